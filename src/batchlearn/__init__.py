@@ -1,0 +1,107 @@
+"""Linear models trained on every row, with a proved bound on the distance to the optimum.
+
+The public names below are imported when they are first used: `import batchlearn` loads no other package.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchlearn.data.table import Table as Table
+    from batchlearn.data.table import read as read
+    from batchlearn.errors import BatchlearnError as BatchlearnError
+    from batchlearn.errors import CertificateError as CertificateError
+    from batchlearn.errors import DataError as DataError
+    from batchlearn.errors import IntegrityError as IntegrityError
+    from batchlearn.errors import NoFiniteOptimum as NoFiniteOptimum
+    from batchlearn.errors import RegistryError as RegistryError
+    from batchlearn.errors import ResourceError as ResourceError
+    from batchlearn.errors import UsageError as UsageError
+    from batchlearn.estimators import LinearClassifier as LinearClassifier
+    from batchlearn.estimators import LinearRegressor as LinearRegressor
+    from batchlearn.models.files import load as load
+    from batchlearn.models.linear import LinearModel as LinearModel
+    from batchlearn.training.certificate import Certificate as Certificate
+    from batchlearn.training.evaluate import evaluate as evaluate
+    from batchlearn.training.fit import Fit as Fit
+    from batchlearn.training.recipe import Recipe as Recipe
+    from batchlearn.training.train import train as train
+    from batchlearn.training.verify import verify as verify
+
+    __version__: str
+
+_HOME = {
+    "BatchlearnError": "batchlearn.errors",
+    "Certificate": "batchlearn.training.certificate",
+    "CertificateError": "batchlearn.errors",
+    "DataError": "batchlearn.errors",
+    "Fit": "batchlearn.training.fit",
+    "IntegrityError": "batchlearn.errors",
+    "LinearClassifier": "batchlearn.estimators",
+    "LinearModel": "batchlearn.models.linear",
+    "LinearRegressor": "batchlearn.estimators",
+    "NoFiniteOptimum": "batchlearn.errors",
+    "Recipe": "batchlearn.training.recipe",
+    "RegistryError": "batchlearn.errors",
+    "ResourceError": "batchlearn.errors",
+    "Table": "batchlearn.data.table",
+    "UsageError": "batchlearn.errors",
+    "evaluate": "batchlearn.training.evaluate",
+    "load": "batchlearn.models.files",
+    "read": "batchlearn.data.table",
+    "train": "batchlearn.training.train",
+    "verify": "batchlearn.training.verify",
+}
+
+# Written out once more because type checkers read only a literal list; a test holds the lists together.
+__all__ = [
+    "BatchlearnError",
+    "Certificate",
+    "CertificateError",
+    "DataError",
+    "Fit",
+    "IntegrityError",
+    "LinearClassifier",
+    "LinearModel",
+    "LinearRegressor",
+    "NoFiniteOptimum",
+    "Recipe",
+    "RegistryError",
+    "ResourceError",
+    "Table",
+    "UsageError",
+    "__version__",
+    "evaluate",
+    "load",
+    "read",
+    "train",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its home and keep it, so that this runs once for each name."""
+    if name == "__version__":
+        value: object = _installed_version()
+    elif name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, whether imported yet or not."""
+    return sorted({*globals(), *__all__})
+
+
+def _installed_version() -> str:
+    """Read the version from the installed distribution; a source tree that was never installed has none."""
+    try:
+        return version("batchlearn")
+    except PackageNotFoundError:
+        return "0+uninstalled"

@@ -1,0 +1,1 @@
+"""What is learned from: tables, their encoding, and encoded rows."""

@@ -1,0 +1,127 @@
+"""From a table to encoded rows in memory: one pass for the profiles, one for the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from batchlearn.data.encoding import Encoding
+from batchlearn.data.fingerprint import Fingerprint
+from batchlearn.data.ledger import Ledger, walk
+from batchlearn.data.profile import Profile, empty_profile
+from batchlearn.data.rows import Rows, StoredChunk, chunk_rows
+from batchlearn.data.table import Table
+from batchlearn.kernels.design import Floats
+
+Mask = NDArray[np.bool_]
+Profiles = dict[str, Profile]
+
+
+def profile_parts(table: Table, ledger: Ledger, parts: list[Mask]) -> Generator[int, None, list[Profiles]]:
+    """Profile the features over each part's rows in one pass; yields rows read, returns one set of profiles a part."""
+    features = table.features
+    if ledger.weight is not None:  # a row of weight zero changes nothing
+        parts = [part & (ledger.weight > 0.0) for part in parts]
+    found: list[Profiles] = [{column.name: empty_profile(column.kind) for column in features} for _ in parts]
+    for entries, batch in walk(table, [column.name for column in features]):
+        for part, profiles in zip(parts, found, strict=True):
+            mask = part[entries]
+            if not mask.any():
+                continue
+            kept = batch if mask.all() else batch.filter(pa.array(mask))
+            weight = np.ones(kept.num_rows) if ledger.weight is None else ledger.weight[entries][mask]
+            for name, array in zip(kept.schema.names, kept.columns, strict=True):
+                profiles[name].update(array, weight)
+        yield batch.num_rows
+    return found
+
+
+def build_rows(
+    table: Table, ledger: Ledger, encoding: Encoding, part: Mask, threads: int
+) -> Generator[int, None, Rows]:
+    """Encode the rows of a part into chunks; yields rows read, returns the rows with their fingerprint."""
+    fingerprint = Fingerprint()
+    layout = encoding.layout
+    cutter = _Cutter(chunk_rows(layout.lead + len(layout.groups)))
+    roles = [name for name in (table.roles.weight, table.roles.offset, table.roles.exposure) if name]
+    names = list(dict.fromkeys([*encoding.columns, ledger.target.column, *roles]))
+    for entries, batch in walk(table, names):
+        mask = part[entries]
+        if mask.any():
+            kept = batch if mask.all() else batch.filter(pa.array(mask))
+            fingerprint.update(kept)
+            dense, codes = encoding.encode(kept)
+            cutter.add(
+                StoredChunk(
+                    dense,
+                    codes,
+                    ledger.label[entries][mask],
+                    None if ledger.weight is None else ledger.weight[entries][mask],
+                    None if ledger.offset is None else ledger.offset[entries][mask],
+                )
+            )
+        yield batch.num_rows
+    return Rows(
+        layout,
+        tuple(cutter.finish()),
+        encoding.shift,
+        encoding.scale,
+        threads=threads,
+        fingerprint=fingerprint.hexdigest(),
+    )
+
+
+class _Cutter:
+    """Cuts stretches of any length into chunks of one length, so that boundaries follow from row numbers alone."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._waiting: list[StoredChunk] = []
+        self._rows = 0
+        self._done: list[StoredChunk] = []
+
+    def add(self, stretch: StoredChunk) -> None:
+        """Take in the next rows."""
+        self._waiting.append(stretch)
+        self._rows += len(stretch)
+        if self._rows >= self._length:
+            joined = _join(self._waiting)
+            full = self._rows // self._length * self._length
+            self._done += [_cut(joined, start, start + self._length) for start in range(0, full, self._length)]
+            self._waiting = [_cut(joined, full, self._rows)] if full < self._rows else []
+            self._rows -= full
+
+    def finish(self) -> Iterator[StoredChunk]:
+        """Return all chunks; the last may be short."""
+        yield from self._done
+        if self._waiting:
+            yield _join(self._waiting)
+
+
+def _join(stretches: list[StoredChunk]) -> StoredChunk:
+    return StoredChunk(
+        np.concatenate([s.dense for s in stretches], axis=1),
+        np.concatenate([s.codes for s in stretches], axis=1),
+        np.concatenate([s.label for s in stretches]),
+        _join_optional([s.weight for s in stretches]),
+        _join_optional([s.offset for s in stretches]),
+    )
+
+
+def _join_optional(parts: list[Floats | None]) -> Floats | None:
+    given = [part for part in parts if part is not None]
+    return np.concatenate(given) if given else None
+
+
+def _cut(chunk: StoredChunk, start: int, stop: int) -> StoredChunk:
+    # Copies, so that a short rest does not keep a whole stretch alive.
+    return StoredChunk(
+        np.ascontiguousarray(chunk.dense[:, start:stop]),
+        np.ascontiguousarray(chunk.codes[:, start:stop]),
+        chunk.label[start:stop].copy(),
+        None if chunk.weight is None else chunk.weight[start:stop].copy(),
+        None if chunk.offset is None else chunk.offset[start:stop].copy(),
+    )

@@ -1,0 +1,240 @@
+"""Encoding: from the columns of a table to dense columns and level codes, fitted by totals and kept in the model.
+
+A fitted encoding is a tuple of terms. Each term reads one column and gives either dense columns or one group of
+levels; it knows its domain, so that an objective can build penalties from it and a later update can tell whether new
+rows still fit. Training, batch scoring and serving call the same `Encoding.encode`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from batchlearn.data.columns import Kind
+from batchlearn.data.profile import calendar_part
+from batchlearn.kernels.design import Floats, Layout
+
+Codes = NDArray[np.intp]
+
+MISSING, RARE = "(missing)", "(rare)"
+
+
+class Term(Protocol):
+    """What one column contributes; `dense` columns or `levels` coefficients, never both."""
+
+    kind: ClassVar[str]
+
+    @property
+    def column(self) -> str:
+        """The column it reads."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name for each coefficient."""
+        ...
+
+
+@dataclass(frozen=True)
+class NumberTerm:
+    """A number as (value - mean) / deviation; a missing value is the mean, with an indicator where training had any."""
+
+    column: str
+    mean: float
+    deviation: float
+    low: float  # range seen in training
+    high: float
+    missing_share: float = 0.0  # of the training rows; above 0 there is an indicator column
+    kind: ClassVar[str] = "number"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The column's name, and that of the indicator."""
+        return (self.column, f"{self.column} = {MISSING}") if self.missing_share > 0.0 else (self.column,)
+
+    @property
+    def shift(self) -> tuple[float, ...]:
+        """What is subtracted from each dense column."""
+        return (self.mean, self.missing_share) if self.missing_share > 0.0 else (self.mean,)
+
+    @property
+    def scale(self) -> tuple[float, ...]:
+        """What each dense column is divided by."""
+        share = self.missing_share
+        return (self.deviation, float(np.sqrt(share * (1.0 - share)))) if share > 0.0 else (self.deviation,)
+
+    def encode(self, array: pa.Array, out: Floats) -> None:
+        """Fill `out` (columns, rows) with values not yet shifted and scaled."""
+        values = pc.cast(array, pa.float64()) if not pa.types.is_float64(array.type) else array
+        out[0] = pc.fill_null(values, self.mean).to_numpy(zero_copy_only=False)
+        if self.missing_share > 0.0:
+            out[1] = pc.is_null(array).to_numpy(zero_copy_only=False)
+
+
+@dataclass(frozen=True)
+class LevelTerm:
+    """A category: one coefficient a level, pooled and hashed buckets for the others, one for missing.
+
+    Codes in order: the kept levels, the hash buckets, the rare bucket, the missing bucket; then "no level", which meets
+    no coefficient: a level never seen in training (unless levels were pooled or hashed, then it joins those), a
+    missing value where training had none, and the reference level where there is one.
+    """
+
+    column: str
+    levels: tuple[str, ...]
+    buckets: int = 0
+    rare: bool = False
+    missing: bool = False
+    reference: str | None = None  # the level without a coefficient, where no penalty tells levels and intercept apart
+    kind: ClassVar[str] = "category"
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """One name a coefficient."""
+        labels = [*self.levels, *(f"(hash {k})" for k in range(self.buckets))]
+        labels += [RARE] * self.rare + [MISSING] * self.missing
+        return tuple(f"{self.column} = {label}" for label in labels)
+
+    @cached_property
+    def _code(self) -> dict[str, int]:
+        return {level: code for code, level in enumerate(self.levels)}
+
+    def code(self, level: str) -> int:
+        """Return the code of a level."""
+        known = self._code.get(level)
+        if known is not None:
+            return known
+        none = len(self.names)
+        if level == self.reference:
+            return none
+        if self.buckets:
+            digest = hashlib.blake2b(level.encode(), digest_size=8).digest()
+            return len(self.levels) + int.from_bytes(digest, "big") % self.buckets
+        return len(self.levels) if self.rare else none
+
+    def encode(self, array: pa.DictionaryArray) -> Codes:
+        """Return the codes of the rows."""
+        none = len(self.names)
+        of_level = [none if level is None else self.code(level) for level in array.dictionary.to_pylist()]
+        codes = np.asarray([*of_level, none - 1 if self.missing else none], dtype=np.intp)
+        indices = pc.fill_null(array.indices, len(of_level)).to_numpy(zero_copy_only=False)
+        return codes[indices]
+
+    def unseen(self, array: pa.DictionaryArray) -> NDArray[np.bool_]:
+        """Return which rows hold a level that has no coefficient or bucket of its own."""
+        levels = array.dictionary.to_pylist()
+        new = np.asarray([*(lv is not None and lv not in self._code and lv != self.reference for lv in levels), False])
+        return np.asarray(new[pc.fill_null(array.indices, len(levels)).to_numpy(zero_copy_only=False)], dtype=bool)
+
+
+@dataclass(frozen=True)
+class CalendarTerm:
+    """One calendar part of a timestamp (hour, weekday or month), one coefficient for each value that occurred."""
+
+    column: str
+    part: str
+    values: tuple[int, ...]
+    missing: bool = False
+    reference: int | None = None
+    kind: ClassVar[str] = "calendar"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name a coefficient; months count from 1, as people do."""
+        shown = [value + 1 if self.part == "month" else value for value in self.values]
+        labels = [*map(str, shown), *([MISSING] * self.missing)]
+        return tuple(f"{self.part}({self.column}) = {label}" for label in labels)
+
+    def encode(self, array: pa.Array) -> Codes:
+        """Return the codes of the rows."""
+        none = len(self.names)
+        table = np.full(33, none, dtype=np.intp)
+        table[list(self.values)] = np.arange(len(self.values))
+        table[-1] = none - 1 if self.missing else none
+        return table[calendar_part(array, self.part)]
+
+
+class Encoded(NamedTuple):
+    """One batch, encoded."""
+
+    dense: Floats  # (dense columns, rows), not yet shifted and scaled
+    codes: Codes  # (groups, rows)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The fitted terms of a model, and the columns left out with the reason."""
+
+    numbers: tuple[NumberTerm, ...]
+    groups: tuple[LevelTerm | CalendarTerm, ...]
+    kinds: Mapping[str, Kind]  # of every column it reads
+    left_out: Mapping[str, str]  # column -> reason
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where each coefficient stands."""
+        return Layout(True, sum(len(term.names) for term in self.numbers), tuple(len(g.names) for g in self.groups))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """One name a coefficient, the intercept first."""
+        terms: tuple[Term, ...] = (*self.numbers, *self.groups)
+        return ("(intercept)", *(name for term in terms for name in term.names))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns it reads."""
+        return tuple(self.kinds)
+
+    @cached_property
+    def shift(self) -> Floats:
+        """What is subtracted from the dense columns, shape (dense,)."""
+        return np.asarray([value for term in self.numbers for value in term.shift], dtype=np.float64)
+
+    @cached_property
+    def scale(self) -> Floats:
+        """What the dense columns are divided by, shape (dense,)."""
+        return np.asarray([value for term in self.numbers for value in term.scale], dtype=np.float64)
+
+    @cached_property
+    def units(self) -> Floats:
+        """What each coefficient is divided by to be one of the column as given, shape (coefficients,)."""
+        units = np.ones(self.layout.size)
+        units[1 : self.layout.lead] = self.scale
+        return units
+
+    def encode(self, batch: pa.RecordBatch) -> Encoded:
+        """Encode the rows of a batch in canonical types."""
+        dense = np.empty((self.layout.dense, batch.num_rows))
+        row = 0
+        for term in self.numbers:
+            width = len(term.names)
+            term.encode(batch.column(term.column), dense[row : row + width])
+            row += width
+        codes = np.empty((len(self.groups), batch.num_rows), dtype=np.intp)
+        for out, group in zip(codes, self.groups, strict=True):
+            out[:] = group.encode(batch.column(group.column))
+        return Encoded(dense, codes)
+
+    def count_unseen(self, batch: pa.RecordBatch) -> dict[str, int]:
+        """Return, for each category, how many rows hold a level never seen in training (or pooled there)."""
+        terms = [term for term in self.groups if isinstance(term, LevelTerm)]
+        return {term.column: int(term.unseen(batch.column(term.column)).sum()) for term in terms}
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return each term's coefficients and domain: what penalties and later updates are built from."""
+        described: list[dict[str, Any]] = []
+        start = 1
+        for term in (*self.numbers, *self.groups):
+            stop = start + len(term.names)
+            described.append({"column": term.column, "kind": term.kind, "start": start, "stop": stop})
+            start = stop
+        return described

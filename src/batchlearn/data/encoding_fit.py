@@ -1,0 +1,139 @@
+"""Fitting an encoding: from the profiles of the columns to terms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from batchlearn.data.columns import Column, Kind
+from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm, NumberTerm
+from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile, TimeProfile
+from batchlearn.errors import DataError, quoted
+
+
+@dataclass(frozen=True)
+class EncodingRules:
+    """How columns become terms; the defaults are for tables of any size.
+
+    minimum_rows: a level with fewer rows is pooled with the other rare ones. level_cap: beyond so many frequent
+    levels the most frequent keep a coefficient each and the others share `buckets` by a hash. reference: leave one
+    level of each group without a coefficient (needed where nothing is penalised).
+    """
+
+    minimum_rows: int = 10
+    level_cap: int = 512
+    buckets: int = 128
+    reference: bool = False
+
+
+def fit_encoding(
+    columns: Sequence[Column], profiles: Mapping[str, Profile], rules: EncodingRules, time: str | None
+) -> Encoding:
+    """Return the encoding of the columns. `time` names the column that orders the rows: its trend is no feature.
+
+    Raises DataError for free text, and where no column is left.
+    """
+    numbers: list[NumberTerm] = []
+    groups: list[LevelTerm | CalendarTerm] = []
+    left_out: dict[str, str] = {}
+    for column in columns:
+        profile = profiles[column.name]
+        if isinstance(profile, TimeProfile):
+            terms = _calendar_terms(column.name, profile, rules)
+            groups += terms
+            if not terms:
+                left_out[column.name] = "its calendar parts are constant"
+        elif column.name == time:
+            left_out[column.name] = "it orders the rows; a trend is no feature"
+        elif isinstance(profile, CategoryProfile):
+            level = _level_term(column.name, profile, rules, left_out)
+            groups += [level] if level else []
+        else:
+            number = _number_term(column, profile, left_out)
+            numbers += [number] if number else []
+    used = {term.column for term in (*numbers, *groups)}
+    kinds = {column.name: column.kind for column in columns if column.name in used}
+    return Encoding(tuple(numbers), tuple(groups), kinds, left_out)
+
+
+def _number_term(column: Column, profile: NumberProfile, left_out: dict[str, str]) -> NumberTerm | None:
+    share = profile.missing / max(profile.rows, 1)
+    if share == 1.0:
+        left_out[column.name] = "every value is missing"
+    elif profile.names_rows:
+        left_out[column.name] = "every row has a number of its own: an identifier"
+    elif profile.deviation == 0.0 and share == 0.0:
+        left_out[column.name] = "it is constant"
+    else:
+        # A constant with missing values keeps its indicator; the constant itself then has no deviation to divide by.
+        return NumberTerm(column.name, profile.mean, profile.deviation or 1.0, profile.low, profile.high, share)
+    return None
+
+
+def _level_term(
+    name: str, profile: CategoryProfile, rules: EncodingRules, left_out: dict[str, str]
+) -> LevelTerm | None:
+    if profile.is_text:
+        example = next(iter(profile.counts))
+        raise DataError(
+            f"Column '{name}' is free text (such as {quoted(example, 60)}); numbers, categories, booleans and times are "
+            f"needed. Leave it out with --drop {name}, or turn it into categories or numbers first.",
+            code="free-text",
+        )
+    if profile.known == 0:
+        left_out[name] = "every value is missing"
+    elif profile.names_rows:
+        left_out[name] = f"{len(profile.counts)} levels in {profile.known} rows: an identifier"
+    elif len(profile.counts) == 1 and not profile.missing:
+        left_out[name] = "it is constant"
+    else:
+        return _levels(name, profile, rules)
+    return None
+
+
+def _levels(name: str, profile: CategoryProfile, rules: EncodingRules) -> LevelTerm:
+    # Most frequent first, ties by name: the same table gives the same codes whatever order its rows come in.
+    ranked = sorted(profile.counts.items(), key=lambda item: (-item[1], item[0]))
+    frequent = [level for level, count in ranked if count >= rules.minimum_rows]
+    if len(ranked) - len(frequent) < 2:
+        frequent = [level for level, _ in ranked]
+    hashed = len(frequent) > rules.level_cap
+    kept = frequent[: rules.level_cap - rules.buckets] if hashed else frequent
+    reference = kept[0] if rules.reference and kept else None
+    return LevelTerm(
+        column=name,
+        levels=tuple(level for level in kept if level != reference),
+        buckets=rules.buckets if hashed else 0,
+        rare=not hashed and len(kept) < len(ranked),
+        missing=profile.missing > 0,
+        reference=reference,
+    )
+
+
+def _calendar_terms(name: str, profile: TimeProfile, rules: EncodingRules) -> list[CalendarTerm]:
+    terms = []
+    for part, counts in profile.parts.items():
+        values = [int(value) for value in counts.nonzero()[0]]
+        if len(values) < 2:
+            continue
+        reference = max(values, key=lambda value: int(counts[value])) if rules.reference else None
+        kept = tuple(value for value in values if value != reference)
+        missing = profile.missing > 0 and not terms  # one coefficient for "no time" is enough
+        terms.append(CalendarTerm(name, part, kept, missing, reference))
+    return terms
+
+
+def check_kinds(encoding: Encoding, columns: Mapping[str, Kind], where: str) -> None:
+    """Refuse a table that lacks a column of the encoding or holds it in another kind: DataError."""
+    for name, kind in encoding.kinds.items():
+        if name not in columns:
+            raise DataError(
+                f"{where} has no column '{name}', which the model reads. Add the column, or train a model without it.",
+                code="column-missing",
+            )
+        if columns[name] is not kind:
+            raise DataError(
+                f"Column '{name}' of {where} holds {columns[name]} values; the model was trained on {kind} values. "
+                "Convert the column, or train again.",
+                code="column-kind",
+            )

@@ -1,0 +1,200 @@
+"""Which files a path means, what is in them, and whether they stay the same while they are read."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import glob
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from batchlearn.errors import DataError, ResourceError, UsageError, quoted
+
+_ADDRESS = re.compile(r"(?i)^(file:|data:|[a-z][a-z0-9+.\-]+:/)")
+_PARQUET = (".parquet", ".pq")
+_DELIMITED = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+
+
+class Format(StrEnum):
+    """How a file stores a table."""
+
+    PARQUET = "parquet"
+    DELIMITED = "delimited text"
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of one table, all of one format, in the order in which their rows are read."""
+
+    paths: tuple[Path, ...]
+    format: Format
+    folder: Path | None
+    """The folder that was given, if it was one: names of folders below it may carry values (year=2008)."""
+    name: str
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A file as it was when first looked at."""
+
+    path: Path
+    size: int
+    modified: int
+    """Nanoseconds since 1970."""
+
+    @classmethod
+    def of(cls, path: Path) -> Stamp:
+        """Look at a file now."""
+        with named_problems(path):
+            status = path.stat()
+        return cls(path, status.st_size, status.st_mtime_ns)
+
+    def check(self) -> None:
+        """Raise DataError if the file is not as it was."""
+        if Stamp.of(self.path) != self:
+            raise DataError(
+                f"file {quoted(self.path)} changed while it was read; all passes must see the same rows: wait until "
+                "nothing writes to it, or read a copy",
+                code="file-changed",
+            )
+
+
+def find(source: str | os.PathLike[str]) -> Files:
+    """Find the files that a path, a folder or a pattern such as "data/*.parquet" means."""
+    text = os.fspath(source)
+    if _ADDRESS.match(text):
+        raise UsageError(
+            f"{quoted(text)} is an address; only files of this machine are read and nothing is fetched: download it "
+            "first and give its path",
+            code="address-not-path",
+        )
+    if not text or "\0" in text:
+        raise UsageError(f"{quoted(text)} is no path: give a file, a folder or a pattern", code="path-not-valid")
+    path = Path(text)
+    if any(sign in text for sign in "*?[") and not os.path.lexists(path):
+        return _matching(text)
+    with named_problems(path):
+        mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        return _in_folder(path)
+    _refuse_special(path, mode)
+    return Files((path,), format_of(path), None, _short_name(path))
+
+
+@contextmanager
+def named_problems(path: Path) -> Iterator[None]:
+    """Say in our errors what the operating system refuses to do with a file."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as problem:
+        raise DataError(f"there is no file {quoted(path)}{_nearest(path)}", code="file-missing") from problem
+    except PermissionError as problem:
+        raise ResourceError(
+            f"file {quoted(path)} may not be read by this user: change its permissions", code="file-permission"
+        ) from problem
+    except OSError as problem:
+        if problem.errno == errno.ELOOP:
+            reason = "is a symbolic link that leads back to itself: give the file itself"
+            raise DataError(f"{quoted(path)} {reason}", code="path-loops") from problem
+        if problem.errno == errno.ENAMETOOLONG:
+            raise DataError(f"there is no file {quoted(path)}: its name is too long", code="file-missing") from problem
+        raise ResourceError(
+            f"file {quoted(path)} cannot be read: {problem.strerror}", code="file-unreadable"
+        ) from problem
+
+
+def format_of(path: Path) -> Format:
+    """Tell a file's format by its first bytes, else by its name; DataError where neither is known."""
+    with named_problems(path), path.open("rb") as file:
+        start = file.read(6)
+    name = path.name.lower()
+    if not start:
+        raise DataError(f"file {quoted(path)} is empty; a table needs a header and rows", code="file-empty")
+    if start.startswith(b"PAR1"):
+        return Format.PARQUET
+    if name.endswith(_PARQUET):
+        raise DataError(
+            f"file {quoted(path)} does not start as a Parquet file does; it is damaged or has the wrong name: write it "
+            "again, or rename it to .csv if it is text",
+            code="parquet-unreadable",
+        )
+    if name.endswith((*_DELIMITED, ".txt", ".txt.gz")):
+        return Format.DELIMITED
+    raise DataError(
+        f"file {quoted(path)} is of no known format; Parquet, CSV and TSV are read, also compressed with gzip: convert "
+        "it, or rename it so that it ends in .csv or .tsv",
+        code="format-unknown",
+    )
+
+
+def _matching(pattern: str) -> Files:
+    paths = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
+    paths = [path for path in paths if not path.is_dir()]
+    if not paths:
+        raise DataError(f"no file matches {quoted(pattern)}: check the pattern", code="file-missing")
+    for path in paths:
+        with named_problems(path):
+            _refuse_special(path, path.stat().st_mode)
+    # The deepest folder without a sign; values may be in the names of the folders below it.
+    folder = Path(re.split(r"[*?\[]", pattern, maxsplit=1)[0] + "x").parent
+    return Files(tuple(paths), _one_format(paths, pattern), folder, _short_name(folder.absolute()))
+
+
+def _in_folder(folder: Path) -> Files:
+    paths: list[Path] = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
+        tables = (name for name in names if name.lower().endswith((*_PARQUET, *_DELIMITED)))
+        paths += [Path(parent, name) for name in sorted(tables) if not name.startswith((".", "_"))]
+    if not paths:
+        raise DataError(
+            f"folder {quoted(folder)} has no tables; Parquet (.parquet), CSV or TSV files are needed in it",
+            code="folder-without-tables",
+        )
+    for path in paths:
+        with named_problems(path):
+            _refuse_special(path, path.stat().st_mode)
+    return Files(tuple(paths), _one_format(paths, str(folder)), folder, _short_name(folder.absolute()))
+
+
+def _one_format(paths: list[Path], given: str) -> Format:
+    formats = {format_of(path): path for path in paths}
+    if len(formats) > 1:
+        first, second = (quoted(path) for path in formats.values())
+        raise DataError(
+            f"{quoted(given)} means files of two formats, for example {first} and {second}; one table has one format: "
+            "give a pattern such as 'data/*.parquet'",
+            code="formats-mixed",
+        )
+    return next(iter(formats))
+
+
+def _refuse_special(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise DataError(
+            f"{quoted(path)} is no regular file but a pipe, a device or a socket; rows are read more than once, so "
+            "write them to a file first",
+            code="not-a-file",
+        )
+
+
+def _nearest(path: Path) -> str:
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        return ": check the path"
+    close = difflib.get_close_matches(path.name, names, n=1)
+    return f"; did you mean {quoted(str(path.parent / close[0]))}?" if close else ": check the path"
+
+
+def _short_name(path: Path) -> str:
+    name = path.name
+    for ending in (".gz", ".parquet", ".pq", ".csv", ".tsv", ".txt"):
+        name = name.removesuffix(ending)
+    return re.sub(r"[^\w.\-]+", "_", name).strip("._") or "table"

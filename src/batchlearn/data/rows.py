@@ -1,0 +1,161 @@
+"""Rows: encoded chunks in memory, and the one primitive that reads them all.
+
+Everything a batch learner needs from its data is a sum over rows, so there is one way to read the full batch:
+`rows.total(statistic, parameters)`. Chunk boundaries follow from row numbers alone and totals are added in the order
+of the chunks, so the answer has the same bits for any number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlearn.kernels.design import Block, Floats, Layout, standardised
+
+Totals = TypeVar("Totals", bound=tuple[Any, ...])
+
+_LARGEST_CHUNK = 65_536
+_CHUNK_VALUES = 1 << 22
+
+
+def chunk_rows(columns: int) -> int:
+    """Rows in a chunk: a power of two that keeps one float64 copy of the chunk near 32 MB."""
+    fitting = _CHUNK_VALUES // max(columns, 1)
+    return int(min(_LARGEST_CHUNK, max(256, 2 ** int(math.log2(max(fitting, 1))))))
+
+
+class Chunk(NamedTuple):
+    """Some consecutive rows as a statistic sees them; every array has one entry a row, in float64."""
+
+    layout: Layout
+    block: Block
+    label: Floats
+    weight: Floats
+    offset: Floats | float  # 0.0 where no offset was given
+
+
+class Statistic(Protocol[Totals]):
+    """What is computed from one chunk at given parameters, and how two chunks' answers are put together."""
+
+    combine: tuple[Callable[[Any, Any], Any], ...]  # one ufunc for each field of the totals
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Totals:
+        """Return this chunk's totals."""
+        ...
+
+
+@dataclass(frozen=True)
+class StoredChunk:
+    """Consecutive rows as they are kept: dense columns in their own type, not yet shifted and scaled."""
+
+    dense: NDArray[Any]  # (columns, m)
+    codes: NDArray[np.integer[Any]]  # (groups, m)
+    label: Floats
+    weight: Floats | None = None
+    offset: Floats | None = None
+    sparse: Any = None  # CSR (m, columns)
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All rows of one data set, encoded, in memory.
+
+    Dense columns are read as (value - shift) / scale, computed in float64 while reading: the stored columns stay as
+    they came. A difference of two floats and a quotient are each exact to half a unit in the last place, so this
+    loses nothing that the rounding bounds of a certificate do not already cover.
+    """
+
+    layout: Layout
+    chunks: tuple[StoredChunk, ...]
+    shift: Floats  # (dense columns,)
+    scale: Floats  # (dense columns,)
+    sparse_scale: Floats | None = None  # (sparse columns,)
+    threads: int = 1
+    fingerprint: str | None = None
+
+    def __len__(self) -> int:
+        return sum(len(chunk) for chunk in self.chunks)
+
+    @cached_property
+    def total_weight(self) -> float:
+        """The sum of the row weights; the number of rows where none were given."""
+        return math.fsum(
+            float(len(chunk)) if chunk.weight is None else math.fsum(chunk.weight) for chunk in self.chunks
+        )
+
+    @property
+    def longest_chunk(self) -> int:
+        """Rows in the longest chunk: the length of the longest single sum."""
+        return max((len(chunk) for chunk in self.chunks), default=0)
+
+    @property
+    def has_offset(self) -> bool:
+        """Whether the rows carry offsets."""
+        return any(chunk.offset is not None for chunk in self.chunks)
+
+    def intercept_only(self) -> Rows:
+        """Return the same rows without any feature."""
+        chunks = tuple(replace(c, dense=c.dense[:0], codes=c.codes[:0], sparse=None) for c in self.chunks)
+        return replace(self, layout=Layout(True, 0), chunks=chunks, shift=self.shift[:0], scale=self.scale[:0])
+
+    def with_labels(self, label: Floats) -> Rows:
+        """Return the same rows with other labels, shape (rows,)."""
+        parts = np.split(label, np.cumsum([len(chunk) for chunk in self.chunks])[:-1])
+        return replace(self, chunks=tuple(replace(c, label=y) for c, y in zip(self.chunks, parts, strict=True)))
+
+    def read(self, stored: StoredChunk) -> Chunk:
+        """Return one chunk in float64, shifted and scaled, with the intercept's column of ones."""
+        dense = standardised(self.layout, stored.dense, self.shift, self.scale)
+        sparse = stored.sparse
+        if sparse is not None and self.sparse_scale is not None:
+            sparse = sparse.multiply(1.0 / self.sparse_scale[None, :]).tocsr()
+        weight = np.ones(len(stored)) if stored.weight is None else stored.weight
+        offset: Floats | float = 0.0 if stored.offset is None else stored.offset
+        return Chunk(self.layout, Block(dense, stored.codes, sparse), stored.label, weight, offset)
+
+    def total(self, statistic: Statistic[Totals], parameters: Floats) -> Totals:
+        """Read every row once and return the totals of the statistic, added in the order of the chunks."""
+        parts = _in_order(lambda stored: statistic(self.read(stored), parameters), self.chunks, self.threads)
+        totals = next(parts)
+        for part in parts:
+            totals = type(totals)(*(add(a, b) for add, a, b in zip(statistic.combine, totals, part, strict=True)))
+        return totals
+
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+def _in_order(work: Callable[[Item], Answer], items: Iterable[Item], threads: int) -> Iterator[Answer]:
+    """Yield work(item) in the order of the items, with no more than two answers a thread in memory."""
+    if threads == 1:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        source = iter(items)
+        waiting = [pool.submit(work, item) for item in islice(source, 2 * threads)]
+        while waiting:
+            answer = waiting.pop(0).result()
+            waiting.extend(pool.submit(work, item) for item in islice(source, 1))
+            yield answer
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold BLAS and LAPACK at one thread: our own threads read chunks, and bits must not depend on their number."""
+    from threadpoolctl import threadpool_limits  # imported here: serving reads rows too and does not need it
+
+    with threadpool_limits(limits=1):
+        yield

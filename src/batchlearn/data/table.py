@@ -1,0 +1,228 @@
+"""Table: the raw rows, what their columns are, and one lazy way to read them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from batchlearn.data.columns import (
+    Canonical,
+    Column,
+    Kind,
+    columns_of,
+    comparable,
+    name_advice,
+    places,
+    refuse_equal_names,
+    stored_arrays,
+)
+from batchlearn.data.delimited import DelimitedSource
+from batchlearn.data.files import Format, find
+from batchlearn.data.sources import ArrowSource, ParquetSource, Source, arrow_table
+from batchlearn.errors import DataError, UsageError, quoted
+
+if TYPE_CHECKING:
+    from batchlearn.data.where import Condition
+
+__all__ = ["Column", "Kind", "Roles", "Scan", "Table", "read"]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What columns are for; each names a column of the table."""
+
+    target: str | None = None
+    time: str | None = None
+    group: str | None = None
+    weight: str | None = None
+    offset: str | None = None
+    exposure: str | None = None
+    drop: tuple[str, ...] = ()
+
+    @property
+    def apart(self) -> frozenset[str]:
+        """The columns that are no features."""
+        named = (self.target, self.weight, self.offset, self.exposure)
+        return frozenset([*(name for name in named if name is not None), *self.drop])
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows as they are stored, with the kinds and roles of their columns; nothing is read before `scan`."""
+
+    source: Source
+    columns: tuple[Column, ...]
+    roles: Roles
+    condition: str | None
+    name: str
+
+    @property
+    def features(self) -> tuple[Column, ...]:
+        """The columns to learn from: all but target, weight, offset, exposure and those dropped."""
+        return tuple(column for column in self.columns if column.name not in self.roles.apart)
+
+    def column(self, name: str) -> Column:
+        """Look a column up by its exact name; DataError names the nearest one."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise _missing(name, [column.name for column in self.columns], self.name)
+
+    def scan(self, columns: Sequence[str]) -> Scan:
+        """Read the named columns of all rows that meet the condition, in order, as canonical batches."""
+        return Scan(self, columns)
+
+
+class Scan(Iterator[pa.RecordBatch]):
+    """The rows of a table, batch by batch; the two counts are right once it is exhausted.
+
+    A number is float64 (NaN is null), a boolean bool, a category dictionary<int32, string> with a dictionary of its
+    own in each batch, a timestamp timestamp[us] in UTC. No batch is empty.
+    """
+
+    def __init__(self, table: Table, columns: Sequence[str]) -> None:
+        self.rows_read = 0
+        """Rows read from the source so far."""
+        self.rows_kept = 0
+        """Rows among them that meet the condition: all, if there is none."""
+        wanted = [table.column(name) for name in columns]
+        target = table.roles.target
+        self._canonical = [Canonical(column, table.name, is_target=column.name == target) for column in wanted]
+        self._places = places(table.source.schema)
+        self._kinds = {column.name: column.kind for column in table.columns}
+        self._condition = _condition_of(table)
+        named = [*columns, *(self._condition.columns if self._condition else ())]
+        stored = dict.fromkeys(self._places[name].field for name in named)
+        # Counting rows alone needs some column too.
+        self._stored = list(stored) or [self._places[table.columns[0].name].field]
+        self._batches = table.source.batches(self._stored)
+
+    def __next__(self) -> pa.RecordBatch:
+        """Return the next rows, at least one."""
+        while True:
+            batch = next(self._batches)
+            first = self.rows_read + 1
+            self.rows_read += batch.num_rows
+            rows: range | np.ndarray[Any, Any] = range(first, self.rows_read + 1)
+            if self._condition is not None:
+                batch, kept = self._filtered(batch, self._condition)
+                rows = first + kept
+            self.rows_kept += batch.num_rows
+            if batch.num_rows:
+                return self._converted(batch, rows)
+
+    def _filtered(self, batch: pa.RecordBatch, condition: Condition) -> tuple[pa.RecordBatch, np.ndarray[Any, Any]]:
+        """Return the rows that meet the condition and their positions in the batch."""
+        stored = stored_arrays(batch, [self._places[name] for name in condition.columns])
+        tested = [comparable(array, self._kinds[name]) for array, name in zip(stored, condition.columns, strict=True)]
+        positions = pa.array(np.arange(batch.num_rows))
+        arrays = [*tested, positions, *batch.columns]
+        # The condition refers to its columns by position, so these names only have to differ.
+        numbered = pa.RecordBatch.from_arrays(arrays, names=[str(i) for i in range(len(arrays))])
+        kept = numbered.filter(condition.expression)
+        columns = kept.columns[len(tested) + 1 :]
+        return pa.RecordBatch.from_arrays(columns, names=batch.schema.names), kept.column(len(tested)).to_numpy()
+
+    def _converted(self, batch: pa.RecordBatch, rows: range | np.ndarray[Any, Any]) -> pa.RecordBatch:
+        names = [canonical.column.name for canonical in self._canonical]
+        stored = stored_arrays(batch, [self._places[name] for name in names])
+        arrays = [canonical(array, rows) for canonical, array in zip(self._canonical, stored, strict=True)]
+        return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
+def read(  # noqa: PLR0913 - the one door for users: each argument is a role or says how the source is to be read
+    source: object,
+    *,
+    target: str | None = None,
+    time: str | None = None,
+    group: str | None = None,
+    weight: str | None = None,
+    offset: str | None = None,
+    exposure: str | None = None,
+    drop: Sequence[str] = (),
+    where: str | None = None,
+    null: Sequence[str] = ("",),
+    categories: Sequence[str] = (),
+) -> Table:
+    """Open a table without reading its rows: files, data frames, Arrow data or NumPy arrays.
+
+    `where` keeps the rows for which a condition in SQL's words is true. `null` lists the texts that mean a missing
+    value in CSV files, and `categories` the columns that are categories although they look like numbers.
+    """
+    roles = Roles(target, time, group, weight, offset, exposure, tuple([drop] if isinstance(drop, str) else drop))
+    opened, name = _open(source, tuple(null), frozenset(categories))
+    refuse_equal_names(opened.schema.names, quoted(name))
+    columns = columns_of(opened.schema, categories, roles.drop, quoted(name))
+    roles = _with_all_positions(roles, opened.schema)
+    table = Table(opened, columns, roles, where, name)
+    _check_roles(table, opened.schema.names)
+    for category in categories:
+        table.column(category)
+    _condition_of(table)
+    return table
+
+
+def _open(source: object, null: tuple[str, ...], categories: frozenset[str]) -> tuple[Source, str]:
+    if not isinstance(source, (str, os.PathLike)):
+        return ArrowSource(arrow_table(source)), "table"
+    files = find(source)
+    if files.format is Format.PARQUET:
+        return ParquetSource(files), files.name
+    return DelimitedSource(files, null, categories), files.name
+
+
+def _with_all_positions(roles: Roles, schema: pa.Schema) -> Roles:
+    """Let a dropped list of numbers stand for the columns that it becomes."""
+    positions = [name for name, place in places(schema).items() if place.field != name and place.field in roles.drop]
+    return replace(roles, drop=(*roles.drop, *positions))
+
+
+def _check_roles(table: Table, stored: Sequence[str]) -> None:
+    """Refuse roles whose column is missing, of the wrong kind or already has another role."""
+    holders: dict[str, str] = {}
+    for role in ("target", "time", "group", "weight", "offset", "exposure"):
+        name = getattr(table.roles, role)
+        if name is None:
+            continue
+        column = table.column(name)
+        holder = "drop" if name in table.roles.drop else holders.setdefault(name, role)
+        if holder != role:
+            raise UsageError(
+                f"column {quoted(name)} was given as {holder} and as {role}; a column has one role: leave one out",
+                code="role-repeated",
+            )
+        if role == "time" and column.kind not in (Kind.TIMESTAMP, Kind.NUMBER):
+            raise _wrong_kind(column, role, "timestamps or numbers: write times as 2008-01-31 23:59:00")
+        if role in ("weight", "offset", "exposure") and column.kind is not Kind.NUMBER:
+            raise _wrong_kind(column, role, "numbers: name another column")
+    known = {*stored, *(column.name for column in table.columns)}
+    for name in table.roles.drop:
+        if name not in known:
+            raise _missing(name, sorted(known), table.name)
+
+
+def _wrong_kind(column: Column, role: str, needed: str) -> DataError:
+    return DataError(
+        f"the {role} column {quoted(column.name)} is a {column.kind} (stored as {column.stored_as}); it must hold "
+        f"{needed}",
+        code="role-kind",
+    )
+
+
+def _missing(name: str, names: list[str], table: str) -> DataError:
+    what = f"there is no column {quoted(name)} in {quoted(table)}; {name_advice(name, names)}"
+    return DataError(what, code="column-missing")
+
+
+def _condition_of(table: Table) -> Condition | None:
+    if table.condition is None:
+        return None
+    # Imported here because it loads sqlglot, which most tables do not need.
+    from batchlearn.data.where import compile_condition
+
+    return compile_condition(table.condition, table.columns)

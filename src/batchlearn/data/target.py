@@ -1,0 +1,102 @@
+"""The target: what a column of labels means, and how its values become numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from batchlearn.data.columns import Column, Kind
+from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.kernels.design import Floats
+
+Class = str | float | bool
+
+
+class Task(StrEnum):
+    """What is predicted."""
+
+    CLASSES = "classes"
+    NUMBER = "number"
+    COUNT = "count"
+
+
+# Which task each loss serves.
+TASK_OF_LOSS = {"logistic": Task.CLASSES, "squared": Task.NUMBER, "poisson": Task.COUNT}
+LOSS_OF_TASK = {task: loss for loss, task in TASK_OF_LOSS.items()}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A column of labels, with its two classes in order where it holds classes: the second is the positive one."""
+
+    column: str
+    task: Task
+    classes: tuple[Class, ...] = ()
+
+    def encode(self, array: pa.Array) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return labels as numbers (NaN where there is none), and which rows hold a class never seen in training."""
+        if self.task is not Task.CLASSES:
+            return _numbers(array), np.zeros(len(array), dtype=bool)
+        values = class_values(array)
+        label = np.full(len(values), np.nan)
+        for code, known in enumerate(self.classes):
+            label[values == known] = float(code)
+        unseen = np.isnan(label) & np.asarray([value is not None for value in values], dtype=bool)
+        return label, unseen
+
+
+def class_values(array: pa.Array) -> NDArray[np.object_]:
+    """Return the values of a label column as objects: None where missing."""
+    if pa.types.is_dictionary(array.type):
+        levels = np.asarray([*array.dictionary.to_pylist(), None], dtype=object)
+        indices = pc.fill_null(array.indices, len(levels) - 1).to_numpy(zero_copy_only=False)
+        return np.asarray(levels[indices], dtype=object)
+    return np.asarray(array.to_pylist(), dtype=object)
+
+
+def infer_target(column: Column, found: Sequence[Class], loss: str | None) -> Target:
+    """Return the target of a column whose distinct values are `found` (at most a handful are needed).
+
+    Text, booleans and two values are classes; other numbers are a regression; `loss` decides otherwise. Raises
+    DataError where there is one class, or more than two.
+    """
+    if not found:
+        raise DataError(f"Column '{column.name}' holds no label at all; labels are needed to learn from.", code="no-labels")
+    two = len(found) == 2
+    task = TASK_OF_LOSS[loss] if loss else (Task.NUMBER if column.kind is Kind.NUMBER and not two else Task.CLASSES)
+    if column.kind is Kind.TIMESTAMP:
+        raise DataError(f"Column '{column.name}' holds times; a target needs classes or numbers.", code="target-kind")
+    if task is not Task.CLASSES:
+        if column.kind is Kind.CATEGORY:
+            raise UsageError(
+                f"Column '{column.name}' holds text; --loss {loss} needs numbers. Use --loss logistic for classes.",
+                code="loss-for-classes",
+            )
+        return Target(column.name, task)
+    if len(found) == 1:
+        raise DataError(
+            f"Column '{column.name}' holds one class only ({quoted(found[0])}); two are needed to tell apart.",
+            code="one-class",
+        )
+    if not two:
+        raise DataError(
+            f"Column '{column.name}' holds more than two classes ({_shown(found)}); two are needed. For a regression use "
+            "--loss squared or --loss poisson; to tell one class from the rest, make a column of it.",
+            code="many-classes",
+        )
+    return Target(column.name, task, tuple(sorted(found)))  # type: ignore[type-var]  # one kind of value in a column
+
+
+def _shown(found: Sequence[Class]) -> str:
+    return ", ".join(str(value) for value in list(found)[:4]) + (", …" if len(found) > 4 else "")
+
+
+def _numbers(array: pa.Array) -> Floats:
+    values = pc.cast(array, pa.float64()) if not pa.types.is_float64(array.type) else array
+    return np.asarray(pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False))

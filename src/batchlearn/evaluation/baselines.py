@@ -1,0 +1,107 @@
+"""Two honest baselines, fitted on the training labels alone: a constant, and the last value known at the time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlearn.errors import UsageError
+from batchlearn.evaluation.metrics import SMALLEST_RESPONSE, Array, Task
+
+# A count baseline that said "never" would pay 34 times the label at the first event: it says a hundredth of the mean.
+LEAST_SHARE_OF_MEAN = 0.01
+
+
+def constant_baseline(train_label: Array, train_weight: Array | None, n: int) -> Array:
+    """Return the weighted mean of the training labels for n rows: the base rate, where labels are classes."""
+    return np.full(n, np.average(train_label, weights=train_weight))
+
+
+def last_value_baseline(
+    task: Task,
+    train_label: Array,
+    train_group: NDArray[np.integer] | None,
+    test_label: Array,
+    test_group: NDArray[np.integer] | None,
+    train_weight: Array | None = None,
+) -> Array | None:
+    """Predict each test row from the last label known before it, in its group where groups are given.
+
+    Rows are in the order of time, training before test; a label becomes known with the next row. What the last
+    label says is fitted on the training rows: P(1 | last label) with add-one smoothing for classes, else
+    a + b * last by least squares with b in [0, 1]. A group not seen before gets the constant. A test label that is
+    NaN is never a last label. None where no training row has a row before it.
+    """
+    if (train_group is None) != (test_group is None):
+        raise UsageError(
+            "One of the training and test rows came with groups and the other without. Give both or neither.",
+            code="baseline-groups",
+        )
+    train_rows = len(train_label)
+    label = np.concatenate((train_label, test_label))
+    if train_group is None or test_group is None:
+        group: NDArray[np.integer] = np.zeros(len(label), dtype=np.intp)
+    else:
+        group = np.concatenate((train_group, test_group))
+    last = last_known(label, group)
+    weight = np.ones(train_rows) if train_weight is None else train_weight
+    known = ~np.isnan(last[:train_rows])
+    if not np.any(weight[known] > 0.0):
+        return None
+    before = Transitions(last[:train_rows][known], train_label[known], weight[known])
+    constant = float(np.average(train_label, weights=weight))
+    return _predicted(task, before, last[train_rows:], constant)
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """Training rows that have an earlier label: that label, their own, and their weight, each (m,)."""
+
+    last: Array
+    label: Array
+    weight: Array
+
+
+def last_known(label: Array, group: NDArray[np.integer]) -> Array:
+    """Return for each row the last label before it in its group that is not NaN, or NaN where there is none."""
+    order = np.argsort(group, kind="stable")
+    ordered_label, ordered_group = label[order], group[order]
+    position = np.arange(len(label))
+    starts = np.ones(len(label), dtype=bool)
+    starts[1:] = ordered_group[1:] != ordered_group[:-1]
+    first_of_group = np.maximum.accumulate(np.where(starts, position, 0))
+    latest = np.maximum.accumulate(np.where(np.isnan(ordered_label), -1, position))
+    source = np.concatenate((np.array([-1]), latest[:-1]))[: len(label)]
+    last = np.full(len(label), np.nan)
+    last[order] = np.where(source >= first_of_group, ordered_label[np.maximum(source, 0)], np.nan)
+    return last
+
+
+def _predicted(task: Task, train: Transitions, last: Array, constant: float) -> Array:
+    if task == "classes":
+        after_zero, after_one = (_smoothed_rate(train, state) for state in (0.0, 1.0))
+        response = np.where(last == 1.0, after_one, after_zero)
+    else:
+        intercept, slope = _regression_to_last(train)
+        response = intercept + slope * last
+    response = np.where(np.isnan(last), constant, response)
+    if task == "count":
+        return np.maximum(response, max(LEAST_SHARE_OF_MEAN * constant, SMALLEST_RESPONSE))
+    return response
+
+
+def _smoothed_rate(train: Transitions, state: float) -> float:
+    here = train.last == state
+    return float((np.sum(train.weight[here] * train.label[here]) + 1.0) / (np.sum(train.weight[here]) + 2.0))
+
+
+def _regression_to_last(train: Transitions) -> tuple[float, float]:
+    mean_last = np.average(train.last, weights=train.weight)
+    mean_label = np.average(train.label, weights=train.weight)
+    centred = train.last - mean_last
+    spread = np.sum(train.weight * centred**2)
+    common = np.sum(train.weight * centred * (train.label - mean_label))
+    slope = float(np.clip(common / spread, 0.0, 1.0)) if spread > 0.0 else 0.0
+    return float(mean_label - slope * mean_last), slope

@@ -1,0 +1,238 @@
+"""The metrics of each task: one table, and the two shapes a metric can have.
+
+A `MeanMetric` is a function of weighted means over rows, so it can be recomputed from sums of blocks of rows.
+A `RankMetric` depends on the order of the responses alone, so it can be recomputed from weights per tied group.
+An undefined metric (the AUC of rows of one class) is None, never NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlearn.errors import UsageError, quoted
+
+Task = Literal["classes", "number", "count"]
+Array = NDArray[np.float64]
+RowLoss = Callable[[Array, Array], Array]
+
+# A probability or a Poisson mean of zero would make one row's loss infinite; -ln(1e-15) = 34.5 is enough to be seen.
+SMALLEST_RESPONSE = 1e-15
+
+# Below this share of the spread around a fixed reference, what is left around the mean is rounding.
+NO_SPREAD = 1e-12
+
+EVEN_CHANCE = 0.5
+
+
+@dataclass(frozen=True)
+class MeanMetric:
+    """A metric that is a function of weighted means over rows.
+
+    `moments` gives the k row statistics, each of shape (n,); `combine` turns their means, of shape (k, replicates),
+    into values of shape (replicates,), NaN where undefined. `row_loss` is set where the metric is one plain mean.
+    """
+
+    name: str
+    lower_is_better: bool
+    moments: Callable[[Array, Array], tuple[Array, ...]]
+    combine: Callable[[Array], Array]
+    row_loss: RowLoss | None = None
+
+    def __call__(self, label: Array, response: Array, weight: Array) -> float | None:
+        """Return the metric of these rows, or None where it is undefined."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            means = [np.sum(moment * weight) / np.sum(weight) for moment in self.moments(label, response)]
+            return defined(self.combine(np.array(means)[:, None])[0])
+
+
+@dataclass(frozen=True)
+class RankMetric:
+    """A metric of two classes that depends on the order of the responses alone.
+
+    `combine` takes the weight of class 1 and of class 0 in groups of falling response, each (replicates, groups),
+    and gives values of shape (replicates,), NaN where undefined. Rows whose label is NaN are left out.
+    """
+
+    name: str
+    lower_is_better: bool
+    combine: Callable[[Array, Array], Array]
+
+    def __call__(self, label: Array, response: Array, weight: Array) -> float | None:
+        """Return the metric of these rows, or None where it is undefined."""
+        known = ~np.isnan(label)
+        if not known.any():
+            return None
+        order, starts = falling_groups(response[known])
+        ordered_weight = weight[known][order]
+        positive = np.add.reduceat(ordered_weight * label[known][order], starts)
+        total = np.add.reduceat(ordered_weight, starts)
+        return defined(self.combine(positive[None, :], (total - positive)[None, :])[0])
+
+
+Metric = MeanMetric | RankMetric
+
+
+def defined(value: float) -> float | None:
+    """Return the value as a float, or None where it is not finite."""
+    return float(value) if math.isfinite(value) else None
+
+
+def falling_groups(response: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the row order of falling response and the positions in it where a new value starts."""
+    order = np.argsort(-response, kind="stable")
+    ordered = response[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    return order, starts
+
+
+def log_loss_rows(label: Array, response: Array) -> Array:
+    """Return -ln of the probability of the true class, clipped at 1e-15; a NaN label is a class never seen: 0."""
+    given = np.where(label == 1.0, response, 1.0 - response)
+    return -np.log(np.maximum(np.where(np.isnan(label), 0.0, given), SMALLEST_RESPONSE))
+
+
+def brier_rows(label: Array, response: Array) -> Array:
+    """Return half the squared distance between the predicted and the true distribution over classes.
+
+    For two classes that is (label - response)^2; for a class never seen (NaN label), which has probability zero,
+    it is (1 + p^2 + (1 - p)^2) / 2, between 0.75 and 1.
+    """
+    never_seen = (1.0 + response**2 + (1.0 - response) ** 2) / 2.0
+    return np.where(np.isnan(label), never_seen, (label - response) ** 2)
+
+
+def hit_rows(label: Array, response: Array) -> Array:
+    """Return 1 where the likelier class is the true one (class 0 at a tie), else 0; a NaN label is never hit."""
+    return np.where(np.isnan(label), 0.0, (response > EVEN_CHANCE) == (label == 1.0))
+
+
+def squared_rows(label: Array, response: Array) -> Array:
+    """Return the squared error."""
+    return np.square(label - response)
+
+
+def absolute_rows(label: Array, response: Array) -> Array:
+    """Return the absolute error."""
+    return np.abs(label - response)
+
+
+def poisson_rows(label: Array, response: Array) -> Array:
+    """Return the unit deviance 2 (y ln(y / m) - y + m) of a Poisson mean m, clipped at 1e-15."""
+    mean = np.maximum(response, SMALLEST_RESPONSE)
+    log_ratio = np.log(np.where(label > 0.0, label, mean) / mean)
+    # Rounding can leave a few units in the last place below zero where y and m are equal.
+    return np.maximum(2.0 * (label * log_ratio - label + mean), 0.0)
+
+
+def mean_of(name: str, row_loss: RowLoss, *, lower_is_better: bool = True) -> MeanMetric:
+    """Return the metric that is the weighted mean of a row loss."""
+    return MeanMetric(name, lower_is_better, lambda label, response: (row_loss(label, response),), first_mean, row_loss)
+
+
+def share_explained(name: str, row_loss: RowLoss) -> MeanMetric:
+    """Return 1 - loss / loss of the mean label.
+
+    The loss of the mean is taken as (mean loss against a fixed reference) - (loss of the mean against it): an
+    identity of both losses used here, and free of the cancellation of raw second moments.
+    """
+
+    def moments(label: Array, response: Array) -> tuple[Array, ...]:
+        fixed = np.full_like(label, _reference(label))
+        return row_loss(label, response), row_loss(label, fixed), label, fixed
+
+    def combine(means: Array) -> Array:
+        loss, around_reference, mean_label, reference = means
+        null = around_reference - row_loss(mean_label, reference)
+        spread = null > NO_SPREAD * around_reference
+        return np.where(spread, 1.0 - loss / np.where(spread, null, 1.0), np.nan)
+
+    return MeanMetric(name, False, moments, combine)
+
+
+def area_under_curve(positive: Array, negative: Array) -> Array:
+    """Return the weighted share of pairs in the right order, ties counting half."""
+    negatives = negative.sum(axis=1)
+    below = negatives[:, None] - np.cumsum(negative, axis=1) + negative / 2.0
+    pairs = positive.sum(axis=1) * negatives
+    return _ratio(np.sum(positive * below, axis=1), pairs)
+
+
+def average_precision_curve(positive: Array, negative: Array) -> Array:
+    """Return the precision averaged over the positive weight, without interpolation."""
+    found = np.cumsum(positive, axis=1)
+    taken = found + np.cumsum(negative, axis=1)
+    precision = np.divide(found, taken, out=np.zeros_like(found), where=taken > 0.0)
+    return _ratio(np.sum(positive * precision, axis=1), found[:, -1])
+
+
+def metrics_of(task: Task) -> tuple[Metric, ...]:
+    """Return the metrics of a task, its proper score first; UsageError for another word."""
+    if task not in METRICS:
+        raise UsageError(
+            f"The task given is {quoted(task)}; evaluation knows {', '.join(METRICS)}. Give one of them.",
+            code="unknown-task",
+        )
+    return METRICS[task]
+
+
+def proper_score(task: Task) -> MeanMetric:
+    """Return the task's proper score, the metric by which models are compared."""
+    score = metrics_of(task)[0]
+    assert isinstance(score, MeanMetric)
+    return score
+
+
+def row_losses(task: Task, label: Array, response: Array) -> Array:
+    """Return each row's loss under the task's proper score, shape (n,)."""
+    (losses,) = proper_score(task).moments(label, response)
+    return losses
+
+
+def first_mean(means: Array) -> Array:
+    """Return the mean of the first statistic: how a plain mean is combined."""
+    return np.asarray(means[0])
+
+
+def _root(means: Array) -> Array:
+    return np.asarray(np.sqrt(means[0]))
+
+
+def _reference(label: Array) -> float:
+    # The mean of equal labels may differ from them in the last place, which would look like a spread.
+    return float(label[0]) if label.min() == label.max() else float(label.mean())
+
+
+def _ratio(above: Array, below: Array) -> Array:
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0.0)
+
+
+RMSE = MeanMetric("rmse", True, lambda label, response: (squared_rows(label, response),), _root)
+
+# Each task's proper score comes first.
+METRICS: Mapping[Task, tuple[Metric, ...]] = {
+    "classes": (
+        mean_of("log_loss", log_loss_rows),
+        mean_of("brier", brier_rows),
+        RankMetric("auc", False, area_under_curve),
+        RankMetric("average_precision", False, average_precision_curve),
+        mean_of("accuracy", hit_rows, lower_is_better=False),
+    ),
+    "number": (
+        mean_of("mse", squared_rows),
+        RMSE,
+        mean_of("mae", absolute_rows),
+        share_explained("r2", squared_rows),
+    ),
+    "count": (
+        mean_of("poisson_deviance", poisson_rows),
+        share_explained("d2", poisson_rows),
+        RMSE,
+        mean_of("mae", absolute_rows),
+    ),
+}

@@ -1,0 +1,235 @@
+"""One evaluation of one model on held-out rows: the numbers, their intervals, and sentences about what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.evaluation.calibration import Calibration, calibration
+from batchlearn.evaluation.intervals import Estimate, Resampling, metric_estimates, paired_difference, resampling
+from batchlearn.evaluation.metrics import SMALLEST_RESPONSE, Array, Task, metrics_of, proper_score, row_losses
+from batchlearn.evaluation.slices import Categories, Slice, slices
+
+UNNAMED_CLASSES = "(classes never seen in training)"
+MOST_NAMES = 5
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out rows in the order of time, or in random order where there is no time.
+
+    `label`, `response` and `weight` have shape (n,). For classes the label is 0 or 1 and the response the
+    probability of 1; a row whose class training never saw has label NaN and is marked in `unseen`.
+    `unseen_classes` counts those rows by label. `categories` gives (codes, level names) for each column.
+    """
+
+    label: Array
+    response: Array
+    weight: Array | None = None
+    categories: Categories = field(default_factory=dict)
+    unseen: NDArray[np.bool_] | None = None
+    unseen_classes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model is worth on held-out rows, beside its baselines."""
+
+    rows: int
+    metrics: Mapping[str, Estimate]
+    baselines: Mapping[str, Mapping[str, Estimate]]
+    calibration: Calibration | None
+    slices: Sequence[Slice]
+    unseen_classes: Mapping[str, int]
+    notes: Sequence[str]
+    leave_one_out: Mapping[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the evaluation as plain dicts, lists and numbers; what is undefined is None."""
+        return {
+            "rows": self.rows,
+            "metrics": _estimates_json(self.metrics),
+            "baselines": {name: _estimates_json(estimates) for name, estimates in self.baselines.items()},
+            "leave_one_out": None if self.leave_one_out is None else dict(self.leave_one_out),
+            "calibration": None if self.calibration is None else self.calibration.to_json(),
+            "slices": [one.to_json() for one in self.slices],
+            "unseen_classes": dict(self.unseen_classes),
+            "notes": list(self.notes),
+        }
+
+
+def evaluate(
+    task: Task,
+    held_out: HeldOut,
+    baselines: Mapping[str, Array | None],
+    seed: int,
+    leave_one_out: Mapping[str, Any] | None = None,
+) -> Evaluation:
+    """Evaluate responses and each baseline's responses on the same rows, with intervals from the same blocks.
+
+    A baseline that is None is left out. `leave_one_out` is passed on; where it has the proper score by name, as a
+    number or as {"value": number}, its gap to the held-out figure is put in words. DataError where there is no row,
+    no weight, or a label or response the task cannot have.
+    """
+    label, response = held_out.label, held_out.response
+    weight = np.ones(len(label)) if held_out.weight is None else held_out.weight
+    present = {name: array for name, array in baselines.items() if array is not None}
+    _check_rows(task, held_out, weight)
+    for name, array in present.items():
+        _check_response(task, array, len(label), f"baseline {quoted(name)}")
+    plan = resampling(len(label), seed)
+    metrics = metric_estimates(task, label, response, weight, plan)
+    losses = row_losses(task, label, response)
+    unseen = _unseen_counts(held_out)
+    notes = [
+        *_row_notes(task, label, weight, unseen),
+        *(_baseline_notes(task, held_out, weight, present, plan)),
+        *_drift_notes(task, metrics, leave_one_out),
+    ]
+    return Evaluation(
+        rows=len(label),
+        metrics=metrics,
+        baselines={name: metric_estimates(task, label, array, weight, plan) for name, array in present.items()},
+        calibration=calibration(task, label, response, weight),
+        slices=slices(held_out.categories, losses, label, response, weight),
+        unseen_classes=unseen,
+        notes=notes,
+        leave_one_out=leave_one_out,
+    )
+
+
+def _estimates_json(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
+    return {name: estimate.to_json() for name, estimate in estimates.items()}
+
+
+def _check_rows(task: Task, held_out: HeldOut, weight: Array) -> None:
+    metrics_of(task)
+    label, rows = held_out.label, len(held_out.label)
+    if rows == 0:
+        raise DataError(
+            "There are no held-out rows; evaluation needs at least one. Hold out more rows, or give rows with labels.",
+            code="evaluation-no-rows",
+        )
+    if len(weight) != rows or not np.all(np.isfinite(weight) & (weight >= 0.0)) or not np.any(weight > 0.0):
+        raise DataError(
+            f"The weights of the {rows} held-out rows must be one finite number of at least 0 a row, not all 0. "
+            "Mend the weight column, or leave it out.",
+            code="evaluation-weight",
+        )
+    _check_response(task, held_out.response, rows, "model")
+    unseen = np.zeros(rows, dtype=bool) if held_out.unseen is None else held_out.unseen
+    known = label[~unseen] if task == "classes" else label
+    wanted, fits = _labels_that_fit(task, known)
+    if not np.all(fits):
+        raise DataError(
+            f"Label {known[~fits][0]:g} came in the held-out rows; {wanted}. Leave such rows out, or change the loss.",
+            code="evaluation-label",
+        )
+    if not np.all(np.isnan(label[unseen])):
+        raise UsageError(
+            "A row marked as having an unseen class came with a label; it needs label NaN. Mark only unseen classes.",
+            code="evaluation-unseen",
+        )
+
+
+def _labels_that_fit(task: Task, label: Array) -> tuple[str, NDArray[np.bool_]]:
+    if task == "classes":
+        return "two classes are labelled 0 and 1", (label == 0.0) | (label == 1.0)
+    if task == "count":
+        return "a count is a finite number of at least 0", np.isfinite(label) & (label >= 0.0)
+    return "it must be a finite number", np.isfinite(label)
+
+
+def _check_response(task: Task, response: Array, rows: int, whose: str) -> None:
+    if len(response) != rows:
+        raise UsageError(
+            f"The {whose} gave {len(response)} responses for {rows} held-out rows. Give one a row.",
+            code="evaluation-length",
+        )
+    fits = (response >= 0.0) & (response <= 1.0) if task == "classes" else np.isfinite(response)
+    if not np.all(fits):
+        wanted = "a probability from 0 to 1" if task == "classes" else "a finite number"
+        raise DataError(
+            f"The {whose} gave the response {response[~fits][0]:g} for held-out row {int(np.argmin(fits)) + 1}; "
+            f"it must be {wanted}. Look for extreme values in that row.",
+            code="evaluation-response",
+        )
+
+
+def _unseen_counts(held_out: HeldOut) -> dict[str, int]:
+    rows = 0 if held_out.unseen is None else int(np.sum(held_out.unseen))
+    counts = dict(held_out.unseen_classes)
+    if rows and not counts:
+        return {UNNAMED_CLASSES: rows}
+    if sum(counts.values()) != rows:
+        raise UsageError(
+            f"{rows} rows are marked as having an unseen class, but {sum(counts.values())} are counted by label. "
+            "Give a mask and counts of the same rows.",
+            code="evaluation-unseen",
+        )
+    return counts
+
+
+def _row_notes(task: Task, label: Array, weight: Array, unseen: Mapping[str, int]) -> list[str]:
+    notes = []
+    if task == "classes":
+        classes = np.unique(label[~np.isnan(label) & (weight > 0.0)])
+        if len(classes) == 1:
+            notes.append(
+                f"All held-out rows with a known class have label {classes[0]:g}: "
+                "the AUC and the calibration slope are undefined, and the other figures say nothing of the other class."
+            )
+    if unseen:
+        rows = sum(unseen.values())
+        names = ", ".join(quoted(name) for name in list(unseen)[:MOST_NAMES]) + (
+            ", and more" if len(unseen) > MOST_NAMES else ""
+        )
+        notes.append(
+            f"{rows} of {len(label)} held-out rows have a class that training never saw ({names}): each has a log loss "
+            f"of {-np.log(SMALLEST_RESPONSE):.1f}, counts as wrong in the accuracy, and is left out of AUC, "
+            "average precision and calibration."
+        )
+    return notes
+
+
+def _baseline_notes(
+    task: Task, held_out: HeldOut, weight: Array, baselines: Mapping[str, Array], plan: Resampling
+) -> list[str]:
+    losses = row_losses(task, held_out.label, held_out.response)
+    score = proper_score(task).name
+    notes = []
+    for name, response in baselines.items():
+        difference = paired_difference(losses, row_losses(task, held_out.label, response), weight, plan)
+        if difference.value is None or difference.low is None or difference.high is None:
+            notes.append(f"There are too few rows to tell whether the model is better than the {name} baseline.")
+            continue
+        figures = f"{difference.value:+.4g} ({difference.low:+.4g} to {difference.high:+.4g})"
+        if difference.low > 0.0:
+            notes.append(f"The model is worse than the {name} baseline: {score} {figures}.")
+        elif difference.high >= 0.0:
+            notes.append(
+                f"The model is not shown to be better than the {name} baseline: {score} {figures}, "
+                "an interval that includes no difference."
+            )
+    return notes
+
+
+def _drift_notes(task: Task, metrics: Mapping[str, Estimate], leave_one_out: Mapping[str, Any] | None) -> list[str]:
+    score = proper_score(task).name
+    given = (leave_one_out or {}).get(score)
+    value = given.get("value") if isinstance(given, Mapping) else given
+    held_out = metrics[score]
+    if not isinstance(value, int | float) or held_out.low is None or held_out.high is None:
+        return []
+    if held_out.low <= value <= held_out.high:
+        return []
+    side = "worse" if held_out.low > value else "better"
+    return [
+        f"The held-out {score} ({held_out.value:.4g}, {held_out.low:.4g} to {held_out.high:.4g}) is {side} than the "
+        f"leave-one-out one of the training rows ({value:.4g}): the held-out rows differ from them, a sign of drift."
+    ]

@@ -1,0 +1,1 @@
+"""The only loops over rows: plain functions on plain arrays, in NumPy."""

@@ -1,0 +1,196 @@
+"""Products with the design matrix of one block of rows, without ever writing that matrix down.
+
+A row of the design matrix is: a 1 for the intercept, the dense columns, one indicator for each group of category
+levels, and a sparse part. Any of the four may be absent. Blocks are column-major: the dense columns of m rows are an
+array of shape (columns, m), because that is how columnar files arrive and what full-batch products read fastest.
+
+A code equal to the number of levels of its group stands for "no level": it meets no coefficient and adds nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+# Sparse quadratic forms are dense in the columns: this many rows at a time keep the work array small.
+_SPARSE_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each coefficient stands in the parameter vector: intercept, dense, groups, sparse, in that order."""
+
+    intercept: bool
+    dense: int
+    groups: tuple[int, ...] = ()
+    sparse: int = 0
+
+    @property
+    def lead(self) -> int:
+        """Coefficients in front of the groups: the intercept and the dense columns."""
+        return int(self.intercept) + self.dense
+
+    @cached_property
+    def group_slices(self) -> tuple[slice, ...]:
+        """The coefficients of each group of levels."""
+        ends = self.lead + np.cumsum((0, *self.groups))
+        return tuple(slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True))
+
+    @property
+    def sparse_slice(self) -> slice:
+        """The coefficients of the sparse part."""
+        return slice(self.size - self.sparse, self.size)
+
+    @property
+    def size(self) -> int:
+        """The number of coefficients, the intercept included."""
+        return self.lead + sum(self.groups) + self.sparse
+
+    @property
+    def terms(self) -> int:
+        """The most non-zero entries a row can have: the length of one inner product."""
+        return self.lead + len(self.groups) + self.sparse
+
+
+class Block(NamedTuple):
+    """One block of m encoded rows."""
+
+    dense: Floats  # (lead, m): a row of ones first where there is an intercept
+    codes: NDArray[np.integer[Any]]  # (groups, m), each in 0 .. levels (= no level)
+    sparse: Any = None  # scipy.sparse CSR array (m, sparse) or None
+
+
+def standardised(layout: Layout, dense: NDArray[Any], shift: Floats, scale: Floats) -> Floats:
+    """Return the dense part of a block, (lead, m), from columns as stored: a row of ones, then (value - shift) / scale."""
+    lead = int(layout.intercept)
+    block = np.empty((layout.lead, dense.shape[1]))
+    block[:lead] = 1.0
+    np.subtract(dense, shift[:, None], out=block[lead:])
+    block[lead:] /= scale[:, None]
+    return block
+
+
+def linear_predictor(layout: Layout, block: Block, parameters: Floats) -> Floats:
+    """Return X w for the rows of the block, shape (m,).
+
+    Column by column, not by BLAS: a row's predictor has the same bits in whatever block it comes, so training, batch
+    scoring and a single request agree.
+    """
+    eta = np.zeros(block.dense.shape[1])
+    term = np.empty_like(eta)
+    for parameter, column in zip(parameters[: layout.lead], block.dense, strict=True):
+        np.multiply(column, parameter, out=term)
+        eta += term
+    for codes, part in zip(block.codes, layout.group_slices, strict=True):
+        eta += np.append(parameters[part], 0.0)[codes]
+    if layout.sparse:
+        eta += block.sparse @ parameters[layout.sparse_slice]
+    return eta
+
+
+def transposed_product(layout: Layout, block: Block, values: Floats) -> Floats:
+    """Return X' v, shape (coefficients,), for one value a row."""
+    total = np.empty(layout.size)
+    total[: layout.lead] = block.dense @ values
+    for codes, part, levels in zip(block.codes, layout.group_slices, layout.groups, strict=True):
+        total[part] = np.bincount(codes, weights=values, minlength=levels + 1)[:levels]
+    if layout.sparse:
+        total[layout.sparse_slice] = block.sparse.T @ values
+    return total
+
+
+def absolute(block: Block) -> Block:
+    """Return the block of |X|: what bounds on rounding errors are made of."""
+    return Block(np.abs(block.dense), block.codes, None if block.sparse is None else abs(block.sparse))
+
+
+def squared(block: Block) -> Block:
+    """Return the block of the squared entries of X."""
+    return Block(block.dense**2, block.codes, None if block.sparse is None else block.sparse.multiply(block.sparse))
+
+
+def weighted_gram(layout: Layout, block: Block, values: Floats) -> Floats:
+    """Return the upper triangle of X' diag(v) X, (coefficients, coefficients), for one non-negative value a row.
+
+    What stands below the diagonal is undefined: `symmetric` completes a total once, not each of its parts.
+    """
+    gram = np.zeros((layout.size, layout.size))
+    lead = layout.lead
+    weighted = block.dense * values
+    root = block.dense * np.sqrt(values)
+    gram[:lead, :lead] = root @ root.T
+    slices, levels = layout.group_slices, layout.groups
+    for g, codes in enumerate(block.codes):
+        part, wide = slices[g], levels[g] + 1
+        for j in range(lead):
+            gram[j, part] = np.bincount(codes, weights=weighted[j], minlength=wide)[:-1]
+        diagonal = np.bincount(codes, weights=values, minlength=wide)[:-1]
+        gram[range(part.start, part.stop), range(part.start, part.stop)] = diagonal
+        for h in range(g):
+            pairs = block.codes[h].astype(np.int64) * wide + codes
+            table = np.bincount(pairs, weights=values, minlength=(levels[h] + 1) * wide)
+            gram[slices[h], part] = table.reshape(levels[h] + 1, wide)[:-1, :-1]
+    if layout.sparse:
+        _add_sparse(gram, layout, block, weighted, values)
+    return gram
+
+
+def symmetric(upper: Floats) -> Floats:
+    """Return the symmetric matrix whose upper triangle is given."""
+    return np.asarray(np.triu(upper) + np.triu(upper, 1).T)
+
+
+def _add_sparse(gram: Floats, layout: Layout, block: Block, weighted: Floats, values: Floats) -> None:
+    part = layout.sparse_slice
+    scaled = block.sparse.multiply(values[:, None]).tocsr()
+    gram[part, part] = (block.sparse.T @ scaled).toarray()
+    gram[: layout.lead, part] = weighted @ block.sparse
+    for codes, levels, where in zip(block.codes, layout.groups, layout.group_slices, strict=True):
+        indicator = np.zeros((levels + 1, len(codes)))
+        indicator[codes, np.arange(len(codes))] = 1.0
+        gram[where, part] = (indicator @ scaled)[:-1]
+
+
+def quadratic_form(layout: Layout, block: Block, matrix: Floats) -> Floats:
+    """Return x' A x for each row x of the block, shape (m,); A is symmetric, (coefficients, coefficients)."""
+    lead = layout.lead
+    form = np.einsum("jm,jm->m", block.dense, matrix[:lead, :lead] @ block.dense)
+    rows = np.arange(block.dense.shape[1])
+    for g, (codes, part) in enumerate(zip(block.codes, layout.group_slices, strict=True)):
+        cross = np.zeros((lead, layout.groups[g] + 1))
+        cross[:, :-1] = matrix[:lead, part]
+        form += 2.0 * np.einsum("jm,jm->m", block.dense, cross[:, codes])
+        # Summed group by group, so that no term goes through more additions than a few for each group.
+        own = np.append(np.diagonal(matrix)[part], 0.0)[codes]
+        for h in range(g):
+            other = layout.group_slices[h]
+            table = np.zeros((layout.groups[h] + 1, layout.groups[g] + 1))
+            table[:-1, :-1] = matrix[other, part]
+            own += 2.0 * table[block.codes[h], codes]
+        form += own
+    if layout.sparse:
+        for start in range(0, len(rows), _SPARSE_ROWS):
+            stop = start + _SPARSE_ROWS
+            _sparse_form(form[start:stop], layout, _slice(block, start, stop), matrix)
+    return form
+
+
+def _slice(block: Block, start: int, stop: int) -> Block:
+    return Block(block.dense[:, start:stop], block.codes[:, start:stop], block.sparse[start:stop])
+
+
+def _sparse_form(form: Floats, layout: Layout, block: Block, matrix: Floats) -> None:
+    part = layout.sparse_slice
+    form += np.asarray(block.sparse.multiply(block.sparse @ matrix[part, part]).sum(axis=1)).ravel()
+    cross = np.asarray(block.sparse @ matrix[part, : layout.lead])
+    form += 2.0 * np.einsum("jm,mj->m", block.dense, cross)
+    for codes, levels, where in zip(block.codes, layout.groups, layout.group_slices, strict=True):
+        table = np.zeros((len(codes), levels + 1))
+        table[:, :-1] = block.sparse @ matrix[part, where]
+        form += 2.0 * table[np.arange(len(codes)), codes]

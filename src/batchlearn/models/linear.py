@@ -1,0 +1,154 @@
+"""The linear model: an encoding, coefficients and a link; what predicts, is saved and is served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batchlearn.data.encoding import Encoding
+from batchlearn.data.encoding_fit import check_kinds
+from batchlearn.data.table import Roles, Table, read
+from batchlearn.data.target import LOSS_OF_TASK, Target, Task
+from batchlearn.errors import DataError, UsageError
+from batchlearn.kernels.design import Block, Floats, linear_predictor, quadratic_form, squared, standardised
+from batchlearn.models.links import INVERSE_LINKS, response_change
+
+
+@dataclass(frozen=True)
+class PredictionBounds:
+    """What bounds a prediction's distance from the optimum's (bound C3): radius * sqrt(x' H^-1 x).
+
+    Without the inverse Hessian (too many coefficients to keep it) the sum of the coefficients' own bounds serves.
+    """
+
+    radius: float
+    norms: Floats  # (d,): sqrt((H^-1)_jj), from above
+    inverse: Floats | None = None  # (d, d): H^-1
+    inverse_square_scale: Floats | None = None  # (d,), with form_error: what rounding can add to x' H^-1 x
+    form_error: float = 0.0
+
+    def of(self, encoding: Encoding, block: Block) -> Floats:
+        """Return the bound on each row's linear predictor, shape (m,)."""
+        if self.inverse is None or self.inverse_square_scale is None:
+            magnitudes = Block(np.abs(block.dense), block.codes)
+            return self.radius * linear_predictor(encoding.layout, magnitudes, self.norms)
+        form = quadratic_form(encoding.layout, block, self.inverse)
+        rounding = self.form_error * linear_predictor(encoding.layout, squared(block), self.inverse_square_scale)
+        return self.radius * np.sqrt(np.maximum(form, 0.0) + rounding)
+
+
+class Predictions(NamedTuple):
+    """One entry a row, in the order of the rows."""
+
+    response: Floats  # probability of the second class, mean or count
+    predictor: Floats
+    bound: Floats | None  # the response is no further from the optimum's
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """Predicts link(intercept + encoded row ' coefficients + offset)."""
+
+    encoding: Encoding
+    target: Target
+    parameters: Floats  # (coefficients,)
+    roles: Roles
+    label_mean: float  # of the training rows: what a model without features predicts
+    standard_errors: Floats | None = None  # (coefficients,)
+    bounds: PredictionBounds | None = None
+
+    @property
+    def loss(self) -> str:
+        """The name of the loss it was trained with."""
+        return LOSS_OF_TASK[self.target.task]
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The columns it reads from a table."""
+        named = (self.roles.offset, self.roles.exposure)
+        return tuple(dict.fromkeys([*self.encoding.columns, *(name for name in named if name is not None)]))
+
+    def predict(self, data: object, *, bounds: bool = False) -> Predictions:
+        """Predict every row of a table, a path, a data frame or Arrow data, in order."""
+        table = data if isinstance(data, Table) else read(data)
+        parts = list(self.stream(table, bounds=bounds))
+        if not parts:
+            return Predictions(np.empty(0), np.empty(0), np.empty(0) if bounds else None)
+        bound = np.concatenate([part.bound for part in parts if part.bound is not None]) if bounds else None
+        return Predictions(
+            np.concatenate([part.response for part in parts]), np.concatenate([part.predictor for part in parts]), bound
+        )
+
+    def stream(self, table: Table, *, bounds: bool = False) -> Iterator[Predictions]:
+        """Predict batch by batch: memory does not grow with the table."""
+        self.check(table)
+        for batch in table.scan(self.columns):
+            yield self.predict_batch(batch, bounds=bounds)
+
+    def check(self, table: Table) -> None:
+        """Refuse a table that lacks what the model reads: DataError."""
+        kinds = {column.name: column.kind for column in table.columns}
+        check_kinds(self.encoding, kinds, table.name)
+        for name in self.columns:
+            table.column(name)
+
+    def predict_batch(self, batch: pa.RecordBatch, *, bounds: bool = False) -> Predictions:
+        """Predict the rows of one batch in canonical types, as `Table.scan` gives them."""
+        encoded = self.encoding.encode(batch)
+        layout = self.encoding.layout
+        dense = standardised(layout, encoded.dense, self.encoding.shift, self.encoding.scale)
+        block = Block(dense, encoded.codes)
+        eta = linear_predictor(layout, block, self.parameters) + self._offset(batch)
+        bound = None
+        if bounds:
+            if self.bounds is None:
+                raise UsageError(
+                    "This model has no certificate, so its predictions have no bounds. Train with a penalty above 0 "
+                    "(--alpha) to get one, or predict without --bounds.",
+                    code="no-bounds",
+                )
+            bound = response_change(self.loss, eta, self.bounds.of(self.encoding, block))
+        return Predictions(INVERSE_LINKS[self.loss](eta), eta, bound)
+
+    def _offset(self, batch: pa.RecordBatch) -> Floats | float:
+        total: Floats | float = 0.0
+        for name, transform in ((self.roles.offset, None), (self.roles.exposure, np.log)):
+            if name is None:
+                continue
+            column = batch.column(name)
+            if column.null_count:
+                raise DataError(
+                    f"Column '{name}' is missing in {column.null_count} rows; the model needs it for every prediction.",
+                    code="offset-missing",
+                )
+            values = np.asarray(pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False))
+            if transform is not None and np.any(values <= 0.0):
+                raise DataError(
+                    f"Column '{name}' holds values of 0 or less; an exposure needs to be above 0.",
+                    code="exposure-not-positive",
+                )
+            total = total + (values if transform is None else transform(values))
+        return total
+
+    def to_table(self, predictions: Predictions) -> pa.RecordBatch:
+        """Return predictions as columns: `prediction`, for classes also `probability`, and `bound` where asked for."""
+        columns: dict[str, Any] = {}
+        if self.target.task is Task.CLASSES:
+            chosen = (predictions.response > 0.5).astype(int)
+            columns["prediction"] = pa.array([self.target.classes[code] for code in chosen])
+            columns["probability"] = predictions.response
+        else:
+            columns["prediction"] = predictions.response
+        if predictions.bound is not None:
+            columns["bound"] = predictions.bound
+        return pa.RecordBatch.from_pydict(columns)
+
+    def without_bounds(self) -> LinearModel:
+        """Return the model without what only bounds need."""
+        return replace(self, bounds=None)

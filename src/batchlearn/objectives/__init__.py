@@ -1,0 +1,1 @@
+"""What is minimised: losses, penalties, their sum over rows, and the factor of its Hessian."""

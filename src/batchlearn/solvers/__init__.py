@@ -1,0 +1,1 @@
+"""One step towards the minimum: the update rules."""

@@ -1,0 +1,90 @@
+"""L-BFGS for more coefficients than a factor can hold (Liu and Nocedal 1989; Nocedal and Wright 2006, chapter 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from batchlearn.data.rows import Rows
+from batchlearn.kernels.design import Floats
+from batchlearn.objectives.objective import GradientError, Objective
+
+# Hager and Zhang 2005: near the optimum function values cannot tell a better point from a worse one, slopes can.
+_ARMIJO, _CURVATURE = 1e-4, 0.9
+_HALVINGS = 30
+
+
+class LimitedMemoryState(NamedTuple):
+    """The point, its gradient, and the last pairs of steps and gradient changes."""
+
+    parameters: Floats
+    value: float
+    gradient: Floats
+    pairs: tuple[tuple[Floats, Floats], ...]
+    curvature: GradientError  # at the start: centre and mean curvature, for the decrement
+    diagonal: Floats  # (d,): of the Hessian at the start, the preconditioner
+    passes: int
+    stuck: bool  # no step lowers the objective any more
+
+
+@dataclass(frozen=True)
+class LimitedMemory:
+    """L-BFGS preconditioned by the diagonal of the Hessian at the start."""
+
+    memory: int = 20
+    name = "l-bfgs"
+
+    def start(self, objective: Objective, rows: Rows, parameters: Floats) -> LimitedMemoryState:
+        """Return the state before the first step."""
+        curvature = objective.gradient_error(rows, parameters)
+        value, gradient = objective.gradient(rows, parameters)
+        # A coefficient that meets no curvature keeps its gradient as it is.
+        diagonal = objective.hessian_diagonal(rows, parameters)
+        diagonal = np.where(diagonal > 0.0, diagonal, 1.0)
+        return LimitedMemoryState(parameters, value, gradient, (), curvature, diagonal, 3, False)
+
+    def step(self, objective: Objective, rows: Rows, state: LimitedMemoryState) -> LimitedMemoryState:
+        """Return the state after one step, `stuck` where rounding hides any further fall."""
+        direction = -self._precondition(state, state.gradient)
+        slope = float(state.gradient @ direction)
+        if not slope < 0.0:
+            return state._replace(stuck=True)
+        length, low, high, passes = 1.0, 0.0, np.inf, state.passes
+        for _ in range(_HALVINGS):
+            parameters = state.parameters + length * direction
+            value, gradient = objective.gradient(rows, parameters)
+            passes += 1
+            after = float(gradient @ direction)
+            noise = 1e-15 * abs(state.value) * 16
+            falls = value <= state.value + _ARMIJO * length * slope or (
+                value <= state.value + noise and after <= (2 * _ARMIJO - 1) * slope
+            )
+            if not (np.isfinite(value) and falls):
+                high = length
+            elif after < _CURVATURE * slope:
+                low = length
+            else:
+                pair = (parameters - state.parameters, gradient - state.gradient)
+                keep = pair[0] @ pair[1] > 0.0
+                pairs = (*state.pairs, pair)[-self.memory :] if keep else state.pairs
+                return state._replace(parameters=parameters, value=value, gradient=gradient, pairs=pairs, passes=passes)
+            length = 0.5 * (low + high) if np.isfinite(high) else 2.0 * length
+        return state._replace(passes=passes, stuck=True)
+
+    @staticmethod
+    def _precondition(state: LimitedMemoryState, gradient: Floats) -> Floats:
+        """Return the two-loop recursion's product of the inverse Hessian estimate with the gradient."""
+        vector, weights = gradient.copy(), []
+        for step, change in reversed(state.pairs):
+            weight = (step @ vector) / (step @ change)
+            weights.append(weight)
+            vector -= weight * change
+        vector /= state.diagonal
+        if state.pairs:
+            step, change = state.pairs[-1]
+            vector *= (step @ change) / (change @ (change / state.diagonal))
+        for (step, change), weight in zip(state.pairs, reversed(weights), strict=True):
+            vector += (weight - (change @ vector) / (step @ change)) * step
+        return vector

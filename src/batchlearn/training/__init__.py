@@ -1,0 +1,1 @@
+"""One run: recipe, fit, certificate, evaluation on later rows."""

@@ -1,0 +1,281 @@
+"""The certificate: how far, at most, loss, coefficients and predictions are from the optimum of all rows.
+
+With g the gradient and H the Hessian at w, nu = sqrt(g' H^-1 g) and kappa = max_i sqrt(x_i' H^-1 x_i), generalised
+self-concordance (Bach 2010; Sun and Tran-Dinh 2019) gives, where kappa nu < 1 and r = -ln(1 - kappa nu) / kappa,
+
+    C1  ||w - w*||_H   <= r
+    C2  F(w) - F*      <= nu r psi(kappa r),  psi(a) = 1 / (1 - e^-a) - 1 / a
+    C3  |x'(w - w*)|   <= r sqrt(x' H^-1 x)   for every x
+
+For the squared loss the bounds are exact: r = nu and F(w) - F* = nu^2 / 2. Everything floating point can have done to g,
+to H and to the factor of H is bounded and added (`objectives.factor`, `objectives.statistics`). The certificate holds at
+any w, whoever found it; it is conditional on the encoding and the strength of the penalty.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from batchlearn.data.rows import Rows
+from batchlearn.kernels.design import Floats
+from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
+from batchlearn.objectives.objective import Expansion, GradientError, Objective
+from batchlearn.objectives.statistics import LeverageTotal
+
+# Above this the d x d factor (and what is made of it) is too large: the rank-one bound serves.
+FACTOR_LIMIT = 5000
+# Multiplications that the exact leverages may cost; beyond it the leverage bound on kappa serves where it can.
+_LEVERAGE_BUDGET = 4e12
+
+EXACT = "second order, exact leverages"
+BOUNDED = "second order, leverage bound"
+RANK_ONE = "rank-one lower bound on the Hessian"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is proved about one fit. Bounds are None where nothing could be proved; `reason` then says why.
+
+    loss_bound: F(w) - F* is at most this. coefficient_bound: no coefficient, in the units of its column, is further
+    from the optimum's. prediction_bound: no training row's prediction, on the response scale, is further from the
+    optimum's. floor: the loss_bound that rounding alone would leave.
+    """
+
+    status: str
+    reason: str | None
+    method: str | None
+    loss_bound: float | None
+    coefficient_bound: float | None
+    prediction_bound: float | None
+    floor: float | None
+    rows: int
+    fingerprint: str | None
+    decrement: float | None = None
+    kappa: float | None = None
+    radius: float | None = None
+
+    @property
+    def certified(self) -> bool:
+        """Whether a bound was proved."""
+        return self.status == "certified"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the certificate as plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        if not self.certified:
+            return f"not certified because {self.reason}"
+        return (
+            f"certified: loss <= optimum + {self.loss_bound:.1e}; no coefficient off by more than "
+            f"{self.coefficient_bound:.1e}, no prediction by more than {self.prediction_bound:.1e}"
+        )
+
+
+class Bounds(NamedTuple):
+    """C1 and C2 as numbers."""
+
+    radius: float
+    loss: float
+
+
+def bounds(decrement: float, kappa: float, self_concordance: float) -> Bounds | None:
+    """Return C1 and C2, or None where kappa * decrement >= 1 and nothing follows."""
+    if self_concordance == 0.0:
+        return Bounds(decrement, 0.5 * decrement**2)
+    if decrement == 0.0:
+        return Bounds(0.0, 0.0)
+    # Near one the logarithm has no digits left: the product's own rounding must not make it smaller.
+    reach = kappa * decrement * (1.0 + 1e-15)
+    if not reach < 1.0:
+        return None
+    radius = -math.log1p(-reach) / kappa * (1.0 + 1e-14) if reach > 0.0 else decrement
+    change = kappa * radius
+    # psi(a) <= 1/2 + a/12 for every a; the closed form cancels for small a and is needed only for large ones.
+    mean = 0.5 + change / 12.0 if change < 0.1 else 1.0 / -math.expm1(-change) - 1.0 / change
+    return Bounds(radius, decrement * radius * mean * (1.0 + 1e-14))
+
+
+@dataclass(frozen=True)
+class Units:
+    """How internal parameters read in the units of the columns: u_j / scale_j, intercept minus `shift`' u."""
+
+    scale: Floats  # (d,), one for the intercept
+    shift: Floats | None = None  # (d,): the intercept in original units is u_0 - sum_j shift_j u_j
+
+    @staticmethod
+    def plain(size: int) -> Units:
+        """Return the units of parameters that are coefficients already."""
+        return Units(np.ones(size))
+
+    def coefficient_bound(self, norms: Floats, factor: Factor | None) -> float:
+        """Return the largest of sqrt(v' H^-1 v) over the functionals v that read off each coefficient."""
+        largest = float(np.max(norms / self.scale, initial=0.0))
+        if self.shift is None:
+            return largest
+        if factor is None:
+            return max(largest, float(norms[0] + np.abs(self.shift) @ norms))
+        functional = -self.shift.copy()
+        functional[0] = 1.0
+        return max(largest, factor.norm(functional))
+
+
+@dataclass(frozen=True)
+class Certification:
+    """A certificate with what was computed on the way: it answers more questions than one."""
+
+    certificate: Certificate
+    expansion: Expansion | None
+    factor: Factor | None
+    leave_one_out: tuple[float, float] | None  # mean loss and mean squared loss of the approximate leave-one-out
+
+
+def certify(objective: Objective, rows: Rows, parameters: Floats, units: Units | None = None) -> Certification:
+    """Bound how far `parameters` (d,) are from the optimum of the objective over all rows.
+
+    Reads the rows three times (curvature, rounding, leverages); twice where there are too many coefficients for a
+    factor.
+    """
+    units = units or Units.plain(rows.layout.size)
+    with np.errstate(over="ignore", invalid="ignore"):
+        error = objective.gradient_error(rows, parameters)
+    if not np.all(np.isfinite(error.error)):
+        return Certification(_refused(rows, "the gradient is not finite at these coefficients"), None, None, None)
+    if rows.layout.size > FACTOR_LIMIT:
+        return _certify_many(objective, rows, parameters, error, units)
+    expansion = objective.expand(rows, parameters)
+    try:
+        factor = factorise(expansion.hessian, error.relative)
+    except NotPositiveDefinite as refusal:
+        return Certification(_refused(rows, f"the Hessian has no safe factor: {refusal}"), expansion, None, None)
+    return _certify_factored(_Point(objective, rows, parameters, error), expansion, factor, units)
+
+
+class _Point(NamedTuple):
+    objective: Objective
+    rows: Rows
+    parameters: Floats
+    error: GradientError
+
+
+def _refused(rows: Rows, reason: str, floor: float | None = None, method: str | None = None) -> Certificate:
+    return Certificate("not certified", reason, method, None, None, None, floor, len(rows), rows.fingerprint)
+
+
+def _certify_factored(point: _Point, expansion: Expansion, factor: Factor, units: Units) -> Certification:
+    objective, rows = point.objective, point.rows
+    constant = objective.loss.self_concordance
+    decrement = factor.norm(expansion.gradient, point.error.error)
+    rounding = factor.norm(np.zeros_like(expansion.gradient), point.error.error)
+    kappa = expansion.kappa * math.exp(0.5 * point.error.relative)
+    reached = bounds(decrement, kappa, constant)
+    method, leave_one_out, prediction = BOUNDED, None, None
+    if reached is None or _leverage_cost(rows) <= _LEVERAGE_BUDGET:
+        radius = reached.radius if reached else 0.0
+        leverage = rows.total(_leverages(point, factor, radius), point.parameters)
+        exact = math.sqrt(leverage.form + factor.form_error * leverage.scaled) * factor.inflation * (1.0 + 1e-12)
+        if exact < kappa:
+            kappa, method = exact, EXACT
+        if reached is None:
+            reached = bounds(decrement, kappa, constant)
+            if reached is not None:
+                leverage = rows.total(_leverages(point, factor, reached.radius), point.parameters)
+        mean = leverage.loss / rows.total_weight, leverage.square / rows.total_weight
+        # The slope of the response was taken at computed predictors; `relative` covers what they are off by.
+        leave_one_out, prediction = mean, leverage.response * (1.0 + point.error.relative)
+        reached = bounds(decrement, kappa, constant)
+    floor = bounds(rounding, kappa, constant)
+    if reached is None:
+        reason = f"kappa * decrement is {kappa * decrement:.2g} and must be below 1: the optimum is not near enough"
+        refused = _refused(rows, reason, floor.loss if floor else None, method)
+        return Certification(refused, expansion, factor, leave_one_out)
+    if prediction is None:
+        prediction = _response_reach(objective, reached.radius * kappa)
+    coefficient = reached.radius * units.coefficient_bound(factor.coefficient_norms(), factor)
+    certificate = Certificate(
+        status="certified",
+        reason=None,
+        method=method,
+        loss_bound=reached.loss,
+        coefficient_bound=coefficient,
+        prediction_bound=prediction,
+        floor=floor.loss if floor else None,
+        rows=len(rows),
+        fingerprint=rows.fingerprint,
+        decrement=decrement,
+        kappa=kappa,
+        radius=reached.radius,
+    )
+    return Certification(certificate, expansion, factor, leave_one_out)
+
+
+def _leverages(point: _Point, factor: Factor, radius: float) -> LeverageTotal:
+    return LeverageTotal(
+        loss=point.objective.loss,
+        inverse=factor.inverse_hessian,
+        inverse_square_scale=1.0 / factor.diagonal**2,
+        radius=radius * factor.inflation * (1.0 + 1e-9),
+        form_error=factor.form_error,
+        total_weight=point.rows.total_weight,
+    )
+
+
+def _leverage_cost(rows: Rows) -> float:
+    layout = rows.layout
+    groups = len(layout.groups)
+    row = layout.lead**2 + groups * layout.lead + groups**2 + layout.sparse * (layout.sparse + layout.lead)
+    return float(len(rows)) * row
+
+
+def _response_reach(objective: Objective, predictor_bound: float) -> float | None:
+    """Return a bound on the response change of any row whose predictor moves by at most the bound, where one exists."""
+    if objective.loss.name == "squared":
+        return predictor_bound
+    return min(1.0, 0.25 * predictor_bound) if objective.loss.name == "logistic" else None
+
+
+def _certify_many(
+    objective: Objective, rows: Rows, parameters: Floats, error: GradientError, units: Units
+) -> Certification:
+    """Certify from a rank-one lower bound on the Hessian (`Objective.rank_one_norm`): C1-C3 hold with any Hhat <= H."""
+    _, gradient = objective.gradient(rows, parameters)
+    intercept = rows.layout.intercept
+    decrement = objective.rank_one_norm(gradient, error.error, error, intercept)
+    rounding = objective.rank_one_norm(np.zeros_like(gradient), error.error, error, intercept)
+    kappa = error.kappa * math.exp(0.5 * error.relative)
+    if not error.relative < 0.5:
+        return Certification(_refused(rows, "rounding of the linear predictors hides the curvature"), None, None, None)
+    if not math.isfinite(decrement):
+        reason = f"{rows.layout.size} coefficients are too many to factor and some of them have no penalty"
+        return Certification(_refused(rows, reason), None, None, None)
+    constant = objective.loss.self_concordance
+    reached, floor = bounds(decrement, kappa, constant), bounds(rounding, kappa, constant)
+    if reached is None:
+        reason = f"kappa * decrement is {kappa * decrement:.2g} and must be below 1: the optimum is not near enough"
+        refused = _refused(rows, reason, floor.loss if floor else None, RANK_ONE)
+        return Certification(refused, None, None, None)
+    with np.errstate(divide="ignore"):
+        norms = 1.0 / np.sqrt(objective.penalty.strengths)
+    if intercept:
+        centre = np.abs(error.centre[1:]) + error.centre_error[1:]
+        norms[0] = math.sqrt((1.0 + error.relative) / error.curvature + float(np.sum((centre * norms[1:]) ** 2)))
+    certificate = Certificate(
+        status="certified",
+        reason=None,
+        method=RANK_ONE,
+        loss_bound=reached.loss,
+        coefficient_bound=reached.radius * units.coefficient_bound(norms, None) * (1.0 + 1e-6),
+        prediction_bound=_response_reach(objective, reached.radius * kappa),
+        floor=floor.loss if floor else None,
+        rows=len(rows),
+        fingerprint=rows.fingerprint,
+        decrement=decrement,
+        kappa=kappa,
+        radius=reached.radius,
+    )
+    return Certification(certificate, None, None, None)
+

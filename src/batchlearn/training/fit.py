@@ -1,0 +1,74 @@
+"""A fit: what came out of training once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from batchlearn.data.ledger import RowCounts
+from batchlearn.evaluation.report import Evaluation
+from batchlearn.kernels.design import Floats
+from batchlearn.models.linear import LinearModel
+from batchlearn.training.certificate import Certificate
+from batchlearn.training.optimise import Status, Step
+from batchlearn.training.recipe import Recipe
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A model trained on every row, its certificate, and the evaluation of the same recipe on later rows."""
+
+    model: LinearModel
+    certificate: Certificate
+    status: Status
+    recipe: Recipe
+    alpha: float
+    rows: RowCounts
+    objective: float
+    null_objective: float
+    solver: str
+    trace: tuple[Step, ...]
+    passes: int
+    seconds: float
+    evaluation: Evaluation | None
+    notes: tuple[str, ...]
+    condition: str | None = None
+
+    @property
+    def coefficients(self) -> dict[str, float]:
+        """The coefficients by name, in the units of the columns as given for numbers; the intercept for rows whose
+        numbers are all at their means."""
+        values: Floats = self.model.parameters / self.model.encoding.units
+        return dict(zip(self.model.encoding.names, map(float, values), strict=True))
+
+    @property
+    def standard_errors(self) -> dict[str, float]:
+        """The coefficients' standard errors by name, in the same units; empty where there is no factor."""
+        if self.model.standard_errors is None:
+            return {}
+        values = self.model.standard_errors / self.model.encoding.units
+        return dict(zip(self.model.encoding.names, map(float, values), strict=True))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `train --json` prints, the path of the model aside."""
+        certificate = self.certificate.to_json()
+        return {
+            "format_version": FORMAT_VERSION,
+            "rows": self.rows.to_json(),
+            "coefficients": len(self.model.parameters),
+            "seed": self.recipe.seed,
+            "certificate": certificate,
+            "status": self.status.value,
+            "objective": self.objective,
+            "null_objective": self.null_objective,
+            "alpha": self.alpha,
+            "loss": self.model.loss,
+            "solver": self.solver,
+            "passes": self.passes,
+            "seconds": self.seconds,
+            "encoding": "linear",
+            "evaluation": None if self.evaluation is None else self.evaluation.to_json(),
+            "notes": list(self.notes),
+        }

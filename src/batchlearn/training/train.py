@@ -1,0 +1,207 @@
+"""Training once: every row of a table, a certificate, and an evaluation on later rows."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from batchlearn.data.build import Mask, Profiles, build_rows, profile_parts
+from batchlearn.data.encoding import Encoding
+from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
+from batchlearn.data.ledger import Ledger, read_ledger
+from batchlearn.data.profile import merge
+from batchlearn.data.rows import Rows, one_blas_thread
+from batchlearn.data.table import Table
+from batchlearn.data.target import LOSS_OF_TASK, Task
+from batchlearn.errors import DataError, UsageError
+from batchlearn.evaluation.report import Evaluation
+from batchlearn.kernels.design import Floats
+from batchlearn.models.linear import LinearModel, PredictionBounds
+from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.objective import Objective, ridge
+from batchlearn.training.certificate import Units
+from batchlearn.training.evaluate import evaluate_part
+from batchlearn.training.fit import Fit
+from batchlearn.training.optimise import Optimum, Problem, optimising
+from batchlearn.training.recipe import Recipe
+from batchlearn.training.split import Split, hold_out
+
+# Up to so many coefficients the inverse Hessian (8 d^2 bytes) is kept with the model, for bounds on predictions.
+_KEPT_COEFFICIENTS = 2500
+_LARGEST_THREADS = 256
+
+
+class Progress(NamedTuple):
+    """Where a training stands, for whoever watches."""
+
+    stage: str
+    rows: int = 0  # read since the last progress
+    passes: int = 0  # over the rows of this stage so far
+    bound: float | None = None
+
+
+Answer = TypeVar("Answer")
+
+
+def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = None) -> Fit:
+    """Train on every row of a table that has a target.
+
+    The model is fitted to all rows; the evaluation is of the same recipe fitted to the earlier part alone. Raises
+    DataError, UsageError, or NoFiniteOptimum where the penalty is zero and the objective has no minimum.
+    """
+    steps = training(table, recipe or Recipe(), threads=threads)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            fit: Fit = end.value
+            return fit
+
+
+def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Generator[Progress, None, Fit]:
+    """Yield progress while training; return the fit."""
+    if table.roles.target is None:
+        raise UsageError("The table has no target; name the column to predict with target= (--target).", code="no-target")
+    began = time.perf_counter()
+    workers = thread_count(threads)
+    with one_blas_thread():
+        yield Progress("reading labels")
+        ledger = read_ledger(table, loss=recipe.loss)
+        split = hold_out(ledger, recipe.holdout, recipe.seed)
+        parts = [split.early] if split.late is None else [split.early, split.late]
+        profiles = yield from _reading("reading columns", profile_parts(table, ledger, parts))
+        work = _Work(table, ledger, recipe, workers)
+        evaluation, notes = yield from _evaluate(work, split, profiles[0])
+        everything = profiles[0] if split.late is None else merge(profiles[0], profiles[1])
+        fitted = yield from _fit_part(work, ledger.used, everything, "all rows")
+    notes = [*(f"{name} was left out: {reason}" for name, reason in fitted.encoding.left_out.items()), *notes]
+    return _assemble(work, fitted, evaluation, tuple(notes), time.perf_counter() - began)
+
+
+def thread_count(threads: int | None) -> int:
+    """Return how many threads read chunks: as many as there are cores unless said otherwise."""
+    if threads is None:
+        return min(os.cpu_count() or 1, 8)
+    if threads < 1:
+        raise UsageError(f"The number of threads is {threads}; it needs to be at least 1.", code="threads-range")
+    return min(threads, _LARGEST_THREADS)
+
+
+class _Work(NamedTuple):
+    table: Table
+    ledger: Ledger
+    recipe: Recipe
+    threads: int
+
+
+class Fitted(NamedTuple):
+    """One part of the rows, fitted."""
+
+    encoding: Encoding
+    rows: Rows
+    optimum: Optimum
+    alpha: float
+
+
+def _reading(stage: str, work: Generator[int, None, Answer]) -> Generator[Progress, None, Answer]:
+    while True:
+        try:
+            rows = next(work)
+        except StopIteration as end:
+            answer: Answer = end.value
+            return answer
+        yield Progress(stage, rows=rows)
+
+
+def _fit_part(work: _Work, part: Mask, profiles: Profiles, whose: str) -> Generator[Progress, None, Fitted]:
+    rules = work.recipe.rules
+    if work.recipe.alpha == 0.0:
+        rules = EncodingRules(rules.minimum_rows, rules.level_cap, rules.buckets, reference=True)
+    encoding = fit_encoding(work.table.features, profiles, rules, work.table.roles.time)
+    rows = yield from _reading(
+        f"encoding {whose}", build_rows(work.table, work.ledger, encoding, part, work.threads)
+    )
+    alpha = work.recipe.alpha_for(rows.total_weight)
+    objective = Objective(LOSSES[LOSS_OF_TASK[work.ledger.target.task]], ridge(encoding.layout, alpha))
+    problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.units), encoding.names)
+    steps = optimising(problem)
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return Fitted(encoding, rows, end.value, alpha)
+        yield Progress(f"fitting {whose}", rows=len(rows), passes=step.passes, bound=step.bound)
+
+
+def _evaluate(
+    work: _Work, split: Split, profiles: Profiles
+) -> Generator[Progress, None, tuple[Evaluation | None, list[str]]]:
+    if split.late is None:
+        return None, [split.how]
+    target = work.ledger.target
+    labels = work.ledger.label[split.early]
+    if (target.task is Task.CLASSES and np.all(labels == labels[0])) or (target.task is Task.COUNT and not labels.any()):
+        return None, [f"No evaluation: the earlier rows hold only the label {labels[0]:g} of '{target.column}'."]
+    try:
+        fitted = yield from _fit_part(work, split.early, profiles, "the earlier rows")
+    except DataError as refusal:
+        if refusal.code == "free-text":
+            raise
+        return None, [f"No evaluation: {refusal.message}"]
+    rows = yield from _reading(
+        "encoding the later rows",
+        build_rows(work.table, work.ledger, fitted.encoding, split.late, work.threads),
+    )
+    evaluation = evaluate_part(work.ledger, split, fitted.encoding, rows, fitted.optimum, work.recipe.seed)
+    notes = [f"Held out: {split.how}, {len(rows):,} of {work.ledger.counts.used:,}."]
+    return evaluation, notes
+
+
+def _assemble(
+    work: _Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[str, ...], seconds: float
+) -> Fit:
+    optimum = fitted.optimum
+    factor, certificate = optimum.certification.factor, optimum.certification.certificate
+    errors = bounds = None
+    if factor is not None:
+        noise = 2.0 * optimum.value if work.ledger.target.task is Task.NUMBER else 1.0
+        errors = factor.coefficient_norms() * np.sqrt(noise / fitted.rows.total_weight)
+        if certificate.radius is not None:
+            kept = len(optimum.parameters) <= _KEPT_COEFFICIENTS
+            bounds = PredictionBounds(
+                certificate.radius * factor.inflation * (1.0 + 1e-9),
+                factor.coefficient_norms(),
+                factor.inverse_hessian if kept else None,
+                1.0 / factor.diagonal**2 if kept else None,
+                factor.form_error,
+            )
+    return Fit(
+        model=_model(work, fitted, errors, bounds),
+        certificate=certificate,
+        status=optimum.status,
+        recipe=work.recipe,
+        alpha=fitted.alpha,
+        rows=work.ledger.counts,
+        objective=optimum.value,
+        null_objective=optimum.null_value,
+        solver=optimum.solver,
+        trace=optimum.trace,
+        passes=optimum.passes,
+        seconds=seconds,
+        evaluation=evaluation,
+        notes=notes,
+        condition=work.table.condition,
+    )
+
+
+def _model(work: _Work, fitted: Fitted, errors: Floats | None, bounds: PredictionBounds | None) -> LinearModel:
+    ledger = work.ledger
+    weight = None if ledger.weight is None else ledger.weight[ledger.used]
+    mean = float(np.average(ledger.label[ledger.used], weights=weight))
+    parameters = fitted.optimum.parameters
+    return LinearModel(fitted.encoding, ledger.target, parameters, work.table.roles, mean, errors, bounds)
+

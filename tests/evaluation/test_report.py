@@ -1,0 +1,173 @@
+"""One evaluation says what the numbers are, says what they mean in words, and never says NaN."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from batchlearn.errors import BatchlearnError, DataError, UsageError
+from batchlearn.evaluation.baselines import constant_baseline, last_value_baseline
+from batchlearn.evaluation.metrics import METRICS, Task
+from batchlearn.evaluation.report import HeldOut, evaluate
+
+
+def two_classes(rows: int = 1000, seed: int = 0) -> HeldOut:
+    rng = np.random.default_rng(seed)
+    response = 1.0 / (1.0 + np.exp(-rng.normal(-0.5, 1.2, rows)))
+    label = (rng.random(rows) < response).astype(np.float64)
+    return HeldOut(label, response, categories={"side": (rng.integers(0, 2, rows), ["left", "right"])})
+
+
+def plain(evaluation: Any) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(json.dumps(evaluation.to_json(), allow_nan=False))
+    return read
+
+
+@pytest.mark.parametrize("task", ["classes", "number", "count"])
+def test_json_has_the_shape_that_was_promised(task: Task) -> None:
+    rng = np.random.default_rng(0)
+    held_out = two_classes()
+    if task != "classes":
+        response = np.exp(rng.normal(size=1000))
+        held_out = replace(held_out, label=rng.poisson(response).astype(np.float64), response=response)
+    train = held_out.label[:500]
+    baselines = {
+        "constant": constant_baseline(train, None, 1000),
+        "last_value": last_value_baseline(task, train, None, held_out.label, None),
+    }
+    read = plain(evaluate(task, held_out, baselines, seed=0))
+    assert list(read) == [
+        "rows", "metrics", "baselines", "leave_one_out", "calibration", "slices", "unseen_classes", "notes",
+    ]  # fmt: skip
+    names = [metric.name for metric in METRICS[task]]
+    assert list(read["metrics"]) == names
+    assert list(read["baselines"]["constant"]) == list(read["baselines"]["last_value"]) == names
+    for estimate in read["metrics"].values():
+        assert estimate["low"] < estimate["value"] < estimate["high"]
+    assert read["rows"] == 1000
+    assert read["leave_one_out"] is None
+    assert read["notes"] == []
+
+
+def test_the_same_seed_gives_the_same_evaluation() -> None:
+    held_out = two_classes()
+    first, second, other = (plain(evaluate("classes", held_out, {}, seed)) for seed in (3, 3, 4))
+    assert first == second
+    assert first["metrics"]["log_loss"]["low"] != other["metrics"]["log_loss"]["low"]
+    assert first["metrics"]["log_loss"]["value"] == other["metrics"]["log_loss"]["value"]
+
+
+def test_a_model_no_better_than_a_baseline_is_told_so() -> None:
+    held_out = two_classes()
+    rng = np.random.default_rng(3)
+    odds = held_out.response / (1.0 - held_out.response) * np.exp(0.02 * rng.normal(size=1000))
+    alike = odds / (1.0 + odds)
+    baselines = {"constant": np.full(1000, 0.4), "alike": alike, "oracle": 0.5 + 0.4 * (2 * held_out.label - 1)}
+    notes = evaluate("classes", held_out, baselines, seed=0).notes
+    assert len(notes) == 2
+    assert notes[0].startswith("The model is not shown to be better than the alike baseline: log_loss")
+    assert notes[1].startswith("The model is worse than the oracle baseline: log_loss +")
+
+
+def test_a_class_never_seen_is_counted_and_said() -> None:
+    held_out = two_classes(200)
+    label, unseen = held_out.label.copy(), np.zeros(200, dtype=bool)
+    unseen[[3, 50, 60]] = True
+    label[unseen] = np.nan
+    named = replace(held_out, label=label, unseen=unseen, unseen_classes={"maybe": 2, "n/a": 1})
+    read = plain(evaluate("classes", named, {"constant": np.full(200, 0.4)}, seed=0))
+    rest = plain(evaluate("classes", HeldOut(held_out.label[~unseen], held_out.response[~unseen]), {}, seed=0))
+    assert read["unseen_classes"] == {"maybe": 2, "n/a": 1}
+    assert "3 of 200 held-out rows" in read["notes"][0]
+    assert "'maybe', 'n/a'" in read["notes"][0]
+    assert read["metrics"]["auc"]["value"] == pytest.approx(rest["metrics"]["auc"]["value"])
+    expected = (197 * rest["metrics"]["log_loss"]["value"] - 3 * np.log(1e-15)) / 200
+    assert read["metrics"]["log_loss"]["value"] == pytest.approx(expected)
+    assert sum(one["rows"] for one in read["calibration"]["bins"]) == 197
+    unnamed = evaluate("classes", replace(named, unseen_classes={}), {}, seed=0)
+    assert sum(unnamed.unseen_classes.values()) == 3
+
+
+def test_one_class_only_has_no_auc_and_a_note() -> None:
+    held_out = replace(two_classes(100), label=np.zeros(100))
+    read = plain(evaluate("classes", held_out, {}, seed=0))
+    assert read["metrics"]["auc"] == {"value": None, "low": None, "high": None}
+    assert read["calibration"]["slope"] is None
+    assert "have label 0: the AUC and the calibration slope are undefined" in read["notes"][0]
+
+
+def test_rows_that_are_all_unseen_still_evaluate() -> None:
+    held_out = HeldOut(np.full(30, np.nan), np.full(30, 0.5), unseen=np.ones(30, dtype=bool))
+    read = plain(evaluate("classes", held_out, {"constant": np.full(30, 0.4)}, seed=0))
+    assert read["metrics"]["log_loss"]["value"] == pytest.approx(-np.log(1e-15))
+    assert read["calibration"] is None
+
+
+def test_one_row_has_values_and_no_intervals() -> None:
+    read = plain(evaluate("number", HeldOut(np.array([2.0]), np.array([1.0])), {"constant": np.zeros(1)}, seed=0))
+    assert read["metrics"]["mse"] == {"value": 1.0, "low": None, "high": None}
+    assert read["metrics"]["r2"]["value"] is None
+    assert "too few rows" in read["notes"][0]
+
+
+@pytest.mark.parametrize(("given", "words"), [(0.1, "worse"), ({"value": 5.0}, "better"), (None, None)])
+def test_a_gap_to_leave_one_out_is_put_in_words(given: object, words: str | None) -> None:
+    leave_one_out = {"log_loss": given, "method": "approximate"}
+    evaluation = evaluate("classes", two_classes(), {}, 0, leave_one_out)
+    assert plain(evaluation)["leave_one_out"] == leave_one_out
+    assert [note for note in evaluation.notes if words is not None and words in note and "drift" in note] == list(
+        evaluation.notes
+    )
+    assert len(evaluation.notes) == (0 if words is None else 1)
+
+
+def test_a_leave_one_out_figure_inside_the_interval_says_nothing() -> None:
+    held_out = two_classes()
+    value = evaluate("classes", held_out, {}, 0).metrics["log_loss"].value
+    assert evaluate("classes", held_out, {}, 0, {"log_loss": value}).notes == []
+
+
+def test_zero_weight_everywhere_in_one_class_is_one_class() -> None:
+    held_out = two_classes(100)
+    notes = evaluate("classes", replace(held_out, weight=held_out.label), {}, 0).notes
+    assert any("label 1" in note for note in notes)
+
+
+NONE = np.zeros(0)
+FOUR = np.array([0.0, 1.0, 1.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("task", "held_out", "kind", "code"),
+    [
+        ("number", HeldOut(NONE, NONE), DataError, "evaluation-no-rows"),
+        ("number", HeldOut(FOUR, FOUR, np.zeros(4)), DataError, "evaluation-weight"),
+        ("number", HeldOut(FOUR, FOUR, -FOUR), DataError, "evaluation-weight"),
+        ("number", HeldOut(FOUR, FOUR, FOUR[:3]), DataError, "evaluation-weight"),
+        ("number", HeldOut(FOUR, FOUR, np.full(4, np.inf)), DataError, "evaluation-weight"),
+        ("number", HeldOut(FOUR, FOUR[:3]), UsageError, "evaluation-length"),
+        ("number", HeldOut(FOUR, np.where(FOUR, np.inf, 0.0)), DataError, "evaluation-response"),
+        ("classes", HeldOut(FOUR, 2 * FOUR), DataError, "evaluation-response"),
+        ("classes", HeldOut(2 * FOUR, FOUR), DataError, "evaluation-label"),
+        ("classes", HeldOut(np.where(FOUR, np.nan, 0.0), FOUR), DataError, "evaluation-label"),
+        ("number", HeldOut(np.where(FOUR, np.nan, 0.0), FOUR), DataError, "evaluation-label"),
+        ("count", HeldOut(-FOUR, FOUR), DataError, "evaluation-label"),
+        ("classes", HeldOut(FOUR, FOUR, unseen=FOUR == 1.0), UsageError, "evaluation-unseen"),
+        ("classes", HeldOut(FOUR, FOUR, unseen_classes={"a": 1}), UsageError, "evaluation-unseen"),
+    ],
+)
+def test_rows_that_cannot_be_evaluated_are_refused(
+    task: Task, held_out: HeldOut, kind: type[BatchlearnError], code: str
+) -> None:
+    with pytest.raises(kind) as raised:
+        evaluate(task, held_out, {}, seed=0)
+    assert raised.value.code == code
+
+
+def test_a_baseline_that_does_not_fit_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match="'constant' gave 3 responses for 4"):
+        evaluate("number", HeldOut(FOUR, FOUR), {"constant": np.zeros(3)}, seed=0)
