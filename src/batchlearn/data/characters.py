@@ -86,9 +86,6 @@ class CheckedCharacters(io.RawIOBase):
             )
 
     def _check(self, chunk: bytes) -> None:
-        if b"\0" in chunk:
-            line = self._lines + chunk[: chunk.index(b"\0")].count(b"\n")
-            raise self._error(f"has a NUL byte in line {line:,}; text has none: correct it", "csv-nul-byte")
         try:
             self._decoder.decode(chunk, final=not chunk)
         except UnicodeDecodeError as problem:
@@ -98,6 +95,9 @@ class CheckedCharacters(io.RawIOBase):
                 "again with the encoding UTF-8",
                 "not-utf8",
             ) from problem
+        if b"\0" in chunk:
+            line = self._lines + chunk[: chunk.index(b"\0")].count(b"\n")
+            raise self._error(f"has a NUL byte in line {line:,}; text has none: correct it", "csv-nul-byte")
         self._lines += chunk.count(b"\n")
         self._quotes += chunk.count(b'"')
         if not chunk and self._quotes % 2:

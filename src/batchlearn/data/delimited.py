@@ -45,6 +45,7 @@ class DelimitedSource:
         self._stamps = tuple(Stamp.of(path) for path in files.paths)
         self._null = null
         self._names, self._delimiter = _header(files.paths[0])
+        self._headers = {files.paths[0]: self._names}
         refuse_equal_names(self._names, f"file {quoted(files.paths[0])}")
         self._refuse_other_headers(files.paths[1:])
         self._types = {name: pa.string() for name in categories if name in self._names}
@@ -83,7 +84,7 @@ class DelimitedSource:
                     if rest.num_rows:
                         yield rest
             except pa.ArrowInvalid as problem:
-                widened = self._column_to_widen(problem, path, types)
+                widened = self._column_to_widen(problem, path)
             if widened is None:
                 return
             types[widened] = pa.float64()
@@ -120,7 +121,7 @@ class DelimitedSource:
                 block = None
             except pa.ArrowInvalid as problem:
                 if "Empty CSV" not in str(problem):
-                    raise self._refusal(problem, path, {}) from problem
+                    raise self._refusal(problem, path) from problem
                 block = None
         if block is None or not block.num_rows:
             raise DataError(
@@ -144,7 +145,7 @@ class DelimitedSource:
                     if not names:
                         return
             except pa.ArrowInvalid as problem:
-                raise self._refusal(problem, stamp.path, types) from problem
+                raise self._refusal(problem, stamp.path) from problem
 
     def _type_of_text(self, text: str) -> pa.DataType:
         sample = io.StringIO()
@@ -155,6 +156,7 @@ class DelimitedSource:
     def _refuse_other_headers(self, paths: Sequence[Path]) -> None:
         for path in paths:
             names, delimiter = _header(path)
+            self._headers[path] = names
             if sorted(names) != sorted(self._names) or delimiter != self._delimiter:
                 different = sorted({*names} ^ {*self._names})
                 raise DataError(
@@ -180,38 +182,36 @@ class DelimitedSource:
                         raise inexact_integer(name, value, f"row {first + index:,} of {quoted(path)}")
                 first += len(column)
 
-    def _column_to_widen(self, problem: pa.ArrowInvalid, path: Path, types: dict[str, pa.DataType]) -> str:
+    def _column_to_widen(self, problem: pa.ArrowInvalid, path: Path) -> str:
         """Name the column of whole numbers that met another number; else raise what is wrong."""
         found = _CONVERSION.search(str(problem))
         value = re.search(r"invalid value '(.*)'", found.group(4), re.DOTALL) if found else None
         if found and value and found.group(3) == "int64" and _is_number(value.group(1)):
-            return self._named(found.group(1), types)
-        raise self._refusal(problem, path, types) from problem
+            return self._headers[path][int(found.group(1))]
+        raise self._refusal(problem, path) from problem
 
-    def _named(self, position: str, types: dict[str, pa.DataType]) -> str:
-        return (list(types) or self._names)[int(position)]
-
-    def _refusal(self, problem: pa.ArrowInvalid, path: Path, types: dict[str, pa.DataType]) -> DataError:
+    def _refusal(self, problem: pa.ArrowInvalid, path: Path) -> DataError:
         """Say in our words what the reader found wrong."""
         text = str(problem)
         if found := _RAGGED.search(text):
             row, needed, came = (int(number) for number in found.groups()[:3])
+            text_of_row = quoted(found.group(4) or "")
             return DataError(
                 f"file {quoted(path)}, row {row - 1:,} (line {row:,} if no value has line breaks): it has {came} "
                 f"values and the header has {needed}; every row needs one value per column: "
-                f"{quoted(found.group(4) or '')}; quote values that contain the delimiter, such as numbers with a decimal "
+                f"{text_of_row}; quote values that contain the delimiter, such as numbers with a decimal "
                 "comma",
                 code="csv-ragged-row",
             )
         if found := _CONVERSION.search(text):
-            name = self._named(found.group(1), types)
+            name = self._headers[path][int(found.group(1))]
             value = re.search(r"'(.*)'", found.group(4), re.DOTALL)
             shown = quoted(value.group(1) if value else found.group(4))
             row_words = f"row {int(found.group(2)) - 1:,}" if found.group(2) else "some row"
             return DataError(
                 f"file {quoted(path)}, {row_words}: column {quoted(name)} is {shown}, but the rows before hold "
-                f"{found.group(3)}; a column needs one type: correct the value, declare it missing with --null {shown}, "
-                "or make the whole column text with categories",
+                f"{found.group(3)}; a column needs one type: correct the value, declare it missing with --null "
+                f"{shown}, or make the whole column text with categories",
                 code="csv-type-change",
             )
         if "straddling" in text:

@@ -8,6 +8,7 @@ rows still fit. Training, batch scoring and serving call the same `Encoding.enco
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,11 @@ from batchlearn.kernels.design import Floats, Layout
 Codes = NDArray[np.intp]
 
 MISSING, RARE = "(missing)", "(rare)"
+
+
+def level_label(level: str) -> str:
+    """Return how a level is shown: in quotes where it could be taken for one of our own names, such as "(missing)"."""
+    return json.dumps(level, ensure_ascii=False) if level.startswith(("(", '"')) else level
 
 
 class Term(Protocol):
@@ -52,7 +58,7 @@ class NumberTerm:
     deviation: float
     low: float  # range seen in training
     high: float
-    missing_share: float = 0.0  # of the training rows; above 0 there is an indicator column
+    missing_share: float = 0.0  # of the training rows' weight; above 0 there is an indicator column
     kind: ClassVar[str] = "number"
 
     @property
@@ -99,7 +105,7 @@ class LevelTerm:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """One name a coefficient."""
-        labels = [*self.levels, *(f"(hash {k})" for k in range(self.buckets))]
+        labels = [*map(level_label, self.levels), *(f"(hash {k})" for k in range(self.buckets))]
         labels += [RARE] * self.rare + [MISSING] * self.missing
         return tuple(f"{self.column} = {label}" for label in labels)
 
@@ -126,7 +132,7 @@ class LevelTerm:
         of_level = [none if level is None else self.code(level) for level in array.dictionary.to_pylist()]
         codes = np.asarray([*of_level, none - 1 if self.missing else none], dtype=np.intp)
         indices = pc.fill_null(array.indices, len(of_level)).to_numpy(zero_copy_only=False)
-        return codes[indices]
+        return np.asarray(codes[indices])
 
     def unseen(self, array: pa.DictionaryArray) -> NDArray[np.bool_]:
         """Return which rows hold a level that has no coefficient or bucket of its own."""

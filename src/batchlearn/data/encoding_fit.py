@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from batchlearn.data.columns import Column, Kind
 from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm, NumberTerm
 from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile, TimeProfile
-from batchlearn.errors import DataError, quoted
+from batchlearn.errors import DataError, UsageError, quoted
+
+# A share that rounds to one would leave its indicator no deviation to divide by.
+_LARGEST_SHARE = 1.0 - 2.0**-53
 
 
 @dataclass(frozen=True)
@@ -25,13 +29,21 @@ class EncodingRules:
     buckets: int = 128
     reference: bool = False
 
+    def __post_init__(self) -> None:
+        if self.minimum_rows < 1 or not 0 < self.buckets < self.level_cap:
+            raise UsageError(
+                f"The rules for levels are minimum_rows={self.minimum_rows}, level_cap={self.level_cap} and "
+                f"buckets={self.buckets}; minimum_rows needs to be at least 1, and buckets from 1 to below level_cap.",
+                code="encoding-rules",
+            )
+
 
 def fit_encoding(
     columns: Sequence[Column], profiles: Mapping[str, Profile], rules: EncodingRules, time: str | None
 ) -> Encoding:
     """Return the encoding of the columns. `time` names the column that orders the rows: its trend is no feature.
 
-    Raises DataError for free text, and where no column is left.
+    Raises DataError for free text, and where two coefficients would have the same name.
     """
     numbers: list[NumberTerm] = []
     groups: list[LevelTerm | CalendarTerm] = []
@@ -53,20 +65,28 @@ def fit_encoding(
             numbers += [number] if number else []
     used = {term.column for term in (*numbers, *groups)}
     kinds = {column.name: column.kind for column in columns if column.name in used}
-    return Encoding(tuple(numbers), tuple(groups), kinds, left_out)
+    encoding = Encoding(tuple(numbers), tuple(groups), kinds, left_out)
+    repeated = [name for name, times in Counter(encoding.names).items() if times > 1]
+    if repeated:
+        raise DataError(
+            f"Two coefficients would be called {quoted(repeated[0])}; each needs a name of its own. Rename a column.",
+            code="coefficient-name-repeated",
+        )
+    return encoding
 
 
 def _number_term(column: Column, profile: NumberProfile, left_out: dict[str, str]) -> NumberTerm | None:
-    share = profile.missing / max(profile.rows, 1)
-    if share == 1.0:
+    if profile.missing == profile.rows:
         left_out[column.name] = "every value is missing"
     elif profile.names_rows:
         left_out[column.name] = "every row has a number of its own: an identifier"
-    elif profile.deviation == 0.0 and share == 0.0:
+    elif profile.low == profile.high and not profile.missing:
         left_out[column.name] = "it is constant"
     else:
         # A constant with missing values keeps its indicator; the constant itself then has no deviation to divide by.
-        return NumberTerm(column.name, profile.mean, profile.deviation or 1.0, profile.low, profile.high, share)
+        deviation = profile.deviation or 1.0
+        share = min(profile.missing_share, _LARGEST_SHARE)
+        return NumberTerm(column.name, profile.mean, deviation, profile.low, profile.high, share)
     return None
 
 
@@ -87,7 +107,10 @@ def _level_term(
     elif len(profile.counts) == 1 and not profile.missing:
         left_out[name] = "it is constant"
     else:
-        return _levels(name, profile, rules)
+        term = _levels(name, profile, rules)
+        if len(term.names) + (term.reference is not None) > 1 or term.missing:
+            return term
+        left_out[name] = f"none of its {len(profile.counts)} levels has {rules.minimum_rows} rows"
     return None
 
 
@@ -100,18 +123,20 @@ def _levels(name: str, profile: CategoryProfile, rules: EncodingRules) -> LevelT
     hashed = len(frequent) > rules.level_cap
     kept = frequent[: rules.level_cap - rules.buckets] if hashed else frequent
     reference = kept[0] if rules.reference and kept else None
+    # Where every level is rare, the rare ones together are the reference, without a coefficient.
+    pooled = not hashed and len(kept) < len(ranked) and bool(kept or not rules.reference)
     return LevelTerm(
         column=name,
         levels=tuple(level for level in kept if level != reference),
         buckets=rules.buckets if hashed else 0,
-        rare=not hashed and len(kept) < len(ranked),
+        rare=pooled,
         missing=profile.missing > 0,
         reference=reference,
     )
 
 
 def _calendar_terms(name: str, profile: TimeProfile, rules: EncodingRules) -> list[CalendarTerm]:
-    terms = []
+    terms: list[CalendarTerm] = []
     for part, counts in profile.parts.items():
         values = [int(value) for value in counts.nonzero()[0]]
         if len(values) < 2:

@@ -6,9 +6,10 @@ together as needed. Rows count once each; a row of weight zero is not shown to a
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +17,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from batchlearn.data.columns import Kind
+from batchlearn.kernels.design import Floats
 
 CALENDAR_PARTS = {"hour": 24, "weekday": 7, "month": 12}
-_TEXT_SAMPLE = 20_000
+# Fewer rows than this may all differ by chance.
+_FEWEST_NAMES = 100
+_STRETCH = 4096
 
 
 def calendar_part(times: pa.Array, part: str) -> NDArray[np.int64]:
@@ -28,66 +32,122 @@ def calendar_part(times: pa.Array, part: str) -> NDArray[np.int64]:
     return np.asarray(np.where(numbers >= 0, numbers - 1, -1) if part == "month" else numbers)
 
 
+class Moments(NamedTuple):
+    """Weighted mean and spread of some values, so that two can be put together (Chan, Golub and LeVeque 1983)."""
+
+    weight: float = 0.0  # of the known values
+    missing: float = 0.0  # weight of the rows without a value
+    mean: float = 0.0
+    # Root of the weighted sum of squared deviations: the sum itself would overflow, or vanish, long before the values.
+    spread: float = 0.0
+
+    @staticmethod
+    def of(values: Floats, weight: Floats) -> Moments:
+        """Return the moments of values (NaN where missing) with one positive weight each."""
+        known = ~np.isnan(values)
+        missing = float(np.sum(weight[~known]))
+        values, weight = values[known], weight[known]
+        if not len(values):
+            return Moments(missing=missing)
+        total = float(np.sum(weight))
+        mean = float(values[0] + weight @ (values - values[0]) / total)
+        size = float(np.max(np.abs(values - mean)))
+        spread = size * math.sqrt(float(weight @ ((values - mean) / size) ** 2)) if size > 0.0 else 0.0
+        return Moments(total, missing, mean, spread)
+
+    def merge(self, other: Moments) -> Moments:
+        """Return the moments of both."""
+        weight, missing = self.weight + other.weight, self.missing + other.missing
+        if self.weight == 0.0 or other.weight == 0.0:
+            known = other if self.weight == 0.0 else self
+            return Moments(weight, missing, known.mean, known.spread)
+        gap = other.mean - self.mean
+        between = abs(gap) * math.sqrt(self.weight) * math.sqrt(other.weight / weight)
+        mean = self.mean + gap * (other.weight / weight)
+        return Moments(weight, missing, mean, math.hypot(self.spread, other.spread, between))
+
+
 @dataclass
 class NumberProfile:
-    """Weighted moments (Chan, Golub and LeVeque 1983), range and missing values of a number or boolean."""
+    """Weighted moments, range and missing values of a number or boolean.
+
+    Moments are taken of stretches of one length, whatever batches the rows came in, and put together in order: the
+    way a table is stored does not change a bit of them.
+    """
 
     rows: int = 0
     missing: int = 0
-    weight: float = 0.0
-    mean: float = 0.0
-    squares: float = 0.0  # weighted sum of squared deviations from the mean
     low: float = np.inf
     high: float = -np.inf
     # Whole numbers that differ in every row so far; None once a value came twice or was no whole number.
-    distinct: list[NDArray[np.float64]] | None = field(default_factory=list)
+    distinct: list[Floats] | None = field(default_factory=list)
+    _done: Moments = field(default_factory=Moments)
+    _waiting: list[tuple[Floats, Floats]] = field(default_factory=list)  # values and weights, less than a stretch
 
-    def update(self, array: pa.Array, weight: NDArray[np.float64]) -> None:
+    def update(self, array: pa.Array, weight: Floats) -> None:
         """Add a batch; `weight` has one positive entry a row."""
         values = _numbers(array)
-        known = ~np.isnan(values)
-        self.rows += len(values)
-        self.missing += int(len(values) - known.sum())
-        values, weight = values[known], weight[known]
         if not len(values):
             return
-        total = float(weight.sum())
-        mean = float(values[0] + weight @ (values - values[0]) / total)
-        part = NumberProfile(weight=total, mean=mean, squares=float(weight @ (values - mean) ** 2))
-        part.low, part.high = float(values.min()), float(values.max())
-        whole = bool(np.all(values == np.trunc(values)))
-        part.distinct = [values] if whole and len(np.unique(values)) == len(values) else None
-        self._absorb(part)
+        known = values[~np.isnan(values)]
+        self.rows += len(values)
+        self.missing += len(values) - len(known)
+        if len(known):
+            self.low, self.high = min(self.low, float(known.min())), max(self.high, float(known.max()))
+            whole = self.distinct is not None and bool(np.all(known == np.trunc(known)))
+            self._add_distinct([known] if whole and len(np.unique(known)) == len(known) else None)
+        self._waiting.append((values, weight))
+        if sum(len(part) for part, _ in self._waiting) >= _STRETCH:
+            values, weight = self._joined()
+            full = len(values) // _STRETCH * _STRETCH
+            for start in range(0, full, _STRETCH):
+                stretch = slice(start, start + _STRETCH)
+                self._done = self._done.merge(Moments.of(values[stretch], weight[stretch]))
+            # Copies, so that a short rest does not keep a whole batch alive.
+            self._waiting = [(values[full:].copy(), weight[full:].copy())]
 
-    def _absorb(self, other: NumberProfile) -> None:
-        total = self.weight + other.weight
-        if total > 0.0:
-            gap = other.mean - self.mean
-            self.squares += other.squares + gap**2 * self.weight * other.weight / total
-            self.mean += gap * other.weight / total
-        self.weight = total
-        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
-        both = self.distinct is not None and other.distinct is not None
-        self.distinct = [*(self.distinct or []), *(other.distinct or [])] if both else None
+    def _joined(self) -> tuple[Floats, Floats]:
+        values, weights = zip(*self._waiting, strict=True)
+        return np.concatenate(values), np.concatenate(weights)
+
+    def _add_distinct(self, more: list[Floats] | None) -> None:
+        self.distinct = None if self.distinct is None or more is None else [*self.distinct, *more]
+
+    @property
+    def moments(self) -> Moments:
+        """The moments of all rows so far."""
+        return self._done.merge(Moments.of(*self._joined())) if self._waiting else self._done
 
     def merge(self, other: NumberProfile) -> NumberProfile:
         """Return the profile of both."""
-        merged = NumberProfile(self.rows, self.missing, self.weight, self.mean, self.squares, self.low, self.high)
-        merged.distinct = None if self.distinct is None else list(self.distinct)
-        merged.rows += other.rows
-        merged.missing += other.missing
-        merged._absorb(other)
+        merged = NumberProfile(self.rows + other.rows, self.missing + other.missing)
+        merged.low, merged.high = min(self.low, other.low), max(self.high, other.high)
+        merged.distinct = self.distinct
+        merged._add_distinct(other.distinct)
+        merged._done = self.moments.merge(other.moments)
         return merged
+
+    @property
+    def mean(self) -> float:
+        """The weighted mean of the known values."""
+        return self.moments.mean
 
     @property
     def deviation(self) -> float:
         """The weighted standard deviation of the known values."""
-        return float(np.sqrt(self.squares / self.weight)) if self.weight > 0.0 else 0.0
+        moments = self.moments
+        return moments.spread / math.sqrt(moments.weight) if moments.weight > 0.0 else 0.0
+
+    @property
+    def missing_share(self) -> float:
+        """The share of the weight that is in rows without a value."""
+        moments = self.moments
+        return moments.missing / (moments.missing + moments.weight) if self.missing else 0.0
 
     @property
     def names_rows(self) -> bool:
         """Whether every row has a whole number of its own: a row number or an identifier, not a measurement."""
-        if self.distinct is None or self.missing or self.rows < 100:
+        if self.distinct is None or self.missing or self.rows < _FEWEST_NAMES:
             return False
         values = np.concatenate(self.distinct)
         return len(np.unique(values)) == len(values)
@@ -100,11 +160,8 @@ class CategoryProfile:
     rows: int = 0
     missing: int = 0
     counts: Counter[str] = field(default_factory=Counter)
-    characters: int = 0  # in a sample of the level texts
-    spaces: int = 0
-    sampled: int = 0
 
-    def update(self, array: pa.DictionaryArray, weight: NDArray[np.float64]) -> None:
+    def update(self, array: pa.DictionaryArray, _weight: Floats) -> None:
         """Add a batch; the weights do not matter to counts."""
         self.rows += len(array)
         self.missing += array.null_count
@@ -113,20 +170,11 @@ class CategoryProfile:
         for level, count in zip(levels, np.bincount(codes, minlength=len(levels)), strict=True):
             if count:
                 self.counts[level] += int(count)
-                if self.sampled < _TEXT_SAMPLE:
-                    self.sampled += 1
-                    self.characters += len(level)
-                    self.spaces += level.count(" ")
 
     def merge(self, other: CategoryProfile) -> CategoryProfile:
         """Return the profile of both."""
         return CategoryProfile(
-            self.rows + other.rows,
-            self.missing + other.missing,
-            self.counts + other.counts,
-            self.characters + other.characters,
-            self.spaces + other.spaces,
-            self.sampled + other.sampled,
+            self.rows + other.rows, self.missing + other.missing, self.counts + other.counts
         )
 
     @property
@@ -137,14 +185,16 @@ class CategoryProfile:
     @property
     def is_text(self) -> bool:
         """Whether the column reads as free text: mostly different values of several words."""
-        if self.sampled < 50 or len(self.counts) <= 0.5 * self.known:
+        levels = len(self.counts)
+        if levels < 50 or levels <= 0.5 * self.known:
             return False
-        return self.spaces >= 3 * self.sampled and self.characters >= 25 * self.sampled
+        spaces, characters = sum(level.count(" ") for level in self.counts), sum(map(len, self.counts))
+        return spaces >= 3 * levels and characters >= 25 * levels
 
     @property
     def names_rows(self) -> bool:
         """Whether the levels are as good as row names: most known rows have one of their own."""
-        return self.known >= 100 and len(self.counts) > 0.5 * self.known
+        return self.known >= _FEWEST_NAMES and len(self.counts) > 0.5 * self.known
 
 
 @dataclass
@@ -157,7 +207,7 @@ class TimeProfile:
         default_factory=lambda: {part: np.zeros(size, dtype=np.int64) for part, size in CALENDAR_PARTS.items()}
     )
 
-    def update(self, array: pa.Array, weight: NDArray[np.float64]) -> None:
+    def update(self, array: pa.Array, _weight: Floats) -> None:
         """Add a batch; the weights do not matter to counts."""
         self.rows += len(array)
         self.missing += array.null_count
@@ -190,6 +240,6 @@ def merge(first: dict[str, Profile], second: dict[str, Profile]) -> dict[str, Pr
     return merged
 
 
-def _numbers(array: pa.Array) -> NDArray[np.float64]:
+def _numbers(array: pa.Array) -> Floats:
     values = pc.cast(array, pa.float64()) if not pa.types.is_float64(array.type) else array
     return np.asarray(pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False))

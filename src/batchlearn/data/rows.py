@@ -11,10 +11,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from batchlearn.kernels.design import Block, Floats, Layout, standardised
 
 Totals = TypeVar("Totals", bound=tuple[Any, ...])
+Totals_co = TypeVar("Totals_co", bound=tuple[Any, ...], covariant=True)
 
 _LARGEST_CHUNK = 65_536
 _CHUNK_VALUES = 1 << 22
@@ -43,12 +45,12 @@ class Chunk(NamedTuple):
     offset: Floats | float  # 0.0 where no offset was given
 
 
-class Statistic(Protocol[Totals]):
+class Statistic(Protocol[Totals_co]):
     """What is computed from one chunk at given parameters, and how two chunks' answers are put together."""
 
-    combine: tuple[Callable[[Any, Any], Any], ...]  # one ufunc for each field of the totals
+    combine: ClassVar[tuple[Callable[[Any, Any], Any], ...]]  # one ufunc for each field of the totals
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Totals:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Totals_co:
         """Return this chunk's totals."""
         ...
 
@@ -145,10 +147,11 @@ def _in_order(work: Callable[[Item], Answer], items: Iterable[Item], threads: in
         return
     with ThreadPoolExecutor(threads) as pool:
         source = iter(items)
-        waiting = [pool.submit(work, item) for item in islice(source, 2 * threads)]
+        # In a copy of our context: NumPy's error state is part of it, and threads start with their own.
+        waiting = [pool.submit(copy_context().run, work, item) for item in islice(source, 2 * threads)]
         while waiting:
             answer = waiting.pop(0).result()
-            waiting.extend(pool.submit(work, item) for item in islice(source, 1))
+            waiting.extend(pool.submit(copy_context().run, work, item) for item in islice(source, 1))
             yield answer
 
 

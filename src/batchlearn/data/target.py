@@ -90,7 +90,7 @@ def infer_target(column: Column, found: Sequence[Class], loss: str | None) -> Ta
             "--loss squared or --loss poisson; to tell one class from the rest, make a column of it.",
             code="many-classes",
         )
-    return Target(column.name, task, tuple(sorted(found)))  # type: ignore[type-var]  # one kind of value in a column
+    return Target(column.name, task, tuple(sorted(found)))
 
 
 def _shown(found: Sequence[Class]) -> str:

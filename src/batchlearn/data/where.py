@@ -43,6 +43,7 @@ _CONSTRUCTS: Final[dict[type[exp.Expr], str]] = {
     exp.Placeholder: "a placeholder",
     exp.Alias: "AS",
     exp.Command: "a command",
+    exp.Drop: "a command",
     exp.DDL: "a command",
 }
 

@@ -160,7 +160,7 @@ def _add_sparse(gram: Floats, layout: Layout, block: Block, weighted: Floats, va
 def quadratic_form(layout: Layout, block: Block, matrix: Floats) -> Floats:
     """Return x' A x for each row x of the block, shape (m,); A is symmetric, (coefficients, coefficients)."""
     lead = layout.lead
-    form = np.einsum("jm,jm->m", block.dense, matrix[:lead, :lead] @ block.dense)
+    form: Floats = np.einsum("jm,jm->m", block.dense, matrix[:lead, :lead] @ block.dense)
     rows = np.arange(block.dense.shape[1])
     for g, (codes, part) in enumerate(zip(block.codes, layout.group_slices, strict=True)):
         cross = np.zeros((lead, layout.groups[g] + 1))

@@ -2,8 +2,8 @@
 
 The Hessian is scaled to a unit diagonal and factored by Cholesky; a pseudo-inverse or least squares would report
 answers for matrices that are singular to working precision, so where Cholesky refuses, we refuse. The factor knows how
-far it can be from the exact one: `H >= (1 - looseness) D L L' D` holds for the exact Hessian, with the errors of forming
-it, of factoring it and of inverting the triangle bounded a priori (Higham 2002, theorems 10.3 and 8.5).
+far it can be from the exact one: `H >= (1 - looseness) D L L' D` holds for the exact Hessian, with the errors of
+forming it, of factoring it and of inverting the triangle bounded a priori (Higham 2002, theorems 10.3 and 8.5).
 """
 
 from __future__ import annotations

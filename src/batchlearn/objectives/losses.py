@@ -50,8 +50,8 @@ class Loss(Protocol):
 class SquaredLoss:
     """Half the squared error: (y - eta)^2 / 2."""
 
-    name = "squared"
-    self_concordance = 0.0
+    name: ClassVar[str] = "squared"
+    self_concordance: ClassVar[float] = 0.0
 
     def value(self, eta: Floats, label: Floats) -> Floats:
         """Return (y - eta)^2 / 2."""
@@ -80,8 +80,8 @@ class SquaredLoss:
 class LogisticLoss:
     """The negative log likelihood of a class in {0, 1} whose log odds are eta."""
 
-    name = "logistic"
-    self_concordance = 1.0
+    name: ClassVar[str] = "logistic"
+    self_concordance: ClassVar[float] = 1.0
 
     def value(self, eta: Floats, label: Floats) -> Floats:
         """Return log(1 + exp(-eta)) for y = 1 and log(1 + exp(eta)) for y = 0."""
@@ -126,8 +126,8 @@ class LogisticLoss:
 class PoissonLoss:
     """Half the Poisson deviance of a count y whose mean is exp(eta)."""
 
-    name = "poisson"
-    self_concordance = 1.0
+    name: ClassVar[str] = "poisson"
+    self_concordance: ClassVar[float] = 1.0
 
     def value(self, eta: Floats, label: Floats) -> Floats:
         """Return exp(eta) - y eta - y + y log y, which is zero where exp(eta) = y."""
@@ -150,7 +150,8 @@ class PoissonLoss:
 
     def slope_magnitude(self, eta: Floats, label: Floats) -> Floats:
         """Return exp(eta) + y: their difference may cancel."""
-        return np.exp(eta) + label
+        with np.errstate(over="ignore"):
+            return np.exp(eta) + label
 
     def null_intercept(self, mean: float) -> float:
         """Return the logarithm of the mean. Raises NoFiniteOptimum where every count is zero."""

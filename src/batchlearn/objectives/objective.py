@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -47,7 +48,8 @@ class GradientError(NamedTuple):
 
 
 def _leverage_bound(total_weight: float, smallest: float) -> float:
-    return float(np.sqrt(total_weight / smallest)) * (1.0 + 1e-9) if smallest > 0.0 else float("inf")
+    # Two roots and not the root of the ratio, which may overflow.
+    return math.sqrt(total_weight) / math.sqrt(smallest) * (1.0 + 1e-9) if smallest > 0.0 else float("inf")
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,13 @@ def accumulated(terms: int) -> float:
 
 
 def predictor(chunk: Chunk, parameters: Floats) -> Floats:
-    """Return the linear predictor with the offset, shape (m,)."""
-    return linear_predictor(chunk.layout, chunk.block, parameters) + chunk.offset
+    """Return the linear predictor with the offset, shape (m,).
+
+    Zero for a row without weight: it has no say, and must not overflow.
+    """
+    eta = linear_predictor(chunk.layout, chunk.block, parameters) + chunk.offset
+    eta[chunk.weight == 0.0] = 0.0
+    return eta
 
 
 class Value(NamedTuple):
@@ -138,6 +143,7 @@ class RoundingTotal:
         eta = predictor(chunk, parameters)
         # Four more operations than terms: shift, scale and offset of a value, and the delivered coefficient itself.
         inner = linear_predictor(layout, magnitudes, np.abs(parameters)) + np.abs(chunk.offset)
+        inner[chunk.weight == 0.0] = 0.0
         error = accumulated(layout.terms + 5) * inner
         growth = self.loss.self_concordance * error  # of the logarithm of the curvature
         curvature = chunk.weight * self.loss.curvature(eta)
@@ -198,33 +204,41 @@ class LeverageTotal:
         room = np.maximum(1.0 - share * self.loss.curvature(eta), 1e-10)
         left_out = eta + share * self.loss.slope(eta, chunk.label) / room
         losses = self.loss.value(left_out[counted], chunk.label[counted])
+        weight = chunk.weight[counted]
         with np.errstate(over="ignore"):
-            squares = losses**2
+            loss, square = float(weight @ losses), float(weight @ losses**2)
         return Leverage(
             float(form[counted].max(initial=0.0)),
             float(scaled[counted].max(initial=0.0)),
             float(response_change(self.loss.name, eta, bound)[counted].max(initial=0.0)),
-            float(chunk.weight[counted] @ losses),
-            float(chunk.weight[counted] @ squares),
+            loss,
+            square,
         )
 
 
-class Range(NamedTuple):
-    """The largest absolute change of a linear predictor."""
+class Line(NamedTuple):
+    """Weighted sums of the losses at points along a line, and the largest change of a predictor per unit of it."""
 
-    largest: float
+    values: Floats  # (lengths,)
+    reach: float
 
 
 @dataclass(frozen=True)
-class RangeTotal:
-    """max |x's| over the rows, for a step s given as the parameters."""
+class LineTotal:
+    """The loss at `lengths` along a direction (d,) from the parameters: one reading answers for all of them."""
 
-    combine: ClassVar[tuple[Any, ...]] = (np.maximum,)
+    loss: Loss
+    direction: Floats
+    lengths: tuple[float, ...]
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.maximum)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Range:
-        """Return the chunk's total."""
-        change = np.abs(linear_predictor(chunk.layout, chunk.block, parameters))
-        return Range(float(change[chunk.weight > 0].max(initial=0.0)))
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Line:
+        """Return the chunk's totals."""
+        eta = predictor(chunk, parameters)
+        change = linear_predictor(chunk.layout, chunk.block, self.direction)
+        change[chunk.weight == 0.0] = 0.0
+        values = [chunk.weight @ self.loss.value(eta + length * change, chunk.label) for length in self.lengths]
+        return Line(np.asarray(values), float(np.abs(change).max(initial=0.0)))
 
 
 class Label(NamedTuple):

@@ -14,6 +14,8 @@ from batchlearn.objectives.objective import GradientError, Objective
 # Hager and Zhang 2005: near the optimum function values cannot tell a better point from a worse one, slopes can.
 _ARMIJO, _CURVATURE = 1e-4, 0.9
 _HALVINGS = 30
+# Steps without a lower value (beyond rounding) or a gradient smaller by a tenth than any before: the floor.
+_IDLE_STEPS = 30
 
 
 class LimitedMemoryState(NamedTuple):
@@ -27,6 +29,8 @@ class LimitedMemoryState(NamedTuple):
     diagonal: Floats  # (d,): of the Hessian at the start, the preconditioner
     passes: int
     stuck: bool  # no step lowers the objective any more
+    smallest: float  # the least g' D^-1 g so far, D the diagonal
+    idle: int = 0  # steps since anything got better
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class LimitedMemory:
         # A coefficient that meets no curvature keeps its gradient as it is.
         diagonal = objective.hessian_diagonal(rows, parameters)
         diagonal = np.where(diagonal > 0.0, diagonal, 1.0)
-        return LimitedMemoryState(parameters, value, gradient, (), curvature, diagonal, 3, False)
+        smallest = float(gradient @ (gradient / diagonal))
+        return LimitedMemoryState(parameters, value, gradient, (), curvature, diagonal, 3, False, smallest)
 
     def step(self, objective: Objective, rows: Rows, state: LimitedMemoryState) -> LimitedMemoryState:
         """Return the state after one step, `stuck` where rounding hides any further fall."""
@@ -69,9 +74,23 @@ class LimitedMemory:
                 pair = (parameters - state.parameters, gradient - state.gradient)
                 keep = pair[0] @ pair[1] > 0.0
                 pairs = (*state.pairs, pair)[-self.memory :] if keep else state.pairs
-                return state._replace(parameters=parameters, value=value, gradient=gradient, pairs=pairs, passes=passes)
+                return self._moved(state, parameters, value, gradient)._replace(pairs=pairs, passes=passes)
             length = 0.5 * (low + high) if np.isfinite(high) else 2.0 * length
         return state._replace(passes=passes, stuck=True)
+
+    @staticmethod
+    def _moved(state: LimitedMemoryState, parameters: Floats, value: float, gradient: Floats) -> LimitedMemoryState:
+        size = float(gradient @ (gradient / state.diagonal))
+        better = size < 0.8 * state.smallest or value < state.value - 1e-14 * (1.0 + abs(state.value))
+        idle = 0 if better else state.idle + 1
+        return state._replace(
+            parameters=parameters,
+            value=value,
+            gradient=gradient,
+            smallest=min(size, state.smallest),
+            idle=idle,
+            stuck=idle >= _IDLE_STEPS,
+        )
 
     @staticmethod
     def _precondition(state: LimitedMemoryState, gradient: Floats) -> Floats:

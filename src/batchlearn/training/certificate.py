@@ -7,9 +7,9 @@ self-concordance (Bach 2010; Sun and Tran-Dinh 2019) gives, where kappa nu < 1 a
     C2  F(w) - F*      <= nu r psi(kappa r),  psi(a) = 1 / (1 - e^-a) - 1 / a
     C3  |x'(w - w*)|   <= r sqrt(x' H^-1 x)   for every x
 
-For the squared loss the bounds are exact: r = nu and F(w) - F* = nu^2 / 2. Everything floating point can have done to g,
-to H and to the factor of H is bounded and added (`objectives.factor`, `objectives.statistics`). The certificate holds at
-any w, whoever found it; it is conditional on the encoding and the strength of the penalty.
+For the squared loss the bounds are exact: r = nu and F(w) - F* = nu^2 / 2. Everything floating point can have done to
+g, to H and to the factor of H is bounded and added (`objectives.factor`, `objectives.statistics`). The certificate
+holds at any w, whoever found it; it is conditional on the encoding and the strength of the penalty.
 """
 
 from __future__ import annotations

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import batchlearn
 from batchlearn.data.ledger import RowCounts
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
+from batchlearn.models.files import save
 from batchlearn.models.linear import LinearModel
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.optimise import Status, Step
@@ -72,3 +76,20 @@ class Fit:
             "evaluation": None if self.evaluation is None else self.evaluation.to_json(),
             "notes": list(self.notes),
         }
+
+    def record(self) -> dict[str, Any]:
+        """Return what is saved beside the model: all of `to_json`, the recipe, the condition and the trace."""
+        return {
+            **self.to_json(),
+            "created_with": f"batchlearn {batchlearn.__version__}",
+            "recipe": self.recipe.to_json(),
+            "condition": self.condition,
+            "trace": [step._asdict() for step in self.trace],
+        }
+
+    def save(self, path: str | os.PathLike[str], force: bool = False) -> Path:
+        """Save the model with this record as a new folder and return its path.
+
+        UsageError where the path exists and not `force`, ResourceError where it cannot be written.
+        """
+        return save(self.model, self.record(), path, force=force)

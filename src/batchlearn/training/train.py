@@ -33,6 +33,9 @@ from batchlearn.training.split import Split, hold_out
 # Up to so many coefficients the inverse Hessian (8 d^2 bytes) is kept with the model, for bounds on predictions.
 _KEPT_COEFFICIENTS = 2500
 _LARGEST_THREADS = 256
+_FEWEST_ROWS = 2
+# Two columns whose correlation differs from one by no more than rounding say the same thing.
+_SAME = 1.0 - 1e-12
 
 
 class Progress(NamedTuple):
@@ -71,6 +74,11 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
     with one_blas_thread():
         yield Progress("reading labels")
         ledger = read_ledger(table, loss=recipe.loss)
+        if ledger.counts.used < _FEWEST_ROWS:
+            raise DataError(
+                f"{table.name} has {ledger.counts.used} row with a label; at least {_FEWEST_ROWS} are needed to learn from.",
+                code="too-few-rows",
+            )
         split = hold_out(ledger, recipe.holdout, recipe.seed)
         parts = [split.early] if split.late is None else [split.early, split.late]
         profiles = yield from _reading("reading columns", profile_parts(table, ledger, parts))
@@ -78,7 +86,8 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         evaluation, notes = yield from _evaluate(work, split, profiles[0])
         everything = profiles[0] if split.late is None else merge(profiles[0], profiles[1])
         fitted = yield from _fit_part(work, ledger.used, everything, "all rows")
-    notes = [*(f"{name} was left out: {reason}" for name, reason in fitted.encoding.left_out.items()), *notes]
+    left_out = (f"{name} was left out: {reason}" for name, reason in fitted.encoding.left_out.items())
+    notes = [*left_out, *_imputations(fitted.encoding), *_repeats(fitted), *notes]
     return _assemble(work, fitted, evaluation, tuple(notes), time.perf_counter() - began)
 
 
@@ -205,3 +214,22 @@ def _model(work: _Work, fitted: Fitted, errors: Floats | None, bounds: Predictio
     parameters = fitted.optimum.parameters
     return LinearModel(fitted.encoding, ledger.target, parameters, work.table.roles, mean, errors, bounds)
 
+
+def _imputations(encoding: Encoding) -> list[str]:
+    """Say which numbers had missing values and what was done about them."""
+    filled = [f"{term.column} ({term.missing_share:.2%})" for term in encoding.numbers if term.missing_share > 0.0]
+    if not filled:
+        return []
+    return [f"Missing numbers count as the column's mean, with an indicator of their own: {', '.join(filled)}."]
+
+
+def _repeats(fitted: Fitted) -> list[str]:
+    """Name number columns that repeat each other: the penalty shares their effect between them."""
+    expansion, layout = fitted.optimum.certification.expansion, fitted.encoding.layout
+    if expansion is None or layout.dense < 2:
+        return []
+    data = expansion.hessian[1 : layout.lead, 1 : layout.lead] - fitted.alpha * np.eye(layout.dense)
+    size = np.sqrt(np.maximum(np.diagonal(data), 1e-300))
+    same = np.argwhere(np.triu(np.abs(data / size[:, None] / size) >= _SAME, 1))
+    names = fitted.encoding.names[1:]
+    return [f"{names[a]} and {names[b]} repeat each other: the penalty shares their effect." for a, b in same]

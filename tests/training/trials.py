@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from mpmath import mp
 from scipy.sparse import csr_array
+from tests.oracle import Oracle, exact
 
 from batchlearn.data.rows import Rows, StoredChunk
 from batchlearn.errors import BatchlearnError
@@ -19,7 +21,6 @@ from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Ridge
 from batchlearn.solvers.newton import Newton
 from batchlearn.training.certificate import Certificate, Units, certify
-from tests.oracle import Oracle, exact
 
 _EARLY_STEPS = 4
 _STEPS = 60
@@ -197,7 +198,7 @@ def chunks_of(draft: Draft, label: Floats, cuts: list[int]) -> tuple[StoredChunk
             None if draft.offset is None else draft.offset[a:b],
             None if draft.sparse is None else draft.sparse[a:b],
         )
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        for a, b in pairwise(edges)
         if b > a
     )
 
@@ -205,15 +206,15 @@ def chunks_of(draft: Draft, label: Floats, cuts: list[int]) -> tuple[StoredChunk
 def labels(rng: np.random.Generator, loss: str, draft: Draft) -> Floats:
     """Draw labels that a model with these columns could have made."""
     n = draft.dense.shape[1]
-    z = (draft.dense - draft.shift[:, None]) / draft.scale[:, None]
+    z: Floats = (draft.dense - draft.shift[:, None]) / draft.scale[:, None]
     size = np.sqrt(np.mean(z**2, axis=1, keepdims=True))
     signal = (rng.normal(size=len(z)) @ (z / np.where(size > 0, size, 1.0))) if len(z) else np.zeros(n)
-    eta = np.clip(signal, -4.0, 4.0)
+    eta: Floats = np.clip(signal, -4.0, 4.0)
     if loss == "squared":
-        return np.asarray((eta + rng.normal(size=n)) * 10.0 ** rng.uniform(-3, 6))
+        return np.asarray((eta + rng.normal(size=n)) * 10.0 ** rng.uniform(-3, 6), dtype=np.float64)
     if loss == "poisson":
-        return rng.poisson(np.exp(eta) * 10.0 ** rng.uniform(-0.5, 3)).astype(np.float64)
-    label = (rng.random(n) < 1.0 / (1.0 + np.exp(-eta))).astype(np.float64)
+        return np.asarray(rng.poisson(np.exp(eta) * 10.0 ** rng.uniform(-0.5, 3)), dtype=np.float64)
+    label: Floats = np.asarray(rng.random(n) < 1.0 / (1.0 + np.exp(-eta)), dtype=np.float64)
     label[0], label[-1] = 0.0, float(n > 1)
     return label
 
@@ -336,15 +337,16 @@ def judge(trial: Trial, rng: np.random.Generator) -> list[Verdict]:
     return verdicts
 
 
+def judge_numbered(number: int, seed: int) -> list[Verdict]:
+    """Judge one problem; numbers go through losses and families in turn."""
+    rng = np.random.default_rng((seed, number))
+    family, loss = list(FAMILIES)[number // len(LOSSES) % len(FAMILIES)], list(LOSSES)[number % len(LOSSES)]
+    try:
+        return judge(random_trial(rng, family, loss), rng)
+    except BatchlearnError as refusal:
+        return [Verdict(family, loss, "end", False, (), float("nan"), refusal.message)]
+
+
 def run_trials(trials: int, seed: int) -> list[Verdict]:
-    """Judge this many problems, going through losses and families in turn."""
-    kinds = [(loss, family) for family in FAMILIES for loss in LOSSES]
-    verdicts: list[Verdict] = []
-    for number in range(trials):
-        rng = np.random.default_rng((seed, number))
-        loss, family = kinds[number % len(kinds)]
-        try:
-            verdicts += judge(random_trial(rng, family, loss), rng)
-        except BatchlearnError as refusal:
-            verdicts.append(Verdict(family, loss, "end", False, (), float("nan"), refusal.message))
-    return verdicts
+    """Judge this many problems."""
+    return [verdict for number in range(trials) for verdict in judge_numbered(number, seed)]

@@ -1,0 +1,247 @@
+"""The command line: `main` reads the arguments, runs one command and turns what came out into text and an exit code.
+
+Importing this package loads neither NumPy nor Arrow: each command is imported when it is typed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
+
+from batchlearn.errors import BatchlearnError, ResourceError
+
+if TYPE_CHECKING:
+    from batchlearn.cli.answer import Answer
+
+__all__ = ["main"]
+
+FORMAT_VERSION = 1
+INTERNAL_ERROR, INTERRUPTED = 1, 130
+COMMANDS = {
+    "train": "Fit a model to every row of a table, certify and evaluate it.",
+    "evaluate": "Judge a model on labelled rows: metrics with intervals, baselines, slices.",
+    "predict": "Score every row of a table, in order, however large it is.",
+    "verify": "Read the rows again and check a model's certificate against them.",
+    "demo": "Train, evaluate, verify and tamper on data that comes with scikit-learn.",
+}
+_JSON_FLAGS = frozenset(["--json", "--json=true", "--json=True"])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; nothing is raised."""
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        _accept_any_character(stream)
+    debug = "--debug" in tokens or os.environ.get("BATCHLEARN_DEBUG", "") not in ("", "0")
+    tokens = [token for token in tokens if token != "--debug"]
+    boundary = _Boundary(as_json=not _JSON_FLAGS.isdisjoint(tokens), debug=debug)
+    with boundary, _interruptible():
+        boundary.exit_code = _run(tokens, boundary.as_json)
+    return boundary.exit_code
+
+
+def _run(tokens: list[str], as_json: bool) -> int:
+    if tokens in ([], ["-h"], ["--help"]):
+        return _write(_help(), 0)
+    if tokens == ["--version"]:
+        return _write(_version(), 0)
+    # Imported here so that --help and --version answer at once.
+    from batchlearn.cli.answer import Answer
+    from batchlearn.cli.arguments import parse_and_run
+
+    answer = parse_and_run(tokens, COMMANDS)
+    if not isinstance(answer, Answer):  # the help of a command has been printed
+        return 0
+    if as_json:
+        return _write(_as_json(answer.record), answer.exit_code)
+    return _show(answer)
+
+
+def _show(answer: Answer) -> int:
+    from batchlearn.cli.terminal import printed
+
+    return _write(printed(answer.show), answer.exit_code)
+
+
+def _write(text: str, exit_code: int) -> int:
+    """Print to standard output; a reader that stopped listening (`| head`) does not change how the work ended."""
+    if sys.stdout is None:  # closed before we began
+        return exit_code
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+    return exit_code
+
+
+def _discard_output() -> None:
+    """Send what is still buffered nowhere, or Python would complain about the broken pipe when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _as_json(record: dict[str, Any]) -> str:
+    return json.dumps(_finite(record), indent=2, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """Return the value with null for numbers that JSON does not have: a bound of infinity is no bound."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _accept_any_character(stream: TextIO | None) -> None:
+    """Write characters that the terminal's encoding lacks as escapes instead of failing on them."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [
+        "Usage: batchlearn COMMAND [OPTIONS]",
+        "",
+        "Linear models trained on every row, with a proved bound on the distance to the optimum.",
+        "",
+        "Commands:",
+        *(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()),
+        "",
+        "Options:",
+        "  --help     Show this page; after a command, what the command takes.",
+        "  --version  Show the versions that matter.",
+        "  --json     After a command: print one JSON object instead of text.",
+        "  --debug    Show the traceback of an internal error.",
+        "",
+        "Start with:  batchlearn demo",
+        "Then:        batchlearn train data.parquet --target column",
+        "",
+        "Exit codes: 0 done, 1 internal error, 2 usage, 3 data, 4 registry, 5 resources, 6 integrity,",
+        "            7 no certificate as required or no finite optimum, 130 interrupted.",
+    ]
+    return "\n".join(lines)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+    from platform import python_version
+
+    import batchlearn
+
+    return f"batchlearn {batchlearn.__version__} (Python {python_version()}, NumPy {version('numpy')}, NumPy kernels)"
+
+
+class _Boundary:
+    """What every command runs inside: an exception that leaves it becomes a message and an exit code."""
+
+    def __init__(self, as_json: bool, debug: bool) -> None:
+        self.as_json = as_json
+        self.debug = debug
+        self.exit_code = 0
+
+    def __enter__(self) -> _Boundary:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if problem is None:
+            return False
+        if isinstance(problem, SystemExit):
+            self.exit_code = problem.code if isinstance(problem.code, int) else int(problem.code is not None)
+            return True
+        if isinstance(problem, KeyboardInterrupt):
+            self._report(
+                "interrupted", "Interrupted; nothing half-written was left. Run the command again.", INTERRUPTED
+            )
+            return True
+        known = _as_ours(problem)
+        if known is not None:
+            self._report(known.code, known.message, known.exit_code)
+        else:
+            self._report("internal", _please_report(problem, self.debug), INTERNAL_ERROR)
+        if self.debug:
+            sys.excepthook(type(problem), problem, trace)
+        return True
+
+    def _report(self, code: str, message: str, exit_code: int) -> None:
+        self.exit_code = exit_code
+        try:
+            if self.as_json:
+                error = {"code": code, "message": message, "exit_code": exit_code}
+                _write(_as_json({"format_version": FORMAT_VERSION, "error": error}), exit_code)
+            elif sys.stderr is not None:
+                sys.stderr.write(f"error: {_visible(message)}\n")
+                sys.stderr.flush()
+        except OSError:
+            # Nobody can be told; the exit code still says it.
+            return
+
+
+def _as_ours(problem: BaseException) -> BatchlearnError | None:
+    """Return the error in our words, or None where it is a fault of this program."""
+    if isinstance(problem, BatchlearnError):
+        return problem
+    if isinstance(problem, MemoryError):
+        return ResourceError(
+            "There is not enough memory for this table and this many coefficients. Leave out columns (--drop) or rows "
+            "(--where), or use a larger machine.",
+            code="memory",
+        )
+    if isinstance(problem, OSError) and problem.errno is not None:
+        where = f" at '{problem.filename}'" if problem.filename else ""
+        what = os.strerror(problem.errno)
+        return ResourceError(
+            f"The operating system refused{where}: {what}. Check space and permissions.", code="operating-system"
+        )
+    return None
+
+
+def _please_report(problem: BaseException, debug: bool) -> str:
+    again = "" if debug else " Run it again with --debug for the traceback."
+    return (
+        f"This is a fault in batchlearn ({type(problem).__name__}: {problem}). Please report it with the command that "
+        f"you typed.{again}"
+    )
+
+
+def _visible(text: str) -> str:
+    """Escape control characters: a message may quote what stands in a file."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else f"\\x{ord(sign):02x}" for sign in text)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let the first Ctrl-C unwind, so that temporary files are removed, and the second one stop at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = False
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            os._exit(INTERRUPTED)
+        pressed = True
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # nohup and background jobs ask to be left alone
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,52 @@
+"""From what was typed to a call of one command: the only module that knows the parsing library's errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from cyclopts import App, CycloptsError
+from cyclopts.exceptions import (
+    CoercionError,
+    MissingArgumentError,
+    RepeatArgumentError,
+    UnknownCommandError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
+
+from batchlearn.errors import UsageError, quoted
+
+_CODES: Mapping[type[CycloptsError], str] = {
+    UnknownOptionError: "option-unknown",
+    UnknownCommandError: "command-unknown",
+    CoercionError: "option-type",
+    MissingArgumentError: "option-missing",
+    RepeatArgumentError: "option-repeated",
+    UnusedCliTokensError: "argument-unexpected",
+}
+
+
+def parse_and_run(tokens: list[str], commands: Mapping[str, str]) -> Any:
+    """Run the command that was typed and return its answer. Raises UsageError for what cannot be understood."""
+    app = App(name="batchlearn", result_action="return_value", suppress_keyboard_interrupt=False)
+    for name, what in commands.items():
+        app.command(f"batchlearn.cli.{name}:{name}", name=name, help=what)
+    try:
+        # The command runs in here too, but raises none of the parser's errors.
+        return app(tokens, print_error=False, exit_on_error=False)
+    except CycloptsError as problem:
+        raise _usage_error(problem, tokens, commands) from problem
+
+
+def _usage_error(problem: CycloptsError, tokens: list[str], commands: Mapping[str, str]) -> UsageError:
+    code = next((code for kind, code in _CODES.items() if isinstance(problem, kind)), "usage")
+    message = re.sub(r'^Command "\w+" parameter ', "", str(problem)).strip()
+    if isinstance(problem, UnusedCliTokensError):
+        extra = quoted(" ".join(problem.unused_tokens or []))
+        message = f'{extra} came after the arguments. Put a pattern of several files in quotes: "data/*.parquet".'
+    elif isinstance(problem, MissingArgumentError):
+        message = f"{message[:1].upper()}{message[1:]}"
+    command = f"{tokens[0]} " if tokens and tokens[0] in commands else ""
+    return UsageError(f"{message} See batchlearn {command}--help.", code=code)

@@ -1,0 +1,127 @@
+"""`batchlearn demo`: the whole story on real data that comes with scikit-learn, in a few seconds."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from cyclopts import Parameter
+from sklearn.datasets import load_breast_cancer
+
+from batchlearn.cli.answer import Answer
+from batchlearn.cli.options import Flag
+from batchlearn.cli.results import certificate_sentence, show_effects, show_evaluation
+from batchlearn.cli.terminal import Page, watch
+from batchlearn.data.table import read
+from batchlearn.errors import UsageError, quoted
+from batchlearn.training.fit import FORMAT_VERSION, Fit
+from batchlearn.training.recipe import Recipe
+from batchlearn.training.train import training
+from batchlearn.training.verify_model import Verification, verify_model
+
+_TARGET = "diagnosis"
+_ROW, _COLUMN = 100, "mean radius"
+
+
+def demo(
+    *,
+    output: Annotated[str | None, Parameter(help="New folder to keep the data and the model in.")] = None,
+    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+) -> Answer:
+    """Train, evaluate, verify and tamper on data that comes with scikit-learn.
+
+    569 tumours with 30 measurements of their cell nuclei (Wisconsin, 1995): is it benign or malignant?
+    """
+    with _folder(output) as folder:
+        data, model = folder / "tumours.parquet", folder / "model"
+        rows = tumours()
+        pq.write_table(rows, data)
+        fit = watch(training(read(str(data), target=_TARGET), Recipe()))
+        fit.save(model)
+        verified = verify_model(model, str(data))
+        tampered = verify_model(model, with_one_value_changed(rows))
+    record: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "data": "sklearn.datasets.load_breast_cancer",
+        "train": {**fit.to_json(), "model": None if output is None else str(model)},
+        "verify": verified.to_json(),
+        "tampered": tampered.to_json(),
+    }
+    return Answer(record, lambda page: _show(page, _Story(fit, verified, tampered, output)))
+
+
+@contextmanager
+def _folder(output: str | None) -> Iterator[Path]:
+    """Give a folder to write to: the one asked for, which must be new, or one that is gone afterwards."""
+    if output is None:
+        with TemporaryDirectory(prefix="batchlearn-demo-") as folder:
+            yield Path(folder)
+        return
+    try:
+        Path(output).mkdir()
+    except FileExistsError as problem:
+        raise UsageError(
+            f"{quoted(output)} exists already; name a new folder for the demo.", code="output-exists"
+        ) from problem
+    except FileNotFoundError as problem:
+        raise UsageError(
+            f"There is no folder to put {quoted(output)} in; make it first, or write elsewhere.",
+            code="output-folder-missing",
+        ) from problem
+    yield Path(output)
+
+
+def tumours() -> pa.Table:
+    """Return scikit-learn's breast cancer data with the diagnosis in words, as columns."""
+    found = load_breast_cancer()
+    columns = {name: np.ascontiguousarray(found.data[:, place]) for place, name in enumerate(found.feature_names)}
+    return pa.table({**columns, _TARGET: [str(found.target_names[code]) for code in found.target]})
+
+
+def with_one_value_changed(rows: pa.Table) -> pa.Table:
+    """Return the rows with one measurement changed in its last bit."""
+    values = rows.column(_COLUMN).to_numpy().copy()
+    values[_ROW] = np.nextafter(values[_ROW], np.inf)
+    return rows.set_column(rows.schema.get_field_index(_COLUMN), _COLUMN, pa.array(values))
+
+
+class _Story(NamedTuple):
+    fit: Fit
+    verified: Verification
+    tampered: Verification
+    output: str | None
+
+
+def _show(page: Page, story: _Story) -> None:
+    fit = story.fit
+    page.title("Is a tumour benign or malignant? 569 patients, 30 measurements of cell nuclei, from scikit-learn")
+    target = fit.model.target
+    page.heading(f"1. Train on every row: {fit.passes} passes, {fit.seconds:.1f} s")
+    page.line(certificate_sentence(fit.certificate, target.task).plain)
+    show_effects(page, fit.model)
+    if fit.evaluation is not None:
+        page.heading(f"2. Evaluate: the same recipe on {fit.evaluation.rows} rows that it did not see")
+        show_evaluation(page, fit.evaluation, target)
+    page.heading("3. Verify: read the rows again and prove the bounds again")
+    page.line("The certificate holds." if story.verified.holds else "The certificate does not hold: a fault of ours.")
+    page.heading(f"4. Tamper: change {_COLUMN} of patient {_ROW + 1} in its last bit")
+    page.line(
+        "The certificate does not hold any more: " + story.tampered.reasons[0]
+        if story.tampered.reasons
+        else "The change went unnoticed: a fault of ours."
+    )
+    page.heading("Next:")
+    if story.output is None:
+        page.command("batchlearn demo --output demo    # keeps the data and the model")
+    else:
+        folder = shlex.quote(story.output)
+        page.command(f"batchlearn verify {folder}/model {folder}/tumours.parquet")
+        page.command(f"batchlearn predict {folder}/model {folder}/tumours.parquet -o scored.csv --bounds")
+    page.command("batchlearn train YOUR.parquet --target COLUMN")

@@ -1,0 +1,59 @@
+"""`batchlearn evaluate`: what a model is worth on labelled rows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from batchlearn.cli.answer import Answer
+from batchlearn.cli.figures import count
+from batchlearn.cli.options import Count, Flag, JudgingOptions, Names, RowOptions
+from batchlearn.cli.results import KINDS, show_evaluation, show_notes
+from batchlearn.cli.source import open_for
+from batchlearn.cli.terminal import Page
+from batchlearn.models.files import read_model
+from batchlearn.training.evaluate import evaluate as evaluate_model
+from batchlearn.training.fit import FORMAT_VERSION
+from batchlearn.training.recipe import Recipe
+
+
+def evaluate(  # noqa: PLR0913 - each argument is a flag
+    model: Annotated[str, Parameter(help="Folder of a model, as train wrote it.")],
+    data: Annotated[str, Parameter(help="Labelled rows that the model has not seen: a file, a folder or a pattern.")],
+    /,
+    *,
+    judging: JudgingOptions = JudgingOptions(),
+    rows: RowOptions = RowOptions(),
+    drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
+    seed: Annotated[Count, Parameter(help="Seed of the intervals.")] = 0,
+    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+) -> Answer:
+    """Judge a model on labelled rows: metrics with intervals, baselines, calibration, slices.
+
+    Rows are ordered, grouped and weighted by the columns of the training where the table has them.
+    """
+    seed = Recipe(seed=seed).seed
+    stored = read_model(model)
+    table = open_for(stored.model, data, rows, judging, drop)
+    evaluation = evaluate_model(stored.model, table, seed=seed)
+    target = stored.model.target
+    notes = []
+    condition = stored.record.get("condition")
+    if condition and not rows.where:
+        notes.append(f"The model was trained on rows where {condition}; --where keeps such rows only.")
+    record: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "model": model,
+        "data": data,
+        "seed": seed,
+        "evaluation": evaluation.to_json(),
+        "notes": notes,
+    }
+
+    def show(page: Page) -> None:
+        page.title(f"Evaluated on {count(evaluation.rows, 'row')}: {KINDS[stored.model.loss]} for {target.column}")
+        show_evaluation(page, evaluation, target)
+        show_notes(page, notes, evaluation)
+
+    return Answer(record, show)

@@ -1,0 +1,94 @@
+"""The options that commands share; each class becomes flags of its own."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from batchlearn.errors import quoted
+
+
+def whole_number(_kind: Any, tokens: Sequence[Any]) -> int:
+    """Read a whole number; unlike the parser's own conversion, 1.5 is refused instead of rounded."""
+    text = str(tokens[0].value)
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{quoted(text)} is no whole number.") from None
+
+
+def column_names(given: Sequence[str]) -> tuple[str, ...]:
+    """Split "a,b" at its commas; a name that holds a comma is written in double quotes, as in CSV."""
+    names = [name.strip() for name in csv.reader(given, skipinitialspace=True) for name in name]
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def null_texts(given: Sequence[str]) -> tuple[str, ...]:
+    """Return the texts that mean a missing value: the empty one, and those given."""
+    return ("", *column_names(given))
+
+
+Names = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
+Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+Count = Annotated[int, Parameter(converter=whole_number)]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RowOptions:
+    """Which rows are read, and how missing values are written in CSV files."""
+
+    where: Annotated[str | None, Parameter(help="Keep the rows that meet a condition in SQL's words.")] = None
+    null: Annotated[Names, Parameter(help="Texts that mean a missing value in CSV files, besides nothing: NA,.")] = ()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class JudgingOptions:
+    """The columns by which an evaluation orders, groups and weighs rows."""
+
+    time: Annotated[str | None, Parameter(help="Column that orders the rows.")] = None
+    group: Annotated[str | None, Parameter(help="Column within which the last value is a baseline.")] = None
+    weight: Annotated[str | None, Parameter(help="Column that says how much each row counts.")] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class FeatureOptions:
+    """What the other columns are."""
+
+    drop: Annotated[Names, Parameter(help="Columns to leave out: a,b. Repeatable.")] = ()
+    categories: Annotated[Names, Parameter(help="Columns of numbers that name categories: a,b. Repeatable.")] = ()
+    offset: Annotated[str | None, Parameter(help="Column added to the linear predictor.")] = None
+    exposure: Annotated[str | None, Parameter(help="Column whose logarithm is added to it.")] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RecipeOptions:
+    """How to train; the defaults need no tuning."""
+
+    loss: Annotated[str | None, Parameter(help="logistic, squared or poisson; follows from the target.")] = None
+    alpha: Annotated[float | None, Parameter(help="Strength of the penalty; 1 / rows unless given.")] = None
+    tolerance: Annotated[
+        float | None, Parameter(help="Bound to reach, times the loss of the mean; exit code 7 if it is not.")
+    ] = None
+    holdout: Annotated[float, Parameter(help="Share of the latest rows to evaluate on.")] = 0.2
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How to run, and where the model goes."""
+
+    output: Annotated[
+        str | None, Parameter(help="Folder of the model; models/TARGET-N, the first free number, unless given.")
+    ] = None
+    force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False
+    seed: Annotated[Count, Parameter(help="Seed of whatever is drawn at random.")] = 0
+    threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None
+    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False

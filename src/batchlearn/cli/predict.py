@@ -1,0 +1,116 @@
+"""`batchlearn predict`: one prediction for each row, in order, batch by batch."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+from cyclopts import Parameter
+
+from batchlearn.cli.answer import Answer
+from batchlearn.cli.figures import count
+from batchlearn.cli.options import Flag, Names, RowOptions
+from batchlearn.cli.scored import Writer, check_output, writing
+from batchlearn.cli.source import open_for
+from batchlearn.cli.terminal import Page, Reading, Report, progress
+from batchlearn.data.table import Table
+from batchlearn.models.files import load
+from batchlearn.models.linear import LinearModel, Predictions
+
+FORMAT_VERSION = 1
+# Above this share of rows with a level that training never saw, a column is probably not what it was.
+_MANY_UNSEEN = 0.5
+
+
+def predict(  # noqa: PLR0913 - each argument is a flag
+    model: Annotated[str, Parameter(help="Folder of a model, as train wrote it.")],
+    data: Annotated[str, Parameter(help="Rows to predict: a file, a folder or a pattern; no target is needed.")],
+    /,
+    *,
+    output: Annotated[str, Parameter(name=["--output", "-o"], help="File to write: .parquet or .csv.")],
+    bounds: Annotated[Flag, Parameter(help="Add how far each prediction can be from the optimum's.")] = False,
+    rows: RowOptions = RowOptions(),
+    drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
+    force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False,
+    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+) -> Answer:
+    """Score every row of a table, in order, however large it is.
+
+    One row is written for each row read (for each row kept, with --where).
+    """
+    began = time.perf_counter()
+    path = Path(output)
+    check_output(path, data, force)
+    loaded = load(model)
+    table = open_for(loaded, data, rows, drop=drop)
+    loaded.check(table)
+    with progress() as report, writing(path, output_schema(loaded, bounds), force) as writer:
+        tally = score(loaded, table, bounds, writer, report)
+    record: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "model": model,
+        "data": data,
+        "output": output,
+        "rows": tally.rows,
+        "rows_read": tally.rows_read,
+        "unseen": dict(tally.unseen),
+        "largest_bound": tally.largest_bound,
+        "seconds": time.perf_counter() - began,
+    }
+    return Answer(record, lambda page: _show(page, record, tally))
+
+
+@dataclass
+class Tally:
+    """What happened to the rows of one scoring."""
+
+    rows: int = 0
+    rows_read: int = 0
+    unseen: Counter[str] = field(default_factory=Counter)
+    largest_bound: float | None = None
+
+
+def score(
+    model: LinearModel, table: Table, bounds: bool, writer: Writer, report: Callable[[Report], None]
+) -> Tally:
+    """Write a prediction for each row of the table; memory does not grow with it."""
+    tally = Tally()
+    scan = table.scan(model.columns)
+    for batch in scan:
+        predictions = model.predict_batch(batch, bounds=bounds)
+        writer.write_batch(model.to_table(predictions))
+        tally.rows += batch.num_rows
+        tally.unseen.update({name: number for name, number in model.encoding.count_unseen(batch).items() if number})
+        if predictions.bound is not None:
+            tally.largest_bound = max(tally.largest_bound or 0.0, float(np.max(predictions.bound)))
+        report(Reading("predicting", batch.num_rows))
+    tally.rows_read = scan.rows_read
+    return tally
+
+
+def output_schema(model: LinearModel, bounds: bool) -> pa.Schema:
+    """Return the columns of the predictions."""
+    one = np.zeros(1)
+    return model.to_table(Predictions(one, one, one if bounds else None)).schema
+
+
+def _show(page: Page, record: dict[str, Any], tally: Tally) -> None:
+    page.title(f"Predicted {count(tally.rows, 'row')} in {record['seconds']:.1f} s: {record['output']}")
+    if tally.rows_read != tally.rows:
+        page.line(f"{tally.rows_read:,} read = {tally.rows:,} predicted + {tally.rows_read - tally.rows:,} excluded")
+    if tally.largest_bound is not None:
+        page.line(f"No prediction is off the optimum's by more than {tally.largest_bound:.1e}; each has its own bound.")
+    for name, number in tally.unseen.most_common():
+        share = number / tally.rows
+        page.line(f"{name}: {count(number, 'row')} ({share:.1%}) with a level that training never saw or pooled")
+        if share > _MANY_UNSEEN:
+            page.line("Most rows: is this column still what it was in training?", "yellow", 4)
+    page.line("Next:")
+    page.command(f"batchlearn evaluate {shlex.quote(record['model'])} LABELLED.parquet")

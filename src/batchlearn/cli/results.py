@@ -1,0 +1,175 @@
+"""How a fit, a certificate and an evaluation read on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.text import Text
+
+from batchlearn.cli.effects import strongest_effects
+from batchlearn.cli.figures import count, decimals, figure, interval, listed, named
+from batchlearn.cli.terminal import Page, clean
+from batchlearn.data.ledger import RowCounts
+from batchlearn.data.target import Target, Task
+from batchlearn.evaluation.intervals import Estimate
+from batchlearn.evaluation.metrics import metrics_of, proper_score
+from batchlearn.evaluation.report import Evaluation
+from batchlearn.models.linear import LinearModel
+from batchlearn.training.certificate import Certificate
+from batchlearn.training.fit import Fit
+
+KINDS = {"logistic": "logistic regression", "squared": "linear regression", "poisson": "Poisson regression"}
+_SCALES = {"logistic": "the log odds of {1}", "squared": "the mean", "poisson": "the logarithm of the mean"}
+_MOST_SLICES, _MOST_EFFECTS, _MOST_NAMES = 3, 5, 6
+_LEFT_OUT = " was left out: "
+
+
+def show_fit(page: Page, fit: Fit) -> None:
+    """Write what came out of training: rows, model, certificate, evaluation, coefficients, notes."""
+    model = fit.model
+    page.title(f"Trained on {count(fit.rows.used, 'row')}: {KINDS[model.loss]} for {model.target.column}{_of(model.target)}")
+    page.facts(
+        [
+            ("Rows", ledger_sentence(fit.rows)),
+            ("Model", f"{count(len(model.parameters), 'coefficient')}, penalty alpha {fit.alpha:.3g}"),
+            ("Certificate", certificate_sentence(fit.certificate, model.target.task)),
+            ("Stopped", f"{fit.status.value}; {fit.solver}, {fit.passes} passes, {fit.seconds:.1f} s"),
+        ]
+    )
+    if fit.evaluation is not None:
+        split = next((note for note in fit.notes if note.startswith("Held out: ")), "")
+        which = split.removeprefix("Held out: ").partition(",")[0]
+        page.heading(f"Evaluation on {count(fit.evaluation.rows, 'held-out row')} ({which})")
+        page.line("of the same recipe trained on the other rows; 95 % intervals", "dim")
+        show_evaluation(page, fit.evaluation, model.target)
+    show_effects(page, model)
+    show_notes(page, [note for note in fit.notes if not note.startswith("Held out: ")], fit.evaluation)
+
+
+def _of(target: Target) -> str:
+    return f", probability of {class_name(target.classes[1])}" if target.task is Task.CLASSES else ""
+
+
+def class_name(value: object) -> str:
+    """Write a class: 1 and not 1.0, text as it is."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def ledger_sentence(rows: RowCounts) -> str:
+    """Say where every row that was read has gone."""
+    parts = [f"{rows.used:,} used"]
+    if rows.unlabelled:
+        parts.append(f"{rows.unlabelled:,} without a label")
+    parts += [f"{number:,} {reason}" for reason, number in rows.rejected.items()]
+    return f"{rows.read:,} read = {' + '.join(parts)}"
+
+
+def certificate_sentence(certificate: Certificate, task: Task) -> Text:
+    """Say what is proved, or why nothing is."""
+    if not certificate.certified or certificate.loss_bound is None:
+        return Text.assemble(("not certified", "yellow"), f": {clean(certificate.reason or 'no bound was proved')}")
+    unit = " (probability)" if task is Task.CLASSES else ""
+    others = [
+        f"no {what} by more than {bound:.1e}{scale}"
+        for what, bound, scale in (
+            ("coefficient is off", certificate.coefficient_bound, ""),
+            ("prediction" if certificate.coefficient_bound is not None else "prediction is off",
+             certificate.prediction_bound, unit),
+        )
+        if bound is not None
+    ]
+    loss = f"the loss is within {certificate.loss_bound:.1e} of the optimum over all {count(certificate.rows, 'row')}"
+    return Text.assemble(("certified", "green"), f": {'; '.join([loss, ', '.join(others)][: 1 + bool(others)])}")
+
+
+def show_evaluation(page: Page, evaluation: Evaluation, target: Target) -> None:
+    """Write metrics beside baselines, calibration, and the slices that lose most."""
+    columns = {"constant": "constant", "last_value": "last value"}
+    baselines = {columns.get(name, named(name)): figures for name, figures in evaluation.baselines.items()}
+    rows = [
+        _metric_row(metric.name, metric.lower_is_better, evaluation, baselines)
+        for metric in metrics_of(target.task.value)
+        if metric.name in evaluation.metrics
+    ]
+    header = ["", "model", "interval", *baselines]
+    if evaluation.leave_one_out is not None:
+        header.append("leave-one-out")
+    if page.narrow:
+        for name, better, value, between, *others in rows:
+            page.line(f"{name} ({better} is better): {value}{f' ({between})' if between else ''}")
+            page.line(", ".join(f"{who} {one}" for who, one in zip(header[3:], others, strict=True) if one), "dim", 4)
+    else:
+        page.table([*header, "better is"], [[row[0], *row[2:], row[1]] for row in rows])
+    _show_calibration(page, evaluation)
+    _show_slices(page, evaluation, target)
+
+
+def _metric_row(
+    name: str, lower_is_better: bool, evaluation: Evaluation, baselines: Mapping[str, Mapping[str, Estimate]]
+) -> list[str]:
+    estimate = evaluation.metrics[name]
+    places = decimals(estimate)
+    row = [named(name), "lower" if lower_is_better else "higher", figure(estimate.value, places)]
+    row.append(interval(estimate.low, estimate.high, places))
+    row += [figure(figures[name].value, places) for figures in baselines.values()]
+    if evaluation.leave_one_out is not None:
+        given: Any = evaluation.leave_one_out.get(name)
+        row.append(figure(given["value"], places) if given else "")
+    return row
+
+
+def _show_calibration(page: Page, evaluation: Evaluation) -> None:
+    found = evaluation.calibration
+    if found is None:
+        return
+    said = [f"predictions are off by {found.expected_calibration_error:.3g} on average over bins"]
+    if found.observed_over_expected is not None:
+        said.append(f"labels add up to {found.observed_over_expected:.3f} times the predictions")
+    if found.slope is not None:
+        said.append(f"slope {found.slope:.2f} (1 is right)")
+    page.line(f"Calibration: {'; '.join(said)}")
+
+
+def _show_slices(page: Page, evaluation: Evaluation, target: Target) -> None:
+    if not evaluation.slices:
+        return
+    score = named(proper_score(target.task.value).name)
+    page.heading("Where it is worst")
+    for one in evaluation.slices[:_MOST_SLICES]:
+        places = decimals(Estimate(one.difference, one.low, one.high))
+        label = "" if one.mean_label is None else f"; mean label {one.mean_label:.3g}, predicted {one.mean_response:.3g}"
+        page.bullet(
+            f"{one.column} = {one.level}: {count(one.rows, 'row')}, {score} {figure(one.difference, places)} higher "
+            f"({interval(one.low, one.high, places)}){label}"
+        )
+
+
+def show_effects(page: Page, model: LinearModel) -> None:
+    """Write the effects that stand out most."""
+    found = strongest_effects(model, _MOST_EFFECTS)
+    if not found:
+        return
+    scale = _SCALES[model.loss].format(*map(class_name, model.target.classes))
+    page.heading(f"Strongest of {count(len(model.parameters) - 1, 'effect')} on {scale}")
+    rows = [[one.name, f"{one.estimate:+.4g}", "" if one.error is None else f"{one.error:.2g}"] for one in found]
+    page.table(["", "estimate", "standard error"] if any(row[2] for row in rows) else ["", "estimate"], rows)
+    page.line("Numbers: per unit of the column. Levels: against the mean of their column's levels.", "dim")
+
+
+def show_notes(page: Page, notes: list[str], evaluation: Evaluation | None) -> None:
+    """Write the notes of a fit and of its evaluation; columns left out share a line for each reason."""
+    lines = [note for note in notes if _LEFT_OUT not in note]
+    reasons: dict[str, list[str]] = {}
+    for note in notes:
+        if _LEFT_OUT in note:
+            column, _, reason = note.partition(_LEFT_OUT)
+            reasons.setdefault(reason, []).append(column)
+    lines += [
+        f"Left out: {listed(columns, _MOST_NAMES)} ({reason})" for reason, columns in reasons.items()
+    ]
+    lines += [] if evaluation is None else list(evaluation.notes)
+    if lines:
+        page.heading("Notes")
+    for line in lines:
+        page.bullet(line)

@@ -1,0 +1,165 @@
+"""`batchlearn train`: fit, certify, evaluate, save, and say what to type next."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from batchlearn.cli.answer import Answer, warn
+from batchlearn.cli.options import (
+    FeatureOptions,
+    JudgingOptions,
+    RecipeOptions,
+    RowOptions,
+    RunOptions,
+    column_names,
+    null_texts,
+)
+from batchlearn.cli.results import show_fit
+from batchlearn.cli.terminal import Page, watch
+from batchlearn.data.table import read
+from batchlearn.errors import CertificateError, ResourceError, UsageError
+from batchlearn.models.files import check_writable
+from batchlearn.training.fit import Fit
+from batchlearn.training.optimise import Status
+from batchlearn.training.recipe import Recipe
+from batchlearn.training.train import thread_count, training
+
+_MODELS = Path("models")
+_LONGEST_NAME = 60
+_MOST_MODELS = 1_000_000
+
+
+def train(  # noqa: PLR0913 - each argument is a group of flags
+    data: Annotated[str, Parameter(help='Parquet, CSV or TSV: a file, a folder, or a pattern such as "data/*.parquet".')],
+    /,
+    *,
+    target: Annotated[str, Parameter(help="Column to predict.")],
+    judging: JudgingOptions = JudgingOptions(),
+    features: FeatureOptions = FeatureOptions(),
+    rows: RowOptions = RowOptions(),
+    recipe: RecipeOptions = RecipeOptions(),
+    run: RunOptions = RunOptions(),
+) -> Answer:
+    """Fit a model to every row of a table, certify and evaluate it.
+
+    The model is trained on all rows that have a label. Its evaluation is of the same recipe trained on the earlier
+    rows and judged on the later ones: the last fifth by --time, or a random fifth without it.
+    """
+    plan = Recipe(recipe.loss, recipe.alpha, recipe.tolerance, recipe.holdout, run.seed)
+    threads = threads_given(run.threads)
+    destination = Destination(run.output, target, run.force)
+    destination.check()
+    table = read(
+        data,
+        target=target,
+        time=judging.time,
+        group=judging.group,
+        weight=judging.weight,
+        offset=features.offset,
+        exposure=features.exposure,
+        drop=column_names(features.drop),
+        where=rows.where,
+        null=null_texts(rows.null),
+        categories=column_names(features.categories),
+    )
+    again = f"{shlex.quote(data)}{''.join(f' --null {shlex.quote(text)}' for text in rows.null)}"
+    return save_and_answer(watch(training(table, plan, threads=threads)), destination, again)
+
+
+def threads_given(threads: int | None) -> int | None:
+    """Return how many threads to use; say so where fewer are used than were asked for."""
+    if threads is None:
+        return None
+    used = thread_count(threads)
+    if used < threads:
+        warn(f"--threads {threads} is more than can help; {used} are used.")
+    return used
+
+
+class Destination:
+    """Where the model goes: the folder given, or models/TARGET-N with the first number that is free."""
+
+    def __init__(self, output: str | None, target: str, force: bool) -> None:
+        self._output = output
+        self._force = force
+        # A column may have any name; a folder that is easy to type may not.
+        self._name = re.sub(r"[^A-Za-z0-9_.-]+", "_", target).strip("._-")[:_LONGEST_NAME] or "model"
+
+    def check(self) -> None:
+        """Refuse before training what would make saving fail after it."""
+        if self._output is not None:
+            check_writable(self._output, self._force)
+        elif os.path.lexists(_MODELS):
+            check_writable(self._free(1)[1])
+        else:
+            check_writable(_MODELS)
+
+    def _free(self, start: int) -> tuple[int, Path]:
+        for number in range(start, _MOST_MODELS):
+            path = _MODELS / f"{self._name}-{number}"
+            if not os.path.lexists(path):
+                return number, path
+        raise UsageError(f"All numbers of {_MODELS / self._name} are taken; name a folder with --output.", code="no-number")
+
+    def save(self, fit: Fit) -> Path:
+        """Save the model and return its path as it is best typed."""
+        if self._output is not None:
+            fit.save(self._output, self._force)
+            return Path(self._output)
+        _MODELS.mkdir(exist_ok=True)
+        number = 0
+        while True:
+            number, path = self._free(number + 1)
+            try:
+                fit.save(path)
+            except (UsageError, ResourceError):
+                # Another training may have taken the number since; any other refusal stands.
+                if not os.path.lexists(path):
+                    raise
+            else:
+                return path
+
+
+def save_and_answer(fit: Fit, destination: Destination, source: str) -> Answer:
+    """Save the model; `source` is how to type the rows again. Where the tolerance asked for is not proved, say so and exit with 7."""
+    path = destination.save(fit)
+    record: dict[str, Any] = {**fit.to_json(), "model": str(path)}
+    unmet = _unmet(fit, path)
+    if unmet is not None:
+        record["error"] = {"code": unmet.code, "message": unmet.message, "exit_code": unmet.exit_code}
+
+    def show(page: Page) -> None:
+        show_fit(page, fit)
+        page.heading(f"Model written to {path}")
+        if unmet is not None:
+            page.line(f"error: {unmet.message}", "red")
+        page.line("Next:")
+        model = shlex.quote(str(path))
+        page.command(f"batchlearn predict {model} NEW.parquet -o scored.parquet --bounds")
+        page.command(f"batchlearn verify {model} {source}")
+
+    return Answer(record, show, 0 if unmet is None else unmet.exit_code)
+
+
+def _unmet(fit: Fit, path: Path) -> CertificateError | None:
+    if fit.recipe.tolerance is None or fit.status is Status.TOLERANCE:
+        return None
+    certificate = fit.certificate
+    if certificate.loss_bound is None:
+        came = f"No bound could be proved: {certificate.reason}"
+    else:
+        came = (
+            f"The loss is proved to be within {certificate.loss_bound:.1e} of the optimum, "
+            f"{certificate.loss_bound / fit.null_objective:.1e} of the loss of the mean: {fit.status.value}"
+        )
+    return CertificateError(
+        f"{came}. A bound of {fit.recipe.tolerance:g} was asked for. The model in {path} is the best there is; ask for "
+        "a larger --tolerance or a larger --alpha.",
+        code="tolerance-not-met",
+    )

@@ -1,0 +1,60 @@
+"""`batchlearn verify`: a model's certificate, checked again by anyone who has the rows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from batchlearn.cli.answer import Answer
+from batchlearn.cli.options import Count, Flag, Names, null_texts
+from batchlearn.cli.results import certificate_sentence, ledger_sentence
+from batchlearn.cli.terminal import Page, watch
+from batchlearn.cli.train import threads_given
+from batchlearn.data.target import Task
+from batchlearn.errors import IntegrityError
+from batchlearn.training.fit import FORMAT_VERSION
+from batchlearn.training.verify_model import Verification, verifying
+
+
+def verify(
+    model: Annotated[str, Parameter(help="Folder of a model, as train wrote it.")],
+    data: Annotated[str, Parameter(help="The rows that it was trained on, in any format.")],
+    /,
+    *,
+    null: Annotated[Names, Parameter(help="Texts that mean a missing value in CSV files, besides nothing: NA,.")] = (),
+    threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None,
+    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+) -> Answer:
+    """Read the rows again and check a model's certificate against them.
+
+    The rows, their order and every value must be those of the training. Exit code 6 where the certificate does not
+    hold.
+    """
+    verification = watch(verifying(model, data, null=null_texts(null), threads=threads_given(threads)))
+    record: dict[str, Any] = {"format_version": FORMAT_VERSION, "model": model, "data": data, **verification.to_json()}
+    if not verification.holds:
+        refusal = IntegrityError(" ".join(verification.reasons), code="certificate-does-not-hold")
+        record["error"] = {"code": refusal.code, "message": refusal.message, "exit_code": refusal.exit_code}
+
+    def show(page: Page) -> None:
+        show_verification(page, verification, model)
+
+    return Answer(record, show, 0 if verification.holds else IntegrityError.exit_code)
+
+
+def show_verification(page: Page, verification: Verification, model: str) -> None:
+    """Say whether the certificate holds, and if not, why."""
+    if verification.holds:
+        page.title(f"The certificate of {model} holds for these rows")
+    else:
+        page.title(f"The certificate of {model} does not hold for these rows")
+        for reason in verification.reasons:
+            page.bullet(reason, "red")
+    page.facts(
+        [
+            ("Rows", ledger_sentence(verification.rows)),
+            ("Stated", certificate_sentence(verification.stated, Task.NUMBER)),
+            ("Proved", certificate_sentence(verification.certificate, Task.NUMBER)),
+        ]
+    )

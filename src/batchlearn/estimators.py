@@ -1,0 +1,373 @@
+"""Linear models behind scikit-learn's interface, with a certificate beside the coefficients.
+
+Both minimise F = weighted mean loss + alpha/2 ||coef||^2 over the columns as given; the intercept is not penalised.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from numbers import Integral, Real
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from batchlearn.data.rows import one_blas_thread
+from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.kernels.design import Floats
+from batchlearn.models.links import INVERSE_LINKS, logistic
+from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.objective import Objective
+from batchlearn.solvers.refinement import refine
+from batchlearn.training.certificate import Certificate, certify
+from batchlearn.training.matrix import Matrix, predictors, read_matrix, row_weights
+from batchlearn.training.optimise import Optimum, Problem, optimise
+from batchlearn.training.stopping import LossWithin
+from batchlearn.training.train import thread_count
+
+# Of kappa times decrement: far inside the region of quadratic convergence.
+_LARGEST_REACH = 0.1
+_STORED_TYPES = [np.float64, np.float32]
+
+
+class LinearClassifier(ClassifierMixin, BaseEstimator):
+    """Logistic regression for two classes, with a proved bound on its distance from the optimum.
+
+    Parameters
+    ----------
+    alpha : float, default=1e-4
+        Strength of the penalty: F = weighted mean loss + alpha/2 ||coef||^2. The default is that of scikit-learn's
+        SGDClassifier; LogisticRegression(C=1) on n rows is alpha = 1/n.
+    loss : "logistic"
+        The negative log likelihood of the class.
+    fit_intercept : bool, default=True
+        Whether there is an intercept; it is never penalised.
+    tol : float, default=1e-10
+        The fit ends once the bound on F - F* is this times the loss of the model without features, or once rounding
+        allows no better; `certificate_.loss_bound` says which.
+    standardize : bool, default=False
+        Whether the penalty is on coefficients per standard deviation of their column. `coef_` is in the units of the
+        columns as given either way.
+    threads : int, default=None
+        Threads that read the rows; None is one. The answer has the same bits for any number.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (1, n_features_in_)
+        Coefficients of the log odds of `classes_[1]`.
+    intercept_ : ndarray of shape (1,)
+        The intercept.
+    classes_ : ndarray of shape (2,)
+        The labels, sorted.
+    certificate_ : Certificate
+        What is proved about `coef_` and `intercept_` as delivered: `status`, `reason`, `loss_bound`,
+        `coefficient_bound`, `prediction_bound` and `floor`.
+    objective_ : float
+        F at the fitted coefficients.
+    n_iter_ : int
+        Points the solver looked at.
+    n_features_in_ : int
+        The number of columns.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where they have names.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from batchlearn import LinearClassifier
+    >>> x = np.arange(8.0)[:, None]
+    >>> fitted = LinearClassifier(alpha=0.1).fit(x, [0, 0, 1, 0, 1, 0, 1, 1])
+    >>> fitted.certificate_.status, fitted.certificate_.loss_bound < 1e-9
+    ('certified', True)
+    """
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 1e-4,
+        loss: str = "logistic",
+        fit_intercept: bool = True,
+        tol: float = 1e-10,
+        standardize: bool = False,
+        threads: int | None = None,
+    ) -> None:
+        self.alpha = alpha
+        self.loss = loss
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.standardize = standardize
+        self.threads = threads
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit to every row; a row of weight 0 changes nothing.
+
+        Raises DataError or UsageError (both ValueError), or NoFiniteOptimum where alpha is 0 and the objective has no
+        minimum: separable classes, or columns that repeat each other.
+        """
+        settings = _checked(self, ("logistic",))
+        X, y = validate_data(self, _arrays(X), y, accept_sparse="csr", dtype=_STORED_TYPES)
+        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y", raise_unknown=True)
+        if kind != "binary":
+            raise DataError(
+                f"Only binary classification is supported. The type of the target is {kind}. Give labels of two "
+                "classes, or wrap this in sklearn.multiclass.OneVsRestClassifier.",
+                code="labels-not-binary",
+            )
+        weight = row_weights(sample_weight, len(y))
+        self.classes_ = np.unique(y)
+        seen = np.unique(y if weight is None else y[weight > 0.0])
+        if len(seen) < 2:
+            raise DataError(
+                f"The rows that count have one class, {quoted(seen[0])}; rows of two classes are needed. Check the "
+                "labels and the sample weights.",
+                code="one-class",
+            )
+        label = (y == self.classes_[1]).astype(np.float64)
+        fitted = _fitted(settings, X, label, weight, _names(self))
+        self.coef_ = fitted.coefficients[None, :]
+        self.intercept_ = np.array([fitted.intercept])
+        self.objective_, self.n_iter_, self.certificate_ = fitted.objective, fitted.steps, fitted.certificate
+        return self
+
+    def decision_function(self, X: Any) -> Floats:
+        """Return the log odds of `classes_[1]`, shape (n,)."""
+        return _predictors(self, X, self.coef_[0] if hasattr(self, "coef_") else None)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the likelier class of each row, shape (n,)."""
+        above = self.decision_function(X) > 0.0
+        return np.asarray(self.classes_[above.astype(np.intp)])
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Return the probability of each class, shape (n, 2)."""
+        eta = self.decision_function(X)
+        return np.column_stack([logistic(-eta), logistic(eta)])
+
+    def predict_log_proba(self, X: Any) -> Floats:
+        """Return the logarithm of the probability of each class, shape (n, 2), finite however sure the model is."""
+        eta = self.decision_function(X)
+        return -np.column_stack([np.logaddexp(0.0, eta), np.logaddexp(0.0, -eta)])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        tags.input_tags.sparse = True
+        return tags
+
+
+class LinearRegressor(RegressorMixin, BaseEstimator):
+    """Least squares or Poisson regression, with a proved bound on its distance from the optimum.
+
+    Parameters
+    ----------
+    alpha : float, default=1e-4
+        Strength of the penalty: F = weighted mean loss + alpha/2 ||coef||^2. The default is that of scikit-learn's
+        SGDRegressor; Ridge(alpha=a) on n rows is alpha = a/n.
+    loss : "squared" or "poisson", default="squared"
+        Half the squared error, or half the Poisson deviance of a mean that is exp(x'coef + intercept).
+    fit_intercept : bool, default=True
+        Whether there is an intercept; it is never penalised.
+    tol : float, default=1e-10
+        The fit ends once the bound on F - F* is this times the loss of the model without features, or once rounding
+        allows no better; `certificate_.loss_bound` says which. Least squares goes on to what rounding allows.
+    standardize : bool, default=False
+        Whether the penalty is on coefficients per standard deviation of their column. `coef_` is in the units of the
+        columns as given either way.
+    threads : int, default=None
+        Threads that read the rows; None is one. The answer has the same bits for any number.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features_in_,)
+        Coefficients.
+    intercept_ : float
+        The intercept.
+    certificate_ : Certificate
+        What is proved about `coef_` and `intercept_` as delivered: `status`, `reason`, `loss_bound`,
+        `coefficient_bound`, `prediction_bound` and `floor`.
+    objective_ : float
+        F at the fitted coefficients.
+    n_iter_ : int
+        Points the solver looked at.
+    n_features_in_ : int
+        The number of columns.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where they have names.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from batchlearn import LinearRegressor
+    >>> x = np.arange(8.0)[:, None]
+    >>> fitted = LinearRegressor(alpha=0.0).fit(x, 3.0 * x[:, 0] + 1.0)
+    >>> fitted.coef_.round(12), round(fitted.intercept_, 12)
+    (array([3.]), 1.0)
+    """
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 1e-4,
+        loss: str = "squared",
+        fit_intercept: bool = True,
+        tol: float = 1e-10,
+        standardize: bool = False,
+        threads: int | None = None,
+    ) -> None:
+        self.alpha = alpha
+        self.loss = loss
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.standardize = standardize
+        self.threads = threads
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit to every row; a row of weight 0 changes nothing.
+
+        Raises DataError or UsageError (both ValueError), or NoFiniteOptimum where alpha is 0 and the objective has no
+        minimum: columns that repeat each other, or a count that is always 0 along some column.
+        """
+        settings = _checked(self, ("squared", "poisson"))
+        X, y = validate_data(self, _arrays(X), y, accept_sparse="csr", dtype=_STORED_TYPES, y_numeric=True)
+        label = np.asarray(y, dtype=np.float64)
+        fitted = _fitted(settings, X, label, row_weights(sample_weight, len(label)), _names(self))
+        self.coef_, self.intercept_ = fitted.coefficients, fitted.intercept
+        self.objective_, self.n_iter_, self.certificate_ = fitted.objective, fitted.steps, fitted.certificate
+        return self
+
+    def predict(self, X: Any) -> Floats:
+        """Return the mean of each row's label, shape (n,)."""
+        return INVERSE_LINKS[self.loss](_predictors(self, X, getattr(self, "coef_", None)))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.positive_only = self.loss == "poisson"
+        return tags
+
+
+class _Settings(NamedTuple):
+    """The parameters of an estimator, checked."""
+
+    alpha: float
+    loss: str
+    intercept: bool
+    stopping: LossWithin
+    standardize: bool
+    threads: int
+
+
+class _Fitted(NamedTuple):
+    coefficients: Floats
+    intercept: float
+    objective: float
+    steps: int
+    certificate: Certificate
+
+
+def _checked(estimator: LinearClassifier | LinearRegressor, losses: tuple[str, ...]) -> _Settings:
+    if estimator.loss not in losses:
+        raise UsageError(
+            f"The loss is {quoted(estimator.loss)}; {type(estimator).__name__} needs one of {', '.join(losses)}. "
+            "Set loss to one of them.",
+            code="loss-unknown",
+        )
+    alpha, tolerance, threads = estimator.alpha, estimator.tol, estimator.threads
+    if not (isinstance(alpha, Real) and math.isfinite(alpha) and alpha >= 0.0):
+        raise UsageError(
+            f"The penalty alpha is {quoted(alpha)}; it needs to be a finite number of 0 or more. Set alpha=0 for none.",
+            code="alpha-negative",
+        )
+    if not isinstance(tolerance, Real):
+        raise UsageError(
+            f"The tolerance is {quoted(tolerance)}; it needs to be a positive number, such as tol=1e-10.",
+            code="tolerance-not-positive",
+        )
+    if not (threads is None or isinstance(threads, Integral)):
+        raise UsageError(
+            f"The number of threads is {quoted(threads)}; it needs to be a whole number of 1 or more, or None.",
+            code="threads-range",
+        )
+    return _Settings(
+        float(alpha),
+        estimator.loss,
+        bool(estimator.fit_intercept),
+        LossWithin(float(tolerance)),
+        bool(estimator.standardize),
+        1 if threads is None else thread_count(int(threads)),
+    )
+
+
+def _arrays(X: Any) -> Any:
+    """Return an Arrow table for objects that offer Arrow data and nothing NumPy could read; else what came."""
+    if hasattr(X, "__arrow_c_stream__") and not hasattr(X, "__array__"):
+        import pyarrow as pa  # imported here: arrays and data frames do not need it
+
+        return pa.table(X)
+    return X
+
+
+def _names(estimator: LinearClassifier | LinearRegressor) -> list[str]:
+    names = getattr(estimator, "feature_names_in_", None)
+    columns = [f"column {j}" for j in range(estimator.n_features_in_)] if names is None else [str(n) for n in names]
+    return ["the intercept", *columns] if estimator.fit_intercept else columns
+
+
+def _fitted(settings: _Settings, X: Any, label: Floats, weight: Floats | None, names: list[str]) -> _Fitted:
+    loss = LOSSES[settings.loss]
+    loss.check_labels(label)
+    with one_blas_thread():
+        matrix = read_matrix(X, label, weight, intercept=settings.intercept, threads=settings.threads)
+        _warn_of_constants(matrix, settings, names)
+        objective = Objective(loss, matrix.penalty(settings.alpha, standardize=settings.standardize))
+        optimum = optimise(Problem(objective, matrix.rows, settings.stopping, matrix.units, names))
+        parameters = _refined(objective, matrix, optimum)
+        coefficients, intercept = matrix.deliver(parameters)
+        delivered = matrix.inside(coefficients, intercept)
+        certificate, value = optimum.certification.certificate, optimum.value
+        if not np.array_equal(delivered, optimum.parameters):
+            certificate = certify(objective, matrix.rows, delivered, matrix.units).certificate
+            value = objective.value(matrix.rows, delivered)
+    if not certificate.certified:
+        warnings.warn(
+            f"The fit is not certified because {certificate.reason}. It may be far from the optimum: rescale or drop "
+            "columns, or raise alpha.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    return _Fitted(coefficients, intercept, value, len(optimum.trace), certificate)
+
+
+def _refined(objective: Objective, matrix: Matrix, optimum: Optimum) -> Floats:
+    """Move on from a certified point: its bounds only get better where Newton's method is sure to converge."""
+    proof, certificate = optimum.certification, optimum.certification.certificate
+    if proof.factor is None or proof.expansion is None or certificate.decrement is None or certificate.kappa is None:
+        return optimum.parameters
+    if objective.loss.self_concordance * certificate.kappa * certificate.decrement > _LARGEST_REACH:
+        return optimum.parameters
+    return refine(objective, matrix.rows, optimum.parameters, proof.expansion, proof.factor)
+
+
+def _warn_of_constants(matrix: Matrix, settings: _Settings, names: list[str]) -> None:
+    if settings.alpha > 0.0 or not matrix.constant.any():
+        return
+    columns = [names[j + int(settings.intercept)] for j in np.flatnonzero(matrix.constant)]
+    warnings.warn(
+        f"{' and '.join(columns[:3])}{' and others' if len(columns) > 3 else ''} never vary: with alpha=0 their "
+        "coefficients are set to 0. Drop such columns.",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+def _predictors(estimator: LinearClassifier | LinearRegressor, X: Any, coefficients: Floats | None) -> Floats:
+    check_is_fitted(estimator)
+    X = validate_data(estimator, _arrays(X), accept_sparse="csr", dtype=_STORED_TYPES, reset=False)
+    intercept = float(np.ravel(estimator.intercept_)[0])
+    return predictors(X, np.asarray(coefficients), intercept)

@@ -1,0 +1,104 @@
+"""Model files: a folder with model.json (what the model is), weights.safetensors (its arrays) and their hashes.
+
+A model on disk is data. Reading one runs no code from it, needs nothing of what trains, and either gives the model
+that was saved, to the last bit, or an error.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from batchlearn.errors import DataError
+from batchlearn.models.folder import MODEL, WEIGHTS, check_writable, damaged, read_folder, write_folder
+from batchlearn.models.linear import LinearModel
+from batchlearn.models.schema import describe, parse_schema, restore, tensors_of
+from batchlearn.models.strict_json import Malformed, dump, parse
+from batchlearn.models.tensors import pack, unpack
+
+__all__ = ["StoredModel", "check_writable", "load", "read_model", "read_record", "save"]
+
+
+class StoredModel(NamedTuple):
+    """A model as it was read, what its fit has on record, and its identity: the SHA-256 of its manifest."""
+
+    model: LinearModel
+    record: dict[str, Any]
+    identity: str
+
+
+def save(model: LinearModel, record: Mapping[str, Any], path: str | os.PathLike[str], *, force: bool = False) -> Path:
+    """Save a model with the record of its fit as a new folder; return the folder's absolute path.
+
+    `record` holds plain values; a float that is not finite becomes null. UsageError where the path exists, unless
+    `force` says to replace the model there; ResourceError where it cannot be written; DataError where the model holds
+    what no model file may, such as a column name with control characters.
+    """
+    try:
+        files = {MODEL: dump(describe(model, _plain(record))), WEIGHTS: pack(tensors_of(model))}
+        _parsed(files)
+    except ValueError as problem:  # of the dump: a number that is not finite, or text that is no Unicode
+        raise DataError(
+            f"The model cannot be saved: {problem}. A model file holds finite numbers and names that can be printed: "
+            "rename the column, or scale it, and train again.",
+            code="model-not-storable",
+        ) from problem
+    return write_folder(path, files, force)
+
+
+def load(path: str | os.PathLike[str]) -> LinearModel:
+    """Load a saved model, every byte checked.
+
+    IntegrityError where it is no model or not as it was written, RegistryError where a newer version wrote it.
+    """
+    return read_model(path).model
+
+
+def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what the fit of a saved model has on record; errors as those of `load`."""
+    return read_model(path).record
+
+
+def read_model(path: str | os.PathLike[str]) -> StoredModel:
+    """Return a saved model with its record and identity; errors as those of `load`."""
+    contents = read_folder(Path(path))
+    try:
+        model, record = _parsed(contents.files)
+    except _MalformedFile as problem:
+        raise damaged(Path(path) / problem.name, str(problem)) from problem
+    return StoredModel(model, record, contents.identity)
+
+
+class _MalformedFile(ValueError):
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(what)
+        self.name = name
+
+
+def _parsed(files: Mapping[str, bytes]) -> tuple[LinearModel, dict[str, Any]]:
+    try:
+        schema = parse_schema(parse(files[MODEL]))
+    except Malformed as problem:
+        raise _MalformedFile(MODEL, str(problem)) from problem
+    try:
+        return restore(schema, unpack(files[WEIGHTS], schema.shapes)), dict(schema.record)
+    except Malformed as problem:
+        raise _MalformedFile(WEIGHTS, str(problem)) from problem
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: tuples as lists, floats that are not finite as None."""
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()  # names of files may hold lone surrogates
+    if isinstance(value, Sequence):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,330 @@
+"""The folder of a model: written whole or not at all, read once, and refused unless every byte is the one written.
+
+manifest.json holds size and SHA-256 of the other files; its own SHA-256 is the identity of the model. What is parsed
+later are the very bytes that were hashed here, so nothing can be changed in between.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from batchlearn.errors import IntegrityError, RegistryError, ResourceError, UsageError, quoted
+from batchlearn.models.strict_json import Malformed, dump, parse
+
+MODEL, WEIGHTS, MANIFEST = "model.json", "weights.safetensors", "manifest.json"
+FORMAT_VERSION = 1
+# Changes only with the format: the first release that reads it.
+_NEEDS = "batchlearn >= 0.1"
+# Bytes. Files are read into memory as they are: a bound keeps what claims to be a model from filling it.
+_LARGEST = {MODEL: 1 << 26, WEIGHTS: 1 << 31}
+_LARGEST_MANIFEST = 1 << 16
+_READ_BYTES = 1 << 24
+# Of a model with the inverse Hessian of 2,500 coefficients.
+PLAUSIBLE_BYTES = 1 << 26
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class Contents(NamedTuple):
+    """The bytes of each file but the manifest, and the SHA-256 of the manifest."""
+
+    files: dict[str, bytes]
+    identity: str
+
+
+def manifest_of(files: Mapping[str, bytes]) -> bytes:
+    """Return the one manifest of these files."""
+    entries = {
+        name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in sorted(files.items())
+    }
+    return dump({"format_version": FORMAT_VERSION, "needs": _NEEDS, "files": entries})
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def read_folder(path: Path) -> Contents:
+    """Read the files of a model and check them against their manifest.
+
+    IntegrityError where a file is missing, altered, too many or no file of its own; RegistryError where a newer
+    version wrote them; UsageError where there is nothing.
+    """
+    with _folder(path) as folder:
+        if MANIFEST not in os.listdir(folder):
+            raise _no_model(path, f"it has no {MANIFEST}")
+        reading = _Reading(folder, path)
+        manifest = _read_file(reading, MANIFEST, _LARGEST_MANIFEST)
+        sizes = _stated_sizes(manifest, path)
+        found = set(os.listdir(folder))
+        if found != {MANIFEST, *_LARGEST} or sizes.keys() != _LARGEST.keys():
+            raise IntegrityError(
+                f"The model {quoted(path)} has the files {quoted(', '.join(sorted(found)), 200)}; exactly {MODEL}, "
+                f"{WEIGHTS} and {MANIFEST} are needed. Copy the model again, and keep other files elsewhere.",
+                code="model-files",
+            )
+        files = {name: _read_file(reading, name, most, sizes[name]) for name, most in _LARGEST.items()}
+    if manifest_of(files) != manifest:
+        raise IntegrityError(
+            f"The files of the model {quoted(path)} are not those that its {MANIFEST} lists: a SHA-256 differs. The "
+            "bytes that were written are needed: copy the model again from where it was saved, or train again.",
+            code="model-altered",
+        )
+    return Contents(files, hashlib.sha256(manifest).hexdigest())
+
+
+class _Reading(NamedTuple):
+    folder: int  # opened: what the path means later does not matter
+    path: Path
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[int]:
+    try:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError as problem:
+        raise UsageError(f"There is no model {quoted(path)}; check the path.", code="model-missing") from problem
+    except ValueError as problem:
+        raise UsageError(f"{quoted(path)} is no path; give the folder of a model.", code="path-not-valid") from problem
+    except OSError as problem:
+        if problem.errno in (errno.ENOTDIR, errno.ELOOP):
+            raise _no_model(path, "it is no folder") from problem
+        raise _unreadable(path, problem) from problem
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _no_model(path: Path, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"{quoted(path)} is not a model file: {why}. A model is a folder that `train` has saved; pickles, joblib and "
+        "npz files are never read. Give such a folder, or train again.",
+        code="not-a-model",
+    )
+
+
+def damaged(path: Path, what: str) -> IntegrityError:
+    """Make the error for a file of a model that does not hold what such a file holds."""
+    return IntegrityError(
+        f"The model file {quoted(path, 200)} is damaged: {what}. The bytes that were written are needed: copy the "
+        "model again from where it was saved, or train again.",
+        code="model-damaged",
+    )
+
+
+def _unreadable(path: Path, problem: OSError) -> ResourceError:
+    return ResourceError(
+        f"{quoted(path)} cannot be read: {problem.strerror}; check its permissions and the disk.",
+        code="model-unreadable",
+    )
+
+
+def _read_file(reading: _Reading, name: str, largest: int, size: int | None = None) -> bytes:
+    """Read a regular file that has no other name, of `size` bytes if given, without following links."""
+    path = reading.path / name
+    try:
+        # Without O_NONBLOCK, opening a pipe would wait for its writer.
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=reading.folder)
+    except OSError as problem:
+        if problem.errno in (errno.ELOOP, errno.ENOENT, errno.ENXIO):
+            raise damaged(path, "it is a link, a socket or not there") from problem
+        raise _unreadable(path, problem) from problem
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+            raise damaged(path, "it is no regular file with one name but a link, a folder, a pipe or a device")
+        if status.st_size > largest or size not in (None, status.st_size):
+            wanted = f"at most {largest:,}" if size is None or size > largest else f"{size:,}"
+            raise damaged(path, f"it has {status.st_size:,} bytes instead of {wanted}")
+        return _read_bytes(file, path, status.st_size)
+    except OSError as problem:
+        raise _unreadable(path, problem) from problem
+    finally:
+        os.close(file)
+
+
+def _read_bytes(file: int, path: Path, size: int) -> bytes:
+    parts: list[bytes] = []
+    left = size + 1  # one more, to notice a file that grows
+    while left and (part := os.read(file, min(left, _READ_BYTES))):
+        parts.append(part)
+        left -= len(part)
+    if left != 1:
+        raise damaged(path, "its size changed while it was read")
+    return b"".join(parts)
+
+
+def _stated_sizes(data: bytes, path: Path) -> dict[str, int]:
+    where = path / MANIFEST
+    try:
+        manifest = parse(data)
+    except Malformed as problem:
+        raise damaged(where, str(problem)) from problem
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if not isinstance(manifest, dict) or type(version) is not int or version < 1:
+        raise damaged(where, f"its format_version is {quoted(version)}; a whole number of 1 or more is needed")
+    if version > FORMAT_VERSION:
+        needs = str(manifest.get("needs"))
+        stated = needs if re.fullmatch(r"batchlearn >= [0-9][0-9.]{0,20}", needs) else "a newer batchlearn"
+        raise RegistryError(
+            f"The model {quoted(path)} has format {version}; this batchlearn reads formats up to {FORMAT_VERSION}. It "
+            f"needs {stated}: upgrade, or train again with this one.",
+            code="model-newer",
+        )
+    files = manifest.get("files")
+    entries = files.items() if isinstance(files, dict) else ()
+    sizes = {name: entry.get("bytes") if isinstance(entry, dict) else None for name, entry in entries}
+    if not sizes or not all(type(size) is int for size in sizes.values()):
+        raise damaged(where, "it does not list the files with their sizes")
+    return {name: int(size or 0) for name, size in sizes.items()}
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def check_writable(path: str | os.PathLike[str], force: bool = False, needed: int = PLAUSIBLE_BYTES) -> None:
+    """Refuse now what would make saving a model of `needed` bytes fail later; leaves nothing behind.
+
+    UsageError where the path exists (with `force`: and is no model), ResourceError where the disk is full or the
+    folder may not be written.
+    """
+    target = _absolute(path)
+    _check_free(target, force)
+    with _named_problems(target):
+        free = shutil.disk_usage(target.parent).free
+        if free < needed:
+            raise ResourceError(
+                f"The disk of {quoted(target)} has {free:,} bytes left; a model may need {needed:,}. Make room, or "
+                "save elsewhere.",
+                code="disk-full",
+            )
+        with _temporary(target.parent) as trial:
+            _write(trial / MANIFEST, b"{}\n")
+
+
+def write_folder(path: str | os.PathLike[str], files: Mapping[str, bytes], force: bool = False) -> Path:
+    """Write the files and their manifest as a new folder, or as nothing; return its absolute path.
+
+    They are written and flushed beside it under another name and then renamed. With `force` a model already there
+    makes room by a rename too, and comes back if that fails. Errors as those of `check_writable`.
+    """
+    target = _absolute(path)
+    _check_free(target, force)
+    with _named_problems(target), _temporary(target.parent) as temporary:
+        for name, data in files.items():
+            _write(temporary / name, data)
+        _write(temporary / MANIFEST, manifest_of(files))
+        _flush(temporary)
+        _move(temporary, target)
+        _flush(target.parent)
+    return target
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    text = os.fspath(path)
+    if not text or "\0" in text:
+        raise UsageError(f"{quoted(text)} is no path; name a folder for the model.", code="path-not-valid")
+    return Path(os.path.abspath(text))
+
+
+def _check_free(target: Path, force: bool) -> None:
+    with _named_problems(target):
+        if not target.parent.is_dir():
+            raise UsageError(
+                f"There is no folder {quoted(target.parent)} for the model; make it first, or save elsewhere.",
+                code="output-folder-missing",
+            )
+        if not os.path.lexists(target):
+            return
+        if not force:
+            raise UsageError(
+                f"{quoted(target)} exists already and is not overwritten; choose another path, or use --force.",
+                code="output-exists",
+            )
+        # Force is for models: it must not be able to delete anything else.
+        names = set(os.listdir(target)) if target.is_dir() and not target.is_symlink() else {""}
+        if names and not (MANIFEST in names and names <= {MANIFEST, *_LARGEST}):
+            raise UsageError(
+                f"{quoted(target)} exists and is no model, so --force does not replace it; remove it yourself, or "
+                "choose another path.",
+                code="output-not-a-model",
+            )
+
+
+@contextmanager
+def _temporary(parent: Path) -> Iterator[Path]:
+    """Make a folder, and remove it at the end if it still has that name."""
+    folder = parent / f".batchlearn-tmp-{secrets.token_hex(8)}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        with suppress(FileNotFoundError):
+            _remove(folder)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush(folder: Path) -> None:
+    """Make the names in a folder survive a loss of power."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _move(folder: Path, target: Path) -> None:
+    if not os.path.lexists(target):
+        folder.rename(target)
+        return
+    aside = target.parent / f".batchlearn-old-{secrets.token_hex(8)}"
+    target.rename(aside)
+    try:
+        folder.rename(target)
+    except OSError:
+        aside.rename(target)
+        raise
+    with suppress(OSError):  # the new model is in place: what is left of the old one harms nobody
+        _remove(aside)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder of files; it has no folders inside."""
+    for name in os.listdir(folder):
+        (folder / name).unlink()
+    folder.rmdir()
+
+
+@contextmanager
+def _named_problems(target: Path) -> Iterator[None]:
+    """Say in our errors why the operating system does not write."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in _FULL:
+            raise ResourceError(
+                f"There is no room left to write {quoted(target)} ({problem.strerror}). Make room, or save elsewhere; "
+                "nothing was left behind.",
+                code="disk-full",
+            ) from problem
+        advice = "change the permissions of its folder" if problem.errno in _REFUSED else "check the path and the disk"
+        raise ResourceError(
+            f"{quoted(target)} cannot be written: {problem.strerror}; {advice}, or save elsewhere.",
+            code="output-not-writable",
+        ) from problem

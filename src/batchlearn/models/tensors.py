@@ -1,0 +1,57 @@
+"""Arrays of float64 as a safetensors file: written by the library, read only where they are exactly those expected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from batchlearn.errors import quoted
+from batchlearn.kernels.design import Floats
+from batchlearn.models.strict_json import Malformed, parse
+
+_LARGEST_HEADER = 1 << 20
+_LENGTH_BYTES = 8
+
+
+def pack(arrays: Mapping[str, Floats]) -> bytes:
+    """Return the arrays as the bytes of a safetensors file."""
+    plain = {name: np.ascontiguousarray(array, dtype=np.float64) for name, array in arrays.items()}
+    return save(plain)
+
+
+def unpack(data: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Floats]:
+    """Return the arrays of a safetensors file.
+
+    Malformed unless it holds the arrays in `shapes`, of float64, finite, and nothing else.
+    """
+    length = int.from_bytes(data[:_LENGTH_BYTES], "little")
+    if len(data) < _LENGTH_BYTES or length > min(_LARGEST_HEADER, len(data) - _LENGTH_BYTES):
+        raise Malformed(f"its header claims {length:,} of {len(data):,} bytes; {_LARGEST_HEADER:,} is the most")
+    _check_header(parse(data[_LENGTH_BYTES : _LENGTH_BYTES + length]), shapes)
+    needed = _LENGTH_BYTES + length + 8 * sum(prod(shape) for shape in shapes.values())
+    if len(data) != needed:
+        raise Malformed(f"it has {len(data):,} bytes where its arrays need {needed:,}")
+    try:
+        arrays = load(data)
+    except SafetensorError as problem:
+        raise Malformed(quoted(problem, 200)) from problem
+    for key, array in arrays.items():
+        if not np.all(np.isfinite(array)):
+            raise Malformed(f"the array {quoted(key)} holds a value that is not finite")
+    return {key: np.asarray(array, dtype=np.float64) for key, array in arrays.items()}
+
+
+def _check_header(header: object, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    if not isinstance(header, dict) or set(header) != set(shapes):
+        found = sorted(header) if isinstance(header, dict) else header
+        raise Malformed(f"it holds {quoted(found)}; {quoted(sorted(shapes))} are needed")
+    for key, shape in shapes.items():
+        entry = header[key]
+        stated = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else entry
+        needed = ("F64", list(shape))
+        if stated != needed:
+            raise Malformed(f"the array {quoted(key)} is {quoted(stated)}; {quoted(needed)} is needed")

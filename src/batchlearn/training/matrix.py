@@ -1,0 +1,270 @@
+"""A matrix of columns as given: its rows, how they are scaled inside, and its coefficients in the columns' own units.
+
+Inside, a column is read as (value - shift) / scale, near its mean and its standard deviation: the free intercept makes
+that the same objective, with better numbers. Scales are powers of two, so a coefficient and its penalty change units
+without rounding, and shifts have few digits, so that a difference from a value with few digits is exact.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse
+
+from batchlearn.data.rows import Chunk, Rows, StoredChunk, chunk_rows
+from batchlearn.errors import CertificateError, DataError
+from batchlearn.kernels.design import Floats, Layout, linear_predictor
+from batchlearn.objectives.penalties import Ridge
+from batchlearn.training.certificate import Units
+
+# Sums and differences of values up to this cannot overflow.
+_LARGEST_VALUE = 1e290
+# Below the least scale a penalty strength could overflow; no column of ordinary data is so narrow.
+_LEAST_EXPONENT, _LARGEST_EXPONENT = -400, 1000
+# Shifts are multiples of scale / 256.
+_SHIFT_STEPS = 256.0
+
+
+class _Extent(NamedTuple):
+    low: Floats
+    high: Floats
+    total: Floats
+
+
+@dataclass(frozen=True)
+class _ExtentTotal:
+    """Smallest and largest value and weighted sum of each column."""
+
+    combine: ClassVar[tuple[Any, ...]] = (np.minimum, np.maximum, np.add)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> _Extent:  # noqa: ARG002 - the protocol of a statistic
+        if chunk.layout.sparse:
+            part = chunk.block.sparse
+            low, high = part.min(axis=0).toarray().ravel(), part.max(axis=0).toarray().ravel()
+            return _Extent(low, high, part.T @ chunk.weight)
+        dense = chunk.block.dense
+        return _Extent(dense.min(axis=1), dense.max(axis=1), dense @ chunk.weight)
+
+
+class _Spread(NamedTuple):
+    square: Floats
+
+
+@dataclass(frozen=True)
+class _SpreadTotal:
+    """Weighted sum of the squared distances from the mean, in units of each column's magnitude."""
+
+    mean: Floats
+    magnitude: Floats
+    combine: ClassVar[tuple[Any, ...]] = (np.add,)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> _Spread:  # noqa: ARG002 - the protocol of a statistic
+        if chunk.layout.sparse:
+            part = chunk.block.sparse
+            column, row = part.indices, np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))
+            weight, size = chunk.weight[row], part.shape[1]
+            distance = (part.data - self.mean[column]) / self.magnitude[column]
+            stored = np.bincount(column, weights=weight, minlength=size)
+            squares = np.bincount(column, weights=weight * distance**2, minlength=size)
+            absent = np.maximum(chunk.weight.sum() - stored, 0.0)
+            return _Spread(squares + absent * (self.mean / self.magnitude) ** 2)
+        distance = (chunk.block.dense - self.mean[:, None]) / self.magnitude[:, None]
+        return _Spread(distance**2 @ chunk.weight)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Rows of a matrix with what is known about its columns; arrays over columns have shape (columns,).
+
+    Sparse columns are not shifted, nor are columns of a model without a free intercept.
+    """
+
+    rows: Rows
+    shift: Floats
+    scale: Floats
+    deviation: Floats  # weighted standard deviations
+    constant: NDArray[np.bool_]  # columns that can tell no two rows apart, beyond what the intercept says
+    weight: float  # total, as given
+
+    @property
+    def intercept(self) -> bool:
+        """Whether there is an intercept."""
+        return self.rows.layout.intercept
+
+    @cached_property
+    def units(self) -> Units:
+        """How the parameters inside read in the units of the columns."""
+        if not self.intercept:
+            return Units(self.scale)
+        shift = np.append(0.0, self.shift / self.scale)
+        return Units(np.append(1.0, self.scale), shift if shift.any() else None)
+
+    def penalty(self, alpha: float, *, standardize: bool = False, intercept_alpha: float = 0.0) -> Ridge:
+        """Return alpha/2 ||coefficients||^2 in terms of the parameters inside.
+
+        With `standardize`, coefficients are per standard deviation of their column. A column without information and
+        without penalty gets one: it leaves the optimum of the other coefficients and its value as they are, and makes
+        this one's coefficient 0.
+        """
+        unit = self.deviation if standardize else np.ones_like(self.scale)
+        strengths = alpha * (unit / self.scale) ** 2
+        strengths = np.where(self.constant & (strengths == 0.0), 1.0, strengths)
+        return Ridge(np.append(intercept_alpha, strengths) if self.intercept else strengths)
+
+    def deliver(self, parameters: Floats) -> tuple[Floats, float]:
+        """Return coefficients and intercept in the units of the columns, each rounded once."""
+        lead = int(self.intercept)
+        coefficients = parameters[lead:] / self.scale
+        if not (np.all(np.isfinite(parameters)) and np.all(np.isfinite(coefficients))):
+            raise CertificateError(
+                "A coefficient is beyond the largest float; columns and labels need to be in units that make their "
+                "ratios smaller. Rescale them.",
+                code="coefficient-overflow",
+            )
+        intercept = float(Fraction(parameters[0]) - self._moved(coefficients)) if lead else 0.0
+        return coefficients, intercept
+
+    def inside(self, coefficients: Floats, intercept: float) -> Floats:
+        """Return the parameters inside that are exactly these numbers, up to one rounding of the intercept.
+
+        The bound on a gradient's rounding has room for that one.
+        """
+        parameters = np.asarray(coefficients * self.scale)
+        if not self.intercept:
+            return parameters
+        return np.append(float(Fraction(intercept) + self._moved(coefficients)), parameters)
+
+    def _moved(self, coefficients: Floats) -> Fraction:
+        moved = (self.shift != 0.0) & (coefficients != 0.0)
+        products = zip(coefficients[moved].tolist(), self.shift[moved].tolist(), strict=True)
+        return sum((Fraction(a) * Fraction(b) for a, b in products), Fraction(0))
+
+
+def read_matrix(
+    values: Any,
+    label: Floats,
+    weight: Floats | None = None,
+    *,
+    offset: Floats | None = None,
+    intercept: bool = True,
+    centre: bool = True,
+    threads: int = 1,
+) -> Matrix:
+    """Look at every row of a checked matrix, (n, columns) NumPy or CSR, twice, to scale its columns.
+
+    Dense values are not copied unless rows without weight have to be left out. Raises DataError.
+    """
+    total = float(len(label)) if weight is None else math.fsum(weight)
+    if weight is not None:
+        weight = _normalised(weight)
+        counted = weight > 0.0
+        if not counted.all():
+            values, label, weight = values[counted], label[counted], weight[counted]
+            offset = None if offset is None else offset[counted]
+    if issparse(values) and not values.has_canonical_format:
+        values = values.copy()
+        values.sum_duplicates()
+    rows = _stored(values, label, weight, offset, threads)
+    extent = rows.total(_ExtentTotal(), np.empty(0))
+    magnitude = np.maximum(np.abs(extent.low), np.abs(extent.high))
+    if not float(magnitude.max(initial=0.0)) <= _LARGEST_VALUE:
+        raise DataError(
+            f"A value of the matrix is {magnitude.max():.1e} in size; values need to be below {_LARGEST_VALUE:.0e}, or "
+            "their sums overflow. Rescale that column.",
+            code="value-too-large",
+        )
+    magnitude = np.where(magnitude > 0.0, magnitude, 1.0)
+    mean = extent.total / rows.total_weight
+    spread = np.sqrt(rows.total(_SpreadTotal(mean, magnitude), np.empty(0)).square / rows.total_weight)
+    same = extent.low == extent.high
+    deviation = np.where(same, 0.0, spread * magnitude)
+    shifted = intercept and centre and not rows.layout.sparse
+    scale = _power_of_two(deviation if shifted else np.hypot(spread, mean / magnitude) * magnitude)
+    shift = np.zeros_like(mean)
+    if shifted:
+        shift = np.where(same, extent.low, np.rint(mean / scale * _SHIFT_STEPS) / _SHIFT_STEPS * scale)
+    constant = same if intercept and centre else same & (extent.low == 0.0)
+    rows = replace(rows, layout=replace(rows.layout, intercept=intercept))
+    rows = replace(rows, sparse_scale=scale) if rows.layout.sparse else replace(rows, shift=shift, scale=scale)
+    return Matrix(rows, shift, scale, deviation, constant, total)
+
+
+def predictors(values: Any, coefficients: Floats, intercept: float) -> Floats:
+    """Return x'w + intercept for each row of a checked matrix, shape (n,), with the same bits in whatever batch."""
+    rows = _stored(values, np.zeros(values.shape[0]), None, None, 1)
+    rows = replace(rows, layout=replace(rows.layout, intercept=True))
+    parameters = np.append(intercept, coefficients)
+    chunks = (rows.read(chunk) for chunk in rows.chunks)
+    return np.concatenate([linear_predictor(rows.layout, chunk.block, parameters) for chunk in chunks])
+
+
+def row_weights(sample_weight: Any, rows: int) -> Floats | None:
+    """Check the weights of rows as given, one number or one a row. Raises DataError."""
+    if sample_weight is None:
+        return None
+    weight = np.array(sample_weight, dtype=np.float64)
+    if weight.ndim == 0:
+        weight = np.full(rows, float(weight))
+    if weight.shape != (rows,):
+        raise DataError(
+            f"The sample weights have shape {weight.shape}; they need one number for each of the {rows} rows, in one "
+            "dimension. Check where they were made.",
+            code="weight-shape",
+        )
+    if not np.all(np.isfinite(weight)) or np.any(weight < 0.0):
+        worst = weight[~(np.isfinite(weight) & (weight >= 0.0))][0]
+        raise DataError(
+            f"A sample weight is {worst}; weights need to be finite numbers of 0 or more. Negative values in "
+            "sample_weight mean nothing here: leave such a row out, or correct its weight.",
+            code="weight-not-usable",
+        )
+    if not weight.any():
+        raise DataError(
+            "The sample weights are all zero; at least one row needs a weight above 0. Check where they were made.",
+            code="weight-total-zero",
+        )
+    return weight
+
+
+def _normalised(weight: Floats) -> Floats:
+    """Divide by a power of two: the largest weight is near one, a mean stays as it is, and nothing overflows."""
+    return np.asarray(np.ldexp(weight, 1 - int(np.frexp(weight.max())[1])))
+
+
+def _power_of_two(size: Floats) -> Floats:
+    exponent = np.rint(np.log2(np.where(size > 0.0, size, 1.0)))
+    return np.asarray(np.exp2(np.clip(exponent, _LEAST_EXPONENT, _LARGEST_EXPONENT)))
+
+
+def _stored(values: Any, label: Floats, weight: Floats | None, offset: Floats | None, threads: int) -> Rows:
+    count, columns = values.shape
+    sparse = issparse(values)
+    wide = math.ceil(values.nnz / max(count, 1)) if sparse else columns
+    length = chunk_rows(wide)
+    chunks = tuple(
+        StoredChunk(
+            dense=np.empty((0, min(length, count - a))) if sparse else values[a : a + length].T,
+            codes=np.empty((0, min(length, count - a)), dtype=np.int32),
+            label=label[a : a + length],
+            weight=None if weight is None else weight[a : a + length],
+            offset=None if offset is None else offset[a : a + length],
+            sparse=_sparse_rows(values, a, min(a + length, count)) if sparse else None,
+        )
+        for a in range(0, count, length)
+    )
+    layout = Layout(False, 0, (), columns) if sparse else Layout(False, columns)
+    plain = np.zeros(layout.dense), np.ones(layout.dense)
+    return Rows(layout, chunks, *plain, threads=threads)
+
+
+def _sparse_rows(values: Any, first: int, last: int) -> Any:
+    """Return consecutive rows of a CSR matrix that share its memory."""
+    a, b = int(values.indptr[first]), int(values.indptr[last])
+    parts = values.data[a:b], values.indices[a:b], values.indptr[first : last + 1] - values.indptr[first]
+    return csr_array(parts, shape=(last - first, values.shape[1]), copy=False)

@@ -1,0 +1,364 @@
+"""Certificates for models that other libraries fitted: their coefficients, their objective, our bound.
+
+No library is imported for it: a fitted model is recognised by the name and the module of its class and read through its
+public attributes. What cannot be read without doubt is refused with the reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
+
+from batchlearn.data.rows import one_blas_thread
+from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.kernels.design import Floats
+from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.objective import Objective
+from batchlearn.training.certificate import Certificate, certify
+from batchlearn.training.matrix import read_matrix, row_weights
+
+SUPPORTED = (
+    "scikit-learn's LogisticRegression (two classes), Ridge, LinearRegression, PoissonRegressor and TweedieRegressor "
+    "(power 0 with the identity link, power 1 with the log link); glum's GeneralizedLinearRegressor (normal, poisson, "
+    "binomial); statsmodels' OLS, GLM (Gaussian, Poisson, Binomial with their canonical links), Logit and Poisson; and "
+    "batchlearn's LinearClassifier and LinearRegressor"
+)
+
+
+class FittedModel(NamedTuple):
+    """What a fitted model says about its coefficients and about the objective they are meant to minimise."""
+
+    loss: str
+    coefficients: Floats  # (columns,)
+    intercept: float
+    has_intercept: bool
+    alpha: float = 0.0
+    summed: bool = False  # alpha stands beside a sum of losses and not beside their mean
+    intercept_alpha: float = 0.0  # the intercept's own penalty, as alpha
+    standardize: bool = False
+    classes: Any = None
+    class_weight: Any = None
+
+
+class GivenRows(NamedTuple):
+    """The rows as given."""
+
+    values: Any
+    label: Any
+    weight: Any
+    offset: Floats | None = None
+
+
+def verify(estimator: Any, X: Any = None, y: Any = None, sample_weight: Any = None) -> Certificate:
+    """Bound how far a fitted linear model is from the optimum of its own objective over these rows.
+
+    X, y and sample_weight are what the model was fitted to; for results of statsmodels they may be left out. An offset
+    counts only where statsmodels kept it. The certificate speaks about the coefficients as they stand in the model.
+    Raises UsageError for a model it cannot read and DataError for rows that do not fit the model.
+    """
+    reader = _READERS.get((type(estimator).__module__.partition(".")[0], type(estimator).__name__))
+    statsmodels = hasattr(estimator, "model") and _family(estimator.model) == "statsmodels"
+    if statsmodels:
+        model, rows = _statsmodels_results(estimator), GivenRows(X, y, sample_weight)
+        if X is None:
+            rows = _statsmodels_rows(estimator, sample_weight)
+        elif _statsmodels_offset(estimator.model) is not None:
+            raise _refused("a model with an offset or an exposure", "leave out X and y: the model kept its rows")
+        elif sample_weight is None and _statsmodels_weight(estimator.model) is not None:
+            raise _refused("a model with weights and rows without", "leave out X and y: the model kept its rows")
+    elif reader is not None:
+        _check_fitted(estimator)
+        model, rows = reader(estimator), GivenRows(X, y, sample_weight)
+    else:
+        raise _refused(f"a {type(estimator).__module__}.{type(estimator).__name__}", "give one of those")
+    if rows.values is None or rows.label is None:
+        raise UsageError(
+            "The rows are missing; a certificate needs X and y that the model was fitted to. Pass both.",
+            code="verify-rows-missing",
+        )
+    _check_names(estimator, rows.values)
+    return _certified(model, rows)
+
+
+def _certified(model: FittedModel, given: GivenRows) -> Certificate:
+    values = check_array(given.values, accept_sparse="csr", dtype=[np.float64, np.float32], input_name="X")
+    label = column_or_1d(given.label)
+    check_consistent_length(values, label)
+    if values.shape[1] != len(model.coefficients):
+        raise DataError(
+            f"X has {values.shape[1]} columns and the model has {len(model.coefficients)} coefficients; one each is "
+            "needed. Pass the matrix that the model was fitted to, after any encoding.",
+            code="columns-do-not-match",
+        )
+    weight = row_weights(given.weight, len(label))
+    if model.class_weight is not None:
+        weight = _class_weights(model, label, weight)
+    label = _numbers(model, label)
+    loss = LOSSES[model.loss]
+    loss.check_labels(label)
+    model, values = _intercept_from_ones(model, values)
+    with one_blas_thread():
+        matrix = read_matrix(
+            values,
+            label,
+            weight,
+            offset=given.offset,
+            intercept=model.has_intercept,
+            centre=model.intercept_alpha == 0.0,
+        )
+        mean = matrix.weight if model.summed else 1.0
+        penalty = matrix.penalty(
+            model.alpha / mean, standardize=model.standardize, intercept_alpha=model.intercept_alpha / mean
+        )
+        parameters = matrix.inside(model.coefficients, model.intercept)
+        return certify(Objective(loss, penalty), matrix.rows, parameters, matrix.units).certificate
+
+
+def _class_weights(model: FittedModel, label: Any, weight: Floats | None) -> Floats:
+    if weight is not None and not isinstance(model.class_weight, dict):
+        raise _refused("class_weight together with sample_weight", "fit with sample_weight alone, multiplied out")
+    each = compute_class_weight(model.class_weight, classes=model.classes, y=label)
+    product = np.ones(len(label)) if weight is None else weight.copy()
+    for value, factor in zip(model.classes, each, strict=True):
+        product[label == value] *= factor
+    return product
+
+
+def _numbers(model: FittedModel, label: Any) -> Floats:
+    if model.classes is None:
+        numbers = np.asarray(label, dtype=np.float64)
+        if not np.all(np.isfinite(numbers)):
+            raise DataError(
+                "A label is not a finite number; every label needs to be one. Leave out rows without a label.",
+                code="label-not-finite",
+            )
+        return numbers
+    unknown = ~np.isin(label, model.classes)
+    if unknown.any():
+        raise DataError(
+            f"A label is {quoted(label[unknown][0])}; the model knows {', '.join(quoted(c) for c in model.classes)}. "
+            "Pass the labels that the model was fitted to.",
+            code="label-unknown",
+        )
+    return np.asarray(label == model.classes[1], dtype=np.float64)
+
+
+def _intercept_from_ones(model: FittedModel, values: Any) -> tuple[FittedModel, Any]:
+    """Read a column of ones as the intercept that it is: with a free intercept the columns can be centred."""
+    if model.has_intercept or model.alpha > 0.0 or not isinstance(values, np.ndarray):
+        return model, values
+    ones = np.flatnonzero(np.all(values == 1.0, axis=0))
+    if not ones.size or values.shape[1] == 1:
+        return model, values
+    first = int(ones[0])
+    rest = np.delete(model.coefficients, first)
+    free = model._replace(coefficients=rest, intercept=float(model.coefficients[first]), has_intercept=True)
+    return free, np.delete(values, first, axis=1)
+
+
+def _check_fitted(estimator: Any) -> None:
+    if not hasattr(estimator, "coef_"):
+        raise UsageError(
+            f"The {type(estimator).__name__} has no coefficients; a certificate is for a fitted model. Call fit first.",
+            code="verify-not-fitted",
+        )
+
+
+def _check_names(estimator: Any, values: Any) -> None:
+    known = getattr(estimator, "feature_names_in_", None)
+    names = getattr(values, "column_names", getattr(values, "columns", None))
+    if known is not None and names is not None and list(known) != list(names):
+        raise DataError(
+            f"The columns are {quoted(', '.join(map(str, names)))}; the model was fitted to "
+            f"{quoted(', '.join(map(str, known)))}. Pass the same columns in the same order.",
+            code="columns-do-not-match",
+        )
+
+
+def _refused(what: str, remedy: str) -> UsageError:
+    return UsageError(
+        f"There is no certificate for {what}; verify reads {SUPPORTED}. In this case: {remedy}.",
+        code="verify-unsupported",
+    )
+
+
+def _family(value: Any) -> str:
+    return type(value).__module__.partition(".")[0]
+
+
+def _single(estimator: Any) -> tuple[Floats, float]:
+    """Return the coefficients and the intercept of a model with one output."""
+    coefficients = np.atleast_2d(np.asarray(estimator.coef_, dtype=np.float64))
+    if len(coefficients) != 1:
+        raise _refused(f"{len(coefficients)} outputs or classes", "fit one at a time")
+    return coefficients[0], float(np.ravel(np.asarray(estimator.intercept_, dtype=np.float64))[0])
+
+
+def _logistic_regression(estimator: Any) -> FittedModel:
+    penalty, ratio = getattr(estimator, "penalty", "deprecated"), estimator.l1_ratio or 0.0
+    free = penalty in (None, "none") or np.isinf(estimator.C)
+    if not free and (penalty in ("l1", "elasticnet") or (penalty == "deprecated" and ratio != 0.0)):
+        raise _refused("an objective with an L1 part, which has no derivative where a coefficient is 0", "use L2")
+    if len(estimator.classes_) != 2 or getattr(estimator, "multi_class", None) == "multinomial":
+        raise _refused("a multinomial objective", "fit two classes at a time")
+    coefficients, intercept = _single(estimator)
+    alpha = 0.0 if free else 1.0 / float(estimator.C)
+    penalised = estimator.solver == "liblinear" and estimator.fit_intercept
+    return FittedModel(
+        loss="logistic",
+        coefficients=coefficients,
+        intercept=intercept,
+        has_intercept=bool(estimator.fit_intercept),
+        alpha=alpha,
+        summed=True,
+        # liblinear appends a column of intercept_scaling and penalises its coefficient like any other.
+        intercept_alpha=alpha / float(estimator.intercept_scaling) ** 2 if penalised else 0.0,
+        classes=estimator.classes_,
+        class_weight=estimator.class_weight,
+    )
+
+
+def _least_squares(estimator: Any) -> FittedModel:
+    if estimator.positive:
+        raise _refused("coefficients that must be positive: their optimum may lie on a bound", "use positive=False")
+    alpha = np.ravel(np.asarray(getattr(estimator, "alpha", 0.0), dtype=np.float64))
+    coefficients, intercept = _single(estimator)
+    return FittedModel(
+        loss="squared",
+        coefficients=coefficients,
+        intercept=intercept,
+        has_intercept=bool(estimator.fit_intercept),
+        alpha=float(alpha[0]),
+        summed=True,
+    )
+
+
+def _generalised(estimator: Any) -> FittedModel:
+    power = getattr(estimator, "power", 1)
+    link = getattr(estimator, "link", "log")
+    link = ("identity" if power <= 0 else "log") if link == "auto" else link
+    loss = {(0, "identity"): "squared", (1, "log"): "poisson"}.get((power, link))
+    if loss is None:
+        raise _refused(f"power {power} with the {link} link", "use a canonical pair")
+    coefficients, intercept = _single(estimator)
+    return FittedModel(loss, coefficients, intercept, bool(estimator.fit_intercept), float(estimator.alpha))
+
+
+_GLUM_LOSSES = {
+    ("NormalDistribution", "IdentityLink"): "squared",
+    ("PoissonDistribution", "LogLink"): "poisson",
+    ("BinomialDistribution", "LogitLink"): "logistic",
+}
+
+
+def _glum(estimator: Any) -> FittedModel:
+    family, link = type(estimator.family_instance).__name__, type(estimator.link_instance).__name__
+    loss = _GLUM_LOSSES.get((family, link))
+    if loss is None:
+        raise _refused(f"{family} with {link}", "use normal, poisson or binomial with the canonical link")
+    alpha = 0.0 if estimator.alpha is None else estimator.alpha
+    if estimator.alpha_search or np.ndim(alpha) != 0:
+        raise _refused("a path of penalties", "fit once with the alpha chosen")
+    if alpha > 0.0 and estimator.l1_ratio != 0:
+        raise _refused("an objective with an L1 part, which has no derivative where a coefficient is 0", "use L2")
+    if alpha > 0.0 and not (isinstance(estimator.P2, str) and estimator.P2 == "identity"):
+        raise _refused("a penalty matrix P2", "use P2='identity'")
+    bounds = ("lower_bounds", "upper_bounds", "A_ineq", "monotonic_constraints")
+    if any(getattr(estimator, name, None) is not None for name in bounds):
+        raise _refused("coefficients under constraints: their optimum may lie on a bound", "fit without them")
+    coefficients, intercept = _single(estimator)
+    return FittedModel(
+        loss=loss,
+        coefficients=coefficients,
+        intercept=intercept,
+        has_intercept=bool(estimator.fit_intercept),
+        alpha=float(alpha),
+        standardize=bool(estimator.scale_predictors),
+    )
+
+
+def _own(estimator: Any) -> FittedModel:
+    coefficients, intercept = _single(estimator)
+    return FittedModel(
+        loss=estimator.loss,
+        coefficients=coefficients,
+        intercept=intercept,
+        has_intercept=bool(estimator.fit_intercept),
+        alpha=float(estimator.alpha),
+        standardize=bool(estimator.standardize),
+        classes=getattr(estimator, "classes_", None),
+    )
+
+
+_READERS: dict[tuple[str, str], Callable[[Any], FittedModel]] = {
+    ("sklearn", "LogisticRegression"): _logistic_regression,
+    ("sklearn", "Ridge"): _least_squares,
+    ("sklearn", "LinearRegression"): _least_squares,
+    ("sklearn", "PoissonRegressor"): _generalised,
+    ("sklearn", "TweedieRegressor"): _generalised,
+    ("glum", "GeneralizedLinearRegressor"): _glum,
+    ("batchlearn", "LinearClassifier"): _own,
+    ("batchlearn", "LinearRegressor"): _own,
+}
+
+_STATSMODELS_RESULTS = {
+    "GLMResults",
+    "OLSResults",
+    "RegressionResults",
+    "LogitResults",
+    "PoissonResults",
+}
+_STATSMODELS_LOSSES = {"OLS": "squared", "Logit": "logistic", "Poisson": "poisson"}
+_STATSMODELS_FAMILIES = {
+    ("gaussian", "identity"): "squared",
+    ("poisson", "log"): "poisson",
+    ("binomial", "logit"): "logistic",
+}
+
+
+def _statsmodels_results(results: Any) -> FittedModel:
+    kind = type(getattr(results, "_results", results)).__name__
+    model = results.model
+    name = type(model).__name__
+    if kind not in _STATSMODELS_RESULTS or getattr(results, "constraints", None) is not None:
+        raise _refused(f"{kind}, results of a penalised or constrained fit", "use the results of fit()")
+    if name == "GLM":
+        pair = type(model.family).__name__.lower(), type(model.family.link).__name__.lower()
+        loss = _STATSMODELS_FAMILIES.get(pair)
+        name = f"{pair[0]} with the {pair[1]} link"
+        if np.any(np.asarray(getattr(model, "n_trials", 1)) != 1):
+            raise _refused("binomial counts of several trials", "give one row for each trial or weights")
+    else:
+        loss = _STATSMODELS_LOSSES.get(name)
+    if loss is None:
+        raise _refused(f"statsmodels' {name}", "use one of those")
+    return FittedModel(loss, np.asarray(results.params, dtype=np.float64), 0.0, False)
+
+
+def _statsmodels_offset(model: Any) -> Floats | None:
+    # statsmodels has taken the logarithm of the exposure by now.
+    given = [getattr(model, name, None) for name in ("offset", "exposure")]
+    kept = [np.asarray(part, dtype=np.float64) for part in given if part is not None]
+    total = sum(kept, start=np.zeros(()))
+    return total if total.any() else None
+
+
+def _statsmodels_weight(model: Any) -> Floats | None:
+    given = [getattr(model, name, None) for name in ("freq_weights", "var_weights")]
+    kept = [np.asarray(part, dtype=np.float64) for part in given if part is not None]
+    product = math.prod(kept, start=np.ones(()))
+    return product if np.any(product != 1.0) else None
+
+
+def _statsmodels_rows(results: Any, sample_weight: Any) -> GivenRows:
+    model = results.model
+    label = np.asarray(model.endog, dtype=np.float64)
+    weight = _statsmodels_weight(model) if sample_weight is None else sample_weight
+    offset = _statsmodels_offset(model)
+    offset = None if offset is None else np.broadcast_to(offset, label.shape).copy()
+    return GivenRows(np.asarray(model.exog), label, weight, offset)

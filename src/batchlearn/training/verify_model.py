@@ -1,0 +1,249 @@
+"""Checking a saved model's certificate again: against the rows it was trained on, by anyone who has them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from batchlearn.data.build import build_rows
+from batchlearn.data.columns import Kind
+from batchlearn.data.ledger import Ledger, RowCounts, read_ledger
+from batchlearn.data.rows import Rows, one_blas_thread
+from batchlearn.data.table import Table, read
+from batchlearn.errors import IntegrityError, quoted
+from batchlearn.models.files import StoredModel, read_model
+from batchlearn.models.linear import LinearModel
+from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.objective import Objective, ridge
+from batchlearn.training.certificate import Certificate, Certification, Units, certify
+from batchlearn.training.train import Progress, thread_count
+
+# Another machine adds in another order: bounds may differ by so much, and by what the floor allows.
+_TOLERANCE = 0.01
+# What another order of addition can do to a mean.
+_SAME_LABELS = 1e-13
+_SAME_OBJECTIVE = 1e-9
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Whether a model's certificate holds for a table, and if not, why; `stated` is the one in the file."""
+
+    holds: bool
+    reasons: tuple[str, ...]
+    certificate: Certificate
+    stated: Certificate
+    rows: RowCounts
+    identity: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the verification as plain values."""
+        return {
+            "holds": self.holds,
+            "reasons": list(self.reasons),
+            "certificate": self.certificate.to_json(),
+            "stated": self.stated.to_json(),
+            "rows": self.rows.to_json(),
+            "identity": self.identity,
+        }
+
+
+@dataclass(frozen=True)
+class _Statement:
+    """What the record of a fit has to say for its certificate to be checked."""
+
+    certificate: Certificate
+    alpha: float
+    objective: float | None
+    condition: str | None
+
+
+def verify_model(
+    path: str | os.PathLike[str], data: object, *, null: Sequence[str] = ("",), threads: int | None = None
+) -> Verification:
+    """Prove the bounds of a saved model again, from the rows it was trained on.
+
+    `data` is a table, a path, a data frame or Arrow data, in any format; roles and condition are those of the model.
+    Raises DataError where the table cannot be what the model was trained on, and the errors of `load`.
+    """
+    steps = verifying(path, data, null=null, threads=threads)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            verification: Verification = end.value
+            return verification
+
+
+def verifying(
+    path: str | os.PathLike[str], data: object, *, null: Sequence[str] = ("",), threads: int | None = None
+) -> Generator[Progress, None, Verification]:
+    """Yield progress while verifying; return the verification."""
+    stored = read_model(path)
+    statement = _statement(stored, path)
+    workers = thread_count(threads)
+    table = _table(stored.model, statement.condition, data, null)
+    stored.model.check(table)
+    with one_blas_thread():
+        yield Progress("reading labels")
+        ledger = read_ledger(table, stored.model.target)
+        reading = build_rows(table, ledger, stored.model.encoding, ledger.used, workers)
+        while True:
+            try:
+                count = next(reading)
+            except StopIteration as end:
+                rows: Rows = end.value
+                break
+            yield Progress("reading rows", rows=count)
+        yield Progress("certifying", rows=len(rows))
+        proof = _prove(stored.model, statement, rows)
+    reasons = _differences(_Check(stored.model, statement, ledger, proof))
+    return Verification(
+        not reasons,
+        tuple(reasons),
+        proof.certification.certificate,
+        statement.certificate,
+        ledger.counts,
+        stored.identity,
+    )
+
+
+def _statement(stored: StoredModel, path: str | os.PathLike[str]) -> _Statement:
+    try:
+        statement = TypeAdapter(_Statement).validate_python(stored.record)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise IntegrityError(
+            f"The model {quoted(path)} has no certificate on record ({quoted(where)}: {first['msg']}). What `train` "
+            "wrote beside the model is needed to verify it: train again.",
+            code="no-certificate-recorded",
+        ) from problem
+    if not (math.isfinite(statement.alpha) and statement.alpha >= 0.0):
+        raise IntegrityError(
+            f"The model {quoted(path)} was trained with the penalty {statement.alpha!r}; it needs to be a number of 0 "
+            "or more. The record was altered: train again.",
+            code="no-certificate-recorded",
+        )
+    return statement
+
+
+def _table(model: LinearModel, condition: str | None, data: object, null: Sequence[str]) -> Table:
+    roles = replace(model.roles, target=model.target.column)
+    if isinstance(data, Table):
+        return replace(data, roles=roles, condition=condition)
+    # A CSV file does not say which numbers are names; the model does.
+    categories = [name for name, kind in model.encoding.kinds.items() if kind is Kind.CATEGORY]
+    if any(isinstance(value, str) for value in model.target.classes):
+        categories.append(model.target.column)
+    return read(data, **asdict(roles), where=condition, null=null, categories=categories)
+
+
+class _Proof(NamedTuple):
+    objective: float
+    certification: Certification
+
+
+def _prove(model: LinearModel, statement: _Statement, rows: Rows) -> _Proof:
+    """Certify the stored coefficients for the objective that they were trained on."""
+    objective = Objective(LOSSES[model.loss], ridge(model.encoding.layout, statement.alpha))
+    certification = certify(objective, rows, model.parameters, Units(model.encoding.units))
+    return _Proof(objective.value(rows, model.parameters), certification)
+
+
+@dataclass(frozen=True)
+class _Check:
+    model: LinearModel
+    statement: _Statement
+    ledger: Ledger
+    proof: _Proof
+
+    @cached_property
+    def label_mean(self) -> float:
+        used, weight = self.ledger.used, self.ledger.weight
+        return float(np.average(self.ledger.label[used], weights=None if weight is None else weight[used]))
+
+    @property
+    def same_labels(self) -> bool:
+        reach = float(np.max(np.abs(self.ledger.label[self.ledger.used])))
+        return abs(self.label_mean - self.model.label_mean) <= _SAME_LABELS * reach
+
+
+def _differences(check: _Check) -> list[str]:
+    """Return why the certificate does not hold, a sentence each; nothing where it does."""
+    stated, proved = check.statement.certificate, check.proof.certification.certificate
+    if not stated.certified:
+        return [f"The model has no certificate that could hold: it is not certified because {stated.reason}."]
+    reasons = []
+    if proved.rows != stated.rows:
+        reasons.append(
+            f"The table has {proved.rows:,} usable rows ({_shown(check.ledger.counts)}); the model was trained on "
+            f"{stated.rows:,}."
+        )
+    if proved.fingerprint != stated.fingerprint:
+        if proved.rows == stated.rows:
+            reasons.append(_what_changed(check))
+        reasons.append(f"The rows' fingerprint is {proved.fingerprint}; the certificate is for {stated.fingerprint}.")
+    elif not check.same_labels:
+        reasons.append(f"The labels' mean is {check.label_mean!r}; the model states {check.model.label_mean!r}.")
+    if not proved.certified:
+        return [*reasons, f"The stored coefficients are not certified for these rows because {proved.reason}."]
+    return [*reasons, *_larger_bounds(stated, proved), *_other_prediction_bounds(check)]
+
+
+def _shown(counts: RowCounts) -> str:
+    left_out = [f"{counts.unlabelled:,} without a label", *(f"{n:,} {reason}" for reason, n in counts.rejected.items())]
+    return f"{counts.read:,} read, {', '.join(left_out)}"
+
+
+def _what_changed(check: _Check) -> str:
+    """Say what the totals tell about rows that are as many as they were and yet not the same."""
+    before, now = check.statement.objective, check.proof.objective
+    if not check.same_labels:
+        return f"Labels or weights differ: the labels' mean is {check.label_mean!r} and was {check.model.label_mean!r}."
+    if before is not None and abs(now - before) > _SAME_OBJECTIVE * abs(before):
+        return f"Values of the columns differ: the objective is {now!r} and was {before!r}."
+    return "The rows are in another order, or a value differs by so little that the objective is the same."
+
+
+def _larger_bounds(stated: Certificate, proved: Certificate) -> list[str]:
+    """Return the bounds that are proved only with a larger number than the one stated."""
+    reasons = []
+    floor = max(stated.floor or 0.0, proved.floor or 0.0)
+    # A loss of `floor` above the optimum is a distance of sqrt(2 floor), in the norm that `radius` is measured in.
+    distance = math.sqrt(2.0 * floor) / proved.radius if proved.radius else 0.0
+    pairs = (
+        ("loss", stated.loss_bound, proved.loss_bound),
+        ("coefficients", stated.coefficient_bound, proved.coefficient_bound),
+        ("predictions", stated.prediction_bound, proved.prediction_bound),
+    )
+    for what, claim, proof in pairs:
+        if claim is None:
+            continue
+        slack = floor if what == "loss" else (proof or 0.0) * distance
+        if proof is None or proof > claim * (1.0 + _TOLERANCE) + slack:
+            shown = "no number" if proof is None else f"{proof:.6g}"
+            reasons.append(f"The bound on the {what} is proved with {shown}; the file states {claim:.6g}.")
+    return reasons
+
+
+def _other_prediction_bounds(check: _Check) -> list[str]:
+    """Return whether what bounds single predictions is what these rows give."""
+    kept, factor = check.model.bounds, check.proof.certification.factor
+    if kept is None or factor is None:
+        return []
+    norms, radius = factor.coefficient_norms(), check.proof.certification.certificate.radius or 0.0
+    floor = math.sqrt(2.0 * (check.proof.certification.certificate.floor or 0.0))
+    same = (radius - floor) * factor.inflation <= kept.radius * (1.0 + _TOLERANCE)
+    same = same and bool(np.all(norms <= kept.norms * (1.0 + _TOLERANCE)))
+    if kept.inverse is not None:
+        allowed = _TOLERANCE * np.outer(norms, norms)
+        same = same and bool(np.all(np.abs(factor.inverse_hessian - kept.inverse) <= allowed))
+    return [] if same else ["What bounds single predictions in the file is not what these rows give."]

@@ -1,0 +1,141 @@
+"""Rows are read in the order of their chunks, with the same bits for any number of threads."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from threadpoolctl import threadpool_info
+
+from batchlearn.data.rows import Chunk, Rows, StoredChunk, chunk_rows, one_blas_thread
+from batchlearn.kernels.design import Floats, Layout
+
+
+class Seen(NamedTuple):
+    total: Floats
+    first: Floats
+
+
+@dataclass(frozen=True)
+class Collect:
+    """The sum of the labels and the rows as read, in order."""
+
+    combine: ClassVar[tuple[Any, ...]] = (np.add, lambda a, b: np.concatenate([a, b], axis=1))
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Seen:
+        weighted = chunk.weight * chunk.label * parameters[0] + chunk.offset
+        return Seen(np.array([weighted.sum()]), np.vstack([chunk.block.dense, chunk.label]))
+
+
+def some_rows(sizes: tuple[int, ...], seed: int = 0, **parts: bool) -> Rows:
+    rng = np.random.default_rng(seed)
+    chunks = tuple(
+        StoredChunk(
+            dense=rng.normal(size=(2, m)).astype(np.float32),
+            codes=np.zeros((0, m), dtype=np.int32),
+            label=rng.normal(size=m),
+            weight=rng.uniform(0.0, 2.0, m) if parts.get("weight") else None,
+            offset=rng.normal(size=m) if parts.get("offset") else None,
+        )
+        for m in sizes
+    )
+    return Rows(Layout(True, 2), chunks, shift=np.array([0.5, -1.0]), scale=np.array([2.0, 0.25]))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_every_row_is_read_once_and_in_order(threads: int) -> None:
+    rows = some_rows((5, 1, 7, 3, 2, 9, 4))
+    found = replace(rows, threads=threads).total(Collect(), np.array([2.0]))
+    labels = np.concatenate([chunk.label for chunk in rows.chunks])
+    stored = np.concatenate([chunk.dense for chunk in rows.chunks], axis=1).astype(np.float64)
+    expected = np.vstack([np.ones(31), (stored[0] - 0.5) / 2.0, (stored[1] + 1.0) / 0.25, labels])
+    np.testing.assert_array_equal(found.first, expected)
+    assert found.total[0] == pytest.approx(2.0 * labels.sum())
+    assert found.total.tobytes() == rows.total(Collect(), np.array([2.0])).total.tobytes()
+
+
+def test_weights_and_offsets_are_read_where_there_are_any() -> None:
+    rows = some_rows((4, 6), weight=True, offset=True)
+    sums = [
+        np.sum(c.weight * c.label * 3.0 + c.offset)
+        for c in rows.chunks
+        if c.weight is not None and c.offset is not None
+    ]
+    assert rows.total(Collect(), np.array([3.0])).total[0] == pytest.approx(sum(sums))
+    assert rows.has_offset
+    assert not some_rows((4,)).has_offset
+
+
+def test_the_total_weight_is_exact_and_counts_rows_where_none_are_given() -> None:
+    assert some_rows((4, 6)).total_weight == 10.0
+    tiny = replace(some_rows((3,)).chunks[0], weight=np.array([1e16, 1.0, -1e16]))
+    assert replace(some_rows((3,)), chunks=(tiny,)).total_weight == 1.0
+    assert some_rows((4, 6)).longest_chunk == 6
+    assert len(some_rows((4, 6))) == 10
+
+
+class Largest(NamedTuple):
+    largest: float
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """The exponential of the first parameter, by a worker and not by us."""
+
+    combine: ClassVar[tuple[Any, ...]] = (np.maximum,)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Largest:
+        assert threading.current_thread() is not threading.main_thread()
+        return Largest(float(np.exp(parameters[0] + np.zeros(len(chunk.label))).max()))
+
+
+def test_workers_share_our_error_state_and_pass_errors_on() -> None:
+    rows = replace(some_rows((4, 6, 2)), threads=2)
+    with np.errstate(over="ignore"):
+        assert rows.total(Exponential(), np.array([1e4])).largest == np.inf
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        rows.total(Exponential(), np.array([1e4]))
+
+
+def test_sparse_columns_are_scaled_while_reading() -> None:
+    values = csr_array(np.array([[0.0, 3.0], [2.0, 0.0]]))
+    chunk = StoredChunk(np.empty((0, 2)), np.zeros((0, 2), dtype=np.int32), np.zeros(2), sparse=values)
+    rows = Rows(Layout(False, 0, (), 2), (chunk,), np.empty(0), np.empty(0), sparse_scale=np.array([4.0, 2.0]))
+    np.testing.assert_array_equal(rows.read(chunk).block.sparse.toarray(), [[0.0, 1.5], [0.5, 0.0]])
+    np.testing.assert_array_equal(replace(rows, sparse_scale=None).read(chunk).block.sparse.toarray(), values.toarray())
+
+
+def test_the_intercept_alone_keeps_labels_weights_and_offsets() -> None:
+    rows = some_rows((4, 6), weight=True, offset=True)
+    bare = rows.intercept_only()
+    assert bare.layout == Layout(True, 0)
+    assert bare.total_weight == rows.total_weight
+    read = bare.read(bare.chunks[1])
+    np.testing.assert_array_equal(read.block.dense, np.ones((1, 6)))
+    np.testing.assert_array_equal(read.label, rows.chunks[1].label)
+    np.testing.assert_array_equal(read.offset, rows.chunks[1].offset)
+
+
+def test_other_labels_fall_into_the_same_chunks() -> None:
+    rows = some_rows((4, 6)).with_labels(np.arange(10.0))
+    assert rows.chunks[0].label.tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert rows.chunks[1].label.tolist() == [4.0, 5.0, 6.0, 7.0, 8.0, 9.0]
+
+
+@pytest.mark.parametrize("columns", [0, 1, 10, 64, 1000, 10**5, 10**9])
+def test_chunks_are_powers_of_two_of_bounded_size(columns: int) -> None:
+    size = chunk_rows(columns)
+    assert size & (size - 1) == 0
+    assert 256 <= size <= 65_536
+    assert size == 256 or size * columns * 8 <= 2**25
+
+
+def test_blas_is_held_at_one_thread_and_let_go_again() -> None:
+    before = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    with one_blas_thread():
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
+    assert [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"] == before

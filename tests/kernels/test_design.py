@@ -1,0 +1,123 @@
+"""Products with blocks of rows against the same products with the design matrix written out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+
+from batchlearn.kernels import design
+from batchlearn.kernels.design import (
+    Block,
+    Floats,
+    Layout,
+    absolute,
+    linear_predictor,
+    quadratic_form,
+    squared,
+    standardised,
+    symmetric,
+    transposed_product,
+    weighted_gram,
+)
+
+
+class Case(NamedTuple):
+    layout: Layout
+    block: Block
+    X: Floats  # (m, coefficients), written out
+    seed: int
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    seed, rows = draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, 12))
+    levels = tuple(draw(st.lists(st.integers(1, 4), max_size=3)))
+    layout = Layout(draw(st.booleans()), draw(st.integers(0, 3)), levels, draw(st.integers(0, 3)))
+    rng = np.random.default_rng(seed)
+    dense = rng.normal(size=(layout.lead, rows))
+    dense[: int(layout.intercept)] = 1.0
+    kind = draw(st.sampled_from([np.uint8, np.int16, np.uint32, np.int64]))
+    codes = np.array([rng.integers(0, k + 1, rows) for k in levels], dtype=kind).reshape(len(levels), rows)
+    filled = rng.normal(size=(rows, layout.sparse)) * (rng.random((rows, layout.sparse)) < 0.5)
+    indicators = [np.eye(k + 1)[row][:, :-1] for k, row in zip(levels, codes, strict=True)]
+    X = np.concatenate([dense.T, *indicators, filled], axis=1)
+    return Case(layout, Block(dense, codes, csr_array(filled) if layout.sparse else None), X, seed)
+
+
+def close(found: Floats, expected: Floats) -> None:
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@given(cases())
+def test_products_are_those_of_the_matrix(case: Case) -> None:
+    layout, block, X, seed = case
+    rng = np.random.default_rng(seed + 1)
+    w, v = rng.normal(size=layout.size), rng.normal(size=len(X))
+    assert X.shape[1] == layout.size
+    close(linear_predictor(layout, block, w), X @ w)
+    close(transposed_product(layout, block, v), X.T @ v)
+    close(linear_predictor(layout, absolute(block), w), np.abs(X) @ w)
+    close(transposed_product(layout, squared(block), v), (X**2).T @ v)
+
+
+@given(cases())
+def test_the_gram_is_that_of_the_matrix(case: Case) -> None:
+    layout, block, X, seed = case
+    v = np.random.default_rng(seed + 1).uniform(0.0, 3.0, len(X))
+    close(symmetric(weighted_gram(layout, block, v)), X.T @ (X * v[:, None]))
+
+
+@given(cases())
+def test_quadratic_forms_are_those_of_the_matrix(case: Case) -> None:
+    layout, block, X, seed = case
+    root = np.random.default_rng(seed + 1).normal(size=(layout.size, layout.size))
+    matrix = root + root.T
+    close(quadratic_form(layout, block, matrix), np.einsum("ia,ab,ib->i", X, matrix, X))
+
+
+@given(cases())
+def test_the_terms_are_the_most_entries_a_row_can_have(case: Case) -> None:
+    assert np.count_nonzero(case.X, axis=1).max() <= case.layout.terms
+
+
+def test_a_sparse_form_does_not_depend_on_how_many_rows_are_taken_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    layout = Layout(True, 1, (2,), 3)
+    dense, codes = np.vstack([np.ones(50), rng.normal(size=50)]), rng.integers(0, 3, (1, 50))
+    block = Block(dense, codes, csr_array(rng.normal(size=(50, 3)) * (rng.random((50, 3)) < 0.5)))
+    root = rng.normal(size=(7, 7))
+    whole = quadratic_form(layout, block, root @ root.T)
+    monkeypatch.setattr(design, "_SPARSE_ROWS", 7)
+    close(quadratic_form(layout, block, root @ root.T), whole)
+
+
+def test_a_predictor_has_the_same_bits_in_any_block() -> None:
+    rng = np.random.default_rng(2)
+    layout, dense, codes = Layout(True, 5, (4,)), rng.normal(size=(6, 200)), rng.integers(0, 5, (1, 200))
+    w = rng.normal(size=layout.size)
+    whole = linear_predictor(layout, Block(dense, codes), w)
+    for start in (0, 3, 199):
+        part = linear_predictor(layout, Block(dense[:, start : start + 17], codes[:, start : start + 17]), w)
+        np.testing.assert_array_equal(part, whole[start : start + 17])
+
+
+def test_columns_are_shifted_and_scaled_in_double_precision() -> None:
+    stored = np.array([[16777216.0, 16777218.0], [1.0, 3.0]], dtype=np.float32)
+    block = standardised(Layout(True, 2), stored, np.array([16777215.5, 1.0]), np.array([0.5, 4.0]))
+    assert block.dtype == np.float64
+    np.testing.assert_array_equal(block, [[1.0, 1.0], [1.0, 5.0], [0.0, 0.5]])
+
+
+def test_slices_stand_in_order() -> None:
+    layout = Layout(True, 2, (3, 1), 4)
+    assert layout.lead == 3
+    assert layout.group_slices == (slice(3, 6), slice(6, 7))
+    assert layout.sparse_slice == slice(7, 11)
+    assert layout.size == 11
+    assert layout.terms == 9

@@ -1,0 +1,91 @@
+"""L-BFGS falls, ends where Newton ends, and knows when rounding hides any further fall."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.training.trials import dense_rows
+
+from batchlearn.data.rows import Rows
+from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.objective import Objective, ridge
+from batchlearn.solvers.newton import Newton
+from batchlearn.solvers.quasi_newton import LimitedMemory, LimitedMemoryState
+
+
+def posed(loss: str, scales: bool = True) -> tuple[Objective, Rows]:
+    rng = np.random.default_rng(4)
+    sizes = np.geomspace(1e-3, 1e3, 6) if scales else np.ones(6)
+    X = rng.normal(size=(150, 6))
+    eta = np.clip(X @ rng.normal(size=6) * 0.5, -3.0, 3.0)
+    label = {
+        "squared": eta + rng.normal(size=150),
+        "logistic": (rng.random(150) < 1.0 / (1.0 + np.exp(-eta))).astype(np.float64),
+        "poisson": rng.poisson(np.exp(eta)).astype(np.float64),
+    }[loss]
+    rows = dense_rows(X * sizes, label, chunk=64)
+    return Objective(LOSSES[loss], ridge(rows.layout, 1e-3, np.append(1.0, 1.0 / sizes))), rows
+
+
+def walk(objective: Objective, rows: Rows, steps: int, memory: int = 20) -> list[LimitedMemoryState]:
+    solver = LimitedMemory(memory)
+    states = [solver.start(objective, rows, objective.null_parameters(rows))]
+    while len(states) <= steps and not states[-1].stuck:
+        states.append(solver.step(objective, rows, states[-1]))
+    return states
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_it_falls_and_ends_where_newton_ends(loss: str) -> None:
+    objective, rows = posed(loss)
+    states = walk(objective, rows, 300)
+    values = np.array([state.value for state in states])
+    assert np.all(np.diff(values) <= 1e-13 * (1.0 + values[:-1]))
+    newton = Newton().start(objective, rows, objective.null_parameters(rows))
+    for _ in range(20):
+        newton = Newton().step(objective, rows, newton)
+    reach = newton.factor.diagonal * (states[-1].parameters - newton.parameters)
+    assert np.abs(reach).max() < 1e-8
+    assert states[-1].stuck
+    assert len(states) < 200
+
+
+@pytest.mark.parametrize("loss", ["logistic", "poisson"])
+def test_it_needs_far_fewer_readings_than_gradient_steps_would(loss: str) -> None:
+    objective, rows = posed(loss)
+    states = walk(objective, rows, 40)
+    first, last = np.linalg.norm(states[0].gradient), np.linalg.norm(states[-1].gradient)
+    assert last < 1e-6 * first
+    assert states[-1].passes < 80
+
+
+def test_it_remembers_no_more_than_it_is_told() -> None:
+    objective, rows = posed("logistic")
+    assert max(len(state.pairs) for state in walk(objective, rows, 12, memory=3)) == 3
+
+
+def test_a_step_keeps_value_and_gradient_of_its_point() -> None:
+    objective, rows = posed("poisson")
+    state = walk(objective, rows, 5)[-1]
+    value, gradient = objective.gradient(rows, state.parameters)
+    assert value == state.value
+    np.testing.assert_array_equal(gradient, state.gradient)
+
+
+def test_at_the_optimum_it_is_stuck_and_stays() -> None:
+    rows = dense_rows(np.zeros((4, 1)), np.array([1.0, 2.0, 3.0, 2.0]))
+    objective = Objective(LOSSES["squared"], ridge(rows.layout, 1.0))
+    state = LimitedMemory().start(objective, rows, np.array([2.0, 0.0]))
+    after = LimitedMemory().step(objective, rows, state)
+    assert after.stuck
+    np.testing.assert_array_equal(after.parameters, state.parameters)
+
+
+def test_a_column_without_curvature_or_penalty_does_no_harm() -> None:
+    rng = np.random.default_rng(5)
+    X = np.column_stack([rng.normal(size=40), np.zeros(40)])
+    rows = dense_rows(X, rng.normal(size=40))
+    objective = Objective(LOSSES["squared"], ridge(rows.layout, 0.0))
+    end = walk(objective, rows, 50)[-1]
+    assert np.isfinite(end.parameters).all()
+    assert end.parameters[2] == 0.0
