@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -114,9 +115,10 @@ def test_the_certificate_is_of_the_delivered_numbers_and_not_of_those_inside() -
     centred = x[:, 0] - 1e9
     slope, start = np.polyfit(centred, -residual, 1)
     at_optimum = np.mean((residual + slope * centred + start) ** 2) / 2
-    from fractions import Fraction
-
-    exact = [Fraction(v) * Fraction(fitted.coef_[0]) + Fraction(fitted.intercept_) - Fraction(w) for v, w in zip(x[:, 0], y, strict=True)]
+    exact = [
+        Fraction(v) * Fraction(fitted.coef_[0]) + Fraction(fitted.intercept_) - Fraction(w)
+        for v, w in zip(x[:, 0], y, strict=True)
+    ]
     gap = float(sum(e * e for e in exact) / (2 * len(exact))) - at_optimum
     assert 1e-12 < gap <= fitted.certificate_.loss_bound
 

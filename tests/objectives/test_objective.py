@@ -13,7 +13,7 @@ from tests.training.trials import FAMILIES, Trial, dense_rows, random_trial
 from batchlearn.kernels.design import Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective, ridge
-from batchlearn.objectives.penalties import Ridge
+from batchlearn.objectives.penalties import Quadratic
 
 KINDS = [
     (loss, family) for loss in sorted(LOSSES) for family in ("weighted", "sparse", "single_precision", "everything")
@@ -87,7 +87,7 @@ def test_the_rank_one_norm_is_exact_where_all_rows_are_one() -> None:
 
 def test_the_rank_one_norm_without_a_penalty_is_infinite() -> None:
     rows = dense_rows(np.ones((3, 2)), np.zeros(3))
-    objective = Objective(LOSSES["squared"], Ridge(np.array([0.0, 1.0, 0.0])))
+    objective = Objective(LOSSES["squared"], Quadratic(np.array([0.0, 1.0, 0.0])))
     assert objective.rank_one_norm(np.ones(3), 0.0, objective.gradient_error(rows, np.zeros(3)), True) == np.inf
 
 
@@ -112,6 +112,6 @@ def test_ridge_leaves_the_intercept_free_and_follows_the_scale() -> None:
     assert ridge(layout, 0.5).strengths.tolist() == [0.0, 0.5, 0.5]
     assert ridge(layout, 0.5, np.array([1.0, 2.0, 0.5])).strengths.tolist() == [0.0, 0.125, 2.0]
     assert ridge(Layout(False, 2), 0.5).strengths.tolist() == [0.5, 0.5]
-    penalty = Ridge(np.array([0.0, 2.0]))
+    penalty = Quadratic(np.array([0.0, 2.0]))
     assert penalty.value(np.array([5.0, 3.0])) == 9.0
     assert penalty.gradient(np.array([5.0, 3.0])).tolist() == [0.0, 6.0]

@@ -14,7 +14,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.penalties import Ridge
+from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.statistics import (
     DiagonalTotal,
     HessianTotal,
@@ -37,7 +37,7 @@ class Written(NamedTuple):
 
 def written(rows: Rows, loss: str) -> Written:
     size = rows.layout.size
-    oracle = Oracle.of(Objective(LOSSES[loss], Ridge(np.zeros(size))), rows)
+    oracle = Oracle.of(Objective(LOSSES[loss], Quadratic(np.zeros(size))), rows)
     design = np.array([[float(v) for v in row] for row in oracle.design]).reshape(-1, size)
     parts = (np.array([float(v) for v in part]) for part in (oracle.label, oracle.weight, oracle.offset))
     return Written(design, *parts)

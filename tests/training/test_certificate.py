@@ -16,7 +16,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import GradientError, Objective, ridge
-from batchlearn.objectives.penalties import Ridge
+from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers.newton import Newton
 from batchlearn.training import certificate as certificates
 from batchlearn.training.certificate import BOUNDED, EXACT, RANK_ONE, Units, bounds, certify
@@ -125,7 +125,7 @@ def test_the_rank_one_bound_needs_no_factor_and_holds(loss: str, monkeypatch: py
 def test_the_rank_one_bound_refuses_a_free_coefficient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(certificates, "FACTOR_LIMIT", 0)
     objective, rows = logistic_problem(1)
-    free = Objective(objective.loss, Ridge(np.array([0.0, 1.0, 1.0, 0.0, 1.0])))
+    free = Objective(objective.loss, Quadratic(np.array([0.0, 1.0, 1.0, 0.0, 1.0])))
     refused = certify(free, rows, np.zeros(5)).certificate
     assert not refused.certified
     assert "some of them have no penalty" in str(refused)

@@ -18,7 +18,7 @@ from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.penalties import Ridge
+from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers.newton import Newton
 from batchlearn.training.certificate import Certificate, Units, certify
 
@@ -266,7 +266,7 @@ def random_trial(rng: np.random.Generator, family: str, loss: str) -> Trial:
     shift = np.zeros(layout.size)
     shift[layout.lead - len(draft.dense) : layout.lead] = draft.shift / draft.scale
     units = Units(scale, shift if layout.intercept else None)
-    return Trial(family, loss, Objective(LOSSES[loss], Ridge(strengths)), rows, units)
+    return Trial(family, loss, Objective(LOSSES[loss], Quadratic(strengths)), rows, units)
 
 
 def points(trial: Trial, rng: np.random.Generator) -> Iterator[tuple[str, Floats]]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from batchlearn.errors import BatchlearnError, ResourceError
 
 if TYPE_CHECKING:
-    from batchlearn.cli.answer import Answer
+    from batchlearn.cli.arguments import Answer
 
 __all__ = ["main"]
 
@@ -54,8 +54,7 @@ def _run(tokens: list[str], as_json: bool) -> int:
     if tokens == ["--version"]:
         return _write(_version(), 0)
     # Imported here so that --help and --version answer at once.
-    from batchlearn.cli.answer import Answer
-    from batchlearn.cli.arguments import parse_and_run
+    from batchlearn.cli.arguments import Answer, parse_and_run
 
     answer = parse_and_run(tokens, COMMANDS)
     if not isinstance(answer, Answer):  # the help of a command has been printed

@@ -1,10 +1,12 @@
-"""From what was typed to a call of one command: the only module that knows the parsing library's errors."""
+"""From what was typed to the answer of one command: the only module that knows the parsing library's errors."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, CycloptsError
 from cyclopts.exceptions import (
@@ -18,6 +20,9 @@ from cyclopts.exceptions import (
 
 from batchlearn.errors import UsageError, quoted
 
+if TYPE_CHECKING:
+    from batchlearn.cli.terminal import Page
+
 _CODES: Mapping[type[CycloptsError], str] = {
     UnknownOptionError: "option-unknown",
     UnknownCommandError: "command-unknown",
@@ -26,6 +31,21 @@ _CODES: Mapping[type[CycloptsError], str] = {
     RepeatArgumentError: "option-repeated",
     UnusedCliTokensError: "argument-unexpected",
 }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a command ended. `record` holds plain finite values only; `show` writes the same on a page."""
+
+    record: dict[str, Any]
+    show: Callable[[Page], None]
+    exit_code: int = 0
+
+
+def warn(message: str) -> None:
+    """Tell a person something on standard error, whatever goes to standard output."""
+    if sys.stderr is not None:
+        sys.stderr.write(f"warning: {message}\n")
 
 
 def parse_and_run(tokens: list[str], commands: Mapping[str, str]) -> Any:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from cyclopts import Parameter
 from sklearn.datasets import load_breast_cancer
 
-from batchlearn.cli.answer import Answer
+from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import Flag
 from batchlearn.cli.results import certificate_sentence, show_effects, show_evaluation
 from batchlearn.cli.terminal import Page, watch

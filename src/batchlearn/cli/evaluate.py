@@ -6,11 +6,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from batchlearn.cli.answer import Answer
+from batchlearn.cli.arguments import Answer
 from batchlearn.cli.figures import count
-from batchlearn.cli.options import Count, Flag, JudgingOptions, Names, RowOptions
+from batchlearn.cli.options import ALL_ROWS, UNJUDGED, Count, Flag, JudgingOptions, Names, RowOptions, open_for
 from batchlearn.cli.results import KINDS, show_evaluation, show_notes
-from batchlearn.cli.source import open_for
 from batchlearn.cli.terminal import Page
 from batchlearn.models.files import read_model
 from batchlearn.training.evaluate import evaluate as evaluate_model
@@ -18,13 +17,13 @@ from batchlearn.training.fit import FORMAT_VERSION
 from batchlearn.training.recipe import Recipe
 
 
-def evaluate(  # noqa: PLR0913 - each argument is a flag
+def evaluate(
     model: Annotated[str, Parameter(help="Folder of a model, as train wrote it.")],
     data: Annotated[str, Parameter(help="Labelled rows that the model has not seen: a file, a folder or a pattern.")],
     /,
     *,
-    judging: JudgingOptions = JudgingOptions(),
-    rows: RowOptions = RowOptions(),
+    judging: JudgingOptions = UNJUDGED,
+    rows: RowOptions = ALL_ROWS,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
     seed: Annotated[Count, Parameter(help="Seed of the intervals.")] = 0,
     json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks

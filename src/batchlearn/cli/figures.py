@@ -33,7 +33,7 @@ def figure(value: float | None, decimals: int | None = None) -> str:
 
 
 def decimals(estimate: Estimate) -> int | None:
-    """Return how many decimals a figure deserves, by two digits of half its interval; none where there is no interval."""
+    """Return how many decimals a figure deserves: two digits of half its interval; None where there is no interval."""
     if estimate.low is None or estimate.high is None or not estimate.high > estimate.low:
         return None
     wanted = 1 - math.floor(math.log10((estimate.high - estimate.low) / 2.0))

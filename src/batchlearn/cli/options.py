@@ -1,4 +1,4 @@
-"""The options that commands share; each class becomes flags of its own."""
+"""The options that commands share, and what they say about a table; each class becomes flags of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from batchlearn.data.columns import Kind
+from batchlearn.data.table import Table, read
 from batchlearn.errors import quoted
+from batchlearn.models.linear import LinearModel
 
 
 def whole_number(_kind: Any, tokens: Sequence[Any]) -> int:
@@ -23,7 +26,7 @@ def whole_number(_kind: Any, tokens: Sequence[Any]) -> int:
 
 def column_names(given: Sequence[str]) -> tuple[str, ...]:
     """Split "a,b" at its commas; a name that holds a comma is written in double quotes, as in CSV."""
-    names = [name.strip() for name in csv.reader(given, skipinitialspace=True) for name in name]
+    names = [name.strip() for parts in csv.reader(given, skipinitialspace=True) for name in parts]
     return tuple(dict.fromkeys(name for name in names if name))
 
 
@@ -92,3 +95,41 @@ class RunOptions:
     seed: Annotated[Count, Parameter(help="Seed of whatever is drawn at random.")] = 0
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None
     json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False
+
+
+ALL_ROWS = RowOptions()
+UNJUDGED = JudgingOptions()
+ALL_FEATURES = FeatureOptions()
+DEFAULT_RECIPE = RecipeOptions()
+DEFAULT_RUN = RunOptions()
+
+
+def open_for(
+    model: LinearModel,
+    data: str,
+    rows: RowOptions,
+    judging: JudgingOptions | None = None,
+    drop: tuple[str, ...] = (),
+) -> Table:
+    """Open a table whose categories are the model's, whatever they are stored as.
+
+    With `judging` the table has time, group and weight: as given, else as in training where the table has them.
+    """
+    categories = [name for name, kind in model.encoding.kinds.items() if kind is Kind.CATEGORY]
+    table = read(data, where=rows.where, null=null_texts(rows.null), categories=categories, drop=column_names(drop))
+    if judging is None:
+        return table
+    there = {column.name for column in table.columns}
+    if any(isinstance(value, str) for value in model.target.classes) and model.target.column in there:
+        categories.append(model.target.column)
+    known = {role: name for role in ("time", "group", "weight") if (name := getattr(model.roles, role)) in there}
+    return read(
+        data,
+        time=judging.time or known.get("time"),
+        group=judging.group or known.get("group"),
+        weight=judging.weight or known.get("weight"),
+        where=rows.where,
+        null=null_texts(rows.null),
+        categories=categories,
+        drop=column_names(drop),
+    )

@@ -14,11 +14,10 @@ import numpy as np
 import pyarrow as pa
 from cyclopts import Parameter
 
-from batchlearn.cli.answer import Answer
+from batchlearn.cli.arguments import Answer
 from batchlearn.cli.figures import count
-from batchlearn.cli.options import Flag, Names, RowOptions
+from batchlearn.cli.options import ALL_ROWS, Flag, Names, RowOptions, open_for
 from batchlearn.cli.scored import Writer, check_output, writing
-from batchlearn.cli.source import open_for
 from batchlearn.cli.terminal import Page, Reading, Report, progress
 from batchlearn.data.table import Table
 from batchlearn.models.files import load
@@ -36,7 +35,7 @@ def predict(  # noqa: PLR0913 - each argument is a flag
     *,
     output: Annotated[str, Parameter(name=["--output", "-o"], help="File to write: .parquet or .csv.")],
     bounds: Annotated[Flag, Parameter(help="Add how far each prediction can be from the optimum's.")] = False,
-    rows: RowOptions = RowOptions(),
+    rows: RowOptions = ALL_ROWS,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False,
     json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
@@ -77,9 +76,7 @@ class Tally:
     largest_bound: float | None = None
 
 
-def score(
-    model: LinearModel, table: Table, bounds: bool, writer: Writer, report: Callable[[Report], None]
-) -> Tally:
+def score(model: LinearModel, table: Table, bounds: bool, writer: Writer, report: Callable[[Report], None]) -> Tally:
     """Write a prediction for each row of the table; memory does not grow with it."""
     tally = Tally()
     scan = table.scan(model.columns)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from rich.text import Text
 
-from batchlearn.cli.effects import strongest_effects
 from batchlearn.cli.figures import count, decimals, figure, interval, listed, named
 from batchlearn.cli.terminal import Page, clean
+from batchlearn.data.encoding import LevelTerm
 from batchlearn.data.ledger import RowCounts
 from batchlearn.data.target import Target, Task
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.metrics import metrics_of, proper_score
 from batchlearn.evaluation.report import Evaluation
+from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit
@@ -28,7 +30,9 @@ _LEFT_OUT = " was left out: "
 def show_fit(page: Page, fit: Fit) -> None:
     """Write what came out of training: rows, model, certificate, evaluation, coefficients, notes."""
     model = fit.model
-    page.title(f"Trained on {count(fit.rows.used, 'row')}: {KINDS[model.loss]} for {model.target.column}{_of(model.target)}")
+    page.title(
+        f"Trained on {count(fit.rows.used, 'row')}: {KINDS[model.loss]} for {model.target.column}{_of(model.target)}"
+    )
     page.facts(
         [
             ("Rows", ledger_sentence(fit.rows)),
@@ -70,17 +74,13 @@ def certificate_sentence(certificate: Certificate, task: Task) -> Text:
     if not certificate.certified or certificate.loss_bound is None:
         return Text.assemble(("not certified", "yellow"), f": {clean(certificate.reason or 'no bound was proved')}")
     unit = " (probability)" if task is Task.CLASSES else ""
-    others = [
-        f"no {what} by more than {bound:.1e}{scale}"
-        for what, bound, scale in (
-            ("coefficient is off", certificate.coefficient_bound, ""),
-            ("prediction" if certificate.coefficient_bound is not None else "prediction is off",
-             certificate.prediction_bound, unit),
-        )
-        if bound is not None
-    ]
+    others = []
+    if certificate.coefficient_bound is not None:
+        others.append(f"no coefficient is off by more than {certificate.coefficient_bound:.1e}")
+    if certificate.prediction_bound is not None:
+        others.append(f"no prediction by more than {certificate.prediction_bound:.1e}{unit}")
     loss = f"the loss is within {certificate.loss_bound:.1e} of the optimum over all {count(certificate.rows, 'row')}"
-    return Text.assemble(("certified", "green"), f": {'; '.join([loss, ', '.join(others)][: 1 + bool(others)])}")
+    return Text.assemble(("certified", "green"), f": {'; '.join([loss, *others])}")
 
 
 def show_evaluation(page: Page, evaluation: Evaluation, target: Target) -> None:
@@ -138,11 +138,64 @@ def _show_slices(page: Page, evaluation: Evaluation, target: Target) -> None:
     page.heading("Where it is worst")
     for one in evaluation.slices[:_MOST_SLICES]:
         places = decimals(Estimate(one.difference, one.low, one.high))
-        label = "" if one.mean_label is None else f"; mean label {one.mean_label:.3g}, predicted {one.mean_response:.3g}"
+        means = "" if one.mean_label is None else f"; mean label {one.mean_label:.3g}"
+        means += f"; predicted {one.mean_response:.3g}"
         page.bullet(
             f"{one.column} = {one.level}: {count(one.rows, 'row')}, {score} {figure(one.difference, places)} higher "
-            f"({interval(one.low, one.high, places)}){label}"
+            f"({interval(one.low, one.high, places)}){means}"
         )
+
+
+class Effect(NamedTuple):
+    """One effect on the linear predictor: of one unit of a number, or of a level against its column's mean level."""
+
+    name: str
+    estimate: float
+    error: float | None  # standard error
+
+
+def strongest_effects(model: LinearModel, most: int) -> list[Effect]:
+    """Return the effects with the largest ratio to their standard errors, or the largest where errors are not known.
+
+    A level's own coefficient is known only up to what the intercept may take over, so levels are set against the mean
+    of the levels of their column, whose error is free of that.
+    """
+    estimates, errors = _contrasts(model)
+    units = model.encoding.units
+    strength = np.abs(estimates) if errors is None else np.abs(estimates) / np.maximum(errors, np.finfo(float).tiny)
+    order = 1 + np.argsort(-strength[1:], kind="stable")[:most]
+    return [
+        Effect(
+            model.encoding.names[place],
+            float(estimates[place] / units[place]),
+            None if errors is None else float(errors[place] / units[place]),
+        )
+        for place in order
+    ]
+
+
+def _contrasts(model: LinearModel) -> tuple[Floats, Floats | None]:
+    """Return estimates and standard errors (coefficients,), in the units of the encoding."""
+    estimates = model.parameters.copy()
+    inverse = None if model.bounds is None else model.bounds.inverse
+    errors = model.standard_errors
+    variances = None
+    if errors is not None and inverse is not None and inverse[0, 0] > 0.0:
+        variances = np.diag(inverse) * (errors[0] ** 2 / inverse[0, 0])
+    start = model.encoding.layout.lead
+    for group in model.encoding.groups:
+        stop = start + len(group.names)
+        levels = len(group.names) + (group.reference is not None)
+        estimates[start:stop] -= model.parameters[start:stop].sum() / levels
+        if variances is not None and errors is not None and inverse is not None:
+            block = inverse[start:stop, start:stop]
+            spread = np.diag(block) - 2.0 * block.sum(axis=1) / levels + block.sum() / levels**2
+            variances[start:stop] = np.maximum(spread, 0.0) * (errors[0] ** 2 / inverse[0, 0])
+        start = stop
+    if variances is not None:
+        return estimates, np.sqrt(variances)
+    # Without the covariances only numbers have an error that means something; with levels, none is better than wrong.
+    return estimates, None if any(isinstance(group, LevelTerm) for group in model.encoding.groups) else errors
 
 
 def show_effects(page: Page, model: LinearModel) -> None:
@@ -154,7 +207,8 @@ def show_effects(page: Page, model: LinearModel) -> None:
     page.heading(f"Strongest of {count(len(model.parameters) - 1, 'effect')} on {scale}")
     rows = [[one.name, f"{one.estimate:+.4g}", "" if one.error is None else f"{one.error:.2g}"] for one in found]
     page.table(["", "estimate", "standard error"] if any(row[2] for row in rows) else ["", "estimate"], rows)
-    page.line("Numbers: per unit of the column. Levels: against the mean of their column's levels.", "dim")
+    levels = " Levels: against the mean of their column's levels." if model.encoding.groups else ""
+    page.line(f"Numbers: per unit of the column.{levels}", "dim")
 
 
 def show_notes(page: Page, notes: list[str], evaluation: Evaluation | None) -> None:
@@ -165,9 +219,7 @@ def show_notes(page: Page, notes: list[str], evaluation: Evaluation | None) -> N
         if _LEFT_OUT in note:
             column, _, reason = note.partition(_LEFT_OUT)
             reasons.setdefault(reason, []).append(column)
-    lines += [
-        f"Left out: {listed(columns, _MOST_NAMES)} ({reason})" for reason, columns in reasons.items()
-    ]
+    lines += [f"Left out: {listed(columns, _MOST_NAMES)} ({reason})" for reason, columns in reasons.items()]
     lines += [] if evaluation is None else list(evaluation.notes)
     if lines:
         page.heading("Notes")

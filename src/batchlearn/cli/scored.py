@@ -37,7 +37,7 @@ def check_output(path: Path, source: str, force: bool) -> None:
     """Refuse a name that cannot become the file of predictions: UsageError."""
     if path.suffix not in _SUFFIXES:
         raise UsageError(
-            f"The output is {quoted(path)}; predictions are written as Parquet or CSV. End the name in .parquet or .csv.",
+            f"The output is {quoted(path)}; predictions are Parquet or CSV: end the name in .parquet or .csv.",
             code="output-format",
         )
     if not path.parent.is_dir():

@@ -10,8 +10,13 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from batchlearn.cli.answer import Answer, warn
+from batchlearn.cli.arguments import Answer, warn
 from batchlearn.cli.options import (
+    ALL_FEATURES,
+    ALL_ROWS,
+    DEFAULT_RECIPE,
+    DEFAULT_RUN,
+    UNJUDGED,
     FeatureOptions,
     JudgingOptions,
     RecipeOptions,
@@ -35,16 +40,16 @@ _LONGEST_NAME = 60
 _MOST_MODELS = 1_000_000
 
 
-def train(  # noqa: PLR0913 - each argument is a group of flags
-    data: Annotated[str, Parameter(help='Parquet, CSV or TSV: a file, a folder, or a pattern such as "data/*.parquet".')],
+def train(
+    data: Annotated[str, Parameter(help='Parquet, CSV or TSV: a file, a folder, or a pattern: "data/*.parquet".')],
     /,
     *,
     target: Annotated[str, Parameter(help="Column to predict.")],
-    judging: JudgingOptions = JudgingOptions(),
-    features: FeatureOptions = FeatureOptions(),
-    rows: RowOptions = RowOptions(),
-    recipe: RecipeOptions = RecipeOptions(),
-    run: RunOptions = RunOptions(),
+    judging: JudgingOptions = UNJUDGED,
+    features: FeatureOptions = ALL_FEATURES,
+    rows: RowOptions = ALL_ROWS,
+    recipe: RecipeOptions = DEFAULT_RECIPE,
+    run: RunOptions = DEFAULT_RUN,
 ) -> Answer:
     """Fit a model to every row of a table, certify and evaluate it.
 
@@ -105,7 +110,9 @@ class Destination:
             path = _MODELS / f"{self._name}-{number}"
             if not os.path.lexists(path):
                 return number, path
-        raise UsageError(f"All numbers of {_MODELS / self._name} are taken; name a folder with --output.", code="no-number")
+        raise UsageError(
+            f"All numbers of {_MODELS / self._name} are taken; name a folder with --output.", code="no-number"
+        )
 
     def save(self, fit: Fit) -> Path:
         """Save the model and return its path as it is best typed."""
@@ -127,7 +134,10 @@ class Destination:
 
 
 def save_and_answer(fit: Fit, destination: Destination, source: str) -> Answer:
-    """Save the model; `source` is how to type the rows again. Where the tolerance asked for is not proved, say so and exit with 7."""
+    """Save the model; where the tolerance asked for is not proved, say so and exit with 7.
+
+    `source` is how to type the rows again.
+    """
     path = destination.save(fit)
     record: dict[str, Any] = {**fit.to_json(), "model": str(path)}
     unmet = _unmet(fit, path)

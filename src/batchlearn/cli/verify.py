@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from batchlearn.cli.answer import Answer
+from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import Count, Flag, Names, null_texts
 from batchlearn.cli.results import certificate_sentence, ledger_sentence
 from batchlearn.cli.terminal import Page, watch

@@ -23,8 +23,6 @@ Profiles = dict[str, Profile]
 def profile_parts(table: Table, ledger: Ledger, parts: list[Mask]) -> Generator[int, None, list[Profiles]]:
     """Profile the features over each part's rows in one pass; yields rows read, returns one set of profiles a part."""
     features = table.features
-    if ledger.weight is not None:  # a row of weight zero changes nothing
-        parts = [part & (ledger.weight > 0.0) for part in parts]
     found: list[Profiles] = [{column.name: empty_profile(column.kind) for column in features} for _ in parts]
     for entries, batch in walk(table, [column.name for column in features]):
         for part, profiles in zip(parts, found, strict=True):

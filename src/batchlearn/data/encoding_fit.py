@@ -84,7 +84,7 @@ def _number_term(column: Column, profile: NumberProfile, left_out: dict[str, str
         left_out[column.name] = "it is constant"
     else:
         # A constant with missing values keeps its indicator; the constant itself then has no deviation to divide by.
-        deviation = profile.deviation or 1.0
+        deviation = profile.deviation or (profile.high - profile.low) or 1.0
         share = min(profile.missing_share, _LARGEST_SHARE)
         return NumberTerm(column.name, profile.mean, deviation, profile.low, profile.high, share)
     return None
@@ -96,8 +96,8 @@ def _level_term(
     if profile.is_text:
         example = next(iter(profile.counts))
         raise DataError(
-            f"Column '{name}' is free text (such as {quoted(example, 60)}); numbers, categories, booleans and times are "
-            f"needed. Leave it out with --drop {name}, or turn it into categories or numbers first.",
+            f"Column '{name}' is free text (such as {quoted(example, 60)}); numbers, categories, booleans and times "
+            f"are needed. Leave it out with --drop {name}, or turn it into categories or numbers first.",
             code="free-text",
         )
     if profile.known == 0:

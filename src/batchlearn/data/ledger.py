@@ -14,12 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from batchlearn.data.columns import Kind
 from batchlearn.data.table import Scan, Table
-from batchlearn.data.target import Class, Target, Task, class_values, infer_target
-from batchlearn.errors import DataError, quoted
+from batchlearn.data.target import Class, Target, Task, infer_target
+from batchlearn.errors import DataError
 from batchlearn.kernels.design import Floats
 
-EXCLUDED = "excluded by the condition"
+EXCLUDED, UNSEEN = "excluded by the condition", "a class not seen in training"
+_LEAST_WEIGHT = 1e-150
 # Distinct labels worth remembering: more than two are a regression or too many classes already.
 _DISTINCT = 50
 
@@ -40,12 +42,12 @@ class RowCounts:
 
 @dataclass(frozen=True)
 class Ledger:
-    """One entry for each row that met the condition, in order; only `used` rows are learned from."""
+    """One entry for each row that met the condition, in order; only `used` rows, all of weight above 0, count."""
 
     target: Target
     used: NDArray[np.bool_]
     label: Floats  # NaN where there is none
-    unseen: NDArray[np.bool_]  # the label is a class the target does not know
+    unseen: NDArray[np.bool_]  # usable, but for a label of a class that the target does not know
     weight: Floats | None
     offset: Floats | None
     time: Floats | None  # microseconds since 1970 for timestamps, the number itself otherwise
@@ -61,7 +63,10 @@ def role_columns(table: Table) -> list[str]:
 
 
 def read_ledger(table: Table, target: Target | None = None, loss: str | None = None) -> Ledger:
-    """Read the role columns of all rows once. `target` is a model's; otherwise it is inferred, with `loss`."""
+    """Read the role columns of all rows once. `target` is a model's; otherwise it is inferred, with `loss`.
+
+    Rows with a label but without a weight above 0, an offset or a time are set aside. Raises DataError, UsageError.
+    """
     scan = table.scan(role_columns(table))
     columns = _collect(scan)
     roles = table.roles
@@ -71,34 +76,75 @@ def read_ledger(table: Table, target: Target | None = None, loss: str | None = N
             f"{table.name} has no rows{' that meet the condition' if table.condition else ''}; rows are needed.",
             code="no-rows",
         )
-    target = target or infer_target(table.column(roles.target or ""), _distinct(labels), loss)
-    label, unseen = _joined([target.encode(chunk) for chunk in labels.chunks])
-    _check_labels(target, label)
     weight = _floats(columns[roles.weight]) if roles.weight else None
     offset = _offset(table, columns)
     time = _times(columns[roles.time]) if roles.time else None
     group = _group_codes(columns[roles.group]) if roles.group else None
-    unlabelled = np.isnan(label) & ~unseen
-    rejected = {EXCLUDED: scan.rows_read - scan.rows_kept}
-    used = ~unlabelled & ~unseen
-    for reason, values in (("no weight", weight), ("no offset", offset), ("no time", time)):
-        if values is not None:
-            missing = used & np.isnan(values)
-            rejected[reason] = int(missing.sum())
-            used &= ~missing
-    rejected["a class not seen in training"] = int(unseen.sum())
-    if weight is not None:
-        _check_weights(roles.weight or "", weight[used])
+    labelled = np.asarray(pc.is_valid(labels).to_numpy())
+    usable, rejected = labelled.copy(), {EXCLUDED: scan.rows_read - scan.rows_kept}
+    for reason, lacking in _lacks(table, weight, offset, time):
+        rejected[reason] = int((usable & lacking).sum())
+        usable &= ~lacking
+    given = target
+    target = given or infer_target(table.column(roles.target or ""), _distinct(table, labels, usable), loss)
+    label, unseen = _encoded(target, table, labels)
+    unseen &= usable
+    used = usable & ~unseen
+    if given is None:
+        _check_labels(target, label, used)
+    rejected[UNSEEN] = int(unseen.sum())
     counts = RowCounts(
-        scan.rows_read, int(used.sum()), int(unlabelled.sum()), {reason: n for reason, n in rejected.items() if n}
+        scan.rows_read, int(used.sum()), int((~labelled).sum()), {reason: n for reason, n in rejected.items() if n}
     )
     if not counts.used:
+        raise _none_left(table, counts)
+    if weight is not None and float(np.sum(weight[used])) < _LEAST_WEIGHT:
         raise DataError(
-            f"{table.name} has no row that can be used: {counts.unlabelled} have no label, {counts.rejected} were set "
-            "aside. Labels are needed to learn from.",
-            code="no-usable-rows",
+            f"The weights in column '{roles.weight}' add up to {np.sum(weight[used]):g}; sums need to be at least "
+            f"{_LEAST_WEIGHT:g}, or products with them vanish. Multiply them all by the same number.",
+            code="weight-vanishes",
         )
     return Ledger(target, used, label, unseen, weight, offset, time, group, counts)
+
+
+def _lacks(
+    table: Table, weight: Floats | None, offset: Floats | None, time: Floats | None
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Yield each reason to set rows aside, with the rows that it holds for."""
+    if weight is not None:
+        if np.any(weight < 0.0):
+            row = int(np.argmax(weight < 0.0))
+            raise DataError(
+                f"Column '{table.roles.weight}' holds the weight {weight[row]:g} in {_row(table, row)}; weights need "
+                "to be 0 or more. Correct it, or leave such rows out with --where.",
+                code="weight-negative",
+            )
+        yield "no weight", np.isnan(weight)
+        yield "a weight of 0", weight == 0.0
+    if offset is not None:
+        yield "no offset", np.isnan(offset)
+    if time is not None:
+        yield "no time", np.isnan(time)
+
+
+def _none_left(table: Table, counts: RowCounts) -> DataError:
+    if counts.rejected.get("a weight of 0") and len(counts.rejected) == 1:
+        return DataError(
+            f"The weights in column '{table.roles.weight}' add up to 0; some need to be above 0. Correct them, or "
+            "train without weights.",
+            code="weight-zero",
+        )
+    aside = ", ".join(f"{number:,} for {reason}" for reason, number in counts.rejected.items()) or "none"
+    return DataError(
+        f"{table.name} has no row that can be used: {counts.unlabelled:,} have no label; set aside: {aside}. Rows with "
+        "a label and with all that their roles need are needed.",
+        code="no-usable-rows",
+    )
+
+
+def _row(table: Table, index: int) -> str:
+    """Name a row by its number; under a condition it counts the rows that meet it."""
+    return f"row {index + 1:,}" + (" of those that meet the condition" if table.condition else "")
 
 
 def _collect(scan: Scan) -> dict[str, pa.ChunkedArray]:
@@ -114,17 +160,36 @@ class _Empty(dict[str, pa.ChunkedArray]):
         return pa.chunked_array([], type=pa.float64())
 
 
-def _distinct(labels: pa.ChunkedArray) -> list[Class]:
+def _distinct(table: Table, labels: pa.ChunkedArray, usable: NDArray[np.bool_]) -> list[Class]:
+    """Return the distinct labels of the usable rows, as many as are worth remembering."""
     found: dict[Class, None] = {}
+    start = 0
     for chunk in labels.chunks:
-        values = pc.unique(chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk)
+        kept = chunk.filter(pa.array(usable[start : start + len(chunk)]))
+        values = pc.unique(kept.dictionary_decode() if pa.types.is_dictionary(kept.type) else kept)
         found.update((value, None) for value in values.to_pylist()[: 2 * _DISTINCT] if value is not None)
+        start += len(chunk)
         if len(found) > _DISTINCT:
             break
+    if not found and labels.null_count < len(labels):
+        raise DataError(
+            f"No row of {table.name} that has a label also has all that its roles need: a weight above 0, an offset, a "
+            "time. Fill those columns, or leave the roles out.",
+            code="no-usable-rows",
+        )
     return list(found)
 
 
-def _joined(parts: list[tuple[Floats, NDArray[np.bool_]]]) -> tuple[Floats, NDArray[np.bool_]]:
+def _encoded(target: Target, table: Table, labels: pa.ChunkedArray) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the labels as numbers and which are of an unknown class, one entry a row."""
+    column = table.column(target.column)
+    if target.task is not Task.CLASSES and column.kind not in (Kind.NUMBER, Kind.BOOLEAN):
+        raise DataError(
+            f"Column '{column.name}' of {table.name} holds {column.kind} values; the model predicts numbers. Convert "
+            "the column, or name the right one.",
+            code="target-kind",
+        )
+    parts = [target.encode(chunk) for chunk in labels.chunks]
     return np.concatenate([label for label, _ in parts]), np.concatenate([unseen for _, unseen in parts])
 
 
@@ -154,43 +219,26 @@ def _offset(table: Table, columns: dict[str, pa.ChunkedArray]) -> Floats | None:
     if np.any(exposure <= 0.0):
         row = int(np.argmax(exposure <= 0.0))
         raise DataError(
-            f"Column '{table.roles.exposure}' is {exposure[row]!r} in row {row + 1}; an exposure needs to be above 0. "
-            "Leave such rows out with --where.",
+            f"Column '{table.roles.exposure}' is {exposure[row]:g} in {_row(table, row)}; an exposure needs to be "
+            "above 0. Leave such rows out with --where.",
             code="exposure-not-positive",
         )
     logarithm = np.log(exposure)
     return logarithm if offset is None else offset + logarithm
 
 
-def _check_labels(target: Target, label: Floats) -> None:
-    if target.task is Task.COUNT and np.any(label < 0.0):
-        row = int(np.argmax(label < 0.0))
+def _check_labels(target: Target, label: Floats, used: NDArray[np.bool_]) -> None:
+    if target.task is not Task.COUNT:
+        return
+    if np.any(label[used] < 0.0):
         raise DataError(
-            f"Column '{target.column}' is {label[row]!r} in row {row + 1}; --loss poisson needs counts of 0 or more. "
-            "Use --loss squared for numbers that may be negative.",
+            f"Column '{target.column}' holds {label[used].min():g}; --loss poisson needs counts of 0 or more. Use "
+            "--loss squared for numbers that may be negative.",
             code="label-negative",
         )
-    if target.task is Task.COUNT and np.nansum(label) == 0.0:
+    if not np.any(label[used] > 0.0):
         raise DataError(
             f"Column '{target.column}' is 0 in every row; counts above 0 are needed to learn from.", code="one-class"
-        )
-
-
-def _check_weights(name: str, weight: Floats) -> None:
-    if np.any(weight < 0.0):
-        row = int(np.argmax(weight < 0.0))
-        raise DataError(
-            f"Column '{name}' holds the weight {quoted(weight[row])}; weights need to be 0 or more.",
-            code="weight-negative",
-        )
-    total = float(np.sum(weight))
-    if total == 0.0:
-        raise DataError(f"The weights in column '{name}' add up to 0; some need to be above 0.", code="weight-zero")
-    if not np.isfinite(total) or float(weight.max()) > 1e150:
-        raise DataError(
-            f"Column '{name}' holds the weight {quoted(weight.max())}; sums of such weights overflow. Divide them all by "
-            "the same number.",
-            code="weight-overflow",
         )
 
 

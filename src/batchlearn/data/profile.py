@@ -173,9 +173,7 @@ class CategoryProfile:
 
     def merge(self, other: CategoryProfile) -> CategoryProfile:
         """Return the profile of both."""
-        return CategoryProfile(
-            self.rows + other.rows, self.missing + other.missing, self.counts + other.counts
-        )
+        return CategoryProfile(self.rows + other.rows, self.missing + other.missing, self.counts + other.counts)
 
     @property
     def known(self) -> int:

@@ -64,14 +64,22 @@ def infer_target(column: Column, found: Sequence[Class], loss: str | None) -> Ta
     """Return the target of a column whose distinct values are `found` (at most a handful are needed).
 
     Text, booleans and two values are classes; other numbers are a regression; `loss` decides otherwise. Raises
-    DataError where there is one class, or more than two.
+    DataError where there is one class, or more than two, and UsageError where the loss does not fit the column.
     """
     if not found:
-        raise DataError(f"Column '{column.name}' holds no label at all; labels are needed to learn from.", code="no-labels")
+        raise DataError(
+            f"Column '{column.name}' holds no label at all; labels are needed to learn from.", code="no-labels"
+        )
     two = len(found) == 2
     task = TASK_OF_LOSS[loss] if loss else (Task.NUMBER if column.kind is Kind.NUMBER and not two else Task.CLASSES)
     if column.kind is Kind.TIMESTAMP:
         raise DataError(f"Column '{column.name}' holds times; a target needs classes or numbers.", code="target-kind")
+    if len(found) == 1 and (loss is None or task is Task.CLASSES):
+        raise DataError(
+            f"Column '{column.name}' holds one class only ({quoted(found[0])}); two are needed to tell apart, or "
+            "numbers that differ.",
+            code="one-class",
+        )
     if task is not Task.CLASSES:
         if column.kind is Kind.CATEGORY:
             raise UsageError(
@@ -79,15 +87,10 @@ def infer_target(column: Column, found: Sequence[Class], loss: str | None) -> Ta
                 code="loss-for-classes",
             )
         return Target(column.name, task)
-    if len(found) == 1:
-        raise DataError(
-            f"Column '{column.name}' holds one class only ({quoted(found[0])}); two are needed to tell apart.",
-            code="one-class",
-        )
     if not two:
         raise DataError(
-            f"Column '{column.name}' holds more than two classes ({_shown(found)}); two are needed. For a regression use "
-            "--loss squared or --loss poisson; to tell one class from the rest, make a column of it.",
+            f"Column '{column.name}' holds more than two classes ({_shown(found)}); two are needed. For a regression "
+            "use --loss squared or --loss poisson; to tell one class from the rest, make a column of it.",
             code="many-classes",
         )
     return Target(column.name, task, tuple(sorted(found)))

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batchlearn.data.columns import Kind
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import check_kinds
 from batchlearn.data.table import Roles, Table, read
@@ -88,15 +89,21 @@ class LinearModel:
     def stream(self, table: Table, *, bounds: bool = False) -> Iterator[Predictions]:
         """Predict batch by batch: memory does not grow with the table."""
         self.check(table)
-        for batch in table.scan(self.columns):
+        # An intercept alone reads no column, but its rows have to be counted.
+        for batch in table.scan(self.columns or [table.columns[0].name]):
             yield self.predict_batch(batch, bounds=bounds)
 
     def check(self, table: Table) -> None:
-        """Refuse a table that lacks what the model reads: DataError."""
+        """Refuse a table that lacks what the model reads, or holds it in another kind: DataError."""
         kinds = {column.name: column.kind for column in table.columns}
         check_kinds(self.encoding, kinds, table.name)
-        for name in self.columns:
-            table.column(name)
+        for name in (self.roles.offset, self.roles.exposure):
+            if name is not None and table.column(name).kind is not Kind.NUMBER:
+                raise DataError(
+                    f"Column '{name}' of {table.name} holds {table.column(name).kind} values; the model adds it to "
+                    "every prediction and needs numbers. Convert the column.",
+                    code="column-kind",
+                )
 
     def predict_batch(self, batch: pa.RecordBatch, *, bounds: bool = False) -> Predictions:
         """Predict the rows of one batch in canonical types, as `Table.scan` gives them."""

@@ -12,9 +12,8 @@ from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats, Layout, symmetric
 from batchlearn.objectives.factor import Factor, factorise
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.penalties import Ridge
+from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.statistics import (
-    UNIT_ROUNDOFF,
     DiagonalTotal,
     GradientTotal,
     HessianTotal,
@@ -57,7 +56,7 @@ class Objective:
     """Mean loss over rows plus penalty, as a function of the parameters; it owns no data."""
 
     loss: Loss
-    penalty: Ridge
+    penalty: Quadratic
 
     def value(self, rows: Rows, parameters: Floats) -> float:
         """Return F(w), reading every row once."""
@@ -75,7 +74,7 @@ class Objective:
         total = rows.total(HessianTotal(self.loss), parameters)
         weight = rows.total_weight
         hessian = symmetric(total.hessian) / weight
-        hessian[np.diag_indices_from(hessian)] += self.penalty.strengths
+        self.penalty.add_to(hessian)
         kappa = _leverage_bound(weight, total.smallest)
         value = float(total.value / weight) + self.penalty.value(parameters)
         return Expansion(value, total.gradient / weight + self.penalty.gradient(parameters), hessian, kappa)
@@ -83,15 +82,15 @@ class Objective:
     def hessian_diagonal(self, rows: Rows, parameters: Floats) -> Floats:
         """Return the diagonal of the Hessian, shape (d,), reading every row once."""
         total = rows.total(DiagonalTotal(self.loss), parameters)
-        return total.diagonal / rows.total_weight + self.penalty.strengths
+        return total.diagonal / rows.total_weight + self.penalty.diagonal
 
     def gradient_error(self, rows: Rows, parameters: Floats) -> GradientError:
         """Bound the rounding error of the gradient at these parameters, reading every row once."""
         length = rows.longest_chunk + len(rows.chunks)
         total = rows.total(RoundingTotal(self.loss, length), parameters)
-        penalty = np.abs(self.penalty.gradient(parameters))
+        penalty = accumulated(self.penalty.terms + 7) * self.penalty.magnitude(parameters)
         # The totals of the bound are themselves sums: their own rounding is covered by one part in 1e9.
-        error = (total.error / rows.total_weight) * (1.0 + 1e-9) + 8.0 * UNIT_ROUNDOFF * penalty
+        error = (total.error / rows.total_weight) * (1.0 + 1e-9) + penalty
         # Twenty more operations than additions: of the curvature, its weight, two entries, the weights' sum.
         relative = accumulated(length + 20) + float(np.expm1(total.growth))
         safe = max(total.curvature, 1e-300)
@@ -152,11 +151,11 @@ class Objective:
         return self.value(rows, self.null_parameters(rows))
 
 
-def ridge(layout: Layout, alpha: float, scale: Floats | None = None) -> Ridge:
+def ridge(layout: Layout, alpha: float, scale: Floats | None = None) -> Quadratic:
     """Return alpha/2 ||coefficients||^2 with a free intercept; `scale` (d,) divides the coefficients as stored."""
     strengths = np.full(layout.size, alpha)
     if scale is not None:
         strengths = strengths / scale**2
     if layout.intercept:
         strengths[0] = 0.0
-    return Ridge(strengths)
+    return Quadratic(strengths)

@@ -51,7 +51,7 @@ def refine(objective: Objective, rows: Rows, parameters: Floats, expansion: Expa
     previous = np.inf
     for _ in range(_STEPS):
         total = rows.total(_ExtendedGradientTotal(objective.loss), parameters)
-        penalty = objective.penalty.strengths.astype(np.longdouble) * parameters
+        penalty = objective.penalty.gradient(parameters)
         gradient = np.asarray(total.gradient / np.longdouble(rows.total_weight) + penalty, dtype=np.float64)
         length = factor.norm(gradient)
         if not length < 0.5 * previous:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from batchlearn.data.encoding import Encoding, LevelTerm
+from batchlearn.data.encoding import Encoding, LevelTerm, level_label
 from batchlearn.data.ledger import Ledger, read_ledger, walk
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.data.table import Roles, Table
@@ -46,8 +47,9 @@ def evaluate_part(
 ) -> Evaluation:
     """Evaluate the optimum of the earlier rows on the later ones, beside baselines and its own leave-one-out."""
     response = later.total(_ResponseTotal(LOSS_OF_TASK[ledger.target.task]), optimum.parameters).response
-    early, late = _ordered(ledger, split.early), _ordered(ledger, split.late, seed)
-    position = np.cumsum(split.late) - 1  # of each late row among the encoded ones
+    held = ledger.used if split.late is None else split.late
+    early, late = _ordered(ledger, split.early), _ordered(ledger, held, seed)
+    position = np.cumsum(held) - 1  # of each late row among the encoded ones
     order = position[late]
     held_out = HeldOut(
         label=ledger.label[late],
@@ -66,9 +68,9 @@ def evaluate_part(
     )
 
 
-def _ordered(ledger: Ledger, part: NDArray[np.bool_] | None, seed: int = 0) -> NDArray[np.intp]:
+def _ordered(ledger: Ledger, part: NDArray[np.bool_], seed: int = 0) -> NDArray[np.intp]:
     """Return the entries of a part by time; in random order where there is no time."""
-    entries = np.flatnonzero(ledger.used if part is None else part)
+    entries = np.flatnonzero(part)
     if ledger.time is None:
         return np.random.default_rng(seed).permutation(entries)
     return entries[np.argsort(ledger.time[entries], kind="stable")]
@@ -104,7 +106,8 @@ def _categories(encoding: Encoding, rows: Rows) -> dict[str, tuple[NDArray[np.in
 def _level_names(term: LevelTerm) -> list[str]:
     """Return the name of each code: the levels' own, and one for rows that meet no coefficient."""
     prefix = len(term.column) + len(" = ")
-    return [*(name[prefix:] for name in term.names), term.reference or "(not seen in training)"]
+    other = "(not seen in training)" if term.reference is None else level_label(term.reference)
+    return [*(name[prefix:] for name in term.names), other]
 
 
 def evaluate(model: LinearModel, table: Table, *, seed: int = 0) -> Evaluation:
@@ -117,37 +120,48 @@ def evaluate(model: LinearModel, table: Table, *, seed: int = 0) -> Evaluation:
     table = replace(table, roles=named)
     model.check(table)
     ledger = read_ledger(table, target=model.target)
-    scored = _ordered(ledger, ledger.used | ledger.unseen, seed)
-    response = np.concatenate([part.response for part in model.stream(table)])[scored]
+    chosen = ledger.used | ledger.unseen
+    scored = _ordered(ledger, chosen, seed)
+    response = _responses(model, table, chosen)[scored]
     label = ledger.label[scored]
     weight = None if ledger.weight is None else ledger.weight[scored]
-    categories, unseen_classes = _describe(model, table, scored)
+    categories, unseen_classes = _describe(model, table, chosen)
+    categories = {name: (codes[scored], levels) for name, (codes, levels) in categories.items()}
     held_out = HeldOut(label, response, weight, categories, ledger.unseen[scored], unseen_classes)
     baselines: dict[str, Floats | None] = {"constant": np.full(len(scored), model.label_mean)}
     known = ~ledger.unseen[scored]
     if ledger.time is not None and known.all():
         # Fitted on these very rows, which flatters the baseline: a model that beats it beats the honest one too.
         group = np.zeros(len(scored), dtype=np.intp) if ledger.group is None else ledger.group[scored]
-        again = group + group.max(initial=0) + 1
+        again = group + group.max(initial=0) + 2  # rows without a group have code -1
         baselines["last_value"] = last_value_baseline(model.target.task.value, label, group, label, again, weight)
     return evaluate_held_out(model.target.task.value, held_out, baselines, seed)
 
 
+def _responses(model: LinearModel, table: Table, chosen: NDArray[np.bool_]) -> Floats:
+    """Return the response of each chosen row, NaN elsewhere: other rows may lack what a prediction needs."""
+    response = np.full(len(chosen), np.nan)
+    for entries, batch in walk(table, [*model.columns, model.target.column]):
+        mask = chosen[entries]
+        if mask.any():
+            response[entries][mask] = model.predict_batch(batch.filter(pa.array(mask))).response
+    return response
+
+
 def _describe(
-    model: LinearModel, table: Table, scored: NDArray[np.intp]
+    model: LinearModel, table: Table, chosen: NDArray[np.bool_]
 ) -> tuple[dict[str, tuple[NDArray[np.intp], list[str]]], dict[str, int]]:
-    """Return the categories of the scored rows, and how often each class that the model does not know occurs."""
+    """Return the categories of all rows, and how often the chosen ones have each class that the model does not know."""
     terms = [term for term in model.encoding.groups if isinstance(term, LevelTerm)]
     codes: list[list[NDArray[np.intp]]] = [[] for _ in terms]
     unknown: Counter[str] = Counter()
-    for _, batch in walk(table, [*(term.column for term in terms), model.target.column]):
+    for entries, batch in walk(table, [*(term.column for term in terms), model.target.column]):
         for found, term in zip(codes, terms, strict=True):
             found.append(term.encode(batch.column(term.column)))
         if model.target.task is Task.CLASSES:
-            values = class_values(batch.column(model.target.column))
+            values = class_values(batch.column(model.target.column))[chosen[entries]]
             unknown.update(str(value) for value in values if value is not None and value not in model.target.classes)
     categories = {
-        term.column: (np.concatenate(found)[scored], _level_names(term))
-        for term, found in zip(terms, codes, strict=True)
+        term.column: (np.concatenate(found), _level_names(term)) for term, found in zip(terms, codes, strict=True)
     }
     return categories, dict(unknown)

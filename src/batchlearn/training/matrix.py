@@ -20,7 +20,7 @@ from scipy.sparse import csr_array, issparse
 from batchlearn.data.rows import Chunk, Rows, StoredChunk, chunk_rows
 from batchlearn.errors import CertificateError, DataError
 from batchlearn.kernels.design import Floats, Layout, linear_predictor
-from batchlearn.objectives.penalties import Ridge
+from batchlearn.objectives.penalties import Quadratic
 from batchlearn.training.certificate import Units
 
 # Sums and differences of values up to this cannot overflow.
@@ -105,7 +105,7 @@ class Matrix:
         shift = np.append(0.0, self.shift / self.scale)
         return Units(np.append(1.0, self.scale), shift if shift.any() else None)
 
-    def penalty(self, alpha: float, *, standardize: bool = False, intercept_alpha: float = 0.0) -> Ridge:
+    def penalty(self, alpha: float, *, standardize: bool = False, intercept_alpha: float = 0.0) -> Quadratic:
         """Return alpha/2 ||coefficients||^2 in terms of the parameters inside.
 
         With `standardize`, coefficients are per standard deviation of their column. A column without information and
@@ -115,7 +115,7 @@ class Matrix:
         unit = self.deviation if standardize else np.ones_like(self.scale)
         strengths = alpha * (unit / self.scale) ** 2
         strengths = np.where(self.constant & (strengths == 0.0), 1.0, strengths)
-        return Ridge(np.append(intercept_alpha, strengths) if self.intercept else strengths)
+        return Quadratic(np.append(intercept_alpha, strengths) if self.intercept else strengths)
 
     def deliver(self, parameters: Floats) -> tuple[Floats, float]:
         """Return coefficients and intercept in the units of the columns, each rounded once."""

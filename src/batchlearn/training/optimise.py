@@ -122,8 +122,11 @@ def optimising(
     useful = start is not None and objective.value(rows, start) <= null_value
     parameters = start if start is not None and useful else null
     if isinstance(solver, Newton):
-        found = yield from _newton(problem, solver, parameters, null_value)
-    else:
+        try:
+            found = yield from _newton(problem, solver, parameters, null_value)
+        except NotPositiveDefinite:
+            solver = LimitedMemory()
+    if isinstance(solver, LimitedMemory):
         found = yield from _limited_memory(problem, solver, parameters, null_value)
     return Optimum(
         found.parameters,
@@ -222,7 +225,7 @@ def _limited_memory(
 
 
 def _guarded(problem: Problem, work: Callable[[], NewtonState], state: NewtonState | None) -> NewtonState:
-    """Do one step; where the Hessian has no factor, say what that means for the columns."""
+    """Do one step; where the Hessian has no factor and the penalty does not decide, say what that means."""
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             return work()
@@ -237,6 +240,8 @@ def _guarded(problem: Problem, work: Callable[[], NewtonState], state: NewtonSta
             _refuse_recession(problem, -state.factor.solve(state.expansion.gradient))
         _refuse_recession(problem, refusal.direction)
         _refuse_recession(problem, -refusal.direction)
+        if problem.objective.penalty.stops(_significant(refusal.direction)):
+            raise  # there is one optimum; only the factor cannot be vouched for
         columns = leading_names(problem.names, refusal.direction)
         raise NoFiniteOptimum(
             f"The objective has no unique finite optimum: {columns} repeat each other, or nothing changes along them, "
@@ -248,11 +253,10 @@ def _guarded(problem: Problem, work: Callable[[], NewtonState], state: NewtonSta
 def _refuse_recession(problem: Problem, direction: Floats) -> None:
     """Raise NoFiniteOptimum where the loss falls for ever along the direction and no penalty stops it."""
     loss, penalty = problem.objective.loss, problem.objective.penalty
-    largest = float(np.max(np.abs(direction), initial=0.0))
-    if loss.self_concordance == 0.0 or largest == 0.0:
+    if loss.self_concordance == 0.0 or not np.any(direction):
         return
-    direction = np.where(np.abs(direction) > _RECESSION_TOLERANCE * largest, direction / largest, 0.0)
-    if np.any(penalty.strengths[direction != 0.0] > 0.0):
+    direction = _significant(direction)
+    if penalty.stops(direction):
         return
     change = problem.rows.total(RecessionTotal(loss), direction)
     if change.rise <= _RECESSION_TOLERANCE and change.fall >= 100.0 * _RECESSION_TOLERANCE:
@@ -263,6 +267,12 @@ def _refuse_recession(problem: Problem, direction: Floats) -> None:
             "Ask for a penalty above 0 (--alpha), or drop what gives the answer away.",
             code="no-finite-optimum",
         )
+
+
+def _significant(direction: Floats) -> Floats:
+    """Return the direction with a largest entry of one, and zeros where rounding may have made the entry."""
+    largest = np.max(np.abs(direction))
+    return np.asarray(np.where(np.abs(direction) > _RECESSION_TOLERANCE * largest, direction / largest, 0.0))
 
 
 def leading_names(names: Sequence[str], direction: Floats, most: int = 3) -> str:

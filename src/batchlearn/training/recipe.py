@@ -35,7 +35,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.loss is not None and self.loss not in TASK_OF_LOSS:
             raise UsageError(
-                f"The loss is {quoted(self.loss)}; it needs to be one of {', '.join(TASK_OF_LOSS)}.", code="loss-unknown"
+                f"The loss is {quoted(self.loss)}; it needs to be one of {', '.join(TASK_OF_LOSS)}.",
+                code="loss-unknown",
             )
         if self.alpha is not None and not (math.isfinite(self.alpha) and self.alpha >= 0.0):
             raise UsageError(

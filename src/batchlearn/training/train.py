@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Generator
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from batchlearn.data.build import Mask, Profiles, build_rows, profile_parts
 from batchlearn.data.encoding import Encoding
-from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
+from batchlearn.data.encoding_fit import fit_encoding
 from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.profile import merge
 from batchlearn.data.rows import Rows, one_blas_thread
 from batchlearn.data.table import Table
 from batchlearn.data.target import LOSS_OF_TASK, Task
-from batchlearn.errors import DataError, UsageError
+from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel, PredictionBounds
@@ -36,6 +37,11 @@ _LARGEST_THREADS = 256
 _FEWEST_ROWS = 2
 # Two columns whose correlation differs from one by no more than rounding say the same thing.
 _SAME = 1.0 - 1e-12
+_HIDDEN = 1e-3
+_MOST_PAIRS = 10
+# So few different numbers may be classes; weights that add up to so small a share of the rows are relative ones.
+_FEW_VALUES = 10
+_LIGHT = 0.1
 
 
 class Progress(NamedTuple):
@@ -68,7 +74,9 @@ def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = N
 def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Generator[Progress, None, Fit]:
     """Yield progress while training; return the fit."""
     if table.roles.target is None:
-        raise UsageError("The table has no target; name the column to predict with target= (--target).", code="no-target")
+        raise UsageError(
+            "The table has no target; name the column to predict with target= (--target).", code="no-target"
+        )
     began = time.perf_counter()
     workers = thread_count(threads)
     with one_blas_thread():
@@ -76,7 +84,8 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         ledger = read_ledger(table, loss=recipe.loss)
         if ledger.counts.used < _FEWEST_ROWS:
             raise DataError(
-                f"{table.name} has {ledger.counts.used} row with a label; at least {_FEWEST_ROWS} are needed to learn from.",
+                f"{table.name} has {ledger.counts.used} row with a label; at least {_FEWEST_ROWS} are needed to learn "
+                "from.",
                 code="too-few-rows",
             )
         split = hold_out(ledger, recipe.holdout, recipe.seed)
@@ -87,7 +96,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         everything = profiles[0] if split.late is None else merge(profiles[0], profiles[1])
         fitted = yield from _fit_part(work, ledger.used, everything, "all rows")
     left_out = (f"{name} was left out: {reason}" for name, reason in fitted.encoding.left_out.items())
-    notes = [*left_out, *_imputations(fitted.encoding), *_repeats(fitted), *notes]
+    notes = [*left_out, *_target_notes(work), *_feature_notes(fitted), *notes]
     return _assemble(work, fitted, evaluation, tuple(notes), time.perf_counter() - began)
 
 
@@ -129,11 +138,9 @@ def _reading(stage: str, work: Generator[int, None, Answer]) -> Generator[Progre
 def _fit_part(work: _Work, part: Mask, profiles: Profiles, whose: str) -> Generator[Progress, None, Fitted]:
     rules = work.recipe.rules
     if work.recipe.alpha == 0.0:
-        rules = EncodingRules(rules.minimum_rows, rules.level_cap, rules.buckets, reference=True)
+        rules = replace(rules, reference=True)
     encoding = fit_encoding(work.table.features, profiles, rules, work.table.roles.time)
-    rows = yield from _reading(
-        f"encoding {whose}", build_rows(work.table, work.ledger, encoding, part, work.threads)
-    )
+    rows = yield from _reading(f"encoding {whose}", build_rows(work.table, work.ledger, encoding, part, work.threads))
     alpha = work.recipe.alpha_for(rows.total_weight)
     objective = Objective(LOSSES[LOSS_OF_TASK[work.ledger.target.task]], ridge(encoding.layout, alpha))
     problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.units), encoding.names)
@@ -153,19 +160,19 @@ def _evaluate(
         return None, [split.how]
     target = work.ledger.target
     labels = work.ledger.label[split.early]
-    if (target.task is Task.CLASSES and np.all(labels == labels[0])) or (target.task is Task.COUNT and not labels.any()):
+    one_class = target.task is Task.CLASSES and bool(np.all(labels == labels[0]))
+    if one_class or (target.task is Task.COUNT and not labels.any()):
         return None, [f"No evaluation: the earlier rows hold only the label {labels[0]:g} of '{target.column}'."]
+    # What only the earlier rows lack is no reason to refuse a model of all rows; what all lack is refused with those.
     try:
         fitted = yield from _fit_part(work, split.early, profiles, "the earlier rows")
-    except DataError as refusal:
-        if refusal.code == "free-text":
-            raise
+        rows = yield from _reading(
+            "encoding the later rows",
+            build_rows(work.table, work.ledger, fitted.encoding, split.late, work.threads),
+        )
+        evaluation = evaluate_part(work.ledger, split, fitted.encoding, rows, fitted.optimum, work.recipe.seed)
+    except (DataError, NoFiniteOptimum) as refusal:
         return None, [f"No evaluation: {refusal.message}"]
-    rows = yield from _reading(
-        "encoding the later rows",
-        build_rows(work.table, work.ledger, fitted.encoding, split.late, work.threads),
-    )
-    evaluation = evaluate_part(work.ledger, split, fitted.encoding, rows, fitted.optimum, work.recipe.seed)
     notes = [f"Held out: {split.how}, {len(rows):,} of {work.ledger.counts.used:,}."]
     return evaluation, notes
 
@@ -215,21 +222,51 @@ def _model(work: _Work, fitted: Fitted, errors: Floats | None, bounds: Predictio
     return LinearModel(fitted.encoding, ledger.target, parameters, work.table.roles, mean, errors, bounds)
 
 
-def _imputations(encoding: Encoding) -> list[str]:
-    """Say which numbers had missing values and what was done about them."""
+def _target_notes(work: _Work) -> list[str]:
+    """Say what was concluded from labels and weights where users may have meant something else."""
+    ledger, recipe, notes = work.ledger, work.recipe, list[str]()
+    if recipe.loss is None and ledger.target.task is Task.NUMBER:
+        values = np.unique(ledger.label[ledger.used])
+        if len(values) <= _FEW_VALUES:
+            notes.append(
+                f"'{ledger.target.column}' holds {len(values)} different numbers and was taken as a measurement, not "
+                "as classes."
+            )
+    total = float(ledger.counts.used) if ledger.weight is None else float(np.sum(ledger.weight[ledger.used]))
+    if recipe.alpha is None and total < _LIGHT * ledger.counts.used:
+        notes.append(
+            f"The weights of {ledger.counts.used:,} rows add up to {total:.3g} only, so the default penalty, 1 in "
+            "total, weighs much. Multiply the weights, or choose a penalty (--alpha)."
+        )
+    return notes
+
+
+def _feature_notes(fitted: Fitted) -> list[str]:
+    """Say what was done about missing numbers, and which columns repeat each other or are not there at all."""
+    encoding, notes = fitted.encoding, list[str]()
+    if encoding.layout.size == 1:
+        notes.append("No feature is left: the model is an intercept alone and predicts the same for every row.")
     filled = [f"{term.column} ({term.missing_share:.2%})" for term in encoding.numbers if term.missing_share > 0.0]
-    if not filled:
-        return []
-    return [f"Missing numbers count as the column's mean, with an indicator of their own: {', '.join(filled)}."]
+    if filled:
+        columns = ", ".join(filled)
+        notes.append(f"Missing numbers count as the column's mean, with an indicator of their own: {columns}.")
+    pairs = _repeats(fitted)
+    notes += [f"{a} and {b} repeat each other: the penalty shares their effect." for a, b in pairs[:_MOST_PAIRS]]
+    if len(pairs) > _MOST_PAIRS:
+        notes.append(f"{len(pairs) - _MOST_PAIRS:,} more pairs of columns repeat each other.")
+    return notes
 
 
-def _repeats(fitted: Fitted) -> list[str]:
-    """Name number columns that repeat each other: the penalty shares their effect between them."""
+def _repeats(fitted: Fitted) -> list[tuple[str, str]]:
+    """Return the pairs of dense columns that are proportional to each other in every row."""
     expansion, layout = fitted.optimum.certification.expansion, fitted.encoding.layout
     if expansion is None or layout.dense < 2:
         return []
-    data = expansion.hessian[1 : layout.lead, 1 : layout.lead] - fitted.alpha * np.eye(layout.dense)
-    size = np.sqrt(np.maximum(np.diagonal(data), 1e-300))
-    same = np.argwhere(np.triu(np.abs(data / size[:, None] / size) >= _SAME, 1))
+    products = expansion.hessian[1 : layout.lead, 1 : layout.lead]
+    # The curvature of the rows; where the penalty hides it in rounding, nothing can be said.
+    square = np.diagonal(products) - fitted.alpha
+    seen = square > _HIDDEN * np.diagonal(products)
+    size = np.where(seen, np.sqrt(np.where(seen, square, 1.0)), np.inf)
+    same = np.argwhere(np.triu(np.abs(products / size[:, None] / size) >= _SAME, 1))
     names = fitted.encoding.names[1:]
-    return [f"{names[a]} and {names[b]} repeat each other: the penalty shares their effect." for a, b in same]
+    return [(names[a], names[b]) for a, b in same]

@@ -1,0 +1,89 @@
+"""Bins: a number as a group of ordered levels, so that a linear model becomes an additive one.
+
+Cut points come from the values' distribution. A value that alone holds as many rows as a bin would (an atom, such as
+the zeros of an amount) gets a bin of its own; plain quantiles would put the same cut point again and again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from batchlearn.kernels.design import Floats
+
+MISSING_BIN = "(missing)"
+
+
+@dataclass(frozen=True)
+class BinTerm:
+    """A number in bins: (-inf, edge_0], (edge_0, edge_1], ..., (edge_last, inf), and one more where it is missing."""
+
+    column: str
+    edges: tuple[float, ...]  # ascending, at least one
+    low: float  # range seen in training
+    high: float
+    missing: bool = False
+    kind: ClassVar[str] = "bins"
+
+    @property
+    def ordered(self) -> int:
+        """How many of its coefficients are neighbours of each other: all but the one for missing."""
+        return len(self.edges) + 1
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """One name a coefficient."""
+        shown = [f"{edge:.6g}" for edge in self.edges]
+        inner = [f"{a} < {self.column} <= {b}" for a, b in zip(shown[:-1], shown[1:], strict=True)]
+        names = (f"{self.column} <= {shown[0]}", *inner, f"{self.column} > {shown[-1]}")
+        return (*names, f"{self.column} = {MISSING_BIN}") if self.missing else names
+
+    def encode(self, array: pa.Array) -> NDArray[np.intp]:
+        """Return the codes of the rows; a missing value that training never met has no level."""
+        values = pc.cast(array, pa.float64()) if not pa.types.is_float64(array.type) else array
+        numbers = pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False)
+        codes = np.searchsorted(np.asarray(self.edges), numbers, side="left").astype(np.intp)
+        codes[np.isnan(numbers)] = self.ordered
+        return codes
+
+
+def cut_points(values: Floats, bins: int) -> tuple[float, ...]:
+    """Return at most `bins` - 1 ascending edges between the values, shape (n,), without NaN.
+
+    Each edge lies half-way between two values that occur, so that values at training time are never on an edge.
+    """
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) < 2:
+        return ()
+    if len(distinct) <= bins:
+        last = np.arange(len(distinct) - 1)
+    else:
+        atom = counts >= len(values) / bins
+        room = max(bins - int(atom.sum()), 1)
+        share = float(counts[~atom].sum()) / room
+        last = _ends(counts, atom, share)
+    middle = 0.5 * distinct[last] + 0.5 * distinct[last + 1]
+    # Half-way between neighbouring floats rounds to one of them: the lower one keeps the two apart.
+    middle = np.where(middle >= distinct[last + 1], distinct[last], middle)
+    return tuple(float(edge) for edge in middle)
+
+
+def _ends(counts: NDArray[np.intp], atom: NDArray[np.bool_], share: float) -> NDArray[np.intp]:
+    """Return the positions of the last value of each bin but the highest."""
+    ends, held = [], 0
+    for position in range(len(counts) - 1):
+        if atom[position]:
+            ends.append(position)
+            held = 0
+            continue
+        held += int(counts[position])
+        if held >= share or atom[position + 1]:
+            ends.append(position)
+            held = 0
+    return np.asarray(ends, dtype=np.intp)

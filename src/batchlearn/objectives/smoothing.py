@@ -1,0 +1,56 @@
+"""The shape of the penalty of one term: which differences between its coefficients cost something.
+
+A unit penalty is a symmetric positive semi-definite matrix S and its rank; a strength multiplies it. Ordered levels are
+penalised by the squared differences of neighbours (Eilers and Marx 1996, order one), cyclic ones also by that of the
+last and the first, all others by their squares. Where S leaves the constant free, the intercept would have a twin: a
+fixed `centre` matrix 11'/L^2 is added. It changes no optimum: the intercept is free, so the sum over the term is zero
+there, and the centre costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from batchlearn.kernels.design import Floats
+
+
+class UnitPenalty(NamedTuple):
+    """A term's penalty at strength one, (L, L), its rank, and what keeps its sum at zero, (L, L) or None."""
+
+    matrix: Floats
+    rank: int
+    centre: Floats | None
+
+
+def squares(size: int) -> UnitPenalty:
+    """Penalise every coefficient by its square: partial pooling towards the intercept."""
+    return UnitPenalty(np.eye(size), size, None)
+
+
+def differences(ordered: int, others: int = 0, *, cyclic: bool = False) -> UnitPenalty:
+    """Penalise neighbours' differences of the first `ordered` coefficients, and the squares of the others."""
+    size = ordered + others
+    steps = np.diff(np.eye(ordered), axis=0)
+    if cyclic and ordered > 2:
+        steps = np.vstack([steps, np.eye(ordered)[0] - np.eye(ordered)[-1]])
+    matrix = np.zeros((size, size))
+    matrix[:ordered, :ordered] = steps.T @ steps
+    matrix[ordered:, ordered:] = np.eye(others) / ordered  # as far from the mean as a whole shape may be
+    return UnitPenalty(matrix, ordered - 1 + others, _centre(size, ordered))
+
+
+def product(first: UnitPenalty, second: UnitPenalty) -> UnitPenalty:
+    """Penalise a table of coefficients, first varying slowest, along both of its sides."""
+    rows, columns = len(first.matrix), len(second.matrix)
+    matrix = np.kron(first.matrix, np.eye(columns)) + np.kron(np.eye(rows), second.matrix)
+    free = first.centre is not None and second.centre is not None
+    size = rows * columns
+    return UnitPenalty(matrix, size - int(free), _centre(size, size) if free else None)
+
+
+def _centre(size: int, ordered: int) -> Floats:
+    ones = np.zeros(size)
+    ones[:ordered] = 1.0 / ordered
+    return np.outer(ones, ones)

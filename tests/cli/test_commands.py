@@ -1,0 +1,210 @@
+"""The main job, end to end: train, evaluate, predict, verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+from tests.cli.made import ROWS, Run, one_object, process, small_table
+
+import batchlearn as bl
+
+TRAIN = ("train", "rows.parquet", "--target", "bought", "--time", "day", "--drop", "count")
+
+
+def test_the_main_job_runs_as_processes(here: Path) -> None:
+    trained = process([*TRAIN, "--output", "model", "--json"], here)
+    assert (trained.returncode, trained.stderr) == (0, "")
+    assert one_object(trained.stdout)["model"] == "model"
+    for command in (
+        ["evaluate", "model", "rows.csv"],
+        ["predict", "model", "rows.csv", "-o", "scored.parquet"],
+        ["verify", "model", "rows.csv"],
+    ):
+        done = process(command, here)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.strip()
+    assert pq.read_table("scored.parquet").num_rows == ROWS
+    assert not list(here.glob(".*"))
+
+
+def test_train_keeps_the_contract_of_its_json(run: Run) -> None:
+    code, out, _ = run(*TRAIN, "--json", "--seed", "7")
+    found = one_object(out)
+    assert code == 0
+    assert found["format_version"] == 1
+    assert found["rows"] == {"read": ROWS, "used": ROWS, "unlabelled": 0, "rejected": {}}
+    assert found["model"] == str(Path("models") / "bought-1")
+    assert found["seed"] == 7
+    certificate = found["certificate"]
+    assert certificate["status"] == "certified"
+    assert certificate["rows"] == ROWS
+    bounds = ("loss_bound", "coefficient_bound", "prediction_bound", "floor")
+    assert all(isinstance(certificate[name], float) for name in bounds)
+    assert {"reason", "method", "fingerprint"} <= certificate.keys()
+    assert {"coefficients", "objective", "passes", "seconds", "encoding"} <= found.keys()
+    evaluation = found["evaluation"]
+    assert evaluation["rows"] == ROWS // 5
+    assert evaluation["metrics"]["log_loss"].keys() == {"value", "low", "high"}
+    assert evaluation["baselines"].keys() == {"constant", "last_value"}
+    assert "log_loss" in evaluation["leave_one_out"]
+
+
+def test_the_command_line_trains_what_python_trains(run: Run) -> None:
+    code, _, _ = run(*TRAIN, "--output", "model", "--where", "size < 2", "--alpha", "0.01")
+    assert code == 0
+    table = bl.read("rows.parquet", target="bought", time="day", drop=["count"], where="size < 2")
+    fit = bl.train(table, bl.Recipe(alpha=0.01))
+    assert np.array_equal(bl.load("model").parameters, fit.model.parameters)
+
+
+@pytest.mark.parametrize(
+    "drop", [["--drop", "count,day"], ["--drop", "count", "--drop", "day"], ["--drop", '"count", day']]
+)
+def test_columns_are_listed_with_commas_or_one_by_one(run: Run, drop: list[str]) -> None:
+    code, _, _ = run("train", "rows.parquet", "--target", "bought", *drop, "--output", "model")
+    assert code == 0
+    assert set(bl.load("model").encoding.columns) == {"size", "colour"}
+
+
+def test_models_are_numbered_and_the_first_free_number_is_taken(run: Run) -> None:
+    for number in (1, 2, 3):
+        code, out, _ = run(*TRAIN, "--json", "--holdout", "0")
+        assert code == 0
+        assert one_object(out)["model"] == str(Path("models") / f"bought-{number}")
+    Path("models/bought-2").rename("models/kept")
+    _, out, _ = run(*TRAIN, "--json", "--holdout", "0")
+    assert one_object(out)["model"] == str(Path("models") / "bought-2")
+
+
+def test_a_refused_training_leaves_nothing(run: Run, here: Path) -> None:
+    before = sorted(path.name for path in here.iterdir())
+    code, _, _ = run("train", "rows.parquet", "--target", "size", "--loss", "logistic")
+    assert code in (2, 3)
+    assert sorted(path.name for path in here.iterdir()) == before
+
+
+def test_evaluate_uses_the_time_of_the_training_and_notes_its_condition(run: Run) -> None:
+    run(*TRAIN, "--output", "model", "--where", "size < 2")
+    code, out, _ = run("evaluate", "model", "rows.parquet", "--json")
+    found = one_object(out)
+    assert code == 0
+    assert found["evaluation"]["rows"] == ROWS
+    assert "last_value" in found["evaluation"]["baselines"]
+    assert any("size < 2" in note for note in found["notes"])
+    _, out, _ = run("evaluate", "model", "rows.parquet", "--json", "--where", "size < 2")
+    assert one_object(out)["evaluation"]["rows"] < ROWS
+    assert one_object(out)["notes"] == []
+
+
+@pytest.mark.parametrize("name", ["scored.parquet", "scored.csv"])
+def test_predict_writes_a_row_for_each_row_in_order(run: Run, name: str) -> None:
+    run(*TRAIN, "--output", "model")
+    code, out, _ = run("predict", "model", "rows.csv", "-o", name, "--bounds", "--json")
+    assert code == 0
+    assert one_object(out)["rows"] == ROWS
+    written = pq.read_table(name) if name.endswith(".parquet") else pacsv.read_csv(name)
+    expected = bl.load("model").predict("rows.parquet", bounds=True)
+    assert written.column_names == ["prediction", "probability", "bound"]
+    assert np.allclose(written["probability"].to_numpy(), expected.response, rtol=1e-15, atol=0.0)
+    assert expected.bound is not None
+    assert one_object(out)["largest_bound"] == expected.bound.max()
+
+
+def test_predict_needs_no_target_and_counts_unseen_levels(run: Run) -> None:
+    run(*TRAIN, "--output", "model")
+    rows = small_table().drop_columns(["bought"]).slice(0, 10)
+    pq.write_table(rows.set_column(1, "colour", pa.array(["violet"] * 6 + ["red"] * 4)), "new.parquet")
+    code, out, _ = run("predict", "model", "new.parquet", "-o", "scored.parquet", "--json")
+    assert code == 0
+    assert one_object(out)["unseen"] == {"colour": 6}
+    code, out, _ = run("predict", "model", "new.parquet", "-o", "scored.parquet", "--force")
+    assert "colour: 6 rows (60.0%)" in out
+    assert "is this column still what it was" in out
+
+
+def test_predict_keeps_only_the_rows_asked_for(run: Run) -> None:
+    run(*TRAIN, "--output", "model")
+    code, out, _ = run("predict", "model", "rows.parquet", "-o", "few.parquet", "--where", "day < 5", "--json")
+    assert (code, one_object(out)["rows"], one_object(out)["rows_read"]) == (0, 5, ROWS)
+    code, _, _ = run("predict", "model", "rows.parquet", "-o", "none.parquet", "--where", "day < 0")
+    assert (code, pq.read_table("none.parquet").num_rows) == (0, 0)
+    assert pq.read_schema("none.parquet") == pq.read_schema("few.parquet")
+
+
+def test_declared_categories_and_null_texts_need_no_second_declaration_to_predict(run: Run) -> None:
+    rows = small_table()
+    code_of = pc.index_in(rows["colour"], value_set=pa.array(["red", "green", "blue"]))
+    texts = [f"{value:.6f}" if place % 9 else "NA" for place, value in enumerate(rows["size"].to_pylist())]
+    table = pa.table({"colour": code_of, "size": texts, "bought": rows["bought"]})
+    pacsv.write_csv(table, "coded.csv", pacsv.WriteOptions(quoting_style="none"))
+    words = ["coded.csv", "--null", "NA,."]
+    code, out, err = run("train", *words, "--target", "bought", "--categories", "colour", "--output", "model")
+    assert (code, err) == (0, "")
+    assert "batchlearn verify model coded.csv --null NA,." in out
+    assert [term.column for term in bl.load("model").encoding.groups] == ["colour"]
+    assert run("predict", "model", *words, "-o", "scored.csv")[0] == 0
+    assert run("verify", "model", *words)[0] == 0
+
+
+def test_verify_exits_with_6_where_one_value_changed(run: Run) -> None:
+    run(*TRAIN, "--output", "model")
+    code, out, _ = run("verify", "model", "rows.parquet", "--json")
+    assert (code, one_object(out)["holds"]) == (0, True)
+    rows = small_table()
+    size = rows["size"].to_numpy().copy()
+    size[7] = np.nextafter(size[7], np.inf)
+    pq.write_table(rows.set_column(0, "size", pa.array(size)), "changed.parquet")
+    code, out, _ = run("verify", "model", "changed.parquet", "--json")
+    found = one_object(out)
+    assert (code, found["holds"], found["error"]["exit_code"]) == (6, False, 6)
+    assert found["error"]["code"] == "certificate-does-not-hold"
+    code, out, _ = run("verify", "model", "changed.parquet")
+    assert (code, "does not hold" in out) == (6, True)
+
+
+def test_a_tolerance_that_is_not_met_exits_with_7_and_keeps_the_model(run: Run) -> None:
+    code, out, _ = run(*TRAIN, "--tolerance", "1e-40", "--output", "model", "--json")
+    found = one_object(out)
+    assert (code, found["error"]["code"], found["error"]["exit_code"]) == (7, "tolerance-not-met", 7)
+    assert found["certificate"]["status"] == "certified"
+    assert bl.load("model").target.column == "bought"
+    assert run(*TRAIN, "--tolerance", "1e-8")[0] == 0
+
+
+def test_no_finite_optimum_exits_with_7_and_writes_no_model(run: Run, here: Path) -> None:
+    rows = small_table()
+    labels = pc.if_else(pc.greater(rows["size"], 0.0), "yes", "no")
+    pq.write_table(pa.table({"size": rows["size"], "label": labels}), "apart.parquet")
+    code, out, _ = run("train", "apart.parquet", "--target", "label", "--alpha", "0", "--json")
+    assert (code, one_object(out)["error"]["exit_code"]) == (7, 7)
+    assert not (here / "models").exists()
+
+
+def test_a_fit_without_a_certificate_that_nobody_required_is_done(run: Run) -> None:
+    code, out, _ = run(*TRAIN, "--alpha", "0", "--holdout", "0", "--json")
+    assert code == 0
+    assert one_object(out)["evaluation"] is None
+
+
+def test_what_people_read_says_what_the_json_says(run: Run) -> None:
+    _, out, _ = run(*TRAIN, "--output", "model")
+    assert "Trained on 400 rows: logistic regression for bought, probability of no" in out
+    assert "400 read = 400 used" in out
+    assert "certified: the loss is within" in out
+    for word in ("log loss", "AUC", "constant", "last value", "leave-one-out", "colour = red", "standard error"):
+        assert word in out
+    assert "batchlearn predict model NEW.parquet" in out
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize(("loss", "target"), [("squared", "size"), ("poisson", "count")])
+def test_other_losses_are_shown_with_their_own_metrics(run: Run, loss: str, target: str) -> None:
+    code, out, _ = run("train", "rows.parquet", "--target", target, "--loss", loss)
+    assert code == 0
+    assert {"squared": "RMSE", "poisson": "poisson deviance"}[loss] in out

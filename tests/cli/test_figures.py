@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.cli.made import small_table
+
+import batchlearn as bl
+from batchlearn.cli.figures import count, decimals, figure, interval, listed, named
+from batchlearn.cli.results import strongest_effects
+from batchlearn.cli.terminal import clean
+from batchlearn.evaluation.intervals import Estimate
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.479, 0.534, "0.506"), (1281.0, 1889.0, "1,474"), (0.0994, 0.1026, "0.1011"), (None, None, "0.1011")],
+)
+def test_a_figure_has_two_digits_of_half_its_interval(low: float | None, high: float | None, expected: str) -> None:
+    value = {0.479: 0.50590, 1281.0: 1473.8}.get(low or 0.0, 0.10111)
+    assert figure(value, decimals(Estimate(value, low, high))) == expected
+
+
+def test_figures_of_the_edges() -> None:
+    assert figure(None) == "-"
+    assert figure(-0.0001, 3) == "0.000"
+    assert figure(3e20, 2) == "3e+20"
+    assert decimals(Estimate(1.0, 1.0, 1.0)) is None
+    assert decimals(Estimate(1e-12, 0.0, 1e-12)) is None
+    assert interval(None, None, 3) == ""
+    assert (count(1, "row"), count(1234, "row")) == ("1 row", "1,234 rows")
+    assert (named("auc"), named("log_loss")) == ("AUC", "log loss")
+    assert listed(["a", "b", "c"], 2) == "a, b, and 1 more"
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "a\rb", "\u202egnp", "\x9b31m", "\x07"])
+def test_clean_text_is_printable(text: str) -> None:
+    assert clean(text).isprintable()
+    assert clean(text).isascii()
+
+
+def test_effects_of_levels_are_contrasts_that_ignore_a_shift_between_levels_and_intercept() -> None:
+    fit = bl.train(bl.read(small_table(rows=2000), target="bought", drop=["count", "day"]), bl.Recipe(holdout=0.0))
+    found = {one.name: one for one in strongest_effects(fit.model, 10)}
+    levels = [found[f"colour = {name}"] for name in ("red", "green", "blue")]
+    assert abs(sum(one.estimate for one in levels)) < 1e-9
+    # One level against the mean of three: a design with indicators of two levels has the same contrast and error.
+    assert all(one.error is not None and 0.02 < one.error < 0.2 for one in levels)
+    plain = fit.standard_errors["colour = red"]
+    error = found["colour = red"].error
+    assert error is not None
+    assert plain > 3.0 * error
+    assert np.isclose(found["size"].estimate, fit.coefficients["size"])
+    assert np.isclose(found["size"].error or 0.0, fit.standard_errors["size"], rtol=1e-6)

@@ -1,0 +1,62 @@
+"""What has to be quick: help and version load nothing heavy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from tests.cli.made import Run, environment
+
+import batchlearn
+from batchlearn.cli import COMMANDS
+
+HEAVY = ("numpy", "pyarrow", "scipy", "sklearn", "rich", "cyclopts", "pydantic")
+
+
+@pytest.mark.parametrize("argument", ["--help", "-h", "--version", None])
+def test_help_and_version_load_nothing_heavy(argument: str | None) -> None:
+    program = (
+        "import sys; from batchlearn import cli; "
+        f"code = cli.main({[argument] if argument else []!r}); "
+        f"sys.exit(code or ', '.join(set(sys.modules) & set({HEAVY!r})) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, check=False, timeout=30
+    )
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    assert "batchlearn" in done.stdout
+
+
+def test_help_lists_every_command(run: Run) -> None:
+    code, out, _ = run("--help")
+    assert code == 0
+    for name, what in COMMANDS.items():
+        assert name in out
+        assert what in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_a_page_of_its_own(run: Run, command: str) -> None:
+    code, out, err = run(command, "--help")
+    assert (code, err) == (0, "")
+    assert f"Usage: batchlearn {command}" in out
+    assert "--json" in out
+
+
+TRAIN_FLAGS = """
+    --target --time --group --drop --where --weight --offset --exposure --loss --alpha --tolerance --holdout --null
+    --seed --threads --output --json --force --categories
+"""
+
+
+@pytest.mark.parametrize("flag", TRAIN_FLAGS.split())
+def test_train_has_the_flag(run: Run, flag: str) -> None:
+    assert f" {flag} " in run("train", "--help")[1]
+
+
+def test_version_names_what_matters(run: Run) -> None:
+    code, out, _ = run("--version")
+    assert code == 0
+    for part in (batchlearn.__version__, "Python 3", "NumPy", "NumPy kernels"):
+        assert part in out
