@@ -208,3 +208,23 @@ def test_other_losses_are_shown_with_their_own_metrics(run: Run, loss: str, targ
     code, out, _ = run("train", "rows.parquet", "--target", target, "--loss", loss)
     assert code == 0
     assert {"squared": "RMSE", "poisson": "poisson deviance"}[loss] in out
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        (
+            "bike_sharing_hour",
+            ["--target", "cnt", "--time", "timestamp", "--loss", "poisson", "--drop", "casual,registered"],
+        ),
+        ("adult", ["--target", "target", "--categories", "workclass,education,marital-status,occupation,race,sex"]),
+    ],
+)
+def test_real_tables_train_and_verify(run: Run, shared_data: Path, name: str, flags: list[str]) -> None:
+    data = str(shared_data / f"{name}.parquet")
+    code, out, err = run("train", data, *flags, "--output", "model", "--json")
+    found = one_object(out)
+    assert (code, err, found["certificate"]["status"]) == (0, "", "certified")
+    score = next(iter(found["evaluation"]["metrics"]))
+    assert found["evaluation"]["metrics"][score]["value"] < found["evaluation"]["baselines"]["constant"][score]["value"]
+    assert run("verify", "model", data)[0] == 0

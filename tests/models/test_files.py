@@ -289,3 +289,11 @@ def test_the_made_table_meets_every_kind_of_term(fit: Fit) -> None:
     assert {group.kind for group in encoding.groups} == {"category", "calendar"}
     assert {kind.value for kind in encoding.kinds.values()} == {"number", "boolean", "category", "timestamp"}
     assert made_table().roles == fit.model.roles
+
+
+def test_a_model_of_an_intercept_alone_comes_back(tmp_path: Path) -> None:
+    rows = {"same": np.ones(50), "y": np.arange(50.0)}
+    fit = train(read(rows, target="y"), Recipe(holdout=0.0), threads=1)
+    assert fit.model.encoding.columns == ()
+    loaded = load(fit.save(tmp_path / "model"))
+    assert bits(loaded.predict(rows, bounds=True)) == bits(fit.model.predict(rows, bounds=True))

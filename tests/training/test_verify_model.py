@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from tests.models.made import GOLDEN, RULES, SCHEMA, made
-from tests.models.spoiling import changed
+from tests.models.spoiling import changed, golden_copy
 
 from batchlearn.data.table import read
 from batchlearn.errors import DataError, IntegrityError
@@ -22,6 +22,12 @@ from batchlearn.models.folder import MODEL, WEIGHTS
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train
 from batchlearn.training.verify_model import verify_model, verifying
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the golden model that a test may spoil."""
+    return golden_copy(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +52,8 @@ def test_untouched_rows_hold_in_any_format(model: Path, rows: pa.Table, tmp_path
     pq.write_table(rows, tmp_path / "rows.parquet", row_group_size=64)
     pyarrow.csv.write_csv(rows, tmp_path / "rows.csv")
     stated = read_model(model)
-    sources = (
-        rows,
-        read(rows),
-        tmp_path / "rows.parquet",
-        tmp_path / "rows.csv",
-        rows.to_pandas(types_mapper=pd.ArrowDtype),
-    )
-    for source in sources:
+    files = (tmp_path / "rows.parquet", tmp_path / "rows.csv")
+    for source in (rows, read(rows), *files, rows.to_pandas(types_mapper=pd.ArrowDtype)):
         verification = verify_model(model, source)
         assert verification.holds, verification.reasons
         assert verification.reasons == ()
@@ -88,9 +88,8 @@ def test_it_can_be_watched(model: Path, rows: pa.Table) -> None:
 def test_other_losses_hold(loss: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(9)
     table = {"x": rng.normal(size=200) + 1e3, "y": rng.poisson(2.0, size=200).astype(float)}
-    saved = train(read(table, target="y"), Recipe(loss=loss, alpha=0.0, holdout=0.0), threads=1).save(
-        tmp_path / "model"
-    )
+    recipe = Recipe(loss=loss, alpha=0.0, holdout=0.0)
+    saved = train(read(table, target="y"), recipe, threads=1).save(tmp_path / "model")
     assert verify_model(saved, table).holds
     assert not verify_model(saved, {**table, "y": table["y"][::-1]}).holds
 
@@ -210,7 +209,9 @@ def test_one_row_that_differs_is_noticed(
 
 
 def test_rows_that_were_not_learned_from_may_change(model: Path, rows: pa.Table) -> None:
-    more = pa.concat_tables([rows, with_value(rows.slice(0, 1), "amount", 0, 1e6)])  # row 0 has no label
+    known = zip(rows["late"].to_pylist(), rows["grade"].to_pylist(), strict=True)
+    without_label = next(i for i, (late, grade) in enumerate(known) if late is None and grade > -3)
+    more = pa.concat_tables([rows, with_value(rows.slice(without_label, 1), "amount", 0, 1e6)])
     verification = verify_model(model, more)
     assert verification.holds
     assert verification.rows.unlabelled == verify_model(model, rows).rows.unlabelled + 1

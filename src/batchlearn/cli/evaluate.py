@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from batchlearn.cli.arguments import Answer
 from batchlearn.cli.figures import count
 from batchlearn.cli.options import ALL_ROWS, UNJUDGED, Count, Flag, JudgingOptions, Names, RowOptions, open_for
-from batchlearn.cli.results import KINDS, show_evaluation, show_notes
+from batchlearn.cli.results import model_sentence, show_evaluation, show_notes
 from batchlearn.cli.terminal import Page
 from batchlearn.models.files import read_model
 from batchlearn.training.evaluate import evaluate as evaluate_model
@@ -51,7 +51,7 @@ def evaluate(
     }
 
     def show(page: Page) -> None:
-        page.title(f"Evaluated on {count(evaluation.rows, 'row')}: {KINDS[stored.model.loss]} for {target.column}")
+        page.title(f"Evaluated on {count(evaluation.rows, 'row')}: {model_sentence(stored.model)}")
         show_evaluation(page, evaluation, target)
         show_notes(page, notes, evaluation)
 

@@ -30,9 +30,7 @@ _LEFT_OUT = " was left out: "
 def show_fit(page: Page, fit: Fit) -> None:
     """Write what came out of training: rows, model, certificate, evaluation, coefficients, notes."""
     model = fit.model
-    page.title(
-        f"Trained on {count(fit.rows.used, 'row')}: {KINDS[model.loss]} for {model.target.column}{_of(model.target)}"
-    )
+    page.title(f"Trained on {count(fit.rows.used, 'row')}: {model_sentence(model)}")
     page.facts(
         [
             ("Rows", ledger_sentence(fit.rows)),
@@ -51,8 +49,11 @@ def show_fit(page: Page, fit: Fit) -> None:
     show_notes(page, [note for note in fit.notes if not note.startswith("Held out: ")], fit.evaluation)
 
 
-def _of(target: Target) -> str:
-    return f", probability of {class_name(target.classes[1])}" if target.task is Task.CLASSES else ""
+def model_sentence(model: LinearModel) -> str:
+    """Say what a model is and what it predicts."""
+    target = model.target
+    which = f", probability of {class_name(target.classes[1])}" if target.task is Task.CLASSES else ""
+    return f"{KINDS[model.loss]} for {target.column}{which}"
 
 
 def class_name(value: object) -> str:

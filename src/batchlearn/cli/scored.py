@@ -69,8 +69,11 @@ def writing(path: Path, schema: pa.Schema, force: bool) -> Iterator[Writer]:
     try:
         with temporary.open("xb") as file:
             writer = _writer(file, schema, path.suffix)
-            yield writer
-            writer.close()
+            try:
+                yield writer
+            finally:
+                # Also after an exception: a writer that outlives its file complains when it is collected.
+                writer.close()
             file.flush()
             os.fsync(file.fileno())
         _name(temporary, path, force)
@@ -82,8 +85,7 @@ def writing(path: Path, schema: pa.Schema, force: bool) -> Iterator[Writer]:
 def _writer(file: Any, schema: pa.Schema, suffix: str) -> Writer:
     if suffix == ".csv":
         return _FormulaFree(file, schema)
-    writer: Writer = pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True)
-    return writer
+    return _Checksummed(file, schema)
 
 
 def _name(temporary: Path, path: Path, force: bool) -> None:
@@ -99,6 +101,24 @@ def _name(temporary: Path, path: Path, force: bool) -> None:
         if os.path.lexists(path):
             raise _exists(path) from None
         temporary.rename(path)
+
+
+class _Checksummed:
+    """Writes Parquet with a checksum for each page."""
+
+    def __init__(self, file: Any, schema: pa.Schema) -> None:
+        self._writer = pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True)
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        """Write the next rows."""
+        self._writer.write_batch(batch)
+
+    def close(self) -> None:
+        """Write what is left; a second time nothing, even if the first failed."""
+        try:
+            self._writer.close()
+        finally:
+            self._writer.is_open = False
 
 
 class _FormulaFree:

@@ -32,6 +32,11 @@ class BinTerm:
     kind: ClassVar[str] = "bins"
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The column it reads."""
+        return (self.column,)
+
+    @property
     def ordered(self) -> int:
         """How many of its coefficients are neighbours of each other: all but the one for missing."""
         return len(self.edges) + 1

@@ -33,19 +33,28 @@ def level_label(level: str) -> str:
     return json.dumps(level, ensure_ascii=False) if level.startswith(("(", '"')) else level
 
 
-class Term(Protocol):
-    """What one column contributes; `dense` columns or `levels` coefficients, never both."""
+class GroupTerm(Protocol):
+    """One group of levels, each with a coefficient of its own."""
 
     kind: ClassVar[str]
 
     @property
     def column(self) -> str:
-        """The column it reads."""
+        """What it is called."""
+        ...
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns it reads."""
         ...
 
     @property
     def names(self) -> tuple[str, ...]:
         """One name for each coefficient."""
+        ...
+
+    def encode(self, *arrays: Any) -> Codes:
+        """Return the codes of the rows, from one array for each column; the number of names means "no level"."""
         ...
 
 
@@ -109,6 +118,11 @@ class LevelTerm:
         labels += [RARE] * self.rare + [MISSING] * self.missing
         return tuple(f"{self.column} = {label}" for label in labels)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The column it reads."""
+        return (self.column,)
+
     @cached_property
     def _code(self) -> dict[str, int]:
         return {level: code for code, level in enumerate(self.levels)}
@@ -153,6 +167,11 @@ class CalendarTerm:
     kind: ClassVar[str] = "calendar"
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The column it reads."""
+        return (self.column,)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """One name a coefficient; months count from 1, as people do."""
         shown = [value + 1 if self.part == "month" else value for value in self.values]
@@ -180,7 +199,7 @@ class Encoding:
     """The fitted terms of a model, and the columns left out with the reason."""
 
     numbers: tuple[NumberTerm, ...]
-    groups: tuple[LevelTerm | CalendarTerm, ...]
+    groups: tuple[GroupTerm, ...]
     kinds: Mapping[str, Kind]  # of every column it reads
     left_out: Mapping[str, str]  # column -> reason
 
@@ -192,8 +211,8 @@ class Encoding:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """One name a coefficient, the intercept first."""
-        terms: tuple[Term, ...] = (*self.numbers, *self.groups)
-        return ("(intercept)", *(name for term in terms for name in term.names))
+        numbers = (name for term in self.numbers for name in term.names)
+        return ("(intercept)", *numbers, *(name for group in self.groups for name in group.names))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -227,7 +246,7 @@ class Encoding:
             row += width
         codes = np.empty((len(self.groups), batch.num_rows), dtype=np.intp)
         for out, group in zip(codes, self.groups, strict=True):
-            out[:] = group.encode(batch.column(group.column))
+            out[:] = group.encode(*(batch.column(name) for name in group.columns))
         return Encoded(dense, codes)
 
     def count_unseen(self, batch: pa.RecordBatch) -> dict[str, int]:

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from batchlearn.data.bins import BinTerm, cut_points
 from batchlearn.data.columns import Column, Kind
-from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm, NumberTerm
+from batchlearn.data.encoding import CalendarTerm, Encoding, GroupTerm, LevelTerm, NumberTerm
+from batchlearn.data.pairs import PairTerm
 from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile, TimeProfile
 from batchlearn.errors import DataError, UsageError, quoted
 
@@ -21,13 +23,16 @@ class EncodingRules:
 
     minimum_rows: a level with fewer rows is pooled with the other rare ones. level_cap: beyond so many frequent
     levels the most frequent keep a coefficient each and the others share `buckets` by a hash. reference: leave one
-    level of each group without a coefficient (needed where nothing is penalised).
+    level of each group without a coefficient (needed where nothing is penalised). additive: numbers become at most
+    `bins` bins, so that each has a shape of its own.
     """
 
     minimum_rows: int = 10
     level_cap: int = 512
     buckets: int = 128
     reference: bool = False
+    additive: bool = False
+    bins: int = 64
 
     def __post_init__(self) -> None:
         if self.minimum_rows < 1 or not 0 < self.buckets < self.level_cap:
@@ -39,14 +44,18 @@ class EncodingRules:
 
 
 def fit_encoding(
-    columns: Sequence[Column], profiles: Mapping[str, Profile], rules: EncodingRules, time: str | None
+    columns: Sequence[Column],
+    profiles: Mapping[str, Profile],
+    rules: EncodingRules,
+    time: str | None,
+    pairs: Sequence[PairTerm] = (),
 ) -> Encoding:
     """Return the encoding of the columns. `time` names the column that orders the rows: its trend is no feature.
 
     Raises DataError for free text, and where two coefficients would have the same name.
     """
     numbers: list[NumberTerm] = []
-    groups: list[LevelTerm | CalendarTerm] = []
+    groups: list[GroupTerm] = []
     left_out: dict[str, str] = {}
     for column in columns:
         profile = profiles[column.name]
@@ -62,8 +71,14 @@ def fit_encoding(
             groups += [level] if level else []
         else:
             number = _number_term(column, profile, left_out)
-            numbers += [number] if number else []
-    used = {term.column for term in (*numbers, *groups)}
+            edges = cut_points(profile.sample, rules.bins) if rules.additive and number else ()
+            if number and edges:
+                groups.append(BinTerm(column.name, edges, profile.low, profile.high, profile.missing > 0))
+            else:
+                numbers += [number] if number else []
+    used = {*(term.column for term in numbers), *(name for group in groups for name in group.columns)}
+    # A pair was chosen on other rows: here one of its columns may have nothing to say any more.
+    groups += [pair for pair in pairs if used.issuperset(pair.columns)]
     kinds = {column.name: column.kind for column in columns if column.name in used}
     encoding = Encoding(tuple(numbers), tuple(groups), kinds, left_out)
     repeated = [name for name, times in Counter(encoding.names).items() if times > 1]

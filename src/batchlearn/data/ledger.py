@@ -21,6 +21,7 @@ from batchlearn.errors import DataError
 from batchlearn.kernels.design import Floats
 
 EXCLUDED, UNSEEN = "excluded by the condition", "a class not seen in training"
+ZERO_WEIGHT = "a weight of 0"
 _LEAST_WEIGHT = 1e-150
 # Distinct labels worth remembering: more than two are a regression or too many classes already.
 _DISTINCT = 50
@@ -85,25 +86,27 @@ def read_ledger(table: Table, target: Target | None = None, loss: str | None = N
     for reason, lacking in _lacks(table, weight, offset, time):
         rejected[reason] = int((usable & lacking).sum())
         usable &= ~lacking
+    unlabelled = int((~labelled).sum())
+    if labelled.any() and not usable.any():
+        raise _none_left(table, unlabelled, rejected)
     given = target
-    target = given or infer_target(table.column(roles.target or ""), _distinct(table, labels, usable), loss)
+    target = given or infer_target(table.column(roles.target or ""), _distinct(labels, usable), loss)
     label, unseen = _encoded(target, table, labels)
     unseen &= usable
     used = usable & ~unseen
     if given is None:
         _check_labels(target, label, used)
     rejected[UNSEEN] = int(unseen.sum())
-    counts = RowCounts(
-        scan.rows_read, int(used.sum()), int((~labelled).sum()), {reason: n for reason, n in rejected.items() if n}
-    )
-    if not counts.used:
-        raise _none_left(table, counts)
+    if not used.any():
+        raise _none_left(table, unlabelled, rejected)
     if weight is not None and float(np.sum(weight[used])) < _LEAST_WEIGHT:
         raise DataError(
             f"The weights in column '{roles.weight}' add up to {np.sum(weight[used]):g}; sums need to be at least "
             f"{_LEAST_WEIGHT:g}, or products with them vanish. Multiply them all by the same number.",
             code="weight-vanishes",
         )
+    found = {reason: number for reason, number in rejected.items() if number}
+    counts = RowCounts(scan.rows_read, int(used.sum()), unlabelled, found)
     return Ledger(target, used, label, unseen, weight, offset, time, group, counts)
 
 
@@ -120,24 +123,25 @@ def _lacks(
                 code="weight-negative",
             )
         yield "no weight", np.isnan(weight)
-        yield "a weight of 0", weight == 0.0
+        yield ZERO_WEIGHT, weight == 0.0
     if offset is not None:
         yield "no offset", np.isnan(offset)
     if time is not None:
         yield "no time", np.isnan(time)
 
 
-def _none_left(table: Table, counts: RowCounts) -> DataError:
-    if counts.rejected.get("a weight of 0") and len(counts.rejected) == 1:
+def _none_left(table: Table, unlabelled: int, rejected: dict[str, int]) -> DataError:
+    found = {reason: number for reason, number in rejected.items() if number and reason != EXCLUDED}
+    if list(found) == [ZERO_WEIGHT]:
         return DataError(
             f"The weights in column '{table.roles.weight}' add up to 0; some need to be above 0. Correct them, or "
             "train without weights.",
             code="weight-zero",
         )
-    aside = ", ".join(f"{number:,} for {reason}" for reason, number in counts.rejected.items()) or "none"
+    aside = ", ".join(f"{number:,} for {reason}" for reason, number in found.items()) or "none"
     return DataError(
-        f"{table.name} has no row that can be used: {counts.unlabelled:,} have no label; set aside: {aside}. Rows with "
-        "a label and with all that their roles need are needed.",
+        f"{table.name} has no row that can be used: {unlabelled:,} have no label; set aside: {aside}. Rows with "
+        "a label and with all that their roles need are needed. Fill those columns, or leave the roles out.",
         code="no-usable-rows",
     )
 
@@ -160,7 +164,7 @@ class _Empty(dict[str, pa.ChunkedArray]):
         return pa.chunked_array([], type=pa.float64())
 
 
-def _distinct(table: Table, labels: pa.ChunkedArray, usable: NDArray[np.bool_]) -> list[Class]:
+def _distinct(labels: pa.ChunkedArray, usable: NDArray[np.bool_]) -> list[Class]:
     """Return the distinct labels of the usable rows, as many as are worth remembering."""
     found: dict[Class, None] = {}
     start = 0
@@ -171,12 +175,6 @@ def _distinct(table: Table, labels: pa.ChunkedArray, usable: NDArray[np.bool_]) 
         start += len(chunk)
         if len(found) > _DISTINCT:
             break
-    if not found and labels.null_count < len(labels):
-        raise DataError(
-            f"No row of {table.name} that has a label also has all that its roles need: a weight above 0, an offset, a "
-            "time. Fill those columns, or leave the roles out.",
-            code="no-usable-rows",
-        )
     return list(found)
 
 

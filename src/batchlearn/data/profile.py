@@ -23,6 +23,8 @@ CALENDAR_PARTS = {"hour": 24, "weekday": 7, "month": 12}
 # Fewer rows than this may all differ by chance.
 _FEWEST_NAMES = 100
 _STRETCH = 4096
+# Values kept for the cut points of bins: a quantile of so many is right to about a tenth of a per cent.
+_SAMPLE = 200_000
 
 
 def calendar_part(times: pa.Array, part: str) -> NDArray[np.int64]:
@@ -30,6 +32,33 @@ def calendar_part(times: pa.Array, part: str) -> NDArray[np.int64]:
     values = {"hour": pc.hour, "weekday": pc.day_of_week, "month": pc.month}[part](times)
     numbers = pc.fill_null(pc.cast(values, pa.int64()), -1).to_numpy(zero_copy_only=False)
     return np.asarray(np.where(numbers >= 0, numbers - 1, -1) if part == "month" else numbers)
+
+
+class Sample(NamedTuple):
+    """The rows with the lowest random priorities: a sample of fixed size, of which two can be put together."""
+
+    values: Floats
+    priorities: NDArray[np.uint64]
+
+    @staticmethod
+    def of(values: Floats, first_row: int) -> Sample:
+        """Return the known values of consecutive rows, with priorities that follow from the row numbers."""
+        known = ~np.isnan(values)
+        rows = np.arange(first_row, first_row + len(values), dtype=np.uint64)[known]
+        # The finaliser of SplitMix64 (Steele, Lea and Flood 2014): numbers in a row come out as if at random.
+        mixed = (rows + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return Sample(values[known], mixed ^ (mixed >> np.uint64(31)))
+
+    def merge(self, other: Sample) -> Sample:
+        """Return the sample of both."""
+        values = np.concatenate([self.values, other.values])
+        priorities = np.concatenate([self.priorities, other.priorities])
+        if len(values) > _SAMPLE:
+            kept = np.sort(np.argpartition(priorities, _SAMPLE)[:_SAMPLE])
+            values, priorities = values[kept], priorities[kept]
+        return Sample(values, priorities)
 
 
 class Moments(NamedTuple):
@@ -81,6 +110,7 @@ class NumberProfile:
     high: float = -np.inf
     # Whole numbers that differ in every row so far; None once a value came twice or was no whole number.
     distinct: list[Floats] | None = field(default_factory=list)
+    _sample: Sample = field(default_factory=lambda: Sample(np.empty(0), np.empty(0, dtype=np.uint64)))
     _done: Moments = field(default_factory=Moments)
     _waiting: list[tuple[Floats, Floats]] = field(default_factory=list)  # values and weights, less than a stretch
 
@@ -90,6 +120,7 @@ class NumberProfile:
         if not len(values):
             return
         known = values[~np.isnan(values)]
+        self._sample = self._sample.merge(Sample.of(values, self.rows))
         self.rows += len(values)
         self.missing += len(values) - len(known)
         if len(known):
@@ -114,6 +145,11 @@ class NumberProfile:
         self.distinct = None if self.distinct is None or more is None else [*self.distinct, *more]
 
     @property
+    def sample(self) -> Floats:
+        """Known values of at most 200,000 rows, chosen at random."""
+        return self._sample.values
+
+    @property
     def moments(self) -> Moments:
         """The moments of all rows so far."""
         return self._done.merge(Moments.of(*self._joined())) if self._waiting else self._done
@@ -124,6 +160,7 @@ class NumberProfile:
         merged.low, merged.high = min(self.low, other.low), max(self.high, other.high)
         merged.distinct = self.distinct
         merged._add_distinct(other.distinct)
+        merged._sample = self._sample.merge(other._sample)
         merged._done = self.moments.merge(other.moments)
         return merged
 

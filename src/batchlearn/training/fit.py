@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import batchlearn
 from batchlearn.data.ledger import RowCounts
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
@@ -81,7 +81,7 @@ class Fit:
         """Return what is saved beside the model: all of `to_json`, the recipe, the condition and the trace."""
         return {
             **self.to_json(),
-            "created_with": f"batchlearn {batchlearn.__version__}",
+            "created_with": f"batchlearn {_installed_version()}",
             "recipe": self.recipe.to_json(),
             "condition": self.condition,
             "trace": [step._asdict() for step in self.trace],
@@ -93,3 +93,11 @@ class Fit:
         UsageError where the path exists and not `force`, ResourceError where it cannot be written.
         """
         return save(self.model, self.record(), path, force=force)
+
+
+def _installed_version() -> str:
+    # Asked for here and not of the package, which may not be imported from inside: it names what is above.
+    try:
+        return version("batchlearn")
+    except PackageNotFoundError:
+        return "(not installed)"

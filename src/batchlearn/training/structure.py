@@ -1,0 +1,168 @@
+"""What is chosen by data before a fit: linear or additive, which pairs, and how strongly each term is penalised.
+
+Choices are made by forward validation: candidates are fitted to the earlier part of the rows given and judged on their
+last block (a random one without a time column). Leave-one-out is not used: under drift it accepts what later rows
+refuse. Strengths come from the restricted likelihood on at most 100,000 rows (`training.strengths`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlearn.data.build import build_rows, profile_parts
+from batchlearn.data.encoding import Encoding
+from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
+from batchlearn.data.ledger import Ledger
+from batchlearn.data.pairs import PairTerm
+from batchlearn.data.rows import Rows
+from batchlearn.data.sample import choose_rows, take
+from batchlearn.data.table import Table
+from batchlearn.data.target import LOSS_OF_TASK
+from batchlearn.kernels.design import Floats
+from batchlearn.objectives.losses import LOSSES, Loss
+from batchlearn.objectives.statistics import ValueTotal
+from batchlearn.training.interactions import rank_pairs
+from batchlearn.training.split import hold_out
+from batchlearn.training.strengths import Strengths, find_strengths
+from batchlearn.training.terms import encoding_terms
+
+MOST_ROWS = 100_000
+_LAST_BLOCK = 0.2
+# Fewer rows cannot tell candidates apart: the linear encoding with the default penalty is used as it is.
+FEWEST_ROWS = 200
+_PAIR_STEPS = (1, 2, 4, 8)
+# A candidate must be better by this share of what features explain at all, or it is not worth its coefficients.
+_WORTHWHILE = 1e-3
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A candidate and its mean loss on the last block, in the units of the objective."""
+
+    name: str
+    loss: float
+    coefficients: int
+    degrees_of_freedom: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What was chosen, and from what."""
+
+    rules: EncodingRules
+    pairs: tuple[PairTerm, ...] = ()
+    strengths: Mapping[str, float] = field(default_factory=dict)  # by term; in total over the rows
+    alternatives: tuple[Alternative, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Linear or additive."""
+        return "additive" if self.rules.additive else "linear"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was chosen as plain values."""
+        return {
+            "encoding": self.name,
+            "pairs": [pair.column for pair in self.pairs],
+            "strengths": dict(self.strengths),
+            "alternatives": [vars(one) for one in self.alternatives],
+        }
+
+
+class _Fitted(NamedTuple):
+    structure: Structure
+    encoding: Encoding
+    rows: Rows
+    parameters: Floats
+    strengths: Strengths
+    alternative: Alternative
+
+
+class _Bench(NamedTuple):
+    """The rows that candidates are fitted to and judged on."""
+
+    table: Table
+    ledger: Ledger
+    early: NDArray[np.bool_]
+    late: NDArray[np.bool_]
+    loss: Loss
+    threads: int
+
+
+Answer = TypeVar("Answer")
+
+
+def choose_structure(
+    table: Table, ledger: Ledger, part: NDArray[np.bool_], rules: EncodingRules, seed: int, threads: int
+) -> Generator[int, None, Structure]:
+    """Yield rows read; return what the rows of the part ask for."""
+    inner = hold_out(replace(ledger, used=part), _LAST_BLOCK, seed)
+    if inner.late is None or int(part.sum()) < FEWEST_ROWS:
+        return Structure(rules)
+    early, late = choose_rows(inner.early, MOST_ROWS, seed), choose_rows(inner.late, MOST_ROWS // 2, seed)
+    taken, cut = yield from take(table, ledger, early | late)
+    inside = early[early | late]
+    if len(np.unique(cut.label[inside])) < 2:
+        return Structure(rules)
+    bench = _Bench(taken, cut, inside, ~inside, LOSSES[LOSS_OF_TASK[ledger.target.task]], threads)
+    null = _null_loss(bench)
+    linear, additive = (_try(bench, Structure(replace(rules, additive=kind))) for kind in (False, True))
+    best = additive if additive.alternative.loss < linear.alternative.loss else linear
+    tried = [linear.alternative, additive.alternative]
+    worthwhile = _WORTHWHILE * max(null - best.alternative.loss, 0.0)
+    ranked = rank_pairs(bench.loss, additive.rows, additive.encoding, additive.parameters, additive.strengths.dispersion)
+    for count in _PAIR_STEPS:
+        if len(ranked) < count:
+            break
+        pairs = tuple(candidate.term for candidate in ranked[:count])
+        candidate = _try(bench, Structure(replace(rules, additive=True), pairs))
+        tried.append(candidate.alternative)
+        if candidate.alternative.loss > best.alternative.loss - worthwhile:
+            break
+        best = candidate
+    return replace(best.structure, alternatives=tuple(tried))
+
+
+def _null_loss(bench: _Bench) -> float:
+    label = bench.ledger.label
+    mean = float(label[bench.early].mean())
+    late = label[bench.late]
+    return float(np.mean(bench.loss.value(np.full(len(late), bench.loss.null_intercept(mean)), late)))
+
+
+def _try(bench: _Bench, structure: Structure) -> _Fitted:
+    """Fit a candidate to the early rows with strengths of its own, and judge it on the late ones."""
+    began = time.perf_counter()
+    profiles = _drain(profile_parts(bench.table, bench.ledger, [bench.early]))[0]
+    features, ordering = bench.table.features, bench.table.roles.time
+    encoding = fit_encoding(features, profiles, structure.rules, ordering, structure.pairs)
+    rows = _drain(build_rows(bench.table, bench.ledger, encoding, bench.early, bench.threads))
+    later = _drain(build_rows(bench.table, bench.ledger, encoding, bench.late, bench.threads))
+    terms = encoding_terms(encoding)
+    strengths, parameters = find_strengths(bench.loss, rows, tuple(terms.values()))
+    loss = float(later.total(ValueTotal(bench.loss), parameters).value / later.total_weight)
+    alternative = Alternative(
+        f"{structure.name}, {len(structure.pairs)} pairs" if structure.pairs else structure.name,
+        loss,
+        encoding.layout.size,
+        1.0 + sum(strengths.degrees_of_freedom),
+        time.perf_counter() - began,
+    )
+    chosen = replace(structure, strengths=dict(zip(terms, strengths.values, strict=True)))
+    return _Fitted(chosen, encoding, rows, parameters, strengths, alternative)
+
+
+def _drain(work: Generator[int, None, Answer]) -> Answer:
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            answer: Answer = end.value
+            return answer

@@ -1,0 +1,42 @@
+"""From an encoding's terms to the penalties of an objective."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from batchlearn.data.bins import BinTerm
+from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm
+from batchlearn.data.pairs import PairTerm, SingleTerm, term_key
+from batchlearn.objectives.penalties import Quadratic
+from batchlearn.objectives.smoothing import UnitPenalty, differences, product, squares
+from batchlearn.training.strengths import Term, penalty
+
+
+def encoding_terms(encoding: Encoding) -> dict[str, Term]:
+    """Return each term of an encoding with its unit penalty, by name."""
+    terms, start = {}, 1
+    for number in encoding.numbers:
+        stop = start + len(number.names)
+        terms[number.column] = Term(slice(start, stop), squares(stop - start))
+        start = stop
+    for group, part in zip(encoding.groups, encoding.layout.group_slices, strict=True):
+        if isinstance(group, PairTerm):
+            terms[group.column] = Term(part, product(_unit(group.first), _unit(group.second)))
+        elif isinstance(group, BinTerm | LevelTerm | CalendarTerm):
+            terms[term_key(group)] = Term(part, _unit(group))
+    return terms
+
+
+def _unit(term: SingleTerm) -> UnitPenalty:
+    if isinstance(term, BinTerm):
+        return differences(term.ordered, int(term.missing))
+    if isinstance(term, CalendarTerm):
+        return differences(len(term.values), int(term.missing), cyclic=True)
+    return squares(len(term.names))
+
+
+def structure_penalty(encoding: Encoding, strengths: Mapping[str, float], total_weight: float) -> Quadratic:
+    """Return the penalty of an encoding; a term whose strength was not chosen has a total strength of one."""
+    terms = encoding_terms(encoding)
+    values = [strengths.get(name, 1.0) for name in terms]
+    return penalty(tuple(terms.values()), values, encoding.layout.size, total_weight)

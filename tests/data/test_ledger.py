@@ -1,0 +1,199 @@
+"""The ledger: every row that was read has gone somewhere, and only once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from batchlearn.data.ledger import EXCLUDED, UNSEEN, read_ledger, role_columns, walk
+from batchlearn.data.table import Table, read
+from batchlearn.data.target import Target, Task
+from batchlearn.errors import DataError
+
+NUMBERS = Target("y", Task.NUMBER)
+
+
+def table_of(columns: dict[str, Any], **roles: Any) -> Table:
+    return read(pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()}), **roles)
+
+
+def some_missing(rng: np.random.Generator, values: Any, share: float) -> np.ndarray[Any, Any]:
+    return np.where(rng.random(len(values)) < share, np.nan, values)
+
+
+def random_table(rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Draw a table and its roles: each role is there or not, each column has gaps."""
+    n, share = int(rng.integers(1, 30)), rng.uniform(0.0, 0.5)
+    columns: dict[str, Any] = {
+        "y": some_missing(rng, rng.integers(0, 4, n).astype(float), share),
+        "w": some_missing(rng, rng.integers(0, 3, n).astype(float), share),
+        "o": some_missing(rng, rng.normal(size=n), share),
+        "e": some_missing(rng, rng.uniform(0.5, 2.0, n), share),
+        "t": some_missing(rng, rng.integers(0, 5, n).astype(float), share),
+        "x": some_missing(rng, rng.normal(size=n), share),
+    }
+    names = {"weight": "w", "offset": "o", "exposure": "e", "time": "t"}
+    roles = {role: name for role, name in names.items() if rng.random() < 0.6}
+    if rng.random() < 0.3:
+        roles["where"] = "x > 0"
+    return columns, roles
+
+
+def expected_counts(columns: dict[str, Any], roles: dict[str, Any], classes: tuple[float, ...]) -> dict[str, int]:
+    """Follow each row by itself, in plain Python."""
+    counts = {"used": 0, "unlabelled": 0}
+    for row in zip(*columns.values(), strict=True):
+        value = dict(zip(columns, row, strict=True))
+        lacking = [
+            ("no weight", "weight" in roles and np.isnan(value["w"])),
+            ("a weight of 0", "weight" in roles and value["w"] == 0.0),
+            ("no offset", any(role in roles and np.isnan(value[role[0]]) for role in ("offset", "exposure"))),
+            ("no time", "time" in roles and np.isnan(value["t"])),
+            (UNSEEN, bool(classes) and value["y"] not in classes),
+        ]
+        if "where" in roles and not value["x"] > 0.0:
+            place = EXCLUDED
+        elif np.isnan(value["y"]):
+            place = "unlabelled"
+        else:
+            place = next((reason for reason, holds in lacking if holds), "used")
+        counts[place] = counts.get(place, 0) + 1
+    return counts
+
+
+def test_every_row_is_accounted_for() -> None:
+    compared = 0
+    for number in range(500):
+        rng = np.random.default_rng((1, number))
+        columns, roles = random_table(rng)
+        classes = (0.0, 1.0) if rng.random() < 0.3 else ()
+        target = Target("y", Task.CLASSES, classes) if classes else NUMBERS
+        expected = expected_counts(columns, roles, classes)
+        try:
+            ledger = read_ledger(table_of(columns, target="y", **roles), target)
+        except DataError as refused:
+            assert refused.code in ("no-rows", "no-usable-rows", "weight-zero")
+            assert expected["used"] == 0
+            continue
+        counts = ledger.counts
+        assert counts.read == len(columns["y"]) == counts.used + counts.unlabelled + sum(counts.rejected.values())
+        assert {"used": counts.used, "unlabelled": counts.unlabelled, **counts.rejected} == expected
+        assert counts.used == ledger.used.sum()
+        assert not (ledger.used & ledger.unseen).any()
+        assert np.isfinite(ledger.label[ledger.used]).all()
+        for values in (ledger.weight, ledger.offset, ledger.time):
+            assert values is None or np.isfinite(values[ledger.used | ledger.unseen]).all()
+        compared += 1
+    assert compared > 350
+
+
+def test_entries_stand_in_the_order_of_the_rows_that_meet_the_condition() -> None:
+    columns = {"y": [1.0, 2.0, 3.0, 4.0, 5.0], "x": [1.0, -1.0, 1.0, -1.0, 1.0]}
+    table = table_of(columns, target="y", where="x > 0")
+    ledger = read_ledger(table)
+    assert ledger.label.tolist() == [1.0, 3.0, 5.0]
+    shown = [(entries, batch.column("x").to_pylist()) for entries, batch in walk(table, ["x"])]
+    assert shown == [(slice(0, 3), [1.0, 1.0, 1.0])]
+    assert ledger.counts.to_json() == {"read": 5, "used": 3, "unlabelled": 0, "rejected": {EXCLUDED: 2}}
+
+
+def test_classes_are_those_of_rows_that_count() -> None:
+    columns = {"y": ["no", "yes", "other", "third"], "w": [1.0, 2.0, 0.0, None]}
+    ledger = read_ledger(table_of(columns, target="y", weight="w"))
+    assert ledger.target.classes == ("no", "yes")
+    assert ledger.used.tolist() == [True, True, False, False]
+    with pytest.raises(DataError) as refused:
+        read_ledger(table_of({**columns, "w": [1.0, 0.0, 0.0, 0.0]}, target="y", weight="w"))
+    assert refused.value.code == "one-class"
+
+
+def test_an_unseen_class_is_marked_only_where_the_row_could_be_scored() -> None:
+    columns = {"y": ["no", "yes", "new", "new"], "w": [1.0, 1.0, 1.0, None]}
+    ledger = read_ledger(table_of(columns, target="y", weight="w"), Target("y", Task.CLASSES, ("no", "yes")))
+    assert ledger.unseen.tolist() == [False, False, True, False]
+    assert ledger.counts.rejected == {"no weight": 1, UNSEEN: 1}
+
+
+def test_the_offset_is_the_offset_and_the_logarithm_of_the_exposure() -> None:
+    columns = {"y": [1.0, 2.0, 3.0], "o": [0.5, 1.0, np.nan], "e": [1.0, np.e, 2.0]}
+    both = read_ledger(table_of(columns, target="y", offset="o", exposure="e"))
+    assert both.offset is not None
+    assert both.offset[:2].tolist() == [0.5, 2.0]
+    assert both.counts.rejected == {"no offset": 1}
+    alone = read_ledger(table_of(columns, target="y", exposure="e"))
+    assert alone.offset is not None
+    assert alone.offset.tolist() == [0.0, 1.0, np.log(2.0)]
+
+
+def test_times_are_microseconds_and_numbers_stay_themselves() -> None:
+    stamped = pa.array([0, -86_400_000_001, None], pa.timestamp("us"))
+    table = read(pa.table({"y": [1.0, 2.0, 3.0], "t": stamped, "u": [0.5, 1.5, 2.5]}), target="y", time="t")
+    ledger = read_ledger(table)
+    assert ledger.time is not None
+    assert ledger.time[:2].tolist() == [0.0, -86_400_000_001.0]
+    assert np.isnan(ledger.time[2])
+    assert ledger.counts.rejected == {"no time": 1}
+
+
+def test_groups_are_codes_in_order_of_appearance() -> None:
+    columns = {"y": [1.0, 2.0, 3.0, 4.0, 5.0], "g": ["b", "a", None, "b", "c"]}
+    ledger = read_ledger(table_of(columns, target="y", group="g"))
+    assert ledger.group is not None
+    assert ledger.group.tolist() == [0, 1, -1, 0, 2]
+
+
+def test_the_columns_with_a_role_are_read_once_each() -> None:
+    columns = {name: [1.0, 2.0] for name in ("y", "w", "o", "e", "t", "g", "x")}
+    table = table_of(columns, target="y", weight="w", offset="o", exposure="e", time="t", group="g")
+    assert role_columns(table) == ["y", "w", "o", "e", "t", "g"]
+
+
+def test_counts_that_are_all_zero_can_be_scored_but_not_learned_from() -> None:
+    table = table_of({"y": [0.0, 0.0, np.nan]}, target="y")
+    assert read_ledger(table, Target("y", Task.COUNT)).counts.used == 2
+    with pytest.raises(DataError, match="is 0 in every row") as refused:
+        read_ledger(table, loss="poisson")
+    assert refused.value.code == "one-class"
+
+
+def test_a_model_of_numbers_refuses_a_target_of_text() -> None:
+    with pytest.raises(DataError, match="holds category values; the model predicts numbers") as refused:
+        read_ledger(table_of({"y": ["a", "b"]}, target="y"), NUMBERS)
+    assert refused.value.code == "target-kind"
+
+
+def test_no_row_under_the_condition() -> None:
+    with pytest.raises(DataError, match="no rows that meet the condition") as refused:
+        read_ledger(table_of({"y": [1.0, 2.0], "x": [1.0, 2.0]}, target="y", where="x > 9"))
+    assert refused.value.code == "no-rows"
+
+
+@pytest.mark.parametrize(
+    ("weights", "code", "said"),
+    [
+        ([np.nan, np.nan, np.nan], "no-usable-rows", "1 have no label; set aside: 2 for no weight"),
+        ([0.0, 0.0, 1.0], "weight-zero", "add up to 0"),
+        ([0.0, np.nan, 1.0], "no-usable-rows", "1 for no weight, 1 for a weight of 0"),
+    ],
+)
+def test_labels_but_none_of_them_with_a_weight(weights: list[float], code: str, said: str) -> None:
+    with pytest.raises(DataError, match=said) as refused:
+        read_ledger(table_of({"y": [1.0, 2.0, np.nan], "w": weights}, target="y", weight="w"))
+    assert refused.value.code == code
+
+
+def test_no_label_at_all() -> None:
+    table = table_of({"y": pa.nulls(3, pa.float64()), "w": [1.0, 2.0, np.nan]}, target="y", weight="w")
+    for target, code in ((None, "no-labels"), (NUMBERS, "no-usable-rows")):
+        with pytest.raises(DataError) as refused:
+            read_ledger(table, target)
+        assert refused.value.code == code
+
+
+def test_weights_that_vanish_in_products() -> None:
+    with pytest.raises(DataError, match="Multiply them all by the same number") as refused:
+        read_ledger(table_of({"y": [1.0, 2.0, 3.0], "w": [1e-200, 1e-200, 1e-200]}, target="y", weight="w"))
+    assert refused.value.code == "weight-vanishes"

@@ -1,0 +1,93 @@
+"""The target: what labels mean, decided by the column's kind, its values and the loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from batchlearn.data.columns import Column, Kind
+from batchlearn.data.target import LOSS_OF_TASK, TASK_OF_LOSS, Target, Task, class_values, infer_target
+from batchlearn.errors import BatchlearnError, DataError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "loss", "task", "classes"),
+    [
+        (Kind.CATEGORY, ["yes", "no"], None, Task.CLASSES, ("no", "yes")),
+        (Kind.CATEGORY, ["yes", "no"], "logistic", Task.CLASSES, ("no", "yes")),
+        (Kind.BOOLEAN, [True, False], None, Task.CLASSES, (False, True)),
+        (Kind.BOOLEAN, [True, False], "squared", Task.NUMBER, ()),
+        (Kind.BOOLEAN, [True], "poisson", Task.COUNT, ()),
+        (Kind.NUMBER, [1.0, 0.0], None, Task.CLASSES, (0.0, 1.0)),
+        (Kind.NUMBER, [2.0, -1.0], "logistic", Task.CLASSES, (-1.0, 2.0)),
+        (Kind.NUMBER, [1.0, 0.0], "squared", Task.NUMBER, ()),
+        (Kind.NUMBER, [1.0, 2.0, 3.0], None, Task.NUMBER, ()),
+        (Kind.NUMBER, [1.0, 2.0, 3.0], "poisson", Task.COUNT, ()),
+        (Kind.NUMBER, [4.0], "squared", Task.NUMBER, ()),
+    ],
+)
+def test_the_task_follows_from_the_labels_unless_a_loss_is_given(
+    kind: Kind, found: list[Any], loss: str | None, task: Task, classes: tuple[Any, ...]
+) -> None:
+    assert infer_target(Column("y", kind, ""), found, loss) == Target("y", task, classes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "loss", "code", "error"),
+    [
+        (Kind.NUMBER, [], None, "no-labels", DataError),
+        (Kind.CATEGORY, ["yes"], None, "one-class", DataError),
+        (Kind.NUMBER, [1.0], None, "one-class", DataError),
+        (Kind.NUMBER, [1.0], "logistic", "one-class", DataError),
+        (Kind.BOOLEAN, [True], None, "one-class", DataError),
+        (Kind.CATEGORY, ["a", "b", "c"], None, "many-classes", DataError),
+        (Kind.NUMBER, [0.0, 1.0, 2.0], "logistic", "many-classes", DataError),
+        (Kind.CATEGORY, ["a", "b"], "squared", "loss-for-classes", UsageError),
+        (Kind.CATEGORY, ["a", "b"], "poisson", "loss-for-classes", UsageError),
+        (Kind.TIMESTAMP, [1, 2], None, "target-kind", DataError),
+    ],
+)
+def test_labels_that_fit_nothing_are_refused(
+    kind: Kind, found: list[Any], loss: str | None, code: str, error: type[BatchlearnError]
+) -> None:
+    with pytest.raises(error) as refused:
+        infer_target(Column("y", kind, ""), found, loss)
+    assert refused.value.code == code
+
+
+def test_every_loss_has_one_task() -> None:
+    assert {TASK_OF_LOSS[LOSS_OF_TASK[task]] for task in Task} == set(Task)
+    assert set(LOSS_OF_TASK.values()) == set(TASK_OF_LOSS)
+
+
+def test_classes_are_zero_and_one_in_order_and_others_are_marked() -> None:
+    target = Target("y", Task.CLASSES, ("no", "yes"))
+    label, unseen = target.encode(pa.array(["yes", "no", None, "maybe"]).dictionary_encode())
+    assert label.tolist()[:2] == [1.0, 0.0]
+    assert np.isnan(label[2:]).all()
+    assert unseen.tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize("classes", [(0.0, 1.0), (False, True)])
+def test_flags_stored_as_numbers_or_booleans_are_the_same_classes(classes: tuple[Any, ...]) -> None:
+    target = Target("y", Task.CLASSES, classes)
+    for stored in (pa.array([1.0, 0.0, None]), pa.array([True, False, None])):
+        label, unseen = target.encode(stored)
+        assert label.tolist()[:2] == [1.0, 0.0]
+        assert not unseen.any()
+
+
+def test_numbers_stay_themselves() -> None:
+    label, unseen = Target("y", Task.NUMBER).encode(pa.array([1.5, None, -2.0]))
+    assert np.isnan(label[1])
+    assert label[[0, 2]].tolist() == [1.5, -2.0]
+    assert not unseen.any()
+
+
+def test_values_of_a_label_column_keep_their_type_and_their_gaps() -> None:
+    assert class_values(pa.array(["a", None, "b", "a"]).dictionary_encode()).tolist() == ["a", None, "b", "a"]
+    assert class_values(pa.array([True, None])).tolist() == [True, None]
+    assert class_values(pa.array([1.0, None])).tolist() == [1.0, None]

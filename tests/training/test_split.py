@@ -1,0 +1,86 @@
+"""The split: later rows by time, whole times only, the same rows for the same seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from batchlearn.data.ledger import Ledger, read_ledger
+from batchlearn.data.table import read
+from batchlearn.training.split import hold_out
+
+
+def ledger_of(times: Any | None = None, labels: Any | None = None, rows: int = 100) -> Ledger:
+    n = rows if times is None else len(times)
+    columns = {"y": np.arange(n, dtype=float) if labels is None else labels}
+    if times is not None:
+        columns["t"] = np.asarray(times, dtype=float)
+    return read_ledger(
+        read(
+            pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()}),
+            target="y",
+            time=None if times is None else "t",
+        )
+    )
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 0.9])
+def test_the_latest_rows_are_held_out_whatever_their_order(share: float) -> None:
+    times = np.random.default_rng(0).permutation(200)
+    split = hold_out(ledger_of(times), share, 0)
+    assert split.late is not None
+    assert split.late.sum() == round(share * 200)
+    assert times[split.late].min() > times[split.early].max()
+    assert split.how == "the latest rows by time"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_equal_times_stay_together_and_the_share_is_the_nearest(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    times = rng.integers(0, 12, 100)
+    split = hold_out(ledger_of(times), 0.2, 0)
+    assert split.late is not None
+    assert np.array_equal(split.early, ~split.late)
+    assert not set(times[split.early]) & set(times[split.late])
+    possible = [(times > cut).sum() for cut in np.unique(times)[:-1]]
+    assert abs(split.late.sum() - 20) == min(abs(count - 20) for count in possible)
+
+
+def test_only_used_rows_are_split() -> None:
+    labels = np.arange(50, dtype=float)
+    labels[::3] = np.nan
+    for times in (None, np.arange(50)):
+        ledger = ledger_of(times, labels, rows=50)
+        split = hold_out(ledger, 0.2, 0)
+        assert split.late is not None
+        assert np.array_equal(split.early | split.late, ledger.used)
+        assert not (split.early & split.late).any()
+
+
+def test_random_rows_depend_on_the_seed_alone() -> None:
+    first, again, other = (hold_out(ledger_of(), 0.2, seed).late for seed in (1, 1, 2))
+    assert first is not None
+    assert again is not None
+    assert other is not None
+    assert first.sum() == 20
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert hold_out(ledger_of(), 0.2, 1).how == "random rows"
+
+
+def test_one_time_for_all_rows_orders_nothing() -> None:
+    split = hold_out(ledger_of(np.full(100, 5.0)), 0.2, 0)
+    assert split.late is not None
+    assert split.late.sum() == 20
+    assert split.how == "random rows, because all rows have the same time"
+
+
+@pytest.mark.parametrize(("share", "rows"), [(0.0, 100), (0.2, 2), (0.9, 3), (0.001, 100)])
+def test_no_part_is_ever_empty(share: float, rows: int) -> None:
+    split = hold_out(ledger_of(rows=rows), share, 0)
+    assert split.late is None
+    assert split.early.sum() == rows
+    assert split.how == "no rows were held out"

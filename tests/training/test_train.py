@@ -1,0 +1,274 @@
+"""Training on a table: the same coefficients as scikit-learn and statsmodels find on the design written out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import statsmodels.api as sm
+from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
+
+from batchlearn.data import build
+from batchlearn.data.table import read
+from batchlearn.errors import UsageError
+from batchlearn.training.fit import Fit
+from batchlearn.training.recipe import Recipe
+from batchlearn.training.train import Progress, thread_count, train, training
+from tests.training.made import LOSSES, Floats, arrow, design, made, table_of
+
+TIGHT = 1e-14
+
+
+def coefficients(fit: Fit) -> dict[str, float]:
+    """Return the parameters by name, of the standardised columns as the penalty sees them."""
+    return dict(zip(fit.model.encoding.names, fit.model.parameters.tolist(), strict=True))
+
+
+def oracle(loss: str, X: Floats, label: Floats, alpha: float, weight: Floats | None = None) -> tuple[float, Floats]:
+    """Minimise mean loss + alpha/2 ||w||^2 with scikit-learn."""
+    total = float(len(label)) if weight is None else float(weight.sum())
+    if loss == "squared":
+        model: Any = Ridge(alpha=alpha * total, tol=1e-14).fit(X, label, weight)
+    elif loss == "poisson":
+        model = PoissonRegressor(alpha=alpha, solver="newton-cholesky", tol=1e-13, max_iter=500).fit(X, label, weight)
+    else:
+        model = LogisticRegression(C=1.0 / (alpha * total), solver="newton-cholesky", tol=1e-13).fit(X, label, weight)
+    return float(np.ravel(model.intercept_)[0]), np.ravel(model.coef_)
+
+
+def assert_same(fit: Fit, names: list[str], intercept: float, values: Floats, tolerance: float = 1e-6) -> None:
+    found = coefficients(fit)
+    assert set(found) == {"(intercept)", *names}
+    assert found["(intercept)"] == pytest.approx(intercept, abs=tolerance)
+    for name, value in zip(names, values, strict=True):
+        assert found[name] == pytest.approx(value, abs=tolerance), name
+
+
+# --- against scikit-learn and statsmodels ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("alpha", [None, 0.3])
+def test_coefficients_are_those_of_scikit_learn(loss: str, alpha: float | None) -> None:
+    columns = made(loss=loss)
+    fit = train(table_of(columns), Recipe(loss, alpha=alpha, tolerance=TIGHT, holdout=0.0), threads=1)
+    names, X = design(columns)
+    assert fit.certificate.certified
+    assert fit.alpha == (1.0 / 400 if alpha is None else alpha)
+    assert_same(fit, names, *oracle(loss, X, columns["label"], fit.alpha))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_weighted_coefficients_are_those_of_scikit_learn(loss: str) -> None:
+    columns = made(loss=loss, seed=1)
+    columns["weight"] = np.random.default_rng(1).uniform(0.2, 3.0, 400)
+    fit = train(table_of(columns, weight="weight"), Recipe(loss, tolerance=TIGHT, holdout=0.0), threads=1)
+    names, X = design(columns, columns["weight"])
+    assert fit.alpha == pytest.approx(1.0 / columns["weight"].sum())
+    assert_same(fit, names, *oracle(loss, X, columns["label"], fit.alpha, columns["weight"]))
+
+
+def unpenalised(loss: str, X: Floats, label: Floats, offset: Floats | None = None) -> Any:
+    family = {"squared": sm.families.Gaussian, "poisson": sm.families.Poisson, "logistic": sm.families.Binomial}[loss]
+    return sm.GLM(label, sm.add_constant(X), family=family(), offset=offset).fit(tol=1e-14, maxiter=200)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_without_a_penalty_a_level_is_the_reference_and_the_fit_is_that_of_statsmodels(loss: str) -> None:
+    columns = made(loss=loss, seed=2)
+    fit = train(table_of(columns), Recipe(loss, alpha=0.0, tolerance=TIGHT, holdout=0.0), threads=1)
+    names, X = design(columns, reference="blue")
+    result = unpenalised(loss, X, columns["label"])
+    assert_same(fit, names, result.params[0], result.params[1:])
+    # statsmodels divides the residuals' squares by the degrees of freedom, the likelihood by the rows.
+    unit = np.sqrt(result.df_resid / 400.0) if loss == "squared" else 1.0
+    assert fit.model.standard_errors is not None
+    assert fit.model.standard_errors == pytest.approx(result.bse * unit, rel=1e-5)
+
+
+@pytest.mark.parametrize("role", ["offset", "exposure", "both"])
+def test_offset_and_exposure_are_those_of_statsmodels(role: str) -> None:
+    columns = made(loss="poisson", seed=3)
+    roles = {"offset": "offset", "exposure": "exposure"} if role == "both" else {role: role}
+    known = np.zeros(400)
+    known += columns["offset"] if "offset" in roles else 0.0
+    known += np.log(columns["exposure"]) if "exposure" in roles else 0.0
+    recipe = Recipe("poisson", alpha=0.0, tolerance=TIGHT, holdout=0.0)
+    fit = train(table_of(columns, **roles), recipe, threads=1)
+    names, X = design(columns, reference="blue")
+    result = unpenalised("poisson", X, columns["label"], known)
+    assert_same(fit, names, result.params[0], result.params[1:])
+    response = fit.model.predict(arrow(columns)).response
+    assert response == pytest.approx(result.predict(), rel=1e-6)
+
+
+def test_coefficients_are_shown_in_the_units_of_the_columns() -> None:
+    columns = made(seed=4)
+    fit = train(table_of(columns), Recipe(holdout=0.0), threads=1)
+    other = {**columns, "first": columns["first"] * 1000.0}
+    scaled = train(table_of(other), Recipe(holdout=0.0), threads=1)
+    assert scaled.coefficients["first"] * 1000.0 == pytest.approx(fit.coefficients["first"], rel=1e-9)
+    assert scaled.coefficients["colour = red"] == pytest.approx(fit.coefficients["colour = red"], rel=1e-8)
+    assert scaled.standard_errors["first"] * 1000.0 == pytest.approx(fit.standard_errors["first"], rel=1e-9)
+    assert set(fit.coefficients) == set(fit.standard_errors) == set(fit.model.encoding.names)
+
+
+def test_missing_numbers_are_the_mean_and_an_indicator() -> None:
+    columns = made(seed=5)
+    gone = np.random.default_rng(5).random(400) < 0.2
+    columns["first"] = np.where(gone, np.nan, columns["first"])
+    fit = train(table_of(columns, drop=["second", "colour"]), Recipe(tolerance=TIGHT, holdout=0.0), threads=1)
+    known = columns["first"][~gone]
+    filled = np.where(gone, 0.0, (columns["first"] - known.mean()) / known.std())
+    indicator = (gone - gone.mean()) / gone.std()
+    intercept, values = oracle("squared", np.column_stack([filled, indicator]), columns["label"], fit.alpha)
+    assert_same(fit, ["first", "first = (missing)"], intercept, values)
+    assert any("first (" in note and "indicator" in note for note in fit.notes)
+
+
+# --- weights are repeated rows ----------------------------------------------------------------------------------------
+
+
+def take(columns: Mapping[str, Any], rows: Any) -> dict[str, Any]:
+    return {name: np.asarray(values, dtype=object if name == "colour" else float)[rows] for name, values in columns.items()}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_weight_of_k_is_a_row_repeated_k_times(loss: str) -> None:
+    columns = made(loss=loss, seed=6)
+    gone = np.random.default_rng(6).random(400) < 0.2
+    columns["first"] = np.where(gone, np.nan, columns["first"])
+    recipe = Recipe(loss, tolerance=TIGHT, holdout=0.0)
+    weighted = train(table_of(columns, weight="weight"), recipe, threads=1)
+    repeated = train(table_of(take(columns, np.repeat(np.arange(400), columns["weight"].astype(int)))), recipe, threads=1)
+    found, expected = coefficients(weighted), coefficients(repeated)
+    # Levels stand in the order of their rows, and weights are no rows.
+    assert found == {name: pytest.approx(expected[name], abs=1e-8) for name in found}
+    assert weighted.objective == pytest.approx(repeated.objective, rel=1e-12)
+
+
+@pytest.mark.parametrize("times", [None, "time"])
+def test_rows_without_weight_change_nothing_at_all(times: str | None) -> None:
+    columns = made(seed=7)
+    columns["time"] = np.arange(400.0)
+    columns["weight"][::5] = 0.0
+    kept = take(columns, columns["weight"] > 0.0)
+    columns["label"][::5], columns["first"][::5] = 1e6, np.nan
+    columns["colour"] = ["never" if i % 5 == 0 else level for i, level in enumerate(columns["colour"])]
+    drop = [] if times else ["time"]
+    fits = [train(table_of(part, weight="weight", time=times, drop=drop), threads=1) for part in (columns, kept)]
+    assert np.array_equal(fits[0].model.parameters, fits[1].model.parameters)
+    assert fits[0].certificate == fits[1].certificate
+    assert fits[0].evaluation is not None
+    assert fits[1].evaluation is not None
+    assert fits[0].evaluation.to_json() == fits[1].evaluation.to_json()
+    assert fits[0].rows.rejected == {"a weight of 0": 80}
+
+
+# --- the same bits ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_threads_and_batches_do_not_change_a_bit(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "chunk_rows", lambda _columns: 128)
+    whole = arrow(made(1000, seed=8, loss=loss))
+    found = set()
+    for threads, cuts in ((1, [1000]), (2, [1000]), (3, [1000]), (1, [1, 400, 999, 1000]), (2, [*range(50, 1001, 50)])):
+        parts = pa.concat_tables([whole.slice(a, b - a) for a, b in zip([0, *cuts[:-1]], cuts, strict=True)])
+        table = read(parts, target="label", weight="weight", offset="offset", drop=["exposure"])
+        fit = train(table, Recipe(loss), threads=threads)
+        certificate = repr(fit.certificate)
+        evaluation = repr(None if fit.evaluation is None else fit.evaluation.to_json())
+        found.add((fit.model.parameters.tobytes(), certificate, evaluation, repr(fit.model.encoding)))
+    assert len(found) == 1
+
+
+# --- notes and progress ---------------------------------------------------------------------------------------------
+
+
+def test_a_table_whose_features_all_fall_away_trains_an_intercept() -> None:
+    columns = {"label": np.arange(50.0), "one": np.full(50, 3.0), "colour": ["red"] * 50}
+    fit = train(table_of(columns), threads=1)
+    assert fit.coefficients == {"(intercept)": pytest.approx(24.5)}
+    assert fit.certificate.certified
+    assert fit.evaluation is not None
+    assert any("intercept alone" in note for note in fit.notes)
+    assert fit.model.predict(arrow(columns)).response == pytest.approx(np.full(50, 24.5))
+
+
+def test_a_table_without_features_trains_an_intercept_and_predicts_every_row() -> None:
+    labels = np.array([0.0, 1.0] * 20 + [1.0] * 20)
+    fit = train(table_of({"label": labels}), Recipe(holdout=0.0), threads=1)
+    assert fit.model.predict(arrow({"label": labels}), bounds=True).response == pytest.approx(np.full(60, 2.0 / 3.0))
+
+
+def test_few_different_numbers_are_said_to_be_a_measurement() -> None:
+    columns = made(seed=9)
+    columns["label"] = np.random.default_rng(9).integers(0, 3, 400).astype(float)
+    assert any("3 different numbers" in note for note in train(table_of(columns), threads=1).notes)
+    assert not any("different numbers" in n for n in train(table_of(columns), Recipe("squared"), threads=1).notes)
+    assert not any("different numbers" in n for n in train(table_of(made(seed=9)), threads=1).notes)
+
+
+def test_weights_that_add_up_to_one_are_said_to_make_the_penalty_heavy() -> None:
+    columns = made(seed=10)
+    columns["weight"] = np.full(400, 1.0 / 400.0)
+    fit = train(table_of(columns, weight="weight"), threads=1)
+    assert any("add up to 1 only" in note and "--alpha" in note for note in fit.notes)
+    assert not any("add up to" in n for n in train(table_of(columns, weight="weight"), Recipe(alpha=0.0), threads=1).notes)
+
+
+def test_progress_counts_the_rows_of_each_reading() -> None:
+    steps = training(table_of(made(seed=11)), Recipe(), threads=1)
+    seen: list[Progress] = []
+    while True:
+        try:
+            seen.append(next(steps))
+        except StopIteration as end:
+            assert end.value.rows.used == 400
+            break
+    stages = list(dict.fromkeys(step.stage for step in seen))
+    assert stages == [
+        "reading labels",
+        "reading columns",
+        "encoding the earlier rows",
+        "fitting the earlier rows",
+        "encoding the later rows",
+        "encoding all rows",
+        "fitting all rows",
+    ]
+    for stage in ("reading columns", "encoding the earlier rows", "encoding the later rows", "encoding all rows"):
+        assert sum(step.rows for step in seen if step.stage == stage) == 400
+    assert seen[-1].bound is not None
+
+
+def test_a_table_without_a_target_is_refused() -> None:
+    with pytest.raises(UsageError) as refused:
+        train(read(arrow({"x": [1.0, 2.0]})))
+    assert refused.value.code == "no-target"
+
+
+def test_the_number_of_threads_is_checked() -> None:
+    assert thread_count(3) == 3
+    assert thread_count(10**6) == 256
+    assert 1 <= thread_count(None) <= 8
+    with pytest.raises(UsageError) as refused:
+        thread_count(0)
+    assert refused.value.code == "threads-range"
+
+
+def test_a_very_large_penalty_hides_no_columns_behind_rounding() -> None:
+    for alpha in (1e3, 1e20, 1e100):
+        fit = train(table_of(made(seed=12)), Recipe(alpha=alpha, holdout=0.0), threads=1)
+        assert not any("repeat each other" in note for note in fit.notes)
+        assert abs(fit.coefficients["first"]) < 1e-2
+
+
+def test_training_leaves_its_recipe_alone() -> None:
+    recipe = Recipe(alpha=0.0, holdout=0.0)
+    fit = train(table_of(made(seed=13)), recipe, threads=1)
+    assert fit.recipe == replace(recipe) == Recipe(alpha=0.0, holdout=0.0)
