@@ -186,6 +186,9 @@ def test_booleans_are_numbers() -> None:
         (np.arange(99.0), False),
         (np.arange(100.0) + 0.5, False),
         (np.append(np.arange(99.0), 5.0), False),
+        (np.arange(3000.0) ** 2, False),  # spread so wide that numbers differ by chance
+        (np.arange(3000.0) * 299.0, True),
+        (np.arange(200.0) * 1e30, False),  # whole only because floats of that size are
         (np.append(np.arange(150.0), np.nan), False),
     ],
 )

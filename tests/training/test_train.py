@@ -21,6 +21,7 @@ from batchlearn.training.train import Progress, thread_count, train, training
 from tests.training.made import LOSSES, Floats, arrow, design, made, table_of
 
 TIGHT = 1e-14
+ALPHA = 0.0025  # a total penalty of 1 over 400 rows; given, so that nothing else is chosen by data
 
 
 def coefficients(fit: Fit) -> dict[str, float]:
@@ -52,13 +53,13 @@ def assert_same(fit: Fit, names: list[str], intercept: float, values: Floats, to
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("alpha", [None, 0.3])
-def test_coefficients_are_those_of_scikit_learn(loss: str, alpha: float | None) -> None:
+@pytest.mark.parametrize("alpha", [ALPHA, 0.3])
+def test_coefficients_are_those_of_scikit_learn(loss: str, alpha: float) -> None:
     columns = made(loss=loss)
     fit = train(table_of(columns), Recipe(loss, alpha=alpha, tolerance=TIGHT, holdout=0.0), threads=1)
     names, X = design(columns)
     assert fit.certificate.certified
-    assert fit.alpha == (1.0 / 400 if alpha is None else alpha)
+    assert fit.alpha == alpha
     assert_same(fit, names, *oracle(loss, X, columns["label"], fit.alpha))
 
 
@@ -66,9 +67,9 @@ def test_coefficients_are_those_of_scikit_learn(loss: str, alpha: float | None) 
 def test_weighted_coefficients_are_those_of_scikit_learn(loss: str) -> None:
     columns = made(loss=loss, seed=1)
     columns["weight"] = np.random.default_rng(1).uniform(0.2, 3.0, 400)
-    fit = train(table_of(columns, weight="weight"), Recipe(loss, tolerance=TIGHT, holdout=0.0), threads=1)
+    recipe = Recipe(loss, alpha=ALPHA, tolerance=TIGHT, holdout=0.0)
+    fit = train(table_of(columns, weight="weight"), recipe, threads=1)
     names, X = design(columns, columns["weight"])
-    assert fit.alpha == pytest.approx(1.0 / columns["weight"].sum())
     assert_same(fit, names, *oracle(loss, X, columns["label"], fit.alpha, columns["weight"]))
 
 
@@ -108,9 +109,9 @@ def test_offset_and_exposure_are_those_of_statsmodels(role: str) -> None:
 
 def test_coefficients_are_shown_in_the_units_of_the_columns() -> None:
     columns = made(seed=4)
-    fit = train(table_of(columns), Recipe(holdout=0.0), threads=1)
+    fit = train(table_of(columns), Recipe(alpha=ALPHA, holdout=0.0), threads=1)
     other = {**columns, "first": columns["first"] * 1000.0}
-    scaled = train(table_of(other), Recipe(holdout=0.0), threads=1)
+    scaled = train(table_of(other), Recipe(alpha=ALPHA, holdout=0.0), threads=1)
     assert scaled.coefficients["first"] * 1000.0 == pytest.approx(fit.coefficients["first"], rel=1e-9)
     assert scaled.coefficients["colour = red"] == pytest.approx(fit.coefficients["colour = red"], rel=1e-8)
     assert scaled.standard_errors["first"] * 1000.0 == pytest.approx(fit.standard_errors["first"], rel=1e-9)
@@ -121,7 +122,8 @@ def test_missing_numbers_are_the_mean_and_an_indicator() -> None:
     columns = made(seed=5)
     gone = np.random.default_rng(5).random(400) < 0.2
     columns["first"] = np.where(gone, np.nan, columns["first"])
-    fit = train(table_of(columns, drop=["second", "colour"]), Recipe(tolerance=TIGHT, holdout=0.0), threads=1)
+    recipe = Recipe(alpha=ALPHA, tolerance=TIGHT, holdout=0.0)
+    fit = train(table_of(columns, drop=["second", "colour"]), recipe, threads=1)
     known = columns["first"][~gone]
     filled = np.where(gone, 0.0, (columns["first"] - known.mean()) / known.std())
     indicator = (gone - gone.mean()) / gone.std()
@@ -142,7 +144,7 @@ def test_a_weight_of_k_is_a_row_repeated_k_times(loss: str) -> None:
     columns = made(loss=loss, seed=6)
     gone = np.random.default_rng(6).random(400) < 0.2
     columns["first"] = np.where(gone, np.nan, columns["first"])
-    recipe = Recipe(loss, tolerance=TIGHT, holdout=0.0)
+    recipe = Recipe(loss, alpha=ALPHA, tolerance=TIGHT, holdout=0.0)
     weighted = train(table_of(columns, weight="weight"), recipe, threads=1)
     repeated = train(table_of(take(columns, np.repeat(np.arange(400), columns["weight"].astype(int)))), recipe, threads=1)
     found, expected = coefficients(weighted), coefficients(repeated)
@@ -151,8 +153,9 @@ def test_a_weight_of_k_is_a_row_repeated_k_times(loss: str) -> None:
     assert weighted.objective == pytest.approx(repeated.objective, rel=1e-12)
 
 
+@pytest.mark.parametrize("alpha", [ALPHA, None])
 @pytest.mark.parametrize("times", [None, "time"])
-def test_rows_without_weight_change_nothing_at_all(times: str | None) -> None:
+def test_rows_without_weight_change_nothing_at_all(times: str | None, alpha: float | None) -> None:
     columns = made(seed=7)
     columns["time"] = np.arange(400.0)
     columns["weight"][::5] = 0.0
@@ -160,7 +163,8 @@ def test_rows_without_weight_change_nothing_at_all(times: str | None) -> None:
     columns["label"][::5], columns["first"][::5] = 1e6, np.nan
     columns["colour"] = ["never" if i % 5 == 0 else level for i, level in enumerate(columns["colour"])]
     drop = [] if times else ["time"]
-    fits = [train(table_of(part, weight="weight", time=times, drop=drop), threads=1) for part in (columns, kept)]
+    recipe = Recipe(alpha=alpha)
+    fits = [train(table_of(part, weight="weight", time=times, drop=drop), recipe, threads=1) for part in (columns, kept)]
     assert np.array_equal(fits[0].model.parameters, fits[1].model.parameters)
     assert fits[0].certificate == fits[1].certificate
     assert fits[0].evaluation is not None
@@ -172,15 +176,18 @@ def test_rows_without_weight_change_nothing_at_all(times: str | None) -> None:
 # --- the same bits ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("alpha", [ALPHA, None])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_threads_and_batches_do_not_change_a_bit(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_and_batches_do_not_change_a_bit(
+    loss: str, alpha: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(build, "chunk_rows", lambda _columns: 128)
     whole = arrow(made(1000, seed=8, loss=loss))
     found = set()
     for threads, cuts in ((1, [1000]), (2, [1000]), (3, [1000]), (1, [1, 400, 999, 1000]), (2, [*range(50, 1001, 50)])):
         parts = pa.concat_tables([whole.slice(a, b - a) for a, b in zip([0, *cuts[:-1]], cuts, strict=True)])
         table = read(parts, target="label", weight="weight", offset="offset", drop=["exposure"])
-        fit = train(table, Recipe(loss), threads=threads)
+        fit = train(table, Recipe(loss, alpha=alpha), threads=threads)
         certificate = repr(fit.certificate)
         evaluation = repr(None if fit.evaluation is None else fit.evaluation.to_json())
         found.add((fit.model.parameters.tobytes(), certificate, evaluation, repr(fit.model.encoding)))
@@ -223,7 +230,7 @@ def test_weights_that_add_up_to_one_are_said_to_make_the_penalty_heavy() -> None
 
 
 def test_progress_counts_the_rows_of_each_reading() -> None:
-    steps = training(table_of(made(seed=11)), Recipe(), threads=1)
+    steps = training(table_of(made(seed=11)), Recipe(alpha=ALPHA), threads=1)
     seen: list[Progress] = []
     while True:
         try:

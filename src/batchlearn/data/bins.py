@@ -44,7 +44,7 @@ class BinTerm:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """One name a coefficient."""
-        shown = [f"{edge:.6g}" for edge in self.edges]
+        shown = next(texts for digits in (6, 9, 12, 17) if _all_differ(texts := _texts(self.edges, digits)))
         inner = [f"{a} < {self.column} <= {b}" for a, b in zip(shown[:-1], shown[1:], strict=True)]
         names = (f"{self.column} <= {shown[0]}", *inner, f"{self.column} > {shown[-1]}")
         return (*names, f"{self.column} = {MISSING_BIN}") if self.missing else names
@@ -56,6 +56,14 @@ class BinTerm:
         codes = np.searchsorted(np.asarray(self.edges), numbers, side="left").astype(np.intp)
         codes[np.isnan(numbers)] = self.ordered
         return codes
+
+
+def _texts(edges: tuple[float, ...], digits: int) -> list[str]:
+    return [f"{edge:.{digits}g}" for edge in edges]
+
+
+def _all_differ(texts: list[str]) -> bool:
+    return len(set(texts)) == len(texts)
 
 
 def cut_points(values: Floats, bins: int) -> tuple[float, ...]:

@@ -26,6 +26,8 @@ from batchlearn.kernels.design import Floats, Layout
 Codes = NDArray[np.intp]
 
 MISSING, RARE = "(missing)", "(rare)"
+SMALLEST_UNIT = 1e-280
+"""A column that deviates by less has no coefficient in its own units: it would be beyond the largest float."""
 
 
 def level_label(level: str) -> str:
@@ -231,9 +233,12 @@ class Encoding:
 
     @cached_property
     def units(self) -> Floats:
-        """What each coefficient is divided by to be one of the column as given, shape (coefficients,)."""
+        """What each coefficient is divided by to be one of the column as given, shape (coefficients,).
+
+        One where a column varies so little that its coefficient would overflow: that one stays as it is.
+        """
         units = np.ones(self.layout.size)
-        units[1 : self.layout.lead] = self.scale
+        units[1 : self.layout.lead] = np.where(self.scale < SMALLEST_UNIT, 1.0, self.scale)
         return units
 
     def encode(self, batch: pa.RecordBatch) -> Encoded:

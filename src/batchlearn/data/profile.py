@@ -22,6 +22,8 @@ from batchlearn.kernels.design import Floats
 CALENDAR_PARTS = {"hour": 24, "weekday": 7, "month": 12}
 # Fewer rows than this may all differ by chance.
 _FEWEST_NAMES = 100
+# No repeat where five are to be expected has a chance of 1 in 150.
+_EXPECTED_REPEATS = 5.0
 _STRETCH = 4096
 # Values kept for the cut points of bins: a quantile of so many is right to about a tenth of a per cent.
 _SAMPLE = 200_000
@@ -183,8 +185,11 @@ class NumberProfile:
 
     @property
     def names_rows(self) -> bool:
-        """Whether every row has a whole number of its own: a row number or an identifier, not a measurement."""
+        """Whether every row has a whole number of its own, where measurements in such a range would repeat."""
         if self.distinct is None or self.missing or self.rows < _FEWEST_NAMES:
+            return False
+        # Pairs of equal numbers among so many, were they drawn evenly from the range.
+        if 0.5 * self.rows * (self.rows - 1.0) < _EXPECTED_REPEATS * (self.high - self.low + 1.0):
             return False
         values = np.concatenate(self.distinct)
         return len(np.unique(values)) == len(values)

@@ -103,9 +103,9 @@ class Objective:
             _leverage_bound(rows.total_weight, total.smallest),
         )
 
-    def factor(self, expansion: Expansion, rows: Rows) -> Factor:
-        """Factor the Hessian for a step: without the (tiny) error of its predictors, which a certificate adds."""
-        return factorise(expansion.hessian, accumulated(rows.longest_chunk + len(rows.chunks) + 20))
+    def factor(self, expansion: Expansion) -> Factor:
+        """Factor the Hessian for a step: what its own rounding did to it is for a certificate to bound."""
+        return factorise(expansion.hessian, 0.0)
 
     def rank_one_norm(self, vector: Floats, slack: Floats | float, at: GradientError, intercept: bool) -> float:
         """Return an upper bound on sqrt(v' H^-1 v), for every v within `slack` (d,) of the one given, without H.

@@ -3,8 +3,8 @@
 A unit penalty is a symmetric positive semi-definite matrix S and its rank; a strength multiplies it. Ordered levels are
 penalised by the squared differences of neighbours (Eilers and Marx 1996, order one), cyclic ones also by that of the
 last and the first, all others by their squares. Where S leaves the constant free, the intercept would have a twin: a
-fixed `centre` matrix 11'/L^2 is added. It changes no optimum: the intercept is free, so the sum over the term is zero
-there, and the centre costs nothing.
+fixed `centre` matrix 11'/L^2 is added. It changes no optimum of a single term: the intercept is free, so the sum over
+the term is zero there, and the centre costs nothing.
 """
 
 from __future__ import annotations
@@ -42,12 +42,15 @@ def differences(ordered: int, others: int = 0, *, cyclic: bool = False) -> UnitP
 
 
 def product(first: UnitPenalty, second: UnitPenalty) -> UnitPenalty:
-    """Penalise a table of coefficients, first varying slowest, along both of its sides."""
+    """Penalise a table of coefficients, first varying slowest, along both of its sides.
+
+    The centre keeps the means of its rows and columns at zero: main effects belong to the terms of their own, and a
+    table that could take them over would leave the Hessian nearly singular.
+    """
     rows, columns = len(first.matrix), len(second.matrix)
     matrix = np.kron(first.matrix, np.eye(columns)) + np.kron(np.eye(rows), second.matrix)
-    free = first.centre is not None and second.centre is not None
-    size = rows * columns
-    return UnitPenalty(matrix, size - int(free), _centre(size, size) if free else None)
+    centre = np.kron(np.eye(rows), _centre(columns, columns)) + np.kron(_centre(rows, rows), np.eye(columns))
+    return UnitPenalty(matrix, max((rows - 1) * (columns - 1), 1), centre)
 
 
 def _centre(size: int, ordered: int) -> Floats:

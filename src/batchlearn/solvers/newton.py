@@ -45,7 +45,7 @@ class Newton:
     def start(self, objective: Objective, rows: Rows, parameters: Floats) -> NewtonState:
         """Expand the objective at the start. Raises NotPositiveDefinite."""
         expansion = objective.expand(rows, parameters)
-        return NewtonState(parameters, expansion, objective.factor(expansion, rows), 1)
+        return NewtonState(parameters, expansion, objective.factor(expansion), 1)
 
     def step(self, objective: Objective, rows: Rows, state: NewtonState) -> NewtonState:
         """Return the state after one step. Raises NotPositiveDefinite where the new Hessian cannot be factored."""
@@ -59,7 +59,7 @@ class Newton:
         passes += 1
         slack = 4e-15 * (1.0 + abs(state.expansion.value))
         if math.isfinite(moved.value) and moved.value <= state.expansion.value - promise + slack:
-            factor = objective.factor(moved, rows)
+            factor = objective.factor(moved)
             return NewtonState(state.parameters + direction, moved, factor, passes)
         length = self._length(objective, rows, state, direction)
         return self._move(objective, rows, state.parameters + length * direction, passes + 1)
@@ -78,7 +78,7 @@ class Newton:
     @staticmethod
     def _move(objective: Objective, rows: Rows, parameters: Floats, passes: int) -> NewtonState:
         expansion = objective.expand(rows, parameters)
-        return NewtonState(parameters, expansion, objective.factor(expansion, rows), passes + 1)
+        return NewtonState(parameters, expansion, objective.factor(expansion), passes + 1)
 
     @staticmethod
     def _refine(objective: Objective, rows: Rows, state: NewtonState, parameters: Floats) -> NewtonState:

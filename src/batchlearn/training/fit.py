@@ -16,6 +16,7 @@ from batchlearn.models.linear import LinearModel
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.optimise import Status, Step
 from batchlearn.training.recipe import Recipe
+from batchlearn.training.structure import Structure
 
 FORMAT_VERSION = 1
 
@@ -27,6 +28,7 @@ class Fit:
     model: LinearModel
     certificate: Certificate
     status: Status
+    structure: Structure
     recipe: Recipe
     alpha: float
     rows: RowCounts
@@ -72,7 +74,8 @@ class Fit:
             "solver": self.solver,
             "passes": self.passes,
             "seconds": self.seconds,
-            "encoding": "linear",
+            "encoding": self.structure.name,
+            "structure": self.structure.to_json(),
             "evaluation": None if self.evaluation is None else self.evaluation.to_json(),
             "notes": list(self.notes),
         }

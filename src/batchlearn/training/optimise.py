@@ -23,8 +23,8 @@ from batchlearn.training.certificate import FACTOR_LIMIT, Bounds, Certification,
 from batchlearn.training.stopping import Situation, Stopping
 
 _NEWTON_STEPS = 200
-# What each solver took on real tables with categories: about 8 Newton steps, or 400 to 830 readings of the rows.
-_NEWTON_STEPS_EXPECTED, _READINGS_EXPECTED = 8.0, 800.0
+# What each solver took on real tables with categories: about 10 Newton steps, or 400 to 4,000 readings of the rows.
+_NEWTON_STEPS_EXPECTED, _READINGS_EXPECTED = 10.0, 3000.0
 # What may be rounding of a direction: of its entries against its largest, of a row's rise against the row's own terms.
 _RECESSION_TOLERANCE = 1e-6
 _RECESSION_AFTER = 12

@@ -18,18 +18,19 @@ import numpy as np
 
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.factor import NotPositiveDefinite
+from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.objective import Objective
+from batchlearn.objectives.objective import Expansion, Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.smoothing import UnitPenalty
 from batchlearn.objectives.statistics import predictor
-from batchlearn.solvers.newton import Newton, NewtonState
 
 _UPDATES = 15
 _SETTLED = 0.01  # relative change of the effective degrees of freedom
 _WEAKEST, _STRONGEST = 1e-4, 1e9
 _FIRST_STEPS = 12
+_HALVINGS = 8
+_NEAR = 0.01  # of the total loss: a hundredth of what a coefficient that explains nothing gains
 
 
 @dataclass(frozen=True)
@@ -64,48 +65,83 @@ def penalty(terms: Sequence[Term], strengths: Sequence[float], size: int, total_
     return Quadratic(diagonal, tuple(blocks))
 
 
-def find_strengths(loss: Loss, rows: Rows, terms: Sequence[Term]) -> tuple[Strengths, Floats]:
-    """Return the strengths that the rows themselves ask for, and the parameters fitted with them."""
+class _Point(NamedTuple):
+    """Parameters, the loss around them without any penalty, and the factor of the penalised Hessian."""
+
+    parameters: Floats
+    data: Expansion
+    value: float  # penalised
+    factor: Factor
+
+
+def find_strengths(
+    loss: Loss, rows: Rows, terms: Sequence[Term], start: tuple[Sequence[float], Floats] | None = None
+) -> tuple[Strengths, Floats]:
+    """Return the strengths that the rows themselves ask for, and the parameters fitted with them.
+
+    `start` gives strengths of the first terms and parameters (d,) to begin with. Each update reads the rows once: the
+    loss's own expansion does not depend on the strengths.
+    """
     size, weight = rows.layout.size, rows.total_weight
-    strengths = [1.0] * len(terms)
-    state: NewtonState | None = None
+    free = Objective(loss, Quadratic(np.zeros(size)))
+    known = () if start is None else start[0]
+    strengths = [*known, *[1.0] * (len(terms) - len(known))]
+    parameters = free.null_parameters(rows) if start is None else start[1]
+    data = free.expand(rows, parameters)
     before, freedom, dispersion, update = np.inf, np.zeros(len(terms)), 1.0, 0
     for update in range(1, _UPDATES + 1):
-        objective = Objective(loss, penalty(terms, strengths, size, weight))
-        moved = _approach(objective, rows, state)
-        if moved is None:
+        now = penalty(terms, strengths, size, weight)
+        try:
+            point = _approach(free, rows, now, (parameters, data), _FIRST_STEPS if update == 1 else 1)
+        except NotPositiveDefinite:
             break
-        state = moved
-        inverse = state.factor.inverse_hessian / weight  # of the total objective
-        traces = np.asarray([float(np.sum(inverse[t.part, t.part] * t.unit.matrix)) for t in terms])
-        freedom = np.asarray([t.unit.rank for t in terms]) - np.asarray(strengths) * traces
+        parameters, data = point.parameters, point.data
+        freedom = np.asarray([t.unit.rank for t in terms]) - np.asarray(strengths) * _traces(point.factor, terms) / weight
         total = 1.0 + float(freedom.sum())
-        dispersion = _dispersion(loss, rows, state.parameters, total)
-        strengths = [
-            _update(term, state.parameters, float(free), dispersion)
-            for term, free in zip(terms, freedom, strict=True)
-        ]
+        dispersion = _dispersion(loss, rows, parameters, total)
+        strengths = [_update(t, parameters, float(f), dispersion) for t, f in zip(terms, freedom, strict=True)]
         if abs(total - before) <= _SETTLED * total:
             break
         before = total
-    found = Strengths(tuple(strengths), tuple(map(float, freedom)), dispersion, update, len(rows))
-    return found, np.zeros(size) if state is None else state.parameters
+    return Strengths(tuple(strengths), tuple(map(float, freedom)), dispersion, update, len(rows)), parameters
 
 
-def _approach(objective: Objective, rows: Rows, state: NewtonState | None) -> NewtonState | None:
-    """Move towards the optimum: all the way at first, one step a later update (the next update moves it anyway)."""
-    solver = Newton()
-    try:
-        if state is None:
-            state = solver.start(objective, rows, objective.null_parameters(rows))
-            for _ in range(_FIRST_STEPS):
-                if state.decrement**2 * rows.total_weight < 0.01:
-                    break
-                state = solver.step(objective, rows, state)
-            return state
-        return solver.step(objective, rows, solver.start(objective, rows, state.parameters))
-    except NotPositiveDefinite:
-        return state
+def _approach(
+    free: Objective, rows: Rows, now: Quadratic, start: tuple[Floats, Expansion], steps: int
+) -> _Point:
+    """Take Newton steps towards the penalised optimum, halved where the objective does not fall."""
+    parameters, data = start
+    point = _at(parameters, data, now)
+    for _ in range(steps):
+        gradient = point.data.gradient + now.gradient(point.parameters)
+        step = -point.factor.solve(gradient)
+        if float(-(gradient @ step)) * rows.total_weight < _NEAR:
+            break
+        for _ in range(_HALVINGS):
+            with np.errstate(over="ignore", invalid="ignore"):
+                moved = free.expand(rows, point.parameters + step)
+            if moved.value + now.value(point.parameters + step) <= point.value + 1e-12 * abs(point.value):
+                point = _at(point.parameters + step, moved, now)
+                break
+            step = 0.3 * step
+        else:
+            break
+    return point
+
+
+def _at(parameters: Floats, data: Expansion, now: Quadratic) -> _Point:
+    hessian = data.hessian.copy()
+    now.add_to(hessian)
+    return _Point(parameters, data, data.value + now.value(parameters), factorise(hessian, 0.0))
+
+
+def _traces(factor: Factor, terms: Sequence[Term]) -> Floats:
+    """Return tr(H^-1 S) of each term, from the rows of the factor's inverse that the term needs."""
+    found = []
+    for term in terms:
+        columns = factor.inverse[term.part.start :, term.part] / factor.diagonal[term.part]
+        found.append(float(np.sum((columns @ term.unit.matrix) * columns)))
+    return np.asarray(found)
 
 
 def _update(term: Term, parameters: Floats, freedom: float, dispersion: float) -> float:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlearn.data.build import build_rows, profile_parts
+from batchlearn.data.build import Profiles, build_rows, profile_parts
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import Ledger
@@ -34,11 +34,13 @@ from batchlearn.training.terms import encoding_terms
 
 MOST_ROWS = 100_000
 _LAST_BLOCK = 0.2
+# Levels of a category while choosing: enough to tell a column's strength, and a factor that costs little.
+_LEVEL_CAP, _BUCKETS = 160, 32
 # Fewer rows cannot tell candidates apart: the linear encoding with the default penalty is used as it is.
 FEWEST_ROWS = 200
 _PAIR_STEPS = (1, 2, 4, 8)
 # A candidate must be better by this share of what features explain at all, or it is not worth its coefficients.
-_WORTHWHILE = 1e-3
+_WORTHWHILE = 3e-3
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class _Bench(NamedTuple):
     ledger: Ledger
     early: NDArray[np.bool_]
     late: NDArray[np.bool_]
+    profiles: Profiles
     loss: Loss
     threads: int
 
@@ -111,22 +114,25 @@ def choose_structure(
     inside = early[early | late]
     if len(np.unique(cut.label[inside])) < 2:
         return Structure(rules)
-    bench = _Bench(taken, cut, inside, ~inside, LOSSES[LOSS_OF_TASK[ledger.target.task]], threads)
+    profiles = yield from profile_parts(taken, cut, [inside])
+    bench = _Bench(taken, cut, inside, ~inside, profiles[0], LOSSES[LOSS_OF_TASK[ledger.target.task]], threads)
     null = _null_loss(bench)
     linear, additive = (_try(bench, Structure(replace(rules, additive=kind))) for kind in (False, True))
     best = additive if additive.alternative.loss < linear.alternative.loss else linear
     tried = [linear.alternative, additive.alternative]
     worthwhile = _WORTHWHILE * max(null - best.alternative.loss, 0.0)
-    ranked = rank_pairs(bench.loss, additive.rows, additive.encoding, additive.parameters, additive.strengths.dispersion)
+    start = additive
     for count in _PAIR_STEPS:
-        if len(ranked) < count:
+        # Ranked again after each step: what one pair explains, another need not.
+        ranked = rank_pairs(bench.loss, start.rows, start.encoding, start.parameters, start.strengths.dispersion)
+        pairs = (*start.structure.pairs, *(candidate.term for candidate in ranked[:count]))
+        if len(pairs) == len(start.structure.pairs):
             break
-        pairs = tuple(candidate.term for candidate in ranked[:count])
-        candidate = _try(bench, Structure(replace(rules, additive=True), pairs))
-        tried.append(candidate.alternative)
-        if candidate.alternative.loss > best.alternative.loss - worthwhile:
+        start = _try(bench, Structure(replace(rules, additive=True), pairs), start)
+        tried.append(start.alternative)
+        if start.alternative.loss > best.alternative.loss - worthwhile:
             break
-        best = candidate
+        best = start
     return replace(best.structure, alternatives=tuple(tried))
 
 
@@ -137,16 +143,24 @@ def _null_loss(bench: _Bench) -> float:
     return float(np.mean(bench.loss.value(np.full(len(late), bench.loss.null_intercept(mean)), late)))
 
 
-def _try(bench: _Bench, structure: Structure) -> _Fitted:
-    """Fit a candidate to the early rows with strengths of its own, and judge it on the late ones."""
+def _try(bench: _Bench, structure: Structure, before: _Fitted | None = None) -> _Fitted:
+    """Fit a candidate to the early rows with strengths of its own, and judge it on the late ones.
+
+    `before` is a fit of the same terms but the last pairs: its strengths and coefficients are where the search starts.
+    """
     began = time.perf_counter()
-    profiles = _drain(profile_parts(bench.table, bench.ledger, [bench.early]))[0]
     features, ordering = bench.table.features, bench.table.roles.time
-    encoding = fit_encoding(features, profiles, structure.rules, ordering, structure.pairs)
+    cap, buckets = min(structure.rules.level_cap, _LEVEL_CAP), min(structure.rules.buckets, _BUCKETS)
+    rules = replace(structure.rules, level_cap=cap, buckets=buckets)
+    encoding = fit_encoding(features, bench.profiles, rules, ordering, structure.pairs)
     rows = _drain(build_rows(bench.table, bench.ledger, encoding, bench.early, bench.threads))
     later = _drain(build_rows(bench.table, bench.ledger, encoding, bench.late, bench.threads))
     terms = encoding_terms(encoding)
-    strengths, parameters = find_strengths(bench.loss, rows, tuple(terms.values()))
+    start = None
+    if before is not None:
+        fresh = np.zeros(encoding.layout.size - len(before.parameters))
+        start = before.strengths.values, np.concatenate([before.parameters, fresh])
+    strengths, parameters = find_strengths(bench.loss, rows, tuple(terms.values()), start)
     loss = float(later.total(ValueTotal(bench.loss), parameters).value / later.total_weight)
     alternative = Alternative(
         f"{structure.name}, {len(structure.pairs)} pairs" if structure.pairs else structure.name,

@@ -6,15 +6,16 @@ import os
 import time
 from collections.abc import Generator
 from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from batchlearn.data.build import Mask, Profiles, build_rows, profile_parts
-from batchlearn.data.encoding import Encoding
+from batchlearn.data.encoding import SMALLEST_UNIT, Encoding
 from batchlearn.data.encoding_fit import fit_encoding
 from batchlearn.data.ledger import Ledger, read_ledger
-from batchlearn.data.profile import merge
 from batchlearn.data.rows import Rows, one_blas_thread
 from batchlearn.data.table import Table
 from batchlearn.data.target import LOSS_OF_TASK, Task
@@ -29,6 +30,8 @@ from batchlearn.training.evaluate import evaluate_part
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Optimum, Problem, optimising
 from batchlearn.training.recipe import Recipe
+from batchlearn.training.structure import Structure, choose_structure
+from batchlearn.training.terms import structure_penalty
 from batchlearn.training.split import Split, hold_out
 
 # Up to so many coefficients the inverse Hessian (8 d^2 bytes) is kept with the model, for bounds on predictions.
@@ -89,12 +92,17 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
                 code="too-few-rows",
             )
         split = hold_out(ledger, recipe.holdout, recipe.seed)
-        parts = [split.early] if split.late is None else [split.early, split.late]
+        # All rows are profiled for themselves and not as early + late: where nothing is chosen by data, the model does
+        # not depend on the split by a bit.
+        parts = [split.early] if split.late is None else [split.early, ledger.used]
         profiles = yield from _reading("reading columns", profile_parts(table, ledger, parts))
-        work = _Work(table, ledger, recipe, workers)
+        structure = Structure(recipe.rules)
+        if recipe.alpha is None:
+            choice = choose_structure(table, ledger, split.early, recipe.rules, recipe.seed, workers)
+            structure = yield from _reading("choosing what to fit", choice)
+        work = _Work(table, ledger, recipe, structure, workers)
         evaluation, notes = yield from _evaluate(work, split, profiles[0])
-        everything = profiles[0] if split.late is None else merge(profiles[0], profiles[1])
-        fitted = yield from _fit_part(work, ledger.used, everything, "all rows")
+        fitted = yield from _fit_part(work, ledger.used, profiles[-1], "all rows")
     left_out = (f"{name} was left out: {reason}" for name, reason in fitted.encoding.left_out.items())
     notes = [*left_out, *_target_notes(work), *_feature_notes(fitted), *notes]
     return _assemble(work, fitted, evaluation, tuple(notes), time.perf_counter() - began)
@@ -113,6 +121,7 @@ class _Work(NamedTuple):
     table: Table
     ledger: Ledger
     recipe: Recipe
+    structure: Structure
     threads: int
 
 
@@ -136,13 +145,15 @@ def _reading(stage: str, work: Generator[int, None, Answer]) -> Generator[Progre
 
 
 def _fit_part(work: _Work, part: Mask, profiles: Profiles, whose: str) -> Generator[Progress, None, Fitted]:
-    rules = work.recipe.rules
+    rules = work.structure.rules
     if work.recipe.alpha == 0.0:
         rules = replace(rules, reference=True)
-    encoding = fit_encoding(work.table.features, profiles, rules, work.table.roles.time)
-    rows = yield from _reading(f"encoding {whose}", build_rows(work.table, work.ledger, encoding, part, work.threads))
+    encoding = fit_encoding(work.table.features, profiles, rules, work.table.roles.time, work.structure.pairs)
+    rows = yield from _reading(
+        f"encoding {whose}", build_rows(work.table, work.ledger, encoding, part, work.threads)
+    )
     alpha = work.recipe.alpha_for(rows.total_weight)
-    objective = Objective(LOSSES[LOSS_OF_TASK[work.ledger.target.task]], ridge(encoding.layout, alpha))
+    objective = fit_objective(work.ledger.target.task, encoding, work.structure.strengths, alpha, rows.total_weight)
     problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.units), encoding.names)
     steps = optimising(problem)
     while True:
@@ -199,6 +210,7 @@ def _assemble(
         model=_model(work, fitted, errors, bounds),
         certificate=certificate,
         status=optimum.status,
+        structure=work.structure,
         recipe=work.recipe,
         alpha=fitted.alpha,
         rows=work.ledger.counts,
@@ -250,6 +262,9 @@ def _feature_notes(fitted: Fitted) -> list[str]:
     if filled:
         columns = ", ".join(filled)
         notes.append(f"Missing numbers count as the column's mean, with an indicator of their own: {columns}.")
+    tiny = ", ".join(term.column for term in encoding.numbers if term.deviation < SMALLEST_UNIT)
+    if tiny:
+        notes.append(f"Coefficients are for one standard deviation, not for one unit, of numbers so small: {tiny}.")
     pairs = _repeats(fitted)
     notes += [f"{a} and {b} repeat each other: the penalty shares their effect." for a, b in pairs[:_MOST_PAIRS]]
     if len(pairs) > _MOST_PAIRS:
@@ -270,3 +285,11 @@ def _repeats(fitted: Fitted) -> list[tuple[str, str]]:
     same = np.argwhere(np.triu(np.abs(products / size[:, None] / size) >= _SAME, 1))
     names = fitted.encoding.names[1:]
     return [(names[a], names[b]) for a, b in same]
+
+
+def fit_objective(
+    task: Task, encoding: Encoding, strengths: Mapping[str, float], alpha: float, total_weight: float
+) -> Objective:
+    """Return the objective of a fit: with the strengths chosen by data, or alpha/2 ||w||^2 where none were."""
+    penalty = structure_penalty(encoding, strengths, total_weight) if strengths else ridge(encoding.layout, alpha)
+    return Objective(LOSSES[LOSS_OF_TASK[task]], penalty)
