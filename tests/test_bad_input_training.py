@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.training.made import arrow, made, table_of
 
 from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train
-from tests.training.made import arrow, made, table_of
 
 PLAIN = Recipe(alpha=0.0025, tolerance=1e-14, holdout=0.0)
 FREE = Recipe(alpha=0.0, holdout=0.0)
@@ -146,7 +146,9 @@ def test_d31_denormals_are_accepted() -> None:
     assert 0.0 < np.abs(small).max() < 2.3e-308
     same_predictions({**columns, "first": np.ldexp(small, 1040)}, {**columns, "first": small})
     fit = train(table_of({**columns, "first": small}), PLAIN, threads=1)
-    assert fit.coefficients["first"] == pytest.approx(train(table_of(columns), PLAIN).coefficients["first"] * 3.0, rel=0.1)
+    assert fit.coefficients["first"] == pytest.approx(
+        train(table_of(columns), PLAIN).coefficients["first"] * 3.0, rel=0.1
+    )
     assert any("one standard deviation, not for one unit" in note and "first" in note for note in fit.notes)
 
 
@@ -222,7 +224,13 @@ def test_d45_levels_named_as_ours() -> None:
     fit = train(table_of(columns), PLAIN, threads=1)
     shown = [name for name in fit.coefficients if name.startswith("colour = ")]
     assert sorted(shown) == sorted(
-        ['colour = "(missing)"', "colour = __unseen__", 'colour = "(rare)"', 'colour = "(hash 0)"', "colour = (missing)"]
+        [
+            'colour = "(missing)"',
+            "colour = __unseen__",
+            'colour = "(rare)"',
+            'colour = "(hash 0)"',
+            "colour = (missing)",
+        ]
     )
     plain = {**columns, "colour": [None if level is None else f"x{level}" for level in columns["colour"]]}
     assert train(table_of(plain), PLAIN, threads=1).objective == pytest.approx(fit.objective, rel=1e-12)

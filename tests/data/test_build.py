@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -48,7 +49,7 @@ def made(n: int, seed: int) -> pa.Table:
 def in_batches(table: pa.Table, cuts: list[int]) -> Table:
     """Return the same rows, stored in batches that end at the cuts; each has dictionaries of its own."""
     bounds = [0, *cuts, table.num_rows]
-    parts = [table.slice(a, b - a) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    parts = [table.slice(a, b - a) for a, b in pairwise(bounds)]
     return read(pa.concat_tables(parts), **ROLES)
 
 
@@ -82,9 +83,8 @@ def test_rows_hold_what_the_ledger_says_in_order(monkeypatch: pytest.MonkeyPatch
     assert ledger.weight is not None
     assert ledger.offset is not None
     assert len(rows) == ledger.counts.used < 300
-    assert np.array_equal(np.concatenate([chunk.label for chunk in rows.chunks]), ledger.label[ledger.used])
-    assert np.array_equal(np.concatenate([c.weight for c in rows.chunks if c.weight is not None]), ledger.weight[ledger.used])
-    assert np.array_equal(np.concatenate([c.offset for c in rows.chunks if c.offset is not None]), ledger.offset[ledger.used])
+    for name, values in (("label", ledger.label), ("weight", ledger.weight), ("offset", ledger.offset)):
+        assert np.array_equal(np.concatenate([getattr(chunk, name) for chunk in rows.chunks]), values[ledger.used])
     assert rows.layout == encoding.layout
     assert rows.total_weight == ledger.weight[ledger.used].sum()
 

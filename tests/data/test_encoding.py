@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,7 @@ def test_the_reference_level_meets_no_coefficient_and_is_not_unseen() -> None:
 
 def test_hash_buckets_are_the_same_in_every_process() -> None:
     term = LevelTerm("c", ("a",), buckets=128)
-    # From `b2sum -l 64` of the UTF-8 text, modulo the buckets, after the one level: these figures must never change, models depend on them.
+    # From `b2sum -l 64` of the text, modulo the buckets, after the one level. Models depend on these figures.
     assert [term.code(level) for level in ("b", "türkis", "")] == [118, 89, 53]
     assert term.code("a") == 0
     codes = [term.code(f"level {i}") for i in range(2000)]
@@ -175,7 +176,7 @@ def test_batches_do_not_change_what_a_row_becomes(cuts: list[int]) -> None:
     columns = made(200, seed=3)
     whole = ENCODING.encode(batch_of(columns, 0, 200))
     bounds = [0, *cuts, 200]
-    parts = [ENCODING.encode(batch_of(columns, a, b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    parts = [ENCODING.encode(batch_of(columns, a, b)) for a, b in pairwise(bounds)]
     joined = Encoded(np.hstack([part.dense for part in parts]), np.hstack([part.codes for part in parts]))
     assert np.array_equal(whole.dense, joined.dense)
     assert np.array_equal(whole.codes, joined.codes)

@@ -86,7 +86,9 @@ def test_without_a_penalty_the_most_frequent_level_is_the_reference() -> None:
 
 
 def test_literal_names_of_ours_are_levels_of_their_own() -> None:
-    term = level_term(fitted({"x": repeated({"(missing)": 20, "(rare)": 15, "__unseen__": 12, "y": 2, "z": 2, None: 5})}))
+    term = level_term(
+        fitted({"x": repeated({"(missing)": 20, "(rare)": 15, "__unseen__": 12, "y": 2, "z": 2, None: 5})})
+    )
     assert term.names == (
         'x = "(missing)"', 'x = "(rare)"', "x = __unseen__", "x = (rare)", "x = (missing)",
     )  # fmt: skip

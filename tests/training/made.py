@@ -50,7 +50,9 @@ def arrow(columns: Mapping[str, Any]) -> pa.Table:
 
 def table_of(columns: Mapping[str, Any], **roles: Any) -> Table:
     """Read columns as a table; whatever has a role in other tests is no feature in this one."""
-    unused = {"weight", "offset", "exposure"} & set(columns) - {value for value in roles.values() if isinstance(value, str)}
+    unused = {"weight", "offset", "exposure"} & set(columns) - {
+        value for value in roles.values() if isinstance(value, str)
+    }
     return read(arrow(columns), target="label", drop=[*roles.pop("drop", ()), *sorted(unused)], **roles)
 
 
@@ -61,7 +63,9 @@ def standardised(values: Floats, weight: Floats | None = None) -> Floats:
     return np.asarray((values - mean) / deviation)
 
 
-def design(columns: Mapping[str, Any], weight: Floats | None = None, reference: str | None = None) -> tuple[list[str], Floats]:
+def design(
+    columns: Mapping[str, Any], weight: Floats | None = None, reference: str | None = None
+) -> tuple[list[str], Floats]:
     """Write out the design: names and a matrix (rows, coefficients), the intercept aside."""
     names, parts = [], []
     for name in ("first", "second"):

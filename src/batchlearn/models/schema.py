@@ -5,155 +5,44 @@ Nothing in a description names code: every kind of term is one of those listed h
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Hashable, Iterable, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from batchlearn.data.columns import Kind
-from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm, NumberTerm
-from batchlearn.data.profile import CALENDAR_PARTS
+from batchlearn.data.encoding import Encoding
 from batchlearn.data.table import Roles
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel, PredictionBounds
 from batchlearn.models.strict_json import Malformed
+from batchlearn.models.term_schema import Closed, GroupSchema, Name, NumberSchema, describe_group, distinct
 
 FORMAT_VERSION = 1
-_LONGEST_NAME = 512
-_MOST_BUCKETS = 1 << 20
 _LEAST_MEMBERS = 2
-# Control characters, lone surrogates, line and paragraph separators; and what reorders the text around it.
-_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-_REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def _name(name: str) -> str:
-    if len(name) > _LONGEST_NAME:
-        raise ValueError(f"the name {quoted(name)} has {len(name):,} characters; {_LONGEST_NAME} is the most")
-    if any(unicodedata.category(sign) in _UNPRINTABLE or sign in _REORDERING for sign in name):
-        raise ValueError(f"the name {quoted(name)} has a character that cannot be printed")
-    return name
-
-
-def _distinct(values: Iterable[Hashable], what: str) -> None:
-    listed = list(values)
-    if len(set(listed)) != len(listed):
-        raise ValueError(f"{what} are not distinct")
-
-
-Name = Annotated[str, AfterValidator(_name)]
-
-
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
-
-
-class NumberSchema(_Closed):
-    """A `NumberTerm`."""
-
-    column: Name
-    mean: float
-    deviation: float = Field(gt=0.0)
-    low: float
-    high: float
-    missing_share: float = Field(ge=0.0, lt=1.0)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> NumberSchema:
-        if self.low > self.high:
-            raise ValueError(f"the range of {quoted(self.column)} ends before it begins")
-        return self
-
-    @property
-    def width(self) -> int:
-        """Its number of coefficients."""
-        return 2 if self.missing_share > 0.0 else 1
-
-    def term(self) -> NumberTerm:
-        """Return the term described."""
-        return NumberTerm(self.column, self.mean, self.deviation, self.low, self.high, self.missing_share)
-
-
-class LevelSchema(_Closed):
-    """A `LevelTerm`."""
-
-    kind: Literal["category"]
-    column: Name
-    levels: list[str]
-    buckets: int = Field(ge=0, le=_MOST_BUCKETS)
-    rare: bool
-    missing: bool
-    reference: str | None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> LevelSchema:
-        known = [*self.levels, *([] if self.reference is None else [self.reference])]
-        _distinct(known, f"the levels of {quoted(self.column)}")
-        if self.rare and self.buckets:
-            raise ValueError(f"the rare levels of {quoted(self.column)} are both pooled and hashed")
-        return self
-
-    @property
-    def width(self) -> int:
-        """Its number of coefficients."""
-        return len(self.levels) + self.buckets + self.rare + self.missing
-
-    def term(self) -> LevelTerm:
-        """Return the term described."""
-        return LevelTerm(self.column, tuple(self.levels), self.buckets, self.rare, self.missing, self.reference)
-
-
-class CalendarSchema(_Closed):
-    """A `CalendarTerm`."""
-
-    kind: Literal["calendar"]
-    column: Name
-    part: Literal["hour", "weekday", "month"]
-    values: list[int]
-    missing: bool
-    reference: int | None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> CalendarSchema:
-        known = [*self.values, *([] if self.reference is None else [self.reference])]
-        _distinct(known, f"the values of {self.part}({quoted(self.column)})")
-        if any(not 0 <= value < CALENDAR_PARTS[self.part] for value in known):
-            raise ValueError(f"a value of {self.part}({quoted(self.column)}) is no {self.part}")
-        return self
-
-    @property
-    def width(self) -> int:
-        """Its number of coefficients."""
-        return len(self.values) + self.missing
-
-    def term(self) -> CalendarTerm:
-        """Return the term described."""
-        return CalendarTerm(self.column, self.part, tuple(self.values), self.missing, self.reference)
-
-
-class EncodingSchema(_Closed):
+class EncodingSchema(Closed):
     """An `Encoding`."""
 
     numbers: list[NumberSchema]
-    groups: list[Annotated[LevelSchema | CalendarSchema, Field(discriminator="kind")]]
+    groups: list[GroupSchema]
     kinds: dict[Name, Literal["number", "category", "boolean", "timestamp"]]
     left_out: dict[Name, str]
 
     @model_validator(mode="after")
     def _consistent(self) -> EncodingSchema:
-        terms = [(number.column, "") for number in self.numbers]
-        terms += [(g.column, g.part if isinstance(g, CalendarSchema) else "") for g in self.groups]
-        _distinct(terms, "the terms")
-        if {column for column, _ in terms} != self.kinds.keys():
-            raise ValueError("the columns of the terms are not those that have a kind")
-        for number in self.numbers:
-            self._check_kind(number.column, "number", "boolean")
+        distinct([*(n.column for n in self.numbers), *(g.key for g in self.groups)], "the terms")
+        served: dict[str, tuple[str, ...]] = {number.column: ("number", "boolean") for number in self.numbers}
         for group in self.groups:
-            self._check_kind(group.column, "category" if isinstance(group, LevelSchema) else "timestamp")
+            served.update(group.serves)
+        if served.keys() != self.kinds.keys():
+            raise ValueError("the columns of the terms are not those that have a kind")
+        for column, kinds in served.items():
+            self._check_kind(column, *kinds)
         return self
 
     def _check_kind(self, column: str, *served: str) -> None:
@@ -175,7 +64,7 @@ class EncodingSchema(_Closed):
         )
 
 
-class TargetSchema(_Closed):
+class TargetSchema(Closed):
     """A `Target`."""
 
     column: Name
@@ -184,7 +73,7 @@ class TargetSchema(_Closed):
 
     @model_validator(mode="after")
     def _consistent(self) -> TargetSchema:
-        _distinct(self.classes, "the classes")
+        distinct(self.classes, "the classes")
         if len(self.classes) != (_LEAST_MEMBERS if self.task == "classes" else 0):
             raise ValueError(f"a target of {self.task} has {len(self.classes)} classes")
         if len({type(value) for value in self.classes}) > 1:
@@ -192,7 +81,7 @@ class TargetSchema(_Closed):
         return self
 
 
-class RolesSchema(_Closed):
+class RolesSchema(Closed):
     """The `Roles` of the table that was learned from."""
 
     target: Name | None
@@ -204,7 +93,7 @@ class RolesSchema(_Closed):
     drop: list[Name]
 
 
-class BoundsSchema(_Closed):
+class BoundsSchema(Closed):
     """The scalars of `PredictionBounds`; `inverse` says whether the inverse Hessian is kept."""
 
     radius: float = Field(ge=0.0)
@@ -212,7 +101,7 @@ class BoundsSchema(_Closed):
     inverse: bool
 
 
-class ModelSchema(_Closed):
+class ModelSchema(Closed):
     """Everything in model.json; `record` is what the fit has to say about itself, in plain values."""
 
     format_version: Literal[1]
@@ -296,17 +185,10 @@ def _describe_encoding(encoding: Encoding) -> dict[str, Any]:
             }
             for term in encoding.numbers
         ],
-        "groups": [_describe_group(group) for group in encoding.groups],
+        "groups": [describe_group(group) for group in encoding.groups],
         "kinds": {column: kind.value for column, kind in encoding.kinds.items()},
         "left_out": dict(encoding.left_out),
     }
-
-
-def _describe_group(group: LevelTerm | CalendarTerm) -> dict[str, Any]:
-    shared = {"kind": group.kind, "column": group.column, "missing": group.missing, "reference": group.reference}
-    if isinstance(group, LevelTerm):
-        return {**shared, "levels": list(group.levels), "buckets": group.buckets, "rare": group.rare}
-    return {**shared, "part": group.part, "values": list(group.values)}
 
 
 def _keeps_inverse(bounds: PredictionBounds) -> bool:

@@ -254,7 +254,7 @@ class LabelTotal:
 
     combine: ClassVar[tuple[Any, ...]] = (np.add, np.add)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Label:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Label:  # noqa: ARG002 - every statistic is called alike
         """Return the chunk's total; the parameters do not matter."""
         return Label(float(chunk.weight @ chunk.label), float(np.sum(chunk.weight * chunk.offset)))
 

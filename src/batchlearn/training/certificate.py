@@ -278,4 +278,3 @@ def _certify_many(
         radius=reached.radius,
     )
     return Certification(certificate, None, None, None)
-

@@ -1,7 +1,8 @@
 """Which pairs of columns act together: all pairs ranked by one pass of totals at an additive optimum.
 
-For each cell of a pair's coarse table the gradient and the curvature of the loss are added up; a Newton step on the cells
-alone would lower the loss by about half the sum of gradient^2 / curvature, of which half the dispersion a cell is noise.
+For each cell of a pair's coarse table the gradient and the curvature of the loss are added up; a Newton step on the
+cells alone would lower the loss by about half the sum of gradient^2 / curvature, of which half the dispersion a cell is
+noise.
 (Lou et al. 2013 rank pairs by a similar quantity from residuals; the curvature makes it hold for every loss.)
 """
 
@@ -51,9 +52,7 @@ class _ResidualTotal:
         return _Residuals(chunk.weight * self.loss.slope(eta, chunk.label), chunk.weight * self.loss.curvature(eta))
 
 
-def rank_pairs(
-    loss: Loss, rows: Rows, encoding: Encoding, parameters: Floats, dispersion: float
-) -> list[Candidate]:
+def rank_pairs(loss: Loss, rows: Rows, encoding: Encoding, parameters: Floats, dispersion: float) -> list[Candidate]:
     """Return all pairs of the encoding's groups, the most promising first."""
     slope, curvature = rows.total(_ResidualTotal(loss), parameters)
     codes = np.concatenate([chunk.codes for chunk in rows.chunks], axis=1)

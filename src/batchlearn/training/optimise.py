@@ -149,9 +149,7 @@ class _Found(NamedTuple):
     passes: int
 
 
-def _newton(
-    problem: Problem, solver: Newton, parameters: Floats, null_value: float
-) -> Generator[Step, None, _Found]:
+def _newton(problem: Problem, solver: Newton, parameters: Floats, null_value: float) -> Generator[Step, None, _Found]:
     objective, rows = problem.objective, problem.rows
     constant = objective.loss.self_concordance
     began, trace, previous, slow = time.perf_counter(), list[Step](), float("inf"), 0
@@ -159,7 +157,9 @@ def _newton(
     for number in range(_NEWTON_STEPS):
         decrement = state.decrement
         reached = bounds(decrement, state.expansion.kappa, constant)
-        step = Step(state.passes, state.expansion.value, decrement, reached and reached.loss, time.perf_counter() - began)
+        step = Step(
+            state.passes, state.expansion.value, decrement, reached and reached.loss, time.perf_counter() - began
+        )
         trace.append(step)
         yield step
         # On the way to a far optimum (classes almost apart) the decrement falls by e^-1/2 a step: not yet the floor.

@@ -96,7 +96,9 @@ def find_strengths(
         except NotPositiveDefinite:
             break
         parameters, data = point.parameters, point.data
-        freedom = np.asarray([t.unit.rank for t in terms]) - np.asarray(strengths) * _traces(point.factor, terms) / weight
+        freedom = (
+            np.asarray([t.unit.rank for t in terms]) - np.asarray(strengths) * _traces(point.factor, terms) / weight
+        )
         total = 1.0 + float(freedom.sum())
         dispersion = _dispersion(loss, rows, parameters, total)
         strengths = [_update(t, parameters, float(f), dispersion) for t, f in zip(terms, freedom, strict=True)]
@@ -106,9 +108,7 @@ def find_strengths(
     return Strengths(tuple(strengths), tuple(map(float, freedom)), dispersion, update, len(rows)), parameters
 
 
-def _approach(
-    free: Objective, rows: Rows, now: Quadratic, start: tuple[Floats, Expansion], steps: int
-) -> _Point:
+def _approach(free: Objective, rows: Rows, now: Quadratic, start: tuple[Floats, Expansion], steps: int) -> _Point:
     """Take Newton steps towards the penalised optimum, halved where the objective does not fall."""
     parameters, data = start
     point = _at(parameters, data, now)
@@ -173,5 +173,3 @@ def _dispersion(loss: Loss, rows: Rows, parameters: Floats, freedom: float) -> f
         return 1.0
     room = max(rows.total_weight - freedom, 1.0)
     return max(rows.total(_PearsonTotal(loss), parameters).total / room, 1e-12)
-
-

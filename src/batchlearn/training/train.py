@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator
-from dataclasses import replace
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
@@ -30,9 +28,9 @@ from batchlearn.training.evaluate import evaluate_part
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Optimum, Problem, optimising
 from batchlearn.training.recipe import Recipe
+from batchlearn.training.split import Split, hold_out
 from batchlearn.training.structure import Structure, choose_structure
 from batchlearn.training.terms import structure_penalty
-from batchlearn.training.split import Split, hold_out
 
 # Up to so many coefficients the inverse Hessian (8 d^2 bytes) is kept with the model, for bounds on predictions.
 _KEPT_COEFFICIENTS = 2500
@@ -149,9 +147,7 @@ def _fit_part(work: _Work, part: Mask, profiles: Profiles, whose: str) -> Genera
     if work.recipe.alpha == 0.0:
         rules = replace(rules, reference=True)
     encoding = fit_encoding(work.table.features, profiles, rules, work.table.roles.time, work.structure.pairs)
-    rows = yield from _reading(
-        f"encoding {whose}", build_rows(work.table, work.ledger, encoding, part, work.threads)
-    )
+    rows = yield from _reading(f"encoding {whose}", build_rows(work.table, work.ledger, encoding, part, work.threads))
     alpha = work.recipe.alpha_for(rows.total_weight)
     objective = fit_objective(work.ledger.target.task, encoding, work.structure.strengths, alpha, rows.total_weight)
     problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.units), encoding.names)

@@ -20,10 +20,8 @@ from batchlearn.data.table import Table, read
 from batchlearn.errors import IntegrityError, quoted
 from batchlearn.models.files import StoredModel, read_model
 from batchlearn.models.linear import LinearModel
-from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.training.certificate import Certificate, Certification, Units, certify
-from batchlearn.training.train import Progress, thread_count
+from batchlearn.training.train import Progress, fit_objective, thread_count
 
 # Another machine adds in another order: bounds may differ by so much, and by what the floor allows.
 _TOLERANCE = 0.01
@@ -56,11 +54,17 @@ class Verification:
 
 
 @dataclass(frozen=True)
+class _Structure:
+    strengths: dict[str, float]
+
+
+@dataclass(frozen=True)
 class _Statement:
     """What the record of a fit has to say for its certificate to be checked."""
 
     certificate: Certificate
     alpha: float
+    structure: _Structure
     objective: float | None
     condition: str | None
 
@@ -126,7 +130,8 @@ def _statement(stored: StoredModel, path: str | os.PathLike[str]) -> _Statement:
             "wrote beside the model is needed to verify it: train again.",
             code="no-certificate-recorded",
         ) from problem
-    if not (math.isfinite(statement.alpha) and statement.alpha >= 0.0):
+    penalties = [statement.alpha, *statement.structure.strengths.values()]
+    if not all(math.isfinite(value) and value >= 0.0 for value in penalties):
         raise IntegrityError(
             f"The model {quoted(path)} was trained with the penalty {statement.alpha!r}; it needs to be a number of 0 "
             "or more. The record was altered: train again.",
@@ -153,7 +158,8 @@ class _Proof(NamedTuple):
 
 def _prove(model: LinearModel, statement: _Statement, rows: Rows) -> _Proof:
     """Certify the stored coefficients for the objective that they were trained on."""
-    objective = Objective(LOSSES[model.loss], ridge(model.encoding.layout, statement.alpha))
+    strengths = statement.structure.strengths
+    objective = fit_objective(model.target.task, model.encoding, strengths, statement.alpha, rows.total_weight)
     certification = certify(objective, rows, model.parameters, Units(model.encoding.units))
     return _Proof(objective.value(rows, model.parameters), certification)
 

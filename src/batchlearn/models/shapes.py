@@ -1,0 +1,98 @@
+"""What each term of a linear model does to the linear predictor, with standard errors: shape functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from batchlearn.data.bins import BinTerm
+from batchlearn.data.encoding import CalendarTerm, GroupTerm, LevelTerm
+from batchlearn.data.pairs import PairTerm, term_key
+from batchlearn.kernels.design import Floats
+from batchlearn.models.linear import LinearModel
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One term: the effect of each of its levels against their mean, or of one unit of a number.
+
+    `spread` is the difference between the largest and the smallest effect; for a number as it is, between two
+    deviations apart.
+    """
+
+    name: str
+    kind: str
+    names: tuple[str, ...]  # of the coefficients
+    effect: Floats  # (coefficients,)
+    standard_error: Floats | None  # (coefficients,)
+    spread: float
+    edges: tuple[float, ...] | None = None
+    low: float | None = None  # range seen in training
+    high: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the shape as plain values."""
+        return {
+            "column": self.name,
+            "kind": self.kind,
+            "names": list(self.names),
+            "edges": None if self.edges is None else list(self.edges),
+            "low": self.low,
+            "high": self.high,
+            "effect": self.effect.tolist(),
+            "standard_error": None if self.standard_error is None else self.standard_error.tolist(),
+            "spread": self.spread,
+        }
+
+
+def contrasts(model: LinearModel) -> tuple[Floats, Floats | None]:
+    """Return estimates and standard errors (coefficients,), levels against the mean of their term's levels.
+
+    A level's own coefficient is known only up to what the intercept may take over; the contrast's error is free of
+    that. Errors need the inverse Hessian: without it only models of numbers have them.
+    """
+    estimates = model.parameters.copy()
+    inverse = None if model.bounds is None else model.bounds.inverse
+    errors = model.standard_errors
+    known = errors is not None and inverse is not None and inverse[0, 0] > 0.0
+    noise = float(errors[0] ** 2 / inverse[0, 0]) if errors is not None and inverse is not None and known else 0.0
+    variances = np.diag(inverse) * noise if inverse is not None and known else None
+    for group, part in zip(model.encoding.groups, model.encoding.layout.group_slices, strict=True):
+        levels = len(group.names) + (getattr(group, "reference", None) is not None)
+        estimates[part] -= model.parameters[part].sum() / levels
+        if variances is not None and inverse is not None:
+            block = inverse[part, part]
+            spread = np.diag(block) - 2.0 * block.sum(axis=1) / levels + block.sum() / levels**2
+            variances[part] = np.maximum(spread, 0.0) * noise
+    if variances is not None:
+        return estimates, np.sqrt(variances)
+    return estimates, None if model.encoding.groups else errors
+
+
+def shapes(model: LinearModel) -> list[Shape]:
+    """Return the shape of every term, the widest first."""
+    estimates, errors = contrasts(model)
+    encoding, found, start = model.encoding, [], 1
+    for number in encoding.numbers:
+        part = slice(start, start + len(number.names))
+        unit = encoding.units[part]
+        error = None if errors is None else errors[part] / unit
+        spread = 2.0 * abs(float(estimates[start]))
+        effect = estimates[part] / unit
+        found.append(Shape(number.column, "number", number.names, effect, error, spread, None, number.low, number.high))
+        start = part.stop
+    for group, part in zip(encoding.groups, encoding.layout.group_slices, strict=True):
+        effect, error = estimates[part], None if errors is None else errors[part]
+        bins = group if isinstance(group, BinTerm) else None
+        edges, low, high = (None, None, None) if bins is None else (bins.edges, bins.low, bins.high)
+        spread = float(np.ptp(effect)) if len(effect) else 0.0
+        found.append(Shape(group_name(group), group.kind, group.names, effect, error, spread, edges, low, high))
+    return sorted(found, key=lambda shape: -shape.spread)
+
+
+def group_name(group: GroupTerm) -> str:
+    """Return what a group is called: its column, the part of a time, or both columns of a pair."""
+    single = isinstance(group, BinTerm | LevelTerm | CalendarTerm) and not isinstance(group, PairTerm)
+    return term_key(group) if single else group.column
