@@ -217,7 +217,8 @@ def test_sentences_are_text_and_codes_are_not() -> None:
 
 
 def test_batches_do_not_decide_what_is_text() -> None:
-    levels: list[str | None] = [f"{i} of many words in one line" for i in range(40)] + [f"x{i}" for i in range(40)]
+    levels: list[str | None] = [f"{i} of many words in one line" for i in range(40)]
+    levels += [f"x{i}" for i in range(40)]
     parts = CategoryProfile()
     for level in levels:
         parts.update(pa.array([level], pa.string()).dictionary_encode(), np.ones(1))

@@ -25,6 +25,9 @@ from batchlearn.kernels.design import Floats, Layout
 
 Codes = NDArray[np.intp]
 
+# Levels whose bucket is remembered: a batch after the other asks for the same ones.
+_REMEMBERED = 1_000_000
+
 MISSING, RARE = "(missing)", "(rare)"
 SMALLEST_UNIT = 1e-280
 """A column that deviates by less has no coefficient in its own units: it would be beyond the largest float."""
@@ -129,6 +132,10 @@ class LevelTerm:
     def _code(self) -> dict[str, int]:
         return {level: code for code, level in enumerate(self.levels)}
 
+    @cached_property
+    def _hashed(self) -> dict[str, int]:
+        return {}
+
     def code(self, level: str) -> int:
         """Return the code of a level."""
         known = self._code.get(level)
@@ -138,8 +145,12 @@ class LevelTerm:
         if level == self.reference:
             return none
         if self.buckets:
-            digest = hashlib.blake2b(level.encode(), digest_size=8).digest()
-            return len(self.levels) + int.from_bytes(digest, "big") % self.buckets
+            if len(self._hashed) > _REMEMBERED:
+                self._hashed.clear()
+            if level not in self._hashed:
+                digest = hashlib.blake2b(level.encode(), digest_size=8).digest()
+                self._hashed[level] = len(self.levels) + int.from_bytes(digest, "big") % self.buckets
+            return self._hashed[level]
         return len(self.levels) if self.rare else none
 
     def encode(self, array: pa.DictionaryArray) -> Codes:

@@ -9,7 +9,7 @@ import numpy as np
 
 from batchlearn.data.bins import BinTerm
 from batchlearn.data.encoding import CalendarTerm, GroupTerm, LevelTerm
-from batchlearn.data.pairs import PairTerm, term_key
+from batchlearn.data.pairs import term_key
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
 
@@ -94,5 +94,4 @@ def shapes(model: LinearModel) -> list[Shape]:
 
 def group_name(group: GroupTerm) -> str:
     """Return what a group is called: its column, the part of a time, or both columns of a pair."""
-    single = isinstance(group, BinTerm | LevelTerm | CalendarTerm) and not isinstance(group, PairTerm)
-    return term_key(group) if single else group.column
+    return term_key(group) if isinstance(group, BinTerm | LevelTerm | CalendarTerm) else group.column

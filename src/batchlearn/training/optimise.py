@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from typing import NamedTuple
@@ -28,6 +28,7 @@ _NEWTON_STEPS_EXPECTED, _READINGS_EXPECTED = 10.0, 3000.0
 # What may be rounding of a direction: of its entries against its largest, of a row's rise against the row's own terms.
 _RECESSION_TOLERANCE = 1e-6
 _RECESSION_AFTER = 12
+_CHUNKS_TO_SAMPLE, _HEAD_STEPS = 8, 10
 
 
 class Status(Enum):
@@ -121,6 +122,8 @@ def optimising(
     # A start that is worse than no model at all costs more steps than it saves.
     useful = start is not None and objective.value(rows, start) <= null_value
     parameters = start if start is not None and useful else null
+    if start is None and isinstance(solver, Newton):
+        parameters = _head_start(problem, solver, null)
     if isinstance(solver, Newton):
         try:
             found = yield from _newton(problem, solver, parameters, null_value)
@@ -139,6 +142,25 @@ def optimising(
         found.passes,
         time.perf_counter() - began,
     )
+
+
+def _head_start(problem: Problem, solver: Newton, parameters: Floats) -> Floats:
+    """Return where a quarter of the chunks lead: far from the optimum a sample says as much as all rows, sooner."""
+    objective, rows = problem.objective, problem.rows
+    if len(rows.chunks) < _CHUNKS_TO_SAMPLE or objective.loss.self_concordance == 0.0:
+        return parameters
+    sample = replace(rows, chunks=rows.chunks[::4])
+    try:
+        state = solver.start(objective, sample, parameters)
+        for _ in range(_HEAD_STEPS):
+            # Half the gain that is left, in total, against half a unit for each coefficient that is noise.
+            if state.decrement**2 * sample.total_weight < len(parameters):
+                break
+            state = solver.step(objective, sample, state)
+    except NotPositiveDefinite:
+        return parameters
+    better = objective.value(rows, state.parameters) < objective.value(rows, parameters)
+    return state.parameters if better else parameters
 
 
 class _Found(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -55,7 +55,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class _Structure:
-    strengths: dict[str, float]
+    strengths: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class _Statement:
 
     certificate: Certificate
     alpha: float
-    structure: _Structure
     objective: float | None
     condition: str | None
+    structure: _Structure = field(default_factory=_Structure)
 
 
 def verify_model(

@@ -1,0 +1,1 @@
+"""Result pages: one self-contained HTML file from the values that `--json` prints."""

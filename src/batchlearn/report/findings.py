@@ -1,0 +1,199 @@
+"""What a reader should look at first: each finding with its figures and what to do about it.
+
+The thresholds only decide what is pointed out; every figure stands in its section whether it is or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from batchlearn.report.proof import ledger, proof
+from batchlearn.report.quality import Score, bins_off, score, slice_list, slice_name, unseen_table
+from batchlearn.report.values import mapping, number, text, texts, whole
+from batchlearn.report.words import baseline, count, estimate, listed, metric, percent, plain
+
+LEFT_OUT = " was left out: "
+_FEW_ROWS = 200
+# Below this a set-aside or miscounted share is not worth a reader's first minute.
+_SHARE_WORTH_SAYING = 0.01
+_RATIO_WORTH_SAYING = 0.05
+# Of ten groups one or more is off by chance in two reports of five; three or more in one of a hundred.
+_GROUPS_OFF = 3
+# What honest columns hardly ever reach.
+_TOO_GOOD = {"auc": 0.995, "r2": 0.995, "d2": 0.995, "accuracy": 0.998}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to look at: what kind, how pressing from 0 to 100, what is so, what to do, and where it is shown."""
+
+    kind: str
+    weight: int
+    what: str
+    do: str
+    anchor: str
+
+
+def findings(result: Mapping[str, Any]) -> list[Finding]:
+    """Return what stands out, the most pressing first."""
+    looks: tuple[Callable[[Mapping[str, Any]], Iterator[Finding]], ...] = (
+        _of_proof, _of_score, _too_good, _of_calibration, _of_drift, _of_slices, _of_rows, _of_columns,
+    )
+    return sorted((found for look in looks for found in look(result)), key=lambda finding: -finding.weight)
+
+
+def standing(result: Mapping[str, Any], judged: Score, name: str) -> str:
+    """Say how the model stands beside a baseline: better, ahead, unclear, worse or unknown."""
+    lower_is_better = metric(judged.key).lower_is_better
+    evaluation = mapping(result.get("evaluation"))
+    other = dict(judged.baselines)[name]
+    if lower_is_better is None or judged.model.value is None or other.value is None:
+        return "unknown"
+    paired = estimate(mapping(evaluation.get("differences")).get(name))
+    if paired.low is not None and paired.high is not None:
+        low, high = (paired.low, paired.high) if lower_is_better else (-paired.high, -paired.low)
+        return "better" if high < 0.0 else "worse" if low > 0.0 else "unclear"
+    told = " ".join(note for note in texts(evaluation.get("notes")) if f"the {name} baseline" in note)
+    if "not shown to be better" in told or "too few rows" in told:
+        return "unclear"
+    sign = 1.0 if lower_is_better else -1.0
+    if sign * (judged.model.value - other.value) >= 0.0:
+        return "worse"
+    ends = (judged.model.high, other.low) if lower_is_better else (judged.model.low, other.high)
+    apart = ends[0] is not None and ends[1] is not None and sign * (ends[0] - ends[1]) < 0.0
+    return "better" if apart else "ahead"
+
+
+def _of_proof(result: Mapping[str, Any]) -> Iterator[Finding]:
+    found = proof(result)
+    if not found.certified:
+        what = f"It is not proved that training is finished: {found.reason.rstrip('.')}."
+        do = "Do what the reason asks for; a larger penalty (--alpha) makes a proof easier."
+        yield Finding("proof", 90, what, do, "proof")
+    elif not found.reached:
+        what = f"The proof falls short of what was asked: {found.status or 'the result does not say how it ended'}."
+        yield Finding("proof", 70, what, "Ask for a larger --tolerance, or for a larger penalty (--alpha).", "proof")
+
+
+def _of_score(result: Mapping[str, Any]) -> Iterator[Finding]:
+    judged = score(result)
+    if judged is None:
+        what = "No score on held-out rows: nothing here says how the model does on rows it has not seen."
+        yield Finding("score", 80, what, "Hold rows out (--holdout), or run evaluate on later rows.", "scores")
+        return
+    for name, _ in judged.baselines:
+        words, stands = baseline(name).name, standing(result, judged, name)
+        if stands == "worse":
+            what = f"Its {judged.name} is not better than that of the {words} baseline ({baseline(name).meaning})."
+            do = f"Do not put it to use: the {words} baseline is simpler and no worse. Look for better columns."
+            yield Finding("score", 100, what, do, "scores")
+        elif stands == "unclear":
+            what = f"The held-out rows do not show that it is better than the {words} baseline."
+            yield Finding("score", 75, what, "Judge it on more rows before putting it to use.", "scores")
+    if judged.rows is not None and judged.rows < _FEW_ROWS:
+        what = f"Only {count(judged.rows, 'row')} held out: every score here is uncertain."
+        yield Finding("score", 50, what, "Judge it on more rows as they come.", "scores")
+
+
+def _too_good(result: Mapping[str, Any]) -> Iterator[Finding]:
+    metrics = mapping(mapping(result.get("evaluation")).get("metrics"))
+    for key, limit in _TOO_GOOD.items():
+        value = estimate(metrics.get(key)).value
+        if value is not None and value >= limit:
+            what = f"Its {metric(key).name} of {plain(value, 4)} is nearly perfect, which real columns seldom allow."
+            do = "Check that no column is filled in after the answer is known; drop the ones that are (--drop)."
+            yield Finding("data", 85, what, do, "terms")
+            return
+
+
+def _of_calibration(result: Mapping[str, Any]) -> Iterator[Finding]:
+    off, groups = bins_off(result)
+    if off < _GROUPS_OFF:
+        return
+    ratio = number(mapping(mapping(result.get("evaluation")).get("calibration")).get("observed_over_expected"))
+    what = f"Predictions are off: in {off} of {groups} groups of rows the interval of what happened leaves them out"
+    if ratio is not None and abs(ratio - 1.0) >= _RATIO_WORTH_SAYING:
+        side = "too low" if ratio > 1.0 else "too high"
+        what += f"; in sum, what happened is {ratio:.2f} times what was predicted: {side}."
+        do = "Do not take predictions as amounts yet: train on more recent rows, or correct them by this factor."
+        yield Finding("calibration", 72, what, do, "calibration")
+    else:
+        what += ", though in sum they are right." if ratio is not None else "."
+        do = "See which groups: effects that bend, or pairs of columns, may be missing from the model."
+        yield Finding("calibration", 40, what, do, "calibration")
+
+
+def _of_drift(result: Mapping[str, Any]) -> Iterator[Finding]:
+    side = drift(result)
+    if side is None:
+        return
+    later = "later rows" if text(result.get("time")) else "held-out rows"
+    what = f"On the {later} it does {side} than on the rows it learned from, by more than the interval allows."
+    do = "Judge it again on later rows; if the gap grows, train again more often." if side == "worse" else ""
+    yield Finding("drift", 65 if side == "worse" else 25, what, do, "drift")
+
+
+def drift(result: Mapping[str, Any]) -> str | None:
+    """Return "worse" or "better" where the leave-one-out score lies outside the held-out interval."""
+    judged = score(result)
+    if judged is None or judged.leave_one_out is None:
+        return None
+    inside, low, high = judged.leave_one_out.value, judged.model.low, judged.model.high
+    lower_is_better = metric(judged.key).lower_is_better
+    if inside is None or low is None or high is None or lower_is_better is None or low <= inside <= high:
+        return None
+    return "worse" if (inside < low) == lower_is_better else "better"
+
+
+def _of_slices(result: Mapping[str, Any]) -> Iterator[Finding]:
+    found = slice_list(result)
+    if not found:
+        return
+    rows = whole(mapping(result.get("evaluation")).get("rows"))
+    first = found[0]
+    share, inside = number(first.get("share_of_loss")), whole(first.get("rows"))
+    what = f"It is weakest where {slice_name(first)}"
+    if share is not None and inside is not None and rows:
+        what += f": {percent(inside / rows)} of the held-out rows carry {percent(share)} of the loss"
+    if len(found) > 1:
+        what += f"; next where {listed([slice_name(one) for one in found[1:3]])}"
+    do = f"Look for columns that tell the rows with {slice_name(first)} apart."
+    yield Finding("slice", 60, f"{what}.", do, "slices")
+
+
+def _of_rows(result: Mapping[str, Any]) -> Iterator[Finding]:
+    rows = ledger(result)
+    if rows is not None:
+        for part in rows.parts[1:]:
+            if part.rows >= _SHARE_WORTH_SAYING * rows.read:
+                what = f"{count(part.rows, 'row')} ({part.share}) {'are' if part.rows != 1 else 'is'} not learned from: "
+                do = "Make sure that these rows are not the ones that matter."
+                yield Finding("data", 45, f"{what}{part.reason}.", do, "rows")
+    unseen = unseen_table(result)
+    if unseen:
+        total = sum(number_of_rows for _, number_of_rows in unseen)
+        what = f"{count(total, 'held-out row')} have a class that training never saw: "
+        do = "Train on rows that have these classes, or join them to others."
+        yield Finding("data", 55, f"{what}{listed([name for name, _ in unseen], 3)}.", do, "scores")
+
+
+def _of_columns(result: Mapping[str, Any]) -> Iterator[Finding]:
+    out = left_out(result)
+    if out:
+        verb = "was" if len(out) == 1 else "were"
+        what = f"{count(len(out), 'column')} {verb} left out: {listed([name for name, _ in out], 4)}."
+        yield Finding("data", 20, what, "See the reasons; mend the columns that should have counted.", "notes")
+
+
+def left_out(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the columns that were left out, each with its reason."""
+    found = [note.partition(LEFT_OUT) for note in texts(result.get("notes")) if LEFT_OUT in note]
+    return [(name, reason) for name, _, reason in found]
+
+
+def other_notes(result: Mapping[str, Any]) -> list[str]:
+    """Return the notes of training and evaluation but those on columns left out."""
+    own = [note for note in texts(result.get("notes")) if LEFT_OUT not in note]
+    return own + texts(mapping(result.get("evaluation")).get("notes"))

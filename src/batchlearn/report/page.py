@@ -1,0 +1,208 @@
+"""The page of one training: one HTML file that needs nothing else, from what `train --json` prints."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from batchlearn.report import answers, findings, proof, quality, terms
+from batchlearn.report.plots import Entry, Forest, Heading, Interval, forest
+from batchlearn.report.values import clean, mapping, number, records, text, texts, whole
+from batchlearn.report.words import MODELS, count, duration, effect_scale, plain
+
+_MOST_ALTERNATIVES = 30
+
+
+def training_page(result: Mapping[str, Any]) -> str:
+    """Return the page as HTML; parts that the result lacks, or has as None, are left out or said to be missing.
+
+    `result` is what `train --json` prints. It may also hold: trace (records of passes, value, bound, seconds), shapes
+    (records of column, kind, names, edges, low, high, effect, standard_error, and as far as known spread, rows, first,
+    second), worst_rows (records of row, label, response, loss, values), chosen, alternatives (records of name, score,
+    seconds), table, target, time and classes. The page has no script, asks for nothing, and every name is escaped.
+    """
+    style = _style()
+    return _environment().get_template("page.html").render(
+        style=style, style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(), **_content(result)
+    )
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("batchlearn.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalize,
+    )
+
+
+def _finalize(value: object) -> object:
+    # Markup is ours and made of cleaned text already; a plain text may be a name from the data.
+    return clean(value) if type(value) is str else value
+
+
+@cache
+def _style() -> str:
+    return (files("batchlearn.report") / "templates" / "style.css").read_text(encoding="utf-8")
+
+
+def _content(result: Mapping[str, Any]) -> dict[str, Any]:
+    judged = quality.score(result)
+    content: dict[str, Any] = {
+        "title": text(result.get("target")) or "a model",
+        "subtitle": _subtitle(result),
+        "facts": _head_facts(result),
+        "verdict": [answers.finished(result), answers.good(result)],
+        "looks": answers.first_looks(result),
+        "ledger": proof.ledger(result),
+        "proof": proof.proof(result),
+        "trace": proof.trace_plots(result),
+        "score": judged,
+        "score_forest": None if judged is None else quality.score_forest(judged),
+        "metrics": quality.metric_table(result),
+        "drift": _drift_sentence(result, judged),
+        "unseen": quality.unseen_table(result),
+        "calibration": quality.calibration_plot(result),
+        "calibration_facts": quality.calibration_facts(result),
+        "slices": quality.slice_forest(result, judged),
+        "sliced": mapping(result.get("evaluation")).get("slices") is not None,
+        "shapes": terms.shapes(result),
+        "scale": effect_scale(result.get("loss")),
+        "worst": quality.worst_rows(result),
+        "chosen": _chosen(result),
+        "strengths": _strengths(result),
+        "alternatives": _alternatives(result),
+        "left_out": findings.left_out(result),
+        "notes": findings.other_notes(result),
+        "answers": answers.answers(result),
+    }
+    return {**content, "sections": _sections(content)}
+
+
+def _sections(content: Mapping[str, Any]) -> dict[str, str]:
+    """Return the sections that this page has, in order, by anchor."""
+    every = {
+        "rows": ("Rows", content["ledger"] is not None),
+        "proof": ("Proof", True),
+        "scores": ("Scores", True),
+        "calibration": ("Calibration", content["calibration"] is not None),
+        "slices": ("Slices", content["sliced"]),
+        "terms": ("Effects", bool(content["shapes"])),
+        "worst": ("Worst rows", bool(content["worst"])),
+        "choice": ("Choices", bool(content["chosen"] or content["alternatives"])),
+        "notes": ("Notes", bool(content["left_out"] or content["notes"])),
+        "answers": ("Questions", True),
+    }
+    return {anchor: name for anchor, (name, present) in every.items() if present}
+
+
+def _subtitle(result: Mapping[str, Any]) -> str:
+    loss = text(result.get("loss"))
+    kind = MODELS.get(loss or "", f"a model of the {loss} loss" if loss else "a model")
+    encoding = text(result.get("encoding"))
+    said = f"{kind}, {encoding}" if encoding else kind
+    classes = texts(result.get("classes"))
+    if len(classes) == 2:
+        said += f"; it predicts the probability of {clean(classes[1])}"
+    table = text(result.get("table"))
+    return f"{said[:1].upper()}{said[1:]}" + (f", trained on {clean(table)}" if table else "")
+
+
+def _head_facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows, coefficients = whole(mapping(result.get("rows")).get("used")), whole(result.get("coefficients"))
+    passes, seconds = whole(result.get("passes")), number(result.get("seconds"))
+    facts = []
+    if rows is not None:
+        facts.append(("rows learned from", f"{rows:,}"))
+    if coefficients is not None:
+        facts.append(("coefficients", f"{coefficients:,}"))
+    if passes is not None:
+        facts.append(("passes over the rows", f"{passes:,}"))
+    if seconds is not None:
+        facts.append(("training time", duration(seconds)))
+    if text(result.get("time")):
+        facts.append(("ordered by", text(result.get("time")) or ""))
+    return facts
+
+
+def _drift_sentence(result: Mapping[str, Any], judged: quality.Score | None) -> str | None:
+    if judged is None or judged.leave_one_out is None:
+        return None
+    side = findings.drift(result)
+    inside = f"The leave-one-out {judged.name} of the rows it learned from is {judged.leave_one_out.shown}"
+    if judged.model.low is None or judged.model.high is None:
+        return f"{inside}; on held-out rows it is {judged.model.shown}."
+    if side is None:
+        return f"{inside}, inside the interval of the held-out score: no sign that the held-out rows are of another kind."
+    end = f", outside the interval of the held-out score, which is {side}"
+    if not text(result.get("time")):
+        return f"{inside}{end}: the held-out rows differ from those it learned from by more than chance suggests."
+    return f"{inside}{end}: the later rows differ from the earlier ones, a sign of drift."
+
+
+def _choice(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    return mapping(result.get("chosen")) or mapping(result.get("structure"))
+
+
+def _chosen(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what was chosen, as names and values in words; lists of records and strengths have their own places."""
+    shown: list[tuple[str, str]] = []
+    for name, value in _choice(result).items():
+        if name in ("alternatives", "strengths"):
+            continue
+        entries = texts(value) if isinstance(value, list | tuple) else [said] if (said := _value(value)) else []
+        shown.append((str(name).replace("_", " "), ", ".join(entries) or "none"))
+    alpha = number(result.get("alpha"))
+    if alpha is not None and shown:
+        shown.append(("penalty alpha", f"{plain(alpha)}: the loss counts alpha / 2 for each squared coefficient"))
+    return shown
+
+
+def _value(value: object) -> str | None:
+    found = number(value)
+    return text(value) if found is None else plain(found)
+
+
+def _strengths(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    given = mapping(_choice(result).get("strengths"))
+    known = [(str(name), found) for name, value in given.items() if (found := number(value)) is not None]
+    return [(name, plain(value)) for name, value in sorted(known, key=lambda pair: pair[1])]
+
+
+def _alternatives(result: Mapping[str, Any]) -> Forest | None:
+    given = records(result.get("alternatives")) or records(_choice(result).get("alternatives"))
+    scored = [(one, found) for one in given if (found := _alternative_score(one)) is not None][:_MOST_ALTERNATIVES]
+    if not scored:
+        return None
+    lowest = min(found for _, found in scored)
+    entries = [
+        Entry(
+            text(one.get("name")) or "?",
+            _alternative_detail(one),
+            Interval(found, role="model" if found == lowest else "other"),
+            plain(found, 4),
+        )
+        for one, found in scored
+    ]
+    caption = "Mean loss on the last block of the training part, which none of them learned from. Lower is better."
+    return forest(Heading("What the alternatives scored", caption, "mean loss"), entries)
+
+
+def _alternative_score(one: Mapping[str, Any]) -> float | None:
+    found = number(one.get("score"))
+    return number(one.get("loss")) if found is None else found
+
+
+def _alternative_detail(one: Mapping[str, Any]) -> str:
+    coefficients, seconds = whole(one.get("coefficients")), number(one.get("seconds"))
+    said = [] if coefficients is None else [count(coefficients, "coefficient")]
+    return "; ".join([*said, *([] if seconds is None else [duration(seconds)])])

@@ -1,0 +1,257 @@
+"""What the model is worth on rows it has not seen: scores, calibration, slices, worst rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from batchlearn.report.plots import Axes, Entry, Forest, Heading, Interval, Plot, Point, forest
+from batchlearn.report.scales import scale
+from batchlearn.report.values import mapping, number, records, text, whole
+from batchlearn.report.words import (
+    Estimate,
+    baseline,
+    count,
+    decimals,
+    estimate,
+    fixed,
+    metric,
+    percent,
+    plain,
+    predicts_probabilities,
+)
+
+_MOST_SLICES_AT_FIRST = 8
+_MOST_WORST_ROWS = 20
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells in words; the first column names the row."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Score:
+    """The score by which the model is judged, beside its baselines and its leave-one-out figure."""
+
+    key: str
+    model: Estimate
+    baselines: tuple[tuple[str, Estimate], ...]
+    leave_one_out: Estimate | None
+    leave_one_out_rows: int | None
+    rows: int | None
+
+    @property
+    def name(self) -> str:
+        """The score in words."""
+        return metric(self.key).name
+
+
+@dataclass(frozen=True)
+class WorstRow:
+    """A held-out row that the model got most wrong."""
+
+    row: str
+    label: str
+    response: str
+    loss: str
+    values: tuple[tuple[str, str], ...]
+
+
+def score(result: Mapping[str, Any]) -> Score | None:
+    """Return the first metric of the evaluation with what stands beside it, or None where nothing was held out."""
+    evaluation = mapping(result.get("evaluation"))
+    metrics = mapping(evaluation.get("metrics"))
+    key = next(iter(metrics), None)
+    if key is None:
+        return None
+    model = estimate(metrics[key])
+    if model.value is None:
+        return None
+    beside = mapping(evaluation.get("baselines"))
+    baselines = [(str(name), estimate(mapping(figures).get(key))) for name, figures in beside.items()]
+    left_out = mapping(evaluation.get("leave_one_out"))
+    inside = estimate(left_out[key]) if key in left_out else None
+    return Score(
+        key=str(key),
+        model=model,
+        baselines=tuple((name, figure) for name, figure in baselines if figure.value is not None),
+        leave_one_out=inside if inside is not None and inside.value is not None else None,
+        leave_one_out_rows=whole(left_out.get("rows")),
+        rows=whole(evaluation.get("rows")),
+    )
+
+
+def score_forest(judged: Score) -> Forest:
+    """Return the model's score beside those of its baselines, on one axis."""
+    term = metric(judged.key)
+    places = decimals(judged.model.low, judged.model.high)
+    held_out = "" if judged.rows is None else f"on {count(judged.rows, 'held-out row')}"
+    entries = [_entry("this model", held_out, judged.model, "model", places)]
+    if judged.leave_one_out is not None:
+        rows = judged.leave_one_out_rows
+        detail = "on the rows it learned from, each judged as if it had been left out"
+        detail = detail if rows is None else f"on the {count(rows, 'row')} it learned from, each judged as if left out"
+        entries.append(_entry("leave-one-out", detail, judged.leave_one_out, "hollow", places))
+    for name, figure in judged.baselines:
+        entries.append(_entry(baseline(name).name, baseline(name).meaning, figure, "other", places))
+    better = {True: "further left is better", False: "further right is better", None: ""}[term.lower_is_better]
+    said = ". ".join(part for part in (term.meaning, better.capitalize()) if part)
+    return forest(Heading(f"{term.name[:1].upper()}{term.name[1:]}, with 95 % intervals", said, term.name), entries)
+
+
+def _entry(name: str, detail: str, figure: Estimate, role: str, places: int | None) -> Entry:
+    shown = fixed(figure.value, places)
+    own = decimals(figure.low, figure.high)
+    if own is not None:
+        shown += f" ({fixed(figure.low, places or own)} to {fixed(figure.high, places or own)})"
+    return Entry(name, detail, Interval(figure.value, figure.low, figure.high, role), shown)
+
+
+def metric_table(result: Mapping[str, Any]) -> Table | None:
+    """Return all metrics of the model beside those of the baselines."""
+    evaluation = mapping(result.get("evaluation"))
+    metrics = mapping(evaluation.get("metrics"))
+    baselines = mapping(evaluation.get("baselines"))
+    rows = []
+    for key, given in metrics.items():
+        figure, term = estimate(given), metric(str(key))
+        places = decimals(figure.low, figure.high)
+        beside = [fixed(estimate(mapping(one).get(key)).value, places) for one in baselines.values()]
+        better = {True: "lower", False: "higher", None: ""}[term.lower_is_better]
+        rows.append((term.name, figure.shown, figure.interval or "–", *beside, better, term.meaning))
+    names = [baseline(str(name)).name for name in baselines]
+    header = ("metric", "model", "95 % interval", *names, "better is", "what it is")
+    return Table(header, tuple(rows)) if rows else None
+
+
+def calibration_plot(result: Mapping[str, Any]) -> Plot | None:
+    """Return what happened against what was predicted, in groups of neighbouring predictions."""
+    bins = calibration_bins(result)
+    if not bins:
+        return None
+    share = predicts_probabilities(result.get("loss"))
+    points = [_bin_point(one, share) for one in bins]
+    ends = [end for p in points for end in (p.x, p.y, p.low, p.high) if end is not None]
+    both = scale(ends)
+    axes = Axes(both, both)
+    return Plot(
+        title="Predicted against what happened",
+        caption="A point on the line: rows with this prediction turned out so on average. Above it, predictions are "
+        "too low; below it, too high. Bars are 95 % intervals.",
+        x_label="mean prediction of a group of rows" + (" (probability)" if share else ""),
+        y_label="mean of what happened",
+        x_ticks=both.ticks(),
+        y_ticks=axes.y_ticks(5),
+        lines=(axes.line([(both.low, both.low), (both.high, both.high)], "ideal"),),
+        dots=axes.dots(points, "model"),
+        shape="square",
+    )
+
+
+def _bin_point(one: Mapping[str, Any], share: bool) -> Point:
+    predicted, happened = number(one.get("mean_response")) or 0.0, number(one.get("mean_label")) or 0.0
+    show = percent if share else plain
+    says = f"{count(whole(one.get('rows')) or 0, 'row')}: predicted {show(predicted)}, happened {show(happened)}"
+    return Point(predicted, happened, says, number(one.get("low")), number(one.get("high")))
+
+
+def calibration_bins(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the groups of held-out rows whose means are both known."""
+    found = mapping(mapping(result.get("evaluation")).get("calibration"))
+    wanted = ("mean_response", "mean_label")
+    return [one for one in records(found.get("bins")) if all(number(one.get(key)) is not None for key in wanted)]
+
+
+def bins_off(result: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many groups have an interval that leaves their prediction out, and how many have an interval."""
+    known = [
+        (low, number(one.get("mean_response")) or 0.0, high)
+        for one in calibration_bins(result)
+        if (low := number(one.get("low"))) is not None and (high := number(one.get("high"))) is not None
+    ]
+    return sum(not low <= predicted <= high for low, predicted, high in known), len(known)
+
+
+def calibration_facts(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the figures of the calibration, each with what it means."""
+    found = mapping(mapping(result.get("evaluation")).get("calibration"))
+    ratio, slope = number(found.get("observed_over_expected")), number(found.get("slope"))
+    error = number(found.get("expected_calibration_error"))
+    facts = []
+    off, groups = bins_off(result)
+    if groups:
+        said = "groups whose 95 % interval leaves the prediction out; about 1 in 20 would by chance"
+        facts.append(("Groups off", f"{off} of {groups}", said))
+    if ratio is not None:
+        facts.append(("Happened over predicted", f"{ratio:.3f}", "sum of what happened over sum of predictions; 1 is right"))
+    if error is not None:
+        facts.append(("Mean distance", plain(error), "how far groups are from the line, weighted by their rows"))
+    if slope is not None:
+        facts.append(("Slope", f"{slope:.2f}", "1 is right; below 1 predictions are too extreme, above 1 too timid"))
+    return facts
+
+
+def slice_list(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the slices whose difference is known."""
+    found = records(mapping(result.get("evaluation")).get("slices"))
+    return [one for one in found if number(one.get("difference")) is not None]
+
+
+def slice_forest(result: Mapping[str, Any], judged: Score | None) -> Forest | None:
+    """Return where the model loses more than on the other rows."""
+    found = slice_list(result)
+    if not found:
+        return None
+    loss = "loss" if judged is None else judged.name
+    caption = "Each mark: mean loss of these held-out rows minus that of all others; the interval allows for many looks."
+    heading = Heading(f"Where the {loss} is higher than elsewhere", caption, f"{loss} above the other rows")
+    return forest(heading, [_slice_entry(one) for one in found], zero=True, first=_MOST_SLICES_AT_FIRST)
+
+
+def _slice_entry(one: Mapping[str, Any]) -> Entry:
+    figure = Estimate(number(one.get("difference")), number(one.get("low")), number(one.get("high")))
+    said = [count(whole(one.get("rows")) or 0, "row")]
+    share = number(one.get("share_of_loss"))
+    if share is not None:
+        said.append(f"{percent(share)} of the loss")
+    label, response = number(one.get("mean_label")), number(one.get("mean_response"))
+    if label is not None and response is not None:
+        said.append(f"predicted {plain(response)}, happened {plain(label)}")
+    name = slice_name(one)
+    return Entry(name, "; ".join(said), Interval(figure.value, figure.low, figure.high, "warn"), f"+{figure.shown}")
+
+
+def slice_name(one: Mapping[str, Any]) -> str:
+    """Return a slice as people say it."""
+    return f"{text(one.get('column')) or '?'} = {text(one.get('level')) or '(nothing)'}"
+
+
+def worst_rows(result: Mapping[str, Any]) -> tuple[WorstRow, ...]:
+    """Return the held-out rows with the largest losses."""
+    return tuple(_worst_row(one) for one in records(result.get("worst_rows"))[:_MOST_WORST_ROWS])
+
+
+def _worst_row(one: Mapping[str, Any]) -> WorstRow:
+    values = mapping(one.get("values"))
+    shown = tuple((str(name), text(value) or "(missing)") for name, value in values.items())
+    row = whole(one.get("row"))
+    return WorstRow(
+        "?" if row is None else f"{row:,}", _said(one.get("label")), _said(one.get("response")),
+        plain(number(one.get("loss"))), shown,
+    )
+
+
+def _said(value: object) -> str:
+    found = number(value)
+    return (text(value) or "–") if found is None else plain(found)
+
+
+def unseen_table(result: Mapping[str, Any]) -> Sequence[tuple[str, int]]:
+    """Return the classes that training never saw with their held-out rows."""
+    found = mapping(mapping(result.get("evaluation")).get("unseen_classes"))
+    return [(str(name), whole(rows) or 0) for name, rows in found.items()]

@@ -1,0 +1,186 @@
+"""Numbers and terms as people read them."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from batchlearn.report.values import mapping, number
+
+_MOST_DECIMALS = 8
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+class Term(NamedTuple):
+    """A word of the field with the line that explains it; `lower_is_better` is None where neither is."""
+
+    name: str
+    meaning: str
+    lower_is_better: bool | None = None
+
+
+METRICS = {
+    "log_loss": Term("log loss", "the mean of -ln(probability given to what happened); 0 is perfect foresight", True),
+    "brier": Term("Brier score", "the mean squared distance of the probability from 0 or 1 as it turned out", True),
+    "auc": Term("AUC", "how often a random row of the one class is ranked above one of the other; 0.5 is chance", False),
+    "average_precision": Term("average precision", "the share of hits among the rows ranked first, averaged", False),
+    "accuracy": Term("accuracy", "the share of rows whose likelier class is the true one", False),
+    "mse": Term("mean squared error", "the mean of the squared errors, in squared units of the target", True),
+    "rmse": Term("RMSE", "the root of the mean squared error, in units of the target", True),
+    "mae": Term("mean absolute error", "how far predictions are off on average, in units of the target", True),
+    "r2": Term("R²", "the share of the squared error of the mean that the model removes", False),
+    "poisson_deviance": Term("Poisson deviance", "the misfit of predicted counts; 0 is perfect", True),
+    "gamma_deviance": Term("gamma deviance", "the misfit of predicted amounts; 0 is perfect", True),
+    "tweedie_deviance": Term("Tweedie deviance", "the misfit of predicted amounts; 0 is perfect", True),
+    "d2": Term("D²", "the share of the deviance of the mean that the model removes", False),
+}
+BASELINES = {
+    "constant": Term("constant", "the mean of the training labels, for every row"),
+    "last_value": Term("last value", "what the last label known at the time says"),
+}
+MODELS = {
+    "logistic": "logistic regression",
+    "squared": "linear regression",
+    "poisson": "Poisson regression",
+    "gamma": "gamma regression",
+    "tweedie": "Tweedie regression",
+    "softmax": "multinomial regression",
+}
+_LOG_LINKS = {"poisson", "gamma", "tweedie"}
+_PROBABILITIES = {"logistic", "softmax"}
+
+
+def metric(name: str) -> Term:
+    """Return the words for a metric; an unknown one keeps its name and claims no direction."""
+    return METRICS.get(name, Term(name.replace("_", " "), ""))
+
+
+def baseline(name: str) -> Term:
+    """Return the words for a baseline."""
+    return BASELINES.get(name, Term(name.replace("_", " "), ""))
+
+
+def predicts_probabilities(loss: object) -> bool:
+    """Whether a model of this loss predicts probabilities."""
+    return loss in _PROBABILITIES
+
+
+def effect_scale(loss: object) -> Term:
+    """Return the scale on which effects add up, and how to read it."""
+    if loss in _PROBABILITIES:
+        return Term("log odds", "0.7 more is twice the odds, 1.1 more three times, 0.7 less half")
+    if loss in _LOG_LINKS:
+        return Term("log of the mean", "0.7 more is twice the mean, 0.1 more is 10 % more, 0.7 less half")
+    return Term("units of the target", "1 more is a prediction that is 1 higher")
+
+
+def count(amount: float, thing: str) -> str:
+    """Write "1 row", "1,234 rows"."""
+    return f"{amount:,.0f} {thing}{'' if amount == 1 else 's'}"
+
+
+def plain(value: float | None, digits: int = 3) -> str:
+    """Write a number with so many digits that count: 1,235, 0.0123, 3.6 × 10⁻¹²."""
+    if value is None:
+        return "–"
+    if value == 0.0:
+        return "0"
+    exponent = math.floor(math.log10(abs(value)))
+    if not -5 < exponent < 9:
+        mantissa, _, power = f"{value:.{max(digits - 2, 0)}e}".partition("e")
+        return f"{mantissa} × {power_of_ten(int(power))}".replace("-", "−", 1 if value < 0 else 0)
+    shown = f"{value:,.{max(digits - 1 - exponent, 0)}f}"
+    shown = shown.rstrip("0").rstrip(".") if "." in shown else shown
+    return shown.replace("-", "−")
+
+
+def power_of_ten(exponent: int) -> str:
+    """Write a power of ten: 1, 10, 10⁻⁶."""
+    return {0: "1", 1: "10"}.get(exponent, f"10{str(exponent).translate(_SUPERSCRIPTS)}")
+
+
+def decimals(low: float | None, high: float | None) -> int | None:
+    """Return how many decimals a figure deserves: two digits of half its interval; None where there is no interval."""
+    if low is None or high is None or not high > low or not math.isfinite(high - low):
+        return None
+    wanted = 1 - math.floor(math.log10((high - low) / 2.0))
+    return max(wanted, 0) if wanted <= _MOST_DECIMALS else None
+
+
+def fixed(value: float | None, places: int | None) -> str:
+    """Write a number with so many decimals; with four digits that count where that is not said."""
+    if value is None:
+        return "–"
+    if places is None or abs(value) >= 1e9:
+        return plain(value, 4)
+    return f"{round(value, places) + 0.0:,.{places}f}".replace("-", "−")
+
+
+class Estimate(NamedTuple):
+    """A figure and its 95 % interval, any of which may be unknown."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def shown(self) -> str:
+        """The figure, rounded as its interval deserves."""
+        return fixed(self.value, decimals(self.low, self.high))
+
+    @property
+    def interval(self) -> str:
+        """The interval in words, or nothing."""
+        places = decimals(self.low, self.high)
+        return "" if places is None else f"{fixed(self.low, places)} to {fixed(self.high, places)}"
+
+    @property
+    def both(self) -> str:
+        """The figure, with its interval in brackets where there is one."""
+        return f"{self.shown} ({self.interval})" if self.interval else self.shown
+
+
+def estimate(value: object) -> Estimate:
+    """Return an estimate from {"value", "low", "high"}, or from a bare number."""
+    if isinstance(value, int | float):
+        return Estimate(number(value), None, None)
+    given = mapping(value)
+    return Estimate(number(given.get("value")), number(given.get("low")), number(given.get("high")))
+
+
+def percent(share: float) -> str:
+    """Write a share: 41 %, 0.3 %, less than 0.1 %, more than 99.9 %."""
+    size = abs(share) * 100.0
+    if 0.0 < size < 0.1:
+        return "less than 0.1 %"
+    if 99.9 < size < 100.0:
+        return "more than 99.9 %"
+    return f"{size:,.0f} %" if size >= 10.0 or size == 0.0 else f"{size:.1f} %"
+
+
+def small_share(share: float) -> str:
+    """Say how small a share is, rounded up to a word: less than a millionth."""
+    words = ((1e-12, "trillionth"), (1e-9, "billionth"), (1e-6, "millionth"), (1e-3, "thousandth"))
+    for size, word in words:
+        if share <= size:
+            return f"less than a {word}"
+    return f"up to {percent(share)}"
+
+
+def duration(seconds: float) -> str:
+    """Write a time: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
+def listed(items: list[str], most: int = 5) -> str:
+    """Join items as a sentence does: a, b and c; say how many more there are."""
+    if len(items) > most:
+        return f"{', '.join(items[:most])} and {len(items) - most:,} more"
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
