@@ -17,8 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from batchlearn.data.ledger import read_ledger
-from batchlearn.data.table import Table, read
-from batchlearn.training.split import hold_out
+from batchlearn.data.split import hold_out
+from batchlearn.tables.table import Table, read
 
 SEED, SHARE = 0, 0.2
 
@@ -76,7 +76,9 @@ def linear(data: DataSet) -> Score:
         pipeline = make_pipeline(columns, model).fit(frame[~late], label[~late])
     seconds = time.perf_counter() - began
     width = len(pipeline[0].get_feature_names_out())
-    return Score(type(model).__name__, score(data.task, label[late], predicted(pipeline, data.task, frame[late])), seconds, width)
+    return Score(
+        type(model).__name__, score(data.task, label[late], predicted(pipeline, data.task, frame[late])), seconds, width
+    )
 
 
 def predicted(model: object, task: str, frame: pd.DataFrame) -> np.ndarray:

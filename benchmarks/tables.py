@@ -22,7 +22,8 @@ from data_sets import DataSet, data_sets
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "tables.md"
 HEAD = (
-    "| set | rows | loss | s | MB | coefficients | bound on the loss | later rows | interval | constant | peer | peer s |\n"
+    "| set | rows | loss | s | MB | coefficients | bound on the loss | later rows | interval | constant | peer | "
+    "peer s |\n"
     "|---|---:|---|---:|---:|---:|---:|---:|---|---:|---:|---:|"
 )
 
@@ -30,7 +31,16 @@ HEAD = (
 def train(data: DataSet) -> tuple[dict[str, Any], float, float]:
     """Run the command; return what it printed, its seconds and its peak memory in MB."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "batchlearn", "train", *data.arguments, "--json", "--output", f"{folder}/model"]
+        command = [
+            sys.executable,
+            "-m",
+            "batchlearn",
+            "train",
+            *data.arguments,
+            "--json",
+            "--output",
+            f"{folder}/model",
+        ]
         probe = (
             "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:]).returncode; "
             "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); sys.exit(code)"
@@ -45,7 +55,9 @@ def line(data: DataSet, peer: bool) -> str:
     """Return one row of the table."""
     found, seconds, memory = train(data)
     if "error" in found:
-        return f"| {data.name} | | {data.loss} | {seconds:.1f} | {memory:.0f} | {found['error']['message']} | | | | | | |"
+        return (
+            f"| {data.name} | | {data.loss} | {seconds:.1f} | {memory:.0f} | {found['error']['message']} | | | | | | |"
+        )
     certificate, evaluation = found["certificate"], found["evaluation"]
     name, score = next(iter(evaluation["metrics"].items()))
     constant = evaluation["baselines"]["constant"][name]["value"]

@@ -10,8 +10,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchlearn.data.table import Table as Table
-    from batchlearn.data.table import read as read
     from batchlearn.errors import BatchlearnError as BatchlearnError
     from batchlearn.errors import CertificateError as CertificateError
     from batchlearn.errors import DataError as DataError
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
     from batchlearn.estimators import LinearRegressor as LinearRegressor
     from batchlearn.models.files import load as load
     from batchlearn.models.linear import LinearModel as LinearModel
+    from batchlearn.tables.table import Table as Table
+    from batchlearn.tables.table import read as read
     from batchlearn.training.certificate import Certificate as Certificate
     from batchlearn.training.evaluate import evaluate as evaluate
     from batchlearn.training.fit import Fit as Fit
@@ -47,11 +47,11 @@ _HOME = {
     "Recipe": "batchlearn.training.recipe",
     "RegistryError": "batchlearn.errors",
     "ResourceError": "batchlearn.errors",
-    "Table": "batchlearn.data.table",
+    "Table": "batchlearn.tables.table",
     "UsageError": "batchlearn.errors",
     "evaluate": "batchlearn.training.evaluate",
     "load": "batchlearn.models.files",
-    "read": "batchlearn.data.table",
+    "read": "batchlearn.tables.table",
     "train": "batchlearn.training.train",
     "verify": "batchlearn.training.verify",
 }

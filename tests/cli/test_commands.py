@@ -147,7 +147,8 @@ def test_declared_categories_and_null_texts_need_no_second_declaration_to_predic
     code, out, err = run("train", *words, "--target", "bought", "--categories", "colour", "--output", "model")
     assert (code, err) == (0, "")
     assert "batchlearn verify model coded.csv --null NA,." in out
-    assert [term.column for term in bl.load("model").encoding.groups] == ["colour"]
+    kinds = bl.load("model").encoding.kinds
+    assert (kinds["colour"], kinds["size"]) == ("category", "number")
     assert run("predict", "model", *words, "-o", "scored.csv")[0] == 0
     assert run("verify", "model", *words)[0] == 0
 
@@ -193,7 +194,7 @@ def test_a_fit_without_a_certificate_that_nobody_required_is_done(run: Run) -> N
 
 
 def test_what_people_read_says_what_the_json_says(run: Run) -> None:
-    _, out, _ = run(*TRAIN, "--output", "model")
+    _, out, _ = run(*TRAIN, "--alpha", "0.0025", "--output", "model")
     assert "Trained on 400 rows: logistic regression for bought, probability of no" in out
     assert "400 read = 400 used" in out
     assert "certified: the loss is within" in out

@@ -39,7 +39,9 @@ def test_clean_text_is_printable(text: str) -> None:
 
 
 def test_effects_of_levels_are_contrasts_that_ignore_a_shift_between_levels_and_intercept() -> None:
-    fit = bl.train(bl.read(small_table(rows=2000), target="bought", drop=["count", "day"]), bl.Recipe(holdout=0.0))
+    fit = bl.train(
+        bl.read(small_table(rows=2000), target="bought", drop=["count", "day"]), bl.Recipe(holdout=0.0, alpha=5e-4)
+    )
     found = {one.name: one for one in strongest_effects(fit.model, 10)}
     levels = [found[f"colour = {name}"] for name in ("red", "green", "blue")]
     assert abs(sum(one.estimate for one in levels)) < 1e-9

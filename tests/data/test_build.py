@@ -17,7 +17,7 @@ from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.profile import merge
 from batchlearn.data.rows import Rows
-from batchlearn.data.table import Table, read
+from batchlearn.tables.table import Table, read
 
 Answer = TypeVar("Answer")
 ROLES: dict[str, Any] = {"target": "y", "weight": "w", "offset": "o"}

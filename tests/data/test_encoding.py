@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from batchlearn.data.columns import Kind
 from batchlearn.data.encoding import CalendarTerm, Encoded, Encoding, LevelTerm, NumberTerm, level_label
+from batchlearn.tables.columns import Kind
 
 
 def levels(values: list[str | None]) -> pa.DictionaryArray:

@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from batchlearn.data.columns import Kind
 from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm
 from batchlearn.data.encoding_fit import EncodingRules, check_kinds, fit_encoding
 from batchlearn.data.profile import empty_profile
-from batchlearn.data.table import read
 from batchlearn.errors import DataError, UsageError
+from batchlearn.tables.columns import Kind
+from batchlearn.tables.table import read
 
 
 def fitted(columns: Mapping[str, Any], time: str | None = None, **rules: Any) -> Encoding:

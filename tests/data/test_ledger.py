@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from batchlearn.data.ledger import EXCLUDED, UNSEEN, read_ledger, role_columns, walk
-from batchlearn.data.table import Table, read
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import DataError
+from batchlearn.tables.table import Table, read
 
 NUMBERS = Target("y", Task.NUMBER)
 

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchlearn.data.columns import Kind
 from batchlearn.data.profile import (
     CategoryProfile,
     Moments,
@@ -22,6 +21,7 @@ from batchlearn.data.profile import (
     empty_profile,
     merge,
 )
+from batchlearn.tables.columns import Kind
 
 NUMBERS = st.one_of(st.none(), st.floats(-1e12, 1e12), st.integers(-5, 5).map(float))
 ROWS = st.lists(st.tuples(NUMBERS, st.floats(1e-6, 1e6)), max_size=30)

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from batchlearn.data.columns import Column, Kind
 from batchlearn.data.target import LOSS_OF_TASK, TASK_OF_LOSS, Target, Task, class_values, infer_target
 from batchlearn.errors import BatchlearnError, DataError, UsageError
+from batchlearn.tables.columns import Column, Kind
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from batchlearn.data.encoding_fit import EncodingRules
-from batchlearn.data.table import Table, read
+from batchlearn.tables.table import Table, read
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train

@@ -18,11 +18,11 @@ import pyarrow as pa
 import pytest
 from tests.models.made import FIXTURES, GOLDEN, RULES, SCHEMA, asked, made, made_fit, made_table
 
-from batchlearn.data.table import read
 from batchlearn.errors import DataError, ResourceError, UsageError
 from batchlearn.models.files import check_writable, load, read_model, read_record, save
 from batchlearn.models.folder import MANIFEST, MODEL, WEIGHTS
 from batchlearn.models.linear import LinearModel, Predictions
+from batchlearn.tables.table import read
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 from tests.models.made import asked, made, made_fit
 
-from batchlearn.data.table import read
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
+from batchlearn.tables.table import read
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train

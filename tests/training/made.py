@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from batchlearn.data.table import Table, read
+from batchlearn.tables.table import Table, read
 
 Floats = NDArray[np.float64]
 LEVELS = ("blue", "green", "pink", "red")

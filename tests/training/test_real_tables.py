@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batchlearn.data.table import read
+from batchlearn.tables.table import read
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train

@@ -14,8 +14,8 @@ from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from tests.training.made import LOSSES, Floats, arrow, design, made, table_of
 
 from batchlearn.data import build
-from batchlearn.data.table import read
 from batchlearn.errors import UsageError
+from batchlearn.tables.table import read
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import Progress, thread_count, train, training

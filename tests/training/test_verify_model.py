@@ -15,10 +15,10 @@ import pytest
 from tests.models.made import GOLDEN, RULES, SCHEMA, made
 from tests.models.spoiling import changed, golden_copy
 
-from batchlearn.data.table import read
 from batchlearn.errors import DataError, IntegrityError
 from batchlearn.models.files import read_model, save
 from batchlearn.models.folder import MODEL, WEIGHTS
+from batchlearn.tables.table import read
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train
 from batchlearn.training.verify_model import verify_model, verifying

@@ -19,8 +19,8 @@ from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import Flag
 from batchlearn.cli.results import certificate_sentence, show_effects, show_evaluation
 from batchlearn.cli.terminal import Page, watch
-from batchlearn.data.table import read
 from batchlearn.errors import UsageError, quoted
+from batchlearn.tables.table import read
 from batchlearn.training.fit import FORMAT_VERSION, Fit
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import training

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from batchlearn.data.columns import Kind
-from batchlearn.data.table import Table, read
 from batchlearn.errors import quoted
 from batchlearn.models.linear import LinearModel
+from batchlearn.tables.columns import Kind
+from batchlearn.tables.table import Table, read
 
 
 def whole_number(_kind: Any, tokens: Sequence[Any]) -> int:

@@ -19,9 +19,9 @@ from batchlearn.cli.figures import count
 from batchlearn.cli.options import ALL_ROWS, Flag, Names, RowOptions, open_for
 from batchlearn.cli.scored import Writer, check_output, writing
 from batchlearn.cli.terminal import Page, Reading, Report, progress
-from batchlearn.data.table import Table
 from batchlearn.models.files import load
 from batchlearn.models.linear import LinearModel, Predictions
+from batchlearn.tables.table import Table
 
 FORMAT_VERSION = 1
 # Above this share of rows with a level that training never saw, a column is probably not what it was.

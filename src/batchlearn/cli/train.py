@@ -27,9 +27,9 @@ from batchlearn.cli.options import (
 )
 from batchlearn.cli.results import show_fit
 from batchlearn.cli.terminal import Page, watch
-from batchlearn.data.table import read
 from batchlearn.errors import CertificateError, ResourceError, UsageError
 from batchlearn.models.files import check_writable
+from batchlearn.tables.table import read
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe

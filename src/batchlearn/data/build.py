@@ -9,12 +9,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from batchlearn.data.encoding import Encoding
-from batchlearn.data.fingerprint import Fingerprint
 from batchlearn.data.ledger import Ledger, walk
 from batchlearn.data.profile import Profile, empty_profile
 from batchlearn.data.rows import Rows, StoredChunk, chunk_rows
-from batchlearn.data.table import Table
 from batchlearn.kernels.design import Floats
+from batchlearn.tables.fingerprint import Fingerprint
+from batchlearn.tables.table import Table
 
 Mask = NDArray[np.bool_]
 Profiles = dict[str, Profile]

@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from batchlearn.data.columns import Kind
 from batchlearn.data.profile import calendar_part
 from batchlearn.kernels.design import Floats, Layout
+from batchlearn.tables.columns import Kind
 
 Codes = NDArray[np.intp]
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from batchlearn.data.bins import BinTerm, cut_points
-from batchlearn.data.columns import Column, Kind
 from batchlearn.data.encoding import CalendarTerm, Encoding, GroupTerm, LevelTerm, NumberTerm
 from batchlearn.data.pairs import PairTerm
 from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile, TimeProfile
 from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.tables.columns import Column, Kind
 
 # A share that rounds to one would leave its indicator no deviation to divide by.
 _LARGEST_SHARE = 1.0 - 2.0**-53

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from batchlearn.data.columns import Kind
-from batchlearn.data.table import Scan, Table
 from batchlearn.data.target import Class, Target, Task, infer_target
 from batchlearn.errors import DataError
 from batchlearn.kernels.design import Floats
+from batchlearn.tables.columns import Kind
+from batchlearn.tables.table import Scan, Table
 
 EXCLUDED, UNSEEN = "excluded by the condition", "a class not seen in training"
 ZERO_WEIGHT = "a weight of 0"

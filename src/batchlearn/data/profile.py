@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from batchlearn.data.columns import Kind
 from batchlearn.kernels.design import Floats
+from batchlearn.tables.columns import Kind
 
 CALENDAR_PARTS = {"hour": 24, "weekday": 7, "month": 12}
 # Fewer rows than this may all differ by chance.

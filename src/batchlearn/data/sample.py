@@ -10,8 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from batchlearn.data.ledger import Ledger, RowCounts, walk
-from batchlearn.data.sources import ArrowSource
-from batchlearn.data.table import Table
+from batchlearn.tables.sources import ArrowSource
+from batchlearn.tables.table import Table
 
 
 def choose_rows(part: NDArray[np.bool_], most: int, seed: int) -> NDArray[np.bool_]:

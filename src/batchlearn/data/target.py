@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from batchlearn.data.columns import Column, Kind
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.kernels.design import Floats
+from batchlearn.tables.columns import Column, Kind
 
 Class = str | float | bool
 

@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlearn.data.columns import Kind
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import check_kinds
-from batchlearn.data.table import Roles, Table, read
 from batchlearn.data.target import LOSS_OF_TASK, Target, Task
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kernels.design import Block, Floats, linear_predictor, quadratic_form, squared, standardised
 from batchlearn.models.links import INVERSE_LINKS, response_change
+from batchlearn.tables.columns import Kind
+from batchlearn.tables.table import Roles, Table, read
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from batchlearn.data.columns import Kind
 from batchlearn.data.encoding import Encoding
-from batchlearn.data.table import Roles
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel, PredictionBounds
 from batchlearn.models.strict_json import Malformed
 from batchlearn.models.term_schema import Closed, GroupSchema, Name, NumberSchema, describe_group, distinct
+from batchlearn.tables.columns import Kind
+from batchlearn.tables.table import Roles
 
 FORMAT_VERSION = 1
 _LEAST_MEMBERS = 2

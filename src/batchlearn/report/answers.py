@@ -159,7 +159,9 @@ def _wrong(result: Mapping[str, Any]) -> Answer:
     worst = worst_rows(result)
     if worst:
         first = worst[0]
-        said.append(f"The largest loss of one row is {first.loss}: row {first.row}, {first.label} came, {first.response} was predicted.")
+        said.append(
+            f"The largest loss of one row is {first.loss}: row {first.row}, {first.label} came, {first.response} was predicted."
+        )
     if not found:
         said.insert(0, "No level of a category column loses significantly more than the other rows.")
     short = f"Where {slice_name(found[0])}" if found else "Nowhere in particular"
@@ -172,14 +174,18 @@ def _slice_said(result: Mapping[str, Any], one: Mapping[str, Any]) -> str:
     figure = Estimate(number(one.get("difference")), number(one.get("low")), number(one.get("high")))
     said = f"{slice_name(one)}: {count(whole(one.get('rows')) or 0, 'row')}, {name} {figure.both} above the others"
     label, response = number(one.get("mean_label")), number(one.get("mean_response"))
-    return said + ("." if label is None or response is None else f"; predicted {plain(response)}, happened {plain(label)}.")
+    return said + (
+        "." if label is None or response is None else f"; predicted {plain(response)}, happened {plain(label)}."
+    )
 
 
 def _odd(result: Mapping[str, Any]) -> Answer:
     question = "What is odd in the data?"
     found = [finding for finding in findings(result) if finding.kind in ("data", "drift")]
     if not found:
-        said = "Among rows set aside, columns left out, classes never seen, drift and scores too good to be true: nothing."
+        said = (
+            "Among rows set aside, columns left out, classes never seen, drift and scores too good to be true: nothing."
+        )
         return Answer(question, "Nothing that these checks see", "plain", (said,), "rows")
     short = count(len(found), "thing") + " to look at"
     return Answer(question, short, "warn", tuple(finding.what for finding in found), found[0].anchor)
@@ -192,7 +198,9 @@ def _next(result: Mapping[str, Any]) -> Answer:
     if model:
         path = shlex.quote(model)
         steps.append(f"When labels of later rows are there: batchlearn evaluate {path} LATER.parquet")
-        steps.append(f"To predict, with the bound on each prediction: batchlearn predict {path} NEW.parquet -o scored.parquet --bounds")
+        steps.append(
+            f"To predict, with the bound on each prediction: batchlearn predict {path} NEW.parquet -o scored.parquet --bounds"
+        )
     else:
         steps.append("Judge it again on later rows when their labels are there.")
     return Answer(question, count(len(steps), "step"), "plain", tuple(steps), "rows")

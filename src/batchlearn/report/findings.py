@@ -39,7 +39,14 @@ class Finding:
 def findings(result: Mapping[str, Any]) -> list[Finding]:
     """Return what stands out, the most pressing first."""
     looks: tuple[Callable[[Mapping[str, Any]], Iterator[Finding]], ...] = (
-        _of_proof, _of_score, _too_good, _of_calibration, _of_drift, _of_slices, _of_rows, _of_columns,
+        _of_proof,
+        _of_score,
+        _too_good,
+        _of_calibration,
+        _of_drift,
+        _of_slices,
+        _of_rows,
+        _of_columns,
     )
     return sorted((found for look in looks for found in look(result)), key=lambda finding: -finding.weight)
 
@@ -168,7 +175,9 @@ def _of_rows(result: Mapping[str, Any]) -> Iterator[Finding]:
     if rows is not None:
         for part in rows.parts[1:]:
             if part.rows >= _SHARE_WORTH_SAYING * rows.read:
-                what = f"{count(part.rows, 'row')} ({part.share}) {'are' if part.rows != 1 else 'is'} not learned from: "
+                what = (
+                    f"{count(part.rows, 'row')} ({part.share}) {'are' if part.rows != 1 else 'is'} not learned from: "
+                )
                 do = "Make sure that these rows are not the ones that matter."
                 yield Finding("data", 45, f"{what}{part.reason}.", do, "rows")
     unseen = unseen_table(result)

@@ -28,8 +28,14 @@ def training_page(result: Mapping[str, Any]) -> str:
     seconds), table, target, time and classes. The page has no script, asks for nothing, and every name is escaped.
     """
     style = _style()
-    return _environment().get_template("page.html").render(
-        style=style, style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(), **_content(result)
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            style=style,
+            style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+            **_content(result),
+        )
     )
 
 
@@ -142,7 +148,9 @@ def _drift_sentence(result: Mapping[str, Any], judged: quality.Score | None) -> 
     if judged.model.low is None or judged.model.high is None:
         return f"{inside}; on held-out rows it is {judged.model.shown}."
     if side is None:
-        return f"{inside}, inside the interval of the held-out score: no sign that the held-out rows are of another kind."
+        return (
+            f"{inside}, inside the interval of the held-out score: no sign that the held-out rows are of another kind."
+        )
     end = f", outside the interval of the held-out score, which is {side}"
     if not text(result.get("time")):
         return f"{inside}{end}: the held-out rows differ from those it learned from by more than chance suggests."

@@ -188,7 +188,9 @@ def calibration_facts(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         said = "groups whose 95 % interval leaves the prediction out; about 1 in 20 would by chance"
         facts.append(("Groups off", f"{off} of {groups}", said))
     if ratio is not None:
-        facts.append(("Happened over predicted", f"{ratio:.3f}", "sum of what happened over sum of predictions; 1 is right"))
+        facts.append(
+            ("Happened over predicted", f"{ratio:.3f}", "sum of what happened over sum of predictions; 1 is right")
+        )
     if error is not None:
         facts.append(("Mean distance", plain(error), "how far groups are from the line, weighted by their rows"))
     if slope is not None:
@@ -208,7 +210,9 @@ def slice_forest(result: Mapping[str, Any], judged: Score | None) -> Forest | No
     if not found:
         return None
     loss = "loss" if judged is None else judged.name
-    caption = "Each mark: mean loss of these held-out rows minus that of all others; the interval allows for many looks."
+    caption = (
+        "Each mark: mean loss of these held-out rows minus that of all others; the interval allows for many looks."
+    )
     heading = Heading(f"Where the {loss} is higher than elsewhere", caption, f"{loss} above the other rows")
     return forest(heading, [_slice_entry(one) for one in found], zero=True, first=_MOST_SLICES_AT_FIRST)
 
@@ -241,8 +245,11 @@ def _worst_row(one: Mapping[str, Any]) -> WorstRow:
     shown = tuple((str(name), text(value) or "(missing)") for name, value in values.items())
     row = whole(one.get("row"))
     return WorstRow(
-        "?" if row is None else f"{row:,}", _said(one.get("label")), _said(one.get("response")),
-        plain(number(one.get("loss"))), shown,
+        "?" if row is None else f"{row:,}",
+        _said(one.get("label")),
+        _said(one.get("response")),
+        plain(number(one.get("loss"))),
+        shown,
     )
 
 

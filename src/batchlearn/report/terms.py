@@ -136,7 +136,9 @@ def _straight(effects: _Effects) -> Plot:
     middle, slope = low / 2.0 + high / 2.0, effects.effect[0]
     error = effects.error[0] if effects.error else 0.0
     ends = [(x, slope * (x - middle), _Z * error * abs(x - middle)) for x in (low, middle, high)]
-    axes = Axes(exact_scale(low, high), scale([y + side * reach for _, y, reach in ends for side in (-1.0, 1.0)] + [0.0]))
+    axes = Axes(
+        exact_scale(low, high), scale([y + side * reach for _, y, reach in ends for side in (-1.0, 1.0)] + [0.0])
+    )
     upper, lower = ([(x, y + side * reach) for x, y, reach in ends] for side in (1.0, -1.0))
     return Plot(
         title=effects.name,
@@ -218,7 +220,8 @@ def _calendar(effects: _Effects) -> Plot:
     count = len(effects.effect)
     axes = Axes(exact_scale(-0.5, count - 0.5), _vertical(effects))
     points = [
-        Point(float(k), effects.effect[k], effects.says(k), *(effects.interval(k) or (None, None))) for k in range(count)
+        Point(float(k), effects.effect[k], effects.says(k), *(effects.interval(k) or (None, None)))
+        for k in range(count)
     ]
     step = max(1, math.ceil(count / _MOST_LABELS))
     labels = [_last_word(effects.names[k]) for k in range(count)]
@@ -289,4 +292,3 @@ def _heatmap(effects: _Effects, first: Sequence[str], second: Sequence[str]) -> 
 def _some(names: Sequence[str]) -> list[tuple[int, str]]:
     step = max(1, math.ceil(len(names) / _MOST_LABELS))
     return [(at, names[at]) for at in range(0, len(names), step)]
-

@@ -22,7 +22,9 @@ class Term(NamedTuple):
 METRICS = {
     "log_loss": Term("log loss", "the mean of -ln(probability given to what happened); 0 is perfect foresight", True),
     "brier": Term("Brier score", "the mean squared distance of the probability from 0 or 1 as it turned out", True),
-    "auc": Term("AUC", "how often a random row of the one class is ranked above one of the other; 0.5 is chance", False),
+    "auc": Term(
+        "AUC", "how often a random row of the one class is ranked above one of the other; 0.5 is chance", False
+    ),
     "average_precision": Term("average precision", "the share of hits among the rows ranked first, averaged", False),
     "accuracy": Term("accuracy", "the share of rows whose likelier class is the true one", False),
     "mse": Term("mean squared error", "the mean of the squared errors, in squared units of the target", True),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from batchlearn.data.encoding import Encoding, LevelTerm, level_label
 from batchlearn.data.ledger import Ledger, read_ledger, walk
 from batchlearn.data.rows import Chunk, Rows
-from batchlearn.data.table import Roles, Table
+from batchlearn.data.split import Split
 from batchlearn.data.target import LOSS_OF_TASK, Task, class_values
 from batchlearn.evaluation.baselines import constant_baseline, last_value_baseline
 from batchlearn.evaluation.metrics import proper_score
@@ -23,8 +23,8 @@ from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.links import INVERSE_LINKS
 from batchlearn.objectives.statistics import predictor
+from batchlearn.tables.table import Roles, Table
 from batchlearn.training.optimise import Optimum
-from batchlearn.training.split import Split
 
 
 class _Responses(NamedTuple):

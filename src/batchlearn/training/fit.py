@@ -13,10 +13,10 @@ from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
 from batchlearn.models.files import save
 from batchlearn.models.linear import LinearModel
+from batchlearn.selection.structure import Structure
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.optimise import Status, Step
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.structure import Structure
 
 FORMAT_VERSION = 1
 

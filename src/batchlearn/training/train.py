@@ -15,7 +15,7 @@ from batchlearn.data.encoding import SMALLEST_UNIT, Encoding
 from batchlearn.data.encoding_fit import fit_encoding
 from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.rows import Rows, one_blas_thread
-from batchlearn.data.table import Table
+from batchlearn.data.split import Split, hold_out
 from batchlearn.data.target import LOSS_OF_TASK, Task
 from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
 from batchlearn.evaluation.report import Evaluation
@@ -23,14 +23,14 @@ from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel, PredictionBounds
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective, ridge
+from batchlearn.selection.structure import Structure, choose_structure
+from batchlearn.selection.terms import structure_penalty
+from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units
 from batchlearn.training.evaluate import evaluate_part
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Optimum, Problem, optimising
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.split import Split, hold_out
-from batchlearn.training.structure import Structure, choose_structure
-from batchlearn.training.terms import structure_penalty
 
 # Up to so many coefficients the inverse Hessian (8 d^2 bytes) is kept with the model, for bounds on predictions.
 _KEPT_COEFFICIENTS = 2500

@@ -13,13 +13,13 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from batchlearn.data.build import build_rows
-from batchlearn.data.columns import Kind
 from batchlearn.data.ledger import Ledger, RowCounts, read_ledger
 from batchlearn.data.rows import Rows, one_blas_thread
-from batchlearn.data.table import Table, read
 from batchlearn.errors import IntegrityError, quoted
 from batchlearn.models.files import StoredModel, read_model
 from batchlearn.models.linear import LinearModel
+from batchlearn.tables.columns import Kind
+from batchlearn.tables.table import Table, read
 from batchlearn.training.certificate import Certificate, Certification, Units, certify
 from batchlearn.training.train import Progress, fit_objective, thread_count
 

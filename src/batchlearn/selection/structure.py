@@ -22,15 +22,17 @@ from batchlearn.data.ledger import Ledger
 from batchlearn.data.pairs import PairTerm
 from batchlearn.data.rows import Rows
 from batchlearn.data.sample import choose_rows, take
-from batchlearn.data.table import Table
+from batchlearn.data.split import hold_out
 from batchlearn.data.target import LOSS_OF_TASK
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES, Loss
+from batchlearn.objectives.objective import Objective
+from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.statistics import ValueTotal
-from batchlearn.training.interactions import rank_pairs
-from batchlearn.training.split import hold_out
-from batchlearn.training.strengths import Strengths, find_strengths
-from batchlearn.training.terms import encoding_terms
+from batchlearn.selection.interactions import rank_pairs
+from batchlearn.selection.strengths import Strengths, find_strengths
+from batchlearn.selection.terms import encoding_terms
+from batchlearn.tables.table import Table
 
 MOST_ROWS = 100_000
 _LAST_BLOCK = 0.2
@@ -82,6 +84,7 @@ class _Fitted(NamedTuple):
     structure: Structure
     encoding: Encoding
     rows: Rows
+    later: Rows
     parameters: Floats
     strengths: Strengths
     alternative: Alternative
@@ -116,11 +119,10 @@ def choose_structure(
         return Structure(rules)
     profiles = yield from profile_parts(taken, cut, [inside])
     bench = _Bench(taken, cut, inside, ~inside, profiles[0], LOSSES[LOSS_OF_TASK[ledger.target.task]], threads)
-    null = _null_loss(bench)
     linear, additive = (_try(bench, Structure(replace(rules, additive=kind))) for kind in (False, True))
     best = additive if additive.alternative.loss < linear.alternative.loss else linear
     tried = [linear.alternative, additive.alternative]
-    worthwhile = _WORTHWHILE * max(null - best.alternative.loss, 0.0)
+    worthwhile = _WORTHWHILE * max(_null_loss(bench, linear) - best.alternative.loss, 0.0)
     start = additive
     for count in _PAIR_STEPS:
         # Ranked again after each step: what one pair explains, another need not.
@@ -136,11 +138,12 @@ def choose_structure(
     return replace(best.structure, alternatives=tuple(tried))
 
 
-def _null_loss(bench: _Bench) -> float:
-    label = bench.ledger.label
-    mean = float(label[bench.early].mean())
-    late = label[bench.late]
-    return float(np.mean(bench.loss.value(np.full(len(late), bench.loss.null_intercept(mean)), late)))
+def _null_loss(bench: _Bench, linear: _Fitted) -> float:
+    """Return the mean loss on the late rows of the intercept that is best for the early ones."""
+    objective = Objective(bench.loss, Quadratic(np.zeros(1)))
+    intercept = objective.null_parameters(linear.rows.intercept_only())
+    later = linear.later.intercept_only()
+    return float(later.total(ValueTotal(bench.loss), intercept).value / later.total_weight)
 
 
 def _try(bench: _Bench, structure: Structure, before: _Fitted | None = None) -> _Fitted:
@@ -170,7 +173,7 @@ def _try(bench: _Bench, structure: Structure, before: _Fitted | None = None) -> 
         time.perf_counter() - began,
     )
     chosen = replace(structure, strengths=dict(zip(terms, strengths.values, strict=True)))
-    return _Fitted(chosen, encoding, rows, parameters, strengths, alternative)
+    return _Fitted(chosen, encoding, rows, later, parameters, strengths, alternative)
 
 
 def _drain(work: Generator[int, None, Answer]) -> Answer:

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from batchlearn.data.table import Kind, read
 from batchlearn.errors import DataError
+from batchlearn.tables.table import Kind, read
 
 Write = Callable[..., Path]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, cast
 
-from batchlearn.data.files import named_problems
 from batchlearn.errors import DataError, quoted
+from batchlearn.tables.files import named_problems
 
 _HIGHEST_RATIO = 200
 _MOST_BYTES = 64 << 30

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from batchlearn.data.characters import CheckedCharacters
-from batchlearn.data.columns import EXACT_INTEGER, inexact_integer, refuse_equal_names
-from batchlearn.data.files import Files, Stamp
 from batchlearn.errors import DataError, quoted
+from batchlearn.tables.characters import CheckedCharacters
+from batchlearn.tables.columns import EXACT_INTEGER, inexact_integer, refuse_equal_names
+from batchlearn.tables.files import Files, Stamp
 
 _BLOCK_BYTES = 4 << 20
 _HEADER_BYTES = 1 << 20

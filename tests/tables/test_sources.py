@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batchlearn.data.table import Kind, read
 from batchlearn.errors import BatchlearnError, DataError, IntegrityError, ResourceError, UsageError
+from batchlearn.tables.table import Kind, read
 
 
 def values(source: object, *names: str) -> dict[str, list[object]]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from batchlearn.data.columns import (
+from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.tables.columns import (
     Canonical,
     Column,
     Kind,
@@ -21,13 +22,12 @@ from batchlearn.data.columns import (
     refuse_equal_names,
     stored_arrays,
 )
-from batchlearn.data.delimited import DelimitedSource
-from batchlearn.data.files import Format, find
-from batchlearn.data.sources import ArrowSource, ParquetSource, Source, arrow_table
-from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.tables.delimited import DelimitedSource
+from batchlearn.tables.files import Format, find
+from batchlearn.tables.sources import ArrowSource, ParquetSource, Source, arrow_table
 
 if TYPE_CHECKING:
-    from batchlearn.data.where import Condition
+    from batchlearn.tables.where import Condition
 
 __all__ = ["Column", "Kind", "Roles", "Scan", "Table", "read"]
 
@@ -223,6 +223,6 @@ def _condition_of(table: Table) -> Condition | None:
     if table.condition is None:
         return None
     # Imported here because it loads sqlglot, which most tables do not need.
-    from batchlearn.data.where import compile_condition
+    from batchlearn.tables.where import compile_condition
 
     return compile_condition(table.condition, table.columns)

@@ -17,8 +17,8 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from batchlearn.data.columns import EXACT_INTEGER, Column, Kind, name_advice
 from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.tables.columns import EXACT_INTEGER, Column, Kind, name_advice
 
 _LONGEST = 10_000
 _COMPARISONS: Final[dict[type[exp.Expr], str]] = {

@@ -12,9 +12,9 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from batchlearn.data.fingerprint import Fingerprint
-from batchlearn.data.table import Table, read
 from batchlearn.errors import DataError
+from batchlearn.tables.fingerprint import Fingerprint
+from batchlearn.tables.table import Table, read
 
 
 def digest(source: object) -> str:

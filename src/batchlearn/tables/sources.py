@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batchlearn.data.columns import is_text, kind_of
-from batchlearn.data.files import Files, Stamp, named_problems
 from batchlearn.errors import DataError, IntegrityError, UsageError, quoted
+from batchlearn.tables.columns import is_text, kind_of
+from batchlearn.tables.files import Files, Stamp, named_problems
 
 BATCH_ROWS = 65_536
 _BATCH_CELLS = 4_194_304

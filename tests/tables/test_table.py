@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batchlearn.data.table import Kind, Table, read
 from batchlearn.errors import BatchlearnError, DataError, UsageError
+from batchlearn.tables.table import Kind, Table, read
 
 UTC = datetime.UTC
 
@@ -225,8 +225,7 @@ def test_rows_are_not_read_before_the_scan(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["sqlglot", "pandas", "scipy", "sklearn", "pyarrow.dataset"])
 def test_importing_the_table_stays_cheap(name: str) -> None:
     source = Path(__file__).resolve().parents[2] / "src"
-    program = (
-        f"import sys; sys.path.insert(0, {str(source)!r}); import batchlearn.data.table; print({name!r} in sys.modules)"
-    )
+    path = f"import sys; sys.path.insert(0, {str(source)!r})"
+    program = f"{path}; import batchlearn.tables.table; print({name!r} in sys.modules)"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from batchlearn.data.columns import Kind, kind_of
 from batchlearn.errors import DataError, quoted
+from batchlearn.tables.columns import Kind, kind_of
 
 
 class Fingerprint:

@@ -9,7 +9,7 @@ from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm
 from batchlearn.data.pairs import PairTerm, SingleTerm, term_key
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.smoothing import UnitPenalty, differences, product, squares
-from batchlearn.training.strengths import Term, penalty
+from batchlearn.selection.strengths import Term, penalty
 
 
 def encoding_terms(encoding: Encoding) -> dict[str, Term]:

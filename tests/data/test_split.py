@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from batchlearn.data.ledger import Ledger, read_ledger
-from batchlearn.data.table import read
-from batchlearn.training.split import hold_out
+from batchlearn.data.split import hold_out
+from batchlearn.tables.table import read
 
 
 def ledger_of(times: Any | None = None, labels: Any | None = None, rows: int = 100) -> Ledger:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchlearn.data.table import Table, read
 from batchlearn.errors import DataError, UsageError
+from batchlearn.tables.table import Table, read
 
 
 def _rows() -> pa.Table:

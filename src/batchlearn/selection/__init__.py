@@ -1,0 +1,1 @@
+"""What is chosen by data before a fit: linear or additive, pairs, and the strength of each penalty."""
