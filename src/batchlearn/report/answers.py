@@ -14,10 +14,13 @@ from batchlearn.report.terms import shapes
 from batchlearn.report.values import mapping, number, text, whole
 from batchlearn.report.words import (
     Estimate,
+    at_most,
     baseline,
     count,
+    decimals,
     effect_scale,
     estimate,
+    fixed,
     listed,
     metric,
     percent,
@@ -49,14 +52,14 @@ def finished(result: Mapping[str, Any]) -> Answer:
     """Say whether more training could improve the model, as far as that is proved."""
     found, question = proof(result), "Is this model finished?"
     if not found.certified or found.loss_bound is None:
-        said = f"No bound on the distance to the optimum could be given: {found.reason.rstrip('.')}."
+        refused = f"No bound on the distance to the optimum could be given: {found.reason.rstrip('.')}."
         after = "The model may still be good; what is missing is the proof that training is at its end."
-        return Answer(question, "Not proved", "warn", (said, after), "proof")
+        return Answer(question, "Not proved", "warn", (refused, after), "proof")
     rows = whole(mapping(result.get("certificate")).get("rows"))
     over = "the training rows" if rows is None else f"all {count(rows, 'training row')}"
     of_gain = "" if found.share is None else f", {small_share(found.share)} of what training has gained over the mean"
     said = [
-        f"The training loss over {over} is proved to be at most {plain(found.loss_bound, 2)} above the lowest that any "
+        f"The training loss over {over} is proved to be at most {at_most(found.loss_bound)} above the lowest that any "
         f"coefficients of these terms and this penalty can reach{of_gain}."
     ]
     if found.prediction_bound is not None:
@@ -71,16 +74,16 @@ def finished(result: Mapping[str, Any]) -> Answer:
 def _difference(result: Mapping[str, Any]) -> str:
     bound = proof(result).prediction_bound or 0.0
     if predicts_probabilities(result.get("loss")):
-        return f"{plain(100.0 * bound, 2)} percentage points"
-    return f"{plain(bound, 2)} in units of {text(result.get('target')) or 'the target'}"
+        return f"{at_most(100.0 * bound)} percentage points"
+    return f"{at_most(bound)} in units of {text(result.get('target')) or 'the target'}"
 
 
 def good(result: Mapping[str, Any]) -> Answer:
     """Say what the model is worth beside its baselines."""
     question, judged = "Is it good?", score(result)
     if judged is None:
-        said = "No rows were held out, so nothing here says how it does on rows that it has not seen."
-        return Answer(question, "Not measured", "warn", (said,), "scores")
+        nothing = "No rows were held out, so nothing here says how it does on rows that it has not seen."
+        return Answer(question, "Not measured", "warn", (nothing,), "scores")
     stands = {name: standing(result, judged, name) for name, _ in judged.baselines}
     short, tone = _verdict(list(stands.values()))
     on = "" if judged.rows is None else f" on {count(judged.rows, 'held-out row')}"
@@ -99,7 +102,7 @@ def _verdict(stands: list[str]) -> tuple[str, str]:
     if "unclear" in stands:
         return "Not shown to be better", "warn"
     only = "the baseline" if len(stands) == 1 else "both baselines" if len(stands) == 2 else "all baselines"
-    return (f"Better than {only}", "good") if set(stands) == {"better"} else (f"Ahead of {only}", "good")
+    return (f"Better than {only}", "good") if set(stands) == {"better"} else (f"Ahead of {only}", "plain")
 
 
 def _with_interval(figure: Estimate) -> str:
@@ -108,13 +111,15 @@ def _with_interval(figure: Estimate) -> str:
 
 def _beside(judged: Score, name: str, stands: str) -> str:
     other, term = dict(judged.baselines)[name], baseline(name)
-    said = f"The {term.name} baseline" + (f" ({term.meaning})" if term.meaning else "") + f" has {other.both}"
+    places = decimals(judged.model.low, judged.model.high)
+    said = f"The {term.name} baseline" + (f" ({term.meaning})" if term.meaning else "")
+    said += f" has {fixed(other.value, places)}"
     value, against = judged.model.value, other.value
     if metric(judged.key).lower_is_better and value is not None and against is not None and against > 0.0:
         change = 1.0 - value / against
         said += f": the model's is {percent(change)} {'lower' if change >= 0.0 else 'higher'}"
     endings = {
-        "ahead": "; the two intervals overlap, which decides nothing where the rows are the same",
+        "ahead": "; the two intervals overlap, which on the same rows does not decide",
         "unclear": "; on these rows the difference may be chance",
     }
     return f"{said}{endings.get(stands, '')}."
@@ -160,7 +165,8 @@ def _wrong(result: Mapping[str, Any]) -> Answer:
     if worst:
         first = worst[0]
         said.append(
-            f"The largest loss of one row is {first.loss}: row {first.row}, {first.label} came, {first.response} was predicted."
+            f"The largest loss of one row is {first.loss}: row {first.row}, where {first.response} was predicted and "
+            f"{first.label} came."
         )
     if not found:
         said.insert(0, "No level of a category column loses significantly more than the other rows.")
@@ -199,7 +205,8 @@ def _next(result: Mapping[str, Any]) -> Answer:
         path = shlex.quote(model)
         steps.append(f"When labels of later rows are there: batchlearn evaluate {path} LATER.parquet")
         steps.append(
-            f"To predict, with the bound on each prediction: batchlearn predict {path} NEW.parquet -o scored.parquet --bounds"
+            "To predict, with the bound on each prediction: "
+            f"batchlearn predict {path} NEW.parquet -o scored.parquet --bounds"
         )
     else:
         steps.append("Judge it again on later rows when their labels are there.")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batchlearn.report.proof import ledger, proof
+from batchlearn.report.proof import ASKED_FOR, ledger, proof
 from batchlearn.report.quality import Score, bins_off, score, slice_list, slice_name, unseen_table
 from batchlearn.report.values import mapping, number, text, texts, whole
 from batchlearn.report.words import baseline, count, estimate, listed, metric, percent, plain
@@ -174,7 +174,7 @@ def _of_rows(result: Mapping[str, Any]) -> Iterator[Finding]:
     rows = ledger(result)
     if rows is not None:
         for part in rows.parts[1:]:
-            if part.rows >= _SHARE_WORTH_SAYING * rows.read:
+            if part.rows >= _SHARE_WORTH_SAYING * rows.read and part.reason != ASKED_FOR:
                 what = (
                     f"{count(part.rows, 'row')} ({part.share}) {'are' if part.rows != 1 else 'is'} not learned from: "
                 )

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from batchlearn.report import answers, findings, proof, quality, terms
 from batchlearn.report.plots import Entry, Forest, Heading, Interval, forest
 from batchlearn.report.values import clean, mapping, number, records, text, texts, whole
-from batchlearn.report.words import MODELS, count, duration, effect_scale, plain
+from batchlearn.report.words import MODELS, count, decimals, duration, effect_scale, fixed, plain
 
 _MOST_ALTERNATIVES = 30
 
@@ -52,7 +52,7 @@ def _environment() -> Environment:
 
 
 def _finalize(value: object) -> object:
-    # Markup is ours and made of cleaned text already; a plain text may be a name from the data.
+    # Markup and outlines are ours; a plain text may be, or hold, a name from the data.
     return clean(value) if type(value) is str else value
 
 
@@ -64,7 +64,7 @@ def _style() -> str:
 def _content(result: Mapping[str, Any]) -> dict[str, Any]:
     judged = quality.score(result)
     content: dict[str, Any] = {
-        "title": text(result.get("target")) or "a model",
+        "title": text(result.get("target")) or "the target",
         "subtitle": _subtitle(result),
         "facts": _head_facts(result),
         "verdict": [answers.finished(result), answers.good(result)],
@@ -115,12 +115,11 @@ def _subtitle(result: Mapping[str, Any]) -> str:
     loss = text(result.get("loss"))
     kind = MODELS.get(loss or "", f"a model of the {loss} loss" if loss else "a model")
     encoding = text(result.get("encoding"))
-    said = f"{kind}, {encoding}" if encoding else kind
-    classes = texts(result.get("classes"))
-    if len(classes) == 2:
-        said += f"; it predicts the probability of {clean(classes[1])}"
-    table = text(result.get("table"))
-    return f"{said[:1].upper()}{said[1:]}" + (f", trained on {clean(table)}" if table else "")
+    table, classes = text(result.get("table")), texts(result.get("classes"))
+    said = [f"{kind[:1].upper()}{kind[1:]}", *([encoding] if encoding else [])]
+    said += [f"trained on {clean(table)}"] if table else []
+    predicts = f" It predicts the probability of {clean(classes[1])}." if len(classes) == 2 else ""
+    return f"{', '.join(said)}.{predicts}"
 
 
 def _head_facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -148,9 +147,7 @@ def _drift_sentence(result: Mapping[str, Any], judged: quality.Score | None) -> 
     if judged.model.low is None or judged.model.high is None:
         return f"{inside}; on held-out rows it is {judged.model.shown}."
     if side is None:
-        return (
-            f"{inside}, inside the interval of the held-out score: no sign that the held-out rows are of another kind."
-        )
+        return f"{inside}, inside the interval of the held-out score: this comparison alone shows no drift."
     end = f", outside the interval of the held-out score, which is {side}"
     if not text(result.get("time")):
         return f"{inside}{end}: the held-out rows differ from those it learned from by more than chance suggests."
@@ -170,8 +167,9 @@ def _chosen(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         entries = texts(value) if isinstance(value, list | tuple) else [said] if (said := _value(value)) else []
         shown.append((str(name).replace("_", " "), ", ".join(entries) or "none"))
     alpha = number(result.get("alpha"))
-    if alpha is not None and shown:
-        shown.append(("penalty alpha", f"{plain(alpha)}: the loss counts alpha / 2 for each squared coefficient"))
+    # With a strength for each term, alpha alone would say too little.
+    if alpha is not None and shown and not _strengths(result):
+        shown.append(("penalty alpha", plain(alpha)))
     return shown
 
 
@@ -191,13 +189,14 @@ def _alternatives(result: Mapping[str, Any]) -> Forest | None:
     scored = [(one, found) for one in given if (found := _alternative_score(one)) is not None][:_MOST_ALTERNATIVES]
     if not scored:
         return None
-    lowest = min(found for _, found in scored)
+    lowest, highest = min(found for _, found in scored), max(found for _, found in scored)
+    places = decimals(lowest, highest)
     entries = [
         Entry(
             text(one.get("name")) or "?",
             _alternative_detail(one),
             Interval(found, role="model" if found == lowest else "other"),
-            plain(found, 4),
+            fixed(found, places),
         )
         for one, found in scored
     ]

@@ -37,10 +37,16 @@ class Dot(NamedTuple):
     high: float | None
 
 
+class Outline(str):
+    """The points of a path as SVG writes them: text of ours, as long as it needs to be, where names are cut."""
+
+    __slots__ = ()
+
+
 class Path(NamedTuple):
     """A line or an area in a square of 100 by 100."""
 
-    drawn: str
+    drawn: Outline
     role: str
 
 
@@ -162,11 +168,11 @@ class Axes:
 
     def line(self, points: Sequence[tuple[float, float]], role: str) -> Path:
         """Return a line through the points."""
-        return Path("M" + "L".join(f"{self.x.place(x):g} {self.up(y):g}" for x, y in points), role)
+        return Path(Outline("M" + "L".join(f"{self.x.place(x):g} {self.up(y):g}" for x, y in points)), role)
 
     def area(self, upper: Sequence[tuple[float, float]], lower: Sequence[tuple[float, float]], role: str) -> Path:
         """Return the area between two lines."""
-        return Path(f"{self.line([*upper, *reversed(lower)], role).drawn}Z", role)
+        return Path(Outline(f"{self.line([*upper, *reversed(lower)], role).drawn}Z"), role)
 
     def up(self, value: float) -> float:
         """Return how far below the top a value of the vertical axis lies."""

@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 from batchlearn.report.plots import Axes, Legend, Plot, Point, Rule
 from batchlearn.report.scales import powers, scale
 from batchlearn.report.values import mapping, number, records, text, whole
-from batchlearn.report.words import count, duration, percent, plain, predicts_probabilities, small_share
+from batchlearn.report.words import at_most, count, duration, percent, plain, predicts_probabilities, small_share
 
 _REACHED = "within the tolerance"
+# What the user asked for is no warning.
+ASKED_FOR = "excluded by the condition"
+_ROLES = {ASKED_FOR: "other"}
 
 
 class Part(NamedTuple):
@@ -66,7 +69,7 @@ def ledger(result: Mapping[str, Any]) -> Ledger | None:
     rejected = mapping(rows.get("rejected"))
     named = [("used for training", used, "model")]
     named.append(("without a label", whole(rows.get("unlabelled")) or 0, "other"))
-    named += [(str(reason), whole(rejected[reason]) or 0, "warn") for reason in rejected]
+    named += [(str(reason), whole(rejected[reason]) or 0, _ROLES.get(reason, "warn")) for reason in rejected]
     parts, start = [], 0
     for reason, number_of_rows, role in named:
         if number_of_rows or role == "model":
@@ -114,7 +117,11 @@ def _facts(result: Mapping[str, Any], bound: float | None, gain: float | None) -
             ),
         ]
     said.append(("Floor", number(certificate.get("floor")), "the bound that rounding alone would leave"))
-    facts = [(name, plain(value), meaning) for name, value, meaning in said if value is not None]
+    facts = [
+        (name, at_most(value) if name.endswith("at most") else plain(value), meaning)
+        for name, value, meaning in said
+        if value is not None
+    ]
     method = text(certificate.get("method"))
     return [*facts, ("Method", method, "how the bound was proved")] if method else facts
 
@@ -174,7 +181,7 @@ def _distance_plot(result: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]
         title="Distance to the optimum by pass",
         caption=_distance_caption(len(steps) - len(bounds), len(steps)),
         x_label="passes: how often all rows have been read",
-        y_label="loss above the optimum; each mark is ten or more times the next",
+        y_label="loss above the optimum, in powers of ten",
         x_ticks=axes.x.ticks(),
         y_ticks=axes.y_ticks(6),
         lines=(

@@ -10,6 +10,7 @@ from batchlearn.report.plots import Axes, Entry, Forest, Heading, Interval, Plot
 from batchlearn.report.scales import scale
 from batchlearn.report.values import mapping, number, records, text, whole
 from batchlearn.report.words import (
+    NOTHING,
     Estimate,
     baseline,
     count,
@@ -123,7 +124,7 @@ def metric_table(result: Mapping[str, Any]) -> Table | None:
         places = decimals(figure.low, figure.high)
         beside = [fixed(estimate(mapping(one).get(key)).value, places) for one in baselines.values()]
         better = {True: "lower", False: "higher", None: ""}[term.lower_is_better]
-        rows.append((term.name, figure.shown, figure.interval or "–", *beside, better, term.meaning))
+        rows.append((term.name, figure.shown, figure.interval or NOTHING, *beside, better, term.meaning))
     names = [baseline(str(name)).name for name in baselines]
     header = ("metric", "model", "95 % interval", *names, "better is", "what it is")
     return Table(header, tuple(rows)) if rows else None
@@ -210,10 +211,8 @@ def slice_forest(result: Mapping[str, Any], judged: Score | None) -> Forest | No
     if not found:
         return None
     loss = "loss" if judged is None else judged.name
-    caption = (
-        "Each mark: mean loss of these held-out rows minus that of all others; the interval allows for many looks."
-    )
-    heading = Heading(f"Where the {loss} is higher than elsewhere", caption, f"{loss} above the other rows")
+    caption = "Mean loss of these held-out rows minus that of all others. The intervals allow for many looks."
+    heading = Heading(f"{loss[:1].upper()}{loss[1:]} above that of the other rows", caption, loss)
     return forest(heading, [_slice_entry(one) for one in found], zero=True, first=_MOST_SLICES_AT_FIRST)
 
 
@@ -227,7 +226,7 @@ def _slice_entry(one: Mapping[str, Any]) -> Entry:
     if label is not None and response is not None:
         said.append(f"predicted {plain(response)}, happened {plain(label)}")
     name = slice_name(one)
-    return Entry(name, "; ".join(said), Interval(figure.value, figure.low, figure.high, "warn"), f"+{figure.shown}")
+    return Entry(name, "; ".join(said), Interval(figure.value, figure.low, figure.high, "warn"), f"+{figure.both}")
 
 
 def slice_name(one: Mapping[str, Any]) -> str:
@@ -255,7 +254,7 @@ def _worst_row(one: Mapping[str, Any]) -> WorstRow:
 
 def _said(value: object) -> str:
     found = number(value)
-    return (text(value) or "–") if found is None else plain(found)
+    return (text(value) or NOTHING) if found is None else plain(found)
 
 
 def unseen_table(result: Mapping[str, Any]) -> Sequence[tuple[str, int]]:

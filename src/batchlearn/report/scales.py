@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from batchlearn.report.words import plain, power_of_ten
+from batchlearn.report.words import MINUS, plain, power_of_ten
 
 # Room at both ends, so that no mark is cut in half.
 _PADDING = 0.04
@@ -93,4 +93,4 @@ def _label(value: float, places: int) -> str:
     if abs(value) >= 1e6 or places > _DIGITS or 0.0 < abs(value) < 1e-6:
         return plain(value, 3)
     shown = f"{value + 0.0:,.{places + 1}f}".rstrip("0").rstrip(".")
-    return shown.replace("-", "−") if float(shown.replace(",", "")) else "0"
+    return shown.replace("-", MINUS) if float(shown.replace(",", "")) else "0"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from batchlearn.report.plots import Axes, Entry, Forest, Heading, Interval, Plot, Point, forest
 from batchlearn.report.scales import Scale, Tick, exact_scale, scale
 from batchlearn.report.values import number, numbers, records, text, texts
-from batchlearn.report.words import plain
+from batchlearn.report.words import decimals, fixed, plain
 
 _Z = 1.96
 _MOST_LEVELS_AT_FIRST = 8
@@ -117,7 +117,7 @@ def _figure(kind: str, given: Mapping[str, Any], effects: _Effects) -> Plot | Fo
 
 
 def _spread(given: Mapping[str, Any], effects: _Effects) -> float:
-    """Return the standard deviation of what the term adds: given, or over the rows of its levels, or over the levels."""
+    """Return the standard deviation of what the term adds: as given, or over its rows, or over its levels."""
     told = number(given.get("spread"))
     if told is not None:
         return abs(told)
@@ -250,12 +250,13 @@ def _levels(effects: _Effects) -> Forest:
     middle = median(effects.effect)
     first = sorted(range(len(order)), key=lambda at: -abs(effects.effect[at] - middle))[:_MOST_LEVELS_AT_FIRST]
     shown = [at for at in order if at in set(first)] + [at for at in order if at not in set(first)]
+    places = decimals(min(effects.effect), max(effects.effect))
     entries = [
         Entry(
             effects.names[at].removeprefix(f"{effects.name} = "),
             "",
             Interval(effects.effect[at], *(effects.interval(at) or (None, None))),
-            plain(effects.effect[at], 2),
+            fixed(effects.effect[at], places),
         )
         for at in shown
     ]
@@ -281,7 +282,7 @@ def _heatmap(effects: _Effects, first: Sequence[str], second: Sequence[str]) -> 
     axes = effects.name.split(" x ", 1)
     return Heatmap(
         effects.name,
-        f"What the two add together, beyond each alone: from {plain(min(effects.effect))} to {plain(max(effects.effect))}.",
+        f"What the two add together: from {plain(min(effects.effect))} to {plain(max(effects.effect))}.",
         cells,
         tuple(Tick(height * (at + 0.5), _last_word(name)) for at, name in _some(first)),
         tuple(Tick(width * (at + 0.5), _last_word(name)) for at, name in _some(second)),

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from batchlearn.report.values import mapping, number
 
 _MOST_DECIMALS = 8
+# Signs that look like others in code and are right in print.
+MINUS, TIMES, NOTHING = "\u2212", "\u00d7", "\u2013"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -82,18 +84,27 @@ def count(amount: float, thing: str) -> str:
 
 
 def plain(value: float | None, digits: int = 3) -> str:
-    """Write a number with so many digits that count: 1,235, 0.0123, 3.6 × 10⁻¹²."""
+    """Write a number with so many digits that count: 1,235, 0.0123, 3.6 times 10⁻¹²."""
     if value is None:
-        return "–"
+        return NOTHING
     if value == 0.0:
         return "0"
     exponent = math.floor(math.log10(abs(value)))
     if not -5 < exponent < 9:
         mantissa, _, power = f"{value:.{max(digits - 2, 0)}e}".partition("e")
-        return f"{mantissa} × {power_of_ten(int(power))}".replace("-", "−", 1 if value < 0 else 0)
+        return f"{mantissa} {TIMES} {power_of_ten(int(power))}".replace("-", MINUS, 1 if value < 0 else 0)
     shown = f"{value:,.{max(digits - 1 - exponent, 0)}f}"
     shown = shown.rstrip("0").rstrip(".") if "." in shown else shown
-    return shown.replace("-", "−")
+    return shown.replace("-", MINUS)
+
+
+def at_most(value: float | None) -> str:
+    """Write a bound with two digits, rounded up: what is said to be at most may not be less than what is proved."""
+    if value is None or value <= 0.0:
+        return plain(value)
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    # A hair is taken off, so that 0.11 stays 0.11 whatever its last bit.
+    return plain(math.ceil(value / unit * (1.0 - 1e-12)) * unit, 3 if value >= 1e9 or value < 1e-4 else 2)
 
 
 def power_of_ten(exponent: int) -> str:
@@ -112,10 +123,10 @@ def decimals(low: float | None, high: float | None) -> int | None:
 def fixed(value: float | None, places: int | None) -> str:
     """Write a number with so many decimals; with four digits that count where that is not said."""
     if value is None:
-        return "–"
+        return NOTHING
     if places is None or abs(value) >= 1e9:
         return plain(value, 4)
-    return f"{round(value, places) + 0.0:,.{places}f}".replace("-", "−")
+    return f"{round(value, places) + 0.0:,.{places}f}".replace("-", MINUS)
 
 
 class Estimate(NamedTuple):
@@ -166,7 +177,7 @@ def small_share(share: float) -> str:
     for size, word in words:
         if share <= size:
             return f"less than a {word}"
-    return f"up to {percent(share)}"
+    return f"up to {percent(math.ceil(share * 1000.0) / 1000.0)}"
 
 
 def duration(seconds: float) -> str:

@@ -23,8 +23,9 @@ from batchlearn.training.certificate import FACTOR_LIMIT, Bounds, Certification,
 from batchlearn.training.stopping import Situation, Stopping
 
 _NEWTON_STEPS = 200
-# What each solver took on real tables with categories: about 10 Newton steps, or 400 to 4,000 readings of the rows.
-_NEWTON_STEPS_EXPECTED, _READINGS_EXPECTED = 10.0, 3000.0
+# What each solver took: about 10 Newton steps; a few hundred readings of the rows on plain columns, thousands on tables
+# with many levels.
+_NEWTON_STEPS_EXPECTED, _READINGS_EXPECTED, _READINGS_WITH_LEVELS = 10.0, 1_000.0, 10_000.0
 # What may be rounding of a direction: of its entries against its largest, of a row's rise against the row's own terms.
 _RECESSION_TOLERANCE = 1e-6
 _RECESSION_AFTER = 12
@@ -96,7 +97,8 @@ def choose_solver(rows: Rows) -> Newton | LimitedMemory:
     gram = count * (0.05 * layout.lead**2 + 3.0 * groups * layout.lead + 2.0 * groups**2)
     gram += 3.0 * stored * stored / max(count, 1.0)
     step = gram + 0.05 * float(layout.size) ** 3
-    return Newton() if _NEWTON_STEPS_EXPECTED * step <= _READINGS_EXPECTED * reading else LimitedMemory()
+    readings = _READINGS_WITH_LEVELS if groups else _READINGS_EXPECTED
+    return Newton() if _NEWTON_STEPS_EXPECTED * step <= readings * reading else LimitedMemory()
 
 
 def optimise(problem: Problem, start: Floats | None = None, solver: Newton | LimitedMemory | None = None) -> Optimum:

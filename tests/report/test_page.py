@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.report.made import PAYLOADS, complete, harmless, hostile
+from tests.report.reading import Reading
+
+from batchlearn.report.page import training_page
+
+LARGEST_PAGE = 3_000_000
+NUMBERS = (float("nan"), float("inf"), -1e308, 1e308, 5e-324, 0.0, -1.0, 10**400, True)
+OTHER_TYPES = (None, "text", 3, [], {}, [None], [{}], {"": None})
+COORDINATES = {"x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "width", "height"}
+
+
+def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the place of every value inside a result, of lists the first entry only."""
+    if at:
+        yield at
+    inside = value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
+    for key, one in inside:
+        yield from paths(one, (*at, key))
+
+
+def replaced(result: dict[str, Any], at: tuple[Any, ...], value: object) -> dict[str, Any]:
+    changed = copy.deepcopy(result)
+    inside: Any = changed
+    for key in at[:-1]:
+        inside = inside[key]
+    inside[at[-1]] = value
+    return changed
+
+
+def drawn_well(reading: Reading) -> bool:
+    """Whether every coordinate is a finite number or a per cent."""
+    coordinates = [value for _, name, value in reading.attributes if name in COORDINATES]
+    outlines = reading.values("d")
+    number = r"-?\d+(\.\d+)?(e-?\d+)?"
+    return all(re.fullmatch(rf"{number}%?", one) for one in coordinates) and all(
+        re.fullmatch(rf"M({number} {number}L?)+Z?", one) for one in outlines
+    )
+
+
+# --- content --------------------------------------------------------------------------------------------------------
+
+
+def test_a_complete_page_has_every_section_and_says_what_the_figures_say() -> None:
+    reading = Reading(training_page(complete()))
+    wanted = {"verdict", "rows", "proof", "scores", "drift", "calibration", "slices", "terms", "worst", "choice"}
+    assert {*wanted, "notes", "answers"} <= set(reading.values("id"))
+    for sentence in (
+        "Yes, and it is proved",
+        "at most 3.7 × 10⁻¹² above the lowest",
+        "less than a billionth of what training has gained over the mean",
+        "no prediction for a training row would differ by more than 0.011 percentage points",
+        "Its log loss on 270 held-out rows is 0.324 (95 % interval 0.314 to 0.334).",
+        "the model's is 41 % lower",
+        "1,500 rows were read",
+        "10 of 10 groups",
+        "what happened is 1.20 times what was predicted: too low",
+        "a sign of drift",
+    ):
+        assert sentence in reading.text, sentence
+
+
+def test_every_link_leads_to_a_section_of_the_page() -> None:
+    for result in (complete(), {}, {"notes": ["x was left out: y"], "evaluation": {"slices": []}}):
+        reading = Reading(training_page(result))
+        links = reading.values("href")
+        assert {link.removeprefix("#") for link in links} <= set(reading.values("id"))
+        assert all(link.startswith("#") for link in links)
+        assert len(set(reading.values("id"))) == len(reading.values("id"))
+
+
+def test_an_empty_result_is_a_page_that_claims_nothing() -> None:
+    text = Reading(training_page({})).text
+    assert "Not proved" in text
+    assert "Not measured" in text
+    assert "Yes" not in text
+    assert "Better" not in text
+
+
+@pytest.mark.parametrize("loss", ["logistic", "squared", "poisson", "huber", None])
+def test_every_loss_has_a_page(loss: str | None) -> None:
+    reading = Reading(training_page({**complete(), "loss": loss}))
+    assert ("percentage points" in reading.text) == (loss == "logistic")
+
+
+# --- whatever comes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", OTHER_TYPES, ids=repr)
+def test_any_part_may_be_missing_or_of_another_type(value: object) -> None:
+    result = complete()
+    for at in paths(result):
+        assert drawn_well(Reading(training_page(replaced(result, at, value)))), at
+
+
+@pytest.mark.parametrize("value", NUMBERS, ids=lambda value: str(value)[:9])
+def test_any_number_may_be_extreme(value: float) -> None:
+    result = complete()
+    for at in paths(result):
+        inside: Any = result
+        for key in at:
+            inside = inside[key]
+        if isinstance(inside, int | float):
+            page = training_page(replaced(result, at, value))
+            assert drawn_well(Reading(page)), at
+            assert not re.search(r"\b(nan|inf)\b", Reading(page).text, re.IGNORECASE), at
+
+
+def test_effects_may_all_be_extreme_or_equal() -> None:
+    for effect in ([1e308, -1e308, 1e308], [0.0] * 3, [5.0] * 3, [1e-300, 0.0, -1e-300]):
+        for kind in ("bins", "calendar", "category", "pair"):
+            shape = {"column": "x", "kind": kind, "names": list("abc"), "effect": effect, "standard_error": effect}
+            shape |= {"edges": [1.0, 2.0], "low": 0.0, "high": 1e308, "first": ["a"], "second": list("abc")}
+            assert drawn_well(Reading(training_page({"shapes": [shape]})))
+
+
+# --- safety ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", range(0, len(PAYLOADS), 7))
+def test_no_name_adds_an_element_or_an_attribute(start: int) -> None:
+    expected, attacked = Reading(training_page(complete(harmless()))), Reading(training_page(complete(hostile(start))))
+    assert attacked.elements == expected.elements
+    assert attacked.declarations == expected.declarations == []
+    kept = {"class", "href", "id", "content"}
+    assert [a for a in attacked.attributes if a[1] in kept] == [a for a in expected.attributes if a[1] in kept]
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_each_payload_is_shown_as_text(payload: str) -> None:
+    page = training_page({**complete(), "target": payload, "notes": [payload]})
+    shown = payload.replace("\x00", "\\u0000").replace("\u202e", "\\u202e").replace("\ud800", "\\ud800")
+    assert Reading(page).text.count(" ".join(shown.split())) >= 2
+    assert page.encode("utf-8")
+
+
+def test_the_page_runs_nothing_and_asks_for_nothing() -> None:
+    page = training_page(complete())
+    reading = Reading(page)
+    assert not {"script", "img", "link", "iframe", "object", "base", "form"} & {tag for tag, _ in reading.elements}
+    attributes = {name for _, names in reading.elements for name in names}
+    assert not {name for name in attributes if name.startswith("on")} | (attributes & {"src", "style", "srcset"})
+    assert not re.search(r"https?://|//[a-z]|@import|url\(", page)
+
+
+def test_the_policy_of_the_page_allows_its_own_style_alone() -> None:
+    page = training_page(complete())
+    style = re.search(r"<style>(.*)</style>", page, re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    policies = [value for value in Reading(page).values("content") if "default-src" in value]
+    assert policies == [f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"]
+
+
+def test_a_large_result_stays_below_three_megabytes() -> None:
+    result = complete()
+    wide = {**result["shapes"][2], "names": [f"level {at}" * 40 for at in range(64)]}
+    wide |= {"effect": [0.1 * at for at in range(64)], "standard_error": [0.1] * 64}
+    result["shapes"] = [{**shape, "column": f"column {at}"} for at in range(20) for shape in (*result["shapes"], wide)]
+    result["trace"] = [{**result["trace"][-1], "passes": at, "value": 1.0 / (1 + at)} for at in range(20_000)]
+    result["notes"] = ["a very long note " * 10_000] * 20
+    assert 100_000 < len(training_page(result).encode()) < LARGEST_PAGE
+
+
+def test_the_same_result_gives_the_same_page() -> None:
+    assert training_page(complete()) == training_page(complete())
