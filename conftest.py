@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import re
+import shlex
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -8,9 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import settings
-from sybil import Sybil
-from sybil.parsers.markdown import PythonCodeBlockParser
+from sybil import Example, Sybil
+from sybil.integration.pytest import SybilItem
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+
+from batchlearn.cli import main
 
 # The same examples in every run: a red test must be red again when it is looked at.
 settings.register_profile("batchlearn", derandomize=True, deadline=None)
@@ -36,10 +44,14 @@ def flights(rows: int, first_day: str, seed: int) -> pa.Table:
     )
 
 
-def into_a_folder_with_flights(namespace: dict[str, Any]) -> None:
+def into_a_folder(namespace: dict[str, Any]) -> None:
     namespace["_folder"] = tempfile.TemporaryDirectory()
     namespace["_came_from"] = Path.cwd()
     os.chdir(namespace["_folder"].name)
+
+
+def into_a_folder_with_flights(namespace: dict[str, Any]) -> None:
+    into_a_folder(namespace)
     pq.write_table(flights(4_000, "2008-01-01", seed=1), "flights.parquet")
     pq.write_table(flights(1_000, "2008-01-15", seed=2), "later.parquet")
 
@@ -49,9 +61,60 @@ def back_again(namespace: dict[str, Any]) -> None:
     namespace["_folder"].cleanup()
 
 
-pytest_collect_file = Sybil(
+def typed(source: str) -> list[tuple[str, str]]:
+    """Return each command of a console block with what the page shows below it."""
+    parts = re.split(r"^\$ ", source.replace("\\\n", " "), flags=re.MULTILINE)
+    if parts[0].strip():
+        raise AssertionError(f"a console block starts with a command, not with {parts[0]!r}")
+    return [(command, shown) for command, _, shown in (part.partition("\n") for part in parts[1:])]
+
+
+def command_line(command: str) -> tuple[int, str]:
+    words, output = shlex.split(command), io.StringIO()
+    if words[0] != "batchlearn":
+        raise AssertionError(f"pages show batchlearn and echo $?, not {command!r}")
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        code = main(words[1:])
+    return code, output.getvalue()
+
+
+def shows(shown: str, printed: str) -> bool:
+    """Say whether a page shows what was printed: spaces aside, and three dots stand for anything."""
+    pieces = [r"\s+".join(map(re.escape, piece.split())) for piece in shown.split("...")]
+    return re.fullmatch(r"\s*" + r".*?".join(rf"\s*{piece}\s*" for piece in pieces), printed, re.DOTALL) is not None
+
+
+def run_console(example: Example) -> None:
+    """Run the commands of a console block; one that fails must be followed by `echo $?`."""
+    code, failed = 0, ""
+    for command, shown in typed(str(example.parsed)):
+        if command.strip() == "echo $?":
+            printed, failed = str(code), ""
+        else:
+            assert not failed, failed
+            code, printed = command_line(command)
+            failed = f"{command} ended with {code}:\n{printed}" if code else ""
+        assert not shown.strip() or shows(shown, printed), f"{command} printed\n{printed}\nthe page shows\n{shown}"
+    assert not failed, failed
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The blocks of a page build on one another; tests are shuffled, blocks are not.
+    blocks = [item for item in items if isinstance(item, SybilItem)]
+    blocks.sort(key=lambda item: (str(item.path), item.example.line))
+    items[:] = [*(item for item in items if not isinstance(item, SybilItem)), *blocks]
+
+
+readme = Sybil(
     parsers=[PythonCodeBlockParser()],
     patterns=["README.md"],
     setup=into_a_folder_with_flights,
     teardown=back_again,
-).pytest()
+)
+pages = Sybil(
+    parsers=[PythonCodeBlockParser(), CodeBlockParser("console", run_console)],
+    patterns=["docs/*.md"],
+    setup=into_a_folder,
+    teardown=back_again,
+)
+pytest_collect_file = (readme + pages).pytest()

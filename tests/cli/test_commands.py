@@ -78,8 +78,28 @@ def test_models_are_numbered_and_the_first_free_number_is_taken(run: Run) -> Non
         assert code == 0
         assert one_object(out)["model"] == str(Path("models") / f"bought-{number}")
     Path("models/bought-2").rename("models/kept")
+    Path("models/bought-2.html").rename("models/kept.html")
     _, out, _ = run(*TRAIN, "--json", "--holdout", "0")
     assert one_object(out)["model"] == str(Path("models") / "bought-2")
+
+
+def test_the_report_lies_beside_the_model_and_says_what_the_json_says(run: Run) -> None:
+    code, out, _ = run(*TRAIN, "--json", "--output", "model")
+    found = one_object(out)
+    assert (code, found["report"]) == (0, "model.html")
+    page = Path("model.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") or page.startswith("<!DOCTYPE html>")
+    assert "Predicting bought" in page
+    assert f"{found['rows']['used']:,}" in page
+
+
+def test_a_report_that_cannot_be_written_says_that_the_model_is_saved(run: Run) -> None:
+    Path("model.html").mkdir()
+    code, _, err = run(*TRAIN, "--holdout", "0", "--output", "model")
+    assert code == 5
+    assert "The model is saved in model" in err
+    assert bl.load("model").target.column == "bought"
+    assert not list(Path().glob(".model.html*"))
 
 
 def test_a_refused_training_leaves_nothing(run: Run, here: Path) -> None:
@@ -216,7 +236,7 @@ def test_other_losses_are_shown_with_their_own_metrics(run: Run, loss: str, targ
     [
         (
             "bike_sharing_hour",
-            ["--target", "cnt", "--time", "timestamp", "--loss", "poisson", "--drop", "casual,registered"],
+            ["--target", "cnt", "--time", "timestamp", "--loss", "poisson", "--drop", "casual,registered,hr,mnth"],
         ),
         ("adult", ["--target", "target", "--categories", "workclass,education,marital-status,occupation,race,sex"]),
     ],

@@ -108,7 +108,7 @@ class Destination:
     def _free(self, start: int) -> tuple[int, Path]:
         for number in range(start, _MOST_MODELS):
             path = _MODELS / f"{self._name}-{number}"
-            if not os.path.lexists(path):
+            if not (os.path.lexists(path) or os.path.lexists(path.with_name(f"{path.name}.html"))):
                 return number, path
         raise UsageError(
             f"All numbers of {_MODELS / self._name} are taken; name a folder with --output.", code="no-number"
@@ -139,14 +139,15 @@ def save_and_answer(fit: Fit, destination: Destination, source: str) -> Answer:
     `source` is how to type the rows again.
     """
     path = destination.save(fit)
-    record: dict[str, Any] = {**fit.to_json(), "model": str(path)}
+    report = write_report(fit, path)
+    record: dict[str, Any] = {**fit.to_json(), "model": str(path), "report": str(report)}
     unmet = _unmet(fit, path)
     if unmet is not None:
         record["error"] = {"code": unmet.code, "message": unmet.message, "exit_code": unmet.exit_code}
 
     def show(page: Page) -> None:
         show_fit(page, fit)
-        page.heading(f"Model written to {path}")
+        page.heading(f"Model written to {path}, its report to {report}")
         if unmet is not None:
             page.line(f"error: {unmet.message}", "red")
         page.line("Next:")
@@ -155,6 +156,23 @@ def save_and_answer(fit: Fit, destination: Destination, source: str) -> Answer:
         page.command(f"batchlearn verify {model} {source}")
 
     return Answer(record, show, 0 if unmet is None else unmet.exit_code)
+
+
+def write_report(fit: Fit, model: Path) -> Path:
+    """Write the page of a fit beside its model and return its path: a model folder holds nothing but the model."""
+    path = model.with_name(f"{model.name}.html")
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        unfinished.write_text(fit.page(), encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as problem:
+        unfinished.unlink(missing_ok=True)
+        raise ResourceError(
+            f"The model is saved in {model}, but its report could not be written to {path}: {problem.strerror}. "
+            "Make room or get permission; the model is complete without it.",
+            code="report-not-written",
+        ) from problem
+    return path
 
 
 def _unmet(fit: Fit, path: Path) -> CertificateError | None:

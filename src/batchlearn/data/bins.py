@@ -70,7 +70,8 @@ def _all_differ(texts: list[str]) -> bool:
 def cut_points(values: Floats, bins: int) -> tuple[float, ...]:
     """Return at most `bins` - 1 ascending edges between the values, shape (n,), without NaN.
 
-    Each edge lies half-way between two values that occur, so that values at training time are never on an edge.
+    Each edge lies half-way between two values that occur, or on the lower one where no float lies between: every value
+    is on the side where it was counted.
     """
     distinct, counts = np.unique(values, return_counts=True)
     if len(distinct) < 2:
@@ -81,7 +82,7 @@ def cut_points(values: Floats, bins: int) -> tuple[float, ...]:
         atom = counts >= len(values) / bins
         room = max(bins - int(atom.sum()), 1)
         share = float(counts[~atom].sum()) / room
-        last = _ends(counts, atom, share)
+        last = _fewest_merged(_ends(counts, atom, share), counts, bins)
     middle = 0.5 * distinct[last] + 0.5 * distinct[last + 1]
     # Half-way between neighbouring floats rounds to one of them: the lower one keeps the two apart.
     middle = np.where(middle >= distinct[last + 1], distinct[last], middle)
@@ -101,3 +102,12 @@ def _ends(counts: NDArray[np.intp], atom: NDArray[np.bool_], share: float) -> ND
             ends.append(position)
             held = 0
     return np.asarray(ends, dtype=np.intp)
+
+
+def _fewest_merged(ends: NDArray[np.intp], counts: NDArray[np.intp], bins: int) -> NDArray[np.intp]:
+    """Return the ends of at most `bins` bins: what lies between atoms makes more of them, and the smallest merge."""
+    upto = np.cumsum(counts)
+    while len(ends) >= bins:
+        held = np.diff(upto[ends], prepend=0, append=upto[-1])
+        ends = np.delete(ends, int(np.argmin(held[:-1] + held[1:])))
+    return ends

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from batchlearn.data.bins import BinTerm, cut_points
 from batchlearn.data.encoding import CalendarTerm, Encoding, GroupTerm, LevelTerm, NumberTerm
-from batchlearn.data.pairs import PairTerm
+from batchlearn.data.pairs import PairTerm, group_key
 from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile, TimeProfile
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.tables.columns import Column, Kind
@@ -81,13 +81,18 @@ def fit_encoding(
     groups += [pair for pair in pairs if used.issuperset(pair.columns)]
     kinds = {column.name: column.kind for column in columns if column.name in used}
     encoding = Encoding(tuple(numbers), tuple(groups), kinds, left_out)
-    repeated = [name for name, times in Counter(encoding.names).items() if times > 1]
+    _refuse_repeats("coefficients", encoding.names)
+    _refuse_repeats("terms", [*(term.column for term in numbers), *map(group_key, groups)])
+    return encoding
+
+
+def _refuse_repeats(what: str, names: Sequence[str]) -> None:
+    repeated = [name for name, times in Counter(names).items() if times > 1]
     if repeated:
         raise DataError(
-            f"Two coefficients would be called {quoted(repeated[0])}; each needs a name of its own. Rename a column.",
+            f"Two {what} would be called {quoted(repeated[0])}; each needs a name of its own. Rename a column.",
             code="coefficient-name-repeated",
         )
-    return encoding
 
 
 def _number_term(column: Column, profile: NumberProfile, left_out: dict[str, str]) -> NumberTerm | None:

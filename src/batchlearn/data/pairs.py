@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from batchlearn.data.bins import BinTerm
-from batchlearn.data.encoding import CalendarTerm, LevelTerm
+from batchlearn.data.encoding import CalendarTerm, GroupTerm, LevelTerm
 
 SingleTerm = BinTerm | LevelTerm | CalendarTerm
 
@@ -51,6 +51,11 @@ class PairTerm:
 def term_key(term: SingleTerm) -> str:
     """Return what a term is called wherever terms are listed: its column, and the part of a time."""
     return f"{term.part}({term.column})" if isinstance(term, CalendarTerm) else term.column
+
+
+def group_key(group: GroupTerm) -> str:
+    """Return what a group is called: its column, the part of a time, or both columns of a pair."""
+    return term_key(group) if isinstance(group, BinTerm | LevelTerm | CalendarTerm) else group.column
 
 
 def coarsened(term: SingleTerm, counts: NDArray[np.intp], most: int) -> SingleTerm:

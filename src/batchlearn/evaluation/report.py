@@ -48,6 +48,7 @@ class Evaluation:
     unseen_classes: Mapping[str, int]
     notes: Sequence[str]
     leave_one_out: Mapping[str, Any] | None = None
+    worst_rows: Sequence[Mapping[str, Any]] = ()  # row number, label, response, loss and values of the largest losses
 
     def to_json(self) -> dict[str, Any]:
         """Return the evaluation as plain dicts, lists and numbers; what is undefined is None."""
@@ -60,6 +61,7 @@ class Evaluation:
             "slices": [one.to_json() for one in self.slices],
             "unseen_classes": dict(self.unseen_classes),
             "notes": list(self.notes),
+            "worst_rows": [dict(one) for one in self.worst_rows],
         }
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from batchlearn.data.bins import BinTerm
-from batchlearn.data.encoding import CalendarTerm, GroupTerm, LevelTerm
-from batchlearn.data.pairs import term_key
+from batchlearn.data.pairs import group_key
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
 
@@ -88,10 +87,5 @@ def shapes(model: LinearModel) -> list[Shape]:
         bins = group if isinstance(group, BinTerm) else None
         edges, low, high = (None, None, None) if bins is None else (bins.edges, bins.low, bins.high)
         spread = float(np.ptp(effect)) if len(effect) else 0.0
-        found.append(Shape(group_name(group), group.kind, group.names, effect, error, spread, edges, low, high))
+        found.append(Shape(group_key(group), group.kind, group.names, effect, error, spread, edges, low, high))
     return sorted(found, key=lambda shape: -shape.spread)
-
-
-def group_name(group: GroupTerm) -> str:
-    """Return what a group is called: its column, the part of a time, or both columns of a pair."""
-    return term_key(group) if isinstance(group, BinTerm | LevelTerm | CalendarTerm) else group.column

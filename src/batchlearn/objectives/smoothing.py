@@ -44,13 +44,22 @@ def differences(ordered: int, others: int = 0, *, cyclic: bool = False) -> UnitP
 def product(first: UnitPenalty, second: UnitPenalty) -> UnitPenalty:
     """Penalise a table of coefficients, first varying slowest, along both of its sides.
 
-    The centre keeps the means of its rows and columns at zero: main effects belong to the terms of their own, and a
-    table that could take them over would leave the Hessian nearly singular.
+    The penalty is of the interaction alone, the table less the means of its rows and columns. The centre keeps those
+    at zero: main effects belong to the terms of their own, and a table that could take them over would leave the
+    Hessian nearly singular. Penalty and centre share no direction, so the trace of the one never counts the other.
     """
     rows, columns = len(first.matrix), len(second.matrix)
-    matrix = np.kron(first.matrix, np.eye(columns)) + np.kron(np.eye(rows), second.matrix)
+    matrix = np.kron(_interaction(first.matrix), _interaction(np.eye(columns)))
+    matrix += np.kron(_interaction(np.eye(rows)), _interaction(second.matrix))
     centre = np.kron(np.eye(rows), _centre(columns, columns)) + np.kron(_centre(rows, rows), np.eye(columns))
-    return UnitPenalty(matrix, max((rows - 1) * (columns - 1), 1), centre)
+    return UnitPenalty(np.asarray(matrix), max((rows - 1) * (columns - 1), 1), np.asarray(centre))
+
+
+def _interaction(matrix: Floats) -> Floats:
+    """Return the matrix (L, L) as it acts on deviations from the mean."""
+    deviation = np.eye(len(matrix)) - 1.0 / len(matrix)
+    inner = deviation @ matrix @ deviation
+    return 0.5 * (inner + inner.T)  # rounding would leave it not quite symmetric
 
 
 def _centre(size: int, ordered: int) -> Floats:

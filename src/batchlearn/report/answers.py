@@ -11,7 +11,7 @@ from batchlearn.report.findings import Finding, findings, standing
 from batchlearn.report.proof import proof
 from batchlearn.report.quality import Score, score, slice_list, slice_name, worst_rows
 from batchlearn.report.terms import shapes
-from batchlearn.report.values import mapping, number, text, whole
+from batchlearn.report.values import LONGEST_SENTENCE, mapping, number, text, whole
 from batchlearn.report.words import (
     Estimate,
     at_most,
@@ -200,7 +200,7 @@ def _odd(result: Mapping[str, Any]) -> Answer:
 def _next(result: Mapping[str, Any]) -> Answer:
     question = "What would I do next?"
     steps = [finding.do for finding in findings(result) if finding.do][:_MOST_ACTIONS]
-    model = text(result.get("model"))
+    model = text(result.get("model"), LONGEST_SENTENCE)
     if model:
         path = shlex.quote(model)
         steps.append(f"When labels of later rows are there: batchlearn evaluate {path} LATER.parquet")

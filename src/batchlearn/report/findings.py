@@ -11,7 +11,7 @@ from typing import Any
 
 from batchlearn.report.proof import ASKED_FOR, ledger, proof
 from batchlearn.report.quality import Score, bins_off, score, slice_list, slice_name, unseen_table
-from batchlearn.report.values import mapping, number, text, texts, whole
+from batchlearn.report.values import LONGEST_SENTENCE, mapping, number, text, texts, whole
 from batchlearn.report.words import baseline, count, estimate, listed, metric, percent, plain
 
 LEFT_OUT = " was left out: "
@@ -62,7 +62,7 @@ def standing(result: Mapping[str, Any], judged: Score, name: str) -> str:
     if paired.low is not None and paired.high is not None:
         low, high = (paired.low, paired.high) if lower_is_better else (-paired.high, -paired.low)
         return "better" if high < 0.0 else "worse" if low > 0.0 else "unclear"
-    told = " ".join(note for note in texts(evaluation.get("notes")) if f"the {name} baseline" in note)
+    told = " ".join(note for note in texts(evaluation.get("notes"), LONGEST_SENTENCE) if f"the {name} baseline" in note)
     if "not shown to be better" in told or "too few rows" in told:
         return "unclear"
     sign = 1.0 if lower_is_better else -1.0
@@ -198,11 +198,11 @@ def _of_columns(result: Mapping[str, Any]) -> Iterator[Finding]:
 
 def left_out(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the columns that were left out, each with its reason."""
-    found = [note.partition(LEFT_OUT) for note in texts(result.get("notes")) if LEFT_OUT in note]
+    found = [note.partition(LEFT_OUT) for note in texts(result.get("notes"), LONGEST_SENTENCE) if LEFT_OUT in note]
     return [(name, reason) for name, _, reason in found]
 
 
 def other_notes(result: Mapping[str, Any]) -> list[str]:
     """Return the notes of training and evaluation but those on columns left out."""
-    own = [note for note in texts(result.get("notes")) if LEFT_OUT not in note]
-    return own + texts(mapping(result.get("evaluation")).get("notes"))
+    own = [note for note in texts(result.get("notes"), LONGEST_SENTENCE) if LEFT_OUT not in note]
+    return own + texts(mapping(result.get("evaluation")).get("notes"), LONGEST_SENTENCE)

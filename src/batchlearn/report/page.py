@@ -13,10 +13,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from batchlearn.report import answers, findings, proof, quality, terms
 from batchlearn.report.plots import Entry, Forest, Heading, Interval, forest
-from batchlearn.report.values import clean, mapping, number, records, text, texts, whole
+from batchlearn.report.values import clean, key_text, mapping, number, records, text, texts, whole
 from batchlearn.report.words import MODELS, count, decimals, duration, effect_scale, fixed, plain
 
 _MOST_ALTERNATIVES = 30
+_MOST_SHAPES = 60
 
 
 def training_page(result: Mapping[str, Any]) -> str:
@@ -62,8 +63,9 @@ def _style() -> str:
 
 
 def _content(result: Mapping[str, Any]) -> dict[str, Any]:
-    judged = quality.score(result)
+    judged, drawn = quality.score(result), terms.shapes(result)
     content: dict[str, Any] = {
+        "unlisted": max(len(drawn) - _MOST_SHAPES, 0),
         "title": text(result.get("target")) or "the target",
         "subtitle": _subtitle(result),
         "facts": _head_facts(result),
@@ -81,7 +83,7 @@ def _content(result: Mapping[str, Any]) -> dict[str, Any]:
         "calibration_facts": quality.calibration_facts(result),
         "slices": quality.slice_forest(result, judged),
         "sliced": mapping(result.get("evaluation")).get("slices") is not None,
-        "shapes": terms.shapes(result),
+        "shapes": drawn[:_MOST_SHAPES],
         "scale": effect_scale(result.get("loss")),
         "worst": quality.worst_rows(result),
         "chosen": _chosen(result),
@@ -165,7 +167,7 @@ def _chosen(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         if name in ("alternatives", "strengths"):
             continue
         entries = texts(value) if isinstance(value, list | tuple) else [said] if (said := _value(value)) else []
-        shown.append((str(name).replace("_", " "), ", ".join(entries) or "none"))
+        shown.append((key_text(name).replace("_", " "), ", ".join(entries) or "none"))
     alpha = number(result.get("alpha"))
     # With a strength for each term, alpha alone would say too little.
     if alpha is not None and shown and not _strengths(result):
@@ -180,7 +182,7 @@ def _value(value: object) -> str | None:
 
 def _strengths(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     given = mapping(_choice(result).get("strengths"))
-    known = [(str(name), found) for name, value in given.items() if (found := number(value)) is not None]
+    known = [(key_text(name), found) for name, value in given.items() if (found := number(value)) is not None]
     return [(name, plain(value)) for name, value in sorted(known, key=lambda pair: pair[1])]
 
 

@@ -7,13 +7,16 @@ stretched.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 from batchlearn.report.scales import Scale, Tick, scale
 
 # Beyond this many marks a row of them is read no better and the page grows.
 MOST_POINTS = 400
+MOST_BARS = 48
+
+Place = TypeVar("Place", bound=tuple[object, ...])
 
 
 class Point(NamedTuple):
@@ -37,16 +40,10 @@ class Dot(NamedTuple):
     high: float | None
 
 
-class Outline(str):
-    """The points of a path as SVG writes them: text of ours, as long as it needs to be, where names are cut."""
-
-    __slots__ = ()
-
-
 class Path(NamedTuple):
     """A line or an area in a square of 100 by 100."""
 
-    drawn: Outline
+    drawn: str
     role: str
 
 
@@ -119,7 +116,8 @@ class Forest:
     bars: tuple[Bar, ...]
     ticks: tuple[Tick, ...]
     zero: float | None = None
-    more: tuple[Bar, ...] = field(default=())
+    more: tuple[Bar, ...] = ()
+    unshown: int = 0
 
 
 class Entry(NamedTuple):
@@ -140,11 +138,16 @@ class Heading(NamedTuple):
 
 
 def forest(heading: Heading, entries: Sequence[Entry], *, zero: bool = False, first: int = 12) -> Forest:
-    """Lay the entries on one axis, which includes 0 where `zero` is asked for; those after `first` fold away."""
+    """Lay the entries on one axis, which includes 0 where `zero` is asked for; those after `first` fold away.
+
+    Entries after the 48th are counted only.
+    """
+    unshown = max(len(entries) - MOST_BARS, 0)
+    entries = entries[:MOST_BARS]
     ends = [end for entry in entries for end in entry.mark[:3] if isinstance(end, float)]
     axis = scale([*ends, 0.0] if zero else ends)
     bars = tuple(_bar(axis, entry) for entry in entries)
-    return Forest(*heading, bars[:first], axis.ticks(4), axis.place(0.0) if zero else None, bars[first:])
+    return Forest(*heading, bars[:first], axis.ticks(4), axis.place(0.0) if zero else None, bars[first:], unshown)
 
 
 def _bar(axis: Scale, entry: Entry) -> Bar:
@@ -168,11 +171,11 @@ class Axes:
 
     def line(self, points: Sequence[tuple[float, float]], role: str) -> Path:
         """Return a line through the points."""
-        return Path(Outline("M" + "L".join(f"{self.x.place(x):g} {self.up(y):g}" for x, y in points)), role)
+        return Path("M" + "L".join(f"{self.x.place(x):g} {self.up(y):g}" for x, y in thinned(points)), role)
 
     def area(self, upper: Sequence[tuple[float, float]], lower: Sequence[tuple[float, float]], role: str) -> Path:
         """Return the area between two lines."""
-        return Path(Outline(f"{self.line([*upper, *reversed(lower)], role).drawn}Z"), role)
+        return Path(f"{self.line([*upper, *reversed(lower)], role).drawn}Z", role)
 
     def up(self, value: float) -> float:
         """Return how far below the top a value of the vertical axis lies."""
@@ -190,7 +193,7 @@ class Axes:
         return None if value is None else self.up(value)
 
 
-def thinned(points: Sequence[Point]) -> list[Point]:
+def thinned(points: Sequence[Place]) -> list[Place]:
     """Return at most 400 of the points, evenly, the last one among them."""
     if len(points) <= MOST_POINTS:
         return list(points)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from batchlearn.report.plots import Axes, Legend, Plot, Point, Rule
 from batchlearn.report.scales import powers, scale
-from batchlearn.report.values import mapping, number, records, text, whole
+from batchlearn.report.values import LONGEST_SENTENCE, key_text, mapping, number, records, text, whole
 from batchlearn.report.words import at_most, count, duration, percent, plain, predicts_probabilities, small_share
 
 _REACHED = "within the tolerance"
@@ -69,12 +69,13 @@ def ledger(result: Mapping[str, Any]) -> Ledger | None:
     rejected = mapping(rows.get("rejected"))
     named = [("used for training", used, "model")]
     named.append(("without a label", whole(rows.get("unlabelled")) or 0, "other"))
-    named += [(str(reason), whole(rejected[reason]) or 0, _ROLES.get(reason, "warn")) for reason in rejected]
+    named += [(key_text(reason), whole(rejected[reason]) or 0, _ROLES.get(reason, "warn")) for reason in rejected]
     parts, start = [], 0
     for reason, number_of_rows, role in named:
         if number_of_rows or role == "model":
             share, before = number_of_rows / max(read, 1), start / max(read, 1)
-            places = round(100.0 * before, 3), round(100.0 * share, 3)
+            left = min(max(before, 0.0), 1.0)
+            places = round(100.0 * left, 3), round(100.0 * min(max(share, 0.0), 1.0 - left), 3)
             parts.append(Part(reason, number_of_rows, percent(share), *places, role))
         start += number_of_rows
     return Ledger(read, tuple(parts))
@@ -85,8 +86,8 @@ def proof(result: Mapping[str, Any]) -> Proof:
     certificate = mapping(result.get("certificate"))
     bound = number(certificate.get("loss_bound"))
     certified = certificate.get("status") == "certified" and bound is not None
-    status = text(result.get("status"))
-    reason = text(certificate.get("reason")) or "the result has no certificate"
+    status = text(result.get("status"), LONGEST_SENTENCE)
+    reason = text(certificate.get("reason"), LONGEST_SENTENCE) or "the result has no certificate"
     null, objective = number(result.get("null_objective")), number(result.get("objective"))
     gain = max(null - objective, 0.0) if null is not None and objective is not None else None
     bound = bound if certified else None

@@ -8,7 +8,7 @@ from typing import Any
 
 from batchlearn.report.plots import Axes, Entry, Forest, Heading, Interval, Plot, Point, forest
 from batchlearn.report.scales import scale
-from batchlearn.report.values import mapping, number, records, text, whole
+from batchlearn.report.values import key_text, mapping, number, records, text, whole
 from batchlearn.report.words import (
     NOTHING,
     Estimate,
@@ -74,11 +74,11 @@ def score(result: Mapping[str, Any]) -> Score | None:
     if model.value is None:
         return None
     beside = mapping(evaluation.get("baselines"))
-    baselines = [(str(name), estimate(mapping(figures).get(key))) for name, figures in beside.items()]
+    baselines = [(key_text(name), estimate(mapping(figures).get(key))) for name, figures in beside.items()]
     left_out = mapping(evaluation.get("leave_one_out"))
     inside = estimate(left_out[key]) if key in left_out else None
     return Score(
-        key=str(key),
+        key=key_text(key),
         model=model,
         baselines=tuple((name, figure) for name, figure in baselines if figure.value is not None),
         leave_one_out=inside if inside is not None and inside.value is not None else None,
@@ -120,12 +120,12 @@ def metric_table(result: Mapping[str, Any]) -> Table | None:
     baselines = mapping(evaluation.get("baselines"))
     rows = []
     for key, given in metrics.items():
-        figure, term = estimate(given), metric(str(key))
+        figure, term = estimate(given), metric(key_text(key))
         places = decimals(figure.low, figure.high)
         beside = [fixed(estimate(mapping(one).get(key)).value, places) for one in baselines.values()]
         better = {True: "lower", False: "higher", None: ""}[term.lower_is_better]
         rows.append((term.name, figure.shown, figure.interval or NOTHING, *beside, better, term.meaning))
-    names = [baseline(str(name)).name for name in baselines]
+    names = [baseline(key_text(name)).name for name in baselines]
     header = ("metric", "model", "95 % interval", *names, "better is", "what it is")
     return Table(header, tuple(rows)) if rows else None
 
@@ -241,7 +241,7 @@ def worst_rows(result: Mapping[str, Any]) -> tuple[WorstRow, ...]:
 
 def _worst_row(one: Mapping[str, Any]) -> WorstRow:
     values = mapping(one.get("values"))
-    shown = tuple((str(name), text(value) or "(missing)") for name, value in values.items())
+    shown = tuple((key_text(name), text(value) or "(missing)") for name, value in values.items())
     row = whole(one.get("row"))
     return WorstRow(
         "?" if row is None else f"{row:,}",
@@ -260,4 +260,4 @@ def _said(value: object) -> str:
 def unseen_table(result: Mapping[str, Any]) -> Sequence[tuple[str, int]]:
     """Return the classes that training never saw with their held-out rows."""
     found = mapping(mapping(result.get("evaluation")).get("unseen_classes"))
-    return [(str(name), whole(rows) or 0) for name, rows in found.items()]
+    return [(key_text(name), whole(rows) or 0) for name, rows in found.items()]

@@ -70,7 +70,7 @@ def scale(values: Iterable[float], least: float = 0.0) -> Scale:
 
 def exact_scale(low: float, high: float) -> Scale:
     """Return a linear scale with just these ends, or one around them where they are equal."""
-    return Scale(low, high) if low < high else scale([low, high])
+    return Scale(low, high) if high / 2.0 - low / 2.0 > 1e-300 else scale([low, high])
 
 
 def powers(values: Iterable[float]) -> Scale | None:

@@ -124,10 +124,15 @@ def _spread(given: Mapping[str, Any], effects: _Effects) -> float:
     if len(effects.effect) == 1 and effects.low is not None and effects.high is not None:
         return abs(effects.effect[0]) * (effects.high - effects.low) / math.sqrt(12.0)
     rows = [max(one, 0.0) for one in numbers(given.get("rows"))]
-    weight = rows if len(rows) == len(effects.effect) and sum(rows) > 0.0 else [1.0] * len(effects.effect)
-    total = sum(weight)
-    mean = sum(w * e for w, e in zip(weight, effects.effect, strict=True)) / total
-    return math.sqrt(sum(w * (e - mean) ** 2 for w, e in zip(weight, effects.effect, strict=True)) / total)
+    weight = rows if len(rows) == len(effects.effect) and max(rows) > 0.0 else [1.0] * len(effects.effect)
+    # In units of the largest, whose square may overflow.
+    largest, most = max(map(abs, effects.effect)), max(weight)
+    if largest == 0.0:
+        return 0.0
+    pairs = [(w / most, e / largest) for w, e in zip(weight, effects.effect, strict=True)]
+    total = sum(w for w, _ in pairs)
+    mean = sum(w * e for w, e in pairs) / total
+    return largest * math.sqrt(sum(w * (e - mean) ** 2 for w, e in pairs) / total)
 
 
 def _straight(effects: _Effects) -> Plot:
@@ -135,7 +140,9 @@ def _straight(effects: _Effects) -> Plot:
     low, high = effects.low or 0.0, effects.high or 0.0
     middle, slope = low / 2.0 + high / 2.0, effects.effect[0]
     error = effects.error[0] if effects.error else 0.0
-    ends = [(x, slope * (x - middle), _Z * error * abs(x - middle)) for x in (low, middle, high)]
+    ends = [
+        (x, slope * (x - middle), 0.0 if x == middle else _Z * error * abs(x - middle)) for x in (low, middle, high)
+    ]
     axes = Axes(
         exact_scale(low, high), scale([y + side * reach for _, y, reach in ends for side in (-1.0, 1.0)] + [0.0])
     )
@@ -274,7 +281,7 @@ def _heatmap(effects: _Effects, first: Sequence[str], second: Sequence[str]) -> 
             round(height * (at // len(second)), 3),
             round(width, 3),
             round(height, 3),
-            round(_SHADES * value / largest),
+            round(_SHADES * (value / largest)),
             effects.says(at),
         )
         for at, value in enumerate(effects.effect)

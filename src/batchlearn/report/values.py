@@ -7,7 +7,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-LONGEST_NAME = 300
+# A name is recognised by this much of it; a page of longer ones is read by nobody.
+LONGEST_NAME, LONGEST_SENTENCE = 120, 2000
 # Marks that reorder the text around them: shown, they could make a page read as something else than it holds.
 _REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _SPACES = frozenset("\t\n\r")
@@ -53,22 +54,29 @@ def whole(value: object) -> int | None:
     return None if found is None else int(found)
 
 
-def text(value: object) -> str | None:
-    """Return a name as text: 1 and not 1.0, nothing where there is nothing."""
+def text(value: object, most: int = LONGEST_NAME) -> str | None:
+    """Return a name as text of at most so many characters: 1 and not 1.0, nothing where there is nothing."""
     if value is None or isinstance(value, Mapping | list | tuple):
         return None
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:g}" if math.isfinite(value) else None
+    shown = str(value)
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
-def texts(value: object) -> list[str]:
-    """Return the entries of a list as texts."""
-    return [one for one in map(text, sequence(value)) if one is not None]
+def key_text(key: object) -> str:
+    """Return the name of an entry as text."""
+    return text(key) or "(no name)"
+
+
+def texts(value: object, most: int = LONGEST_NAME) -> list[str]:
+    """Return the entries of a list as texts of at most so many characters."""
+    return [one for one in (text(entry, most) for entry in sequence(value)) if one is not None]
 
 
 def clean(value: str) -> str:
-    """Return a text that shows what it holds: control and reordering characters escaped, at most 300 characters."""
-    shown = value if len(value) <= LONGEST_NAME else f"{value[: LONGEST_NAME - 1]}…"
-    return "".join(map(_shown, shown))
+    """Return a text that shows what it holds: control and reordering characters escaped."""
+    return value if value.isascii() and value.isprintable() else "".join(map(_shown, value))
 
 
 def _shown(character: str) -> str:

@@ -66,14 +66,14 @@ def baseline(name: str) -> Term:
 
 def predicts_probabilities(loss: object) -> bool:
     """Whether a model of this loss predicts probabilities."""
-    return loss in _PROBABILITIES
+    return isinstance(loss, str) and loss in _PROBABILITIES
 
 
 def effect_scale(loss: object) -> Term:
     """Return the scale on which effects add up, and how to read it."""
-    if loss in _PROBABILITIES:
+    if predicts_probabilities(loss):
         return Term("log odds", "0.7 more is twice the odds, 1.1 more three times, 0.7 less half")
-    if loss in _LOG_LINKS:
+    if isinstance(loss, str) and loss in _LOG_LINKS:
         return Term("log of the mean", "0.7 more is twice the mean, 0.1 more is 10 % more, 0.7 less half")
     return Term("units of the target", "1 more is a prediction that is 1 higher")
 
@@ -89,6 +89,8 @@ def plain(value: float | None, digits: int = 3) -> str:
         return NOTHING
     if value == 0.0:
         return "0"
+    if not math.isfinite(value):
+        return f"beyond {MINUS if value < 0.0 else ''}{power_of_ten(308)}"
     exponent = math.floor(math.log10(abs(value)))
     if not -5 < exponent < 9:
         mantissa, _, power = f"{value:.{max(digits - 2, 0)}e}".partition("e")
@@ -100,8 +102,9 @@ def plain(value: float | None, digits: int = 3) -> str:
 
 def at_most(value: float | None) -> str:
     """Write a bound with two digits, rounded up: what is said to be at most may not be less than what is proved."""
-    if value is None or value <= 0.0:
-        return plain(value)
+    # Near the ends of the floats there are no two digits to round up.
+    if value is None or not 1e-300 <= value <= 1e300:
+        return plain(1e-300 if value is not None and 0.0 < value < 1e-300 else value)
     unit = 10.0 ** (math.floor(math.log10(value)) - 1)
     # A hair is taken off, so that 0.11 stays 0.11 whatever its last bit.
     return plain(math.ceil(value / unit * (1.0 - 1e-12)) * unit, 3 if value >= 1e9 or value < 1e-4 else 2)
@@ -164,6 +167,8 @@ def estimate(value: object) -> Estimate:
 def percent(share: float) -> str:
     """Write a share: 41 %, 0.3 %, less than 0.1 %, more than 99.9 %."""
     size = abs(share) * 100.0
+    if size >= 1e6:
+        return f"{plain(size)} %"
     if 0.0 < size < 0.1:
         return "less than 0.1 %"
     if 99.9 < size < 100.0:
@@ -177,7 +182,7 @@ def small_share(share: float) -> str:
     for size, word in words:
         if share <= size:
             return f"less than a {word}"
-    return f"up to {percent(math.ceil(share * 1000.0) / 1000.0)}"
+    return f"up to {percent(math.ceil(share * 1000.0) / 1000.0 if share < 1e6 else share)}"
 
 
 def duration(seconds: float) -> str:

@@ -53,7 +53,7 @@ class _ResidualTotal:
 
 
 def rank_pairs(loss: Loss, rows: Rows, encoding: Encoding, parameters: Floats, dispersion: float) -> list[Candidate]:
-    """Return all pairs of the encoding's groups, the most promising first."""
+    """Return all pairs of the encoding's groups that are no group yet, the most promising first."""
     slope, curvature = rows.total(_ResidualTotal(loss), parameters)
     codes = np.concatenate([chunk.codes for chunk in rows.chunks], axis=1)
     sides = []
@@ -62,9 +62,12 @@ def rank_pairs(loss: Loss, rows: Rows, encoding: Encoding, parameters: Floats, d
         if isinstance(term, BinTerm | LevelTerm | CalendarTerm):
             counts = np.bincount(codes[position], minlength=len(term.names))
             sides.append(_Side(term, counts, codes[position]))
+    known = {*(term.column for term in encoding.numbers), *(term.column for term in encoding.groups)}
     found = []
     for a, b in combinations(sides, 2):
-        if a.term.column == b.term.column and not isinstance(a.term, CalendarTerm):
+        # A pair that is shrunk leaves some of its signal behind and would be proposed again; and a column may be
+        # called as a pair would be.
+        if PairTerm(a.term, b.term).column in known:
             continue
         found.append(_candidate(a, b, slope, curvature, dispersion))
     return sorted((c for c in found if c.gain > 0.0), key=lambda c: (-c.gain, c.term.column))

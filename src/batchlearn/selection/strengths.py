@@ -30,7 +30,7 @@ _SETTLED = 0.01  # relative change of the effective degrees of freedom
 _WEAKEST, _STRONGEST = 1e-4, 1e9
 _FIRST_STEPS = 12
 _HALVINGS = 8
-_NEAR = 0.01  # of the total loss: a hundredth of what a coefficient that explains nothing gains
+_NEAR = 0.01  # of the total loss over the dispersion: a hundredth of what a coefficient without effect gains
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,13 @@ def find_strengths(
     strengths = [*known, *[1.0] * (len(terms) - len(known))]
     parameters = free.null_parameters(rows) if start is None else start[1]
     data = free.expand(rows, parameters)
-    before, freedom, dispersion, update = np.inf, np.zeros(len(terms)), 1.0, 0
+    before, freedom, update = np.inf, np.zeros(len(terms)), 0
+    dispersion = _dispersion(loss, rows, parameters, 1.0)
     for update in range(1, _UPDATES + 1):
         now = penalty(terms, strengths, size, weight)
         try:
-            point = _approach(free, rows, now, (parameters, data), _FIRST_STEPS if update == 1 else 1)
+            steps = _FIRST_STEPS if update == 1 else 1
+            point = _approach(free, rows, now, (parameters, data), steps, _NEAR * dispersion)
         except NotPositiveDefinite:
             break
         parameters, data = point.parameters, point.data
@@ -108,20 +110,29 @@ def find_strengths(
     return Strengths(tuple(strengths), tuple(map(float, freedom)), dispersion, update, len(rows)), parameters
 
 
-def _approach(free: Objective, rows: Rows, now: Quadratic, start: tuple[Floats, Expansion], steps: int) -> _Point:
-    """Take Newton steps towards the penalised optimum, halved where the objective does not fall."""
+def _approach(
+    free: Objective, rows: Rows, now: Quadratic, start: tuple[Floats, Expansion], steps: int, near: float
+) -> _Point:
+    """Take Newton steps towards the penalised optimum, shortened where the objective does not fall.
+
+    They end where a step promises less than `near` of the total loss. The factor returned is that of the last step: the
+    point it leads to is so near that a factor of its own would say the same.
+    """
     parameters, data = start
     point = _at(parameters, data, now)
-    for _ in range(steps):
+    for taken in range(steps):
+        if taken:
+            point = _at(point.parameters, point.data, now)
         gradient = point.data.gradient + now.gradient(point.parameters)
         step = -point.factor.solve(gradient)
-        if float(-(gradient @ step)) * rows.total_weight < _NEAR:
+        if float(-(gradient @ step)) * rows.total_weight < near:
             break
         for _ in range(_HALVINGS):
             with np.errstate(over="ignore", invalid="ignore"):
                 moved = free.expand(rows, point.parameters + step)
             if moved.value + now.value(point.parameters + step) <= point.value + 1e-12 * abs(point.value):
-                point = _at(point.parameters + step, moved, now)
+                value = moved.value + now.value(point.parameters + step)
+                point = _Point(point.parameters + step, moved, value, point.factor)
                 break
             step = 0.3 * step
         else:
@@ -147,7 +158,9 @@ def _traces(factor: Factor, terms: Sequence[Term]) -> Floats:
 def _update(term: Term, parameters: Floats, freedom: float, dispersion: float) -> float:
     values = parameters[term.part]
     size = float(values @ term.unit.matrix @ values)
-    return float(np.clip(dispersion * max(freedom, 1e-8) / max(size, 1e-12), _WEAKEST, _STRONGEST))
+    # In a quotient both have the square of the labels' unit: a floor of its own for either would have a unit too.
+    wanted = dispersion * max(freedom, 1e-8)
+    return _STRONGEST if wanted >= size * _STRONGEST else max(wanted / size, _WEAKEST)
 
 
 class _Pearson(NamedTuple):
@@ -172,4 +185,4 @@ def _dispersion(loss: Loss, rows: Rows, parameters: Floats, freedom: float) -> f
     if loss.name == "logistic":
         return 1.0
     room = max(rows.total_weight - freedom, 1.0)
-    return max(rows.total(_PearsonTotal(loss), parameters).total / room, 1e-12)
+    return rows.total(_PearsonTotal(loss), parameters).total / room

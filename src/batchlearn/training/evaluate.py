@@ -16,7 +16,7 @@ from batchlearn.data.rows import Chunk, Rows
 from batchlearn.data.split import Split
 from batchlearn.data.target import LOSS_OF_TASK, Task, class_values
 from batchlearn.evaluation.baselines import constant_baseline, last_value_baseline
-from batchlearn.evaluation.metrics import proper_score
+from batchlearn.evaluation.metrics import proper_score, row_losses
 from batchlearn.evaluation.report import Evaluation, HeldOut
 from batchlearn.evaluation.report import evaluate as evaluate_held_out
 from batchlearn.kernels.design import Floats
@@ -25,6 +25,8 @@ from batchlearn.models.links import INVERSE_LINKS
 from batchlearn.objectives.statistics import predictor
 from batchlearn.tables.table import Roles, Table
 from batchlearn.training.optimise import Optimum
+
+_MOST_WORST_ROWS = 10
 
 
 class _Responses(NamedTuple):
@@ -63,9 +65,35 @@ def evaluate_part(
         ),
         "last_value": _last_value(ledger, early, late),
     }
-    return evaluate_held_out(
-        ledger.target.task.value, held_out, baselines, seed, leave_one_out(ledger.target.task, optimum, len(early))
-    )
+    task = ledger.target.task
+    evaluation = evaluate_held_out(task.value, held_out, baselines, seed, leave_one_out(task, optimum, len(early)))
+    return replace(evaluation, worst_rows=_worst(task, late, held_out))
+
+
+def _worst(task: Task, entries: NDArray[np.intp], held_out: HeldOut) -> list[dict[str, Any]]:
+    """Return the rows with the largest losses: their numbers among those read, labels, responses and losses."""
+    losses = row_losses(task.value, held_out.label, held_out.response)
+    worst = np.argsort(-losses, kind="stable")[:_MOST_WORST_ROWS]
+    return [
+        {
+            "row": int(entries[k]) + 1,
+            "label": float(held_out.label[k]),
+            "response": float(held_out.response[k]),
+            "loss": float(losses[k]),
+        }
+        for k in worst
+    ]
+
+
+def with_values(table: Table, evaluation: Evaluation) -> Evaluation:
+    """Return the evaluation with the feature values of its worst rows, read from the table as text."""
+    wanted = {int(one["row"]) - 1: one for one in evaluation.worst_rows}
+    found: dict[int, dict[str, Any]] = {}
+    for entries, batch in walk(table, [column.name for column in table.features]):
+        for entry in wanted.keys() & set(range(entries.start, entries.stop)):
+            row = batch.slice(entry - entries.start, 1).to_pylist()[0]
+            found[entry] = {name: "" if value is None else str(value) for name, value in row.items()}
+    return replace(evaluation, worst_rows=[{**one, "values": found.get(entry, {})} for entry, one in wanted.items()])
 
 
 def _ordered(ledger: Ledger, part: NDArray[np.bool_], seed: int = 0) -> NDArray[np.intp]:

@@ -13,6 +13,8 @@ from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
 from batchlearn.models.files import save
 from batchlearn.models.linear import LinearModel
+from batchlearn.models.shapes import shapes
+from batchlearn.report.page import training_page
 from batchlearn.selection.structure import Structure
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.optimise import Status, Step
@@ -79,6 +81,23 @@ class Fit:
             "evaluation": None if self.evaluation is None else self.evaluation.to_json(),
             "notes": list(self.notes),
         }
+
+    def page(self) -> str:
+        """Return the report of the fit: one HTML page that needs nothing else."""
+        evaluation = self.evaluation.to_json() if self.evaluation else {}
+        return training_page(
+            {
+                **self.record(),
+                "target": self.model.target.column,
+                "time": self.model.roles.time,
+                "shapes": [shape.to_json() for shape in shapes(self.model)],
+                "worst_rows": evaluation.get("worst_rows"),
+                "chosen": {"encoding": self.structure.name, "strengths": dict(self.structure.strengths)},
+                "alternatives": [
+                    {"name": one.name, "score": one.loss, "seconds": one.seconds} for one in self.structure.alternatives
+                ],
+            }
+        )
 
     def record(self) -> dict[str, Any]:
         """Return what is saved beside the model: all of `to_json`, the recipe, the condition and the trace."""

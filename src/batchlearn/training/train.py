@@ -23,11 +23,12 @@ from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel, PredictionBounds
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective, ridge
+from batchlearn.objectives.penalties import Quadratic
 from batchlearn.selection.structure import Structure, choose_structure
 from batchlearn.selection.terms import structure_penalty
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units
-from batchlearn.training.evaluate import evaluate_part
+from batchlearn.training.evaluate import evaluate_part, with_values
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Optimum, Problem, optimising
 from batchlearn.training.recipe import Recipe
@@ -130,6 +131,7 @@ class Fitted(NamedTuple):
     rows: Rows
     optimum: Optimum
     alpha: float
+    penalty: Quadratic
 
 
 def _reading(stage: str, work: Generator[int, None, Answer]) -> Generator[Progress, None, Answer]:
@@ -156,7 +158,7 @@ def _fit_part(work: _Work, part: Mask, profiles: Profiles, whose: str) -> Genera
         try:
             step = next(steps)
         except StopIteration as end:
-            return Fitted(encoding, rows, end.value, alpha)
+            return Fitted(encoding, rows, end.value, alpha, objective.penalty)
         yield Progress(f"fitting {whose}", rows=len(rows), passes=step.passes, bound=step.bound)
 
 
@@ -178,6 +180,7 @@ def _evaluate(
             build_rows(work.table, work.ledger, fitted.encoding, split.late, work.threads),
         )
         evaluation = evaluate_part(work.ledger, split, fitted.encoding, rows, fitted.optimum, work.recipe.seed)
+        evaluation = with_values(work.table, evaluation)
     except (DataError, NoFiniteOptimum) as refusal:
         return None, [f"No evaluation: {refusal.message}"]
     notes = [f"Held out: {split.how}, {len(rows):,} of {work.ledger.counts.used:,}."]
@@ -275,7 +278,7 @@ def _repeats(fitted: Fitted) -> list[tuple[str, str]]:
         return []
     products = expansion.hessian[1 : layout.lead, 1 : layout.lead]
     # The curvature of the rows; where the penalty hides it in rounding, nothing can be said.
-    square = np.diagonal(products) - fitted.alpha
+    square = np.diagonal(products) - fitted.penalty.diagonal[1 : layout.lead]
     seen = square > _HIDDEN * np.diagonal(products)
     size = np.where(seen, np.sqrt(np.where(seen, square, 1.0)), np.inf)
     same = np.argwhere(np.triu(np.abs(products / size[:, None] / size) >= _SAME, 1))

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import copy
+import itertools
+from typing import Any
+
+import pytest
+from tests.report.made import complete, estimate
+
+from batchlearn.report.answers import answers, finished, good
+from batchlearn.report.findings import drift, findings, standing
+from batchlearn.report.plots import Forest, Plot
+from batchlearn.report.proof import ledger, trace_plots
+from batchlearn.report.quality import score
+from batchlearn.report.terms import Heatmap, shapes
+
+
+def with_scores(model: dict[str, Any], constant: dict[str, Any], notes: list[str] | None = None) -> dict[str, Any]:
+    result = complete()
+    result["evaluation"]["metrics"] = {"log_loss": model}
+    result["evaluation"]["baselines"] = {"constant": {"log_loss": constant}}
+    result["evaluation"]["notes"] = notes or []
+    return result
+
+
+def stands(result: dict[str, Any]) -> str:
+    judged = score(result)
+    assert judged is not None
+    return standing(result, judged, "constant")
+
+
+# --- finished -------------------------------------------------------------------------------------------------------
+
+
+def test_finished_is_said_only_of_a_certificate_within_the_tolerance() -> None:
+    result = complete()
+    assert finished(result).short == "Yes, and it is proved"
+    short = {**result, "status": "the steps were spent before the bound met the tolerance"}
+    assert finished(short).short == "Proved, short of what was asked"
+    result["certificate"] |= {"status": "not certified", "reason": "the Hessian has no safe factor"}
+    assert finished(result).short == "Not proved"
+    assert "the Hessian has no safe factor" in finished(result).sentences[0]
+    assert findings(result)[0].kind == "proof"
+
+
+def test_a_certificate_that_names_no_bound_proves_nothing() -> None:
+    result = complete()
+    result["certificate"]["loss_bound"] = None
+    assert finished(result).short == "Not proved"
+
+
+# --- good -----------------------------------------------------------------------------------------------------------
+
+
+def test_better_is_said_only_where_the_intervals_are_apart_or_the_paired_difference_is() -> None:
+    apart = with_scores(estimate(0.30, 0.02), estimate(0.40, 0.02))
+    overlapping = with_scores(estimate(0.38, 0.02), estimate(0.40, 0.02))
+    worse = with_scores(estimate(0.41, 0.02), estimate(0.40, 0.02))
+    assert [stands(one) for one in (apart, overlapping, worse)] == ["better", "ahead", "worse"]
+    assert good(apart).short == "Better than the baseline"
+    assert (good(overlapping).short, good(overlapping).tone) == ("Ahead of the baseline", "plain")
+    assert (good(worse).short, good(worse).tone) == ("Not better than a baseline", "warn")
+    overlapping["evaluation"]["differences"] = {"constant": estimate(-0.02, 0.01)}
+    assert stands(overlapping) == "better"
+    overlapping["evaluation"]["differences"] = {"constant": estimate(-0.02, 0.03)}
+    assert stands(overlapping) == "unclear"
+
+
+def test_a_note_that_the_difference_may_be_chance_is_believed() -> None:
+    note = "The model is not shown to be better than the constant baseline: log_loss -0.01 (-0.03 to +0.01)."
+    result = with_scores(estimate(0.30, 0.02), estimate(0.40, 0.02), [note])
+    assert stands(result) == "unclear"
+    assert good(result).short == "Not shown to be better"
+
+
+def test_a_score_where_higher_is_better_is_read_so() -> None:
+    result = complete()
+    result["evaluation"]["metrics"] = {"r2": estimate(0.6, 0.05)}
+    result["evaluation"]["baselines"] = {"constant": {"r2": estimate(0.0, 0.05)}}
+    assert stands(result) == "better"
+    result["evaluation"]["metrics"] = {"r2": estimate(-0.1, 0.05)}
+    assert stands(result) == "worse"
+
+
+def test_an_unknown_score_claims_no_direction() -> None:
+    result = complete()
+    result["evaluation"]["metrics"] = {"regret": estimate(0.6, 0.05)}
+    result["evaluation"]["baselines"] = {"constant": {"regret": estimate(0.9, 0.05)}}
+    assert good(result).short == "Measured, without a comparison"
+
+
+# --- findings -------------------------------------------------------------------------------------------------------
+
+
+def test_drift_has_the_side_of_the_held_out_score() -> None:
+    result = complete()
+    sides = {}
+    for value in (0.29, 0.324, 0.36):
+        result["evaluation"]["leave_one_out"]["log_loss"] = estimate(value, 0.005)
+        sides[value] = drift(result)
+    assert sides == {0.29: "worse", 0.324: None, 0.36: "better"}
+
+
+def test_what_is_in_order_is_not_pointed_out() -> None:
+    result = complete()
+    result["rows"] = {"read": 1350, "used": 1350, "unlabelled": 0, "rejected": {}}
+    result["notes"] = []
+    result["evaluation"] |= {"calibration": None, "slices": [], "unseen_classes": {}, "leave_one_out": None}
+    assert findings(result) == []
+    odd = next(one for one in answers(result) if one.question == "What is odd in the data?")
+    assert odd.short == "Nothing that these checks see"
+
+
+@pytest.mark.parametrize(("off", "said"), [(2, False), (3, True)])
+def test_calibration_is_pointed_out_where_chance_does_not_explain_it(off: int, said: bool) -> None:
+    result = complete()
+    for at, one in enumerate(result["evaluation"]["calibration"]["bins"]):
+        one |= {"low": one["mean_response"] + (0.01 if at < off else -0.01), "high": one["mean_response"] + 0.02}
+    assert any(finding.kind == "calibration" for finding in findings(result)) == said
+
+
+def test_a_score_too_good_to_be_true_is_odd() -> None:
+    result = complete()
+    result["evaluation"]["metrics"]["auc"] = estimate(0.999, 0.0005)
+    assert "nearly perfect" in findings(result)[0].what
+
+
+def test_the_rows_add_up() -> None:
+    rows = ledger(complete())
+    assert rows is not None
+    assert sum(part.rows for part in rows.parts) == rows.read
+    assert sum(part.width for part in rows.parts) == pytest.approx(100.0, abs=0.01)
+    assert rows.set_aside == 150
+
+
+# --- figures --------------------------------------------------------------------------------------------------------
+
+
+def test_the_distance_falls_to_the_certificate_above_the_floor() -> None:
+    plot = trace_plots(complete())[1]
+    bounds = [dot for dot in plot.dots if dot.role == "model"]
+    assert len(bounds) == 4
+    assert all(a.y < b.y for a, b in itertools.pairwise(bounds))
+    floor, certificate = plot.rules
+    assert bounds[-1].y < certificate.at < floor.at <= 100.0
+    assert "In 3 steps of 7 no bound" in plot.caption
+
+
+def test_terms_come_by_the_spread_of_their_effects() -> None:
+    result = complete()
+    found = shapes(result)
+    assert [shape.spread for shape in found] == sorted((shape.spread for shape in found), reverse=True)
+    assert found[0].kind == "bins"
+    result["shapes"][0]["spread"] = 100.0
+    assert shapes(result)[0].kind == "number"
+    assert {type(shape.figure) for shape in found} == {Plot, Forest, Heatmap}
+
+
+def test_rows_weigh_the_spread_of_levels() -> None:
+    term = {"column": "c", "kind": "category", "names": ["a", "b"], "effect": [0.0, 1.0], "rows": [99, 1]}
+    (shape,) = shapes({"shapes": [term]})
+    assert shape.spread == pytest.approx((0.99 * 0.01) ** 0.5)
+
+
+def test_a_step_function_is_drawn_where_its_bins_are() -> None:
+    term = {"column": "x", "kind": "bins", "names": ["a", "b"], "edges": [5.0], "low": 0.0, "high": 10.0}
+    (shape,) = shapes({"shapes": [{**term, "effect": [1.0, -1.0], "standard_error": [0.1, 0.1]}]})
+    assert isinstance(shape.figure, Plot)
+    pairs = [point.split() for point in shape.figure.lines[0].drawn.removeprefix("M").split("L")]
+    assert [float(x) for x, _ in pairs] == [0.0, 50.0, 50.0, 100.0]
+    first, second, third, last = (float(y) for _, y in pairs)
+    assert first == second < 50.0 < third == last
+    assert [dot.says for dot in shape.figure.dots] == ["a: 1 (0.804 to 1.2)", "b: \u22121 (\u22121.2 to \u22120.804)"]
+
+
+def test_crowded_bins_are_drawn_equally_wide() -> None:
+    edges = [1.0, 2.0, 3.0, 4.0, 5.0]
+    term = {"column": "x", "kind": "bins", "names": list("abcdef"), "edges": edges, "low": 0.0, "high": 1e6}
+    (shape,) = shapes({"shapes": [{**term, "effect": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]}]})
+    assert isinstance(shape.figure, Plot)
+    assert "equally wide" in shape.figure.caption
+    assert [tick.label for tick in shape.figure.x_ticks][:3] == ["0", "1", "2"]
+
+
+def test_only_the_levels_furthest_from_the_middle_are_shown_at_first() -> None:
+    figure = next(shape.figure for shape in shapes(complete()) if shape.kind == "category")
+    assert isinstance(figure, Forest)
+    assert len(figure.bars) == 8
+    assert len(figure.more) == 22
+    places = [bar.at for bar in figure.bars if bar.at is not None]
+    assert places == sorted(places, reverse=True)
+
+
+def test_answers_do_not_change_the_result() -> None:
+    result = complete()
+    before = copy.deepcopy(result)
+    answers(result)
+    assert result == before

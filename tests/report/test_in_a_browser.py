@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.report.browser import Browser, installed, look, opened
+from tests.report.made import complete, hostile
+
+from batchlearn.report.page import training_page
+
+NARROW, WIDE = 400, 1280
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser; where none is installed the tests are skipped, but fail where CI is set: there it has to be."""
+    program = installed()
+    if program is None:
+        assert not os.environ.get("CI"), "no chromium is installed; .ci/run installs it"
+        pytest.skip("no chromium is installed")
+    with opened(program, tmp_path_factory.mktemp("profile")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    results = {"complete": complete(), "minimal": {}, "hostile": complete(hostile())}
+    for name, result in results.items():
+        (folder / f"{name}.html").write_text(training_page(result), encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in results}
+
+
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+@pytest.mark.parametrize("name", ["complete", "minimal", "hostile"])
+def test_the_page_fits_asks_for_nothing_and_has_no_error(
+    browser: Browser, pages: dict[str, Path], name: str, width: int
+) -> None:
+    found = look(browser, pages[name], width)
+    assert found.complaints == []
+    assert found.requests == []
+    assert found.scroll_width <= width
+    assert found.overlapping == 0
+
+
+def test_the_page_follows_the_colours_that_the_reader_prefers(browser: Browser, pages: dict[str, Path]) -> None:
+    light, dark = (look(browser, pages["complete"], WIDE, scheme).background for scheme in ("light", "dark"))
+    assert light == "rgb(250, 249, 247)"
+    assert dark == "rgb(19, 21, 25)"
+
+
+def test_the_browser_would_see_a_request_and_an_error(browser: Browser, tmp_path: Path) -> None:
+    page = tmp_path / "bad.html"
+    page.write_text(
+        f'<img src="missing.png"><script>console.error("seen")</script><p><svg><text x="-9">x</text></svg><pre>{"wide " * 200}</pre>'
+    )
+    found = look(browser, page, NARROW)
+    assert found.scroll_width > NARROW
+    assert len(found.requests) == 1
+    assert any("seen" in one for one in found.complaints)
+    assert found.overlapping == 1
