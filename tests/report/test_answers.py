@@ -37,6 +37,8 @@ def test_finished_is_said_only_of_a_certificate_within_the_tolerance() -> None:
     assert finished(result).short == "Yes, and it is proved"
     short = {**result, "status": "the steps were spent before the bound met the tolerance"}
     assert finished(short).short == "Proved, short of what was asked"
+    floor = {**result, "status": "the bound is at the floor that rounding leaves, above the tolerance"}
+    assert finished(floor).short == "As near as rounding allows"
     result["certificate"] |= {"status": "not certified", "reason": "the Hessian has no safe factor"}
     assert finished(result).short == "Not proved"
     assert "the Hessian has no safe factor" in finished(result).sentences[0]
@@ -109,6 +111,10 @@ def test_what_is_in_order_is_not_pointed_out() -> None:
     assert findings(result) == []
     odd = next(one for one in answers(result) if one.question == "What is odd in the data?")
     assert odd.short == "Nothing that these checks see"
+    assert odd.sentences == (
+        "Checked: rows set aside, columns left out, classes never seen and scores too good to be true. "
+        "Nothing stands out.",
+    )
 
 
 @pytest.mark.parametrize(("off", "said"), [(2, False), (3, True)])

@@ -36,7 +36,7 @@ def test_a_bound_is_never_rounded_down() -> None:
 def test_small_shares_are_bounds_as_well() -> None:
     assert small_share(9.9e-10) == "less than a billionth"
     assert small_share(1.1e-9) == "less than a millionth"
-    assert small_share(0.0411) == "up to 4.2 %"
+    assert small_share(0.0411) == "up to 4.2\u00a0%"
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_small_shares_are_bounds_as_well() -> None:
     ],
 )
 def test_a_share_is_not_rounded_to_nothing_or_to_all(share: float, shown: str) -> None:
-    assert percent(share) == shown
+    assert percent(share).replace("\u00a0", " ") == shown
 
 
 def test_times_and_lists_read_as_sentences() -> None:

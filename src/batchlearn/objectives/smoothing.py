@@ -3,8 +3,8 @@
 A unit penalty is a symmetric positive semi-definite matrix S and its rank; a strength multiplies it. Ordered levels are
 penalised by the squared differences of neighbours (Eilers and Marx 1996, order one), cyclic ones also by that of the
 last and the first, all others by their squares. Where S leaves the constant free, the intercept would have a twin: a
-fixed `centre` matrix 11'/L^2 is added. It changes no optimum of a single term: the intercept is free, so the sum over
-the term is zero there, and the centre costs nothing.
+fixed `centre` matrix 11'/L^2 is added. It changes no optimum of a single term of ordered levels: the intercept is free,
+so their sum is zero there, and the centre costs nothing. A level for missing values is then shrunk towards their mean.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchlearn.report.findings import Finding, findings, standing
-from batchlearn.report.proof import proof
+from batchlearn.report.proof import ledger, proof
 from batchlearn.report.quality import Score, score, slice_list, slice_name, worst_rows
 from batchlearn.report.terms import shapes
 from batchlearn.report.values import LONGEST_SENTENCE, mapping, number, text, whole
@@ -65,8 +65,11 @@ def finished(result: Mapping[str, Any]) -> Answer:
     if found.prediction_bound is not None:
         said.append(f"At the optimum no prediction for a training row would differ by more than {_difference(result)}.")
     if found.reached:
-        said.append("Training longer would change nothing that matters; other columns, terms or rows could.")
+        said.append("Training longer could change nothing beyond these bounds; other columns, terms or rows could.")
         return Answer(question, "Yes, and it is proved", "good", tuple(said), "proof")
+    if found.at_floor:
+        said.append("That is above the tolerance, but rounding allows no better proof in double precision.")
+        return Answer(question, "As near as rounding allows", "plain", tuple(said), "proof")
     said.append(f"How it ended: {found.status or 'the result does not say'}.")
     return Answer(question, "Proved, short of what was asked", "warn", tuple(said), "proof")
 
@@ -189,12 +192,26 @@ def _odd(result: Mapping[str, Any]) -> Answer:
     question = "What is odd in the data?"
     found = [finding for finding in findings(result) if finding.kind in ("data", "drift")]
     if not found:
-        said = (
-            "Among rows set aside, columns left out, classes never seen, drift and scores too good to be true: nothing."
-        )
+        checked = _checked(result)
+        if not checked:
+            nothing = "The result holds no rows, notes or scores to check."
+            return Answer(question, "Not checked", "plain", (nothing,), "rows")
+        said = f"Checked: {listed(checked)}. Nothing stands out."
         return Answer(question, "Nothing that these checks see", "plain", (said,), "rows")
     short = count(len(found), "thing") + " to look at"
     return Answer(question, short, "warn", tuple(finding.what for finding in found), found[0].anchor)
+
+
+def _checked(result: Mapping[str, Any]) -> list[str]:
+    evaluation = mapping(result.get("evaluation"))
+    checks = {
+        "rows set aside": ledger(result) is not None,
+        "columns left out": result.get("notes") is not None,
+        "classes never seen": evaluation.get("unseen_classes") is not None,
+        "drift": (judged := score(result)) is not None and judged.leave_one_out is not None,
+        "scores too good to be true": bool(mapping(evaluation.get("metrics"))),
+    }
+    return [name for name, made in checks.items() if made]
 
 
 def _next(result: Mapping[str, Any]) -> Answer:

@@ -79,7 +79,7 @@ def _of_proof(result: Mapping[str, Any]) -> Iterator[Finding]:
         what = f"It is not proved that training is finished: {found.reason.rstrip('.')}."
         do = "Do what the reason asks for; a larger penalty (--alpha) makes a proof easier."
         yield Finding("proof", 90, what, do, "proof")
-    elif not found.reached:
+    elif not found.reached and not found.at_floor:
         what = f"The proof falls short of what was asked: {found.status or 'the result does not say how it ended'}."
         yield Finding("proof", 70, what, "Ask for a larger --tolerance, or for a larger penalty (--alpha).", "proof")
 
@@ -139,7 +139,7 @@ def _of_drift(result: Mapping[str, Any]) -> Iterator[Finding]:
     later = "later rows" if text(result.get("time")) else "held-out rows"
     what = f"On the {later} it does {side} than on the rows it learned from, by more than the interval allows."
     do = "Judge it again on later rows; if the gap grows, train again more often." if side == "worse" else ""
-    yield Finding("drift", 65 if side == "worse" else 25, what, do, "drift")
+    yield Finding("drift", 65 if side == "worse" else 25, what, do, "scores")
 
 
 def drift(result: Mapping[str, Any]) -> str | None:

@@ -11,7 +11,7 @@ from batchlearn.report.scales import powers, scale
 from batchlearn.report.values import LONGEST_SENTENCE, key_text, mapping, number, records, text, whole
 from batchlearn.report.words import at_most, count, duration, percent, plain, predicts_probabilities, small_share
 
-_REACHED = "within the tolerance"
+_REACHED, _AT_FLOOR = "within the tolerance", "at the floor"
 # What the user asked for is no warning.
 ASKED_FOR = "excluded by the condition"
 _ROLES = {ASKED_FOR: "other"}
@@ -47,6 +47,7 @@ class Proof:
 
     certified: bool
     reached: bool
+    at_floor: bool
     status: str | None
     reason: str
     loss_bound: float | None
@@ -93,7 +94,10 @@ def proof(result: Mapping[str, Any]) -> Proof:
     bound = bound if certified else None
     prediction = number(certificate.get("prediction_bound")) if certified else None
     reached = certified and status is not None and _REACHED in status
-    return Proof(certified, reached, status, reason, bound, prediction, gain, tuple(_facts(result, bound, gain)))
+    at_floor = certified and not reached and status is not None and _AT_FLOOR in status
+    return Proof(
+        certified, reached, at_floor, status, reason, bound, prediction, gain, tuple(_facts(result, bound, gain))
+    )
 
 
 def _facts(result: Mapping[str, Any], bound: float | None, gain: float | None) -> list[tuple[str, str, str]]:

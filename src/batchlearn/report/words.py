@@ -10,6 +10,8 @@ from batchlearn.report.values import mapping, number
 _MOST_DECIMALS = 8
 # Signs that look like others in code and are right in print.
 MINUS, TIMES, NOTHING = "\u2212", "\u00d7", "\u2013"
+# A space at which no line is broken.
+KEPT_SPACE = "\u00a0"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -168,12 +170,12 @@ def percent(share: float) -> str:
     """Write a share: 41 %, 0.3 %, less than 0.1 %, more than 99.9 %."""
     size = abs(share) * 100.0
     if size >= 1e6:
-        return f"{plain(size)} %"
+        return f"{plain(size)}{KEPT_SPACE}%"
     if 0.0 < size < 0.1:
-        return "less than 0.1 %"
+        return f"less than 0.1{KEPT_SPACE}%"
     if 99.9 < size < 100.0:
-        return "more than 99.9 %"
-    return f"{size:,.0f} %" if size >= 10.0 or size == 0.0 else f"{size:.1f} %"
+        return f"more than 99.9{KEPT_SPACE}%"
+    return f"{size:,.0f}{KEPT_SPACE}%" if size >= 10.0 or size == 0.0 else f"{size:.1f}{KEPT_SPACE}%"
 
 
 def small_share(share: float) -> str:

@@ -7,10 +7,11 @@ refuse. Strengths come from the restricted likelihood on at most 100,000 rows (`
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import Ledger
 from batchlearn.data.pairs import PairTerm
-from batchlearn.data.rows import Rows
+from batchlearn.data.rows import Chunk, Rows
 from batchlearn.data.sample import choose_rows, take
 from batchlearn.data.split import hold_out
 from batchlearn.data.target import LOSS_OF_TASK
@@ -28,7 +29,7 @@ from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES, Loss
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import ValueTotal
+from batchlearn.objectives.statistics import ValueTotal, predictor
 from batchlearn.selection.interactions import rank_pairs
 from batchlearn.selection.strengths import Strengths, find_strengths
 from batchlearn.selection.terms import encoding_terms
@@ -87,7 +88,23 @@ class _Fitted(NamedTuple):
     later: Rows
     parameters: Floats
     strengths: Strengths
+    losses: Floats  # of the late rows, each times its weight over the mean weight
     alternative: Alternative
+
+
+class _Losses(NamedTuple):
+    losses: Floats
+
+
+@dataclass(frozen=True)
+class _LossTotal:
+    """Each row's weighted loss, one chunk after the other."""
+
+    loss: Loss
+    combine: ClassVar[tuple[Any, ...]] = (lambda a, b: np.concatenate([a, b]),)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> _Losses:
+        return _Losses(chunk.weight * self.loss.value(predictor(chunk, parameters), chunk.label))
 
 
 class _Bench(NamedTuple):
@@ -120,7 +137,7 @@ def choose_structure(
     profiles = yield from profile_parts(taken, cut, [inside])
     bench = _Bench(taken, cut, inside, ~inside, profiles[0], LOSSES[LOSS_OF_TASK[ledger.target.task]], threads)
     linear, additive = (_try(bench, Structure(replace(rules, additive=kind))) for kind in (False, True))
-    best = additive if additive.alternative.loss < linear.alternative.loss else linear
+    best = additive if _beats(additive, linear, 0.0) else linear
     tried = [linear.alternative, additive.alternative]
     worthwhile = _WORTHWHILE * max(_null_loss(bench, linear) - best.alternative.loss, 0.0)
     start = additive
@@ -132,10 +149,19 @@ def choose_structure(
             break
         start = _try(bench, Structure(replace(rules, additive=True), pairs), start)
         tried.append(start.alternative)
-        if start.alternative.loss > best.alternative.loss - worthwhile:
+        if not _beats(start, best, worthwhile):
             break
         best = start
     return replace(best.structure, alternatives=tuple(tried))
+
+
+def _beats(candidate: _Fitted, incumbent: _Fitted, margin: float) -> bool:
+    """Whether a candidate with more coefficients is better by the margin, and by more than one standard error.
+
+    The simpler of two that a small block cannot tell apart is kept (Breiman et al. 1984, section 3.4.3).
+    """
+    gains = incumbent.losses - candidate.losses
+    return bool(gains.mean() > max(margin, float(gains.std()) / math.sqrt(len(gains))))
 
 
 def _null_loss(bench: _Bench, linear: _Fitted) -> float:
@@ -164,16 +190,16 @@ def _try(bench: _Bench, structure: Structure, before: _Fitted | None = None) -> 
         fresh = np.zeros(encoding.layout.size - len(before.parameters))
         start = before.strengths.values, np.concatenate([before.parameters, fresh])
     strengths, parameters = find_strengths(bench.loss, rows, tuple(terms.values()), start)
-    loss = float(later.total(ValueTotal(bench.loss), parameters).value / later.total_weight)
+    losses = later.total(_LossTotal(bench.loss), parameters).losses * (len(later) / later.total_weight)
     alternative = Alternative(
         f"{structure.name}, {len(structure.pairs)} pairs" if structure.pairs else structure.name,
-        loss,
+        float(losses.mean()),
         encoding.layout.size,
         1.0 + sum(strengths.degrees_of_freedom),
         time.perf_counter() - began,
     )
     chosen = replace(structure, strengths=dict(zip(terms, strengths.values, strict=True)))
-    return _Fitted(chosen, encoding, rows, later, parameters, strengths, alternative)
+    return _Fitted(chosen, encoding, rows, later, parameters, strengths, losses, alternative)
 
 
 def _drain(work: Generator[int, None, Answer]) -> Answer:

@@ -93,7 +93,9 @@ def choose_solver(rows: Rows) -> Newton | LimitedMemory:
         return LimitedMemory()
     groups, count = len(layout.groups), float(len(rows))
     stored = float(sum(chunk.sparse.nnz for chunk in rows.chunks if chunk.sparse is not None))
-    reading = count * (2.0 * layout.lead + 4.0 * groups) + 3.0 * stored
+    # However few the rows: a call of NumPy for each column and each group, in each chunk.
+    calls = 2e5 * (layout.lead + groups) * max(len(rows.chunks), 1)
+    reading = count * (2.0 * layout.lead + 4.0 * groups) + 3.0 * stored + calls
     gram = count * (0.05 * layout.lead**2 + 3.0 * groups * layout.lead + 2.0 * groups**2)
     gram += 3.0 * stored * stored / max(count, 1.0)
     step = gram + 0.05 * float(layout.size) ** 3

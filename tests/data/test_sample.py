@@ -1,0 +1,95 @@
+"""A sample of a table's rows: those of the mask, in order, with all that the ledger knows about them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from batchlearn.data.build import build_rows, profile_parts
+from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
+from batchlearn.data.ledger import Ledger, read_ledger
+from batchlearn.data.sample import choose_rows, take
+from batchlearn.tables.table import Table, read
+
+
+def drained(work: Generator[int, None, Any]) -> tuple[Any, int]:
+    read_rows = 0
+    while True:
+        try:
+            read_rows += next(work)
+        except StopIteration as end:
+            return end.value, read_rows
+
+
+def test_a_small_part_is_taken_as_it_is_and_a_large_one_by_chance() -> None:
+    part = np.random.default_rng(0).random(1000) < 0.5
+    assert np.array_equal(choose_rows(part, 1000, 0), part)
+    chosen = choose_rows(part, 100, 7)
+    assert chosen.sum() == 100
+    assert not np.any(chosen & ~part)
+    assert np.array_equal(chosen, choose_rows(part, 100, 7))
+    assert not np.array_equal(chosen, choose_rows(part, 100, 8))
+    # Not the first ones.
+    assert 350 < np.mean(np.flatnonzero(chosen)) < 650
+
+
+@pytest.fixture
+def table(tmp_path: Any) -> Table:
+    rng = np.random.default_rng(3)
+    n = 700
+    columns = {
+        "x": rng.normal(size=n),
+        "c": [f"k{k}" for k in rng.integers(0, 5, n)],
+        "unused": rng.normal(size=n),
+        "when": np.arange(n, dtype=np.float64),
+        "w": rng.uniform(0.5, 2.0, n),
+        "o": rng.normal(size=n),
+        "g": [f"g{k}" for k in rng.integers(0, 3, n)],
+        "label": pa.array([None if u < 0.1 else float(v) for u, v in zip(rng.random(n), rng.normal(size=n), strict=True)]),
+    }
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table(columns), path, row_group_size=130)
+    roles: dict[str, Any] = {"target": "label", "time": "when", "weight": "w", "offset": "o", "group": "g"}
+    return read(path, where="x < 1.5", drop=["unused"], **roles)
+
+
+def rows_of(table: Table, ledger: Ledger, mask: Any) -> Any:
+    (profiles,), _ = drained(profile_parts(table, ledger, [mask]))
+    encoding = fit_encoding(table.features, profiles, EncodingRules(additive=True, bins=8), table.roles.time)
+    return drained(build_rows(table, ledger, encoding, mask, 1))[0], encoding
+
+
+def test_the_rows_taken_are_those_of_the_mask(table: Table) -> None:
+    ledger = read_ledger(table)
+    mask = choose_rows(ledger.used, 200, 1)
+    (taken, cut), read_rows = drained(take(table, ledger, mask))
+    assert read_rows == len(ledger.used)
+    assert cut.counts.used == cut.counts.read == 200
+    assert np.array_equal(cut.label, ledger.label[mask])
+    assert np.array_equal(cut.weight, ledger.weight[mask])
+    assert np.array_equal(cut.offset, ledger.offset[mask])
+    assert np.array_equal(cut.time, ledger.time[mask])
+    assert np.array_equal(cut.group, ledger.group[mask])
+    assert [column.name for column in taken.features] == [column.name for column in table.features]
+    whole, encoding = rows_of(table, ledger, mask)
+    part, again = rows_of(taken, cut, np.ones(200, dtype=bool))
+    assert encoding == again
+    assert whole.fingerprint == part.fingerprint
+    for one, other in zip(whole.chunks, part.chunks, strict=True):
+        assert np.array_equal(one.codes, other.codes)
+        assert np.array_equal(one.label, other.label)
+
+
+def test_what_was_taken_can_be_split_again(table: Table) -> None:
+    ledger = read_ledger(table)
+    mask = choose_rows(ledger.used, 200, 1)
+    (taken, cut), _ = drained(take(table, ledger, mask))
+    first = np.arange(200) < 50
+    rows, _ = rows_of(taken, cut, first)
+    assert len(rows) == 50
+    assert np.array_equal(np.concatenate([chunk.label for chunk in rows.chunks]), ledger.label[mask][:50])
