@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
 project = "batchlearn"
 author = "the batchlearn developers"
-copyright = "the batchlearn developers"  # noqa: A001 - Sphinx asks for this name
+copyright = "the batchlearn developers"
 
 extensions = ["myst_parser"]
-# Links to the files of the repository that are no pages.
-myst_url_schemes = {"http": None, "https": None}
 myst_heading_anchors = 2
 
 html_theme = "furo"
 html_title = "batchlearn"
-# Nothing is fetched when a page is opened, and nothing is written that says when or where it was built.
 html_show_sphinx = False
 html_copy_source = False
+
+_ABOVE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+[A-Z]+\.md\)")
+
+
+def unlink_what_is_no_page(_app: Sphinx, _name: str, source: list[str]) -> None:
+    """Keep the words of links to the repository's own files, such as LOG.md: they lie beside docs and are no pages."""
+    source[0] = _ABOVE.sub(r"\1", source[0])
+
+
+def setup(app: Sphinx) -> None:
+    """Change pages on their way into Sphinx."""
+    app.connect("source-read", unlink_what_is_no_page)

@@ -34,7 +34,7 @@ def test_a_cell_for_each_pair_of_levels_the_first_varying_slowest() -> None:
 def test_a_row_without_a_level_in_either_has_no_cell() -> None:
     pair = PairTerm(BinTerm("x", (0.0,), -1.0, 2.0), LevelTerm("c", ("a", "b")))
     none = len(pair.names)
-    codes = pair.encode(pa.array([None, 1.0, 1.0, None]), categories(["a", "never seen", None, None]))
+    codes = pair.encode(pa.array([None, -1.0, 1.0, None]), categories(["a", "never seen", None, None]))
     assert codes.tolist() == [none] * 4
 
 

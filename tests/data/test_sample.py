@@ -50,7 +50,7 @@ def table(tmp_path: Any) -> Table:
         "w": rng.uniform(0.5, 2.0, n),
         "o": rng.normal(size=n),
         "g": [f"g{k}" for k in rng.integers(0, 3, n)],
-        "label": pa.array([None if u < 0.1 else float(v) for u, v in zip(rng.random(n), rng.normal(size=n), strict=True)]),
+        "label": pa.array(np.where(rng.random(n) < 0.1, np.nan, rng.normal(size=n)), from_pandas=True),
     }
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table(columns), path, row_group_size=130)
@@ -71,10 +71,8 @@ def test_the_rows_taken_are_those_of_the_mask(table: Table) -> None:
     assert read_rows == len(ledger.used)
     assert cut.counts.used == cut.counts.read == 200
     assert np.array_equal(cut.label, ledger.label[mask])
-    assert np.array_equal(cut.weight, ledger.weight[mask])
-    assert np.array_equal(cut.offset, ledger.offset[mask])
-    assert np.array_equal(cut.time, ledger.time[mask])
-    assert np.array_equal(cut.group, ledger.group[mask])
+    for role in ("weight", "offset", "time", "group"):
+        assert np.array_equal(getattr(cut, role), getattr(ledger, role)[mask])
     assert [column.name for column in taken.features] == [column.name for column in table.features]
     whole, encoding = rows_of(table, ledger, mask)
     part, again = rows_of(taken, cut, np.ones(200, dtype=bool))

@@ -153,7 +153,7 @@ def look(browser: Browser, page: Path, width: int, scheme: str = "light", pictur
     return found
 
 
-# Names and figures of a forest that lie on each other, and labels of axes that leave the page.
+# Names and figures of a forest, or labels of an axis, that lie on each other; labels that leave the page.
 _OVERLAPPING = """(() => {
   let count = 0;
   for (const row of document.querySelectorAll('.forest li')) {
@@ -161,6 +161,12 @@ _OVERLAPPING = """(() => {
     const shown = row.querySelector('.shown').getBoundingClientRect();
     const across = name.right > shown.left + 1, down = name.bottom > shown.top + 1 && shown.bottom > name.top + 1;
     if (name.height && across && down) count++;
+  }
+  for (const figure of document.querySelectorAll('svg')) {
+    const boxes = [...figure.querySelectorAll('text')].map(text => text.getBoundingClientRect());
+    boxes.forEach((a, at) => boxes.slice(at + 1).forEach(b => {
+      if (a.width && a.left < b.right && b.left < a.right && a.top < b.bottom - 3 && b.top < a.bottom - 3) count++;
+    }));
   }
   for (const text of document.querySelectorAll('svg text')) {
     const box = text.getBoundingClientRect();

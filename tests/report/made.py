@@ -15,7 +15,8 @@ Name = Callable[[], str]
 def harmless() -> Name:
     """Give a new plain name at each call."""
     numbers: Iterator[int] = count(1)
-    return lambda: f"name {next(numbers)}"
+    # Longer than a label of an axis can be, as the payloads are: how many labels fit must not differ.
+    return lambda: f"harmless name {next(numbers)}"
 
 
 def hostile(start: int = 0) -> Name:
@@ -140,7 +141,13 @@ def structure(name: Name) -> dict[str, Any]:
         "strengths": {name(): 12.0, name(): 0.5},
         "alternatives": [
             {"name": name(), "loss": 0.318, "coefficients": 20, "degrees_of_freedom": 19.0, "seconds": 0.4},
-            {"name": name(), "loss": 0.286, "coefficients": 34, "degrees_of_freedom": 25.0, "seconds": 1.1},
+            {
+                "name": "additive, 1 pairs",
+                "loss": 0.286,
+                "coefficients": 34,
+                "degrees_of_freedom": 25.0,
+                "seconds": 1.1,
+            },
         ],
     }
 

@@ -9,6 +9,7 @@ from tests.report.made import complete, estimate
 
 from batchlearn.report.answers import answers, finished, good
 from batchlearn.report.findings import drift, findings, standing
+from batchlearn.report.page import training_page
 from batchlearn.report.plots import Forest, Plot
 from batchlearn.report.proof import ledger, trace_plots
 from batchlearn.report.quality import score
@@ -156,16 +157,31 @@ def test_terms_come_by_the_spread_of_their_effects() -> None:
     result = complete()
     found = shapes(result)
     assert [shape.spread for shape in found] == sorted((shape.spread for shape in found), reverse=True)
-    assert found[0].kind == "bins"
+    assert [shape.kind for shape in found][:2] == ["bins", "calendar"]
     result["shapes"][0]["spread"] = 100.0
     assert shapes(result)[0].kind == "number"
     assert {type(shape.figure) for shape in found} == {Plot, Forest, Heatmap}
 
 
-def test_rows_weigh_the_spread_of_levels() -> None:
-    term = {"column": "c", "kind": "category", "names": ["a", "b"], "effect": [0.0, 1.0], "rows": [99, 1]}
+def test_a_pair_without_its_levels_is_read_off_its_names() -> None:
+    names = [f"{a} & {b}" for a in ("u = 1", "u = 2") for b in ("v <= 3", "3 < v <= 5", "v > 5")]
+    term = {"column": "u x v", "kind": "pair", "names": names, "effect": [0.0, 1.0, 2.0, 0.0, -1.0, -2.0]}
     (shape,) = shapes({"shapes": [term]})
-    assert shape.spread == pytest.approx((0.99 * 0.01) ** 0.5)
+    assert isinstance(shape.figure, Heatmap)
+    assert [tick.label for tick in shape.figure.first] == ["1", "2"]
+    assert [tick.label for tick in shape.figure.second] == ["\u2264 3", "\u2264 5", "> 5"]
+    assert [cell.shade for cell in shape.figure.cells] == [0, 2, 4, 0, -2, -4]
+    (other,) = shapes({"shapes": [{**term, "names": [*names[1:], "x & y & z"]}]})
+    assert isinstance(other.figure, Forest)
+
+
+def test_the_chosen_alternative_is_marked_and_not_the_lowest() -> None:
+    result = complete()
+    result["structure"]["alternatives"].append({"name": "additive, 4 pairs", "loss": 0.2859, "seconds": 2.0})
+    page = training_page(result)
+    assert "The chosen one is in blue. It is not the lowest" in " ".join(page.replace("&#39;", "'").split())
+    result["structure"]["alternatives"].pop()
+    assert "It is not the lowest" not in training_page(result)
 
 
 def test_a_step_function_is_drawn_where_its_bins_are() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from batchlearn.report.scales import exact_scale, powers, scale
+from batchlearn.report.scales import Tick, apart, exact_scale, powers, scale
 from batchlearn.report.values import clean, number, numbers, text
 from batchlearn.report.words import Estimate, at_most, duration, listed, percent, plain, small_share
 
@@ -107,3 +107,11 @@ def test_marks_lie_where_their_labels_say() -> None:
     assert logarithmic.place(1.0) == 100.0
     assert {(tick.at, tick.label) for tick in logarithmic.ticks()} >= {(100.0, "1")}
     assert powers([0.0, -1.0]) is None
+
+
+def test_labels_that_would_touch_are_left_out() -> None:
+    ticks = [Tick(10.0 * at, "100,000") for at in range(11)]
+    kept = apart(ticks, 200.0)
+    assert kept[0] == ticks[0]
+    assert [tick.at for tick in kept] == [0.0, 40.0, 70.0, 100.0]
+    assert apart(ticks, 2000.0) == tuple(ticks)

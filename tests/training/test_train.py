@@ -175,7 +175,10 @@ def test_rows_without_weight_change_nothing_at_all(times: str | None, alpha: flo
     assert fits[0].certificate == fits[1].certificate
     assert fits[0].evaluation is not None
     assert fits[1].evaluation is not None
-    assert fits[0].evaluation.to_json() == fits[1].evaluation.to_json()
+    evaluations = [fit.evaluation.to_json() for fit in fits if fit.evaluation is not None]
+    for evaluation in evaluations:  # a row has another number where others stand before it
+        evaluation["worst_rows"] = [{**one, "row": None} for one in evaluation["worst_rows"]]
+    assert evaluations[0] == evaluations[1]
     assert fits[0].rows.rejected == {"a weight of 0": 80}
 
 

@@ -36,12 +36,11 @@ class EncodingSchema(Closed):
     @model_validator(mode="after")
     def _consistent(self) -> EncodingSchema:
         distinct([*(n.column for n in self.numbers), *(g.key for g in self.groups)], "the terms")
-        served: dict[str, tuple[str, ...]] = {number.column: ("number", "boolean") for number in self.numbers}
-        for group in self.groups:
-            served.update(group.serves)
-        if served.keys() != self.kinds.keys():
+        served: list[tuple[str, tuple[str, ...]]] = [(number.column, ("number", "boolean")) for number in self.numbers]
+        served += [pair for group in self.groups for pair in group.serves]
+        if {column for column, _ in served} != self.kinds.keys():
             raise ValueError("the columns of the terms are not those that have a kind")
-        for column, kinds in served.items():
+        for column, kinds in served:
             self._check_kind(column, *kinds)
         return self
 

@@ -97,9 +97,9 @@ class LevelSchema(Closed):
         return self.column
 
     @property
-    def serves(self) -> dict[str, tuple[str, ...]]:
+    def serves(self) -> list[tuple[str, tuple[str, ...]]]:
         """The kinds that it can read, by column."""
-        return {self.column: ("category",)}
+        return [(self.column, ("category",))]
 
     @property
     def width(self) -> int:
@@ -135,9 +135,9 @@ class CalendarSchema(Closed):
         return f"{self.part}({self.column})"
 
     @property
-    def serves(self) -> dict[str, tuple[str, ...]]:
+    def serves(self) -> list[tuple[str, tuple[str, ...]]]:
         """The kinds that it can read, by column."""
-        return {self.column: ("timestamp",)}
+        return [(self.column, ("timestamp",))]
 
     @property
     def width(self) -> int:
@@ -163,6 +163,8 @@ class BinSchema(Closed):
     def _ordered(self) -> BinSchema:
         if any(a >= b for a, b in pairwise(self.edges)):
             raise ValueError(f"the edges of {quoted(self.column)} do not ascend")
+        if self.low > self.high:
+            raise ValueError(f"the range of {quoted(self.column)} ends before it begins")
         return self
 
     @property
@@ -171,9 +173,9 @@ class BinSchema(Closed):
         return self.column
 
     @property
-    def serves(self) -> dict[str, tuple[str, ...]]:
+    def serves(self) -> list[tuple[str, tuple[str, ...]]]:
         """The kinds that it can read, by column."""
-        return {self.column: ("number", "boolean")}
+        return [(self.column, ("number", "boolean"))]
 
     @property
     def width(self) -> int:
@@ -195,15 +197,21 @@ class PairSchema(Closed):
     first: SingleSchema
     second: SingleSchema
 
+    @model_validator(mode="after")
+    def _two(self) -> PairSchema:
+        if self.first.key == self.second.key:
+            raise ValueError(f"a pair has {quoted(self.first.key)} twice")
+        return self
+
     @property
     def key(self) -> str:
         """What the term is called."""
         return f"{self.first.key} x {self.second.key}"
 
     @property
-    def serves(self) -> dict[str, tuple[str, ...]]:
+    def serves(self) -> list[tuple[str, tuple[str, ...]]]:
         """The kinds that it can read, by column."""
-        return {**self.first.serves, **self.second.serves}
+        return [*self.first.serves, *self.second.serves]
 
     @property
     def width(self) -> int:

@@ -149,7 +149,8 @@ def _matters(result: Mapping[str, Any]) -> Answer:
     unit = effect_scale(result.get("loss")).name
     named = [f"{shape.name} ({plain(shape.spread, 2)})" for shape in found[:_MOST_TERMS]]
     said = (
-        f"Ordered by how much each term's effect varies (standard deviation, {unit}): {listed(named, _MOST_TERMS)}.",
+        f"Ordered by how far apart the effects of each term lie, in {unit}: {listed(named, _MOST_TERMS)}. Effects "
+        "of few rows are uncertain: see the intervals.",
         "An effect says what the model has learned with the other columns held fixed. It is no proof of a cause, and "
         "columns that go together share what they explain.",
     )

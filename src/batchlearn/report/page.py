@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from batchlearn.report import answers, findings, proof, quality, terms
 from batchlearn.report.plots import Entry, Forest, Heading, Interval, forest
-from batchlearn.report.values import clean, key_text, mapping, number, records, text, texts, whole
+from batchlearn.report.values import clean, key_text, mapping, number, records, sequence, text, texts, whole
 from batchlearn.report.words import MODELS, count, decimals, duration, effect_scale, fixed, plain
 
 _MOST_ALTERNATIVES = 30
@@ -24,9 +24,9 @@ def training_page(result: Mapping[str, Any]) -> str:
     """Return the page as HTML; parts that the result lacks, or has as None, are left out or said to be missing.
 
     `result` is what `train --json` prints. It may also hold: trace (records of passes, value, bound, seconds), shapes
-    (records of column, kind, names, edges, low, high, effect, standard_error, and as far as known spread, rows, first,
+    (records of column, kind, names, edges, low, high, effect, standard_error, and as far as known spread, first,
     second), worst_rows (records of row, label, response, loss, values), chosen, alternatives (records of name, score,
-    seconds), table, target, time and classes. The page has no script, asks for nothing, and every name is escaped.
+    seconds, chosen), table, target, time and classes. The page has no script, asks for nothing, and escapes every name.
     """
     style = _style()
     return (
@@ -193,17 +193,32 @@ def _alternatives(result: Mapping[str, Any]) -> Forest | None:
         return None
     lowest, highest = min(found for _, found in scored), max(found for _, found in scored)
     places = decimals(lowest, highest)
+    marked = [_is_chosen(result, one) for one, _ in scored]
     entries = [
         Entry(
             text(one.get("name")) or "?",
             _alternative_detail(one),
-            Interval(found, role="model" if found == lowest else "other"),
+            Interval(found, role="model" if chosen else "other"),
             fixed(found, places),
         )
-        for one, found in scored
+        for (one, found), chosen in zip(scored, marked, strict=True)
     ]
-    caption = "Mean loss on the last block of the training part, which none of them learned from. Lower is better."
-    return forest(Heading("What the alternatives scored", caption, "mean loss"), entries)
+    said = ["Mean loss on the last block of the training part, which none of them learned from. Lower is better."]
+    if any(marked):
+        said.append("The chosen one is in blue.")
+        if min(found for (_, found), chosen in zip(scored, marked, strict=True) if chosen) > lowest:
+            said.append("It is not the lowest: that one's lead was too small for what it adds.")
+    return forest(Heading("What the alternatives scored", " ".join(said), "mean loss"), entries)
+
+
+def _is_chosen(result: Mapping[str, Any], one: Mapping[str, Any]) -> bool:
+    """Whether an alternative is the one chosen: it says so, or has its name."""
+    if one.get("chosen") is not None:
+        return one.get("chosen") is True
+    structure = mapping(result.get("structure"))
+    pairs = len(sequence(structure.get("pairs")))
+    encoding = text(structure.get("encoding"))
+    return encoding is not None and text(one.get("name")) == (f"{encoding}, {pairs} pairs" if pairs else encoding)
 
 
 def _alternative_score(one: Mapping[str, Any]) -> float | None:

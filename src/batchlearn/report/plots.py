@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from batchlearn.report.scales import Scale, Tick, scale
+from batchlearn.report.scales import Scale, Tick, apart, scale
 
 # Beyond this many marks a row of them is read no better and the page grows.
 MOST_POINTS = 400
@@ -137,17 +137,21 @@ class Heading(NamedTuple):
     axis: str
 
 
-def forest(heading: Heading, entries: Sequence[Entry], *, zero: bool = False, first: int = 12) -> Forest:
+def forest(
+    heading: Heading, entries: Sequence[Entry], *, zero: bool = False, first: int = 12, width: float = 240.0
+) -> Forest:
     """Lay the entries on one axis, which includes 0 where `zero` is asked for; those after `first` fold away.
 
-    Entries after the 48th are counted only.
+    Entries after the 48th are counted only. `width` is that of the narrowest axis, in CSS pixels.
     """
     unshown = max(len(entries) - MOST_BARS, 0)
     entries = entries[:MOST_BARS]
     ends = [end for entry in entries for end in entry.mark[:3] if isinstance(end, float)]
     axis = scale([*ends, 0.0] if zero else ends)
     bars = tuple(_bar(axis, entry) for entry in entries)
-    return Forest(*heading, bars[:first], axis.ticks(4), axis.place(0.0) if zero else None, bars[first:], unshown)
+    return Forest(
+        *heading, bars[:first], apart(axis.ticks(4), width), axis.place(0.0) if zero else None, bars[first:], unshown
+    )
 
 
 def _bar(axis: Scale, entry: Entry) -> Bar:

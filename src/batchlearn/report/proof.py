@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from batchlearn.report.plots import Axes, Legend, Plot, Point, Rule
-from batchlearn.report.scales import powers, scale
+from batchlearn.report.scales import WIDE_PLOT, apart, powers, scale
 from batchlearn.report.values import LONGEST_SENTENCE, key_text, mapping, number, records, text, whole
 from batchlearn.report.words import at_most, count, duration, percent, plain, predicts_probabilities, small_share
 
 _REACHED, _AT_FLOOR = "within the tolerance", "at the floor"
 # What the user asked for is no warning.
 ASKED_FOR = "excluded by the condition"
+# Labels that are closer than this many per cent of the height would lie on each other.
+_CLOSE = 10.0
 _ROLES = {ASKED_FOR: "other"}
 
 
@@ -155,7 +157,7 @@ def _loss_plot(result: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) ->
         caption="Where the line is flat, more passes change nothing that can be seen on this scale.",
         x_label="passes: how often all rows have been read",
         y_label="training loss",
-        x_ticks=axes.x.ticks(),
+        x_ticks=apart(axes.x.ticks(whole=True), WIDE_PLOT),
         y_ticks=axes.y_ticks(),
         lines=(axes.line([(p.x, p.y) for p in points], "model"),),
         dots=axes.dots(points, "model"),
@@ -176,18 +178,14 @@ def _distance_plot(result: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]
     if vertical is None or not (bounds or above):
         return None
     axes = Axes(scale([0.0, *(p.x for p in (*values, *bounds))]), vertical)
-    rules: list[Rule] = []
-    if floor is not None and floor > 0.0:
-        rules.append(axes.rule(floor, "floor: what rounding leaves"))
-    if final is not None and final > 0.0:
-        rules.append(axes.rule(final, "certificate: the proved end"))
+    rules = _rules(axes, final, floor)
     legend = [Legend("other", "loss above the last one")] if above else []
     return Plot(
         title="Distance to the optimum by pass",
         caption=_distance_caption(len(steps) - len(bounds), len(steps)),
         x_label="passes: how often all rows have been read",
         y_label="loss above the optimum, in powers of ten",
-        x_ticks=axes.x.ticks(),
+        x_ticks=apart(axes.x.ticks(whole=True), WIDE_PLOT),
         y_ticks=axes.y_ticks(6),
         lines=(
             *([axes.line([(p.x, p.y) for p in above], "other")] if len(above) > 1 else []),
@@ -197,6 +195,17 @@ def _distance_plot(result: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]
         rules=tuple(rules),
         legend=(*([Legend("model", "bound on the distance")] if bounds else []), *legend),
     )
+
+
+def _rules(axes: Axes, final: float | None, floor: float | None) -> list[Rule]:
+    """Return the levels of the certificate and of the floor, one label for both where they are close."""
+    found = [axes.rule(floor, "floor: what rounding leaves")] if floor is not None and floor > 0.0 else []
+    if final is not None and final > 0.0:
+        end = axes.rule(final, "certificate: the proved end")
+        if found and abs(found[0].at - end.at) < _CLOSE:
+            found, end = [], Rule(end.at, "certificate, close to what rounding leaves")
+        found.append(end)
+    return found
 
 
 def _distance_caption(unproved: int, steps: int) -> str:

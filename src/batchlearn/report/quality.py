@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchlearn.report.plots import Axes, Entry, Forest, Heading, Interval, Plot, Point, forest
-from batchlearn.report.scales import scale
+from batchlearn.report.scales import WIDE_PLOT, apart, scale
 from batchlearn.report.values import key_text, mapping, number, records, text, whole
 from batchlearn.report.words import (
     NOTHING,
@@ -146,7 +146,7 @@ def calibration_plot(result: Mapping[str, Any]) -> Plot | None:
         "too low; below it, too high. Bars are 95 % intervals.",
         x_label="mean prediction of a group of rows" + (" (probability)" if share else ""),
         y_label="mean of what happened",
-        x_ticks=both.ticks(),
+        x_ticks=apart(both.ticks(), WIDE_PLOT),
         y_ticks=axes.y_ticks(5),
         lines=(axes.line([(both.low, both.low), (both.high, both.high)], "ideal"),),
         dots=axes.dots(points, "model"),

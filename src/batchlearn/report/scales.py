@@ -12,6 +12,9 @@ from batchlearn.report.words import MINUS, plain, power_of_ten
 # Room at both ends, so that no mark is cut in half.
 _PADDING = 0.04
 _DIGITS = 12
+# About what a digit of a label takes, and what is left free between two labels, in CSS pixels.
+_DIGIT_WIDTH, _GAP = 7.0, 6.0
+WIDE_PLOT, NARROWEST_PLOT, NARROWEST_LANE = 290.0, 205.0, 95.0
 
 
 class Tick(NamedTuple):
@@ -39,11 +42,12 @@ class Scale:
             share = (value / 2.0 - self.low / 2.0) / (self.high / 2.0 - self.low / 2.0)
         return round(100.0 * min(max(share, 0.0), 1.0), 3)
 
-    def ticks(self, about: int = 5) -> tuple[Tick, ...]:
-        """Return round values inside the range."""
+    def ticks(self, about: int = 5, whole: bool = False) -> tuple[Tick, ...]:
+        """Return round values inside the range, whole numbers where that is asked for."""
         if self.logarithmic:
             return self._powers(about)
         step = _round_step((self.high / 2.0 - self.low / 2.0) / about * 2.0)
+        step = max(1.0, math.ceil(step)) if whole and step < math.inf else step
         if not 0.0 < step < math.inf:
             return ()
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
@@ -80,6 +84,20 @@ def powers(values: Iterable[float]) -> Scale | None:
         return None
     low, high = math.floor(math.log10(min(above))), math.ceil(math.log10(max(above)))
     return Scale(10.0 ** max(low, -300), 10.0 ** max(high, low + 1, -299), logarithmic=True)
+
+
+def apart(ticks: Iterable[Tick], width: float) -> tuple[Tick, ...]:
+    """Return the ticks whose labels do not touch the one before on an axis of so many CSS pixels."""
+    kept: list[Tick] = []
+    free = -math.inf
+    for tick in ticks:
+        size = _DIGIT_WIDTH * len(tick.label)
+        # At the very start of an axis a label may be drawn beginning at its place.
+        start = tick.at * width / 100.0 - (0.5 * size if tick.at >= 4.0 else 0.0)
+        if start >= free:
+            kept.append(tick)
+            free = start + size + _GAP
+    return tuple(kept)
 
 
 def _round_step(rough: float) -> float:

@@ -9,17 +9,21 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from batchlearn.report.plots import Axes, Entry, Forest, Heading, Interval, Plot, Point, forest
-from batchlearn.report.scales import Scale, Tick, exact_scale, scale
+from batchlearn.report.scales import NARROWEST_LANE, NARROWEST_PLOT, Scale, Tick, apart, exact_scale, scale
 from batchlearn.report.values import number, numbers, records, text, texts
 from batchlearn.report.words import decimals, fixed, plain
 
 _Z = 1.96
 _MOST_LEVELS_AT_FIRST = 8
 _MOST_CELLS = 900
+_AND = " & "
 _SHADES = 4
 # Where the middle half of the bins fills less of the axis than this, bins of equal width show more.
 _CROWDED = 0.2
-_MOST_LABELS = 6
+_MOST_LABELS, _MOST_LABELS_ACROSS = 6, 3
+# Beside the range, for the dot of what is missing.
+_ROOM = 0.08
+_MISSING = " The dot at the right: where it is missing."
 
 
 class Cell(NamedTuple):
@@ -104,58 +108,63 @@ def _shape(given: Mapping[str, Any]) -> Shape | None:
 
 def _figure(kind: str, given: Mapping[str, Any], effects: _Effects) -> Plot | Forest | Heatmap:
     known_range = effects.low is not None and effects.high is not None and effects.low < effects.high
-    if kind == "number" and len(effects.effect) == 1 and known_range:
+    if kind == "number" and len(effects.effect) <= 2 and known_range:
         return _straight(effects)
     if kind == "bins" and known_range and 0 <= len(effects.effect) - len(effects.edges) - 1 <= 1 and effects.edges:
         return _steps(effects)
     if kind == "calendar" and len(effects.effect) > 1:
         return _calendar(effects)
-    first, second = texts(given.get("first")), texts(given.get("second"))
-    if kind == "pair" and 0 < len(first) * len(second) == len(effects.effect) <= _MOST_CELLS:
-        return _heatmap(effects, first, second)
+    if kind == "pair" and (levels := _pair_names(given, effects)) is not None:
+        return _heatmap(effects, *levels)
     return _levels(effects)
 
 
 def _spread(given: Mapping[str, Any], effects: _Effects) -> float:
-    """Return the standard deviation of what the term adds: as given, or over its rows, or over its levels."""
+    """Return how far apart the effects lie: as given, or the largest minus the smallest."""
     told = number(given.get("spread"))
     if told is not None:
         return abs(told)
     if len(effects.effect) == 1 and effects.low is not None and effects.high is not None:
-        return abs(effects.effect[0]) * (effects.high - effects.low) / math.sqrt(12.0)
-    rows = [max(one, 0.0) for one in numbers(given.get("rows"))]
-    weight = rows if len(rows) == len(effects.effect) and max(rows) > 0.0 else [1.0] * len(effects.effect)
-    # In units of the largest, whose square may overflow.
-    largest, most = max(map(abs, effects.effect)), max(weight)
-    if largest == 0.0:
-        return 0.0
-    pairs = [(w / most, e / largest) for w, e in zip(weight, effects.effect, strict=True)]
-    total = sum(w for w, _ in pairs)
-    mean = sum(w * e for w, e in pairs) / total
-    return largest * math.sqrt(sum(w * (e - mean) ** 2 for w, e in pairs) / total)
+        return abs(effects.effect[0] * (effects.high - effects.low))
+    return max(effects.effect) - min(effects.effect)
+
+
+def _pair_names(given: Mapping[str, Any], effects: _Effects) -> tuple[list[str], list[str]] | None:
+    """Return the levels of both columns of a pair: as given, or read off the names of its cells, "a & b"."""
+    first, second = texts(given.get("first")), texts(given.get("second"))
+    if not first or not second:
+        halves = [name.split(_AND) for name in effects.names]
+        if any(len(half) != 2 for half in halves):
+            return None
+        first, second = (list(dict.fromkeys(half[side] for half in halves)) for side in (0, 1))
+        if [f"{a}{_AND}{b}" for a in first for b in second] != list(effects.names):
+            return None
+    return (first, second) if len(first) * len(second) == len(effects.effect) <= _MOST_CELLS else None
 
 
 def _straight(effects: _Effects) -> Plot:
-    """Draw a straight line around the middle of the range, where it is 0."""
+    """Draw a straight line around the middle of the range, where it is 0; a dot where the number is missing."""
     low, high = effects.low or 0.0, effects.high or 0.0
     middle, slope = low / 2.0 + high / 2.0, effects.effect[0]
     error = effects.error[0] if effects.error else 0.0
     ends = [
         (x, slope * (x - middle), 0.0 if x == middle else _Z * error * abs(x - middle)) for x in (low, middle, high)
     ]
-    axes = Axes(
-        exact_scale(low, high), scale([y + side * reach for _, y, reach in ends for side in (-1.0, 1.0)] + [0.0])
-    )
+    missing = [_missing_point(effects, high + _ROOM * (high - low))] if len(effects.effect) == 2 else []
+    heights = [y + side * reach for _, y, reach in ends for side in (-1.0, 1.0)]
+    heights += [end for dot in missing for end in (dot.y, dot.low, dot.high) if end is not None]
+    axes = Axes(exact_scale(low, missing[0].x if missing else high), scale([*heights, 0.0]))
     upper, lower = ([(x, y + side * reach) for x, y, reach in ends] for side in (1.0, -1.0))
     return Plot(
         title=effects.name,
-        caption=f"{plain(slope)} for each 1 more, shown around the middle of its range.",
+        caption=f"{plain(slope)} for each 1 more, shown around the middle of its range.{_MISSING if missing else ''}",
         x_label=effects.name,
         y_label="effect",
-        x_ticks=axes.x.ticks(4),
+        x_ticks=apart(axes.x.ticks(4), NARROWEST_PLOT),
         y_ticks=axes.y_ticks(),
         lines=(axes.line([(x, y) for x, y, _ in ends], "model"),),
         areas=(axes.area(upper, lower, "model"),) if effects.error else (),
+        dots=axes.dots(missing, "other"),
         rules=(axes.rule(0.0, ""),),
     )
 
@@ -167,20 +176,20 @@ def _steps(effects: _Effects) -> Plot:
     crowded = _is_crowded(bounds)
     # In place of the column's values, the numbers of the bins: every bin is as wide as every other.
     at = [float(k) for k in range(count + 1)] if crowded else bounds
-    room = (at[-1] - at[0]) * (0.08 if len(effects.effect) > count else 0.0)
+    room = (at[-1] - at[0]) * (_ROOM if len(effects.effect) > count else 0.0)
     axes = Axes(exact_scale(at[0], at[-1] + room), _vertical(effects))
     outline = [(x, effects.effect[k]) for k in range(count) for x in (at[k], at[k + 1])]
     hover = [Point(0.5 * at[k] + 0.5 * at[k + 1], effects.effect[k], effects.says(k)) for k in range(count)]
     missing = [_missing_point(effects, at[-1] + room)] if room else []
     caption = "One step for each bin." if not crowded else "One step for each bin; bins are drawn equally wide."
     if missing:
-        caption += " The dot at the right: where it is missing."
+        caption += _MISSING
     return Plot(
         title=effects.name,
         caption=caption,
         x_label=effects.name,
         y_label="effect",
-        x_ticks=_bin_ticks(axes.x, bounds) if crowded else axes.x.ticks(4),
+        x_ticks=apart(_bin_ticks(axes.x, bounds) if crowded else axes.x.ticks(4), NARROWEST_PLOT),
         y_ticks=axes.y_ticks(),
         lines=(axes.line(outline, "model"),),
         areas=_band(axes, effects, at, count),
@@ -237,7 +246,7 @@ def _calendar(effects: _Effects) -> Plot:
         caption="In the order of the calendar; the last one is next to the first.",
         x_label=effects.name,
         y_label="effect",
-        x_ticks=tuple(Tick(axes.x.place(float(k)), labels[k]) for k in range(0, count, step)),
+        x_ticks=apart((Tick(axes.x.place(float(k)), labels[k]) for k in range(0, count, step)), NARROWEST_PLOT),
         y_ticks=axes.y_ticks(),
         lines=(axes.line([(p.x, p.y) for p in points], "model"),),
         dots=axes.dots(points, "model"),
@@ -247,6 +256,9 @@ def _calendar(effects: _Effects) -> Plot:
 
 def _last_word(name: str) -> str:
     shown = name.rpartition(" = ")[2] or name
+    # Of the name of a bin, "57 < amount <= 754", the upper end says where it lies.
+    shown = f"\u2264 {shown.rpartition(' <= ')[2]}" if " <= " in shown else shown
+    shown = f"> {shown.rpartition(' > ')[2]}" if " > " in shown else shown
     return shown if len(shown) <= 9 else f"{shown[:8]}…"
 
 
@@ -269,7 +281,7 @@ def _levels(effects: _Effects) -> Forest:
     ]
     count = len(order)
     caption = "" if count <= len(first) else f"The {len(first)} of {count} levels furthest from the middle one."
-    return forest(Heading(effects.name, caption, "effect"), entries, zero=True, first=len(first))
+    return forest(Heading(effects.name, caption, "effect"), entries, zero=True, first=len(first), width=NARROWEST_LANE)
 
 
 def _heatmap(effects: _Effects, first: Sequence[str], second: Sequence[str]) -> Heatmap:
@@ -291,12 +303,12 @@ def _heatmap(effects: _Effects, first: Sequence[str], second: Sequence[str]) -> 
         effects.name,
         f"What the two add together: from {plain(min(effects.effect))} to {plain(max(effects.effect))}.",
         cells,
-        tuple(Tick(height * (at + 0.5), _last_word(name)) for at, name in _some(first)),
-        tuple(Tick(width * (at + 0.5), _last_word(name)) for at, name in _some(second)),
+        tuple(Tick(height * (at + 0.5), _last_word(name)) for at, name in _some(first, _MOST_LABELS)),
+        tuple(Tick(width * (at + 0.5), _last_word(name)) for at, name in _some(second, _MOST_LABELS_ACROSS)),
         (axes[0], axes[-1]) if len(axes) == 2 else ("first", "second"),
     )
 
 
-def _some(names: Sequence[str]) -> list[tuple[int, str]]:
-    step = max(1, math.ceil(len(names) / _MOST_LABELS))
+def _some(names: Sequence[str], most: int) -> list[tuple[int, str]]:
+    step = max(1, math.ceil(len(names) / most))
     return [(at, names[at]) for at in range(0, len(names), step)]

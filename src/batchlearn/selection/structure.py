@@ -182,8 +182,10 @@ def _try(bench: _Bench, structure: Structure, before: _Fitted | None = None) -> 
     cap, buckets = min(structure.rules.level_cap, _LEVEL_CAP), min(structure.rules.buckets, _BUCKETS)
     rules = replace(structure.rules, level_cap=cap, buckets=buckets)
     encoding = fit_encoding(features, bench.profiles, rules, ordering, structure.pairs)
-    rows = _drain(build_rows(bench.table, bench.ledger, encoding, bench.early, bench.threads))
-    later = _drain(build_rows(bench.table, bench.ledger, encoding, bench.late, bench.threads))
+    rows, later = (
+        _drain(build_rows(bench.table, bench.ledger, encoding, part, bench.threads, fingerprinted=False))
+        for part in (bench.early, bench.late)
+    )
     terms = encoding_terms(encoding)
     start = None
     if before is not None:

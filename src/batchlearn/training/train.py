@@ -149,7 +149,9 @@ def _fit_part(work: _Work, part: Mask, profiles: Profiles, whose: str) -> Genera
     if work.recipe.alpha == 0.0:
         rules = replace(rules, reference=True)
     encoding = fit_encoding(work.table.features, profiles, rules, work.table.roles.time, work.structure.pairs)
-    rows = yield from _reading(f"encoding {whose}", build_rows(work.table, work.ledger, encoding, part, work.threads))
+    delivered = part is work.ledger.used
+    reading = build_rows(work.table, work.ledger, encoding, part, work.threads, fingerprinted=delivered)
+    rows = yield from _reading(f"encoding {whose}", reading)
     alpha = work.recipe.alpha_for(rows.total_weight)
     objective = fit_objective(work.ledger.target.task, encoding, work.structure.strengths, alpha, rows.total_weight)
     problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.units), encoding.names)
@@ -177,7 +179,7 @@ def _evaluate(
         fitted = yield from _fit_part(work, split.early, profiles, "the earlier rows")
         rows = yield from _reading(
             "encoding the later rows",
-            build_rows(work.table, work.ledger, fitted.encoding, split.late, work.threads),
+            build_rows(work.table, work.ledger, fitted.encoding, split.late, work.threads, fingerprinted=False),
         )
         evaluation = evaluate_part(work.ledger, split, fitted.encoding, rows, fitted.optimum, work.recipe.seed)
         evaluation = with_values(work.table, evaluation)

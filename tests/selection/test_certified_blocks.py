@@ -1,0 +1,126 @@
+"""Certificates of additive models against 60-digit arithmetic: difference penalties, centres, products."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from mpmath import mp
+from tests.oracle import Oracle, exact
+from tests.training.trials import Trial, check, points
+
+from batchlearn.data.rows import Rows, StoredChunk
+from batchlearn.kernels.design import Layout
+from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.objective import Objective
+from batchlearn.objectives.smoothing import UnitPenalty, differences, product, squares
+from batchlearn.selection.strengths import Term, penalty
+from batchlearn.training.certificate import Units, certify
+
+_TRIALS = 36
+
+
+@dataclass(frozen=True)
+class BlockOracle(Oracle):
+    """The oracle of an objective whose penalty has blocks as well."""
+
+    matrix: list[list[Any]] = field(default_factory=list)  # of all blocks, exactly
+
+    @staticmethod
+    def with_blocks(objective: Objective, rows: Rows) -> BlockOracle:
+        size = rows.layout.size
+        matrix = [[mp.mpf(0)] * size for _ in range(size)]
+        for part, block in objective.penalty.blocks:
+            for a, values in enumerate(block, part.start):
+                matrix[a][part] = exact(values)
+        return BlockOracle(**vars(Oracle.of(objective, rows)), matrix=matrix)
+
+    def _times(self, w: Any) -> list[Any]:
+        return [mp.fdot(row, w) for row in self.matrix]
+
+    def value(self, w: Any) -> Any:
+        return super().value(w) + mp.fdot(w, self._times(w)) / 2
+
+    def gradient(self, w: Any) -> list[Any]:
+        return [a + b for a, b in zip(super().gradient(w), self._times(w), strict=True)]
+
+    def hessian(self, w: Any) -> Any:
+        return super().hessian(w) + mp.matrix(self.matrix)
+
+
+def units_of(rng: np.random.Generator) -> list[UnitPenalty]:
+    """Draw two or three groups of levels: bins, a cycle, a category, a pair."""
+    first, second = int(rng.integers(3, 6)), int(rng.integers(2, 4))
+    kinds = [
+        differences(first, int(rng.integers(0, 2))),
+        differences(first + 1, cyclic=True),
+        squares(second),
+        product(differences(3), squares(second) if rng.random() < 0.5 else differences(second)),
+    ]
+    return [kinds[int(k)] for k in rng.permutation(4)[: int(rng.integers(2, 4))]]
+
+
+def block_trial(rng: np.random.Generator, loss: str) -> Trial:
+    """Draw a small additive problem with strengths of every size."""
+    units, n = units_of(rng), int(rng.integers(12, 30))
+    levels = [len(unit.matrix) for unit in units]
+    codes = np.stack([rng.integers(0, k + (rng.random() < 0.3), n) for k in levels]).astype(np.int32)
+    layout = Layout(True, 0, tuple(levels))
+    eta = np.clip(sum(rng.normal(size=k + 1)[c] for k, c in zip(levels, codes, strict=True)), -3.0, 3.0)
+    label = {
+        "squared": lambda: (eta + rng.normal(size=n)) * 10.0 ** rng.uniform(-3, 5),
+        "logistic": lambda: (rng.random(n) < 1.0 / (1.0 + np.exp(-eta))).astype(float),
+        "poisson": lambda: rng.poisson(np.exp(eta)).astype(float),
+    }[loss]()
+    label[0], label[-1] = (0.0, 1.0) if loss == "logistic" else (label[0], label[-1] + (loss == "poisson"))
+    weight = rng.uniform(0.1, 10.0, n) if rng.random() < 0.5 else None
+    cut = int(rng.integers(1, n))
+    chunks = tuple(
+        StoredChunk(np.zeros((0, stop - start)), codes[:, start:stop], label[start:stop], part)
+        for start, stop in ((0, cut), (cut, n))
+        for part in [None if weight is None else weight[start:stop]]
+    )
+    rows = Rows(layout, chunks, np.zeros(0), np.ones(0))
+    terms = [Term(part, unit) for part, unit in zip(layout.group_slices, units, strict=True)]
+    strengths = 10.0 ** rng.uniform(-3, 5, len(terms))
+    quadratic = penalty(terms, list(strengths), layout.size, rows.total_weight)
+    return Trial("blocks", loss, Objective(LOSSES[loss], quadratic), rows, Units.plain(layout.size))
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_no_bound_is_below_the_truth(loss: str) -> None:
+    certified, ends, tightness = 0, 0, []
+    for number in range(_TRIALS // len(LOSSES)):
+        rng = np.random.default_rng((11, sorted(LOSSES).index(loss), number))
+        trial = block_trial(rng, loss)
+        found = [
+            (point, w, certify(trial.objective, trial.rows, w, trial.units).certificate)
+            for point, w in points(trial, rng)
+        ]
+        proved = [(point, w, certificate) for point, w, certificate in found if certificate.certified]
+        ends += any(point == "end" for point, _, _ in proved)
+        oracle = BlockOracle.with_blocks(trial.objective, trial.rows)
+        optimum = oracle.optimum(proved[-1][1]) if proved else []
+        for point, w, certificate in proved:
+            verdict = check(trial, certificate, w, oracle, optimum)
+            assert verdict.violations == (), (number, point)
+            certified += 1
+            if np.isfinite(verdict.tightness):
+                tightness.append(verdict.tightness)
+    assert certified > 3 * _TRIALS // len(LOSSES)
+    assert ends >= 0.9 * _TRIALS / len(LOSSES)
+    assert np.median(tightness) < 1.2
+
+
+def test_the_oracle_knows_the_blocks() -> None:
+    trial = block_trial(np.random.default_rng(12), "logistic")
+    oracle = BlockOracle.with_blocks(trial.objective, trial.rows)
+    w = np.random.default_rng(13).normal(size=trial.rows.layout.size)
+    expansion = trial.objective.expand(trial.rows, w)
+    point = exact(w)
+    assert float(oracle.value(point)) == pytest.approx(expansion.value, rel=1e-12)
+    assert [float(v) for v in oracle.gradient(point)] == pytest.approx(list(expansion.gradient), rel=1e-9)
+    hessian = np.asarray(oracle.hessian(point).tolist(), dtype=np.float64)
+    assert hessian == pytest.approx(expansion.hessian, rel=1e-9)

@@ -1,0 +1,217 @@
+"""The choice of structure: what the rows show is found, what they do not is left, and no other row is looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.training.made import labels, table_of
+
+from batchlearn.data.encoding_fit import EncodingRules
+from batchlearn.data.ledger import read_ledger
+from batchlearn.kernels.design import Floats
+from batchlearn.selection import structure as module
+from batchlearn.selection.structure import FEWEST_ROWS, Structure, choose_structure
+
+RULES = EncodingRules()
+TASKS = ("squared", "logistic", "poisson")
+
+
+def choose(
+    columns: dict[str, Any], loss: str, *, seed: int = 0, threads: int = 1, part: Any = None, **roles: Any
+) -> Structure:
+    table = table_of(columns, **roles)
+    ledger = read_ledger(table, loss=loss)
+    used = ledger.used if part is None else ledger.used & part
+    work = choose_structure(table, ledger, used, RULES, seed, threads)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            chosen: Structure = end.value
+            return chosen
+
+
+def same(one: Structure, other: Structure) -> bool:
+    """Whether two choices agree to the bit; seconds aside."""
+    losses = [[(a.name, a.loss, a.degrees_of_freedom) for a in chosen.alternatives] for chosen in (one, other)]
+    chosen = [(s.rules, s.pairs, dict(s.strengths)) for s in (one, other)]
+    return losses[0] == losses[1] and chosen[0] == chosen[1]
+
+
+def columns_of(X: Floats, label: Floats) -> dict[str, Any]:
+    return {**{f"x{k}": X[:, k] for k in range(X.shape[1])}, "label": label}
+
+
+def drawn(seed: int, n: int = 2000, columns: int = 3) -> tuple[np.random.Generator, Floats]:
+    rng = np.random.default_rng(seed)
+    return rng, rng.uniform(-2.0, 2.0, size=(n, columns))
+
+
+def mixed(seed: int = 0, n: int = 900) -> dict[str, Any]:
+    rng, X = drawn(seed, n)
+    colour = rng.integers(0, 12, n)
+    eta = np.where(X[:, 0] > 0.0, 1.0, -1.0) + X[:, 1] * X[:, 2] + rng.normal(size=12)[colour]
+    offset = rng.normal(size=n)
+    return {
+        **columns_of(X, labels(rng, "logistic", eta + offset)),
+        "colour": [f"c{k}" for k in colour],
+        "weight": rng.integers(1, 4, n).astype(float),
+        "offset": offset,
+        "when": rng.permutation(n).astype(float),
+    }
+
+
+# --- what is found --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", TASKS)
+def test_a_step_is_no_line(loss: str) -> None:
+    rng, X = drawn(1)
+    chosen = choose(columns_of(X, labels(rng, loss, np.where(X[:, 0] > 0.5, 3.0, -1.0) + 0.3 * X[:, 1])), loss)
+    linear, additive = chosen.alternatives[:2]
+    assert chosen.rules.additive
+    assert chosen.name == "additive"
+    assert chosen.pairs == ()
+    assert additive.loss < linear.loss
+    assert set(chosen.strengths) == {"x0", "x1", "x2"}
+
+
+@pytest.mark.parametrize("loss", TASKS)
+def test_a_line_is_a_line_or_costs_next_to_nothing(loss: str) -> None:
+    rng, X = drawn(2, 4000)
+    chosen = choose(columns_of(X, labels(rng, loss, X[:, 0] - 0.5 * X[:, 1])), loss)
+    linear, additive = chosen.alternatives[:2]
+    assert chosen.pairs == ()
+    assert chosen.name == "linear" or additive.loss > linear.loss * (1.0 - 0.005)
+
+
+@pytest.mark.parametrize("loss", TASKS)
+@pytest.mark.parametrize("shape", ["quadrants", "product"])
+def test_two_columns_that_act_only_together_are_found(loss: str, shape: str) -> None:
+    rng, X = drawn(3)
+    together = X[:, 0] * X[:, 1]
+    eta = 3.0 * np.sign(together) if shape == "quadrants" else 2.0 * together
+    chosen = choose(columns_of(X, labels(rng, loss, eta)), loss)
+    assert [pair.column for pair in chosen.pairs] == ["x0 x x1"]
+    assert "x0 x x1" in chosen.strengths
+    additive, with_pair = chosen.alternatives[1:3]
+    assert with_pair.loss < 0.9 * additive.loss
+    assert with_pair.name == "additive, 1 pairs"
+
+
+@pytest.mark.parametrize("loss", TASKS)
+def test_additive_rows_get_no_pair_in_nine_of_ten_draws(loss: str) -> None:
+    found = 0
+    for seed in range(10):
+        rng, X = drawn(100 + seed, 1000)
+        eta = np.sin(2.0 * X[:, 0]) + np.where(X[:, 1] > 0.0, 1.0, -1.0)
+        found += bool(choose(columns_of(X, labels(rng, loss, eta)), loss).pairs)
+    assert found <= 1
+
+
+def test_two_columns_alone_can_be_asked_for_pairs_again_and_again() -> None:
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(4000, 2))
+    chosen = choose(columns_of(X, np.sin(2.0 * X[:, 0] * X[:, 1]) + 0.1 * rng.normal(size=4000)), "squared")
+    assert [pair.column for pair in chosen.pairs] == ["x0 x x1"]
+
+
+@pytest.mark.parametrize("size", [1e-8, 1e6])
+def test_the_unit_of_the_labels_does_not_matter(size: float) -> None:
+    rng, X = drawn(4, 1000)
+    label = np.where(X[:, 0] > 0.5, 3.0, -1.0) + X[:, 1] * X[:, 2] + 0.5 * rng.normal(size=1000)
+    plain, scaled = (choose(columns_of(X, unit * label), "squared") for unit in (1.0, size))
+    assert scaled.pairs == plain.pairs
+    assert scaled.rules == plain.rules
+    assert dict(scaled.strengths) == pytest.approx(dict(plain.strengths), rel=1e-4)
+
+
+# --- what is not looked at ------------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_chooses_the_same_with_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_ROWS", 500)
+    columns = mixed()
+    one = choose(columns, "logistic", drop=["when"])
+    assert same(one, choose(columns, "logistic", threads=3, drop=["when"]))
+    assert not same(one, choose(columns, "logistic", seed=1, drop=["when"]))
+
+
+@pytest.mark.parametrize("time", [None, "when"])
+def test_rows_outside_the_part_change_nothing(time: str | None) -> None:
+    columns, rng = mixed(), np.random.default_rng(0)
+    part = columns["when"] < 700 if time else rng.random(900) < 0.8
+    roles: dict[str, Any] = {"weight": "weight", "offset": "offset"}
+    roles |= {"time": time} if time else {"drop": ["when"]}
+    other = {name: list(values) for name, values in columns.items()}
+    for row in np.flatnonzero(~part):
+        other["label"][row] = 1.0 - columns["label"][row]
+        other["x0"][row], other["x1"][row] = 1e6, None
+        other["colour"][row] = f"new {row}"
+        other["weight"][row], other["offset"][row] = 9.0, -4.0
+    one = choose(columns, "logistic", part=part, **roles)
+    assert one.alternatives
+    assert same(one, choose(other, "logistic", part=part, **roles))
+    assert not same(one, choose(other, "logistic", **roles))
+
+
+def test_the_last_block_by_time_judges() -> None:
+    rng, X = drawn(5, 1500)
+    when = np.arange(1500.0)
+    step = np.where(X[:, 0] > 0.0, 2.0, -2.0)
+    # In the last fifth the step is turned round: only a judge who looks at those rows refuses the shape.
+    eta = np.where(when < 1200, step, -step)
+    columns = {**columns_of(X, eta + 0.5 * rng.normal(size=1500)), "when": when}
+    by_time, by_chance = choose(columns, "squared", time="when"), choose(columns, "squared", drop=["when"])
+    assert by_time.alternatives[1].loss > 4.0
+    assert by_chance.alternatives[1].loss < 3.0
+
+
+# --- roles and bad cases --------------------------------------------------------------------------------------------
+
+
+def test_rows_of_little_weight_count_little() -> None:
+    rng, X = drawn(6, 1200)
+    step = np.where(X[:, 0] > 0.0, 2.0, -2.0)
+    light = rng.random(1200) < 0.5
+    label = np.where(light, rng.normal(size=1200) * 5.0, step) + 0.3 * rng.normal(size=1200)
+    plain = choose(columns_of(X, label), "squared")
+    weighted = choose({**columns_of(X, label), "weight": np.where(light, 1e-4, 1.0)}, "squared", weight="weight")
+    assert weighted.alternatives[1].loss < 0.5
+    assert plain.alternatives[1].loss > 3.0
+
+
+def test_an_offset_is_what_is_known_already() -> None:
+    rng, X = drawn(7)
+    known = np.where(X[:, 0] > 0.0, 2.0, -2.0)
+    columns = {**columns_of(X, labels(rng, "logistic", known)), "offset": known}
+    chosen = choose(columns, "logistic", offset="offset")
+    assert max(alternative.degrees_of_freedom for alternative in chosen.alternatives[:2]) < 15.0
+    free = choose(columns, "logistic")
+    assert free.alternatives[1].degrees_of_freedom > 15.0
+    assert chosen.alternatives[0].loss == pytest.approx(free.alternatives[1].loss, rel=0.1)
+
+
+def test_few_rows_are_fitted_as_they_are() -> None:
+    rng, X = drawn(8, FEWEST_ROWS - 1)
+    chosen = choose(columns_of(X, X[:, 0] * X[:, 1] + rng.normal(size=len(X))), "squared")
+    assert chosen == Structure(RULES)
+    assert chosen.to_json() == {"encoding": "linear", "pairs": [], "strengths": {}, "alternatives": []}
+    rng, X = drawn(8, FEWEST_ROWS)
+    assert len(choose(columns_of(X, X[:, 0] + rng.normal(size=len(X))), "squared").alternatives) >= 2
+
+
+def test_earlier_rows_of_one_class_are_fitted_as_they_are() -> None:
+    _, X = drawn(9, 400)
+    columns = {**columns_of(X, (np.arange(400) >= 350).astype(float)), "when": np.arange(400.0)}
+    assert choose(columns, "logistic", time="when") == Structure(RULES)
+
+
+def test_what_was_chosen_is_told_as_plain_values() -> None:
+    told = choose(mixed(), "logistic", drop=["when"], weight="weight", offset="offset").to_json()
+    assert told["encoding"] == "additive"
+    assert set(told["pairs"]) <= set(told["strengths"])
+    assert [one["name"] for one in told["alternatives"]][:2] == ["linear", "additive"]
+    assert all(one["seconds"] > 0.0 and one["coefficients"] > 1 for one in told["alternatives"])
