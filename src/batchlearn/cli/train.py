@@ -163,7 +163,7 @@ def write_report(fit: Fit, model: Path) -> Path:
     path = model.with_name(f"{model.name}.html")
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        unfinished.write_text(fit.page(), encoding="utf-8")
+        unfinished.write_text(fit.page(str(model)), encoding="utf-8")
         unfinished.replace(path)
     except OSError as problem:
         unfinished.unlink(missing_ok=True)

@@ -82,20 +82,18 @@ class Fit:
             "notes": list(self.notes),
         }
 
-    def page(self) -> str:
-        """Return the report of the fit: one HTML page that needs nothing else."""
+    def page(self, model: str | None = None) -> str:
+        """Return the report of the fit: one HTML page that needs nothing else; `model` is where it was saved."""
         evaluation = self.evaluation.to_json() if self.evaluation else {}
         return training_page(
             {
                 **self.record(),
+                "model": model,
                 "target": self.model.target.column,
                 "time": self.model.roles.time,
+                "classes": [str(one) for one in self.model.target.classes],
                 "shapes": [shape.to_json() for shape in shapes(self.model)],
                 "worst_rows": evaluation.get("worst_rows"),
-                "chosen": {"encoding": self.structure.name, "strengths": dict(self.structure.strengths)},
-                "alternatives": [
-                    {"name": one.name, "score": one.loss, "seconds": one.seconds} for one in self.structure.alternatives
-                ],
             }
         )
 
