@@ -261,3 +261,8 @@ def test_a_certificate_reads_and_travels() -> None:
     record = json.loads(json.dumps(certificate.to_json()))
     assert record["rows"] == 60
     assert certificates.Certificate(**record) == certificate
+
+
+def test_a_certificate_without_a_bound_on_predictions_can_be_read() -> None:
+    found = certificates.Certificate("certified", None, certificates.RANK_ONE, 1e-9, 1e-4, None, 1e-20, 5, None)
+    assert str(found) == "certified: loss <= optimum + 1.0e-09; no coefficient off by more than 1.0e-04"

@@ -70,9 +70,10 @@ class Certificate:
     def __str__(self) -> str:
         if not self.certified:
             return f"not certified because {self.reason}"
+        moved = "" if self.prediction_bound is None else f", no prediction by more than {self.prediction_bound:.1e}"
         return (
             f"certified: loss <= optimum + {self.loss_bound:.1e}; no coefficient off by more than "
-            f"{self.coefficient_bound:.1e}, no prediction by more than {self.prediction_bound:.1e}"
+            f"{self.coefficient_bound:.1e}{moved}"
         )
 
 
