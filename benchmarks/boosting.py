@@ -8,16 +8,15 @@ where boosting is near zero. `--write` puts the table into docs/boosting.md.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
 
 import pandas as pd
-from data_sets import DataSet, data_sets
+from data_sets import DataSet
 from peers import Score, frames, linear, predicted, score
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from tables import train
+from tables import make_table, train
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "boosting.md"
 HEAD = (
@@ -68,22 +67,5 @@ def line(data: DataSet) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def main(words: list[str]) -> None:
-    """Print the table; with --write also put it into the documentation."""
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    wanted = [word for word in words if not word.startswith("--")]
-    lines = [HEAD]
-    print(HEAD, flush=True)
-    for data in data_sets():
-        if not wanted or data.name in wanted:
-            lines.append(line(data))
-            print(lines[-1], flush=True)
-    if "--write" in words:
-        text = PAGE.read_text(encoding="utf-8")
-        start, stop = text.index("<!-- table -->"), text.index("<!-- end of table -->")
-        table = "\n".join(lines)
-        PAGE.write_text(f"{text[:start]}<!-- table -->\n\n{table}\n\n{text[stop:]}", encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    make_table(sys.argv[1:], HEAD, line, PAGE)

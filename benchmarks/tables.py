@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,22 +78,22 @@ def line(data: DataSet, peer: bool) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def main(words: list[str]) -> None:
-    """Print the table; with --write also put it into the documentation."""
+def make_table(words: list[str], head: str, line: Callable[[DataSet], str], page: Path) -> None:
+    """Print the head and a line for each set named (all where none is); with --write put them into the page."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     wanted = [word for word in words if not word.startswith("--")]
-    lines = [HEAD]
-    print(HEAD, flush=True)
+    lines = [head]
+    print(head, flush=True)
     for data in data_sets():
         if not wanted or data.name in wanted:
-            lines.append(line(data, "--no-peer" not in words))
+            lines.append(line(data))
             print(lines[-1], flush=True)
     if "--write" in words:
-        text = PAGE.read_text(encoding="utf-8")
+        text = page.read_text(encoding="utf-8")
         start, stop = text.index("<!-- table -->"), text.index("<!-- end of table -->")
         table = "\n".join(lines)
-        PAGE.write_text(f"{text[:start]}<!-- table -->\n\n{table}\n\n{text[stop:]}", encoding="utf-8")
+        page.write_text(f"{text[:start]}<!-- table -->\n\n{table}\n\n{text[stop:]}", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    make_table(sys.argv[1:], HEAD, partial(line, peer="--no-peer" not in sys.argv), PAGE)
