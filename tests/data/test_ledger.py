@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 
 from batchlearn.data.ledger import EXCLUDED, UNSEEN, read_ledger, role_columns, walk
-from batchlearn.data.target import Target, Task
+from batchlearn.data.target import Target
 from batchlearn.errors import DataError
 from batchlearn.tables.table import Table, read
 
-NUMBERS = Target("y", Task.NUMBER)
+NUMBERS = Target("y", "squared")
 
 
 def table_of(columns: dict[str, Any], **roles: Any) -> Table:
@@ -70,7 +70,7 @@ def test_every_row_is_accounted_for() -> None:
         rng = np.random.default_rng((1, number))
         columns, roles = random_table(rng)
         classes = (0.0, 1.0) if rng.random() < 0.3 else ()
-        target = Target("y", Task.CLASSES, classes) if classes else NUMBERS
+        target = Target("y", "logistic", classes) if classes else NUMBERS
         expected = expected_counts(columns, roles, classes)
         table = table_of(columns, target="y", **roles)
         if not expected["used"]:
@@ -112,7 +112,7 @@ def test_classes_are_those_of_rows_that_count() -> None:
 
 def test_an_unseen_class_is_marked_only_where_the_row_could_be_scored() -> None:
     columns = {"y": ["no", "yes", "new", "new"], "w": [1.0, 1.0, 1.0, None]}
-    ledger = read_ledger(table_of(columns, target="y", weight="w"), Target("y", Task.CLASSES, ("no", "yes")))
+    ledger = read_ledger(table_of(columns, target="y", weight="w"), Target("y", "logistic", ("no", "yes")))
     assert ledger.unseen.tolist() == [False, False, True, False]
     assert ledger.counts.rejected == {"no weight": 1, UNSEEN: 1}
 
@@ -153,7 +153,7 @@ def test_the_columns_with_a_role_are_read_once_each() -> None:
 
 def test_counts_that_are_all_zero_can_be_scored_but_not_learned_from() -> None:
     table = table_of({"y": [0.0, 0.0, np.nan]}, target="y")
-    assert read_ledger(table, Target("y", Task.COUNT)).counts.used == 2
+    assert read_ledger(table, Target("y", "poisson")).counts.used == 2
     with pytest.raises(DataError, match="is 0 in every row") as refused:
         read_ledger(table, loss="poisson")
     assert refused.value.code == "one-class"

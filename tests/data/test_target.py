@@ -8,31 +8,31 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from batchlearn.data.target import LOSS_OF_TASK, TASK_OF_LOSS, Target, Task, class_values, infer_target
+from batchlearn.data.target import TASK_OF_LOSS, Target, Task, class_values, infer_target
 from batchlearn.errors import BatchlearnError, DataError, UsageError
 from batchlearn.tables.columns import Column, Kind
 
 
 @pytest.mark.parametrize(
-    ("kind", "found", "loss", "task", "classes"),
+    ("kind", "found", "loss", "inferred", "classes"),
     [
-        (Kind.CATEGORY, ["yes", "no"], None, Task.CLASSES, ("no", "yes")),
-        (Kind.CATEGORY, ["yes", "no"], "logistic", Task.CLASSES, ("no", "yes")),
-        (Kind.BOOLEAN, [True, False], None, Task.CLASSES, (False, True)),
-        (Kind.BOOLEAN, [True, False], "squared", Task.NUMBER, ()),
-        (Kind.BOOLEAN, [True], "poisson", Task.COUNT, ()),
-        (Kind.NUMBER, [1.0, 0.0], None, Task.CLASSES, (0.0, 1.0)),
-        (Kind.NUMBER, [2.0, -1.0], "logistic", Task.CLASSES, (-1.0, 2.0)),
-        (Kind.NUMBER, [1.0, 0.0], "squared", Task.NUMBER, ()),
-        (Kind.NUMBER, [1.0, 2.0, 3.0], None, Task.NUMBER, ()),
-        (Kind.NUMBER, [1.0, 2.0, 3.0], "poisson", Task.COUNT, ()),
-        (Kind.NUMBER, [4.0], "squared", Task.NUMBER, ()),
+        (Kind.CATEGORY, ["yes", "no"], None, "logistic", ("no", "yes")),
+        (Kind.CATEGORY, ["yes", "no"], "logistic", "logistic", ("no", "yes")),
+        (Kind.BOOLEAN, [True, False], None, "logistic", (False, True)),
+        (Kind.BOOLEAN, [True, False], "squared", "squared", ()),
+        (Kind.BOOLEAN, [True], "poisson", "poisson", ()),
+        (Kind.NUMBER, [1.0, 0.0], None, "logistic", (0.0, 1.0)),
+        (Kind.NUMBER, [2.0, -1.0], "logistic", "logistic", (-1.0, 2.0)),
+        (Kind.NUMBER, [1.0, 0.0], "squared", "squared", ()),
+        (Kind.NUMBER, [1.0, 2.0, 3.0], None, "squared", ()),
+        (Kind.NUMBER, [1.0, 2.0, 3.0], "poisson", "poisson", ()),
+        (Kind.NUMBER, [4.0], "squared", "squared", ()),
     ],
 )
 def test_the_task_follows_from_the_labels_unless_a_loss_is_given(
-    kind: Kind, found: list[Any], loss: str | None, task: Task, classes: tuple[Any, ...]
+    kind: Kind, found: list[Any], loss: str | None, inferred: str, classes: tuple[Any, ...]
 ) -> None:
-    assert infer_target(Column("y", kind, ""), found, loss) == Target("y", task, classes)
+    assert infer_target(Column("y", kind, ""), found, loss) == Target("y", inferred, classes)
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_labels_that_fit_nothing_are_refused(
 
 
 def test_every_loss_has_one_task() -> None:
-    assert {TASK_OF_LOSS[LOSS_OF_TASK[task]] for task in Task} == set(Task)
-    assert set(LOSS_OF_TASK.values()) == set(TASK_OF_LOSS)
+    assert set(TASK_OF_LOSS.values()) == set(Task)
+    assert all(Target("y", loss).task is task for loss, task in TASK_OF_LOSS.items())
 
 
 def test_classes_are_zero_and_one_in_order_and_others_are_marked() -> None:
-    target = Target("y", Task.CLASSES, ("no", "yes"))
+    target = Target("y", "logistic", ("no", "yes"))
     label, unseen = target.encode(pa.array(["yes", "no", None, "maybe"]).dictionary_encode())
     assert label.tolist()[:2] == [1.0, 0.0]
     assert np.isnan(label[2:]).all()
@@ -73,7 +73,7 @@ def test_classes_are_zero_and_one_in_order_and_others_are_marked() -> None:
 
 @pytest.mark.parametrize("classes", [(0.0, 1.0), (False, True)])
 def test_flags_stored_as_numbers_or_booleans_are_the_same_classes(classes: tuple[Any, ...]) -> None:
-    target = Target("y", Task.CLASSES, classes)
+    target = Target("y", "logistic", classes)
     for stored in (pa.array([1.0, 0.0, None]), pa.array([True, False, None])):
         label, unseen = target.encode(stored)
         assert label.tolist()[:2] == [1.0, 0.0]
@@ -81,7 +81,7 @@ def test_flags_stored_as_numbers_or_booleans_are_the_same_classes(classes: tuple
 
 
 def test_numbers_stay_themselves() -> None:
-    label, unseen = Target("y", Task.NUMBER).encode(pa.array([1.5, None, -2.0]))
+    label, unseen = Target("y", "squared").encode(pa.array([1.5, None, -2.0]))
     assert np.isnan(label[1])
     assert label[[0, 2]].tolist() == [1.5, -2.0]
     assert not unseen.any()

@@ -26,18 +26,30 @@ class Task(StrEnum):
     COUNT = "count"
 
 
-# Which task each loss serves.
-TASK_OF_LOSS = {"logistic": Task.CLASSES, "squared": Task.NUMBER, "poisson": Task.COUNT}
-LOSS_OF_TASK = {task: loss for loss, task in TASK_OF_LOSS.items()}
+# Which task each loss serves; the first of a task is its default.
+TASK_OF_LOSS = {
+    "logistic": Task.CLASSES,
+    "softmax": Task.CLASSES,
+    "squared": Task.NUMBER,
+    "poisson": Task.COUNT,
+}
 
 
 @dataclass(frozen=True)
 class Target:
-    """A column of labels, with its two classes in order where it holds classes: the second is the positive one."""
+    """A column of labels and the loss that it is learned with; its classes in order where it holds classes.
+
+    Of two classes the second is the positive one.
+    """
 
     column: str
-    task: Task
+    loss: str
     classes: tuple[Class, ...] = ()
+
+    @property
+    def task(self) -> Task:
+        """What is predicted."""
+        return TASK_OF_LOSS[self.loss]
 
     def encode(self, array: pa.Array) -> tuple[Floats, NDArray[np.bool_]]:
         """Return labels as numbers (NaN where there is none), and which rows hold a class never seen in training."""
@@ -86,14 +98,14 @@ def infer_target(column: Column, found: Sequence[Class], loss: str | None) -> Ta
                 f"Column '{column.name}' holds text; --loss {loss} needs numbers. Use --loss logistic for classes.",
                 code="loss-for-classes",
             )
-        return Target(column.name, task)
+        return Target(column.name, loss or "squared")
     if not two:
         raise DataError(
             f"Column '{column.name}' holds more than two classes ({_shown(found)}); two are needed. For a regression "
             "use --loss squared or --loss poisson; to tell one class from the rest, make a column of it.",
             code="many-classes",
         )
-    return Target(column.name, task, tuple(sorted(found)))
+    return Target(column.name, "logistic", tuple(sorted(found)))
 
 
 def _shown(found: Sequence[Class]) -> str:

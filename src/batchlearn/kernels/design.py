@@ -106,6 +106,20 @@ def transposed_product(layout: Layout, block: Block, values: Floats) -> Floats:
     return total
 
 
+def predictors(layout: Layout, block: Block, parameters: Floats) -> Floats:
+    """Return X w, (m,); for parameters of several outputs, one after the other, one row for each: (outputs, m)."""
+    if len(parameters) == layout.size:
+        return linear_predictor(layout, block, parameters)
+    return np.stack([linear_predictor(layout, block, part) for part in parameters.reshape(-1, layout.size)])
+
+
+def transposed_products(layout: Layout, block: Block, values: Floats) -> Floats:
+    """Return X' v for one value a row, (m,), or for one of each output, (outputs, m), one after the other."""
+    if values.ndim == 1:
+        return transposed_product(layout, block, values)
+    return np.concatenate([transposed_product(layout, block, part) for part in values])
+
+
 def absolute(block: Block) -> Block:
     """Return the block of |X|: what bounds on rounding errors are made of."""
     return Block(np.abs(block.dense), block.codes, None if block.sparse is None else abs(block.sparse))

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import check_kinds
-from batchlearn.data.target import LOSS_OF_TASK, Target, Task
+from batchlearn.data.target import Target, Task
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kernels.design import Block, Floats, linear_predictor, quadratic_form, squared, standardised
 from batchlearn.models.links import INVERSE_LINKS, response_change
@@ -67,7 +67,7 @@ class LinearModel:
     @property
     def loss(self) -> str:
         """The name of the loss it was trained with."""
-        return LOSS_OF_TASK[self.target.task]
+        return self.target.loss
 
     @cached_property
     def columns(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from batchlearn.data.encoding import Encoding
-from batchlearn.data.target import Target, Task
+from batchlearn.data.target import TASK_OF_LOSS, Target
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel, PredictionBounds
@@ -69,12 +69,15 @@ class TargetSchema(Closed):
     column: Name
     task: Literal["classes", "number", "count"]
     classes: list[str | float | bool]
+    loss: str | None = None  # files older than this field hold the first loss of their task
 
     @model_validator(mode="after")
     def _consistent(self) -> TargetSchema:
         distinct(self.classes, "the classes")
         if len(self.classes) != (_LEAST_MEMBERS if self.task == "classes" else 0):
             raise ValueError(f"a target of {self.task} has {len(self.classes)} classes")
+        if self.loss is not None and TASK_OF_LOSS.get(self.loss) != self.task:
+            raise ValueError(f"the loss {quoted(self.loss)} is none of {self.task}")
         if len({type(value) for value in self.classes}) > 1:
             raise ValueError("the classes are of two types")
         return self
@@ -148,6 +151,7 @@ def describe(model: LinearModel, record: Mapping[str, Any]) -> dict[str, Any]:
             "column": model.target.column,
             "task": model.target.task.value,
             "classes": list(model.target.classes),
+            "loss": model.target.loss,
         },
         "roles": {
             "target": model.roles.target,
@@ -221,7 +225,8 @@ def restore(schema: ModelSchema, arrays: Mapping[str, Floats]) -> LinearModel:
             arrays.get("bounds.inverse_square_scale"),
             schema.bounds.form_error,
         )
-    target = Target(schema.target.column, Task(schema.target.task), tuple(schema.target.classes))
+    loss = schema.target.loss or next(loss for loss, task in TASK_OF_LOSS.items() if task == schema.target.task)
+    target = Target(schema.target.column, loss, tuple(schema.target.classes))
     roles = schema.roles
     return LinearModel(
         schema.encoding.encoding(),

@@ -11,16 +11,25 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
+from batchlearn.data.target import Target
 from batchlearn.errors import DataError, NoFiniteOptimum, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import logistic
 
 
 class Loss(Protocol):
-    """The loss phi(eta, y) of one row; arrays have one entry a row."""
+    """The loss phi(eta, y) of one row; arrays have one entry a row.
+
+    With more than one output a row has a vector of linear predictors: `eta` and `slope` are then (outputs, m).
+    """
 
     name: ClassVar[str]
     self_concordance: ClassVar[float]
+
+    @property
+    def outputs(self) -> int:
+        """Linear predictors a row has."""
+        ...
 
     def value(self, eta: Floats, label: Floats) -> Floats:
         """Return phi >= 0."""
@@ -52,6 +61,7 @@ class SquaredLoss:
 
     name: ClassVar[str] = "squared"
     self_concordance: ClassVar[float] = 0.0
+    outputs: ClassVar[int] = 1
 
     def value(self, eta: Floats, label: Floats) -> Floats:
         """Return (y - eta)^2 / 2."""
@@ -82,6 +92,7 @@ class LogisticLoss:
 
     name: ClassVar[str] = "logistic"
     self_concordance: ClassVar[float] = 1.0
+    outputs: ClassVar[int] = 1
 
     def value(self, eta: Floats, label: Floats) -> Floats:
         """Return log(1 + exp(-eta)) for y = 1 and log(1 + exp(eta)) for y = 0."""
@@ -128,6 +139,7 @@ class PoissonLoss:
 
     name: ClassVar[str] = "poisson"
     self_concordance: ClassVar[float] = 1.0
+    outputs: ClassVar[int] = 1
 
     def value(self, eta: Floats, label: Floats) -> Floats:
         """Return exp(eta) - y eta - y + y log y, which is zero where exp(eta) = y."""
@@ -175,3 +187,8 @@ class PoissonLoss:
 
 
 LOSSES: dict[str, Loss] = {loss.name: loss for loss in (SquaredLoss(), LogisticLoss(), PoissonLoss())}
+
+
+def loss_of(target: Target) -> Loss:
+    """Return the loss that a target is learned with."""
+    return LOSSES[target.loss]

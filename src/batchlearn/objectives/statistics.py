@@ -16,9 +16,11 @@ from batchlearn.kernels.design import (
     Floats,
     absolute,
     linear_predictor,
+    predictors,
     quadratic_form,
     squared,
     transposed_product,
+    transposed_products,
     weighted_gram,
 )
 from batchlearn.models.links import response_change
@@ -35,12 +37,12 @@ def accumulated(terms: int) -> float:
 
 
 def predictor(chunk: Chunk, parameters: Floats) -> Floats:
-    """Return the linear predictor with the offset, shape (m,).
+    """Return the linear predictor with the offset, shape (m,); (outputs, m) where parameters are of several outputs.
 
     Zero for a row without weight: it has no say, and must not overflow.
     """
-    eta = linear_predictor(chunk.layout, chunk.block, parameters) + chunk.offset
-    eta[chunk.weight == 0.0] = 0.0
+    eta = predictors(chunk.layout, chunk.block, parameters) + chunk.offset
+    eta[..., chunk.weight == 0.0] = 0.0
     return eta
 
 
@@ -91,7 +93,7 @@ class GradientTotal:
         eta = predictor(chunk, parameters)
         slope = chunk.weight * self.loss.slope(eta, chunk.label)
         value = float(chunk.weight @ self.loss.value(eta, chunk.label))
-        return Gradient(value, transposed_product(chunk.layout, chunk.block, slope))
+        return Gradient(value, transposed_products(chunk.layout, chunk.block, slope))
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class HessianTotal:
         curvature = chunk.weight * self.loss.curvature(eta)
         return Hessian(
             float(chunk.weight @ self.loss.value(eta, chunk.label)),
-            transposed_product(chunk.layout, chunk.block, slope),
+            transposed_products(chunk.layout, chunk.block, slope),
             weighted_gram(chunk.layout, chunk.block, curvature),
             _smallest(chunk, curvature),
         )

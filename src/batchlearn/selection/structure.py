@@ -24,9 +24,8 @@ from batchlearn.data.pairs import PairTerm
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.data.sample import choose_rows, take
 from batchlearn.data.split import hold_out
-from batchlearn.data.target import LOSS_OF_TASK
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.losses import LOSSES, Loss
+from batchlearn.objectives.losses import Loss, loss_of
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.statistics import ValueTotal, predictor
@@ -135,7 +134,7 @@ def choose_structure(
     if len(np.unique(cut.label[inside])) < 2:
         return Structure(rules)
     profiles = yield from profile_parts(taken, cut, [inside])
-    bench = _Bench(taken, cut, inside, ~inside, profiles[0], LOSSES[LOSS_OF_TASK[ledger.target.task]], threads)
+    bench = _Bench(taken, cut, inside, ~inside, profiles[0], loss_of(ledger.target), threads)
     linear, additive = (_try(bench, Structure(replace(rules, additive=kind))) for kind in (False, True))
     best = additive if _beats(additive, linear, 0.0) else linear
     tried = [linear.alternative, additive.alternative]

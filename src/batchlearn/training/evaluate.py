@@ -14,7 +14,7 @@ from batchlearn.data.encoding import Encoding, LevelTerm, level_label
 from batchlearn.data.ledger import Ledger, read_ledger, walk
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.data.split import Split
-from batchlearn.data.target import LOSS_OF_TASK, Task, class_values
+from batchlearn.data.target import Task, class_values
 from batchlearn.evaluation.baselines import constant_baseline, last_value_baseline
 from batchlearn.evaluation.metrics import proper_score, row_losses
 from batchlearn.evaluation.report import Evaluation, HeldOut
@@ -48,7 +48,7 @@ def evaluate_part(
     ledger: Ledger, split: Split, encoding: Encoding, later: Rows, optimum: Optimum, seed: int
 ) -> Evaluation:
     """Evaluate the optimum of the earlier rows on the later ones, beside baselines and its own leave-one-out."""
-    response = later.total(_ResponseTotal(LOSS_OF_TASK[ledger.target.task]), optimum.parameters).response
+    response = later.total(_ResponseTotal(ledger.target.loss), optimum.parameters).response
     held = ledger.used if split.late is None else split.late
     early, late = _ordered(ledger, split.early), _ordered(ledger, held, seed)
     position = np.cumsum(held) - 1  # of each late row among the encoded ones

@@ -16,12 +16,12 @@ from batchlearn.data.encoding_fit import fit_encoding
 from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.rows import Rows, one_blas_thread
 from batchlearn.data.split import Split, hold_out
-from batchlearn.data.target import LOSS_OF_TASK, Task
+from batchlearn.data.target import Target, Task
 from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel, PredictionBounds
-from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.selection.structure import Structure, choose_structure
@@ -153,7 +153,7 @@ def _fit_part(work: _Work, part: Mask, profiles: Profiles, whose: str) -> Genera
     reading = build_rows(work.table, work.ledger, encoding, part, work.threads, fingerprinted=delivered)
     rows = yield from _reading(f"encoding {whose}", reading)
     alpha = work.recipe.alpha_for(rows.total_weight)
-    objective = fit_objective(work.ledger.target.task, encoding, work.structure.strengths, alpha, rows.total_weight)
+    objective = fit_objective(work.ledger.target, encoding, work.structure.strengths, alpha, rows.total_weight)
     problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.units), encoding.names)
     steps = optimising(problem)
     while True:
@@ -289,8 +289,8 @@ def _repeats(fitted: Fitted) -> list[tuple[str, str]]:
 
 
 def fit_objective(
-    task: Task, encoding: Encoding, strengths: Mapping[str, float], alpha: float, total_weight: float
+    target: Target, encoding: Encoding, strengths: Mapping[str, float], alpha: float, total_weight: float
 ) -> Objective:
     """Return the objective of a fit: with the strengths chosen by data, or alpha/2 ||w||^2 where none were."""
     penalty = structure_penalty(encoding, strengths, total_weight) if strengths else ridge(encoding.layout, alpha)
-    return Objective(LOSSES[LOSS_OF_TASK[task]], penalty)
+    return Objective(loss_of(target), penalty)

@@ -159,7 +159,7 @@ class _Proof(NamedTuple):
 def _prove(model: LinearModel, statement: _Statement, rows: Rows) -> _Proof:
     """Certify the stored coefficients for the objective that they were trained on."""
     strengths = statement.structure.strengths
-    objective = fit_objective(model.target.task, model.encoding, strengths, statement.alpha, rows.total_weight)
+    objective = fit_objective(model.target, model.encoding, strengths, statement.alpha, rows.total_weight)
     certification = certify(objective, rows, model.parameters, Units(model.encoding.units))
     return _Proof(objective.value(rows, model.parameters), certification)
 
