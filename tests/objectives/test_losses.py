@@ -62,7 +62,7 @@ def test_the_slope_is_the_derivative_of_the_value(case: tuple[Loss, float, Oracl
 
 def test_the_curvature_is_the_derivative_of_the_slope(case: tuple[Loss, float, Oracle]) -> None:
     loss, label, oracle = case
-    for eta, curvature in zip(ETAS, loss.curvature(ETAS), strict=True):
+    for eta, curvature in zip(ETAS, loss.least_curvature(ETAS), strict=True):
         derivative = mp.diff(lambda t: slope_of(oracle, t, label), mp.mpf(eta))
         if derivative > mp.mpf(1e-300):
             assert abs(curvature / derivative - 1) <= 1e-15
@@ -90,14 +90,14 @@ def test_the_third_derivative_is_within_the_constant_times_the_second(loss: Loss
 
 @pytest.mark.parametrize(("name", "mean"), [("squared", -2.5), ("logistic", 0.03), ("poisson", 7.25)])
 def test_the_null_intercept_predicts_the_mean(name: str, mean: float) -> None:
-    eta = np.array([LOSSES[name].null_intercept(mean)])
+    eta = LOSSES[name].null_intercept(np.array([mean]))
     assert INVERSE_LINKS[name](eta)[0] == pytest.approx(mean, rel=1e-14)
 
 
 @pytest.mark.parametrize(("name", "mean"), [("logistic", 0.0), ("logistic", 1.0), ("poisson", 0.0)])
 def test_no_finite_intercept_predicts_an_end(name: str, mean: float) -> None:
     with pytest.raises(NoFiniteOptimum, match="intercept is"):
-        LOSSES[name].null_intercept(mean)
+        LOSSES[name].null_intercept(np.array([mean]))
 
 
 def test_labels_that_have_no_meaning_are_refused_with_the_label() -> None:

@@ -12,6 +12,7 @@ from tests.training.trials import FAMILIES, Trial, dense_rows, random_trial
 
 from batchlearn.kernels.design import Layout
 from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.lower_bound import LowerBound
 from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.objectives.penalties import Quadratic
 
@@ -60,7 +61,7 @@ def test_kappa_of_the_leverages_is_an_upper_bound(trial: Trial) -> None:
     assert mp.sqrt(max(forms)) <= trial.objective.expand(trial.rows, w).kappa
 
 
-def test_the_rank_one_norm_is_an_upper_bound_and_no_idle_one(trial: Trial) -> None:
+def test_the_lower_bound_norm_is_an_upper_bound_and_no_idle_one(trial: Trial) -> None:
     rng = np.random.default_rng(4)
     objective, rows = trial.objective, trial.rows
     w = 0.2 * rng.normal(size=rows.layout.size)
@@ -69,26 +70,28 @@ def test_the_rank_one_norm_is_an_upper_bound_and_no_idle_one(trial: Trial) -> No
     for vector in rng.normal(size=(5, len(w))):
         v = mp.matrix(exact(vector))
         truth = mp.sqrt(mp.fdot(v, mp.lu_solve(hessian, v)))
-        bound = objective.rank_one_norm(vector, 0.0, at, intercept)
+        bound = LowerBound(objective.loss, objective.penalty, at, intercept).norm(vector)
         assert truth <= bound
-        widened = objective.rank_one_norm(vector, 0.1, at, intercept)
+        widened = LowerBound(objective.loss, objective.penalty, at, intercept).norm(vector, 0.1)
         shifted = vector + 0.1 * rng.choice([-1.0, 1.0], len(w))
         assert bound <= widened
-        assert objective.rank_one_norm(shifted, 0.0, at, intercept) <= widened * (1.0 + 1e-12)
+        assert LowerBound(objective.loss, objective.penalty, at, intercept).norm(shifted) <= widened * (1.0 + 1e-12)
 
 
-def test_the_rank_one_norm_is_exact_where_all_rows_are_one() -> None:
+def test_the_lower_bound_norm_is_exact_where_all_rows_are_one() -> None:
     rows = dense_rows(np.tile([2.0, -1.0], (5, 1)), np.arange(5.0))
     objective = Objective(LOSSES["squared"], ridge(rows.layout, 0.3))
     at, vector = objective.gradient_error(rows, np.zeros(3)), np.array([1.0, -2.0, 0.5])
     truth = np.sqrt(vector @ np.linalg.solve(objective.expand(rows, np.zeros(3)).hessian, vector))
-    assert objective.rank_one_norm(vector, 0.0, at, True) == pytest.approx(truth, rel=1e-6)
+    assert LowerBound(objective.loss, objective.penalty, at, True).norm(vector) == pytest.approx(truth, rel=1e-6)
 
 
-def test_the_rank_one_norm_without_a_penalty_is_infinite() -> None:
+def test_the_lower_bound_norm_without_a_penalty_is_infinite() -> None:
     rows = dense_rows(np.ones((3, 2)), np.zeros(3))
     objective = Objective(LOSSES["squared"], Quadratic(np.array([0.0, 1.0, 0.0])))
-    assert objective.rank_one_norm(np.ones(3), 0.0, objective.gradient_error(rows, np.zeros(3)), True) == np.inf
+    assert LowerBound(
+        objective.loss, objective.penalty, objective.gradient_error(rows, np.zeros(3)), True
+    ).norm(np.ones(3)) == np.inf
 
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))

@@ -15,11 +15,11 @@ from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
+from batchlearn.objectives.leverage import LeverageTotal
 from batchlearn.objectives.statistics import (
     DiagonalTotal,
     HessianTotal,
     LabelTotal,
-    LeverageTotal,
     LineTotal,
     RecessionTotal,
     accumulated,
@@ -65,7 +65,7 @@ def test_totals_are_sums_over_the_written_out_rows(posed: tuple[str, Rows, Float
     np.testing.assert_allclose(total.gradient, X.T @ (weight * slope), rtol=1e-9, atol=1e-9 * np.abs(label).sum())
     expected = X.T @ (X * (weight * bend)[:, None])
     upper = np.triu_indices(len(w))
-    np.testing.assert_allclose(total.hessian[upper], expected[upper], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(total.grams[0][upper], expected[upper], rtol=1e-9, atol=1e-12)
     assert total.smallest == pytest.approx(float((weight * bend).min()), rel=1e-9)
     np.testing.assert_allclose(rows.total(DiagonalTotal(LOSSES[loss]), w).diagonal, np.diagonal(expected), rtol=1e-9)
 
@@ -143,7 +143,7 @@ def test_rows_without_weight_have_no_say() -> None:
 
 def test_labels_and_offsets_are_summed_with_their_weights() -> None:
     rows = dense_rows(np.zeros((3, 1)), np.array([1.0, 2.0, 4.0]), np.array([1.0, 0.0, 2.0]), np.array([1.0, 5.0, 3.0]))
-    assert rows.total(LabelTotal(), np.zeros(2)) == (9.0, 7.0)
+    assert rows.total(LabelTotal(LOSSES["squared"]), np.zeros(2)) == (np.array([9.0]), 7.0)
 
 
 def test_gamma_is_a_little_more_than_n_roundings() -> None:

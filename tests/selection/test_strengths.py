@@ -107,7 +107,7 @@ def test_degrees_of_freedom_are_those_of_dense_algebra(loss: str, monkeypatch: p
     rows, terms = binned(X, drawn(rng, loss, np.sin(2.0 * X[:, 0]) + 0.5 * X[:, 1]), 12)
     found, parameters = find_strengths(LOSSES[loss], rows, terms)
     total = rows.total(HessianTotal(LOSSES[loss]), parameters)
-    curvature = symmetric(total.hessian)
+    curvature = symmetric(total.grams[0])
     penalised = curvature / 1500.0
     penalty(terms, found.values, len(parameters), 1500.0).add_to(penalised)
     # The centre takes nothing away from what the data determine: the intercept does.

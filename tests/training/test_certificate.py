@@ -19,7 +19,7 @@ from batchlearn.objectives.objective import GradientError, Objective, ridge
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers.newton import Newton
 from batchlearn.training import certificate as certificates
-from batchlearn.training.certificate import BOUNDED, EXACT, RANK_ONE, Units, bounds, certify
+from batchlearn.training.certificate import BOUNDED, EXACT, LOWER_BOUND, Units, bounds, certify
 
 _TRIALS = 252  # seven of each loss and family
 _EASY = ("plain", "weighted", "grouped", "sparse", "single_precision", "scaled")
@@ -108,7 +108,7 @@ def test_the_leverage_bound_serves_where_exact_leverages_cost_too_much(
 
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))
-def test_the_rank_one_bound_needs_no_factor_and_holds(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lower_bound_needs_no_factor_and_holds(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(certificates, "FACTOR_LIMIT", 0)
     certified = 0
     for number in range(24):
@@ -118,11 +118,11 @@ def test_the_rank_one_bound_needs_no_factor_and_holds(loss: str, monkeypatch: py
             assert verdict.violations == ()
             certified += verdict.certified
         last = list(points(trial, rng))[-1][1]
-        assert certify(trial.objective, trial.rows, last).certificate.method == RANK_ONE
+        assert certify(trial.objective, trial.rows, last).certificate.method == LOWER_BOUND
     assert certified >= 48
 
 
-def test_the_rank_one_bound_refuses_a_free_coefficient(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lower_bound_refuses_a_free_coefficient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(certificates, "FACTOR_LIMIT", 0)
     objective, rows = logistic_problem(1)
     free = Objective(objective.loss, Quadratic(np.array([0.0, 1.0, 1.0, 0.0, 1.0])))
@@ -264,5 +264,5 @@ def test_a_certificate_reads_and_travels() -> None:
 
 
 def test_a_certificate_without_a_bound_on_predictions_can_be_read() -> None:
-    found = certificates.Certificate("certified", None, certificates.RANK_ONE, 1e-9, 1e-4, None, 1e-20, 5, None)
+    found = certificates.Certificate("certified", None, certificates.LOWER_BOUND, 1e-9, 1e-4, None, 1e-20, 5, None)
     assert str(found) == "certified: loss <= optimum + 1.0e-09; no coefficient off by more than 1.0e-04"

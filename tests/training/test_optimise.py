@@ -18,7 +18,7 @@ from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.training import certificate as certificates
-from batchlearn.training.certificate import RANK_ONE, Units
+from batchlearn.training.certificate import LOWER_BOUND, Units
 from batchlearn.training.optimise import Optimum, Problem, Status, choose_solver, leading_names, optimise, optimising
 from batchlearn.training.stopping import LossWithin, PredictionsWithin, Situation, Stopping
 
@@ -96,7 +96,7 @@ def test_limited_memory_reaches_the_bound_for_many_coefficients(loss: str, monke
     found = optimise(many, None, LimitedMemory())
     assert found.status is Status.TOLERANCE
     certificate = found.certification.certificate
-    assert certificate.method == RANK_ONE
+    assert certificate.method == LOWER_BOUND
     assert certificate.loss_bound is not None
     assert certificate.loss_bound <= 1e-6 * found.null_value
     oracle = Oracle.of(many.objective, many.rows)

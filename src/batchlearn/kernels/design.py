@@ -192,12 +192,25 @@ def quadratic_form(layout: Layout, block: Block, matrix: Floats) -> Floats:
     if layout.sparse:
         for start in range(0, len(rows), _SPARSE_ROWS):
             stop = start + _SPARSE_ROWS
-            _sparse_form(form[start:stop], layout, _slice(block, start, stop), matrix)
+            _sparse_form(form[start:stop], layout, rows_of(block, start, stop), matrix)
     return form
 
 
-def _slice(block: Block, start: int, stop: int) -> Block:
-    return Block(block.dense[:, start:stop], block.codes[:, start:stop], block.sparse[start:stop])
+def quadratic_forms(layout: Layout, block: Block, matrix: Floats) -> Floats:
+    """Return x' A_ab x for each row and each two outputs a and b, (outputs, outputs, m), of A (outputs d, outputs d)."""
+    outputs, size = len(matrix) // layout.size, layout.size
+    forms = np.empty((outputs, outputs, block.dense.shape[1]))
+    for a in range(outputs):
+        for b in range(a + 1):
+            part = matrix[a * size : (a + 1) * size, b * size : (b + 1) * size]
+            forms[a, b] = forms[b, a] = quadratic_form(layout, block, part if a == b else 0.5 * (part + part.T))
+    return forms
+
+
+def rows_of(block: Block, start: int, stop: int) -> Block:
+    """Return some consecutive rows of a block."""
+    sparse = None if block.sparse is None else block.sparse[start:stop]
+    return Block(block.dense[:, start:stop], block.codes[:, start:stop], sparse)
 
 
 def _sparse_form(form: Floats, layout: Layout, block: Block, matrix: Floats) -> None:

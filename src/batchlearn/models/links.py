@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -26,10 +27,65 @@ def exponential(eta: Floats) -> Floats:
         return np.exp(eta)
 
 
+@cache
+def class_contrasts(classes: int) -> Floats:
+    """Return Helmert's contrasts, (K-1, K): orthonormal rows that sum to zero; two classes: (-1, 1) / sqrt(2)."""
+    matrix = np.zeros((classes - 1, classes))
+    for row in range(1, classes):
+        matrix[row - 1, :row] = -1.0
+        matrix[row - 1, row] = row
+        matrix[row - 1] /= np.sqrt(row * (row + 1.0))
+    matrix.flags.writeable = False
+    return matrix
+
+
+def class_logits(eta: Floats) -> Floats:
+    """Return the logits of K classes, (K, m), from K-1 predictors (K-1, m); they sum to zero in every row.
+
+    Summed predictor by predictor and not by BLAS: a row's logits have the same bits in whatever batch it comes.
+    """
+    matrix = class_contrasts(len(eta) + 1)
+    logits = np.zeros((len(eta) + 1, eta.shape[1]))
+    for weights, values in zip(matrix, eta, strict=True):
+        logits += weights[:, None] * values
+    return logits
+
+
+def class_probabilities(eta: Floats) -> Floats:
+    """Return the probabilities of K classes, (K, m), from K-1 predictors (K-1, m)."""
+    logits = class_logits(eta)
+    logits -= logits.max(axis=0)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=0)
+    return logits
+
+
+def largest_class_form(forms: Floats) -> Floats:
+    """Return the largest z'Fz over the differences z = C_k - C_l of two classes, (m,), of forms (K-1, K-1, m)."""
+    matrix = class_contrasts(len(forms) + 1)
+    largest = np.zeros(forms.shape[2])
+    for other in range(1, len(matrix.T)):
+        between = matrix[:, :other] - matrix[:, other : other + 1]
+        own = np.einsum("ap,bp,abm->pm", between, between, forms, optimize=True)
+        np.maximum(largest, own.max(axis=0), out=largest)
+    return largest
+
+
+def class_variances(share: Floats) -> Floats:
+    """Return p (1 - p) of each class, (K, m), with 1 - p as the sum of the others: nothing cancels near one."""
+    before = np.cumsum(share, axis=0)[:-1]
+    after = np.cumsum(share[::-1], axis=0)[::-1][1:]
+    others = np.zeros_like(share)
+    others[1:] += before
+    others[:-1] += after
+    return np.asarray(share * others)
+
+
 INVERSE_LINKS: dict[str, Callable[[Floats], Floats]] = {
     "squared": identity,
     "logistic": logistic,
     "poisson": exponential,
+    "softmax": class_probabilities,
 }
 
 
@@ -38,8 +94,14 @@ def response_change(loss: str, eta: Floats, bound: Floats) -> Floats:
 
     The logarithm of the slope of these responses changes by at most one per unit of the predictor, so the response
     moves by at most slope * (e^bound - 1): exactly that for the exponential, and never more than bound / 4 or 1 for
-    the logistic.
+    the logistic. For classes `eta` is (K-1, m), `bound` is on the range of the logits' change, and the answer on any of
+    the probabilities: dp_k = p_k (change_k - mean change) is no more than p_k (1 - p_k) times that range.
     """
+    if loss == "softmax":
+        share = class_probabilities(eta)
+        with np.errstate(over="ignore", invalid="ignore"):
+            steepest = class_variances(share).max(axis=0) * np.expm1(np.minimum(bound, 700.0))
+        return np.asarray(np.minimum(np.minimum(steepest, 0.25 * bound), 1.0))
     if loss == "squared":
         return bound
     with np.errstate(over="ignore", invalid="ignore"):

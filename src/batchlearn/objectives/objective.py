@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from batchlearn.data.rows import Rows
-from batchlearn.kernels.design import Floats, Layout, symmetric
+from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.factor import Factor, factorise
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
@@ -21,6 +21,7 @@ from batchlearn.objectives.statistics import (
     RoundingTotal,
     ValueTotal,
     accumulated,
+    assembled,
 )
 
 _NULL_STEPS = 20
@@ -40,9 +41,9 @@ class GradientError(NamedTuple):
 
     error: Floats  # (d,): bound on the error of each entry
     relative: float  # bound on the relative error of a Hessian entry, or of a row's curvature, formed there
-    curvature: float  # mean of weight times curvature
-    centre: Floats  # (d,): mean row, weighted by weight times curvature
-    centre_error: Floats  # (d,): bound on the error of the centre
+    curvature: Floats  # (contrasts,): mean of weight times curvature
+    centre: Floats  # (contrasts, d): mean of weight times curvature times the row
+    magnitude: Floats  # (contrasts, d): the same of the absolute row
     kappa: float  # the leverage bound, as in Expansion
 
 
@@ -73,14 +74,14 @@ class Objective:
         """Return value, gradient and Hessian, reading every row once."""
         total = rows.total(HessianTotal(self.loss), parameters)
         weight = rows.total_weight
-        hessian = symmetric(total.hessian) / weight
+        hessian = assembled(self.loss, total.grams) / weight
         self.penalty.add_to(hessian)
         kappa = _leverage_bound(weight, total.smallest)
         value = float(total.value / weight) + self.penalty.value(parameters)
         return Expansion(value, total.gradient / weight + self.penalty.gradient(parameters), hessian, kappa)
 
     def hessian_diagonal(self, rows: Rows, parameters: Floats) -> Floats:
-        """Return the diagonal of the Hessian, shape (d,), reading every row once."""
+        """Return the diagonal of the Hessian, shape (parameters,), reading every row once."""
         total = rows.total(DiagonalTotal(self.loss), parameters)
         return total.diagonal / rows.total_weight + self.penalty.diagonal
 
@@ -91,41 +92,23 @@ class Objective:
         penalty = accumulated(self.penalty.terms + 7) * self.penalty.magnitude(parameters)
         # The totals of the bound are themselves sums: their own rounding is covered by one part in 1e9.
         error = (total.error / rows.total_weight) * (1.0 + 1e-9) + penalty
-        # Twenty more operations than additions: of the curvature, its weight, two entries, the weights' sum.
-        relative = accumulated(length + 20) + float(np.expm1(total.growth))
-        safe = max(total.curvature, 1e-300)
+        # Twenty more operations than additions: of the curvature, its weight, two entries, the weights' sum; and those
+        # of the sum over contrasts.
+        contrasts = len(total.curvature)
+        relative = accumulated(length + 20 + 8 * (contrasts - 1)) + float(np.expm1(total.growth))
+        weight = rows.total_weight
         return GradientError(
             error,
             relative,
-            total.curvature / rows.total_weight,
-            total.centre / safe,
-            3.0 * relative * total.magnitude / safe,
-            _leverage_bound(rows.total_weight, total.smallest),
+            total.curvature / weight,
+            total.centre / weight,
+            total.magnitude / weight,
+            _leverage_bound(weight, total.smallest),
         )
 
     def factor(self, expansion: Expansion) -> Factor:
         """Factor the Hessian for a step: what its own rounding did to it is for a certificate to bound."""
         return factorise(expansion.hessian, 0.0)
-
-    def rank_one_norm(self, vector: Floats, slack: Floats | float, at: GradientError, intercept: bool) -> float:
-        """Return an upper bound on sqrt(v' H^-1 v), for every v within `slack` (d,) of the one given, without H.
-
-        From Hhat = penalty + c m m' <= H with c the mean curvature and m the mean row: Jensen's inequality gives
-        c m m' <= mean of curvature * x x'. Its inverse has the closed form
-        v' Hhat^-1 v = v_0^2 / c + sum_j (v_j - v_0 m_j)^2 / strength_j. Infinite where a coefficient has no penalty.
-        """
-        strengths = self.penalty.strengths
-        slack = np.broadcast_to(np.asarray(slack, dtype=np.float64), vector.shape)
-        first = int(intercept)
-        if np.any(strengths[first:] <= 0.0):
-            return float("inf")
-        if not first:
-            return float(np.sqrt(np.sum((np.abs(vector) + slack) ** 2 / strengths))) * (1.0 + 1e-9)
-        lead = abs(vector[0]) + slack[0]
-        rest = np.abs(vector[1:] - vector[0] * at.centre[1:])
-        rest = rest + slack[1:] + slack[0] * np.abs(at.centre[1:]) + lead * at.centre_error[1:]
-        curvature = at.curvature / (1.0 + at.relative)
-        return float(np.sqrt(lead**2 / curvature + np.sum(rest**2 / strengths[1:]))) * (1.0 + 1e-9)
 
     def null_parameters(self, rows: Rows) -> Floats:
         """Return the parameters of the null model: the best intercept, all else zero.
@@ -133,29 +116,36 @@ class Objective:
         From the labels' mean where there are no offsets; with offsets a few Newton steps on the intercept follow.
         Raises NoFiniteOptimum where no finite intercept is best.
         """
-        parameters = np.zeros(rows.layout.size)
+        outputs, size = self.loss.outputs, rows.layout.size
+        parameters = np.zeros(outputs * size)
         if rows.layout.intercept:
             bare = rows.intercept_only()
-            sums = bare.total(LabelTotal(), parameters[:1])
-            parameters[0] = self.loss.null_intercept(sums.label / rows.total_weight) - sums.offset / rows.total_weight
-            for _ in range(_NULL_STEPS if rows.has_offset else 0):
-                total = bare.total(HessianTotal(self.loss), parameters[:1])
-                step = np.clip(total.gradient[0] / max(total.hessian[0, 0], 1e-300), -2.0, 2.0)
-                parameters[0] -= step
-                if abs(step) < 1e-12 * (1.0 + abs(parameters[0])):
-                    break
+            sums = bare.total(LabelTotal(self.loss), parameters[:outputs])
+            intercepts = self.loss.null_intercept(sums.label / rows.total_weight)
+            if rows.has_offset:
+                intercepts = self._null_with_offset(bare, intercepts - sums.offset / rows.total_weight)
+            parameters[::size] = intercepts
         return parameters
+
+    def _null_with_offset(self, bare: Rows, intercept: Floats) -> Floats:
+        for _ in range(_NULL_STEPS):
+            total = bare.total(HessianTotal(self.loss), intercept)
+            step = np.clip(total.gradient / max(float(total.grams[0, 0, 0]), 1e-300), -2.0, 2.0)
+            intercept = intercept - step
+            if abs(step[0]) < 1e-12 * (1.0 + abs(intercept[0])):
+                break
+        return intercept
 
     def null_value(self, rows: Rows) -> float:
         """Return the loss of the model without features, the yardstick of relative tolerances."""
         return self.value(rows, self.null_parameters(rows))
 
 
-def ridge(layout: Layout, alpha: float, scale: Floats | None = None) -> Quadratic:
-    """Return alpha/2 ||coefficients||^2 with a free intercept; `scale` (d,) divides the coefficients as stored."""
+def ridge(layout: Layout, alpha: float, scale: Floats | None = None, outputs: int = 1) -> Quadratic:
+    """Return alpha/2 ||coefficients||^2 with free intercepts; `scale` (d,) divides the coefficients as stored."""
     strengths = np.full(layout.size, alpha)
     if scale is not None:
         strengths = strengths / scale**2
     if layout.intercept:
         strengths[0] = 0.0
-    return Quadratic(strengths)
+    return Quadratic(np.tile(strengths, outputs))

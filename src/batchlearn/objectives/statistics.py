@@ -15,15 +15,14 @@ from batchlearn.data.rows import Chunk
 from batchlearn.kernels.design import (
     Floats,
     absolute,
-    linear_predictor,
     predictors,
-    quadratic_form,
     squared,
+    symmetric,
     transposed_product,
     transposed_products,
     weighted_gram,
 )
-from batchlearn.models.links import response_change
+from batchlearn.models.links import class_logits
 from batchlearn.objectives.losses import Loss
 
 UNIT_ROUNDOFF = 2.0**-53
@@ -64,7 +63,7 @@ class Hessian(NamedTuple):
 
     value: float
     gradient: Floats
-    hessian: Floats
+    grams: Floats  # (contrasts, d, d): upper triangles of X' diag(weight c_p) X
     smallest: float
 
 
@@ -107,23 +106,37 @@ class HessianTotal:
         """Return the chunk's totals."""
         eta = predictor(chunk, parameters)
         slope = chunk.weight * self.loss.slope(eta, chunk.label)
-        curvature = chunk.weight * self.loss.curvature(eta)
+        curvatures = (chunk.weight * one for one in self.loss.curvatures(eta))
         return Hessian(
             float(chunk.weight @ self.loss.value(eta, chunk.label)),
             transposed_products(chunk.layout, chunk.block, slope),
-            weighted_gram(chunk.layout, chunk.block, curvature),
-            _smallest(chunk, curvature),
+            np.stack([weighted_gram(chunk.layout, chunk.block, one) for one in curvatures]),
+            _smallest(chunk, self.loss.least_curvature(eta)),
         )
+
+
+def assembled(loss: Loss, grams: Floats) -> Floats:
+    """Return sum_p z_p z_p' (x) gram_p, (outputs d, outputs d), from the Gram matrix of each contrast, (p, d, d)."""
+    if loss.outputs == 1:
+        return symmetric(grams[0])
+    contrasts, size = loss.contrasts, grams.shape[1]
+    hessian = np.empty((loss.outputs * size, loss.outputs * size))
+    for a in range(loss.outputs):
+        for b in range(a + 1):
+            block = symmetric(np.tensordot(contrasts[a] * contrasts[b], grams, axes=1))
+            hessian[a * size : (a + 1) * size, b * size : (b + 1) * size] = block
+            hessian[b * size : (b + 1) * size, a * size : (a + 1) * size] = block
+    return hessian
 
 
 class Rounding(NamedTuple):
     """How wrong a computed gradient can be, and the curvature the bound for many coefficients needs."""
 
-    error: Floats  # (d,): sum of the possible error of each row's contribution
+    error: Floats  # (parameters,): sum of the possible error of each row's contribution
     growth: float  # the largest possible error of the logarithm of a row's curvature
-    curvature: float  # sum of weight times curvature
-    centre: Floats  # (d,): sum of weight times curvature times the row
-    magnitude: Floats  # (d,): the same of the absolute row
+    curvature: Floats  # (contrasts,): sum of weight times curvature
+    centre: Floats  # (contrasts, d): sum of weight times curvature times the row
+    magnitude: Floats  # (contrasts, d): the same of the absolute row
     smallest: float  # the smallest weight times curvature of a row
 
 
@@ -144,78 +157,31 @@ class RoundingTotal:
         layout, magnitudes = chunk.layout, absolute(chunk.block)
         eta = predictor(chunk, parameters)
         # Four more operations than terms: shift, scale and offset of a value, and the delivered coefficient itself.
-        inner = linear_predictor(layout, magnitudes, np.abs(parameters)) + np.abs(chunk.offset)
-        inner[chunk.weight == 0.0] = 0.0
-        error = accumulated(layout.terms + 5) * inner
+        inner = predictors(layout, magnitudes, np.abs(parameters)) + np.abs(chunk.offset)
+        inner[..., chunk.weight == 0.0] = 0.0
+        # What predictors are combined to (logits of classes) is one more inner product.
+        error = self.loss.largest_reach(accumulated(layout.terms + 4 + self.loss.outputs) * inner)
         growth = self.loss.self_concordance * error  # of the logarithm of the curvature
-        curvature = chunk.weight * self.loss.curvature(eta)
         slope = np.abs(chunk.weight * self.loss.slope(eta, chunk.label))
         own = 8.0 * UNIT_ROUNDOFF * chunk.weight * self.loss.slope_magnitude(eta, chunk.label)
         # Twelve more operations than additions: entries, weights, the division by their sum, the penalty.
-        row = curvature * np.exp(growth) * error + own + accumulated(self.length + 12) * slope + _UNDERFLOW
+        moved = chunk.weight * self.loss.slope_change(eta, error)
+        row = moved + own + accumulated(self.length + 12) * slope + _UNDERFLOW
+        curvatures = [chunk.weight * one for one in self.loss.curvatures(eta)]
         return Rounding(
-            transposed_product(layout, magnitudes, row),
+            transposed_products(layout, magnitudes, row),
             float(growth.max(initial=0.0)),
-            float(curvature.sum()),
-            transposed_product(layout, chunk.block, curvature),
-            transposed_product(layout, magnitudes, curvature),
-            _smallest(chunk, curvature),
+            np.asarray([one.sum() for one in curvatures]),
+            np.stack([transposed_product(layout, chunk.block, one) for one in curvatures]),
+            np.stack([transposed_product(layout, magnitudes, one) for one in curvatures]),
+            _smallest(chunk, self.loss.least_curvature(eta)),
         )
 
 
 def _smallest(chunk: Chunk, curvature: Floats) -> float:
-    counted = curvature[chunk.weight > 0]
-    return float(counted.min()) if counted.size else np.inf
-
-
-class Leverage(NamedTuple):
-    """The largest of quantities that each row has at the optimum."""
-
-    form: float  # max x' A x
-    scaled: float  # max ||x / diagonal||^2, for the rounding of the form
-    response: float  # max change of a prediction on the response scale
-    loss: float  # weighted sum of the approximate leave-one-out losses
-    square: float  # weighted sum of their squares
-
-
-@dataclass(frozen=True)
-class LeverageTotal:
-    """Quadratic forms x' A x with A the inverse Hessian, and what follows from them.
-
-    `radius` is the certificate's r (bound C3: a row's predictor is off by at most r sqrt(x' A x)). The approximate
-    leave-one-out predictor of a row is eta + h slope / (1 - h curvature), h = weight x' A x / total weight
-    (Rad and Maleki 2020).
-    """
-
-    loss: Loss
-    inverse: Floats  # (d, d)
-    inverse_square_scale: Floats  # (d,)
-    radius: float
-    form_error: float
-    total_weight: float
-    combine: ClassVar[tuple[Any, ...]] = (np.maximum, np.maximum, np.maximum, np.add, np.add)
-
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Leverage:
-        """Return the chunk's totals."""
-        eta = predictor(chunk, parameters)
-        counted = chunk.weight > 0
-        form = np.maximum(quadratic_form(chunk.layout, chunk.block, self.inverse), 0.0)
-        scaled = linear_predictor(chunk.layout, squared(chunk.block), self.inverse_square_scale)
-        bound = self.radius * np.sqrt(form + self.form_error * scaled)
-        share = form * chunk.weight / self.total_weight
-        room = np.maximum(1.0 - share * self.loss.curvature(eta), 1e-10)
-        left_out = eta + share * self.loss.slope(eta, chunk.label) / room
-        losses = self.loss.value(left_out[counted], chunk.label[counted])
-        weight = chunk.weight[counted]
-        with np.errstate(over="ignore"):
-            loss, square = float(weight @ losses), float(weight @ losses**2)
-        return Leverage(
-            float(form[counted].max(initial=0.0)),
-            float(scaled[counted].max(initial=0.0)),
-            float(response_change(self.loss.name, eta, bound)[counted].max(initial=0.0)),
-            loss,
-            square,
-        )
+    """Return the smallest weight times curvature (m,) of a row that counts."""
+    counted = chunk.weight > 0
+    return float((chunk.weight * curvature)[counted].min()) if counted.any() else np.inf
 
 
 class Line(NamedTuple):
@@ -237,16 +203,16 @@ class LineTotal:
     def __call__(self, chunk: Chunk, parameters: Floats) -> Line:
         """Return the chunk's totals."""
         eta = predictor(chunk, parameters)
-        change = linear_predictor(chunk.layout, chunk.block, self.direction)
-        change[chunk.weight == 0.0] = 0.0
+        change = predictors(chunk.layout, chunk.block, self.direction)
+        change[..., chunk.weight == 0.0] = 0.0
         values = [chunk.weight @ self.loss.value(eta + length * change, chunk.label) for length in self.lengths]
-        return Line(np.asarray(values), float(np.abs(change).max(initial=0.0)))
+        return Line(np.asarray(values), float(self.loss.reach(change).max(initial=0.0)))
 
 
 class Label(NamedTuple):
-    """Weighted sums of the labels and of the offsets."""
+    """Weighted sums of the labels' indicators, (numbers,), and of the offsets."""
 
-    label: float
+    label: Floats
     offset: float
 
 
@@ -254,15 +220,25 @@ class Label(NamedTuple):
 class LabelTotal:
     """The labels and the offsets, for the null model's start."""
 
+    loss: Loss
     combine: ClassVar[tuple[Any, ...]] = (np.add, np.add)
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Label:  # noqa: ARG002 - every statistic is called alike
         """Return the chunk's total; the parameters do not matter."""
-        return Label(float(chunk.weight @ chunk.label), float(np.sum(chunk.weight * chunk.offset)))
+        return Label(self.loss.indicators(chunk.label) @ chunk.weight, float(np.sum(chunk.weight * chunk.offset)))
+
+
+def curvature_diagonal(loss: Loss, eta: Floats) -> Floats:
+    """Return each row's second derivative with respect to each of its predictors alone, (outputs, m)."""
+    diagonal = np.zeros((loss.outputs, eta.shape[-1]))
+    for contrast, curvature in zip(loss.contrasts.T, loss.curvatures(eta), strict=True):
+        for output in np.flatnonzero(contrast):
+            diagonal[output] += contrast[output] ** 2 * curvature
+    return diagonal
 
 
 class Diagonal(NamedTuple):
-    """Weighted sum of the squared rows times curvature."""
+    """Weighted sum of the squared rows times curvature, (parameters,)."""
 
     diagonal: Floats
 
@@ -276,8 +252,8 @@ class DiagonalTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Diagonal:
         """Return the chunk's total."""
-        curvature = chunk.weight * self.loss.curvature(predictor(chunk, parameters))
-        return Diagonal(transposed_product(chunk.layout, squared(chunk.block), curvature))
+        curvature = chunk.weight * curvature_diagonal(self.loss, predictor(chunk, parameters))
+        return Diagonal(transposed_products(chunk.layout, squared(chunk.block), curvature))
 
 
 class Recession(NamedTuple):
@@ -292,8 +268,9 @@ class RecessionTotal:
     """Which way phi(t x'd, y) goes as t grows: a direction along which no row's loss rises in the end has no end.
 
     A logistic row rises with -x'd for a label of 1 and with x'd for one of 0; a Poisson row rises with x'd for a count
-    of 0 and either way for one above. Each is taken relative to sum_j |x_j d_j| of its own row, so that neither the
-    scale of a column nor one huge row can hide another row's rise.
+    of 0 and either way for one above; a row of several classes rises where its own logit is not the one that gains
+    most. Each is taken relative to sum_j |x_j d_j| of its own row, so that neither the scale of a column nor one huge
+    row can hide another row's rise.
     """
 
     loss: Loss
@@ -301,10 +278,15 @@ class RecessionTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Recession:
         """Return the chunk's totals; the parameters are the direction."""
-        size = linear_predictor(chunk.layout, absolute(chunk.block), np.abs(parameters))
+        size = self.loss.largest_reach(predictors(chunk.layout, absolute(chunk.block), np.abs(parameters)))
         moved = (chunk.weight > 0) & (size > 0.0)
-        change = linear_predictor(chunk.layout, chunk.block, parameters)[moved] / size[moved]
+        change = predictors(chunk.layout, chunk.block, parameters)[..., moved] / size[moved]
         label = chunk.label[moved]
+        if self.loss.name == "softmax":
+            logits = class_logits(change)
+            own = logits[label.astype(np.intp), np.arange(len(label))]
+            gained, lost = (logits - own).max(initial=0.0), (own - logits).max(initial=0.0)
+            return Recession(float(gained), float(lost))
         if self.loss.name == "logistic":
             signed = np.where(label > 0.5, -change, change)
         else:

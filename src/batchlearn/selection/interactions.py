@@ -21,7 +21,7 @@ from batchlearn.data.pairs import PairTerm, SingleTerm, coarsened
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.statistics import predictor
+from batchlearn.objectives.statistics import curvature_diagonal, predictor
 
 _MOST_TERMS = 40
 _SIDE, _CELLS = 12, 260
@@ -42,14 +42,15 @@ class _Residuals(NamedTuple):
 
 @dataclass(frozen=True)
 class _ResidualTotal:
-    """Each row's slope and curvature, one chunk after the other."""
+    """Each row's slopes and curvatures, (outputs, m), one chunk after the other."""
 
     loss: Loss
-    combine: ClassVar[tuple[Any, ...]] = (lambda a, b: np.concatenate([a, b]),) * 2
+    combine: ClassVar[tuple[Any, ...]] = (lambda a, b: np.concatenate([a, b], axis=1),) * 2
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> _Residuals:
         eta = predictor(chunk, parameters)
-        return _Residuals(chunk.weight * self.loss.slope(eta, chunk.label), chunk.weight * self.loss.curvature(eta))
+        slope = np.atleast_2d(chunk.weight * self.loss.slope(eta, chunk.label))
+        return _Residuals(slope, chunk.weight * curvature_diagonal(self.loss, eta))
 
 
 def rank_pairs(loss: Loss, rows: Rows, encoding: Encoding, parameters: Floats, dispersion: float) -> list[Candidate]:
@@ -116,9 +117,12 @@ def _candidate(a: _Side, b: _Side, slope: Floats, curvature: Floats, dispersion:
     rows, columns = len(first.names), len(second.names)
     known = (codes_a < rows) & (codes_b < columns)
     cell = (codes_a * columns + codes_b)[known]
-    gradient = np.bincount(cell, weights=slope[known], minlength=rows * columns)
-    hessian = np.bincount(cell, weights=curvature[known], minlength=rows * columns)
-    # A cell that the data hardly know is shrunk as if one row of average curvature spoke against it.
-    prior = float(curvature.mean())
-    gains = gradient**2 / (hessian + prior) - dispersion * hessian / (hessian + prior)
-    return Candidate(pair, 0.5 * float(gains.sum()))
+    gain = 0.0
+    for slopes, curvatures in zip(slope, curvature, strict=True):
+        gradient = np.bincount(cell, weights=slopes[known], minlength=rows * columns)
+        hessian = np.bincount(cell, weights=curvatures[known], minlength=rows * columns)
+        # A cell that the data hardly know is shrunk as if one row of average curvature spoke against it.
+        prior = float(curvatures.mean())
+        gains = gradient**2 / (hessian + prior) - dispersion * hessian / (hessian + prior)
+        gain += 0.5 * float(gains.sum())
+    return Candidate(pair, gain)

@@ -176,13 +176,13 @@ class _PearsonTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> _Pearson:
         eta = predictor(chunk, parameters)
-        slope, curvature = self.loss.slope(eta, chunk.label), self.loss.curvature(eta)
+        slope, curvature = self.loss.slope(eta, chunk.label), self.loss.least_curvature(eta)
         return _Pearson(float(chunk.weight @ (slope**2 / np.maximum(curvature, 1e-12))))
 
 
 def _dispersion(loss: Loss, rows: Rows, parameters: Floats, freedom: float) -> float:
     """Return the Pearson estimate of the dispersion; one for classes, whose variance follows from the mean."""
-    if loss.name == "logistic":
+    if loss.name in ("logistic", "softmax"):
         return 1.0
     room = max(rows.total_weight - freedom, 1.0)
     return rows.total(_PearsonTotal(loss), parameters).total / room

@@ -9,7 +9,8 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.objective import GradientError, Objective
+from batchlearn.objectives.lower_bound import LowerBound
+from batchlearn.objectives.objective import Objective
 
 # Hager and Zhang 2005: near the optimum function values cannot tell a better point from a worse one, slopes can.
 _ARMIJO, _CURVATURE = 1e-4, 0.9
@@ -25,7 +26,7 @@ class LimitedMemoryState(NamedTuple):
     value: float
     gradient: Floats
     pairs: tuple[tuple[Floats, Floats], ...]
-    curvature: GradientError  # at the start: centre and mean curvature, for the decrement
+    lower: LowerBound  # on the Hessian at the start, for the decrement
     diagonal: Floats  # (d,): of the Hessian at the start, the preconditioner
     passes: int
     stuck: bool  # no step lowers the objective any more
@@ -42,13 +43,14 @@ class LimitedMemory:
 
     def start(self, objective: Objective, rows: Rows, parameters: Floats) -> LimitedMemoryState:
         """Return the state before the first step."""
-        curvature = objective.gradient_error(rows, parameters)
+        error = objective.gradient_error(rows, parameters)
+        lower = LowerBound(objective.loss, objective.penalty, error, rows.layout.intercept)
         value, gradient = objective.gradient(rows, parameters)
         # A coefficient that meets no curvature keeps its gradient as it is.
         diagonal = objective.hessian_diagonal(rows, parameters)
         diagonal = np.where(diagonal > 0.0, diagonal, 1.0)
         smallest = float(gradient @ (gradient / diagonal))
-        return LimitedMemoryState(parameters, value, gradient, (), curvature, diagonal, 3, False, smallest)
+        return LimitedMemoryState(parameters, value, gradient, (), lower, diagonal, 3, False, smallest)
 
     def step(self, objective: Objective, rows: Rows, state: LimitedMemoryState) -> LimitedMemoryState:
         """Return the state after one step, `stuck` where rounding hides any further fall."""

@@ -22,9 +22,11 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
+from batchlearn.models.links import class_contrasts
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
+from batchlearn.objectives.leverage import LeverageTotal
+from batchlearn.objectives.lower_bound import LowerBound
 from batchlearn.objectives.objective import Expansion, GradientError, Objective
-from batchlearn.objectives.statistics import LeverageTotal
 
 # Above this the d x d factor (and what is made of it) is too large: the rank-one bound serves.
 FACTOR_LIMIT = 5000
@@ -33,7 +35,7 @@ _LEVERAGE_BUDGET = 4e12
 
 EXACT = "second order, exact leverages"
 BOUNDED = "second order, leverage bound"
-RANK_ONE = "rank-one lower bound on the Hessian"
+LOWER_BOUND = "lower bound on the Hessian"
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def bounds(decrement: float, kappa: float, self_concordance: float) -> Bounds | 
 class Units:
     """How internal parameters read in the units of the columns: u_j / scale_j, intercept minus `shift`' u."""
 
-    scale: Floats  # (d,), one for the intercept
+    scale: Floats  # (d,), one for the intercept; the same for each output
     shift: Floats | None = None  # (d,): the intercept in original units is u_0 - sum_j shift_j u_j
 
     @staticmethod
@@ -114,8 +116,14 @@ class Units:
         return Units(np.ones(size))
 
     def coefficient_bound(self, norms: Floats, factor: Factor | None) -> float:
-        """Return the largest of sqrt(v' H^-1 v) over the functionals v that read off each coefficient."""
-        largest = float(np.max(norms / self.scale, initial=0.0))
+        """Return the largest of sqrt(v' H^-1 v) over the functionals v that read off each coefficient.
+
+        Of classes those of a class are sums over the outputs with weights |C| of no more than one: bounded one by one.
+        """
+        outputs = norms.reshape(-1, len(self.scale))
+        if len(outputs) > 1:
+            outputs = np.abs(class_contrasts(len(outputs) + 1)).T @ outputs * (1.0 + 1e-12)
+        largest = float(np.max(outputs / self.scale, initial=0.0))
         if self.shift is None:
             return largest
         if factor is None:
@@ -146,7 +154,7 @@ def certify(objective: Objective, rows: Rows, parameters: Floats, units: Units |
         error = objective.gradient_error(rows, parameters)
     if not np.all(np.isfinite(error.error)):
         return Certification(_refused(rows, "the gradient is not finite at these coefficients"), None, None, None)
-    if rows.layout.size > FACTOR_LIMIT:
+    if len(parameters) > FACTOR_LIMIT:
         return _certify_many(objective, rows, parameters, error, units)
     expansion = objective.expand(rows, parameters)
     try:
@@ -175,7 +183,7 @@ def _certify_factored(point: _Point, expansion: Expansion, factor: Factor, units
     kappa = expansion.kappa * math.exp(0.5 * point.error.relative)
     reached = bounds(decrement, kappa, constant)
     method, leave_one_out, prediction = BOUNDED, None, None
-    if reached is None or _leverage_cost(rows) <= _LEVERAGE_BUDGET:
+    if reached is None or _leverage_cost(rows, objective.loss.outputs) <= _LEVERAGE_BUDGET:
         radius = reached.radius if reached else 0.0
         leverage = rows.total(_leverages(point, factor, radius), point.parameters)
         exact = math.sqrt(leverage.form + factor.form_error * leverage.scaled) * factor.inflation * (1.0 + 1e-12)
@@ -225,51 +233,45 @@ def _leverages(point: _Point, factor: Factor, radius: float) -> LeverageTotal:
     )
 
 
-def _leverage_cost(rows: Rows) -> float:
+def _leverage_cost(rows: Rows, outputs: int) -> float:
     layout = rows.layout
     groups = len(layout.groups)
     row = layout.lead**2 + groups * layout.lead + groups**2 + layout.sparse * (layout.sparse + layout.lead)
-    return float(len(rows)) * row
+    return float(len(rows)) * (row * outputs * (outputs + 1) / 2.0 + float(outputs) ** 4)
 
 
 def _response_reach(objective: Objective, predictor_bound: float) -> float | None:
     """Return a bound on the response change of any row whose predictor moves by at most the bound, where one exists."""
     if objective.loss.name == "squared":
         return predictor_bound
-    return min(1.0, 0.25 * predictor_bound) if objective.loss.name == "logistic" else None
+    bounded = objective.loss.name in ("logistic", "softmax")
+    return min(1.0, 0.25 * predictor_bound) if bounded else None
 
 
 def _certify_many(
     objective: Objective, rows: Rows, parameters: Floats, error: GradientError, units: Units
 ) -> Certification:
-    """Certify from a rank-one lower bound on the Hessian (`Objective.rank_one_norm`): C1-C3 hold with any Hhat <= H."""
+    """Certify from a lower bound on the Hessian: C1-C3 hold with any Hhat <= H."""
     _, gradient = objective.gradient(rows, parameters)
-    intercept = rows.layout.intercept
-    decrement = objective.rank_one_norm(gradient, error.error, error, intercept)
-    rounding = objective.rank_one_norm(np.zeros_like(gradient), error.error, error, intercept)
-    kappa = error.kappa * math.exp(0.5 * error.relative)
-    if not error.relative < 0.5:
-        return Certification(_refused(rows, "rounding of the linear predictors hides the curvature"), None, None, None)
-    if not math.isfinite(decrement):
-        reason = f"{rows.layout.size} coefficients are too many to factor and some of them have no penalty"
+    lower = LowerBound(objective.loss, objective.penalty, error, rows.layout.intercept)
+    if lower.reason is not None:
+        reason = f"{len(parameters):,} coefficients are too many to factor and {lower.reason}"
         return Certification(_refused(rows, reason), None, None, None)
+    decrement = lower.norm(gradient, error.error)
+    rounding = lower.norm(np.zeros_like(gradient), error.error)
+    kappa = error.kappa * math.exp(0.5 * error.relative)
     constant = objective.loss.self_concordance
     reached, floor = bounds(decrement, kappa, constant), bounds(rounding, kappa, constant)
     if reached is None:
         reason = f"kappa * decrement is {kappa * decrement:.2g} and must be below 1: the optimum is not near enough"
-        refused = _refused(rows, reason, floor.loss if floor else None, RANK_ONE)
+        refused = _refused(rows, reason, floor.loss if floor else None, LOWER_BOUND)
         return Certification(refused, None, None, None)
-    with np.errstate(divide="ignore"):
-        norms = 1.0 / np.sqrt(objective.penalty.strengths)
-    if intercept:
-        centre = np.abs(error.centre[1:]) + error.centre_error[1:]
-        norms[0] = math.sqrt((1.0 + error.relative) / error.curvature + float(np.sum((centre * norms[1:]) ** 2)))
     certificate = Certificate(
         status="certified",
         reason=None,
-        method=RANK_ONE,
+        method=LOWER_BOUND,
         loss_bound=reached.loss,
-        coefficient_bound=reached.radius * units.coefficient_bound(norms, None) * (1.0 + 1e-6),
+        coefficient_bound=reached.radius * units.coefficient_bound(lower.coefficient_norms(), None) * (1.0 + 1e-6),
         prediction_bound=_response_reach(objective, reached.radius * kappa),
         floor=floor.loss if floor else None,
         rows=len(rows),

@@ -82,14 +82,14 @@ class Problem:
         return Situation(value, null_value, weight, self.objective.loss.self_concordance == 0.0)
 
 
-def choose_solver(rows: Rows) -> Newton | LimitedMemory:
+def choose_solver(rows: Rows, outputs: int = 1) -> Newton | LimitedMemory:
     """Return the cheaper solver: Newton's Gram and factor, or many readings of the rows.
 
     In nanoseconds on one core: 20 multiplications a nanosecond in matrix products, 2-4 nanoseconds for one count or
     one look-up of a category code.
     """
     layout = rows.layout
-    if layout.size > FACTOR_LIMIT:
+    if outputs * layout.size > FACTOR_LIMIT:
         return LimitedMemory()
     groups, count = len(layout.groups), float(len(rows))
     stored = float(sum(chunk.sparse.nnz for chunk in rows.chunks if chunk.sparse is not None))
@@ -98,7 +98,8 @@ def choose_solver(rows: Rows) -> Newton | LimitedMemory:
     reading = count * (2.0 * layout.lead + 4.0 * groups) + 3.0 * stored + calls
     gram = count * (0.05 * layout.lead**2 + 3.0 * groups * layout.lead + 2.0 * groups**2)
     gram += 3.0 * stored * stored / max(count, 1.0)
-    step = gram + 0.05 * float(layout.size) ** 3
+    step = gram * outputs * (outputs + 1) / 2.0 + 0.05 * float(outputs * layout.size) ** 3
+    reading *= outputs
     readings = _READINGS_WITH_LEVELS if groups else _READINGS_EXPECTED
     return Newton() if _NEWTON_STEPS_EXPECTED * step <= readings * reading else LimitedMemory()
 
@@ -122,7 +123,7 @@ def optimising(
     objective, rows = problem.objective, problem.rows
     null = objective.null_parameters(rows)
     null_value = objective.value(rows, null)
-    solver = solver or choose_solver(rows)
+    solver = solver or choose_solver(rows, objective.loss.outputs)
     # A start that is worse than no model at all costs more steps than it saves.
     useful = start is not None and objective.value(rows, start) <= null_value
     parameters = start if start is not None and useful else null
@@ -151,7 +152,9 @@ def optimising(
 def _head_start(problem: Problem, solver: Newton, parameters: Floats) -> Floats:
     """Return where a quarter of the chunks lead: far from the optimum a sample says as much as all rows, sooner."""
     objective, rows = problem.objective, problem.rows
-    if len(rows.chunks) < _CHUNKS_TO_SAMPLE or objective.loss.self_concordance == 0.0:
+    # Some of the chunks may lack a class.
+    several = objective.loss.outputs > 1
+    if len(rows.chunks) < _CHUNKS_TO_SAMPLE or objective.loss.self_concordance == 0.0 or several:
         return parameters
     sample = replace(rows, chunks=rows.chunks[::4])
     try:
@@ -232,8 +235,8 @@ def _limited_memory(
     began, trace, wanted = time.perf_counter(), list[Step](), 1.0
     state = solver.start(objective, rows, parameters)
     for _ in range(50 * _NEWTON_STEPS):
-        decrement = objective.rank_one_norm(state.gradient, 0.0, state.curvature, rows.layout.intercept)
-        reached = bounds(decrement, state.curvature.kappa, objective.loss.self_concordance)
+        decrement = state.lower.norm(state.gradient)
+        reached = bounds(decrement, state.lower.at.kappa, objective.loss.self_concordance)
         step = Step(state.passes, state.value, decrement, reached and reached.loss, time.perf_counter() - began)
         trace.append(step)
         yield step
@@ -287,7 +290,8 @@ def _refuse_recession(problem: Problem, direction: Floats) -> None:
     change = problem.rows.total(RecessionTotal(loss), direction)
     if change.rise <= _RECESSION_TOLERANCE and change.fall >= 100.0 * _RECESSION_TOLERANCE:
         columns = leading_names(problem.names, direction)
-        what = "separate the classes" if loss.name == "logistic" else "send the mean of rows without a count to zero"
+        separated = loss.name in ("logistic", "softmax")
+        what = "separate the classes" if separated else "send the mean of rows without a count to zero"
         raise NoFiniteOptimum(
             f"The objective has no finite optimum: {columns} {what}, so the loss falls for ever along them. "
             "Ask for a penalty above 0 (--alpha), or drop what gives the answer away.",

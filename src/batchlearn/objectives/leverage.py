@@ -1,0 +1,99 @@
+"""What the factor says of each row at the optimum: leverages, bounds on predictions, leave-one-out.
+
+With A the inverse Hessian, a row of one output has the quadratic form x' A x; a row of several has the matrix of the
+forms of each two outputs, and its leverage is the largest form of the difference of two classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from batchlearn.data.rows import Chunk
+from batchlearn.kernels.design import Floats, linear_predictor, quadratic_form, quadratic_forms, rows_of, squared
+from batchlearn.models.links import largest_class_form, response_change
+from batchlearn.objectives.losses import Loss
+from batchlearn.objectives.statistics import predictor
+
+# Rows of several classes at a time: K^2 numbers each.
+_ROWS_AT_ONCE = 2048
+
+
+class Leverage(NamedTuple):
+    """The largest of quantities that each row has at the optimum."""
+
+    form: float  # max x' A x
+    scaled: float  # max ||x / diagonal||^2, for the rounding of the form
+    response: float  # max change of a prediction on the response scale
+    loss: float  # weighted sum of the approximate leave-one-out losses
+    square: float  # weighted sum of their squares
+
+
+@dataclass(frozen=True)
+class LeverageTotal:
+    """Quadratic forms x' A x with A the inverse Hessian, and what follows from them.
+
+    `radius` is the certificate's r (bound C3: a row's predictor is off by at most r sqrt(x' A x)). The approximate
+    leave-one-out predictor of a row is eta + h slope / (1 - h curvature), h = weight x' A x / total weight
+    (Rad and Maleki 2020); with several outputs h and the curvature are matrices.
+    """
+
+    loss: Loss
+    inverse: Floats  # (parameters, parameters)
+    inverse_square_scale: Floats  # (parameters,)
+    radius: float
+    form_error: float
+    total_weight: float
+    combine: ClassVar[tuple[Any, ...]] = (np.maximum, np.maximum, np.maximum, np.add, np.add)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Leverage:
+        """Return the chunk's totals."""
+        eta = predictor(chunk, parameters)
+        counted = chunk.weight > 0
+        form, left_out = self._one(chunk, eta) if self.loss.outputs == 1 else self._classes(chunk, eta)
+        squares = squared(chunk.block)
+        scaled = np.zeros(len(chunk.label))
+        # The largest square of an entry of a difference of two classes is below two; of one output it is one.
+        factor = 1.0 if self.loss.outputs == 1 else 2.0
+        for part in self.inverse_square_scale.reshape(self.loss.outputs, -1):
+            scaled += factor * linear_predictor(chunk.layout, squares, part)
+        bound = self.radius * np.sqrt(form + self.form_error * scaled)
+        left_out = left_out[..., counted]
+        losses = self.loss.value(left_out, chunk.label[counted])
+        weight = chunk.weight[counted]
+        with np.errstate(over="ignore"):
+            loss, square = float(weight @ losses), float(weight @ losses**2)
+        return Leverage(
+            float(form[counted].max(initial=0.0)),
+            float(scaled[counted].max(initial=0.0)),
+            float(response_change(self.loss.name, eta, bound)[counted].max(initial=0.0)),
+            loss,
+            square,
+        )
+
+    def _one(self, chunk: Chunk, eta: Floats) -> tuple[Floats, Floats]:
+        """Return the rows' forms (m,) and their leave-one-out predictors (m,)."""
+        form = np.maximum(quadratic_form(chunk.layout, chunk.block, self.inverse), 0.0)
+        share = form * chunk.weight / self.total_weight
+        room = np.maximum(1.0 - share * self.loss.least_curvature(eta), 1e-10)
+        return form, eta + share * self.loss.slope(eta, chunk.label) / room
+
+    def _classes(self, chunk: Chunk, eta: Floats) -> tuple[Floats, Floats]:
+        """Return the rows' largest forms (m,) and their leave-one-out predictors (K-1, m)."""
+        form, left_out = np.empty(len(chunk.label)), np.empty_like(eta)
+        contrasts = self.loss.contrasts
+        slope = self.loss.slope(eta, chunk.label)
+        for start in range(0, len(form), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            block = rows_of(chunk.block, part.start, part.stop)
+            forms = quadratic_forms(chunk.layout, block, self.inverse)
+            form[part] = np.maximum(largest_class_form(forms), 0.0)
+            curvature = np.stack(list(self.loss.curvatures(eta[:, part])))
+            hessian = np.einsum("ap,bp,pm->mab", contrasts, contrasts, curvature, optimize=True)
+            share = np.moveaxis(forms * (chunk.weight[part] / self.total_weight), 2, 0)
+            room = (1.0 + 1e-10) * np.eye(len(eta)) - share @ hessian
+            moved = np.linalg.solve(room, share @ slope[:, part].T[..., None])
+            left_out[:, part] = eta[:, part] + moved[..., 0].T
+        return form, left_out
