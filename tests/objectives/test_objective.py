@@ -89,9 +89,12 @@ def test_the_lower_bound_norm_is_exact_where_all_rows_are_one() -> None:
 def test_the_lower_bound_norm_without_a_penalty_is_infinite() -> None:
     rows = dense_rows(np.ones((3, 2)), np.zeros(3))
     objective = Objective(LOSSES["squared"], Quadratic(np.array([0.0, 1.0, 0.0])))
-    assert LowerBound(
-        objective.loss, objective.penalty, objective.gradient_error(rows, np.zeros(3)), True
-    ).norm(np.ones(3)) == np.inf
+    assert (
+        LowerBound(objective.loss, objective.penalty, objective.gradient_error(rows, np.zeros(3)), True).norm(
+            np.ones(3)
+        )
+        == np.inf
+    )
 
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))

@@ -202,5 +202,3 @@ def judge_classes(trial: ClassTrial) -> tuple[int, list[str]]:
         return 0, []
     optimum = ClassOracle.of(trial.objective, trial.rows).optimum(given[-1][1])
     return len(given), [v for c, p in given for v in violations(trial, c, p, optimum)]
-
-

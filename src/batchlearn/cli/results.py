@@ -11,7 +11,7 @@ from rich.text import Text
 from batchlearn.cli.figures import count, decimals, figure, interval, listed, named
 from batchlearn.cli.terminal import Page, clean
 from batchlearn.data.ledger import RowCounts
-from batchlearn.data.target import Target, Task
+from batchlearn.data.target import Target, Task, class_name
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.metrics import metrics_of, proper_score
 from batchlearn.evaluation.report import Evaluation
@@ -20,8 +20,18 @@ from batchlearn.models.shapes import contrasts, shapes
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit
 
-KINDS = {"logistic": "logistic regression", "squared": "linear regression", "poisson": "Poisson regression"}
-_SCALES = {"logistic": "the log odds of {1}", "squared": "the mean", "poisson": "the logarithm of the mean"}
+KINDS = {
+    "logistic": "logistic regression",
+    "softmax": "multinomial logistic regression",
+    "squared": "linear regression",
+    "poisson": "Poisson regression",
+}
+_SCALES = {
+    "logistic": "the log odds of {1}",
+    "softmax": "the logits of the classes",
+    "squared": "the mean",
+    "poisson": "the logarithm of the mean",
+}
 _MOST_SLICES, _MOST_EFFECTS, _MOST_NAMES = 3, 5, 6
 _LEFT_OUT = " was left out: "
 
@@ -52,12 +62,9 @@ def model_sentence(model: LinearModel) -> str:
     """Say what a model is and what it predicts."""
     target = model.target
     which = f", probability of {class_name(target.classes[1])}" if target.task is Task.CLASSES else ""
+    if len(target.classes) > 2:
+        which = f", {len(target.classes)} classes"
     return f"{KINDS[model.loss]} for {target.column}{which}"
-
-
-def class_name(value: object) -> str:
-    """Write a class: 1 and not 1.0, text as it is."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def ledger_sentence(rows: RowCounts) -> str:
@@ -89,7 +96,7 @@ def show_evaluation(page: Page, evaluation: Evaluation, target: Target) -> None:
     baselines = {columns.get(name, named(name)): figures for name, figures in evaluation.baselines.items()}
     rows = [
         _metric_row(metric.name, metric.lower_is_better, evaluation, baselines)
-        for metric in metrics_of(target.task.value)
+        for metric in metrics_of(target.scored_as)
         if metric.name in evaluation.metrics
     ]
     header = ["", "model", "interval", *baselines]
@@ -134,7 +141,7 @@ def _show_calibration(page: Page, evaluation: Evaluation) -> None:
 def _show_slices(page: Page, evaluation: Evaluation, target: Target) -> None:
     if not evaluation.slices:
         return
-    score = named(proper_score(target.task.value).name)
+    score = named(proper_score(target.scored_as).name)
     page.heading("Where it is worst")
     for one in evaluation.slices[:_MOST_SLICES]:
         places = decimals(Estimate(one.difference, one.low, one.high))
@@ -176,11 +183,12 @@ def strongest_effects(model: LinearModel, most: int) -> list[Effect]:
 
 def show_effects(page: Page, model: LinearModel) -> None:
     """Write what moves the prediction most: single effects of a linear model, shapes of an additive one."""
-    found = strongest_effects(model, _MOST_EFFECTS)
-    if not found:
+    several = bool(model.class_shares)
+    found = [] if several else strongest_effects(model, _MOST_EFFECTS)
+    if not found and not several:
         return
     scale = _SCALES[model.loss].format(*map(class_name, model.target.classes))
-    if any(group.kind == "bins" for group in model.encoding.groups):
+    if several or any(group.kind == "bins" for group in model.encoding.groups):
         _show_shapes(page, model, scale)
         return
     page.heading(f"Strongest of {count(len(model.parameters) - 1, 'effect')} on {scale}")
@@ -196,8 +204,10 @@ def _show_shapes(page: Page, model: LinearModel, scale: str) -> None:
     rows = []
     for shape in found[:_MOST_EFFECTS]:
         low, high = int(np.argmin(shape.effect)), int(np.argmax(shape.effect))
-        rows.append([shape.names[low], f"{shape.effect[low]:+.3g}", shape.names[high], f"{shape.effect[high]:+.3g}"])
-    page.table(["lowest at", "", "highest at", ""], rows)
+        row = [shape.names[low], f"{shape.effect[low]:+.3g}", shape.names[high], f"{shape.effect[high]:+.3g}"]
+        rows.append([shape.name, *row] if model.class_shares else row)
+    header = ["lowest at", "", "highest at", ""]
+    page.table(["", *header] if model.class_shares else header, rows)
 
 
 def show_notes(page: Page, notes: list[str], evaluation: Evaluation | None) -> None:

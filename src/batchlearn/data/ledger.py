@@ -6,7 +6,7 @@ One pass over the columns that have a role. Every row is accounted for: read = u
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from batchlearn.data.target import Class, Target, Task, infer_target
-from batchlearn.errors import DataError
+from batchlearn.data.target import MOST_CLASSES, Class, Target, Task, infer_target
+from batchlearn.errors import DataError, UsageError
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Scan, Table
@@ -23,8 +23,6 @@ from batchlearn.tables.table import Scan, Table
 EXCLUDED, UNSEEN = "excluded by the condition", "a class not seen in training"
 ZERO_WEIGHT = "a weight of 0"
 _LEAST_WEIGHT = 1e-150
-# Distinct labels worth remembering: more than two are a regression or too many classes already.
-_DISTINCT = 50
 
 
 @dataclass(frozen=True)
@@ -91,6 +89,7 @@ def read_ledger(table: Table, target: Target | None = None, loss: str | None = N
         raise _none_left(table, unlabelled, rejected)
     given = target
     target = given or infer_target(table.column(roles.target or ""), _distinct(labels, usable), loss)
+    _check_offset(target, table)
     label, unseen = _encoded(target, table, labels)
     unseen &= usable
     used = usable & ~unseen
@@ -108,6 +107,26 @@ def read_ledger(table: Table, target: Target | None = None, loss: str | None = N
     found = {reason: number for reason, number in rejected.items() if number}
     counts = RowCounts(scan.rows_read, int(used.sum()), unlabelled, found)
     return Ledger(target, used, label, unseen, weight, offset, time, group, counts)
+
+
+def with_classes_of(ledger: Ledger, part: NDArray[np.bool_]) -> Ledger:
+    """Return the ledger as who has seen only the labels of a part would have it.
+
+    The target's classes are those of the part; used rows of other classes are marked as unseen and not used.
+    """
+    target = ledger.target
+    if target.task is not Task.CLASSES:
+        return ledger
+    present = np.unique(ledger.label[part]).astype(np.intp)
+    if len(present) == len(target.classes) or len(present) < 2:
+        return ledger
+    code = np.full(len(target.classes) + 1, np.nan)
+    code[present] = np.arange(len(present), dtype=np.float64)
+    label = code[np.where(np.isnan(ledger.label), len(target.classes), ledger.label).astype(np.intp)]
+    unseen = ledger.unseen | (ledger.used & np.isnan(label))
+    classes = tuple(target.classes[k] for k in present)
+    known = replace(target, loss="logistic" if len(classes) == 2 else target.loss, classes=classes)
+    return replace(ledger, target=known, label=label, used=ledger.used & ~unseen, unseen=unseen)
 
 
 def _lacks(
@@ -171,9 +190,9 @@ def _distinct(labels: pa.ChunkedArray, usable: NDArray[np.bool_]) -> list[Class]
     for chunk in labels.chunks:
         kept = chunk.filter(pa.array(usable[start : start + len(chunk)]))
         values = pc.unique(kept.dictionary_decode() if pa.types.is_dictionary(kept.type) else kept)
-        found.update((value, None) for value in values.to_pylist()[: 2 * _DISTINCT] if value is not None)
+        found.update((value, None) for value in values.to_pylist()[: 2 * MOST_CLASSES] if value is not None)
         start += len(chunk)
-        if len(found) > _DISTINCT:
+        if len(found) > MOST_CLASSES:
             break
     return list(found)
 
@@ -223,6 +242,16 @@ def _offset(table: Table, columns: dict[str, pa.ChunkedArray]) -> Floats | None:
         )
     logarithm = np.log(exposure)
     return logarithm if offset is None else offset + logarithm
+
+
+def _check_offset(target: Target, table: Table) -> None:
+    named = table.roles.offset or table.roles.exposure
+    if len(target.classes) > 2 and named is not None:
+        raise UsageError(
+            f"Column '{named}' is to be added to the predictor, but there is one for each of the "
+            f"{len(target.classes)} classes; offsets and exposures need one. Leave the role out.",
+            code="offset-classes",
+        )
 
 
 def _check_labels(target: Target, label: Floats, used: NDArray[np.bool_]) -> None:

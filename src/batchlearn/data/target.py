@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,10 @@ TASK_OF_LOSS = {
 }
 
 
+MOST_CLASSES = 200
+_TWO = 2
+
+
 @dataclass(frozen=True)
 class Target:
     """A column of labels and the loss that it is learned with; its classes in order where it holds classes.
@@ -51,6 +56,11 @@ class Target:
         """What is predicted."""
         return TASK_OF_LOSS[self.loss]
 
+    @property
+    def scored_as(self) -> Literal["classes", "multiclass", "number", "count"]:
+        """Which metrics judge it: those of the task; of more than two classes "multiclass"."""
+        return "multiclass" if len(self.classes) > _TWO else self.task.value
+
     def encode(self, array: pa.Array) -> tuple[Floats, NDArray[np.bool_]]:
         """Return labels as numbers (NaN where there is none), and which rows hold a class never seen in training."""
         if self.task is not Task.CLASSES:
@@ -61,6 +71,11 @@ class Target:
             label[values == known] = float(code)
         unseen = np.isnan(label) & np.asarray([value is not None for value in values], dtype=bool)
         return label, unseen
+
+
+def class_name(value: object) -> str:
+    """Write a class: 1 and not 1.0, text as it is."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def class_values(array: pa.Array) -> NDArray[np.object_]:
@@ -76,13 +91,13 @@ def infer_target(column: Column, found: Sequence[Class], loss: str | None) -> Ta
     """Return the target of a column whose distinct values are `found` (at most a handful are needed).
 
     Text, booleans and two values are classes; other numbers are a regression; `loss` decides otherwise. Raises
-    DataError where there is one class, or more than two, and UsageError where the loss does not fit the column.
+    DataError where there is one class or too many, and UsageError where the loss does not fit the column.
     """
     if not found:
         raise DataError(
             f"Column '{column.name}' holds no label at all; labels are needed to learn from.", code="no-labels"
         )
-    two = len(found) == 2
+    two = len(found) == _TWO
     task = TASK_OF_LOSS[loss] if loss else (Task.NUMBER if column.kind is Kind.NUMBER and not two else Task.CLASSES)
     if column.kind is Kind.TIMESTAMP:
         raise DataError(f"Column '{column.name}' holds times; a target needs classes or numbers.", code="target-kind")
@@ -95,21 +110,23 @@ def infer_target(column: Column, found: Sequence[Class], loss: str | None) -> Ta
     if task is not Task.CLASSES:
         if column.kind is Kind.CATEGORY:
             raise UsageError(
-                f"Column '{column.name}' holds text; --loss {loss} needs numbers. Use --loss logistic for classes.",
+                f"Column '{column.name}' holds text; --loss {loss} needs numbers. Leave --loss out for classes.",
                 code="loss-for-classes",
             )
         return Target(column.name, loss or "squared")
-    if not two:
+    if len(found) > MOST_CLASSES:
         raise DataError(
-            f"Column '{column.name}' holds more than two classes ({_shown(found)}); two are needed. For a regression "
-            "use --loss squared or --loss poisson; to tell one class from the rest, make a column of it.",
+            f"Column '{column.name}' holds more than {MOST_CLASSES} classes; no more are learned at once. For a "
+            "regression use --loss squared or --loss poisson; to tell one class from the rest, make a column of it.",
             code="many-classes",
         )
-    return Target(column.name, "logistic", tuple(sorted(found)))
-
-
-def _shown(found: Sequence[Class]) -> str:
-    return ", ".join(str(value) for value in list(found)[:4]) + (", …" if len(found) > 4 else "")
+    if loss == "logistic" and not two:
+        raise UsageError(
+            f"Column '{column.name}' holds {len(found)} classes; --loss logistic tells two apart. Use --loss softmax "
+            "for more.",
+            code="loss-for-two",
+        )
+    return Target(column.name, "logistic" if two else "softmax", tuple(sorted(found)))
 
 
 def _numbers(array: pa.Array) -> Floats:

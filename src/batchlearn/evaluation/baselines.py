@@ -9,13 +9,20 @@ from numpy.typing import NDArray
 
 from batchlearn.errors import UsageError
 from batchlearn.evaluation.metrics import SMALLEST_RESPONSE, Array, Task
+from batchlearn.evaluation.multiclass import after_last, class_shares
 
 # A count baseline that said "never" would pay 34 times the label at the first event: it says a hundredth of the mean.
 LEAST_SHARE_OF_MEAN = 0.01
+_TWO = 2
 
 
-def constant_baseline(train_label: Array, train_weight: Array | None, n: int) -> Array:
-    """Return the weighted mean of the training labels for n rows: the base rate, where labels are classes."""
+def constant_baseline(train_label: Array, train_weight: Array | None, n: int, classes: int = 0) -> Array:
+    """Return the weighted mean of the training labels for n rows: the base rate, where labels are classes.
+
+    Of K > 2 `classes` the share of each, (n, K).
+    """
+    if classes > _TWO:
+        return np.tile(class_shares(train_label, train_weight, classes), (n, 1))
     return np.full(n, np.average(train_label, weights=train_weight))
 
 
@@ -26,13 +33,15 @@ def last_value_baseline(
     test_label: Array,
     test_group: NDArray[np.integer] | None,
     train_weight: Array | None = None,
+    classes: int = 0,
 ) -> Array | None:
     """Predict each test row from the last label known before it, in its group where groups are given.
 
     Rows are in the order of time, training before test; a label becomes known with the next row. What the last
     label says is fitted on the training rows: P(1 | last label) with add-one smoothing for classes, else
-    a + b * last by least squares with b in [0, 1]. A group not seen before gets the constant. A test label that is
-    NaN is never a last label. None where no training row has a row before it.
+    a + b * last by least squares with b in [0, 1]; of K > 2 `classes` P(class | last class), (n, K). A group not seen
+    before gets the constant. A test label that is NaN is never a last label. None where no training row has a row
+    before it.
     """
     if (train_group is None) != (test_group is None):
         raise UsageError(
@@ -51,6 +60,11 @@ def last_value_baseline(
     if not np.any(weight[known] > 0.0):
         return None
     before = Transitions(last[:train_rows][known], train_label[known], weight[known])
+    if classes > _TWO:
+        table = after_last(before.last, before.label, before.weight, classes)
+        table = np.vstack([table, class_shares(train_label, weight, classes)])
+        latest = last[train_rows:]
+        return np.asarray(table[np.where(np.isnan(latest), classes, latest).astype(np.intp)])
     constant = float(np.average(train_label, weights=weight))
     return _predicted(task, before, last[train_rows:], constant)
 

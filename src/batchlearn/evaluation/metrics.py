@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.errors import UsageError, quoted
+from batchlearn.evaluation.multiclass import brier_of_classes, likeliest_is_right, own_probability
 
-Task = Literal["classes", "number", "count"]
+Task = Literal["classes", "multiclass", "number", "count"]
 Array = NDArray[np.float64]
 RowLoss = Callable[[Array, Array], Array]
 
@@ -95,6 +96,11 @@ def log_loss_rows(label: Array, response: Array) -> Array:
     """Return -ln of the probability of the true class, clipped at 1e-15; a NaN label is a class never seen: 0."""
     given = np.where(label == 1.0, response, 1.0 - response)
     return -np.log(np.maximum(np.where(np.isnan(label), 0.0, given), SMALLEST_RESPONSE))
+
+
+def log_loss_of_classes(label: Array, response: Array) -> Array:
+    """Return -ln of the probability (n, K) of the true class, clipped at 1e-15."""
+    return -np.log(np.maximum(own_probability(label, response), SMALLEST_RESPONSE))
 
 
 def brier_rows(label: Array, response: Array) -> Array:
@@ -222,6 +228,11 @@ METRICS: Mapping[Task, tuple[Metric, ...]] = {
         RankMetric("auc", False, area_under_curve),
         RankMetric("average_precision", False, average_precision_curve),
         mean_of("accuracy", hit_rows, lower_is_better=False),
+    ),
+    "multiclass": (
+        mean_of("log_loss", log_loss_of_classes),
+        mean_of("brier", brier_of_classes),
+        mean_of("accuracy", likeliest_is_right, lower_is_better=False),
     ),
     "number": (
         mean_of("mse", squared_rows),

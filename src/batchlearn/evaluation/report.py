@@ -13,6 +13,7 @@ from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.evaluation.calibration import Calibration, calibration
 from batchlearn.evaluation.intervals import Estimate, Resampling, metric_estimates, paired_difference, resampling
 from batchlearn.evaluation.metrics import SMALLEST_RESPONSE, Array, Task, metrics_of, proper_score, row_losses
+from batchlearn.evaluation.multiclass import confidences
 from batchlearn.evaluation.slices import Categories, Slice, slices
 
 UNNAMED_CLASSES = "(classes never seen in training)"
@@ -24,8 +25,9 @@ class HeldOut:
     """Held-out rows in the order of time, or in random order where there is no time.
 
     `label`, `response` and `weight` have shape (n,). For classes the label is 0 or 1 and the response the
-    probability of 1; a row whose class training never saw has label NaN and is marked in `unseen`.
-    `unseen_classes` counts those rows by label. `categories` gives (codes, level names) for each column.
+    probability of 1; for "multiclass" the label is a number from 0 to K - 1 and the response (n, K). A row whose
+    class training never saw has label NaN and is marked in `unseen`. `unseen_classes` counts those rows by label.
+    `categories` gives (codes, level names) for each column.
     """
 
     label: Array
@@ -88,6 +90,10 @@ def evaluate(
     metrics = metric_estimates(task, label, response, weight, plan)
     losses = row_losses(task, label, response)
     unseen = _unseen_counts(held_out)
+    # Of many classes calibration and slices speak of the likeliest: how sure it is, and whether it is right.
+    told: tuple[Task, Array, Array] = (task, label, response)
+    if task == "multiclass":
+        told = "classes", *confidences(label, response)
     notes = [
         *_row_notes(task, label, weight, unseen),
         *(_baseline_notes(task, held_out, weight, present, plan)),
@@ -97,8 +103,8 @@ def evaluate(
         rows=len(label),
         metrics=metrics,
         baselines={name: metric_estimates(task, label, array, weight, plan) for name, array in present.items()},
-        calibration=calibration(task, label, response, weight),
-        slices=slices(held_out.categories, losses, label, response, weight),
+        calibration=calibration(*told, weight),
+        slices=slices(held_out.categories, losses, *told[1:], weight),
         unseen_classes=unseen,
         notes=notes,
         leave_one_out=leave_one_out,
@@ -125,8 +131,9 @@ def _check_rows(task: Task, held_out: HeldOut, weight: Array) -> None:
         )
     _check_response(task, held_out.response, rows, "model")
     unseen = np.zeros(rows, dtype=bool) if held_out.unseen is None else held_out.unseen
-    known = label[~unseen] if task == "classes" else label
-    wanted, fits = _labels_that_fit(task, known)
+    of_classes = task in ("classes", "multiclass")
+    known = label[~unseen] if of_classes else label
+    wanted, fits = _labels_that_fit(task, known, held_out.response)
     if not np.all(fits):
         raise DataError(
             f"Label {known[~fits][0]:g} came in the held-out rows; {wanted}. Leave such rows out, or change the loss.",
@@ -139,7 +146,10 @@ def _check_rows(task: Task, held_out: HeldOut, weight: Array) -> None:
         )
 
 
-def _labels_that_fit(task: Task, label: Array) -> tuple[str, NDArray[np.bool_]]:
+def _labels_that_fit(task: Task, label: Array, response: Array) -> tuple[str, NDArray[np.bool_]]:
+    if task == "multiclass":
+        classes = response.shape[-1]
+        return f"a class is a whole number from 0 to {classes - 1}", np.isin(label, np.arange(classes))
     if task == "classes":
         return "two classes are labelled 0 and 1", (label == 0.0) | (label == 1.0)
     if task == "count":
@@ -153,11 +163,13 @@ def _check_response(task: Task, response: Array, rows: int, whose: str) -> None:
             f"The {whose} gave {len(response)} responses for {rows} held-out rows. Give one a row.",
             code="evaluation-length",
         )
-    fits = (response >= 0.0) & (response <= 1.0) if task == "classes" else np.isfinite(response)
+    shares = task in ("classes", "multiclass")
+    fits = (response >= 0.0) & (response <= 1.0) if shares else np.isfinite(response)
     if not np.all(fits):
-        wanted = "a probability from 0 to 1" if task == "classes" else "a finite number"
+        wanted = "a probability from 0 to 1" if shares else "a finite number"
+        row = int(np.argmin(fits.reshape(rows, -1).all(axis=1)))
         raise DataError(
-            f"The {whose} gave the response {response[~fits][0]:g} for held-out row {int(np.argmin(fits)) + 1}; "
+            f"The {whose} gave the response {response[~fits][0]:g} for held-out row {row + 1}; "
             f"it must be {wanted}. Look for extreme values in that row.",
             code="evaluation-response",
         )

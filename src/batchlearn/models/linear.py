@@ -13,12 +13,31 @@ import pyarrow.compute as pc
 
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import check_kinds
-from batchlearn.data.target import Target, Task
+from batchlearn.data.target import Target, Task, class_name
 from batchlearn.errors import DataError, UsageError
-from batchlearn.kernels.design import Block, Floats, linear_predictor, quadratic_form, squared, standardised
-from batchlearn.models.links import INVERSE_LINKS, response_change
+from batchlearn.kernels.design import (
+    Block,
+    Floats,
+    predictors,
+    quadratic_form,
+    quadratic_forms,
+    rows_of,
+    squared,
+    standardised,
+)
+from batchlearn.models.links import (
+    INVERSE_LINKS,
+    class_contrasts,
+    class_logits,
+    largest_class_form,
+    largest_class_range,
+    response_change,
+)
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Roles, Table, read
+
+# Rows of several classes at a time: K^2 numbers each.
+_ROWS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
@@ -29,40 +48,61 @@ class PredictionBounds:
     """
 
     radius: float
-    norms: Floats  # (d,): sqrt((H^-1)_jj), from above
-    inverse: Floats | None = None  # (d, d): H^-1
-    inverse_square_scale: Floats | None = None  # (d,), with form_error: what rounding can add to x' H^-1 x
+    norms: Floats  # (parameters,): sqrt((H^-1)_jj), from above
+    inverse: Floats | None = None  # (parameters, parameters): H^-1
+    inverse_square_scale: Floats | None = None  # (parameters,), with form_error: what rounding can add to x' H^-1 x
     form_error: float = 0.0
 
     def of(self, encoding: Encoding, block: Block) -> Floats:
-        """Return the bound on each row's linear predictor, shape (m,)."""
+        """Return the bound on each row's linear predictor, shape (m,); of classes on the range of their logits."""
+        layout = encoding.layout
+        outputs = len(self.norms) // layout.size
         if self.inverse is None or self.inverse_square_scale is None:
-            magnitudes = Block(np.abs(block.dense), block.codes)
-            return self.radius * linear_predictor(encoding.layout, magnitudes, self.norms)
-        form = quadratic_form(encoding.layout, block, self.inverse)
-        rounding = self.form_error * linear_predictor(encoding.layout, squared(block), self.inverse_square_scale)
+            each = predictors(layout, Block(np.abs(block.dense), block.codes), self.norms)
+            return self.radius * (each if outputs == 1 else largest_class_range(each))
+        if outputs == 1:
+            form = quadratic_form(layout, block, self.inverse)
+        else:
+            parts = (rows_of(block, a, a + _ROWS_AT_ONCE) for a in range(0, block.dense.shape[1], _ROWS_AT_ONCE))
+            found = [largest_class_form(quadratic_forms(layout, part, self.inverse)) for part in parts]
+            form = np.concatenate([np.zeros(0), *found])
+        # The largest square of an entry of a difference of two classes is below two.
+        each = predictors(layout, squared(block), self.inverse_square_scale)
+        rounding = self.form_error * (each if outputs == 1 else 2.0 * each.sum(axis=0))
         return self.radius * np.sqrt(np.maximum(form, 0.0) + rounding)
 
 
 class Predictions(NamedTuple):
     """One entry a row, in the order of the rows."""
 
-    response: Floats  # probability of the second class, mean or count
-    predictor: Floats
+    response: Floats  # probability of the second class, mean or count; of K > 2 classes their probabilities (rows, K)
+    predictor: Floats  # of K > 2 classes their logits (rows, K)
     bound: Floats | None  # the response is no further from the optimum's
 
 
 @dataclass(frozen=True)
 class LinearModel:
-    """Predicts link(intercept + encoded row ' coefficients + offset)."""
+    """Predicts link(intercept + encoded row ' coefficients + offset).
+
+    Of K > 2 classes the parameters are those of K - 1 predictors, one after the other; `coefficients` are the classes'.
+    """
 
     encoding: Encoding
     target: Target
     parameters: Floats  # (coefficients,)
     roles: Roles
-    label_mean: float  # of the training rows: what a model without features predicts
-    standard_errors: Floats | None = None  # (coefficients,)
+    label_mean: float  # of the training rows: what a model without features predicts; of K > 2 classes of their numbers
+    standard_errors: Floats | None = None  # as `coefficients`, flat
     bounds: PredictionBounds | None = None
+    class_shares: tuple[float, ...] = ()  # of K > 2 classes: what a model without features predicts
+
+    @property
+    def coefficients(self) -> Floats:
+        """The coefficients of each class, (K, d); of all else one row, (1, d)."""
+        outputs = self.parameters.reshape(-1, self.encoding.layout.size)
+        if len(outputs) == 1:
+            return outputs
+        return np.asarray(class_contrasts(len(outputs) + 1).T @ outputs)
 
     @property
     def loss(self) -> str:
@@ -111,7 +151,7 @@ class LinearModel:
         layout = self.encoding.layout
         dense = standardised(layout, encoded.dense, self.encoding.shift, self.encoding.scale)
         block = Block(dense, encoded.codes)
-        eta = linear_predictor(layout, block, self.parameters) + self._offset(batch)
+        eta = predictors(layout, block, self.parameters) + self._offset(batch)
         bound = None
         if bounds:
             if self.bounds is None:
@@ -121,7 +161,10 @@ class LinearModel:
                     code="no-bounds",
                 )
             bound = response_change(self.loss, eta, self.bounds.of(self.encoding, block))
-        return Predictions(INVERSE_LINKS[self.loss](eta), eta, bound)
+        response = INVERSE_LINKS[self.loss](eta)
+        if eta.ndim > 1:
+            return Predictions(response.T, class_logits(eta).T, bound)
+        return Predictions(response, eta, bound)
 
     def _offset(self, batch: pa.RecordBatch) -> Floats | float:
         total: Floats | float = 0.0
@@ -144,9 +187,19 @@ class LinearModel:
         return total
 
     def to_table(self, predictions: Predictions) -> pa.RecordBatch:
-        """Return predictions as columns: `prediction`, for classes also `probability`, and `bound` where asked for."""
+        """Return predictions as columns: `prediction`, for classes also `probability`, and `bound` where asked for.
+
+        Of two classes `probability` is that of the second, of more that of the prediction, and each has one of its own.
+        """
         columns: dict[str, Any] = {}
-        if self.target.task is Task.CLASSES:
+        classes = self.target.classes
+        if len(classes) > 2:
+            chosen = np.argmax(predictions.response, axis=1)
+            columns["prediction"] = pa.array([classes[code] for code in chosen])
+            columns["probability"] = predictions.response[np.arange(len(chosen)), chosen]
+            for code, known in enumerate(classes):
+                columns[f"probability {class_name(known)}"] = predictions.response[:, code]
+        elif self.target.task is Task.CLASSES:
             chosen = (predictions.response > 0.5).astype(int)
             columns["prediction"] = pa.array([self.target.classes[code] for code in chosen])
             columns["probability"] = predictions.response

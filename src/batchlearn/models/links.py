@@ -60,6 +60,11 @@ def class_probabilities(eta: Floats) -> Floats:
     return logits
 
 
+def largest_class_range(each: Floats) -> Floats:
+    """Return the largest range of the logits' change, (m,), when no predictor changes by more than `each` (K-1, m)."""
+    return np.asarray(2.0 * (np.abs(class_contrasts(len(each) + 1)).T @ each).max(axis=0))
+
+
 def largest_class_form(forms: Floats) -> Floats:
     """Return the largest z'Fz over the differences z = C_k - C_l of two classes, (m,), of forms (K-1, K-1, m)."""
     matrix = class_contrasts(len(forms) + 1)

@@ -74,7 +74,8 @@ class TargetSchema(Closed):
     @model_validator(mode="after")
     def _consistent(self) -> TargetSchema:
         distinct(self.classes, "the classes")
-        if len(self.classes) != (_LEAST_MEMBERS if self.task == "classes" else 0):
+        number, needed = len(self.classes), _LEAST_MEMBERS if self.task == "classes" else 0
+        if not (number > needed if self.loss == "softmax" else number == needed):
             raise ValueError(f"a target of {self.task} has {len(self.classes)} classes")
         if self.loss is not None and TASK_OF_LOSS.get(self.loss) != self.task:
             raise ValueError(f"the loss {quoted(self.loss)} is none of {self.task}")
@@ -112,17 +113,27 @@ class ModelSchema(Closed):
     target: TargetSchema
     roles: RolesSchema
     label_mean: float
+    class_shares: list[float] = Field(default_factory=list)
     standard_errors: bool
     bounds: BoundsSchema | None
     record: dict[str, Any]
 
+    @model_validator(mode="after")
+    def _shares(self) -> ModelSchema:
+        classes = len(self.target.classes)
+        if len(self.class_shares) != (classes if classes > _LEAST_MEMBERS else 0):
+            raise ValueError(f"{len(self.class_shares)} shares for {classes} classes")
+        return self
+
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The arrays that belong to the description, by name."""
-        size = self.encoding.coefficients
+        classes = len(self.target.classes)
+        several = classes > _LEAST_MEMBERS
+        size = self.encoding.coefficients * (classes - 1 if several else 1)
         shapes: dict[str, tuple[int, ...]] = {"parameters": (size,)}
         if self.standard_errors:
-            shapes["standard_errors"] = (size,)
+            shapes["standard_errors"] = (self.encoding.coefficients * (classes if several else 1),)
         if self.bounds is not None:
             shapes["bounds.norms"] = (size,)
             if self.bounds.inverse:
@@ -163,6 +174,7 @@ def describe(model: LinearModel, record: Mapping[str, Any]) -> dict[str, Any]:
             "drop": list(model.roles.drop),
         },
         "label_mean": model.label_mean,
+        "class_shares": list(model.class_shares),
         "standard_errors": model.standard_errors is not None,
         "bounds": None
         if model.bounds is None
@@ -236,4 +248,5 @@ def restore(schema: ModelSchema, arrays: Mapping[str, Floats]) -> LinearModel:
         schema.label_mean,
         arrays.get("standard_errors"),
         bounds,
+        tuple(schema.class_shares),
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from batchlearn.data.bins import BinTerm
 from batchlearn.data.pairs import group_key
+from batchlearn.data.target import class_name
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
+from batchlearn.models.links import class_contrasts
 
 
 @dataclass(frozen=True)
@@ -46,21 +48,23 @@ class Shape:
         }
 
 
-def contrasts(model: LinearModel) -> tuple[Floats, Floats | None]:
+def contrasts(model: LinearModel, position: int = 0) -> tuple[Floats, Floats | None]:
     """Return estimates and standard errors (coefficients,), levels against the mean of their term's levels.
 
     A level's own coefficient is known only up to what the intercept may take over; the contrast's error is free of
-    that. Errors need the inverse Hessian: without it only models of numbers have them.
+    that. Errors need the inverse Hessian: without it only models of numbers have them. Of more than two classes these
+    are the effects on the logit of the class at `position`.
     """
-    estimates = model.parameters.copy()
-    inverse = None if model.bounds is None else model.bounds.inverse
-    errors = model.standard_errors
+    estimates = model.coefficients[position].copy()
+    inverse = _inverse(model, position)
+    size = model.encoding.layout.size
+    errors = None if model.standard_errors is None else model.standard_errors.reshape(-1, size)[position]
     known = errors is not None and inverse is not None and inverse[0, 0] > 0.0
     noise = float(errors[0] ** 2 / inverse[0, 0]) if errors is not None and inverse is not None and known else 0.0
     variances = np.diag(inverse) * noise if inverse is not None and known else None
     for group, part in zip(model.encoding.groups, model.encoding.layout.group_slices, strict=True):
         levels = len(group.names) + (getattr(group, "reference", None) is not None)
-        estimates[part] -= model.parameters[part].sum() / levels
+        estimates[part] -= estimates[part].sum() / levels
         if variances is not None and inverse is not None:
             block = inverse[part, part]
             spread = np.diag(block) - 2.0 * block.sum(axis=1) / levels + block.sum() / levels**2
@@ -70,9 +74,32 @@ def contrasts(model: LinearModel) -> tuple[Floats, Floats | None]:
     return estimates, None if model.encoding.groups else errors
 
 
+def _inverse(model: LinearModel, position: int) -> Floats | None:
+    """Return the inverse Hessian (d, d) of the coefficients of one class, or of the only predictor."""
+    inverse = None if model.bounds is None else model.bounds.inverse
+    classes = len(model.class_shares)
+    if inverse is None or not classes:
+        return inverse
+    size = model.encoding.layout.size
+    weights = class_contrasts(classes)[:, position]
+    blocks = inverse.reshape(classes - 1, size, classes - 1, size)
+    return np.asarray(np.einsum("a,b,ajbk->jk", weights, weights, blocks, optimize=True))
+
+
 def shapes(model: LinearModel) -> list[Shape]:
-    """Return the shape of every term, the widest first."""
-    estimates, errors = contrasts(model)
+    """Return the shape of every term, of more than two classes one for each class, the widest first."""
+    if not model.class_shares:
+        return sorted(_shapes(model, 0), key=lambda shape: -shape.spread)
+    found = [
+        replace(shape, name=f"{shape.name} (class {class_name(known)})")
+        for position, known in enumerate(model.target.classes)
+        for shape in _shapes(model, position)
+    ]
+    return sorted(found, key=lambda shape: -shape.spread)
+
+
+def _shapes(model: LinearModel, position: int) -> list[Shape]:
+    estimates, errors = contrasts(model, position)
     encoding, found, start = model.encoding, [], 1
     for number in encoding.numbers:
         part = slice(start, start + len(number.names))
@@ -88,4 +115,4 @@ def shapes(model: LinearModel) -> list[Shape]:
         edges, low, high = (None, None, None) if bins is None else (bins.edges, bins.low, bins.high)
         spread = float(np.ptp(effect)) if len(effect) else 0.0
         found.append(Shape(group_key(group), group.kind, group.names, effect, error, spread, edges, low, high))
-    return sorted(found, key=lambda shape: -shape.spread)
+    return found

@@ -121,7 +121,6 @@ class OneOutput:
         return label[None]
 
 
-
 class SquaredLoss(OneOutput):
     """Half the squared error: (y - eta)^2 / 2."""
 

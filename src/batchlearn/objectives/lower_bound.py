@@ -13,16 +13,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from batchlearn.kernels.design import Floats
+from batchlearn.data.rows import Chunk, Rows
+from batchlearn.kernels.design import Floats, linear_predictor, squared
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.objective import GradientError
 from batchlearn.objectives.penalties import Quadratic
 
 _SLACK = 1.0 + 1e-9
+
+
+class _Largest(NamedTuple):
+    square: float
+
+
+@dataclass(frozen=True)
+class _LargestTotal:
+    """The largest sum of x_j^2 times `square` (d,) of a row: a row has one level of each group, so blocks do not mix."""
+
+    square: Floats
+    combine: ClassVar[tuple[Any, ...]] = (np.maximum,)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> _Largest:  # noqa: ARG002 - the protocol of a statistic
+        forms = linear_predictor(chunk.layout, squared(chunk.block), self.square)
+        return _Largest(float(forms[chunk.weight > 0].max(initial=0.0)))
 
 
 @dataclass(frozen=True)
@@ -96,6 +114,31 @@ class LowerBound:
         beside = self._penalty_norm(rest.ravel(), rest_slack.ravel())
         return (float(np.hypot(lead, beside)) + self._intercept_norm(missed)) * _SLACK
 
+    def reach(self, rows: Rows) -> float:
+        """Return an upper bound on kappa: the largest sqrt(v' H^-1 v) over what is predicted for any row.
+
+        v is a row x times the only output or the difference z of two classes. With t = B^-1 z (intercepts) the closed
+        form is at most z' B^-1 z + (|z| ||x|| + ||M_1' t||)^2 in the norm of S^-1, one reading for the largest ||x||.
+        Infinite where there is no bound.
+        """
+        if self.reason is not None:
+            return float("inf")
+        size = len(self.penalty.strengths) // self.loss.outputs
+        norms = self._penalty_norms()[:size]
+        largest = float(np.sqrt(rows.total(_LargestTotal(norms**2), norms).square)) * _SLACK
+        contrasts = self.loss.contrasts
+        lengths = np.linalg.norm(contrasts, axis=0) * largest
+        if not self.intercept:
+            return float(lengths.max()) * _SLACK
+        worst = 0.0
+        for length, contrast in zip(lengths, contrasts.T, strict=True):
+            moved = np.zeros((self.loss.outputs, size))
+            moved[:, 0] = contrast
+            # The norm of (z, 0) is the closed form without x: it holds both other parts.
+            alone = self.norm(moved.ravel())
+            worst = max(worst, float(length) + alone)
+        return worst * _SLACK
+
     def _form(self, solved: Floats, mean: Floats) -> float:
         """Return an upper bound on sqrt(t' B t)."""
         size = float(solved @ mean @ solved)
@@ -105,7 +148,9 @@ class LowerBound:
     def _intercept_norm(self, missed: Floats) -> float:
         """Return an upper bound on the norm of (v_0, 0) for every |v_0| <= missed, (q,)."""
         inverse = float(np.sum(self._curvature.coefficient_norms() ** 2))
-        return float(np.linalg.norm(missed)) * float(np.sqrt(inverse)) * (1.0 + self._coupling * float(np.sqrt(inverse)))
+        return (
+            float(np.linalg.norm(missed)) * float(np.sqrt(inverse)) * (1.0 + self._coupling * float(np.sqrt(inverse)))
+        )
 
     @cached_property
     def _coupling(self) -> float:
@@ -122,12 +167,17 @@ class LowerBound:
             square += factor.norm(vector[part], slack[part]) ** 2
         return float(np.sqrt(square))
 
-    def coefficient_norms(self) -> Floats:
-        """Return upper bounds on sqrt((H^-1)_jj), shape (parameters,)."""
+    def _penalty_norms(self) -> Floats:
+        """Return upper bounds on sqrt((S^-1)_jj), shape (parameters,), 0 for intercepts."""
         norms = np.zeros(len(self.penalty.strengths))
         norms[self._single] = 1.0 / np.sqrt(self.penalty.strengths[self._single])
         for part, factor in self._blocks:
             norms[part] = factor.coefficient_norms()
+        return norms
+
+    def coefficient_norms(self) -> Floats:
+        """Return upper bounds on sqrt((H^-1)_jj), shape (parameters,)."""
+        norms = self._penalty_norms()
         if self.intercept:
             size = len(norms) // self.loss.outputs
             for output in range(self.loss.outputs):

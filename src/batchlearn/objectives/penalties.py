@@ -58,6 +58,11 @@ class Quadratic:
         """The most terms in one entry of its gradient."""
         return 1 + max((len(matrix) for _, matrix in self.blocks), default=0)
 
+    def first(self, size: int) -> Quadratic:
+        """Return the penalty of the first `size` coefficients alone: of several outputs that of one."""
+        blocks = tuple((part, matrix) for part, matrix in self.blocks if part.stop <= size)
+        return Quadratic(self.strengths[:size], blocks)
+
     def stops(self, direction: Floats) -> bool:
         """Whether the penalty rises along the direction (d,)."""
         return bool(direction @ self.gradient(direction) > 0.0)

@@ -21,7 +21,13 @@ import numpy as np
 
 from batchlearn.errors import DataError, NoFiniteOptimum
 from batchlearn.kernels.design import Floats
-from batchlearn.models.links import class_contrasts, class_logits, class_probabilities, class_variances
+from batchlearn.models.links import (
+    class_contrasts,
+    class_logits,
+    class_probabilities,
+    class_variances,
+    largest_class_range,
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class SoftmaxLoss:
 
     def slope(self, eta: Floats, label: Floats) -> Floats:
         """Return C (p - indicator of y), shape (K-1, m)."""
-        return class_contrasts(self.classes) @ self._residual(eta, label)
+        return np.asarray(class_contrasts(self.classes) @ self._residual(eta, label))
 
     def curvatures(self, eta: Floats) -> Iterator[Floats]:
         """Yield p_k p_l for each pair of classes."""
@@ -83,17 +89,17 @@ class SoftmaxLoss:
 
     def largest_reach(self, error: Floats) -> Floats:
         """Return twice the largest error of a logit."""
-        return np.asarray(2.0 * (np.abs(class_contrasts(self.classes)).T @ error).max(axis=0))
+        return largest_class_range(error)
 
     def slope_change(self, eta: Floats, reach: Floats) -> Floats:
-        """Return |C| p (1 - p) reach e^reach: dp_k = p_k (change_k - mean change), and its slope grows with the range."""
+        """Return |C| p (1 - p) reach e^reach: p_k moves by p_k (change_k - mean change)."""
         size = class_variances(class_probabilities(eta)) * np.exp(reach) * reach
-        return np.abs(class_contrasts(self.classes)) @ size
+        return np.asarray(np.abs(class_contrasts(self.classes)) @ size)
 
     def slope_magnitude(self, eta: Floats, label: Floats) -> Floats:
         """Return |C| |p - y| times what the exponentials, their sum and the contrasts lose, in eighths of a unit."""
         lost = (2.0 * self.reach(eta) + 3.0 * self.classes + 16.0) / 8.0
-        return np.abs(class_contrasts(self.classes)) @ (np.abs(self._residual(eta, label)) * lost)
+        return np.asarray(np.abs(class_contrasts(self.classes)) @ (np.abs(self._residual(eta, label)) * lost))
 
     def null_intercept(self, means: Floats) -> Floats:
         """Return the contrasts of the classes' log shares. Raises NoFiniteOptimum where a class never occurs."""
@@ -107,7 +113,7 @@ class SoftmaxLoss:
 
     def indicators(self, label: Floats) -> Floats:
         """Return which class each row has, (K, m)."""
-        return (label == np.arange(self.classes)[:, None]).astype(np.float64)
+        return np.asarray(label == np.arange(self.classes)[:, None], dtype=np.float64)
 
     def check_labels(self, label: Floats) -> None:
         """Labels are whole numbers from 0 to K - 1."""

@@ -40,7 +40,7 @@ def predictor(chunk: Chunk, parameters: Floats) -> Floats:
 
     Zero for a row without weight: it has no say, and must not overflow.
     """
-    eta = predictors(chunk.layout, chunk.block, parameters) + chunk.offset
+    eta = predictors(chunk.layout, chunk.block, parameters, by_matrix=True) + chunk.offset
     eta[..., chunk.weight == 0.0] = 0.0
     return eta
 
@@ -157,7 +157,7 @@ class RoundingTotal:
         layout, magnitudes = chunk.layout, absolute(chunk.block)
         eta = predictor(chunk, parameters)
         # Four more operations than terms: shift, scale and offset of a value, and the delivered coefficient itself.
-        inner = predictors(layout, magnitudes, np.abs(parameters)) + np.abs(chunk.offset)
+        inner = predictors(layout, magnitudes, np.abs(parameters), by_matrix=True) + np.abs(chunk.offset)
         inner[..., chunk.weight == 0.0] = 0.0
         # What predictors are combined to (logits of classes) is one more inner product.
         error = self.loss.largest_reach(accumulated(layout.terms + 4 + self.loss.outputs) * inner)
@@ -203,7 +203,7 @@ class LineTotal:
     def __call__(self, chunk: Chunk, parameters: Floats) -> Line:
         """Return the chunk's totals."""
         eta = predictor(chunk, parameters)
-        change = predictors(chunk.layout, chunk.block, self.direction)
+        change = predictors(chunk.layout, chunk.block, self.direction, by_matrix=True)
         change[..., chunk.weight == 0.0] = 0.0
         values = [chunk.weight @ self.loss.value(eta + length * change, chunk.label) for length in self.lengths]
         return Line(np.asarray(values), float(self.loss.reach(change).max(initial=0.0)))

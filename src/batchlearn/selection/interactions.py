@@ -76,7 +76,8 @@ def rank_pairs(loss: Loss, rows: Rows, encoding: Encoding, parameters: Floats, d
 
 def _promising(encoding: Encoding, parameters: Floats) -> list[int]:
     """Return the groups with the widest effects, no more than can be ranked in a moment."""
-    spread = [float(np.ptp(parameters[part])) for part in encoding.layout.group_slices]
+    outputs = parameters.reshape(-1, encoding.layout.size)
+    spread = [float(np.ptp(outputs[:, part], axis=1).max()) for part in encoding.layout.group_slices]
     return sorted(int(k) for k in np.argsort(-np.asarray(spread), kind="stable")[:_MOST_TERMS])
 
 

@@ -52,8 +52,10 @@ class Strengths:
     rows: int
 
 
-def penalty(terms: Sequence[Term], strengths: Sequence[float], size: int, total_weight: float) -> Quadratic:
-    """Return the penalty of the mean objective over rows of this total weight, for `size` coefficients."""
+def penalty(
+    terms: Sequence[Term], strengths: Sequence[float], size: int, total_weight: float, outputs: int = 1
+) -> Quadratic:
+    """Return the penalty of the mean objective over rows of this total weight, for `size` coefficients an output."""
     diagonal, blocks = np.zeros(size), []
     for term, strength in zip(terms, strengths, strict=True):
         scaled = strength / total_weight
@@ -62,7 +64,10 @@ def penalty(terms: Sequence[Term], strengths: Sequence[float], size: int, total_
             continue
         matrix = scaled * term.unit.matrix
         blocks.append((term.part, matrix if term.unit.centre is None else matrix + term.unit.centre))
-    return Quadratic(diagonal, tuple(blocks))
+    repeated = tuple(
+        (slice(part.start + k * size, part.stop + k * size), matrix) for k in range(outputs) for part, matrix in blocks
+    )
+    return Quadratic(np.tile(diagonal, outputs), repeated)
 
 
 class _Point(NamedTuple):
@@ -104,7 +109,7 @@ def find_strengths(
         total = 1.0 + float(freedom.sum())
         dispersion = _dispersion(loss, rows, parameters, total)
         strengths = [_update(t, parameters, float(f), dispersion) for t, f in zip(terms, freedom, strict=True)]
-        if abs(total - before) <= _SETTLED * total:
+        if settled(total, before):
             break
         before = total
     return Strengths(tuple(strengths), tuple(map(float, freedom)), dispersion, update, len(rows)), parameters
@@ -155,11 +160,20 @@ def _traces(factor: Factor, terms: Sequence[Term]) -> Floats:
     return np.asarray(found)
 
 
+def settled(freedom: float, before: float) -> bool:
+    """Whether the effective degrees of freedom have stopped to change."""
+    return abs(freedom - before) <= _SETTLED * freedom
+
+
 def _update(term: Term, parameters: Floats, freedom: float, dispersion: float) -> float:
     values = parameters[term.part]
-    size = float(values @ term.unit.matrix @ values)
+    return bounded_strength(dispersion * freedom, float(values @ term.unit.matrix @ values), dispersion)
+
+
+def bounded_strength(wanted: float, size: float, dispersion: float = 1.0) -> float:
+    """Return the next strength of a term: what its freedom, times the dispersion, asks for over w'Sw."""
     # In a quotient both have the square of the labels' unit: a floor of its own for either would have a unit too.
-    wanted = dispersion * max(freedom, 1e-8)
+    wanted = max(wanted, 1e-8 * dispersion)
     return _STRONGEST if wanted >= size * _STRONGEST else max(wanted / size, _WEAKEST)
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from batchlearn.data.build import Profiles, build_rows, profile_parts
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
-from batchlearn.data.ledger import Ledger
+from batchlearn.data.ledger import Ledger, with_classes_of
 from batchlearn.data.pairs import PairTerm
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.data.sample import choose_rows, take
@@ -29,6 +29,7 @@ from batchlearn.objectives.losses import Loss, loss_of
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.statistics import ValueTotal, predictor
+from batchlearn.selection.class_strengths import find_class_strengths
 from batchlearn.selection.interactions import rank_pairs
 from batchlearn.selection.strengths import Strengths, find_strengths
 from batchlearn.selection.terms import encoding_terms
@@ -131,10 +132,14 @@ def choose_structure(
     early, late = choose_rows(inner.early, MOST_ROWS, seed), choose_rows(inner.late, MOST_ROWS // 2, seed)
     taken, cut = yield from take(table, ledger, early | late)
     inside = early[early | late]
-    if len(np.unique(cut.label[inside])) < 2:
+    cut = with_classes_of(cut, inside)
+    if len(np.unique(cut.label[inside & cut.used])) < 2:
+        return Structure(rules)
+    late = ~inside & cut.used
+    if not late.any():
         return Structure(rules)
     profiles = yield from profile_parts(taken, cut, [inside])
-    bench = _Bench(taken, cut, inside, ~inside, profiles[0], loss_of(ledger.target), threads)
+    bench = _Bench(taken, cut, inside, late, profiles[0], loss_of(cut.target), threads)
     linear, additive = (_try(bench, Structure(replace(rules, additive=kind))) for kind in (False, True))
     best = additive if _beats(additive, linear, 0.0) else linear
     tried = [linear.alternative, additive.alternative]
@@ -165,7 +170,7 @@ def _beats(candidate: _Fitted, incumbent: _Fitted, margin: float) -> bool:
 
 def _null_loss(bench: _Bench, linear: _Fitted) -> float:
     """Return the mean loss on the late rows of the intercept that is best for the early ones."""
-    objective = Objective(bench.loss, Quadratic(np.zeros(1)))
+    objective = Objective(bench.loss, Quadratic(np.zeros(bench.loss.outputs)))
     intercept = objective.null_parameters(linear.rows.intercept_only())
     later = linear.later.intercept_only()
     return float(later.total(ValueTotal(bench.loss), intercept).value / later.total_weight)
@@ -188,14 +193,16 @@ def _try(bench: _Bench, structure: Structure, before: _Fitted | None = None) -> 
     terms = encoding_terms(encoding)
     start = None
     if before is not None:
-        fresh = np.zeros(encoding.layout.size - len(before.parameters))
-        start = before.strengths.values, np.concatenate([before.parameters, fresh])
-    strengths, parameters = find_strengths(bench.loss, rows, tuple(terms.values()), start)
+        known = before.parameters.reshape(bench.loss.outputs, -1)
+        fresh = np.zeros((len(known), encoding.layout.size - known.shape[1]))
+        start = before.strengths.values, np.concatenate([known, fresh], axis=1).ravel()
+    find = find_strengths if bench.loss.outputs == 1 else find_class_strengths
+    strengths, parameters = find(bench.loss, rows, tuple(terms.values()), start)
     losses = later.total(_LossTotal(bench.loss), parameters).losses * (len(later) / later.total_weight)
     alternative = Alternative(
         f"{structure.name}, {len(structure.pairs)} pairs" if structure.pairs else structure.name,
         float(losses.mean()),
-        encoding.layout.size,
+        encoding.layout.size * bench.loss.outputs,
         1.0 + sum(strengths.degrees_of_freedom),
         time.perf_counter() - began,
     )

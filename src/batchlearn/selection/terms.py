@@ -35,8 +35,10 @@ def _unit(term: SingleTerm) -> UnitPenalty:
     return squares(len(term.names))
 
 
-def structure_penalty(encoding: Encoding, strengths: Mapping[str, float], total_weight: float) -> Quadratic:
+def structure_penalty(
+    encoding: Encoding, strengths: Mapping[str, float], total_weight: float, outputs: int = 1
+) -> Quadratic:
     """Return the penalty of an encoding; a term whose strength was not chosen has a total strength of one."""
     terms = encoding_terms(encoding)
     values = [strengths.get(name, 1.0) for name in terms]
-    return penalty(tuple(terms.values()), values, encoding.layout.size, total_weight)
+    return penalty(tuple(terms.values()), values, encoding.layout.size, total_weight, outputs)

@@ -9,14 +9,16 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.lower_bound import LowerBound
 from batchlearn.objectives.objective import Objective
+from batchlearn.solvers.preconditioner import Preconditioner, preconditioner
 
 # Hager and Zhang 2005: near the optimum function values cannot tell a better point from a worse one, slopes can.
 _ARMIJO, _CURVATURE = 1e-4, 0.9
 _HALVINGS = 30
 # Steps without a lower value (beyond rounding) or a gradient smaller by a tenth than any before: the floor.
 _IDLE_STEPS = 30
+# Steps after which the curvature of classes, which falls as they come apart, is taken anew.
+_RENEWED = (5, 15, 45, 135, 405, 1215)
 
 
 class LimitedMemoryState(NamedTuple):
@@ -26,34 +28,33 @@ class LimitedMemoryState(NamedTuple):
     value: float
     gradient: Floats
     pairs: tuple[tuple[Floats, Floats], ...]
-    lower: LowerBound  # on the Hessian at the start, for the decrement
-    diagonal: Floats  # (d,): of the Hessian at the start, the preconditioner
+    preconditioner: Preconditioner
     passes: int
     stuck: bool  # no step lowers the objective any more
-    smallest: float  # the least g' D^-1 g so far, D the diagonal
+    smallest: float  # the least g' M^-1 g so far, M the preconditioner
     idle: int = 0  # steps since anything got better
+    steps: int = 0
 
 
 @dataclass(frozen=True)
 class LimitedMemory:
-    """L-BFGS preconditioned by the diagonal of the Hessian at the start."""
+    """L-BFGS preconditioned by the diagonal of the Hessian at the start; of classes by their blocks, renewed."""
 
     memory: int = 20
     name = "l-bfgs"
 
     def start(self, objective: Objective, rows: Rows, parameters: Floats) -> LimitedMemoryState:
         """Return the state before the first step."""
-        error = objective.gradient_error(rows, parameters)
-        lower = LowerBound(objective.loss, objective.penalty, error, rows.layout.intercept)
         value, gradient = objective.gradient(rows, parameters)
-        # A coefficient that meets no curvature keeps its gradient as it is.
-        diagonal = objective.hessian_diagonal(rows, parameters)
-        diagonal = np.where(diagonal > 0.0, diagonal, 1.0)
-        smallest = float(gradient @ (gradient / diagonal))
-        return LimitedMemoryState(parameters, value, gradient, (), lower, diagonal, 3, False, smallest)
+        found = preconditioner(objective, rows, parameters)
+        smallest = float(gradient @ found.apply(gradient))
+        return LimitedMemoryState(parameters, value, gradient, (), found, 2, False, smallest)
 
     def step(self, objective: Objective, rows: Rows, state: LimitedMemoryState) -> LimitedMemoryState:
         """Return the state after one step, `stuck` where rounding hides any further fall."""
+        if state.steps in _RENEWED and objective.loss.outputs > 1:
+            renewed = preconditioner(objective, rows, state.parameters)
+            state = state._replace(preconditioner=renewed, smallest=np.inf, passes=state.passes + 1)
         direction = -self._precondition(state, state.gradient)
         slope = float(state.gradient @ direction)
         if not slope < 0.0:
@@ -82,7 +83,7 @@ class LimitedMemory:
 
     @staticmethod
     def _moved(state: LimitedMemoryState, parameters: Floats, value: float, gradient: Floats) -> LimitedMemoryState:
-        size = float(gradient @ (gradient / state.diagonal))
+        size = float(gradient @ state.preconditioner.apply(gradient))
         better = size < 0.8 * state.smallest or value < state.value - 1e-14 * (1.0 + abs(state.value))
         idle = 0 if better else state.idle + 1
         return state._replace(
@@ -91,6 +92,7 @@ class LimitedMemory:
             gradient=gradient,
             smallest=min(size, state.smallest),
             idle=idle,
+            steps=state.steps + 1,
             stuck=idle >= _IDLE_STEPS,
         )
 
@@ -102,10 +104,10 @@ class LimitedMemory:
             weight = (step @ vector) / (step @ change)
             weights.append(weight)
             vector -= weight * change
-        vector /= state.diagonal
+        vector = state.preconditioner.apply(vector)
         if state.pairs:
             step, change = state.pairs[-1]
-            vector *= (step @ change) / (change @ (change / state.diagonal))
+            vector *= (step @ change) / (change @ state.preconditioner.apply(change))
         for (step, change), weight in zip(state.pairs, reversed(weights), strict=True):
             vector += (weight - (change @ vector) / (step @ change)) * step
         return vector

@@ -259,7 +259,7 @@ def _certify_many(
         return Certification(_refused(rows, reason), None, None, None)
     decrement = lower.norm(gradient, error.error)
     rounding = lower.norm(np.zeros_like(gradient), error.error)
-    kappa = error.kappa * math.exp(0.5 * error.relative)
+    kappa = min(error.kappa * math.exp(0.5 * error.relative), lower.reach(rows))
     constant = objective.loss.self_concordance
     reached, floor = bounds(decrement, kappa, constant), bounds(rounding, kappa, constant)
     if reached is None:

@@ -14,9 +14,10 @@ from batchlearn.data.encoding import Encoding, LevelTerm, level_label
 from batchlearn.data.ledger import Ledger, read_ledger, walk
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.data.split import Split
-from batchlearn.data.target import Task, class_values
+from batchlearn.data.target import Target, Task, class_name, class_values
 from batchlearn.evaluation.baselines import constant_baseline, last_value_baseline
 from batchlearn.evaluation.metrics import proper_score, row_losses
+from batchlearn.evaluation.multiclass import own_probability
 from batchlearn.evaluation.report import Evaluation, HeldOut
 from batchlearn.evaluation.report import evaluate as evaluate_held_out
 from batchlearn.kernels.design import Floats
@@ -41,7 +42,7 @@ class _ResponseTotal:
     combine: ClassVar[tuple[Any, ...]] = (lambda a, b: np.concatenate([a, b]),)
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> _Responses:
-        return _Responses(INVERSE_LINKS[self.loss](predictor(chunk, parameters)))
+        return _Responses(INVERSE_LINKS[self.loss](predictor(chunk, parameters)).T)
 
 
 def evaluate_part(
@@ -59,26 +60,31 @@ def evaluate_part(
         weight=None if ledger.weight is None else ledger.weight[late],
         categories={name: (codes[order], levels) for name, (codes, levels) in _categories(encoding, later).items()},
     )
+    classes, weight = len(ledger.target.classes), None if ledger.weight is None else ledger.weight[early]
     baselines = {
-        "constant": constant_baseline(
-            ledger.label[early], None if ledger.weight is None else ledger.weight[early], len(late)
-        ),
+        "constant": constant_baseline(ledger.label[early], weight, len(late), classes),
         "last_value": _last_value(ledger, early, late),
     }
-    task = ledger.target.task
-    evaluation = evaluate_held_out(task.value, held_out, baselines, seed, leave_one_out(task, optimum, len(early)))
-    return replace(evaluation, worst_rows=_worst(task, late, held_out))
+    scored = ledger.target.scored_as
+    left_out = leave_one_out(ledger.target, optimum, len(early))
+    evaluation = evaluate_held_out(scored, held_out, baselines, seed, left_out)
+    return replace(evaluation, worst_rows=_worst(ledger.target, late, held_out))
 
 
-def _worst(task: Task, entries: NDArray[np.intp], held_out: HeldOut) -> list[dict[str, Any]]:
-    """Return the rows with the largest losses: their numbers among those read, labels, responses and losses."""
-    losses = row_losses(task.value, held_out.label, held_out.response)
+def _worst(target: Target, entries: NDArray[np.intp], held_out: HeldOut) -> list[dict[str, Any]]:
+    """Return the rows with the largest losses: their numbers among those read, labels, responses and losses.
+
+    Of more than two classes the response is the probability of the row's own class, and the label is its name.
+    """
+    losses = row_losses(target.scored_as, held_out.label, held_out.response)
+    several = held_out.response.ndim > 1
+    told = own_probability(held_out.label, held_out.response) if several else held_out.response
     worst = np.argsort(-losses, kind="stable")[:_MOST_WORST_ROWS]
     return [
         {
             "row": int(entries[k]) + 1,
-            "label": float(held_out.label[k]),
-            "response": float(held_out.response[k]),
+            "label": class_name(target.classes[int(held_out.label[k])]) if several else float(held_out.label[k]),
+            "response": float(told[k]),
             "loss": float(losses[k]),
         }
         for k in worst
@@ -110,19 +116,25 @@ def _last_value(ledger: Ledger, early: NDArray[np.intp], late: NDArray[np.intp])
     groups = (None, None) if ledger.group is None else (ledger.group[early], ledger.group[late])
     weight = None if ledger.weight is None else ledger.weight[early]
     return last_value_baseline(
-        ledger.target.task.value, ledger.label[early], groups[0], ledger.label[late], groups[1], weight
+        ledger.target.scored_as,
+        ledger.label[early],
+        groups[0],
+        ledger.label[late],
+        groups[1],
+        weight,
+        len(ledger.target.classes),
     )
 
 
-def leave_one_out(task: Task, optimum: Optimum, rows: int) -> dict[str, Any] | None:
+def leave_one_out(target: Target, optimum: Optimum, rows: int) -> dict[str, Any] | None:
     """Return the approximate leave-one-out loss in the units of the proper score, with a normal interval."""
     found = optimum.certification.leave_one_out
     if found is None:
         return None
-    unit = 1.0 if task is Task.CLASSES else 2.0  # objectives hold half the squared error and half the deviance
+    unit = 1.0 if target.task is Task.CLASSES else 2.0  # objectives hold half the squared error and half the deviance
     mean, square = found[0] * unit, found[1] * unit**2
     half = 1.96 * float(np.sqrt(max(square - mean**2, 0.0) / max(rows, 1)))
-    return {proper_score(task.value).name: {"value": mean, "low": mean - half, "high": mean + half}, "rows": rows}
+    return {proper_score(target.scored_as).name: {"value": mean, "low": mean - half, "high": mean + half}, "rows": rows}
 
 
 def _categories(encoding: Encoding, rows: Rows) -> dict[str, tuple[NDArray[np.intp], list[str]]]:
@@ -156,19 +168,24 @@ def evaluate(model: LinearModel, table: Table, *, seed: int = 0) -> Evaluation:
     categories, unseen_classes = _describe(model, table, chosen)
     categories = {name: (codes[scored], levels) for name, (codes, levels) in categories.items()}
     held_out = HeldOut(label, response, weight, categories, ledger.unseen[scored], unseen_classes)
-    baselines: dict[str, Floats | None] = {"constant": np.full(len(scored), model.label_mean)}
+    several = len(model.class_shares) > 0
+    constant = np.tile(model.class_shares, (len(scored), 1)) if several else np.full(len(scored), model.label_mean)
+    baselines: dict[str, Floats | None] = {"constant": constant}
     known = ~ledger.unseen[scored]
     if ledger.time is not None and known.all():
         # Fitted on these very rows, which flatters the baseline: a model that beats it beats the honest one too.
         group = np.zeros(len(scored), dtype=np.intp) if ledger.group is None else ledger.group[scored]
         again = group + group.max(initial=0) + 2  # rows without a group have code -1
-        baselines["last_value"] = last_value_baseline(model.target.task.value, label, group, label, again, weight)
-    return evaluate_held_out(model.target.task.value, held_out, baselines, seed)
+        judged = model.target.scored_as
+        classes = len(model.target.classes)
+        baselines["last_value"] = last_value_baseline(judged, label, group, label, again, weight, classes)
+    return evaluate_held_out(model.target.scored_as, held_out, baselines, seed)
 
 
 def _responses(model: LinearModel, table: Table, chosen: NDArray[np.bool_]) -> Floats:
     """Return the response of each chosen row, NaN elsewhere: other rows may lack what a prediction needs."""
-    response = np.full(len(chosen), np.nan)
+    shape = (len(chosen), len(model.target.classes)) if model.class_shares else (len(chosen),)
+    response = np.full(shape, np.nan)
     for entries, batch in walk(table, [*model.columns, model.target.column]):
         mask = chosen[entries]
         if mask.any():

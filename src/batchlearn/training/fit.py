@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from batchlearn.data.ledger import RowCounts
+from batchlearn.data.target import class_name
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
 from batchlearn.models.files import save
@@ -21,6 +22,8 @@ from batchlearn.training.optimise import Status, Step
 from batchlearn.training.recipe import Recipe
 
 FORMAT_VERSION = 1
+# On the page; a model of many classes has one for each class and column.
+_MOST_SHAPES = 60
 
 
 @dataclass(frozen=True)
@@ -47,17 +50,26 @@ class Fit:
     @property
     def coefficients(self) -> dict[str, float]:
         """The coefficients by name, in the units of the columns as given for numbers; the intercept for rows whose
-        numbers are all at their means."""
-        values: Floats = self.model.parameters / self.model.encoding.units
-        return dict(zip(self.model.encoding.names, map(float, values), strict=True))
+        numbers are all at their means. Of more than two classes a name begins with the class."""
+        return self._named(self.model.coefficients)
 
     @property
     def standard_errors(self) -> dict[str, float]:
         """The coefficients' standard errors by name, in the same units; empty where there is no factor."""
         if self.model.standard_errors is None:
             return {}
-        values = self.model.standard_errors / self.model.encoding.units
-        return dict(zip(self.model.encoding.names, map(float, values), strict=True))
+        return self._named(self.model.standard_errors.reshape(-1, self.model.encoding.layout.size))
+
+    def _named(self, values: Floats) -> dict[str, float]:
+        names, classes = self.model.encoding.names, self.model.target.classes
+        prefixes = [f"{class_name(known)}: " for known in classes] if len(values) > 1 else [""]
+        scaled = values / self.model.encoding.units
+        named = (
+            (prefix + name, float(v))
+            for prefix, row in zip(prefixes, scaled, strict=True)
+            for name, v in zip(names, row, strict=True)
+        )
+        return dict(named)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `train --json` prints, the path of the model aside."""
@@ -92,7 +104,7 @@ class Fit:
                 "target": self.model.target.column,
                 "time": self.model.roles.time,
                 "classes": [str(one) for one in self.model.target.classes],
-                "shapes": [shape.to_json() for shape in shapes(self.model)],
+                "shapes": [shape.to_json() for shape in shapes(self.model)[:_MOST_SHAPES]],
                 "worst_rows": evaluation.get("worst_rows"),
             }
         )

@@ -15,6 +15,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.errors import DataError, NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
+from batchlearn.objectives.lower_bound import LowerBound
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.statistics import RecessionTotal
 from batchlearn.solvers.newton import Newton, NewtonState
@@ -234,9 +235,12 @@ def _limited_memory(
     objective, rows = problem.objective, problem.rows
     began, trace, wanted = time.perf_counter(), list[Step](), 1.0
     state = solver.start(objective, rows, parameters)
+    error = objective.gradient_error(rows, parameters)
+    lower = LowerBound(objective.loss, objective.penalty, error, rows.layout.intercept)
+    kappa = min(error.kappa, lower.reach(rows))
     for _ in range(50 * _NEWTON_STEPS):
-        decrement = state.lower.norm(state.gradient)
-        reached = bounds(decrement, state.lower.at.kappa, objective.loss.self_concordance)
+        decrement = lower.norm(state.gradient)
+        reached = bounds(decrement, kappa, objective.loss.self_concordance)
         step = Step(state.passes, state.value, decrement, reached and reached.loss, time.perf_counter() - began)
         trace.append(step)
         yield step

@@ -13,7 +13,7 @@ import numpy as np
 from batchlearn.data.build import Mask, Profiles, build_rows, profile_parts
 from batchlearn.data.encoding import SMALLEST_UNIT, Encoding
 from batchlearn.data.encoding_fit import fit_encoding
-from batchlearn.data.ledger import Ledger, read_ledger
+from batchlearn.data.ledger import Ledger, read_ledger, with_classes_of
 from batchlearn.data.rows import Rows, one_blas_thread
 from batchlearn.data.split import Split, hold_out
 from batchlearn.data.target import Target, Task
@@ -21,6 +21,8 @@ from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel, PredictionBounds
+from batchlearn.models.links import class_contrasts
+from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.objectives.penalties import Quadratic
@@ -100,7 +102,8 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
             choice = choose_structure(table, ledger, split.early, recipe.rules, recipe.seed, workers)
             structure = yield from _reading("choosing what to fit", choice)
         work = _Work(table, ledger, recipe, structure, workers)
-        evaluation, notes = yield from _evaluate(work, split, profiles[0])
+        known = work._replace(ledger=with_classes_of(ledger, split.early))
+        evaluation, notes = yield from _evaluate(known, split, profiles[0])
         fitted = yield from _fit_part(work, ledger.used, profiles[-1], "all rows")
     left_out = (f"{name} was left out: {reason}" for name, reason in fitted.encoding.left_out.items())
     notes = [*left_out, *_target_notes(work), *_feature_notes(fitted), *notes]
@@ -154,7 +157,8 @@ def _fit_part(work: _Work, part: Mask, profiles: Profiles, whose: str) -> Genera
     rows = yield from _reading(f"encoding {whose}", reading)
     alpha = work.recipe.alpha_for(rows.total_weight)
     objective = fit_objective(work.ledger.target, encoding, work.structure.strengths, alpha, rows.total_weight)
-    problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.units), encoding.names)
+    names = [*encoding.names] * objective.loss.outputs
+    problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.units), names)
     steps = optimising(problem)
     while True:
         try:
@@ -171,6 +175,8 @@ def _evaluate(
         return None, [split.how]
     target = work.ledger.target
     labels = work.ledger.label[split.early]
+    unseen = int((split.late & work.ledger.unseen).sum())
+    late = split.late & work.ledger.used
     one_class = target.task is Task.CLASSES and bool(np.all(labels == labels[0]))
     if one_class or (target.task is Task.COUNT and not labels.any()):
         return None, [f"No evaluation: the earlier rows hold only the label {labels[0]:g} of '{target.column}'."]
@@ -179,13 +185,19 @@ def _evaluate(
         fitted = yield from _fit_part(work, split.early, profiles, "the earlier rows")
         rows = yield from _reading(
             "encoding the later rows",
-            build_rows(work.table, work.ledger, fitted.encoding, split.late, work.threads, fingerprinted=False),
+            build_rows(work.table, work.ledger, fitted.encoding, late, work.threads, fingerprinted=False),
         )
-        evaluation = evaluate_part(work.ledger, split, fitted.encoding, rows, fitted.optimum, work.recipe.seed)
+        evaluation = evaluate_part(
+            work.ledger, split._replace(late=late), fitted.encoding, rows, fitted.optimum, work.recipe.seed
+        )
         evaluation = with_values(work.table, evaluation)
     except (DataError, NoFiniteOptimum) as refusal:
         return None, [f"No evaluation: {refusal.message}"]
     notes = [f"Held out: {split.how}, {len(rows):,} of {work.ledger.counts.used:,}."]
+    if unseen:
+        notes.append(
+            f"{unseen:,} held-out rows have a class that the earlier rows lack: they were left out of the evaluation."
+        )
     return evaluation, notes
 
 
@@ -197,7 +209,7 @@ def _assemble(
     errors = bounds = None
     if factor is not None:
         noise = 2.0 * optimum.value if work.ledger.target.task is Task.NUMBER else 1.0
-        errors = factor.coefficient_norms() * np.sqrt(noise / fitted.rows.total_weight)
+        errors = _norms(factor, len(work.ledger.target.classes)) * np.sqrt(noise / fitted.rows.total_weight)
         if certificate.radius is not None:
             kept = len(optimum.parameters) <= _KEPT_COEFFICIENTS
             bounds = PredictionBounds(
@@ -232,7 +244,25 @@ def _model(work: _Work, fitted: Fitted, errors: Floats | None, bounds: Predictio
     weight = None if ledger.weight is None else ledger.weight[ledger.used]
     mean = float(np.average(ledger.label[ledger.used], weights=weight))
     parameters = fitted.optimum.parameters
-    return LinearModel(fitted.encoding, ledger.target, parameters, work.table.roles, mean, errors, bounds)
+    classes = len(ledger.target.classes)
+    shares = np.bincount(ledger.label[ledger.used].astype(np.intp), weight, classes) if classes > 2 else np.zeros(0)
+    shares = shares / max(float(shares.sum()), 1e-300)
+    roles = work.table.roles
+    return LinearModel(
+        fitted.encoding, ledger.target, parameters, roles, mean, errors, bounds, tuple(map(float, shares))
+    )
+
+
+def _norms(factor: Factor, classes: int) -> Floats:
+    """Return sqrt((H^-1)_jj) of each coefficient; of K > 2 classes of those of each class, flat."""
+    norms = factor.coefficient_norms()
+    if classes <= 2:
+        return norms
+    size = len(norms) // (classes - 1)
+    inverse = factor.inverse_hessian.reshape(classes - 1, size, classes - 1, size)
+    contrasts = class_contrasts(classes)
+    forms = np.einsum("ak,bk,ajbj->kj", contrasts, contrasts, inverse, optimize=True)
+    return np.asarray(np.sqrt(np.maximum(forms, 0.0)).ravel())
 
 
 def _target_notes(work: _Work) -> list[str]:
@@ -292,5 +322,7 @@ def fit_objective(
     target: Target, encoding: Encoding, strengths: Mapping[str, float], alpha: float, total_weight: float
 ) -> Objective:
     """Return the objective of a fit: with the strengths chosen by data, or alpha/2 ||w||^2 where none were."""
-    penalty = structure_penalty(encoding, strengths, total_weight) if strengths else ridge(encoding.layout, alpha)
-    return Objective(loss_of(target), penalty)
+    loss = loss_of(target)
+    if strengths:
+        return Objective(loss, structure_penalty(encoding, strengths, total_weight, loss.outputs))
+    return Objective(loss, ridge(encoding.layout, alpha, outputs=loss.outputs))

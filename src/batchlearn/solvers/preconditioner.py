@@ -1,0 +1,108 @@
+"""What stands in for the inverse Hessian where the Hessian itself is too large: its diagonal, or a block a class.
+
+Of K classes the block-diagonal of the Hessian in the logits, one (d, d) block a class, has its curvature p (1 - p) from
+rows at the present point; what it leaves out, -p_k p_l between classes, is small where classes are many or well told
+apart. (Boehning 1992 bounds the same Hessian by one block for all classes, which rare classes make far too large.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+from batchlearn.data.rows import Chunk, Rows
+from batchlearn.kernels.design import Floats, symmetric, weighted_gram
+from batchlearn.models.links import class_contrasts, class_probabilities, class_variances
+from batchlearn.objectives.objective import Objective
+from batchlearn.objectives.statistics import predictor
+
+# Rows that tell the curvature well enough, and coefficients a class whose blocks can still be factored.
+_MOST_ROWS, _MOST_COEFFICIENTS = 50_000, 3_000
+# Relative to its diagonal: keeps a block whose curvature has died out away from singular.
+_JITTER = 1e-9
+
+
+class Preconditioner(Protocol):
+    """A fixed positive definite approximation of the inverse Hessian."""
+
+    def apply(self, vector: Floats) -> Floats:
+        """Return M^-1 v, shape (parameters,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Diagonal:
+    """The inverse of the Hessian's diagonal."""
+
+    diagonal: Floats
+
+    def apply(self, vector: Floats) -> Floats:
+        """Return v / diagonal."""
+        return vector / self.diagonal
+
+
+class ClassGrams(NamedTuple):
+    """X' diag(weight p (1 - p)) X of each class, upper triangles, (K, d, d)."""
+
+    grams: Floats
+
+
+@dataclass(frozen=True)
+class ClassGramTotal:
+    """The curvature of each class's own logit."""
+
+    combine: ClassVar[tuple[Any, ...]] = (np.add,)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> ClassGrams:
+        """Return the chunk's totals."""
+        variances = class_variances(class_probabilities(predictor(chunk, parameters)))
+        return ClassGrams(np.stack([weighted_gram(chunk.layout, chunk.block, chunk.weight * v) for v in variances]))
+
+
+@dataclass(frozen=True)
+class ClassBlocks:
+    """The inverses of the classes' own blocks of the Hessian, between the contrasts of the predictors."""
+
+    factors: tuple[Any, ...]  # Cholesky factors, one a class
+
+    @staticmethod
+    def of(objective: Objective, rows: Rows, parameters: Floats) -> ClassBlocks:
+        """Factor the blocks at these parameters, from 50,000 rows where there are more."""
+        size = rows.layout.size
+        sample = rows.every(max(len(rows) // _MOST_ROWS, 1))
+        grams = sample.total(ClassGramTotal(), parameters).grams / sample.total_weight
+        penalty = objective.penalty.first(size)
+        factors = []
+        for gram in grams:
+            block = symmetric(gram)
+            penalty.add_to(block)
+            block[np.diag_indices_from(block)] *= 1.0 + _JITTER
+            block[np.diag_indices_from(block)] += 1e-300
+            factors.append(cho_factor(block, lower=True, overwrite_a=True, check_finite=False))
+        return ClassBlocks(tuple(factors))
+
+    def apply(self, vector: Floats) -> Floats:
+        """Return the classes' solutions as contrasts, shape (parameters,)."""
+        contrasts = class_contrasts(len(self.factors))
+        logits = contrasts.T @ vector.reshape(len(contrasts), -1)
+        solved = [
+            cho_solve(factor, part, check_finite=False) for factor, part in zip(self.factors, logits, strict=True)
+        ]
+        return np.asarray((contrasts @ np.stack(solved)).ravel())
+
+    def inverses(self) -> Floats:
+        """Return the inverse of each block, (K, d, d)."""
+        unit = np.eye(len(self.factors[0][0]))
+        return np.stack([cho_solve(factor, unit, check_finite=False) for factor in self.factors])
+
+
+def preconditioner(objective: Objective, rows: Rows, parameters: Floats) -> Preconditioner:
+    """Return what approximates the inverse Hessian at these parameters."""
+    if objective.loss.outputs > 1 and rows.layout.size <= _MOST_COEFFICIENTS:
+        return ClassBlocks.of(objective, rows, parameters)
+    # A coefficient that meets no curvature keeps its gradient as it is.
+    diagonal = objective.hessian_diagonal(rows, parameters)
+    return Diagonal(np.where(diagonal > 0.0, diagonal, 1.0))
