@@ -50,10 +50,15 @@ class Factor:
 
     def norm(self, vector: Floats, error: Floats | float = 0.0) -> float:
         """Return an upper bound on sqrt(v' H^-1 v), for every v within `error` (d,) of the one given."""
-        scaled = vector / self.diagonal
-        slack = error / self.diagonal + accumulated(len(scaled) + 3) * np.abs(scaled)
+        return float(self.norms(vector[:, None], np.broadcast_to(error, vector.shape)[:, None])[0])
+
+    def norms(self, vectors: Floats, errors: Floats) -> Floats:
+        """Return what `norm` does for each column of the vectors and errors, (d, k)."""
+        scaled = vectors / self.diagonal[:, None]
+        slack = errors / self.diagonal[:, None] + accumulated(len(scaled) + 3) * np.abs(scaled)
         reach = np.abs(self.inverse @ scaled) + self._magnitude @ slack
-        return float(np.linalg.norm(reach)) * self.inflation * (1.0 + accumulated(4 * len(scaled) + 16))
+        lengths = np.sqrt(np.sum(reach**2, axis=0))
+        return np.asarray(lengths * (self.inflation * (1.0 + accumulated(4 * len(scaled) + 16))))
 
     @cached_property
     def _magnitude(self) -> Floats:

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kernels.design import Floats, linear_predictor, squared
@@ -33,7 +34,7 @@ class _Largest(NamedTuple):
 
 @dataclass(frozen=True)
 class _LargestTotal:
-    """The largest sum of x_j^2 times `square` (d,) of a row: a row has one level of each group, so blocks do not mix."""
+    """The largest sum of x_j^2 times `square` (d,) of a row; it has one level of each group, so blocks do not mix."""
 
     square: Floats
     combine: ClassVar[tuple[Any, ...]] = (np.maximum,)
@@ -64,24 +65,33 @@ class LowerBound:
     def _curvature(self) -> Factor:
         return factorise(self._mean[0], self.at.relative)
 
-    @cached_property
-    def _blocks(self) -> tuple[tuple[slice, Factor], ...]:
-        return tuple((part, factorise(matrix, 0.0)) for part, matrix in self.penalty.blocks)
+    @property
+    def _size(self) -> int:
+        return len(self.penalty.strengths) // self.loss.outputs
 
     @cached_property
-    def _single(self) -> Floats:
-        """Which coefficients have a penalty of their own alone, (parameters,)."""
-        single = np.ones(len(self.penalty.strengths), dtype=bool)
-        for part, _ in self.penalty.blocks:
+    def _one(self) -> Quadratic:
+        """The penalty of one output: that of each."""
+        return self.penalty.first(self._size)
+
+    @cached_property
+    def _blocks(self) -> tuple[tuple[slice, Factor], ...]:
+        return tuple((part, factorise(matrix, 0.0)) for part, matrix in self._one.blocks)
+
+    @cached_property
+    def _single(self) -> NDArray[np.bool_]:
+        """Which coefficients of an output have a penalty of their own alone, (d,)."""
+        single = np.ones(self._size, dtype=bool)
+        for part, _ in self._one.blocks:
             single[part] = False
         if self.intercept:
-            single[:: len(single) // self.loss.outputs] = False
+            single[0] = False
         return single
 
     @cached_property
     def reason(self) -> str | None:
         """Why there is no such bound, or None where there is one."""
-        if np.any(self.penalty.strengths[self._single] <= 0.0):
+        if np.any(self._one.strengths[self._single] <= 0.0):
             return "some of them have no penalty"
         if not self.at.relative < 0.5:
             return "rounding of the linear predictors hides the curvature"
@@ -99,20 +109,33 @@ class LowerBound:
         if self.reason is not None:
             return float("inf")
         slack = np.broadcast_to(np.asarray(slack, dtype=np.float64), vector.shape)
+        shape = (1, self.loss.outputs, self._size)
+        return float(self._norms(vector.reshape(shape), slack.reshape(shape))[0])
+
+    def _norms(self, vectors: Floats, slacks: Floats) -> Floats:
+        """Return upper bounds on the norms of vectors within slacks, both (k, outputs, d)."""
         if not self.intercept:
-            return self._penalty_norm(vector, slack) * _SLACK
-        outputs = self.loss.outputs
+            return self._penalty_norms(vectors, slacks) * _SLACK
         mean, centre, centre_error = self._mean
-        vectors, slacks = vector.reshape(outputs, -1), slack.reshape(outputs, -1)
-        solved = self._curvature.solve(vectors[:, 0])
+        lead, lead_slack = vectors[:, :, 0], slacks[:, :, 0]
+        solved = np.stack([self._curvature.solve(one) for one in lead])
         # v = Hhat (solved, 0) + (missed, rest): the first two parts have the closed form, what is missed is rounding.
-        missed = np.abs(mean @ solved - vectors[:, 0]) + slacks[:, 0]
-        missed = missed + (self.at.relative + 1e-15) * np.abs(mean) @ np.abs(solved)
-        lead = self._form(solved, mean)
+        size = np.abs(solved)
+        missed = np.abs(solved @ mean - lead) + lead_slack + (self.at.relative + 1e-15) * size @ np.abs(mean)
+        form = np.maximum(np.sum((solved @ mean) * solved, axis=1), 0.0)
+        form += (self.at.relative + 1e-15) * np.sum((size @ np.abs(mean)) * size, axis=1)
         rest = vectors - np.tensordot(solved, centre, axes=1)
-        rest_slack = slacks + np.tensordot(np.abs(solved), centre_error + 1e-15 * np.abs(centre), axes=1)
-        beside = self._penalty_norm(rest.ravel(), rest_slack.ravel())
-        return (float(np.hypot(lead, beside)) + self._intercept_norm(missed)) * _SLACK
+        rest_slack = slacks + np.tensordot(size, centre_error + 1e-15 * np.abs(centre), axes=1)
+        beside = self._penalty_norms(rest, rest_slack)
+        rounding = (
+            np.linalg.norm(missed, axis=1) * self._largest_inverse * (1.0 + self._coupling * self._largest_inverse)
+        )
+        return np.asarray((np.sqrt(form + beside**2) + rounding) * _SLACK)
+
+    @cached_property
+    def _largest_inverse(self) -> float:
+        """An upper bound on the norm of B^-1/2."""
+        return float(np.linalg.norm(self._curvature.coefficient_norms()))
 
     def reach(self, rows: Rows) -> float:
         """Return an upper bound on kappa: the largest sqrt(v' H^-1 v) over what is predicted for any row.
@@ -123,65 +146,48 @@ class LowerBound:
         """
         if self.reason is not None:
             return float("inf")
-        size = len(self.penalty.strengths) // self.loss.outputs
-        norms = self._penalty_norms()[:size]
+        norms = self._own_norms
         largest = float(np.sqrt(rows.total(_LargestTotal(norms**2), norms).square)) * _SLACK
         contrasts = self.loss.contrasts
         lengths = np.linalg.norm(contrasts, axis=0) * largest
         if not self.intercept:
             return float(lengths.max()) * _SLACK
-        worst = 0.0
-        for length, contrast in zip(lengths, contrasts.T, strict=True):
-            moved = np.zeros((self.loss.outputs, size))
-            moved[:, 0] = contrast
-            # The norm of (z, 0) is the closed form without x: it holds both other parts.
-            alone = self.norm(moved.ravel())
-            worst = max(worst, float(length) + alone)
-        return worst * _SLACK
-
-    def _form(self, solved: Floats, mean: Floats) -> float:
-        """Return an upper bound on sqrt(t' B t)."""
-        size = float(solved @ mean @ solved)
-        error = (self.at.relative + 1e-15) * float(np.abs(solved) @ np.abs(mean) @ np.abs(solved))
-        return float(np.sqrt(max(size, 0.0) + error))
-
-    def _intercept_norm(self, missed: Floats) -> float:
-        """Return an upper bound on the norm of (v_0, 0) for every |v_0| <= missed, (q,)."""
-        inverse = float(np.sum(self._curvature.coefficient_norms() ** 2))
-        return (
-            float(np.linalg.norm(missed)) * float(np.sqrt(inverse)) * (1.0 + self._coupling * float(np.sqrt(inverse)))
-        )
+        vectors = np.zeros((contrasts.shape[1], self.loss.outputs, self._size))
+        vectors[:, :, 0] = contrasts.T
+        # The norm of (z, 0) is the closed form without x: it holds both other parts.
+        return float(np.max(lengths + self._norms(vectors, np.zeros_like(vectors)))) * _SLACK
 
     @cached_property
     def _coupling(self) -> float:
         """An upper bound on the norm of S^-1/2 M_1'."""
         _, centre, error = self._mean
-        sizes = [self._penalty_norm(row.ravel(), slack.ravel()) for row, slack in zip(centre, error, strict=True)]
-        return float(np.linalg.norm(sizes))
+        return float(np.linalg.norm(self._penalty_norms(centre, error)))
 
-    def _penalty_norm(self, vector: Floats, slack: Floats) -> float:
-        """Return an upper bound on the norm in S^-1; intercepts do not count."""
+    def _penalty_norms(self, vectors: Floats, slacks: Floats) -> Floats:
+        """Return upper bounds on the norms in S^-1 of vectors within slacks, (k, outputs, d), but for intercepts."""
         single = self._single
-        square = float(np.sum((np.abs(vector[single]) + slack[single]) ** 2 / self.penalty.strengths[single]))
+        sizes = np.abs(vectors[:, :, single]) + slacks[:, :, single]
+        squares = np.sum(sizes**2 / self._one.strengths[single], axis=(1, 2))
         for part, factor in self._blocks:
-            square += factor.norm(vector[part], slack[part]) ** 2
-        return float(np.sqrt(square))
+            length = part.stop - part.start
+            own, error = (one[:, :, part].reshape(-1, length).T for one in (vectors, slacks))
+            squares += np.sum(factor.norms(own, error).reshape(len(vectors), -1) ** 2, axis=1)
+        return np.asarray(np.sqrt(squares))
 
-    def _penalty_norms(self) -> Floats:
-        """Return upper bounds on sqrt((S^-1)_jj), shape (parameters,), 0 for intercepts."""
-        norms = np.zeros(len(self.penalty.strengths))
-        norms[self._single] = 1.0 / np.sqrt(self.penalty.strengths[self._single])
+    @cached_property
+    def _own_norms(self) -> Floats:
+        """Upper bounds on sqrt((S^-1)_jj) of one output, (d,), 0 for the intercept."""
+        norms = np.zeros(self._size)
+        norms[self._single] = 1.0 / np.sqrt(self._one.strengths[self._single])
         for part, factor in self._blocks:
             norms[part] = factor.coefficient_norms()
         return norms
 
     def coefficient_norms(self) -> Floats:
         """Return upper bounds on sqrt((H^-1)_jj), shape (parameters,)."""
-        norms = self._penalty_norms()
+        norms = np.tile(self._own_norms, (self.loss.outputs, 1))
         if self.intercept:
-            size = len(norms) // self.loss.outputs
-            for output in range(self.loss.outputs):
-                unit = np.zeros(len(norms))
-                unit[output * size] = 1.0
-                norms[output * size] = self.norm(unit)
-        return np.asarray(norms * _SLACK)
+            units = np.zeros((self.loss.outputs, self.loss.outputs, self._size))
+            units[:, :, 0] = np.eye(self.loss.outputs)
+            norms[:, 0] = self._norms(units, np.zeros_like(units))
+        return np.asarray(norms.ravel() * _SLACK)
