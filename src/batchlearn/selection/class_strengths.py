@@ -17,11 +17,12 @@ from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.selection.strengths import Strengths, Term, bounded_strength, penalty, settled
-from batchlearn.solvers.preconditioner import ClassBlocks
+from batchlearn.solvers.preconditioner import ClassBlocks, class_grams
 from batchlearn.solvers.quasi_newton import LimitedMemory
 
 _UPDATES = 8
 _FIRST_STEPS, _STEPS = 30, 12
+_RENEWED = (5, 15)
 
 
 def find_class_strengths(
@@ -34,10 +35,13 @@ def find_class_strengths(
     free = Objective(loss, Quadratic(np.zeros(loss.outputs * size)))
     parameters = free.null_parameters(rows) if start is None else start[1]
     before, freedom, update = np.inf, np.zeros(len(terms)), 0
+    grams = class_grams(rows, parameters)
     for update in range(1, _UPDATES + 1):
         objective = Objective(loss, penalty(terms, strengths, size, weight, loss.outputs))
-        parameters = _approached(objective, rows, parameters, _FIRST_STEPS if update == 1 else _STEPS)
-        inverses = ClassBlocks.of(objective, rows, parameters).inverses() / weight
+        blocks = ClassBlocks.penalised(objective.penalty, grams)
+        parameters = _approached(objective, rows, parameters, blocks, first=update == 1)
+        grams = class_grams(rows, parameters)
+        inverses = ClassBlocks.penalised(objective.penalty, grams).inverses() / weight
         traces = [float(np.sum(inverses[:, t.part, t.part] * t.unit.matrix)) for t in terms]
         shares = np.asarray(strengths) * np.asarray(traces) * (loss.outputs / classes)
         freedom = np.asarray([t.unit.rank * loss.outputs for t in terms]) - shares
@@ -53,11 +57,11 @@ def find_class_strengths(
     return Strengths(tuple(strengths), tuple(map(float, freedom)), 1.0, update, len(rows)), parameters
 
 
-def _approached(objective: Objective, rows: Rows, parameters: Floats, steps: int) -> Floats:
-    """Return where so many steps lead: near enough for the next update."""
-    solver = LimitedMemory()
-    state = solver.start(objective, rows, parameters)
-    for _ in range(steps):
+def _approached(objective: Objective, rows: Rows, parameters: Floats, blocks: ClassBlocks, *, first: bool) -> Floats:
+    """Return where some steps lead: near enough for the next update."""
+    solver = LimitedMemory(renewed=_RENEWED if first else ())
+    state = solver.start(objective, rows, parameters, blocks)
+    for _ in range(_FIRST_STEPS if first else _STEPS):
         # Half a hundredth of a unit of the total loss: what is left to gain decides no strength.
         if state.stuck or state.smallest * rows.total_weight < 1e-2:
             break

@@ -41,6 +41,10 @@ _LAST_BLOCK = 0.2
 _LEVEL_CAP, _BUCKETS = 160, 32
 # Fewer rows cannot tell candidates apart: the linear encoding with the default penalty is used as it is.
 FEWEST_ROWS = 200
+# Numbers in the Hessian, or in its blocks, while strengths are chosen: 0.3 GB.
+_MOST_CURVATURE = 4e7
+# Of classes: rows times columns times classes, and the rows that are kept whatever those are.
+_VALUES, _FEWEST_OF_CLASSES = 1e8, 10_000
 _PAIR_STEPS = (1, 2, 4, 8)
 # A candidate must be better by this share of what features explain at all, or it is not worth its coefficients.
 _WORTHWHILE = 3e-3
@@ -129,7 +133,8 @@ def choose_structure(
     inner = hold_out(replace(ledger, used=part), _LAST_BLOCK, seed)
     if inner.late is None or int(part.sum()) < FEWEST_ROWS:
         return Structure(rules)
-    early, late = choose_rows(inner.early, MOST_ROWS, seed), choose_rows(inner.late, MOST_ROWS // 2, seed)
+    most = _most_rows(table, ledger)
+    early, late = choose_rows(inner.early, most, seed), choose_rows(inner.late, most // 2, seed)
     taken, cut = yield from take(table, ledger, early | late)
     inside = early[early | late]
     cut = with_classes_of(cut, inside)
@@ -140,7 +145,12 @@ def choose_structure(
         return Structure(rules)
     profiles = yield from profile_parts(taken, cut, [inside])
     bench = _Bench(taken, cut, inside, late, profiles[0], loss_of(cut.target), threads)
-    linear, additive = (_try(bench, Structure(replace(rules, additive=kind))) for kind in (False, True))
+    if _too_wide(bench, rules):
+        return Structure(rules)
+    linear = _try(bench, Structure(rules))
+    if _too_wide(bench, replace(rules, additive=True)):
+        return replace(linear.structure, alternatives=(linear.alternative,))
+    additive = _try(bench, Structure(replace(rules, additive=True)))
     best = additive if _beats(additive, linear, 0.0) else linear
     tried = [linear.alternative, additive.alternative]
     worthwhile = _WORTHWHILE * max(_null_loss(bench, linear) - best.alternative.loss, 0.0)
@@ -176,16 +186,33 @@ def _null_loss(bench: _Bench, linear: _Fitted) -> float:
     return float(later.total(ValueTotal(bench.loss), intercept).value / later.total_weight)
 
 
+def _most_rows(table: Table, ledger: Ledger) -> int:
+    """Return how many rows are chosen from: fewer where each is read for many classes and columns."""
+    classes = len(ledger.target.classes)
+    if classes <= 2:
+        return MOST_ROWS
+    return int(min(MOST_ROWS, max(_VALUES / (classes * max(len(table.features), 1)), _FEWEST_OF_CLASSES)))
+
+
+def _too_wide(bench: _Bench, rules: EncodingRules) -> bool:
+    """Whether strengths could not be chosen for this encoding: the Hessian, or a block a class, would be too large."""
+    blocks = 1 if bench.loss.outputs == 1 else bench.loss.outputs + 1
+    return blocks * _encoded(bench, Structure(rules)).layout.size ** 2 > _MOST_CURVATURE
+
+
+def _encoded(bench: _Bench, structure: Structure) -> Encoding:
+    cap, buckets = min(structure.rules.level_cap, _LEVEL_CAP), min(structure.rules.buckets, _BUCKETS)
+    rules = replace(structure.rules, level_cap=cap, buckets=buckets)
+    return fit_encoding(bench.table.features, bench.profiles, rules, bench.table.roles.time, structure.pairs)
+
+
 def _try(bench: _Bench, structure: Structure, before: _Fitted | None = None) -> _Fitted:
     """Fit a candidate to the early rows with strengths of its own, and judge it on the late ones.
 
     `before` is a fit of the same terms but the last pairs: its strengths and coefficients are where the search starts.
     """
     began = time.perf_counter()
-    features, ordering = bench.table.features, bench.table.roles.time
-    cap, buckets = min(structure.rules.level_cap, _LEVEL_CAP), min(structure.rules.buckets, _BUCKETS)
-    rules = replace(structure.rules, level_cap=cap, buckets=buckets)
-    encoding = fit_encoding(features, bench.profiles, rules, ordering, structure.pairs)
+    encoding = _encoded(bench, structure)
     rows, later = (
         _drain(build_rows(bench.table, bench.ledger, encoding, part, bench.threads, fingerprinted=False))
         for part in (bench.early, bench.late)

@@ -17,10 +17,12 @@ from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kernels.design import Floats, symmetric, weighted_gram
 from batchlearn.models.links import class_contrasts, class_probabilities, class_variances
 from batchlearn.objectives.objective import Objective
+from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.statistics import predictor
 
-# Rows that tell the curvature well enough, and coefficients a class whose blocks can still be factored.
-_MOST_ROWS, _MOST_COEFFICIENTS = 50_000, 3_000
+# Coefficients a class whose blocks can still be factored; rows that tell the curvature well enough, and the
+# multiplications that adding them up may cost.
+_MOST_COEFFICIENTS, _MOST_ROWS, _BUDGET = 3_000, 50_000, 6e10
 # Relative to its diagonal: keeps a block whose curvature has died out away from singular.
 _JITTER = 1e-9
 
@@ -70,11 +72,13 @@ class ClassBlocks:
 
     @staticmethod
     def of(objective: Objective, rows: Rows, parameters: Floats) -> ClassBlocks:
-        """Factor the blocks at these parameters, from 50,000 rows where there are more."""
-        size = rows.layout.size
-        sample = rows.every(max(len(rows) // _MOST_ROWS, 1))
-        grams = sample.total(ClassGramTotal(), parameters).grams / sample.total_weight
-        penalty = objective.penalty.first(size)
+        """Factor the blocks at these parameters."""
+        return ClassBlocks.penalised(objective.penalty, class_grams(rows, parameters))
+
+    @staticmethod
+    def penalised(whole: Quadratic, grams: Floats) -> ClassBlocks:
+        """Factor mean curvatures (K, d, d) with the penalty of all outputs."""
+        penalty = whole.first(grams.shape[1])
         factors = []
         for gram in grams:
             block = symmetric(gram)
@@ -97,6 +101,17 @@ class ClassBlocks:
         """Return the inverse of each block, (K, d, d)."""
         unit = np.eye(len(self.factors[0][0]))
         return np.stack([cho_solve(factor, unit, check_finite=False) for factor in self.factors])
+
+
+def class_grams(rows: Rows, parameters: Floats) -> Floats:
+    """Return the mean curvature of each class's own logit, (K, d, d) upper triangles, from a sample where rows are many.
+
+    Dense columns cost lead^2 multiplications a row and class.
+    """
+    classes = len(parameters) // rows.layout.size + 1
+    most = min(_MOST_ROWS, _BUDGET / (classes * max(rows.layout.lead, 1) ** 2))
+    sample = rows.every(max(int(len(rows) / max(most, 1.0)), 1))
+    return np.asarray(sample.total(ClassGramTotal(), parameters).grams / sample.total_weight)
 
 
 def preconditioner(objective: Objective, rows: Rows, parameters: Floats) -> Preconditioner:

@@ -41,18 +41,21 @@ class LimitedMemory:
     """L-BFGS preconditioned by the diagonal of the Hessian at the start; of classes by their blocks, renewed."""
 
     memory: int = 20
+    renewed: tuple[int, ...] = _RENEWED
     name = "l-bfgs"
 
-    def start(self, objective: Objective, rows: Rows, parameters: Floats) -> LimitedMemoryState:
-        """Return the state before the first step."""
+    def start(
+        self, objective: Objective, rows: Rows, parameters: Floats, found: Preconditioner | None = None
+    ) -> LimitedMemoryState:
+        """Return the state before the first step, with the preconditioner found before where one is given."""
         value, gradient = objective.gradient(rows, parameters)
-        found = preconditioner(objective, rows, parameters)
+        found = found or preconditioner(objective, rows, parameters)
         smallest = float(gradient @ found.apply(gradient))
         return LimitedMemoryState(parameters, value, gradient, (), found, 2, False, smallest)
 
     def step(self, objective: Objective, rows: Rows, state: LimitedMemoryState) -> LimitedMemoryState:
         """Return the state after one step, `stuck` where rounding hides any further fall."""
-        if state.steps in _RENEWED and objective.loss.outputs > 1:
+        if state.steps in self.renewed and objective.loss.outputs > 1:
             renewed = preconditioner(objective, rows, state.parameters)
             state = state._replace(preconditioner=renewed, smallest=np.inf, passes=state.passes + 1)
         direction = -self._precondition(state, state.gradient)

@@ -27,6 +27,8 @@ _NEWTON_STEPS = 200
 # What each solver took: about 10 Newton steps; a few hundred readings of the rows on plain columns, thousands on tables
 # with many levels.
 _NEWTON_STEPS_EXPECTED, _READINGS_EXPECTED, _READINGS_WITH_LEVELS = 10.0, 1_000.0, 10_000.0
+# Preconditioned by a block a class, whatever the columns.
+_READINGS_OF_CLASSES = 200.0
 # What may be rounding of a direction: of its entries against its largest, of a row's rise against the row's own terms.
 _RECESSION_TOLERANCE = 1e-6
 _RECESSION_AFTER = 12
@@ -102,6 +104,7 @@ def choose_solver(rows: Rows, outputs: int = 1) -> Newton | LimitedMemory:
     step = gram * outputs * (outputs + 1) / 2.0 + 0.05 * float(outputs * layout.size) ** 3
     reading *= outputs
     readings = _READINGS_WITH_LEVELS if groups else _READINGS_EXPECTED
+    readings = readings if outputs == 1 else _READINGS_OF_CLASSES
     return Newton() if _NEWTON_STEPS_EXPECTED * step <= readings * reading else LimitedMemory()
 
 
