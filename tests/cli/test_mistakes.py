@@ -202,3 +202,15 @@ def test_the_exit_code_reaches_the_shell(here: Path) -> None:
     done = process(["train", "none.parquet", "--target", "y"], here)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "slug"),
+    [
+        (["--split", "persons"], 2, "split-unknown"),
+        (["--split", "group"], 2, "split-needs-group"),
+        (["--split", "time"], 2, "split-needs-time"),
+    ],
+)
+def test_a_split_that_cannot_be_is_refused(run: Run, flags: list[str], code: int, slug: str) -> None:
+    assert refusal(run, *TRAIN, *flags)[:2] == (code, slug)

@@ -55,7 +55,7 @@ class JudgingOptions:
     """The columns by which an evaluation orders, groups and weighs rows."""
 
     time: Annotated[str | None, Parameter(help="Column that orders the rows.")] = None
-    group: Annotated[str | None, Parameter(help="Column within which the last value is a baseline.")] = None
+    group: Annotated[str | None, Parameter(help="Column of what rows belong to: a person, a machine.")] = None
     weight: Annotated[str | None, Parameter(help="Column that says how much each row counts.")] = None
 
 
@@ -81,6 +81,9 @@ class RecipeOptions:
         float | None, Parameter(help="Bound to reach, times the loss of the mean; exit code 7 if it is not.")
     ] = None
     holdout: Annotated[float, Parameter(help="Share of the latest rows to evaluate on.")] = 0.2
+    split: Annotated[
+        str | None, Parameter(help="Hold out by time, group or random; time, else group, unless given.")
+    ] = None
 
 
 @Parameter(name="*")

@@ -25,7 +25,8 @@ class HeldOut:
 
     `label`, `response` and `weight` have shape (n,). For classes the label is 0 or 1 and the response the
     probability of 1; a row whose class training never saw has label NaN and is marked in `unseen`.
-    `unseen_classes` counts those rows by label. `categories` gives (codes, level names) for each column.
+    `unseen_classes` counts those rows by label. `categories` gives (codes, level names) for each column. `clusters`
+    names rows that belong together, which then stand together: intervals come from drawing whole clusters.
     """
 
     label: Array
@@ -34,6 +35,7 @@ class HeldOut:
     categories: Categories = field(default_factory=dict)
     unseen: NDArray[np.bool_] | None = None
     unseen_classes: Mapping[str, int] = field(default_factory=dict)
+    clusters: NDArray[np.integer] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def evaluate(
     _check_rows(task, held_out, weight)
     for name, array in present.items():
         _check_response(task, array, len(label), f"baseline {quoted(name)}")
-    plan = resampling(len(label), seed)
+    plan = resampling(len(label), seed, clusters=held_out.clusters)
     metrics = metric_estimates(task, label, response, weight, plan)
     losses = row_losses(task, label, response)
     unseen = _unseen_counts(held_out)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchlearn.data.encoding_fit import EncodingRules
+from batchlearn.data.split import SPLITS
 from batchlearn.data.target import TASK_OF_LOSS
 from batchlearn.errors import UsageError, quoted
 from batchlearn.training.stopping import LossWithin, PredictionsWithin, Stopping
@@ -22,7 +23,9 @@ class Recipe:
     standardised columns and levels; None is a total penalty of 1, alpha = 1 / total weight. tolerance: None stops
     where no linear predictor is off by more than 1 % of its standard error, a number asks for a bound on the loss of so
     many times the null model's loss. holdout: the share of the latest rows (of random ones without a time column)
-    that the evaluation keeps apart; 0 for no evaluation.
+    that the evaluation keeps apart; 0 for no evaluation. split: "time", "group" or "random", how that share, and the
+    block on which the structure is chosen, is kept apart; None is by time where there is a time column, by whole groups
+    where there is a group column instead, and random otherwise.
     """
 
     loss: str | None = None
@@ -31,6 +34,7 @@ class Recipe:
     holdout: float = 0.2
     seed: int = 0
     rules: EncodingRules = field(default_factory=EncodingRules)
+    split: str | None = None
 
     def __post_init__(self) -> None:
         if self.loss is not None and self.loss not in TASK_OF_LOSS:
@@ -46,6 +50,10 @@ class Recipe:
             raise UsageError(
                 f"The held-out share is {self.holdout!r}; it needs to be at least 0 and below 1, such as 0.2.",
                 code="holdout-range",
+            )
+        if self.split is not None and self.split not in SPLITS:
+            raise UsageError(
+                f"The split is {quoted(self.split)}; it needs to be one of {', '.join(SPLITS)}.", code="split-unknown"
             )
         if not 0 <= self.seed <= _LARGEST_SEED:
             raise UsageError(
@@ -70,6 +78,7 @@ class Recipe:
             "alpha": self.alpha,
             "tolerance": self.tolerance,
             "holdout": self.holdout,
+            "split": self.split,
             "seed": self.seed,
             "minimum_rows": self.rules.minimum_rows,
             "level_cap": self.rules.level_cap,

@@ -15,7 +15,7 @@ from batchlearn.data.encoding import SMALLEST_UNIT, Encoding
 from batchlearn.data.encoding_fit import fit_encoding
 from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.rows import Rows, one_blas_thread
-from batchlearn.data.split import Split, hold_out
+from batchlearn.data.split import Split, groups_on_both_sides, hold_out, split_kind
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
 from batchlearn.evaluation.report import Evaluation
@@ -24,7 +24,7 @@ from batchlearn.models.linear import LinearModel, PredictionBounds
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.selection.structure import Structure, choose_structure
+from batchlearn.selection.structure import InnerSplit, Structure, choose_structure
 from batchlearn.selection.terms import structure_penalty
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units
@@ -90,14 +90,16 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
                 "from.",
                 code="too-few-rows",
             )
-        split = hold_out(ledger, recipe.holdout, recipe.seed)
+        kind = split_kind(ledger, recipe.split)
+        split = hold_out(ledger, recipe.holdout, recipe.seed, kind)
         # All rows are profiled for themselves and not as early + late: where nothing is chosen by data, the model does
         # not depend on the split by a bit.
         parts = [split.early] if split.late is None else [split.early, ledger.used]
         profiles = yield from _reading("reading columns", profile_parts(table, ledger, parts))
         structure = Structure(recipe.rules)
         if recipe.alpha is None:
-            choice = choose_structure(table, ledger, split.early, recipe.rules, recipe.seed, workers)
+            inner = InnerSplit(split.early, kind, recipe.seed)
+            choice = choose_structure(table, ledger, inner, recipe.rules, workers)
             structure = yield from _reading("choosing what to fit", choice)
         work = _Work(table, ledger, recipe, structure, workers)
         evaluation, notes = yield from _evaluate(work, split, profiles[0])
@@ -186,7 +188,18 @@ def _evaluate(
     except (DataError, NoFiniteOptimum) as refusal:
         return None, [f"No evaluation: {refusal.message}"]
     notes = [f"Held out: {split.how}, {len(rows):,} of {work.ledger.counts.used:,}."]
-    return evaluation, notes
+    return evaluation, notes + _group_notes(work, split)
+
+
+def _group_notes(work: _Work, split: Split) -> list[str]:
+    """Say where the same group is learned from and judged on: what is known of it flatters the evaluation."""
+    both, late = groups_on_both_sides(work.ledger, split)
+    if not both:
+        return []
+    return [
+        f"{both:,} of the {late:,} groups of '{work.table.roles.group}' among the held-out rows are learned from "
+        "too: the evaluation is for groups that are known. For new ones hold out whole groups (--split group)."
+    ]
 
 
 def _assemble(
