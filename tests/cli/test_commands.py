@@ -249,3 +249,14 @@ def test_real_tables_train_and_verify(run: Run, shared_data: Path, name: str, fl
     score = next(iter(found["evaluation"]["metrics"]))
     assert found["evaluation"]["metrics"][score]["value"] < found["evaluation"]["baselines"]["constant"][score]["value"]
     assert run("verify", "model", data)[0] == 0
+
+
+def test_class_weights_are_said_and_verified(run: Run) -> None:
+    flags = ["--class-weight", "=yes=5,no=2", "--alpha", "0.01", "--output", "heavy"]
+    code, out, err = run("train", "rows.parquet", "--target", "bought", *flags, "--json")
+    assert (code, err) == (0, "")
+    record = one_object(out)
+    assert record["class_weights"] == [5.0, 2.0]
+    (note,) = [note for note in record["notes"] if "counted by class" in note]
+    assert "=yes 5, no 2" in note
+    assert run("verify", "heavy", "rows.parquet")[0] == 0

@@ -214,3 +214,24 @@ def test_the_exit_code_reaches_the_shell(here: Path) -> None:
 )
 def test_a_split_that_cannot_be_is_refused(run: Run, flags: list[str], code: int, slug: str) -> None:
     assert refusal(run, *TRAIN, *flags)[:2] == (code, slug)
+
+
+@pytest.mark.parametrize(
+    ("text", "slug"),
+    [
+        ("equal", "class-weight-rule"),
+        ("no=much", "class-weight-rule"),
+        ("no=1,no=2", "class-weight-rule"),
+        ("no=0", "class-weight-value"),
+        ("maybe=2", "class-weight-label"),
+    ],
+)
+def test_class_weights_that_say_nothing_are_refused(run: Run, text: str, slug: str) -> None:
+    assert refusal(run, *TRAIN, "--class-weight", text)[:2] == (2, slug)
+    if slug == "class-weight-rule":
+        assert "yes=5,no=1" in refusal(run, *TRAIN, "--class-weight", text)[2]
+
+
+def test_class_weights_for_a_number_are_refused(run: Run) -> None:
+    arguments = ["train", "rows.parquet", "--target", "size", "--class-weight", "balanced"]
+    assert refusal(run, *arguments)[:2] == (2, "class-weight-without-classes")

@@ -9,8 +9,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from batchlearn.errors import quoted
+from batchlearn.data.target import Class
+from batchlearn.errors import UsageError, quoted
 from batchlearn.models.linear import LinearModel
+from batchlearn.objectives.class_weights import BALANCED
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Table, read
 
@@ -33,6 +35,28 @@ def column_names(given: Sequence[str]) -> tuple[str, ...]:
 def null_texts(given: Sequence[str]) -> tuple[str, ...]:
     """Return the texts that mean a missing value: the empty one, and those given."""
     return ("", *column_names(given))
+
+
+def class_weight_rule(given: Sequence[str]) -> str | dict[Class, float] | None:
+    """Read "balanced" or "yes=5,no=1"; a label that holds a comma is written in double quotes with its weight."""
+    parts = [part.strip() for line in csv.reader(given, skipinitialspace=True) for part in line if part.strip()]
+    if not parts or parts == [BALANCED]:
+        return BALANCED if parts else None
+    rule: dict[Class, float] = {}
+    for part in parts:
+        label, sign, number = part.rpartition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            sign = ""
+        if not sign or label in rule:
+            raise UsageError(
+                f"--class-weight came with {quoted(part)}; it takes {BALANCED}, or each label once with its weight: "
+                "yes=5,no=1.",
+                code="class-weight-rule",
+            )
+        rule[label.strip()] = weight
+    return rule
 
 
 Names = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
@@ -84,6 +108,7 @@ class RecipeOptions:
     split: Annotated[
         str | None, Parameter(help="Hold out by time, group or random; time, else group, unless given.")
     ] = None
+    class_weight: Annotated[Names, Parameter(help="What classes count in training: balanced, or LABEL=W,LABEL=W.")] = ()
 
 
 @Parameter(name="*")

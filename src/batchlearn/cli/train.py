@@ -22,6 +22,7 @@ from batchlearn.cli.options import (
     RecipeOptions,
     RowOptions,
     RunOptions,
+    class_weight_rule,
     column_names,
     null_texts,
 )
@@ -85,6 +86,7 @@ def recipe_of(options: RecipeOptions, seed: int) -> Recipe:
         tolerance=options.tolerance,
         holdout=options.holdout,
         split=options.split,
+        class_weight=class_weight_rule(options.class_weight),
         seed=seed,
     )
 

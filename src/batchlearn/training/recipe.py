@@ -10,6 +10,7 @@ from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.split import SPLITS
 from batchlearn.data.target import TASK_OF_LOSS
 from batchlearn.errors import UsageError, quoted
+from batchlearn.objectives.class_weights import ClassWeightRule, check_rule
 from batchlearn.training.stopping import LossWithin, PredictionsWithin, Stopping
 
 _LARGEST_SEED = 2**64 - 1
@@ -25,7 +26,9 @@ class Recipe:
     many times the null model's loss. holdout: the share of the latest rows (of random ones without a time column)
     that the evaluation keeps apart; 0 for no evaluation. split: "time", "group" or "random", how that share, and the
     block on which the structure is chosen, is kept apart; None is by time where there is a time column, by whole groups
-    where there is a group column instead, and random otherwise.
+    where there is a group column instead, and random otherwise. class_weight: "balanced", or a weight for each of some
+    labels, that rows of a class count with in training; the probabilities delivered are corrected back to how often
+    the classes occur in the rows (`objectives.class_weights`).
     """
 
     loss: str | None = None
@@ -35,6 +38,7 @@ class Recipe:
     seed: int = 0
     rules: EncodingRules = field(default_factory=EncodingRules)
     split: str | None = None
+    class_weight: ClassWeightRule | None = None
 
     def __post_init__(self) -> None:
         if self.loss is not None and self.loss not in TASK_OF_LOSS:
@@ -55,6 +59,8 @@ class Recipe:
             raise UsageError(
                 f"The split is {quoted(self.split)}; it needs to be one of {', '.join(SPLITS)}.", code="split-unknown"
             )
+        if self.class_weight is not None:
+            check_rule(self.class_weight)
         if not 0 <= self.seed <= _LARGEST_SEED:
             raise UsageError(
                 f"The seed is {self.seed}; it needs to be a whole number from 0 to 2**64 - 1.", code="seed-range"
@@ -79,6 +85,7 @@ class Recipe:
             "tolerance": self.tolerance,
             "holdout": self.holdout,
             "split": self.split,
+            "class_weight": self.class_weight if isinstance(self.class_weight, str | None) else dict(self.class_weight),
             "seed": self.seed,
             "minimum_rows": self.rules.minimum_rows,
             "level_cap": self.rules.level_cap,

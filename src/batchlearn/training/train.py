@@ -21,13 +21,14 @@ from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel, PredictionBounds
+from batchlearn.objectives.class_weights import counted_by_class, log_odds_shift, moved_intercepts
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.selection.structure import InnerSplit, Structure, choose_structure
 from batchlearn.selection.terms import structure_penalty
 from batchlearn.tables.table import Table
-from batchlearn.training.certificate import Units
+from batchlearn.training.certificate import Units, certify
 from batchlearn.training.evaluate import evaluate_part, with_values
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Optimum, Problem, optimising
@@ -92,6 +93,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
             )
         kind = split_kind(ledger, recipe.split)
         split = hold_out(ledger, recipe.holdout, recipe.seed, kind)
+        early, _ = counted_by_class(recipe.class_weight, ledger, split.early)
         # All rows are profiled for themselves and not as early + late: where nothing is chosen by data, the model does
         # not depend on the split by a bit.
         parts = [split.early] if split.late is None else [split.early, ledger.used]
@@ -99,13 +101,13 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         structure = Structure(recipe.rules)
         if recipe.alpha is None:
             inner = InnerSplit(split.early, kind, recipe.seed)
-            choice = choose_structure(table, ledger, inner, recipe.rules, workers)
+            choice = choose_structure(table, early, inner, recipe.rules, workers)
             structure = yield from _reading("choosing what to fit", choice)
         work = _Work(table, ledger, recipe, structure, workers)
         evaluation, notes = yield from _evaluate(work, split, profiles[0])
         fitted = yield from _fit_part(work, ledger.used, profiles[-1], "all rows")
     left_out = (f"{name} was left out: {reason}" for name, reason in fitted.encoding.left_out.items())
-    notes = [*left_out, *_target_notes(work), *_feature_notes(fitted), *notes]
+    notes = [*left_out, *_target_notes(work), *_class_weight_notes(work, fitted), *_feature_notes(fitted), *notes]
     return _assemble(work, fitted, evaluation, tuple(notes), time.perf_counter() - began)
 
 
@@ -134,6 +136,7 @@ class Fitted(NamedTuple):
     optimum: Optimum
     alpha: float
     penalty: Quadratic
+    class_weights: Floats | None  # (classes,): what each class counted
 
 
 def _reading(stage: str, work: Generator[int, None, Answer]) -> Generator[Progress, None, Answer]:
@@ -152,7 +155,8 @@ def _fit_part(work: _Work, part: Mask, profiles: Profiles, whose: str) -> Genera
         rules = replace(rules, reference=True)
     encoding = fit_encoding(work.table.features, profiles, rules, work.table.roles.time, work.structure.pairs)
     delivered = part is work.ledger.used
-    reading = build_rows(work.table, work.ledger, encoding, part, work.threads, fingerprinted=delivered)
+    ledger, weights = counted_by_class(work.recipe.class_weight, work.ledger, part)
+    reading = build_rows(work.table, ledger, encoding, part, work.threads, fingerprinted=delivered)
     rows = yield from _reading(f"encoding {whose}", reading)
     alpha = work.recipe.alpha_for(rows.total_weight)
     objective = fit_objective(work.ledger.target, encoding, work.structure.strengths, alpha, rows.total_weight)
@@ -162,8 +166,26 @@ def _fit_part(work: _Work, part: Mask, profiles: Profiles, whose: str) -> Genera
         try:
             step = next(steps)
         except StopIteration as end:
-            return Fitted(encoding, rows, end.value, alpha, objective.penalty)
+            optimum = end.value if weights is None else _put_right(problem, end.value, weights)
+            return Fitted(encoding, rows, optimum, alpha, objective.penalty, weights)
         yield Progress(f"fitting {whose}", rows=len(rows), passes=step.passes, bound=step.bound)
+
+
+def _put_right(problem: Problem, optimum: Optimum, weights: Floats) -> Optimum:
+    """Return the optimum with intercepts whose probabilities are those of the rows as they are.
+
+    The certificate is for exactly what a verification will add up again: the intercepts delivered, and the shift.
+    Leave-one-out losses would be those of the weighted rows, so there are none.
+    """
+    shift = log_odds_shift(weights)
+    delivered = moved_intercepts(optimum.parameters, -shift)
+    parameters = moved_intercepts(delivered, shift)
+    proof = optimum.certification
+    if not np.array_equal(parameters, optimum.parameters):
+        proof = certify(problem.objective, problem.rows, parameters, problem.units)
+    proof = replace(proof, certificate=proof.certificate.of_moved(shift), leave_one_out=None)
+    value = problem.objective.value(problem.rows, parameters)
+    return replace(optimum, parameters=delivered, certification=proof, value=value)
 
 
 def _evaluate(
@@ -237,6 +259,7 @@ def _assemble(
         evaluation=evaluation,
         notes=notes,
         condition=work.table.condition,
+        class_weights=None if fitted.class_weights is None else tuple(map(float, fitted.class_weights)),
     )
 
 
@@ -265,6 +288,19 @@ def _target_notes(work: _Work) -> list[str]:
             "total, weighs much. Multiply the weights, or choose a penalty (--alpha)."
         )
     return notes
+
+
+def _class_weight_notes(work: _Work, fitted: Fitted) -> list[str]:
+    """Say what the classes counted, and what was made of the probabilities afterwards."""
+    if fitted.class_weights is None:
+        return []
+    pairs = zip(work.ledger.target.classes, fitted.class_weights, strict=True)
+    named = ", ".join(f"{label} {weight:.4g}" for label, weight in pairs)
+    return [
+        f"Rows counted by class in training ({named}), and probabilities are corrected to how often classes occur: the "
+        "logarithms of these weights were taken off the intercept. That is exact where the weighted model is right; "
+        "look at the calibration. There is no leave-one-out, and standard errors take weights for numbers of rows."
+    ]
 
 
 def _feature_notes(fitted: Fitted) -> list[str]:
