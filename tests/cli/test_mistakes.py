@@ -235,3 +235,22 @@ def test_class_weights_that_say_nothing_are_refused(run: Run, text: str, slug: s
 def test_class_weights_for_a_number_are_refused(run: Run) -> None:
     arguments = ["train", "rows.parquet", "--target", "size", "--class-weight", "balanced"]
     assert refusal(run, *arguments)[:2] == (2, "class-weight-without-classes")
+
+
+@pytest.mark.parametrize(
+    ("flags", "slug"),
+    [
+        (["--cost-false-positive", "1"], "cost-missing"),
+        (["--cost-false-negative", "1"], "cost-missing"),
+        (["--cost-false-negative", "0", "--cost-false-positive", "1"], "cost-not-positive"),
+        (["--cost-false-negative=nan", "--cost-false-positive", "1"], "cost-not-positive"),
+        (["--cost-false-negative", "much", "--cost-false-positive", "1"], "option-type"),
+    ],
+)
+def test_costs_that_decide_nothing_are_refused(run: Run, flags: list[str], slug: str) -> None:
+    assert refusal(run, *TRAIN, *flags)[:2] == (2, slug)
+
+
+def test_costs_for_a_number_are_refused(run: Run) -> None:
+    flags = ["--cost-false-positive", "1", "--cost-false-negative", "2"]
+    assert refusal(run, "train", "rows.parquet", "--target", "size", *flags)[:2] == (2, "costs-without-two-classes")

@@ -57,9 +57,9 @@ class Held(NamedTuple):
 def held(monkeypatch: pytest.MonkeyPatch) -> list[Held]:
     found: list[Held] = []
 
-    def spying(ledger: Any, split: Any, encoding: Any, later: Any, optimum: Any, seed: int) -> Any:
+    def spying(ledger: Any, split: Any, encoding: Any, later: Any, optimum: Any, *others: Any) -> Any:
         found.append(Held(encoding, optimum.parameters))
-        return real_evaluate_part(ledger, split, encoding, later, optimum, seed)
+        return real_evaluate_part(ledger, split, encoding, later, optimum, *others)
 
     monkeypatch.setattr(training_module, "evaluate_part", spying)
     return found

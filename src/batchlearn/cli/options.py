@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from batchlearn.data.target import Class
 from batchlearn.errors import UsageError, quoted
+from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.class_weights import BALANCED
 from batchlearn.tables.columns import Kind
@@ -109,6 +110,27 @@ class RecipeOptions:
         str | None, Parameter(help="Hold out by time, group or random; time, else group, unless given.")
     ] = None
     class_weight: Annotated[Names, Parameter(help="What classes count in training: balanced, or LABEL=W,LABEL=W.")] = ()
+
+    cost_false_positive: Annotated[
+        float | None, Parameter(help="Cost of deciding for the second class where the first is true.")
+    ] = None
+    cost_false_negative: Annotated[
+        float | None, Parameter(help="Cost of deciding for the first class where the second is true.")
+    ] = None
+
+    @property
+    def costs(self) -> Costs | None:
+        """The costs of wrong decisions; UsageError where one of them is missing."""
+        if self.cost_false_positive is None and self.cost_false_negative is None:
+            return None
+        if self.cost_false_positive is None or self.cost_false_negative is None:
+            missing = "negative" if self.cost_false_negative is None else "positive"
+            raise UsageError(
+                f"One cost was given and --cost-false-{missing} is missing; both are needed, because only their ratio "
+                "decides.",
+                code="cost-missing",
+            )
+        return Costs(self.cost_false_positive, self.cost_false_negative)
 
 
 @Parameter(name="*")

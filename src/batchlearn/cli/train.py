@@ -87,6 +87,7 @@ def recipe_of(options: RecipeOptions, seed: int) -> Recipe:
         holdout=options.holdout,
         split=options.split,
         class_weight=class_weight_rule(options.class_weight),
+        costs=options.costs,
         seed=seed,
     )
 

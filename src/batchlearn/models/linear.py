@@ -16,9 +16,12 @@ from batchlearn.data.encoding_fit import check_kinds
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kernels.design import Block, Floats, linear_predictor, quadratic_form, squared, standardised
+from batchlearn.models.decision import Costs
 from batchlearn.models.links import INVERSE_LINKS, response_change
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Roles, Table, read
+
+_EVEN = 0.5
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,12 @@ class LinearModel:
     label_mean: float  # of the training rows: what a model without features predicts
     standard_errors: Floats | None = None  # (coefficients,)
     bounds: PredictionBounds | None = None
+    costs: Costs | None = None  # of wrong decisions between two classes
+
+    @property
+    def threshold(self) -> float:
+        """The probability of the second of two classes above which `prediction` is that class."""
+        return _EVEN if self.costs is None else self.costs.threshold
 
     @property
     def loss(self) -> str:
@@ -147,7 +156,7 @@ class LinearModel:
         """Return predictions as columns: `prediction`, for classes also `probability`, and `bound` where asked for."""
         columns: dict[str, Any] = {}
         if self.target.task is Task.CLASSES:
-            chosen = (predictions.response > 0.5).astype(int)
+            chosen = (predictions.response > self.threshold).astype(int)
             columns["prediction"] = pa.array([self.target.classes[code] for code in chosen])
             columns["probability"] = predictions.response
         else:

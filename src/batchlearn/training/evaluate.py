@@ -20,6 +20,7 @@ from batchlearn.evaluation.metrics import proper_score, row_losses
 from batchlearn.evaluation.report import Evaluation, HeldOut
 from batchlearn.evaluation.report import evaluate as evaluate_held_out
 from batchlearn.kernels.design import Floats
+from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.links import INVERSE_LINKS
 from batchlearn.objectives.statistics import predictor
@@ -45,7 +46,13 @@ class _ResponseTotal:
 
 
 def evaluate_part(
-    ledger: Ledger, split: Split, encoding: Encoding, later: Rows, optimum: Optimum, seed: int
+    ledger: Ledger,
+    split: Split,
+    encoding: Encoding,
+    later: Rows,
+    optimum: Optimum,
+    seed: int,
+    costs: Costs | None = None,
 ) -> Evaluation:
     """Evaluate the optimum of the earlier rows on the later ones, beside baselines and its own leave-one-out."""
     response = later.total(_ResponseTotal(ledger.target.loss), optimum.parameters).response
@@ -68,7 +75,8 @@ def evaluate_part(
         "last_value": _last_value(ledger, early, late),
     }
     task = ledger.target.task
-    evaluation = evaluate_held_out(task.value, held_out, baselines, seed, leave_one_out(task, optimum, len(early)))
+    left_out = leave_one_out(task, optimum, len(early))
+    evaluation = evaluate_held_out(task.value, held_out, baselines, seed, left_out, costs)
     return replace(evaluation, worst_rows=_worst(task, late, held_out))
 
 
@@ -179,7 +187,7 @@ def evaluate(model: LinearModel, table: Table, *, seed: int = 0) -> Evaluation:
         group = np.zeros(len(scored), dtype=np.intp) if ledger.group is None else ledger.group[scored]
         again = group + group.max(initial=0) + 2  # rows without a group have code -1
         baselines["last_value"] = last_value_baseline(model.target.task.value, label, group, label, again, weight)
-    return evaluate_held_out(model.target.task.value, held_out, baselines, seed)
+    return evaluate_held_out(model.target.task.value, held_out, baselines, seed, costs=model.costs)
 
 
 def _responses(model: LinearModel, table: Table, chosen: NDArray[np.bool_]) -> Floats:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.split import SPLITS
 from batchlearn.data.target import TASK_OF_LOSS
 from batchlearn.errors import UsageError, quoted
+from batchlearn.models.decision import Costs
 from batchlearn.objectives.class_weights import ClassWeightRule, check_rule
 from batchlearn.training.stopping import LossWithin, PredictionsWithin, Stopping
 
@@ -28,7 +29,8 @@ class Recipe:
     block on which the structure is chosen, is kept apart; None is by time where there is a time column, by whole groups
     where there is a group column instead, and random otherwise. class_weight: "balanced", or a weight for each of some
     labels, that rows of a class count with in training; the probabilities delivered are corrected back to how often
-    the classes occur in the rows (`objectives.class_weights`).
+    the classes occur in the rows (`objectives.class_weights`). costs: of wrong decisions between two classes; the model
+    then decides for the second one above the probability that makes it the cheaper decision, else above one half.
     """
 
     loss: str | None = None
@@ -39,6 +41,7 @@ class Recipe:
     rules: EncodingRules = field(default_factory=EncodingRules)
     split: str | None = None
     class_weight: ClassWeightRule | None = None
+    costs: Costs | None = None
 
     def __post_init__(self) -> None:
         if self.loss is not None and self.loss not in TASK_OF_LOSS:
@@ -79,13 +82,15 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as plain values."""
+        weights = self.class_weight
         return {
             "loss": self.loss,
             "alpha": self.alpha,
             "tolerance": self.tolerance,
             "holdout": self.holdout,
             "split": self.split,
-            "class_weight": self.class_weight if isinstance(self.class_weight, str | None) else dict(self.class_weight),
+            "class_weight": weights if isinstance(weights, str | None) else dict(weights),
+            "costs": None if self.costs is None else asdict(self.costs),
             "seed": self.seed,
             "minimum_rows": self.rules.minimum_rows,
             "level_cap": self.rules.level_cap,

@@ -20,6 +20,7 @@ from batchlearn.data.target import Target, Task
 from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
+from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel, PredictionBounds
 from batchlearn.objectives.class_weights import counted_by_class, log_odds_shift, moved_intercepts
 from batchlearn.objectives.losses import loss_of
@@ -91,6 +92,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
                 "from.",
                 code="too-few-rows",
             )
+        _check_costs(ledger.target, recipe.costs)
         kind = split_kind(ledger, recipe.split)
         split = hold_out(ledger, recipe.holdout, recipe.seed, kind)
         early, _ = counted_by_class(recipe.class_weight, ledger, split.early)
@@ -109,6 +111,16 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
     left_out = (f"{name} was left out: {reason}" for name, reason in fitted.encoding.left_out.items())
     notes = [*left_out, *_target_notes(work), *_class_weight_notes(work, fitted), *_feature_notes(fitted), *notes]
     return _assemble(work, fitted, evaluation, tuple(notes), time.perf_counter() - began)
+
+
+def _check_costs(target: Target, costs: Costs | None) -> None:
+    if costs is not None and len(target.classes) != 2:
+        what = f"holds {len(target.classes)} classes" if target.classes else f"is predicted by the {target.loss} loss"
+        raise UsageError(
+            f"Costs of a false positive and a false negative were given and '{target.column}' {what}; they are for two "
+            "classes. Leave them out.",
+            code="costs-without-two-classes",
+        )
 
 
 def thread_count(threads: int | None) -> int:
@@ -205,7 +217,9 @@ def _evaluate(
             "encoding the later rows",
             build_rows(work.table, work.ledger, fitted.encoding, split.late, work.threads, fingerprinted=False),
         )
-        evaluation = evaluate_part(work.ledger, split, fitted.encoding, rows, fitted.optimum, work.recipe.seed)
+        evaluation = evaluate_part(
+            work.ledger, split, fitted.encoding, rows, fitted.optimum, work.recipe.seed, work.recipe.costs
+        )
         evaluation = with_values(work.table, evaluation)
     except (DataError, NoFiniteOptimum) as refusal:
         return None, [f"No evaluation: {refusal.message}"]
@@ -268,7 +282,8 @@ def _model(work: _Work, fitted: Fitted, errors: Floats | None, bounds: Predictio
     weight = None if ledger.weight is None else ledger.weight[ledger.used]
     mean = float(np.average(ledger.label[ledger.used], weights=weight))
     parameters = fitted.optimum.parameters
-    return LinearModel(fitted.encoding, ledger.target, parameters, work.table.roles, mean, errors, bounds)
+    costs = work.recipe.costs
+    return LinearModel(fitted.encoding, ledger.target, parameters, work.table.roles, mean, errors, bounds, costs)
 
 
 def _target_notes(work: _Work) -> list[str]:
