@@ -88,7 +88,7 @@ def test_weights_of_one_change_no_bit() -> None:
     )
     assert np.array_equal(plain.model.parameters, ones.model.parameters)
     assert plain.structure.strengths == ones.structure.strengths
-    assert any("Rows counted by class in training (0.0 1, 1.0 1)" in note for note in ones.notes)
+    assert any("Rows counted by class in training (0 1, 1 1)" in note for note in ones.notes)
     assert not any("counted by class" in note for note in plain.notes)
 
 

@@ -14,14 +14,20 @@ from batchlearn.data.profile import Profile, empty_profile
 from batchlearn.data.rows import Rows, StoredChunk, chunk_rows
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.fingerprint import Fingerprint
+from batchlearn.tables.repeats import RepeatedRows
 from batchlearn.tables.table import Table
 
 Mask = NDArray[np.bool_]
 Profiles = dict[str, Profile]
 
 
-def profile_parts(table: Table, ledger: Ledger, parts: list[Mask]) -> Generator[int, None, list[Profiles]]:
-    """Profile the features over each part's rows in one pass; yields rows read, returns one set of profiles a part."""
+def profile_parts(
+    table: Table, ledger: Ledger, parts: list[Mask], repeats: RepeatedRows | None = None
+) -> Generator[int, None, list[Profiles]]:
+    """Profile the features over each part's rows in one pass; yields rows read, returns one set of profiles a part.
+
+    `repeats` takes in the features and labels of all used rows on the way.
+    """
     features = table.features
     found: list[Profiles] = [{column.name: empty_profile(column.kind) for column in features} for _ in parts]
     for entries, batch in walk(table, [column.name for column in features]):
@@ -33,6 +39,9 @@ def profile_parts(table: Table, ledger: Ledger, parts: list[Mask]) -> Generator[
             weight = np.ones(kept.num_rows) if ledger.weight is None else ledger.weight[entries][mask]
             for name, array in zip(kept.schema.names, kept.columns, strict=True):
                 profiles[name].update(array, weight)
+        if repeats is not None:
+            used = ledger.used[entries]
+            repeats.update(batch if used.all() else batch.filter(pa.array(used)), ledger.label[entries][used])
         yield batch.num_rows
     return found
 

@@ -115,6 +115,16 @@ def weighted(ledger: Ledger, weights: Floats) -> Ledger:
     return replace(ledger, weight=factor if ledger.weight is None else factor * ledger.weight)
 
 
+def correction_note(classes: Sequence[Class], weights: Floats) -> str:
+    """Say what the classes counted, and what was made of the probabilities afterwards."""
+    named = ", ".join(f"{_text(label)} {weight:.4g}" for label, weight in zip(classes, weights, strict=True))
+    return (
+        f"Rows counted by class in training ({named}), and probabilities are corrected to how often classes occur: the "
+        "logarithms of these weights were taken off the intercept. That is exact where the weighted model is right; "
+        "look at the calibration. There is no leave-one-out, and standard errors take weights for numbers of rows."
+    )
+
+
 def log_odds_shift(weights: Floats) -> Floats:
     """Return what the weights add to the log odds of each class but the first against the first, (classes - 1,)."""
     return np.asarray(np.log(weights[1:]) - math.log(weights[0]))

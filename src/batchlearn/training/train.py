@@ -22,12 +22,14 @@ from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel, PredictionBounds
-from batchlearn.objectives.class_weights import counted_by_class, log_odds_shift, moved_intercepts
+from batchlearn.objectives.class_weights import correction_note, counted_by_class, log_odds_shift, moved_intercepts
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.objectives.penalties import Quadratic
+from batchlearn.objectives.support import support_notes
 from batchlearn.selection.structure import InnerSplit, Structure, choose_structure
 from batchlearn.selection.terms import structure_penalty
+from batchlearn.tables.repeats import RepeatedRows
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units, certify
 from batchlearn.training.evaluate import evaluate_part, with_values
@@ -99,7 +101,9 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         # All rows are profiled for themselves and not as early + late: where nothing is chosen by data, the model does
         # not depend on the split by a bit.
         parts = [split.early] if split.late is None else [split.early, ledger.used]
-        profiles = yield from _reading("reading columns", profile_parts(table, ledger, parts))
+        repeats = RepeatedRows()
+        profiles = yield from _reading("reading columns", profile_parts(table, ledger, parts, repeats))
+        repeated = repeats.count()
         structure = Structure(recipe.rules)
         if recipe.alpha is None:
             inner = InnerSplit(split.early, kind, recipe.seed)
@@ -109,7 +113,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         evaluation, notes = yield from _evaluate(work, split, profiles[0])
         fitted = yield from _fit_part(work, ledger.used, profiles[-1], "all rows")
     left_out = (f"{name} was left out: {reason}" for name, reason in fitted.encoding.left_out.items())
-    notes = [*left_out, *_target_notes(work), *_class_weight_notes(work, fitted), *_feature_notes(fitted), *notes]
+    notes = [*left_out, *_target_notes(work), *_row_notes(work, fitted, repeated), *_feature_notes(fitted), *notes]
     return _assemble(work, fitted, evaluation, tuple(notes), time.perf_counter() - began)
 
 
@@ -305,17 +309,15 @@ def _target_notes(work: _Work) -> list[str]:
     return notes
 
 
-def _class_weight_notes(work: _Work, fitted: Fitted) -> list[str]:
-    """Say what the classes counted, and what was made of the probabilities afterwards."""
-    if fitted.class_weights is None:
-        return []
-    pairs = zip(work.ledger.target.classes, fitted.class_weights, strict=True)
-    named = ", ".join(f"{label} {weight:.4g}" for label, weight in pairs)
-    return [
-        f"Rows counted by class in training ({named}), and probabilities are corrected to how often classes occur: the "
-        "logarithms of these weights were taken off the intercept. That is exact where the weighted model is right; "
-        "look at the calibration. There is no leave-one-out, and standard errors take weights for numbers of rows."
-    ]
+def _row_notes(work: _Work, fitted: Fitted, repeated: int) -> list[str]:
+    """Say what rows repeat each other, what classes counted, and what the rows can carry."""
+    notes = support_notes(work.ledger, fitted.encoding)
+    if repeated:
+        share = repeated / work.ledger.counts.used
+        notes.insert(0, f"{repeated:,} rows ({share:.2%}) repeat an earlier row in every column; they are kept.")
+    if fitted.class_weights is not None:
+        notes.append(correction_note(work.ledger.target.classes, fitted.class_weights))
+    return notes
 
 
 def _feature_notes(fitted: Fitted) -> list[str]:
