@@ -204,7 +204,8 @@ def _floats(column: pa.ChunkedArray) -> Floats:
 
 def _times(column: pa.ChunkedArray) -> Floats:
     if pa.types.is_timestamp(column.type):
-        known = pc.cast(pc.cast(column, pa.int64()), pa.float64())
+        # Beyond 285 years from 1970 floats have no single microseconds any more: order is kept, near times become one.
+        known = pc.cast(pc.cast(column, pa.int64()), pa.float64(), safe=False)
         return _floats(known)
     return _floats(column)
 

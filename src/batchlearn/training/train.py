@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from batchlearn.data.build import Mask, Profiles, build_rows, profile_parts
+from batchlearn.data.build import Mask, Profiles, build_rows, check_memory, profile_parts
 from batchlearn.data.encoding import SMALLEST_UNIT, Encoding
 from batchlearn.data.encoding_fit import fit_encoding
 from batchlearn.data.ledger import Ledger, read_ledger
@@ -85,6 +85,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         )
     began = time.perf_counter()
     workers = thread_count(threads)
+    check_memory(table)
     with one_blas_thread():
         yield Progress("reading labels")
         ledger = read_ledger(table, loss=recipe.loss)
