@@ -6,7 +6,9 @@ import resource
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.made import Run, environment, one_object, process
@@ -202,6 +204,35 @@ def test_the_exit_code_reaches_the_shell(here: Path) -> None:
     done = process(["train", "none.parquet", "--target", "y"], here)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith("error: ")
+
+
+def test_c82_of_two_trainings_of_one_model_the_second_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = import_module("batchlearn.cli.train")
+    real, before = module.training, []
+
+    def overtaken(*arguments: Any, **named: Any) -> Any:
+        """Let another training of the same model begin and end while this one is under way."""
+        fit = yield from real(*arguments, **named)
+        monkeypatch.setattr(module, "training", real)
+        assert run(*TRAIN, "--output", "model", "--alpha", "1")[0] == 0
+        before.append(Path("model/manifest.json").read_bytes())
+        return fit
+
+    monkeypatch.setattr(module, "training", overtaken)
+    code, out, _ = run(*TRAIN, "--output", "model", "--json")
+    error = one_object(out)["error"]
+    assert (code, error["code"]) == (2, "output-exists")
+    assert "model" in error["message"]
+    assert [Path("model/manifest.json").read_bytes()] == before
+    assert run("verify", "model", "rows.parquet")[0] == 0
+    assert sorted(path.name for path in Path().iterdir()) == ["model", "model.html", "rows.csv", "rows.parquet"]
+
+
+def test_d47_columns_that_the_model_does_not_read_are_counted(run: Run) -> None:
+    run(*TRAIN, "--output", "model")
+    code, out, _ = run("predict", "model", "rows.parquet", "-o", "scored.csv", "--json")
+    assert code == 0
+    assert one_object(out)["columns_not_used"] == 3  # "bought", "count", and "day", which is an identifier
 
 
 @pytest.mark.parametrize(
