@@ -14,6 +14,8 @@ Hashes = NDArray[np.uint64]
 
 # Odd constants of SplitMix64 (Steele, Lea and Flood 2014), whose output passes for independent bits.
 _STEP, _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+# Texts whose hash is remembered: enough for the levels of most tables, and no memory for those of the others.
+_MOST_TEXTS = 100_000
 _MISSING = 0x6A09E667F3BCC909
 
 
@@ -62,6 +64,8 @@ class RepeatedRows:
     def _text(self, level: str | None) -> int:
         text = "" if level is None else level
         if text not in self._texts:
+            if len(self._texts) >= _MOST_TEXTS:
+                self._texts.clear()
             digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
             self._texts[text] = int.from_bytes(digest, "little")
         return self._texts[text]
