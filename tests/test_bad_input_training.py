@@ -9,6 +9,7 @@ import pytest
 from tests.training.made import arrow, made, table_of
 
 from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
+from batchlearn.tables.table import read
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train
 
@@ -296,6 +297,8 @@ def test_d43_a_level_never_seen_is_predicted_and_counted() -> None:
     columns = made(10, 1)
     columns["colour"] = ["violet"] * 10
     assert np.isfinite(fit.model.predict(arrow(columns)).response).all()
+    (batch,) = read(arrow(columns)).scan(list(fit.model.columns))
+    assert {name: number for name, number in fit.model.encoding.count_unseen(batch).items() if number} == {"colour": 10}
 
 
 @pytest.mark.parametrize("name", ["first", "colour", "exposure"])

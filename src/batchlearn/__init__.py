@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from batchlearn.errors import UsageError as UsageError
     from batchlearn.estimators import LinearClassifier as LinearClassifier
     from batchlearn.estimators import LinearRegressor as LinearRegressor
+    from batchlearn.models.decision import Costs as Costs
     from batchlearn.models.files import load as load
     from batchlearn.models.linear import LinearModel as LinearModel
     from batchlearn.tables.table import Table as Table
@@ -37,6 +38,7 @@ _HOME = {
     "BatchlearnError": "batchlearn.errors",
     "Certificate": "batchlearn.training.certificate",
     "CertificateError": "batchlearn.errors",
+    "Costs": "batchlearn.models.decision",
     "DataError": "batchlearn.errors",
     "Fit": "batchlearn.training.fit",
     "IntegrityError": "batchlearn.errors",
@@ -61,6 +63,7 @@ __all__ = [
     "BatchlearnError",
     "Certificate",
     "CertificateError",
+    "Costs",
     "DataError",
     "Fit",
     "IntegrityError",

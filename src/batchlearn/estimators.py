@@ -21,6 +21,7 @@ from batchlearn.data.rows import one_blas_thread
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import INVERSE_LINKS, logistic
+from batchlearn.objectives.class_weights import weights_of_classes
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective
 from batchlearn.solvers.refinement import refine
@@ -53,6 +54,9 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
     standardize : bool, default=False
         Whether the penalty is on coefficients per standard deviation of their column. `coef_` is in the units of the
         columns as given either way.
+    class_weight : dict or "balanced", default=None
+        What a row of each class counts, as in scikit-learn: probabilities are those of the weighted rows and are not
+        corrected, unlike those of `batchlearn.train`. Classes that a dict does not name count once.
     threads : int, default=None
         Threads that read the rows; None is one. The answer has the same bits for any number.
 
@@ -94,6 +98,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         fit_intercept: bool = True,
         tol: float = 1e-10,
         standardize: bool = False,
+        class_weight: dict[Any, float] | str | None = None,
         threads: int | None = None,
     ) -> None:
         self.alpha = alpha
@@ -101,6 +106,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.standardize = standardize
+        self.class_weight = class_weight
         self.threads = threads
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -129,6 +135,10 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
                 code="one-class",
             )
         label = (y == self.classes_[1]).astype(np.float64)
+        if self.class_weight is not None:
+            code = label.astype(np.intp)
+            each = weights_of_classes(self.class_weight, self.classes_.tolist(), code, weight)
+            weight = each[code] * (1.0 if weight is None else weight)
         fitted = _fitted(settings, X, label, weight, _names(self))
         self.coef_ = fitted.coefficients[None, :]
         self.intercept_ = np.array([fitted.intercept])

@@ -249,3 +249,36 @@ def test_real_tables_train_and_verify(run: Run, shared_data: Path, name: str, fl
     score = next(iter(found["evaluation"]["metrics"]))
     assert found["evaluation"]["metrics"][score]["value"] < found["evaluation"]["baselines"]["constant"][score]["value"]
     assert run("verify", "model", data)[0] == 0
+
+
+def test_class_weights_are_said_and_verified(run: Run) -> None:
+    flags = ["--class-weight", "=yes=5,no=2", "--alpha", "0.01", "--output", "heavy"]
+    code, out, err = run("train", "rows.parquet", "--target", "bought", *flags, "--json")
+    assert (code, err) == (0, "")
+    record = one_object(out)
+    assert record["class_weights"] == [5.0, 2.0]
+    (note,) = [note for note in record["notes"] if "counted by class" in note]
+    assert "=yes 5, no 2" in note
+    assert run("verify", "heavy", "rows.parquet")[0] == 0
+
+
+def test_costs_decide_what_is_predicted_and_are_judged(run: Run, here: Path) -> None:
+    flags = ["--cost-false-positive", "1", "--cost-false-negative", "9", "--alpha", "0.01", "--output", "dear"]
+    code, out, _ = run(*TRAIN, *flags, "--json")
+    assert code == 0
+    decision = one_object(out)["evaluation"]["decision"]
+    # "=yes" is the first of the two classes, and "no" the second.
+    assert decision["threshold"] == pytest.approx(0.1)
+    assert decision["cost"]["low"] <= decision["cost"]["value"] <= decision["cost"]["high"]
+    assert decision["best_on_these_rows"]["cost"] <= decision["cost"]["value"]
+    page = (here / "dear.html").read_text(encoding="utf-8")
+    assert "What decisions cost" in page
+    assert run("predict", "dear", "rows.parquet", "-o", "scored.parquet")[0] == 0
+    scored = pq.read_table(here / "scored.parquet")
+    assert (scored["prediction"].to_numpy() == "no").tolist() == (scored["probability"].to_numpy() > 0.1).tolist()
+    assert scored["probability"].to_numpy().max() > 0.1
+    code, out, _ = run("evaluate", "dear", "rows.parquet")
+    assert code == 0
+    assert "Decisions: no above a probability of 0.1, else =yes" in out
+    assert "always =yes" in out
+    assert "optimistic" in out

@@ -6,7 +6,9 @@ import resource
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.made import Run, environment, one_object, process
@@ -202,3 +204,84 @@ def test_the_exit_code_reaches_the_shell(here: Path) -> None:
     done = process(["train", "none.parquet", "--target", "y"], here)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith("error: ")
+
+
+def test_c82_of_two_trainings_of_one_model_the_second_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = import_module("batchlearn.cli.train")
+    real, before = module.training, []
+
+    def overtaken(*arguments: Any, **named: Any) -> Any:
+        """Let another training of the same model begin and end while this one is under way."""
+        fit = yield from real(*arguments, **named)
+        monkeypatch.setattr(module, "training", real)
+        assert run(*TRAIN, "--output", "model", "--alpha", "1")[0] == 0
+        before.append(Path("model/manifest.json").read_bytes())
+        return fit
+
+    monkeypatch.setattr(module, "training", overtaken)
+    code, out, _ = run(*TRAIN, "--output", "model", "--json")
+    error = one_object(out)["error"]
+    assert (code, error["code"]) == (2, "output-exists")
+    assert "model" in error["message"]
+    assert [Path("model/manifest.json").read_bytes()] == before
+    assert run("verify", "model", "rows.parquet")[0] == 0
+    assert sorted(path.name for path in Path().iterdir()) == ["model", "model.html", "rows.csv", "rows.parquet"]
+
+
+def test_d47_columns_that_the_model_does_not_read_are_counted(run: Run) -> None:
+    run(*TRAIN, "--output", "model")
+    code, out, _ = run("predict", "model", "rows.parquet", "-o", "scored.csv", "--json")
+    assert code == 0
+    assert one_object(out)["columns_not_used"] == 3  # "bought", "count", and "day", which is an identifier
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "slug"),
+    [
+        (["--split", "persons"], 2, "split-unknown"),
+        (["--split", "group"], 2, "split-needs-group"),
+        (["--split", "time"], 2, "split-needs-time"),
+    ],
+)
+def test_a_split_that_cannot_be_is_refused(run: Run, flags: list[str], code: int, slug: str) -> None:
+    assert refusal(run, *TRAIN, *flags)[:2] == (code, slug)
+
+
+@pytest.mark.parametrize(
+    ("text", "slug"),
+    [
+        ("equal", "class-weight-rule"),
+        ("no=much", "class-weight-rule"),
+        ("no=1,no=2", "class-weight-rule"),
+        ("no=0", "class-weight-value"),
+        ("maybe=2", "class-weight-label"),
+    ],
+)
+def test_class_weights_that_say_nothing_are_refused(run: Run, text: str, slug: str) -> None:
+    assert refusal(run, *TRAIN, "--class-weight", text)[:2] == (2, slug)
+    if slug == "class-weight-rule":
+        assert "yes=5,no=1" in refusal(run, *TRAIN, "--class-weight", text)[2]
+
+
+def test_class_weights_for_a_number_are_refused(run: Run) -> None:
+    arguments = ["train", "rows.parquet", "--target", "size", "--class-weight", "balanced"]
+    assert refusal(run, *arguments)[:2] == (2, "class-weight-without-classes")
+
+
+@pytest.mark.parametrize(
+    ("flags", "slug"),
+    [
+        (["--cost-false-positive", "1"], "cost-missing"),
+        (["--cost-false-negative", "1"], "cost-missing"),
+        (["--cost-false-negative", "0", "--cost-false-positive", "1"], "cost-not-positive"),
+        (["--cost-false-negative=nan", "--cost-false-positive", "1"], "cost-not-positive"),
+        (["--cost-false-negative", "much", "--cost-false-positive", "1"], "option-type"),
+    ],
+)
+def test_costs_that_decide_nothing_are_refused(run: Run, flags: list[str], slug: str) -> None:
+    assert refusal(run, *TRAIN, *flags)[:2] == (2, slug)
+
+
+def test_costs_for_a_number_are_refused(run: Run) -> None:
+    flags = ["--cost-false-positive", "1", "--cost-false-negative", "2"]
+    assert refusal(run, "train", "rows.parquet", "--target", "size", *flags)[:2] == (2, "costs-without-two-classes")

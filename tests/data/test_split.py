@@ -9,13 +9,18 @@ import pyarrow as pa
 import pytest
 
 from batchlearn.data.ledger import Ledger, read_ledger
-from batchlearn.data.split import hold_out
+from batchlearn.data.split import SPLITS, Split, groups_on_both_sides, hold_out, split_kind
+from batchlearn.errors import DataError, UsageError
 from batchlearn.tables.table import read
 
 
-def ledger_of(times: Any | None = None, labels: Any | None = None, rows: int = 100) -> Ledger:
+def ledger_of(
+    times: Any | None = None, labels: Any | None = None, rows: int = 100, groups: Any | None = None
+) -> Ledger:
     n = rows if times is None else len(times)
     columns = {"y": np.arange(n, dtype=float) if labels is None else labels}
+    if groups is not None:
+        columns["g"] = groups
     if times is not None:
         columns["t"] = np.asarray(times, dtype=float)
     return read_ledger(
@@ -23,6 +28,7 @@ def ledger_of(times: Any | None = None, labels: Any | None = None, rows: int = 1
             pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()}),
             target="y",
             time=None if times is None else "t",
+            group=None if groups is None else "g",
         )
     )
 
@@ -84,3 +90,99 @@ def test_no_part_is_ever_empty(share: float, rows: int) -> None:
     assert split.late is None
     assert split.early.sum() == rows
     assert split.how == "no rows were held out"
+
+
+def sides(ledger: Ledger, split: Split) -> tuple[set[int], set[int]]:
+    assert split.late is not None
+    assert ledger.group is not None
+    assert np.array_equal(split.early | split.late, ledger.used)
+    return set(ledger.group[split.early].tolist()), set(ledger.group[split.late].tolist())
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.6])
+def test_no_group_is_ever_on_both_sides(seed: int, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, rng.integers(2, 60), 300).astype(float)
+    labels = np.where(rng.random(300) < 0.1, np.nan, 1.0 + rng.random(300))
+    ledger = ledger_of(labels=labels, rows=300, groups=groups)
+    split = hold_out(ledger, share, seed, "group")
+    early, late = sides(ledger, split)
+    assert early
+    assert late
+    assert not early & late
+    assert split.by_group
+    assert split.how == "whole groups, drawn at random"
+
+
+def test_the_share_of_many_small_groups_is_near_what_was_asked_for() -> None:
+    for seed in range(20):
+        groups = np.random.default_rng(seed).geometric(0.1, 2_000).cumsum().searchsorted(np.arange(2_000))
+        split = hold_out(ledger_of(rows=2_000, groups=groups.astype(float)), 0.2, seed, "group")
+        assert split.late is not None
+        assert abs(split.late.sum() - 400) <= np.bincount(groups).max() / 2
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_group_with_nearly_all_rows_is_never_held_out(seed: int) -> None:
+    groups = np.where(np.arange(100) < 90, 0.0, 1.0 + np.arange(100) % 3)
+    ledger = ledger_of(groups=groups)
+    split = hold_out(ledger, 0.05, seed, "group")
+    assert split.late is not None
+    assert 0 < split.late.sum() <= 10
+
+
+def test_rows_without_a_group_stay_together() -> None:
+    groups = np.where(np.arange(200) % 4 == 0, np.nan, np.arange(200) % 20.0)
+    for seed in range(20):
+        ledger = ledger_of(rows=200, groups=groups)
+        early, late = sides(ledger, hold_out(ledger, 0.2, seed, "group"))
+        assert not early & late
+        assert -1 in early | late
+
+
+def test_groups_depend_on_the_seed_alone() -> None:
+    groups = np.arange(100) % 17.0
+    first, again, other = (hold_out(ledger_of(groups=groups), 0.2, seed, "group").late for seed in (1, 1, 2))
+    assert first is not None
+    assert np.array_equal(first, again)  # type: ignore[arg-type]
+    assert not np.array_equal(first, other)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("times", "groups", "kind"),
+    [
+        (None, None, "random"),
+        (np.arange(10.0), None, "time"),
+        (None, np.arange(10.0), "group"),
+        (np.arange(10.0), np.arange(10.0), "time"),
+        (np.ones(10), np.arange(10.0), "group"),
+        (np.ones(10), np.ones(10), "time"),
+        (None, np.ones(10), "random"),
+    ],
+)
+def test_the_kind_follows_from_the_columns_unless_asked_for(times: Any, groups: Any, kind: str) -> None:
+    ledger = ledger_of(times, rows=10, groups=groups)
+    assert split_kind(ledger, None) == kind
+    assert split_kind(ledger, "random") == "random"
+    assert kind in SPLITS
+
+
+@pytest.mark.parametrize("asked", ["time", "group"])
+def test_a_split_that_the_rows_cannot_have_is_refused(asked: str) -> None:
+    with pytest.raises(UsageError) as usage:
+        split_kind(ledger_of(rows=10), asked)
+    assert usage.value.code == f"split-needs-{asked}"
+    assert f"--{asked}" in usage.value.message
+    with pytest.raises(DataError) as data:
+        split_kind(ledger_of(np.ones(10), groups=np.ones(10)), asked)
+    assert data.value.code == f"one-{asked}"
+    assert "all 10 usable rows" in data.value.message
+
+
+def test_time_can_be_set_aside_for_groups() -> None:
+    ledger = ledger_of(np.arange(100), groups=np.arange(100) % 9.0)
+    by_time = hold_out(ledger, 0.2, 0, "time")
+    assert groups_on_both_sides(ledger, by_time) == (9, 9)
+    by_group = hold_out(ledger, 0.2, 0, "group")
+    assert groups_on_both_sides(ledger, by_group)[0] == 0

@@ -43,6 +43,50 @@ def test_blocks_are_contiguous_even_and_all_there(rows: int, blocks: int) -> Non
     assert np.array_equal(plan.multiplicity.sum(axis=1), np.full(3, float(blocks)))
 
 
+@pytest.mark.parametrize("rows", [30, 500, 5_000])
+def test_blocks_hold_whole_clusters(rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    clusters = np.repeat(np.arange(rows), rng.integers(1, 60, rows))[:rows]
+    plan = resampling(rows, seed=0, replicates=3, clusters=clusters)
+    assert plan.starts[0] == 0
+    assert np.all(clusters[plan.starts[1:]] != clusters[plan.starts[1:] - 1])
+    assert len(plan.starts) <= min(100, len(np.unique(clusters)))
+    assert np.array_equal(np.searchsorted(plan.block, np.arange(len(plan.starts))), plan.starts)
+    assert np.all(plan.multiplicity.sum(axis=1) == len(plan.starts))
+
+
+def test_clusters_of_one_row_change_nothing() -> None:
+    plain, single = resampling(700, 0), resampling(700, 0, clusters=np.arange(700))
+    assert np.array_equal(plain.starts, single.starts)
+    assert np.array_equal(plain.multiplicity, single.multiplicity)
+
+
+def test_four_clusters_are_too_few_for_an_interval() -> None:
+    label, response = two_classes(np.random.default_rng(0), 400)
+    plan = resampling(400, 0, clusters=np.arange(400) // 100)
+    found = metric_estimate(proper_score("classes"), label, response, np.ones(400), plan)
+    assert found.value is not None
+    assert (found.low, found.high) == (None, None)
+
+
+def test_intervals_of_clusters_cover() -> None:
+    """Rows of a person share an error: intervals that take rows for independent cover far less often."""
+    covered = {True: 0, False: 0}
+    for trial in range(300):
+        rng = np.random.default_rng(trial)
+        person = np.repeat(np.arange(60), 15)
+        label = np.repeat(rng.normal(size=60), 15) + 0.3 * rng.normal(size=900)
+        for clustered in covered:
+            plan = resampling(900, trial, clusters=person) if clustered else resampling(900, trial)
+            order = np.arange(900) if clustered else rng.permutation(900)
+            found = metric_estimate(proper_score("number"), label[order], np.zeros(900), np.ones(900), plan)
+            assert found.low is not None
+            assert found.high is not None
+            covered[clustered] += found.low <= 1.09 <= found.high
+    assert covered[True] >= 0.88 * 300
+    assert covered[False] <= 0.65 * 300
+
+
 def test_the_seed_decides() -> None:
     first, second, other = (resampling(500, seed).multiplicity for seed in (1, 1, 2))
     assert np.array_equal(first, second)

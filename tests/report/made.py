@@ -114,6 +114,16 @@ def evaluation(name: Name) -> dict[str, Any]:
         },
         "slices": [one_slice(name(), name(), 0.4 - 0.01 * at) for at in range(10)],
         "unseen_classes": {name(): 3},
+        "decision": {
+            "costs": {"false_positive": 1.0, "false_negative": 9.0},
+            "threshold": 0.1,
+            "cost": estimate(0.31, 0.02),
+            "always_no": estimate(1.2, 0.1),
+            "always_yes": estimate(0.87, 0.03),
+            "saved": estimate(0.56, 0.04),
+            "share_of_yes": 0.22,
+            "best_on_these_rows": {"threshold": 0.08, "cost": 0.305},
+        },
         "notes": [name()],
     }
 

@@ -6,25 +6,33 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.training.made import labels, table_of
+from tests.training.made import labels, made, table_of
 
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.ledger import read_ledger
+from batchlearn.data.split import hold_out
 from batchlearn.kernels.design import Floats
 from batchlearn.selection import structure as module
-from batchlearn.selection.structure import FEWEST_ROWS, Structure, choose_structure
+from batchlearn.selection.structure import FEWEST_ROWS, InnerSplit, Structure, choose_structure
 
 RULES = EncodingRules()
 TASKS = ("squared", "logistic", "poisson")
 
 
 def choose(
-    columns: dict[str, Any], loss: str, *, seed: int = 0, threads: int = 1, part: Any = None, **roles: Any
+    columns: dict[str, Any],
+    loss: str,
+    *,
+    seed: int = 0,
+    threads: int = 1,
+    part: Any = None,
+    kind: str | None = None,
+    **roles: Any,
 ) -> Structure:
     table = table_of(columns, **roles)
     ledger = read_ledger(table, loss=loss)
     used = ledger.used if part is None else ledger.used & part
-    work = choose_structure(table, ledger, used, RULES, seed, threads)
+    work = choose_structure(table, ledger, InnerSplit(used, kind, seed), RULES, threads)
     while True:
         try:
             next(work)
@@ -215,3 +223,24 @@ def test_what_was_chosen_is_told_as_plain_values() -> None:
     assert set(told["pairs"]) <= set(told["strengths"])
     assert [one["name"] for one in told["alternatives"]][:2] == ["linear", "additive"]
     assert all(one["seconds"] > 0.0 and one["coefficients"] > 1 for one in told["alternatives"])
+
+
+def test_the_last_block_is_whole_groups_where_the_evaluation_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def spying(ledger: Any, share: float, seed: int, kind: str | None = None) -> Any:
+        seen.append((ledger, hold_out(ledger, share, seed, kind)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(module, "hold_out", spying)
+    columns = made(600)
+    columns["person"] = np.random.default_rng(0).integers(0, 40, 600).astype(float)
+    chosen = choose(columns, "squared", kind="group", group="person")
+    ((ledger, split),) = seen
+    assert chosen.alternatives
+    assert not set(ledger.group[split.early]) & set(ledger.group[split.late])
+
+
+def test_one_group_alone_leaves_nothing_to_choose_by() -> None:
+    columns = {**made(600), "person": np.ones(600)}
+    assert choose(columns, "squared", kind="group", group="person") == Structure(RULES)

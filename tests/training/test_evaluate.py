@@ -57,9 +57,9 @@ class Held(NamedTuple):
 def held(monkeypatch: pytest.MonkeyPatch) -> list[Held]:
     found: list[Held] = []
 
-    def spying(ledger: Any, split: Any, encoding: Any, later: Any, optimum: Any, seed: int) -> Any:
+    def spying(ledger: Any, split: Any, encoding: Any, later: Any, optimum: Any, *others: Any) -> Any:
         found.append(Held(encoding, optimum.parameters))
-        return real_evaluate_part(ledger, split, encoding, later, optimum, seed)
+        return real_evaluate_part(ledger, split, encoding, later, optimum, *others)
 
     monkeypatch.setattr(training_module, "evaluate_part", spying)
     return found
@@ -288,3 +288,61 @@ def test_a_target_of_another_kind_is_refused() -> None:
     with pytest.raises(DataError) as refused:
         evaluate(fit.model, table_of(columns))
     assert refused.value.code == "target-kind"
+
+
+def grouped(rows: int = 600, people: int = 40) -> dict[str, Any]:
+    """Return a made table of people who differ in a way that no column tells; the person is no feature."""
+    columns = made(rows)
+    person = np.random.default_rng(1).integers(0, people, rows)
+    columns["person"] = [f"p{one}" for one in person]
+    columns["label"] = columns["label"] + np.random.default_rng(2).normal(size=people)[person]
+    return columns
+
+
+def held_out_people(monkeypatch: pytest.MonkeyPatch, recipe: Recipe, **roles: Any) -> tuple[Fit, set[int], set[int]]:
+    found: list[tuple[set[int], set[int]]] = []
+
+    def spying(ledger: Any, split: Any, *others: Any) -> Any:
+        found.append((set(ledger.group[split.early].tolist()), set(ledger.group[split.late].tolist())))
+        return real_evaluate_part(ledger, split, *others)
+
+    monkeypatch.setattr(training_module, "evaluate_part", spying)
+    columns = {**grouped(), "time": np.arange(600.0)}
+    fit = train(table_of(columns, group="person", **roles), recipe, threads=1)
+    return fit, *found[0]
+
+
+def test_whole_groups_are_held_out_where_there_is_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, early, late = held_out_people(monkeypatch, Recipe(alpha=ALPHA), drop=["time"])
+    assert not early & late
+    assert any(note.startswith("Held out: whole groups, drawn at random") for note in fit.notes)
+    assert not any("learned from too" in note for note in fit.notes)
+
+
+def test_d10_groups_on_both_sides_of_a_time_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, early, late = held_out_people(monkeypatch, Recipe(alpha=ALPHA), time="time")
+    assert early & late
+    (note,) = [note for note in fit.notes if "learned from too" in note]
+    assert note.startswith(f"{len(early & late)} of the {len(late)} groups of 'person'")
+    assert "--split group" in note
+    fit, early, late = held_out_people(monkeypatch, Recipe(alpha=ALPHA, split="group"), time="time")
+    assert not early & late
+    assert not any("learned from too" in note for note in fit.notes)
+
+
+def test_intervals_widen_for_rows_that_belong_together() -> None:
+    columns = grouped(4_000)
+    model = train(table_of(columns, drop=["person"]), Recipe(alpha=ALPHA, holdout=0.0), threads=1).model
+    widths = []
+    for group in ("person", None):
+        found = evaluate(model, table_of(columns, group=group)).metrics["mse"]
+        assert found.low is not None
+        assert found.high is not None
+        widths.append(found.high - found.low)
+    assert widths[0] > 1.5 * widths[1]
+
+
+def test_a_split_that_cannot_be_is_refused_before_training() -> None:
+    with pytest.raises(DataError) as caught:
+        train(table_of({**made(), "person": ["p1"] * 400}, group="person"), Recipe(split="group"), threads=1)
+    assert caught.value.code == "one-group"

@@ -9,8 +9,11 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from batchlearn.errors import quoted
+from batchlearn.data.target import Class
+from batchlearn.errors import UsageError, quoted
+from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel
+from batchlearn.objectives.class_weights import BALANCED
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Table, read
 
@@ -35,6 +38,28 @@ def null_texts(given: Sequence[str]) -> tuple[str, ...]:
     return ("", *column_names(given))
 
 
+def class_weight_rule(given: Sequence[str]) -> str | dict[Class, float] | None:
+    """Read "balanced" or "yes=5,no=1"; a label that holds a comma is written in double quotes with its weight."""
+    parts = [part.strip() for line in csv.reader(given, skipinitialspace=True) for part in line if part.strip()]
+    if not parts or parts == [BALANCED]:
+        return BALANCED if parts else None
+    rule: dict[Class, float] = {}
+    for part in parts:
+        label, sign, number = part.rpartition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            sign = ""
+        if not sign or label in rule:
+            raise UsageError(
+                f"--class-weight came with {quoted(part)}; it takes {BALANCED}, or each label once with its weight: "
+                "yes=5,no=1.",
+                code="class-weight-rule",
+            )
+        rule[label.strip()] = weight
+    return rule
+
+
 Names = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 Count = Annotated[int, Parameter(converter=whole_number)]
@@ -55,7 +80,7 @@ class JudgingOptions:
     """The columns by which an evaluation orders, groups and weighs rows."""
 
     time: Annotated[str | None, Parameter(help="Column that orders the rows.")] = None
-    group: Annotated[str | None, Parameter(help="Column within which the last value is a baseline.")] = None
+    group: Annotated[str | None, Parameter(help="Column of what rows belong to: a person, a machine.")] = None
     weight: Annotated[str | None, Parameter(help="Column that says how much each row counts.")] = None
 
 
@@ -81,6 +106,31 @@ class RecipeOptions:
         float | None, Parameter(help="Bound to reach, times the loss of the mean; exit code 7 if it is not.")
     ] = None
     holdout: Annotated[float, Parameter(help="Share of the latest rows to evaluate on.")] = 0.2
+    split: Annotated[
+        str | None, Parameter(help="Hold out by time, group or random; time, else group, unless given.")
+    ] = None
+    class_weight: Annotated[Names, Parameter(help="What classes count in training: balanced, or LABEL=W,LABEL=W.")] = ()
+
+    cost_false_positive: Annotated[
+        float | None, Parameter(help="Cost of deciding for the second class where the first is true.")
+    ] = None
+    cost_false_negative: Annotated[
+        float | None, Parameter(help="Cost of deciding for the first class where the second is true.")
+    ] = None
+
+    @property
+    def costs(self) -> Costs | None:
+        """The costs of wrong decisions; UsageError where one of them is missing."""
+        if self.cost_false_positive is None and self.cost_false_negative is None:
+            return None
+        if self.cost_false_positive is None or self.cost_false_negative is None:
+            missing = "negative" if self.cost_false_negative is None else "positive"
+            raise UsageError(
+                f"One cost was given and --cost-false-{missing} is missing; both are needed, because only their ratio "
+                "decides.",
+                code="cost-missing",
+            )
+        return Costs(self.cost_false_positive, self.cost_false_negative)
 
 
 @Parameter(name="*")

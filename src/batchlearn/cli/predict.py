@@ -60,6 +60,7 @@ def predict(  # noqa: PLR0913 - each argument is a flag
         "rows": tally.rows,
         "rows_read": tally.rows_read,
         "unseen": dict(tally.unseen),
+        "columns_not_used": len(table.columns) - len(loaded.columns),
         "largest_bound": tally.largest_bound,
         "seconds": time.perf_counter() - began,
     }

@@ -12,6 +12,7 @@ from batchlearn.cli.figures import count, decimals, figure, interval, listed, na
 from batchlearn.cli.terminal import Page, clean
 from batchlearn.data.ledger import RowCounts
 from batchlearn.data.target import Target, Task, class_name
+from batchlearn.evaluation.decision import Decision
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.metrics import metrics_of, proper_score
 from batchlearn.evaluation.report import Evaluation
@@ -109,6 +110,7 @@ def show_evaluation(page: Page, evaluation: Evaluation, target: Target) -> None:
     else:
         page.table([*header, "better is"], [[row[0], *row[2:], row[1]] for row in rows])
     _show_calibration(page, evaluation)
+    _show_decision(page, evaluation.decision, target)
     _show_slices(page, evaluation, target)
 
 
@@ -136,6 +138,31 @@ def _show_calibration(page: Page, evaluation: Evaluation) -> None:
     if found.slope is not None:
         said.append(f"slope {found.slope:.2f} (1 is right)")
     page.line(f"Calibration: {'; '.join(said)}")
+
+
+def _show_decision(page: Page, decision: Decision | None, target: Target) -> None:
+    """Write what decisions by the threshold cost, beside deciding always the same."""
+    if decision is None or decision.cost.value is None:
+        return
+    no, yes = map(class_name, target.classes)
+    costs, places = decision.costs, decimals(decision.cost)
+    page.heading(f"Decisions: {yes} above a probability of {decision.threshold:.3g}, else {no}")
+    page.line(
+        f"A wrong {yes} costs {costs.false_positive:g}, a wrong {no} {costs.false_negative:g}; "
+        f"{decision.share_of_yes:.1%} of the rows are decided {yes}.",
+        "dim",
+    )
+    lines = (("by this threshold", decision.cost), (f"always {no}", decision.always_no))
+    rows = [
+        [name, figure(one.value, places), interval(one.low, one.high, places)]
+        for name, one in (*lines, (f"always {yes}", decision.always_yes))
+    ]
+    page.table(["", "cost a row", "interval"], rows)
+    page.line(
+        f"The threshold that would have been best for these very rows, {decision.best_threshold:.3g}, costs "
+        f"{figure(decision.best_cost, places)}: chosen on them, that is optimistic.",
+        "dim",
+    )
 
 
 def _show_slices(page: Page, evaluation: Evaluation, target: Target) -> None:

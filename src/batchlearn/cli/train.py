@@ -22,6 +22,7 @@ from batchlearn.cli.options import (
     RecipeOptions,
     RowOptions,
     RunOptions,
+    class_weight_rule,
     column_names,
     null_texts,
 )
@@ -54,9 +55,9 @@ def train(
     """Fit a model to every row of a table, certify and evaluate it.
 
     The model is trained on all rows that have a label. Its evaluation is of the same recipe trained on the earlier
-    rows and judged on the later ones: the last fifth by --time, or a random fifth without it.
+    rows and judged on the later ones: the last fifth by --time, whole groups by --group, else a random fifth.
     """
-    plan = Recipe(recipe.loss, recipe.alpha, recipe.tolerance, recipe.holdout, run.seed)
+    plan = recipe_of(recipe, run.seed)
     threads = threads_given(run.threads)
     destination = Destination(run.output, target, run.force)
     destination.check()
@@ -75,6 +76,20 @@ def train(
     )
     again = f"{shlex.quote(data)}{''.join(f' --null {shlex.quote(text)}' for text in rows.null)}"
     return save_and_answer(watch(training(table, plan, threads=threads)), destination, again)
+
+
+def recipe_of(options: RecipeOptions, seed: int) -> Recipe:
+    """Return the recipe that the options ask for; UsageError where they ask for none."""
+    return Recipe(
+        loss=options.loss,
+        alpha=options.alpha,
+        tolerance=options.tolerance,
+        holdout=options.holdout,
+        split=options.split,
+        class_weight=class_weight_rule(options.class_weight),
+        costs=options.costs,
+        seed=seed,
+    )
 
 
 def threads_given(threads: int | None) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 
 import numpy as np
@@ -12,16 +13,52 @@ from batchlearn.data.encoding import Encoding
 from batchlearn.data.ledger import Ledger, walk
 from batchlearn.data.profile import Profile, empty_profile
 from batchlearn.data.rows import Rows, StoredChunk, chunk_rows
+from batchlearn.errors import ResourceError
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.fingerprint import Fingerprint
+from batchlearn.tables.repeats import RepeatedRows
+from batchlearn.tables.sources import ParquetSource
 from batchlearn.tables.table import Table
+
+_BYTES_OF_A_LABEL = 8
 
 Mask = NDArray[np.bool_]
 Profiles = dict[str, Profile]
 
 
-def profile_parts(table: Table, ledger: Ledger, parts: list[Mask]) -> Generator[int, None, list[Profiles]]:
-    """Profile the features over each part's rows in one pass; yields rows read, returns one set of profiles a part."""
+def check_memory(table: Table) -> None:
+    """Refuse rows that cannot fit into the memory of this machine, before one is read: ResourceError.
+
+    A file of a few kilobytes can say that it holds billions of rows. Checked where the rows are counted in the file and
+    none is left out by a condition, against the least that a row takes: its label and one byte a feature.
+    """
+    have = physical_memory()
+    if not isinstance(table.source, ParquetSource) or table.condition is not None or have is None:
+        return
+    least = table.source.rows * (_BYTES_OF_A_LABEL + len(table.features))
+    if least > have:
+        raise ResourceError(
+            f"{table.name} holds {table.source.rows:,} rows, which take at least {least / 2**30:,.1f} GiB of memory; "
+            f"this machine has {have / 2**30:,.1f} GiB. Leave out columns (--drop) or rows (--where), or use a larger "
+            "machine.",
+            code="memory",
+        )
+
+
+def physical_memory() -> int | None:
+    """Return the bytes of memory of this machine, or None where it does not say."""
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def profile_parts(
+    table: Table, ledger: Ledger, parts: list[Mask], repeats: RepeatedRows | None = None
+) -> Generator[int, None, list[Profiles]]:
+    """Profile the features over each part's rows in one pass; yields rows read, returns one set of profiles a part.
+
+    `repeats` takes in the features and labels of all used rows on the way.
+    """
     features = table.features
     found: list[Profiles] = [{column.name: empty_profile(column.kind) for column in features} for _ in parts]
     for entries, batch in walk(table, [column.name for column in features]):
@@ -33,6 +70,9 @@ def profile_parts(table: Table, ledger: Ledger, parts: list[Mask]) -> Generator[
             weight = np.ones(kept.num_rows) if ledger.weight is None else ledger.weight[entries][mask]
             for name, array in zip(kept.schema.names, kept.columns, strict=True):
                 profiles[name].update(array, weight)
+        if repeats is not None:
+            used = ledger.used[entries]
+            repeats.update(batch if used.all() else batch.filter(pa.array(used)), ledger.label[entries][used])
         yield batch.num_rows
     return found
 

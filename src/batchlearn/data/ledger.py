@@ -23,6 +23,11 @@ from batchlearn.tables.table import Scan, Table
 EXCLUDED, UNSEEN = "excluded by the condition", "a class not seen in training"
 ZERO_WEIGHT = "a weight of 0"
 _LEAST_WEIGHT = 1e-150
+# Seconds since 1970 until the year 2100, taken for milliseconds, end before February 17th 1970; milliseconds taken for
+# seconds begin in the year 3,000 or so, and 9999-12-31 is a common stand-in for "never".
+_EPOCH, _EPOCH_AS_MILLISECONDS, _LATEST = (
+    np.datetime64(day, "us") for day in ("1970-01-01", "1970-02-17", "2200-01-01")
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,8 @@ def read_ledger(table: Table, target: Target | None = None, loss: str | None = N
     weight = _floats(columns[roles.weight]) if roles.weight else None
     offset = _offset(table, columns)
     time = _times(columns[roles.time]) if roles.time else None
+    if time is not None and table.column(roles.time or "").kind is Kind.TIMESTAMP:
+        _check_years(table, time)
     group = _group_codes(columns[roles.group]) if roles.group else None
     labelled = np.asarray(pc.is_valid(labels).to_numpy())
     usable, rejected = labelled.copy(), {EXCLUDED: scan.rows_read - scan.rows_kept}
@@ -216,9 +223,32 @@ def _floats(column: pa.ChunkedArray) -> Floats:
 
 def _times(column: pa.ChunkedArray) -> Floats:
     if pa.types.is_timestamp(column.type):
-        known = pc.cast(pc.cast(column, pa.int64()), pa.float64())
+        # Beyond 285 years from 1970 floats have no single microseconds any more: order is kept, near times become one.
+        known = pc.cast(pc.cast(column, pa.int64()), pa.float64(), safe=False)
         return _floats(known)
     return _floats(column)
+
+
+def _check_years(table: Table, time: Floats) -> None:
+    """Refuse times that were read in the wrong unit, or that stand for a missing one: DataError."""
+    known = time[~np.isnan(time)]
+    if not len(known):
+        return
+    first, last = (np.datetime64(int(end), "us") for end in (known.min(), known.max()))
+    if last >= _LATEST:
+        row = int(np.nanargmax(time))
+        raise DataError(
+            f"Column '{table.roles.time}' holds the time {last} in {_row(table, row)}; times before {_LATEST} are "
+            "needed. Later ones are milliseconds that were taken for seconds, or stand for a missing time: convert the "
+            "column, or leave such rows out with --where.",
+            code="time-unit",
+        )
+    if first >= _EPOCH and last < _EPOCH_AS_MILLISECONDS and last > first:
+        raise DataError(
+            f"All times of column '{table.roles.time}' lie between {first} and {last}; that is what seconds since 1970 "
+            "look like when they are taken for milliseconds or less. Convert the column with the right unit.",
+            code="time-unit",
+        )
 
 
 def _group_codes(column: pa.ChunkedArray) -> NDArray[np.intp]:

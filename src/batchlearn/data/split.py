@@ -1,4 +1,4 @@
-"""Which rows an evaluation keeps apart: the latest by time, or random ones where there is no time."""
+"""Which rows an evaluation keeps apart: the latest by time, whole groups, or random ones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.ledger import Ledger
+from batchlearn.errors import DataError, UsageError
+
+SPLITS = ("time", "group", "random")
 
 
 class Split(NamedTuple):
@@ -16,18 +19,58 @@ class Split(NamedTuple):
     early: NDArray[np.bool_]
     late: NDArray[np.bool_] | None
     how: str
+    by_group: bool = False
 
 
-def hold_out(ledger: Ledger, share: float, seed: int) -> Split:
-    """Split the used rows: about `share` of them are later than every other one.
+def split_kind(ledger: Ledger, asked: str | None) -> str:
+    """Return how to split: as asked, else by time or by group where the rows differ in it, else at random.
 
-    Rows with the same time stay together, so the held-out share is the nearest that whole times give.
+    UsageError or DataError where a split by time or group was asked for and the rows cannot have it.
+    """
+    given = {"time": ledger.time, "group": ledger.group}
+    if asked is None:
+        either = "random" if ledger.time is None else "time"
+        return next((kind for kind, found in given.items() if found is not None and _differs(ledger, found)), either)
+    if asked == "random":
+        return asked
+    found = given[asked]
+    if found is None:
+        raise UsageError(
+            f"A split by {asked} was asked for and no column says the {asked}; name it with --{asked}, or split at "
+            "random (--split random).",
+            code="split-needs-time" if asked == "time" else "split-needs-group",
+        )
+    if not _differs(ledger, found):
+        raise DataError(
+            f"A split by {asked} was asked for and all {int(ledger.used.sum()):,} usable rows have the same {asked}; "
+            f"two are needed, or none can be held out. Name another column with --{asked}, or split at random "
+            "(--split random).",
+            code="one-time" if asked == "time" else "one-group",
+        )
+    return asked
+
+
+def _differs(ledger: Ledger, found: NDArray[np.floating] | NDArray[np.intp]) -> bool:
+    return len(np.unique(found[ledger.used])) > 1
+
+
+def hold_out(ledger: Ledger, share: float, seed: int, kind: str | None = None) -> Split:
+    """Split the used rows: the later part is about `share` of them.
+
+    `kind` is "time" (the latest rows), "group" (whole groups, drawn at random) or "random"; None is by time where there
+    is a time column and random otherwise. Rows of one time, or of one group, stay together, so the held-out share is
+    the nearest that whole times give, or close to it for groups; rows without a group stay together as if they were
+    one. Nothing is held out where there is one group only.
     """
     used = ledger.used
     rows = int(used.sum())
+    nothing = Split(used, None, "no rows were held out")
     if share == 0.0 or round(share * rows) == 0 or round(share * rows) == rows:
-        return Split(used, None, "no rows were held out")
-    if ledger.time is not None:
+        return nothing
+    if kind == "group":
+        late = _whole_groups(ledger, share, seed)
+        return nothing if late is None else Split(used & ~late, late, "whole groups, drawn at random", True)
+    if kind != "random" and ledger.time is not None:
         times, counts = np.unique(ledger.time[used], return_counts=True)
         if len(times) > 1:
             later = rows - np.cumsum(counts)[:-1]
@@ -37,5 +80,40 @@ def hold_out(ledger: Ledger, share: float, seed: int) -> Split:
     late = np.zeros_like(used)
     chosen = np.random.default_rng(seed).permutation(np.flatnonzero(used))[: round(share * rows)]
     late[chosen] = True
-    how = "random rows" if ledger.time is None else "random rows, because all rows have the same time"
+    one_time = kind != "random" and ledger.time is not None
+    how = "random rows, because all rows have the same time" if one_time else "random rows"
     return Split(used & ~late, late, how)
+
+
+def _whole_groups(ledger: Ledger, share: float, seed: int) -> NDArray[np.bool_] | None:
+    """Return the rows of groups drawn at random that together are near the share; None where there is one group.
+
+    A group that would take the share further from what is wanted is passed over, so a very large one is never held out.
+    """
+    if ledger.group is None:
+        return None
+    names, group, counts = np.unique(ledger.group[ledger.used], return_inverse=True, return_counts=True)
+    if len(names) < 2:
+        return None
+    wanted, smallest, taken = share * len(group), int(counts.min()), 0
+    held = np.zeros(len(names), dtype=bool)
+    for one in np.random.default_rng(seed).permutation(len(names)):
+        if 2.0 * (wanted - taken) <= smallest:
+            break
+        if counts[one] < 2.0 * (wanted - taken) and held.sum() < len(names) - 1:
+            held[one] = True
+            taken += int(counts[one])
+    if not held.any():
+        held[int(np.argmin(counts))] = True
+    late = np.zeros_like(ledger.used)
+    late[np.flatnonzero(ledger.used)] = held[group]
+    return late
+
+
+def groups_on_both_sides(ledger: Ledger, split: Split) -> tuple[int, int]:
+    """Return how many named groups have rows in both parts, and how many the later part has."""
+    if ledger.group is None or split.late is None:
+        return 0, 0
+    early, late = (np.unique(ledger.group[part]) for part in (split.early, split.late))
+    late = late[late >= 0]
+    return len(np.intersect1d(early, late, assume_unique=True)), len(late)

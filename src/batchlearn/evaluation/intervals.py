@@ -28,7 +28,7 @@ BLOCKS = 100
 ROWS_PER_BLOCK = 20
 # Below 20 blocks the spread between blocks is itself poorly known, so shorter blocks are the lesser evil there.
 FEWEST_BLOCKS = 20
-# With fewer rows than this an interval would pretend to a knowledge that is not there.
+# With fewer rows, or fewer clusters of rows, than this an interval would pretend to a knowledge that is not there.
 FEWEST_ROWS = 5
 REPLICATES = 400
 LEVEL = 0.95
@@ -65,13 +65,23 @@ class Resampling:
     """Most groups of neighbouring responses from which ranking metrics are recomputed."""
 
 
-def resampling(rows: int, seed: int | np.random.Generator, replicates: int = REPLICATES) -> Resampling:
+def resampling(
+    rows: int,
+    seed: int | np.random.Generator,
+    replicates: int = REPLICATES,
+    clusters: NDArray[np.integer] | None = None,
+) -> Resampling:
     """Cut at least one row into about 100 blocks and draw the replicates.
 
     Below 2,000 rows blocks keep 20 rows, so there are fewer; below 400 rows there are 20 blocks of fewer rows.
+    `clusters`, shape (rows,), names rows that belong together and stand together: blocks then hold whole clusters.
     """
     blocks = min(BLOCKS, max(rows // ROWS_PER_BLOCK, min(rows, FEWEST_BLOCKS)))
     starts = np.arange(blocks, dtype=np.intp) * rows // blocks
+    if clusters is not None:
+        first = np.flatnonzero(np.concatenate(([True], clusters[1:] != clusters[:-1])))
+        starts = first[np.unique(np.searchsorted(first, starts, "right") - 1)]
+        blocks = len(starts)
     block = np.repeat(np.arange(blocks, dtype=np.intp), np.diff(starts, append=rows))
     rng = np.random.default_rng(seed)
     multiplicity = rng.multinomial(blocks, np.full(blocks, 1.0 / blocks), size=replicates).astype(np.float64)
@@ -86,7 +96,7 @@ def metric_estimates(task: Task, label: Array, response: Array, weight: Array, p
 def metric_estimate(metric: Metric, label: Array, response: Array, weight: Array, plan: Resampling) -> Estimate:
     """Return one metric with its interval."""
     value = metric(label, response, weight)
-    if value is None or len(label) < FEWEST_ROWS:
+    if value is None or len(plan.starts) < FEWEST_ROWS:
         return Estimate(value, None, None)
     with np.errstate(over="ignore", invalid="ignore"):
         if isinstance(metric, MeanMetric):

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.evaluation.calibration import Calibration, calibration
+from batchlearn.evaluation.decision import Decision, judge_decisions
 from batchlearn.evaluation.intervals import Estimate, Resampling, metric_estimates, paired_difference, resampling
 from batchlearn.evaluation.metrics import SMALLEST_RESPONSE, Array, Task, metrics_of, proper_score, row_losses
 from batchlearn.evaluation.multiclass import confidences
 from batchlearn.evaluation.slices import Categories, Slice, slices
+from batchlearn.models.decision import Costs
 
 UNNAMED_CLASSES = "(classes never seen in training)"
 MOST_NAMES = 5
@@ -27,7 +29,8 @@ class HeldOut:
     `label`, `response` and `weight` have shape (n,). For classes the label is 0 or 1 and the response the
     probability of 1; for "multiclass" the label is a number from 0 to K - 1 and the response (n, K). A row whose
     class training never saw has label NaN and is marked in `unseen`. `unseen_classes` counts those rows by label.
-    `categories` gives (codes, level names) for each column.
+    `categories` gives (codes, level names) for each column. `clusters` names rows that belong together, which then
+    stand together: intervals come from drawing whole clusters.
     """
 
     label: Array
@@ -36,6 +39,7 @@ class HeldOut:
     categories: Categories = field(default_factory=dict)
     unseen: NDArray[np.bool_] | None = None
     unseen_classes: Mapping[str, int] = field(default_factory=dict)
+    clusters: NDArray[np.integer] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Evaluation:
     unseen_classes: Mapping[str, int]
     notes: Sequence[str]
     leave_one_out: Mapping[str, Any] | None = None
+    decision: Decision | None = None  # where costs of wrong decisions were given
     worst_rows: Sequence[Mapping[str, Any]] = ()  # row number, label, response, loss and values of the largest losses
 
     def to_json(self) -> dict[str, Any]:
@@ -63,6 +68,7 @@ class Evaluation:
             "slices": [one.to_json() for one in self.slices],
             "unseen_classes": dict(self.unseen_classes),
             "notes": list(self.notes),
+            "decision": None if self.decision is None else self.decision.to_json(),
             "worst_rows": [dict(one) for one in self.worst_rows],
         }
 
@@ -73,11 +79,13 @@ def evaluate(
     baselines: Mapping[str, Array | None],
     seed: int,
     leave_one_out: Mapping[str, Any] | None = None,
+    costs: Costs | None = None,
 ) -> Evaluation:
     """Evaluate responses and each baseline's responses on the same rows, with intervals from the same blocks.
 
     A baseline that is None is left out. `leave_one_out` is passed on; where it has the proper score by name, as a
-    number or as {"value": number}, its gap to the held-out figure is put in words. DataError where there is no row,
+    number or as {"value": number}, its gap to the held-out figure is put in words. With `costs` of wrong decisions
+    between two classes, what decisions cost is judged too. DataError where there is no row,
     no weight, or a label or response the task cannot have.
     """
     label, response = held_out.label, held_out.response
@@ -86,7 +94,7 @@ def evaluate(
     _check_rows(task, held_out, weight)
     for name, array in present.items():
         _check_response(task, array, len(label), f"baseline {quoted(name)}")
-    plan = resampling(len(label), seed)
+    plan = resampling(len(label), seed, clusters=held_out.clusters)
     metrics = metric_estimates(task, label, response, weight, plan)
     losses = row_losses(task, label, response)
     unseen = _unseen_counts(held_out)
@@ -94,10 +102,12 @@ def evaluate(
     told: tuple[Task, Array, Array] = (task, label, response)
     if task == "multiclass":
         told = "classes", *confidences(label, response)
+    decision = None if costs is None else judge_decisions(costs, label, response, weight, plan)
     notes = [
         *_row_notes(task, label, weight, unseen),
         *(_baseline_notes(task, held_out, weight, present, plan)),
         *_drift_notes(task, metrics, leave_one_out),
+        *_decision_notes(decision),
     ]
     return Evaluation(
         rows=len(label),
@@ -108,6 +118,7 @@ def evaluate(
         unseen_classes=unseen,
         notes=notes,
         leave_one_out=leave_one_out,
+        decision=decision,
     )
 
 
@@ -231,6 +242,21 @@ def _baseline_notes(
                 "an interval that includes no difference."
             )
     return notes
+
+
+def _decision_notes(decision: Decision | None) -> list[str]:
+    if decision is None or decision.saved.value is None:
+        return []
+    saved, cheaper = decision.saved, "always no"
+    if (decision.always_yes.value or 0.0) < (decision.always_no.value or 0.0):
+        cheaper = "always yes"
+    if saved.low is not None and saved.low > 0.0:
+        return []
+    within = "" if saved.low is None else f" ({saved.low:+.4g} to {saved.high:+.4g})"
+    return [
+        f"Deciding by the threshold {decision.threshold:.3g} is not shown to be cheaper than {cheaper}: it saves "
+        f"{saved.value:+.4g}{within} a row."
+    ]
 
 
 def _drift_notes(task: Task, metrics: Mapping[str, Estimate], leave_one_out: Mapping[str, Any] | None) -> list[str]:

@@ -25,6 +25,7 @@ from batchlearn.kernels.design import (
     squared,
     standardised,
 )
+from batchlearn.models.decision import Costs
 from batchlearn.models.links import (
     INVERSE_LINKS,
     class_contrasts,
@@ -38,6 +39,7 @@ from batchlearn.tables.table import Roles, Table, read
 
 # Rows of several classes at a time: K^2 numbers each.
 _ROWS_AT_ONCE = 2048
+_EVEN = 0.5
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class LinearModel:
     label_mean: float  # of the training rows: what a model without features predicts; of K > 2 classes of their numbers
     standard_errors: Floats | None = None  # as `coefficients`, flat
     bounds: PredictionBounds | None = None
+    costs: Costs | None = None  # of wrong decisions between two classes
     class_shares: tuple[float, ...] = ()  # of K > 2 classes: what a model without features predicts
 
     @property
@@ -103,6 +106,11 @@ class LinearModel:
         if len(outputs) == 1:
             return outputs
         return np.asarray(class_contrasts(len(outputs) + 1).T @ outputs)
+
+    @property
+    def threshold(self) -> float:
+        """The probability of the second of two classes above which `prediction` is that class."""
+        return _EVEN if self.costs is None else self.costs.threshold
 
     @property
     def loss(self) -> str:
@@ -200,7 +208,7 @@ class LinearModel:
             for code, known in enumerate(classes):
                 columns[f"probability {class_name(known)}"] = predictions.response[:, code]
         elif self.target.task is Task.CLASSES:
-            chosen = (predictions.response > 0.5).astype(int)
+            chosen = (predictions.response > self.threshold).astype(int)
             columns["prediction"] = pa.array([self.target.classes[code] for code in chosen])
             columns["probability"] = predictions.response
         else:

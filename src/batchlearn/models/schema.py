@@ -6,6 +6,7 @@ Nothing in a description names code: every kind of term is one of those listed h
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from batchlearn.data.encoding import Encoding
 from batchlearn.data.target import TASK_OF_LOSS, Target
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats
+from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel, PredictionBounds
 from batchlearn.models.strict_json import Malformed
 from batchlearn.models.term_schema import Closed, GroupSchema, Name, NumberSchema, describe_group, distinct
@@ -96,6 +98,13 @@ class RolesSchema(Closed):
     drop: list[Name]
 
 
+class CostsSchema(Closed):
+    """The `Costs` of wrong decisions."""
+
+    false_positive: float = Field(ge=1e-100, le=1e100)
+    false_negative: float = Field(ge=1e-100, le=1e100)
+
+
 class BoundsSchema(Closed):
     """The scalars of `PredictionBounds`; `inverse` says whether the inverse Hessian is kept."""
 
@@ -116,11 +125,14 @@ class ModelSchema(Closed):
     class_shares: list[float] = Field(default_factory=list)
     standard_errors: bool
     bounds: BoundsSchema | None
+    costs: CostsSchema | None = None  # files older than this field decide at one half
     record: dict[str, Any]
 
     @model_validator(mode="after")
-    def _shares(self) -> ModelSchema:
+    def _consistent(self) -> ModelSchema:
         classes = len(self.target.classes)
+        if self.costs is not None and classes != _LEAST_MEMBERS:
+            raise ValueError(f"there are costs of decisions between {classes} classes")
         if len(self.class_shares) != (classes if classes > _LEAST_MEMBERS else 0):
             raise ValueError(f"{len(self.class_shares)} shares for {classes} classes")
         return self
@@ -183,6 +195,7 @@ def describe(model: LinearModel, record: Mapping[str, Any]) -> dict[str, Any]:
             "form_error": model.bounds.form_error,
             "inverse": _keeps_inverse(model.bounds),
         },
+        "costs": None if model.costs is None else asdict(model.costs),
         "record": dict(record),
     }
 
@@ -248,5 +261,6 @@ def restore(schema: ModelSchema, arrays: Mapping[str, Floats]) -> LinearModel:
         schema.label_mean,
         arrays.get("standard_errors"),
         bounds,
+        None if schema.costs is None else Costs(schema.costs.false_positive, schema.costs.false_negative),
         tuple(schema.class_shares),
     )

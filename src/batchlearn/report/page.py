@@ -78,6 +78,7 @@ def _content(result: Mapping[str, Any]) -> dict[str, Any]:
         "score_forest": None if judged is None else quality.score_forest(judged),
         "metrics": quality.metric_table(result),
         "drift": _drift_sentence(result, judged),
+        "decision": quality.decision(result),
         "unseen": quality.unseen_table(result),
         "calibration": quality.calibration_plot(result),
         "calibration_facts": quality.calibration_facts(result),

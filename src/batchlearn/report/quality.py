@@ -8,7 +8,7 @@ from typing import Any
 
 from batchlearn.report.plots import Axes, Entry, Forest, Heading, Interval, Plot, Point, forest
 from batchlearn.report.scales import WIDE_PLOT, apart, scale
-from batchlearn.report.values import key_text, mapping, number, records, text, whole
+from batchlearn.report.values import key_text, mapping, number, records, text, texts, whole
 from batchlearn.report.words import (
     NOTHING,
     Estimate,
@@ -128,6 +128,36 @@ def metric_table(result: Mapping[str, Any]) -> Table | None:
     names = [baseline(key_text(name)).name for name in baselines]
     header = ("metric", "model", "95 % interval", *names, "better is", "what it is")
     return Table(header, tuple(rows)) if rows else None
+
+
+def decision(result: Mapping[str, Any]) -> tuple[str, Table] | None:
+    """Return what decisions by the threshold cost beside deciding always the same, and a sentence to go above."""
+    found = mapping(mapping(result.get("evaluation")).get("decision"))
+    cost, threshold = estimate(found.get("cost")), number(found.get("threshold"))
+    if cost.value is None or threshold is None:
+        return None
+    classes = texts(result.get("classes"))
+    no, yes = classes if len(classes) == 2 else ("no", "yes")
+    costs, best = mapping(found.get("costs")), mapping(found.get("best_on_these_rows"))
+    said = [f"The model decides for {yes} above a probability of {plain(threshold)}"]
+    false_yes, false_no = number(costs.get("false_positive")), number(costs.get("false_negative"))
+    if false_yes is not None and false_no is not None:
+        said[0] += f": a wrong {yes} costs {plain(false_yes)}, a wrong {no} {plain(false_no)}"
+    share = number(found.get("share_of_yes"))
+    said += [] if share is None else [f"It decides so for {percent(share)} of the held-out rows"]
+    given = (
+        ("by this threshold", "cost"),
+        (f"always {no}", "always_no"),
+        (f"always {yes}", "always_yes"),
+    )
+    figures = [(name, estimate(found.get(key))) for name, key in given]
+    places = decimals(cost.low, cost.high)
+    rows = [(name, fixed(one.value, places), one.interval or NOTHING) for name, one in figures if one.value is not None]
+    best_threshold, best_cost = number(best.get("threshold")), number(best.get("cost"))
+    if best_threshold is not None and best_cost is not None:
+        name = f"by the threshold that is best for these very rows, {plain(best_threshold)}: optimistic"
+        rows.append((name, fixed(best_cost, places), NOTHING))
+    return f"{'. '.join(said)}.", Table(("decided", "cost per row", "95 % interval"), tuple(rows))
 
 
 def calibration_plot(result: Mapping[str, Any]) -> Plot | None:

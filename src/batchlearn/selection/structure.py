@@ -123,14 +123,23 @@ class _Bench(NamedTuple):
     threads: int
 
 
+class InnerSplit(NamedTuple):
+    """The rows that choices are made on, and how their last block is told apart: as the evaluation tells its own."""
+
+    part: NDArray[np.bool_]
+    kind: str | None = None
+    seed: int = 0
+
+
 Answer = TypeVar("Answer")
 
 
 def choose_structure(
-    table: Table, ledger: Ledger, part: NDArray[np.bool_], rules: EncodingRules, seed: int, threads: int
+    table: Table, ledger: Ledger, split: InnerSplit, rules: EncodingRules, threads: int
 ) -> Generator[int, None, Structure]:
     """Yield rows read; return what the rows of the part ask for."""
-    inner = hold_out(replace(ledger, used=part), _LAST_BLOCK, seed)
+    part, kind, seed = split
+    inner = hold_out(replace(ledger, used=part), _LAST_BLOCK, seed, kind)
     if inner.late is None or int(part.sum()) < FEWEST_ROWS:
         return Structure(rules)
     most = _most_rows(table, ledger)

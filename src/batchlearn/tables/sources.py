@@ -74,6 +74,7 @@ class ParquetSource:
             _refuse_other_columns(path, schema, self._stored)
         if not rows:
             raise DataError(f"{quoted(files.name)} has 0 rows; at least one is needed", code="no-rows")
+        self.rows = rows
 
     @property
     def schema(self) -> pa.Schema:

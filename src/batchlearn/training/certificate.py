@@ -15,14 +15,14 @@ holds at any w, whoever found it; it is conditional on the encoding and the stre
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.models.links import class_contrasts
+from batchlearn.models.links import class_contrasts, class_logits
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.leverage import LeverageTotal
 from batchlearn.objectives.lower_bound import LowerBound
@@ -64,6 +64,18 @@ class Certificate:
     def certified(self) -> bool:
         """Whether a bound was proved."""
         return self.status == "certified"
+
+    def of_moved(self, shift: Floats) -> Certificate:
+        """Return the certificate of a model whose intercepts, (outputs,), were moved by `shift` afterwards.
+
+        The bounds on loss, coefficients and linear predictors stay. The slope of a probability p is at most p (1 - p),
+        of which two classes change by no more than e^|shift| and more classes each factor by e^(range of the shifts).
+        """
+        if self.prediction_bound is None or not np.any(shift):
+            return self
+        reach = float(abs(shift[0])) if len(shift) == 1 else 2.0 * float(np.ptp(class_logits(shift[:, None])))
+        bound = self.prediction_bound * math.exp(min(reach, 700.0)) * (1.0 + 1e-12)
+        return replace(self, prediction_bound=min(bound, 1.0))
 
     def to_json(self) -> dict[str, Any]:
         """Return the certificate as plain values."""

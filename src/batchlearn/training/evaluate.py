@@ -21,6 +21,7 @@ from batchlearn.evaluation.multiclass import own_probability
 from batchlearn.evaluation.report import Evaluation, HeldOut
 from batchlearn.evaluation.report import evaluate as evaluate_held_out
 from batchlearn.kernels.design import Floats
+from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.links import INVERSE_LINKS
 from batchlearn.objectives.statistics import predictor
@@ -46,12 +47,19 @@ class _ResponseTotal:
 
 
 def evaluate_part(
-    ledger: Ledger, split: Split, encoding: Encoding, later: Rows, optimum: Optimum, seed: int
+    ledger: Ledger,
+    split: Split,
+    encoding: Encoding,
+    later: Rows,
+    optimum: Optimum,
+    seed: int,
+    costs: Costs | None = None,
 ) -> Evaluation:
     """Evaluate the optimum of the earlier rows on the later ones, beside baselines and its own leave-one-out."""
     response = later.total(_ResponseTotal(ledger.target.loss), optimum.parameters).response
     held = ledger.used if split.late is None else split.late
-    early, late = _ordered(ledger, split.early), _ordered(ledger, held, seed)
+    by_group = split.by_group or _without_time(ledger)
+    early, late = _ordered(ledger, split.early, by_group), _ordered(ledger, held, by_group, seed)
     position = np.cumsum(held) - 1  # of each late row among the encoded ones
     order = position[late]
     held_out = HeldOut(
@@ -59,6 +67,7 @@ def evaluate_part(
         response=response[order],
         weight=None if ledger.weight is None else ledger.weight[late],
         categories={name: (codes[order], levels) for name, (codes, levels) in _categories(encoding, later).items()},
+        clusters=ledger.group[late] if by_group and ledger.group is not None else None,
     )
     classes, weight = len(ledger.target.classes), None if ledger.weight is None else ledger.weight[early]
     baselines = {
@@ -67,7 +76,7 @@ def evaluate_part(
     }
     scored = ledger.target.scored_as
     left_out = leave_one_out(ledger.target, optimum, len(early))
-    evaluation = evaluate_held_out(scored, held_out, baselines, seed, left_out)
+    evaluation = evaluate_held_out(scored, held_out, baselines, seed, left_out, costs)
     return replace(evaluation, worst_rows=_worst(ledger.target, late, held_out))
 
 
@@ -102,12 +111,24 @@ def with_values(table: Table, evaluation: Evaluation) -> Evaluation:
     return replace(evaluation, worst_rows=[{**one, "values": found.get(entry, {})} for entry, one in wanted.items()])
 
 
-def _ordered(ledger: Ledger, part: NDArray[np.bool_], seed: int = 0) -> NDArray[np.intp]:
-    """Return the entries of a part by time; in random order where there is no time."""
+def _without_time(ledger: Ledger) -> bool:
+    """Whether groups, and no times, say which rows belong together."""
+    return ledger.time is None and ledger.group is not None
+
+
+def _ordered(ledger: Ledger, part: NDArray[np.bool_], by_group: bool, seed: int = 0) -> NDArray[np.intp]:
+    """Return the entries of a part by time, in random order where there is no time; `by_group`: group after group."""
+    rng = np.random.default_rng(seed)
     entries = np.flatnonzero(part)
     if ledger.time is None:
-        return np.random.default_rng(seed).permutation(entries)
-    return entries[np.argsort(ledger.time[entries], kind="stable")]
+        entries = rng.permutation(entries)
+    else:
+        entries = entries[np.argsort(ledger.time[entries], kind="stable")]
+    if not by_group or ledger.group is None:
+        return entries
+    _, group = np.unique(ledger.group[entries], return_inverse=True)
+    place = rng.permutation(int(group.max(initial=0)) + 1)
+    return entries[np.argsort(place[group], kind="stable")]
 
 
 def _last_value(ledger: Ledger, early: NDArray[np.intp], late: NDArray[np.intp]) -> Floats | None:
@@ -161,13 +182,15 @@ def evaluate(model: LinearModel, table: Table, *, seed: int = 0) -> Evaluation:
     model.check(table)
     ledger = read_ledger(table, target=model.target)
     chosen = ledger.used | ledger.unseen
-    scored = _ordered(ledger, chosen, seed)
+    by_group = _without_time(ledger)
+    scored = _ordered(ledger, chosen, by_group, seed)
     response = _responses(model, table, chosen)[scored]
     label = ledger.label[scored]
     weight = None if ledger.weight is None else ledger.weight[scored]
     categories, unseen_classes = _describe(model, table, chosen)
     categories = {name: (codes[scored], levels) for name, (codes, levels) in categories.items()}
-    held_out = HeldOut(label, response, weight, categories, ledger.unseen[scored], unseen_classes)
+    clusters = ledger.group[scored] if by_group and ledger.group is not None else None
+    held_out = HeldOut(label, response, weight, categories, ledger.unseen[scored], unseen_classes, clusters)
     several = len(model.class_shares) > 0
     constant = np.tile(model.class_shares, (len(scored), 1)) if several else np.full(len(scored), model.label_mean)
     baselines: dict[str, Floats | None] = {"constant": constant}
@@ -179,7 +202,7 @@ def evaluate(model: LinearModel, table: Table, *, seed: int = 0) -> Evaluation:
         judged = model.target.scored_as
         classes = len(model.target.classes)
         baselines["last_value"] = last_value_baseline(judged, label, group, label, again, weight, classes)
-    return evaluate_held_out(model.target.scored_as, held_out, baselines, seed)
+    return evaluate_held_out(model.target.scored_as, held_out, baselines, seed, costs=model.costs)
 
 
 def _responses(model: LinearModel, table: Table, chosen: NDArray[np.bool_]) -> Floats:

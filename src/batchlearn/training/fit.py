@@ -46,6 +46,7 @@ class Fit:
     evaluation: Evaluation | None
     notes: tuple[str, ...]
     condition: str | None = None
+    class_weights: tuple[float, ...] | None = None  # what each class counted in the objective, in order
 
     @property
     def coefficients(self) -> dict[str, float]:
@@ -85,6 +86,7 @@ class Fit:
             "null_objective": self.null_objective,
             "alpha": self.alpha,
             "loss": self.model.loss,
+            "class_weights": None if self.class_weights is None else list(self.class_weights),
             "solver": self.solver,
             "passes": self.passes,
             "seconds": self.seconds,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from batchlearn.data.encoding_fit import EncodingRules
+from batchlearn.data.split import SPLITS
 from batchlearn.data.target import TASK_OF_LOSS
 from batchlearn.errors import UsageError, quoted
+from batchlearn.models.decision import Costs
+from batchlearn.objectives.class_weights import ClassWeightRule, check_rule
 from batchlearn.training.stopping import LossWithin, PredictionsWithin, Stopping
 
 _LARGEST_SEED = 2**64 - 1
@@ -22,7 +25,12 @@ class Recipe:
     standardised columns and levels; None is a total penalty of 1, alpha = 1 / total weight. tolerance: None stops
     where no linear predictor is off by more than 1 % of its standard error, a number asks for a bound on the loss of so
     many times the null model's loss. holdout: the share of the latest rows (of random ones without a time column)
-    that the evaluation keeps apart; 0 for no evaluation.
+    that the evaluation keeps apart; 0 for no evaluation. split: "time", "group" or "random", how that share, and the
+    block on which the structure is chosen, is kept apart; None is by time where there is a time column, by whole groups
+    where there is a group column instead, and random otherwise. class_weight: "balanced", or a weight for each of some
+    labels, that rows of a class count with in training; the probabilities delivered are corrected back to how often
+    the classes occur in the rows (`objectives.class_weights`). costs: of wrong decisions between two classes; the model
+    then decides for the second one above the probability that makes it the cheaper decision, else above one half.
     """
 
     loss: str | None = None
@@ -31,6 +39,9 @@ class Recipe:
     holdout: float = 0.2
     seed: int = 0
     rules: EncodingRules = field(default_factory=EncodingRules)
+    split: str | None = None
+    class_weight: ClassWeightRule | None = None
+    costs: Costs | None = None
 
     def __post_init__(self) -> None:
         if self.loss is not None and self.loss not in TASK_OF_LOSS:
@@ -47,6 +58,12 @@ class Recipe:
                 f"The held-out share is {self.holdout!r}; it needs to be at least 0 and below 1, such as 0.2.",
                 code="holdout-range",
             )
+        if self.split is not None and self.split not in SPLITS:
+            raise UsageError(
+                f"The split is {quoted(self.split)}; it needs to be one of {', '.join(SPLITS)}.", code="split-unknown"
+            )
+        if self.class_weight is not None:
+            check_rule(self.class_weight)
         if not 0 <= self.seed <= _LARGEST_SEED:
             raise UsageError(
                 f"The seed is {self.seed}; it needs to be a whole number from 0 to 2**64 - 1.", code="seed-range"
@@ -65,11 +82,15 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as plain values."""
+        weights = self.class_weight
         return {
             "loss": self.loss,
             "alpha": self.alpha,
             "tolerance": self.tolerance,
             "holdout": self.holdout,
+            "split": self.split,
+            "class_weight": weights if isinstance(weights, str | None) else dict(weights),
+            "costs": None if self.costs is None else asdict(self.costs),
             "seed": self.seed,
             "minimum_rows": self.rules.minimum_rows,
             "level_cap": self.rules.level_cap,

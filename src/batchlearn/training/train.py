@@ -10,26 +10,36 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from batchlearn.data.build import Mask, Profiles, build_rows, profile_parts
+from batchlearn.data.build import Mask, Profiles, build_rows, check_memory, profile_parts
 from batchlearn.data.encoding import SMALLEST_UNIT, Encoding
 from batchlearn.data.encoding_fit import fit_encoding
 from batchlearn.data.ledger import Ledger, read_ledger, with_classes_of
 from batchlearn.data.rows import Rows, one_blas_thread
-from batchlearn.data.split import Split, hold_out
+from batchlearn.data.split import Split, groups_on_both_sides, hold_out, split_kind
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
+from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel, PredictionBounds
 from batchlearn.models.links import class_contrasts
+from batchlearn.objectives.class_weights import (
+    correction_note,
+    counted_by_class,
+    log_odds_shift,
+    moved_intercepts,
+    weights_of,
+)
 from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.selection.structure import Structure, choose_structure
+from batchlearn.objectives.support import support_notes
+from batchlearn.selection.structure import InnerSplit, Structure, choose_structure
 from batchlearn.selection.terms import structure_penalty
+from batchlearn.tables.repeats import RepeatedRows
 from batchlearn.tables.table import Table
-from batchlearn.training.certificate import Units
+from batchlearn.training.certificate import Units, certify
 from batchlearn.training.evaluate import evaluate_part, with_values
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Optimum, Problem, optimising
@@ -83,6 +93,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         )
     began = time.perf_counter()
     workers = thread_count(threads)
+    check_memory(table)
     with one_blas_thread():
         yield Progress("reading labels")
         ledger = read_ledger(table, loss=recipe.loss)
@@ -92,22 +103,47 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
                 "from.",
                 code="too-few-rows",
             )
-        split = hold_out(ledger, recipe.holdout, recipe.seed)
+        _check_costs(ledger.target, recipe.costs)
+        kind = split_kind(ledger, recipe.split)
+        split = hold_out(ledger, recipe.holdout, recipe.seed, kind)
+        early, _ = counted_by_class(recipe.class_weight, ledger, split.early)
         # All rows are profiled for themselves and not as early + late: where nothing is chosen by data, the model does
         # not depend on the split by a bit.
         parts = [split.early] if split.late is None else [split.early, ledger.used]
-        profiles = yield from _reading("reading columns", profile_parts(table, ledger, parts))
+        repeats = RepeatedRows()
+        profiles = yield from _reading("reading columns", profile_parts(table, ledger, parts, repeats))
+        repeated = repeats.count()
         structure = Structure(recipe.rules)
         if recipe.alpha is None:
-            choice = choose_structure(table, ledger, split.early, recipe.rules, recipe.seed, workers)
+            inner = InnerSplit(split.early, kind, recipe.seed)
+            choice = choose_structure(table, early, inner, recipe.rules, workers)
             structure = yield from _reading("choosing what to fit", choice)
         work = _Work(table, ledger, recipe, structure, workers)
         known = work._replace(ledger=with_classes_of(ledger, split.early))
+        known = known._replace(recipe=_for_classes(recipe, known.ledger.target))
         evaluation, notes = yield from _evaluate(known, split, profiles[0])
         fitted = yield from _fit_part(work, ledger.used, profiles[-1], "all rows")
     left_out = (f"{name} was left out: {reason}" for name, reason in fitted.encoding.left_out.items())
-    notes = [*left_out, *_target_notes(work), *_feature_notes(fitted), *notes]
+    notes = [*left_out, *_target_notes(work), *_row_notes(work, fitted, repeated), *_feature_notes(fitted), *notes]
     return _assemble(work, fitted, evaluation, tuple(notes), time.perf_counter() - began)
+
+
+def _for_classes(recipe: Recipe, target: Target) -> Recipe:
+    """Return the recipe without weights of classes that a part of the rows lacks."""
+    rule = recipe.class_weight
+    if rule is None or isinstance(rule, str):
+        return recipe
+    return replace(recipe, class_weight=weights_of(rule, target.classes) or None)
+
+
+def _check_costs(target: Target, costs: Costs | None) -> None:
+    if costs is not None and len(target.classes) != 2:
+        what = f"holds {len(target.classes)} classes" if target.classes else f"is predicted by the {target.loss} loss"
+        raise UsageError(
+            f"Costs of a false positive and a false negative were given and '{target.column}' {what}; they are for two "
+            "classes. Leave them out.",
+            code="costs-without-two-classes",
+        )
 
 
 def thread_count(threads: int | None) -> int:
@@ -135,6 +171,7 @@ class Fitted(NamedTuple):
     optimum: Optimum
     alpha: float
     penalty: Quadratic
+    class_weights: Floats | None  # (classes,): what each class counted
 
 
 def _reading(stage: str, work: Generator[int, None, Answer]) -> Generator[Progress, None, Answer]:
@@ -153,7 +190,8 @@ def _fit_part(work: _Work, part: Mask, profiles: Profiles, whose: str) -> Genera
         rules = replace(rules, reference=True)
     encoding = fit_encoding(work.table.features, profiles, rules, work.table.roles.time, work.structure.pairs)
     delivered = part is work.ledger.used
-    reading = build_rows(work.table, work.ledger, encoding, part, work.threads, fingerprinted=delivered)
+    ledger, weights = counted_by_class(work.recipe.class_weight, work.ledger, part)
+    reading = build_rows(work.table, ledger, encoding, part, work.threads, fingerprinted=delivered)
     rows = yield from _reading(f"encoding {whose}", reading)
     alpha = work.recipe.alpha_for(rows.total_weight)
     objective = fit_objective(work.ledger.target, encoding, work.structure.strengths, alpha, rows.total_weight)
@@ -164,8 +202,26 @@ def _fit_part(work: _Work, part: Mask, profiles: Profiles, whose: str) -> Genera
         try:
             step = next(steps)
         except StopIteration as end:
-            return Fitted(encoding, rows, end.value, alpha, objective.penalty)
+            optimum = end.value if weights is None else _put_right(problem, end.value, weights)
+            return Fitted(encoding, rows, optimum, alpha, objective.penalty, weights)
         yield Progress(f"fitting {whose}", rows=len(rows), passes=step.passes, bound=step.bound)
+
+
+def _put_right(problem: Problem, optimum: Optimum, weights: Floats) -> Optimum:
+    """Return the optimum with intercepts whose probabilities are those of the rows as they are.
+
+    The certificate is for exactly what a verification will add up again: the intercepts delivered, and the shift.
+    Leave-one-out losses would be those of the weighted rows, so there are none.
+    """
+    shift = log_odds_shift(weights)
+    delivered = moved_intercepts(optimum.parameters, -shift)
+    parameters = moved_intercepts(delivered, shift)
+    proof = optimum.certification
+    if not np.array_equal(parameters, optimum.parameters):
+        proof = certify(problem.objective, problem.rows, parameters, problem.units)
+    proof = replace(proof, certificate=proof.certificate.of_moved(shift), leave_one_out=None)
+    value = problem.objective.value(problem.rows, parameters)
+    return replace(optimum, parameters=delivered, certification=proof, value=value)
 
 
 def _evaluate(
@@ -187,9 +243,8 @@ def _evaluate(
             "encoding the later rows",
             build_rows(work.table, work.ledger, fitted.encoding, late, work.threads, fingerprinted=False),
         )
-        evaluation = evaluate_part(
-            work.ledger, split._replace(late=late), fitted.encoding, rows, fitted.optimum, work.recipe.seed
-        )
+        parts, recipe = split._replace(late=late), work.recipe
+        evaluation = evaluate_part(work.ledger, parts, fitted.encoding, rows, fitted.optimum, recipe.seed, recipe.costs)
         evaluation = with_values(work.table, evaluation)
     except (DataError, NoFiniteOptimum) as refusal:
         return None, [f"No evaluation: {refusal.message}"]
@@ -198,7 +253,18 @@ def _evaluate(
         notes.append(
             f"{unseen:,} held-out rows have a class that the earlier rows lack: they were left out of the evaluation."
         )
-    return evaluation, notes
+    return evaluation, notes + _group_notes(work, split)
+
+
+def _group_notes(work: _Work, split: Split) -> list[str]:
+    """Say where the same group is learned from and judged on: what is known of it flatters the evaluation."""
+    both, late = groups_on_both_sides(work.ledger, split)
+    if not both:
+        return []
+    return [
+        f"{both:,} of the {late:,} groups of '{work.table.roles.group}' among the held-out rows are learned from "
+        "too: the evaluation is for groups that are known. For new ones hold out whole groups (--split group)."
+    ]
 
 
 def _assemble(
@@ -236,6 +302,7 @@ def _assemble(
         evaluation=evaluation,
         notes=notes,
         condition=work.table.condition,
+        class_weights=None if fitted.class_weights is None else tuple(map(float, fitted.class_weights)),
     )
 
 
@@ -244,13 +311,11 @@ def _model(work: _Work, fitted: Fitted, errors: Floats | None, bounds: Predictio
     weight = None if ledger.weight is None else ledger.weight[ledger.used]
     mean = float(np.average(ledger.label[ledger.used], weights=weight))
     parameters = fitted.optimum.parameters
-    classes = len(ledger.target.classes)
+    classes, costs = len(ledger.target.classes), work.recipe.costs
     shares = np.bincount(ledger.label[ledger.used].astype(np.intp), weight, classes) if classes > 2 else np.zeros(0)
-    shares = shares / max(float(shares.sum()), 1e-300)
+    told = tuple(map(float, shares / max(float(shares.sum()), 1e-300)))
     roles = work.table.roles
-    return LinearModel(
-        fitted.encoding, ledger.target, parameters, roles, mean, errors, bounds, tuple(map(float, shares))
-    )
+    return LinearModel(fitted.encoding, ledger.target, parameters, roles, mean, errors, bounds, costs, told)
 
 
 def _norms(factor: Factor, classes: int) -> Floats:
@@ -281,6 +346,17 @@ def _target_notes(work: _Work) -> list[str]:
             f"The weights of {ledger.counts.used:,} rows add up to {total:.3g} only, so the default penalty, 1 in "
             "total, weighs much. Multiply the weights, or choose a penalty (--alpha)."
         )
+    return notes
+
+
+def _row_notes(work: _Work, fitted: Fitted, repeated: int) -> list[str]:
+    """Say what rows repeat each other, what classes counted, and what the rows can carry."""
+    notes = support_notes(work.ledger, fitted.encoding)
+    if repeated:
+        share = repeated / work.ledger.counts.used
+        notes.insert(0, f"{repeated:,} rows ({share:.2%}) repeat an earlier row in every column; they are kept.")
+    if fitted.class_weights is not None:
+        notes.append(correction_note(work.ledger.target.classes, fitted.class_weights))
     return notes
 
 

@@ -292,6 +292,7 @@ def _own(estimator: Any) -> FittedModel:
         alpha=float(estimator.alpha),
         standardize=bool(estimator.standardize),
         classes=getattr(estimator, "classes_", None),
+        class_weight=getattr(estimator, "class_weight", None),
     )
 
 

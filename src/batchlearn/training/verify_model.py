@@ -16,8 +16,10 @@ from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import Ledger, RowCounts, read_ledger
 from batchlearn.data.rows import Rows, one_blas_thread
 from batchlearn.errors import IntegrityError, quoted
+from batchlearn.kernels.design import Floats
 from batchlearn.models.files import StoredModel, read_model
 from batchlearn.models.linear import LinearModel
+from batchlearn.objectives.class_weights import log_odds_shift, moved_intercepts, weighted
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Table, read
 from batchlearn.training.certificate import Certificate, Certification, Units, certify
@@ -67,6 +69,12 @@ class _Statement:
     objective: float | None
     condition: str | None
     structure: _Structure = field(default_factory=_Structure)
+    class_weights: list[float] | None = None
+
+    @property
+    def weights(self) -> Floats | None:
+        """What each class counted in the objective, (classes,)."""
+        return None if self.class_weights is None else np.array(self.class_weights)
 
 
 def verify_model(
@@ -98,7 +106,8 @@ def verifying(
     with one_blas_thread():
         yield Progress("reading labels")
         ledger = read_ledger(table, stored.model.target)
-        reading = build_rows(table, ledger, stored.model.encoding, ledger.used, workers)
+        counted = ledger if statement.weights is None else weighted(ledger, statement.weights)
+        reading = build_rows(table, counted, stored.model.encoding, ledger.used, workers)
         while True:
             try:
                 count = next(reading)
@@ -130,6 +139,14 @@ def _statement(stored: StoredModel, path: str | os.PathLike[str]) -> _Statement:
             "wrote beside the model is needed to verify it: train again.",
             code="no-certificate-recorded",
         ) from problem
+    classes = len(stored.model.target.classes)
+    weights = statement.class_weights
+    if weights is not None and not (len(weights) == classes and all(0.0 < one < math.inf for one in weights)):
+        raise IntegrityError(
+            f"The model {quoted(path)} has the class weights {quoted(weights)} on record; it needs one above 0 for "
+            f"each of its {classes} classes. The record was altered: train again.",
+            code="no-certificate-recorded",
+        )
     penalties = [statement.alpha, *statement.structure.strengths.values()]
     if not all(math.isfinite(value) and value >= 0.0 for value in penalties):
         raise IntegrityError(
@@ -160,8 +177,11 @@ def _prove(model: LinearModel, statement: _Statement, rows: Rows) -> _Proof:
     """Certify the stored coefficients for the objective that they were trained on."""
     strengths = statement.structure.strengths
     objective = fit_objective(model.target, model.encoding, strengths, statement.alpha, rows.total_weight)
-    certification = certify(objective, rows, model.parameters, Units(model.encoding.units))
-    return _Proof(objective.value(rows, model.parameters), certification)
+    shift = np.zeros(objective.loss.outputs) if statement.weights is None else log_odds_shift(statement.weights)
+    parameters = moved_intercepts(model.parameters, shift)
+    certification = certify(objective, rows, parameters, Units(model.encoding.units))
+    certification = replace(certification, certificate=certification.certificate.of_moved(shift))
+    return _Proof(objective.value(rows, parameters), certification)
 
 
 @dataclass(frozen=True)
