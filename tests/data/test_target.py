@@ -27,6 +27,9 @@ from batchlearn.tables.columns import Column, Kind
         (Kind.NUMBER, [1.0, 2.0, 3.0], None, "squared", ()),
         (Kind.NUMBER, [1.0, 2.0, 3.0], "poisson", "poisson", ()),
         (Kind.NUMBER, [4.0], "squared", "squared", ()),
+        (Kind.CATEGORY, ["b", "a", "c"], None, "softmax", ("a", "b", "c")),
+        (Kind.NUMBER, [2.0, 0.0, 1.0], "softmax", "softmax", (0.0, 1.0, 2.0)),
+        (Kind.CATEGORY, ["b", "a"], "softmax", "logistic", ("a", "b")),
     ],
 )
 def test_the_task_follows_from_the_labels_unless_a_loss_is_given(
@@ -43,8 +46,8 @@ def test_the_task_follows_from_the_labels_unless_a_loss_is_given(
         (Kind.NUMBER, [1.0], None, "one-class", DataError),
         (Kind.NUMBER, [1.0], "logistic", "one-class", DataError),
         (Kind.BOOLEAN, [True], None, "one-class", DataError),
-        (Kind.CATEGORY, ["a", "b", "c"], None, "many-classes", DataError),
-        (Kind.NUMBER, [0.0, 1.0, 2.0], "logistic", "many-classes", DataError),
+        (Kind.CATEGORY, [str(k) for k in range(201)], None, "many-classes", DataError),
+        (Kind.NUMBER, [0.0, 1.0, 2.0], "logistic", "loss-for-two", UsageError),
         (Kind.CATEGORY, ["a", "b"], "squared", "loss-for-classes", UsageError),
         (Kind.CATEGORY, ["a", "b"], "poisson", "loss-for-classes", UsageError),
         (Kind.TIMESTAMP, [1, 2], None, "target-kind", DataError),

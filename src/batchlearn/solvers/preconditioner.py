@@ -104,9 +104,9 @@ class ClassBlocks:
 
 
 def class_grams(rows: Rows, parameters: Floats) -> Floats:
-    """Return the mean curvature of each class's own logit, (K, d, d) upper triangles, from a sample where rows are many.
+    """Return the mean curvature of each class's own logit, (K, d, d) upper triangles.
 
-    Dense columns cost lead^2 multiplications a row and class.
+    From a sample where rows are many: dense columns cost lead^2 multiplications a row and class.
     """
     classes = len(parameters) // rows.layout.size + 1
     most = min(_MOST_ROWS, _BUDGET / (classes * max(rows.layout.lead, 1) ** 2))
