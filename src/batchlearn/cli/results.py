@@ -13,15 +13,27 @@ from batchlearn.cli.terminal import Page, clean
 from batchlearn.data.ledger import RowCounts
 from batchlearn.data.target import Target, Task
 from batchlearn.evaluation.intervals import Estimate
-from batchlearn.evaluation.metrics import metrics_of, proper_score
+from batchlearn.evaluation.metrics import first_score, target_metrics
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import contrasts, shapes
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit
 
-KINDS = {"logistic": "logistic regression", "squared": "linear regression", "poisson": "Poisson regression"}
-_SCALES = {"logistic": "the log odds of {1}", "squared": "the mean", "poisson": "the logarithm of the mean"}
+KINDS = {
+    "logistic": "logistic regression",
+    "squared": "linear regression",
+    "poisson": "Poisson regression",
+    "gamma": "gamma regression",
+    "tweedie": "Tweedie regression",
+}
+_SCALES = {
+    "logistic": "the log odds of {1}",
+    "squared": "the mean",
+    "poisson": "the logarithm of the mean",
+    "gamma": "the logarithm of the mean",
+    "tweedie": "the logarithm of the mean",
+}
 _MOST_SLICES, _MOST_EFFECTS, _MOST_NAMES = 3, 5, 6
 _LEFT_OUT = " was left out: "
 
@@ -52,7 +64,8 @@ def model_sentence(model: LinearModel) -> str:
     """Say what a model is and what it predicts."""
     target = model.target
     which = f", probability of {class_name(target.classes[1])}" if target.task is Task.CLASSES else ""
-    return f"{KINDS[model.loss]} for {target.column}{which}"
+    power = "" if target.power is None else f" of power {target.power:.4g}"
+    return f"{KINDS[model.loss]}{power} for {target.column}{which}"
 
 
 def class_name(value: object) -> str:
@@ -89,7 +102,7 @@ def show_evaluation(page: Page, evaluation: Evaluation, target: Target) -> None:
     baselines = {columns.get(name, named(name)): figures for name, figures in evaluation.baselines.items()}
     rows = [
         _metric_row(metric.name, metric.lower_is_better, evaluation, baselines)
-        for metric in metrics_of(target.task.value)
+        for metric in target_metrics(target)
         if metric.name in evaluation.metrics
     ]
     header = ["", "model", "interval", *baselines]
@@ -134,7 +147,7 @@ def _show_calibration(page: Page, evaluation: Evaluation) -> None:
 def _show_slices(page: Page, evaluation: Evaluation, target: Target) -> None:
     if not evaluation.slices:
         return
-    score = named(proper_score(target.task.value).name)
+    score = named(first_score(target_metrics(target)).name)
     page.heading("Where it is worst")
     for one in evaluation.slices[:_MOST_SLICES]:
         places = decimals(Estimate(one.difference, one.low, one.high))

@@ -24,6 +24,7 @@ class Task(StrEnum):
     CLASSES = "classes"
     NUMBER = "number"
     COUNT = "count"
+    AMOUNT = "amount"
 
 
 # Which task each loss serves; the first of a task is its default.
@@ -32,19 +33,28 @@ TASK_OF_LOSS = {
     "softmax": Task.CLASSES,
     "squared": Task.NUMBER,
     "poisson": Task.COUNT,
+    "gamma": Task.AMOUNT,
+    "tweedie": Task.AMOUNT,
 }
+
+
+def power_fits(power: float | None) -> bool:
+    """Whether a Tweedie power lies between 1 and 2, or is not given."""
+    return power is None or 1.0 < power < 2.0
 
 
 @dataclass(frozen=True)
 class Target:
     """A column of labels and the loss that it is learned with; its classes in order where it holds classes.
 
-    Of two classes the second is the positive one.
+    Of two classes the second is the positive one. `power` is the Tweedie loss's own, between 1 and 2; None for other
+    losses, and where it is still to be chosen by data.
     """
 
     column: str
     loss: str
     classes: tuple[Class, ...] = ()
+    power: float | None = None
 
     @property
     def task(self) -> Task:
@@ -102,7 +112,7 @@ def infer_target(column: Column, found: Sequence[Class], loss: str | None) -> Ta
     if not two:
         raise DataError(
             f"Column '{column.name}' holds more than two classes ({_shown(found)}); two are needed. For a regression "
-            "use --loss squared or --loss poisson; to tell one class from the rest, make a column of it.",
+            "use --loss squared, poisson, gamma or tweedie; to tell one class from the rest, make a column of it.",
             code="many-classes",
         )
     return Target(column.name, "logistic", tuple(sorted(found)))

@@ -30,6 +30,8 @@ INVERSE_LINKS: dict[str, Callable[[Floats], Floats]] = {
     "squared": identity,
     "logistic": logistic,
     "poisson": exponential,
+    "gamma": exponential,
+    "tweedie": exponential,
 }
 
 
@@ -40,10 +42,10 @@ def response_change(loss: str, eta: Floats, bound: Floats) -> Floats:
     moves by at most slope * (e^bound - 1): exactly that for the exponential, and never more than bound / 4 or 1 for
     the logistic.
     """
-    if loss == "squared":
+    if INVERSE_LINKS[loss] is identity:
         return bound
     with np.errstate(over="ignore", invalid="ignore"):
-        if loss == "poisson":
+        if INVERSE_LINKS[loss] is exponential:
             return np.exp(eta) * np.expm1(bound)
         # Not mean * (1 - mean): that is zero from a predictor of 37 on, while the response still moves.
         small = np.exp(-np.abs(eta))

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from batchlearn.data.encoding import Encoding
-from batchlearn.data.target import TASK_OF_LOSS, Target
+from batchlearn.data.target import TASK_OF_LOSS, Target, power_fits
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel, PredictionBounds
@@ -67,9 +67,10 @@ class TargetSchema(Closed):
     """A `Target`."""
 
     column: Name
-    task: Literal["classes", "number", "count"]
+    task: Literal["classes", "number", "count", "amount"]
     classes: list[str | float | bool]
     loss: str | None = None  # files older than this field hold the first loss of their task
+    power: float | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> TargetSchema:
@@ -80,6 +81,8 @@ class TargetSchema(Closed):
             raise ValueError(f"the loss {quoted(self.loss)} is none of {self.task}")
         if len({type(value) for value in self.classes}) > 1:
             raise ValueError("the classes are of two types")
+        if (self.power is not None) != (self.loss == "tweedie") or not power_fits(self.power):
+            raise ValueError(f"the power {self.power!r} does not go with the loss {quoted(self.loss)}")
         return self
 
 
@@ -152,6 +155,7 @@ def describe(model: LinearModel, record: Mapping[str, Any]) -> dict[str, Any]:
             "task": model.target.task.value,
             "classes": list(model.target.classes),
             "loss": model.target.loss,
+            "power": model.target.power,
         },
         "roles": {
             "target": model.roles.target,
@@ -226,7 +230,7 @@ def restore(schema: ModelSchema, arrays: Mapping[str, Floats]) -> LinearModel:
             schema.bounds.form_error,
         )
     loss = schema.target.loss or next(loss for loss, task in TASK_OF_LOSS.items() if task == schema.target.task)
-    target = Target(schema.target.column, loss, tuple(schema.target.classes))
+    target = Target(schema.target.column, loss, tuple(schema.target.classes), schema.target.power)
     roles = schema.roles
     return LinearModel(
         schema.encoding.encoding(),

@@ -7,6 +7,7 @@ Tran-Dinh 2019). That constant is all the certificate needs to know about a loss
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -25,6 +26,7 @@ class Loss(Protocol):
 
     name: ClassVar[str]
     self_concordance: ClassVar[float]
+    free_scale: ClassVar[bool]  # whether the labels' variance has a scale that the mean says nothing about
 
     @property
     def outputs(self) -> int:
@@ -39,8 +41,12 @@ class Loss(Protocol):
         """Return the derivative of phi with respect to eta."""
         ...
 
-    def curvature(self, eta: Floats) -> Floats:
-        """Return the second derivative of phi with respect to eta; it does not depend on the label."""
+    def curvature(self, eta: Floats, label: Floats) -> Floats:
+        """Return the second derivative of phi with respect to eta."""
+        ...
+
+    def expected_curvature(self, eta: Floats) -> Floats:
+        """Return the mean of the curvature over labels whose mean is what eta says."""
         ...
 
     def slope_magnitude(self, eta: Floats, label: Floats) -> Floats:
@@ -61,6 +67,7 @@ class SquaredLoss:
 
     name: ClassVar[str] = "squared"
     self_concordance: ClassVar[float] = 0.0
+    free_scale: ClassVar[bool] = True
     outputs: ClassVar[int] = 1
 
     def value(self, eta: Floats, label: Floats) -> Floats:
@@ -71,7 +78,11 @@ class SquaredLoss:
         """Return eta - y."""
         return eta - label
 
-    def curvature(self, eta: Floats) -> Floats:
+    def curvature(self, eta: Floats, label: Floats) -> Floats:  # noqa: ARG002 - every loss is called alike
+        """Return one."""
+        return np.ones_like(eta)
+
+    def expected_curvature(self, eta: Floats) -> Floats:
         """Return one."""
         return np.ones_like(eta)
 
@@ -92,6 +103,7 @@ class LogisticLoss:
 
     name: ClassVar[str] = "logistic"
     self_concordance: ClassVar[float] = 1.0
+    free_scale: ClassVar[bool] = False
     outputs: ClassVar[int] = 1
 
     def value(self, eta: Floats, label: Floats) -> Floats:
@@ -105,7 +117,11 @@ class LogisticLoss:
         other = logistic(np.where(positive, -eta, eta))
         return np.where(positive, -other, other)
 
-    def curvature(self, eta: Floats) -> Floats:
+    def curvature(self, eta: Floats, label: Floats) -> Floats:  # noqa: ARG002 - every loss is called alike
+        """Return p (1 - p), whatever the label."""
+        return self.expected_curvature(eta)
+
+    def expected_curvature(self, eta: Floats) -> Floats:
         """Return p (1 - p)."""
         small = np.exp(-np.abs(eta))
         return small / (1.0 + small) ** 2
@@ -139,6 +155,7 @@ class PoissonLoss:
 
     name: ClassVar[str] = "poisson"
     self_concordance: ClassVar[float] = 1.0
+    free_scale: ClassVar[bool] = False
     outputs: ClassVar[int] = 1
 
     def value(self, eta: Floats, label: Floats) -> Floats:
@@ -155,7 +172,11 @@ class PoissonLoss:
         with np.errstate(over="ignore"):
             return np.exp(eta) - label
 
-    def curvature(self, eta: Floats) -> Floats:
+    def curvature(self, eta: Floats, label: Floats) -> Floats:  # noqa: ARG002 - every loss is called alike
+        """Return exp(eta), whatever the label."""
+        return self.expected_curvature(eta)
+
+    def expected_curvature(self, eta: Floats) -> Floats:
         """Return exp(eta)."""
         with np.errstate(over="ignore"):
             return np.exp(eta)
@@ -186,9 +207,142 @@ class PoissonLoss:
             )
 
 
-LOSSES: dict[str, Loss] = {loss.name: loss for loss in (SquaredLoss(), LogisticLoss(), PoissonLoss())}
+class GammaLoss:
+    """Half the gamma deviance of an amount y > 0 whose mean is exp(eta).
+
+    y e^-eta + eta less its minimum: the second derivative y e^-eta is minus the third, so the constant is 1.
+    """
+
+    name: ClassVar[str] = "gamma"
+    self_concordance: ClassVar[float] = 1.0
+    free_scale: ClassVar[bool] = True
+    outputs: ClassVar[int] = 1
+
+    def value(self, eta: Floats, label: Floats) -> Floats:
+        """Return y / m - 1 - log(y / m) with m = exp(eta), which is zero where m = y."""
+        with np.errstate(over="ignore"):
+            distance = np.log(label) - eta
+            return np.maximum(np.expm1(distance) - distance, 0.0)
+
+    def slope(self, eta: Floats, label: Floats) -> Floats:
+        """Return 1 - y exp(-eta)."""
+        with np.errstate(over="ignore"):
+            return 1.0 - label * np.exp(-eta)
+
+    def curvature(self, eta: Floats, label: Floats) -> Floats:
+        """Return y exp(-eta)."""
+        with np.errstate(over="ignore"):
+            return label * np.exp(-eta)
+
+    def expected_curvature(self, eta: Floats) -> Floats:
+        """Return one."""
+        return np.ones_like(eta)
+
+    def slope_magnitude(self, eta: Floats, label: Floats) -> Floats:
+        """Return 1 + y exp(-eta): their difference may cancel."""
+        with np.errstate(over="ignore"):
+            return 1.0 + label * np.exp(-eta)
+
+    def null_intercept(self, mean: float) -> float:
+        """Return the logarithm of the mean."""
+        return math.log(mean)
+
+    def check_labels(self, label: Floats) -> None:
+        """Labels are amounts above 0."""
+        wrong = label[~(label > 0.0)]
+        if wrong.size:
+            raise DataError(
+                f"A label is {quoted(wrong[0])}; the gamma loss needs amounts above 0. Use the Tweedie loss for "
+                "amounts some of which are 0, or the squared loss for numbers that may be negative.",
+                code="label-not-positive",
+            )
+
+
+@dataclass(frozen=True)
+class TweedieLoss:
+    """Half the Tweedie deviance of an amount y >= 0 with mean exp(eta) and variance in proportion to mean^power.
+
+    y e^((1-p) eta) / (p-1) + e^((2-p) eta) / (2-p) less its minimum: the second derivative is (p-1) y e^((1-p) eta) +
+    (2-p) e^((2-p) eta), the third has the same two terms times -(p-1) and 2-p. So |third| <= max(p-1, 2-p) * second:
+    1 holds for every power in between 1 and 2. Labels are sums of a Poisson number of gamma amounts (Jørgensen 1987).
+    """
+
+    power: float = 1.5
+
+    name: ClassVar[str] = "tweedie"
+    self_concordance: ClassVar[float] = 1.0
+    free_scale: ClassVar[bool] = True
+    outputs: ClassVar[int] = 1
+
+    def value(self, eta: Floats, label: Floats) -> Floats:
+        """Return half the unit deviance, which is zero where exp(eta) = y."""
+        rise, fall = 2.0 - self.power, self.power - 1.0
+        positive = label > 0.0
+        amount = np.where(positive, label, 1.0)
+        distance = eta - np.log(amount)
+        with np.errstate(over="ignore"):
+            # With d = eta - log y the terms of first order cancel on paper, and both that are left are positive.
+            above, below = (np.maximum(np.expm1(x) - x, 0.0) for x in (rise * distance, -fall * distance))
+            return np.where(positive, amount**rise * (above / rise + below / fall), np.exp(rise * eta) / rise)
+
+    def slope(self, eta: Floats, label: Floats) -> Floats:
+        """Return exp((2-p) eta) - y exp((1-p) eta)."""
+        mean, amount = self._parts(eta, label)
+        return mean - amount
+
+    def curvature(self, eta: Floats, label: Floats) -> Floats:
+        """Return (2-p) exp((2-p) eta) + (p-1) y exp((1-p) eta)."""
+        mean, amount = self._parts(eta, label)
+        return (2.0 - self.power) * mean + (self.power - 1.0) * amount
+
+    def expected_curvature(self, eta: Floats) -> Floats:
+        """Return exp((2-p) eta)."""
+        with np.errstate(over="ignore"):
+            return np.exp((2.0 - self.power) * eta)
+
+    def slope_magnitude(self, eta: Floats, label: Floats) -> Floats:
+        """Return the sum of the slope's terms, times 1 + |eta| for the rounding of the exponents."""
+        mean, amount = self._parts(eta, label)
+        return (mean + amount) * (1.0 + np.abs(eta))
+
+    def null_intercept(self, mean: float) -> float:
+        """Return the logarithm of the mean. Raises NoFiniteOptimum where every amount is zero."""
+        if not mean > 0.0:
+            raise NoFiniteOptimum(
+                "Every label that counts is 0, so the best intercept is minus infinity; the Tweedie loss needs a row "
+                "with an amount above 0. Check the label column and the filter of the rows.",
+                code="all-amounts-zero",
+            )
+        return math.log(mean)
+
+    def check_labels(self, label: Floats) -> None:
+        """Labels are amounts: not negative."""
+        negative = label[label < 0]
+        if negative.size:
+            raise DataError(
+                f"A label is {quoted(negative[0])}; the Tweedie loss needs amounts of 0 or more. "
+                "Use --loss squared for numbers that may be negative.",
+                code="label-negative",
+            )
+
+    def _parts(self, eta: Floats, label: Floats) -> tuple[Floats, Floats]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, amount = np.exp((2.0 - self.power) * eta), label * np.exp((1.0 - self.power) * eta)
+        # No amount is none, however steep the exponential beside it.
+        return mean, np.where(label > 0.0, amount, 0.0)
+
+
+# Losses by name, of the default power where they have one.
+LOSSES: dict[str, Loss] = {
+    loss.name: loss for loss in (SquaredLoss(), LogisticLoss(), PoissonLoss(), GammaLoss(), TweedieLoss())
+}
 
 
 def loss_of(target: Target) -> Loss:
     """Return the loss that a target is learned with."""
-    return LOSSES[target.loss]
+    return named_loss(target.loss, target.power)
+
+
+def named_loss(name: str, power: float | None = None) -> Loss:
+    """Return a loss by its name; `power` is the Tweedie loss's own."""
+    return LOSSES[name] if power is None else TweedieLoss(power)

@@ -107,7 +107,7 @@ class HessianTotal:
         """Return the chunk's totals."""
         eta = predictor(chunk, parameters)
         slope = chunk.weight * self.loss.slope(eta, chunk.label)
-        curvature = chunk.weight * self.loss.curvature(eta)
+        curvature = chunk.weight * self.loss.curvature(eta, chunk.label)
         return Hessian(
             float(chunk.weight @ self.loss.value(eta, chunk.label)),
             transposed_products(chunk.layout, chunk.block, slope),
@@ -143,12 +143,13 @@ class RoundingTotal:
         """Return the chunk's totals."""
         layout, magnitudes = chunk.layout, absolute(chunk.block)
         eta = predictor(chunk, parameters)
-        # Four more operations than terms: shift, scale and offset of a value, and the delivered coefficient itself.
+        # Five more operations than terms: shift, scale and offset of a value, the delivered coefficient itself, and a
+        # loss's own factor in front of the predictor.
         inner = linear_predictor(layout, magnitudes, np.abs(parameters)) + np.abs(chunk.offset)
         inner[chunk.weight == 0.0] = 0.0
-        error = accumulated(layout.terms + 5) * inner
+        error = accumulated(layout.terms + 6) * inner
         growth = self.loss.self_concordance * error  # of the logarithm of the curvature
-        curvature = chunk.weight * self.loss.curvature(eta)
+        curvature = chunk.weight * self.loss.curvature(eta, chunk.label)
         slope = np.abs(chunk.weight * self.loss.slope(eta, chunk.label))
         own = 8.0 * UNIT_ROUNDOFF * chunk.weight * self.loss.slope_magnitude(eta, chunk.label)
         # Twelve more operations than additions: entries, weights, the division by their sum, the penalty.
@@ -203,7 +204,7 @@ class LeverageTotal:
         scaled = linear_predictor(chunk.layout, squared(chunk.block), self.inverse_square_scale)
         bound = self.radius * np.sqrt(form + self.form_error * scaled)
         share = form * chunk.weight / self.total_weight
-        room = np.maximum(1.0 - share * self.loss.curvature(eta), 1e-10)
+        room = np.maximum(1.0 - share * self.loss.curvature(eta, chunk.label), 1e-10)
         left_out = eta + share * self.loss.slope(eta, chunk.label) / room
         losses = self.loss.value(left_out[counted], chunk.label[counted])
         weight = chunk.weight[counted]
@@ -276,7 +277,7 @@ class DiagonalTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Diagonal:
         """Return the chunk's total."""
-        curvature = chunk.weight * self.loss.curvature(predictor(chunk, parameters))
+        curvature = chunk.weight * self.loss.curvature(predictor(chunk, parameters), chunk.label)
         return Diagonal(transposed_product(chunk.layout, squared(chunk.block), curvature))
 
 
@@ -291,9 +292,10 @@ class Recession(NamedTuple):
 class RecessionTotal:
     """Which way phi(t x'd, y) goes as t grows: a direction along which no row's loss rises in the end has no end.
 
-    A logistic row rises with -x'd for a label of 1 and with x'd for one of 0; a Poisson row rises with x'd for a count
-    of 0 and either way for one above. Each is taken relative to sum_j |x_j d_j| of its own row, so that neither the
-    scale of a column nor one huge row can hide another row's rise.
+    A logistic row rises with -x'd for a label of 1 and with x'd for one of 0; a row with a log link rises with x'd for
+    a label of 0 and either way for one above, so that gamma rows, all above, have no such direction. Each is taken
+    relative to sum_j |x_j d_j| of its own row, so that neither the scale of a column nor one huge row can hide another
+    row's rise.
     """
 
     loss: Loss

@@ -42,14 +42,16 @@ class _Residuals(NamedTuple):
 
 @dataclass(frozen=True)
 class _ResidualTotal:
-    """Each row's slope and curvature, one chunk after the other."""
+    """Each row's slope and expected curvature, one chunk after the other: a score test's (Rao 1948)."""
 
     loss: Loss
     combine: ClassVar[tuple[Any, ...]] = (lambda a, b: np.concatenate([a, b]),) * 2
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> _Residuals:
         eta = predictor(chunk, parameters)
-        return _Residuals(chunk.weight * self.loss.slope(eta, chunk.label), chunk.weight * self.loss.curvature(eta))
+        return _Residuals(
+            chunk.weight * self.loss.slope(eta, chunk.label), chunk.weight * self.loss.expected_curvature(eta)
+        )
 
 
 def rank_pairs(loss: Loss, rows: Rows, encoding: Encoding, parameters: Floats, dispersion: float) -> list[Candidate]:

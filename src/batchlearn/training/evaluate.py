@@ -14,9 +14,9 @@ from batchlearn.data.encoding import Encoding, LevelTerm, level_label
 from batchlearn.data.ledger import Ledger, read_ledger, walk
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.data.split import Split
-from batchlearn.data.target import Task, class_values
+from batchlearn.data.target import Target, Task, class_values
 from batchlearn.evaluation.baselines import constant_baseline, last_value_baseline
-from batchlearn.evaluation.metrics import proper_score, row_losses
+from batchlearn.evaluation.metrics import MeanMetric, first_score, losses_under, target_metrics
 from batchlearn.evaluation.report import Evaluation, HeldOut
 from batchlearn.evaluation.report import evaluate as evaluate_held_out
 from batchlearn.kernels.design import Floats
@@ -65,14 +65,15 @@ def evaluate_part(
         ),
         "last_value": _last_value(ledger, early, late),
     }
-    task = ledger.target.task
-    evaluation = evaluate_held_out(task.value, held_out, baselines, seed, leave_one_out(task, optimum, len(early)))
-    return replace(evaluation, worst_rows=_worst(task, late, held_out))
+    target, metrics = ledger.target, target_metrics(ledger.target)
+    left_out = leave_one_out(target, optimum, len(early))
+    evaluation = evaluate_held_out(target.task.value, held_out, baselines, seed, left_out, metrics)
+    return replace(evaluation, worst_rows=_worst(first_score(metrics), late, held_out))
 
 
-def _worst(task: Task, entries: NDArray[np.intp], held_out: HeldOut) -> list[dict[str, Any]]:
+def _worst(score: MeanMetric, entries: NDArray[np.intp], held_out: HeldOut) -> list[dict[str, Any]]:
     """Return the rows with the largest losses: their numbers among those read, labels, responses and losses."""
-    losses = row_losses(task.value, held_out.label, held_out.response)
+    losses = losses_under(score, held_out.label, held_out.response)
     worst = np.argsort(-losses, kind="stable")[:_MOST_WORST_ROWS]
     return [
         {
@@ -114,15 +115,16 @@ def _last_value(ledger: Ledger, early: NDArray[np.intp], late: NDArray[np.intp])
     )
 
 
-def leave_one_out(task: Task, optimum: Optimum, rows: int) -> dict[str, Any] | None:
+def leave_one_out(target: Target, optimum: Optimum, rows: int) -> dict[str, Any] | None:
     """Return the approximate leave-one-out loss in the units of the proper score, with a normal interval."""
     found = optimum.certification.leave_one_out
     if found is None:
         return None
-    unit = 1.0 if task is Task.CLASSES else 2.0  # objectives hold half the squared error and half the deviance
+    unit = 1.0 if target.task is Task.CLASSES else 2.0  # objectives hold half the squared error and half the deviance
     mean, square = found[0] * unit, found[1] * unit**2
     half = 1.96 * float(np.sqrt(max(square - mean**2, 0.0) / max(rows, 1)))
-    return {proper_score(task.value).name: {"value": mean, "low": mean - half, "high": mean + half}, "rows": rows}
+    score = first_score(target_metrics(target)).name
+    return {score: {"value": mean, "low": mean - half, "high": mean + half}, "rows": rows}
 
 
 def _categories(encoding: Encoding, rows: Rows) -> dict[str, tuple[NDArray[np.intp], list[str]]]:
@@ -163,7 +165,8 @@ def evaluate(model: LinearModel, table: Table, *, seed: int = 0) -> Evaluation:
         group = np.zeros(len(scored), dtype=np.intp) if ledger.group is None else ledger.group[scored]
         again = group + group.max(initial=0) + 2  # rows without a group have code -1
         baselines["last_value"] = last_value_baseline(model.target.task.value, label, group, label, again, weight)
-    return evaluate_held_out(model.target.task.value, held_out, baselines, seed)
+    metrics = target_metrics(model.target)
+    return evaluate_held_out(model.target.task.value, held_out, baselines, seed, metrics=metrics)
 
 
 def _responses(model: LinearModel, table: Table, chosen: NDArray[np.bool_]) -> Floats:

@@ -43,6 +43,7 @@ class Fit:
     evaluation: Evaluation | None
     notes: tuple[str, ...]
     condition: str | None = None
+    dispersion: float | None = None  # that the standard errors carry: 1 for classes; None where there is no factor
 
     @property
     def coefficients(self) -> dict[str, float]:
@@ -73,6 +74,8 @@ class Fit:
             "null_objective": self.null_objective,
             "alpha": self.alpha,
             "loss": self.model.loss,
+            "power": self.model.target.power,
+            "dispersion": self.dispersion,
             "solver": self.solver,
             "passes": self.passes,
             "seconds": self.seconds,

@@ -79,7 +79,7 @@ class Problem:
     def situation(self, value: float, null_value: float) -> Situation:
         """Return what a stopping rule may look at."""
         weight = max(self.rows.total_weight, float(len(self.rows)))
-        return Situation(value, null_value, weight, self.objective.loss.self_concordance == 0.0)
+        return Situation(value, null_value, weight, self.objective.loss.free_scale)
 
 
 def choose_solver(rows: Rows) -> Newton | LimitedMemory:
@@ -287,7 +287,7 @@ def _refuse_recession(problem: Problem, direction: Floats) -> None:
     change = problem.rows.total(RecessionTotal(loss), direction)
     if change.rise <= _RECESSION_TOLERANCE and change.fall >= 100.0 * _RECESSION_TOLERANCE:
         columns = leading_names(problem.names, direction)
-        what = "separate the classes" if loss.name == "logistic" else "send the mean of rows without a count to zero"
+        what = "separate the classes" if loss.name == "logistic" else "send the mean of rows whose label is 0 to zero"
         raise NoFiniteOptimum(
             f"The objective has no finite optimum: {columns} {what}, so the loss falls for ever along them. "
             "Ask for a penalty above 0 (--alpha), or drop what gives the answer away.",

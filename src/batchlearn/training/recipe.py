@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchlearn.data.encoding_fit import EncodingRules
-from batchlearn.data.target import TASK_OF_LOSS
+from batchlearn.data.target import TASK_OF_LOSS, power_fits
 from batchlearn.errors import UsageError, quoted
 from batchlearn.training.stopping import LossWithin, PredictionsWithin, Stopping
 
@@ -18,7 +18,8 @@ _LARGEST_SEED = 2**64 - 1
 class Recipe:
     """How to train once. Checked here, once; nothing later checks again.
 
-    loss: "logistic", "squared" or "poisson"; None follows from the target. alpha: F = mean loss + alpha/2 ||w||^2 over
+    loss: "logistic", "squared", "poisson", "gamma" or "tweedie"; None follows from the target. power: the Tweedie
+    loss's, above 1 and below 2; None is chosen by profile likelihood. alpha: F = mean loss + alpha/2 ||w||^2 over
     standardised columns and levels; None is a total penalty of 1, alpha = 1 / total weight. tolerance: None stops
     where no linear predictor is off by more than 1 % of its standard error, a number asks for a bound on the loss of so
     many times the null model's loss. holdout: the share of the latest rows (of random ones without a time column)
@@ -31,12 +32,19 @@ class Recipe:
     holdout: float = 0.2
     seed: int = 0
     rules: EncodingRules = field(default_factory=EncodingRules)
+    power: float | None = None
 
     def __post_init__(self) -> None:
         if self.loss is not None and self.loss not in TASK_OF_LOSS:
             raise UsageError(
                 f"The loss is {quoted(self.loss)}; it needs to be one of {', '.join(TASK_OF_LOSS)}.",
                 code="loss-unknown",
+            )
+        if self.power is not None and (self.loss != "tweedie" or not power_fits(self.power)):
+            raise UsageError(
+                f"The power is {self.power!r} and the loss {quoted(self.loss)}; a power is for the Tweedie loss, above "
+                "1 and below 2. Give --loss tweedie with it; power 1 is --loss poisson, power 2 --loss gamma.",
+                code="power-range",
             )
         if self.alpha is not None and not (math.isfinite(self.alpha) and self.alpha >= 0.0):
             raise UsageError(
@@ -67,6 +75,7 @@ class Recipe:
         """Return the recipe as plain values."""
         return {
             "loss": self.loss,
+            "power": self.power,
             "alpha": self.alpha,
             "tolerance": self.tolerance,
             "holdout": self.holdout,

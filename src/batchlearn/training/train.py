@@ -21,11 +21,13 @@ from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel, PredictionBounds
+from batchlearn.objectives.dispersion import effective_coefficients, pearson_dispersion
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.selection.structure import Structure, choose_structure
 from batchlearn.selection.terms import structure_penalty
+from batchlearn.selection.tweedie_power import profile_power
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units
 from batchlearn.training.evaluate import evaluate_part, with_values
@@ -95,6 +97,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         # not depend on the split by a bit.
         parts = [split.early] if split.late is None else [split.early, ledger.used]
         profiles = yield from _reading("reading columns", profile_parts(table, ledger, parts))
+        ledger, chosen = yield from _with_power(table, ledger, split, recipe, workers)
         structure = Structure(recipe.rules)
         if recipe.alpha is None:
             choice = choose_structure(table, ledger, split.early, recipe.rules, recipe.seed, workers)
@@ -103,7 +106,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         evaluation, notes = yield from _evaluate(work, split, profiles[0])
         fitted = yield from _fit_part(work, ledger.used, profiles[-1], "all rows")
     left_out = (f"{name} was left out: {reason}" for name, reason in fitted.encoding.left_out.items())
-    notes = [*left_out, *_target_notes(work), *_feature_notes(fitted), *notes]
+    notes = [*left_out, *_target_notes(work), *chosen, *_feature_notes(fitted), *notes]
     return _assemble(work, fitted, evaluation, tuple(notes), time.perf_counter() - began)
 
 
@@ -114,6 +117,20 @@ def thread_count(threads: int | None) -> int:
     if threads < 1:
         raise UsageError(f"The number of threads is {threads}; it needs to be at least 1.", code="threads-range")
     return min(threads, _LARGEST_THREADS)
+
+
+def _with_power(
+    table: Table, ledger: Ledger, split: Split, recipe: Recipe, threads: int
+) -> Generator[Progress, None, tuple[Ledger, list[str]]]:
+    """Return the ledger with the power of its target, as given or as the earlier rows ask for, and what to say."""
+    if ledger.target.loss != "tweedie":
+        return ledger, []
+    power, notes = recipe.power, list[str]()
+    if power is None:
+        search = profile_power(table, ledger, split.early, recipe.rules, recipe.seed, threads)
+        profile = yield from _reading("choosing the power", search)
+        power, notes = profile.power, [profile.note]
+    return replace(ledger, target=replace(ledger.target, power=power)), notes
 
 
 class _Work(NamedTuple):
@@ -172,7 +189,7 @@ def _evaluate(
     target = work.ledger.target
     labels = work.ledger.label[split.early]
     one_class = target.task is Task.CLASSES and bool(np.all(labels == labels[0]))
-    if one_class or (target.task is Task.COUNT and not labels.any()):
+    if one_class or (target.task in (Task.COUNT, Task.AMOUNT) and not labels.any()):
         return None, [f"No evaluation: the earlier rows hold only the label {labels[0]:g} of '{target.column}'."]
     # What only the earlier rows lack is no reason to refuse a model of all rows; what all lack is refused with those.
     try:
@@ -194,10 +211,12 @@ def _assemble(
 ) -> Fit:
     optimum = fitted.optimum
     factor, certificate = optimum.certification.factor, optimum.certification.certificate
-    errors = bounds = None
+    errors = bounds = dispersion = None
     if factor is not None:
-        noise = 2.0 * optimum.value if work.ledger.target.task is Task.NUMBER else 1.0
-        errors = factor.coefficient_norms() * np.sqrt(noise / fitted.rows.total_weight)
+        freedom = effective_coefficients(factor, fitted.penalty)
+        loss = loss_of(work.ledger.target)
+        dispersion = pearson_dispersion(loss, fitted.rows, optimum.parameters, freedom)
+        errors = factor.coefficient_norms() * np.sqrt(dispersion / fitted.rows.total_weight)
         if certificate.radius is not None:
             kept = len(optimum.parameters) <= _KEPT_COEFFICIENTS
             bounds = PredictionBounds(
@@ -224,6 +243,7 @@ def _assemble(
         evaluation=evaluation,
         notes=notes,
         condition=work.table.condition,
+        dispersion=dispersion,
     )
 
 
