@@ -76,10 +76,13 @@ class RecipeOptions:
     """How to train; the defaults need no tuning."""
 
     loss: Annotated[
-        str | None, Parameter(help="logistic, squared, poisson, gamma or tweedie; follows from the target.")
+        str | None, Parameter(help="logistic, squared, poisson, gamma, tweedie or huber; follows from the target.")
     ] = None
     power: Annotated[
         float | None, Parameter(help="Of the Tweedie loss, above 1 and below 2; chosen by the data unless given.")
+    ] = None
+    threshold: Annotated[
+        float | None, Parameter(help="Of the Huber loss, in units of the target; chosen by the data unless given.")
     ] = None
     alpha: Annotated[float | None, Parameter(help="Strength of the penalty; 1 / rows unless given.")] = None
     tolerance: Annotated[

@@ -23,6 +23,7 @@ from batchlearn.training.fit import Fit
 KINDS = {
     "logistic": "logistic regression",
     "squared": "linear regression",
+    "huber": "robust linear regression",
     "poisson": "Poisson regression",
     "gamma": "gamma regression",
     "tweedie": "Tweedie regression",
@@ -30,6 +31,7 @@ KINDS = {
 _SCALES = {
     "logistic": "the log odds of {1}",
     "squared": "the mean",
+    "huber": "the centre",
     "poisson": "the logarithm of the mean",
     "gamma": "the logarithm of the mean",
     "tweedie": "the logarithm of the mean",

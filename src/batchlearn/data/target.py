@@ -32,6 +32,7 @@ TASK_OF_LOSS = {
     "logistic": Task.CLASSES,
     "softmax": Task.CLASSES,
     "squared": Task.NUMBER,
+    "huber": Task.NUMBER,
     "poisson": Task.COUNT,
     "gamma": Task.AMOUNT,
     "tweedie": Task.AMOUNT,
@@ -47,14 +48,15 @@ def power_fits(power: float | None) -> bool:
 class Target:
     """A column of labels and the loss that it is learned with; its classes in order where it holds classes.
 
-    Of two classes the second is the positive one. `power` is the Tweedie loss's own, between 1 and 2; None for other
-    losses, and where it is still to be chosen by data.
+    Of two classes the second is the positive one. `power` is the Tweedie loss's own, between 1 and 2, and `threshold`
+    the Huber loss's, above 0 and in units of the label; None for other losses, and where still to be chosen by data.
     """
 
     column: str
     loss: str
     classes: tuple[Class, ...] = ()
     power: float | None = None
+    threshold: float | None = None
 
     @property
     def task(self) -> Task:

@@ -156,6 +156,17 @@ def tweedie_rows(power: float) -> RowLoss:
     return rows
 
 
+def huber_rows(threshold: float) -> RowLoss:
+    """Return half the squared error up to the threshold and the straight line that continues it (Huber 1964)."""
+
+    def rows(label: Array, response: Array) -> Array:
+        size = np.abs(label - response)
+        inside = np.minimum(size, threshold)
+        return inside * (size - 0.5 * inside)
+
+    return rows
+
+
 def mean_of(name: str, row_loss: RowLoss, *, lower_is_better: bool = True) -> MeanMetric:
     """Return the metric that is the weighted mean of a row loss."""
     return MeanMetric(name, lower_is_better, lambda label, response: (row_loss(label, response),), first_mean, row_loss)
@@ -211,6 +222,8 @@ def target_metrics(target: Target) -> tuple[Metric, ...]:
     """Return the metrics of a target, its proper score first: that of amounts depends on the loss and its power."""
     if target.loss == "gamma":
         return _amount_metrics("gamma_deviance", gamma_rows)
+    if target.threshold is not None:
+        return (mean_of("huber_loss", huber_rows(target.threshold)), mean_of("mae", absolute_rows), RMSE)
     if target.power is not None:
         return _amount_metrics("tweedie_deviance", tweedie_rows(target.power))
     return metrics_of(target.task.value)

@@ -28,6 +28,7 @@ def exponential(eta: Floats) -> Floats:
 
 INVERSE_LINKS: dict[str, Callable[[Floats], Floats]] = {
     "squared": identity,
+    "huber": identity,
     "logistic": logistic,
     "poisson": exponential,
     "gamma": exponential,

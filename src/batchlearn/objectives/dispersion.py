@@ -10,6 +10,7 @@ import numpy as np
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import Factor
+from batchlearn.objectives.huber import HuberLoss
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.statistics import predictor
@@ -19,6 +20,7 @@ _OF_CLASSES = ("logistic", "softmax")
 
 class _Pearson(NamedTuple):
     total: float
+    curvature: float
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,13 @@ class _PearsonTotal:
     """The weighted sum of squared residuals over their variance under the loss: slope^2 / E[curvature]."""
 
     loss: Loss
-    combine: ClassVar[tuple[Any, ...]] = (np.add,)
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add)
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> _Pearson:
         eta = predictor(chunk, parameters)
         slope, variance = self.loss.slope(eta, chunk.label), self.loss.expected_curvature(eta)
-        return _Pearson(float(chunk.weight @ (slope**2 / np.maximum(variance, 1e-12))))
+        curvature = float(chunk.weight @ self.loss.curvature(eta, chunk.label))
+        return _Pearson(float(chunk.weight @ (slope**2 / np.maximum(variance, 1e-12))), curvature)
 
 
 def effective_coefficients(factor: Factor, penalty: Quadratic) -> float:
@@ -54,4 +57,8 @@ def pearson_dispersion(loss: Loss, rows: Rows, parameters: Floats, freedom: floa
     if loss.name in _OF_CLASSES:
         return 1.0
     room = max(rows.total_weight - freedom, min(rows.total_weight, 1.0))
-    return rows.total(_PearsonTotal(loss), parameters).total / room
+    found = rows.total(_PearsonTotal(loss), parameters)
+    if isinstance(loss, HuberLoss):
+        # The mean square of the slopes over the mean curvature: cov = that times H^-1 / n (Huber 1981, section 7.6).
+        return found.total / room * rows.total_weight / max(found.curvature, 1e-300)
+    return found.total / room

@@ -16,6 +16,7 @@ from batchlearn.data.target import Target
 from batchlearn.errors import DataError, NoFiniteOptimum, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import logistic
+from batchlearn.objectives.huber import HuberLoss
 
 
 class Loss(Protocol):
@@ -332,7 +333,7 @@ class TweedieLoss:
         return mean, np.where(label > 0.0, amount, 0.0)
 
 
-# Losses by name, of the default power where they have one.
+# Smooth losses by name, of the default power where they have one.
 LOSSES: dict[str, Loss] = {
     loss.name: loss for loss in (SquaredLoss(), LogisticLoss(), PoissonLoss(), GammaLoss(), TweedieLoss())
 }
@@ -340,9 +341,11 @@ LOSSES: dict[str, Loss] = {
 
 def loss_of(target: Target) -> Loss:
     """Return the loss that a target is learned with."""
-    return named_loss(target.loss, target.power)
+    return named_loss(target.loss, target.power, target.threshold)
 
 
-def named_loss(name: str, power: float | None = None) -> Loss:
-    """Return a loss by its name; `power` is the Tweedie loss's own."""
+def named_loss(name: str, power: float | None = None, threshold: float | None = None) -> Loss:
+    """Return a loss by its name; `power` is the Tweedie loss's own, `threshold` the Huber loss's."""
+    if threshold is not None:
+        return HuberLoss(threshold)
     return LOSSES[name] if power is None else TweedieLoss(power)

@@ -11,6 +11,7 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats, Layout, symmetric
 from batchlearn.objectives.factor import Factor, factorise
+from batchlearn.objectives.huber import HuberLoss, MajorisedHuber
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.statistics import (
@@ -57,6 +58,11 @@ class Objective:
 
     loss: Loss
     penalty: Quadratic
+
+    @property
+    def quadratic(self) -> bool:
+        """Whether the Hessian is the same everywhere."""
+        return self.loss.self_concordance == 0.0 and not isinstance(self.loss, HuberLoss)
 
     def value(self, rows: Rows, parameters: Floats) -> float:
         """Return F(w), reading every row once."""
@@ -125,6 +131,8 @@ class Objective:
         rest = np.abs(vector[1:] - vector[0] * at.centre[1:])
         rest = rest + slack[1:] + slack[0] * np.abs(at.centre[1:]) + lead * at.centre_error[1:]
         curvature = at.curvature / (1.0 + at.relative)
+        if not curvature > 0.0:
+            return float("inf")  # every row beyond the threshold of a Huber loss
         return float(np.sqrt(lead**2 / curvature + np.sum(rest**2 / strengths[1:]))) * (1.0 + 1e-9)
 
     def null_parameters(self, rows: Rows) -> Floats:
@@ -138,9 +146,11 @@ class Objective:
             bare = rows.intercept_only()
             sums = bare.total(LabelTotal(), parameters[:1])
             parameters[0] = self.loss.null_intercept(sums.label / rows.total_weight) - sums.offset / rows.total_weight
-            for _ in range(_NULL_STEPS if rows.has_offset else 0):
-                total = bare.total(HessianTotal(self.loss), parameters[:1])
-                step = np.clip(total.gradient[0] / max(total.hessian[0, 0], 1e-300), -2.0, 2.0)
+            loss = MajorisedHuber(self.loss.threshold) if isinstance(self.loss, HuberLoss) else self.loss
+            longest = np.inf if loss is not self.loss else 2.0
+            for _ in range(_NULL_STEPS if loss is not self.loss or rows.has_offset else 0):
+                total = bare.total(HessianTotal(loss), parameters[:1])
+                step = np.clip(total.gradient[0] / max(total.hessian[0, 0], 1e-300), -longest, longest)
                 parameters[0] -= step
                 if abs(step) < 1e-12 * (1.0 + abs(parameters[0])):
                     break

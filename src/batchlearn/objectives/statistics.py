@@ -24,6 +24,7 @@ from batchlearn.kernels.design import (
     weighted_gram,
 )
 from batchlearn.models.links import response_change
+from batchlearn.objectives.huber import HuberLoss
 from batchlearn.objectives.losses import Loss
 
 UNIT_ROUNDOFF = 2.0**-53
@@ -177,6 +178,7 @@ class Leverage(NamedTuple):
     response: float  # max change of a prediction on the response scale
     loss: float  # weighted sum of the approximate leave-one-out losses
     square: float  # weighted sum of their squares
+    margin: float  # by how much, at least, a row stays on its side of a corner of its loss; infinite without corners
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ class LeverageTotal:
     radius: float
     form_error: float
     total_weight: float
-    combine: ClassVar[tuple[Any, ...]] = (np.maximum, np.maximum, np.maximum, np.add, np.add)
+    combine: ClassVar[tuple[Any, ...]] = (np.maximum, np.maximum, np.maximum, np.add, np.add, np.minimum)
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Leverage:
         """Return the chunk's totals."""
@@ -216,7 +218,15 @@ class LeverageTotal:
             float(response_change(self.loss.name, eta, bound)[counted].max(initial=0.0)),
             loss,
             square,
+            float(self._margins(chunk, parameters, eta, bound)[counted].min(initial=np.inf)),
         )
+
+    def _margins(self, chunk: Chunk, parameters: Floats, eta: Floats, bound: Floats) -> Floats:
+        if not isinstance(self.loss, HuberLoss):
+            return np.full_like(eta, np.inf)
+        size = linear_predictor(chunk.layout, absolute(chunk.block), np.abs(parameters)) + np.abs(chunk.offset)
+        error = accumulated(chunk.layout.terms + 8) * (size + np.abs(chunk.label) + self.loss.threshold)
+        return self.loss.distance_to_a_corner(eta, chunk.label) - bound * (1.0 + 1e-9) - 2.0 * error
 
 
 class Line(NamedTuple):

@@ -9,7 +9,7 @@ likeliest together.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -17,21 +17,17 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, gammaln, logit
 
-from batchlearn.data.build import build_rows, profile_parts
-from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
+from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.ledger import Ledger
 from batchlearn.data.rows import Chunk, Rows
-from batchlearn.data.sample import choose_rows, take
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.dispersion import pearson_dispersion
 from batchlearn.objectives.losses import TweedieLoss
 from batchlearn.objectives.statistics import predictor
+from batchlearn.selection.linear_sample import linear_sample
 from batchlearn.selection.strengths import Term, find_strengths
-from batchlearn.selection.terms import encoding_terms
 from batchlearn.tables.table import Table
 
-# The power's standard error is then near 0.01, and a likelihood costs some hundredths of a second.
-MOST_ROWS = 20_000
 FIRST_POWER = 1.5
 _LOWEST, _HIGHEST = 1.01, 1.99
 _ROUNDS, _SETTLED = 4, 2e-3
@@ -40,7 +36,6 @@ _STARTS = (1.1, 1.3, 1.5, 1.7, 1.9)
 _SUMMED = ((8.0, 40), (70.0, 150))
 # Beyond so many expected terms the saddlepoint approximation is exact to eight digits.
 _SMOOTH = 1e7
-_LEVEL_CAP, _BUCKETS = 160, 32
 
 
 @dataclass(frozen=True)
@@ -156,12 +151,8 @@ def profile_power(
     """Yield rows read; return the power that a random sample of the part asks for, with a linear model of the means."""
     if not np.any(ledger.label[part] > 0.0):
         part = ledger.used
-    taken, cut = yield from take(table, ledger, choose_rows(part, MOST_ROWS, seed))
-    profiles = yield from profile_parts(taken, cut, [cut.used])
-    capped = replace(rules, level_cap=min(rules.level_cap, _LEVEL_CAP), buckets=min(rules.buckets, _BUCKETS))
-    encoding = fit_encoding(taken.features, profiles[0], capped, table.roles.time, ())
-    rows = yield from build_rows(taken, cut, encoding, cut.used, threads, fingerprinted=False)
-    return _settled(rows, tuple(encoding_terms(encoding).values()))
+    rows, terms = yield from linear_sample(table, ledger, part, rules, seed, threads)
+    return _settled(rows, terms)
 
 
 def _settled(rows: Rows, terms: tuple[Term, ...]) -> PowerProfile:

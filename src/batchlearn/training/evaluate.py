@@ -120,7 +120,8 @@ def leave_one_out(target: Target, optimum: Optimum, rows: int) -> dict[str, Any]
     found = optimum.certification.leave_one_out
     if found is None:
         return None
-    unit = 1.0 if target.task is Task.CLASSES else 2.0  # objectives hold half the squared error and half the deviance
+    # Objectives hold half the squared error and half the deviance.
+    unit = 1.0 if target.task is Task.CLASSES or target.loss == "huber" else 2.0
     mean, square = found[0] * unit, found[1] * unit**2
     half = 1.96 * float(np.sqrt(max(square - mean**2, 0.0) / max(rows, 1)))
     score = first_score(target_metrics(target)).name

@@ -75,6 +75,7 @@ class Fit:
             "alpha": self.alpha,
             "loss": self.model.loss,
             "power": self.model.target.power,
+            "threshold": self.model.target.threshold,
             "dispersion": self.dispersion,
             "solver": self.solver,
             "passes": self.passes,

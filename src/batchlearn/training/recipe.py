@@ -18,8 +18,9 @@ _LARGEST_SEED = 2**64 - 1
 class Recipe:
     """How to train once. Checked here, once; nothing later checks again.
 
-    loss: "logistic", "squared", "poisson", "gamma" or "tweedie"; None follows from the target. power: the Tweedie
-    loss's, above 1 and below 2; None is chosen by profile likelihood. alpha: F = mean loss + alpha/2 ||w||^2 over
+    loss: "logistic", "squared", "poisson", "gamma", "tweedie" or "huber"; None follows from the target. power: the
+    Tweedie loss's, above 1 and below 2; None is chosen by profile likelihood. threshold: the Huber loss's, in units of
+    the label; None is 1.345 times a robust scale of the residuals. alpha: F = mean loss + alpha/2 ||w||^2 over
     standardised columns and levels; None is a total penalty of 1, alpha = 1 / total weight. tolerance: None stops
     where no linear predictor is off by more than 1 % of its standard error, a number asks for a bound on the loss of so
     many times the null model's loss. holdout: the share of the latest rows (of random ones without a time column)
@@ -33,8 +34,15 @@ class Recipe:
     seed: int = 0
     rules: EncodingRules = field(default_factory=EncodingRules)
     power: float | None = None
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
+        if self.loss == "quantile":
+            raise UsageError(
+                "The loss is 'quantile'; its optimum lies on corners of the loss, where no certificate is known here. "
+                "Use --loss huber for a centre that few rows cannot pull away.",
+                code="loss-unknown",
+            )
         if self.loss is not None and self.loss not in TASK_OF_LOSS:
             raise UsageError(
                 f"The loss is {quoted(self.loss)}; it needs to be one of {', '.join(TASK_OF_LOSS)}.",
@@ -45,6 +53,14 @@ class Recipe:
                 f"The power is {self.power!r} and the loss {quoted(self.loss)}; a power is for the Tweedie loss, above "
                 "1 and below 2. Give --loss tweedie with it; power 1 is --loss poisson, power 2 --loss gamma.",
                 code="power-range",
+            )
+        if self.threshold is not None and not (
+            self.loss == "huber" and math.isfinite(self.threshold) and self.threshold > 0.0
+        ):
+            raise UsageError(
+                f"The threshold is {self.threshold!r} and the loss {quoted(self.loss)}; a threshold is for the Huber "
+                "loss, above 0 and in units of the target. Give --loss huber with it.",
+                code="threshold-range",
             )
         if self.alpha is not None and not (math.isfinite(self.alpha) and self.alpha >= 0.0):
             raise UsageError(
@@ -76,6 +92,7 @@ class Recipe:
         return {
             "loss": self.loss,
             "power": self.power,
+            "threshold": self.threshold,
             "alpha": self.alpha,
             "tolerance": self.tolerance,
             "holdout": self.holdout,

@@ -25,6 +25,7 @@ from batchlearn.objectives.dispersion import effective_coefficients, pearson_dis
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.objectives.penalties import Quadratic
+from batchlearn.selection.huber_threshold import choose_threshold
 from batchlearn.selection.structure import Structure, choose_structure
 from batchlearn.selection.terms import structure_penalty
 from batchlearn.selection.tweedie_power import profile_power
@@ -97,7 +98,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         # not depend on the split by a bit.
         parts = [split.early] if split.late is None else [split.early, ledger.used]
         profiles = yield from _reading("reading columns", profile_parts(table, ledger, parts))
-        ledger, chosen = yield from _with_power(table, ledger, split, recipe, workers)
+        ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers)
         structure = Structure(recipe.rules)
         if recipe.alpha is None:
             choice = choose_structure(table, ledger, split.early, recipe.rules, recipe.seed, workers)
@@ -119,10 +120,17 @@ def thread_count(threads: int | None) -> int:
     return min(threads, _LARGEST_THREADS)
 
 
-def _with_power(
+def _with_number(
     table: Table, ledger: Ledger, split: Split, recipe: Recipe, threads: int
 ) -> Generator[Progress, None, tuple[Ledger, list[str]]]:
-    """Return the ledger with the power of its target, as given or as the earlier rows ask for, and what to say."""
+    """Return the ledger with the number that its loss needs, as given or as the earlier rows ask for, and a note."""
+    if ledger.target.loss == "huber":
+        threshold, said = recipe.threshold, list[str]()
+        if threshold is None:
+            look = choose_threshold(table, ledger, split.early, recipe.rules, recipe.seed, threads)
+            choice = yield from _reading("choosing the threshold", look)
+            threshold, said = choice.threshold, [choice.note]
+        return replace(ledger, target=replace(ledger.target, threshold=threshold)), said
     if ledger.target.loss != "tweedie":
         return ledger, []
     power, notes = recipe.power, list[str]()
