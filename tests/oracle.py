@@ -49,6 +49,12 @@ def _exact_rows(rows: Rows, chunk: StoredChunk) -> list[list[Any]]:
     return design
 
 
+def power_of(loss: Any) -> Any:
+    """Return the Tweedie loss's power as mpf, None for other losses."""
+    power = getattr(loss, "power", None)
+    return None if power is None else mp.mpf(power)
+
+
 @dataclass(frozen=True)
 class Oracle:
     """F(w) = sum_i weight_i phi(x_i'w + offset_i, y_i) / sum_i weight_i + sum_j strength_j w_j^2 / 2, exactly."""
@@ -59,6 +65,7 @@ class Oracle:
     weight: list[Any]
     offset: list[Any]
     strengths: list[Any]
+    power: Any = None  # of the Tweedie loss
 
     @staticmethod
     def of(objective: Objective, rows: Rows) -> Oracle:
@@ -78,6 +85,7 @@ class Oracle:
             [weight[i] for i in kept],
             [offset[i] for i in kept],
             exact(objective.penalty.strengths),
+            power_of(objective.loss),
         )
 
     @cached_property
@@ -93,7 +101,7 @@ class Oracle:
         """Return the mean that a linear predictor stands for."""
         if self.loss == "squared":
             return eta
-        return mp.exp(eta) if self.loss == "poisson" else 1 / (1 + mp.exp(-eta))
+        return mp.exp(eta) if self.loss in ("poisson", "gamma", "tweedie") else 1 / (1 + mp.exp(-eta))
 
     def loss_of(self, eta: Any, y: Any) -> Any:
         """Return phi, as the textbook has it."""
@@ -101,12 +109,31 @@ class Oracle:
             return (y - eta) ** 2 / 2
         if self.loss == "poisson":
             return mp.exp(eta) - y * eta - y + (y * mp.log(y) if y > 0 else 0)
+        if self.loss == "gamma":
+            return y * mp.exp(-eta) - 1 - mp.log(y) + eta
+        if self.loss == "tweedie":
+            p = self.power
+            saturated = y ** (2 - p) / ((1 - p) * (2 - p)) if y > 0 else 0
+            return saturated - y * mp.exp((1 - p) * eta) / (1 - p) + mp.exp((2 - p) * eta) / (2 - p)
         return mp.log1p(mp.exp(eta)) - y * eta if eta < 0 else mp.log1p(mp.exp(-eta)) + (1 - y) * eta
 
-    def curvature_of(self, eta: Any) -> Any:
+    def slope_of(self, eta: Any, y: Any) -> Any:
+        """Return phi'."""
+        if self.loss == "gamma":
+            return 1 - y * mp.exp(-eta)
+        if self.loss == "tweedie":
+            return mp.exp((2 - self.power) * eta) - y * mp.exp((1 - self.power) * eta)
+        return self.response(eta) - y
+
+    def curvature_of(self, eta: Any, y: Any) -> Any:
         """Return phi''."""
         if self.loss == "squared":
             return mp.mpf(1)
+        if self.loss == "gamma":
+            return y * mp.exp(-eta)
+        if self.loss == "tweedie":
+            p = self.power
+            return (2 - p) * mp.exp((2 - p) * eta) + (p - 1) * y * mp.exp((1 - p) * eta)
         return mp.exp(eta) if self.loss == "poisson" else mp.exp(-abs(eta)) / (1 + mp.exp(-abs(eta))) ** 2
 
     def value(self, w: Vector) -> Any:
@@ -118,7 +145,7 @@ class Oracle:
     def gradient(self, w: Vector) -> list[Any]:
         """Return the gradient of F."""
         etas = self.predictors(w)
-        slopes = [a * (self.response(eta) - y) for a, eta, y in zip(self.weight, etas, self.label, strict=True)]
+        slopes = [a * self.slope_of(eta, y) for a, eta, y in zip(self.weight, etas, self.label, strict=True)]
         columns = zip(*self.design, strict=True)
         return [
             mp.fdot(slopes, column) / self.total_weight + s * v
@@ -127,7 +154,8 @@ class Oracle:
 
     def hessian(self, w: Vector) -> Any:
         """Return the Hessian of F as an mpmath matrix."""
-        curvatures = [a * self.curvature_of(eta) for a, eta in zip(self.weight, self.predictors(w), strict=True)]
+        rows = zip(self.weight, self.predictors(w), self.label, strict=True)
+        curvatures = [a * self.curvature_of(eta, y) for a, eta, y in rows]
         columns = list(zip(*self.design, strict=True))
         size = len(columns)
         hessian = mp.matrix(size, size)

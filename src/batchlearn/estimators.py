@@ -18,11 +18,12 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from batchlearn.data.rows import one_blas_thread
+from batchlearn.data.target import power_fits
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import INVERSE_LINKS, logistic
 from batchlearn.objectives.class_weights import weights_of_classes
-from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.losses import Loss, named_loss
 from batchlearn.objectives.objective import Objective
 from batchlearn.solvers.refinement import refine
 from batchlearn.training.certificate import Certificate, certify
@@ -172,15 +173,18 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
 
 
 class LinearRegressor(RegressorMixin, BaseEstimator):
-    """Least squares or Poisson regression, with a proved bound on its distance from the optimum.
+    """Least squares, Poisson, gamma or Tweedie regression, with a proved bound on its distance from the optimum.
 
     Parameters
     ----------
     alpha : float, default=1e-4
         Strength of the penalty: F = weighted mean loss + alpha/2 ||coef||^2. The default is that of scikit-learn's
         SGDRegressor; Ridge(alpha=a) on n rows is alpha = a/n.
-    loss : "squared" or "poisson", default="squared"
-        Half the squared error, or half the Poisson deviance of a mean that is exp(x'coef + intercept).
+    loss : "squared", "poisson", "gamma" or "tweedie", default="squared"
+        Half the squared error, or half the deviance of a mean that is exp(x'coef + intercept): of counts, of amounts
+        above 0, or of amounts some of which are 0.
+    power : float, default=1.5
+        Of the Tweedie loss, above 1 and below 2: the variance is in proportion to mean^power. Other losses have none.
     fit_intercept : bool, default=True
         Whether there is an intercept; it is never penalised.
     tol : float, default=1e-10
@@ -225,6 +229,7 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
         *,
         alpha: float = 1e-4,
         loss: str = "squared",
+        power: float = 1.5,
         fit_intercept: bool = True,
         tol: float = 1e-10,
         standardize: bool = False,
@@ -232,6 +237,7 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
     ) -> None:
         self.alpha = alpha
         self.loss = loss
+        self.power = power
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.standardize = standardize
@@ -241,9 +247,9 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
         """Fit to every row; a row of weight 0 changes nothing.
 
         Raises DataError or UsageError (both ValueError), or NoFiniteOptimum where alpha is 0 and the objective has no
-        minimum: columns that repeat each other, or a count that is always 0 along some column.
+        minimum: columns that repeat each other, or a label that is always 0 along some column.
         """
-        settings = _checked(self, ("squared", "poisson"))
+        settings = _checked(self, ("squared", "poisson", "gamma", "tweedie"))
         X, y = validate_data(self, _arrays(X), y, accept_sparse="csr", dtype=_STORED_TYPES, y_numeric=True)
         label = np.asarray(y, dtype=np.float64)
         fitted = _fitted(settings, X, label, row_weights(sample_weight, len(label)), _names(self))
@@ -258,7 +264,7 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.target_tags.positive_only = self.loss == "poisson"
+        tags.target_tags.positive_only = self.loss in ("poisson", "gamma", "tweedie")
         return tags
 
 
@@ -266,7 +272,7 @@ class _Settings(NamedTuple):
     """The parameters of an estimator, checked."""
 
     alpha: float
-    loss: str
+    loss: Loss
     intercept: bool
     stopping: LossWithin
     standardize: bool
@@ -306,12 +312,25 @@ def _checked(estimator: LinearClassifier | LinearRegressor, losses: tuple[str, .
         )
     return _Settings(
         float(alpha),
-        estimator.loss,
+        named_loss(estimator.loss, _power(estimator)),
         bool(estimator.fit_intercept),
         LossWithin(float(tolerance)),
         bool(estimator.standardize),
         1 if threads is None else thread_count(int(threads)),
     )
+
+
+def _power(estimator: LinearClassifier | LinearRegressor) -> float | None:
+    if estimator.loss != "tweedie":
+        return None
+    power = getattr(estimator, "power", None)
+    if not (isinstance(power, Real) and power_fits(float(power))):
+        raise UsageError(
+            f"The power is {quoted(power)}; the Tweedie loss needs one above 1 and below 2. Power 1 is loss='poisson', "
+            "power 2 is loss='gamma'.",
+            code="power-range",
+        )
+    return float(power)
 
 
 def _arrays(X: Any) -> Any:
@@ -330,7 +349,7 @@ def _names(estimator: LinearClassifier | LinearRegressor) -> list[str]:
 
 
 def _fitted(settings: _Settings, X: Any, label: Floats, weight: Floats | None, names: list[str]) -> _Fitted:
-    loss = LOSSES[settings.loss]
+    loss = settings.loss
     loss.check_labels(label)
     with one_blas_thread():
         matrix = read_matrix(X, label, weight, intercept=settings.intercept, threads=settings.threads)

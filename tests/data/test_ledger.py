@@ -159,6 +159,19 @@ def test_counts_that_are_all_zero_can_be_scored_but_not_learned_from() -> None:
     assert refused.value.code == "one-class"
 
 
+def test_amounts_are_checked_before_anything_is_fitted() -> None:
+    def code(values: list[float], loss: str) -> str:
+        with pytest.raises(DataError) as refused:
+            read_ledger(table_of({"y": values}, target="y"), loss=loss)
+        return refused.value.code
+
+    assert code([1.0, 0.0], "gamma") == "label-not-positive"
+    assert code([1.0, -2.0], "gamma") == code([1.0, -2.0], "tweedie") == "label-negative"
+    assert code([0.0, 0.0], "tweedie") == "one-class"
+    for loss, values in (("gamma", [1.0, 2.0]), ("tweedie", [0.0, 2.0])):
+        assert read_ledger(table_of({"y": values}, target="y"), loss=loss).target == Target("y", loss)
+
+
 def test_a_model_of_numbers_refuses_a_target_of_text() -> None:
     with pytest.raises(DataError, match="holds category values; the model predicts numbers") as refused:
         read_ledger(table_of({"y": ["a", "b"]}, target="y"), NUMBERS)

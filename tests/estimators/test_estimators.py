@@ -4,6 +4,7 @@ import pickle
 import warnings
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,15 +16,17 @@ from scipy.sparse import csc_matrix, csr_array, csr_matrix
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from tests.training.trials import amounts
 
 from batchlearn import BatchlearnError, DataError, LinearClassifier, LinearRegressor, NoFiniteOptimum, UsageError
-from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.losses import named_loss
 from batchlearn.training import matrix as matrix_module
 from batchlearn.training.matrix import read_matrix
 
 Estimator = LinearClassifier | LinearRegressor
 MODELS: list[Estimator] = [LinearClassifier(), LinearRegressor(), LinearRegressor(loss="poisson")]
-NAMES = ["logistic", "squared", "poisson"]
+MODELS += [LinearRegressor(loss="gamma"), LinearRegressor(loss="tweedie", power=1.3)]
+NAMES = ["logistic", "squared", "poisson", "gamma", "tweedie"]
 every_model = pytest.mark.parametrize("model", MODELS, ids=NAMES)
 
 
@@ -40,6 +43,8 @@ def draw(model: Estimator, seed: int, rows: int = 300, columns: int = 5) -> tupl
     eta = (x - x.mean(axis=0)) / scales @ rng.normal(size=columns) * 0.5
     if model.loss == "logistic":
         return x, (rng.random(rows) < 1.0 / (1.0 + np.exp(-eta))).astype(int)
+    if model.loss in ("gamma", "tweedie"):
+        return x, amounts(rng, model.loss, np.exp(np.clip(eta, -3.0, 3.0)))
     return x, rng.poisson(np.exp(np.clip(eta, -3.0, 3.0))) if model.loss == "poisson" else eta + rng.normal(size=rows)
 
 
@@ -50,7 +55,8 @@ def intercept_of(fitted: Any) -> float:
 def objective(fitted: Any, x: Any, y: Any, weight: Any = None, strengths: Any = None) -> float:
     """F at the delivered coefficients, from its definition."""
     coefficients = np.ravel(fitted.coef_)
-    losses = LOSSES[fitted.loss].value(x @ coefficients + intercept_of(fitted), np.asarray(y, dtype=float))
+    loss = named_loss(fitted.loss, fitted.power if fitted.loss == "tweedie" else None)
+    losses = loss.value(x @ coefficients + intercept_of(fitted), np.asarray(y, dtype=float))
     strengths = fitted.alpha if strengths is None else strengths
     return float(np.average(losses, weights=weight) + 0.5 * np.sum(strengths * coefficients**2))
 
@@ -333,6 +339,12 @@ def test_labels_are_checked() -> None:
     assert code_of(lambda: LinearClassifier().fit(x, y, sample_weight=y)) == "one-class"
     assert code_of(lambda: LinearRegressor(loss="poisson").fit(x, y - 1.0)) == "label-negative"
     assert code_of(lambda: LinearRegressor(loss="poisson").fit(x, np.zeros(30))) == "all-counts-zero"
+    assert code_of(lambda: LinearRegressor(loss="tweedie").fit(x, np.zeros(30))) == "all-amounts-zero"
+    assert code_of(lambda: LinearRegressor(loss="tweedie").fit(x, y - 1.0)) == "label-negative"
+    assert code_of(lambda: LinearRegressor(loss="gamma").fit(x, y - y.min())) == "label-not-positive"
+    for power in (1.0, 2.0, "1.5", None):
+        unusable: Any = LinearRegressor(loss="tweedie").set_params(power=power)
+        assert code_of(partial(unusable.fit, x, y)) == "power-range"
     assert code_of(lambda: LinearRegressor().fit(x * 1e300, y)) == "value-too-large"
 
 

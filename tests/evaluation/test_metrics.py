@@ -8,8 +8,18 @@ import numpy as np
 import pytest
 from sklearn import metrics as oracle
 
+from batchlearn.data.target import Target
 from batchlearn.errors import UsageError
-from batchlearn.evaluation.metrics import METRICS, Array, Metric, Task, proper_score, row_losses
+from batchlearn.evaluation.metrics import (
+    METRICS,
+    Array,
+    Metric,
+    Task,
+    metrics_of,
+    proper_score,
+    row_losses,
+    target_metrics,
+)
 
 TASKS: tuple[Task, ...] = ("classes", "number", "count")
 Oracle = Callable[..., float]
@@ -46,6 +56,31 @@ ORACLES: dict[tuple[Task, str], Oracle] = {
 }
 ENTRIES = [(task, metric) for task in TASKS for metric in METRICS[task]]
 NAMES = [f"{task}-{metric.name}" for task, metric in ENTRIES]
+
+
+@pytest.mark.parametrize("power", [1.02, 1.5, 1.98, 2.0])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_deviances_of_amounts_are_those_of_scikit_learn(power: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    response = np.exp(rng.normal(size=400))
+    none = (rng.random(400) < 0.3) & (power < 2.0)
+    label, weight = np.where(none, 0.0, rng.gamma(2.0, response)), rng.integers(0, 4, 400).astype(np.float64)
+    target = Target("y", "gamma") if power == 2.0 else Target("y", "tweedie", power=power)
+    deviance, share, *others = target_metrics(target)
+    expected = oracle.mean_tweedie_deviance(label, response, sample_weight=weight, power=power)
+    assert deviance(label, response, weight) == pytest.approx(expected, rel=1e-9)
+    expected = oracle.d2_tweedie_score(label, response, sample_weight=weight, power=power)
+    assert share(label, response, weight) == pytest.approx(expected, rel=1e-9)
+    assert [deviance.name, *(other.name for other in others)] == [f"{target.loss}_deviance", "rmse", "mae"]
+    # A perfect response has no deviance, and what rounding leaves is not negative.
+    assert deviance(label[~none], label[~none], weight[~none]) == 0.0
+
+
+def test_the_metrics_of_other_targets_are_those_of_their_task() -> None:
+    for loss, task in (("logistic", "classes"), ("squared", "number"), ("poisson", "count")):
+        assert target_metrics(Target("y", loss)) == metrics_of(task)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="amount"):
+        metrics_of("amount")
 
 
 def test_every_entry_of_the_table_has_an_oracle() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from tests.models.spoiling import changed, refused, sealed
 
 from batchlearn.models.files import load
 from batchlearn.models.folder import MANIFEST, MODEL
+from batchlearn.models.schema import TargetSchema
 
 
 @pytest.mark.parametrize(
@@ -42,6 +45,8 @@ from batchlearn.models.folder import MANIFEST, MODEL
         (("target", "classes"), ["yes", "yes"]),
         (("target", "classes"), ["yes", 1.0]),
         (("target", "task"), "number"),
+        (("target", "task"), "amount"),
+        (("target", "power"), 1.5),
         (("bounds", "radius"), -1.0),
         (("bounds", "inverse"), False),
         (("bounds",), None),
@@ -82,3 +87,15 @@ def test_the_way_descriptions_are_changed_here_is_a_way_to_write(folder: Path) -
 def test_json_that_could_be_read_in_two_ways_is_refused(text: bytes, name: str, folder: Path) -> None:
     (folder / name).write_bytes(text)
     refused(sealed(folder) if name == MODEL else folder, "damaged", "model-damaged")
+
+
+def with_target(loss: str, power: object) -> dict[str, Any]:
+    return {"column": "y", "task": "amount", "classes": [], "loss": loss, "power": power}
+
+
+def test_a_tweedie_target_has_a_power_and_no_other_has() -> None:
+    assert TargetSchema.model_validate(with_target("tweedie", 1.5)).power == 1.5
+    assert TargetSchema.model_validate(with_target("gamma", None)).power is None
+    for loss, power in (("tweedie", None), ("tweedie", 2.0), ("tweedie", 1.0), ("gamma", 1.5)):
+        with pytest.raises(ValidationError, match="power"):
+            TargetSchema.model_validate(with_target(loss, power))

@@ -102,6 +102,8 @@ def test_the_lower_bound_norm_without_a_penalty_is_infinite() -> None:
 def test_the_null_model_is_the_best_intercept(loss: str, shift: float) -> None:
     rng = np.random.default_rng(5)
     label = rng.poisson(0.6, 50).clip(0, 1).astype(np.float64)
+    if loss == "gamma":
+        label = rng.gamma(2.0, size=50)
     offset = shift + rng.normal(size=50)
     rows = dense_rows(rng.normal(size=(50, 2)), label, weight=rng.uniform(0.5, 2.0, 50), offset=offset)
     objective = Objective(LOSSES[loss], ridge(rows.layout, 1.0))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.training.trials import amounts
 
 from batchlearn.data.rows import Rows, StoredChunk
 from batchlearn.kernels.design import Floats, Layout
@@ -79,7 +80,9 @@ def one_term(rng: np.random.Generator, loss: str, levels: int, n: int = 300) -> 
     codes = rng.integers(0, levels, n)
     eta = np.sin(codes) + 0.3
     label: Any = eta + rng.normal(size=n)
-    if loss != "squared":
+    if loss in ("gamma", "tweedie"):
+        label = amounts(rng, loss, np.exp(eta))
+    elif loss != "squared":
         label = (rng.random(n) < 1.0 / (1.0 + np.exp(-eta))) if loss == "logistic" else rng.poisson(np.exp(eta))
     empty = np.zeros((0, n))
     return Rows(

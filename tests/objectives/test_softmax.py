@@ -47,7 +47,7 @@ def test_slope_and_curvature_are_the_derivatives(classes: int) -> None:
     eta, label = sample(classes, 1.0)
     loss, step = SoftmaxLoss(classes), 1e-6
     slope = loss.slope(eta, label)
-    hessian = np.einsum("ap,bp,pm->abm", loss.contrasts, loss.contrasts, np.stack(list(loss.curvatures(eta))))
+    hessian = np.einsum("ap,bp,pm->abm", loss.contrasts, loss.contrasts, np.stack(list(loss.curvatures(eta, label))))
     for output in range(classes - 1):
         moved = np.zeros_like(eta)
         moved[output] = step
@@ -58,9 +58,9 @@ def test_slope_and_curvature_are_the_derivatives(classes: int) -> None:
 
 
 def test_no_direction_of_unit_reach_has_less_than_the_least_curvature() -> None:
-    eta, _ = sample(5)
+    eta, label = sample(5)
     loss = SoftmaxLoss(5)
-    least, hessian = loss.least_curvature(eta), np.stack(list(loss.curvatures(eta)))
+    least, hessian = loss.least_curvature(eta, label), np.stack(list(loss.curvatures(eta, label)))
     for _ in range(200):
         direction = RNG.normal(size=4)
         reach = loss.reach(np.repeat(direction[:, None], 40, axis=1))
@@ -74,7 +74,7 @@ def test_slopes_change_by_no_more_than_is_said() -> None:
     for size in (1e-6, 0.1, 2.0):
         change = RNG.normal(size=eta.shape) * size
         moved = np.abs(loss.slope(eta + change, label) - loss.slope(eta, label))
-        assert np.all(moved <= loss.slope_change(eta, loss.reach(change)) * (1.0 + 1e-9) + 1e-15)
+        assert np.all(moved <= loss.slope_change(eta, label, loss.reach(change)) * (1.0 + 1e-9) + 1e-15)
         assert np.all(loss.reach(change) <= loss.largest_reach(np.abs(change)) * (1.0 + 1e-12))
 
 

@@ -52,6 +52,11 @@ def posed(request: pytest.FixtureRequest) -> tuple[str, Rows, Floats]:
 
 
 def derivatives(loss: str, eta: Floats, label: Floats) -> tuple[Floats, Floats]:
+    if loss == "gamma":
+        return 1.0 - label / np.exp(eta), label / np.exp(eta)
+    if loss == "tweedie":
+        root = np.exp(0.5 * eta)
+        return root - label / root, 0.5 * (root + label / root)
     mean = {"squared": eta, "logistic": expit(eta), "poisson": np.exp(eta)}[loss]
     bend = {"squared": np.ones_like(eta), "logistic": mean * (1.0 - mean), "poisson": mean}[loss]
     return mean - label, bend
@@ -135,6 +140,10 @@ def test_a_direction_that_separates_never_rises() -> None:
     assert recession([[1.0], [1e9]], [0, 1], "logistic", [1.0]) == (1.0, 1.0)
     assert recession([[1.0, 0.0], [0.0, 1.0]], [3, 0], "poisson", [0.0, -1.0]) == (0.0, 1.0)
     assert recession([[1.0, 0.0], [1.0, 1.0]], [3, 0], "poisson", [-1.0, -1.0]) == (1.0, 1.0)
+    assert recession([[1.0, 0.0], [0.0, 1.0]], [3, 0], "tweedie", [0.0, -1.0]) == (0.0, 1.0)
+    # An amount above 0 pulls back whichever way its mean goes: gamma rows have no such direction.
+    assert recession([[1.0], [2.0]], [3, 1], "gamma", [-1.0])[0] == 1.0
+    assert recession([[1.0], [2.0]], [3, 1], "gamma", [1.0])[0] == 1.0
 
 
 def test_rows_without_weight_have_no_say() -> None:

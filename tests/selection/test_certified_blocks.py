@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from mpmath import mp
 from tests.oracle import Oracle, exact
-from tests.training.trials import Trial, check, points
+from tests.training.trials import Trial, amounts, check, points
 
 from batchlearn.data.rows import Rows, StoredChunk
 from batchlearn.kernels.design import Layout
@@ -19,7 +20,7 @@ from batchlearn.objectives.smoothing import UnitPenalty, differences, product, s
 from batchlearn.selection.strengths import Term, penalty
 from batchlearn.training.certificate import Units, certify
 
-_TRIALS = 36
+_TRIALS = 40
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,15 @@ def block_trial(rng: np.random.Generator, loss: str) -> Trial:
     codes = np.stack([rng.integers(0, k + (rng.random() < 0.3), n) for k in levels]).astype(np.int32)
     layout = Layout(True, 0, tuple(levels))
     eta = np.clip(sum(rng.normal(size=k + 1)[c] for k, c in zip(levels, codes, strict=True)), -3.0, 3.0)
-    label = {
+    draw: dict[str, Callable[[], Any]] = {
         "squared": lambda: (eta + rng.normal(size=n)) * 10.0 ** rng.uniform(-3, 5),
         "logistic": lambda: (rng.random(n) < 1.0 / (1.0 + np.exp(-eta))).astype(float),
         "poisson": lambda: rng.poisson(np.exp(eta)).astype(float),
-    }[loss]()
-    label[0], label[-1] = (0.0, 1.0) if loss == "logistic" else (label[0], label[-1] + (loss == "poisson"))
+        "gamma": lambda: amounts(rng, loss, np.exp(eta)),
+        "tweedie": lambda: amounts(rng, loss, np.exp(eta)),
+    }
+    label = draw[loss]()
+    label[0], label[-1] = (0.0, 1.0) if loss == "logistic" else (label[0], label[-1] + (loss in ("poisson", "tweedie")))
     weight = rng.uniform(0.1, 10.0, n) if rng.random() < 0.5 else None
     cut = int(rng.integers(1, n))
     chunks = tuple(

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from tests.training.made import arrow
+from tests.training.trials import amounts
 
 from batchlearn.data.bins import BinTerm
 from batchlearn.data.build import build_rows, profile_parts
@@ -52,6 +53,8 @@ def ranked(loss: str, columns: dict[str, Any], pairs: tuple[PairTerm, ...] = ())
 def labelled(rng: np.random.Generator, loss: str, eta: Floats) -> Floats:
     if loss == "logistic":
         return (rng.random(len(eta)) < 1.0 / (1.0 + np.exp(-eta))).astype(float)
+    if loss in ("gamma", "tweedie"):
+        return amounts(rng, loss, np.exp(0.7 * eta))
     return rng.poisson(np.exp(0.5 * eta)).astype(float) if loss == "poisson" else eta + rng.normal(size=len(eta))
 
 

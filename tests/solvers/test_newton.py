@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from tests.oracle import Oracle
-from tests.training.trials import dense_rows
+from tests.training.trials import amounts, dense_rows
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
@@ -24,6 +24,8 @@ def posed(loss: str, alpha: float = 1e-3, size: float = 1.0) -> tuple[Objective,
         "squared": eta + rng.normal(size=80),
         "logistic": (rng.random(80) < 1.0 / (1.0 + np.exp(-eta))).astype(np.float64),
         "poisson": rng.poisson(np.exp(eta)).astype(np.float64),
+        "gamma": amounts(rng, "gamma", np.exp(eta)),
+        "tweedie": amounts(rng, "tweedie", np.exp(eta)),
     }[loss]
     rows = dense_rows(X, label, chunk=32)
     return Objective(LOSSES[loss], ridge(rows.layout, alpha)), rows
@@ -36,7 +38,7 @@ def walk(objective: Objective, rows: Rows, start: Floats, steps: int) -> list[Ne
     return states
 
 
-@pytest.mark.parametrize("loss", ["logistic", "poisson"])
+@pytest.mark.parametrize("loss", ["logistic", "poisson", "gamma", "tweedie"])
 @pytest.mark.parametrize("far", [0.0, 3.0, 20.0])
 def test_every_step_falls_until_rounding(loss: str, far: float) -> None:
     objective, rows = posed(loss)
@@ -54,7 +56,7 @@ def test_it_ends_at_the_optimum(loss: str) -> None:
     np.testing.assert_allclose(end.parameters, optimum, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("loss", ["logistic", "poisson"])
+@pytest.mark.parametrize("loss", ["logistic", "poisson", "gamma", "tweedie"])
 def test_the_decrement_is_squared_near_the_end(loss: str) -> None:
     objective, rows = posed(loss)
     sizes = [state.decrement for state in walk(objective, rows, objective.null_parameters(rows), 12)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.training.trials import dense_rows
+from tests.training.trials import amounts, dense_rows
 
 from batchlearn.data.rows import Rows
 from batchlearn.objectives.losses import LOSSES
@@ -22,6 +22,8 @@ def posed(loss: str, scales: bool = True) -> tuple[Objective, Rows]:
         "squared": eta + rng.normal(size=150),
         "logistic": (rng.random(150) < 1.0 / (1.0 + np.exp(-eta))).astype(np.float64),
         "poisson": rng.poisson(np.exp(eta)).astype(np.float64),
+        "gamma": amounts(rng, "gamma", np.exp(eta)),
+        "tweedie": amounts(rng, "tweedie", np.exp(eta)),
     }[loss]
     rows = dense_rows(X * sizes, label, chunk=64)
     return Objective(LOSSES[loss], ridge(rows.layout, 1e-3, np.append(1.0, 1.0 / sizes))), rows
@@ -50,7 +52,7 @@ def test_it_falls_and_ends_where_newton_ends(loss: str) -> None:
     assert len(states) < 200
 
 
-@pytest.mark.parametrize("loss", ["logistic", "poisson"])
+@pytest.mark.parametrize("loss", ["logistic", "poisson", "gamma", "tweedie"])
 def test_it_needs_far_fewer_readings_than_gradient_steps_would(loss: str) -> None:
     objective, rows = posed(loss)
     states = walk(objective, rows, 40)

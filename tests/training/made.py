@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from batchlearn.tables.table import Table, read
+from batchlearn.training.recipe import Recipe
 
 Floats = NDArray[np.float64]
 LEVELS = ("blue", "green", "pink", "red")
-LOSSES = ("logistic", "poisson", "squared")
+LOSSES = ("gamma", "logistic", "poisson", "squared", "tweedie")
+POWER = 1.5
 
 
 def made(rows: int = 400, seed: int = 0, loss: str = "squared") -> dict[str, Any]:
@@ -40,7 +43,17 @@ def labels(rng: np.random.Generator, loss: str, eta: Floats) -> Floats:
         return (rng.random(len(eta)) < 1.0 / (1.0 + np.exp(-eta))).astype(float)
     if loss == "poisson":
         return rng.poisson(np.exp(0.3 * eta + 0.5)).astype(float)
+    if loss == "gamma":
+        return rng.gamma(2.0, np.exp(0.3 * eta + 0.5) / 2.0)
+    if loss == "tweedie":
+        number = rng.poisson(np.exp(0.15 * eta))
+        return np.where(number > 0, rng.gamma(2.0 * np.maximum(number, 1), 3.0 * np.exp(0.15 * eta)), 0.0)
     return eta + rng.normal(size=len(eta))
+
+
+def recipe_of(loss: str, *settings: Any, **others: Any) -> Recipe:
+    """Return a recipe; of a Tweedie loss with its power, so that nothing is chosen by data."""
+    return replace(Recipe(loss, *settings, **others), power=POWER if loss == "tweedie" else None)
 
 
 def arrow(columns: Mapping[str, Any]) -> pa.Table:

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from sklearn.metrics import log_loss, mean_poisson_deviance, mean_squared_error
-from tests.training.made import LOSSES, Floats, arrow, made, table_of
+from sklearn.metrics import log_loss, mean_squared_error, mean_tweedie_deviance
+from tests.training.made import LOSSES, POWER, Floats, arrow, made, recipe_of, table_of
 
 from batchlearn.data.encoding import Encoding
 from batchlearn.errors import DataError
-from batchlearn.evaluation.metrics import proper_score
+from batchlearn.evaluation.metrics import first_score, target_metrics
 from batchlearn.training import train as training_module
 from batchlearn.training.evaluate import evaluate
 from batchlearn.training.evaluate import evaluate_part as real_evaluate_part
@@ -35,13 +35,16 @@ def part_of(columns: dict[str, Any], rows: Any) -> dict[str, Any]:
 
 
 def score(loss: str, label: Floats, response: Floats, weight: Floats | None = None) -> float:
-    metric = {"logistic": log_loss, "poisson": mean_poisson_deviance, "squared": mean_squared_error}[loss]
+    if loss in ("poisson", "gamma", "tweedie"):
+        power = {"poisson": 1.0, "gamma": 2.0}.get(loss, POWER)
+        return float(mean_tweedie_deviance(label, response, sample_weight=weight, power=power))
+    metric = {"logistic": log_loss, "squared": mean_squared_error}[loss]
     return float(metric(label, response, sample_weight=weight))
 
 
 def measured(fit: Fit) -> float:
     assert fit.evaluation is not None
-    value = fit.evaluation.metrics[proper_score(fit.model.target.task.value).name].value
+    value = fit.evaluation.metrics[first_score(target_metrics(fit.model.target)).name].value
     assert value is not None
     return value
 
@@ -73,9 +76,9 @@ def held(monkeypatch: pytest.MonkeyPatch) -> list[Held]:
 def test_the_evaluation_is_of_the_recipe_fitted_to_the_earlier_rows(loss: str, weighted: bool) -> None:
     columns = timed(loss)
     roles = {"weight": "weight"} if weighted else {}
-    fit = train(table_of(columns, time="time", **roles), Recipe(loss, ALPHA, TIGHT), threads=1)
+    fit = train(table_of(columns, time="time", **roles), recipe_of(loss, ALPHA, TIGHT), threads=1)
     late = columns["time"] >= 320.0
-    early = train(table_of(part_of(columns, ~late), time="time", **roles), Recipe(loss, ALPHA, TIGHT, holdout=0.0))
+    early = train(table_of(part_of(columns, ~late), time="time", **roles), recipe_of(loss, ALPHA, TIGHT, holdout=0.0))
     later = part_of(columns, late)
     response = early.model.predict(arrow(later)).response
     expected = score(loss, later["label"], response, later["weight"] if weighted else None)
@@ -83,7 +86,7 @@ def test_the_evaluation_is_of_the_recipe_fitted_to_the_earlier_rows(loss: str, w
     assert fit.evaluation is not None
     assert fit.evaluation.rows == 80
     constant = np.full(80, np.average(columns["label"][~late], weights=columns["weight"][~late] if weighted else None))
-    name = proper_score(fit.model.target.task.value).name
+    name = first_score(target_metrics(fit.model.target)).name
     baseline = fit.evaluation.baselines["constant"][name].value
     assert baseline == pytest.approx(score(loss, later["label"], constant, later["weight"] if weighted else None))
     assert "last_value" in fit.evaluation.baselines
@@ -224,7 +227,7 @@ def test_leaving_one_row_out_is_what_training_without_it_gives() -> None:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_model_is_evaluated_on_every_labelled_row(loss: str) -> None:
-    fit = train(table_of(made(loss=loss)), Recipe(loss, holdout=0.0), threads=1)
+    fit = train(table_of(made(loss=loss)), recipe_of(loss, holdout=0.0), threads=1)
     columns = made(150, 5, loss)
     response = fit.model.predict(arrow(columns)).response
     columns["label"] = np.append(columns["label"][:100], np.full(50, np.nan))
@@ -233,7 +236,7 @@ def test_a_model_is_evaluated_on_every_labelled_row(loss: str) -> None:
         weight = columns["weight"][:100] if roles else None
         expected = score(loss, columns["label"][:100], response[:100], weight)
         assert evaluation.rows == 100
-        assert evaluation.metrics[proper_score(fit.model.target.task.value).name].value == pytest.approx(expected)
+        assert evaluation.metrics[first_score(target_metrics(fit.model.target)).name].value == pytest.approx(expected)
 
 
 def test_a_class_never_seen_has_a_finite_loss_and_is_reported() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.oracle import Oracle, exact
-from tests.training.trials import dense_rows
+from tests.training.trials import amounts, dense_rows
 
 from batchlearn.data.rows import Rows, StoredChunk
 from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
@@ -38,6 +38,8 @@ def data(loss: str, n: int = 400, columns: int = 5, seed: int = 0) -> tuple[np.n
     eta = np.clip(X @ rng.normal(size=columns) * 0.7, -5.0, 5.0)
     if loss == "squared":
         return X, eta + rng.normal(size=n)
+    if loss in ("gamma", "tweedie"):
+        return X, amounts(rng, loss, np.exp(eta))
     if loss == "poisson":
         return X, rng.poisson(np.exp(eta)).astype(np.float64)
     return X, (rng.random(n) < 1.0 / (1.0 + np.exp(-eta))).astype(np.float64)
@@ -131,7 +133,7 @@ def test_a_level_without_any_count_has_no_finite_optimum() -> None:
     label = np.where(codes[0] == 2, 0.0, rng.poisson(2.0, 300)).astype(np.float64)
     chunk = StoredChunk(rng.normal(size=(1, 300)), codes, label)
     rows = Rows(Layout(True, 1, (3,)), (chunk,), np.zeros(1), np.ones(1))  # code 3 is no level: the reference
-    with pytest.raises(NoFiniteOptimum, match="'column 4' send the mean of rows without a count to zero"):
+    with pytest.raises(NoFiniteOptimum, match="'column 4' send the mean of rows whose label is 0 to zero"):
         optimise(problem(rows, "poisson", 0.0), None, Newton())
     assert optimise(problem(rows, "poisson", 1e-6), None, Newton()).status is Status.TOLERANCE
 
@@ -318,7 +320,7 @@ def test_the_default_stop_is_one_part_in_a_hundred_of_a_standard_error() -> None
     X, label = data("logistic")
     found = optimise(problem(dense_rows(X, label), "logistic", 1e-3))
     assert (found.certification.certificate.radius or 1.0) * np.sqrt(len(label)) <= 0.01
-    situation = Situation(value=2.0, null_value=3.0, weight=100.0, squared=True)
+    situation = Situation(value=2.0, null_value=3.0, weight=100.0, free_scale=True)
     assert PredictionsWithin(0.01).met(certificates.Bounds(0.00199, 1.0), situation)
     assert not PredictionsWithin(0.01).met(certificates.Bounds(0.00201, 1.0), situation)
 

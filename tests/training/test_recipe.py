@@ -21,6 +21,11 @@ from batchlearn.training.stopping import LossWithin, PredictionsWithin
         ({"alpha": -1e-9}, "alpha-negative"),
         ({"alpha": float("nan")}, "alpha-negative"),
         ({"alpha": float("inf")}, "alpha-negative"),
+        ({"loss": "tweedie", "power": 1.0}, "power-range"),
+        ({"loss": "tweedie", "power": 2.0}, "power-range"),
+        ({"loss": "tweedie", "power": float("nan")}, "power-range"),
+        ({"loss": "gamma", "power": 1.5}, "power-range"),
+        ({"power": 1.5}, "power-range"),
         ({"holdout": 1.0}, "holdout-range"),
         ({"holdout": -0.1}, "holdout-range"),
         ({"holdout": float("nan")}, "holdout-range"),
@@ -53,7 +58,7 @@ def test_the_stop_is_about_predictions_unless_a_loss_is_asked_for() -> None:
 
 
 def test_a_recipe_is_plain_values_and_all_of_them() -> None:
-    recipe = Recipe("poisson", 0.5, 1e-8, 0.1, 7, EncodingRules(5, 20, 3))
+    recipe = Recipe("tweedie", 0.5, 1e-8, 0.1, 7, EncodingRules(5, 20, 3), power=1.25)
     record = json.loads(json.dumps(recipe.to_json()))
     rules = EncodingRules(record.pop("minimum_rows"), record.pop("level_cap"), record.pop("buckets"))
     assert Recipe(**record, rules=rules) == recipe

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import statsmodels.api as sm
-from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
-from tests.training.made import LOSSES, Floats, arrow, design, made, table_of
+from sklearn.linear_model import LogisticRegression, Ridge, TweedieRegressor
+from tests.training.made import LOSSES, POWER, Floats, arrow, design, made, recipe_of, table_of
 
 from batchlearn.data import build
 from batchlearn.errors import UsageError
+from batchlearn.models.files import load
 from batchlearn.tables.table import read
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import Progress, thread_count, train, training
+from batchlearn.training.verify_model import verify_model
 
 TIGHT = 1e-14
 ALPHA = 0.0025  # a total penalty of 1 over 400 rows; given, so that nothing else is chosen by data
@@ -34,8 +37,12 @@ def oracle(loss: str, X: Floats, label: Floats, alpha: float, weight: Floats | N
     total = float(len(label)) if weight is None else float(weight.sum())
     if loss == "squared":
         model: Any = Ridge(alpha=alpha * total, tol=1e-14).fit(X, label, weight)
-    elif loss == "poisson":
-        model = PoissonRegressor(alpha=alpha, solver="newton-cholesky", tol=1e-13, max_iter=500).fit(X, label, weight)
+    elif loss in ("poisson", "gamma", "tweedie"):
+        power = {"poisson": 1.0, "gamma": 2.0}.get(loss, POWER)
+        model = TweedieRegressor(
+            power=power, link="log", alpha=alpha, tol=1e-13, max_iter=500, solver="newton-cholesky"
+        )
+        model.fit(X, label, weight)
     else:
         model = LogisticRegression(C=1.0 / (alpha * total), solver="newton-cholesky", tol=1e-13).fit(X, label, weight)
     return float(np.ravel(model.intercept_)[0]), np.ravel(model.coef_)
@@ -56,7 +63,7 @@ def assert_same(fit: Fit, names: list[str], intercept: float, values: Floats, to
 @pytest.mark.parametrize("alpha", [ALPHA, 0.3])
 def test_coefficients_are_those_of_scikit_learn(loss: str, alpha: float) -> None:
     columns = made(loss=loss)
-    fit = train(table_of(columns), Recipe(loss, alpha=alpha, tolerance=TIGHT, holdout=0.0), threads=1)
+    fit = train(table_of(columns), recipe_of(loss, alpha=alpha, tolerance=TIGHT, holdout=0.0), threads=1)
     names, X = design(columns)
     assert fit.certificate.certified
     assert fit.alpha == alpha
@@ -67,28 +74,38 @@ def test_coefficients_are_those_of_scikit_learn(loss: str, alpha: float) -> None
 def test_weighted_coefficients_are_those_of_scikit_learn(loss: str) -> None:
     columns = made(loss=loss, seed=1)
     columns["weight"] = np.random.default_rng(1).uniform(0.2, 3.0, 400)
-    recipe = Recipe(loss, alpha=ALPHA, tolerance=TIGHT, holdout=0.0)
+    recipe = recipe_of(loss, alpha=ALPHA, tolerance=TIGHT, holdout=0.0)
     fit = train(table_of(columns, weight="weight"), recipe, threads=1)
     names, X = design(columns, columns["weight"])
     assert_same(fit, names, *oracle(loss, X, columns["label"], fit.alpha, columns["weight"]))
 
 
 def unpenalised(loss: str, X: Floats, label: Floats, offset: Floats | None = None) -> Any:
-    family = {"squared": sm.families.Gaussian, "poisson": sm.families.Poisson, "logistic": sm.families.Binomial}[loss]
-    return sm.GLM(label, sm.add_constant(X), family=family(), offset=offset).fit(tol=1e-14, maxiter=200)
+    log = sm.families.links.Log()
+    family = {
+        "squared": sm.families.Gaussian(),
+        "poisson": sm.families.Poisson(),
+        "logistic": sm.families.Binomial(),
+        "gamma": sm.families.Gamma(log),
+        "tweedie": sm.families.Tweedie(log, var_power=POWER),
+    }[loss]
+    # The dispersion is estimated for all but classes: statsmodels leaves it out for counts unless it is asked.
+    scale = None if loss == "logistic" else "X2"
+    return sm.GLM(label, sm.add_constant(X), family=family, offset=offset).fit(tol=1e-14, maxiter=200, scale=scale)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_without_a_penalty_a_level_is_the_reference_and_the_fit_is_that_of_statsmodels(loss: str) -> None:
     columns = made(loss=loss, seed=2)
-    fit = train(table_of(columns), Recipe(loss, alpha=0.0, tolerance=TIGHT, holdout=0.0), threads=1)
+    fit = train(table_of(columns), recipe_of(loss, alpha=0.0, tolerance=TIGHT, holdout=0.0), threads=1)
     names, X = design(columns, reference="blue")
     result = unpenalised(loss, X, columns["label"])
     assert_same(fit, names, result.params[0], result.params[1:])
-    # statsmodels divides the residuals' squares by the degrees of freedom, the likelihood by the rows.
-    unit = np.sqrt(result.df_resid / 400.0) if loss == "squared" else 1.0
+    assert fit.dispersion == pytest.approx(result.scale, rel=1e-6)
+    # From the Hessian as it is; statsmodels' own are from its mean over labels, which differs for amounts.
+    observed = -result.model.hessian(result.params, scale=result.scale, observed=True)
     assert fit.model.standard_errors is not None
-    assert fit.model.standard_errors == pytest.approx(result.bse * unit, rel=1e-5)
+    assert fit.model.standard_errors == pytest.approx(np.sqrt(np.diag(np.linalg.inv(observed))), rel=1e-5)
 
 
 @pytest.mark.parametrize("role", ["offset", "exposure", "both"])
@@ -146,7 +163,7 @@ def test_a_weight_of_k_is_a_row_repeated_k_times(loss: str) -> None:
     columns = made(loss=loss, seed=6)
     gone = np.random.default_rng(6).random(400) < 0.2
     columns["first"] = np.where(gone, np.nan, columns["first"])
-    recipe = Recipe(loss, alpha=ALPHA, tolerance=TIGHT, holdout=0.0)
+    recipe = recipe_of(loss, alpha=ALPHA, tolerance=TIGHT, holdout=0.0)
     weighted = train(table_of(columns, weight="weight"), recipe, threads=1)
     repeated = train(
         table_of(take(columns, np.repeat(np.arange(400), columns["weight"].astype(int)))), recipe, threads=1
@@ -196,7 +213,7 @@ def test_threads_and_batches_do_not_change_a_bit(
     for threads, cuts in ((1, [1000]), (2, [1000]), (3, [1000]), (1, [1, 400, 999, 1000]), (2, [*range(50, 1001, 50)])):
         parts = pa.concat_tables([whole.slice(a, b - a) for a, b in zip([0, *cuts[:-1]], cuts, strict=True)])
         table = read(parts, target="label", weight="weight", offset="offset", drop=["exposure"])
-        fit = train(table, Recipe(loss, alpha=alpha), threads=threads)
+        fit = train(table, recipe_of(loss, alpha=alpha), threads=threads)
         certificate = repr(fit.certificate)
         evaluation = repr(None if fit.evaluation is None else fit.evaluation.to_json())
         found.add((fit.model.parameters.tobytes(), certificate, evaluation, repr(fit.model.encoding)))
@@ -284,3 +301,41 @@ def test_training_leaves_its_recipe_alone() -> None:
     recipe = Recipe(alpha=0.0, holdout=0.0)
     fit = train(table_of(made(seed=13)), recipe, threads=1)
     assert fit.recipe == replace(recipe) == Recipe(alpha=0.0, holdout=0.0)
+
+
+# --- amounts --------------------------------------------------------------------------------------------------------
+
+
+def test_the_power_of_the_earlier_rows_is_used_for_all_and_said() -> None:
+    columns = made(1500, seed=9, loss="tweedie")
+    table = table_of(columns, drop=["weight", "offset", "exposure"])
+    fit = train(table, Recipe("tweedie", alpha=ALPHA), threads=1)
+    power = fit.model.target.power
+    assert power is not None
+    assert any(
+        f"The Tweedie power {power:g} was chosen by profile likelihood on 1,200 of" in note for note in fit.notes
+    )
+    again = train(table, Recipe("tweedie", alpha=ALPHA, power=power), threads=1)
+    assert np.array_equal(again.model.parameters, fit.model.parameters)
+    assert fit.to_json()["power"] == power
+    assert not any("power" in note for note in again.notes)
+
+
+@pytest.mark.parametrize("loss", ["gamma", "tweedie"])
+def test_a_model_of_amounts_is_saved_loaded_and_verified(loss: str, tmp_path: Path) -> None:
+    table = table_of(made(loss=loss, seed=10), exposure="exposure", drop=["offset", "weight"])
+    fit = train(table, recipe_of(loss), threads=1)
+    path = fit.save(tmp_path / "model")
+    loaded = load(path)
+    assert loaded.target == fit.model.target
+    scored = loaded.predict(table, bounds=True)
+    assert np.all(scored.response > 0.0)
+    assert scored.bound is not None
+    assert fit.certificate.prediction_bound is not None
+    # The certificate took its radius from the leverage bound on kappa, the model from the exact one: a hair less.
+    assert scored.bound.max() <= fit.certificate.prediction_bound
+    assert scored.bound.max() == pytest.approx(fit.certificate.prediction_bound, rel=1e-2)
+    assert verify_model(path, table, threads=1).holds
+    assert fit.evaluation is not None
+    assert fit.evaluation.leave_one_out is not None
+    assert f"{loss}_deviance" in fit.evaluation.leave_one_out

@@ -11,6 +11,7 @@ import statsmodels.api as sm
 from glum import GeneralizedLinearRegressor
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import (
+    GammaRegressor,
     Lasso,
     LinearRegression,
     LogisticRegression,
@@ -19,6 +20,7 @@ from sklearn.linear_model import (
     RidgeClassifier,
     TweedieRegressor,
 )
+from tests.training.trials import amounts
 
 from batchlearn import BatchlearnError, Certificate, LinearClassifier, LinearRegressor, UsageError, verify
 from batchlearn.objectives.losses import LOSSES
@@ -48,7 +50,10 @@ def draw(seed: int) -> Data:
         "poisson": rng.poisson(np.exp(np.clip(eta, -3.0, 3.0))).astype(float),
         "squared": eta + rng.normal(size=ROWS),
     }
-    return Data(x, labels, rng.uniform(0.1, 3.0, ROWS))
+    weight = rng.uniform(0.1, 3.0, ROWS)
+    for loss in ("gamma", "tweedie"):
+        labels[loss] = amounts(rng, loss, np.exp(np.clip(eta, -3.0, 3.0)))
+    return Data(x, labels, weight)
 
 
 class Case(NamedTuple):
@@ -98,6 +103,17 @@ CASES = {
     "sklearn tweedie 1": Case(
         "poisson", False, lambda d: TweedieRegressor(power=1, alpha=0.1).fit(d.x, d.labels["poisson"]), lambda _: 0.1
     ),
+    "sklearn tweedie 1.5": Case(
+        "tweedie",
+        True,
+        lambda d: TweedieRegressor(power=1.5, alpha=0.1).fit(d.x, d.labels["tweedie"], sample_weight=d.weight),
+        lambda _: 0.1,
+    ),
+    "sklearn gamma": Case(
+        "gamma", False, lambda d: GammaRegressor(alpha=0.1).fit(d.x, d.labels["gamma"]), lambda _: 0.1
+    ),
+    "glum gamma": Case("gamma", True, glum("gamma", "gamma"), lambda _: 0.02),
+    "glum tweedie": Case("tweedie", True, glum("tweedie", "tweedie"), lambda _: 0.02),
     "glum normal": Case("squared", True, glum("normal", "squared"), lambda _: 0.02),
     "glum poisson": Case("poisson", True, glum("poisson", "poisson"), lambda _: 0.02),
     "glum binomial": Case("logistic", True, glum("binomial", "logistic"), lambda _: 0.02),
@@ -110,6 +126,12 @@ CASES = {
     ),
     "statsmodels glm gaussian": Case("squared", True, glm(sm.families.Gaussian(), "squared"), lambda _: 0.0),
     "statsmodels glm poisson": Case("poisson", True, glm(sm.families.Poisson(), "poisson"), lambda _: 0.0),
+    "statsmodels glm gamma": Case(
+        "gamma", True, glm(sm.families.Gamma(sm.families.links.Log()), "gamma"), lambda _: 0.0
+    ),
+    "statsmodels glm tweedie": Case(
+        "tweedie", True, glm(sm.families.Tweedie(sm.families.links.Log(), var_power=1.5), "tweedie"), lambda _: 0.0
+    ),
     "statsmodels glm binomial": Case("logistic", True, glm(sm.families.Binomial(), "logistic"), lambda _: 0.0),
 }
 
@@ -187,8 +209,9 @@ def test_our_own_estimators_are_read() -> None:
             data.x, data.labels["logistic"], data.weight
         )
         assert verify(classifier, data.x, data.labels["logistic"], data.weight) == classifier.certificate_
-        regressor = LinearRegressor(loss="poisson", standardize=standardize).fit(data.x, data.labels["poisson"])
-        assert verify(regressor, data.x, data.labels["poisson"]) == regressor.certificate_
+        for loss in ("poisson", "gamma", "tweedie"):
+            regressor = LinearRegressor(loss=loss, standardize=standardize, power=1.3).fit(data.x, data.labels[loss])
+            assert verify(regressor, data.x, data.labels[loss]) == regressor.certificate_
 
 
 PRECISE: dict[str, Any] = {"tol": 1e-12, "max_iter": 10_000}
@@ -275,11 +298,14 @@ def refused(data: Data) -> dict[str, tuple[Any, str]]:
         "three classes": (LogisticRegression(max_iter=10_000).fit(x, three), "multinomial"),
         "positive": (LinearRegression(positive=True).fit(x, z), "positive"),
         "two outputs": (Ridge().fit(x, np.column_stack([z, z])), "2 outputs"),
-        "gamma": (TweedieRegressor(power=2, max_iter=10_000).fit(x, count), "power 2"),
+        "inverse gaussian": (TweedieRegressor(power=3, max_iter=10_000).fit(x, count), "power 3"),
         "lasso": (Lasso().fit(x, z), "Lasso"),
         "ridge classifier": (RidgeClassifier().fit(x, y), "RidgeClassifier"),
         "glum l1": (GeneralizedLinearRegressor(alpha=0.1, l1_ratio=1).fit(x, z), "L1 part"),
-        "glum gamma": (GeneralizedLinearRegressor(family="gamma").fit(x, count), "Gamma"),
+        "glum inverse gaussian": (
+            GeneralizedLinearRegressor(family="inverse.gaussian").fit(x, count),
+            "InverseGaussian",
+        ),
         "glum bounds": (
             GeneralizedLinearRegressor(alpha=0.1, l1_ratio=0, lower_bounds=np.zeros(COLUMNS)).fit(x, z),
             "constraints",

@@ -16,7 +16,7 @@ from batchlearn.data.rows import Rows, StoredChunk
 from batchlearn.errors import BatchlearnError
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.factor import NotPositiveDefinite
-from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.losses import LOSSES, TweedieLoss
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers.newton import Newton
@@ -203,6 +203,13 @@ def chunks_of(draft: Draft, label: Floats, cuts: list[int]) -> tuple[StoredChunk
     )
 
 
+def amounts(rng: np.random.Generator, loss: str, mean: Floats, shape: float = 2.0) -> Floats:
+    """Draw amounts with these means: gamma ones, or Poisson sums of gamma ones, about one each."""
+    number = np.ones(len(mean)) if loss == "gamma" else rng.poisson(np.sqrt(mean))
+    size = mean if loss == "gamma" else np.sqrt(mean)
+    return np.asarray(np.where(number > 0, rng.gamma(shape * np.maximum(number, 1.0), size / shape), 0.0))
+
+
 def labels(rng: np.random.Generator, loss: str, draft: Draft) -> Floats:
     """Draw labels that a model with these columns could have made."""
     n = draft.dense.shape[1]
@@ -214,6 +221,9 @@ def labels(rng: np.random.Generator, loss: str, draft: Draft) -> Floats:
         return np.asarray((eta + rng.normal(size=n)) * 10.0 ** rng.uniform(-3, 6), dtype=np.float64)
     if loss == "poisson":
         return np.asarray(rng.poisson(np.exp(eta) * 10.0 ** rng.uniform(-0.5, 3)), dtype=np.float64)
+    if loss in ("gamma", "tweedie"):
+        shape = 10.0 ** rng.uniform(-1, 2)  # amounts from all but nothing to all but sure
+        return np.asarray(amounts(rng, loss, np.exp(eta), shape) * 10.0 ** rng.uniform(-3, 6))
     label: Floats = np.asarray(rng.random(n) < 1.0 / (1.0 + np.exp(-eta)), dtype=np.float64)
     label[0], label[-1] = 0.0, float(n > 1)
     return label
@@ -250,8 +260,10 @@ def random_trial(rng: np.random.Generator, family: str, loss: str) -> Trial:
     draft = FAMILIES[family](rng)
     n = draft.dense.shape[1]
     label = labels(rng, loss, draft)
-    if loss == "poisson":
+    if loss in ("poisson", "tweedie"):
         label[0] += 1.0
+    if loss == "gamma":
+        label = np.maximum(label, 1e-290)
     cuts = sorted({int(k) for k in rng.integers(1, max(n, 2), int(rng.integers(0, 3)))})
     sparse_columns = 0 if draft.sparse is None else draft.sparse.shape[1]
     one_class = len(set(label[(np.ones(n) if draft.weight is None else draft.weight) > 0])) < 2
@@ -266,7 +278,8 @@ def random_trial(rng: np.random.Generator, family: str, loss: str) -> Trial:
     shift = np.zeros(layout.size)
     shift[layout.lead - len(draft.dense) : layout.lead] = draft.shift / draft.scale
     units = Units(scale, shift if layout.intercept else None)
-    return Trial(family, loss, Objective(LOSSES[loss], Quadratic(strengths)), rows, units)
+    one = TweedieLoss(float(rng.uniform(1.02, 1.98))) if loss == "tweedie" else LOSSES[loss]
+    return Trial(family, loss, Objective(one, Quadratic(strengths)), rows, units)
 
 
 def points(trial: Trial, rng: np.random.Generator) -> Iterator[tuple[str, Floats]]:

@@ -100,7 +100,15 @@ class FeatureOptions:
 class RecipeOptions:
     """How to train; the defaults need no tuning."""
 
-    loss: Annotated[str | None, Parameter(help="logistic, squared or poisson; follows from the target.")] = None
+    loss: Annotated[
+        str | None, Parameter(help="logistic, squared, poisson, gamma, tweedie or huber; follows from the target.")
+    ] = None
+    power: Annotated[
+        float | None, Parameter(help="Of the Tweedie loss, above 1 and below 2; chosen by the data unless given.")
+    ] = None
+    threshold: Annotated[
+        float | None, Parameter(help="Of the Huber loss, in units of the target; chosen by the data unless given.")
+    ] = None
     alpha: Annotated[float | None, Parameter(help="Strength of the penalty; 1 / rows unless given.")] = None
     tolerance: Annotated[
         float | None, Parameter(help="Bound to reach, times the loss of the mean; exit code 7 if it is not.")

@@ -14,7 +14,7 @@ from batchlearn.data.ledger import RowCounts
 from batchlearn.data.target import Target, Task, class_name
 from batchlearn.evaluation.decision import Decision
 from batchlearn.evaluation.intervals import Estimate
-from batchlearn.evaluation.metrics import metrics_of, proper_score
+from batchlearn.evaluation.metrics import first_score, target_metrics
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import contrasts, shapes
@@ -25,13 +25,19 @@ KINDS = {
     "logistic": "logistic regression",
     "softmax": "multinomial logistic regression",
     "squared": "linear regression",
+    "huber": "robust linear regression",
     "poisson": "Poisson regression",
+    "gamma": "gamma regression",
+    "tweedie": "Tweedie regression",
 }
 _SCALES = {
     "logistic": "the log odds of {1}",
     "softmax": "the logits of the classes",
     "squared": "the mean",
+    "huber": "the centre",
     "poisson": "the logarithm of the mean",
+    "gamma": "the logarithm of the mean",
+    "tweedie": "the logarithm of the mean",
 }
 _MOST_SLICES, _MOST_EFFECTS, _MOST_NAMES = 3, 5, 6
 _LEFT_OUT = " was left out: "
@@ -65,7 +71,8 @@ def model_sentence(model: LinearModel) -> str:
     which = f", probability of {class_name(target.classes[1])}" if target.task is Task.CLASSES else ""
     if len(target.classes) > 2:
         which = f", {len(target.classes)} classes"
-    return f"{KINDS[model.loss]} for {target.column}{which}"
+    power = "" if target.power is None else f" of power {target.power:.4g}"
+    return f"{KINDS[model.loss]}{power} for {target.column}{which}"
 
 
 def ledger_sentence(rows: RowCounts) -> str:
@@ -97,7 +104,7 @@ def show_evaluation(page: Page, evaluation: Evaluation, target: Target) -> None:
     baselines = {columns.get(name, named(name)): figures for name, figures in evaluation.baselines.items()}
     rows = [
         _metric_row(metric.name, metric.lower_is_better, evaluation, baselines)
-        for metric in metrics_of(target.scored_as)
+        for metric in target_metrics(target)
         if metric.name in evaluation.metrics
     ]
     header = ["", "model", "interval", *baselines]
@@ -168,7 +175,7 @@ def _show_decision(page: Page, decision: Decision | None, target: Target) -> Non
 def _show_slices(page: Page, evaluation: Evaluation, target: Target) -> None:
     if not evaluation.slices:
         return
-    score = named(proper_score(target.scored_as).name)
+    score = named(first_score(target_metrics(target)).name)
     page.heading("Where it is worst")
     for one in evaluation.slices[:_MOST_SLICES]:
         places = decimals(Estimate(one.difference, one.low, one.high))

@@ -285,17 +285,25 @@ def _check_offset(target: Target, table: Table) -> None:
 
 
 def _check_labels(target: Target, label: Floats, used: NDArray[np.bool_]) -> None:
-    if target.task is not Task.COUNT:
+    if target.task not in (Task.COUNT, Task.AMOUNT):
         return
-    if np.any(label[used] < 0.0):
+    least = float(label[used].min(initial=np.inf))
+    if least < 0.0:
+        what = "counts" if target.task is Task.COUNT else "amounts"
         raise DataError(
-            f"Column '{target.column}' holds {label[used].min():g}; --loss poisson needs counts of 0 or more. Use "
+            f"Column '{target.column}' holds {least:g}; --loss {target.loss} needs {what} of 0 or more. Use "
             "--loss squared for numbers that may be negative.",
             code="label-negative",
         )
+    if target.loss == "gamma" and least == 0.0:
+        raise DataError(
+            f"Column '{target.column}' holds 0; --loss gamma needs amounts above 0. Use --loss tweedie for amounts "
+            "some of which are 0, or leave such rows out with --where.",
+            code="label-not-positive",
+        )
     if not np.any(label[used] > 0.0):
         raise DataError(
-            f"Column '{target.column}' is 0 in every row; counts above 0 are needed to learn from.", code="one-class"
+            f"Column '{target.column}' is 0 in every row; labels above 0 are needed to learn from.", code="one-class"
         )
 
 

@@ -25,6 +25,7 @@ class Task(StrEnum):
     CLASSES = "classes"
     NUMBER = "number"
     COUNT = "count"
+    AMOUNT = "amount"
 
 
 # Which task each loss serves; the first of a task is its default.
@@ -32,7 +33,10 @@ TASK_OF_LOSS = {
     "logistic": Task.CLASSES,
     "softmax": Task.CLASSES,
     "squared": Task.NUMBER,
+    "huber": Task.NUMBER,
     "poisson": Task.COUNT,
+    "gamma": Task.AMOUNT,
+    "tweedie": Task.AMOUNT,
 }
 
 
@@ -40,16 +44,24 @@ MOST_CLASSES = 200
 _TWO = 2
 
 
+def power_fits(power: float | None) -> bool:
+    """Whether a Tweedie power lies between 1 and 2, or is not given."""
+    return power is None or 1.0 < power < 2.0
+
+
 @dataclass(frozen=True)
 class Target:
     """A column of labels and the loss that it is learned with; its classes in order where it holds classes.
 
-    Of two classes the second is the positive one.
+    Of two classes the second is the positive one. `power` is the Tweedie loss's own, between 1 and 2, and `threshold`
+    the Huber loss's, above 0 and in units of the label; None for other losses, and where still to be chosen by data.
     """
 
     column: str
     loss: str
     classes: tuple[Class, ...] = ()
+    power: float | None = None
+    threshold: float | None = None
 
     @property
     def task(self) -> Task:
@@ -57,7 +69,7 @@ class Target:
         return TASK_OF_LOSS[self.loss]
 
     @property
-    def scored_as(self) -> Literal["classes", "multiclass", "number", "count"]:
+    def scored_as(self) -> Literal["classes", "multiclass", "number", "count", "amount"]:
         """Which metrics judge it: those of the task; of more than two classes "multiclass"."""
         return "multiclass" if len(self.classes) > _TWO else self.task.value
 
@@ -117,7 +129,8 @@ def infer_target(column: Column, found: Sequence[Class], loss: str | None) -> Ta
     if len(found) > MOST_CLASSES:
         raise DataError(
             f"Column '{column.name}' holds more than {MOST_CLASSES} classes; no more are learned at once. For a "
-            "regression use --loss squared or --loss poisson; to tell one class from the rest, make a column of it.",
+            "regression use --loss squared, poisson, gamma or tweedie; to tell one class from the rest, make a column "
+            "of it.",
             code="many-classes",
         )
     if loss == "logistic" and not two:

@@ -101,7 +101,7 @@ def _predicted(task: Task, train: Transitions, last: Array, constant: float) -> 
         intercept, slope = _regression_to_last(train)
         response = intercept + slope * last
     response = np.where(np.isnan(last), constant, response)
-    if task == "count":
+    if task in ("count", "amount"):
         return np.maximum(response, max(LEAST_SHARE_OF_MEAN * constant, SMALLEST_RESPONSE))
     return response
 

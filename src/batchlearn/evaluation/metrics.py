@@ -8,17 +8,18 @@ An undefined metric (the AUC of rows of one class) is None, never NaN.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from batchlearn.data.target import Target
 from batchlearn.errors import UsageError, quoted
 from batchlearn.evaluation.multiclass import brier_of_classes, likeliest_is_right, own_probability
 
-Task = Literal["classes", "multiclass", "number", "count"]
+Task = Literal["classes", "multiclass", "number", "count", "amount"]
 Array = NDArray[np.float64]
 RowLoss = Callable[[Array, Array], Array]
 
@@ -136,6 +137,42 @@ def poisson_rows(label: Array, response: Array) -> Array:
     return np.maximum(2.0 * (label * log_ratio - label + mean), 0.0)
 
 
+def gamma_rows(label: Array, response: Array) -> Array:
+    """Return the unit deviance 2 (y / m - 1 - ln(y / m)) of a gamma mean m, clipped at 1e-15; labels above 0."""
+    log_ratio = np.log(label) - np.log(np.maximum(response, SMALLEST_RESPONSE))
+    with np.errstate(over="ignore"):
+        return np.asarray(np.maximum(2.0 * (np.expm1(log_ratio) - log_ratio), 0.0))
+
+
+def tweedie_rows(power: float) -> RowLoss:
+    """Return the unit deviance of a Tweedie mean m, clipped at 1e-15, with variance in proportion to m^power.
+
+    2 (y^(2-p) / ((1-p) (2-p)) - y m^(1-p) / (1-p) + m^(2-p) / (2-p)), 1 < p < 2, written so that nothing cancels.
+    """
+    rise, fall = 2.0 - power, power - 1.0
+
+    def rows(label: Array, response: Array) -> Array:
+        mean = np.maximum(response, SMALLEST_RESPONSE)
+        amount = np.where(label > 0.0, label, 1.0)
+        distance = np.log(mean) - np.log(amount)
+        with np.errstate(over="ignore"):
+            above, below = (np.maximum(np.expm1(x) - x, 0.0) for x in (rise * distance, -fall * distance))
+            return 2.0 * np.where(label > 0.0, amount**rise * (above / rise + below / fall), mean**rise / rise)
+
+    return rows
+
+
+def huber_rows(threshold: float) -> RowLoss:
+    """Return half the squared error up to the threshold and the straight line that continues it (Huber 1964)."""
+
+    def rows(label: Array, response: Array) -> Array:
+        size = np.abs(label - response)
+        inside = np.minimum(size, threshold)
+        return inside * (size - 0.5 * inside)
+
+    return rows
+
+
 def mean_of(name: str, row_loss: RowLoss, *, lower_is_better: bool = True) -> MeanMetric:
     """Return the metric that is the weighted mean of a row loss."""
     return MeanMetric(name, lower_is_better, lambda label, response: (row_loss(label, response),), first_mean, row_loss)
@@ -187,17 +224,42 @@ def metrics_of(task: Task) -> tuple[Metric, ...]:
     return METRICS[task]
 
 
-def proper_score(task: Task) -> MeanMetric:
-    """Return the task's proper score, the metric by which models are compared."""
-    score = metrics_of(task)[0]
+def target_metrics(target: Target) -> tuple[Metric, ...]:
+    """Return the metrics of a target, its proper score first: that of amounts depends on the loss and its power."""
+    if target.loss == "gamma":
+        return _amount_metrics("gamma_deviance", gamma_rows)
+    if target.threshold is not None:
+        return (mean_of("huber_loss", huber_rows(target.threshold)), mean_of("mae", absolute_rows), RMSE)
+    if target.power is not None:
+        return _amount_metrics("tweedie_deviance", tweedie_rows(target.power))
+    return metrics_of(target.scored_as)
+
+
+def _amount_metrics(name: str, deviance: RowLoss) -> tuple[Metric, ...]:
+    return (mean_of(name, deviance), share_explained("d2", deviance), RMSE, mean_of("mae", absolute_rows))
+
+
+def first_score(metrics: Sequence[Metric]) -> MeanMetric:
+    """Return the proper score of a target's metrics, by which models are compared: the first."""
+    score = metrics[0]
     assert isinstance(score, MeanMetric)
     return score
 
 
+def losses_under(score: MeanMetric, label: Array, response: Array) -> Array:
+    """Return each row's loss under a proper score, shape (n,)."""
+    (losses,) = score.moments(label, response)
+    return losses
+
+
+def proper_score(task: Task) -> MeanMetric:
+    """Return the task's proper score, the metric by which models are compared."""
+    return first_score(metrics_of(task))
+
+
 def row_losses(task: Task, label: Array, response: Array) -> Array:
     """Return each row's loss under the task's proper score, shape (n,)."""
-    (losses,) = proper_score(task).moments(label, response)
-    return losses
+    return losses_under(proper_score(task), label, response)
 
 
 def first_mean(means: Array) -> Array:
@@ -220,7 +282,7 @@ def _ratio(above: Array, below: Array) -> Array:
 
 RMSE = MeanMetric("rmse", True, lambda label, response: (squared_rows(label, response),), _root)
 
-# Each task's proper score comes first.
+# Each task's proper score comes first. Amounts have none of their own: it follows from the loss (`target_metrics`).
 METRICS: Mapping[Task, tuple[Metric, ...]] = {
     "classes": (
         mean_of("log_loss", log_loss_rows),

@@ -12,8 +12,17 @@ from numpy.typing import NDArray
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.evaluation.calibration import Calibration, calibration
 from batchlearn.evaluation.decision import Decision, judge_decisions
-from batchlearn.evaluation.intervals import Estimate, Resampling, metric_estimates, paired_difference, resampling
-from batchlearn.evaluation.metrics import SMALLEST_RESPONSE, Array, Task, metrics_of, proper_score, row_losses
+from batchlearn.evaluation.intervals import Estimate, Resampling, metric_estimate, paired_difference, resampling
+from batchlearn.evaluation.metrics import (
+    SMALLEST_RESPONSE,
+    Array,
+    MeanMetric,
+    Metric,
+    Task,
+    first_score,
+    losses_under,
+    metrics_of,
+)
 from batchlearn.evaluation.multiclass import confidences
 from batchlearn.evaluation.slices import Categories, Slice, slices
 from batchlearn.models.decision import Costs
@@ -80,23 +89,27 @@ def evaluate(
     seed: int,
     leave_one_out: Mapping[str, Any] | None = None,
     costs: Costs | None = None,
+    metrics: Sequence[Metric] | None = None,
 ) -> Evaluation:
     """Evaluate responses and each baseline's responses on the same rows, with intervals from the same blocks.
 
     A baseline that is None is left out. `leave_one_out` is passed on; where it has the proper score by name, as a
     number or as {"value": number}, its gap to the held-out figure is put in words. With `costs` of wrong decisions
-    between two classes, what decisions cost is judged too. DataError where there is no row,
+    between two classes, what decisions cost is judged too. `metrics` are those of the target where the task does not
+    say which, its proper score first. DataError where there is no row,
     no weight, or a label or response the task cannot have.
     """
     label, response = held_out.label, held_out.response
     weight = np.ones(len(label)) if held_out.weight is None else held_out.weight
+    metrics = metrics_of(task) if metrics is None else metrics
+    score = first_score(metrics)
     present = {name: array for name, array in baselines.items() if array is not None}
     _check_rows(task, held_out, weight)
     for name, array in present.items():
         _check_response(task, array, len(label), f"baseline {quoted(name)}")
     plan = resampling(len(label), seed, clusters=held_out.clusters)
-    metrics = metric_estimates(task, label, response, weight, plan)
-    losses = row_losses(task, label, response)
+    estimates = {metric.name: metric_estimate(metric, label, response, weight, plan) for metric in metrics}
+    losses = losses_under(score, label, response)
     unseen = _unseen_counts(held_out)
     # Of many classes calibration and slices speak of the likeliest: how sure it is, and whether it is right.
     told: tuple[Task, Array, Array] = (task, label, response)
@@ -105,14 +118,17 @@ def evaluate(
     decision = None if costs is None else judge_decisions(costs, label, response, weight, plan)
     notes = [
         *_row_notes(task, label, weight, unseen),
-        *(_baseline_notes(task, held_out, weight, present, plan)),
-        *_drift_notes(task, metrics, leave_one_out),
+        *(_baseline_notes(score, held_out, weight, present, plan)),
+        *_drift_notes(score.name, estimates, leave_one_out),
         *_decision_notes(decision),
     ]
     return Evaluation(
         rows=len(label),
-        metrics=metrics,
-        baselines={name: metric_estimates(task, label, array, weight, plan) for name, array in present.items()},
+        metrics=estimates,
+        baselines={
+            name: {metric.name: metric_estimate(metric, label, array, weight, plan) for metric in metrics}
+            for name, array in present.items()
+        },
         calibration=calibration(*told, weight),
         slices=slices(held_out.categories, losses, *told[1:], weight),
         unseen_classes=unseen,
@@ -127,7 +143,6 @@ def _estimates_json(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, fl
 
 
 def _check_rows(task: Task, held_out: HeldOut, weight: Array) -> None:
-    metrics_of(task)
     label, rows = held_out.label, len(held_out.label)
     if rows == 0:
         raise DataError(
@@ -163,8 +178,10 @@ def _labels_that_fit(task: Task, label: Array, response: Array) -> tuple[str, ND
         return f"a class is a whole number from 0 to {classes - 1}", np.isin(label, np.arange(classes))
     if task == "classes":
         return "two classes are labelled 0 and 1", (label == 0.0) | (label == 1.0)
-    if task == "count":
-        return "a count is a finite number of at least 0", np.isfinite(label) & (label >= 0.0)
+    if task in ("count", "amount"):
+        return f"{'a count' if task == 'count' else 'an amount'} is a finite number of at least 0", (
+            np.isfinite(label) & (label >= 0.0)
+        )
     return "it must be a finite number", np.isfinite(label)
 
 
@@ -223,22 +240,21 @@ def _row_notes(task: Task, label: Array, weight: Array, unseen: Mapping[str, int
 
 
 def _baseline_notes(
-    task: Task, held_out: HeldOut, weight: Array, baselines: Mapping[str, Array], plan: Resampling
+    score: MeanMetric, held_out: HeldOut, weight: Array, baselines: Mapping[str, Array], plan: Resampling
 ) -> list[str]:
-    losses = row_losses(task, held_out.label, held_out.response)
-    score = proper_score(task).name
+    losses = losses_under(score, held_out.label, held_out.response)
     notes = []
     for name, response in baselines.items():
-        difference = paired_difference(losses, row_losses(task, held_out.label, response), weight, plan)
+        difference = paired_difference(losses, losses_under(score, held_out.label, response), weight, plan)
         if difference.value is None or difference.low is None or difference.high is None:
             notes.append(f"There are too few rows to tell whether the model is better than the {name} baseline.")
             continue
         figures = f"{difference.value:+.4g} ({difference.low:+.4g} to {difference.high:+.4g})"
         if difference.low > 0.0:
-            notes.append(f"The model is worse than the {name} baseline: {score} {figures}.")
+            notes.append(f"The model is worse than the {name} baseline: {score.name} {figures}.")
         elif difference.high >= 0.0:
             notes.append(
-                f"The model is not shown to be better than the {name} baseline: {score} {figures}, "
+                f"The model is not shown to be better than the {name} baseline: {score.name} {figures}, "
                 "an interval that includes no difference."
             )
     return notes
@@ -259,8 +275,7 @@ def _decision_notes(decision: Decision | None) -> list[str]:
     ]
 
 
-def _drift_notes(task: Task, metrics: Mapping[str, Estimate], leave_one_out: Mapping[str, Any] | None) -> list[str]:
-    score = proper_score(task).name
+def _drift_notes(score: str, metrics: Mapping[str, Estimate], leave_one_out: Mapping[str, Any] | None) -> list[str]:
     given = (leave_one_out or {}).get(score)
     value = given.get("value") if isinstance(given, Mapping) else given
     held_out = metrics[score]

@@ -88,9 +88,12 @@ def class_variances(share: Floats) -> Floats:
 
 INVERSE_LINKS: dict[str, Callable[[Floats], Floats]] = {
     "squared": identity,
+    "huber": identity,
     "logistic": logistic,
     "poisson": exponential,
     "softmax": class_probabilities,
+    "gamma": exponential,
+    "tweedie": exponential,
 }
 
 
@@ -107,10 +110,10 @@ def response_change(loss: str, eta: Floats, bound: Floats) -> Floats:
         with np.errstate(over="ignore", invalid="ignore"):
             steepest = class_variances(share).max(axis=0) * np.expm1(np.minimum(bound, 700.0))
         return np.asarray(np.minimum(np.minimum(steepest, 0.25 * bound), 1.0))
-    if loss == "squared":
+    if INVERSE_LINKS[loss] is identity:
         return bound
     with np.errstate(over="ignore", invalid="ignore"):
-        if loss == "poisson":
+        if INVERSE_LINKS[loss] is exponential:
             return np.exp(eta) * np.expm1(bound)
         # Not mean * (1 - mean): that is zero from a predictor of 37 on, while the response still moves.
         small = np.exp(-np.abs(eta))

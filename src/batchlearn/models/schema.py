@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from batchlearn.data.encoding import Encoding
-from batchlearn.data.target import TASK_OF_LOSS, Target
+from batchlearn.data.target import TASK_OF_LOSS, Target, power_fits
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
@@ -69,9 +69,11 @@ class TargetSchema(Closed):
     """A `Target`."""
 
     column: Name
-    task: Literal["classes", "number", "count"]
+    task: Literal["classes", "number", "count", "amount"]
     classes: list[str | float | bool]
     loss: str | None = None  # files older than this field hold the first loss of their task
+    power: float | None = None
+    threshold: float | None = Field(default=None, gt=0.0)
 
     @model_validator(mode="after")
     def _consistent(self) -> TargetSchema:
@@ -81,8 +83,12 @@ class TargetSchema(Closed):
             raise ValueError(f"a target of {self.task} has {len(self.classes)} classes")
         if self.loss is not None and TASK_OF_LOSS.get(self.loss) != self.task:
             raise ValueError(f"the loss {quoted(self.loss)} is none of {self.task}")
+        if (self.threshold is not None) != (self.loss == "huber"):
+            raise ValueError(f"the threshold {self.threshold!r} does not go with the loss {quoted(self.loss)}")
         if len({type(value) for value in self.classes}) > 1:
             raise ValueError("the classes are of two types")
+        if (self.power is not None) != (self.loss == "tweedie") or not power_fits(self.power):
+            raise ValueError(f"the power {self.power!r} does not go with the loss {quoted(self.loss)}")
         return self
 
 
@@ -175,6 +181,8 @@ def describe(model: LinearModel, record: Mapping[str, Any]) -> dict[str, Any]:
             "task": model.target.task.value,
             "classes": list(model.target.classes),
             "loss": model.target.loss,
+            "power": model.target.power,
+            "threshold": model.target.threshold,
         },
         "roles": {
             "target": model.roles.target,
@@ -251,8 +259,8 @@ def restore(schema: ModelSchema, arrays: Mapping[str, Floats]) -> LinearModel:
             schema.bounds.form_error,
         )
     loss = schema.target.loss or next(loss for loss, task in TASK_OF_LOSS.items() if task == schema.target.task)
-    target = Target(schema.target.column, loss, tuple(schema.target.classes))
-    roles = schema.roles
+    stored, roles = schema.target, schema.roles
+    target = Target(stored.column, loss, tuple(stored.classes), stored.power, stored.threshold)
     return LinearModel(
         schema.encoding.encoding(),
         target,

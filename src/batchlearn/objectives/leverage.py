@@ -12,10 +12,19 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from batchlearn.data.rows import Chunk
-from batchlearn.kernels.design import Floats, linear_predictor, quadratic_form, quadratic_forms, rows_of, squared
+from batchlearn.kernels.design import (
+    Floats,
+    absolute,
+    linear_predictor,
+    quadratic_form,
+    quadratic_forms,
+    rows_of,
+    squared,
+)
 from batchlearn.models.links import largest_class_form, response_change
+from batchlearn.objectives.huber import HuberLoss
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.statistics import predictor
+from batchlearn.objectives.statistics import accumulated, predictor
 
 # Rows of several classes at a time: K^2 numbers each.
 _ROWS_AT_ONCE = 2048
@@ -29,6 +38,7 @@ class Leverage(NamedTuple):
     response: float  # max change of a prediction on the response scale
     loss: float  # weighted sum of the approximate leave-one-out losses
     square: float  # weighted sum of their squares
+    margin: float  # by how much, at least, a row stays on its side of a corner of its loss; infinite without corners
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class LeverageTotal:
     radius: float
     form_error: float
     total_weight: float
-    combine: ClassVar[tuple[Any, ...]] = (np.maximum, np.maximum, np.maximum, np.add, np.add)
+    combine: ClassVar[tuple[Any, ...]] = (np.maximum, np.maximum, np.maximum, np.add, np.add, np.minimum)
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Leverage:
         """Return the chunk's totals."""
@@ -71,13 +81,21 @@ class LeverageTotal:
             float(response_change(self.loss.name, eta, bound)[counted].max(initial=0.0)),
             loss,
             square,
+            float(self._margins(chunk, parameters, eta, bound)[counted].min(initial=np.inf)),
         )
+
+    def _margins(self, chunk: Chunk, parameters: Floats, eta: Floats, bound: Floats) -> Floats:
+        if not isinstance(self.loss, HuberLoss):
+            return np.full(len(chunk.label), np.inf)
+        size = linear_predictor(chunk.layout, absolute(chunk.block), np.abs(parameters)) + np.abs(chunk.offset)
+        error = accumulated(chunk.layout.terms + 8) * (size + np.abs(chunk.label) + self.loss.threshold)
+        return self.loss.distance_to_a_corner(eta, chunk.label) - bound * (1.0 + 1e-9) - 2.0 * error
 
     def _one(self, chunk: Chunk, eta: Floats) -> tuple[Floats, Floats]:
         """Return the rows' forms (m,) and their leave-one-out predictors (m,)."""
         form = np.maximum(quadratic_form(chunk.layout, chunk.block, self.inverse), 0.0)
         share = form * chunk.weight / self.total_weight
-        room = np.maximum(1.0 - share * self.loss.least_curvature(eta), 1e-10)
+        room = np.maximum(1.0 - share * self.loss.least_curvature(eta, chunk.label), 1e-10)
         return form, eta + share * self.loss.slope(eta, chunk.label) / room
 
     def _classes(self, chunk: Chunk, eta: Floats) -> tuple[Floats, Floats]:
@@ -90,7 +108,7 @@ class LeverageTotal:
             block = rows_of(chunk.block, part.start, part.stop)
             forms = quadratic_forms(chunk.layout, block, self.inverse)
             form[part] = np.maximum(largest_class_form(forms), 0.0)
-            curvature = np.stack(list(self.loss.curvatures(eta[:, part])))
+            curvature = np.stack(list(self.loss.curvatures(eta[:, part], chunk.label[part])))
             hessian = np.einsum("ap,bp,pm->mab", contrasts, contrasts, curvature, optimize=True)
             share = np.moveaxis(forms * (chunk.weight[part] / self.total_weight), 2, 0)
             room = (1.0 + 1e-10) * np.eye(len(eta)) - share @ hessian

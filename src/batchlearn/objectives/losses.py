@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -16,6 +17,8 @@ from batchlearn.data.target import Target
 from batchlearn.errors import DataError, NoFiniteOptimum, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import logistic
+from batchlearn.objectives.huber import HuberLoss
+from batchlearn.objectives.one_output import OneOutput
 from batchlearn.objectives.softmax import SoftmaxLoss
 
 
@@ -29,6 +32,7 @@ class Loss(Protocol):
 
     name: ClassVar[str]
     self_concordance: ClassVar[float]
+    free_scale: ClassVar[bool]  # whether the labels' variance has a scale that the mean says nothing about
 
     @property
     def outputs(self) -> int:
@@ -48,12 +52,16 @@ class Loss(Protocol):
         """Return the derivative of phi with respect to eta."""
         ...
 
-    def curvatures(self, eta: Floats) -> Iterator[Floats]:
+    def curvatures(self, eta: Floats, label: Floats) -> Iterator[Floats]:
         """Yield c_p, shape (m,), for each contrast."""
         ...
 
-    def least_curvature(self, eta: Floats) -> Floats:
+    def least_curvature(self, eta: Floats, label: Floats) -> Floats:
         """Return the least curvature of each row along a direction of unit reach, shape (m,)."""
+        ...
+
+    def expected_curvature(self, eta: Floats) -> Floats:
+        """Return the mean of the curvature over labels whose mean is what eta says, as eta; of each output alone."""
         ...
 
     def reach(self, change: Floats) -> Floats:
@@ -64,7 +72,7 @@ class Loss(Protocol):
         """Return the largest reach, (m,), of any change with entries no larger than `error` (as eta)."""
         ...
 
-    def slope_change(self, eta: Floats, reach: Floats) -> Floats:
+    def slope_change(self, eta: Floats, label: Floats, reach: Floats) -> Floats:
         """Return what the slope can change by, as eta, when the predictors move by no more than `reach` (m,)."""
         ...
 
@@ -85,47 +93,12 @@ class Loss(Protocol):
         ...
 
 
-class OneOutput:
-    """What follows from `curvature`, the second derivative with respect to the one predictor, for losses of one."""
-
-    self_concordance: ClassVar[float]
-    outputs: ClassVar[int] = 1
-    contrasts: ClassVar[Floats] = np.ones((1, 1))
-
-    def curvature(self, eta: Floats) -> Floats:
-        """Return the second derivative of phi with respect to eta; it does not depend on the label."""
-        raise NotImplementedError
-
-    def curvatures(self, eta: Floats) -> Iterator[Floats]:
-        """Yield the curvature."""
-        yield self.curvature(eta)
-
-    def least_curvature(self, eta: Floats) -> Floats:
-        """Return the curvature."""
-        return self.curvature(eta)
-
-    def reach(self, change: Floats) -> Floats:
-        """Return the size of the change."""
-        return np.abs(change)
-
-    def largest_reach(self, error: Floats) -> Floats:
-        """Return the error itself."""
-        return error
-
-    def slope_change(self, eta: Floats, reach: Floats) -> Floats:
-        """Return curvature * reach * e^reach: the curvature grows by no more than that on the way."""
-        return self.curvature(eta) * np.exp(self.self_concordance * reach) * reach
-
-    def indicators(self, label: Floats) -> Floats:
-        """Return the labels: their mean is enough."""
-        return label[None]
-
-
 class SquaredLoss(OneOutput):
     """Half the squared error: (y - eta)^2 / 2."""
 
     name: ClassVar[str] = "squared"
     self_concordance: ClassVar[float] = 0.0
+    free_scale: ClassVar[bool] = True
 
     def value(self, eta: Floats, label: Floats) -> Floats:
         """Return (y - eta)^2 / 2."""
@@ -135,7 +108,11 @@ class SquaredLoss(OneOutput):
         """Return eta - y."""
         return eta - label
 
-    def curvature(self, eta: Floats) -> Floats:
+    def curvature(self, eta: Floats, label: Floats) -> Floats:  # noqa: ARG002 - every loss is called alike
+        """Return one."""
+        return np.ones_like(eta)
+
+    def expected_curvature(self, eta: Floats) -> Floats:
         """Return one."""
         return np.ones_like(eta)
 
@@ -156,6 +133,7 @@ class LogisticLoss(OneOutput):
 
     name: ClassVar[str] = "logistic"
     self_concordance: ClassVar[float] = 1.0
+    free_scale: ClassVar[bool] = False
 
     def value(self, eta: Floats, label: Floats) -> Floats:
         """Return log(1 + exp(-eta)) for y = 1 and log(1 + exp(eta)) for y = 0."""
@@ -168,7 +146,11 @@ class LogisticLoss(OneOutput):
         other = logistic(np.where(positive, -eta, eta))
         return np.where(positive, -other, other)
 
-    def curvature(self, eta: Floats) -> Floats:
+    def curvature(self, eta: Floats, label: Floats) -> Floats:  # noqa: ARG002 - every loss is called alike
+        """Return p (1 - p), whatever the label."""
+        return self.expected_curvature(eta)
+
+    def expected_curvature(self, eta: Floats) -> Floats:
         """Return p (1 - p)."""
         small = np.exp(-np.abs(eta))
         return small / (1.0 + small) ** 2
@@ -203,6 +185,7 @@ class PoissonLoss(OneOutput):
 
     name: ClassVar[str] = "poisson"
     self_concordance: ClassVar[float] = 1.0
+    free_scale: ClassVar[bool] = False
 
     def value(self, eta: Floats, label: Floats) -> Floats:
         """Return exp(eta) - y eta - y + y log y, which is zero where exp(eta) = y."""
@@ -218,7 +201,11 @@ class PoissonLoss(OneOutput):
         with np.errstate(over="ignore"):
             return np.exp(eta) - label
 
-    def curvature(self, eta: Floats) -> Floats:
+    def curvature(self, eta: Floats, label: Floats) -> Floats:  # noqa: ARG002 - every loss is called alike
+        """Return exp(eta), whatever the label."""
+        return self.expected_curvature(eta)
+
+    def expected_curvature(self, eta: Floats) -> Floats:
         """Return exp(eta)."""
         with np.errstate(over="ignore"):
             return np.exp(eta)
@@ -250,9 +237,145 @@ class PoissonLoss(OneOutput):
             )
 
 
-LOSSES: dict[str, Loss] = {loss.name: loss for loss in (SquaredLoss(), LogisticLoss(), PoissonLoss())}
+class GammaLoss(OneOutput):
+    """Half the gamma deviance of an amount y > 0 whose mean is exp(eta).
+
+    y e^-eta + eta less its minimum: the second derivative y e^-eta is minus the third, so the constant is 1.
+    """
+
+    name: ClassVar[str] = "gamma"
+    self_concordance: ClassVar[float] = 1.0
+    free_scale: ClassVar[bool] = True
+
+    def value(self, eta: Floats, label: Floats) -> Floats:
+        """Return y / m - 1 - log(y / m) with m = exp(eta), which is zero where m = y."""
+        with np.errstate(over="ignore"):
+            distance = np.log(label) - eta
+            return np.maximum(np.expm1(distance) - distance, 0.0)
+
+    def slope(self, eta: Floats, label: Floats) -> Floats:
+        """Return 1 - y exp(-eta)."""
+        with np.errstate(over="ignore"):
+            return 1.0 - label * np.exp(-eta)
+
+    def curvature(self, eta: Floats, label: Floats) -> Floats:
+        """Return y exp(-eta)."""
+        with np.errstate(over="ignore"):
+            return label * np.exp(-eta)
+
+    def expected_curvature(self, eta: Floats) -> Floats:
+        """Return one."""
+        return np.ones_like(eta)
+
+    def slope_magnitude(self, eta: Floats, label: Floats) -> Floats:
+        """Return 1 + y exp(-eta): their difference may cancel."""
+        with np.errstate(over="ignore"):
+            return 1.0 + label * np.exp(-eta)
+
+    def null_intercept(self, means: Floats) -> Floats:
+        """Return the logarithm of the mean."""
+        return np.asarray([math.log(means[0])])
+
+    def check_labels(self, label: Floats) -> None:
+        """Labels are amounts above 0."""
+        wrong = label[~(label > 0.0)]
+        if wrong.size:
+            raise DataError(
+                f"A label is {quoted(wrong[0])}; the gamma loss needs amounts above 0. Use the Tweedie loss for "
+                "amounts some of which are 0, or the squared loss for numbers that may be negative.",
+                code="label-not-positive",
+            )
+
+
+@dataclass(frozen=True)
+class TweedieLoss(OneOutput):
+    """Half the Tweedie deviance of an amount y >= 0 with mean exp(eta) and variance in proportion to mean^power.
+
+    y e^((1-p) eta) / (p-1) + e^((2-p) eta) / (2-p) less its minimum: the second derivative is (p-1) y e^((1-p) eta) +
+    (2-p) e^((2-p) eta), the third has the same two terms times -(p-1) and 2-p. So |third| <= max(p-1, 2-p) * second:
+    1 holds for every power in between 1 and 2. Labels are sums of a Poisson number of gamma amounts (Jørgensen 1987).
+    """
+
+    power: float = 1.5
+
+    name: ClassVar[str] = "tweedie"
+    self_concordance: ClassVar[float] = 1.0
+    free_scale: ClassVar[bool] = True
+
+    def value(self, eta: Floats, label: Floats) -> Floats:
+        """Return half the unit deviance, which is zero where exp(eta) = y."""
+        rise, fall = 2.0 - self.power, self.power - 1.0
+        positive = label > 0.0
+        amount = np.where(positive, label, 1.0)
+        distance = eta - np.log(amount)
+        with np.errstate(over="ignore"):
+            # With d = eta - log y the terms of first order cancel on paper, and both that are left are positive.
+            above, below = (np.maximum(np.expm1(x) - x, 0.0) for x in (rise * distance, -fall * distance))
+            return np.where(positive, amount**rise * (above / rise + below / fall), np.exp(rise * eta) / rise)
+
+    def slope(self, eta: Floats, label: Floats) -> Floats:
+        """Return exp((2-p) eta) - y exp((1-p) eta)."""
+        mean, amount = self._parts(eta, label)
+        return mean - amount
+
+    def curvature(self, eta: Floats, label: Floats) -> Floats:
+        """Return (2-p) exp((2-p) eta) + (p-1) y exp((1-p) eta)."""
+        mean, amount = self._parts(eta, label)
+        return (2.0 - self.power) * mean + (self.power - 1.0) * amount
+
+    def expected_curvature(self, eta: Floats) -> Floats:
+        """Return exp((2-p) eta)."""
+        with np.errstate(over="ignore"):
+            return np.exp((2.0 - self.power) * eta)
+
+    def slope_magnitude(self, eta: Floats, label: Floats) -> Floats:
+        """Return the sum of the slope's terms, times 1 + |eta| for the rounding of the exponents."""
+        mean, amount = self._parts(eta, label)
+        return (mean + amount) * (1.0 + np.abs(eta))
+
+    def null_intercept(self, means: Floats) -> Floats:
+        """Return the logarithm of the mean. Raises NoFiniteOptimum where every amount is zero."""
+        mean = float(means[0])
+        if not mean > 0.0:
+            raise NoFiniteOptimum(
+                "Every label that counts is 0, so the best intercept is minus infinity; the Tweedie loss needs a row "
+                "with an amount above 0. Check the label column and the filter of the rows.",
+                code="all-amounts-zero",
+            )
+        return np.asarray([math.log(mean)])
+
+    def check_labels(self, label: Floats) -> None:
+        """Labels are amounts: not negative."""
+        negative = label[label < 0]
+        if negative.size:
+            raise DataError(
+                f"A label is {quoted(negative[0])}; the Tweedie loss needs amounts of 0 or more. "
+                "Use --loss squared for numbers that may be negative.",
+                code="label-negative",
+            )
+
+    def _parts(self, eta: Floats, label: Floats) -> tuple[Floats, Floats]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, amount = np.exp((2.0 - self.power) * eta), label * np.exp((1.0 - self.power) * eta)
+        # No amount is none, however steep the exponential beside it.
+        return mean, np.where(label > 0.0, amount, 0.0)
+
+
+# Smooth losses by name, of the default power where they have one.
+LOSSES: dict[str, Loss] = {
+    loss.name: loss for loss in (SquaredLoss(), LogisticLoss(), PoissonLoss(), GammaLoss(), TweedieLoss())
+}
 
 
 def loss_of(target: Target) -> Loss:
     """Return the loss that a target is learned with."""
-    return SoftmaxLoss(len(target.classes)) if target.loss == SoftmaxLoss.name else LOSSES[target.loss]
+    if target.loss == SoftmaxLoss.name:
+        return SoftmaxLoss(len(target.classes))
+    return named_loss(target.loss, target.power, target.threshold)
+
+
+def named_loss(name: str, power: float | None = None, threshold: float | None = None) -> Loss:
+    """Return a loss by its name; `power` is the Tweedie loss's own, `threshold` the Huber loss's."""
+    if threshold is not None:
+        return HuberLoss(threshold)
+    return LOSSES[name] if power is None else TweedieLoss(power)

@@ -11,6 +11,7 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.factor import Factor, factorise
+from batchlearn.objectives.huber import HuberLoss, MajorisedHuber
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.statistics import (
@@ -58,6 +59,11 @@ class Objective:
 
     loss: Loss
     penalty: Quadratic
+
+    @property
+    def quadratic(self) -> bool:
+        """Whether the Hessian is the same everywhere."""
+        return self.loss.self_concordance == 0.0 and not isinstance(self.loss, HuberLoss)
 
     def value(self, rows: Rows, parameters: Floats) -> float:
         """Return F(w), reading every row once."""
@@ -122,15 +128,17 @@ class Objective:
             bare = rows.intercept_only()
             sums = bare.total(LabelTotal(self.loss), parameters[:outputs])
             intercepts = self.loss.null_intercept(sums.label / rows.total_weight)
-            if rows.has_offset:
-                intercepts = self._null_with_offset(bare, intercepts - sums.offset / rows.total_weight)
+            if rows.has_offset or isinstance(self.loss, HuberLoss):
+                intercepts = self._null_by_steps(bare, intercepts - sums.offset / rows.total_weight)
             parameters[::size] = intercepts
         return parameters
 
-    def _null_with_offset(self, bare: Rows, intercept: Floats) -> Floats:
+    def _null_by_steps(self, bare: Rows, intercept: Floats) -> Floats:
+        loss = MajorisedHuber(self.loss.threshold) if isinstance(self.loss, HuberLoss) else self.loss
+        longest = 2.0 if loss is self.loss else np.inf
         for _ in range(_NULL_STEPS):
-            total = bare.total(HessianTotal(self.loss), intercept)
-            step = np.clip(total.gradient / max(float(total.grams[0, 0, 0]), 1e-300), -2.0, 2.0)
+            total = bare.total(HessianTotal(loss), intercept)
+            step = np.clip(total.gradient / max(float(total.grams[0, 0, 0]), 1e-300), -longest, longest)
             intercept = intercept - step
             if abs(step[0]) < 1e-12 * (1.0 + abs(intercept[0])):
                 break

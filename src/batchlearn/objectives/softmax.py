@@ -37,6 +37,7 @@ class SoftmaxLoss:
     classes: int
     name: ClassVar[str] = "softmax"
     self_concordance: ClassVar[float] = 1.0
+    free_scale: ClassVar[bool] = False
 
     @property
     def outputs(self) -> int:
@@ -68,13 +69,18 @@ class SoftmaxLoss:
         """Return C (p - indicator of y), shape (K-1, m)."""
         return np.asarray(class_contrasts(self.classes) @ self._residual(eta, label))
 
-    def curvatures(self, eta: Floats) -> Iterator[Floats]:
+    def curvatures(self, eta: Floats, label: Floats) -> Iterator[Floats]:  # noqa: ARG002 - every loss is called alike
         """Yield p_k p_l for each pair of classes."""
         share = class_probabilities(eta)
         for k, other in self._pairs:
             yield share[k] * share[other]
 
-    def least_curvature(self, eta: Floats) -> Floats:
+    def expected_curvature(self, eta: Floats) -> Floats:
+        """Return the variance of each contrast under the probabilities: the labels have no say in it."""
+        share, matrix = class_probabilities(eta), class_contrasts(self.classes)
+        return np.asarray(np.maximum(matrix**2 @ share - (matrix @ share) ** 2, 0.0))
+
+    def least_curvature(self, eta: Floats, label: Floats) -> Floats:  # noqa: ARG002 - every loss is called alike
         """Return the least variance of values over the classes whose range is one: p_k p_l / (p_k + p_l).
 
         The other classes lie where they add nothing, at the mean of the two that are least likely.
@@ -91,7 +97,7 @@ class SoftmaxLoss:
         """Return twice the largest error of a logit."""
         return largest_class_range(error)
 
-    def slope_change(self, eta: Floats, reach: Floats) -> Floats:
+    def slope_change(self, eta: Floats, label: Floats, reach: Floats) -> Floats:  # noqa: ARG002 - every loss is called alike
         """Return |C| p (1 - p) reach e^reach: p_k moves by p_k (change_k - mean change)."""
         size = class_variances(class_probabilities(eta)) * np.exp(reach) * reach
         return np.asarray(np.abs(class_contrasts(self.classes)) @ size)

@@ -106,12 +106,12 @@ class HessianTotal:
         """Return the chunk's totals."""
         eta = predictor(chunk, parameters)
         slope = chunk.weight * self.loss.slope(eta, chunk.label)
-        curvatures = (chunk.weight * one for one in self.loss.curvatures(eta))
+        curvatures = (chunk.weight * one for one in self.loss.curvatures(eta, chunk.label))
         return Hessian(
             float(chunk.weight @ self.loss.value(eta, chunk.label)),
             transposed_products(chunk.layout, chunk.block, slope),
             np.stack([weighted_gram(chunk.layout, chunk.block, one) for one in curvatures]),
-            _smallest(chunk, self.loss.least_curvature(eta)),
+            _smallest(chunk, self.loss.least_curvature(eta, chunk.label)),
         )
 
 
@@ -156,25 +156,26 @@ class RoundingTotal:
         """Return the chunk's totals."""
         layout, magnitudes = chunk.layout, absolute(chunk.block)
         eta = predictor(chunk, parameters)
-        # Four more operations than terms: shift, scale and offset of a value, and the delivered coefficient itself.
+        # Five more operations than terms: shift, scale and offset of a value, the delivered coefficient itself, and a
+        # loss's own factor in front of the predictor. What predictors are combined to (logits of classes) is one more
+        # inner product.
         inner = predictors(layout, magnitudes, np.abs(parameters), by_matrix=True) + np.abs(chunk.offset)
         inner[..., chunk.weight == 0.0] = 0.0
-        # What predictors are combined to (logits of classes) is one more inner product.
-        error = self.loss.largest_reach(accumulated(layout.terms + 4 + self.loss.outputs) * inner)
+        error = self.loss.largest_reach(accumulated(layout.terms + 5 + self.loss.outputs) * inner)
         growth = self.loss.self_concordance * error  # of the logarithm of the curvature
         slope = np.abs(chunk.weight * self.loss.slope(eta, chunk.label))
         own = 8.0 * UNIT_ROUNDOFF * chunk.weight * self.loss.slope_magnitude(eta, chunk.label)
         # Twelve more operations than additions: entries, weights, the division by their sum, the penalty.
-        moved = chunk.weight * self.loss.slope_change(eta, error)
+        moved = chunk.weight * self.loss.slope_change(eta, chunk.label, error)
         row = moved + own + accumulated(self.length + 12) * slope + _UNDERFLOW
-        curvatures = [chunk.weight * one for one in self.loss.curvatures(eta)]
+        curvatures = [chunk.weight * one for one in self.loss.curvatures(eta, chunk.label)]
         return Rounding(
             transposed_products(layout, magnitudes, row),
             float(growth.max(initial=0.0)),
             np.asarray([one.sum() for one in curvatures]),
             np.stack([transposed_product(layout, chunk.block, one) for one in curvatures]),
             np.stack([transposed_product(layout, magnitudes, one) for one in curvatures]),
-            _smallest(chunk, self.loss.least_curvature(eta)),
+            _smallest(chunk, self.loss.least_curvature(eta, chunk.label)),
         )
 
 
@@ -228,10 +229,10 @@ class LabelTotal:
         return Label(self.loss.indicators(chunk.label) @ chunk.weight, float(np.sum(chunk.weight * chunk.offset)))
 
 
-def curvature_diagonal(loss: Loss, eta: Floats) -> Floats:
+def curvature_diagonal(loss: Loss, eta: Floats, label: Floats) -> Floats:
     """Return each row's second derivative with respect to each of its predictors alone, (outputs, m)."""
     diagonal = np.zeros((loss.outputs, eta.shape[-1]))
-    for contrast, curvature in zip(loss.contrasts.T, loss.curvatures(eta), strict=True):
+    for contrast, curvature in zip(loss.contrasts.T, loss.curvatures(eta, label), strict=True):
         for output in np.flatnonzero(contrast):
             diagonal[output] += contrast[output] ** 2 * curvature
     return diagonal
@@ -252,7 +253,7 @@ class DiagonalTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Diagonal:
         """Return the chunk's total."""
-        curvature = chunk.weight * curvature_diagonal(self.loss, predictor(chunk, parameters))
+        curvature = chunk.weight * curvature_diagonal(self.loss, predictor(chunk, parameters), chunk.label)
         return Diagonal(transposed_products(chunk.layout, squared(chunk.block), curvature))
 
 
@@ -267,10 +268,10 @@ class Recession(NamedTuple):
 class RecessionTotal:
     """Which way phi(t x'd, y) goes as t grows: a direction along which no row's loss rises in the end has no end.
 
-    A logistic row rises with -x'd for a label of 1 and with x'd for one of 0; a Poisson row rises with x'd for a count
-    of 0 and either way for one above; a row of several classes rises where its own logit is not the one that gains
-    most. Each is taken relative to sum_j |x_j d_j| of its own row, so that neither the scale of a column nor one huge
-    row can hide another row's rise.
+    A logistic row rises with -x'd for a label of 1 and with x'd for one of 0; a row with a log link rises with x'd for
+    a label of 0 and either way for one above, so that gamma rows, all above, have no such direction; a row of several
+    classes rises where its own logit is not the one that gains most. Each is taken relative to sum_j |x_j d_j| of its
+    own row, so that neither the scale of a column nor one huge row can hide another row's rise.
     """
 
     loss: Loss

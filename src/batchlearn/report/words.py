@@ -38,6 +38,7 @@ METRICS = {
     "poisson_deviance": Term("Poisson deviance", "the misfit of predicted counts; 0 is perfect", True),
     "gamma_deviance": Term("gamma deviance", "the misfit of predicted amounts; 0 is perfect", True),
     "tweedie_deviance": Term("Tweedie deviance", "the misfit of predicted amounts; 0 is perfect", True),
+    "huber_loss": Term("Huber loss", "half the squared error, of large errors a multiple of their size", True),
     "d2": Term("D²", "the share of the deviance of the mean that the model removes", False),
 }
 BASELINES = {
@@ -47,6 +48,7 @@ BASELINES = {
 MODELS = {
     "logistic": "logistic regression",
     "squared": "linear regression",
+    "huber": "robust linear regression",
     "poisson": "Poisson regression",
     "gamma": "gamma regression",
     "tweedie": "Tweedie regression",

@@ -21,7 +21,7 @@ from batchlearn.data.pairs import PairTerm, SingleTerm, coarsened
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.statistics import curvature_diagonal, predictor
+from batchlearn.objectives.statistics import predictor
 
 _MOST_TERMS = 40
 _SIDE, _CELLS = 12, 260
@@ -42,7 +42,7 @@ class _Residuals(NamedTuple):
 
 @dataclass(frozen=True)
 class _ResidualTotal:
-    """Each row's slopes and curvatures, (outputs, m), one chunk after the other."""
+    """Each row's slopes and expected curvatures, (outputs, m), one chunk after the other: a score test's (Rao 1948)."""
 
     loss: Loss
     combine: ClassVar[tuple[Any, ...]] = (lambda a, b: np.concatenate([a, b], axis=1),) * 2
@@ -50,7 +50,7 @@ class _ResidualTotal:
     def __call__(self, chunk: Chunk, parameters: Floats) -> _Residuals:
         eta = predictor(chunk, parameters)
         slope = np.atleast_2d(chunk.weight * self.loss.slope(eta, chunk.label))
-        return _Residuals(slope, chunk.weight * curvature_diagonal(self.loss, eta))
+        return _Residuals(slope, np.atleast_2d(chunk.weight * self.loss.expected_curvature(eta)))
 
 
 def rank_pairs(loss: Loss, rows: Rows, encoding: Encoding, parameters: Floats, dispersion: float) -> list[Candidate]:

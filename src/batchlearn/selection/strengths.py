@@ -4,26 +4,26 @@ Wood and Fasiolo 2017: at the optimum for strengths lambda, with H the penalised
 
     lambda_j <- phi (rank S_j - lambda_j tr(H^-1 S_j)) / (w' S_j w)
 
-raises the restricted likelihood (REML) at every step. phi is the dispersion: one for classes, estimated for numbers and
-counts. Strengths are in total over the rows, so that they mean the same for any number of rows.
+raises the restricted likelihood (REML) at every step. phi is the dispersion: one for classes, estimated for numbers,
+counts and amounts. Strengths are in total over the rows, so that they mean the same for any number of rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from batchlearn.data.rows import Chunk, Rows
+from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
+from batchlearn.objectives.dispersion import pearson_dispersion
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.objective import Expansion, Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.smoothing import UnitPenalty
-from batchlearn.objectives.statistics import predictor
 
 _UPDATES = 15
 _SETTLED = 0.01  # relative change of the effective degrees of freedom
@@ -94,7 +94,7 @@ def find_strengths(
     parameters = free.null_parameters(rows) if start is None else start[1]
     data = free.expand(rows, parameters)
     before, freedom, update = np.inf, np.zeros(len(terms)), 0
-    dispersion = _dispersion(loss, rows, parameters, 1.0)
+    dispersion = pearson_dispersion(loss, rows, parameters, 1.0)
     for update in range(1, _UPDATES + 1):
         now = penalty(terms, strengths, size, weight)
         try:
@@ -107,7 +107,7 @@ def find_strengths(
             np.asarray([t.unit.rank for t in terms]) - np.asarray(strengths) * _traces(point.factor, terms) / weight
         )
         total = 1.0 + float(freedom.sum())
-        dispersion = _dispersion(loss, rows, parameters, total)
+        dispersion = pearson_dispersion(loss, rows, parameters, total)
         strengths = [_update(t, parameters, float(f), dispersion) for t, f in zip(terms, freedom, strict=True)]
         if settled(total, before):
             break
@@ -175,28 +175,3 @@ def bounded_strength(wanted: float, size: float, dispersion: float = 1.0) -> flo
     # In a quotient both have the square of the labels' unit: a floor of its own for either would have a unit too.
     wanted = max(wanted, 1e-8 * dispersion)
     return _STRONGEST if wanted >= size * _STRONGEST else max(wanted / size, _WEAKEST)
-
-
-class _Pearson(NamedTuple):
-    total: float
-
-
-@dataclass(frozen=True)
-class _PearsonTotal:
-    """The weighted sum of squared residuals over their variance under the loss."""
-
-    loss: Loss
-    combine: ClassVar[tuple[Any, ...]] = (np.add,)
-
-    def __call__(self, chunk: Chunk, parameters: Floats) -> _Pearson:
-        eta = predictor(chunk, parameters)
-        slope, curvature = self.loss.slope(eta, chunk.label), self.loss.least_curvature(eta)
-        return _Pearson(float(chunk.weight @ (slope**2 / np.maximum(curvature, 1e-12))))
-
-
-def _dispersion(loss: Loss, rows: Rows, parameters: Floats, freedom: float) -> float:
-    """Return the Pearson estimate of the dispersion; one for classes, whose variance follows from the mean."""
-    if loss.name in ("logistic", "softmax"):
-        return 1.0
-    room = max(rows.total_weight - freedom, 1.0)
-    return rows.total(_PearsonTotal(loss), parameters).total / room

@@ -51,7 +51,7 @@ class Newton:
         """Return the state after one step. Raises NotPositiveDefinite where the new Hessian cannot be factored."""
         direction = -state.factor.solve(state.expansion.gradient)
         passes = state.passes
-        if objective.loss.self_concordance == 0.0:
+        if objective.quadratic:
             return self._refine(objective, rows, state, state.parameters + direction)
         promise = 0.25 * float(-(state.expansion.gradient @ direction))
         with np.errstate(over="ignore", invalid="ignore"):

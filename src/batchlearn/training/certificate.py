@@ -7,8 +7,10 @@ self-concordance (Bach 2010; Sun and Tran-Dinh 2019) gives, where kappa nu < 1 a
     C2  F(w) - F*      <= nu r psi(kappa r),  psi(a) = 1 / (1 - e^-a) - 1 / a
     C3  |x'(w - w*)|   <= r sqrt(x' H^-1 x)   for every x
 
-For the squared loss the bounds are exact: r = nu and F(w) - F* = nu^2 / 2. Everything floating point can have done to
-g, to H and to the factor of H is bounded and added (`objectives.factor`, `objectives.statistics`). The certificate
+For the squared loss the bounds are exact: r = nu and F(w) - F* = nu^2 / 2. So they are for the Huber loss where no row
+can cross its threshold inside of ||v - w||_H <= nu: there the objective is one quadratic, its minimum w - H^-1 g lies
+in that ellipsoid, and a stationary point of a convex function is its optimum. Everything floating point can have done
+to g, to H and to the factor of H is bounded and added (`objectives.factor`, `objectives.statistics`). The certificate
 holds at any w, whoever found it; it is conditional on the encoding and the strength of the penalty.
 """
 
@@ -24,6 +26,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import class_contrasts, class_logits
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
+from batchlearn.objectives.huber import HuberLoss
 from batchlearn.objectives.leverage import LeverageTotal
 from batchlearn.objectives.lower_bound import LowerBound
 from batchlearn.objectives.objective import Expansion, GradientError, Objective
@@ -166,6 +169,9 @@ def certify(objective: Objective, rows: Rows, parameters: Floats, units: Units |
         error = objective.gradient_error(rows, parameters)
     if not np.all(np.isfinite(error.error)):
         return Certification(_refused(rows, "the gradient is not finite at these coefficients"), None, None, None)
+    if len(parameters) > FACTOR_LIMIT and isinstance(objective.loss, HuberLoss):
+        reason = f"the Huber loss needs a factor of the Hessian, and {len(parameters)} coefficients are too many"
+        return Certification(_refused(rows, reason), None, None, None)
     if len(parameters) > FACTOR_LIMIT:
         return _certify_many(objective, rows, parameters, error, units)
     expansion = objective.expand(rows, parameters)
@@ -195,7 +201,8 @@ def _certify_factored(point: _Point, expansion: Expansion, factor: Factor, units
     kappa = expansion.kappa * math.exp(0.5 * point.error.relative)
     reached = bounds(decrement, kappa, constant)
     method, leave_one_out, prediction = BOUNDED, None, None
-    if reached is None or _leverage_cost(rows, objective.loss.outputs) <= _LEVERAGE_BUDGET:
+    corners = isinstance(objective.loss, HuberLoss)
+    if reached is None or corners or _leverage_cost(rows, objective.loss.outputs) <= _LEVERAGE_BUDGET:
         radius = reached.radius if reached else 0.0
         leverage = rows.total(_leverages(point, factor, radius), point.parameters)
         exact = math.sqrt(leverage.form + factor.form_error * leverage.scaled) * factor.inflation * (1.0 + 1e-12)
@@ -209,6 +216,9 @@ def _certify_factored(point: _Point, expansion: Expansion, factor: Factor, units
         # The slope of the response was taken at computed predictors; `relative` covers what they are off by.
         leave_one_out, prediction = mean, leverage.response * (1.0 + point.error.relative)
         reached = bounds(decrement, kappa, constant)
+        if not leverage.margin > 0.0:
+            reason = "a row may cross the threshold of its loss on the way to the optimum: it is not near enough"
+            return Certification(_refused(rows, reason, None, method), expansion, factor, leave_one_out)
     floor = bounds(rounding, kappa, constant)
     if reached is None:
         reason = f"kappa * decrement is {kappa * decrement:.2g} and must be below 1: the optimum is not near enough"
@@ -254,7 +264,7 @@ def _leverage_cost(rows: Rows, outputs: int) -> float:
 
 def _response_reach(objective: Objective, predictor_bound: float) -> float | None:
     """Return a bound on the response change of any row whose predictor moves by at most the bound, where one exists."""
-    if objective.loss.name == "squared":
+    if objective.loss.name in ("squared", "huber"):
         return predictor_bound
     bounded = objective.loss.name in ("logistic", "softmax")
     return min(1.0, 0.25 * predictor_bound) if bounded else None

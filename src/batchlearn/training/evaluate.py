@@ -16,7 +16,7 @@ from batchlearn.data.rows import Chunk, Rows
 from batchlearn.data.split import Split
 from batchlearn.data.target import Target, Task, class_name, class_values
 from batchlearn.evaluation.baselines import constant_baseline, last_value_baseline
-from batchlearn.evaluation.metrics import proper_score, row_losses
+from batchlearn.evaluation.metrics import first_score, losses_under, target_metrics
 from batchlearn.evaluation.multiclass import own_probability
 from batchlearn.evaluation.report import Evaluation, HeldOut
 from batchlearn.evaluation.report import evaluate as evaluate_held_out
@@ -74,10 +74,10 @@ def evaluate_part(
         "constant": constant_baseline(ledger.label[early], weight, len(late), classes),
         "last_value": _last_value(ledger, early, late),
     }
-    scored = ledger.target.scored_as
-    left_out = leave_one_out(ledger.target, optimum, len(early))
-    evaluation = evaluate_held_out(scored, held_out, baselines, seed, left_out, costs)
-    return replace(evaluation, worst_rows=_worst(ledger.target, late, held_out))
+    target, metrics = ledger.target, target_metrics(ledger.target)
+    left_out = leave_one_out(target, optimum, len(early))
+    evaluation = evaluate_held_out(target.scored_as, held_out, baselines, seed, left_out, costs, metrics)
+    return replace(evaluation, worst_rows=_worst(target, late, held_out))
 
 
 def _worst(target: Target, entries: NDArray[np.intp], held_out: HeldOut) -> list[dict[str, Any]]:
@@ -85,7 +85,7 @@ def _worst(target: Target, entries: NDArray[np.intp], held_out: HeldOut) -> list
 
     Of more than two classes the response is the probability of the row's own class, and the label is its name.
     """
-    losses = row_losses(target.scored_as, held_out.label, held_out.response)
+    losses = losses_under(first_score(target_metrics(target)), held_out.label, held_out.response)
     several = held_out.response.ndim > 1
     told = own_probability(held_out.label, held_out.response) if several else held_out.response
     worst = np.argsort(-losses, kind="stable")[:_MOST_WORST_ROWS]
@@ -152,10 +152,12 @@ def leave_one_out(target: Target, optimum: Optimum, rows: int) -> dict[str, Any]
     found = optimum.certification.leave_one_out
     if found is None:
         return None
-    unit = 1.0 if target.task is Task.CLASSES else 2.0  # objectives hold half the squared error and half the deviance
+    # Objectives hold half the squared error and half the deviance.
+    unit = 1.0 if target.task is Task.CLASSES or target.loss == "huber" else 2.0
     mean, square = found[0] * unit, found[1] * unit**2
     half = 1.96 * float(np.sqrt(max(square - mean**2, 0.0) / max(rows, 1)))
-    return {proper_score(target.scored_as).name: {"value": mean, "low": mean - half, "high": mean + half}, "rows": rows}
+    score = first_score(target_metrics(target)).name
+    return {score: {"value": mean, "low": mean - half, "high": mean + half}, "rows": rows}
 
 
 def _categories(encoding: Encoding, rows: Rows) -> dict[str, tuple[NDArray[np.intp], list[str]]]:
@@ -202,7 +204,8 @@ def evaluate(model: LinearModel, table: Table, *, seed: int = 0) -> Evaluation:
         judged = model.target.scored_as
         classes = len(model.target.classes)
         baselines["last_value"] = last_value_baseline(judged, label, group, label, again, weight, classes)
-    return evaluate_held_out(model.target.scored_as, held_out, baselines, seed, costs=model.costs)
+    metrics = target_metrics(model.target)
+    return evaluate_held_out(model.target.scored_as, held_out, baselines, seed, costs=model.costs, metrics=metrics)
 
 
 def _responses(model: LinearModel, table: Table, chosen: NDArray[np.bool_]) -> Floats:

@@ -47,6 +47,7 @@ class Fit:
     notes: tuple[str, ...]
     condition: str | None = None
     class_weights: tuple[float, ...] | None = None  # what each class counted in the objective, in order
+    dispersion: float | None = None  # that the standard errors carry: 1 for classes; None where there is no factor
 
     @property
     def coefficients(self) -> dict[str, float]:
@@ -87,6 +88,9 @@ class Fit:
             "alpha": self.alpha,
             "loss": self.model.loss,
             "class_weights": None if self.class_weights is None else list(self.class_weights),
+            "power": self.model.target.power,
+            "threshold": self.model.target.threshold,
+            "dispersion": self.dispersion,
             "solver": self.solver,
             "passes": self.passes,
             "seconds": self.seconds,

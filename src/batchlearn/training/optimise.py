@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.errors import DataError, NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
+from batchlearn.objectives.huber import HuberLoss, MajorisedHuber
 from batchlearn.objectives.lower_bound import LowerBound
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.statistics import RecessionTotal
@@ -32,6 +34,8 @@ _READINGS_OF_CLASSES = 200.0
 # What may be rounding of a direction: of its entries against its largest, of a row's rise against the row's own terms.
 _RECESSION_TOLERANCE = 1e-6
 _RECESSION_AFTER = 12
+# Of the Huber loss's threshold: few rows are still on the wrong side of it.
+_NEAR_ENOUGH = 0.01
 _CHUNKS_TO_SAMPLE, _HEAD_STEPS = 8, 10
 
 
@@ -82,7 +86,10 @@ class Problem:
     def situation(self, value: float, null_value: float) -> Situation:
         """Return what a stopping rule may look at."""
         weight = max(self.rows.total_weight, float(len(self.rows)))
-        return Situation(value, null_value, weight, self.objective.loss.self_concordance == 0.0)
+        if isinstance(self.objective.loss, HuberLoss):
+            # Of the noise: what lies far beyond the threshold says nothing about how well the centre is known.
+            value = min(value, 0.5 * self.objective.loss.threshold**2)
+        return Situation(value, null_value, weight, self.objective.loss.free_scale)
 
 
 def choose_solver(rows: Rows, outputs: int = 1) -> Newton | LimitedMemory:
@@ -135,6 +142,7 @@ def optimising(
         parameters = _head_start(problem, solver, null)
     if isinstance(solver, Newton):
         try:
+            parameters = _majorised(problem, solver, parameters)
             found = yield from _newton(problem, solver, parameters, null_value)
         except NotPositiveDefinite:
             solver = LimitedMemory()
@@ -157,8 +165,7 @@ def _head_start(problem: Problem, solver: Newton, parameters: Floats) -> Floats:
     """Return where a quarter of the chunks lead: far from the optimum a sample says as much as all rows, sooner."""
     objective, rows = problem.objective, problem.rows
     # Some of the chunks may lack a class.
-    several = objective.loss.outputs > 1
-    if len(rows.chunks) < _CHUNKS_TO_SAMPLE or objective.loss.self_concordance == 0.0 or several:
+    if len(rows.chunks) < _CHUNKS_TO_SAMPLE or objective.quadratic or objective.loss.outputs > 1:
         return parameters
     sample = replace(rows, chunks=rows.chunks[::4])
     try:
@@ -174,6 +181,20 @@ def _head_start(problem: Problem, solver: Newton, parameters: Floats) -> Floats:
     return state.parameters if better else parameters
 
 
+def _majorised(problem: Problem, solver: Newton, parameters: Floats) -> Floats:
+    """Return where steps from above lead: far from a Huber optimum too few rows may be inside for Newton's own."""
+    loss = problem.objective.loss
+    if not isinstance(loss, HuberLoss):
+        return parameters
+    objective = replace(problem.objective, loss=MajorisedHuber(loss.threshold))
+    state = solver.start(objective, problem.rows, parameters)
+    for _ in range(_NEWTON_STEPS):
+        if state.decrement < _NEAR_ENOUGH * loss.threshold:
+            break
+        state = solver.step(objective, problem.rows, state)
+    return state.parameters
+
+
 class _Found(NamedTuple):
     parameters: Floats
     certification: Certification
@@ -184,27 +205,28 @@ class _Found(NamedTuple):
 
 def _newton(problem: Problem, solver: Newton, parameters: Floats, null_value: float) -> Generator[Step, None, _Found]:
     objective, rows = problem.objective, problem.rows
-    constant = objective.loss.self_concordance
+    constant, quadratic = objective.loss.self_concordance, objective.quadratic
     began, trace, previous, slow = time.perf_counter(), list[Step](), float("inf"), 0
     state = _guarded(problem, partial(solver.start, objective, rows, parameters), None)
     for number in range(_NEWTON_STEPS):
         decrement = state.decrement
         reached = bounds(decrement, state.expansion.kappa, constant)
-        step = Step(
-            state.passes, state.expansion.value, decrement, reached and reached.loss, time.perf_counter() - began
-        )
+        # A loss with corners has no bound before it is shown that no row crosses one.
+        shown = reached.loss if reached is not None and (constant > 0.0 or quadratic) else None
+        step = Step(state.passes, state.expansion.value, decrement, shown, time.perf_counter() - began)
         trace.append(step)
         yield step
-        # On the way to a far optimum (classes almost apart) the decrement falls by e^-1/2 a step: not yet the floor.
-        stalled = decrement > 0.5 * previous if constant == 0.0 else 0.9 * previous < decrement < 1e-3
-        slow = slow + 1 if stalled else 0
         situation = problem.situation(state.expansion.value, null_value)
+        # On the way to a far optimum (classes almost apart) the decrement falls by e^-1/2 a step: not yet the floor.
+        small = 1e-3 if constant > 0.0 else 1e-4 * math.sqrt(2.0 * abs(situation.value))
+        stalled = decrement > 0.5 * previous if quadratic else 0.9 * previous < decrement < small
+        slow = slow + 1 if stalled else 0
         # A quadratic needs no reason to go on but digits: refinement steps are cheap and only rounding ends them.
-        finished = slow >= 1 if constant == 0.0 else slow >= 2 or _near(problem, reached, decrement, situation)
+        finished = slow >= 1 if quadratic else slow >= 2 or _near(problem, reached, decrement, situation)
         if finished:
             certification = certify(objective, rows, state.parameters, problem.units)
             status = judge(problem, certification, situation)
-            if status in (Status.TOLERANCE, Status.FLOOR) or slow >= 2 or constant == 0.0:
+            if status in (Status.TOLERANCE, Status.FLOOR) or slow >= 2 or quadratic:
                 return _Found(state.parameters, certification, status, trace, state.passes + 3)
         if number >= _RECESSION_AFTER:
             _refuse_recession(problem, -state.factor.solve(state.expansion.gradient))
@@ -272,6 +294,8 @@ def _guarded(problem: Problem, work: Callable[[], NewtonState], state: NewtonSta
                 "Divide the largest columns by their size first.",
                 code="numbers-overflow",
             ) from refusal
+        if isinstance(problem.objective.loss, HuberLoss):
+            raise  # rows beyond the threshold have no curvature here, and may have some at the optimum
         if state is not None:
             _refuse_recession(problem, -state.factor.solve(state.expansion.gradient))
         _refuse_recession(problem, refusal.direction)
@@ -298,7 +322,7 @@ def _refuse_recession(problem: Problem, direction: Floats) -> None:
     if change.rise <= _RECESSION_TOLERANCE and change.fall >= 100.0 * _RECESSION_TOLERANCE:
         columns = leading_names(problem.names, direction)
         separated = loss.name in ("logistic", "softmax")
-        what = "separate the classes" if separated else "send the mean of rows without a count to zero"
+        what = "separate the classes" if separated else "send the mean of rows whose label is 0 to zero"
         raise NoFiniteOptimum(
             f"The objective has no finite optimum: {columns} {what}, so the loss falls for ever along them. "
             "Ask for a penalty above 0 (--alpha), or drop what gives the answer away.",

@@ -8,7 +8,7 @@ from typing import Any
 
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.split import SPLITS
-from batchlearn.data.target import TASK_OF_LOSS
+from batchlearn.data.target import TASK_OF_LOSS, power_fits
 from batchlearn.errors import UsageError, quoted
 from batchlearn.models.decision import Costs
 from batchlearn.objectives.class_weights import ClassWeightRule, check_rule
@@ -21,7 +21,9 @@ _LARGEST_SEED = 2**64 - 1
 class Recipe:
     """How to train once. Checked here, once; nothing later checks again.
 
-    loss: "logistic", "squared" or "poisson"; None follows from the target. alpha: F = mean loss + alpha/2 ||w||^2 over
+    loss: "logistic", "squared", "poisson", "gamma", "tweedie" or "huber"; None follows from the target. power: the
+    Tweedie loss's, above 1 and below 2; None is chosen by profile likelihood. threshold: the Huber loss's, in units of
+    the label; None is 1.345 times a robust scale of the residuals. alpha: F = mean loss + alpha/2 ||w||^2 over
     standardised columns and levels; None is a total penalty of 1, alpha = 1 / total weight. tolerance: None stops
     where no linear predictor is off by more than 1 % of its standard error, a number asks for a bound on the loss of so
     many times the null model's loss. holdout: the share of the latest rows (of random ones without a time column)
@@ -42,13 +44,11 @@ class Recipe:
     split: str | None = None
     class_weight: ClassWeightRule | None = None
     costs: Costs | None = None
+    power: float | None = None
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
-        if self.loss is not None and self.loss not in TASK_OF_LOSS:
-            raise UsageError(
-                f"The loss is {quoted(self.loss)}; it needs to be one of {', '.join(TASK_OF_LOSS)}.",
-                code="loss-unknown",
-            )
+        self._check_loss()
         if self.alpha is not None and not (math.isfinite(self.alpha) and self.alpha >= 0.0):
             raise UsageError(
                 f"The penalty alpha is {self.alpha!r}; it needs to be a number of 0 or more.", code="alpha-negative"
@@ -71,6 +71,33 @@ class Recipe:
         if self.tolerance is not None:
             LossWithin(self.tolerance)
 
+    def _check_loss(self) -> None:
+        if self.loss == "quantile":
+            raise UsageError(
+                "The loss is 'quantile'; its optimum lies on corners of the loss, where no certificate is known here. "
+                "Use --loss huber for a centre that few rows cannot pull away.",
+                code="loss-unknown",
+            )
+        if self.loss is not None and self.loss not in TASK_OF_LOSS:
+            raise UsageError(
+                f"The loss is {quoted(self.loss)}; it needs to be one of {', '.join(TASK_OF_LOSS)}.",
+                code="loss-unknown",
+            )
+        if self.power is not None and (self.loss != "tweedie" or not power_fits(self.power)):
+            raise UsageError(
+                f"The power is {self.power!r} and the loss {quoted(self.loss)}; a power is for the Tweedie loss, above "
+                "1 and below 2. Give --loss tweedie with it; power 1 is --loss poisson, power 2 --loss gamma.",
+                code="power-range",
+            )
+        if self.threshold is not None and not (
+            self.loss == "huber" and math.isfinite(self.threshold) and self.threshold > 0.0
+        ):
+            raise UsageError(
+                f"The threshold is {self.threshold!r} and the loss {quoted(self.loss)}; a threshold is for the Huber "
+                "loss, above 0 and in units of the target. Give --loss huber with it.",
+                code="threshold-range",
+            )
+
     @property
     def stopping(self) -> Stopping:
         """What ends a fit."""
@@ -85,6 +112,8 @@ class Recipe:
         weights = self.class_weight
         return {
             "loss": self.loss,
+            "power": self.power,
+            "threshold": self.threshold,
             "alpha": self.alpha,
             "tolerance": self.tolerance,
             "holdout": self.holdout,

@@ -16,7 +16,7 @@ class Situation(NamedTuple):
     value: float  # the objective now
     null_value: float  # the objective of the model without features
     weight: float  # total weight, or the number of rows where that is larger
-    squared: bool  # whether the loss is squared error, whose noise has a scale of its own
+    free_scale: bool  # whether the labels' noise has a scale of its own, as numbers and amounts have
 
 
 class Stopping(Protocol):
@@ -31,14 +31,15 @@ class Stopping(Protocol):
 class PredictionsWithin:
     """No linear predictor, of any row, is off by more than this fraction of its own standard error.
 
-    By C3 that is r sqrt(N) <= fraction; with squared loss the standard error carries the residual's scale.
+    By C3 that is r sqrt(N) <= fraction; where the noise has a scale of its own,
+    the standard error carries it: the root of twice the loss, which is the mean squared error or the mean deviance.
     """
 
     fraction: float = 0.01
 
     def met(self, bounds: Bounds, situation: Situation) -> bool:
         """Whether r sqrt(N) is within the fraction."""
-        noise = math.sqrt(max(2.0 * situation.value, 0.0)) if situation.squared else 1.0
+        noise = math.sqrt(max(2.0 * situation.value, 0.0)) if situation.free_scale else 1.0
         return bounds.radius * math.sqrt(situation.weight) <= self.fraction * noise
 
 

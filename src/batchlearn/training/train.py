@@ -30,13 +30,16 @@ from batchlearn.objectives.class_weights import (
     moved_intercepts,
     weights_of,
 )
+from batchlearn.objectives.dispersion import effective_coefficients, pearson_dispersion
 from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.support import support_notes
+from batchlearn.selection.huber_threshold import choose_threshold
 from batchlearn.selection.structure import InnerSplit, Structure, choose_structure
 from batchlearn.selection.terms import structure_penalty
+from batchlearn.selection.tweedie_power import profile_power
 from batchlearn.tables.repeats import RepeatedRows
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units, certify
@@ -113,6 +116,8 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         repeats = RepeatedRows()
         profiles = yield from _reading("reading columns", profile_parts(table, ledger, parts, repeats))
         repeated = repeats.count()
+        ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers)
+        early = replace(early, target=ledger.target)
         structure = Structure(recipe.rules)
         if recipe.alpha is None:
             inner = InnerSplit(split.early, kind, recipe.seed)
@@ -124,7 +129,8 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         evaluation, notes = yield from _evaluate(known, split, profiles[0])
         fitted = yield from _fit_part(work, ledger.used, profiles[-1], "all rows")
     left_out = (f"{name} was left out: {reason}" for name, reason in fitted.encoding.left_out.items())
-    notes = [*left_out, *_target_notes(work), *_row_notes(work, fitted, repeated), *_feature_notes(fitted), *notes]
+    said = [*_target_notes(work), *chosen, *_row_notes(work, fitted, repeated), *_feature_notes(fitted)]
+    notes = [*left_out, *said, *notes]
     return _assemble(work, fitted, evaluation, tuple(notes), time.perf_counter() - began)
 
 
@@ -153,6 +159,27 @@ def thread_count(threads: int | None) -> int:
     if threads < 1:
         raise UsageError(f"The number of threads is {threads}; it needs to be at least 1.", code="threads-range")
     return min(threads, _LARGEST_THREADS)
+
+
+def _with_number(
+    table: Table, ledger: Ledger, split: Split, recipe: Recipe, threads: int
+) -> Generator[Progress, None, tuple[Ledger, list[str]]]:
+    """Return the ledger with the number that its loss needs, as given or as the earlier rows ask for, and a note."""
+    if ledger.target.loss == "huber":
+        threshold, said = recipe.threshold, list[str]()
+        if threshold is None:
+            look = choose_threshold(table, ledger, split.early, recipe.rules, recipe.seed, threads)
+            choice = yield from _reading("choosing the threshold", look)
+            threshold, said = choice.threshold, [choice.note]
+        return replace(ledger, target=replace(ledger.target, threshold=threshold)), said
+    if ledger.target.loss != "tweedie":
+        return ledger, []
+    power, notes = recipe.power, list[str]()
+    if power is None:
+        search = profile_power(table, ledger, split.early, recipe.rules, recipe.seed, threads)
+        profile = yield from _reading("choosing the power", search)
+        power, notes = profile.power, [profile.note]
+    return replace(ledger, target=replace(ledger.target, power=power)), notes
 
 
 class _Work(NamedTuple):
@@ -234,7 +261,7 @@ def _evaluate(
     unseen = int((split.late & work.ledger.unseen).sum())
     late = split.late & work.ledger.used
     one_class = target.task is Task.CLASSES and bool(np.all(labels == labels[0]))
-    if one_class or (target.task is Task.COUNT and not labels.any()):
+    if one_class or (target.task in (Task.COUNT, Task.AMOUNT) and not labels.any()):
         return None, [f"No evaluation: the earlier rows hold only the label {labels[0]:g} of '{target.column}'."]
     # What only the earlier rows lack is no reason to refuse a model of all rows; what all lack is refused with those.
     try:
@@ -272,10 +299,12 @@ def _assemble(
 ) -> Fit:
     optimum = fitted.optimum
     factor, certificate = optimum.certification.factor, optimum.certification.certificate
-    errors = bounds = None
+    errors = bounds = dispersion = None
     if factor is not None:
-        noise = 2.0 * optimum.value if work.ledger.target.task is Task.NUMBER else 1.0
-        errors = _norms(factor, len(work.ledger.target.classes)) * np.sqrt(noise / fitted.rows.total_weight)
+        freedom = effective_coefficients(factor, fitted.penalty)
+        loss = loss_of(work.ledger.target)
+        dispersion = pearson_dispersion(loss, fitted.rows, optimum.parameters, freedom)
+        errors = _norms(factor, len(work.ledger.target.classes)) * np.sqrt(dispersion / fitted.rows.total_weight)
         if certificate.radius is not None:
             kept = len(optimum.parameters) <= _KEPT_COEFFICIENTS
             bounds = PredictionBounds(
@@ -303,6 +332,7 @@ def _assemble(
         notes=notes,
         condition=work.table.condition,
         class_weights=None if fitted.class_weights is None else tuple(map(float, fitted.class_weights)),
+        dispersion=dispersion,
     )
 
 

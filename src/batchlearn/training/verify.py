@@ -17,16 +17,17 @@ from sklearn.utils.validation import check_array, check_consistent_length, colum
 from batchlearn.data.rows import one_blas_thread
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.losses import named_loss
 from batchlearn.objectives.objective import Objective
 from batchlearn.training.certificate import Certificate, certify
 from batchlearn.training.matrix import read_matrix, row_weights
 
 SUPPORTED = (
-    "scikit-learn's LogisticRegression (two classes), Ridge, LinearRegression, PoissonRegressor and TweedieRegressor "
-    "(power 0 with the identity link, power 1 with the log link); glum's GeneralizedLinearRegressor (normal, poisson, "
-    "binomial); statsmodels' OLS, GLM (Gaussian, Poisson, Binomial with their canonical links), Logit and Poisson; and "
-    "batchlearn's LinearClassifier and LinearRegressor"
+    "scikit-learn's LogisticRegression (two classes), Ridge, LinearRegression, PoissonRegressor, GammaRegressor and "
+    "TweedieRegressor (power 0 with the identity link, powers from 1 to 2 with the log link); glum's "
+    "GeneralizedLinearRegressor (normal, binomial with their canonical links; poisson, gamma and Tweedie from 1 to 2 "
+    "with the log link); statsmodels' OLS, GLM (the same families and links), Logit and Poisson; and batchlearn's "
+    "LinearClassifier and LinearRegressor"
 )
 
 
@@ -43,6 +44,7 @@ class FittedModel(NamedTuple):
     standardize: bool = False
     classes: Any = None
     class_weight: Any = None
+    power: float | None = None  # of the Tweedie loss
 
 
 class GivenRows(NamedTuple):
@@ -99,7 +101,7 @@ def _certified(model: FittedModel, given: GivenRows) -> Certificate:
     if model.class_weight is not None:
         weight = _class_weights(model, label, weight)
     label = _numbers(model, label)
-    loss = LOSSES[model.loss]
+    loss = named_loss(model.loss, model.power)
     loss.check_labels(label)
     model, values = _intercept_from_ones(model, values)
     with one_blas_thread():
@@ -239,28 +241,50 @@ def _least_squares(estimator: Any) -> FittedModel:
 
 
 def _generalised(estimator: Any) -> FittedModel:
-    power = getattr(estimator, "power", 1)
+    power = float(getattr(estimator, "power", _POWERS.get(type(estimator).__name__, 1.0)))
     link = getattr(estimator, "link", "log")
     link = ("identity" if power <= 0 else "log") if link == "auto" else link
-    loss = {(0, "identity"): "squared", (1, "log"): "poisson"}.get((power, link))
+    loss = _loss_of_power(power, link)
     if loss is None:
-        raise _refused(f"power {power} with the {link} link", "use a canonical pair")
+        raise _refused(f"power {power:g} with the {link} link", "use one of those pairs")
     coefficients, intercept = _single(estimator)
-    return FittedModel(loss, coefficients, intercept, bool(estimator.fit_intercept), float(estimator.alpha))
+    return FittedModel(
+        loss,
+        coefficients,
+        intercept,
+        bool(estimator.fit_intercept),
+        float(estimator.alpha),
+        power=power if loss == "tweedie" else None,
+    )
+
+
+_POWERS = {"PoissonRegressor": 1.0, "GammaRegressor": 2.0}
+
+
+def _loss_of_power(power: float, link: str) -> str | None:
+    """Return the loss whose variance is in proportion to mean^power, with the link it is certified for."""
+    if link == "log" and 1.0 < power < 2.0:
+        return "tweedie"
+    return {(0.0, "identity"): "squared", (1.0, "log"): "poisson", (2.0, "log"): "gamma"}.get((power, link))
 
 
 _GLUM_LOSSES = {
     ("NormalDistribution", "IdentityLink"): "squared",
     ("PoissonDistribution", "LogLink"): "poisson",
     ("BinomialDistribution", "LogitLink"): "logistic",
+    ("GammaDistribution", "LogLink"): "gamma",
 }
 
 
 def _glum(estimator: Any) -> FittedModel:
     family, link = type(estimator.family_instance).__name__, type(estimator.link_instance).__name__
-    loss = _GLUM_LOSSES.get((family, link))
+    power = getattr(estimator.family_instance, "power", None) if family == "TweedieDistribution" else None
+    if power is not None:
+        loss = _loss_of_power(power, "log" if link == "LogLink" else "identity" if link == "IdentityLink" else link)
+    else:
+        loss = _GLUM_LOSSES.get((family, link))
     if loss is None:
-        raise _refused(f"{family} with {link}", "use normal, poisson or binomial with the canonical link")
+        raise _refused(f"{family} with {link}", "use one of those families and links")
     alpha = 0.0 if estimator.alpha is None else estimator.alpha
     if estimator.alpha_search or np.ndim(alpha) != 0:
         raise _refused("a path of penalties", "fit once with the alpha chosen")
@@ -279,6 +303,7 @@ def _glum(estimator: Any) -> FittedModel:
         has_intercept=bool(estimator.fit_intercept),
         alpha=float(alpha),
         standardize=bool(estimator.scale_predictors),
+        power=power if loss == "tweedie" else None,
     )
 
 
@@ -293,6 +318,7 @@ def _own(estimator: Any) -> FittedModel:
         standardize=bool(estimator.standardize),
         classes=getattr(estimator, "classes_", None),
         class_weight=getattr(estimator, "class_weight", None),
+        power=float(estimator.power) if estimator.loss == "tweedie" else None,
     )
 
 
@@ -301,6 +327,7 @@ _READERS: dict[tuple[str, str], Callable[[Any], FittedModel]] = {
     ("sklearn", "Ridge"): _least_squares,
     ("sklearn", "LinearRegression"): _least_squares,
     ("sklearn", "PoissonRegressor"): _generalised,
+    ("sklearn", "GammaRegressor"): _generalised,
     ("sklearn", "TweedieRegressor"): _generalised,
     ("glum", "GeneralizedLinearRegressor"): _glum,
     ("batchlearn", "LinearClassifier"): _own,
@@ -319,18 +346,22 @@ _STATSMODELS_FAMILIES = {
     ("gaussian", "identity"): "squared",
     ("poisson", "log"): "poisson",
     ("binomial", "logit"): "logistic",
+    ("gamma", "log"): "gamma",
 }
 
 
 def _statsmodels_results(results: Any) -> FittedModel:
     kind = type(getattr(results, "_results", results)).__name__
-    model = results.model
+    model, power = results.model, None
     name = type(model).__name__
     if kind not in _STATSMODELS_RESULTS or getattr(results, "constraints", None) is not None:
         raise _refused(f"{kind}, results of a penalised or constrained fit", "use the results of fit()")
     if name == "GLM":
         pair = type(model.family).__name__.lower(), type(model.family.link).__name__.lower()
         loss = _STATSMODELS_FAMILIES.get(pair)
+        if pair[0] == "tweedie":
+            power = float(model.family.var_power)
+            loss = _loss_of_power(power, pair[1])
         name = f"{pair[0]} with the {pair[1]} link"
         if np.any(np.asarray(getattr(model, "n_trials", 1)) != 1):
             raise _refused("binomial counts of several trials", "give one row for each trial or weights")
@@ -338,7 +369,8 @@ def _statsmodels_results(results: Any) -> FittedModel:
         loss = _STATSMODELS_LOSSES.get(name)
     if loss is None:
         raise _refused(f"statsmodels' {name}", "use one of those")
-    return FittedModel(loss, np.asarray(results.params, dtype=np.float64), 0.0, False)
+    power = power if loss == "tweedie" else None
+    return FittedModel(loss, np.asarray(results.params, dtype=np.float64), 0.0, False, power=power)
 
 
 def _statsmodels_offset(model: Any) -> Floats | None:

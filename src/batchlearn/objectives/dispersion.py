@@ -1,0 +1,64 @@
+"""The dispersion: how many times as large as the loss says the variance of the labels around their means is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from batchlearn.data.rows import Chunk, Rows
+from batchlearn.kernels.design import Floats
+from batchlearn.objectives.factor import Factor
+from batchlearn.objectives.huber import HuberLoss
+from batchlearn.objectives.losses import Loss
+from batchlearn.objectives.penalties import Quadratic
+from batchlearn.objectives.statistics import predictor
+
+_OF_CLASSES = ("logistic", "softmax")
+
+
+class _Pearson(NamedTuple):
+    total: float
+    curvature: float
+
+
+@dataclass(frozen=True)
+class _PearsonTotal:
+    """The weighted sum of squared residuals over their variance under the loss: slope^2 / E[curvature]."""
+
+    loss: Loss
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> _Pearson:
+        eta = predictor(chunk, parameters)
+        slope, variance = self.loss.slope(eta, chunk.label), self.loss.expected_curvature(eta)
+        curvature = float(chunk.weight @ self.loss.least_curvature(eta, chunk.label))
+        return _Pearson(float(chunk.weight @ (slope**2 / np.maximum(variance, 1e-12))), curvature)
+
+
+def effective_coefficients(factor: Factor, penalty: Quadratic) -> float:
+    """Return the coefficients that the labels decide: tr(H^-1 (H - penalty'')), H the factored Hessian.
+
+    Between the number of free coefficients and the number of all (Hastie and Tibshirani 1990, section 3.5).
+    """
+    inverse = factor.inverse_hessian
+    shrunk = float(np.diagonal(inverse) @ penalty.strengths)
+    shrunk += sum(float(np.sum(inverse[part, part] * matrix)) for part, matrix in penalty.blocks)
+    return max(len(inverse) - shrunk, 0.0)
+
+
+def pearson_dispersion(loss: Loss, rows: Rows, parameters: Floats, freedom: float) -> float:
+    """Return the Pearson estimate of the dispersion, reading every row once; one for classes.
+
+    The variance of a class follows from its mean. `freedom` is the effective number of coefficients. (McCullagh and
+    Nelder 1989, section 4.5.2)
+    """
+    if loss.name in _OF_CLASSES:
+        return 1.0
+    room = max(rows.total_weight - freedom, min(rows.total_weight, 1.0))
+    found = rows.total(_PearsonTotal(loss), parameters)
+    if isinstance(loss, HuberLoss):
+        # The mean square of the slopes over the mean curvature: cov = that times H^-1 / n (Huber 1981, section 7.6).
+        return found.total / room * rows.total_weight / max(found.curvature, 1e-300)
+    return found.total / room

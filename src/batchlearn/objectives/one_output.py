@@ -1,0 +1,46 @@
+"""What losses of one linear predictor have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from batchlearn.kernels.design import Floats
+
+
+class OneOutput:
+    """What follows from `curvature`, the second derivative with respect to the one predictor."""
+
+    self_concordance: ClassVar[float]
+    outputs: ClassVar[int] = 1
+    contrasts: ClassVar[Floats] = np.ones((1, 1))
+
+    def curvature(self, eta: Floats, label: Floats) -> Floats:
+        """Return the second derivative of phi with respect to eta."""
+        raise NotImplementedError
+
+    def curvatures(self, eta: Floats, label: Floats) -> Iterator[Floats]:
+        """Yield the curvature."""
+        yield self.curvature(eta, label)
+
+    def least_curvature(self, eta: Floats, label: Floats) -> Floats:
+        """Return the curvature."""
+        return self.curvature(eta, label)
+
+    def reach(self, change: Floats) -> Floats:
+        """Return the size of the change."""
+        return np.abs(change)
+
+    def largest_reach(self, error: Floats) -> Floats:
+        """Return the error itself."""
+        return error
+
+    def slope_change(self, eta: Floats, label: Floats, reach: Floats) -> Floats:
+        """Return curvature * reach * e^reach: the curvature grows by no more than that on the way."""
+        return self.curvature(eta, label) * np.exp(self.self_concordance * reach) * reach
+
+    def indicators(self, label: Floats) -> Floats:
+        """Return the labels: their mean is enough."""
+        return label[None]

@@ -1,0 +1,90 @@
+"""The threshold of a Huber fit, where none is given: 1.345 times a robust scale of the residuals.
+
+Of normal residuals that keeps 95 % of the efficiency of least squares (Huber 1981, section 4; Holland and Welsch 1977).
+The scale is the median size of the residuals over that of a standard normal one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlearn.data.encoding_fit import EncodingRules
+from batchlearn.data.ledger import Ledger
+from batchlearn.data.rows import Chunk, Rows
+from batchlearn.kernels.design import Floats
+from batchlearn.objectives.huber import HuberLoss
+from batchlearn.objectives.losses import LOSSES, Loss
+from batchlearn.objectives.statistics import predictor
+from batchlearn.selection.linear_sample import linear_sample
+from batchlearn.selection.strengths import Term, find_strengths
+from batchlearn.tables.table import Table
+
+EFFICIENT = 1.345
+_MEDIAN_OF_NORMAL = 0.6744897501960817
+_ROUNDS, _SETTLED, _DIGITS = 4, 0.01, 4
+
+
+@dataclass(frozen=True)
+class ThresholdChoice:
+    """The threshold chosen, in units of the label and rounded so that it can be typed, and on how many rows."""
+
+    threshold: float
+    rows: int
+
+    @property
+    def note(self) -> str:
+        """Say how the threshold was found."""
+        return (
+            f"The Huber threshold {self.threshold:g} is {EFFICIENT} times a robust scale of the residuals of "
+            f"{self.rows:,} of the earlier rows; --threshold asks for another."
+        )
+
+
+class _Sizes(NamedTuple):
+    size: Floats
+    weight: Floats
+
+
+@dataclass(frozen=True)
+class _SizeTotal:
+    """The sizes of the residuals and their weights, one chunk after the other."""
+
+    combine: ClassVar[tuple[Any, ...]] = (lambda a, b: np.concatenate([a, b]),) * 2
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> _Sizes:
+        return _Sizes(np.abs(predictor(chunk, parameters) - chunk.label), chunk.weight)
+
+
+def choose_threshold(
+    table: Table, ledger: Ledger, part: NDArray[np.bool_], rules: EncodingRules, seed: int, threads: int
+) -> Generator[int, None, ThresholdChoice]:
+    """Yield rows read; return the threshold that a random sample of the part asks for, around a linear model."""
+    rows, terms = yield from linear_sample(table, ledger, part, rules, seed, threads)
+    return ThresholdChoice(float(f"{settled_threshold(rows, terms):.{_DIGITS}g}"), len(rows))
+
+
+def settled_threshold(rows: Rows, terms: tuple[Term, ...]) -> float:
+    """Return the threshold at which the residuals' own scale gives it again; from least squares on."""
+    loss: Loss = LOSSES["squared"]
+    threshold = 0.0
+    for _ in range(_ROUNDS):
+        _, parameters = find_strengths(loss, rows, terms)
+        before, threshold = threshold, EFFICIENT * _scale(rows.total(_SizeTotal(), parameters))
+        if abs(threshold - before) <= _SETTLED * threshold:
+            break
+        loss = HuberLoss(threshold)
+    return threshold
+
+
+def _scale(found: _Sizes) -> float:
+    order = np.argsort(found.size, kind="stable")
+    share = np.cumsum(found.weight[order])
+    median = float(found.size[order][int(np.searchsorted(share, 0.5 * share[-1]))])
+    # More than half of the rows fitted exactly: the mean size instead; where all are, any threshold is the same.
+    sizes = (median / _MEDIAN_OF_NORMAL, float(np.average(found.size, weights=found.weight)), 1.0)
+    return next(size for size in sizes if size > 0.0)
