@@ -2,7 +2,8 @@
 
 Choices are made by forward validation: candidates are fitted to the earlier part of the rows given and judged on their
 last block (a random one without a time column). Leave-one-out is not used: under drift it accepts what later rows
-refuse. Strengths come from the restricted likelihood on at most 100,000 rows (`training.strengths`).
+refuse. The block's level is its own: it drifts for all candidates alike, and one that errs the way the drift goes would
+win by that alone. Strengths come from the restricted likelihood on at most 100,000 rows (`selection.strengths`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -23,13 +25,14 @@ from batchlearn.data.ledger import Ledger
 from batchlearn.data.pairs import PairTerm
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.data.sample import choose_rows, take
-from batchlearn.data.split import hold_out
+from batchlearn.data.split import hold_out, stretches
+from batchlearn.errors import NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, loss_of
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import ValueTotal, predictor
-from batchlearn.selection.interactions import rank_pairs
+from batchlearn.objectives.statistics import predictor
+from batchlearn.selection.interactions import best_pairs
 from batchlearn.selection.strengths import Strengths, find_strengths
 from batchlearn.selection.terms import encoding_terms
 from batchlearn.tables.table import Table
@@ -41,13 +44,18 @@ _LEVEL_CAP, _BUCKETS = 160, 32
 # Fewer rows cannot tell candidates apart: the linear encoding with the default penalty is used as it is.
 FEWEST_ROWS = 200
 _PAIR_STEPS = (1, 2, 4, 8)
-# A candidate must be better by this share of what features explain at all, or it is not worth its coefficients.
+_STRETCHES = 5  # of time: pairs are ranked by what four of them say of the fifth
+# A step costs the cube of these: the search for pairs ends where the next would go beyond.
+_MOST_COEFFICIENTS = 1_500
+# Pairs must lower the loss that is left by this share, or they are not worth their coefficients; and by so many
+# standard errors, for up to four groups of them are tried on one block.
 _WORTHWHILE = 3e-3
+_PAIR_ERRORS = 2.0
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """A candidate and its mean loss on the last block, in the units of the objective."""
+    """A candidate and its mean loss on the last block with that block's own level, in the units of the objective."""
 
     name: str
     loss: float
@@ -116,6 +124,7 @@ class _Bench(NamedTuple):
     profiles: Profiles
     loss: Loss
     threads: int
+    seed: int
 
 
 Answer = TypeVar("Answer")
@@ -134,41 +143,55 @@ def choose_structure(
     if len(np.unique(cut.label[inside])) < 2:
         return Structure(rules)
     profiles = yield from profile_parts(taken, cut, [inside])
-    bench = _Bench(taken, cut, inside, ~inside, profiles[0], loss_of(ledger.target), threads)
+    bench = _Bench(taken, cut, inside, ~inside, profiles[0], loss_of(ledger.target), threads, seed)
     linear, additive = (_try(bench, Structure(replace(rules, additive=kind))) for kind in (False, True))
-    best = additive if _beats(additive, linear, 0.0) else linear
-    tried = [linear.alternative, additive.alternative]
-    worthwhile = _WORTHWHILE * max(_null_loss(bench, linear) - best.alternative.loss, 0.0)
-    start = additive
+    best = additive if _beats(additive, linear) else linear
+    best, tried = _add_pairs(bench, additive, best)
+    return replace(best.structure, alternatives=(linear.alternative, additive.alternative, *tried))
+
+
+def _add_pairs(bench: _Bench, start: _Fitted, best: _Fitted) -> tuple[_Fitted, list[Alternative]]:
+    """Return the best candidate once groups of pairs have been tried, and all that were.
+
+    Ranked again after each step: what one pair explains, another need not. The rows that judge have no say in it.
+    """
+    when = stretches(bench.ledger, bench.early, _STRETCHES, bench.seed)
+    rules = replace(start.structure.rules, additive=True)
+    tried: list[Alternative] = []
     for count in _PAIR_STEPS:
-        # Ranked again after each step: what one pair explains, another need not.
-        ranked = rank_pairs(bench.loss, start.rows, start.encoding, start.parameters, start.strengths.dispersion)
-        pairs = (*start.structure.pairs, *(candidate.term for candidate in ranked[:count]))
-        if len(pairs) == len(start.structure.pairs):
+        ranked = best_pairs(bench.loss, start.rows, (start.encoding, start.parameters), when, count)
+        sizes = start.encoding.layout.size + np.cumsum([len(candidate.term.names) for candidate in ranked])
+        new = [candidate.term for candidate in ranked[: int(np.sum(sizes <= _MOST_COEFFICIENTS))]]
+        if not new:
             break
-        start = _try(bench, Structure(replace(rules, additive=True), pairs), start)
+        start = _try(bench, Structure(rules, (*start.structure.pairs, *new)), start)
         tried.append(start.alternative)
-        if not _beats(start, best, worthwhile):
+        if not _beats(start, best, _WORTHWHILE * max(best.alternative.loss, 0.0), _PAIR_ERRORS):
             break
         best = start
-    return replace(best.structure, alternatives=tuple(tried))
+    return best, tried
 
 
-def _beats(candidate: _Fitted, incumbent: _Fitted, margin: float) -> bool:
-    """Whether a candidate with more coefficients is better by the margin, and by more than one standard error.
+def _beats(candidate: _Fitted, incumbent: _Fitted, margin: float = 0.0, errors: float = 1.0) -> bool:
+    """Whether a candidate with more coefficients is better by the margin, and by more than so many standard errors.
 
     The simpler of two that a small block cannot tell apart is kept (Breiman et al. 1984, section 3.4.3).
     """
     gains = incumbent.losses - candidate.losses
-    return bool(gains.mean() > max(margin, float(gains.std()) / math.sqrt(len(gains))))
+    return bool(gains.mean() > max(margin, errors * float(gains.std()) / math.sqrt(len(gains))))
 
 
-def _null_loss(bench: _Bench, linear: _Fitted) -> float:
-    """Return the mean loss on the late rows of the intercept that is best for the early ones."""
-    objective = Objective(bench.loss, Quadratic(np.zeros(1)))
-    intercept = objective.null_parameters(linear.rows.intercept_only())
-    later = linear.later.intercept_only()
-    return float(later.total(ValueTotal(bench.loss), intercept).value / later.total_weight)
+def _late_losses(loss: Loss, later: Rows, parameters: Floats) -> Floats:
+    """Return the loss of each late row times its weight over the mean weight, with the late rows' own level."""
+    share = len(later) / later.total_weight
+    predicted = [predictor(later.read(stored), parameters) for stored in later.chunks]
+    chunks = tuple(replace(c, offset=eta) for c, eta in zip(later.chunks, predicted, strict=True))
+    level = np.zeros(1)
+    bare = replace(later, chunks=chunks).intercept_only()
+    # Where late rows of one class, or counts of nothing but zero, have no best level: the one they were given stays.
+    with suppress(NoFiniteOptimum):
+        level = Objective(loss, Quadratic(np.zeros(1))).null_parameters(bare)
+    return bare.total(_LossTotal(loss), level).losses * share
 
 
 def _try(bench: _Bench, structure: Structure, before: _Fitted | None = None) -> _Fitted:
@@ -191,7 +214,7 @@ def _try(bench: _Bench, structure: Structure, before: _Fitted | None = None) -> 
         fresh = np.zeros(encoding.layout.size - len(before.parameters))
         start = before.strengths.values, np.concatenate([before.parameters, fresh])
     strengths, parameters = find_strengths(bench.loss, rows, tuple(terms.values()), start)
-    losses = later.total(_LossTotal(bench.loss), parameters).losses * (len(later) / later.total_weight)
+    losses = _late_losses(bench.loss, later, parameters)
     alternative = Alternative(
         f"{structure.name}, {len(structure.pairs)} pairs" if structure.pairs else structure.name,
         float(losses.mean()),
