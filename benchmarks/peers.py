@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from data_sets import DataSet
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -21,6 +23,8 @@ from batchlearn.data.split import hold_out
 from batchlearn.tables.table import Table, read
 
 SEED, SHARE = 0, 0.2
+# Of L-BFGS: what scikit-learn does by default; hundreds more take minutes on the largest sets.
+_MULTICLASS_STEPS = 100
 
 
 class Score(NamedTuple):
@@ -40,10 +44,14 @@ def open_table(data: DataSet) -> Table:
 def frames(data: DataSet) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Return the features as a frame, the labels, and which rows are held out: those batchlearn holds out."""
     table = open_table(data)
-    ledger = read_ledger(table, loss=data.loss)
-    split = hold_out(ledger, SHARE, SEED)
+    if data.task == "multiclass":
+        used, label, late = _multiclass_split(data)
+    else:
+        ledger = read_ledger(table, loss=data.loss)
+        late = hold_out(ledger, SHARE, SEED).late[ledger.used]
+        used, label = ledger.used, ledger.label[ledger.used]
     batches = [batch.to_pandas() for batch in table.scan([column.name for column in table.features])]
-    frame = pd.concat(batches, ignore_index=True)[ledger.used]
+    frame = pd.concat(batches, ignore_index=True)[used]
     for name in list(frame.columns):
         if pd.api.types.is_datetime64_any_dtype(frame[name]):
             parts = frame.pop(name).dt
@@ -53,7 +61,20 @@ def frames(data: DataSet) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
             frame[name] = frame[name].astype("string")
         elif name == data.time:
             frame.pop(name)
-    return frame.convert_dtypes(), ledger.label[ledger.used], split.late[ledger.used]
+    return frame.convert_dtypes(), label, late
+
+
+def _multiclass_split(data: DataSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return which rows have a label, the labels as text, and which are held out, the same as for two classes."""
+    column = pq.read_table(data.path, columns=[data.target]).column(0).to_pandas()
+    used = column.notna().to_numpy()
+    # The split looks at times and at how many rows there are, never at what the labels say.
+    numbered = pa.table({"label": pa.array(np.where(used, 0.0, np.nan), from_pandas=True)})
+    if data.time:
+        numbered = numbered.append_column("time", pq.read_table(data.path, columns=[data.time]).column(0))
+    ledger = read_ledger(read(numbered, target="label", time="time" if data.time else None), loss="squared")
+    late = hold_out(ledger, SHARE, SEED).late
+    return ledger.used, column[ledger.used].astype(str).to_numpy(), late[ledger.used]
 
 
 def linear(data: DataSet) -> Score:
@@ -67,6 +88,7 @@ def linear(data: DataSet) -> Score:
     columns = ColumnTransformer([("text", OneHotEncoder(handle_unknown="ignore"), text), ("numbers", scaled, numbers)])
     model = {
         "binary": LogisticRegression(max_iter=1000),
+        "multiclass": LogisticRegression(max_iter=_MULTICLASS_STEPS),
         "count": PoissonRegressor(alpha=1.0 / len(label), max_iter=1000),
         "regression": Ridge(),
     }[data.task]
@@ -76,20 +98,29 @@ def linear(data: DataSet) -> Score:
         pipeline = make_pipeline(columns, model).fit(frame[~late], label[~late])
     seconds = time.perf_counter() - began
     width = len(pipeline[0].get_feature_names_out())
-    return Score(
-        type(model).__name__, score(data.task, label[late], predicted(pipeline, data.task, frame[late])), seconds, width
-    )
+    judged = late & seen(label, late, data.task)
+    found = score(data.task, label[judged], predicted(pipeline, data.task, frame[judged]), model)
+    return Score(type(model).__name__, found, seconds, width)
+
+
+def seen(label: np.ndarray, late: np.ndarray, task: str) -> np.ndarray:
+    """Return which rows have a class that the earlier rows show; all of them where labels are no classes."""
+    return np.isin(label, label[~late]) if task == "multiclass" else np.ones(len(label), dtype=bool)
 
 
 def predicted(model: object, task: str, frame: pd.DataFrame) -> np.ndarray:
-    """Return the probability of the second class, or the mean."""
+    """Return the mean, the probability of the second class, or those of all classes, (rows, classes)."""
+    if task == "multiclass":
+        return np.asarray(model.predict_proba(frame))
     if task == "binary":
         return np.asarray(model.predict_proba(frame)[:, 1])
     return np.asarray(model.predict(frame))
 
 
-def score(task: str, label: np.ndarray, response: np.ndarray) -> float:
+def score(task: str, label: np.ndarray, response: np.ndarray, model: object) -> float:
     """Return log loss, Poisson deviance or mean squared error."""
+    if task == "multiclass":
+        return float(log_loss(label, np.clip(response, 1e-15, 1.0), labels=model.classes_))
     if task == "binary":
         return float(log_loss(label, np.clip(response, 1e-15, 1 - 1e-15)))
     if task == "count":

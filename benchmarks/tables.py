@@ -78,21 +78,28 @@ def line(data: DataSet, peer: bool) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def make_table(words: list[str], head: str, line: Callable[[DataSet], str], page: Path) -> None:
-    """Print the head and a line for each set named (all where none is); with --write put them into the page."""
+def make_table(
+    words: list[str], head: str, line: Callable[[DataSet], str], page: Path, sets: list[DataSet] | None = None
+) -> None:
+    """Print the head and a line for each set named (all where none is); --write puts each into the page as it comes."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     wanted = [word for word in words if not word.startswith("--")]
     lines = [head]
     print(head, flush=True)
-    for data in data_sets():
+    for data in data_sets() if sets is None else sets:
         if not wanted or data.name in wanted:
             lines.append(line(data))
             print(lines[-1], flush=True)
-    if "--write" in words:
-        text = page.read_text(encoding="utf-8")
-        start, stop = text.index("<!-- table -->"), text.index("<!-- end of table -->")
-        table = "\n".join(lines)
-        page.write_text(f"{text[:start]}<!-- table -->\n\n{table}\n\n{text[stop:]}", encoding="utf-8")
+            if "--write" in words:
+                write_table(page, lines)
+
+
+def write_table(page: Path, lines: list[str]) -> None:
+    """Put a table between the marks of a page."""
+    text = page.read_text(encoding="utf-8")
+    start, stop = text.index("<!-- table -->"), text.index("<!-- end of table -->")
+    table = "\n".join(lines)
+    page.write_text(f"{text[:start]}<!-- table -->\n\n{table}\n\n{text[stop:]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from batchlearn.data.ledger import Ledger, read_ledger
-from batchlearn.data.split import SPLITS, Split, groups_on_both_sides, hold_out, split_kind
+from batchlearn.data.split import SPLITS, Split, groups_on_both_sides, hold_out, split_kind, stretches
 from batchlearn.errors import DataError, UsageError
 from batchlearn.tables.table import read
 
@@ -186,3 +186,36 @@ def test_time_can_be_set_aside_for_groups() -> None:
     assert groups_on_both_sides(ledger, by_time) == (9, 9)
     by_group = hold_out(ledger, 0.2, 0, "group")
     assert groups_on_both_sides(ledger, by_group)[0] == 0
+
+
+# --- stretches ------------------------------------------------------------------------------------------------------
+
+
+def test_stretches_follow_time_and_have_about_as_many_rows() -> None:
+    times = np.random.default_rng(0).permutation(100)
+    ledger = ledger_of(times)
+    found = stretches(ledger, ledger.used, 5, 0)
+    assert np.array_equal(found, times // 20)
+    part = times < 50
+    assert np.array_equal(stretches(ledger, part, 5, 0), times[part] // 10)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_of_one_time_are_in_one_stretch(seed: int) -> None:
+    times = np.random.default_rng(seed).integers(0, 7, 200)
+    ledger = ledger_of(times)
+    found = stretches(ledger, ledger.used, 5, 0)
+    order = np.argsort(times, kind="stable")
+    assert (np.diff(found[order]) >= 0).all()
+    assert all(len(set(found[times == time])) == 1 for time in range(7))
+    assert 2 <= len(set(found)) <= 5
+
+
+@pytest.mark.parametrize("times", [None, np.full(100, 3.0)])
+def test_without_a_time_that_tells_stretches_are_random(times: Any) -> None:
+    ledger = ledger_of(times)
+    found = stretches(ledger, ledger.used, 5, 1)
+    assert np.array_equal(np.bincount(found), np.full(5, 20))
+    assert np.array_equal(found, stretches(ledger, ledger.used, 5, 1))
+    assert not np.array_equal(found, stretches(ledger, ledger.used, 5, 2))
+    assert (np.diff(found) < 0).any()

@@ -1,9 +1,8 @@
-"""Pairs ranked by one pass: an interaction comes first, noise gains nothing, and no pair comes twice."""
+"""Pairs ranked by one pass: an interaction comes first, noise and episodes gain nothing, and no pair comes twice."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from batchlearn.data.pairs import PairTerm, SingleTerm, coarsened
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.selection.interactions import Candidate, _recode, rank_pairs
+from batchlearn.selection.interactions import Candidate, _interaction, _recode, best_pairs
 from batchlearn.selection.strengths import find_strengths
 from batchlearn.selection.terms import encoding_terms
 from batchlearn.tables.table import read
@@ -43,11 +42,14 @@ def encoded(columns: dict[str, Any], pairs: tuple[PairTerm, ...] = ()) -> tuple[
     return encoding, drain(build_rows(table, ledger, encoding, ledger.used, 1))
 
 
-def ranked(loss: str, columns: dict[str, Any], pairs: tuple[PairTerm, ...] = ()) -> list[Candidate]:
+def ranked(
+    loss: str, columns: dict[str, Any], pairs: tuple[PairTerm, ...] = (), count: int = 8, stretches: Any = None
+) -> list[Candidate]:
     encoding, rows = encoded(columns, pairs)
     terms = tuple(encoding_terms(encoding).values())
-    found, parameters = find_strengths(LOSSES[loss], rows, terms)
-    return rank_pairs(LOSSES[loss], rows, encoding, parameters, found.dispersion)
+    _, parameters = find_strengths(LOSSES[loss], rows, terms)
+    when = np.arange(len(rows)) * 5 // len(rows) if stretches is None else stretches
+    return best_pairs(LOSSES[loss], rows, (encoding, parameters), when, count)
 
 
 def labelled(rng: np.random.Generator, loss: str, eta: Floats) -> Floats:
@@ -110,7 +112,6 @@ def test_the_pair_that_acts_together_comes_first(loss: str) -> None:
     label = labelled(rng, loss, X[:, 0] + X[:, 1] * X[:, 2])
     found = ranked(loss, {**{f"x{k}": X[:, k] for k in range(4)}, "label": label})
     assert found[0].term.columns == ("x1", "x2")
-    assert all(a.gain >= b.gain for a, b in pairwise(found))
     assert found[0].gain > 5.0 * max([candidate.gain for candidate in found[1:]], default=0.0)
     assert found[0].gain > 50.0
 
@@ -121,8 +122,53 @@ def test_on_additive_data_the_gains_are_those_of_noise(loss: str) -> None:
     X = rng.uniform(-2.0, 2.0, size=(2500, 4))
     label = labelled(rng, loss, X[:, 0] + np.sin(2.0 * X[:, 1]))
     found = ranked(loss, {**{f"x{k}": X[:, k] for k in range(4)}, "label": label})
-    # Half the sum of 144 squares of noise, less its mean, has a deviation of about 8.5 times the dispersion.
-    assert max([candidate.gain for candidate in found], default=0.0) < 30.0
+    assert max([candidate.gain for candidate in found], default=0.0) < 5.0
+
+
+def test_what_names_an_episode_gains_nothing() -> None:
+    # Spells of ten days lift all their rows, other ones each year: month and day name them, but for their year alone.
+    rng = np.random.default_rng(5)
+    year, day_of_year = np.arange(7200) // 1440, np.arange(7200) % 1440 // 4
+    month, day = day_of_year // 30, day_of_year % 30
+    spell = 3.0 * rng.normal(size=(5, 36))[year, day_of_year // 10]
+    x = rng.uniform(-1.0, 1.0, size=(7200, 2))
+    label = spell + 2.0 * x[:, 0] * x[:, 1] + rng.normal(size=7200)
+    columns = {"month": month.astype(float), "day": day.astype(float), "a": x[:, 0], "b": x[:, 1], "label": label}
+    found = ranked("squared", columns)
+    assert found[0].term.columns == ("a", "b")
+    assert ("month", "day") not in {candidate.term.columns for candidate in found}
+    # Where stretches are random, each knows the spells of all others: then the pair explains most of all.
+    apart = ranked("squared", columns, stretches=rng.integers(0, 5, 7200))
+    assert apart[0].term.columns == ("month", "day")
+
+
+def test_of_two_columns_that_say_the_same_one_is_paired() -> None:
+    rng = np.random.default_rng(6)
+    a, b, c = rng.uniform(-2.0, 2.0, size=(3, 3000))
+    label = 2.0 * a * b + a * c + rng.normal(size=3000)
+    columns = {"a": a, "a twin": a, "b": b, "c": c, "label": label}
+    first, second = ranked("squared", columns, count=2)
+    assert set(first.term.columns) < {"a", "a twin", "b"}
+    assert set(second.term.columns) < {"a", "a twin", "c"}
+    assert len(ranked("squared", columns, count=1)) == 1
+
+
+def test_shifts_of_whole_rows_and_columns_are_no_interaction() -> None:
+    rng = np.random.default_rng(7)
+    hessian = rng.uniform(1.0, 2.0, size=(3, 5, 4))
+    shifts = rng.normal(size=(3, 5, 1)) + rng.normal(size=(3, 1, 4))
+    assert np.abs(_interaction(hessian * shifts, hessian)).max() < 0.02 * np.abs(shifts).max()
+    together = np.zeros((3, 5, 4))
+    together[0, 0, 0] = 10.0
+    assert _interaction(together, hessian)[0, 0, 0] > 4.0
+    assert not _interaction(together, hessian)[1:].any()
+
+
+def test_one_stretch_alone_has_nothing_to_be_judged_by() -> None:
+    rng = np.random.default_rng(8)
+    X = rng.normal(size=(1500, 2))
+    columns = {"a": X[:, 0], "b": X[:, 1], "label": X[:, 0] * X[:, 1]}
+    assert ranked("squared", columns, stretches=np.zeros(1500, dtype=np.intp)) == []
 
 
 def test_parts_of_one_time_and_categories_make_pairs() -> None:

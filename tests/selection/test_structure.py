@@ -177,6 +177,32 @@ def test_the_last_block_by_time_judges() -> None:
     assert by_chance.alternatives[1].loss < 3.0
 
 
+def test_a_rise_of_the_level_does_not_choose() -> None:
+    # Later counts are three times higher for all rows. A judge who blamed candidates for the level would take the pair
+    # or the shape that happens to lean upwards; with a level of its own the block tells the true pair from none.
+    rng, X = drawn(10, 3000)
+    when = np.arange(3000.0)
+    eta = X[:, 0] * X[:, 1] + np.log(3.0) * (when >= 2400)
+    columns = {**columns_of(X, rng.poisson(np.exp(eta)).astype(float)), "when": when}
+    chosen = choose(columns, "poisson", time="when")
+    assert [pair.column for pair in chosen.pairs] == ["x0 x x1"]
+    # Half the deviance of a Poisson count about its true mean is near one half, whatever the level.
+    assert chosen.alternatives[2].loss < 0.8
+
+
+def test_the_search_for_pairs_stays_affordable(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, X = drawn(11)
+    columns = columns_of(X, 2.0 * X[:, 0] * X[:, 1] + X[:, 1] * X[:, 2] + rng.normal(size=2000))
+    free = choose(columns, "squared")
+    assert {"x0 x x1", "x1 x x2"} <= {pair.column for pair in free.pairs}
+    widest = max(one.coefficients for one in free.alternatives)
+    monkeypatch.setattr(module, "_MOST_COEFFICIENTS", widest - 1)
+    less = choose(columns, "squared")
+    assert max(one.coefficients for one in less.alternatives) < widest
+    monkeypatch.setattr(module, "_MOST_COEFFICIENTS", 1)
+    assert [one.name for one in choose(columns, "squared").alternatives] == ["linear", "additive"]
+
+
 # --- roles and bad cases --------------------------------------------------------------------------------------------
 
 
@@ -215,6 +241,15 @@ def test_earlier_rows_of_one_class_are_fitted_as_they_are() -> None:
     _, X = drawn(9, 400)
     columns = {**columns_of(X, (np.arange(400) >= 350).astype(float)), "when": np.arange(400.0)}
     assert choose(columns, "logistic", time="when") == Structure(RULES)
+
+
+@pytest.mark.parametrize("loss", ["logistic", "poisson"])
+def test_late_rows_that_have_no_level_are_judged_as_they_are(loss: str) -> None:
+    rng, X = drawn(12, 1000)
+    label = labels(rng, loss, np.sin(2.0 * X[:, 0])) * (np.arange(1000) < 800)
+    chosen = choose({**columns_of(X, label), "when": np.arange(1000.0)}, loss, time="when")
+    assert len(chosen.alternatives) >= 2
+    assert all(np.isfinite(one.loss) for one in chosen.alternatives)
 
 
 def test_what_was_chosen_is_told_as_plain_values() -> None:

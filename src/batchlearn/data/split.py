@@ -117,3 +117,19 @@ def groups_on_both_sides(ledger: Ledger, split: Split) -> tuple[int, int]:
     early, late = (np.unique(ledger.group[part]) for part in (split.early, split.late))
     late = late[late >= 0]
     return len(np.intersect1d(early, late, assume_unique=True)), len(late)
+
+
+def stretches(ledger: Ledger, part: NDArray[np.bool_], count: int, seed: int) -> NDArray[np.intp]:
+    """Return the stretch of time, 0 to `count` - 1, of each row of the part, each of about as many rows.
+
+    Rows with the same time stay together, so that there may be fewer. Without a time, or where all rows have the same,
+    the stretches are random ones.
+    """
+    rows = int(part.sum())
+    if ledger.time is not None:
+        times = ledger.time[part]
+        first = np.unique(np.sort(times)[np.arange(1, count) * rows // count])
+        found = np.searchsorted(first, times, side="right")
+        if found.min() < found.max():
+            return np.asarray(found, dtype=np.intp)
+    return np.asarray(np.random.default_rng(seed).permutation(rows) * count // rows, dtype=np.intp)

@@ -1,13 +1,17 @@
-"""Which pairs of columns act together: all pairs ranked by one pass of totals at an additive optimum.
+"""Which pairs of columns act together: the most useful few of all, by one pass of totals at an additive optimum.
 
-For each cell of a pair's coarse table the gradient and the curvature of the loss are added up; a Newton step on the
-cells alone would lower the loss by about half the sum of gradient^2 / curvature, of which half the dispersion a cell is
-noise.
-(Lou et al. 2013 rank pairs by a similar quantity from residuals; the curvature makes it hold for every loss.)
+For each cell of a pair's coarse table the gradient and the curvature of the loss are added up, stretch of time by
+stretch. A Newton step on the cells from all other stretches is what the pair would have said of one; by how much that
+lowers the loss there is its gain. A pair that merely names an episode (the weather of one week, by month and day) gains
+nothing elsewhere, however well it fits its own rows.
+(Lou et al. 2013 rank pairs by what they explain of the very rows they are fitted to; where rows are not independent,
+that puts episodes first.)
 """
 
 from __future__ import annotations
 
+import heapq
+import math
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, ClassVar, NamedTuple
@@ -25,17 +29,28 @@ from batchlearn.objectives.statistics import predictor
 
 _MOST_TERMS = 40
 _SIDE, _CELLS = 12, 260
+_SWEEPS = 3
+_SHRINKING = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)  # rows
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A pair and how much lower, at most, the total loss could be with it, noise taken off."""
+    """A pair and by how much it would lower the total loss, each stretch judged by the others."""
 
     term: PairTerm
     gain: float
 
 
 class _Residuals(NamedTuple):
+    """Each row's slopes and curvatures, (outputs, n), its stretch of time, (n,), and how many stretches there are."""
+
+    slope: Floats
+    curvature: Floats
+    stretch: NDArray[np.intp]
+    stretches: int
+
+
+class _Totals(NamedTuple):
     slope: Floats
     curvature: Floats
 
@@ -47,14 +62,22 @@ class _ResidualTotal:
     loss: Loss
     combine: ClassVar[tuple[Any, ...]] = (lambda a, b: np.concatenate([a, b], axis=1),) * 2
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> _Residuals:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> _Totals:
         eta = predictor(chunk, parameters)
         slope = np.atleast_2d(chunk.weight * self.loss.slope(eta, chunk.label))
-        return _Residuals(slope, np.atleast_2d(chunk.weight * self.loss.expected_curvature(eta)))
+        return _Totals(slope, np.atleast_2d(chunk.weight * self.loss.expected_curvature(eta)))
 
 
-def rank_pairs(loss: Loss, rows: Rows, encoding: Encoding, parameters: Floats, dispersion: float) -> list[Candidate]:
-    """Return all pairs of the encoding's groups that are no group yet, the most promising first."""
+def best_pairs(
+    loss: Loss, rows: Rows, fitted: tuple[Encoding, Floats], stretches: NDArray[np.intp], count: int
+) -> list[Candidate]:
+    """Return at most `count` pairs of groups that are no group yet, the most useful first.
+
+    `fitted` is an encoding and its parameters (d,); `stretches` (rows,) says which stretch of time each row is in, 0
+    and up. Each pair's gain is beside those before it: their steps are added to the rows' predictors, so that of two
+    that say the same one comes.
+    """
+    encoding, parameters = fitted
     slope, curvature = rows.total(_ResidualTotal(loss), parameters)
     codes = np.concatenate([chunk.codes for chunk in rows.chunks], axis=1)
     sides = []
@@ -64,14 +87,31 @@ def rank_pairs(loss: Loss, rows: Rows, encoding: Encoding, parameters: Floats, d
             counts = np.bincount(codes[position], minlength=len(term.names))
             sides.append(_Side(term, counts, codes[position]))
     known = {*(term.column for term in encoding.numbers), *(term.column for term in encoding.groups)}
-    found = []
-    for a, b in combinations(sides, 2):
-        # A pair that is shrunk leaves some of its signal behind and would be proposed again; and a column may be
-        # called as a pair would be.
-        if PairTerm(a.term, b.term).column in known:
+    # A pair that is shrunk leaves some of its signal behind and would be proposed again; and a column may be
+    # called as a pair would be.
+    free = [(a, b) for a, b in combinations(sides, 2) if PairTerm(a.term, b.term).column not in known]
+    return _greedy(free, _Residuals(slope, curvature, stretches, int(stretches.max()) + 1), count)
+
+
+def _greedy(free: list[tuple[_Side, _Side]], rows: _Residuals, count: int) -> list[Candidate]:
+    """Return the best pairs one after the other.
+
+    Gains shrink, or nearly always do, as other pairs come in: one whose gain, looked at again, is still the highest is
+    the best, and the others need no second look (Minoux 1978).
+    """
+    found: list[Candidate] = []
+    tables = (_table(*sides, rows) for sides in free)
+    queue = [(-table.gain, table.term.column, number, 0) for number, table in enumerate(tables)]
+    heapq.heapify(queue)
+    while queue and len(found) < count and queue[0][0] < 0.0:
+        _, name, number, beside = heapq.heappop(queue)
+        table = _table(*free[number], rows)
+        if beside < len(found):
+            heapq.heappush(queue, (-table.gain, name, number, len(found)))
             continue
-        found.append(_candidate(a, b, slope, curvature, dispersion))
-    return sorted((c for c in found if c.gain > 0.0), key=lambda c: (-c.gain, c.term.column))
+        found.append(Candidate(table.term, table.gain))
+        rows = rows._replace(slope=rows.slope + rows.curvature * np.pad(table.step, ((0, 0), (0, 1)))[:, table.cell])
+    return found
 
 
 def _promising(encoding: Encoding, parameters: Floats) -> list[int]:
@@ -110,20 +150,54 @@ def _recode(fine: SingleTerm, coarse: SingleTerm) -> NDArray[np.intp]:
     return table
 
 
-def _candidate(a: _Side, b: _Side, slope: Floats, curvature: Floats, dispersion: float) -> Candidate:
+class _Table(NamedTuple):
+    """A pair, where each row is in it, and what it is worth."""
+
+    term: PairTerm
+    cell: NDArray[np.intp]  # (n,): of the table of the row's stretch; the number of cells for a row without a level
+    step: Floats  # (outputs, cells)
+    gain: float
+
+
+def _table(a: _Side, b: _Side, rows: _Residuals) -> _Table:
     full = len(a.term.names) * len(b.term.names) <= _CELLS
     first, codes_a = a.coarse(len(a.term.names) if full else _SIDE)
     second, codes_b = b.coarse(len(b.term.names) if full else _SIDE)
-    pair = PairTerm(first, second)
-    rows, columns = len(first.names), len(second.names)
-    known = (codes_a < rows) & (codes_b < columns)
-    cell = (codes_a * columns + codes_b)[known]
-    gain = 0.0
-    for slopes, curvatures in zip(slope, curvature, strict=True):
-        gradient = np.bincount(cell, weights=slopes[known], minlength=rows * columns)
-        hessian = np.bincount(cell, weights=curvatures[known], minlength=rows * columns)
-        # A cell that the data hardly know is shrunk as if one row of average curvature spoke against it.
-        prior = float(curvatures.mean())
-        gains = gradient**2 / (hessian + prior) - dispersion * hessian / (hessian + prior)
-        gain += 0.5 * float(gains.sum())
-    return Candidate(pair, gain)
+    shape = rows.stretches, len(first.names), len(second.names)
+    size = math.prod(shape)
+    cell = (rows.stretch * shape[1] + codes_a) * shape[2] + codes_b
+    cell[(codes_a == shape[1]) | (codes_b == shape[2])] = size
+    steps, gain = [], 0.0
+    for slope, curvature in zip(rows.slope, rows.curvature, strict=True):
+        gradient, hessian = (
+            np.bincount(cell, weights=values, minlength=size + 1)[:-1].reshape(shape).astype(np.float64, copy=False)
+            for values in (slope, curvature)
+        )
+        step, own = _steps_elsewhere(_interaction(gradient, hessian), hessian, float(curvature.mean()))
+        steps.append(step.ravel())
+        gain += own
+    return _Table(PairTerm(first, second), cell, np.stack(steps), gain)
+
+
+def _interaction(gradient: Floats, hessian: Floats) -> Floats:
+    """Return the gradients (stretches, rows, columns) without what shifts of whole rows and columns would explain.
+
+    How main effects drift is nothing that a pair could know.
+    """
+    for _ in range(_SWEEPS):
+        for axis in (1, 2):
+            total, weight = gradient.sum(axis=axis, keepdims=True), hessian.sum(axis=axis, keepdims=True)
+            gradient = gradient - hessian * np.divide(total, weight, out=np.zeros_like(total), where=weight > 0.0)
+    return gradient
+
+
+def _steps_elsewhere(gradient: Floats, hessian: Floats, one_row: float) -> tuple[Floats, float]:
+    """Return each stretch's Newton step from all the others, and by how much these lower the total loss.
+
+    Steps are shrunk as if some rows of average curvature spoke against each cell, as many as serve the pair best.
+    """
+    others, known = gradient.sum(axis=0) - gradient, hessian.sum(axis=0) - hessian
+    steps = [-others / (known + rows * one_row) for rows in _SHRINKING]
+    gains = [-float(np.sum(step * (gradient + 0.5 * hessian * step))) for step in steps]
+    best = int(np.argmax(gains))
+    return steps[best], gains[best]

@@ -2,7 +2,8 @@
 
 Choices are made by forward validation: candidates are fitted to the earlier part of the rows given and judged on their
 last block (a random one without a time column). Leave-one-out is not used: under drift it accepts what later rows
-refuse. Strengths come from the restricted likelihood on at most 100,000 rows (`training.strengths`).
+refuse. The block's level is its own: it drifts for all candidates alike, and one that errs the way the drift goes would
+win by that alone. Strengths come from the restricted likelihood on at most 100,000 rows (`selection.strengths`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -23,14 +25,15 @@ from batchlearn.data.ledger import Ledger, with_classes_of
 from batchlearn.data.pairs import PairTerm
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.data.sample import choose_rows, take
-from batchlearn.data.split import hold_out
+from batchlearn.data.split import hold_out, stretches
+from batchlearn.errors import NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, loss_of
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import ValueTotal, predictor
+from batchlearn.objectives.statistics import predictor
 from batchlearn.selection.class_strengths import find_class_strengths
-from batchlearn.selection.interactions import rank_pairs
+from batchlearn.selection.interactions import best_pairs
 from batchlearn.selection.strengths import Strengths, find_strengths
 from batchlearn.selection.terms import encoding_terms
 from batchlearn.tables.table import Table
@@ -46,13 +49,20 @@ _MOST_CURVATURE = 4e7
 # Of classes: rows times columns times classes, and the rows that are kept whatever those are.
 _VALUES, _FEWEST_OF_CLASSES = 1e8, 10_000
 _PAIR_STEPS = (1, 2, 4, 8)
-# A candidate must be better by this share of what features explain at all, or it is not worth its coefficients.
+_STRETCHES = 5  # of time: pairs are ranked by what four of them say of the fifth
+# A step costs the cube of these: the search for pairs ends where the next would go beyond.
+_MOST_COEFFICIENTS = 1_500
+# Coefficients over all predictors of classes, whose steps cost readings of the rows.
+_MOST_OF_CLASSES = 10_000
+# Pairs must lower the loss that is left by this share, or they are not worth their coefficients; and by so many
+# standard errors, for up to four groups of them are tried on one block.
 _WORTHWHILE = 3e-3
+_PAIR_ERRORS = 2.0
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """A candidate and its mean loss on the last block, in the units of the objective."""
+    """A candidate and its mean loss on the last block with that block's own level, in the units of the objective."""
 
     name: str
     loss: float
@@ -121,6 +131,7 @@ class _Bench(NamedTuple):
     profiles: Profiles
     loss: Loss
     threads: int
+    seed: int
 
 
 class InnerSplit(NamedTuple):
@@ -153,46 +164,66 @@ def choose_structure(
     if not late.any():
         return Structure(rules)
     profiles = yield from profile_parts(taken, cut, [inside])
-    bench = _Bench(taken, cut, inside, late, profiles[0], loss_of(cut.target), threads)
+    bench = _Bench(taken, cut, inside, late, profiles[0], loss_of(cut.target), threads, seed)
     if _too_wide(bench, rules):
         return Structure(rules)
     linear = _try(bench, Structure(rules))
     if _too_wide(bench, replace(rules, additive=True)):
         return replace(linear.structure, alternatives=(linear.alternative,))
     additive = _try(bench, Structure(replace(rules, additive=True)))
-    best = additive if _beats(additive, linear, 0.0) else linear
-    tried = [linear.alternative, additive.alternative]
-    worthwhile = _WORTHWHILE * max(_null_loss(bench, linear) - best.alternative.loss, 0.0)
-    start = additive
+    best = additive if _beats(additive, linear) else linear
+    best, tried = _add_pairs(bench, additive, best)
+    return replace(best.structure, alternatives=(linear.alternative, additive.alternative, *tried))
+
+
+def _add_pairs(bench: _Bench, start: _Fitted, best: _Fitted) -> tuple[_Fitted, list[Alternative]]:
+    """Return the best candidate once groups of pairs have been tried, and all that were.
+
+    Ranked again after each step: what one pair explains, another need not. The rows that judge have no say in it.
+    """
+    when = stretches(bench.ledger, bench.early & bench.ledger.used, _STRETCHES, bench.seed)
+    rules = replace(start.structure.rules, additive=True)
+    most = min(_MOST_COEFFICIENTS, _MOST_OF_CLASSES // bench.loss.outputs)
+    tried: list[Alternative] = []
     for count in _PAIR_STEPS:
-        # Ranked again after each step: what one pair explains, another need not.
-        ranked = rank_pairs(bench.loss, start.rows, start.encoding, start.parameters, start.strengths.dispersion)
-        pairs = (*start.structure.pairs, *(candidate.term for candidate in ranked[:count]))
-        if len(pairs) == len(start.structure.pairs):
+        ranked = best_pairs(bench.loss, start.rows, (start.encoding, start.parameters), when, count)
+        sizes = start.encoding.layout.size + np.cumsum([len(candidate.term.names) for candidate in ranked])
+        new = [candidate.term for candidate in ranked[: int(np.sum(sizes <= most))]]
+        if not new:
             break
-        start = _try(bench, Structure(replace(rules, additive=True), pairs), start)
+        start = _try(bench, Structure(rules, (*start.structure.pairs, *new)), start)
         tried.append(start.alternative)
-        if not _beats(start, best, worthwhile):
+        if not _beats(start, best, _WORTHWHILE * max(best.alternative.loss, 0.0), _PAIR_ERRORS):
             break
         best = start
-    return replace(best.structure, alternatives=tuple(tried))
+    return best, tried
 
 
-def _beats(candidate: _Fitted, incumbent: _Fitted, margin: float) -> bool:
-    """Whether a candidate with more coefficients is better by the margin, and by more than one standard error.
+def _beats(candidate: _Fitted, incumbent: _Fitted, margin: float = 0.0, errors: float = 1.0) -> bool:
+    """Whether a candidate with more coefficients is better by the margin, and by more than so many standard errors.
 
     The simpler of two that a small block cannot tell apart is kept (Breiman et al. 1984, section 3.4.3).
     """
     gains = incumbent.losses - candidate.losses
-    return bool(gains.mean() > max(margin, float(gains.std()) / math.sqrt(len(gains))))
+    return bool(gains.mean() > max(margin, errors * float(gains.std()) / math.sqrt(len(gains))))
 
 
-def _null_loss(bench: _Bench, linear: _Fitted) -> float:
-    """Return the mean loss on the late rows of the intercept that is best for the early ones."""
-    objective = Objective(bench.loss, Quadratic(np.zeros(bench.loss.outputs)))
-    intercept = objective.null_parameters(linear.rows.intercept_only())
-    later = linear.later.intercept_only()
-    return float(later.total(ValueTotal(bench.loss), intercept).value / later.total_weight)
+def _late_losses(loss: Loss, later: Rows, parameters: Floats) -> Floats:
+    """Return the loss of each late row times its weight over the mean weight, with the late rows' own level.
+
+    Of more than two classes with the level that they were given.
+    """
+    share = len(later) / later.total_weight
+    if loss.outputs > 1:
+        return later.total(_LossTotal(loss), parameters).losses * share
+    predicted = [predictor(later.read(stored), parameters) for stored in later.chunks]
+    chunks = tuple(replace(c, offset=eta) for c, eta in zip(later.chunks, predicted, strict=True))
+    level = np.zeros(1)
+    bare = replace(later, chunks=chunks).intercept_only()
+    # Where late rows of one class, or counts of nothing but zero, have no best level: the one they were given stays.
+    with suppress(NoFiniteOptimum):
+        level = Objective(loss, Quadratic(np.zeros(1))).null_parameters(bare)
+    return bare.total(_LossTotal(loss), level).losses * share
 
 
 def _most_rows(table: Table, ledger: Ledger) -> int:
@@ -234,7 +265,7 @@ def _try(bench: _Bench, structure: Structure, before: _Fitted | None = None) -> 
         start = before.strengths.values, np.concatenate([known, fresh], axis=1).ravel()
     find = find_strengths if bench.loss.outputs == 1 else find_class_strengths
     strengths, parameters = find(bench.loss, rows, tuple(terms.values()), start)
-    losses = later.total(_LossTotal(bench.loss), parameters).losses * (len(later) / later.total_weight)
+    losses = _late_losses(bench.loss, later, parameters)
     alternative = Alternative(
         f"{structure.name}, {len(structure.pairs)} pairs" if structure.pairs else structure.name,
         float(losses.mean()),

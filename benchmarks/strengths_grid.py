@@ -1,0 +1,129 @@
+"""The strengths that the rows ask for beside the best single strength of a grid, by forward validation.
+
+    python benchmarks/strengths_grid.py [set ...]
+
+For each set, the structure that `train` chooses (linear, additive, pairs) is fitted to the earlier rows inside the
+training part, at most 100,000 of them: once with the chosen strengths, one a term, and once for each of 30 single
+strengths for all terms, 1e-3 to 1e6 in total over the rows. All are judged by the mean loss on the last block inside
+the training part. The grid has the advantage that its best is chosen on the very rows that judge.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from data_sets import DataSet, data_sets
+from peers import SEED, SHARE, open_table
+
+from batchlearn.data.build import build_rows, profile_parts
+from batchlearn.data.encoding import Encoding
+from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
+from batchlearn.data.ledger import read_ledger
+from batchlearn.data.rows import Rows, one_blas_thread
+from batchlearn.data.sample import choose_rows, take
+from batchlearn.data.split import hold_out
+from batchlearn.kernels.design import Floats
+from batchlearn.objectives.losses import Loss, loss_of
+from batchlearn.objectives.objective import Objective
+from batchlearn.objectives.penalties import Quadratic
+from batchlearn.objectives.statistics import ValueTotal
+from batchlearn.selection.structure import MOST_ROWS, choose_structure
+from batchlearn.selection.terms import encoding_terms, structure_penalty
+from batchlearn.solvers.newton import Newton
+
+GRID = np.logspace(6.0, -3.0, 30)
+NEAR = 0.01
+STEPS, SETTLED = 30, 1e-4  # what a further Newton step promises, of a hundredth of a coefficient's noise
+HEAD = "| set | structure | chosen | best single | at | against it | within 1 % |\n|---|---|---:|---:|---:|---:|---|"
+
+
+class Parts(NamedTuple):
+    """A structure on the rows it is fitted to and on those that judge."""
+
+    name: str
+    loss: Loss
+    encoding: Encoding
+    strengths: Mapping[str, float]
+    early: Rows
+    late: Rows
+
+
+def drained(work: Any) -> Any:
+    """Run a generator to its end; return its answer."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
+
+
+def parts(data: DataSet) -> Parts:
+    """Choose a structure as `train` does and encode the rows inside the training part."""
+    table = open_table(data)
+    ledger = read_ledger(table, loss=data.loss)
+    outer = hold_out(ledger, SHARE, SEED)
+    structure = drained(choose_structure(table, ledger, outer.early, EncodingRules(), SEED, 2))
+    inner = hold_out(replace(ledger, used=outer.early), SHARE, SEED)
+    early, late = choose_rows(inner.early, MOST_ROWS, SEED), choose_rows(inner.late, MOST_ROWS // 2, SEED)
+    taken, cut = drained(take(table, ledger, early | late))
+    inside = early[early | late]
+    (profiles,) = drained(profile_parts(taken, cut, [inside]))
+    encoding = fit_encoding(taken.features, profiles, structure.rules, taken.roles.time, structure.pairs)
+    rows, later = (
+        drained(build_rows(taken, cut, encoding, part, 2, fingerprinted=False)) for part in (inside, ~inside)
+    )
+    name = f"{structure.name}, {len(structure.pairs)} pairs"
+    return Parts(name, loss_of(ledger.target), encoding, structure.strengths, rows, later)
+
+
+def fitted(objective: Objective, rows: Rows, start: Floats) -> Floats:
+    """Return the optimum, to a small part of what its own noise moves it."""
+    solver = Newton()
+    state = solver.start(objective, rows, start)
+    for _ in range(STEPS):
+        if state.decrement**2 * rows.total_weight < SETTLED:
+            break
+        state = solver.step(objective, rows, state)
+    return state.parameters
+
+
+def judged(own: Parts, penalty: Quadratic, start: Floats | None) -> tuple[float, Floats]:
+    """Fit with a penalty; return the mean loss of the judging rows and the parameters."""
+    objective = Objective(own.loss, penalty)
+    found = fitted(objective, own.early, objective.null_parameters(own.early) if start is None else start)
+    return own.late.total(ValueTotal(own.loss), found).value / own.late.total_weight, found
+
+
+def line(data: DataSet) -> tuple[str, bool]:
+    """Return one row of the table, and whether the chosen strengths are near the best of the grid."""
+    own = parts(data)
+    weight = own.early.total_weight
+    chosen, _ = judged(own, structure_penalty(own.encoding, own.strengths, weight), None)
+    losses, start = [], None
+    for strength in GRID:  # from strong to weak: each fit starts at the last
+        single = dict.fromkeys(encoding_terms(own.encoding), float(strength))
+        found, start = judged(own, structure_penalty(own.encoding, single, weight), start)
+        losses.append(found)
+    best = int(np.argmin(losses))
+    near = chosen <= losses[best] * (1.0 + NEAR)
+    cells = [
+        data.name, own.name, f"{chosen:.5g}", f"{losses[best]:.5g}", f"{GRID[best]:.2g}",
+        f"{chosen / losses[best] - 1.0:+.2%}", "yes" if near else "no",
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |", near
+
+
+if __name__ == "__main__":
+    print(HEAD, flush=True)
+    near = []
+    with one_blas_thread():
+        for data in data_sets():
+            if len(sys.argv) == 1 or data.name in sys.argv[1:]:
+                text, good = line(data)
+                near.append(good)
+                print(text, flush=True)
+    print(f"{sum(near)} of {len(near)} sets within {NEAR:.0%} of the best single strength")
