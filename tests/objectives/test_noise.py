@@ -117,7 +117,7 @@ def test_the_sampling_loss_is_what_fresh_rows_show() -> None:
         X = np.column_stack([np.ones(300), rng.normal(size=(300, 5))])
         label = X @ truth + rng.standard_t(8, size=300)
         rows = dense_rows(X[:, 1:], label)
-        w = np.linalg.lstsq(X, label, rcond=None)[0]
+        w: Floats = np.linalg.solve(X.T @ X, X.T @ label)
         excess.append(0.5 * float((w - truth) @ (w - truth)))  # over the population, whose second moments are I
         said.append(gradient_noise(objective, rows, w, factor_at(objective, rows, w)).sampling_loss)
     assert np.mean(said) == pytest.approx(np.mean(excess), rel=0.15)

@@ -1,10 +1,10 @@
 """Gradient noise: how much the gradients of single rows differ, and the batch size that this makes worth while.
 
-With Sigma the covariance of the gradients of rows drawn at random and G the gradient over all of them, a step along the
-gradient of B rows gains 1 / (1 + B_crit / B) of what a step along G would, where B_crit = tr(Sigma) / ||G||^2 (McCandlish
-et al. 2018, section 2.2, their simple noise scale). Below B_crit twice the rows make nearly twice the progress; above it
-they are mostly wasted. For linear models both terms are sums over rows: the gradient of row i is its slope times the
-row, so ||g_i||^2 = slope_i^2 ||x_i||^2, and one reading gives them exactly.
+With Sigma the covariance of the gradients of rows drawn at random and G the gradient over all of them, a step along
+the gradient of B rows gains 1 / (1 + B_crit / B) of what a step along G would, where B_crit = tr(Sigma) / ||G||^2
+(McCandlish et al. 2018, section 2.2, their simple noise scale). Below B_crit twice the rows make nearly twice the
+progress; above it they are mostly wasted. For linear models both terms are sums over rows: the gradient of row i is its
+slope times the row, so ||g_i||^2 = slope_i^2 ||x_i||^2, and one reading gives them exactly.
 
 The norms depend on the metric. A solver that multiplies gradients by M takes gradient steps in coordinates where its
 norm is v' M v: plain steps have M = I in the parameters' own metric, Newton-like ones M = H^-1.
