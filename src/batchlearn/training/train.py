@@ -94,14 +94,14 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         # All rows are profiled for themselves and not as early + late: where nothing is chosen by data, the model does
         # not depend on the split by a bit.
         parts = [split.early] if split.late is None else [split.early, ledger.used]
-        profiles = yield from _reading("reading columns", profile_parts(table, ledger, parts))
+        profiles = yield from reading("reading columns", profile_parts(table, ledger, parts))
         structure = Structure(recipe.rules)
         if recipe.alpha is None:
             choice = choose_structure(table, ledger, split.early, recipe.rules, recipe.seed, workers)
-            structure = yield from _reading("choosing what to fit", choice)
-        work = _Work(table, ledger, recipe, structure, workers)
+            structure = yield from reading("choosing what to fit", choice)
+        work = Work(table, ledger, recipe, structure, workers)
         evaluation, notes = yield from _evaluate(work, split, profiles[0])
-        fitted = yield from _fit_part(work, ledger.used, profiles[-1], "all rows")
+        fitted = yield from fit_part(work, ledger.used, profiles[-1], "all rows")
     left_out = (f"{name} was left out: {reason}" for name, reason in fitted.encoding.left_out.items())
     notes = [*left_out, *_target_notes(work), *_feature_notes(fitted), *notes]
     return _assemble(work, fitted, evaluation, tuple(notes), time.perf_counter() - began)
@@ -116,7 +116,9 @@ def thread_count(threads: int | None) -> int:
     return min(threads, _LARGEST_THREADS)
 
 
-class _Work(NamedTuple):
+class Work(NamedTuple):
+    """What a fit of any part of the rows needs."""
+
     table: Table
     ledger: Ledger
     recipe: Recipe
@@ -134,7 +136,8 @@ class Fitted(NamedTuple):
     penalty: Quadratic
 
 
-def _reading(stage: str, work: Generator[int, None, Answer]) -> Generator[Progress, None, Answer]:
+def reading(stage: str, work: Generator[int, None, Answer]) -> Generator[Progress, None, Answer]:
+    """Run work that yields rows read as a stage of progress; return its answer."""
     while True:
         try:
             rows = next(work)
@@ -144,14 +147,15 @@ def _reading(stage: str, work: Generator[int, None, Answer]) -> Generator[Progre
         yield Progress(stage, rows=rows)
 
 
-def _fit_part(work: _Work, part: Mask, profiles: Profiles, whose: str) -> Generator[Progress, None, Fitted]:
+def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generator[Progress, None, Fitted]:
+    """Encode and fit one part of the rows; yields progress, returns what came out."""
     rules = work.structure.rules
     if work.recipe.alpha == 0.0:
         rules = replace(rules, reference=True)
     encoding = fit_encoding(work.table.features, profiles, rules, work.table.roles.time, work.structure.pairs)
     delivered = part is work.ledger.used
     reading = build_rows(work.table, work.ledger, encoding, part, work.threads, fingerprinted=delivered)
-    rows = yield from _reading(f"encoding {whose}", reading)
+    rows = yield from reading(f"encoding {whose}", reading)
     alpha = work.recipe.alpha_for(rows.total_weight)
     objective = fit_objective(work.ledger.target, encoding, work.structure.strengths, alpha, rows.total_weight)
     problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.units), encoding.names)
@@ -165,7 +169,7 @@ def _fit_part(work: _Work, part: Mask, profiles: Profiles, whose: str) -> Genera
 
 
 def _evaluate(
-    work: _Work, split: Split, profiles: Profiles
+    work: Work, split: Split, profiles: Profiles
 ) -> Generator[Progress, None, tuple[Evaluation | None, list[str]]]:
     if split.late is None:
         return None, [split.how]
@@ -176,8 +180,8 @@ def _evaluate(
         return None, [f"No evaluation: the earlier rows hold only the label {labels[0]:g} of '{target.column}'."]
     # What only the earlier rows lack is no reason to refuse a model of all rows; what all lack is refused with those.
     try:
-        fitted = yield from _fit_part(work, split.early, profiles, "the earlier rows")
-        rows = yield from _reading(
+        fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
+        rows = yield from reading(
             "encoding the later rows",
             build_rows(work.table, work.ledger, fitted.encoding, split.late, work.threads, fingerprinted=False),
         )
@@ -190,7 +194,7 @@ def _evaluate(
 
 
 def _assemble(
-    work: _Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[str, ...], seconds: float
+    work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[str, ...], seconds: float
 ) -> Fit:
     optimum = fitted.optimum
     factor, certificate = optimum.certification.factor, optimum.certification.certificate
@@ -227,7 +231,7 @@ def _assemble(
     )
 
 
-def _model(work: _Work, fitted: Fitted, errors: Floats | None, bounds: PredictionBounds | None) -> LinearModel:
+def _model(work: Work, fitted: Fitted, errors: Floats | None, bounds: PredictionBounds | None) -> LinearModel:
     ledger = work.ledger
     weight = None if ledger.weight is None else ledger.weight[ledger.used]
     mean = float(np.average(ledger.label[ledger.used], weights=weight))
@@ -235,7 +239,7 @@ def _model(work: _Work, fitted: Fitted, errors: Floats | None, bounds: Predictio
     return LinearModel(fitted.encoding, ledger.target, parameters, work.table.roles, mean, errors, bounds)
 
 
-def _target_notes(work: _Work) -> list[str]:
+def _target_notes(work: Work) -> list[str]:
     """Say what was concluded from labels and weights where users may have meant something else."""
     ledger, recipe, notes = work.ledger, work.recipe, list[str]()
     if recipe.loss is None and ledger.target.task is Task.NUMBER:
