@@ -154,8 +154,8 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
         rules = replace(rules, reference=True)
     encoding = fit_encoding(work.table.features, profiles, rules, work.table.roles.time, work.structure.pairs)
     delivered = part is work.ledger.used
-    reading = build_rows(work.table, work.ledger, encoding, part, work.threads, fingerprinted=delivered)
-    rows = yield from reading(f"encoding {whose}", reading)
+    encoded = build_rows(work.table, work.ledger, encoding, part, work.threads, fingerprinted=delivered)
+    rows = yield from reading(f"encoding {whose}", encoded)
     alpha = work.recipe.alpha_for(rows.total_weight)
     objective = fit_objective(work.ledger.target, encoding, work.structure.strengths, alpha, rows.total_weight)
     problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.units), encoding.names)
