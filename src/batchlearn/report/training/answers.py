@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batchlearn.report.findings import Finding, findings, standing
-from batchlearn.report.proof import ledger, proof
-from batchlearn.report.quality import Score, score, slice_list, slice_name, worst_rows
-from batchlearn.report.terms import shapes
+from batchlearn.report.training.findings import Finding, findings, standing
+from batchlearn.report.training.proof import ledger, proof
+from batchlearn.report.training.quality import Score, score, slice_list, slice_name, worst_rows
+from batchlearn.report.training.terms import shapes
 from batchlearn.report.values import LONGEST_SENTENCE, mapping, number, text, whole
 from batchlearn.report.words import (
     Estimate,
