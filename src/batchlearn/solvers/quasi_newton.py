@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -38,7 +38,8 @@ class LimitedMemory:
     """L-BFGS preconditioned by the diagonal of the Hessian at the start."""
 
     memory: int = 20
-    name = "l-bfgs"
+    name: ClassVar[str] = "l-bfgs"
+    needs_all_rows: ClassVar[bool] = True
 
     def start(self, objective: Objective, rows: Rows, parameters: Floats) -> LimitedMemoryState:
         """Return the state before the first step."""
