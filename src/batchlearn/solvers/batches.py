@@ -16,7 +16,7 @@ import numpy as np
 
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.kernels.single_rows import RowMajor, add_products, batch_predictor, row_major, unpadded
+from batchlearn.kernels.single_rows import RowMajor, add_products, batch_predictor, padded, row_major, unpadded
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.statistics import GradientTotal
@@ -72,9 +72,16 @@ class Stretch:
 
     def slope(self, loss: Loss, start: int, stop: int, parameters: Floats) -> Floats:
         """Return weight times slope of some rows, (m,) or (outputs, m), at padded parameters."""
-        eta = self.predictor(start, stop, parameters)
-        slope = loss.slope(eta, self.chunk.label[start:stop])
-        return np.asarray(self.chunk.weight[start:stop] * slope)
+        return self.weighted_slope(loss, start, stop, self.predictor(start, stop, parameters))
+
+    def weighted_slope(self, loss: Loss, start: int, stop: int, eta: Floats) -> Floats:
+        """Return weight times slope of some rows, (m,) or (outputs, m), at linear predictors."""
+        return np.asarray(self.chunk.weight[start:stop] * loss.slope(eta, self.chunk.label[start:stop]))
+
+    def change(self, direction: Floats, outputs: int, start: int = 0, stop: int | None = None) -> Floats:
+        """Return how the linear predictors of some rows change along a direction, flat (d,)."""
+        stop = len(self) if stop is None else stop
+        return batch_predictor(self.rows, start, stop, padded(direction, outputs))
 
     def add(self, start: int, stop: int, parameters: Floats, values: Floats) -> None:
         """Add X' v of some rows to padded parameters, in place."""

@@ -23,13 +23,16 @@ from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.online_newton import MOST_COEFFICIENTS, OnlineNewton
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.solvers.stochastic import StochasticGradient
+from batchlearn.solvers.variance_reduced import VarianceReducedNewton
 from batchlearn.training.optimise import choose_solver
 
 FullBatchSolver = Newton | LimitedMemory
-Solver = FullBatchSolver | StochasticGradient | OnlineNewton
+Solver = FullBatchSolver | StochasticGradient | OnlineNewton | VarianceReducedNewton
 
 # Rows handed to a solver at once: enough that calls cost little, few enough to watch and to stop.
 _STRETCH_ROWS = 16_384
+# Multiplications a row, for the inverse Hessian times one gradient a batch.
+_LARGEST_SQUARE = 50_000
 DEFAULT_PASSES = 10.0
 
 
@@ -127,6 +130,8 @@ def default_solver(objective: Objective, rows: Rows, regime: Regime) -> Solver:
         return choose_solver(rows)
     if isinstance(regime, Online) and objective.loss.outputs == 1 and rows.layout.size <= MOST_COEFFICIENTS:
         return OnlineNewton()
+    if isinstance(regime, MiniBatch) and rows.layout.size**2 <= _LARGEST_SQUARE * regime.size:
+        return VarianceReducedNewton()
     return StochasticGradient()
 
 
