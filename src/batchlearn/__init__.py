@@ -10,6 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from batchlearn.comparison.compare import ComparisonPlan as ComparisonPlan
+    from batchlearn.comparison.compare import compare as compare
+    from batchlearn.comparison.contenders import Budget as Budget
+    from batchlearn.comparison.contenders import Contender as Contender
+    from batchlearn.comparison.outcome import Comparison as Comparison
     from batchlearn.errors import BatchlearnError as BatchlearnError
     from batchlearn.errors import CertificateError as CertificateError
     from batchlearn.errors import DataError as DataError
@@ -35,8 +40,12 @@ if TYPE_CHECKING:
 
 _HOME = {
     "BatchlearnError": "batchlearn.errors",
+    "Budget": "batchlearn.comparison.contenders",
     "Certificate": "batchlearn.training.certificate",
     "CertificateError": "batchlearn.errors",
+    "Comparison": "batchlearn.comparison.outcome",
+    "ComparisonPlan": "batchlearn.comparison.compare",
+    "Contender": "batchlearn.comparison.contenders",
     "DataError": "batchlearn.errors",
     "Fit": "batchlearn.training.fit",
     "IntegrityError": "batchlearn.errors",
@@ -49,6 +58,7 @@ _HOME = {
     "ResourceError": "batchlearn.errors",
     "Table": "batchlearn.tables.table",
     "UsageError": "batchlearn.errors",
+    "compare": "batchlearn.comparison.compare",
     "evaluate": "batchlearn.training.evaluate",
     "load": "batchlearn.models.files",
     "read": "batchlearn.tables.table",
@@ -59,8 +69,12 @@ _HOME = {
 # Written out once more because type checkers read only a literal list; a test holds the lists together.
 __all__ = [
     "BatchlearnError",
+    "Budget",
     "Certificate",
     "CertificateError",
+    "Comparison",
+    "ComparisonPlan",
+    "Contender",
     "DataError",
     "Fit",
     "IntegrityError",
@@ -74,6 +88,7 @@ __all__ = [
     "Table",
     "UsageError",
     "__version__",
+    "compare",
     "evaluate",
     "load",
     "read",

@@ -50,7 +50,7 @@ class Budget:
     """What each run may spend: passes over the rows, and seconds of its own work."""
 
     passes: float = 10.0
-    seconds: float = 3.0
+    seconds: float = 2.0
 
     def __post_init__(self) -> None:
         for name, value in (("passes", self.passes), ("seconds", self.seconds)):

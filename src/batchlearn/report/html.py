@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -13,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from batchlearn.report.values import clean
 
 
-def render(template: str, **content: Any) -> str:
+def render(template: str, content: Mapping[str, Any]) -> str:
     """Return a page as HTML: a template of `report/templates` with its content and the one style of all pages."""
     style = _style()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

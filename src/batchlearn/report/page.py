@@ -23,7 +23,7 @@ def training_page(result: Mapping[str, Any]) -> str:
     second), worst_rows (records of row, label, response, loss, values), chosen, alternatives (records of name, score,
     seconds, chosen), table, target, time and classes. The page has no script, asks for nothing, and escapes every name.
     """
-    return render("page.html", **_content(result))
+    return render("page.html", _content(result))
 
 
 def _content(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from batchlearn.report.comparison import answers, figures, tables
 from batchlearn.report.comparison.entrants import entrants
 from batchlearn.report.html import render
 from batchlearn.report.values import LONGEST_SENTENCE, clean, mapping, number, text, texts, whole
-from batchlearn.report.words import MODELS, count, duration
+from batchlearn.report.words import MODELS, duration, plain
 
 
 def comparison_page(result: Mapping[str, Any]) -> str:
@@ -18,24 +18,24 @@ def comparison_page(result: Mapping[str, Any]) -> str:
     `result` is what `compare --json` prints. The page has no script, asks for nothing, and escapes every name.
     """
     found = entrants(result)
-    return render(
-        "comparison.html",
-        title=text(result.get("target")) or "the target",
-        subtitle=_subtitle(result),
-        facts=_facts(result),
-        verdict=[answers.recommended(result), answers.optimum(result)],
-        looks=answers.answers(result)[1:4],
-        curves=figures.curves(result, found),
-        plane=figures.plane(found),
-        held_out=figures.held_out(found),
-        contenders=tables.contenders(found),
-        noise=tables.noise(result),
-        batch_sizes=figures.batch_sizes(result),
-        sensitivity=tables.sensitivity(found),
-        rates=tables.rates(result),
-        notes=texts(result.get("notes"), LONGEST_SENTENCE),
-        answers=answers.answers(result),
-    )
+    content = {
+        "title": text(result.get("target")) or "the target",
+        "subtitle": _subtitle(result),
+        "facts": _facts(result),
+        "verdict": [answers.recommended(result), answers.optimum(result)],
+        "looks": answers.answers(result)[1:4],
+        "curves": figures.curves(result, found),
+        "plane": figures.plane(found),
+        "held_out": figures.held_out(found),
+        "contenders": tables.contenders(found),
+        "noise": tables.noise(result),
+        "batch_sizes": figures.batch_sizes(result),
+        "sensitivity": tables.sensitivity(found),
+        "rates": tables.rates(result),
+        "notes": texts(result.get("notes"), LONGEST_SENTENCE),
+        "answers": answers.answers(result),
+    }
+    return render("comparison.html", content)
 
 
 def _subtitle(result: Mapping[str, Any]) -> str:
@@ -56,9 +56,7 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     if coefficients is not None:
         facts.append(("coefficients", f"{coefficients:,}"))
     if passes is not None and seconds is not None:
-        facts.append(
-            ("budget of each run", f"{count(passes, 'pass').replace('passs', 'passes')} or {duration(seconds)}")
-        )
+        facts.append(("budget of each run", f"{plain(passes)} passes or {duration(seconds)}"))
     if taken is not None:
         facts.append(("comparison took", duration(taken)))
     return facts
