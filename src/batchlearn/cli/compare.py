@@ -216,18 +216,19 @@ def _show_outcomes(page: Page, comparison: Comparison) -> None:
             )
     else:
         page.table(header, rows)
+    page.line(f"Excess loss: above the optimum{f'; {metric}: on held-out rows' if metric else ''}", "dim")
     working = (f"{one.contender.name} {size(one.memory.rows + one.memory.working)}" for one in comparison.outcomes)
     page.line(f"Memory for rows at hand and work: {', '.join(working)}", "dim")
 
 
 def _row(one: Outcome, judged: bool) -> list[str]:
-    run, (low, high) = one.typical, one.spread
+    run = one.typical
     excess = one.excess(run)
     bound = one.loss_bound
     above = f"<= {excess + bound:.1e}" if bound is not None and bound > 0.5 * excess else f"{excess:.2e}"
     cells = [one.contender.name, f"{run.last.passes:.3g}", f"{run.last.seconds:.2f}"]
     cells.append("diverged" if one.diverged else above)
-    cells.append(f"{low:.1e} to {high:.1e}" if len(one.runs) > 1 else "")
+    cells.append(f"{one.spread[1]:.2e}" if len(one.runs) > 1 else "")
     cells.append("" if one.stored is None else f"{one.excess(one.stored):.2e}")
     if judged:
         cells.append("" if one.held_out is None else figure(one.held_out.score.value))

@@ -114,7 +114,8 @@ def running(
     latest, read, spent, look, ended = None, 0, 0.0, 0.0, ""
     while not ended:
         began = time.perf_counter()
-        stretch = next(stretches, None)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is said in the result
+            stretch = next(stretches, None)
         spent += time.perf_counter() - began
         if stretch is None:
             break
