@@ -216,7 +216,7 @@ def _show_outcomes(page: Page, comparison: Comparison) -> None:
             )
     else:
         page.table(header, rows)
-    page.line(f"Excess loss: above the optimum{f'; {metric}: on held-out rows' if metric else ''}", "dim")
+    page.line(f"excess: loss above the optimum{f'; held out: {metric}' if metric else ''}", "dim")
     working = (f"{one.contender.name} {size(one.memory.rows + one.memory.working)}" for one in comparison.outcomes)
     page.line(f"Memory for rows at hand and work: {', '.join(working)}", "dim")
 
@@ -225,11 +225,11 @@ def _row(one: Outcome, judged: bool) -> list[str]:
     run = one.typical
     excess = one.excess(run)
     bound = one.loss_bound
-    above = f"<= {excess + bound:.1e}" if bound is not None and bound > 0.5 * excess else f"{excess:.2e}"
+    above = f"<= {excess + bound:.1e}" if bound is not None and bound > 0.5 * excess else f"{excess:.1e}"
     cells = [one.contender.name, f"{run.last.passes:.3g}", f"{run.last.seconds:.2f}"]
     cells.append("diverged" if one.diverged else above)
-    cells.append(f"{one.spread[1]:.2e}" if len(one.runs) > 1 else "")
-    cells.append("" if one.stored is None else f"{one.excess(one.stored):.2e}")
+    cells.append(f"{one.spread[1]:.1e}" if len(one.runs) > 1 else "")
+    cells.append("" if one.stored is None else f"{one.excess(one.stored):.1e}")
     if judged:
         cells.append("" if one.held_out is None else figure(one.held_out.score.value))
     return cells
