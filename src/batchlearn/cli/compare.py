@@ -243,7 +243,8 @@ def _show_batch(page: Page, record: dict[str, Any]) -> None:
         critical = plain if fitting is None else fitting
         said = "all rows" if critical is None or critical >= record["rows"] else count(round(max(critical, 1.0)), "row")
         where = one["where"] if one["where"] == "on the way" else f"at the {one['where']}"
-        page.bullet(f"Predicted {where}, {one['excess_loss']:.1e} above the optimum: {said}")
+        above = f", {one['excess_loss']:.1e} above the optimum" if one["excess_loss"] else ""
+        page.bullet(f"Predicted {where}{above}: {said}")
     if batch["measured"] is not None:
         passes = batch["measurement"]["passes"]
         page.bullet(f"Measured: batches of up to {batch['measured']:,} rows lost nothing in {passes:.3g} passes")

@@ -56,7 +56,7 @@ def train(
     The model is trained on all rows that have a label. Its evaluation is of the same recipe trained on the earlier
     rows and judged on the later ones: the last fifth by --time, or a random fifth without it.
     """
-    plan = Recipe(recipe.loss, recipe.alpha, recipe.tolerance, recipe.holdout, run.seed)
+    plan = Recipe(recipe.loss, recipe.alpha, recipe.tolerance, recipe.holdout, run.seed, batch_size=recipe.batch_size)
     threads = threads_given(run.threads)
     destination = Destination(run.output, target, run.force)
     destination.check()
