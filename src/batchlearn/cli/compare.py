@@ -198,15 +198,7 @@ def _optimum(record: dict[str, Any]) -> str:
 def _show_outcomes(page: Page, comparison: Comparison) -> None:
     judged = next((one.held_out for one in comparison.outcomes if one.held_out is not None), None)
     metric = named(judged.metric) if judged is not None else ""
-    header = [
-        "",
-        "passes",
-        "s",
-        "above optimum",
-        "over seeds",
-        "as stored",
-        *([f"held-out {metric}"] if metric else []),
-    ]
+    header = ["", "passes", "s", "excess", "worst seed", "as stored", *(["held out"] if metric else [])]
     rows = [_row(one, bool(metric)) for one in comparison.outcomes]
     if page.narrow:
         for name, *cells in rows:
