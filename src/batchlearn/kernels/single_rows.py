@@ -19,7 +19,7 @@ class RowMajor(NamedTuple):
 
     lead: int
     dense: Floats  # (m, lead)
-    index: NDArray[np.intp]  # (m, groups): where each level's coefficient stands
+    levels: NDArray[np.intp]  # (m, groups): where each level's coefficient stands
     sparse: Any = None  # CSR (m, columns) whose column numbers count from `first`
     first: int = 0
 
@@ -51,8 +51,8 @@ def unpadded(parameters: Floats) -> Floats:
 def batch_predictor(rows: RowMajor, start: int, stop: int, parameters: Floats) -> Floats:
     """Return X w of rows start to stop, (m,) or (outputs, m), for padded parameters."""
     eta: Floats = parameters[..., : rows.lead] @ rows.dense[start:stop].T
-    if rows.index.shape[1]:
-        eta += parameters[..., rows.index[start:stop]].sum(axis=-1)
+    if rows.levels.shape[1]:
+        eta += parameters[..., rows.levels[start:stop]].sum(axis=-1)
     if rows.sparse is not None:
         row, column, value = _entries(rows, start, stop)
         for part, out in zip(np.atleast_2d(parameters), np.atleast_2d(eta), strict=True):
@@ -64,8 +64,8 @@ def add_products(rows: RowMajor, start: int, stop: int, parameters: Floats, valu
     """Add X' v of rows start to stop to padded parameters, in place, touching only what the rows meet."""
     parameters[..., : rows.lead] += values @ rows.dense[start:stop]
     for part, value in zip(np.atleast_2d(parameters), np.atleast_2d(values), strict=True):
-        if rows.index.shape[1]:
-            index = rows.index[start:stop]
+        if rows.levels.shape[1]:
+            index = rows.levels[start:stop]
             np.add.at(part, index.ravel(), np.repeat(value, index.shape[1]))
         if rows.sparse is not None:
             row, column, entry = _entries(rows, start, stop)

@@ -177,7 +177,7 @@ def _design(rows: RowMajor, start: int, stop: int, size: int) -> Floats:
     design = np.zeros((stop - start, size + 1))
     design[:, : rows.lead] = rows.dense[start:stop]
     row = np.arange(stop - start)
-    for column in rows.index[start:stop].T:
+    for column in rows.levels[start:stop].T:
         design[row, column] += 1.0
     if rows.sparse is not None:
         design[:, rows.first : size] = rows.sparse[start:stop].toarray()

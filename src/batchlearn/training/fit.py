@@ -74,6 +74,7 @@ class Fit:
             "alpha": self.alpha,
             "loss": self.model.loss,
             "solver": self.solver,
+            "regime": str(self.recipe.regime),
             "passes": self.passes,
             "seconds": self.seconds,
             "encoding": self.structure.name,

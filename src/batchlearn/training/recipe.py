@@ -9,6 +9,7 @@ from typing import Any
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.target import TASK_OF_LOSS
 from batchlearn.errors import UsageError, quoted
+from batchlearn.training.regimes import Regime, parse_regime
 from batchlearn.training.stopping import LossWithin, PredictionsWithin, Stopping
 
 _LARGEST_SEED = 2**64 - 1
@@ -22,7 +23,8 @@ class Recipe:
     standardised columns and levels; None is a total penalty of 1, alpha = 1 / total weight. tolerance: None stops
     where no linear predictor is off by more than 1 % of its standard error, a number asks for a bound on the loss of so
     many times the null model's loss. holdout: the share of the latest rows (of random ones without a time column)
-    that the evaluation keeps apart; 0 for no evaluation.
+    that the evaluation keeps apart; 0 for no evaluation. batch_size: rows an update sees: "full" for all of them, 1 for
+    online, or a number such as 256; the objective is the same.
     """
 
     loss: str | None = None
@@ -31,6 +33,7 @@ class Recipe:
     holdout: float = 0.2
     seed: int = 0
     rules: EncodingRules = field(default_factory=EncodingRules)
+    batch_size: str | int = "full"
 
     def __post_init__(self) -> None:
         if self.loss is not None and self.loss not in TASK_OF_LOSS:
@@ -51,8 +54,14 @@ class Recipe:
             raise UsageError(
                 f"The seed is {self.seed}; it needs to be a whole number from 0 to 2**64 - 1.", code="seed-range"
             )
+        parse_regime(self.batch_size)
         if self.tolerance is not None:
             LossWithin(self.tolerance)
+
+    @property
+    def regime(self) -> Regime:
+        """How rows are presented to one update."""
+        return parse_regime(self.batch_size)
 
     @property
     def stopping(self) -> Stopping:
@@ -74,4 +83,5 @@ class Recipe:
             "minimum_rows": self.rules.minimum_rows,
             "level_cap": self.rules.level_cap,
             "buckets": self.rules.buckets,
+            "batch_size": str(self.regime),
         }

@@ -6,6 +6,7 @@ weights and encoding are the same under each. Rows are read in passes: in a fres
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -17,23 +18,29 @@ from numpy.typing import NDArray
 from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError, quoted
 from batchlearn.kernels.design import Floats
+from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.objective import Objective
-from batchlearn.solvers.batches import BatchSolver, Reading, counted
+from batchlearn.solvers.batches import BatchSolver, BatchState, Reading, counted
 from batchlearn.solvers.newton import Newton
+from batchlearn.solvers.online import NormalisedGradient
 from batchlearn.solvers.online_newton import MOST_COEFFICIENTS, OnlineNewton
 from batchlearn.solvers.quasi_newton import LimitedMemory
-from batchlearn.solvers.stochastic import StochasticGradient
-from batchlearn.solvers.variance_reduced import VarianceReducedNewton
-from batchlearn.training.optimise import choose_solver
+from batchlearn.solvers.stochastic import GradientState, Probed, StochasticGradient
+from batchlearn.solvers.variance_reduced import Anchor, ReducedState, VarianceReducedNewton
+from batchlearn.training.certificate import FACTOR_LIMIT, Bounds, Certification, certify
+from batchlearn.training.optimise import Optimum, Problem, Status, Step, choose_solver, judge, optimising
 
 FullBatchSolver = Newton | LimitedMemory
-Solver = FullBatchSolver | StochasticGradient | OnlineNewton | VarianceReducedNewton
+Solver = FullBatchSolver | StochasticGradient | VarianceReducedNewton | OnlineNewton | NormalisedGradient
 
 # Rows handed to a solver at once: enough that calls cost little, few enough to watch and to stop.
 _STRETCH_ROWS = 16_384
 # Multiplications a row, for the inverse Hessian times one gradient a batch.
 _LARGEST_SQUARE = 50_000
 DEFAULT_PASSES = 10.0
+# Until the certificate is what was asked for; and where noise never ends, what gains little from more.
+_ANCHORED_PASSES, _NOISY_PASSES = 100.0, 5.0
+_SLOW_ANCHORS = 3
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,9 @@ class Stretch(NamedTuple):
     seconds: float
     parameters: Floats  # (d,): what would be delivered now, averaged where the solver averages
     solver: str
-    notes: tuple[str, ...] = ()
+    turn: int = 0  # passes begun before this one
+    anchor: Anchor | None = None  # the last point whose gradient of all rows is known, where the solver keeps one
+    probe: tuple[Probed, ...] = ()  # the rates that were tried, where the solver has one
 
 
 def parse_regime(batch_size: Any) -> Regime:
@@ -117,22 +126,26 @@ def _unknown(batch_size: Any) -> UsageError:
 def check_pair(regime: Regime, solver: Solver) -> None:
     """Refuse a solver that cannot serve a regime: UsageError."""
     if solver.needs_all_rows and not isinstance(regime, FullBatch):
+        others = "OnlineNewton()" if isinstance(regime, Online) else "VarianceReducedNewton() or StochasticGradient()"
         raise UsageError(
             f"{type(solver).__name__} needs all rows at every step; the regime given is {regime!r}. Use FullBatch(), "
-            "or a solver that can do with fewer: StochasticGradient().",
+            f"or a solver that can do with fewer: {others}.",
             code="solver-regime",
         )
 
 
 def default_solver(objective: Objective, rows: Rows, regime: Regime) -> Solver:
-    """Return the solver of a regime that nobody has to tune."""
+    """Return the solver of a regime that nobody has to tune.
+
+    An inverse Hessian where it costs no more than reading the rows does; else gradients alone.
+    """
+    single, size = objective.loss.outputs == 1, rows.layout.size
     if isinstance(regime, FullBatch):
         return choose_solver(rows)
-    if isinstance(regime, Online) and objective.loss.outputs == 1 and rows.layout.size <= MOST_COEFFICIENTS:
-        return OnlineNewton()
-    if isinstance(regime, MiniBatch) and rows.layout.size**2 <= _LARGEST_SQUARE * regime.size:
-        return VarianceReducedNewton()
-    return StochasticGradient()
+    if isinstance(regime, Online):
+        return OnlineNewton() if single and size <= MOST_COEFFICIENTS else NormalisedGradient()
+    affordable = single and size**2 <= _LARGEST_SQUARE * regime.size and size <= FACTOR_LIMIT
+    return VarianceReducedNewton() if affordable else StochasticGradient()
 
 
 def epochs(  # noqa: PLR0913 - what, on what, how, from where; and three settings of the order and the end
@@ -174,15 +187,22 @@ class _Run(NamedTuple):
     order: str
     began: float
 
-    def report(self, read: int, parameters: Floats) -> Stretch:
+    def report(self, read: int, state: BatchState, turn: int) -> Stretch:
         seconds = time.perf_counter() - self.began
-        return Stretch(read, read / self.reading.rows, seconds, parameters, self.solver.name)
+        anchor = state.anchor if isinstance(state, ReducedState) else None
+        probe = state.probe if isinstance(state, GradientState) else ()
+        return Stretch(read, read / self.reading.rows, seconds, state.delivered, self.solver.name, turn, anchor, probe)
 
 
 def _stretches(
     run: _Run, parameters: Floats, numbers: NDArray[np.intp], passes: float
 ) -> Generator[Stretch, None, Floats]:
-    state = run.solver.start(run.objective, run.rows, parameters, run.reading)
+    try:
+        state = run.solver.start(run.objective, run.rows, parameters, run.reading)
+    except NotPositiveDefinite:
+        # No inverse Hessian can be made from the sample: what needs none serves.
+        run = run._replace(solver=StochasticGradient())
+        state = run.solver.start(run.objective, run.rows, parameters, run.reading)
     read = state.further_rows
     number = 0
     while read < passes * run.reading.rows:
@@ -193,7 +213,7 @@ def _stretches(
             own += len(stretch)
             total = number * run.reading.rows + own + state.further_rows
             read = total
-            yield run.report(read, state.delivered)
+            yield run.report(read, state, number)
             if read >= passes * run.reading.rows:
                 break
         number += 1
@@ -224,3 +244,94 @@ def _full_batches(
         if state.passes >= passes or getattr(state, "stuck", False):
             return np.asarray(state.parameters)
         state = solver.step(objective, rows, state)
+
+
+def minimising(
+    problem: Problem, regime: Regime, solver: Solver | None = None, start: Floats | None = None, *, seed: int = 0
+) -> Generator[Step, None, Optimum]:
+    """Minimise under a regime, yielding about once a pass; return the optimum with the certificate of all rows.
+
+    Variance-reduced steps go on until the certificate meets the stopping rule, as the full batch does. Solvers whose
+    noise never ends stop after a few passes: the certificate then says how far they came, or that it cannot say.
+    Raises NoFiniteOptimum.
+    """
+    objective, rows = problem.objective, problem.rows
+    solver = solver or default_solver(objective, rows, regime)
+    check_pair(regime, solver)
+    if isinstance(solver, Newton | LimitedMemory):
+        return (yield from optimising(problem, start, solver if isinstance(regime, FullBatch) else None))
+    began = time.perf_counter()
+    null_value = objective.null_value(rows)
+    reduced = isinstance(solver, VarianceReducedNewton)
+    passes = _ANCHORED_PASSES if reduced else _NOISY_PASSES
+    stretches = epochs(objective, rows, regime, solver, start, seed=seed, passes=passes)
+    trace = list[Step]()
+    with np.errstate(over="ignore", invalid="ignore"):
+        last = yield from (_anchored if reduced else _noisy)(_Watch(problem, null_value, trace, began), stretches)
+    parameters = last.parameters if last.anchor is None else last.anchor.parameters
+    certification = last.certification or certify(objective, rows, parameters, problem.units)
+    value = objective.value(rows, parameters)
+    status = judge(problem, certification, problem.situation(value, null_value))
+    seconds = time.perf_counter() - began
+    read = math.ceil(last.passes) + 3
+    return Optimum(parameters, certification, status, last.solver, value, null_value, tuple(trace), read, seconds)
+
+
+class _Last(NamedTuple):
+    """Where a run ended; with an anchor, at that."""
+
+    parameters: Floats
+    passes: float
+    solver: str
+    anchor: Anchor | None = None
+    certification: Certification | None = None
+
+
+class _Watch(NamedTuple):
+    problem: Problem
+    null_value: float
+    trace: list[Step]
+    began: float
+
+    def step(self, passes: float, value: float, decrement: float | None) -> Step:
+        step = Step(math.ceil(passes), value, decrement, None, time.perf_counter() - self.began)
+        self.trace.append(step)
+        return step
+
+
+_Stretches = Generator[Stretch, None, Floats]
+
+
+def _anchored(watch: _Watch, stretches: _Stretches) -> Generator[Step, None, _Last]:
+    """Go on until an anchor seems near enough and its certificate agrees, or until anchors get no nearer."""
+    problem, wanted, previous, slow, turn = watch.problem, 1.0, math.inf, 0, 0
+    latest = None
+    for latest in stretches:
+        anchor = latest.anchor
+        if latest.turn == turn or anchor is None:
+            continue
+        turn = latest.turn
+        yield watch.step(latest.passes, anchor.value, anchor.decrement)
+        slow, previous = (0 if anchor.decrement < 0.7 * previous else slow + 1), min(anchor.decrement, previous)
+        situation = problem.situation(anchor.value, watch.null_value)
+        assumed = Bounds(anchor.decrement / wanted, 0.5 * (anchor.decrement / wanted) ** 2)
+        if slow >= _SLOW_ANCHORS or problem.stopping.met(assumed, situation):
+            found = certify(problem.objective, problem.rows, anchor.parameters, problem.units)
+            if slow >= _SLOW_ANCHORS or judge(problem, found, situation) in (Status.TOLERANCE, Status.FLOOR):
+                return _Last(latest.parameters, latest.passes + 3, latest.solver, anchor, found)
+            wanted *= 0.3  # the sample's Hessian flattered: ask for more before paying for another certificate
+    if latest is None:
+        raise ValueError("a run without a stretch")
+    return _Last(latest.parameters, latest.passes, latest.solver)
+
+
+def _noisy(watch: _Watch, stretches: _Stretches) -> Generator[Step, None, _Last]:
+    """Go through the passes to their end; look at the objective after each."""
+    problem, looks, latest = watch.problem, 0, None
+    for latest in stretches:
+        if latest.passes >= looks + 1:
+            looks = int(latest.passes)
+            yield watch.step(latest.passes + looks, problem.objective.value(problem.rows, latest.parameters), None)
+    if latest is None:
+        raise ValueError("a run without a stretch")
+    return _Last(latest.parameters, latest.passes + looks, latest.solver)

@@ -30,8 +30,9 @@ from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units
 from batchlearn.training.evaluate import evaluate_part, with_values
 from batchlearn.training.fit import Fit
-from batchlearn.training.optimise import Optimum, Problem, optimising
+from batchlearn.training.optimise import Optimum, Problem
 from batchlearn.training.recipe import Recipe
+from batchlearn.training.regimes import minimising
 
 # Up to so many coefficients the inverse Hessian (8 d^2 bytes) is kept with the model, for bounds on predictions.
 _KEPT_COEFFICIENTS = 2500
@@ -159,7 +160,7 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
     alpha = work.recipe.alpha_for(rows.total_weight)
     objective = fit_objective(work.ledger.target, encoding, work.structure.strengths, alpha, rows.total_weight)
     problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.units), encoding.names)
-    steps = optimising(problem)
+    steps = minimising(problem, work.recipe.regime, seed=work.recipe.seed)
     while True:
         try:
             step = next(steps)
@@ -193,9 +194,7 @@ def _evaluate(
     return evaluation, notes
 
 
-def _assemble(
-    work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[str, ...], seconds: float
-) -> Fit:
+def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[str, ...], seconds: float) -> Fit:
     optimum = fitted.optimum
     factor, certificate = optimum.certification.factor, optimum.certification.certificate
     errors = bounds = None
