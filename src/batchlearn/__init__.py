@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from batchlearn.training.evaluate import evaluate as evaluate
     from batchlearn.training.fit import Fit as Fit
     from batchlearn.training.recipe import Recipe as Recipe
+    from batchlearn.training.regimes import FullBatch as FullBatch
+    from batchlearn.training.regimes import MiniBatch as MiniBatch
+    from batchlearn.training.regimes import Online as Online
     from batchlearn.training.train import train as train
     from batchlearn.training.verify import verify as verify
 
@@ -48,11 +51,14 @@ _HOME = {
     "Contender": "batchlearn.comparison.contenders",
     "DataError": "batchlearn.errors",
     "Fit": "batchlearn.training.fit",
+    "FullBatch": "batchlearn.training.regimes",
     "IntegrityError": "batchlearn.errors",
     "LinearClassifier": "batchlearn.estimators",
     "LinearModel": "batchlearn.models.linear",
     "LinearRegressor": "batchlearn.estimators",
+    "MiniBatch": "batchlearn.training.regimes",
     "NoFiniteOptimum": "batchlearn.errors",
+    "Online": "batchlearn.training.regimes",
     "Recipe": "batchlearn.training.recipe",
     "RegistryError": "batchlearn.errors",
     "ResourceError": "batchlearn.errors",
@@ -77,11 +83,14 @@ __all__ = [
     "Contender",
     "DataError",
     "Fit",
+    "FullBatch",
     "IntegrityError",
     "LinearClassifier",
     "LinearModel",
     "LinearRegressor",
+    "MiniBatch",
     "NoFiniteOptimum",
+    "Online",
     "Recipe",
     "RegistryError",
     "ResourceError",
