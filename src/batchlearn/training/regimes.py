@@ -22,8 +22,9 @@ from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.objective import Objective
 from batchlearn.solvers.batches import BatchSolver, BatchState, Reading, counted
 from batchlearn.solvers.newton import Newton
-from batchlearn.solvers.online import NormalisedGradient
-from batchlearn.solvers.online_newton import MOST_COEFFICIENTS, OnlineNewton
+from batchlearn.solvers.online.newton import MOST_COEFFICIENTS, OnlineNewton
+from batchlearn.solvers.online.normalised import NormalisedGradient
+from batchlearn.solvers.online.progressive import predictors_before
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.solvers.stochastic import GradientState, Probed, StochasticGradient
 from batchlearn.solvers.variance_reduced import Anchor, ReducedState, VarianceReducedNewton
@@ -244,6 +245,24 @@ def _full_batches(
         if state.passes >= passes or getattr(state, "stuck", False):
             return np.asarray(state.parameters)
         state = solver.step(objective, rows, state)
+
+
+def progressive(
+    objective: Objective, rows: Rows, regime: Regime, solver: Solver | None = None, *, delay: int = 0
+) -> Floats:
+    """Return each row's linear predictor made before its label was used, (rows,) or (outputs, rows), rows as stored.
+
+    With a delay, the label of row t is learned from just before row t + delay + 1 is predicted. What it is worth says
+    `evaluation.progressive`. Raises UsageError for a regime or a solver that looks at more than the rows before.
+    """
+    solver = solver or default_solver(objective, rows, regime)
+    if not (isinstance(regime, Online) and isinstance(solver, OnlineNewton | NormalisedGradient)):
+        raise UsageError(
+            f"Progressive evaluation reads one row at a time; {type(solver).__name__} under {regime!r} reads more. Use "
+            "Online() with OnlineNewton() or NormalisedGradient().",
+            code="solver-regime",
+        )
+    return predictors_before(objective, rows, solver, delay=delay)
 
 
 def minimising(

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.single_rows import RowMajor, padded, unpadded
+from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.objective import Objective
 from batchlearn.solvers.batches import Reading, WindowMean, only_stretch
 
 # Of the one-row Newton step.
 _RATE = 0.25
-_TINY = 1e-300
+_TINY, _SMALL = 1e-300, 1e-3
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class NormalisedState:
     norm: float  # N
     slopes: float
     curvatures: float
+    due: float = 0.0  # weight of the rows whose share of the penalty is still to come
+    waiting: int = 0
     further_rows: int = 0
 
     @property
@@ -72,16 +75,19 @@ class NormalisedGradient:
         return follow(objective, stretch, state)[0]
 
 
-def follow(objective: Objective, rows: Rows, state: NormalisedState) -> tuple[NormalisedState, Floats]:
-    """Go through rows one by one; return the state after them and each row's predictor before it was used.
+def follow(
+    objective: Objective, rows: Rows, state: NormalisedState, shown: Rows | None = None
+) -> tuple[NormalisedState, Floats]:
+    """Go through rows one by one; return the state after them, and predictors made on the way, (m,) or (outputs, m).
 
-    Predictors are (m,), or (outputs, m) for a loss of several outputs.
+    Number t is the predictor of row t of `shown`, the same rows unless given, before row t is learned from.
     """
     stretch = only_stretch(rows)
     walk = _Walk(objective, stretch.chunk.layout.terms, state)
     view, chunk = stretch.rows, stretch.chunk
     offsets = np.broadcast_to(np.asarray(chunk.offset), chunk.label.shape)
     predictors = np.empty(state.parameters.shape[:-1] + chunk.label.shape)
+    other = None if shown is None or shown is rows else only_stretch(shown)
     columns, values = _dense_entries(view, len(state.size) - 1)
     known = np.where(state.seen[: view.lead], state.size[: view.lead], 0.0)
     grown = _grown(values[:, : view.lead], known)
@@ -95,8 +101,11 @@ def follow(objective: Objective, rows: Rows, state: NormalisedState) -> tuple[No
             )
         if grown[i] or view.sparse is not None:
             walk.grow(*row)
-        predictors[..., i] = walk.step(*row, chunk.label[i : i + 1], float(chunk.weight[i]), float(offsets[i]))
-    walk.catch_up()
+        if other is not None:
+            predictors[..., i : i + 1] = other.predictor(i, i + 1, walk.parameters)
+        predictor = walk.step(*row, chunk.label[i : i + 1], float(chunk.weight[i]), float(offsets[i]))
+        if other is None:
+            predictors[..., i] = predictor
     return walk.state(), predictors
 
 
@@ -122,19 +131,19 @@ class _Walk:
 
     def __init__(self, objective: Objective, terms: int, state: NormalisedState) -> None:
         self._objective, self._state = objective, state
-        self._parameters, self._squares, self._size = state.parameters.copy(), state.squares.copy(), state.size.copy()
+        self.parameters, self._squares, self._size = state.parameters.copy(), state.squares.copy(), state.size.copy()
         self._mean, self._moves, self._mean_batches = state.mean, state.mean.moves.copy(), state.mean.batches
         self._seen = state.seen.copy()
         self._rows, self._norm, self._slopes, self._curvatures = state.rows, state.norm, state.slopes, state.curvatures
         # Touching every coefficient for the penalty may cost as much as touching those of the rows.
-        self._interval = math.ceil(self._parameters.size / max(terms, 1))
-        self._due, self._waiting = 0.0, 0
-        self._majorant = objective.penalty.magnitude(np.ones(self._parameters.size - objective.loss.outputs))
+        self._interval = math.ceil(self.parameters.size / max(terms, 1))
+        self._due, self._waiting = state.due, state.waiting
+        self._majorant = objective.penalty.magnitude(np.ones(self.parameters.size - objective.loss.outputs))
 
     def step(self, columns: NDArray[np.intp], values: Floats, label: Floats, weight: float, offset: float) -> Floats:
         """Learn from one row; return its predictor before."""
         loss = self._objective.loss
-        eta = np.asarray(self._parameters[..., columns] @ values + offset)
+        eta = np.asarray(self.parameters[..., columns] @ values + offset)
         self._mean_batches += 1
         if weight > 0.0:
             point = eta[..., None]
@@ -143,14 +152,14 @@ class _Walk:
             scaled = values / size
             self._rows, self._norm = self._rows + weight, self._norm + weight * float(scaled @ scaled)
             self._slopes += float(np.sum(slope * slope)) / weight
-            self._curvatures += weight * float(np.mean(loss.curvature(point)))
+            self._curvatures += weight * _curvature(loss, point, label)
             self._move(columns, size, scaled, np.multiply.outer(slope, scaled))
             self._due += weight
         self._waiting += 1
         if self._waiting >= self._interval:
             self.catch_up()
         if self._mean_batches >= self._mean.length:
-            self._mean = self._mean._replace(moves=self._moves, batches=self._mean_batches).turned(self._parameters)
+            self._mean = self._mean._replace(moves=self._moves, batches=self._mean_batches).turned(self.parameters)
             self._moves, self._mean_batches = self._mean.moves, 0
         return eta
 
@@ -158,7 +167,7 @@ class _Walk:
         """Take in new largest sizes: a coefficient keeps what it says about the largest value so far."""
         known, sizes = self._size[columns], np.abs(values)
         larger = np.where(self._seen[columns], np.maximum(known, sizes), np.where(sizes > 0.0, sizes, known))
-        self._parameters[..., columns] *= np.where(self._seen[columns], known / larger, 1.0)
+        self.parameters[..., columns] *= np.where(self._seen[columns], known / larger, 1.0)
         self._size[columns] = larger
         self._seen[columns] |= sizes > 0.0
 
@@ -175,7 +184,7 @@ class _Walk:
         if reach > 1.0:
             step /= reach
         step /= size
-        self._parameters[..., columns] += step
+        self.parameters[..., columns] += step
         self._moves[..., columns] += (self._mean_batches - 1) * step
 
     def catch_up(self) -> None:
@@ -186,16 +195,16 @@ class _Walk:
             met = squares > 0.0
             weight = self._size[:-1] ** 2 * np.sqrt(np.where(met, squares, 1.0))
             rate = np.ravel(np.where(met, self._unit() / weight, 0.0)) * self._due
-            change = -rate * self._objective.penalty.gradient(unpadded(self._parameters))
+            change = -rate * self._objective.penalty.gradient(unpadded(self.parameters))
             moved = padded(change / (1.0 + rate * self._majorant), outputs)
-            self._parameters += moved
+            self.parameters += moved
             self._moves += max(self._mean_batches - 1, 0) * moved
         self._due, self._waiting = 0.0, 0
 
     def state(self) -> NormalisedState:
         return replace(
             self._state,
-            parameters=self._parameters,
+            parameters=self.parameters,
             mean=self._mean._replace(moves=self._moves, batches=self._mean_batches),
             squares=self._squares,
             size=self._size,
@@ -204,4 +213,15 @@ class _Walk:
             norm=self._norm,
             slopes=self._slopes,
             curvatures=self._curvatures,
+            due=self._due,
+            waiting=self._waiting,
         )
+
+
+def _curvature(loss: Loss, eta: Floats, label: Floats) -> float:
+    """Return the second derivative of one row; of several outputs that along all of them at once."""
+    if loss.outputs == 1:
+        return float(loss.curvature(eta)[0])
+    change = np.full(eta.shape, _SMALL / math.sqrt(loss.outputs))
+    bend = loss.slope(eta + change, label) - loss.slope(eta - change, label)
+    return max(float(np.sum(bend * change)) / (2.0 * _SMALL**2), 0.0)

@@ -23,12 +23,11 @@ from scipy.linalg import solve_triangular
 from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
-from batchlearn.kernels.single_rows import RowMajor
 from batchlearn.objectives.factor import factorise
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.solvers.batches import Reading, only_stretch
+from batchlearn.solvers.batches import Reading, Stretch, only_stretch
 
 BLOCK = 32
 MOST_COEFFICIENTS = 512
@@ -96,25 +95,37 @@ class OnlineNewton:
         return follow(objective.loss, stretch, state)[0]
 
 
-def follow(loss: Loss, rows: Rows, state: OnlineState) -> tuple[OnlineState, Floats]:
-    """Go through rows one by one; return the state after them, and each row's predictor before it was used, (m,)."""
+def follow(loss: Loss, rows: Rows, state: OnlineState, shown: Rows | None = None) -> tuple[OnlineState, Floats]:
+    """Go through rows one by one; return the state after them, and predictors made on the way, (m,).
+
+    Number t is the predictor of row t of `shown`, the same rows unless given, before row t is learned from.
+    """
     parameters, inverse = state.parameters.copy(), state.inverse.copy()
     stretch = only_stretch(rows)
+    other = None if shown is None or shown is rows else only_stretch(shown)
     predictors = np.empty(len(stretch))
     for start, stop in stretch.cut(BLOCK):
         chunk = stretch.chunk
-        design = _design(stretch.rows, start, stop, len(parameters))
-        offset = chunk.offset[start:stop] if isinstance(chunk.offset, np.ndarray) else chunk.offset
+        design = _design(stretch, start, stop, len(parameters))
         reach = design @ inverse  # (b, d): P x of each row
-        block = _Block(loss, chunk.label[start:stop], chunk.weight[start:stop], design @ parameters + offset)
-        moved = block.follow(reach @ design.T)
-        predictors[start:stop] = moved.predictors
+        eta = design @ parameters + _offset(stretch, start, stop)
+        moved = _Block(loss, chunk.label[start:stop], chunk.weight[start:stop], eta).follow(reach @ design.T)
         # Row t's P x is that of the block's start less what the rows before it took: a triangular system.
         own = solve_triangular(moved.taken, reach, trans="T", unit_diagonal=True, check_finite=False)
+        predictors[start:stop] = moved.predictors
+        if other is not None:
+            view = _design(other, start, stop, len(parameters))
+            at_start = view @ parameters + _offset(other, start, stop)
+            predictors[start:stop] = at_start + np.tril(view @ own.T, -1) @ moved.steps
         parameters += moved.steps @ own
         own *= np.sqrt(moved.gains)[:, None]
         inverse -= own.T @ own
     return replace(state, parameters=parameters, inverse=inverse), predictors
+
+
+def _offset(stretch: Stretch, start: int, stop: int) -> Floats | float:
+    offset = stretch.chunk.offset
+    return offset[start:stop] if isinstance(offset, np.ndarray) else offset
 
 
 def inverted(matrix: Floats) -> Floats:
@@ -173,7 +184,8 @@ class _Block(NamedTuple):
         return float(point[0] - eta[0]), curvature
 
 
-def _design(rows: RowMajor, start: int, stop: int, size: int) -> Floats:
+def _design(stretch: Stretch, start: int, stop: int, size: int) -> Floats:
+    rows = stretch.rows
     design = np.zeros((stop - start, size + 1))
     design[:, : rows.lead] = rows.dense[start:stop]
     row = np.arange(stop - start)
