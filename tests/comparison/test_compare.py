@@ -10,6 +10,7 @@ import pytest
 from tests.comparison.made import ROWS, table
 
 import batchlearn as bl
+from batchlearn.comparison import compare as module
 from batchlearn.comparison.compare import ComparisonPlan, compare
 from batchlearn.comparison.contenders import Budget, Contender, mini_batch
 from batchlearn.comparison.outcome import BEST_KNOWN, CERTIFIED, Comparison
@@ -114,6 +115,19 @@ def test_two_comparisons_agree_but_for_the_clock() -> None:
         assert [run.last.value for run in a.runs] == [run.last.value for run in b.runs]
         assert np.array_equal(a.typical.parameters, b.typical.parameters)
     assert first.noise == second.noise
+
+
+def test_what_is_not_needed_is_left_out_where_it_took_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = replace(SHORT, contenders=(mini_batch(8),), seeds=1)
+    in_time = compare(table(), plan, threads=1)
+    assert in_time.rates is not None
+    monkeypatch.setattr(module, "_PATIENCE", 0.0)
+    late = compare(table(), plan, threads=1)
+    assert late.rates is None
+    assert late.measured is not None
+    assert [size for size, *_ in late.measured.sizes] == [8]
+    assert any("left out" in note for note in late.notes)
+    assert not any("left out" in note for note in in_time.notes)
 
 
 @pytest.mark.parametrize(

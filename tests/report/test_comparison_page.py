@@ -40,9 +40,10 @@ def test_a_complete_page_has_every_section_and_answers_with_its_figures() -> Non
         "The certified optimum",
         "Excess loss by pass",
         "Excess loss by second",
+        "Excess loss by byte",
         "Cost and quality",
         "Mini-batch 128 ended 0.0001 above the optimum, 9.1 % of what is good enough, after 9.49 passes and 1.5 s.",
-        "Full batch ended at most 3.7 \u00d7 10⁻¹² after 9.49 passes and 0.5 s.",
+        "Full batch ended at most 3.7 \u00d7 10⁻¹² above it after 9.49 passes and 0.5 s.",
         "(95 % interval 0.0005 to 0.0035), so it is known to be worse there.",
         "Predicted from the gradient noise: 65 at the start, 33,090 on the way, all rows at the optimum.",
         "Measured: batches of up to 2,048 rows lost nothing in 4.96 passes",
@@ -76,7 +77,7 @@ def test_the_figures_are_drawn_in_a_colour_for_each_contender() -> None:
     page = comparison_page(comparison())
     assert drawn_well(page)
     for at in range(1, 5):
-        assert page.count(f'class="line series{at}"') == 2
+        assert page.count(f'class="line series{at}"') == 3
         assert page.count(f'class="dot series{at}"') > 10
 
 

@@ -37,6 +37,12 @@ _LARGER_BATCHES = (2_048, 8_192)
 # Rates of plain stochastic gradients, times one over the mean curvature of a row along itself.
 _RATES = (0.01, 0.1, 1.0, 10.0, 100.0)
 _RATES_BATCH = 128
+# Seconds of a rate's run; and seconds after which larger batches and rates are left out: who compares waits.
+_RATE_SECONDS, _PATIENCE = 1.0, 75.0
+_LEFT_OUT = (
+    f"The comparison took more than {_PATIENCE:.0f} seconds, so larger batches or learning rates were left out; a "
+    "smaller budget (--seconds) or fewer rows (--rows) make room for them."
+)
 
 
 @dataclass(frozen=True)
@@ -104,13 +110,14 @@ def comparing(
     with one_blas_thread():
         trial = yield from posing(table, recipe, plan.rows, thread_count(threads))
         noise = tuple(noise_along(trial))
-        arena = _Arena(trial, plan, recipe.seed)
+        arena = _Arena(trial, plan, recipe.seed, began)
         runs = {}
         for contender in plan.entrants:
             runs[contender.name] = yield from _all_runs(arena, contender)
         outcomes = yield from _outcomes(arena, runs)
         batch = yield from _measured(arena, noise, outcomes)
         rates = yield from _rates(arena)
+        notes = [*trial.notes, *([_LEFT_OUT] if rates is None and arena.late else [])]
     certified = trial.optimum.certification.certificate.certified
     return Comparison(
         trial=trial,
@@ -122,7 +129,7 @@ def comparing(
         rates=rates,
         recommendation=recommend(outcomes, good_enough(trial, noise), certified),
         seconds=time.perf_counter() - began,
-        notes=trial.notes,
+        notes=tuple(notes),
     )
 
 
@@ -131,6 +138,12 @@ class _Arena:
     trial: Trial
     plan: ComparisonPlan
     seed: int
+    began: float
+
+    @property
+    def late(self) -> bool:
+        """Whether what is not needed should be left out."""
+        return time.perf_counter() - self.began > _PATIENCE
 
     @property
     def seeds(self) -> range:
@@ -182,7 +195,7 @@ def _measured(
     values = {size: [run.value_at(passes) for run in one.runs] for size, one in entrants.items()}
     budget = Budget(passes, arena.plan.budget.seconds)
     for size in _LARGER_BATCHES:
-        if size in values or 4 * size > len(trial.rows):
+        if size in values or 4 * size > len(trial.rows) or arena.late:
             continue
         values[size] = []
         for seed in arena.seeds:
@@ -195,14 +208,15 @@ def _measured(
 def _rates(arena: _Arena) -> Generator[Progress, None, Rates | None]:
     """Try learning rates far apart for plain stochastic gradients: what the defaults spare their users."""
     trial = arena.trial
-    if len(trial.rows) < 2 * _RATES_BATCH:
+    if len(trial.rows) < 2 * _RATES_BATCH or arena.late:
         return None
     curvature = _mean_curvature(trial.objective, trial)
     tried = []
+    budget = Budget(1.0, min(arena.plan.budget.seconds, _RATE_SECONDS))
     for multiple in _RATES:
         rate = multiple / curvature
         contender = Contender(f"learning rate {rate:.2g}", MiniBatch(_RATES_BATCH), StochasticGradient(rate))
-        run = yield from running(trial, contender, Budget(1.0, arena.plan.budget.seconds), arena.seed)
+        run = yield from running(trial, contender, budget, arena.seed)
         tried.append((rate, max(run.last.value - trial.optimum.value, 0.0)))
     return Rates(_RATES_BATCH, 1.0, tuple(tried))
 

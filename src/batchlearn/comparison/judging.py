@@ -21,8 +21,8 @@ from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.statistics import predictor
 from batchlearn.training.train import Progress
 
-# Tracing makes small allocations several times slower; the peak is reached early.
-_LONGEST_TRACE = 2.0
+# Tracing makes small allocations several times slower, and the peak is reached early.
+_LONGEST_TRACE, _TRACED_ROWS = 2.0, 4_096
 
 
 class _RowLosses(NamedTuple):
@@ -103,14 +103,17 @@ class Memory(NamedTuple):
 
 
 def measuring_memory(trial: Trial, contender: Contender) -> Generator[Progress, None, Memory]:
-    """Measure what a contender allocates on the first chunks, one a thread; return it with the rows it has to hold.
+    """Measure what a contender allocates; return it with the rows it has to hold.
 
-    Full batch reads all rows for each step; the others hold no more than the chunks they are reading. The working
-    memory is what Python and NumPy allocate at the most; it is not counted where another trace is running already.
+    Full batch reads all rows for each step and is measured on the first chunks, one a thread; the others hold no more
+    than these chunks and are measured on the first 4,096 rows. The working memory is what Python and NumPy allocate at
+    the most; it is not counted where another trace is running already.
     """
     rows = trial.rows
     first = replace(rows, chunks=rows.chunks[: rows.threads])
     held = len(rows) if contender.regime.size is None else len(first)
+    if contender.regime.size is not None and len(first) > _TRACED_ROWS:
+        first = first.take(np.arange(_TRACED_ROWS))
     if tracemalloc.is_tracing():
         return Memory(round(held * trial.row_bytes), 0)
     tracemalloc.start()

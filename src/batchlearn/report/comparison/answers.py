@@ -87,7 +87,7 @@ def _cost_of_mini_batch(result: Mapping[str, Any], found: Sequence[Entrant]) -> 
     enough = one.excess is not None and good is not None and one.excess <= good
     said = [f"{_named(one)} ended {one.shown} above the optimum{_against(one, good)}, after {_spent(one)}."]
     if full is not None:
-        said.append(f"Full batch ended {full.shown} after {_spent(full)}.")
+        said.append(f"Full batch ended {full.shown} above it after {_spent(full)}.")
     said += _held_out(one, good)
     if one.diverged:
         return Answer(question, "It diverged", "warn", tuple(said), "contenders")

@@ -19,6 +19,7 @@ class Place(NamedTuple):
 
     passes: float
     seconds: float
+    megabytes: float | None
     excess: float
 
 
@@ -100,5 +101,6 @@ def _curve(one: Mapping[str, Any]) -> tuple[Place, ...]:
     for point in records(one.get("curve")):
         passes, seconds, excess = (number(point.get(name)) for name in ("passes", "seconds", "excess_loss"))
         if passes is not None and seconds is not None and excess is not None:
-            places.append(Place(passes, seconds, excess))
+            read = number(point.get("bytes"))
+            places.append(Place(passes, seconds, None if read is None else read / 1e6, excess))
     return tuple(places)

@@ -22,10 +22,15 @@ _ROOM = 1.15
 
 
 def curves(result: Mapping[str, Any], found: Sequence[Entrant]) -> list[Plot]:
-    """Return the excess loss by passes and by seconds, both axes logarithmic, as far as there are curves."""
-    by_passes = _curve_plot(result, found, "passes: how often all rows have been read", "by pass", lambda at: at.passes)
-    by_seconds = _curve_plot(result, found, "seconds of the contender's own work", "by second", lambda at: at.seconds)
-    return [plot for plot in (by_passes, by_seconds) if plot is not None]
+    """Return the excess loss by passes, by seconds and by bytes, both axes logarithmic, as far as there are curves."""
+    drawn = (
+        _curve_plot(result, found, "passes: how often all rows have been read", "by pass", lambda at: at.passes),
+        _curve_plot(result, found, "seconds of the contender's own work", "by second", lambda at: at.seconds),
+        _curve_plot(
+            result, found, "megabytes of rows read, as kept in memory", "by byte", lambda at: at.megabytes or 0.0
+        ),
+    )
+    return [plot for plot in drawn if plot is not None]
 
 
 def floor_of(result: Mapping[str, Any], found: Sequence[Entrant]) -> float:

@@ -18,13 +18,15 @@ def comparison_page(result: Mapping[str, Any]) -> str:
     `result` is what `compare --json` prints. The page has no script, asks for nothing, and escapes every name.
     """
     found = entrants(result)
+    curves = figures.curves(result, found)
     content = {
         "title": text(result.get("target")) or "the target",
         "subtitle": _subtitle(result),
         "facts": _facts(result),
         "verdict": [answers.recommended(result), answers.optimum(result)],
         "looks": answers.answers(result)[1:4],
-        "curves": figures.curves(result, found),
+        "curves": curves[:2],
+        "by_byte": curves[2:],
         "plane": figures.plane(found),
         "held_out": figures.held_out(found),
         "contenders": tables.contenders(found),
