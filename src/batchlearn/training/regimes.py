@@ -296,6 +296,17 @@ def minimising(
     return Optimum(parameters, certification, status, last.solver, value, null_value, tuple(trace), read, seconds)
 
 
+def minimised(problem: Problem, regime: Regime, *, seed: int = 0) -> Optimum:
+    """Minimise under a regime with its default solver; return the optimum. Raises NoFiniteOptimum."""
+    steps = minimising(problem, regime, seed=seed)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            optimum: Optimum = end.value
+            return optimum
+
+
 class _Last(NamedTuple):
     """Where a run ended; with an anchor, at that."""
 

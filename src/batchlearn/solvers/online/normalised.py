@@ -25,6 +25,8 @@ from batchlearn.solvers.batches import Reading, WindowMean, only_stretch
 # Of the one-row Newton step.
 _RATE = 0.25
 _TINY, _SMALL = 1e-300, 1e-3
+# Entries of a row, for how often every coefficient is touched: at least so many, whatever a sparse row holds.
+_FEWEST_TERMS = 16
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def follow(
     Number t is the predictor of row t of `shown`, the same rows unless given, before row t is learned from.
     """
     stretch = only_stretch(rows)
-    walk = _Walk(objective, stretch.chunk.layout.terms, state)
+    layout = stretch.chunk.layout
+    walk = _Walk(objective, max(layout.lead + len(layout.groups), _FEWEST_TERMS), state)
     view, chunk = stretch.rows, stretch.chunk
     offsets = np.broadcast_to(np.asarray(chunk.offset), chunk.label.shape)
     predictors = np.empty(state.parameters.shape[:-1] + chunk.label.shape)
