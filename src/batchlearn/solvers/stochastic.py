@@ -14,9 +14,11 @@ from batchlearn.kernels.single_rows import padded, unpadded
 from batchlearn.objectives.objective import Objective
 from batchlearn.solvers.batches import Reading, Stretch, WindowMean, counted, only_stretch, whole_gradient
 
-# Rates tried, times one over the mean squared length of a row: from far below to beyond what is stable.
-_RATES = tuple(4.0**k for k in range(-3, 5))
-_PROBE_STEPS, _PROBE_ROWS = 40, 8_192
+# A probe takes so many batches, no more than a share of the rows and no fewer rows than are needed to tell rates apart.
+_PROBE_STEPS, _PROBE_ROWS, _PROBE_SHARE = 40, 8_192, 32
+_FEWEST_ROWS, _FEWEST_STEPS = 64, 8
+# Rates from 4^-6 to 4^6 times one over the mean squared length of a row.
+_MOST_POWERS = 6
 
 
 class Probed(NamedTuple):
@@ -47,8 +49,7 @@ class GradientState:
 class StochasticGradient:
     """w - rate_t * (gradient of a batch), rate_t = rate / sqrt(1 + passes so far).
 
-    Without a rate, eight are tried on a sample; the one with the lowest objective on other rows is taken, a quarter of
-    it where the best is the largest that did not diverge is not needed: what diverges on the sample is infinite there.
+    Without a rate, some are tried on a sample, and the one with the lowest objective on other rows is taken.
     """
 
     rate: float | None = None
@@ -131,23 +132,39 @@ class _Walk:
 
 
 def _probe(objective: Objective, rows: Rows, point: Floats, reading: Reading) -> tuple[tuple[Probed, ...], int]:
-    """Try rates on a sample and judge them on other rows; return what was tried and the rows that were read for it."""
+    """Try rates on a sample and judge them on other rows; return what was tried and the rows that were read for it.
+
+    From one over the mean squared length of a row upwards, by factors of four, while that helps; else downwards.
+    """
     numbers = np.random.default_rng([reading.seed, 1]).permutation(counted(rows))
-    size = max(1, min(reading.size, len(numbers) // 8, _PROBE_ROWS // 8))
-    trained = numbers[: min(size * _PROBE_STEPS, len(numbers) // 2, _PROBE_ROWS)]
-    judged = numbers[len(trained) : len(trained) + min(len(trained), _PROBE_ROWS)]
-    sample, other = rows.take(np.sort(trained)), rows.take(np.sort(judged))
-    shuffled = rows.take(trained)
-    unit = 1.0 / _squared_length(objective, sample, unpadded(point))
-    part = Reading(size, len(trained), sample.total_weight, reading.seed)
-    probe = []
-    for multiple in _RATES:
-        state = GradientState(point, WindowMean.start(point, 1), multiple * unit, 0, (), 0)
-        with np.errstate(over="ignore", invalid="ignore"):
-            state = StochasticGradient(multiple * unit).advance(objective, shuffled, state, part)
-            value = objective.value(other, state.delivered) if np.all(np.isfinite(state.parameters)) else math.inf
-        probe.append(Probed(multiple * unit, value if math.isfinite(value) else math.inf))
-    return tuple(probe), (len(trained) + len(judged)) * len(_RATES) + len(trained)
+    count = max(min(reading.size * _PROBE_STEPS, len(numbers) // _PROBE_SHARE, _PROBE_ROWS), _FEWEST_ROWS)
+    count = min(count, len(numbers) // 2)
+    trained, judged = rows.take(numbers[:count]), rows.take(np.sort(numbers[count : 2 * count]))
+    size = max(1, min(reading.size, count // _FEWEST_STEPS))
+    part = Reading(size, count, trained.total_weight, reading.seed)
+    unit = 1.0 / _squared_length(objective, trained, unpadded(point))
+    tried: dict[int, Probed] = {}
+
+    def value(power: int) -> float:
+        if power not in tried:
+            tried[power] = Probed(unit * 4.0**power, _tried(objective, trained, judged, point, unit * 4.0**power, part))
+        return tried[power].objective
+
+    way = 1 if value(1) <= value(0) < math.inf else -1
+    power = max(way, 0)
+    while abs(power + way) <= _MOST_POWERS and value(power + way) <= value(power):
+        power += way
+    probe = tuple(tried[power] for power in sorted(tried))
+    return probe, 2 * count * len(probe) + count
+
+
+def _tried(objective: Objective, trained: Rows, judged: Rows, point: Floats, rate: float, part: Reading) -> float:
+    """Return the objective on other rows after one pass over the sample, infinite where it diverged."""
+    state = GradientState(point, WindowMean.start(point, 1), rate, 0, (), 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        state = StochasticGradient(rate).advance(objective, trained, state, part)
+        value = objective.value(judged, state.delivered) if np.all(np.isfinite(state.parameters)) else math.inf
+    return value if math.isfinite(value) else math.inf
 
 
 def _squared_length(objective: Objective, rows: Rows, parameters: Floats) -> float:

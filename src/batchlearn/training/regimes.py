@@ -206,7 +206,7 @@ def _stretches(
         state = run.solver.start(run.objective, run.rows, parameters, run.reading)
     read = state.further_rows
     number = 0
-    while read < passes * run.reading.rows:
+    while number == 0 or read < passes * run.reading.rows:
         state = run.solver.begin_pass(run.objective, run.rows, state, run.reading)
         own = 0
         for stretch in _cut(run, numbers, number):
