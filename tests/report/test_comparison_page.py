@@ -126,6 +126,15 @@ def test_a_contender_that_diverged_is_said_to_have() -> None:
     assert "overflowed" in text
 
 
+def test_an_order_that_misleads_is_said_to() -> None:
+    result = comparison()
+    contender(result, "online")["stored_order"] = {"excess_loss": 99.0, "better_than_start": False}
+    text = Reading(comparison_page(result)).text
+    assert "it ended 99 above, worse than the mean alone." in text
+    assert "the order decides" in text
+    assert "the order decides" not in Reading(comparison_page(comparison())).text
+
+
 def test_a_difference_too_small_to_matter_is_no_worse() -> None:
     result = comparison()
     contender(result, "online")["held_out"]["difference"] = {"value": 2e-6, "low": 1e-6, "high": 3e-6}

@@ -62,9 +62,12 @@ class Outcome:
 
     @property
     def diverged(self) -> bool:
-        """Whether a run ended no better than it began, or overflowed."""
-        runs = [*self.runs, *([] if self.stored is None else [self.stored])]
-        return any(not run.last.value <= run.points[0].value for run in runs)
+        """Whether a run on shuffled rows ended farther from the optimum than it began, or any run overflowed."""
+        start = self.runs[0].points[0].value
+        # Where there is next to nothing to learn, noise leaves a run a little above its start: that is no divergence.
+        allowed = start + max(0.1 * (start - self.best), 0.01 * abs(start))
+        overflowed = self.stored is not None and not math.isfinite(self.stored.last.value)
+        return overflowed or any(not run.last.value <= allowed for run in self.runs)
 
     def spent_until(self, excess: float) -> tuple[float, float] | None:
         """Return the passes and seconds after which the excess loss stayed below; None where it never did.
@@ -117,7 +120,12 @@ class Outcome:
         }
 
     def _stored_json(self, run: Run) -> dict[str, Any]:
-        return {"excess_loss": self.excess(run), "passes": run.last.passes, "seconds": run.last.seconds}
+        return {
+            "excess_loss": self.excess(run),
+            "passes": run.last.passes,
+            "seconds": run.last.seconds,
+            "better_than_start": run.last.value < run.points[0].value,
+        }
 
 
 @dataclass(frozen=True)

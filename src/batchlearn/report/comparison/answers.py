@@ -143,7 +143,7 @@ def _online(result: Mapping[str, Any], found: Sequence[Entrant]) -> Answer:
     if one.stored is not None:
         said.append(
             "With the rows in the order in which they are stored, as they would come, it ended "
-            f"{plain(one.stored, 2)} above."
+            f"{plain(one.stored, 2)} above{', worse than the mean alone' if one.misled else ''}."
         )
     said += _held_out(one, good)
     if one.diverged:

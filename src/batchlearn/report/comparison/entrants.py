@@ -38,6 +38,7 @@ class Entrant:
     spread: tuple[float | None, float | None]
     seeds: int
     stored: float | None
+    misled: bool  # whether rows as stored left it worse than it began
     metric: str
     score: Estimate
     difference: Estimate
@@ -80,6 +81,7 @@ def _entrant(one: Mapping[str, Any], at: int) -> Entrant:
         spread=(number(spread.get("low")), number(spread.get("high"))),
         seeds=int(number(spread.get("seeds")) or 0),
         stored=number(mapping(one.get("stored_order")).get("excess_loss")),
+        misled=mapping(one.get("stored_order")).get("better_than_start") is False,
         metric=text(held.get("metric")) or "",
         score=_estimate(held),
         difference=_estimate(mapping(held.get("difference"))),

@@ -119,6 +119,8 @@ def _order(one: Entrant) -> str:
     highest = one.spread[1]
     if one.stored is None or highest is None:
         return ""
+    if one.misled:
+        return "the order decides: worse than the mean alone, because what came last is not what all rows say"
     if one.stored <= 2.0 * highest:
         return "the order matters no more than the seed"
     times = f"{plain(one.stored / highest, 2)} times what" if highest > 0.0 else "more than"
