@@ -22,7 +22,8 @@ from batchlearn.comparison.contenders import (
 )
 from batchlearn.comparison.problem import Trial
 from batchlearn.errors import UsageError
-from batchlearn.training.regimes import FullBatch, Stretch
+from batchlearn.solvers.newton import Newton
+from batchlearn.training.regimes import FullBatch, MiniBatch, Stretch
 
 AMPLE = Budget(3.0, 60.0)
 
@@ -104,6 +105,13 @@ def test_the_loss_after_so_many_passes_is_the_last_one_seen_by_then() -> None:
     assert found.value_at(1.0) == 0.8
     assert found.value_at(1.9) == 0.8
     assert found.value_at(0.4) is None
+
+
+def test_a_solver_that_cannot_serve_a_regime_is_refused_at_once() -> None:
+    with pytest.raises(UsageError) as refusal:
+        Contender("newton on few rows", MiniBatch(32), Newton())
+    assert refusal.value.code == "solver-regime"
+    assert Contender("newton", FullBatch(), Newton()).solver == Newton()
 
 
 @pytest.mark.parametrize("name", ["passes", "seconds"])

@@ -44,7 +44,9 @@ def test_what_was_spent_until_good_enough_counts_from_where_it_stayed_there() ->
     assert outcome_of(bouncing, late, never).spent_until(0.1) is None
 
 
-@pytest.mark.parametrize(("value", "diverged"), [(0.9, False), (1.04, False), (1.1, True), (math.inf, True), (math.nan, True)])
+@pytest.mark.parametrize(
+    ("value", "diverged"), [(0.9, False), (1.04, False), (1.1, True), (math.inf, True), (math.nan, True)]
+)
 def test_a_run_that_ends_above_its_start_has_diverged(value: float, diverged: bool) -> None:
     good = run_of("online", (1.0, 1.0, 0.6))
     assert outcome_of(good, run_of("online", (1.0, 1.0, value), seed=1)).diverged is diverged

@@ -13,7 +13,7 @@ import numpy as np
 from batchlearn.comparison.problem import Trial
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
-from batchlearn.training.regimes import FullBatch, MiniBatch, Online, Regime, Solver, Stretch, epochs
+from batchlearn.training.regimes import FullBatch, MiniBatch, Online, Regime, Solver, Stretch, check_pair, epochs
 from batchlearn.training.train import Progress
 
 # The objective is looked at again when so many times more rows have been read: each look reads all rows.
@@ -24,11 +24,18 @@ FINISHED, PASSES_SPENT, SECONDS_SPENT = "finished", "passes", "seconds"
 
 @dataclass(frozen=True)
 class Contender:
-    """A way of reading the rows; `solver` None is the regime's default, which has no learning rate to tune."""
+    """A way of reading the rows; `solver` None is the regime's default, which has no learning rate to tune.
+
+    Raises UsageError for a solver that cannot serve the regime.
+    """
 
     name: str
     regime: Regime
     solver: Solver | None = None
+
+    def __post_init__(self) -> None:
+        if self.solver is not None:
+            check_pair(self.regime, self.solver)
 
 
 def default_contenders() -> tuple[Contender, ...]:
