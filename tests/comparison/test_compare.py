@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.comparison.made import ROWS, table
+from tests.report.reading import Reading
 
 import batchlearn as bl
 from batchlearn.comparison import compare as module
@@ -55,6 +56,12 @@ def test_the_record_has_what_was_promised(compared: Comparison) -> None:
     assert found["recommendation"]["contender"] in names
     assert found["recommendation"]["reason"]
     assert all(math.isfinite(number) for number in numbers(found))
+
+
+def test_it_prints_its_recommendation_and_has_a_page(compared: Comparison) -> None:
+    recommended = compared.recommendation
+    assert str(compared) == f"{recommended.contender}: {recommended.reason}"
+    assert recommended.reason in Reading(compared.page()).text
 
 
 def test_every_contender_starts_from_the_same_point_and_gains(compared: Comparison) -> None:

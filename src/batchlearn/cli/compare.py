@@ -31,7 +31,6 @@ from batchlearn.comparison.contenders import Budget
 from batchlearn.comparison.outcome import Comparison, Outcome
 from batchlearn.errors import UsageError, quoted
 from batchlearn.models.folder import check_writable
-from batchlearn.report.comparison.page import comparison_page
 from batchlearn.report.words import size
 from batchlearn.tables.table import read
 from batchlearn.training.recipe import Recipe
@@ -113,7 +112,7 @@ def compare(
     )
     comparison = watch(comparing(table, chosen, recipe, threads=threads))
     record = comparison.to_json()
-    report = destination.save(comparison_page(record))
+    report = destination.save(comparison.page())
     record["report"] = str(report)
 
     def show(page: Page) -> None:

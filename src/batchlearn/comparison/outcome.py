@@ -12,6 +12,7 @@ from batchlearn.comparison.contenders import Budget, Contender, Run
 from batchlearn.comparison.critical import Measured, NoiseAt, sampling_loss
 from batchlearn.comparison.judging import HeldOutScore, Memory
 from batchlearn.comparison.problem import Trial
+from batchlearn.report.comparison.page import comparison_page
 
 FORMAT_VERSION = 1
 CERTIFIED, BEST_KNOWN = "certified optimum", "best known"
@@ -165,6 +166,14 @@ class Comparison:
     def good_enough(self) -> float:
         """The excess loss that does not matter: see `good_enough`."""
         return good_enough(self.trial, self.noise)
+
+    def __str__(self) -> str:
+        recommended = self.recommendation
+        return f"{recommended.contender}: {recommended.reason}"
+
+    def page(self) -> str:
+        """Return the report of the comparison: one HTML page that needs nothing else."""
+        return comparison_page(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         """Return what `compare --json` prints, the path of the report aside."""
