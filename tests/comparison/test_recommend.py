@@ -19,6 +19,12 @@ def test_the_quickest_to_good_enough_is_taken() -> None:
     assert "full batch with 40.00 s" in found.reason
 
 
+def test_quick_means_seconds_and_disks_ask_for_passes() -> None:
+    found = recommend([quick("mini-batch 512", 4.0, 2.0), quick("online", 1.0, 9.0)], GOOD, True)
+    assert found.contender == "mini-batch 512"
+    assert any("online needs 1 pass, mini-batch 512 4" in change for change in found.changes)
+
+
 def test_a_proof_is_worth_a_little_time() -> None:
     found = recommend([quick("full batch", 5.0, 8.0), quick("mini-batch 128", 2.0, 3.0)], GOOD, True)
     assert found.contender == "full batch"

@@ -31,7 +31,7 @@ from batchlearn.comparison.contenders import Budget
 from batchlearn.comparison.outcome import Comparison, Outcome
 from batchlearn.errors import UsageError, quoted
 from batchlearn.models.folder import check_writable
-from batchlearn.report.words import size
+from batchlearn.report.words import passes, size
 from batchlearn.tables.table import read
 from batchlearn.training.recipe import Recipe
 
@@ -168,7 +168,7 @@ def show_comparison(page: Page, comparison: Comparison, record: dict[str, Any]) 
     budget = comparison.budget
     page.facts(
         [
-            ("Budget", f"{budget.passes:g} passes or {budget.seconds:g} s a run; {comparison.seconds:.0f} s in all"),
+            ("Budget", f"{passes(budget.passes)} or {budget.seconds:g} s a run; {comparison.seconds:.0f} s in all"),
             ("Measured from", _optimum(record)),
             ("Good enough", f"{comparison.good_enough:.2g} above it, what the rows themselves cannot tell"),
         ]
@@ -237,5 +237,5 @@ def _show_batch(page: Page, record: dict[str, Any]) -> None:
         above = f", {one['excess_loss']:.1e} above the optimum" if one["excess_loss"] else ""
         page.bullet(f"Predicted {where}{above}: {said}")
     if batch["measured"] is not None:
-        passes = batch["measurement"]["passes"]
-        page.bullet(f"Measured: batches of up to {batch['measured']:,} rows lost nothing in {passes:.3g} passes")
+        made = passes(batch["measurement"]["passes"])
+        page.bullet(f"Measured: batches of up to {batch['measured']:,} rows lost nothing in {made}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from batchlearn.comparison.outcome import Outcome, Recommendation
-from batchlearn.report.words import size
+from batchlearn.report.words import passes, size
 from batchlearn.training.regimes import FullBatch, Online
 
 # A proof is worth waiting for: so many times longer, or so many seconds.
@@ -41,7 +41,7 @@ def recommend(outcomes: Sequence[Outcome], good_enough: float, certified: bool) 
 def _full(full: _Reached, quickest: _Reached, certified: bool, good_enough: float) -> str:
     end = "the optimum with a certificate" if certified else "the best known objective"
     said = (
-        f"It is within {good_enough:.2g} of the optimum after {full.passes:.3g} passes and {full.seconds:.2f} s, and "
+        f"It is within {good_enough:.2g} of the optimum after {passes(full.passes)} and {full.seconds:.2f} s, and "
         f"goes on to {end}"
     )
     if quickest.outcome is full.outcome:
@@ -53,7 +53,7 @@ def _full(full: _Reached, quickest: _Reached, certified: bool, good_enough: floa
 def _quickest(quickest: _Reached, reached: Sequence[_Reached], good_enough: float) -> str:
     said = (
         f"It is the quickest within {good_enough:.2g} of the optimum, what the rows themselves cannot tell: "
-        f"{quickest.passes:.3g} passes and {quickest.seconds:.2f} s"
+        f"{passes(quickest.passes)} and {quickest.seconds:.2f} s"
     )
     others = [one for one in reached if one.outcome is not quickest.outcome]
     if not others:
@@ -80,7 +80,7 @@ def _changes(chosen: _Reached, reached: Sequence[_Reached], outcomes: Sequence[O
     else:
         said.append(
             f"Rows that are read from disk or over a network, where a pass is what costs: "
-            f"{fewest.outcome.contender.name} needs {fewest.passes:.3g} passes, {chosen.outcome.contender.name} "
+            f"{fewest.outcome.contender.name} needs {passes(fewest.passes)}, {chosen.outcome.contender.name} "
             f"{chosen.passes:.3g}."
         )
     online = next((outcome for outcome in outcomes if isinstance(outcome.contender.regime, Online)), None)

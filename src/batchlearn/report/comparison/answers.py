@@ -9,7 +9,7 @@ from batchlearn.report.answer import Answer
 from batchlearn.report.comparison.entrants import FULL, ONLINE, Entrant, entrants
 from batchlearn.report.comparison.tables import batch, critical_batch
 from batchlearn.report.values import LONGEST_SENTENCE, mapping, number, records, text, texts
-from batchlearn.report.words import count, duration, metric, percent, plain, size
+from batchlearn.report.words import count, duration, metric, passes, percent, plain, size
 
 _WHERE = {"start": "at the start", "optimum": "at the optimum"}
 
@@ -110,7 +110,7 @@ def _against(one: Entrant, good: float | None) -> str:
 
 def _spent(one: Entrant) -> str:
     time = "an unknown time" if one.seconds is None else duration(one.seconds)
-    return f"{plain(one.passes)} passes and {time}"
+    return f"{'an unknown number of passes' if one.passes is None else passes(one.passes)} and {time}"
 
 
 def _held_out(one: Entrant, good: float | None) -> list[str]:
@@ -169,9 +169,9 @@ def _batch_size(result: Mapping[str, Any]) -> Answer:
             "progress a step; beyond it rows are wasted."
         )
     measurement = mapping(given.get("measurement"))
-    passes = number(measurement.get("passes"))
+    made = number(measurement.get("passes"))
     if largest is not None:
-        after = "" if passes is None else f" in {plain(passes)} passes"
+        after = "" if made is None else f" in {passes(made)}"
         tried = [number(one.get("batch_size")) for one in records(measurement.get("sizes"))]
         most = max((one for one in tried if one is not None), default=None)
         end = ", the largest tried" if most == largest else ""

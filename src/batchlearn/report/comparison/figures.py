@@ -9,7 +9,7 @@ from batchlearn.report.comparison.entrants import Entrant, Place
 from batchlearn.report.plots import Axes, Entry, Forest, Heading, Interval, Legend, Plot, Point, Rule, forest
 from batchlearn.report.scales import WIDE_PLOT, Scale, apart, powers, scale
 from batchlearn.report.values import mapping, number, records
-from batchlearn.report.words import duration, metric, plain
+from batchlearn.report.words import duration, metric, passes, plain
 
 # An excess this small beside the objective is rounding of the objective itself.
 _ROUNDING = 1e-15
@@ -169,10 +169,10 @@ def batch_sizes(result: Mapping[str, Any]) -> Plot | None:
     vertical = powers([end for point in points for end in (point.y, point.low, point.high) if end])
     if len(points) < 2 or horizontal is None or vertical is None:
         return None
-    axes, passes = Axes(horizontal, vertical), number(measurement.get("passes"))
+    axes, made = Axes(horizontal, vertical), number(measurement.get("passes"))
     good = number(result.get("good_enough"))
     inside = good is not None and axes.y.low <= good <= axes.y.high
-    after = "" if passes is None else f" after {plain(passes)} passes"
+    after = "" if made is None else f" after {passes(made)}"
     return Plot(
         title="Measured: what each batch size leaves",
         caption=f"Loss above the optimum{after} of the mini-batch default at each size: the same rows read, only the "

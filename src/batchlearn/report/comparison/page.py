@@ -9,7 +9,7 @@ from batchlearn.report.comparison import answers, figures, tables
 from batchlearn.report.comparison.entrants import entrants
 from batchlearn.report.html import render
 from batchlearn.report.values import LONGEST_SENTENCE, clean, mapping, number, text, texts, whole
-from batchlearn.report.words import MODELS, duration, plain
+from batchlearn.report.words import MODELS, duration, passes
 
 
 def comparison_page(result: Mapping[str, Any]) -> str:
@@ -51,14 +51,14 @@ def _subtitle(result: Mapping[str, Any]) -> str:
 def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows, coefficients = whole(result.get("rows")), whole(result.get("coefficients"))
     budget = mapping(result.get("budget"))
-    passes, seconds, taken = number(budget.get("passes")), number(budget.get("seconds")), number(result.get("seconds"))
+    allowed, seconds, taken = number(budget.get("passes")), number(budget.get("seconds")), number(result.get("seconds"))
     facts = []
     if rows is not None:
         facts.append(("rows learned from", f"{rows:,}"))
     if coefficients is not None:
         facts.append(("coefficients", f"{coefficients:,}"))
-    if passes is not None and seconds is not None:
-        facts.append(("budget of each run", f"{plain(passes)} passes or {duration(seconds)}"))
+    if allowed is not None and seconds is not None:
+        facts.append(("budget of each run", f"{passes(allowed)} or {duration(seconds)}"))
     if taken is not None:
         facts.append(("comparison took", duration(taken)))
     return facts
