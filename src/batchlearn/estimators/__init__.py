@@ -29,7 +29,7 @@ from batchlearn.solvers.refinement import refine
 from batchlearn.training.certificate import Certificate, certify
 from batchlearn.training.matrix import Matrix, read_matrix, row_weights
 from batchlearn.training.optimise import Optimum, Problem
-from batchlearn.training.regimes import Regime, minimised, parse_regime
+from batchlearn.training.regimes import FullBatch, Regime, minimised, parse_regime
 from batchlearn.training.stopping import LossWithin
 from batchlearn.training.train import thread_count
 
@@ -353,7 +353,8 @@ def _fitted(settings: _Settings, X: Any, label: Floats, weight: Floats | None, n
         objective = Objective(loss, matrix.penalty(settings.alpha, standardize=settings.standardize))
         problem = Problem(objective, matrix.rows, settings.stopping, matrix.units, names)
         optimum = minimised(problem, settings.regime)
-        parameters = _refined(objective, matrix, optimum)
+        full = isinstance(settings.regime, FullBatch)
+        parameters = _refined(objective, matrix, optimum) if full else optimum.parameters
         coefficients, intercept = matrix.deliver(parameters)
         delivered = matrix.inside(coefficients, intercept)
         certificate, value = optimum.certification.certificate, optimum.value

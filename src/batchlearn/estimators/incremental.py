@@ -227,19 +227,23 @@ def class_labels(label: Any, classes: Any, known: Any) -> tuple[Floats, Any]:
         )
     given = np.unique(known if classes is None else classes)
     if len(given) != 2 or (known is not None and not np.array_equal(given, known)):
-        came = "" if known is None else f"; the classes so far are {quoted(known.tolist())}"
+        came = "" if known is None else f"; the classes so far are {_both(known)}"
         raise UsageError(
-            f"The classes given are {quoted(given.tolist())}{came}; partial_fit needs the same two in each call.",
+            f"The classes given are {_both(given)}{came}; partial_fit needs the same two in each call.",
             code="partial-fit-classes",
         )
     unknown = np.setdiff1d(label, given)
     if len(unknown):
         raise DataError(
-            f"A label is {quoted(unknown[0])}; the classes are {quoted(given.tolist())}. Leave such rows out, or begin "
+            f"A label is {quoted(unknown.tolist()[0])}; the classes are {_both(given)}. Leave such rows out, or begin "
             "again with other classes.",
             code="label-unknown",
         )
     return (np.asarray(label) == given[1]).astype(np.float64), given
+
+
+def _both(classes: Any) -> str:
+    return " and ".join(quoted(one) for one in classes.tolist())
 
 
 def _refuse_start(fitted: bool, standardize: bool) -> None:

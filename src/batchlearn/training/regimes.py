@@ -21,7 +21,8 @@ from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.objective import Objective
 from batchlearn.solvers.batches import BatchSolver, BatchState, Reading, counted
-from batchlearn.solvers.newton import Newton
+from batchlearn.solvers.gradient_descent import GradientDescent
+from batchlearn.solvers.newton import Newton, NewtonState
 from batchlearn.solvers.online.newton import MOST_COEFFICIENTS, OnlineNewton
 from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.solvers.online.progressive import predictors_before
@@ -31,7 +32,7 @@ from batchlearn.solvers.variance_reduced import Anchor, ReducedState, VarianceRe
 from batchlearn.training.certificate import FACTOR_LIMIT, Bounds, Certification, certify
 from batchlearn.training.optimise import Optimum, Problem, Status, Step, choose_solver, judge, optimising
 
-FullBatchSolver = Newton | LimitedMemory
+FullBatchSolver = Newton | LimitedMemory | GradientDescent
 Solver = FullBatchSolver | StochasticGradient | VarianceReducedNewton | OnlineNewton | NormalisedGradient
 
 # Rows handed to a solver at once: enough that calls cost little, few enough to watch and to stop.
@@ -42,6 +43,8 @@ DEFAULT_PASSES = 10.0
 # Until the certificate is what was asked for; and where noise never ends, what gains little from more.
 _ANCHORED_PASSES, _NOISY_PASSES = 100.0, 5.0
 _SLOW_ANCHORS = 3
+# Half the square of a decrement is what is left to gain: this is below the rounding of any objective.
+_AT_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ def epochs(  # noqa: PLR0913 - what, on what, how, from where; and three setting
         raise UsageError(f'The order is {quoted(order)}; it needs to be "shuffled" or "stored".', code="order-unknown")
     began = time.perf_counter()
     parameters = objective.null_parameters(rows) if start is None else start
-    if isinstance(solver, Newton | LimitedMemory):
+    if isinstance(solver, FullBatchSolver):
         return (yield from _full_batches(objective, rows, solver, parameters, passes, began))
     numbers = counted(rows)
     size = len(numbers) if regime.size is None else min(regime.size, len(numbers))
@@ -237,14 +240,23 @@ def _cut(run: _Run, numbers: NDArray[np.intp], number: int) -> Iterator[Rows]:
 def _full_batches(
     objective: Objective, rows: Rows, solver: FullBatchSolver, parameters: Floats, passes: float, began: float
 ) -> Generator[Stretch, None, Floats]:
-    state: Any = solver.start(objective, rows, parameters)
-    count = len(rows)
+    state: Any
+    try:
+        state = solver.start(objective, rows, parameters)
+    except NotPositiveDefinite:
+        # No factor can be vouched for: what needs none serves, as in `optimise`.
+        solver = LimitedMemory()
+        state = solver.start(objective, rows, parameters)
     while True:
         seconds = time.perf_counter() - began
-        yield Stretch(state.passes * count, float(state.passes), seconds, state.parameters, solver.name)
-        if state.passes >= passes or getattr(state, "stuck", False):
+        yield Stretch(state.passes * len(rows), float(state.passes), seconds, state.parameters, solver.name)
+        finished = state.stuck if not isinstance(state, NewtonState) else state.decrement < _AT_ROUNDING
+        if finished or state.passes >= passes:
             return np.asarray(state.parameters)
-        state = solver.step(objective, rows, state)
+        try:
+            state = solver.step(objective, rows, state)
+        except NotPositiveDefinite:
+            return np.asarray(state.parameters)
 
 
 def progressive(
@@ -282,7 +294,7 @@ def minimising(
     began = time.perf_counter()
     null_value = objective.null_value(rows)
     reduced = isinstance(solver, VarianceReducedNewton)
-    passes = _ANCHORED_PASSES if reduced else _NOISY_PASSES
+    passes = _ANCHORED_PASSES if reduced or solver.needs_all_rows else _NOISY_PASSES
     stretches = epochs(objective, rows, regime, solver, start, seed=seed, passes=passes)
     trace = list[Step]()
     with np.errstate(over="ignore", invalid="ignore"):
