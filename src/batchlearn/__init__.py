@@ -10,6 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from batchlearn.comparison.compare import ComparisonPlan as ComparisonPlan
+    from batchlearn.comparison.compare import compare as compare
+    from batchlearn.comparison.contenders import Budget as Budget
+    from batchlearn.comparison.contenders import Contender as Contender
+    from batchlearn.comparison.outcome import Comparison as Comparison
     from batchlearn.errors import BatchlearnError as BatchlearnError
     from batchlearn.errors import CertificateError as CertificateError
     from batchlearn.errors import DataError as DataError
@@ -29,6 +34,9 @@ if TYPE_CHECKING:
     from batchlearn.training.evaluate import evaluate as evaluate
     from batchlearn.training.fit import Fit as Fit
     from batchlearn.training.recipe import Recipe as Recipe
+    from batchlearn.training.regimes import FullBatch as FullBatch
+    from batchlearn.training.regimes import MiniBatch as MiniBatch
+    from batchlearn.training.regimes import Online as Online
     from batchlearn.training.train import train as train
     from batchlearn.training.verify import verify as verify
 
@@ -36,21 +44,29 @@ if TYPE_CHECKING:
 
 _HOME = {
     "BatchlearnError": "batchlearn.errors",
+    "Budget": "batchlearn.comparison.contenders",
     "Certificate": "batchlearn.training.certificate",
     "CertificateError": "batchlearn.errors",
+    "Comparison": "batchlearn.comparison.outcome",
+    "ComparisonPlan": "batchlearn.comparison.compare",
+    "Contender": "batchlearn.comparison.contenders",
     "Costs": "batchlearn.models.decision",
     "DataError": "batchlearn.errors",
     "Fit": "batchlearn.training.fit",
+    "FullBatch": "batchlearn.training.regimes",
     "IntegrityError": "batchlearn.errors",
     "LinearClassifier": "batchlearn.estimators",
     "LinearModel": "batchlearn.models.linear",
     "LinearRegressor": "batchlearn.estimators",
+    "MiniBatch": "batchlearn.training.regimes",
     "NoFiniteOptimum": "batchlearn.errors",
+    "Online": "batchlearn.training.regimes",
     "Recipe": "batchlearn.training.recipe",
     "RegistryError": "batchlearn.errors",
     "ResourceError": "batchlearn.errors",
     "Table": "batchlearn.tables.table",
     "UsageError": "batchlearn.errors",
+    "compare": "batchlearn.comparison.compare",
     "evaluate": "batchlearn.training.evaluate",
     "load": "batchlearn.models.files",
     "read": "batchlearn.tables.table",
@@ -61,22 +77,30 @@ _HOME = {
 # Written out once more because type checkers read only a literal list; a test holds the lists together.
 __all__ = [
     "BatchlearnError",
+    "Budget",
     "Certificate",
     "CertificateError",
+    "Comparison",
+    "ComparisonPlan",
+    "Contender",
     "Costs",
     "DataError",
     "Fit",
+    "FullBatch",
     "IntegrityError",
     "LinearClassifier",
     "LinearModel",
     "LinearRegressor",
+    "MiniBatch",
     "NoFiniteOptimum",
+    "Online",
     "Recipe",
     "RegistryError",
     "ResourceError",
     "Table",
     "UsageError",
     "__version__",
+    "compare",
     "evaluate",
     "load",
     "read",

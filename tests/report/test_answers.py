@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from tests.report.made import complete, estimate
 
-from batchlearn.report.answers import answers, finished, good
-from batchlearn.report.findings import drift, findings, standing
 from batchlearn.report.page import training_page
 from batchlearn.report.plots import Forest, Plot
-from batchlearn.report.proof import ledger, trace_plots
-from batchlearn.report.quality import score
-from batchlearn.report.terms import Heatmap, shapes
+from batchlearn.report.training.answers import answers, finished, good
+from batchlearn.report.training.findings import drift, findings, standing
+from batchlearn.report.training.proof import ledger, trace_plots
+from batchlearn.report.training.quality import score
+from batchlearn.report.training.terms import Heatmap, shapes
 
 
 def with_scores(model: dict[str, Any], constant: dict[str, Any], notes: list[str] | None = None) -> dict[str, Any]:

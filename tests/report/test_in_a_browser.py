@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from tests.report.browser import Browser, installed, look, opened
 from tests.report.made import complete, hostile
+from tests.report.made_comparison import comparison
 
+from batchlearn.report.comparison.page import comparison_page
 from batchlearn.report.page import training_page
 
 NARROW, WIDE = 400, 1280
@@ -28,13 +30,18 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     results = {"complete": complete(), "minimal": {}, "hostile": complete(hostile())}
-    for name, result in results.items():
-        (folder / f"{name}.html").write_text(training_page(result), encoding="utf-8")
-    return {name: folder / f"{name}.html" for name in results}
+    written = {name: training_page(result) for name, result in results.items()}
+    written |= {
+        "comparison": comparison_page(comparison()),
+        "hostile comparison": comparison_page(comparison(hostile())),
+    }
+    for name, page in written.items():
+        (folder / f"{name}.html").write_text(page, encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in written}
 
 
 @pytest.mark.parametrize("width", [NARROW, WIDE])
-@pytest.mark.parametrize("name", ["complete", "minimal", "hostile"])
+@pytest.mark.parametrize("name", ["complete", "minimal", "hostile", "comparison", "hostile comparison"])
 def test_the_page_fits_asks_for_nothing_and_has_no_error(
     browser: Browser, pages: dict[str, Path], name: str, width: int
 ) -> None:

@@ -113,6 +113,9 @@ class RecipeOptions:
     tolerance: Annotated[
         float | None, Parameter(help="Bound to reach, times the loss of the mean; exit code 7 if it is not.")
     ] = None
+    batch_size: Annotated[str, Parameter(help="Rows an update sees: full for all, 1 for online, or 32 to 512.")] = (
+        "full"
+    )
     holdout: Annotated[float, Parameter(help="Share of the latest rows to evaluate on.")] = 0.2
     split: Annotated[
         str | None, Parameter(help="Hold out by time, group or random; time, else group, unless given.")

@@ -88,6 +88,9 @@ def recipe_of(options: RecipeOptions, seed: int) -> Recipe:
         split=options.split,
         class_weight=class_weight_rule(options.class_weight),
         costs=options.costs,
+        power=options.power,
+        threshold=options.threshold,
+        batch_size=options.batch_size,
         seed=seed,
     )
 
@@ -176,18 +179,23 @@ def save_and_answer(fit: Fit, destination: Destination, source: str) -> Answer:
 def write_report(fit: Fit, model: Path) -> Path:
     """Write the page of a fit beside its model and return its path: a model folder holds nothing but the model."""
     path = model.with_name(f"{model.name}.html")
+    write_page(path, fit.page(str(model)), f"The model is saved in {model}", "the model is complete without it")
+    return path
+
+
+def write_page(path: Path, text: str, done: str, instead: str) -> None:
+    """Write a page, whole or not at all; where that fails, say what is done all the same."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        unfinished.write_text(fit.page(str(model)), encoding="utf-8")
+        unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(path)
     except OSError as problem:
         unfinished.unlink(missing_ok=True)
         raise ResourceError(
-            f"The model is saved in {model}, but its report could not be written to {path}: {problem.strerror}. "
-            "Make room or get permission; the model is complete without it.",
+            f"{done}, but its report could not be written to {path}: {problem.strerror}. "
+            f"Make room or get permission; {instead}.",
             code="report-not-written",
         ) from problem
-    return path
 
 
 def _unmet(fit: Fit, path: Path) -> CertificateError | None:

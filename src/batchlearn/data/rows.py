@@ -134,6 +134,18 @@ class Rows:
         )
         return replace(self, chunks=chunks, fingerprint=None)
 
+    def take(self, numbers: NDArray[np.intp]) -> Rows:
+        """Return the rows of these numbers, in this order, as one chunk of their own."""
+        order = np.argsort(numbers, kind="stable")
+        sorted_numbers, starts = numbers[order], np.cumsum([0, *(len(chunk) for chunk in self.chunks)])
+        cuts = np.searchsorted(sorted_numbers, starts)
+        parts = [
+            (chunk, order[a:b], sorted_numbers[a:b] - first)
+            for chunk, first, a, b in zip(self.chunks, starts[:-1], cuts[:-1], cuts[1:], strict=True)
+            if b > a
+        ]
+        return replace(self, chunks=(_gather(parts, len(numbers)),), fingerprint=None)
+
     def read(self, stored: StoredChunk) -> Chunk:
         """Return one chunk in float64, shifted and scaled, with the intercept's column of ones."""
         dense = standardised(self.layout, stored.dense, self.shift, self.scale)
@@ -151,6 +163,35 @@ class Rows:
         for part in parts:
             totals = type(totals)(*(add(a, b) for add, a, b in zip(statistic.combine, totals, part, strict=True)))
         return totals
+
+
+def _gather(parts: list[tuple[StoredChunk, NDArray[np.intp], NDArray[np.intp]]], count: int) -> StoredChunk:
+    """Return rows of several chunks as one: each part is a chunk, places in the answer, and rows of the chunk."""
+    sample = parts[0][0]
+    dense = np.empty((len(sample.dense), count), dtype=sample.dense.dtype)
+    codes = np.empty((len(sample.codes), count), dtype=sample.codes.dtype)
+    columns = [np.empty(count), None if sample.weight is None else np.empty(count)]
+    columns.append(None if sample.offset is None else np.empty(count))
+    for chunk, places, local in parts:
+        dense[:, places], codes[:, places] = chunk.dense[:, local], chunk.codes[:, local]
+        for out, values in zip(columns, (chunk.label, chunk.weight, chunk.offset), strict=True):
+            if out is not None and values is not None:
+                out[places] = values[local]
+    sparse = None
+    if sample.sparse is not None:
+        stacked = _stack([chunk.sparse[local] for chunk, _, local in parts])
+        sparse = stacked[np.argsort(np.concatenate([places for _, places, _ in parts]))]
+    label = columns[0]
+    return StoredChunk(dense, codes, np.empty(0) if label is None else label, columns[1], columns[2], sparse)
+
+
+def _stack(parts: list[Any]) -> Any:
+    """Return CSR arrays one below the other, as one of their own kind."""
+    ends = np.cumsum([0, *(part.nnz for part in parts)])
+    pointers = [part.indptr[:-1] + first for part, first in zip(parts, ends[:-1], strict=True)]
+    data, indices = np.concatenate([part.data for part in parts]), np.concatenate([part.indices for part in parts])
+    shape = (sum(part.shape[0] for part in parts), parts[0].shape[1])
+    return type(parts[0])((data, indices, np.concatenate([*pointers, ends[-1:]])), shape=shape)
 
 
 Item = TypeVar("Item")

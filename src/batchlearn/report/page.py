@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from batchlearn.report import answers, findings, proof, quality, terms
+from batchlearn.report.html import render
 from batchlearn.report.plots import Entry, Forest, Heading, Interval, forest
+from batchlearn.report.training import answers, findings, proof, quality, terms
 from batchlearn.report.values import clean, key_text, mapping, number, records, sequence, text, texts, whole
 from batchlearn.report.words import MODELS, count, decimals, duration, effect_scale, fixed, plain
 
@@ -28,38 +23,7 @@ def training_page(result: Mapping[str, Any]) -> str:
     second), worst_rows (records of row, label, response, loss, values), chosen, alternatives (records of name, score,
     seconds, chosen), table, target, time and classes. The page has no script, asks for nothing, and escapes every name.
     """
-    style = _style()
-    return (
-        _environment()
-        .get_template("page.html")
-        .render(
-            style=style,
-            style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-            **_content(result),
-        )
-    )
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("batchlearn.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_finalize,
-    )
-
-
-def _finalize(value: object) -> object:
-    # Markup and outlines are ours; a plain text may be, or hold, a name from the data.
-    return clean(value) if type(value) is str else value
-
-
-@cache
-def _style() -> str:
-    return (files("batchlearn.report") / "templates" / "style.css").read_text(encoding="utf-8")
+    return render("page.html", _content(result))
 
 
 def _content(result: Mapping[str, Any]) -> dict[str, Any]:

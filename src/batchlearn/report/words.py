@@ -201,6 +201,19 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600:,} h {whole % 3600 // 60} min"
 
 
+def passes(amount: float) -> str:
+    """Write how often all rows were read: 1 pass, 2.31 passes."""
+    return f"{amount:.3g} {'pass' if amount == 1.0 else 'passes'}"
+
+
+def size(number_of_bytes: float) -> str:
+    """Write an amount of memory: 12.3 MB."""
+    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if number_of_bytes >= unit:
+            return f"{number_of_bytes / unit:.3g} {name}"
+    return f"{number_of_bytes:.0f} bytes"
+
+
 def listed(items: list[str], most: int = 5) -> str:
     """Join items as a sentence does: a, b and c; say how many more there are."""
     if len(items) > most:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -40,7 +40,8 @@ class Newton:
     Tran-Dinh 2019).
     """
 
-    name = "newton-cholesky"
+    name: ClassVar[str] = "newton-cholesky"
+    needs_all_rows: ClassVar[bool] = True
 
     def start(self, objective: Objective, rows: Rows, parameters: Floats) -> NewtonState:
         """Expand the objective at the start. Raises NotPositiveDefinite."""

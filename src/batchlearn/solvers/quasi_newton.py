@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -42,7 +42,8 @@ class LimitedMemory:
 
     memory: int = 20
     renewed: tuple[int, ...] = _RENEWED
-    name = "l-bfgs"
+    name: ClassVar[str] = "l-bfgs"
+    needs_all_rows: ClassVar[bool] = True
 
     def start(
         self, objective: Objective, rows: Rows, parameters: Floats, found: Preconditioner | None = None

@@ -92,6 +92,7 @@ class Fit:
             "threshold": self.model.target.threshold,
             "dispersion": self.dispersion,
             "solver": self.solver,
+            "regime": str(self.recipe.regime),
             "passes": self.passes,
             "seconds": self.seconds,
             "encoding": self.structure.name,

@@ -53,7 +53,7 @@ class Step(NamedTuple):
 
     passes: int
     value: float
-    decrement: float
+    decrement: float | None  # None where nothing on the way knows it
     bound: float | None  # C2 without the rounding term, where it exists
     seconds: float
 

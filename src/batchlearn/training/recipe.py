@@ -12,6 +12,7 @@ from batchlearn.data.target import TASK_OF_LOSS, power_fits
 from batchlearn.errors import UsageError, quoted
 from batchlearn.models.decision import Costs
 from batchlearn.objectives.class_weights import ClassWeightRule, check_rule
+from batchlearn.training.regimes import Regime, parse_regime
 from batchlearn.training.stopping import LossWithin, PredictionsWithin, Stopping
 
 _LARGEST_SEED = 2**64 - 1
@@ -33,6 +34,8 @@ class Recipe:
     labels, that rows of a class count with in training; the probabilities delivered are corrected back to how often
     the classes occur in the rows (`objectives.class_weights`). costs: of wrong decisions between two classes; the model
     then decides for the second one above the probability that makes it the cheaper decision, else above one half.
+    batch_size: rows an update sees: "full" for all of them, 1 for online, or a number such as 256; the objective is the
+    same.
     """
 
     loss: str | None = None
@@ -46,6 +49,7 @@ class Recipe:
     costs: Costs | None = None
     power: float | None = None
     threshold: float | None = None
+    batch_size: str | int = "full"
 
     def __post_init__(self) -> None:
         self._check_loss()
@@ -68,6 +72,7 @@ class Recipe:
             raise UsageError(
                 f"The seed is {self.seed}; it needs to be a whole number from 0 to 2**64 - 1.", code="seed-range"
             )
+        parse_regime(self.batch_size)
         if self.tolerance is not None:
             LossWithin(self.tolerance)
 
@@ -99,6 +104,11 @@ class Recipe:
             )
 
     @property
+    def regime(self) -> Regime:
+        """How rows are presented to one update."""
+        return parse_regime(self.batch_size)
+
+    @property
     def stopping(self) -> Stopping:
         """What ends a fit."""
         return PredictionsWithin() if self.tolerance is None else LossWithin(self.tolerance)
@@ -124,4 +134,5 @@ class Recipe:
             "minimum_rows": self.rules.minimum_rows,
             "level_cap": self.rules.level_cap,
             "buckets": self.rules.buckets,
+            "batch_size": str(self.regime),
         }

@@ -45,8 +45,9 @@ from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units, certify
 from batchlearn.training.evaluate import evaluate_part, with_values
 from batchlearn.training.fit import Fit
-from batchlearn.training.optimise import Optimum, Problem, optimising
+from batchlearn.training.optimise import Optimum, Problem
 from batchlearn.training.recipe import Recipe
+from batchlearn.training.regimes import minimising
 
 # Up to so many coefficients the inverse Hessian (8 d^2 bytes) is kept with the model, for bounds on predictions.
 _KEPT_COEFFICIENTS = 2500
@@ -114,7 +115,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         # not depend on the split by a bit.
         parts = [split.early] if split.late is None else [split.early, ledger.used]
         repeats = RepeatedRows()
-        profiles = yield from _reading("reading columns", profile_parts(table, ledger, parts, repeats))
+        profiles = yield from reading("reading columns", profile_parts(table, ledger, parts, repeats))
         repeated = repeats.count()
         ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers)
         early = replace(early, target=ledger.target)
@@ -122,12 +123,12 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         if recipe.alpha is None:
             inner = InnerSplit(split.early, kind, recipe.seed)
             choice = choose_structure(table, early, inner, recipe.rules, workers)
-            structure = yield from _reading("choosing what to fit", choice)
-        work = _Work(table, ledger, recipe, structure, workers)
+            structure = yield from reading("choosing what to fit", choice)
+        work = Work(table, ledger, recipe, structure, workers)
         known = work._replace(ledger=with_classes_of(ledger, split.early))
         known = known._replace(recipe=_for_classes(recipe, known.ledger.target))
         evaluation, notes = yield from _evaluate(known, split, profiles[0])
-        fitted = yield from _fit_part(work, ledger.used, profiles[-1], "all rows")
+        fitted = yield from fit_part(work, ledger.used, profiles[-1], "all rows")
     left_out = (f"{name} was left out: {reason}" for name, reason in fitted.encoding.left_out.items())
     said = [*_target_notes(work), *chosen, *_row_notes(work, fitted, repeated), *_feature_notes(fitted)]
     notes = [*left_out, *said, *notes]
@@ -169,7 +170,7 @@ def _with_number(
         threshold, said = recipe.threshold, list[str]()
         if threshold is None:
             look = choose_threshold(table, ledger, split.early, recipe.rules, recipe.seed, threads)
-            choice = yield from _reading("choosing the threshold", look)
+            choice = yield from reading("choosing the threshold", look)
             threshold, said = choice.threshold, [choice.note]
         return replace(ledger, target=replace(ledger.target, threshold=threshold)), said
     if ledger.target.loss != "tweedie":
@@ -177,12 +178,14 @@ def _with_number(
     power, notes = recipe.power, list[str]()
     if power is None:
         search = profile_power(table, ledger, split.early, recipe.rules, recipe.seed, threads)
-        profile = yield from _reading("choosing the power", search)
+        profile = yield from reading("choosing the power", search)
         power, notes = profile.power, [profile.note]
     return replace(ledger, target=replace(ledger.target, power=power)), notes
 
 
-class _Work(NamedTuple):
+class Work(NamedTuple):
+    """What a fit of any part of the rows needs."""
+
     table: Table
     ledger: Ledger
     recipe: Recipe
@@ -201,7 +204,8 @@ class Fitted(NamedTuple):
     class_weights: Floats | None  # (classes,): what each class counted
 
 
-def _reading(stage: str, work: Generator[int, None, Answer]) -> Generator[Progress, None, Answer]:
+def reading(stage: str, work: Generator[int, None, Answer]) -> Generator[Progress, None, Answer]:
+    """Run work that yields rows read as a stage of progress; return its answer."""
     while True:
         try:
             rows = next(work)
@@ -211,20 +215,21 @@ def _reading(stage: str, work: Generator[int, None, Answer]) -> Generator[Progre
         yield Progress(stage, rows=rows)
 
 
-def _fit_part(work: _Work, part: Mask, profiles: Profiles, whose: str) -> Generator[Progress, None, Fitted]:
+def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generator[Progress, None, Fitted]:
+    """Encode and fit one part of the rows; yields progress, returns what came out."""
     rules = work.structure.rules
     if work.recipe.alpha == 0.0:
         rules = replace(rules, reference=True)
     encoding = fit_encoding(work.table.features, profiles, rules, work.table.roles.time, work.structure.pairs)
     delivered = part is work.ledger.used
     ledger, weights = counted_by_class(work.recipe.class_weight, work.ledger, part)
-    reading = build_rows(work.table, ledger, encoding, part, work.threads, fingerprinted=delivered)
-    rows = yield from _reading(f"encoding {whose}", reading)
+    encoded = build_rows(work.table, ledger, encoding, part, work.threads, fingerprinted=delivered)
+    rows = yield from reading(f"encoding {whose}", encoded)
     alpha = work.recipe.alpha_for(rows.total_weight)
     objective = fit_objective(work.ledger.target, encoding, work.structure.strengths, alpha, rows.total_weight)
     names = [*encoding.names] * objective.loss.outputs
     problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.units), names)
-    steps = optimising(problem)
+    steps = minimising(problem, work.recipe.regime, seed=work.recipe.seed)
     while True:
         try:
             step = next(steps)
@@ -252,7 +257,7 @@ def _put_right(problem: Problem, optimum: Optimum, weights: Floats) -> Optimum:
 
 
 def _evaluate(
-    work: _Work, split: Split, profiles: Profiles
+    work: Work, split: Split, profiles: Profiles
 ) -> Generator[Progress, None, tuple[Evaluation | None, list[str]]]:
     if split.late is None:
         return None, [split.how]
@@ -265,8 +270,8 @@ def _evaluate(
         return None, [f"No evaluation: the earlier rows hold only the label {labels[0]:g} of '{target.column}'."]
     # What only the earlier rows lack is no reason to refuse a model of all rows; what all lack is refused with those.
     try:
-        fitted = yield from _fit_part(work, split.early, profiles, "the earlier rows")
-        rows = yield from _reading(
+        fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
+        rows = yield from reading(
             "encoding the later rows",
             build_rows(work.table, work.ledger, fitted.encoding, late, work.threads, fingerprinted=False),
         )
@@ -283,7 +288,7 @@ def _evaluate(
     return evaluation, notes + _group_notes(work, split)
 
 
-def _group_notes(work: _Work, split: Split) -> list[str]:
+def _group_notes(work: Work, split: Split) -> list[str]:
     """Say where the same group is learned from and judged on: what is known of it flatters the evaluation."""
     both, late = groups_on_both_sides(work.ledger, split)
     if not both:
@@ -294,9 +299,7 @@ def _group_notes(work: _Work, split: Split) -> list[str]:
     ]
 
 
-def _assemble(
-    work: _Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[str, ...], seconds: float
-) -> Fit:
+def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[str, ...], seconds: float) -> Fit:
     optimum = fitted.optimum
     factor, certificate = optimum.certification.factor, optimum.certification.certificate
     errors = bounds = dispersion = None
@@ -336,7 +339,7 @@ def _assemble(
     )
 
 
-def _model(work: _Work, fitted: Fitted, errors: Floats | None, bounds: PredictionBounds | None) -> LinearModel:
+def _model(work: Work, fitted: Fitted, errors: Floats | None, bounds: PredictionBounds | None) -> LinearModel:
     ledger = work.ledger
     weight = None if ledger.weight is None else ledger.weight[ledger.used]
     mean = float(np.average(ledger.label[ledger.used], weights=weight))
@@ -360,7 +363,7 @@ def _norms(factor: Factor, classes: int) -> Floats:
     return np.asarray(np.sqrt(np.maximum(forms, 0.0)).ravel())
 
 
-def _target_notes(work: _Work) -> list[str]:
+def _target_notes(work: Work) -> list[str]:
     """Say what was concluded from labels and weights where users may have meant something else."""
     ledger, recipe, notes = work.ledger, work.recipe, list[str]()
     if recipe.loss is None and ledger.target.task is Task.NUMBER:
@@ -379,7 +382,7 @@ def _target_notes(work: _Work) -> list[str]:
     return notes
 
 
-def _row_notes(work: _Work, fitted: Fitted, repeated: int) -> list[str]:
+def _row_notes(work: Work, fitted: Fitted, repeated: int) -> list[str]:
     """Say what rows repeat each other, what classes counted, and what the rows can carry."""
     notes = support_notes(work.ledger, fitted.encoding)
     if repeated:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batchlearn.report.proof import ASKED_FOR, ledger, proof
-from batchlearn.report.quality import Score, bins_off, score, slice_list, slice_name, unseen_table
+from batchlearn.report.training.proof import ASKED_FOR, ledger, proof
+from batchlearn.report.training.quality import Score, bins_off, score, slice_list, slice_name, unseen_table
 from batchlearn.report.values import LONGEST_SENTENCE, mapping, number, text, texts, whole
 from batchlearn.report.words import baseline, count, estimate, listed, metric, percent, plain
 

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from batchlearn.data.rows import one_blas_thread
 from batchlearn.data.target import power_fits
 from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.estimators.incremental import Learner, class_labels, go_on, learn_rows
+from batchlearn.estimators.reading import STORED_TYPES, arrays, names_of, row_predictors
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import INVERSE_LINKS, logistic
 from batchlearn.objectives.class_weights import weights_of_classes
@@ -27,14 +29,14 @@ from batchlearn.objectives.losses import Loss, named_loss
 from batchlearn.objectives.objective import Objective
 from batchlearn.solvers.refinement import refine
 from batchlearn.training.certificate import Certificate, certify
-from batchlearn.training.matrix import Matrix, predictors, read_matrix, row_weights
-from batchlearn.training.optimise import Optimum, Problem, optimise
+from batchlearn.training.matrix import Matrix, read_matrix, row_weights
+from batchlearn.training.optimise import Optimum, Problem
+from batchlearn.training.regimes import FullBatch, Regime, minimised, parse_regime
 from batchlearn.training.stopping import LossWithin
 from batchlearn.training.train import thread_count
 
 # Of kappa times decrement: far inside the region of quadratic convergence.
 _LARGEST_REACH = 0.1
-_STORED_TYPES = [np.float64, np.float32]
 
 
 class LinearClassifier(ClassifierMixin, BaseEstimator):
@@ -60,6 +62,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         corrected, unlike those of `batchlearn.train`. Classes that a dict does not name count once.
     threads : int, default=None
         Threads that read the rows; None is one. The answer has the same bits for any number.
+    batch_size : "full" or int, default="full"
+        Rows an update of `fit` sees: all, 1 for online, or a number such as 256. The objective is the same.
 
     Attributes
     ----------
@@ -91,7 +95,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
     ('certified', True)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - scikit-learn reads parameters from here
         self,
         *,
         alpha: float = 1e-4,
@@ -101,6 +105,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         standardize: bool = False,
         class_weight: dict[Any, float] | str | None = None,
         threads: int | None = None,
+        batch_size: str | int = "full",
     ) -> None:
         self.alpha = alpha
         self.loss = loss
@@ -109,6 +114,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         self.standardize = standardize
         self.class_weight = class_weight
         self.threads = threads
+        self.batch_size = batch_size
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit to every row; a row of weight 0 changes nothing.
@@ -117,7 +123,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         minimum: separable classes, or columns that repeat each other.
         """
         settings = _checked(self, ("logistic",))
-        X, y = validate_data(self, _arrays(X), y, accept_sparse="csr", dtype=_STORED_TYPES)
+        X, y = validate_data(self, arrays(X), y, accept_sparse="csr", dtype=STORED_TYPES)
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y", raise_unknown=True)
         if kind != "binary":
@@ -140,15 +146,30 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
             code = label.astype(np.intp)
             each = weights_of_classes(self.class_weight, self.classes_.tolist(), code, weight)
             weight = each[code] * (1.0 if weight is None else weight)
-        fitted = _fitted(settings, X, label, weight, _names(self))
+        fitted = _fitted(settings, X, label, weight, names_of(self))
         self.coef_ = fitted.coefficients[None, :]
         self.intercept_ = np.array([fitted.intercept])
         self.objective_, self.n_iter_, self.certificate_ = fitted.objective, fitted.steps, fitted.certificate
+        self._learner = fitted.learner
+        return self
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Learn more rows, one by one; the answer does not depend on how rows are cut into calls.
+
+        Goes on from what `fit` or earlier calls learned; the first call of all needs both `classes`. Raises as `fit`.
+        """
+        first = not hasattr(self, "classes_")
+        settings = _checked(self, ("logistic",))
+        X, y = validate_data(self, arrays(X), y, accept_sparse="csr", dtype=STORED_TYPES, reset=first)
+        check_classification_targets(y)
+        label, self.classes_ = class_labels(y, classes, None if first else self.classes_)
+        coefficients, intercept = learn_rows(self, settings, X, label, sample_weight)
+        self.coef_, self.intercept_ = coefficients[None, :], np.array([intercept])
         return self
 
     def decision_function(self, X: Any) -> Floats:
         """Return the log odds of `classes_[1]`, shape (n,)."""
-        return _predictors(self, X, self.coef_[0] if hasattr(self, "coef_") else None)
+        return row_predictors(self, X, self.coef_[0] if hasattr(self, "coef_") else None)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the likelier class of each row, shape (n,)."""
@@ -195,6 +216,8 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
         columns as given either way.
     threads : int, default=None
         Threads that read the rows; None is one. The answer has the same bits for any number.
+    batch_size : "full" or int, default="full"
+        Rows an update of `fit` sees: all, 1 for online, or a number such as 256. The objective is the same.
 
     Attributes
     ----------
@@ -224,7 +247,7 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
     (array([3.]), 1.0)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - scikit-learn reads parameters from here
         self,
         *,
         alpha: float = 1e-4,
@@ -234,6 +257,7 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
         tol: float = 1e-10,
         standardize: bool = False,
         threads: int | None = None,
+        batch_size: str | int = "full",
     ) -> None:
         self.alpha = alpha
         self.loss = loss
@@ -242,6 +266,7 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
         self.tol = tol
         self.standardize = standardize
         self.threads = threads
+        self.batch_size = batch_size
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit to every row; a row of weight 0 changes nothing.
@@ -250,16 +275,28 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
         minimum: columns that repeat each other, or a label that is always 0 along some column.
         """
         settings = _checked(self, ("squared", "poisson", "gamma", "tweedie"))
-        X, y = validate_data(self, _arrays(X), y, accept_sparse="csr", dtype=_STORED_TYPES, y_numeric=True)
+        X, y = validate_data(self, arrays(X), y, accept_sparse="csr", dtype=STORED_TYPES, y_numeric=True)
         label = np.asarray(y, dtype=np.float64)
-        fitted = _fitted(settings, X, label, row_weights(sample_weight, len(label)), _names(self))
+        fitted = _fitted(settings, X, label, row_weights(sample_weight, len(label)), names_of(self))
         self.coef_, self.intercept_ = fitted.coefficients, fitted.intercept
         self.objective_, self.n_iter_, self.certificate_ = fitted.objective, fitted.steps, fitted.certificate
+        self._learner = fitted.learner
+        return self
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Learn more rows, one by one; the answer does not depend on how rows are cut into calls.
+
+        Goes on from what `fit` or earlier calls learned. Raises as `fit`.
+        """
+        settings, first = _checked(self, ("squared", "poisson")), not hasattr(self, "coef_")
+        X = arrays(X)
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=STORED_TYPES, y_numeric=True, reset=first)
+        self.coef_, self.intercept_ = learn_rows(self, settings, X, np.asarray(y, dtype=np.float64), sample_weight)
         return self
 
     def predict(self, X: Any) -> Floats:
         """Return the mean of each row's label, shape (n,)."""
-        return INVERSE_LINKS[self.loss](_predictors(self, X, getattr(self, "coef_", None)))
+        return INVERSE_LINKS[self.loss](row_predictors(self, X, getattr(self, "coef_", None)))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -277,6 +314,7 @@ class _Settings(NamedTuple):
     stopping: LossWithin
     standardize: bool
     threads: int
+    regime: Regime
 
 
 class _Fitted(NamedTuple):
@@ -285,6 +323,7 @@ class _Fitted(NamedTuple):
     objective: float
     steps: int
     certificate: Certificate
+    learner: Learner | None
 
 
 def _checked(estimator: LinearClassifier | LinearRegressor, losses: tuple[str, ...]) -> _Settings:
@@ -317,6 +356,7 @@ def _checked(estimator: LinearClassifier | LinearRegressor, losses: tuple[str, .
         LossWithin(float(tolerance)),
         bool(estimator.standardize),
         1 if threads is None else thread_count(int(threads)),
+        parse_regime(estimator.batch_size),
     )
 
 
@@ -333,21 +373,6 @@ def _power(estimator: LinearClassifier | LinearRegressor) -> float | None:
     return float(power)
 
 
-def _arrays(X: Any) -> Any:
-    """Return an Arrow table for objects that offer Arrow data and nothing NumPy could read; else what came."""
-    if hasattr(X, "__arrow_c_stream__") and not hasattr(X, "__array__"):
-        import pyarrow as pa  # imported here: arrays and data frames do not need it
-
-        return pa.table(X)
-    return X
-
-
-def _names(estimator: LinearClassifier | LinearRegressor) -> list[str]:
-    names = getattr(estimator, "feature_names_in_", None)
-    columns = [f"column {j}" for j in range(estimator.n_features_in_)] if names is None else [str(n) for n in names]
-    return ["the intercept", *columns] if estimator.fit_intercept else columns
-
-
 def _fitted(settings: _Settings, X: Any, label: Floats, weight: Floats | None, names: list[str]) -> _Fitted:
     loss = settings.loss
     loss.check_labels(label)
@@ -355,8 +380,10 @@ def _fitted(settings: _Settings, X: Any, label: Floats, weight: Floats | None, n
         matrix = read_matrix(X, label, weight, intercept=settings.intercept, threads=settings.threads)
         _warn_of_constants(matrix, settings, names)
         objective = Objective(loss, matrix.penalty(settings.alpha, standardize=settings.standardize))
-        optimum = optimise(Problem(objective, matrix.rows, settings.stopping, matrix.units, names))
-        parameters = _refined(objective, matrix, optimum)
+        problem = Problem(objective, matrix.rows, settings.stopping, matrix.units, names)
+        optimum = minimised(problem, settings.regime)
+        full = isinstance(settings.regime, FullBatch)
+        parameters = _refined(objective, matrix, optimum) if full else optimum.parameters
         coefficients, intercept = matrix.deliver(parameters)
         delivered = matrix.inside(coefficients, intercept)
         certificate, value = optimum.certification.certificate, optimum.value
@@ -370,7 +397,8 @@ def _fitted(settings: _Settings, X: Any, label: Floats, weight: Floats | None, n
             ConvergenceWarning,
             stacklevel=3,
         )
-    return _Fitted(coefficients, intercept, value, len(optimum.trace), certificate)
+    learner = go_on(loss, settings.alpha, matrix, delivered, optimum.certification.factor)
+    return _Fitted(coefficients, intercept, value, len(optimum.trace), certificate, learner)
 
 
 def _refined(objective: Objective, matrix: Matrix, optimum: Optimum) -> Floats:
@@ -393,10 +421,3 @@ def _warn_of_constants(matrix: Matrix, settings: _Settings, names: list[str]) ->
         UserWarning,
         stacklevel=4,
     )
-
-
-def _predictors(estimator: LinearClassifier | LinearRegressor, X: Any, coefficients: Floats | None) -> Floats:
-    check_is_fitted(estimator)
-    X = validate_data(estimator, _arrays(X), accept_sparse="csr", dtype=_STORED_TYPES, reset=False)
-    intercept = float(np.ravel(estimator.intercept_)[0])
-    return predictors(X, np.asarray(coefficients), intercept)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from batchlearn.report.findings import Finding, findings, standing
-from batchlearn.report.proof import ledger, proof
-from batchlearn.report.quality import Score, score, slice_list, slice_name, worst_rows
-from batchlearn.report.terms import shapes
+from batchlearn.report.answer import Answer
+from batchlearn.report.training.findings import Finding, findings, standing
+from batchlearn.report.training.proof import ledger, proof
+from batchlearn.report.training.quality import Score, score, slice_list, slice_name, worst_rows
+from batchlearn.report.training.terms import shapes
 from batchlearn.report.values import LONGEST_SENTENCE, mapping, number, text, whole
 from batchlearn.report.words import (
     Estimate,
@@ -30,17 +30,6 @@ from batchlearn.report.words import (
 )
 
 _MOST_TERMS, _MOST_ACTIONS, _MOST_SLICES = 5, 5, 3
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A question, its answer in a few words and in sentences; `tone` is good, warn or plain."""
-
-    question: str
-    short: str
-    tone: str
-    sentences: tuple[str, ...]
-    anchor: str
 
 
 def answers(result: Mapping[str, Any]) -> list[Answer]:

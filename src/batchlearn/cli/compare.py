@@ -1,0 +1,241 @@
+"""`batchlearn compare`: full batch, mini-batch and online on one objective, under equal budgets."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from batchlearn.cli.arguments import Answer
+from batchlearn.cli.figures import count, figure, named
+from batchlearn.cli.options import (
+    ALL_FEATURES,
+    ALL_ROWS,
+    UNJUDGED,
+    Count,
+    FeatureOptions,
+    Flag,
+    JudgingOptions,
+    RowOptions,
+    column_names,
+    null_texts,
+)
+from batchlearn.cli.terminal import Page, watch
+from batchlearn.cli.train import threads_given, write_page
+from batchlearn.comparison.compare import DEFAULT_ROWS, DEFAULT_SEEDS, ComparisonPlan, comparing
+from batchlearn.comparison.contenders import Budget
+from batchlearn.comparison.outcome import Comparison, Outcome
+from batchlearn.errors import UsageError, quoted
+from batchlearn.models.folder import check_writable
+from batchlearn.report.words import passes, size
+from batchlearn.tables.table import read
+from batchlearn.training.recipe import Recipe
+
+_FOLDER = Path("comparisons")
+_LONGEST_NAME = 60
+_MOST_REPORTS = 1_000_000
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """What is compared, and on how much; the defaults end within two minutes."""
+
+    loss: Annotated[str | None, Parameter(help="logistic, squared or poisson; follows from the target.")] = None
+    alpha: Annotated[float | None, Parameter(help="Strength of the penalty; 1 / rows unless given.")] = None
+    holdout: Annotated[float, Parameter(help="Share of the latest rows to judge on.")] = 0.2
+    seeds: Annotated[Count, Parameter(help="Runs of each contender that draws at random.")] = DEFAULT_SEEDS
+    passes: Annotated[float, Parameter(help="Passes over the rows that each run may make.")] = Budget.passes
+    seconds: Annotated[float, Parameter(help="Seconds of its own work that each run may take.")] = Budget.seconds
+    rows: Annotated[Count, Parameter(help="Rows to compare on: a random sample of larger tables.")] = DEFAULT_ROWS
+
+    @property
+    def plan(self) -> ComparisonPlan:
+        """The plan, checked."""
+        return ComparisonPlan(budget=Budget(self.passes, self.seconds), seeds=self.seeds, rows=self.rows)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class PageOptions:
+    """How to run, and where the page goes."""
+
+    output: Annotated[
+        str | None, Parameter(help="The page; comparisons/TARGET-N.html, the first free number, unless given.")
+    ] = None
+    force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False
+    seed: Annotated[Count, Parameter(help="The first seed; the others follow it.")] = 0
+    threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None
+    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False
+
+
+DEFAULT_PLAN = PlanOptions()
+DEFAULT_PAGE = PageOptions()
+
+
+def compare(
+    data: Annotated[str, Parameter(help='Parquet, CSV or TSV: a file, a folder, or a pattern: "data/*.parquet".')],
+    /,
+    *,
+    target: Annotated[str, Parameter(help="Column to predict.")],
+    judging: JudgingOptions = UNJUDGED,
+    features: FeatureOptions = ALL_FEATURES,
+    rows: RowOptions = ALL_ROWS,
+    plan: PlanOptions = DEFAULT_PLAN,
+    run: PageOptions = DEFAULT_PAGE,
+) -> Answer:
+    """Compare full batch, mini-batch and online on one objective: what each costs, and what it is worth.
+
+    All start from the model that knows only the mean and may spend the same passes and seconds. Distances are from the
+    certified optimum over the same rows; scores are on held-out rows: the last fifth by --time, or a random fifth.
+    """
+    recipe = Recipe(plan.loss, plan.alpha, holdout=plan.holdout, seed=run.seed)
+    destination = _Destination(run.output, target, run.force)
+    destination.check()
+    chosen, threads = plan.plan, threads_given(run.threads)
+    table = read(
+        data,
+        target=target,
+        time=judging.time,
+        group=judging.group,
+        weight=judging.weight,
+        offset=features.offset,
+        exposure=features.exposure,
+        drop=column_names(features.drop),
+        where=rows.where,
+        null=null_texts(rows.null),
+        categories=column_names(features.categories),
+    )
+    comparison = watch(comparing(table, chosen, recipe, threads=threads))
+    record = comparison.to_json()
+    report = destination.save(comparison.page())
+    record["report"] = str(report)
+
+    def show(page: Page) -> None:
+        show_comparison(page, comparison, record)
+        page.heading(f"Report written to {report}")
+
+    return Answer(record, show)
+
+
+class _Destination:
+    """Where the page goes: the file given, or comparisons/TARGET-N.html with the first number that is free."""
+
+    def __init__(self, output: str | None, target: str, force: bool) -> None:
+        self._output, self._force = output, force
+        # A column may have any name; a file that is easy to type may not.
+        self._name = re.sub(r"[^A-Za-z0-9_.-]+", "_", target).strip("._-")[:_LONGEST_NAME] or "target"
+
+    def check(self) -> None:
+        """Refuse before the work what would make saving fail after it."""
+        if self._output is None:
+            check_writable(self._free() if os.path.lexists(_FOLDER) else _FOLDER)
+        elif not os.path.lexists(self._output):
+            check_writable(self._output)
+        elif not (self._force and os.path.isfile(self._output)):
+            raise UsageError(
+                f"{quoted(self._output)} exists; --output needs the name of a new file for the page. Choose another "
+                "name, or replace a file with --force.",
+                code="output-exists",
+            )
+
+    def _free(self) -> Path:
+        for number in range(1, _MOST_REPORTS):
+            path = _FOLDER / f"{self._name}-{number}.html"
+            if not os.path.lexists(path):
+                return path
+        raise UsageError(
+            f"All numbers of {_FOLDER / self._name} are taken; name a file with --output.", code="no-number"
+        )
+
+    def save(self, text: str) -> Path:
+        """Write the page and return its path as it is best typed."""
+        if self._output is None:
+            _FOLDER.mkdir(exist_ok=True)
+        path = self._free() if self._output is None else Path(self._output)
+        write_page(path, text, "The comparison is done", "ask for --json to keep its figures")
+        return path
+
+
+def show_comparison(page: Page, comparison: Comparison, record: dict[str, Any]) -> None:
+    """Write what came out: the optimum, a line a contender, batch sizes, the recommendation."""
+    trial = comparison.trial
+    page.title(f"Compared on {count(len(trial.rows), 'row')}: {count(len(comparison.outcomes), 'contender')}")
+    budget = comparison.budget
+    page.facts(
+        [
+            ("Budget", f"{passes(budget.passes)} or {budget.seconds:g} s a run; {comparison.seconds:.0f} s in all"),
+            ("Measured from", _optimum(record)),
+            ("Good enough", f"{comparison.good_enough:.2g} above it, what the rows themselves cannot tell"),
+        ]
+    )
+    page.heading("Contenders")
+    _show_outcomes(page, comparison)
+    _show_batch(page, record)
+    recommendation = comparison.recommendation
+    page.heading(f"Recommended: {recommendation.contender}")
+    page.line(recommendation.reason)
+    for change in recommendation.changes:
+        page.bullet(change)
+    page.heading("Notes")
+    for note in comparison.notes:
+        page.bullet(note)
+
+
+def _optimum(record: dict[str, Any]) -> str:
+    optimum = record["optimum"]
+    bound, reason = optimum["certificate"]["loss_bound"], optimum["certificate"]["reason"]
+    if bound is None:
+        return f"the best known loss {optimum['objective']:.6g}; not certified: {reason}"
+    return f"the certified optimum, a loss of {optimum['objective']:.6g}, within {bound:.1e}"
+
+
+def _show_outcomes(page: Page, comparison: Comparison) -> None:
+    judged = next((one.held_out for one in comparison.outcomes if one.held_out is not None), None)
+    metric = named(judged.metric) if judged is not None else ""
+    header = ["", "passes", "s", "excess", "worst seed", "as stored", *(["held out"] if metric else [])]
+    rows = [_row(one, bool(metric)) for one in comparison.outcomes]
+    if page.narrow:
+        for name, *cells in rows:
+            page.line(name)
+            page.line(
+                ", ".join(f"{what} {cell}" for what, cell in zip(header[1:], cells, strict=True) if cell), "dim", 4
+            )
+    else:
+        page.table(header, rows)
+    page.line(f"excess: loss above the optimum{f'; held out: {metric}' if metric else ''}", "dim")
+    working = (f"{one.contender.name} {size(one.memory.rows + one.memory.working)}" for one in comparison.outcomes)
+    page.line(f"Memory for rows at hand and work: {', '.join(working)}", "dim")
+
+
+def _row(one: Outcome, judged: bool) -> list[str]:
+    run = one.typical
+    excess = one.excess(run)
+    bound = one.loss_bound
+    above = f"<= {excess + bound:.1e}" if bound is not None and bound > 0.5 * excess else f"{excess:.1e}"
+    cells = [one.contender.name, f"{run.last.passes:.3g}", f"{run.last.seconds:.2f}"]
+    cells.append("diverged" if one.diverged else above)
+    cells.append(f"{one.spread[1]:.1e}" if len(one.runs) > 1 else "")
+    cells.append("" if one.stored is None else f"{one.excess(one.stored):.1e}")
+    if judged:
+        cells.append("" if one.held_out is None else figure(one.held_out.score.value))
+    return cells
+
+
+def _show_batch(page: Page, record: dict[str, Any]) -> None:
+    batch = record["critical_batch"]
+    page.heading("Batch size")
+    for one in batch["noise"]:
+        fitting, plain = one["critical_batch_preconditioned"], one["critical_batch_plain"]
+        critical = plain if fitting is None else fitting
+        said = "all rows" if critical is None or critical >= record["rows"] else count(round(max(critical, 1.0)), "row")
+        where = one["where"] if one["where"] == "on the way" else f"at the {one['where']}"
+        above = f", {one['excess_loss']:.1e} above the optimum" if one["excess_loss"] else ""
+        page.bullet(f"Predicted {where}{above}: {said}")
+    if batch["measured"] is not None:
+        made = passes(batch["measurement"]["passes"])
+        page.bullet(f"Measured: batches of up to {batch['measured']:,} rows lost nothing in {made}")

@@ -1,0 +1,1 @@
+"""Ways of reading rows, head to head on one objective."""

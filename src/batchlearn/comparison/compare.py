@@ -1,0 +1,227 @@
+"""Comparing ways of reading the rows: one table, one objective, one optimum, equal budgets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
+
+from batchlearn.comparison.contenders import (
+    STORED,
+    Budget,
+    Contender,
+    Run,
+    default_contenders,
+    mini_batch,
+    running,
+)
+from batchlearn.comparison.critical import Measured, NoiseAt, measured, noise_along, sampling_loss
+from batchlearn.comparison.judging import held_out_scores, measuring_memory
+from batchlearn.comparison.outcome import Comparison, Outcome, Rates, good_enough
+from batchlearn.comparison.problem import Trial, posing
+from batchlearn.comparison.recommend import recommend
+from batchlearn.data.rows import one_blas_thread
+from batchlearn.errors import UsageError
+from batchlearn.objectives.objective import Objective
+from batchlearn.solvers.stochastic import StochasticGradient
+from batchlearn.tables.table import Table
+from batchlearn.training.recipe import Recipe
+from batchlearn.training.regimes import FullBatch, MiniBatch
+from batchlearn.training.train import Progress, thread_count
+
+DEFAULT_SEEDS, MOST_SEEDS = 3, 100
+# So many rows that 100,000 are learned from when a fifth is held out.
+DEFAULT_ROWS = 125_000
+# Batch sizes beyond those of the contenders at which the loss per row read is measured, in one pass each.
+_LARGER_BATCHES = (2_048, 8_192)
+# Rates of plain stochastic gradients, times one over the mean curvature of a row along itself.
+_RATES = (0.01, 0.1, 1.0, 10.0, 100.0)
+_RATES_BATCH = 128
+# Seconds of a rate's run; and seconds after which larger batches and rates are left out: who compares waits.
+_RATE_SECONDS, _PATIENCE = 1.0, 75.0
+_LEFT_OUT = (
+    f"The comparison took more than {_PATIENCE:.0f} seconds, so larger batches or learning rates were left out; a "
+    "smaller budget (--seconds) or fewer rows (--rows) make room for them."
+)
+
+
+@dataclass(frozen=True)
+class ComparisonPlan:
+    """What is compared, on how much, and how often. Checked here, once.
+
+    contenders: full batch, mini-batches of 32, 128 and 512, and online unless given. rows: larger tables are compared
+    on a random sample of so many rows. seeds: runs of each contender whose result depends on one.
+    """
+
+    contenders: tuple[Contender, ...] = ()
+    budget: Budget = field(default_factory=Budget)
+    seeds: int = DEFAULT_SEEDS
+    rows: int = DEFAULT_ROWS
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.seeds <= MOST_SEEDS:
+            raise UsageError(
+                f"The number of seeds is {self.seeds}; it needs to be from 1 to {MOST_SEEDS}.", code="seeds-range"
+            )
+        if self.rows < 2:
+            raise UsageError(
+                f"The rows to compare on are {self.rows}; there need to be at least 2, such as {DEFAULT_ROWS}.",
+                code="rows-range",
+            )
+        names = [contender.name for contender in self.entrants]
+        if len(set(names)) < len(names):
+            raise UsageError(
+                f"Two contenders have the same name ({', '.join(names)}); each needs a name of its own.",
+                code="contender-names",
+            )
+
+    @property
+    def entrants(self) -> tuple[Contender, ...]:
+        """The contenders, the default ones where none were given."""
+        return self.contenders or default_contenders()
+
+
+def compare(
+    table: Table, plan: ComparisonPlan | None = None, recipe: Recipe | None = None, *, threads: int | None = None
+) -> Comparison:
+    """Compare ways of reading the rows of a table that has a target, by default full batch, mini-batch and online.
+
+    All minimise one objective over the same rows (those before the held-out part) from the same start; the recipe says
+    loss, penalty, held-out share and seed. Raises DataError, UsageError or NoFiniteOptimum.
+    """
+    steps = comparing(table, plan or ComparisonPlan(), recipe or Recipe(), threads=threads)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            comparison: Comparison = end.value
+            return comparison
+
+
+def comparing(
+    table: Table, plan: ComparisonPlan, recipe: Recipe, *, threads: int | None = None
+) -> Generator[Progress, None, Comparison]:
+    """Yield progress while comparing; return the comparison."""
+    if table.roles.target is None:
+        raise UsageError(
+            "The table has no target; name the column to predict with target= (--target).", code="no-target"
+        )
+    began = time.perf_counter()
+    with one_blas_thread():
+        trial = yield from posing(table, recipe, plan.rows, thread_count(threads))
+        noise = tuple(noise_along(trial))
+        arena = _Arena(trial, plan, recipe.seed, began)
+        runs = {}
+        for contender in plan.entrants:
+            runs[contender.name] = yield from _all_runs(arena, contender)
+        outcomes = yield from _outcomes(arena, runs)
+        batch = yield from _measured(arena, noise, outcomes)
+        rates = yield from _rates(arena)
+        notes = [*trial.notes, *([_LEFT_OUT] if rates is None and arena.late else [])]
+    certified = trial.optimum.certification.certificate.certified
+    return Comparison(
+        trial=trial,
+        table=table.name,
+        budget=plan.budget,
+        outcomes=outcomes,
+        noise=noise,
+        measured=batch,
+        rates=rates,
+        recommendation=recommend(outcomes, good_enough(trial, noise), certified),
+        seconds=time.perf_counter() - began,
+        notes=tuple(notes),
+    )
+
+
+@dataclass(frozen=True)
+class _Arena:
+    trial: Trial
+    plan: ComparisonPlan
+    seed: int
+    began: float
+
+    @property
+    def late(self) -> bool:
+        """Whether what is not needed should be left out."""
+        return time.perf_counter() - self.began > _PATIENCE
+
+    @property
+    def seeds(self) -> range:
+        return range(self.seed, self.seed + self.plan.seeds)
+
+
+def _all_runs(arena: _Arena, contender: Contender) -> Generator[Progress, None, tuple[tuple[Run, ...], Run | None]]:
+    """Run a contender with each seed and on the rows as stored; once where nothing is drawn at random."""
+    budget = arena.plan.budget
+    if isinstance(contender.regime, FullBatch):
+        run = yield from running(arena.trial, contender, budget, arena.seed)
+        return (run,), None
+    runs = []
+    for seed in arena.seeds:
+        runs.append((yield from running(arena.trial, contender, budget, seed)))
+    stored = yield from running(arena.trial, contender, budget, arena.seed, STORED)
+    return tuple(runs), stored
+
+
+def _outcomes(
+    arena: _Arena, runs: dict[str, tuple[tuple[Run, ...], Run | None]]
+) -> Generator[Progress, None, tuple[Outcome, ...]]:
+    trial = arena.trial
+    every = [run for kept, stored in runs.values() for run in (*kept, *([stored] if stored else []))]
+    best = min([trial.optimum.value, *(point.value for run in every for point in run.points)])
+    found = []
+    for kept, stored in runs.values():
+        contender = kept[0].contender
+        memory = yield from measuring_memory(trial, contender)
+        bare = Outcome(contender, kept, stored, None, memory, best, trial.loss_bound, trial.row_bytes)
+        found.append(bare)
+    scores = held_out_scores(trial, {one.contender.name: one.typical.parameters for one in found}, arena.seed)
+    return tuple(replace(one, held_out=scores.get(one.contender.name)) for one in found)
+
+
+def _measured(
+    arena: _Arena, noise: Sequence[NoiseAt], outcomes: Sequence[Outcome]
+) -> Generator[Progress, None, Measured | None]:
+    """Measure what each batch size leaves after the passes that every mini-batch run has made."""
+    entrants = {
+        one.contender.regime.size: one
+        for one in outcomes
+        if isinstance(one.contender.regime, MiniBatch) and one.contender.solver is None
+    }
+    if not entrants:
+        return None
+    trial, best = arena.trial, outcomes[0].best
+    passes = min(run.last.passes for one in entrants.values() for run in one.runs)
+    values = {size: [run.value_at(passes) for run in one.runs] for size, one in entrants.items()}
+    budget = Budget(passes, arena.plan.budget.seconds)
+    for size in _LARGER_BATCHES:
+        if size in values or 4 * size > len(trial.rows) or arena.late:
+            continue
+        values[size] = []
+        for seed in arena.seeds:
+            run = yield from running(trial, mini_batch(size), budget, seed)
+            values[size].append(run.value_at(passes))
+    excess = {size: [value - best for value in found if value is not None] for size, found in values.items()}
+    return measured(excess, passes, sampling_loss(noise), trial.loss_bound)
+
+
+def _rates(arena: _Arena) -> Generator[Progress, None, Rates | None]:
+    """Try learning rates far apart for plain stochastic gradients: what the defaults spare their users."""
+    trial = arena.trial
+    if len(trial.rows) < 2 * _RATES_BATCH or arena.late:
+        return None
+    curvature = _mean_curvature(trial.objective, trial)
+    tried = []
+    budget = Budget(1.0, min(arena.plan.budget.seconds, _RATE_SECONDS))
+    for multiple in _RATES:
+        rate = multiple / curvature
+        contender = Contender(f"learning rate {rate:.2g}", MiniBatch(_RATES_BATCH), StochasticGradient(rate))
+        run = yield from running(trial, contender, budget, arena.seed)
+        tried.append((rate, max(run.last.value - trial.optimum.value, 0.0)))
+    return Rates(_RATES_BATCH, 1.0, tuple(tried))
+
+
+def _mean_curvature(objective: Objective, trial: Trial) -> float:
+    """Return the trace of the Hessian's data part: the mean over rows of curvature times squared length."""
+    diagonal = objective.hessian_diagonal(trial.rows, trial.start) - objective.penalty.diagonal
+    return max(float(diagonal.sum()), 1e-300)

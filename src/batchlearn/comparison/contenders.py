@@ -1,0 +1,152 @@
+"""One contender: a regime with a solver, run from the same start under a budget of rows read and of seconds."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from batchlearn.comparison.problem import Trial
+from batchlearn.errors import UsageError
+from batchlearn.kernels.design import Floats
+from batchlearn.training.regimes import FullBatch, MiniBatch, Online, Regime, Solver, Stretch, check_pair, epochs
+from batchlearn.training.train import Progress
+
+# The objective is looked at again when so many times more rows have been read: each look reads all rows.
+_NEXT_LOOK = 1.2
+SHUFFLED, STORED = "shuffled", "stored"
+FINISHED, PASSES_SPENT, SECONDS_SPENT = "finished", "passes", "seconds"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A way of reading the rows; `solver` None is the regime's default, which has no learning rate to tune.
+
+    Raises UsageError for a solver that cannot serve the regime.
+    """
+
+    name: str
+    regime: Regime
+    solver: Solver | None = None
+
+    def __post_init__(self) -> None:
+        if self.solver is not None:
+            check_pair(self.regime, self.solver)
+
+
+def default_contenders() -> tuple[Contender, ...]:
+    """Return full batch, mini-batches of 32, 128 and 512, and online, each with its default solver."""
+    return (
+        Contender("full batch", FullBatch()),
+        *(mini_batch(size) for size in (32, 128, 512)),
+        Contender("online", Online()),
+    )
+
+
+def mini_batch(size: int) -> Contender:
+    """Return the mini-batch contender of this size."""
+    return Contender(f"mini-batch {size:,}", MiniBatch(size))
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What each run may spend: passes over the rows, and seconds of its own work."""
+
+    passes: float = 10.0
+    seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("passes", self.passes), ("seconds", self.seconds)):
+            if not (math.isfinite(value) and value > 0.0):
+                raise UsageError(
+                    f"The budget of {name} is {value!r}; it needs to be a number above 0, such as "
+                    f"{Budget.passes if name == 'passes' else Budget.seconds:g}.",
+                    code="budget-range",
+                )
+
+
+class Point(NamedTuple):
+    """Where a run stood: what it had spent, and the objective over all rows (infinite where it overflowed)."""
+
+    rows_read: int
+    passes: float
+    seconds: float
+    value: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of one contender."""
+
+    contender: Contender
+    seed: int
+    order: str
+    solver: str
+    points: tuple[Point, ...]
+    parameters: Floats
+    ended: str  # "finished" of its own accord, or which budget was spent: "passes", "seconds"
+
+    @property
+    def last(self) -> Point:
+        """Where it ended."""
+        return self.points[-1]
+
+    def value_at(self, passes: float) -> float | None:
+        """Return the objective at the last look within so many passes; None where it had not begun by then."""
+        seen = [point.value for point in self.points if 0.0 < point.passes <= passes * (1.0 + 1e-9)]
+        return seen[-1] if seen else None
+
+
+def starting(
+    trial: Trial, contender: Contender, passes: float, seed: int = 0, order: str = SHUFFLED
+) -> Generator[Stretch, None, Floats]:
+    """Start a contender where all start: at the model that knows only the mean."""
+    objective, rows, start = trial.objective, trial.rows, trial.start
+    return epochs(objective, rows, contender.regime, contender.solver, start, seed=seed, order=order, passes=passes)
+
+
+def running(
+    trial: Trial, contender: Contender, budget: Budget, seed: int = 0, order: str = SHUFFLED
+) -> Generator[Progress, None, Run]:
+    """Yield progress; return the run. Only the contender's own work is timed, not the looks at the objective.
+
+    The budget of seconds is checked after each stretch of rows, so a run may overspend by one stretch.
+    """
+    points = [Point(0, 0.0, 0.0, trial.optimum.null_value)]
+    stretches = starting(trial, contender, budget.passes, seed, order)
+    latest, read, spent, look, ended = None, 0, 0.0, 0.0, ""
+    while not ended:
+        began = time.perf_counter()
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is said in the result
+            stretch = next(stretches, None)
+        spent += time.perf_counter() - began
+        if stretch is None:
+            break
+        latest, ended = stretch, _spent(budget, stretch.passes, spent)
+        yield Progress(f"{contender.name}, seed {seed}", rows=stretch.rows_read - read, passes=int(stretch.passes))
+        read = stretch.rows_read
+        if ended or stretch.passes >= look:
+            points.append(Point(read, stretch.passes, spent, value_at(trial, stretch.parameters)))
+            look = stretch.passes * _NEXT_LOOK
+    stretches.close()
+    if latest is not None and points[-1].rows_read < read:
+        points.append(Point(read, latest.passes, spent, value_at(trial, latest.parameters)))
+    parameters, solver = (trial.start, "") if latest is None else (latest.parameters, latest.solver)
+    return Run(contender, seed, order, solver, tuple(points), parameters, ended or FINISHED)
+
+
+def _spent(budget: Budget, passes: float, seconds: float) -> str:
+    if seconds >= budget.seconds:
+        return SECONDS_SPENT
+    return PASSES_SPENT if passes >= budget.passes * (1.0 - 1e-9) else ""
+
+
+def value_at(trial: Trial, parameters: Floats) -> float:
+    """Return the objective; infinity where it overflows or is no number, so that it can be compared."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = trial.objective.value(trial.rows, parameters)
+    return value if math.isfinite(value) else math.inf

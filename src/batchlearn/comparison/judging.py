@@ -1,0 +1,129 @@
+"""What a contender is worth: on rows it has not seen, beside the optimum's model, and in memory."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from batchlearn.comparison.contenders import Contender, starting
+from batchlearn.comparison.problem import Trial
+from batchlearn.data.rows import Chunk
+from batchlearn.data.target import Task
+from batchlearn.evaluation.intervals import Estimate, paired_difference, resampling
+from batchlearn.evaluation.metrics import proper_score
+from batchlearn.kernels.design import Floats
+from batchlearn.objectives.losses import Loss
+from batchlearn.objectives.statistics import predictor
+from batchlearn.training.train import Progress
+
+# Tracing makes small allocations several times slower, and the peak is reached early.
+_LONGEST_TRACE, _TRACED_ROWS = 2.0, 4_096
+
+
+class _RowLosses(NamedTuple):
+    losses: Floats
+    weight: Floats
+
+
+def _joined(first: Floats, second: Floats) -> Floats:
+    return np.concatenate([first, second])
+
+
+@dataclass(frozen=True)
+class _RowLossTotal:
+    """The loss and the weight of each row, one chunk after the other."""
+
+    loss: Loss
+    combine: ClassVar[tuple[Any, ...]] = (_joined, _joined)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> _RowLosses:
+        return _RowLosses(self.loss.value(predictor(chunk, parameters), chunk.label), chunk.weight)
+
+
+@dataclass(frozen=True)
+class HeldOutScore:
+    """The mean loss on held-out rows, and how much it is above that of the optimum's model on the same rows.
+
+    Both with 95 % intervals of a block bootstrap over the rows in order of time; infinite where predictions overflow.
+    """
+
+    metric: str
+    rows: int
+    score: Estimate
+    difference: Estimate
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the score as plain values."""
+        return {
+            "metric": self.metric,
+            "rows": self.rows,
+            **self.score.to_json(),
+            "difference": self.difference.to_json(),
+        }
+
+
+def held_out_scores(trial: Trial, parameters: dict[str, Floats], seed: int) -> dict[str, HeldOutScore]:
+    """Return the score of each of the parameters by name, on the same rows and the same blocks; none without rows."""
+    if trial.later is None:
+        return {}
+    # Objectives hold half the squared error and half the deviance.
+    unit = 1.0 if trial.target.task is Task.CLASSES else 2.0
+    metric = proper_score(trial.target.task.value).name
+    plan = resampling(len(trial.later), seed)
+    best, weight = _losses(trial, trial.optimum.parameters, unit)
+    found = {}
+    for name, vector in parameters.items():
+        losses, _ = _losses(trial, vector, unit)
+        if np.all(np.isfinite(losses)):
+            zero = np.zeros_like(losses)
+            score, difference = (paired_difference(losses, other, weight, plan) for other in (zero, best))
+        else:
+            score = difference = Estimate(None, None, None)
+        found[name] = HeldOutScore(metric, len(losses), score, difference)
+    return found
+
+
+def _losses(trial: Trial, parameters: Floats, unit: float) -> tuple[Floats, Floats]:
+    assert trial.later is not None
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = trial.later.total(_RowLossTotal(trial.objective.loss), parameters)
+    return unit * total.losses[trial.later_order], total.weight[trial.later_order]
+
+
+class Memory(NamedTuple):
+    """Bytes: the rows that have to be at hand at once, and the most that the work takes beside them."""
+
+    rows: int
+    working: int
+
+
+def measuring_memory(trial: Trial, contender: Contender) -> Generator[Progress, None, Memory]:
+    """Measure what a contender allocates; return it with the rows it has to hold.
+
+    Full batch reads all rows for each step and is measured on the first chunks, one a thread; the others hold no more
+    than these chunks and are measured on the first 4,096 rows. The working memory is what Python and NumPy allocate at
+    the most; it is not counted where another trace is running already.
+    """
+    rows = trial.rows
+    first = replace(rows, chunks=rows.chunks[: rows.threads])
+    held = len(rows) if contender.regime.size is None else len(first)
+    if contender.regime.size is not None and len(first) > _TRACED_ROWS:
+        first = first.take(np.arange(_TRACED_ROWS))
+    if tracemalloc.is_tracing():
+        return Memory(round(held * trial.row_bytes), 0)
+    tracemalloc.start()
+    try:
+        began = time.perf_counter()
+        for stretch in starting(replace(trial, rows=first), contender, 1.0):
+            if time.perf_counter() - began > _LONGEST_TRACE:
+                break
+            yield Progress(f"memory of {contender.name}", passes=int(stretch.passes))
+        working = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    return Memory(round(held * trial.row_bytes), working)

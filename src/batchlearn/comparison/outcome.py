@@ -1,0 +1,244 @@
+"""What came out of a comparison: one record a contender, and all of them with the optimum they are measured from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from batchlearn.comparison.contenders import Budget, Contender, Run
+from batchlearn.comparison.critical import Measured, NoiseAt, sampling_loss
+from batchlearn.comparison.judging import HeldOutScore, Memory
+from batchlearn.comparison.problem import Trial
+from batchlearn.report.comparison.page import comparison_page
+
+FORMAT_VERSION = 1
+CERTIFIED, BEST_KNOWN = "certified optimum", "best known"
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What plain stochastic gradient descent had left at each learning rate: there is none to choose by default."""
+
+    batch_size: int
+    passes: float
+    tried: tuple[tuple[float, float], ...]  # rate, excess loss; infinite where it diverged
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rates as plain values."""
+        tried = [{"rate": rate, "excess_loss": excess} for rate, excess in self.tried]
+        return {"solver": "sgd", "batch_size": self.batch_size, "passes": self.passes, "tried": tried}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The runs of one contender: one for each seed on shuffled rows, and one on the rows as they are stored."""
+
+    contender: Contender
+    runs: tuple[Run, ...]
+    stored: Run | None
+    held_out: HeldOutScore | None
+    memory: Memory
+    best: float  # the lowest objective known
+    loss_bound: float | None  # how far below it the optimum can lie
+    row_bytes: float
+
+    def excess(self, run: Run) -> float:
+        """Return how far a run ended above the best known objective."""
+        return max(run.last.value - self.best, 0.0)
+
+    @property
+    def typical(self) -> Run:
+        """The run with the median excess loss; of two in the middle the worse one."""
+        ordered = sorted(self.runs, key=self.excess)
+        return ordered[len(ordered) // 2]
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """The lowest and the highest excess loss over the seeds."""
+        every = [self.excess(run) for run in self.runs]
+        return min(every), max(every)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a run on shuffled rows ended farther from the optimum than it began, or any run overflowed."""
+        start = self.runs[0].points[0].value
+        # Where there is next to nothing to learn, noise leaves a run a little above its start: that is no divergence.
+        allowed = start + max(0.1 * (start - self.best), 0.01 * abs(start))
+        overflowed = self.stored is not None and not math.isfinite(self.stored.last.value)
+        return overflowed or any(not run.last.value <= allowed for run in self.runs)
+
+    def spent_until(self, excess: float) -> tuple[float, float] | None:
+        """Return the passes and seconds after which the excess loss stayed below; None where it never did.
+
+        Medians over the seeds; None where any seed never came so near.
+        """
+        found = [reached for run in self.runs if (reached := self._reached(run, excess)) is not None]
+        if len(found) < len(self.runs):
+            return None
+        return median(passes for passes, _ in found), median(seconds for _, seconds in found)
+
+    def _reached(self, run: Run, excess: float) -> tuple[float, float] | None:
+        reached = None
+        for point in reversed(run.points):
+            if not point.value - self.best <= excess:
+                break
+            reached = point.passes, point.seconds
+        return reached
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain values: of the typical run where one run is meant."""
+        run, excess = self.typical, self.excess(self.typical)
+        low, high = self.spread
+        return {
+            "name": self.contender.name,
+            "regime": str(self.contender.regime),
+            "solver": run.solver,
+            "passes": run.last.passes,
+            "rows_read": run.last.rows_read,
+            "seconds": run.last.seconds,
+            "bytes_read": round(run.last.rows_read * self.row_bytes),
+            "excess_loss": excess,
+            "excess_low": excess,
+            "excess_high": None if self.loss_bound is None else excess + self.loss_bound,
+            "ended": run.ended,
+            "diverged": self.diverged,
+            "held_out": None if self.held_out is None else self.held_out.to_json(),
+            "spread_over_seeds": {"low": low, "high": high, "seeds": len(self.runs)},
+            "stored_order": None if self.stored is None else self._stored_json(self.stored),
+            "memory": {"rows": self.memory.rows, "working": self.memory.working},
+            "curve": [
+                {
+                    "passes": point.passes,
+                    "seconds": point.seconds,
+                    "bytes": round(point.rows_read * self.row_bytes),
+                    "excess_loss": max(point.value - self.best, 0.0),
+                }
+                for point in run.points
+            ],
+        }
+
+    def _stored_json(self, run: Run) -> dict[str, Any]:
+        return {
+            "excess_loss": self.excess(run),
+            "passes": run.last.passes,
+            "seconds": run.last.seconds,
+            "better_than_start": run.last.value < run.points[0].value,
+        }
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Which contender, why, and what would change it."""
+
+    contender: str
+    reason: str
+    changes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the recommendation as plain values."""
+        return {"contender": self.contender, "reason": self.reason, "changes": list(self.changes)}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All contenders beside one optimum."""
+
+    trial: Trial
+    table: str
+    budget: Budget
+    outcomes: tuple[Outcome, ...]
+    noise: tuple[NoiseAt, ...]
+    measured: Measured | None
+    rates: Rates | None
+    recommendation: Recommendation
+    seconds: float
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def best(self) -> float:
+        """The lowest objective that the optimum or any contender reached."""
+        return lowest(self.trial, self.outcomes)
+
+    @property
+    def good_enough(self) -> float:
+        """The excess loss that does not matter: see `good_enough`."""
+        return good_enough(self.trial, self.noise)
+
+    def __str__(self) -> str:
+        recommended = self.recommendation
+        return f"{recommended.contender}: {recommended.reason}"
+
+    def page(self) -> str:
+        """Return the report of the comparison: one HTML page that needs nothing else."""
+        return comparison_page(self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `compare --json` prints, the path of the report aside."""
+        optimum = self.trial.optimum
+        certificate = optimum.certification.certificate
+        on_the_way = self.noise[1].critical_batch
+        return _plain(
+            {
+                "format_version": FORMAT_VERSION,
+                "table": self.table,
+                "target": self.trial.target.column,
+                "loss": self.trial.objective.loss.name,
+                "rows": len(self.trial.rows),
+                "coefficients": len(self.trial.start),
+                "budget": {"passes": self.budget.passes, "seconds": self.budget.seconds},
+                "optimum": {
+                    "called": CERTIFIED if certificate.certified else BEST_KNOWN,
+                    "objective": self.best,
+                    "certificate": certificate.to_json(),
+                    "null_objective": optimum.null_value,
+                    "solver": optimum.solver,
+                    "passes": optimum.passes,
+                    "seconds": optimum.seconds,
+                },
+                "good_enough": self.good_enough,
+                "sampling_loss": sampling_loss(self.noise),
+                "contenders": [outcome.to_json() for outcome in self.outcomes],
+                "critical_batch": {
+                    "predicted": on_the_way,
+                    "measured": None if self.measured is None else self.measured.largest,
+                    "noise": [one.to_json() for one in self.noise],
+                    "measurement": None if self.measured is None else self.measured.to_json(),
+                },
+                "learning_rate": None if self.rates is None else self.rates.to_json(),
+                "recommendation": self.recommendation.to_json(),
+                "seconds": self.seconds,
+                "notes": list(self.notes),
+            }
+        )
+
+
+def lowest(trial: Trial, outcomes: Sequence[Outcome]) -> float:
+    """Return the lowest objective known."""
+    return min([trial.optimum.value, *(outcome.best for outcome in outcomes)])
+
+
+def good_enough(trial: Trial, noise: Sequence[NoiseAt]) -> float:
+    """Return the excess loss below which more training is not worth it.
+
+    What having no more than these rows costs on average; where the Hessian has no factor, a ten-thousandth of what the
+    optimum gains over the mean.
+    """
+    found = sampling_loss(noise)
+    gain = max(trial.optimum.null_value - trial.optimum.value, 0.0)
+    return 1e-4 * gain if found is None else found
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: _finite(item) for key, item in value.items()}
+
+
+def _finite(value: Any) -> Any:
+    """Return the value with None for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,113 @@
+"""What all contenders are given: one objective over the earlier rows, its optimum, and later rows to be judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlearn.data.build import build_rows, profile_parts
+from batchlearn.data.ledger import Ledger, read_ledger
+from batchlearn.data.rows import Rows
+from batchlearn.data.sample import choose_rows, take
+from batchlearn.data.split import Split, hold_out
+from batchlearn.data.target import Target
+from batchlearn.errors import DataError
+from batchlearn.kernels.design import Floats
+from batchlearn.objectives.losses import loss_of
+from batchlearn.objectives.objective import Objective
+from batchlearn.selection.structure import Structure
+from batchlearn.tables.table import Table
+from batchlearn.training.optimise import Optimum
+from batchlearn.training.recipe import Recipe
+from batchlearn.training.train import Progress, Work, fit_part, reading
+
+_FEWEST_ROWS = 10
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One objective over rows in memory, the optimum that distances are measured from, and the rows held out."""
+
+    objective: Objective
+    rows: Rows
+    start: Floats  # the model that knows only the mean: where every contender begins
+    optimum: Optimum
+    target: Target
+    later: Rows | None
+    later_order: NDArray[np.intp]  # of the later rows: by time, at random where there is no time
+    ordered: bool  # whether rows have a time
+    notes: tuple[str, ...]
+
+    @property
+    def loss_bound(self) -> float | None:
+        """How far the optimum can lie below `optimum.value`, at most; None where nothing is proved."""
+        return self.optimum.certification.certificate.loss_bound
+
+    @property
+    def row_bytes(self) -> float:
+        """Bytes of one row as it is kept in memory: what one reading of a row moves at least."""
+        stored = 0
+        for chunk in self.rows.chunks:
+            arrays = (chunk.dense, chunk.codes, chunk.label, chunk.weight, chunk.offset)
+            stored += sum(array.nbytes for array in arrays if array is not None)
+        return stored / max(len(self.rows), 1)
+
+
+def posing(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Generator[Progress, None, Trial]:
+    """Yield progress while reading and optimising; return the trial.
+
+    Terms enter as they are (the linear encoding) under one penalty strength: the recipe's alpha, else 1 / total weight.
+    Of more than `most_rows` rows a sample is drawn at random, which the notes say. Raises DataError, UsageError and,
+    where the penalty is zero and the objective has no minimum, NoFiniteOptimum.
+    """
+    yield Progress("reading labels")
+    ledger, notes = read_ledger(table, loss=recipe.loss), list[str]()
+    if ledger.counts.used > most_rows:
+        notes.append(
+            f"A sample of {most_rows:,} of {ledger.counts.used:,} rows, drawn at random with seed {recipe.seed}."
+        )
+        chosen = choose_rows(ledger.used, most_rows, recipe.seed)
+        table, ledger = yield from reading("drawing a sample", take(table, ledger, chosen))
+    if ledger.counts.used < _FEWEST_ROWS:
+        raise DataError(
+            f"{table.name} has {ledger.counts.used} rows with a label; at least {_FEWEST_ROWS} are needed to compare "
+            "ways of reading them.",
+            code="too-few-rows",
+        )
+    split = hold_out(ledger, recipe.holdout, recipe.seed)
+    work = Work(table, ledger, recipe, Structure(recipe.rules), threads)
+    (profiles,) = yield from reading("reading columns", profile_parts(table, ledger, [split.early]))
+    fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
+    later = None
+    if split.late is not None:
+        encoded = build_rows(table, ledger, fitted.encoding, split.late, threads, fingerprinted=False)
+        later = yield from reading("encoding the later rows", encoded)
+    judged = "no rows were held out" if later is None else f"judged on {len(later):,} ({split.how})"
+    notes.append(f"Contenders learn from {len(fitted.rows):,} rows; {judged}.")
+    notes.append(
+        f"Terms enter as they are (linear encoding), {len(fitted.optimum.parameters):,} coefficients, penalty alpha "
+        f"{fitted.alpha:.3g}."
+    )
+    objective = Objective(loss_of(ledger.target), fitted.penalty)
+    return Trial(
+        objective,
+        fitted.rows,
+        objective.null_parameters(fitted.rows),
+        fitted.optimum,
+        ledger.target,
+        later,
+        _later_order(ledger, split, recipe.seed),
+        ledger.time is not None,
+        tuple(notes),
+    )
+
+
+def _later_order(ledger: Ledger, split: Split, seed: int) -> NDArray[np.intp]:
+    if split.late is None:
+        return np.zeros(0, dtype=np.intp)
+    if ledger.time is None:
+        return np.random.default_rng(seed).permutation(int(split.late.sum()))
+    return np.argsort(ledger.time[split.late], kind="stable")

@@ -1,0 +1,102 @@
+"""Which contender to take, with the reason, and what would change the answer: rules over measured figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from batchlearn.comparison.outcome import Outcome, Recommendation
+from batchlearn.report.words import passes, size
+from batchlearn.training.regimes import FullBatch, Online
+
+# A proof is worth waiting for: so many times longer, or so many seconds.
+_WORTH, _AT_ONCE = 3.0, 1.0
+
+
+class _Reached(NamedTuple):
+    outcome: Outcome
+    passes: float
+    seconds: float
+
+
+def recommend(outcomes: Sequence[Outcome], good_enough: float, certified: bool) -> Recommendation:
+    """Recommend the quickest contender to an excess loss that does not matter; the full batch where it is not far off.
+
+    The full batch alone ends at the optimum with a proof (`certified`), so it is taken where that costs little more.
+    """
+    usable = [outcome for outcome in outcomes if not outcome.diverged]
+    reached = [
+        _Reached(outcome, *spent) for outcome in usable if (spent := outcome.spent_until(good_enough)) is not None
+    ]
+    if not reached:
+        return _none_near(usable or list(outcomes), good_enough)
+    quickest = min(reached, key=lambda one: one.seconds)
+    full = next((one for one in reached if isinstance(one.outcome.contender.regime, FullBatch)), None)
+    chosen, reason = quickest, _quickest(quickest, reached, good_enough)
+    if full is not None and (full.seconds <= _WORTH * quickest.seconds or full.seconds <= _AT_ONCE):
+        chosen, reason = full, _full(full, quickest, certified, good_enough)
+    return Recommendation(chosen.outcome.contender.name, reason, tuple(_changes(chosen, reached, outcomes)))
+
+
+def _full(full: _Reached, quickest: _Reached, certified: bool, good_enough: float) -> str:
+    end = "the optimum with a certificate" if certified else "the best known objective"
+    said = (
+        f"It is within {good_enough:.2g} of the optimum after {passes(full.passes)} and {full.seconds:.2f} s, and "
+        f"goes on to {end}"
+    )
+    if quickest.outcome is full.outcome:
+        return f"{said}; nothing else was quicker."
+    other = quickest.outcome.contender.name
+    return f"{said}; {other}, the quickest there, took {quickest.seconds:.2f} s and proves nothing."
+
+
+def _quickest(quickest: _Reached, reached: Sequence[_Reached], good_enough: float) -> str:
+    said = (
+        f"It is the quickest within {good_enough:.2g} of the optimum, what the rows themselves cannot tell: "
+        f"{passes(quickest.passes)} and {quickest.seconds:.2f} s"
+    )
+    others = [one for one in reached if one.outcome is not quickest.outcome]
+    if not others:
+        return f"{said}; no other contender came so near within the budget."
+    second = min(others, key=lambda one: one.seconds)
+    return f"{said}; next is {second.outcome.contender.name} with {second.seconds:.2f} s."
+
+
+def _none_near(outcomes: Sequence[Outcome], good_enough: float) -> Recommendation:
+    best = min(outcomes, key=lambda outcome: outcome.excess(outcome.typical))
+    reason = (
+        f"No contender came within {good_enough:.2g} of the optimum on this budget; this one came nearest, to "
+        f"{best.excess(best.typical):.2g}."
+    )
+    changes = ("A larger budget (--passes, --seconds): the order of the contenders may change with it.",)
+    return Recommendation(best.contender.name, reason, changes)
+
+
+def _changes(chosen: _Reached, reached: Sequence[_Reached], outcomes: Sequence[Outcome]) -> list[str]:
+    fewest = min(reached, key=lambda one: one.passes)
+    said = []
+    if fewest.outcome is chosen.outcome:
+        said.append("Rows that are read from disk or over a network: no change, it needs the fewest passes too.")
+    else:
+        said.append(
+            f"Rows that are read from disk or over a network, where a pass is what costs: "
+            f"{fewest.outcome.contender.name} needs {passes(fewest.passes)}, {chosen.outcome.contender.name} "
+            f"{chosen.passes:.3g}."
+        )
+    online = next((outcome for outcome in outcomes if isinstance(outcome.contender.regime, Online)), None)
+    if online is not None and online is not chosen.outcome:
+        said.append(f"Labels that come one at a time and have to count at once: online. {_online(online, chosen)}")
+    memory = chosen.outcome.memory.rows
+    least = min(outcomes, key=lambda outcome: outcome.memory.rows)
+    if least.memory.rows < memory:
+        said.append(
+            f"Rows that do not fit into memory: all of them are {size(memory)} here, {least.contender.name} holds "
+            f"{size(least.memory.rows)} at a time."
+        )
+    return said
+
+
+def _online(online: Outcome, chosen: _Reached) -> str:
+    behind = f"On this budget it ended {online.excess(online.typical):.2g} above the optimum"
+    stored = "" if online.stored is None else f", {online.excess(online.stored):.2g} with the rows as stored"
+    return f"{behind}{stored}; {chosen.outcome.contender.name}: {chosen.outcome.excess(chosen.outcome.typical):.2g}."

@@ -1,0 +1,262 @@
+"""What `partial_fit` keeps: a learner that goes on row by row, however the rows are cut into calls.
+
+Rows are learned in blocks that follow from row numbers alone. A call's last, unfinished block is kept: the answer
+includes it, and the next call learns it again together with its own rows, so that the bits do not depend on the calls.
+Columns are shifted by the first row and scaled by the first difference from it, so that their units do not matter.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse, vstack
+
+from batchlearn.data.rows import Rows, StoredChunk, one_blas_thread
+from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.kernels.design import Floats, Layout
+from batchlearn.kernels.single_rows import unpadded
+from batchlearn.objectives.factor import Factor
+from batchlearn.objectives.losses import Loss
+from batchlearn.objectives.objective import Objective
+from batchlearn.objectives.penalties import Quadratic
+from batchlearn.solvers.batches import Reading
+from batchlearn.solvers.online import newton, normalised
+from batchlearn.solvers.online.newton import BLOCK, FAINT, MOST_COEFFICIENTS, OnlineState
+from batchlearn.solvers.online.normalised import NormalisedGradient, NormalisedState
+from batchlearn.training.certificate import Certificate
+from batchlearn.training.matrix import Matrix, row_weights
+
+# Coefficients whose penalty is brought up to date after a block, in turn.
+_IN_TURN = 8
+
+
+@dataclass(frozen=True)
+class Learner:
+    """The state after whole blocks, and the rows of the unfinished one; arrays over columns are (columns,)."""
+
+    loss: Loss
+    alpha: float
+    layout: Layout
+    shift: Floats
+    scale: Floats
+    seen: NDArray[np.bool_]  # columns that have had a scale
+    state: OnlineState | NormalisedState
+    pending: tuple[Any, Floats, Floats] | None = None  # values, labels, weights
+    weight: float = 0.0  # of the rows learned
+    paid: Floats | None = None  # (d,): the weight up to which each coefficient's penalty is in the state
+    turn: int = 0
+
+    @property
+    def rows_pending(self) -> int:
+        """Rows of the unfinished block."""
+        return 0 if self.pending is None else len(self.pending[1])
+
+
+def begin(loss: Loss, alpha: float, values: Any, intercept: bool) -> Learner:
+    """Return the learner before its first row; `values` (n, columns) holds at least that."""
+    columns = values.shape[1]
+    sparse = issparse(values)
+    layout = Layout(intercept, 0 if sparse else columns, (), columns if sparse else 0)
+    shift = np.asarray(values[0], dtype=np.float64).copy() if intercept and not sparse else np.zeros(columns)
+    size = layout.size
+    state: OnlineState | NormalisedState
+    if size <= MOST_COEFFICIENTS:
+        state = OnlineState(np.zeros(size), np.eye(size) / FAINT, np.zeros(size), FAINT * np.eye(size))
+    else:
+        empty = Rows(layout, (), np.zeros(layout.dense), np.ones(layout.dense))
+        objective = Objective(loss, Quadratic(np.zeros(size)))
+        state = NormalisedGradient().start(objective, empty, np.zeros(size), Reading(1, 16 * BLOCK, 1.0, 0))
+    return Learner(
+        loss, alpha, layout, shift, np.ones(columns), np.zeros(columns, dtype=bool), state, paid=np.zeros(size)
+    )
+
+
+def go_on(loss: Loss, alpha: float, matrix: Matrix, parameters: Floats, factor: Factor | None) -> Learner | None:
+    """Return the learner that knows what a certified batch fit knows; None without a matrix of its curvature."""
+    size = len(parameters)
+    if factor is None or size > MOST_COEFFICIENTS:
+        return None
+    weight = matrix.weight
+    state = OnlineState(parameters, factor.inverse_hessian / weight, np.zeros(size), np.zeros((size, size)))
+    seen = np.ones(len(matrix.scale), dtype=bool)
+    paid = np.full(size, weight)
+    return Learner(loss, alpha, matrix.rows.layout, matrix.shift, matrix.scale, seen, state, weight=weight, paid=paid)
+
+
+def learn(learner: Learner, values: Any, label: Floats, weight: Floats | None) -> tuple[Learner, Floats]:
+    """Learn rows; return the learner and the parameters inside (d,) after all rows so far."""
+    weight = np.ones(len(label)) if weight is None else weight
+    counted = weight > 0.0
+    values, label, weight = values[counted], label[counted], weight[counted]
+    if learner.pending is not None:
+        old, old_label, old_weight = learner.pending
+        values = vstack([old, values], format="csr") if issparse(values) else np.concatenate([old, values])
+        label, weight = np.concatenate([old_label, label]), np.concatenate([old_weight, weight])
+    learner = _scaled(learner, values)
+    whole = len(label) // BLOCK * BLOCK
+    for first in range(0, whole, BLOCK):
+        block = slice(first, first + BLOCK)
+        learner = _turned(_learned(learner, values[block], label[block], weight[block]))
+    rest = values[whole:].copy(), label[whole:], weight[whole:]
+    learner = replace(learner, pending=rest if len(rest[1]) else None)
+    shown = _learned(learner, *rest) if len(rest[1]) else learner
+    state = shown.state
+    return learner, state.parameters.copy() if isinstance(state, OnlineState) else unpadded(state.parameters)
+
+
+def delivered(learner: Learner, parameters: Floats) -> tuple[Floats, float]:
+    """Return coefficients and intercept in the units of the columns."""
+    lead = int(learner.layout.intercept)
+    coefficients = parameters[lead:] / learner.scale
+    return coefficients, float(parameters[0] - coefficients @ learner.shift) if lead else 0.0
+
+
+def _scaled(learner: Learner, values: Any) -> Learner:
+    """Give each column the size of its first value that differs from the shift, as a power of two."""
+    if learner.seen.all():
+        return learner
+    new = np.flatnonzero(~learner.seen)
+    part = values[:, new].toarray() if issparse(values) else np.asarray(values[:, new], dtype=np.float64)
+    distance = np.abs(part - learner.shift[new])
+    met = distance > 0.0
+    first = distance[np.argmax(met, axis=0), np.arange(len(new))]
+    scale, seen = learner.scale.copy(), learner.seen.copy()
+    scale[new] = np.where(first > 0.0, np.exp2(np.rint(np.log2(np.where(first > 0.0, first, 1.0)))), 1.0)
+    seen[new] = met.any(axis=0)
+    return replace(learner, scale=scale, seen=seen)
+
+
+def _learned(learner: Learner, values: Any, label: Floats, weight: Floats) -> Learner:
+    count = len(label)
+    chunk = StoredChunk(
+        np.empty((0, count)) if issparse(values) else values.T, np.empty((0, count), dtype=np.intp), label, weight,
+        sparse=values if issparse(values) else None,
+    )  # fmt: skip
+    dense = (learner.shift, learner.scale) if learner.layout.dense else (np.zeros(0), np.ones(0))
+    rows = Rows(learner.layout, (chunk,), *dense, sparse_scale=learner.scale if learner.layout.sparse else None)
+    state: OnlineState | NormalisedState
+    if isinstance(learner.state, OnlineState):
+        state = newton.follow(learner.loss, rows, learner.state)[0]
+    else:
+        state = normalised.follow(Objective(learner.loss, Quadratic(_strengths(learner))), rows, learner.state)[0]
+    return replace(learner, state=state, weight=learner.weight + float(weight.sum()))
+
+
+def _strengths(learner: Learner) -> Floats:
+    strengths = learner.alpha / learner.scale**2
+    return np.append(0.0, strengths) if learner.layout.intercept else strengths
+
+
+def _turned(learner: Learner) -> Learner:
+    """Bring the penalty of a few coefficients up to date: it is read in turns, as the rows are, and as exactly."""
+    state, paid = learner.state, learner.paid
+    if learner.alpha == 0.0 or paid is None or not isinstance(state, OnlineState):
+        return learner
+    lead, size = int(learner.layout.intercept), learner.layout.size
+    columns = size - lead
+    places = lead + (learner.turn * _IN_TURN + np.arange(min(_IN_TURN, columns))) % max(columns, 1)
+    precision = _strengths(learner)[places] * (learner.weight - paid[places])
+    due = places[precision > 0.0]
+    if not len(due):
+        return replace(learner, turn=learner.turn + 1)
+    inner = np.diag(1.0 / precision[precision > 0.0]) + state.inverse[np.ix_(due, due)]
+    gain = np.linalg.solve(inner, state.inverse[due])  # (due, d)
+    parameters = state.parameters - state.parameters[due] @ gain
+    inverse = state.inverse - state.inverse[:, due] @ gain
+    paid = paid.copy()
+    paid[due] = learner.weight
+    state = replace(state, parameters=parameters, inverse=0.5 * (inverse + inverse.T))
+    return replace(learner, state=state, paid=paid, turn=learner.turn + 1)
+
+
+class Settings(Protocol):
+    """What of an estimator's checked settings learning row by row depends on."""
+
+    @property
+    def alpha(self) -> float:
+        """The strength of the penalty."""
+        ...
+
+    @property
+    def loss(self) -> Loss:
+        """What is minimised."""
+        ...
+
+    @property
+    def intercept(self) -> bool:
+        """Whether there is an intercept."""
+        ...
+
+    @property
+    def standardize(self) -> bool:
+        """Whether the penalty is on coefficients per standard deviation."""
+        ...
+
+
+def learn_rows(
+    estimator: Any, settings: Settings, values: Any, label: Floats, sample_weight: Any
+) -> tuple[Floats, float]:
+    """Learn checked rows; return coefficients and intercept. The estimator keeps the learner, without certificate."""
+    loss = settings.loss
+    loss.check_labels(label)
+    weight = row_weights(sample_weight, len(label))
+    learner: Learner | None = getattr(estimator, "_learner", None)
+    if learner is None:
+        _refuse_start(hasattr(estimator, "coef_"), settings.standardize)
+        counted = values if weight is None else values[weight > 0.0]
+        learner = begin(loss, settings.alpha, counted, settings.intercept)
+    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
+        learner, parameters = learn(learner, values, label, weight)
+    estimator._learner, estimator.n_iter_, estimator.objective_ = learner, 1, math.nan
+    rows = int(learner.weight) + learner.rows_pending
+    reason = "its rows were learned one by one and were not kept"
+    estimator.certificate_ = Certificate("not certified", reason, None, None, None, None, None, rows, None)
+    return delivered(learner, parameters)
+
+
+def class_labels(label: Any, classes: Any, known: Any) -> tuple[Floats, Any]:
+    """Return labels as 0 and 1, and the two classes, sorted: those known, else those given. Raises DataError."""
+    if known is None and classes is None:
+        raise UsageError(
+            "The first call of partial_fit does not know the classes of rows to come. Give both: classes=[0, 1].",
+            code="partial-fit-classes",
+        )
+    given = np.unique(known if classes is None else classes)
+    if len(given) != 2 or (known is not None and not np.array_equal(given, known)):
+        came = "" if known is None else f"; the classes so far are {_both(known)}"
+        raise UsageError(
+            f"The classes given are {_both(given)}{came}; partial_fit needs the same two in each call.",
+            code="partial-fit-classes",
+        )
+    unknown = np.setdiff1d(label, given)
+    if len(unknown):
+        raise DataError(
+            f"A label is {quoted(unknown.tolist()[0])}; the classes are {_both(given)}. Leave such rows out, or begin "
+            "again with other classes.",
+            code="label-unknown",
+        )
+    return (np.asarray(label) == given[1]).astype(np.float64), given
+
+
+def _both(classes: Any) -> str:
+    return " and ".join(quoted(one) for one in classes.tolist())
+
+
+def _refuse_start(fitted: bool, standardize: bool) -> None:
+    if fitted:
+        raise UsageError(
+            f"This estimator was fitted by fit() and has no curvature to go on from: partial_fit after fit needs at "
+            f"most {MOST_COEFFICIENTS} coefficients and a certificate with a factor. Fit all rows again, or begin with "
+            "partial_fit on a new estimator.",
+            code="partial-fit-start",
+        )
+    if standardize:
+        raise UsageError(
+            "A penalty per standard deviation needs all rows first. Call fit before partial_fit, or set "
+            "standardize=False.",
+            code="partial-fit-standardize",
+        )

@@ -1,0 +1,1 @@
+"""What the page of one training says: proof, scores, effects, findings, and answers to questions."""

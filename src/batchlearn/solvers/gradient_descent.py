@@ -1,0 +1,84 @@
+"""Gradient descent whose step comes from the curvature, for problems where no matrix can be kept.
+
+The step is the inverse of the curvature met along the last step (Barzilai and Borwein 1988), in the metric of the
+Hessian's diagonal at the start. The objective need not fall at each step, only below the worst of the last few values
+(Grippo, Lampariello and Lucidi 1986; Raydan 1997).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from batchlearn.data.rows import Rows
+from batchlearn.kernels.design import Floats
+from batchlearn.objectives.objective import Objective
+
+_REMEMBERED, _FALL, _HALVINGS = 10, 1e-4, 40
+
+
+@dataclass(frozen=True)
+class DescentState:
+    """The point, its value and gradient, the metric (d,), and the length of the next step."""
+
+    parameters: Floats
+    value: float
+    gradient: Floats
+    diagonal: Floats
+    length: float
+    values: tuple[float, ...]  # the last few
+    passes: int
+    stuck: bool = False  # no step lowers the objective any more
+
+
+@dataclass(frozen=True)
+class GradientDescent:
+    """The update above: one reading of all rows a step, and memory for four vectors."""
+
+    name: ClassVar[str] = "gradient-descent"
+    needs_all_rows: ClassVar[bool] = True
+
+    def start(self, objective: Objective, rows: Rows, parameters: Floats) -> DescentState:
+        """Return the state before the first step."""
+        diagonal = objective.hessian_diagonal(rows, parameters)
+        # A coefficient that meets no curvature keeps its gradient as it is.
+        diagonal = np.where(diagonal > 0.0, diagonal, 1.0)
+        value, gradient = objective.gradient(rows, parameters)
+        # In this metric no curvature is above the number of entries a row can have (Cauchy and Schwarz).
+        length = 1.0 / (rows.layout.lead + len(rows.layout.groups) + rows.layout.sparse)
+        return DescentState(parameters, value, gradient, diagonal, length, (value,), 2)
+
+    def step(self, objective: Objective, rows: Rows, state: DescentState) -> DescentState:
+        """Return the state after one step, `stuck` where rounding hides any further fall."""
+        direction = -state.gradient / state.diagonal
+        slope = float(state.gradient @ direction)
+        worst, length, passes = max(state.values), state.length, state.passes
+        noise = 8e-16 * abs(state.value)
+        for _ in range(_HALVINGS):
+            parameters = state.parameters + length * direction
+            with np.errstate(over="ignore", invalid="ignore"):
+                value, gradient = objective.gradient(rows, parameters)
+            passes += 1
+            if np.isfinite(value) and value <= worst + _FALL * length * slope + noise:
+                return self._moved(state, parameters, value, gradient, passes)
+            length *= 0.25
+        return replace(state, passes=passes, stuck=True)
+
+    @staticmethod
+    def _moved(state: DescentState, parameters: Floats, value: float, gradient: Floats, passes: int) -> DescentState:
+        moved, bend = parameters - state.parameters, gradient - state.gradient
+        curvature = float(moved @ bend)
+        size = float(moved @ (state.diagonal * moved))
+        stuck = size <= 1e-32 * float(parameters @ (state.diagonal * parameters)) or not curvature > 0.0
+        return DescentState(
+            parameters,
+            value,
+            gradient,
+            state.diagonal,
+            size / curvature if curvature > 0.0 else state.length,
+            (*state.values, value)[-_REMEMBERED:],
+            passes,
+            stuck,
+        )

@@ -1,0 +1,50 @@
+"""Predictions made before a row's label was used: test, then train, with labels that may come later."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from batchlearn.data.rows import Rows
+from batchlearn.errors import UsageError
+from batchlearn.kernels.design import Floats
+from batchlearn.objectives.objective import Objective
+from batchlearn.objectives.statistics import predictor
+from batchlearn.solvers.batches import Reading
+from batchlearn.solvers.online import newton, normalised
+from batchlearn.solvers.online.newton import OnlineNewton, OnlineState
+from batchlearn.solvers.online.normalised import NormalisedGradient, NormalisedState
+
+OnlineSolver = OnlineNewton | NormalisedGradient
+# Rows taken at a time: a multiple of the blocks of `newton`, so that cutting changes nothing.
+_STRETCH = 512 * newton.BLOCK
+
+
+def predictors_before(
+    objective: Objective, rows: Rows, solver: OnlineSolver, *, delay: int = 0, start: Floats | None = None
+) -> Floats:
+    """Return each row's linear predictor from the rows before it alone, (rows,) or (outputs, rows).
+
+    Rows are taken as stored. With a delay, the label of row t is learned from just before row t + delay + 1 is
+    predicted; the first rows are predicted by the start, zero unless given.
+    """
+    if delay < 0:
+        raise UsageError(f"The label delay is {delay}; it needs to be 0 or more rows.", code="delay-negative")
+    count, delay = len(rows), min(delay, len(rows))
+    parameters = np.zeros(rows.layout.size * objective.loss.outputs) if start is None else start
+    state = solver.start(objective, rows, parameters, Reading(1, count, rows.total_weight, 0))
+    before = [predictor(rows.read(rows.take(np.arange(delay)).chunks[0]), parameters)] if delay else []
+    for first in range(0, count - delay, _STRETCH):
+        learned = np.arange(first, min(first + _STRETCH, count - delay))
+        part = rows.take(learned)
+        shown = rows.take(learned + delay) if delay else part
+        state, predictors = _follow(objective, part, state, shown)
+        before.append(predictors)
+    return np.concatenate(before, axis=-1)
+
+
+def _follow(
+    objective: Objective, rows: Rows, state: OnlineState | NormalisedState, shown: Rows
+) -> tuple[OnlineState | NormalisedState, Floats]:
+    if isinstance(state, OnlineState):
+        return newton.follow(objective.loss, rows, state, shown)
+    return normalised.follow(objective, rows, state, shown)

@@ -1,0 +1,83 @@
+"""`batchlearn compare` from the shell to its page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.cli.made import Run, one_object
+from tests.report.reading import Reading
+
+COMPARE = ("compare", "rows.parquet", "--target", "bought", "--time", "day", "--drop", "count")
+SHORT = ("--passes", "2", "--seconds", "0.5", "--seeds", "1")
+
+
+def test_the_command_keeps_the_contract_of_its_json(run: Run, here: Path) -> None:
+    code, out, err = run(*COMPARE, *SHORT, "--json")
+    assert (code, err) == (0, "")
+    found = one_object(out)
+    assert found["format_version"] == 1
+    assert found["optimum"]["certificate"]["status"] == "certified"
+    assert [one["name"] for one in found["contenders"]][0::4] == ["full batch", "online"]
+    assert found["budget"] == {"passes": 2.0, "seconds": 0.5}
+    assert all(one["spread_over_seeds"]["seeds"] == 1 for one in found["contenders"])
+    assert found["recommendation"].keys() == {"contender", "reason", "changes"}
+    assert found["report"] == str(Path("comparisons") / "bought-1.html")
+    assert "Would online do?" in Reading((here / found["report"]).read_text(encoding="utf-8")).text
+    assert not list(here.glob("comparisons/.*"))
+
+
+@pytest.mark.parametrize("columns", ["100", "80", "60"])
+def test_people_read_each_contender_and_the_recommendation(
+    run: Run, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    code, out, _ = run(*COMPARE, *SHORT)
+    assert code == 0
+    words = " ".join(out.split())
+    for name in ("full batch", "mini-batch 32", "mini-batch 128", "mini-batch 512", "online"):
+        assert words.count(name) >= 2  # what it spent and left, and its memory
+    for part in ("the certified optimum", "Predicted at the start", "Measured: batches of up to", "Recommended: "):
+        assert part in words
+    assert "Report written to comparisons/bought-1.html" in words
+    assert max(map(len, out.splitlines())) <= int(columns)
+    assert out.isascii()
+
+
+def test_a_page_goes_where_it_is_asked_for_and_replaces_nothing_unasked(run: Run, here: Path) -> None:
+    assert run(*COMPARE, *SHORT, "--output", "page.html", "--json")[0] == 0
+    written = (here / "page.html").read_bytes()
+    code, out, _ = run(*COMPARE, *SHORT, "--output", "page.html", "--json")
+    assert (code, one_object(out)["error"]["code"]) == (2, "output-exists")
+    assert (here / "page.html").read_bytes() == written
+    assert run(*COMPARE, *SHORT, "--output", "page.html", "--force", "--seed", "5")[0] == 0
+    assert (here / "page.html").read_bytes() != written
+    (here / "folder").mkdir()
+    assert run(*COMPARE, *SHORT, "--output", "folder", "--force")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "code"),
+    [
+        (("--seeds", "0"), "seeds-range"),
+        (("--passes", "0"), "budget-range"),
+        (("--seconds", "-1"), "budget-range"),
+        (("--rows", "1"), "rows-range"),
+        (("--output", "nowhere/page.html"), "output-folder-missing"),
+        (("--loss", "cubic"), "loss-unknown"),
+    ],
+)
+def test_mistakes_are_refused_before_any_work(run: Run, here: Path, flags: tuple[str, str], code: str) -> None:
+    exit_code, out, _ = run(*COMPARE, *flags, "--json")
+    assert exit_code == 2
+    assert one_object(out)["error"]["code"] == code
+    assert not (here / "comparisons").exists()
+
+
+def test_a_table_of_counts_and_weights_compares(run: Run) -> None:
+    words = ("compare", "rows.csv", "--target", "count", "--loss", "poisson", "--drop", "bought", "--weight", "day")
+    code, out, _ = run(*words, *SHORT, "--json")
+    assert code == 0
+    found = one_object(out)
+    assert found["loss"] == "poisson"
+    assert not any(one["diverged"] for one in found["contenders"])

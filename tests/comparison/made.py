@@ -1,0 +1,59 @@
+"""Small trials, and runs made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from tests.training.made import made, table_of
+
+from batchlearn.comparison.contenders import Contender, Point, Run, default_contenders
+from batchlearn.comparison.judging import Memory
+from batchlearn.comparison.outcome import Outcome
+from batchlearn.comparison.problem import Trial, posing
+from batchlearn.tables.table import Table
+from batchlearn.training.recipe import Recipe
+
+ROWS = 600
+
+
+def table(loss: str = "logistic", rows: int = ROWS, **roles: Any) -> Table:
+    """A table of two numbers and a category."""
+    return table_of(made(rows, 5, loss), **roles)
+
+
+def trial(loss: str = "logistic", rows: int = ROWS, recipe: Recipe | None = None, most: int = 100_000) -> Trial:
+    """Pose a small problem."""
+    steps = posing(table(loss, rows), recipe or Recipe(loss=loss), most, 1)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            posed: Trial = end.value
+            return posed
+
+
+def drained(work: Any) -> Any:
+    """Run a generator to its end and return what it returns."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
+
+
+def run_of(name: str, *points: tuple[float, float, float], seed: int = 0) -> Run:
+    """Make a run that began at a loss of 1.0 and then stood at (passes, seconds, loss)."""
+    contender = {one.name: one for one in default_contenders()}[name]
+    made_points = [Point(0, 0.0, 0.0, 1.0), *(Point(round(100 * p), p, s, value) for p, s, value in points)]
+    return Run(contender, seed, "shuffled", "made", tuple(made_points), np.zeros(2), "passes")
+
+
+def outcome_of(*runs: Run, stored: Run | None = None, rows: int = 1000, bound: float | None = 1e-9) -> Outcome:
+    """Make the outcome of runs; the optimum is at a loss of 0.5."""
+    return Outcome(contender_of(runs[0]), runs, stored, None, Memory(rows, 10), 0.5, bound, 8.0)
+
+
+def contender_of(run: Run) -> Contender:
+    """Return whose run it is."""
+    return run.contender

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from tests.comparison.made import drained, run_of, trial
+
+from batchlearn.comparison import contenders
+from batchlearn.comparison.contenders import (
+    PASSES_SPENT,
+    SECONDS_SPENT,
+    STORED,
+    Budget,
+    Contender,
+    Run,
+    default_contenders,
+    mini_batch,
+    running,
+    value_at,
+)
+from batchlearn.comparison.problem import Trial
+from batchlearn.errors import UsageError
+from batchlearn.solvers.newton import Newton
+from batchlearn.training.regimes import FullBatch, MiniBatch, Stretch
+
+AMPLE = Budget(3.0, 60.0)
+
+
+@pytest.fixture(scope="module")
+def posed() -> Trial:
+    return trial()
+
+
+def run(posed: Trial, contender: Contender, budget: Budget = AMPLE, seed: int = 0, order: str = "shuffled") -> Run:
+    found: Run = drained(running(posed, contender, budget, seed, order))
+    return found
+
+
+@pytest.mark.parametrize("contender", default_contenders(), ids=lambda one: one.name)
+def test_a_run_spends_its_passes_and_comes_nearer(posed: Trial, contender: Contender) -> None:
+    found = run(posed, contender)
+    first, last = found.points[0], found.last
+    assert first == (0, 0.0, 0.0, posed.optimum.null_value)
+    for a, b in zip(found.points, found.points[1:], strict=False):
+        assert a.rows_read < b.rows_read
+        assert a.passes < b.passes
+        assert a.seconds < b.seconds
+    assert last.passes == pytest.approx(last.rows_read / len(posed.rows))
+    assert last.value == value_at(posed, found.parameters)
+    assert posed.optimum.value - (posed.loss_bound or 0.0) <= last.value < first.value
+    assert 3.0 <= last.passes <= 6.0  # no more than a stretch, or an anchor, beyond
+
+
+def test_full_batch_reaches_the_certified_optimum(posed: Trial) -> None:
+    last = run(posed, Contender("full batch", FullBatch()), Budget(30.0, 60.0)).last
+    assert posed.loss_bound is not None
+    assert abs(last.value - posed.optimum.value) <= posed.loss_bound + 1e-15
+
+
+def test_seconds_end_a_run_after_the_stretch_in_which_they_are_spent(posed: Trial) -> None:
+    found = run(posed, mini_batch(32), Budget(1000.0, 1e-9))
+    assert found.ended == SECONDS_SPENT
+    assert len(found.points) == 2
+    assert run(posed, mini_batch(32)).ended in (PASSES_SPENT, "finished")
+
+
+def test_a_seed_decides_a_run_and_the_stored_order_is_another(posed: Trial) -> None:
+    one, same, other = (run(posed, mini_batch(32), seed=seed) for seed in (0, 0, 1))
+    assert np.array_equal(one.parameters, same.parameters)
+    assert not np.array_equal(one.parameters, other.parameters)
+    assert not np.array_equal(one.parameters, run(posed, mini_batch(32), order=STORED).parameters)
+
+
+def test_looks_at_the_objective_are_not_timed(posed: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def stretches(*_: object) -> Iterator[Stretch]:
+        nonlocal now
+        for passes in (1.0, 2.0, 4.0):
+            now += 1.0
+            yield Stretch(round(passes * len(posed.rows)), passes, 0.0, posed.start, "made")
+
+    def slow_look(*_: object) -> float:
+        nonlocal now
+        now += 1000.0
+        return 0.5
+
+    monkeypatch.setattr(contenders, "starting", stretches)
+    monkeypatch.setattr(contenders, "value_at", slow_look)
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    assert [point.seconds for point in run(posed, mini_batch(32), Budget(4.0, 60.0)).points] == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_an_overflow_counts_as_infinite(posed: Trial) -> None:
+    poisson = trial("poisson")
+    far = np.full(len(poisson.start), 1e6)
+    assert value_at(poisson, far) == math.inf
+    assert value_at(posed, posed.optimum.parameters) == posed.optimum.value
+
+
+def test_the_loss_after_so_many_passes_is_the_last_one_seen_by_then() -> None:
+    found = run_of("online", (0.5, 1.0, 0.9), (1.0, 2.0, 0.8), (2.0, 3.0, 0.7))
+    assert found.value_at(1.0) == 0.8
+    assert found.value_at(1.9) == 0.8
+    assert found.value_at(0.4) is None
+
+
+def test_a_solver_that_cannot_serve_a_regime_is_refused_at_once() -> None:
+    with pytest.raises(UsageError) as refusal:
+        Contender("newton on few rows", MiniBatch(32), Newton())
+    assert refusal.value.code == "solver-regime"
+    assert Contender("newton", FullBatch(), Newton()).solver == Newton()
+
+
+@pytest.mark.parametrize("name", ["passes", "seconds"])
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
+def test_a_budget_is_above_zero(name: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"budget of {name}") as refusal:
+        Budget(**{name: value})
+    assert refusal.value.code == "budget-range"

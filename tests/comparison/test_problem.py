@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.comparison.made import drained, trial
+from tests.training.made import arrow, made
+
+import batchlearn as bl
+from batchlearn.comparison.problem import posing
+from batchlearn.objectives.objective import Objective
+from batchlearn.objectives.penalties import Quadratic
+from batchlearn.training.recipe import Recipe
+
+
+def test_contenders_start_from_the_mean_and_are_measured_from_the_certified_optimum() -> None:
+    posed = trial()
+    label = np.concatenate([chunk.label for chunk in posed.rows.chunks])
+    mean = float(label.mean())
+    assert posed.start[0] == pytest.approx(np.log(mean / (1.0 - mean)))
+    assert not posed.start[1:].any()
+    assert posed.objective.value(posed.rows, posed.start) == posed.optimum.null_value
+    assert posed.loss_bound is not None
+    assert posed.loss_bound < 1e-6
+
+
+def test_the_penalty_is_one_in_total_unless_asked_for() -> None:
+    for recipe, strength in ((Recipe(), 1.0 / 480.0), (Recipe(alpha=0.25), 0.25)):
+        objective: Objective = trial(recipe=recipe).objective
+        assert isinstance(objective.penalty, Quadratic)
+        assert objective.penalty.strengths[0] == 0.0
+        np.testing.assert_allclose(objective.penalty.strengths[1:], strength)
+
+
+def test_later_rows_are_judged_in_the_order_of_their_time() -> None:
+    columns = made(300, 2, "logistic")
+    when = np.random.default_rng(0).permutation(300).astype(float)
+    kept = {name: columns[name] for name in ("first", "second", "label")} | {"when": when}
+    posed = drained(posing(bl.read(arrow(kept), target="label", time="when"), Recipe(), 1000, 1))
+    assert posed.ordered
+    later = np.sort(when)[240:]
+    stored = when[when >= later[0]]
+    np.testing.assert_array_equal(stored[posed.later_order], later)
+    assert [len(posed.rows), len(posed.later)] == [240, 60]
+
+
+def test_rows_are_as_wide_as_they_are_stored() -> None:
+    posed = trial()
+    (chunk,) = posed.rows.chunks
+    assert posed.row_bytes == 2 * chunk.dense.itemsize + chunk.codes.itemsize + 8

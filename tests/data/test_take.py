@@ -1,0 +1,40 @@
+"""Rows taken by number are the rows, in the order asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from batchlearn.data.rows import Rows, StoredChunk
+from batchlearn.kernels.design import Layout
+
+
+def test_rows_of_several_chunks_come_in_the_order_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    dense, codes = rng.normal(size=(2, 30)).astype(np.float32), rng.integers(0, 4, (1, 30))
+    label, weight, offset = rng.normal(size=30), rng.random(30), rng.normal(size=30)
+    sparse = csr_array(rng.normal(size=(30, 3)) * (rng.random((30, 3)) < 0.4))
+    cuts = [slice(0, 12), slice(12, 24), slice(24, 30)]
+    chunks = tuple(
+        StoredChunk(dense[:, cut], codes[:, cut], label[cut], weight[cut], offset[cut], sparse[cut]) for cut in cuts
+    )
+    rows = Rows(Layout(True, 2, (3,), 3), chunks, np.array([1.0, 2.0]), np.array([0.5, 3.0]))
+    numbers = rng.permutation(30)[:17]
+    taken = rows.take(numbers)
+    (chunk,) = taken.chunks
+    np.testing.assert_array_equal(chunk.dense, dense[:, numbers])
+    assert chunk.dense.dtype == np.float32
+    np.testing.assert_array_equal(chunk.codes, codes[:, numbers])
+    np.testing.assert_array_equal(chunk.label, label[numbers])
+    np.testing.assert_array_equal(chunk.weight, weight[numbers])
+    np.testing.assert_array_equal(chunk.offset, offset[numbers])
+    np.testing.assert_array_equal(chunk.sparse.toarray(), sparse.toarray()[numbers])
+    assert taken.shift is rows.shift
+    assert taken.fingerprint is None
+
+
+def test_a_table_without_weights_stays_without() -> None:
+    chunk = StoredChunk(np.ones((1, 4)), np.empty((0, 4), dtype=int), np.arange(4.0))
+    (taken,) = Rows(Layout(True, 1), (chunk,), np.zeros(1), np.ones(1)).take(np.array([3, 1])).chunks
+    assert (taken.weight, taken.offset, taken.sparse) == (None, None, None)
+    np.testing.assert_array_equal(taken.label, [3.0, 1.0])

@@ -1,0 +1,138 @@
+"""partial_fit goes on row by row, and does not depend on how rows are cut into calls."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from sklearn.exceptions import ConvergenceWarning
+
+from batchlearn import LinearClassifier, LinearRegressor
+from batchlearn.errors import DataError, UsageError
+
+
+def drawn(kind: str, rows: int = 500, seed: int = 0) -> tuple[Any, Any]:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, 4)) * [1.0, 1e3, 1e-4, 2.0] + [0.0, 5e3, 0.0, 2008.0]
+    eta = 0.8 * x[:, 0] + 0.5 * (x[:, 1] - 5e3) / 1e3 - 5e3 * x[:, 2]
+    if kind == "classes":
+        return x, np.where(rng.random(rows) < 1.0 / (1.0 + np.exp(-eta)), "yes", "no")
+    return x, rng.poisson(np.exp(0.5 * eta)).astype(float) if kind == "poisson" else eta + rng.normal(size=rows)
+
+
+def estimator(kind: str, **settings: Any) -> Any:
+    return LinearClassifier(**settings) if kind == "classes" else LinearRegressor(loss=kind, **settings)
+
+
+def learn(model: Any, kind: str, x: Any, y: Any, cuts: list[int], weight: Any = None) -> Any:
+    extra = {"classes": ["no", "yes"]} if kind == "classes" else {}
+    for a, b in zip([0, *cuts], [*cuts, len(y)], strict=True):
+        model.partial_fit(x[a:b], y[a:b], sample_weight=None if weight is None else weight[a:b], **extra)
+    return model
+
+
+@pytest.mark.parametrize("kind", ["classes", "squared", "poisson"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_the_cuts_do_not_change_a_bit(kind: str, sparse: bool) -> None:
+    x, y = drawn(kind, 200)
+    x = csr_array(np.where(np.abs(x) > 0.5, x, 0.0)) if sparse else x
+    whole = learn(estimator(kind), kind, x, y, [])
+    for cuts in ([1], [31, 32, 33], list(range(1, 60)), [150]):
+        pieces = learn(estimator(kind), kind, x, y, cuts)
+        assert pieces.coef_.tobytes() == whole.coef_.tobytes()
+        assert np.ravel(pieces.intercept_).tobytes() == np.ravel(whole.intercept_).tobytes()
+
+
+@pytest.mark.parametrize("kind", ["classes", "squared", "poisson"])
+def test_one_time_through_comes_near_the_batch_fit(kind: str) -> None:
+    x, y = drawn(kind, 3000)
+    batch, online = estimator(kind).fit(x, y), learn(estimator(kind), kind, x, y, [])
+    a, b = (m.decision_function(x) if kind == "classes" else np.log(m.predict(x)) if kind == "poisson" else m.predict(x)
+            for m in (batch, online))  # fmt: skip
+    assert np.sqrt(np.mean((a - b) ** 2)) < 0.05
+
+
+def test_least_squares_are_exact_row_by_row() -> None:
+    x, y = drawn("squared", 640)
+    batch = LinearRegressor(alpha=1e-4).fit(x, y)
+    online = learn(LinearRegressor(alpha=1e-4), "squared", x, y, [100])
+    # But for the faint curvature of a hundredth of a row and the turns of the penalty.
+    np.testing.assert_allclose(online.predict(x), batch.predict(x), atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["classes", "squared", "poisson"])
+def test_it_goes_on_from_a_certified_fit(kind: str) -> None:
+    x, y = drawn(kind, 4000)
+    half = estimator(kind).fit(x[:3000], y[:3000])
+    before = half.coef_.copy()
+    half.partial_fit(x[3000:], y[3000:])
+    whole = estimator(kind).fit(x, y)
+    away = np.abs(half.coef_ - whole.coef_).max(), np.abs(before - whole.coef_).max()
+    assert 0.0 < away[0] < 0.25 * away[1]
+    assert not half.certificate_.certified
+    assert half.certificate_.rows == 4000
+    assert "one by one" in str(half.certificate_)
+
+
+def test_units_of_columns_do_not_matter_without_a_penalty() -> None:
+    x, y = drawn("classes", 300)
+    plain = learn(LinearClassifier(alpha=0.0), "classes", x, y, [])
+    scaled = learn(LinearClassifier(alpha=0.0), "classes", x * [1e6, 1e-6, 8.0, 1.0], y, [])
+    np.testing.assert_allclose(plain.predict_proba(x), scaled.predict_proba(x * [1e6, 1e-6, 8.0, 1.0]), atol=1e-2)
+
+
+def test_rows_without_weight_change_nothing() -> None:
+    x, y = drawn("classes", 200)
+    weight = np.where(np.arange(200) % 3 == 0, 0.0, 2.0)
+    kept = weight > 0.0
+    one = learn(LinearClassifier(), "classes", x, y, [50], weight)
+    other = learn(LinearClassifier(), "classes", x[kept], y[kept], [], weight[kept])
+    assert one.coef_.tobytes() == other.coef_.tobytes()
+
+
+def test_more_columns_than_a_matrix_is_kept_of() -> None:
+    rng = np.random.default_rng(1)
+    x = csr_array((rng.random((150, 700)) < 0.02).astype(float))
+    y = np.where(x @ rng.normal(size=700) > 0.0, "yes", "no")
+    whole = learn(LinearClassifier(), "classes", x, y, [])
+    pieces = learn(LinearClassifier(), "classes", x, y, [20, 21, 90])
+    assert whole.coef_.tobytes() == pieces.coef_.tobytes()
+    assert whole.score(x, y) > 0.8
+    fitted = LinearClassifier().fit(x, y)
+    with pytest.raises(UsageError, match="at most 512 coefficients"):
+        fitted.partial_fit(x, y)
+
+
+def test_what_partial_fit_needs_is_said() -> None:
+    x, y = drawn("classes", 60)
+    with pytest.raises(UsageError, match=r"Give both: classes=\[0, 1\]"):
+        LinearClassifier().partial_fit(x, y)
+    with pytest.raises(UsageError, match="the same two"):
+        LinearClassifier().partial_fit(x, y, classes=["no", "yes", "maybe"])
+    with pytest.raises(DataError, match="A label is 'yes'"):
+        LinearClassifier().partial_fit(x, y, classes=["no", "nay"])
+    with pytest.raises(UsageError, match="needs all rows first"):
+        LinearClassifier(standardize=True).partial_fit(x, y, classes=["no", "yes"])
+
+
+@pytest.mark.parametrize("kind", ["classes", "squared", "poisson"])
+@pytest.mark.parametrize("batch_size", [1, 64, "full"])
+def test_every_batch_size_has_the_same_objective(kind: str, batch_size: Any) -> None:
+    x, y = drawn(kind, 800)
+    full = estimator(kind).fit(x, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # online may end where nothing can be proved
+        model = estimator(kind, batch_size=batch_size).fit(x, y)
+    proved = model.certificate_.loss_bound
+    assert proved is not None or batch_size == 1
+    away = model.objective_ - full.objective_
+    assert -1e-12 <= away < (1e-3 if batch_size == 1 else 1e-9)
+    assert proved is None or away <= proved + full.certificate_.loss_bound + 1e-14
+
+
+def test_a_batch_size_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match="The batch size is 'some'"):
+        LinearClassifier(batch_size="some").fit(*drawn("classes", 50))

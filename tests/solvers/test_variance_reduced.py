@@ -1,0 +1,68 @@
+"""Variance-reduced Newton steps: few passes to a given excess, whatever the batch size, and safe on hard rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.solvers.problems import Posed, pose, posed
+
+from batchlearn.solvers.stochastic import StochasticGradient
+from batchlearn.solvers.variance_reduced import AnchorTotal, VarianceReducedNewton
+from batchlearn.training.regimes import MiniBatch, Solver, epochs
+
+
+def after(problem: Posed, size: int, passes: float, solver: Solver | None = None) -> float:
+    run = epochs(problem.objective, problem.rows, MiniBatch(size), solver or VarianceReducedNewton(), passes=passes)
+    return problem.excess([s.parameters for s in run][-1])
+
+
+@pytest.mark.parametrize("loss", ["logistic", "poisson", "squared"])
+@pytest.mark.parametrize("size", [16, 128, 512])
+def test_the_excess_falls_by_orders_of_magnitude_every_two_passes(loss: str, size: int) -> None:
+    problem = posed(loss)
+    excess = [after(problem, size, passes) for passes in (1.0, 3.2, 5.2)]
+    assert excess[1] < 2e-5
+    assert excess[2] < 2e-6
+
+
+def test_stochastic_gradients_come_nowhere_near_that() -> None:
+    problem = posed()
+    assert after(problem, 128, 5.2) < 1e-3 * after(problem, 128, 5.2, StochasticGradient())
+
+
+def test_an_anchor_says_what_a_reading_of_all_rows_says() -> None:
+    problem = posed(weighted=True)
+    objective, rows, point = problem.objective, problem.rows, np.linspace(-0.5, 0.5, 13)
+    total = rows.total(AnchorTotal(objective.loss), point)
+    value, gradient = objective.gradient(rows, point)
+    weight = rows.total_weight
+    assert total.value / weight + objective.penalty.value(point) == pytest.approx(value, rel=1e-13)
+    np.testing.assert_allclose(total.gradient / weight + objective.penalty.gradient(point), gradient, rtol=1e-12)
+    diagonal = objective.hessian_diagonal(rows, point)
+    np.testing.assert_allclose(total.diagonal / weight + objective.penalty.diagonal, diagonal, rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [32, 128])
+def test_rows_far_outside_and_rare_levels_do_not_throw_it(size: int) -> None:
+    rng = np.random.default_rng(8)
+    dense = rng.normal(size=(4, 5000))
+    dense[1, rng.choice(5000, 6, replace=False)] = -90.0
+    codes = np.stack([np.where(rng.random(5000) < 0.001, rng.integers(1, 6, 5000), 0), rng.integers(0, 3, 5000)])
+    eta = dense[0] - np.clip(dense[1], -3, 3)
+    label = (rng.random(5000) < 1.0 / (1.0 + np.exp(-eta))).astype(np.float64)
+    problem = pose("logistic", dense, codes, label, None, np.ones(4))
+    null = problem.excess(problem.objective.null_parameters(problem.rows))
+    trail = [
+        problem.excess(s.parameters)
+        for s in epochs(problem.objective, problem.rows, MiniBatch(size), VarianceReducedNewton(), passes=9.2)
+    ]
+    assert max(trail) < 1.5 * null
+    assert trail[-1] < 1e-4
+
+
+def test_without_a_penalty_a_sample_that_lacks_a_level_still_serves() -> None:
+    problem = posed(rows=4000)
+    free = problem.objective.penalty.strengths * 0.0
+    objective = type(problem.objective)(problem.objective.loss, type(problem.objective.penalty)(free))
+    run = list(epochs(objective, problem.rows, MiniBatch(64), passes=3.0))
+    assert objective.value(problem.rows, run[-1].parameters) < problem.objective.value(problem.rows, problem.optimum)

@@ -1,0 +1,219 @@
+"""Regimes read the same rows of the same objective; each has a default that needs no tuning."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.solvers.problems import Posed, posed
+
+import batchlearn as bl
+from batchlearn.data.rows import Rows
+from batchlearn.errors import UsageError
+from batchlearn.kernels.design import Floats
+from batchlearn.objectives.objective import Objective
+from batchlearn.solvers.newton import Newton
+from batchlearn.solvers.online.newton import OnlineNewton
+from batchlearn.solvers.online.normalised import NormalisedGradient
+from batchlearn.solvers.quasi_newton import LimitedMemory
+from batchlearn.solvers.stochastic import StochasticGradient
+from batchlearn.solvers.variance_reduced import VarianceReducedNewton
+from batchlearn.training.certificate import Units
+from batchlearn.training.optimise import Problem, Status
+from batchlearn.training.regimes import (
+    FullBatch,
+    MiniBatch,
+    Online,
+    Regime,
+    Solver,
+    Stretch,
+    default_solver,
+    epochs,
+    minimised,
+    parse_regime,
+    progressive,
+)
+from batchlearn.training.stopping import LossWithin
+
+BATCH_SOLVERS: list[Solver] = [StochasticGradient(0.3), StochasticGradient(), VarianceReducedNewton()]
+ONLINE_SOLVERS: list[Solver] = [OnlineNewton(), NormalisedGradient()]
+REGIMES: list[Regime] = [FullBatch(), MiniBatch(32), MiniBatch(128), Online()]
+
+
+def run(problem: Posed, regime: Regime, solver: Solver | None = None, **settings: Any) -> list[Stretch]:
+    start = settings.pop("start", None)
+    return list(epochs(problem.objective, problem.rows, regime, solver, start, **settings))
+
+
+@pytest.mark.parametrize(
+    ("given", "regime"),
+    [
+        ("full", FullBatch()),
+        (" FULL ", FullBatch()),
+        ("256", MiniBatch(256)),
+        (256, MiniBatch(256)),
+        (np.int64(32), MiniBatch(32)),
+        ("1", Online()),
+        (1, Online()),
+    ],
+)
+def test_a_batch_size_names_a_regime(given: Any, regime: Regime) -> None:
+    assert parse_regime(given) == regime
+
+
+@pytest.mark.parametrize("given", ["half", "1.5", "", 0, -3, 2.0, None, True, "0"])
+def test_what_is_no_batch_size_is_refused(given: Any) -> None:
+    with pytest.raises(UsageError, match='"full" for all rows at once, 1 for one row at a time') as caught:
+        parse_regime(given)
+    assert caught.value.code == "batch-size"
+
+
+def test_a_recipe_is_checked_when_it_is_built() -> None:
+    with pytest.raises(UsageError):
+        bl.Recipe(batch_size="some")
+    assert bl.Recipe(batch_size=64).to_json()["batch_size"] == "64"
+
+
+@pytest.mark.parametrize("solver", [Newton(), LimitedMemory()])
+@pytest.mark.parametrize("regime", [MiniBatch(64), Online()])
+def test_a_solver_that_needs_all_rows_is_refused_with_what_to_use(solver: Solver, regime: Regime) -> None:
+    with pytest.raises(UsageError, match=r"needs all rows at every step.*Use FullBatch\(\), or a solver") as caught:
+        run(posed(rows=50), regime, solver)
+    assert caught.value.code == "solver-regime"
+
+
+def test_an_unknown_order_is_refused() -> None:
+    with pytest.raises(UsageError, match='"shuffled" or "stored"'):
+        run(posed(rows=50), Online(), order="backwards")
+
+
+@pytest.mark.parametrize("loss", ["logistic", "poisson", "squared"])
+@pytest.mark.parametrize("solver", [StochasticGradient(0.2), VarianceReducedNewton()], ids=lambda s: s.name)
+def test_a_batch_of_all_rows_is_the_full_batch_bit_for_bit(loss: str, solver: Solver) -> None:
+    problem = posed(loss)
+    whole, batch = (run(problem, r, solver, passes=6.0) for r in (FullBatch(), MiniBatch(len(problem.rows))))
+    assert len(whole) == len(batch) > 1
+    for one, other in zip(whole, batch, strict=True):
+        assert one.parameters.tobytes() == other.parameters.tobytes()
+        assert one.rows_read == other.rows_read
+
+
+@pytest.mark.parametrize("regime", [MiniBatch(100), Online()])
+@pytest.mark.parametrize("order", ["shuffled", "stored"])
+def test_one_pass_reads_every_row_exactly_once(regime: Regime, order: str) -> None:
+    problem = posed(rows=2050)
+    seen: list[Floats] = []
+
+    class Recorder(StochasticGradient):
+        def advance(self, objective: Objective, stretch: Rows, state: Any, reading: Any) -> Any:
+            seen.append(stretch.chunks[0].dense[0])
+            assert reading.size == regime.size
+            return super().advance(objective, stretch, state, reading)
+
+    stretches = run(problem, regime, Recorder(0.01), passes=2.0, order=order)
+    assert stretches[-1].rows_read == 2 * 2050
+    assert stretches[-1].passes == 2.0
+    values = np.concatenate([chunk.dense[0] for chunk in problem.rows.chunks])
+    read = np.concatenate(seen).reshape(2, -1)
+    for one in read:
+        np.testing.assert_array_equal(np.sort(one), np.sort(values))
+    assert np.array_equal(read[0], values) == (order == "stored")
+    assert np.array_equal(read[0], read[1]) == (order == "stored")
+
+
+@pytest.mark.parametrize("solver", [*BATCH_SOLVERS, *ONLINE_SOLVERS], ids=lambda s: f"{s.name}-{s}")
+def test_rows_without_weight_change_nothing(solver: Solver) -> None:
+    problem = posed(rows=900, weighted=True)
+    counted = np.concatenate([chunk.weight for chunk in problem.rows.chunks if chunk.weight is not None]) > 0.0
+    assert not counted.all()
+    without = problem.rows.take(np.flatnonzero(counted))
+    regime = Online() if solver in ONLINE_SOLVERS else MiniBatch(32)
+    answers = [
+        list(epochs(problem.objective, rows, regime, solver, np.zeros(13), passes=2.5))[-1].parameters
+        for rows in (problem.rows, without)
+    ]
+    np.testing.assert_allclose(answers[0], answers[1], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("solver", [*BATCH_SOLVERS, *ONLINE_SOLVERS], ids=lambda s: f"{s.name}-{s}")
+def test_the_seed_decides_every_bit(solver: Solver) -> None:
+    problem, regime = posed(rows=600), Online() if solver in ONLINE_SOLVERS else MiniBatch(32)
+    bits = [run(problem, regime, solver, seed=seed, passes=2.0)[-1].parameters.tobytes() for seed in (1, 1, 2)]
+    assert bits[0] == bits[1] != bits[2]
+
+
+@pytest.mark.parametrize("loss", ["logistic", "poisson", "squared"])
+@pytest.mark.parametrize("regime", REGIMES, ids=str)
+def test_every_default_comes_near_the_optimum(loss: str, regime: Regime) -> None:
+    problem = posed(loss, rows=2000)
+    end = run(problem, regime, passes=3.0 if isinstance(regime, Online) else 8.0)[-1]
+    assert -1e-12 <= problem.excess(end.parameters) < 5e-4
+
+
+@pytest.mark.parametrize("regime", REGIMES, ids=str)
+def test_scales_of_columns_do_not_matter_to_a_default(regime: Regime) -> None:
+    sizes = [1e-6, 1.0, 1e3, 1e6]
+    plain, scaled = (run(posed(rows=600, scale=s), regime, passes=3.0)[-1].parameters for s in (1.0, sizes))
+    np.testing.assert_allclose(plain, scaled, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("regime", REGIMES, ids=str)
+def test_rows_in_the_order_of_their_labels_do_no_harm(regime: Regime) -> None:
+    problem = posed(rows=2000)
+    label = np.concatenate([chunk.label for chunk in problem.rows.chunks])
+    ordered = problem._replace(rows=problem.rows.take(np.argsort(label, kind="stable")))
+    end = run(ordered, regime, passes=3.0 if isinstance(regime, Online) else 8.0)[-1]
+    assert ordered.excess(end.parameters) < 5e-4
+
+
+@pytest.mark.parametrize("loss", ["logistic", "poisson", "squared"])
+def test_mini_batches_end_with_the_certificate_of_the_full_batch(loss: str) -> None:
+    posed_ = posed(loss)
+    problem = Problem(posed_.objective, posed_.rows, LossWithin(1e-9), Units.plain(13), ["x"] * 13)
+    found = minimised(problem, MiniBatch(128))
+    assert found.solver == "variance-reduced-newton"
+    assert found.status is Status.TOLERANCE
+    bound = found.certification.certificate.loss_bound
+    assert bound is not None
+    assert posed_.excess(found.parameters) <= bound + 1e-14
+    assert bound <= 1e-9 * found.null_value
+    assert found.passes < 25
+    assert [step.passes for step in found.trace] == sorted({step.passes for step in found.trace})
+
+
+def test_online_says_what_is_proved_about_where_it_ended() -> None:
+    posed_ = posed(rows=1000)
+    problem = Problem(posed_.objective, posed_.rows, LossWithin(1e-9), Units.plain(13), ["x"] * 13)
+    found = minimised(problem, Online())
+    assert found.solver == "online-newton"
+    assert found.status in (Status.OUT_OF_STEPS, Status.REFUSED)
+    bound = found.certification.certificate.loss_bound
+    assert bound is None or bound >= posed_.excess(found.parameters)
+    assert [step.decrement for step in found.trace] == [None] * 5
+    json.dumps([step._asdict() for step in found.trace], allow_nan=False)
+
+
+def test_defaults_follow_from_the_size_of_the_problem() -> None:
+    problem = posed(rows=50)
+    assert default_solver(problem.objective, problem.rows, MiniBatch(128)) == VarianceReducedNewton()
+    assert default_solver(problem.objective, problem.rows, Online()) == OnlineNewton()
+    many = replace(problem.rows, layout=replace(problem.rows.layout, groups=(6, 100_000)))
+    assert default_solver(problem.objective, many, MiniBatch(128)) == StochasticGradient()
+    assert default_solver(problem.objective, many, Online()) == NormalisedGradient()
+
+
+def test_progressive_predictions_need_a_solver_that_sees_nothing_ahead() -> None:
+    problem = posed(rows=60)
+    assert progressive(problem.objective, problem.rows, Online()).shape == (60,)
+    for regime, solver in ((MiniBatch(32), None), (Online(), StochasticGradient(0.1))):
+        with pytest.raises(UsageError, match="one row at a time"):
+            progressive(problem.objective, problem.rows, regime, solver)
+
+
+def test_closing_a_run_early_is_fine() -> None:
+    steps = epochs(posed().objective, posed().rows, MiniBatch(32))
+    assert next(steps).rows_read > 0
+    steps.close()
