@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from batchlearn.training.regimes import MiniBatch as MiniBatch
     from batchlearn.training.regimes import Online as Online
     from batchlearn.training.train import train as train
-    from batchlearn.training.verify import verify as verify
+    from batchlearn.training.verification.foreign import verify as verify
 
     __version__: str
 
@@ -71,7 +71,7 @@ _HOME = {
     "load": "batchlearn.models.files",
     "read": "batchlearn.tables.table",
     "train": "batchlearn.training.train",
-    "verify": "batchlearn.training.verify",
+    "verify": "batchlearn.training.verification.foreign",
 }
 
 # Written out once more because type checkers read only a literal list; a test holds the lists together.

@@ -16,7 +16,7 @@ from batchlearn.models.shapes import shapes
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train
-from batchlearn.training.verify_model import verify_model
+from batchlearn.training.verification.stored import verify_model
 
 SHAPES: dict[str, Callable[[Floats], Floats]] = {
     "wave": lambda x: np.sin(2.0 * x),

@@ -15,7 +15,7 @@ from batchlearn.models.files import load
 from batchlearn.training.evaluate import evaluate
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train
-from batchlearn.training.verify_model import verify_model
+from batchlearn.training.verification.stored import verify_model
 
 ALPHA = 0.01
 WEIGHTS = {"0": 1.0, "1": 6.0}

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 import batchlearn as bl
 from batchlearn.models.files import load
 from batchlearn.training.evaluate import evaluate
-from batchlearn.training.verify_model import verify_model
+from batchlearn.training.verification.stored import verify_model
 
 
 def flowers(rows: int, seed: int = 0) -> pa.Table:

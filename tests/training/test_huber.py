@@ -30,7 +30,7 @@ from batchlearn.training.optimise import Problem, Status, optimise
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.stopping import LossWithin, PredictionsWithin
 from batchlearn.training.train import train
-from batchlearn.training.verify_model import verify_model
+from batchlearn.training.verification.stored import verify_model
 
 _TRIALS = 48
 

@@ -21,7 +21,7 @@ from batchlearn.tables.table import read
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import Progress, thread_count, train, training
-from batchlearn.training.verify_model import verify_model
+from batchlearn.training.verification.stored import verify_model
 
 TIGHT = 1e-14
 ALPHA = 0.0025  # a total penalty of 1 over 400 rows; given, so that nothing else is chosen by data

@@ -21,7 +21,7 @@ from batchlearn.models.folder import MODEL, WEIGHTS
 from batchlearn.tables.table import read
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train
-from batchlearn.training.verify_model import verify_model, verifying
+from batchlearn.training.verification.stored import verify_model, verifying
 
 
 @pytest.fixture

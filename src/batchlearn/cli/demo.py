@@ -24,7 +24,7 @@ from batchlearn.tables.table import read
 from batchlearn.training.fit import FORMAT_VERSION, Fit
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import training
-from batchlearn.training.verify_model import Verification, verify_model
+from batchlearn.training.verification.stored import Verification, verify_model
 
 _TARGET = "diagnosis"
 _ROW, _COLUMN = 100, "mean radius"

@@ -14,7 +14,7 @@ from batchlearn.cli.train import threads_given
 from batchlearn.data.target import Task
 from batchlearn.errors import IntegrityError
 from batchlearn.training.fit import FORMAT_VERSION
-from batchlearn.training.verify_model import Verification, verifying
+from batchlearn.training.verification.stored import Verification, verifying
 
 
 def verify(

@@ -5,9 +5,7 @@ Both minimise F = weighted mean loss + alpha/2 ||coef||^2 over the columns as gi
 
 from __future__ import annotations
 
-import math
 import warnings
-from numbers import Integral, Real
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -18,22 +16,19 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import validate_data
 
 from batchlearn.data.rows import one_blas_thread
-from batchlearn.data.target import power_fits
-from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.errors import DataError, quoted
 from batchlearn.estimators.incremental import Learner, class_labels, go_on, learn_rows
 from batchlearn.estimators.reading import STORED_TYPES, arrays, names_of, row_predictors
+from batchlearn.estimators.settings import Settings, checked
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import INVERSE_LINKS, logistic
 from batchlearn.objectives.class_weights import weights_of_classes
-from batchlearn.objectives.losses import Loss, named_loss
 from batchlearn.objectives.objective import Objective
 from batchlearn.solvers.refinement import refine
 from batchlearn.training.certificate import Certificate, certify
 from batchlearn.training.matrix import Matrix, read_matrix, row_weights
 from batchlearn.training.optimise import Optimum, Problem
-from batchlearn.training.regimes import FullBatch, Regime, minimised, parse_regime
-from batchlearn.training.stopping import LossWithin
-from batchlearn.training.train import thread_count
+from batchlearn.training.regimes import FullBatch, minimised
 
 # Of kappa times decrement: far inside the region of quadratic convergence.
 _LARGEST_REACH = 0.1
@@ -122,7 +117,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         Raises DataError or UsageError (both ValueError), or NoFiniteOptimum where alpha is 0 and the objective has no
         minimum: separable classes, or columns that repeat each other.
         """
-        settings = _checked(self, ("logistic",))
+        settings = checked(self, ("logistic",))
         X, y = validate_data(self, arrays(X), y, accept_sparse="csr", dtype=STORED_TYPES)
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y", raise_unknown=True)
@@ -159,7 +154,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         Goes on from what `fit` or earlier calls learned; the first call of all needs both `classes`. Raises as `fit`.
         """
         first = not hasattr(self, "classes_")
-        settings = _checked(self, ("logistic",))
+        settings = checked(self, ("logistic",))
         X, y = validate_data(self, arrays(X), y, accept_sparse="csr", dtype=STORED_TYPES, reset=first)
         check_classification_targets(y)
         label, self.classes_ = class_labels(y, classes, None if first else self.classes_)
@@ -274,7 +269,7 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
         Raises DataError or UsageError (both ValueError), or NoFiniteOptimum where alpha is 0 and the objective has no
         minimum: columns that repeat each other, or a label that is always 0 along some column.
         """
-        settings = _checked(self, ("squared", "poisson", "gamma", "tweedie"))
+        settings = checked(self, ("squared", "poisson", "gamma", "tweedie"))
         X, y = validate_data(self, arrays(X), y, accept_sparse="csr", dtype=STORED_TYPES, y_numeric=True)
         label = np.asarray(y, dtype=np.float64)
         fitted = _fitted(settings, X, label, row_weights(sample_weight, len(label)), names_of(self))
@@ -288,7 +283,7 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
 
         Goes on from what `fit` or earlier calls learned. Raises as `fit`.
         """
-        settings, first = _checked(self, ("squared", "poisson")), not hasattr(self, "coef_")
+        settings, first = checked(self, ("squared", "poisson")), not hasattr(self, "coef_")
         X = arrays(X)
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=STORED_TYPES, y_numeric=True, reset=first)
         self.coef_, self.intercept_ = learn_rows(self, settings, X, np.asarray(y, dtype=np.float64), sample_weight)
@@ -305,18 +300,6 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
         return tags
 
 
-class _Settings(NamedTuple):
-    """The parameters of an estimator, checked."""
-
-    alpha: float
-    loss: Loss
-    intercept: bool
-    stopping: LossWithin
-    standardize: bool
-    threads: int
-    regime: Regime
-
-
 class _Fitted(NamedTuple):
     coefficients: Floats
     intercept: float
@@ -326,54 +309,7 @@ class _Fitted(NamedTuple):
     learner: Learner | None
 
 
-def _checked(estimator: LinearClassifier | LinearRegressor, losses: tuple[str, ...]) -> _Settings:
-    if estimator.loss not in losses:
-        raise UsageError(
-            f"The loss is {quoted(estimator.loss)}; {type(estimator).__name__} needs one of {', '.join(losses)}. "
-            "Set loss to one of them.",
-            code="loss-unknown",
-        )
-    alpha, tolerance, threads = estimator.alpha, estimator.tol, estimator.threads
-    if not (isinstance(alpha, Real) and math.isfinite(alpha) and alpha >= 0.0):
-        raise UsageError(
-            f"The penalty alpha is {quoted(alpha)}; it needs to be a finite number of 0 or more. Set alpha=0 for none.",
-            code="alpha-negative",
-        )
-    if not isinstance(tolerance, Real):
-        raise UsageError(
-            f"The tolerance is {quoted(tolerance)}; it needs to be a positive number, such as tol=1e-10.",
-            code="tolerance-not-positive",
-        )
-    if not (threads is None or isinstance(threads, Integral)):
-        raise UsageError(
-            f"The number of threads is {quoted(threads)}; it needs to be a whole number of 1 or more, or None.",
-            code="threads-range",
-        )
-    return _Settings(
-        float(alpha),
-        named_loss(estimator.loss, _power(estimator)),
-        bool(estimator.fit_intercept),
-        LossWithin(float(tolerance)),
-        bool(estimator.standardize),
-        1 if threads is None else thread_count(int(threads)),
-        parse_regime(estimator.batch_size),
-    )
-
-
-def _power(estimator: LinearClassifier | LinearRegressor) -> float | None:
-    if estimator.loss != "tweedie":
-        return None
-    power = getattr(estimator, "power", None)
-    if not (isinstance(power, Real) and power_fits(float(power))):
-        raise UsageError(
-            f"The power is {quoted(power)}; the Tweedie loss needs one above 1 and below 2. Power 1 is loss='poisson', "
-            "power 2 is loss='gamma'.",
-            code="power-range",
-        )
-    return float(power)
-
-
-def _fitted(settings: _Settings, X: Any, label: Floats, weight: Floats | None, names: list[str]) -> _Fitted:
+def _fitted(settings: Settings, X: Any, label: Floats, weight: Floats | None, names: list[str]) -> _Fitted:
     loss = settings.loss
     loss.check_labels(label)
     with one_blas_thread():
@@ -411,7 +347,7 @@ def _refined(objective: Objective, matrix: Matrix, optimum: Optimum) -> Floats:
     return refine(objective, matrix.rows, optimum.parameters, proof.expansion, proof.factor)
 
 
-def _warn_of_constants(matrix: Matrix, settings: _Settings, names: list[str]) -> None:
+def _warn_of_constants(matrix: Matrix, settings: Settings, names: list[str]) -> None:
     if settings.alpha > 0.0 or not matrix.constant.any():
         return
     columns = [names[j + int(settings.intercept)] for j in np.flatnonzero(matrix.constant)]

@@ -11,11 +11,11 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from batchlearn.data.build import Mask, Profiles, build_rows, check_memory, profile_parts
-from batchlearn.data.encoding import SMALLEST_UNIT, Encoding
+from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import fit_encoding
 from batchlearn.data.ledger import Ledger, read_ledger, with_classes_of
 from batchlearn.data.rows import Rows, one_blas_thread
-from batchlearn.data.split import Split, groups_on_both_sides, hold_out, split_kind
+from batchlearn.data.split import Split, hold_out, split_kind
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
 from batchlearn.evaluation.report import Evaluation
@@ -24,7 +24,6 @@ from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel, PredictionBounds
 from batchlearn.models.links import class_contrasts
 from batchlearn.objectives.class_weights import (
-    correction_note,
     counted_by_class,
     log_odds_shift,
     moved_intercepts,
@@ -35,7 +34,6 @@ from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.support import support_notes
 from batchlearn.selection.huber_threshold import choose_threshold
 from batchlearn.selection.structure import InnerSplit, Structure, choose_structure
 from batchlearn.selection.terms import structure_penalty
@@ -45,6 +43,7 @@ from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units, certify
 from batchlearn.training.evaluate import evaluate_part, with_values
 from batchlearn.training.fit import Fit
+from batchlearn.training.notes import feature_notes, group_notes, row_notes, target_notes
 from batchlearn.training.optimise import Optimum, Problem
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import minimising
@@ -53,13 +52,6 @@ from batchlearn.training.regimes import minimising
 _KEPT_COEFFICIENTS = 2500
 _LARGEST_THREADS = 256
 _FEWEST_ROWS = 2
-# Two columns whose correlation differs from one by no more than rounding say the same thing.
-_SAME = 1.0 - 1e-12
-_HIDDEN = 1e-3
-_MOST_PAIRS = 10
-# So few different numbers may be classes; weights that add up to so small a share of the rows are relative ones.
-_FEW_VALUES = 10
-_LIGHT = 0.1
 
 
 class Progress(NamedTuple):
@@ -130,7 +122,13 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         evaluation, notes = yield from _evaluate(known, split, profiles[0])
         fitted = yield from fit_part(work, ledger.used, profiles[-1], "all rows")
     left_out = (f"{name} was left out: {reason}" for name, reason in fitted.encoding.left_out.items())
-    said = [*_target_notes(work), *chosen, *_row_notes(work, fitted, repeated), *_feature_notes(fitted)]
+    expansion = fitted.optimum.certification.expansion
+    said = [
+        *target_notes(ledger, recipe),
+        *chosen,
+        *row_notes(ledger, fitted.encoding, fitted.class_weights, repeated),
+        *feature_notes(fitted.encoding, expansion, fitted.penalty),
+    ]
     notes = [*left_out, *said, *notes]
     return _assemble(work, fitted, evaluation, tuple(notes), time.perf_counter() - began)
 
@@ -285,18 +283,7 @@ def _evaluate(
         notes.append(
             f"{unseen:,} held-out rows have a class that the earlier rows lack: they were left out of the evaluation."
         )
-    return evaluation, notes + _group_notes(work, split)
-
-
-def _group_notes(work: Work, split: Split) -> list[str]:
-    """Say where the same group is learned from and judged on: what is known of it flatters the evaluation."""
-    both, late = groups_on_both_sides(work.ledger, split)
-    if not both:
-        return []
-    return [
-        f"{both:,} of the {late:,} groups of '{work.table.roles.group}' among the held-out rows are learned from "
-        "too: the evaluation is for groups that are known. For new ones hold out whole groups (--split group)."
-    ]
+    return evaluation, notes + group_notes(work.ledger, split, work.table.roles.group)
 
 
 def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[str, ...], seconds: float) -> Fit:
@@ -361,70 +348,6 @@ def _norms(factor: Factor, classes: int) -> Floats:
     contrasts = class_contrasts(classes)
     forms = np.einsum("ak,bk,ajbj->kj", contrasts, contrasts, inverse, optimize=True)
     return np.asarray(np.sqrt(np.maximum(forms, 0.0)).ravel())
-
-
-def _target_notes(work: Work) -> list[str]:
-    """Say what was concluded from labels and weights where users may have meant something else."""
-    ledger, recipe, notes = work.ledger, work.recipe, list[str]()
-    if recipe.loss is None and ledger.target.task is Task.NUMBER:
-        values = np.unique(ledger.label[ledger.used])
-        if len(values) <= _FEW_VALUES:
-            notes.append(
-                f"'{ledger.target.column}' holds {len(values)} different numbers and was taken as a measurement, not "
-                "as classes."
-            )
-    total = float(ledger.counts.used) if ledger.weight is None else float(np.sum(ledger.weight[ledger.used]))
-    if recipe.alpha is None and total < _LIGHT * ledger.counts.used:
-        notes.append(
-            f"The weights of {ledger.counts.used:,} rows add up to {total:.3g} only, so the default penalty, 1 in "
-            "total, weighs much. Multiply the weights, or choose a penalty (--alpha)."
-        )
-    return notes
-
-
-def _row_notes(work: Work, fitted: Fitted, repeated: int) -> list[str]:
-    """Say what rows repeat each other, what classes counted, and what the rows can carry."""
-    notes = support_notes(work.ledger, fitted.encoding)
-    if repeated:
-        share = repeated / work.ledger.counts.used
-        notes.insert(0, f"{repeated:,} rows ({share:.2%}) repeat an earlier row in every column; they are kept.")
-    if fitted.class_weights is not None:
-        notes.append(correction_note(work.ledger.target.classes, fitted.class_weights))
-    return notes
-
-
-def _feature_notes(fitted: Fitted) -> list[str]:
-    """Say what was done about missing numbers, and which columns repeat each other or are not there at all."""
-    encoding, notes = fitted.encoding, list[str]()
-    if encoding.layout.size == 1:
-        notes.append("No feature is left: the model is an intercept alone and predicts the same for every row.")
-    filled = [f"{term.column} ({term.missing_share:.2%})" for term in encoding.numbers if term.missing_share > 0.0]
-    if filled:
-        columns = ", ".join(filled)
-        notes.append(f"Missing numbers count as the column's mean, with an indicator of their own: {columns}.")
-    tiny = ", ".join(term.column for term in encoding.numbers if term.deviation < SMALLEST_UNIT)
-    if tiny:
-        notes.append(f"Coefficients are for one standard deviation, not for one unit, of numbers so small: {tiny}.")
-    pairs = _repeats(fitted)
-    notes += [f"{a} and {b} repeat each other: the penalty shares their effect." for a, b in pairs[:_MOST_PAIRS]]
-    if len(pairs) > _MOST_PAIRS:
-        notes.append(f"{len(pairs) - _MOST_PAIRS:,} more pairs of columns repeat each other.")
-    return notes
-
-
-def _repeats(fitted: Fitted) -> list[tuple[str, str]]:
-    """Return the pairs of dense columns that are proportional to each other in every row."""
-    expansion, layout = fitted.optimum.certification.expansion, fitted.encoding.layout
-    if expansion is None or layout.dense < 2:
-        return []
-    products = expansion.hessian[1 : layout.lead, 1 : layout.lead]
-    # The curvature of the rows; where the penalty hides it in rounding, nothing can be said.
-    square = np.diagonal(products) - fitted.penalty.diagonal[1 : layout.lead]
-    seen = square > _HIDDEN * np.diagonal(products)
-    size = np.where(seen, np.sqrt(np.where(seen, square, 1.0)), np.inf)
-    same = np.argwhere(np.triu(np.abs(products / size[:, None] / size) >= _SAME, 1))
-    names = fitted.encoding.names[1:]
-    return [(names[a], names[b]) for a, b in same]
 
 
 def fit_objective(
