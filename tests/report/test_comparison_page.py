@@ -124,6 +124,8 @@ def test_a_contender_that_diverged_is_said_to_have() -> None:
     assert "No: it diverged" in text
     assert "It diverged" in text
     assert "overflowed" in text
+    contender(result, "online")["stored_order"] = None
+    assert Reading(comparison_page(result)).text.count("overflowed") == text.count("overflowed") + 1
 
 
 def test_an_order_that_misleads_is_said_to() -> None:

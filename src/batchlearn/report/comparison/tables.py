@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from batchlearn.report.comparison.entrants import Entrant
+from batchlearn.report.comparison.entrants import FULL, Entrant
 from batchlearn.report.values import mapping, number, records, text
 from batchlearn.report.words import NOTHING, duration, plain, size
 
@@ -97,22 +97,19 @@ def batch(critical: float | None, rows: float | None) -> str:
 
 def sensitivity(found: Sequence[Entrant]) -> Table | None:
     """Return how the excess loss changes with the seed and with the order of the rows."""
-    random = [one for one in found if one.stored is not None]
+    random = [one for one in found if one.stored is not None or (one.diverged and one.regime != FULL)]
     if not random:
         return None
     header = ("contender", "median seed", "lowest seed", "highest seed", "rows as stored", "what it says")
     rows = tuple(
-        (
-            one.name,
-            plain(one.excess, 2),
-            plain(one.spread[0], 2),
-            plain(one.spread[1], 2),
-            plain(one.stored, 2),
-            _order(one),
-        )
+        (one.name, *(_left(one, value) for value in (one.excess, *one.spread, one.stored)), _order(one))
         for one in random
     )
     return Table(header, rows)
+
+
+def _left(one: Entrant, excess: float | None) -> str:
+    return "overflowed" if excess is None and one.diverged else plain(excess, 2)
 
 
 def _order(one: Entrant) -> str:
