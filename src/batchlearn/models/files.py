@@ -21,7 +21,7 @@ from batchlearn.models.schema import describe, parse_schema, restore, tensors_of
 from batchlearn.models.strict_json import Malformed, dump, parse
 from batchlearn.models.tensors import pack, unpack
 
-__all__ = ["StoredModel", "check_writable", "load", "read_model", "read_record", "save"]
+__all__ = ["StoredModel", "check_writable", "files_of", "load", "read_model", "read_record", "save"]
 
 
 class StoredModel(NamedTuple):
@@ -39,6 +39,11 @@ def save(model: LinearModel, record: Mapping[str, Any], path: str | os.PathLike[
     `force` says to replace the model there; ResourceError where it cannot be written; DataError where the model holds
     what no model file may, such as a column name with control characters.
     """
+    return write_folder(path, files_of(model, record), force)
+
+
+def files_of(model: LinearModel, record: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the files of a model but their manifest, checked by reading them back; DataError as of `save`."""
     try:
         files = {MODEL: dump(describe(model, _plain(record))), WEIGHTS: pack(tensors_of(model))}
         _parsed(files)
@@ -48,7 +53,7 @@ def save(model: LinearModel, record: Mapping[str, Any], path: str | os.PathLike[
             "rename the column, or scale it, and train again.",
             code="model-not-storable",
         ) from problem
-    return write_folder(path, files, force)
+    return files
 
 
 def load(path: str | os.PathLike[str]) -> LinearModel:
