@@ -123,8 +123,9 @@ class FolderStore:
         return self.root / name
 
     def _make(self, folder: Path) -> None:
-        if folder.is_dir():
+        if folder.is_dir() or folder == self.root:
             return
+        self._make(folder.parent)
         with suppress(FileExistsError):
             self._disk.make_folder(folder)
         self._disk.flush(folder.parent)
