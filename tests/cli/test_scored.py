@@ -7,7 +7,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from batchlearn.cli.scored import writing
+from batchlearn.cli.predict.scored import writing
 from batchlearn.errors import UsageError
 
 TEXTS = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "plain", "a=b", "'", "", None]

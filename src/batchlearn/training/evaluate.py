@@ -150,7 +150,7 @@ def evaluate(model: LinearModel, table: Table, *, seed: int = 0) -> Evaluation:
     ledger = read_ledger(table, target=model.target)
     chosen = ledger.used | ledger.unseen
     scored = _ordered(ledger, chosen, seed)
-    response = _responses(model, table, chosen)[scored]
+    response = responses(model, table, chosen)[scored]
     label = ledger.label[scored]
     weight = None if ledger.weight is None else ledger.weight[scored]
     categories, unseen_classes = _describe(model, table, chosen)
@@ -166,7 +166,7 @@ def evaluate(model: LinearModel, table: Table, *, seed: int = 0) -> Evaluation:
     return evaluate_held_out(model.target.task.value, held_out, baselines, seed)
 
 
-def _responses(model: LinearModel, table: Table, chosen: NDArray[np.bool_]) -> Floats:
+def responses(model: LinearModel, table: Table, chosen: NDArray[np.bool_]) -> Floats:
     """Return the response of each chosen row, NaN elsewhere: other rows may lack what a prediction needs."""
     response = np.full(len(chosen), np.nan)
     for entries, batch in walk(table, [*model.columns, model.target.column]):

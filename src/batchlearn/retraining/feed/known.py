@@ -179,3 +179,12 @@ def fingerprint(table: Table) -> str:
     for batch in table.scan([column.name for column in table.columns]):
         digest.update(batch)
     return digest.hexdigest()
+
+
+def latest_seen(table: Table, times: Times) -> float:
+    """Return the latest time in a table: the present, where times are numbers. DataError where there is none."""
+    parts = [_numbers(batch.column(times.seen)) for batch in table.scan([times.seen])]
+    found = np.concatenate([np.empty(0), *parts])
+    if not np.isfinite(found).any():
+        raise DataError(f"Column {quoted(times.seen)} holds no time; each row needs one.", code="no-times")
+    return float(np.nanmax(found))

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,23 +28,6 @@ from batchlearn.tables.table import Table, read
 
 SNAPSHOTS = "snapshots"
 _KEY = b"batchlearn"
-
-
-class Feed(Protocol):
-    """Rows that can be read again and again under one condition or another."""
-
-    @property
-    def origin(self) -> dict[str, Any]:
-        """What the rows are read from, for the record."""
-        ...
-
-    def table(self, *conditions: str | None) -> Table:
-        """Return the rows for which all conditions hold, with the roles of the project."""
-        ...
-
-    def times(self) -> Times:
-        """Return the columns that hold times."""
-        ...
 
 
 @dataclass(frozen=True)
