@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from typing import NamedTuple
 
 from batchlearn.errors import IntegrityError, quoted
 from batchlearn.models.files import StoredModel, read_model
 from batchlearn.models.folder import MANIFEST
-from batchlearn.registry.promotions import needed_champion
+from batchlearn.registry.promotions import Promotion, needed_champion
 from batchlearn.registry.store import Store
 from batchlearn.registry.version import MODEL_FOLDER, Version, read_file, verify_version
 
@@ -25,8 +26,16 @@ def load_version(store: Store, version: Version) -> StoredModel:
     return stored
 
 
-def load_champion(store: Store) -> tuple[Version, StoredModel]:
+class Live(NamedTuple):
+    """The version that is live, the promotion that made it so, and its model."""
+
+    promotion: Promotion
+    version: Version
+    stored: StoredModel
+
+
+def load_champion(store: Store) -> Live:
     """Return the live version and its model. RegistryError where none is live, IntegrityError where it was altered."""
     stands = needed_champion(store)
     version = verify_version(store, stands.version, stands.identity)
-    return version, load_version(store, version)
+    return Live(stands, version, load_version(store, version))

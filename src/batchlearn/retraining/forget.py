@@ -100,10 +100,10 @@ def forgetting(around: Surroundings, feed: DataFeed, where: str, why: str) -> Ge
         )
     reason = f"Trained again without the {rows:,} rows where {where}: {why}"
     found = look(lessened.table(times.seen_by(then.now)), times, then.now, None)
-    candidate = Candidate(fit, table, judge(around.project.gate, None, np.empty(0)), None, fit.notes)
+    candidate = Candidate(fit, table, judge(around.project.gate, None, np.empty(0)), None, fit.notes, stands.generation)
     turn = Turn("retrain", reason, 0.0, start="scratch", rows={"seen": found.seen, "known": found.known, "new": 0})
     version = register_candidate(then, times, found, candidate, turn)
-    rehearsal = rehearse(store, version)
+    rehearsal = rehearse(around, version)
     if not rehearsal:
         raise IntegrityError(
             f"Version {version.number}, trained without the rows, is not made live: {rehearsal.sentence} Run "

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import platform
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ from batchlearn.models.linear import LinearModel
 from batchlearn.models.strict_json import dump
 from batchlearn.models.tensors import pack
 from batchlearn.registry.version import ENVIRONMENT, EXPECTED, MODEL_FOLDER, RECIPE, SAMPLE
+from batchlearn.retraining.child import Rehearsal, scores_same
 from batchlearn.retraining.feed.known import Times
 from batchlearn.retraining.feed.sources import DataFeed
 from batchlearn.retraining.gate import Gate, Verdict, judge, judge_without_champion
@@ -46,7 +48,10 @@ _PACKAGES = ("batchlearn", "numpy", "scipy", "pyarrow", "safetensors", "scikit-l
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a turn of the cycle is given: the project with its store, the rows, and the time."""
+    """What a turn of the cycle is given: the project with its store, the rows, the time, and how to rehearse.
+
+    `rehearse` takes the folder of a model, sample rows as Parquet and what they must score.
+    """
 
     project: Project
     feed: DataFeed
@@ -54,6 +59,7 @@ class Surroundings:
     at: str  # the same, or the clock where times are numbers: ISO 8601 in UTC, for the record
     by: str
     threads: int | None = None
+    rehearse: Callable[[Path, Path, Floats], Rehearsal] = scores_same
 
     @property
     def recipe(self) -> Recipe:
@@ -63,20 +69,22 @@ class Surroundings:
 
 
 class Champion(NamedTuple):
-    """The live model, and as of when it was trained."""
+    """The live model, as of when it was trained, and the generation that it is live in."""
 
     model: LinearModel
     as_of: float
+    generation: int
 
 
 class Candidate(NamedTuple):
-    """A model of all rows, and what was found out about it."""
+    """A model of all rows, and what was found out about it; `judged_against` is the champion's generation."""
 
     fit: Fit
     table: Table
     verdict: Verdict
     evaluation: dict[str, Any] | None
     notes: tuple[str, ...]
+    judged_against: int | None
 
 
 def training_conditions(around: Surroundings, times: Times) -> tuple[str, ...]:
@@ -96,15 +104,15 @@ def train_candidate(
     if champion is None:
         fit = yield from training(table, replace(around.recipe, holdout=share), threads=around.threads)
         evaluation = None if fit.evaluation is None else fit.evaluation.to_json()
-        return Candidate(fit, table, judge(gate, None, np.empty(0)), evaluation, fit.notes)
+        return Candidate(fit, table, judge(gate, None, np.empty(0)), evaluation, fit.notes, None)
     if gate.mode == "anytime":
         fit = yield from training(table, replace(around.recipe, holdout=share), threads=around.threads)
         evaluation = None if fit.evaluation is None else fit.evaluation.to_json()
         waiting = answered(gate, "not enough evidence", "It is judged by rows that are labelled from now on.", 0)
-        return Candidate(fit, table, waiting, evaluation, fit.notes)
+        return Candidate(fit, table, waiting, evaluation, fit.notes, champion.generation)
     verdict, evaluation, notes = yield from _judged(around, times, champion, rows)
     fit = yield from training(table, around.recipe, threads=around.threads)
-    return Candidate(fit, table, verdict, evaluation, (*notes, *fit.notes))
+    return Candidate(fit, table, verdict, evaluation, (*notes, *_other_notes(fit)), champion.generation)
 
 
 def _judged(
@@ -127,6 +135,11 @@ def _judged(
         return answered(gate, "not enough evidence", reason, 0), None, ()
     note = f"Judged by the rows seen after {times.literal(cut)} that were labelled since the champion was trained."
     return verdict, evaluation, (note,)
+
+
+def _other_notes(fit: Fit) -> list[str]:
+    """Return the notes of a fit from which nothing was held out, without the one that says so."""
+    return [note for note in fit.notes if note != "no rows were held out"]
 
 
 def _cut(new: Table, times: Times, share: float) -> float | None:

@@ -19,7 +19,7 @@ from batchlearn.registry.promotions import Promotion, Reason, champion, promote,
 from batchlearn.registry.records import Record
 from batchlearn.registry.store import Store
 from batchlearn.registry.version import EXPECTED, SAMPLE, Version, read_file, read_version, version_numbers
-from batchlearn.retraining.child import Rehearsal, scores_same
+from batchlearn.retraining.child import Rehearsal
 from batchlearn.retraining.cycle.candidate import Surroundings
 from batchlearn.retraining.verdict import EXIT_CODES
 
@@ -96,7 +96,7 @@ def finish(around: Surroundings, version: Version, gate: dict[str, Any] | None =
     stands = champion(store)
     turn = latest_turn_of(events(store), version.number) if gate is None else None
     if turn is None:
-        turn = _record(around, version, gate or version.description["gate"], stands, rehearse(store, version))
+        turn = _record(around, version, gate or version.description["gate"], stands, rehearse(around, version))
     note, gate = str(turn.content["note"]), turn.content["gate"]
     if not turn.content["promote"] or _generation(stands) != turn.content["judged_against"]:
         return False, turn.content["review"], note
@@ -105,15 +105,16 @@ def finish(around: Surroundings, version: Version, gate: dict[str, Any] | None =
     return True, turn.content["review"], note
 
 
-def rehearse(store: Store, version: Version) -> Rehearsal:
-    """Let a fresh process load a copy of the version's own bytes and score its sample rows."""
+def rehearse(around: Surroundings, version: Version) -> Rehearsal:
+    """Have a copy of the version's own bytes loaded, in a fresh process, and its sample rows scored."""
+    store = around.project.store
     shape = tuple(int(size) for size in version.description["sample"]["shape"])
     expected = unpack(read_file(store, version, EXPECTED), {"response": shape})["response"]
     with tempfile.TemporaryDirectory() as folder:
         sample = Path(folder) / SAMPLE
         sample.write_bytes(read_file(store, version, SAMPLE))
         model = shutil.copytree(version.model_path, Path(folder) / "model")
-        return scores_same(model, sample, expected)
+        return around.rehearse(model, sample, expected)
 
 
 def _record(

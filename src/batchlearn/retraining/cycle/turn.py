@@ -76,8 +76,8 @@ def live_model(around: Surroundings) -> Champion | None:
     """Load the champion, every byte checked against its promotion; None before the first."""
     if champion(around.project.store) is None:
         return None
-    version, stored = load_champion(around.project.store)
-    return Champion(stored.model, as_of(version))
+    live = load_champion(around.project.store)
+    return Champion(live.stored.model, as_of(live.version), live.promotion.generation)
 
 
 def _finished(around: Surroundings, version: Version, began: float, turn: Turn | None = None) -> Turn:
@@ -105,7 +105,6 @@ def register_candidate(around: Surroundings, times: Times, found: Look, candidat
     """Write a candidate as a new version, with its verdict and all that is known of its rows."""
     store, fit = around.project.store, candidate.fit
     files = version_files(around, fit, candidate.table)
-    stands = champion(store)
     description = {
         "created_at": around.at,
         "created_by": around.by,
@@ -127,7 +126,7 @@ def register_candidate(around: Surroundings, times: Times, found: Look, candidat
         "recipe": fit.recipe.to_json(),
         "evaluation": candidate.evaluation,
         "gate": {**candidate.verdict.to_json(), "state": candidate.verdict.state},
-        "judged_against": None if stands is None else stands.generation,
+        "judged_against": candidate.judged_against,
         "sample": {"shape": list(files.responses)},
         "notes": list((*turn.notes, *candidate.notes)),
     }
