@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from batchlearn.errors import IntegrityError, quoted
@@ -59,7 +59,7 @@ class Looks:
     def to_json(self) -> dict[str, Any]:
         """Return the looks as plain values."""
         classes = None if self.classes is None else dict(self.classes)
-        return {"looks": [asdict(look) for look in self.looks], "classes": classes, "until": self.until}
+        return {"looks": [dict(vars(look)) for look in self.looks], "classes": classes, "until": self.until}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any] | None) -> Looks:

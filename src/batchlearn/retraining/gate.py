@@ -153,7 +153,7 @@ def _paired(
     weight = np.ones(rows) if weight is None else weight
     order = np.arange(rows) if time is None else np.argsort(time, kind="stable")
     order = order[weight[order] > 0.0]
-    classes = None if label is None else dict(Counter(str(one) for one in label[order].tolist()))
+    classes = None if label is None else {str(name): rows for name, rows in Counter(label[order].tolist()).items()}
     sorted_time = None if time is None else time[order]
     return _Paired(champion[order], challenger[order], weight[order], sorted_time, classes, against)
 
