@@ -10,7 +10,7 @@ import pytest
 
 from batchlearn.errors import DataError, IntegrityError, UsageError
 from batchlearn.evaluation.metrics import Array
-from batchlearn.retraining.gate import Gate, Verdict, force, judge, judge_without_champion
+from batchlearn.retraining.gate import Gate, Verdict, judge, judge_without_champion
 
 ROWS = 4_000
 INSTANTS: Array = np.arange(ROWS, dtype=np.float64)
@@ -152,21 +152,6 @@ def test_a_champion_that_cannot_score_gives_way_to_what_beats_a_constant() -> No
     assert "the constant prediction's 0." in found.sentence
     assert "(column 'age' is gone)" in found.sentence
     assert judge_without_champion(Gate(), "it is gone", challenger, champion).verdict == "reject"
-
-
-def test_a_forced_promotion_keeps_what_the_gate_said() -> None:
-    refused = judge(Gate(), *losses(0.02))
-    found = force(refused, Gate(), "Ann", "The old model uses a column that is switched off tonight.")
-    assert (found.verdict, found.exit_code, found.asks) == ("promote", 0, False)
-    assert (found.low, found.high, found.rows) == (refused.low, refused.high, refused.rows)
-    assert found.to_json()["forced"]["gate"] == "reject"
-    assert found.sentence.startswith("Promoted by Ann: The old model")
-    assert refused.sentence in found.sentence
-    assert "forced" not in refused.to_json()
-    assert force(None, Gate(), "Ann", "first day").forced == {"by": "Ann", "reason": "first day", "gate": "not asked"}
-    for by, reason in ((" ", "why"), ("Ann", "")):
-        with pytest.raises(UsageError, match="who decided and why"):
-            force(refused, Gate(), by, reason)
 
 
 # --- settings and input ---------------------------------------------------------------------------------------------

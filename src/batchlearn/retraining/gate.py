@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlearn.errors import DataError, UsageError
+from batchlearn.errors import DataError
 from batchlearn.evaluation.looks import Look, Looks
 from batchlearn.evaluation.metrics import Array
 from batchlearn.evaluation.paired import (
@@ -36,7 +36,7 @@ from batchlearn.evaluation.paired import (
 )
 from batchlearn.retraining.verdict import Gate, Tested, Verdict, answered, conclude
 
-__all__ = ["Gate", "Verdict", "force", "judge", "judge_without_champion"]
+__all__ = ["Gate", "Verdict", "judge", "judge_without_champion"]
 
 # A rarer class carries most of the difference of two log losses; of fewer rows its share is not near enough to normal.
 FEWEST_RARER = 20
@@ -88,24 +88,6 @@ def judge_without_champion(
     found = _judge_once(replace(gate, mode="superiority", margin=None), rows)
     instead = f"The champion cannot score these rows ({why}); a constant prediction stood in for it."
     return replace(found, sentence=f"{found.sentence} {instead}")
-
-
-def force(verdict: Verdict | None, gate: Gate, by: str, reason: str) -> Verdict:
-    """Return the promotion that a person decided on, beside the reason with the gate's own words if it was asked.
-
-    UsageError where it is not said who promotes and why.
-    """
-    if not by.strip() or not reason.strip():
-        raise UsageError(
-            "A forced promotion is recorded with who decided and why; both are needed. Give a name and a reason.",
-            code="forced-without-reason",
-        )
-    said = "The gate was not asked." if verdict is None else f"The gate had said: {verdict.sentence}"
-    forced = {"by": by, "reason": reason, "gate": "not asked" if verdict is None else verdict.verdict}
-    sentence = f"Promoted by {by}: {reason.rstrip('.')}. {said}"
-    if verdict is None:
-        return Verdict("promote", sentence, gate.mode, gate.alpha, 0, forced=forced)
-    return replace(verdict, verdict="promote", sentence=sentence, asks=False, forced=forced)
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------

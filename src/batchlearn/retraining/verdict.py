@@ -66,7 +66,7 @@ class Verdict:
 
     `difference`, `low` and `high` are in units of the loss, challenger minus champion; None where nothing was compared
     or the rows are too few for an interval. `asks` says that a promotion waits for a person. `state` is what the next
-    look of mode "anytime" needs, `forced` who promoted against or without a verdict, and why.
+    look of mode "anytime" needs.
     """
 
     verdict: Decision
@@ -79,7 +79,6 @@ class Verdict:
     high: float | None = None
     asks: bool = False
     state: Mapping[str, Any] | None = None
-    forced: Mapping[str, str] | None = None
 
     @property
     def exit_code(self) -> int:
@@ -87,8 +86,8 @@ class Verdict:
         return EXIT_CODES[self.verdict]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the verdict as plain values; `forced` only where a person promoted."""
-        plain = {
+        """Return the verdict as plain values, without the state."""
+        return {
             "verdict": self.verdict,
             "mode": self.mode,
             "difference": self.difference,
@@ -99,7 +98,6 @@ class Verdict:
             "sentence": self.sentence,
             "asks": self.asks,
         }
-        return plain if self.forced is None else {**plain, "forced": dict(self.forced)}
 
 
 @dataclass(frozen=True)
