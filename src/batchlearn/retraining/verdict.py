@@ -113,9 +113,9 @@ class Tested:
 
 def answered(gate: Gate, decision: Decision, reason: str, rows: int, found: Difference | None = None) -> Verdict:
     """Return a verdict with its sentence, and its figures where there are some."""
-    figures = (None, None, None) if found is None else (found.value, found.low, found.high)
+    value, low, high = (None, None, None) if found is None else (found.value, found.low, found.high)
     asks = decision == "promote" and gate.promote == "ask"
-    return Verdict(decision, f"{decision.capitalize()}: {reason}", gate.mode, gate.alpha, rows, *figures, asks)
+    return Verdict(decision, f"{decision.capitalize()}: {reason}", gate.mode, gate.alpha, rows, value, low, high, asks)
 
 
 def conclude(gate: Gate, tested: Tested) -> Verdict:
