@@ -136,4 +136,4 @@ def along(layout: Layout, entries: Floats, step: Floats) -> Floats:
 
 def _first(values: Floats, block: Floats) -> Floats:
     """Contract the first axis of a block of three with values."""
-    return np.asarray((values @ block.reshape(len(values), -1)).reshape(block.shape[1:]))
+    return np.asarray((values @ block.reshape(len(values), prod(block.shape[1:]))).reshape(block.shape[1:]))
