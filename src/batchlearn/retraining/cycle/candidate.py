@@ -28,8 +28,9 @@ from batchlearn.models.files import files_of
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.strict_json import dump
 from batchlearn.models.tensors import pack
-from batchlearn.registry.version import ENVIRONMENT, EXPECTED, MODEL_FOLDER, RECIPE, SAMPLE
+from batchlearn.registry.version import ENVIRONMENT, EXPECTED, KEPT, MODEL_FOLDER, RECIPE, SAMPLE
 from batchlearn.retraining.child import Rehearsal, scores_same
+from batchlearn.retraining.cycle.starting import Champion, Parts, kept_bytes, training_from
 from batchlearn.retraining.feed.known import Times
 from batchlearn.retraining.feed.sources import DataFeed
 from batchlearn.retraining.gate import Gate, Verdict, judge, judge_without_champion
@@ -68,14 +69,6 @@ class Surroundings:
         return Recipe(given.loss, given.alpha, given.tolerance, 0.0, given.seed)
 
 
-class Champion(NamedTuple):
-    """The live model, as of when it was trained, and the generation that it is live in."""
-
-    model: LinearModel
-    as_of: float
-    generation: int
-
-
 class Candidate(NamedTuple):
     """A model of all rows, and what was found out about it; `judged_against` is the champion's generation."""
 
@@ -98,21 +91,36 @@ def train_candidate(
     around: Surroundings, times: Times, champion: Champion | None
 ) -> Generator[Progress, None, Candidate]:
     """Train on all rows that the policy wants, and judge; a candidate comes back whatever the verdict."""
-    gate, share = around.project.gate, around.project.settings.gate.share
-    rows = training_conditions(around, times)
+    gate, rows = around.project.gate, training_conditions(around, times)
     table = around.feed.table(*rows)
     if champion is None:
-        fit = yield from training(table, replace(around.recipe, holdout=share), threads=around.threads)
-        evaluation = None if fit.evaluation is None else fit.evaluation.to_json()
+        fit, evaluation = yield from _evaluated(around, table)
         return Candidate(fit, table, judge(gate, None, np.empty(0)), evaluation, fit.notes, None)
+    start = around.project.settings.policy.start
+    added = around.feed.table(*rows, times.known_since(around.now, champion.as_of))
+    if gate.mode == "anytime" and start == "scratch":
+        fit, evaluation = yield from _evaluated(around, table)
+        notes: tuple[str, ...] = ()
+    elif gate.mode == "anytime":
+        fit, evaluation, notes = (yield from _from_start(around, champion, Parts(table, added))), None, ()
     if gate.mode == "anytime":
-        fit = yield from training(table, replace(around.recipe, holdout=share), threads=around.threads)
-        evaluation = None if fit.evaluation is None else fit.evaluation.to_json()
-        waiting = answered(gate, "not enough evidence", "It is judged by rows that are labelled from now on.", 0)
-        return Candidate(fit, table, waiting, evaluation, fit.notes, champion.generation)
-    verdict, evaluation, notes = yield from _judged(around, times, champion, rows)
-    fit = yield from training(table, around.recipe, threads=around.threads)
+        verdict = answered(gate, "not enough evidence", "It is judged by rows that are labelled from now on.", 0)
+    else:
+        verdict, evaluation, notes = yield from _judged(around, times, champion, rows)
+        fit = yield from _from_start(around, champion, Parts(table, added))
     return Candidate(fit, table, verdict, evaluation, (*notes, *_other_notes(fit)), champion.generation)
+
+
+def _evaluated(around: Surroundings, table: Table) -> Generator[Progress, None, tuple[Fit, dict[str, Any] | None]]:
+    """Train from scratch, with an evaluation of the same recipe on the latest rows."""
+    share = around.project.settings.gate.share
+    fit = yield from training(table, replace(around.recipe, holdout=share), threads=around.threads)
+    return fit, None if fit.evaluation is None else fit.evaluation.to_json()
+
+
+def _from_start(around: Surroundings, champion: Champion, parts: Parts) -> Generator[Progress, None, Fit]:
+    start = around.project.settings.policy.start
+    return (yield from training_from(start, champion, around.recipe, parts, around.threads))
 
 
 def _judged(
@@ -124,10 +132,10 @@ def _judged(
     if cut is None:
         nothing = answered(gate, "not enough evidence", "No row was labelled since the champion was trained.", 0)
         return nothing, None, ()
-    later = around.feed.table(new, times.after(cut))
+    later, by_then = around.feed.table(new, times.after(cut)), times.seen_by(cut)
     try:
-        earlier = around.feed.table(*rows, times.seen_by(cut))
-        twin = yield from training(earlier, around.recipe, threads=around.threads)
+        earlier = Parts(around.feed.table(*rows, by_then), around.feed.table(*rows, new, by_then))
+        twin = yield from _from_start(around, champion, earlier)
         verdict = compare(gate, champion.model, twin.model, later)
         evaluation = evaluate(twin.model, later, seed=around.recipe.seed).to_json()
     except (DataError, NoFiniteOptimum) as problem:
@@ -226,6 +234,9 @@ def version_files(around: Surroundings, fit: Fit, table: Table) -> VersionFiles:
         SAMPLE: sink.getvalue(),
         EXPECTED: pack({"response": expected}),
     }
+    kept = kept_bytes(fit, table, around.threads)
+    if kept is not None:
+        files[KEPT] = kept
     return VersionFiles(files, expected.shape)
 
 

@@ -17,15 +17,16 @@ from batchlearn.registry.promotions import champion
 from batchlearn.registry.version import Version, register
 from batchlearn.retraining.cycle.candidate import (
     Candidate,
-    Champion,
     Surroundings,
     compare,
     train_candidate,
+    training_conditions,
     version_files,
 )
 from batchlearn.retraining.cycle.finish import Turn, finish, newest_version, unfinished
 from batchlearn.retraining.cycle.hindsight import record_outcomes
-from batchlearn.retraining.feed.known import Look, Times, fingerprint, look, shown_instant
+from batchlearn.retraining.cycle.starting import Champion, bracket_of
+from batchlearn.retraining.feed.known import Look, Times, fingerprint, look, shown_instant, without
 from batchlearn.retraining.policies import Decision, Situation
 from batchlearn.training.train import Progress
 
@@ -56,11 +57,14 @@ def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False
         rows={"seen": found.seen, "known": found.known, "new": found.new},
         notes=found.notes,
     )
+    live = live_model(around)
+    if live is not None and (decision.retrain or dry_run):
+        yield Progress("bracketing the gain")
+        turn = _bracketed(around, times, live, turn)
     if not decision.retrain or dry_run:
         looked = None if dry_run or newest is None else _look_again(around, times, newest, turn)
         return replace(looked or turn, seconds=time.perf_counter() - began)
     record_outcomes(around, times)
-    live = live_model(around)
     candidate = yield from train_candidate(around, times, live)
     yield Progress("registering")
     version = register_candidate(around, times, found, candidate, turn)
@@ -76,8 +80,21 @@ def live_model(around: Surroundings) -> Champion | None:
     """Load the champion, every byte checked against its promotion; None before the first."""
     if champion(around.project.store) is None:
         return None
-    live = load_champion(around.project.store)
-    return Champion(live.stored.model, as_of(live.version), live.promotion.generation)
+    return Champion.of(around.project.store, load_champion(around.project.store))
+
+
+def _bracketed(around: Surroundings, times: Times, champion: Champion, turn: Turn) -> Turn:
+    """Say what training again would gain, from the rows that came and went since the champion's training alone."""
+    rows = training_conditions(around, times)
+    added = around.feed.table(*rows, times.known_since(around.now, champion.as_of))
+    removed = None
+    if len(rows) > 1:
+        then = training_conditions(replace(around, now=champion.as_of), times)
+        removed = around.feed.table(*then, without(rows[1]))
+    found, reason = bracket_of(champion, around.recipe, added, removed, around.threads)
+    if found is None:
+        return replace(turn, notes=(*turn.notes, *([reason] if reason else [])))
+    return replace(turn, bracket=plain(found.to_json()), notes=(*turn.notes, str(found)))
 
 
 def _finished(around: Surroundings, version: Version, began: float, turn: Turn | None = None) -> Turn:
