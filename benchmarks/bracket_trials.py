@@ -52,9 +52,8 @@ def main() -> int:
     options = parser.parse_args()
     began, wrong = time.perf_counter(), 0
     pairs = list(itertools.product(("logistic", "poisson", "squared"), KINDS))
-    print(
-        f"{'loss':9} {'change':8} {'judged':>6} {'wrong':>6} {'two-sided':>10} {'lower/true':>12} {'upper/true':>12} certified"
-    )
+    print(f"{'loss':9} {'change':8} {'judged':>6} {'wrong':>6} {'two-sided':>10} {'lower/true':>12}", end=" ")
+    print(f"{'upper/true':>12} {'certified':>10}")
     for loss, kind in pairs:
         text, more = line(loss, kind, max(options.trials // len(pairs), 1), options.seed)
         print(text, flush=True)

@@ -33,10 +33,10 @@ class Made:
         """Draw rows from the truth, moved by `drift` times a random direction."""
         layout = self.layout
         dense = rng.normal(size=(layout.dense, count))
-        codes = np.stack([rng.integers(0, k + 1, count) for k in layout.groups] or [np.empty(count)])
+        codes = drawn_codes(rng, layout, count)
         weight = rng.uniform(0.2, 3.0, count) if self.weighted else None
         offset = 0.3 * rng.normal(size=count) if self.weighted else None
-        rows = one_chunk(layout, dense, codes[: len(layout.groups)].astype(np.int32), np.zeros(count), weight, offset)
+        rows = one_chunk(layout, dense, codes, np.zeros(count), weight, offset)
         parameters = self.truth + drift * rng.normal(size=layout.size)
         eta = design(rows) @ parameters + (0.0 if offset is None else offset)
         return rows.with_labels(drawn(rng, self.loss, eta))
@@ -127,3 +127,11 @@ def some(rows: Rows, which: NDArray[Any]) -> Rows:
     offset = None if chunk.offset is None else chunk.offset[which]
     part = StoredChunk(chunk.dense[:, which], chunk.codes[:, which], chunk.label[which], weight, offset)
     return replace(rows, chunks=(part,))
+
+
+def drawn_codes(rng: np.random.Generator, layout: Layout, count: int) -> NDArray[np.int32]:
+    """Draw a level of each group, or none, for each row."""
+    codes = np.zeros((len(layout.groups), count), dtype=np.int32)
+    for out, levels in zip(codes, layout.groups, strict=True):
+        out[:] = rng.integers(0, levels + 1, count)
+    return codes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.kept.made import design, joined, one_chunk
+from tests.kept.made import design, drawn_codes, joined, one_chunk
 
 from batchlearn.kept.third_order import (
     THIRD_ORDER_LOSSES,
@@ -33,17 +33,9 @@ def test_along_is_the_tensor_times_the_step(layout: Layout, loss: str) -> None:
     rng = np.random.default_rng(layout.size)
     parts = []
     for count in (40, 17):
-        codes = np.stack([rng.integers(0, k + 1, count) for k in layout.groups] or [np.empty(0)])[: len(layout.groups)]
-        weight = rng.uniform(0.0, 2.0, count)
-        parts.append(
-            one_chunk(
-                layout,
-                rng.normal(size=(layout.dense, count)),
-                codes.astype(int),
-                rng.integers(0, 2, count) * 1.0,
-                weight,
-            )
-        )
+        codes, weight = drawn_codes(rng, layout, count), rng.uniform(0.0, 2.0, count)
+        label = rng.integers(0, 2, count).astype(np.float64)
+        parts.append(one_chunk(layout, rng.normal(size=(layout.dense, count)), codes, label, weight))
     rows = joined(*parts)
     parameters, step = rng.normal(size=layout.size), rng.normal(size=layout.size)
     X = design(rows)

@@ -92,12 +92,8 @@ def test_fine_tuning_is_the_anchored_optimum_and_says_how_far_it_is_from_that_of
     X = np.column_stack([*new.read(new.chunks[0]).block.dense, *_indicators(new)])
     slopes = LOSSES["logistic"].slope(X @ tuned.parameters, new.chunks[0].label)
     gradient = X.T @ slopes + kept.reference @ (tuned.parameters - kept.parameters)
-    assert (
-        np.abs(gradient).max()
-        < 1e-2
-        < 1.0
-        < np.abs(X.T @ LOSSES["logistic"].slope(X @ kept.parameters, new.chunks[0].label)).max()
-    )
+    there = LOSSES["logistic"].slope(X @ kept.parameters, new.chunks[0].label)
+    assert np.abs(gradient).max() < 1e-2 * np.abs(X.T @ there).max()
     assert not tuned.certificate.certified
     assert "Not the optimum of all rows" in tuned.said
     assert "within" in tuned.said

@@ -84,7 +84,8 @@ def _settle(update: Update, old: OldRows) -> tuple[Floats, Floats, int]:
     penalty.add_to(base)
     factor = _first_factor(base)
     gradient = kept.totals.gradient + update.fresh.gradient + penalty.gradient(kept.parameters)
-    step, readings = -factor.solve(gradient), 1
+    last = (np.zeros_like(gradient), np.zeros_like(base))
+    step, readings, before = _short(update, -factor.solve(gradient)), 1, math.inf
     turn = old.turn(step)
     for _ in range(_REFINEMENTS):
         # Far away the cubic polynomial need not have a minimum.
@@ -94,15 +95,26 @@ def _settle(update: Update, old: OldRows) -> tuple[Floats, Floats, int]:
             gradient += added.total(GradientTotal(update.objective.loss), kept.parameters + step).gradient
             readings += 1
         left = factor.norm(gradient)
+        if not left < before:
+            # The last step led away: what is known is known where it came from.
+            step, turn = last
+            break
         if left < _SETTLED and left * math.sqrt(kept.leverage) < _SETTLED:
             break
         try:
             factor = factorise(base + bent, 0.0) if np.any(bent) else factor
         except NotPositiveDefinite:
             break
-        step = step - factor.solve(gradient)
+        before, last = left, (step, turn)
+        step = step + _short(update, -factor.solve(gradient))
         turn = old.turn(step)
     return step, turn, readings
+
+
+def _short(update: Update, step: Floats) -> Floats:
+    """Return the step, shortened where it moves a row far: ln(1 + a) / a is safe (Sun and Tran-Dinh 2019)."""
+    a = update.objective.loss.self_concordance * update.domain.reach(step)
+    return step if a <= 1.0 else np.asarray(step * (math.log1p(a) / a))
 
 
 def _first_factor(hessian: Floats) -> Factor:

@@ -121,6 +121,11 @@ def prove(update: Update, local: Local, parameters: Floats) -> Proof:
     known = factor.norm(local.gradient, local.gradient_error)
     decrement = (known + local.unknown) / root * (1.0 + 1e-12)
     mine, later = update.new_leverage(factor, parameters)
+    # No mu is above the smallest quotient of the diagonals: where even that is too small, none need be looked for.
+    most = float(np.min(np.diagonal(local.hessian) / np.diagonal(update.kept.reference)))
+    least_kappa = root * math.sqrt(max(update.kept.leverage / most, mine))
+    if constant > 0.0 and not least_kappa * decrement < 1.0:
+        return Proof(None, least_kappa, decrement, known, math.inf, factor, later)
     share = least_share(local, update.kept)
     old = update.kept.leverage / share * (1.0 + 1e-12) if share > 0.0 else math.inf
     kappa = root * math.sqrt(max(old, mine)) * (1.0 + 1e-12)
