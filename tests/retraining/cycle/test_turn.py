@@ -22,9 +22,10 @@ from batchlearn.registry.promotions import Reason, champion, needed_champion, pr
 from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import read_version, verify_version, version_numbers
 from batchlearn.retraining.cycle import turn as turn_module
-from batchlearn.retraining.cycle.candidate import Candidate, Champion, Surroundings, train_candidate
+from batchlearn.retraining.cycle.candidate import Candidate, Surroundings, train_candidate
 from batchlearn.retraining.cycle.finish import unfinished
 from batchlearn.retraining.cycle.lock import one_at_a_time
+from batchlearn.retraining.cycle.starting import Champion
 from batchlearn.retraining.feed.known import Times
 from batchlearn.training.train import Progress
 from batchlearn.training.verify_model import verify_model as verified
