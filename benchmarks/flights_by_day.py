@@ -31,6 +31,7 @@ from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import read_ledger
 from batchlearn.data.rows import Rows, one_blas_thread
+from batchlearn.kept.climb import climb
 from batchlearn.kept.first_rung import first_rung
 from batchlearn.kept.storage import dump
 from batchlearn.kept.totals import KeptTotals, keep
@@ -163,12 +164,15 @@ def day_of(setting: Setting, number: int, champion: Optimum, rows: list[Rows]) -
     began = time.perf_counter()
     first = bracket(kept, Change(new), setting.objective_for)
     seconds = time.perf_counter() - began
+    found = _climbed(first, everything) if first.reached.upper is None else first
     began = time.perf_counter()
     # With thousands of coefficients the truth comes from a warm fit, certified too; only the first day is timed.
-    timed = everything.layout.size <= MANY or number == FIRST
-    scratch = fit(setting, everything, None if timed else champion)
-    scratch_seconds = time.perf_counter() - began if timed else math.nan
-    found = bracket(kept, Change(new), setting.objective_for, all_rows=lambda: everything, recent=RECENT)
+    many = everything.layout.size > MANY
+    scratch = fit(setting, everything, found.reached.parameters if many and number > FIRST else None)
+    scratch_seconds = time.perf_counter() - began if not many or number == FIRST else math.nan
+    if not many:
+        recent = bracket(kept, Change(new), setting.objective_for, recent=RECENT).bracket.recent
+        found = replace(found, bracket=replace(found.bracket, recent=recent))
     update = Update.of(kept, new, objective)
     second = first.bracket.upper_is_proved
     if kept.totals.third is not None:
@@ -184,11 +188,21 @@ def day_of(setting: Setting, number: int, champion: Optimum, rows: list[Rows]) -
     allowed += bounds.radius * found.reached.proof.kappa if bounds else math.nan
     after = None if number + 1 == DAYS else _mean_gain(objective, rows[number + 1], kept, found)
     result = Day(
-        true, replace(found, bracket=replace(found.bracket, lower=first.bracket.lower, upper=found.bracket.upper)),
+        true, found,
         seconds, scratch_seconds, found.bracket.rung - 1, moved.reach / allowed,
         (by_formula(update), second, first.bracket.upper_is_proved), after, len(dump(kept)),
     )  # fmt: skip
     return result, scratch
+
+
+def _climbed(first: Answer, everything: Rows) -> Answer:
+    """Return the bracket after readings of all rows, its lower bound still that of rung 1."""
+    reached, passes = climb(first.update, first.reached, everything)
+    proved = reached.upper is not None
+    upper = reached.upper if reached.upper is not None else reached.estimate
+    return replace(
+        first, reached=reached, bracket=replace(first.bracket, upper=upper, upper_is_proved=proved, rung=1 + passes)
+    )
 
 
 def _mean_gain(objective: Objective, rows: Rows, kept: KeptTotals, found: Answer) -> float:
@@ -213,11 +227,11 @@ def replay(setting: Setting, rows: list[Rows], show: Callable[[str], None]) -> l
 
 
 def null_ratios(setting: Setting, show: Callable[[str], None]) -> list[float]:
-    """Return gain / null of every second day of each shuffle."""
+    """Return gain / null of every second day of each shuffle; of every fourth of one with thousands of coefficients."""
     ratios = []
     for seed in SHUFFLES if setting.encoding.layout.size <= MANY else SHUFFLES[:1]:
         rows, champion = shuffled(setting.days, seed), None
-        for number in range(FIRST, DAYS, 2):
+        for number in range(FIRST, DAYS, 2 if setting.encoding.layout.size <= MANY else 4):
             old = joined(rows[:number])
             champion = fit(setting, old, champion)
             kept = keep(setting.objective_for(old.total_weight), old, champion)
@@ -258,7 +272,7 @@ def lines(setting: Setting, days: list[Day], ratios: list[float]) -> tuple[str, 
     second = [
         setting.name, f"{np.mean(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
         f"{np.median(ratio):.1f} ({min(ratio):.1f} to {max(ratio):.1f})",
-        f"{np.median(recent):.1f} ({min(recent):.1f} to {max(recent):.1f})",
+        f"{np.median(recent):.1f} ({min(recent):.1f} to {max(recent):.1f})" if recent else "",
         f"{np.mean([a for a, _ in pairs]):.1e}", f"{np.mean([b for _, b in pairs]):.1e}",
     ]  # fmt: skip
     return f"| {' | '.join(first)} |", f"| {' | '.join(second)} |"

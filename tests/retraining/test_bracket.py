@@ -180,6 +180,20 @@ def test_the_penalty_is_per_row_or_in_total_as_stated() -> None:
     np.testing.assert_allclose(total(n).penalty.strengths, one.problem.objective(n).penalty.strengths, rtol=1e-12)
 
 
+def test_no_rows_are_no_change() -> None:
+    one = trial(5, "logistic", "added")
+    assert one.change.added is not None
+    none = some(one.change.added, np.zeros(0, dtype=int))
+    for change in (Change(None), Change(none, none)):
+        found = bracket(one.kept, change, one.problem.objective, recent=0.5)
+        assert 0.0 <= found.bracket.lower < 1e-9
+        assert found.bracket.upper_is_proved
+        assert found.bracket.upper < 1e-6
+        assert found.bracket.gain_over_null is None
+        assert found.bracket.later_gain is None
+        assert found.bracket.retrain_seconds is None
+
+
 def test_what_cannot_be_is_refused() -> None:
     one = trial(4, "logistic", "added")
     other = Made("logistic", Layout(True, 7), np.zeros(8), 1.0, False).rows(np.random.default_rng(0), 5)

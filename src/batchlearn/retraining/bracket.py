@@ -155,8 +155,9 @@ def bracket(
     not fit the kept totals, CertificateError where the rows that remain have no factored Hessian.
     """
     began = time.perf_counter()
+    change = Change(_checked(kept, change.added), _checked(kept, change.removed), change.decay)
     base, read = _remaining(kept, change), len(change.removed) if change.removed is not None else 0
-    update = Update.of(base, _checked(kept, change.added), objective_for(_weight(base, change.added)))
+    update = Update.of(base, change.added, objective_for(_weight(base, change.added)))
     reached, rung, rows = first_rung(update), 1, base.rows
     fresh = 0 if change.added is None else len(change.added)
     if reached.upper is None and all_rows is not None:
@@ -193,7 +194,9 @@ def _weight(base: KeptTotals, added: Rows | None) -> float:
 
 
 def _checked(kept: KeptTotals, rows: Rows | None) -> Rows | None:
-    if rows is not None and rows.layout != kept.layout:
+    if rows is None or len(rows) == 0:
+        return None  # an empty change is none
+    if rows.layout != kept.layout:
         raise DataError(
             f"The rows have {rows.layout.size} coefficients in another layout than the {kept.layout.size} of the kept "
             "totals. Encode them with the version's own encoding.",
@@ -204,7 +207,7 @@ def _checked(kept: KeptTotals, rows: Rows | None) -> Rows | None:
 
 def _remaining(kept: KeptTotals, change: Change) -> KeptTotals:
     """Return the totals of the old rows that stay, as they weigh now."""
-    left, removed = kept, _checked(kept, change.removed)
+    left, removed = kept, change.removed
     if removed is not None:
         third = kept.totals.third is not None
         totals, domain = totals_at(LOSSES[kept.loss], removed, kept.parameters, third)

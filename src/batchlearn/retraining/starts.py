@@ -121,7 +121,7 @@ def update(
 
 def refuse_new_tables(kept: KeptTotals, added: Rows | None, encoding: Encoding | None = None) -> None:
     """Refuse rows that need a table or a scale of their own: DataError with the reasons."""
-    if added is None:
+    if added is None or len(added) == 0:
         return
     _, domain = totals_at(LOSSES[kept.loss], added, kept.parameters, third=False)
     reasons = new_domain(encoding, kept.domain, domain, (kept.totals.weight, added.total_weight))
