@@ -88,9 +88,16 @@ class ReviewSettings(_Section):
 
     of: list[Literal["promotion", "rejection", "alarm"]] = ["promotion"]
     budget: int | None = Field(default=None, ge=0)
-    false_positive: float | None = Field(default=None, ge=0.0)
-    false_negative: float | None = Field(default=None, ge=0.0)
-    review_cost: float | None = Field(default=None, ge=0.0)
+    false_alarm: float | None = Field(default=None, ge=0.0)
+    miss: float | None = Field(default=None, ge=0.0)
+    fee: float | None = Field(default=None, ge=0.0)
+
+    @property
+    def costs(self) -> tuple[float, float, float] | None:
+        """What a false alarm, a miss and a person's look at a row cost; None where that is not said."""
+        if self.false_alarm is None or self.miss is None or self.fee is None:
+            return None
+        return self.false_alarm, self.miss, self.fee
 
 
 class Settings(_Section):
@@ -160,6 +167,9 @@ def parse_settings(text: str) -> Settings:
     except ValidationError as problem:
         raise _refused(_said(problem, found)) from problem
     _check_source(settings.source)
+    costs = (settings.review.false_alarm, settings.review.miss, settings.review.fee)
+    if settings.review.costs is None and any(cost is not None for cost in costs):
+        raise _refused("[review] needs false_alarm, miss and fee together, in one unit, or none of them")
     for of_spans in (settings.source.wait, settings.policy.window):
         if of_spans is not None:
             Span.parse(of_spans)

@@ -100,7 +100,7 @@ def test_the_bracket_holds_the_gain_that_training_brings(begun: Path, tmp_path: 
         weights = model.parameters[1:]
         return float(np.mean(np.logaddexp(0.0, -sign * predictor)) + 0.005 * weights @ weights)
 
-    gain = (objective(before) - objective(after))
+    gain = objective(before) - objective(after)
     assert would.bracket["lower"] <= gain * (1 + 1e-6)
     assert not would.bracket["upper_is_proved"] or gain <= would.bracket["upper"] * (1 + 1e-6)
     assert 0.5 * gain <= would.bracket["lower"]

@@ -187,6 +187,16 @@ def test_the_month_has_a_budget_of_reviews(tmp_path: Path) -> None:
     assert reviews(events(FolderStore(root)), day(33)).asked == 0
 
 
+def test_the_share_left_to_people_is_in_the_evaluation(copied: Path) -> None:
+    costs = "[review]\nfalse_alarm = 1.0\nmiss = 2.0\nfee = 0.5\n\n[policy]"
+    make_project(copied, SETTINGS_TEXT, {"[policy]": costs})
+    second = turn(copied, day(33))
+    found = read_version(FolderStore(copied), 2).description["evaluation"]["abstention"]
+    assert 0.1 < found["left"]["value"] < 0.9
+    assert found["cost_with_people"]["value"] < found["cost_alone"]["value"]
+    assert any(note.startswith("Left to people") for note in second.notes)
+
+
 def test_a_rejection_can_ask_a_person_too(tmp_path: Path) -> None:
     root = make_project(tmp_path, SETTINGS_TEXT, {"[policy]": '[review]\nof = ["rejection"]\n\n[policy]'})
     add_days(root, 0, 30)

@@ -79,6 +79,7 @@ def test_c63_an_unknown_key_is_refused_with_the_nearest_name(wrong: str, nearest
         (SOURCE + '[gate]\nmode = "non-inferiority"\n', "margin"),
         (SOURCE + "[gate]\nshare = 1.0\n", "'gate.share'"),
         (SOURCE + "[review]\nbudget = -1\n", "'review.budget'"),
+        (SOURCE + "[review]\nmiss = 2.0\n", "together"),
         (SOURCE + 'query = "SELECT 1"\n', "either files"),
         (SOURCE.replace('files = "data/*.parquet"', 'database = "a.sqlite"'), "either files"),
         ("format_version = 2\n" + SOURCE, "upgrade"),

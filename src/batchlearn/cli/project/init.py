@@ -186,4 +186,7 @@ _GATE = {
 _REVIEW = {
     "of": (["promotion"], "what a person is asked about: promotion, rejection, alarm"),
     "budget": (4, "reviews a month; none is asked for beyond it"),
+    "false_alarm": (1.0, "cost of taking the first class for the second"),
+    "miss": (10.0, "cost of taking the second class for the first"),
+    "fee": (0.5, "cost of a person's look at a row; rows more uncertain than that are left to people"),
 }

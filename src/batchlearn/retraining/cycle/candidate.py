@@ -22,6 +22,8 @@ import pyarrow.parquet as pq
 from batchlearn.data.ledger import read_ledger
 from batchlearn.data.target import Task
 from batchlearn.errors import DataError, NoFiniteOptimum
+from batchlearn.evaluation.abstention import Abstention, abstention, errors_cost
+from batchlearn.evaluation.intervals import resampling
 from batchlearn.evaluation.metrics import row_losses
 from batchlearn.kernels.design import Floats
 from batchlearn.models.files import files_of
@@ -138,11 +140,38 @@ def _judged(
         twin = yield from _from_start(around, champion, earlier)
         verdict = compare(gate, champion.model, twin.model, later)
         evaluation = evaluate(twin.model, later, seed=around.recipe.seed).to_json()
+        left = left_to_people(around, twin.model, later)
     except (DataError, NoFiniteOptimum) as problem:
         reason = f"The rows before those that judge, or these, cannot be used: {problem.message}"
         return answered(gate, "not enough evidence", reason, 0), None, ()
-    note = f"Judged by the rows seen after {times.literal(cut)} that were labelled since the champion was trained."
-    return verdict, evaluation, (note,)
+    notes = [f"Judged by the rows seen after {times.literal(cut)} that were labelled since the champion was trained."]
+    if left is not None:
+        evaluation["abstention"] = left.to_json()
+        share, with_people, alone = left.left.value, left.cost_with_people.value, left.cost_alone.value
+        notes.append(
+            f"Left to people: {share:.1%} of rows; a row costs {with_people:.3g} so, {alone:.3g} without them."
+        )
+    return verdict, evaluation, tuple(notes)
+
+
+def left_to_people(around: Surroundings, model: LinearModel, later: Table) -> Abstention | None:
+    """Evaluate leaving the rows to people whose cost-weighted uncertainty exceeds the fee; None without costs.
+
+    Rows of classes that training never saw have no costs and are left out.
+    """
+    costs = around.project.settings.review.costs
+    if costs is None or len(model.target.classes) != 2:
+        return None
+    false_alarm, miss, fee = costs
+    ledger = read_ledger(later, target=model.target)
+    used = np.flatnonzero(ledger.used)
+    if ledger.time is not None:
+        used = used[np.argsort(ledger.time[used], kind="stable")]
+    probability = responses(model, later, ledger.used)[used]
+    weight = np.ones(len(used)) if ledger.weight is None else ledger.weight[used]
+    plan = resampling(len(used), around.recipe.seed)
+    label = ledger.label[used].astype(np.intp)
+    return abstention(probability, label, weight, errors_cost(false_alarm, miss), fee, plan)
 
 
 def _other_notes(fit: Fit) -> list[str]:
