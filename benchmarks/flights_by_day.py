@@ -36,6 +36,7 @@ from batchlearn.kept.first_rung import first_rung
 from batchlearn.kept.storage import dump
 from batchlearn.kept.totals import KeptTotals, keep
 from batchlearn.kept.update import Update
+from batchlearn.kernels.design import Floats
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.statistics import LineTotal, ValueTotal
 from batchlearn.retraining.bracket import Answer, Change, ObjectiveFor, bracket
@@ -139,10 +140,10 @@ def shuffled(days: list[Rows], seed: int) -> list[Rows]:
     return found
 
 
-def fit(setting: Setting, rows: Rows, start: Optimum | None = None) -> Optimum:
+def fit(setting: Setting, rows: Rows, start: Floats | None = None) -> Optimum:
     objective = setting.objective_for(rows.total_weight)
     problem = Problem(objective, rows, PredictionsWithin(), Units(setting.encoding.units), setting.encoding.names)
-    return optimise(problem, None if start is None else start.parameters)
+    return optimise(problem, start)
 
 
 def by_formula(update: Update) -> bool:
@@ -233,7 +234,7 @@ def null_ratios(setting: Setting, show: Callable[[str], None]) -> list[float]:
         rows, champion = shuffled(setting.days, seed), None
         for number in range(FIRST, DAYS, 2 if setting.encoding.layout.size <= MANY else 4):
             old = joined(rows[:number])
-            champion = fit(setting, old, champion)
+            champion = fit(setting, old, None if champion is None else champion.parameters)
             kept = keep(setting.objective_for(old.total_weight), old, champion)
             ratio = bracket(kept, Change(rows[number]), setting.objective_for).bracket.gain_over_null
             ratios.append(ratio or math.nan)

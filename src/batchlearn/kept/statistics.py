@@ -107,8 +107,9 @@ class ChangeTotal:
     def _doubt(self, eta: Floats, label: Floats, off: Floats) -> tuple[Floats, Floats]:
         """Return the losses and how far each can be from the exact one when eta is off by at most `off`."""
         value, slope = self.loss.value(eta, label), self.loss.slope_magnitude(eta, label)
-        # Each loss is a few operations on numbers no larger than its value and its slope; a slope changes by e^off.
-        own = 16.0 * UNIT_ROUNDOFF * (value + slope)
+        # Each loss is a few operations on numbers no larger than its value and its slope, and the logarithm of a label,
+        # below 40 for any count; a slope changes by e^off.
+        own = 64.0 * UNIT_ROUNDOFF * (value + slope)
         curved = curvature_of(self.loss, eta, label)
         return value, own + off * (slope + curved * off) * np.exp(off)
 
