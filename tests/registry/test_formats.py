@@ -18,6 +18,7 @@ from batchlearn.registry.loading import load_champion
 from batchlearn.registry.promotions import Reason, champion, needed_champion, promote, promotions
 from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import EXPECTED, SAMPLE, read_file
+from batchlearn.retraining.policies import EveryRows
 from batchlearn.retraining.project import open_project
 
 FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("registry-*"))
@@ -35,7 +36,7 @@ def test_a_registry_of_each_format_is_read(root: Path) -> None:
     assert [one.until for one in tenures(promotions(store))][-1] is None
     assert [event.content["kind"] for event in events(store)] == ["turn", "turn"]
     assert not any(finding.serious for finding in check(store))
-    assert open_project(root).policy
+    assert open_project(root).policy == EveryRows(300)
 
 
 def test_a_version_of_each_format_scores_what_it_scored(root: Path) -> None:
