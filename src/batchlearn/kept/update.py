@@ -17,18 +17,26 @@ import numpy as np
 from scipy.linalg import LinAlgError, eigh
 
 from batchlearn.data.rows import Rows
-from batchlearn.kept.domain import Domain
-from batchlearn.kept.statistics import Later, LaterTotal
-from batchlearn.kept.totals import KeptTotals, Totals, largest_leverage, total_penalty, totals_at
-from batchlearn.kernels.design import Floats
+from batchlearn.kept.domain import Domain, DomainParts, DomainTotal
+from batchlearn.kept.statistics import Later, LaterTotal, totals_together
+from batchlearn.kept.totals import KeptTotals, largest_leverage, total_penalty
+from batchlearn.kernels.design import Floats, symmetric
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import accumulated
+from batchlearn.objectives.statistics import Hessian, HessianTotal, accumulated
 from batchlearn.training.certificate import Bounds, bounds
 
 # Up to so many coefficients all generalised eigenvalues cost less than a reading.
 _EIGENVALUES = 600
+
+
+class Fresh(NamedTuple):
+    """Sums over the new rows at w0: where the search begins, so that nobody asks for their rounding."""
+
+    weight: float
+    gradient: Floats  # (d,)
+    hessian: Floats  # (d, d)
 
 
 class Local(NamedTuple):
@@ -75,7 +83,7 @@ class Update:
     kept: KeptTotals
     added: Rows | None
     objective: Objective
-    fresh: Totals  # of the new rows at w0
+    fresh: Fresh
     domain: Domain  # of old and new rows
     seconds: float  # of one reading of the new rows
 
@@ -83,12 +91,13 @@ class Update:
     def of(kept: KeptTotals, added: Rows | None, objective: Objective) -> Update:
         """Read the new rows at w0."""
         began = time.perf_counter()
+        size = kept.layout.size
         if added is None:
-            size = kept.layout.size
-            nothing = np.zeros(size)
-            fresh = Totals(0.0, nothing, nothing, np.zeros((size, size)), 0.0, nothing, nothing, None)
-            return Update(kept, None, objective, fresh, kept.domain, 0.0)
-        fresh, domain = totals_at(objective.loss, added, kept.parameters, third=False)
+            return Update(kept, None, objective, Fresh(0.0, np.zeros(size), np.zeros((size, size))), kept.domain, 0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            read = totals_together(added, (HessianTotal(objective.loss), DomainTotal()), kept.parameters)
+        found, domain = Hessian(*read[0]), Domain(kept.layout, DomainParts(*read[1]))
+        fresh = Fresh(added.total_weight, found.gradient, symmetric(found.hessian))
         return Update(kept, added, objective, fresh, kept.domain.widened(domain), time.perf_counter() - began)
 
     @property

@@ -16,9 +16,10 @@ import numpy as np
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.rows import Rows, StoredChunk
 from batchlearn.errors import DataError, UsageError
+from batchlearn.kept.domain import Domain, DomainParts, DomainTotal
 from batchlearn.kept.first_rung import stand_at
 from batchlearn.kept.frozen import new_domain
-from batchlearn.kept.totals import KeptTotals, totals_at
+from batchlearn.kept.totals import KeptTotals
 from batchlearn.kept.update import Reached, Update
 from batchlearn.kernels.design import Floats, linear_predictor
 from batchlearn.objectives.losses import LOSSES
@@ -123,7 +124,7 @@ def refuse_new_tables(kept: KeptTotals, added: Rows | None, encoding: Encoding |
     """Refuse rows that need a table or a scale of their own: DataError with the reasons."""
     if added is None or len(added) == 0:
         return
-    _, domain = totals_at(LOSSES[kept.loss], added, kept.parameters, third=False)
+    domain = Domain(added.layout, DomainParts(*added.total(DomainTotal(), kept.parameters)))
     reasons = new_domain(encoding, kept.domain, domain, (kept.totals.weight, added.total_weight))
     if reasons:
         raise DataError(
