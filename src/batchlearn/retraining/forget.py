@@ -9,11 +9,9 @@ claimed.
 from __future__ import annotations
 
 import io
-import os
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -169,9 +167,9 @@ def _held_by_parts(feed: DataFeed, where: str) -> list[Held]:
     if folder is None:
         return []
     found = []
-    for name in sorted(os.listdir(str(feed.data))):
-        rows = _count(read(Path(str(feed.data)) / name, where=where, categories=feed.settings.categories))
+    for stamp in feed.stamps:
+        rows = _count(read(stamp.path, where=where, categories=feed.settings.categories))
         if rows:
             remedy = "once the rows are gone from the database, remove the folder of parts: all is fetched again"
-            found.append(Held(f"{folder}/{name}", rows, remedy))
+            found.append(Held(f"{folder}/{stamp.path.name}", rows, remedy))
     return found

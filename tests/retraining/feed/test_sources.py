@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from tests.retraining.made import SETTINGS_TEXT, add_days, day, into_database, make_project, orders, turn
 
@@ -32,6 +33,25 @@ def test_a_pattern_matches_the_files_that_came_since(tmp_path: Path) -> None:
     feed = open_feed(open_project(root))
     assert [one["path"] for one in feed.origin["files"]] == ["data/000.parquet", "data/005.parquet"]
     assert rows_of(root) == 420
+
+
+def test_a_file_that_comes_during_a_turn_belongs_to_the_next(tmp_path: Path) -> None:
+    root = make_project(tmp_path)
+    add_days(root, 0, 5)
+    feed = open_feed(open_project(root))
+    before = sum(batch.num_rows for batch in feed.table().scan(["size"]))
+    add_days(root, 5, 7)
+    assert sum(batch.num_rows for batch in feed.table().scan(["size"])) == before
+
+
+def test_a_file_that_changes_during_a_turn_ends_it(tmp_path: Path) -> None:
+    root = make_project(tmp_path)
+    add_days(root, 0, 5)
+    feed = open_feed(open_project(root))
+    pq.write_table(orders(0, 6), root / "data" / "000.parquet")
+    with pytest.raises(DataError) as refusal:
+        feed.table()
+    assert refusal.value.code == "file-changed"
 
 
 def test_a_query_is_fetched_once_and_then_only_what_is_new(shop: Path) -> None:

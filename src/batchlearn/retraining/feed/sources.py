@@ -32,12 +32,16 @@ _KEY = b"batchlearn"
 
 @dataclass(frozen=True)
 class DataFeed:
-    """Rows of files, or of anything else that `read` takes, without those that were forgotten."""
+    """Rows of files, or of anything else that `read` takes, without those that were forgotten.
+
+    `stamps` are the files as they were when the feed was opened: a table of others is never given.
+    """
 
     data: object
     settings: SourceSettings
     forgotten: tuple[str, ...] = ()
     origin_said: tuple[tuple[str, Any], ...] = ()
+    stamps: tuple[Stamp, ...] = ()
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -45,7 +49,12 @@ class DataFeed:
         return dict(self.origin_said)
 
     def table(self, *conditions: str | None) -> Table:
-        """Read with the roles of the settings; when a label was known is no feature."""
+        """Read with the roles of the settings; when a label was known is no feature.
+
+        DataError where a file is not as it was when the feed was opened.
+        """
+        for stamp in self.stamps:
+            stamp.check()
         given = self.settings
         dropped = dict.fromkeys([*given.drop, *([given.labelled] if given.labelled else [])])
         where = together([given.where, *(without(condition) for condition in self.forgotten), *conditions])
@@ -72,16 +81,18 @@ class DataFeed:
 def open_feed(project: Project, forgotten: Sequence[str] = ()) -> DataFeed:
     """Return the rows of a project as they are now; a query is fetched up to date. DataError, UsageError."""
     settings = project.settings.source
-    if settings.files is not None:
-        pattern = str(project.root / settings.files)
-        stamps = [Stamp.of(path) for path in find(pattern).paths]
-        files = [
-            {"path": _inside(stamp.path, project.root), "bytes": stamp.size, "modified": stamp.modified}
-            for stamp in stamps
-        ]
-        return DataFeed(pattern, settings, tuple(forgotten), (("files", files),))
-    folder, said = fetch(project.store, settings, project.root)
-    return DataFeed(str(project.store.path(folder)), settings, tuple(forgotten), tuple(said.items()))
+    if settings.files is None:
+        folder, said = fetch(project.store, settings, project.root)
+        found = find(project.store.path(folder))
+    else:
+        found = find(str(project.root / settings.files))
+        said = {}
+    # Pinned: a file that appears while a turn is under way belongs to the next one.
+    stamps = tuple(Stamp.of(path) for path in found.paths)
+    files = [
+        {"path": _inside(stamp.path, project.root), "bytes": stamp.size, "modified": stamp.modified} for stamp in stamps
+    ]
+    return DataFeed(found, settings, tuple(forgotten), (("files", files), *said.items()), stamps)
 
 
 def _inside(path: Path, root: Path) -> str:
