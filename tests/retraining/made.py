@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from batchlearn.kernels.design import Floats
 from batchlearn.models.disk import LOCAL_DISK, Disk
 from batchlearn.models.files import load
+from batchlearn.registry.place import SETTINGS
 from batchlearn.registry.store import FolderStore
 from batchlearn.retraining.child import Rehearsal
 from batchlearn.retraining.cycle.candidate import Surroundings
@@ -23,7 +24,7 @@ from batchlearn.retraining.cycle.finish import Turn
 from batchlearn.retraining.cycle.turn import turning
 from batchlearn.retraining.feed.known import parse_instant
 from batchlearn.retraining.feed.sources import open_feed
-from batchlearn.retraining.project import SETTINGS, open_project
+from batchlearn.retraining.project import open_project
 
 ROWS = 60  # a day
 DELAY = 3  # days until a label is known

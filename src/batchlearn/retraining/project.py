@@ -17,11 +17,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from batchlearn.errors import BatchlearnError, UsageError, quoted
 from batchlearn.models.disk import Irregular, read_regular
 from batchlearn.models.folder import named_problems, write_durably
+from batchlearn.registry.place import SETTINGS, find_project
 from batchlearn.registry.store import FolderStore
 from batchlearn.retraining.policies import Every, EveryRows, Never, Policy, Span
 from batchlearn.retraining.verdict import Gate
 
-SETTINGS = "batchlearn.toml"
 _LARGEST = 1 << 20
 
 Start = Literal["scratch", "warm", "fine-tune", "update"]
@@ -121,24 +121,6 @@ class Project:
     store: FolderStore
     policy: Policy
     gate: Gate
-
-
-def find_project(folder: str | os.PathLike[str] = ".") -> Path:
-    """Return the folder that holds `batchlearn.toml`: this one or the nearest above it; UsageError if there is none."""
-    start = Path(os.path.abspath(folder))
-    for candidate in (start, *start.parents):
-        if (candidate / SETTINGS).is_file():
-            return candidate
-    raise UsageError(
-        f"Neither {quoted(start)} nor a folder above it holds a {SETTINGS}. Make a project with `batchlearn init "
-        "--source DATA --target COLUMN --time COLUMN`, or go to its folder.",
-        code="no-project",
-    )
-
-
-def open_store(folder: str | os.PathLike[str] = ".") -> FolderStore:
-    """Return the registry of the project that a folder is in, without reading its settings."""
-    return FolderStore(find_project(folder))
 
 
 def open_project(folder: str | os.PathLike[str] = ".") -> Project:

@@ -14,9 +14,9 @@ from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, day, make_proje
 from batchlearn.errors import DataError, IntegrityError, RegistryError, UsageError
 from batchlearn.models.linear import LinearModel
 from batchlearn.registry.loading import load_version
+from batchlearn.registry.place import SETTINGS
 from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import KEPT, read_version
-from batchlearn.retraining.project import SETTINGS
 
 DUE = day(33)
 

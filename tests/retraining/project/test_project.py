@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from batchlearn.errors import UsageError
+from batchlearn.registry.place import SETTINGS, find_project
 from batchlearn.retraining.policies import Every, EveryRows, Never, Span
-from batchlearn.retraining.project import SETTINGS, find_project, open_project, parse_settings, write_settings
+from batchlearn.retraining.project import open_project, parse_settings, write_settings
 
 SOURCE = '[source]\nfiles = "data/*.parquet"\ntarget = "y"\ntime = "t"\n'
 

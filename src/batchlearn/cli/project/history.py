@@ -15,10 +15,10 @@ from batchlearn.errors import IntegrityError
 from batchlearn.registry.check import Finding
 from batchlearn.registry.check import check as check_registry
 from batchlearn.registry.ledger import FORGET, TURN, events, reviews, tenures
+from batchlearn.registry.place import open_store
 from batchlearn.registry.promotions import champion, promotions
 from batchlearn.registry.records import Record
 from batchlearn.registry.version import read_version, version_numbers
-from batchlearn.retraining.project import open_store
 
 FORMAT_VERSION = 1
 InProject = Annotated[str, Parameter(help="Folder of the project, or one inside it.")]

@@ -15,13 +15,13 @@ from batchlearn.cli.options import Count, Flag
 from batchlearn.cli.terminal import Page
 from batchlearn.errors import RegistryError, UsageError
 from batchlearn.registry.ledger import AGREED, OVERRULED, REVIEW, events, latest_turn_of, record_event, reviews
+from batchlearn.registry.place import open_store
 from batchlearn.registry.promotions import Promotion, Reason, champion, needed_champion
 from batchlearn.registry.promotions import promote as promote_version
 from batchlearn.registry.promotions import rollback as rollback_version
 from batchlearn.registry.records import Record
 from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import read_version, version_numbers
-from batchlearn.retraining.project import open_store
 
 FORMAT_VERSION = 1
 
