@@ -242,7 +242,9 @@ def test_killed_at_any_point_the_champion_stands_and_the_next_run_goes_on(
     whole = RecordingDisk(shutil.copytree(copied, tmp_path / "whole"))
     turn(whole.root, day(33), whole)
     assert len(whole.ops) > 20
-    for last in range(len(whole.ops)):
+    # Until the version is there under its name all points are alike (`tests/registry/test_kills.py` takes each of them).
+    there = next(number for number, op in enumerate(whole.ops) if op.name == "rename")
+    for last in [*range(0, there, 4), *range(there, len(whole.ops))]:
         root = shutil.copytree(copied, tmp_path / str(last))
         with pytest.raises(Killed):
             turn(root, day(33), RecordingDisk(root, last=last))
