@@ -242,7 +242,7 @@ def test_killed_at_any_point_the_champion_stands_and_the_next_run_goes_on(
     whole = RecordingDisk(shutil.copytree(copied, tmp_path / "whole"))
     turn(whole.root, day(33), whole)
     assert len(whole.ops) > 20
-    # Until the version is there under its name all points are alike (`tests/registry/test_kills.py` takes each of them).
+    # Until the version is there under its name points are alike; `tests/registry/test_kills.py` takes each.
     there = next(number for number, op in enumerate(whole.ops) if op.name == "rename")
     for last in [*range(0, there, 4), *range(there, len(whole.ops))]:
         root = shutil.copytree(copied, tmp_path / str(last))
