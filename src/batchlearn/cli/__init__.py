@@ -31,6 +31,14 @@ COMMANDS = {
     "evaluate": "Judge a model on labelled rows: metrics with intervals, baselines, slices.",
     "predict": "Score every row of a table, in order, however large it is.",
     "verify": "Read the rows again and check a model's certificate against them.",
+    "init": "Write a project folder: where rows come from, how to train, when, what may go live.",
+    "retrain": "One turn of the cycle: look, decide, train, judge, record.",
+    "promote": "Make a version live; no data is needed.",
+    "rollback": "Make the version live again that was live before.",
+    "history": "Which version was live when, why and by whom.",
+    "status": "Who is live, and what waits for a person.",
+    "forget": "Train again without some rows, for good, and list what still holds them.",
+    "registry": "Check every record and every byte of the registry.",
     "demo": "Train, evaluate, verify and tamper on data that comes with scikit-learn.",
 }
 _JSON_FLAGS = frozenset(["--json", "--json=true", "--json=True"])
@@ -130,7 +138,8 @@ def _help() -> str:
         "Then:        batchlearn train data.parquet --target column",
         "",
         "Exit codes: 0 done, 1 internal error, 2 usage, 3 data, 4 registry, 5 resources, 6 integrity,",
-        "            7 no certificate as required or no finite optimum, 130 interrupted.",
+        "            7 no certificate as required or no finite optimum, 10 the gate rejected,",
+        "            11 not enough evidence, 130 interrupted.",
     ]
     return "\n".join(lines)
 

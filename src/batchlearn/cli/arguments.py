@@ -32,6 +32,18 @@ _CODES: Mapping[type[CycloptsError], str] = {
     UnusedCliTokensError: "argument-unexpected",
 }
 
+# Commands whose module is not the one of their name.
+_HOMES = {
+    "init": "project.init",
+    "retrain": "project.retrain",
+    "promote": "project.promote",
+    "rollback": "project.promote",
+    "history": "project.history",
+    "status": "project.history",
+    "registry": "project.history",
+    "forget": "project.forget",
+}
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -52,7 +64,7 @@ def parse_and_run(tokens: list[str], commands: Mapping[str, str]) -> Any:
     """Run the command that was typed and return its answer. Raises UsageError for what cannot be understood."""
     app = App(name="batchlearn", result_action="return_value", suppress_keyboard_interrupt=False)
     for name, what in commands.items():
-        app.command(f"batchlearn.cli.{name}:{name}", name=name, help=what)
+        app.command(f"batchlearn.cli.{_HOMES.get(name, name)}:{name}", name=name, help=what)
     try:
         # The command runs in here too, but raises none of the parser's errors.
         return app(tokens, print_error=False, exit_on_error=False)

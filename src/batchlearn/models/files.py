@@ -21,7 +21,7 @@ from batchlearn.models.schema import describe, parse_schema, restore, tensors_of
 from batchlearn.models.strict_json import Malformed, dump, parse
 from batchlearn.models.tensors import pack, unpack
 
-__all__ = ["StoredModel", "check_writable", "load", "read_model", "read_record", "save"]
+__all__ = ["StoredModel", "check_writable", "files_of", "load", "plain", "read_model", "read_record", "save"]
 
 
 class StoredModel(NamedTuple):
@@ -39,8 +39,13 @@ def save(model: LinearModel, record: Mapping[str, Any], path: str | os.PathLike[
     `force` says to replace the model there; ResourceError where it cannot be written; DataError where the model holds
     what no model file may, such as a column name with control characters.
     """
+    return write_folder(path, files_of(model, record), force)
+
+
+def files_of(model: LinearModel, record: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the files of a model but their manifest, checked by reading them back; DataError as of `save`."""
     try:
-        files = {MODEL: dump(describe(model, _plain(record))), WEIGHTS: pack(tensors_of(model))}
+        files = {MODEL: dump(describe(model, plain(record))), WEIGHTS: pack(tensors_of(model))}
         _parsed(files)
     except ValueError as problem:  # of the dump: a number that is not finite, or text that is no Unicode
         raise DataError(
@@ -48,7 +53,7 @@ def save(model: LinearModel, record: Mapping[str, Any], path: str | os.PathLike[
             "rename the column, or scale it, and train again.",
             code="model-not-storable",
         ) from problem
-    return write_folder(path, files, force)
+    return files
 
 
 def load(path: str | os.PathLike[str]) -> LinearModel:
@@ -91,14 +96,14 @@ def _parsed(files: Mapping[str, bytes]) -> tuple[LinearModel, dict[str, Any]]:
         raise _MalformedFile(WEIGHTS, str(problem)) from problem
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a value as JSON can hold it: tuples as lists, floats that are not finite as None."""
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain(value.item())
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()  # names of files may hold lone surrogates
     if isinstance(value, Sequence):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

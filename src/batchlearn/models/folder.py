@@ -12,13 +12,13 @@ import os
 import re
 import secrets
 import shutil
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from batchlearn.errors import IntegrityError, RegistryError, ResourceError, UsageError, quoted
+from batchlearn.models.disk import LOCAL_DISK, Disk, Irregular, read_regular
 from batchlearn.models.strict_json import Malformed, dump, parse
 
 MODEL, WEIGHTS, MANIFEST = "model.json", "weights.safetensors", "manifest.json"
@@ -28,7 +28,8 @@ _NEEDS = "batchlearn >= 0.1"
 # Bytes. Files are read into memory as they are: a bound keeps what claims to be a model from filling it.
 _LARGEST = {MODEL: 1 << 26, WEIGHTS: 1 << 31}
 _LARGEST_MANIFEST = 1 << 16
-_READ_BYTES = 1 << 24
+# What is not complete yet, or was not removed because its writer was killed, has a name that begins so.
+TEMPORARY = ".batchlearn-tmp-"
 # Of a model with the inverse Hessian of 2,500 coefficients.
 PLAUSIBLE_BYTES = 1 << 26
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -132,36 +133,19 @@ def _unreadable(path: Path, problem: OSError) -> ResourceError:
 def _read_file(reading: _Reading, name: str, largest: int, size: int | None = None) -> bytes:
     """Read a regular file that has no other name, of `size` bytes if given, without following links."""
     path = reading.path / name
+    if size is not None and not 0 <= size <= largest:
+        raise damaged(path, f"it is said to have {size:,} bytes instead of at most {largest:,}")
     try:
-        # Without O_NONBLOCK, opening a pipe would wait for its writer.
-        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=reading.folder)
+        data = read_regular(name, largest if size is None else size, folder=reading.folder)
+    except Irregular as problem:
+        raise damaged(path, str(problem)) from problem
     except OSError as problem:
         if problem.errno in (errno.ELOOP, errno.ENOENT, errno.ENXIO):
             raise damaged(path, "it is a link, a socket or not there") from problem
         raise _unreadable(path, problem) from problem
-    try:
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-            raise damaged(path, "it is no regular file with one name but a link, a folder, a pipe or a device")
-        if status.st_size > largest or size not in (None, status.st_size):
-            wanted = f"at most {largest:,}" if size is None or size > largest else f"{size:,}"
-            raise damaged(path, f"it has {status.st_size:,} bytes instead of {wanted}")
-        return _read_bytes(file, path, status.st_size)
-    except OSError as problem:
-        raise _unreadable(path, problem) from problem
-    finally:
-        os.close(file)
-
-
-def _read_bytes(file: int, path: Path, size: int) -> bytes:
-    parts: list[bytes] = []
-    left = size + 1  # one more, to notice a file that grows
-    while left and (part := os.read(file, min(left, _READ_BYTES))):
-        parts.append(part)
-        left -= len(part)
-    if left != 1:
-        raise damaged(path, "its size changed while it was read")
-    return b"".join(parts)
+    if size not in (None, len(data)):
+        raise damaged(path, f"it has {len(data):,} bytes instead of {size:,}")
+    return data
 
 
 def _stated_sizes(data: bytes, path: Path) -> dict[str, int]:
@@ -200,7 +184,7 @@ def check_writable(path: str | os.PathLike[str], force: bool = False, needed: in
     """
     target = _absolute(path)
     _check_free(target, force)
-    with _named_problems(target):
+    with named_problems(target):
         free = shutil.disk_usage(target.parent).free
         if free < needed:
             raise ResourceError(
@@ -208,8 +192,8 @@ def check_writable(path: str | os.PathLike[str], force: bool = False, needed: in
                 "save elsewhere.",
                 code="disk-full",
             )
-        with _temporary(target.parent) as trial:
-            _write(trial / MANIFEST, b"{}\n")
+        with temporary_folder(target.parent) as trial:
+            write_durably(trial / MANIFEST, b"{}\n")
 
 
 def write_folder(path: str | os.PathLike[str], files: Mapping[str, bytes], force: bool = False) -> Path:
@@ -220,13 +204,13 @@ def write_folder(path: str | os.PathLike[str], files: Mapping[str, bytes], force
     """
     target = _absolute(path)
     _check_free(target, force)
-    with _named_problems(target), _temporary(target.parent) as temporary:
+    with named_problems(target), temporary_folder(target.parent) as temporary:
         for name, data in files.items():
-            _write(temporary / name, data)
-        _write(temporary / MANIFEST, manifest_of(files))
-        _flush(temporary)
+            write_durably(temporary / name, data)
+        write_durably(temporary / MANIFEST, manifest_of(files))
+        LOCAL_DISK.flush(temporary)
         _move(temporary, target)
-        _flush(target.parent)
+        LOCAL_DISK.flush(target.parent)
     return target
 
 
@@ -238,7 +222,7 @@ def _absolute(path: str | os.PathLike[str]) -> Path:
 
 
 def _check_free(target: Path, force: bool) -> None:
-    with _named_problems(target):
+    with named_problems(target):
         if not target.parent.is_dir():
             raise UsageError(
                 f"There is no folder {quoted(target.parent)} for the model; make it first, or save elsewhere.",
@@ -262,31 +246,21 @@ def _check_free(target: Path, force: bool) -> None:
 
 
 @contextmanager
-def _temporary(parent: Path) -> Iterator[Path]:
+def temporary_folder(parent: Path, disk: Disk = LOCAL_DISK) -> Iterator[Path]:
     """Make a folder, and remove it at the end if it still has that name."""
-    folder = parent / f".batchlearn-tmp-{secrets.token_hex(8)}"
-    folder.mkdir()
+    folder = parent / f"{TEMPORARY}{secrets.token_hex(8)}"
+    disk.make_folder(folder)
     try:
         yield folder
     finally:
         with suppress(FileNotFoundError):
-            _remove(folder)
+            _remove(folder, disk)
 
 
-def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush(folder: Path) -> None:
-    """Make the names in a folder survive a loss of power."""
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+def write_durably(path: Path, data: bytes, disk: Disk = LOCAL_DISK) -> None:
+    """Write a new file and flush its bytes; its name is durable once its folder is flushed."""
+    disk.create(path, data)
+    disk.flush(path)
 
 
 def _move(folder: Path, target: Path) -> None:
@@ -304,15 +278,19 @@ def _move(folder: Path, target: Path) -> None:
         _remove(aside)
 
 
-def _remove(folder: Path) -> None:
-    """Remove a folder of files; it has no folders inside."""
+def _remove(folder: Path, disk: Disk = LOCAL_DISK) -> None:
+    """Remove a folder of files and of folders of files."""
     for name in os.listdir(folder):
-        (folder / name).unlink()
-    folder.rmdir()
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            _remove(path, disk)
+        else:
+            disk.remove(path)
+    disk.remove_folder(folder)
 
 
 @contextmanager
-def _named_problems(target: Path) -> Iterator[None]:
+def named_problems(target: Path) -> Iterator[None]:
     """Say in our errors why the operating system does not write."""
     try:
         yield

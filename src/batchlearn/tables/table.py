@@ -23,7 +23,7 @@ from batchlearn.tables.columns import (
     stored_arrays,
 )
 from batchlearn.tables.delimited import DelimitedSource
-from batchlearn.tables.files import Format, find
+from batchlearn.tables.files import Files, Format, find
 from batchlearn.tables.sources import ArrowSource, ParquetSource, Source, arrow_table
 
 if TYPE_CHECKING:
@@ -168,9 +168,9 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
 
 
 def _open(source: object, null: tuple[str, ...], categories: frozenset[str]) -> tuple[Source, str]:
-    if not isinstance(source, (str, os.PathLike)):
+    if not isinstance(source, (str, os.PathLike, Files)):
         return ArrowSource(arrow_table(source)), "table"
-    files = find(source)
+    files = source if isinstance(source, Files) else find(source)
     if files.format is Format.PARQUET:
         return ParquetSource(files), files.name
     return DelimitedSource(files, null, categories), files.name

@@ -186,7 +186,7 @@ def evaluate(model: LinearModel, table: Table, *, seed: int = 0) -> Evaluation:
     chosen = ledger.used | ledger.unseen
     by_group = _without_time(ledger)
     scored = _ordered(ledger, chosen, by_group, seed)
-    response = _responses(model, table, chosen)[scored]
+    response = responses(model, table, chosen)[scored]
     label = ledger.label[scored]
     weight = None if ledger.weight is None else ledger.weight[scored]
     categories, unseen_classes = _describe(model, table, chosen)
@@ -208,7 +208,7 @@ def evaluate(model: LinearModel, table: Table, *, seed: int = 0) -> Evaluation:
     return evaluate_held_out(model.target.scored_as, held_out, baselines, seed, costs=model.costs, metrics=metrics)
 
 
-def _responses(model: LinearModel, table: Table, chosen: NDArray[np.bool_]) -> Floats:
+def responses(model: LinearModel, table: Table, chosen: NDArray[np.bool_]) -> Floats:
     """Return the response of each chosen row, NaN elsewhere: other rows may lack what a prediction needs."""
     shape = (len(chosen), len(model.target.classes)) if model.class_shares else (len(chosen),)
     response = np.full(shape, np.nan)

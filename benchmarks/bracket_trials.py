@@ -1,0 +1,66 @@
+"""Brackets of random changes of rows against 60-digit arithmetic, by the hundred.
+
+    python benchmarks/bracket_trials.py --trials 1200
+
+For each kind of change (rows added, removed, decayed, a window moved) and each loss: brackets judged, those that were
+wrong (must be 0; the exit status is 1 otherwise), the share that is two-sided without an old row, lower / true and
+upper / true at the median, and the share certified by at most three readings of all rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from tests.retraining.brackets import KINDS, answer, trial, truth, violations
+
+
+def line(loss: str, kind: str, trials: int, seed: int) -> tuple[str, int]:
+    wrong, two_sided, climbed = 0, 0, 0
+    lower, upper = [], []
+    for number in range(trials):
+        one = trial(seed * 1_000_000 + number, loss, kind)
+        true, first, last = truth(one), answer(one, climbing=False), answer(one, climbing=True)
+        problems = [*violations(one, first, true), *violations(one, last, true)]
+        wrong += bool(problems)
+        for problem in problems:
+            print(f"  {loss}, {kind}, {number}: {problem}")
+        lower.append(first.bracket.lower / float(true.gain))
+        if first.bracket.upper_is_proved:
+            two_sided += 1
+            upper.append(first.bracket.upper / float(true.gain))
+        climbed += last.bracket.upper_is_proved
+    most = np.median(upper) if upper else float("nan")
+    return (
+        f"{loss:9} {kind:8} {trials:6} {wrong:6} {two_sided / trials:10.1%} {np.median(lower):12.3f} {most:12.3f} "
+        f"{climbed / trials:10.1%}"
+    ), wrong
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Judge brackets by 60-digit arithmetic.")
+    parser.add_argument("--trials", type=int, default=240)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    began, wrong = time.perf_counter(), 0
+    pairs = list(itertools.product(("logistic", "poisson", "squared"), KINDS))
+    print(f"{'loss':9} {'change':8} {'judged':>6} {'wrong':>6} {'two-sided':>10} {'lower/true':>12}", end=" ")
+    print(f"{'upper/true':>12} {'certified':>10}")
+    for loss, kind in pairs:
+        text, more = line(loss, kind, max(options.trials // len(pairs), 1), options.seed)
+        print(text, flush=True)
+        wrong += more
+    print(f"{options.trials} changes, seed {options.seed}, {time.perf_counter() - began:.0f} s")
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""`batchlearn forget`: a verified refit without some rows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from batchlearn.cli.arguments import Answer
+from batchlearn.cli.options import Flag
+from batchlearn.cli.project.retrain import DEFAULT_CYCLE, CycleOptions, surroundings
+from batchlearn.cli.terminal import Page, watch
+from batchlearn.retraining.cycle.lock import one_at_a_time
+from batchlearn.retraining.forget import Forgotten, forgetting
+from batchlearn.retraining.project import open_project
+
+
+def forget(
+    *,
+    where: Annotated[str, Parameter(help='Which rows, as a condition in SQL\'s words: "user_id = 42".')],
+    why: Annotated[str, Parameter(help="Reason for the ledger.")] = "asked for",
+    cycle: CycleOptions = DEFAULT_CYCLE,
+    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+) -> Answer:
+    """Train again without some rows, make that version live, and list what still holds them.
+
+    The rows are left out of every later training too. This is a verified refit: the certificate bounds how far the new
+    model is from training without them. Nothing is deleted.
+    """
+    opened = open_project(cycle.project)
+    with one_at_a_time(opened.root):
+        around = surroundings(opened, cycle)
+        found = watch(forgetting(around, around.feed, where, why))
+    return Answer(found.to_json(), lambda page: _show(page, found))
+
+
+def _show(page: Page, found: Forgotten) -> None:
+    page.title(f"Version {found.version}, trained without {found.rows:,} rows, is live")
+    bound = found.certificate["loss_bound"]
+    page.line(f"A verified refit: it equals training without them within {bound:.1e} of the loss.")
+    if found.held:
+        page.heading("What still holds the rows")
+    for one in found.held:
+        rows = "an unknown number of rows" if one.rows is None else f"{one.rows:,} rows"
+        page.bullet(f"{one.what} ({rows}): {one.remedy}")

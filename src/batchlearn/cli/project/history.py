@@ -1,0 +1,147 @@
+"""`batchlearn history`, `status` and `registry check`: what the files of the registry say."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from batchlearn.cli.arguments import Answer
+from batchlearn.cli.figures import count
+from batchlearn.cli.options import Flag
+from batchlearn.cli.terminal import Page
+from batchlearn.errors import IntegrityError
+from batchlearn.registry.check import Finding
+from batchlearn.registry.check import check as check_registry
+from batchlearn.registry.ledger import FORGET, TURN, events, reviews, tenures
+from batchlearn.registry.place import open_store
+from batchlearn.registry.promotions import champion, promotions
+from batchlearn.registry.records import Record
+from batchlearn.registry.version import read_version, version_numbers
+
+FORMAT_VERSION = 1
+InProject = Annotated[str, Parameter(help="Folder of the project, or one inside it.")]
+
+
+def history(
+    *,
+    project: InProject = ".",
+    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+) -> Answer:
+    """Say which version was live when, why and by whom, and how each turn of the cycle ended."""
+    store = open_store(project)
+    lives, past = tenures(promotions(store)), events(store)
+    turns = [event for event in past if event.content["kind"] == TURN]
+    record: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "tenures": [tenure.to_json() for tenure in lives],
+        "turns": [_turn(event) for event in turns],
+        "forgotten": [event.content["where"] for event in past if event.content["kind"] == FORGET],
+        "reviews": reviews(past, _now()).to_json(),
+    }
+
+    def show(page: Page) -> None:
+        page.title(f"{count(len(lives), 'tenure')}, {count(len(version_numbers(store)), 'version')}")
+        rows = [
+            [str(one.version), one.since, one.until or "live", one.promotion.reason.by, one.promotion.reason.why]
+            for one in lives
+        ]
+        if rows:
+            page.table(["version", "since", "until", "by", "why"], rows, 5)
+        if turns:
+            page.heading("Turns of the cycle")
+            page.table(
+                ["version", "at", "gate", "live"],
+                [[str(t["version"]), t["at"], t["verdict"], "yes" if t["promote"] else "no"] for t in record["turns"]],
+                4,
+            )
+
+    return Answer(record, show)
+
+
+def _turn(event: Record) -> dict[str, Any]:
+    said = event.content
+    kept = ("at", "version", "decision", "reason", "promote", "review", "by", "note")
+    return {"event": event.number, **{key: said[key] for key in kept}, "verdict": said["gate"]["verdict"]}
+
+
+def status(
+    *,
+    project: InProject = ".",
+    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+) -> Answer:
+    """Say who is live, what waits for a person, and how often people were asked and overruled the gate."""
+    store = open_store(project)
+    stands, numbers, past = champion(store), version_numbers(store), events(store)
+    asked = reviews(past, _now())
+    live = None if stands is None else {**stands.to_json(), **_described(read_version(store, stands.version))}
+    waiting = [event.content.get("version") for event in past if event.number in asked.open]
+    record: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "champion": live,
+        "versions": len(numbers),
+        "waiting": waiting,
+        "reviews": asked.to_json(),
+    }
+
+    def show(page: Page) -> None:
+        if stands is None or live is None:
+            page.title("No version is live yet")
+        else:
+            page.title(f"Version {stands.version} is live (generation {stands.generation})")
+            page.facts(
+                [
+                    ("Since", f"{stands.reason.at}, by {stands.reason.by}"),
+                    ("Why", stands.reason.why),
+                    ("Rows", f"{live['rows']:,}, known as of {live['as_of']}"),
+                ]
+            )
+        for number in waiting:
+            page.line(f"Version {number} waits for a person:")
+            page.command(f"batchlearn promote {number}")
+        people = f"{count(asked.asked, 'review')} asked, {asked.overrides} overruled"
+        page.line(f"{count(len(numbers), 'version')}; {people}", "dim")
+
+    return Answer(record, show)
+
+
+def _described(version: Any) -> dict[str, Any]:
+    data = version.description.get("data", {})
+    return {"as_of": data.get("as_of"), "rows": data.get("rows", {}).get("used"), "model": str(version.model_path)}
+
+
+def registry(
+    _action: Annotated[Literal["check"], Parameter(help="check: read every record and every byte of every version.")],
+    /,
+    *,
+    repair: Annotated[Flag, Parameter(help="Propose a command for each finding; none is run.")] = False,
+    project: InProject = ".",
+    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+) -> Answer:
+    """Check the registry. Exit code 6 where something that is relied on is not what was written."""
+    found = check_registry(open_store(project))
+    serious = [finding for finding in found if finding.serious]
+    findings = [finding.to_json() for finding in found]
+    if not repair:
+        findings = [{key: value for key, value in finding.items() if key != "proposal"} for finding in findings]
+    record: dict[str, Any] = {"format_version": FORMAT_VERSION, "sound": not serious, "findings": findings}
+    if serious:
+        refusal = IntegrityError(serious[0].what, code="registry-not-sound")
+        record["error"] = {"code": refusal.code, "message": refusal.message, "exit_code": refusal.exit_code}
+    return Answer(record, lambda page: _show_findings(page, found, repair), IntegrityError.exit_code if serious else 0)
+
+
+def _show_findings(page: Page, found: list[Finding], repair: bool) -> None:
+    serious = sum(finding.serious for finding in found)
+    page.title(f"The registry is not sound: {count(serious, 'finding')}" if serious else "The registry is sound")
+    for finding in found:
+        page.bullet(f"{finding.state}: {finding.what}", "red" if finding.serious else "")
+        if repair:
+            page.command(finding.proposal)
+    if found and not repair:
+        page.line("--repair proposes what to do; nothing is ever changed or deleted by it.", "dim")
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

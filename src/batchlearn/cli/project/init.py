@@ -1,0 +1,192 @@
+"""`batchlearn init`: a project folder, which is one file with comments."""
+
+from __future__ import annotations
+
+import json as json_text
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from batchlearn.cli.arguments import Answer
+from batchlearn.cli.options import Count, Flag, Names, column_names
+from batchlearn.cli.terminal import Page
+from batchlearn.retraining.feed.sources import DataFeed
+from batchlearn.retraining.project import SourceSettings, parse_settings, write_settings
+from batchlearn.tables.database import Query, reading
+
+FORMAT_VERSION = 1
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ColumnOptions:
+    """What the columns are."""
+
+    labelled: Annotated[
+        str | None, Parameter(help="Column with the time at which the label was known, where labels come late.")
+    ] = None
+    wait: Annotated[str | None, Parameter(help="How long a row rests before it is learned from: 90d.")] = None
+    group: Annotated[str | None, Parameter(help="Column within which the last value is a baseline.")] = None
+    weight: Annotated[str | None, Parameter(help="Column that says how much each row counts.")] = None
+    drop: Annotated[Names, Parameter(help="Columns to leave out: a,b. Repeatable.")] = ()
+    categories: Annotated[Names, Parameter(help="Columns of numbers that name categories: a,b. Repeatable.")] = ()
+    where: Annotated[str | None, Parameter(help="Keep the rows that meet a condition in SQL's words.")] = None
+    null: Annotated[Names, Parameter(help="Texts that mean a missing value in CSV files, besides nothing.")] = ()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class PolicyOptions:
+    """When to train again, and what may go live."""
+
+    every: Annotated[str | None, Parameter(help="Train again when so much time has passed: 7d.")] = None
+    after_rows: Annotated[Count | None, Parameter(help="Train again when so many rows were labelled.")] = None
+    promote: Annotated[str, Parameter(help="What passes the gate goes live: ask a person, or auto.")] = "ask"
+
+
+NO_COLUMNS, NO_POLICY = ColumnOptions(), PolicyOptions()
+
+
+def init(  # noqa: PLR0913 - each argument is a flag
+    *,
+    source: Annotated[str, Parameter(help='Files that may grow, "data/*.parquet", or a SQLite database with --query.')],
+    target: Annotated[str, Parameter(help="Column to predict.")],
+    time: Annotated[str, Parameter(help="Column with the time at which a row was seen.")],
+    query: Annotated[str | None, Parameter(help="SELECT that gives the rows, where the source is a database.")] = None,
+    columns: ColumnOptions = NO_COLUMNS,
+    policy: PolicyOptions = NO_POLICY,
+    folder: Annotated[str, Parameter(help="Where the project goes; the current folder unless given.")] = ".",
+    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+) -> Answer:
+    """Write batchlearn.toml: where rows come from, how to train, when, and what may go live.
+
+    The columns are looked up in the source; no row is read.
+    """
+    root = Path(os.path.abspath(folder))
+    given = {
+        **_where_from(source, query, root),
+        "target": target,
+        "time": time,
+        "labelled": columns.labelled,
+        "wait": columns.wait,
+        "group": columns.group,
+        "weight": columns.weight,
+        "drop": list(column_names(columns.drop)),
+        "categories": list(column_names(columns.categories)),
+        "where": columns.where,
+        "null": list(column_names(columns.null)),
+    }
+    text = settings_text(given, policy)
+    settings = parse_settings(text).source
+    _check_columns(settings, root)
+    root.mkdir(parents=True, exist_ok=True)
+    path = write_settings(root, text)
+    record: dict[str, Any] = {"format_version": FORMAT_VERSION, "settings": str(path), "source": source}
+
+    def show(page: Page) -> None:
+        page.title(f"Project written: {path}")
+        page.line("It says where rows come from, how to train, when, and what may go live; edit it as you like.")
+        page.line("Next:")
+        inside = "" if root == Path.cwd() else f"cd {shlex.quote(str(root))} && "
+        page.command(f"{inside}batchlearn retrain")
+
+    return Answer(record, show)
+
+
+def _where_from(source: str, query: str | None, root: Path) -> dict[str, Any]:
+    """Return the path as it is best kept: relative to the project where it lies in or beside it."""
+    path = source if os.path.isabs(source) else os.path.relpath(os.path.abspath(source), root)
+    return {"files": path} if query is None else {"database": path, "query": query}
+
+
+def _check_columns(settings: SourceSettings, root: Path) -> None:
+    """Refuse columns that are not there or of another kind, before anything is written."""
+    if settings.files is not None:
+        DataFeed(str(root / settings.files), settings).times()
+        return
+    times = tuple(name for name in (settings.time, settings.labelled) if name is not None)
+    for mark in (*times, settings.target):
+        query = Query(root / str(settings.database), str(settings.query), mark, times)
+        with reading(query):
+            pass
+
+
+def settings_text(given: dict[str, Any], policy: PolicyOptions) -> str:
+    """Return a batchlearn.toml with a comment for each key; keys that were not given are comments themselves."""
+    lines = [
+        "# A batchlearn project. `batchlearn retrain` reads this file; a key that it does not know is refused.",
+        "",
+    ]
+    lines += ["[source]", *(_entry(key, given.get(key), *said) for key, said in _SOURCE.items() if _shown(key, given))]
+    lines += ["", "[recipe]", *(_entry(key, None, *said) for key, said in _RECIPE.items())]
+    lines += ["", "[policy]", *_policy_lines(policy)]
+    lines += ["", "[gate]", _entry("promote", policy.promote, "ask", "or auto: what passes goes live by itself")]
+    lines += [_entry(key, None, *said) for key, said in _GATE.items()]
+    lines += ["", "[review]", *(_entry(key, None, *said) for key, said in _REVIEW.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _shown(key: str, given: dict[str, Any]) -> bool:
+    """Files need no keys of a database, nor the other way round."""
+    return key not in ("files", "database", "query") or key in given
+
+
+def _entry(key: str, value: object, example: object, comment: str) -> str:
+    is_given = value not in (None, [])
+    # A JSON string is a TOML string, and so are numbers and lists of strings.
+    written = f"{key} = {json_text.dumps(value if is_given else example, ensure_ascii=False)}"
+    return f"{'' if is_given else '# '}{written:<44} # {comment}"
+
+
+def _policy_lines(policy: PolicyOptions) -> list[str]:
+    every = policy.every if policy.after_rows is not None or policy.every is not None else "30d"
+    when = "rows" if policy.after_rows is not None and policy.every is None else "every"
+    return [
+        _entry("when", when, "", "never, every (with period), or rows: when so many rows were labelled"),
+        _entry("period", every, "7d", "2w, 7d, 12h; a plain number where the time column holds numbers"),
+        _entry("rows", policy.after_rows, 10_000, 'with when = "rows"'),
+        _entry("window", None, "365d", "train on the rows seen so recently; all unless given"),
+        _entry("start", "scratch", "", "scratch, warm, fine-tune or update"),
+    ]
+
+
+_SOURCE = {
+    "files": ("data/*.parquet", "may match more files every day; Parquet, CSV or TSV"),
+    "database": ("shop.sqlite", "read without any right to change it"),
+    "query": ("SELECT * FROM orders", "one SELECT; each turn fetches what came since the last"),
+    "target": ("y", "what to predict"),
+    "time": ("t", "when a row was seen"),
+    "labelled": ("known_at", "when its label was known, where labels come late"),
+    "wait": ("90d", "how long a row rests before it is learned from"),
+    "group": ("store", "the last value within it is a baseline"),
+    "weight": ("amount", "how much each row counts"),
+    "offset": ("known_effect", "added to the linear predictor"),
+    "exposure": ("days", "its logarithm is added to the linear predictor"),
+    "drop": (["id"], "columns to leave out"),
+    "categories": (["code"], "columns of numbers that name categories"),
+    "where": ("not cancelled", "keep the rows for which this is true"),
+    "null": (["NA"], "texts that mean a missing value in CSV files"),
+}
+_RECIPE = {
+    "loss": ("logistic", "follows from the target unless given"),
+    "alpha": (0.001, "strength of the penalty; chosen by the data unless given"),
+    "tolerance": (1e-8, "bound to reach, times the loss of the mean"),
+    "seed": (0, "of whatever is drawn at random"),
+}
+_GATE = {
+    "mode": ("superiority", "or non-inferiority (with margin), or anytime (look as often as you like)"),
+    "alpha": (0.05, "rate of wrong verdicts"),
+    "margin": (0.01, "share of the champion's loss by which a challenger may be worse"),
+    "share": (0.2, "share of the new rows, the latest, that judge"),
+}
+_REVIEW = {
+    "of": (["promotion"], "what a person is asked about: promotion, rejection, alarm"),
+    "budget": (4, "reviews a month; none is asked for beyond it"),
+    "false_alarm": (1.0, "cost of taking the first class for the second"),
+    "miss": (10.0, "cost of taking the second class for the first"),
+    "fee": (0.5, "cost of a person's look at a row; rows more uncertain than that are left to people"),
+}

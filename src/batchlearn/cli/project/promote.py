@@ -1,0 +1,176 @@
+"""`batchlearn promote` and `rollback`: who is live changes by one new record, and no data is needed."""
+
+from __future__ import annotations
+
+import datetime
+import getpass
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from batchlearn.cli.arguments import Answer
+from batchlearn.cli.options import Count, Flag
+from batchlearn.cli.terminal import Page
+from batchlearn.errors import RegistryError, UsageError
+from batchlearn.registry.ledger import AGREED, OVERRULED, REVIEW, events, latest_turn_of, record_event, reviews
+from batchlearn.registry.place import open_store
+from batchlearn.registry.promotions import Promotion, Reason, champion, needed_champion
+from batchlearn.registry.promotions import promote as promote_version
+from batchlearn.registry.promotions import rollback as rollback_version
+from batchlearn.registry.records import Record
+from batchlearn.registry.store import FolderStore
+from batchlearn.registry.version import read_version, version_numbers
+
+FORMAT_VERSION = 1
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class LedgerOptions:
+    """What goes into the ledger."""
+
+    why: Annotated[str | None, Parameter(help="Reason for the ledger.")] = None
+    by: Annotated[str | None, Parameter(help="Name for the ledger; that of the user unless given.")] = None
+    expected: Annotated[Count | None, Parameter(help="Generation that must be live; refused where another one is.")] = (
+        None
+    )
+    project: Annotated[str, Parameter(help="Folder of the project, or one inside it.")] = "."
+
+
+DEFAULT_LEDGER = LedgerOptions()
+
+
+def promote(
+    version: Annotated[Count | None, Parameter(help="Number of the version; the one that waits, unless given.")] = None,
+    /,
+    *,
+    force: Annotated[Flag, Parameter(help="Promote although the gate did not say so; needs --why.")] = False,
+    decline: Annotated[Flag, Parameter(help="Leave the champion live, and say so in the ledger.")] = False,
+    ledger: LedgerOptions = DEFAULT_LEDGER,
+    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+) -> Answer:
+    """Make a version live, or decline to.
+
+    Every byte of it is checked; no data is read. A version that the gate did not pass needs --force and --why.
+    """
+    store = open_store(ledger.project)
+    history = events(store)
+    number = version if version is not None else _waiting(store, history)
+    read_version(store, number)
+    turn, stands = latest_turn_of(history, number), _expected(store, ledger)
+    passed = _passed(turn, stands)
+    at, by = _now(), ledger.by or getpass.getuser()
+    if decline:
+        answer = OVERRULED if passed else AGREED
+        live = None if stands is None else stands.version
+        _record_review(store, at, turn, answer, {"by": by, "why": ledger.why, "chosen": live, "instead_of": number})
+        return _declined(number, answer)
+    if not passed and not (force and ledger.why):
+        raise UsageError(
+            f"{_not_passed(number, turn, stands)} To make it live all the same, add --force and --why REASON; both go "
+            "into the ledger.",
+            code="gate-not-passed",
+        )
+    if turn is not None and not turn.content["rehearsed"]:
+        raise RegistryError(
+            f"Version {number} did not score its own sample rows to the same bits in a new process: "
+            f"{turn.content['rehearsal']} It is not made live. Train again.",
+            code="version-not-rehearsed",
+        )
+    gate = None if turn is None else turn.content["gate"]
+    why = ledger.why or (str(gate["sentence"]) if gate else "")
+    reason = Reason(why, by, at, not passed, gate, None if turn is None else turn.number)
+    done = promote_version(store, number, reason, stands)
+    answer = AGREED if passed else OVERRULED
+    _record_review(store, at, turn, answer, {"by": by, "why": why, "chosen": number, "instead_of": done.before})
+    return _live(done)
+
+
+def rollback(
+    *,
+    to: Annotated[Count | None, Parameter(help="An earlier champion; the one before, unless given.")] = None,
+    ledger: LedgerOptions = DEFAULT_LEDGER,
+    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+) -> Answer:
+    """Make the version live again that was live before. No data is needed, and nothing is lost."""
+    store = open_store(ledger.project)
+    stands = _expected(store, ledger) or needed_champion(store)
+    at, by = _now(), ledger.by or getpass.getuser()
+    why = ledger.why or f"rolled back from version {stands.version}"
+    done = rollback_version(store, Reason(why, by, at), stands, to)
+    turn = latest_turn_of(events(store), stands.version)
+    choice = {"by": by, "why": why, "chosen": done.version, "instead_of": stands.version}
+    _record_review(store, at, turn, OVERRULED, choice)
+    return _live(done)
+
+
+def _waiting(store: FolderStore, history: Sequence[Record]) -> int:
+    waiting = set(reviews(history, _now()).open)
+    found = [event.content["version"] for event in history if event.number in waiting and "version" in event.content]
+    if not found:
+        raise UsageError(
+            "No version waits for a person. Name one: `batchlearn promote VERSION`; `batchlearn history` lists them "
+            f"({len(version_numbers(store))} in all).",
+            code="nothing-waits",
+        )
+    return int(found[-1])
+
+
+def _expected(store: FolderStore, ledger: LedgerOptions) -> Promotion | None:
+    stands = champion(store)
+    generation = 0 if stands is None else stands.generation
+    if ledger.expected is not None and ledger.expected != generation:
+        raise RegistryError(
+            f"Generation {generation} is live and not {ledger.expected}, which was expected; nothing was changed. Look "
+            "at `batchlearn history`.",
+            code="promotion-conflict",
+        )
+    return stands
+
+
+def _passed(turn: Record | None, stands: Promotion | None) -> bool:
+    """Say whether the gate passed the version against the very champion that is live."""
+    if turn is None or turn.content["gate"]["verdict"] != "promote":
+        return False
+    return bool(turn.content["judged_against"] == (None if stands is None else stands.generation))
+
+
+def _not_passed(number: int, turn: Record | None, stands: Promotion | None) -> str:
+    if turn is None:
+        return f"Version {number} was not judged."
+    if turn.content["gate"]["verdict"] == "promote":
+        live = "none" if stands is None else f"generation {stands.generation}"
+        return f"Version {number} was judged against another champion than the one that is live now ({live})."
+    return f"The gate did not pass version {number}. {turn.content['gate']['sentence']}"
+
+
+def _record_review(store: FolderStore, at: str, turn: Record | None, answer: str, choice: dict[str, Any]) -> None:
+    """Write down a person's decision, so that later rows can tell whether it was right."""
+    newest = version_numbers(store)[-1]
+    as_of = read_version(store, newest).description.get("data", {}).get("as_of_instant")
+    about = None if turn is None else turn.number
+    record_event(store, REVIEW, at, {"about": about, "answer": answer, "as_of": as_of, **choice})
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _live(done: Promotion) -> Answer:
+    record = {"format_version": FORMAT_VERSION, **done.to_json()}
+
+    def show(page: Page) -> None:
+        page.title(f"Version {done.version} is live (generation {done.generation})")
+        page.line(done.reason.why)
+        if done.before is not None:
+            page.line("To take it back:")
+            page.command("batchlearn rollback")
+
+    return Answer(record, show)
+
+
+def _declined(number: int, answer: str) -> Answer:
+    record = {"format_version": FORMAT_VERSION, "version": number, "answer": answer}
+    return Answer(record, lambda page: page.title(f"Version {number} was declined; the champion stays live"))

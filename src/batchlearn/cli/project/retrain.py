@@ -1,0 +1,116 @@
+"""`batchlearn retrain`: one turn of the cycle; safe to run as often as one likes."""
+
+from __future__ import annotations
+
+import datetime
+import getpass
+from dataclasses import dataclass
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from batchlearn.cli.arguments import Answer
+from batchlearn.cli.options import Count, Flag
+from batchlearn.cli.terminal import Page, watch
+from batchlearn.cli.train import threads_given
+from batchlearn.registry.ledger import FORGET, events
+from batchlearn.retraining.cycle.candidate import Surroundings
+from batchlearn.retraining.cycle.finish import Turn
+from batchlearn.retraining.cycle.lock import one_at_a_time
+from batchlearn.retraining.cycle.turn import turning
+from batchlearn.retraining.feed.known import instant_of, latest_seen, parse_instant
+from batchlearn.retraining.feed.sources import open_feed
+from batchlearn.retraining.project import Project, open_project
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class CycleOptions:
+    """When and by whom."""
+
+    now: Annotated[str | None, Parameter(help="Act as at this time: later rows and labels are not there yet.")] = None
+    by: Annotated[str | None, Parameter(help="Name for the ledger; that of the user unless given.")] = None
+    threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None
+    project: Annotated[str, Parameter(help="Folder of the project, or one inside it.")] = "."
+
+
+DEFAULT_CYCLE = CycleOptions()
+
+
+def retrain(
+    *,
+    dry_run: Annotated[Flag, Parameter(help="Say what would be done and what it would gain; train nothing.")] = False,
+    anyway: Annotated[Flag, Parameter(help="Train whatever the policy says.")] = False,
+    cycle: CycleOptions = DEFAULT_CYCLE,
+    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+) -> Answer:
+    """Look, decide, train, judge, record: one turn of the cycle for this project.
+
+    Nothing happens unless the policy says that it is time. Exit code 0: kept, promoted, or waiting for a person; 10:
+    the gate rejected; 11: not enough evidence. Killed at any point, it leaves the champion as it was.
+    """
+    opened = open_project(cycle.project)
+    with one_at_a_time(opened.root):
+        around = surroundings(opened, cycle)
+        turn = watch(turning(around, dry_run=dry_run, anyway=anyway))
+    return Answer(turn.to_json(), lambda page: _show(page, turn, dry_run), turn.exit_code)
+
+
+def surroundings(project: Project, cycle: CycleOptions) -> Surroundings:
+    """Return what a turn is given: the rows as they are, the clock or the time to act as at, and who asks."""
+    forgotten = [event.content["where"] for event in events(project.store) if event.content["kind"] == FORGET]
+    feed = open_feed(project, forgotten)
+    times = feed.times()
+    clock = datetime.datetime.now(datetime.UTC)
+    if cycle.now is not None:
+        now = parse_instant(cycle.now, times.stamped)
+    else:
+        now = instant_of(clock) if times.stamped else latest_seen(feed.table(), times)
+    said = clock
+    if times.stamped and cycle.now is not None:
+        said = datetime.datetime.fromtimestamp(now / 1e6, datetime.UTC)
+    return Surroundings(project, feed, now, moment(said), who(cycle.by), threads_given(cycle.threads))
+
+
+def moment(time: datetime.datetime) -> str:
+    """Write a time for the ledger: ISO 8601 in UTC, to the second."""
+    return time.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def who(given: str | None) -> str:
+    """Return a name for the ledger."""
+    return given or getpass.getuser()
+
+
+def _show(page: Page, turn: Turn, dry_run: bool) -> None:
+    page.title(_headline(turn, dry_run))
+    facts: list[tuple[str, str]] = [("Why", turn.reason)]
+    if turn.rows:
+        rows = turn.rows
+        facts.append(("Rows", f"{rows['seen']:,} seen, {rows['known']:,} with a known label, {rows['new']:,} new"))
+    if turn.gate is not None:
+        facts.append(("Gate", turn.gate["sentence"]))
+    if turn.certificate is not None:
+        bound = turn.certificate.get("loss_bound")
+        said = f"the loss is within {bound:.1e} of the optimum" if bound is not None else turn.certificate.get("reason")
+        facts.append(("Certificate", str(said)))
+    page.facts(facts)
+    for note in turn.notes:
+        page.bullet(note)
+    if turn.version is not None and not turn.promoted:
+        page.line("Next:")
+        page.command(f"batchlearn promote {turn.version}" + ("" if turn.asked == "promotion" else " --force --why WHY"))
+    page.line(f"{turn.seconds:.1f} s", "dim")
+
+
+def _headline(turn: Turn, dry_run: bool) -> str:
+    if turn.version is None:
+        return f"Would {turn.decision}" if dry_run else "Kept"
+    if turn.promoted:
+        return f"Version {turn.version} is live"
+    if turn.asked is not None:
+        waits = {"promotion": "passed the gate and waits for a person", "rejection": "was rejected; a person is asked"}
+        return f"Version {turn.version} {waits[turn.asked]}"
+    verdict = "" if turn.gate is None else turn.gate["verdict"]
+    plain = {"reject": "was rejected", "promote": "passed the gate and is not live"}
+    return f"Version {turn.version} {plain.get(verdict, f'is not live: {verdict}')}"

@@ -1,0 +1,93 @@
+"""What is kept of a paired comparison between looks: a few figures of each look, as plain values."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from batchlearn.errors import IntegrityError, quoted
+from batchlearn.evaluation.paired import ROWS_PER_BLOCK
+
+
+@dataclass(frozen=True)
+class Look:
+    """The new rows of one look: their number, weight, and the mean loss of both models on them."""
+
+    rows: int
+    weight: float
+    champion: float
+    challenger: float
+
+    def joined(self, other: Look) -> Look:
+        """Return the two looks as one."""
+        weight = self.weight + other.weight
+        share = other.weight / weight
+        return Look(
+            self.rows + other.rows,
+            weight,
+            self.champion + share * (other.champion - self.champion),
+            self.challenger + share * (other.challenger - self.challenger),
+        )
+
+
+@dataclass(frozen=True)
+class Looks:
+    """All looks so far, in order; the last may still have too few rows and grows with the next."""
+
+    looks: tuple[Look, ...] = ()
+    classes: Mapping[str, int] | None = None
+    """Rows by label; None where no labels were given."""
+    until: float | None = None
+    """Latest time at which a label was known."""
+
+    @property
+    def rows(self) -> int:
+        """The rows of all looks."""
+        return sum(look.rows for look in self.looks)
+
+    def added(self, look: Look, classes: Mapping[str, int] | None, until: float | None) -> Looks:
+        """Return the looks with one more; a last look of fewer than 20 rows is joined with it."""
+        looks = self.looks
+        if looks and looks[-1].rows < ROWS_PER_BLOCK:
+            looks, look = looks[:-1], looks[-1].joined(look)
+        counted = self.classes if classes is None else dict(Counter(self.classes or {}) + Counter(classes))
+        return Looks((*looks, look), counted, self.until if until is None else until)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the looks as plain values."""
+        classes = None if self.classes is None else dict(self.classes)
+        return {"looks": [dict(vars(look)) for look in self.looks], "classes": classes, "until": self.until}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any] | None) -> Looks:
+        """Return the looks that `to_json` gave; none for None. IntegrityError where it is not what was written."""
+        if value is None:
+            return cls()
+        try:
+            looks = tuple(
+                Look(int(one["rows"]), float(one["weight"]), float(one["champion"]), float(one["challenger"]))
+                for one in value["looks"]
+            )
+            given = value["classes"]
+            classes = None if given is None else {str(name): int(rows) for name, rows in given.items()}
+            until = None if value["until"] is None else float(value["until"])
+        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+            raise _damaged(problem) from problem
+        sound = all(
+            look.rows > 0 and look.weight > 0.0 and math.isfinite(look.weight + look.champion + look.challenger)
+            for look in looks
+        )
+        if not sound or not math.isfinite(until or 0.0):
+            raise _damaged("a figure is out of its range")
+        return cls(looks, classes, until)
+
+
+def _damaged(problem: object) -> IntegrityError:
+    return IntegrityError(
+        f"What was kept of the earlier looks is not as it was written ({quoted(problem)}). Restore it, or begin a "
+        "new series of looks with a new challenger.",
+        code="gate-state",
+    )

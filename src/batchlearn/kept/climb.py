@@ -1,0 +1,100 @@
+"""The rungs above the first: readings of all rows, each with the true gradient and Hessian at one point."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from batchlearn.data.rows import Rows
+from batchlearn.errors import DataError
+from batchlearn.kept.statistics import Change, ChangeTotal, totals_together
+from batchlearn.kept.update import Local, Proof, Reached, Update, prove
+from batchlearn.kernels.design import Floats, symmetric
+from batchlearn.objectives.statistics import Hessian, HessianTotal, Rounding, RoundingTotal, accumulated
+
+MOST_PASSES = 3
+# A step that moves no row further than this needs no shortening.
+_SHORT = 0.5
+
+
+class Climbed(NamedTuple):
+    """Where readings of all rows came to, and how many there were."""
+
+    reached: Reached
+    passes: int
+
+
+def climb(update: Update, start: Reached, rows: Rows, most: int = MOST_PASSES) -> Climbed:
+    """Read all rows until the update is certified, at most `most` times.
+
+    DataError where `rows` are not the old rows and the new ones: their weights do not add up.
+    """
+    if abs(rows.total_weight - update.weight) > 1e-9 * update.weight:
+        raise DataError(
+            f"All rows weigh {rows.total_weight:.12g}; the kept totals and the new rows weigh {update.weight:.12g} "
+            "together. Give the rows that the version was trained on and the new ones, no others.",
+            code="rows-do-not-add-up",
+        )
+    reached, passes = start, 0
+    while passes < most:
+        reached, passes = _stand(update, reached, rows), passes + 1
+        if reached.proof.bounds is not None or passes == most:
+            break
+        step = _step(update, reached)
+        if step is None:
+            break
+        reached = reached._replace(parameters=reached.parameters + step)
+    return Climbed(reached, passes)
+
+
+def _step(update: Update, reached: Reached) -> Floats | None:
+    """Return the Newton step, shortened where it moves a row far: ln(1 + a) / a is safe (Sun and Tran-Dinh 2019)."""
+    factor, gradient = reached.proof.factor, reached.gradient
+    if factor is None or gradient is None:
+        return None
+    step = -factor.solve(gradient)
+    a = update.objective.loss.self_concordance * update.domain.reach(step)
+    return step if a <= _SHORT else np.asarray(step * (math.log1p(a) / a))
+
+
+def _stand(update: Update, before: Reached, rows: Rows) -> Reached:
+    """Read all rows at the parameters and prove what follows."""
+    loss, penalty, kept = update.objective.loss, update.penalty, update.kept
+    parameters, length = before.parameters, rows.longest_chunk + len(rows.chunks)
+    back = kept.parameters - parameters
+    statistics = (HessianTotal(loss), RoundingTotal(loss, length), ChangeTotal(loss, back, (1.0,), length))
+    with np.errstate(over="ignore", invalid="ignore"):
+        read = totals_together(rows, statistics, parameters)
+    found, rounding, change = Hessian(*read[0]), Rounding(*read[1]), Change(*read[2])
+    hessian = symmetric(found.grams[0])
+    penalty.add_to(hessian)
+    error = rounding.error * (1.0 + 1e-9) + accumulated(penalty.terms + 9) * penalty.magnitude(parameters)
+    gradient = found.gradient + penalty.gradient(parameters)
+    relative = accumulated(length + 28) + math.expm1(min(rounding.growth, 700.0))
+    local = Local(gradient, error + accumulated(4) * np.abs(gradient), 0.0, hessian, relative, 0.9)
+    proof = prove(update, local, parameters)
+    gained = float(change.values[0]) + float(back @ penalty.gradient(parameters + 0.5 * back))
+    size = penalty.magnitude(parameters) + penalty.magnitude(kept.parameters)
+    doubt = float(change.errors[0]) + accumulated(4 * len(back) + 40) * float(size @ np.abs(back))
+    return _with_gain(update, before, proof, gradient, (gained, doubt))
+
+
+def _with_gain(update: Update, before: Reached, proof: Proof, gradient: Floats, gain: tuple[float, float]) -> Reached:
+    (gained, doubt), weight = gain, update.weight
+    lower = max(before.lower, (gained - doubt) / weight * (1.0 - 1e-12))
+    upper = None
+    if proof.bounds is not None:
+        upper = max((gained + doubt) / weight, 0.0) * (1.0 + 1e-12) + proof.bounds.loss
+    estimate = max((gained + 0.5 * proof.decrement_known**2) / weight, lower)
+    return before._replace(
+        lower=lower,
+        upper=upper,
+        estimate=estimate if upper is None else min(estimate, upper),
+        proof=proof,
+        reach=update.domain.reach(before.parameters - update.kept.parameters),
+        readings=before.readings + (proof.factor is not None and update.added is not None),
+        gradient=gradient,
+        later=proof.later or before.later,
+    )

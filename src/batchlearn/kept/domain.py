@@ -1,0 +1,95 @@
+"""The domain of encoded rows: which levels occur and between which values each column lies.
+
+It says how far a step can move any row that lies in it, from the step alone: each column and each group at its worst.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from batchlearn.data.rows import Chunk
+from batchlearn.kernels.design import Floats, Layout
+from batchlearn.objectives.statistics import accumulated
+
+
+class DomainParts(NamedTuple):
+    """Rows of each level, extremes and moments of each column, over rows with weight."""
+
+    counts: Floats  # (levels of all groups, then one "no level" for each group)
+    low: Floats  # (dense columns then sparse columns), as the objective reads them
+    high: Floats
+    first: Floats  # (dense,): weighted sum
+    second: Floats  # (dense,): weighted sum of squares
+
+
+@dataclass(frozen=True)
+class DomainTotal:
+    """The domain of the rows."""
+
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.minimum, np.maximum, np.add, np.add)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> DomainParts:  # noqa: ARG002 - every statistic is called alike
+        """Return the chunk's domain; the parameters do not matter."""
+        layout, kept = chunk.layout, chunk.weight > 0.0
+        dense = chunk.block.dense[int(layout.intercept) :, kept]
+        low, high = dense.min(axis=1, initial=np.inf), dense.max(axis=1, initial=-np.inf)
+        if layout.sparse and not kept.any():
+            low, high = np.append(low, np.full(layout.sparse, np.inf)), np.append(high, np.full(layout.sparse, -np.inf))
+        elif layout.sparse:
+            columns = chunk.block.sparse[np.flatnonzero(kept)]
+            # A row without an entry has a zero there; it counts even where no row is without one.
+            low = np.append(low, columns.min(axis=0).toarray().ravel().clip(max=0.0))
+            high = np.append(high, columns.max(axis=0).toarray().ravel().clip(min=0.0))
+        counted = [np.bincount(c[kept], minlength=k + 1) for c, k in zip(chunk.block.codes, layout.groups, strict=True)]
+        counts = np.concatenate([*(c[:-1] for c in counted), *(c[-1:] for c in counted), np.empty(0)])
+        weight = chunk.weight[kept]
+        return DomainParts(counts.astype(np.float64), low, high, dense @ weight, dense**2 @ weight)
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A box around rows: the product of what each column and each group takes."""
+
+    layout: Layout
+    parts: DomainParts
+
+    def widened(self, other: Domain) -> Domain:
+        """Return the domain of both sets of rows."""
+        merged = (add(a, b) for add, a, b in zip(DomainTotal.combine, self.parts, other.parts, strict=True))
+        return Domain(self.layout, DomainParts(*merged))
+
+    def group_counts(self) -> list[Floats]:
+        """Return, for each group, the rows of each level and last of "no level": (levels + 1,)."""
+        levels = self.layout.groups
+        ends = np.cumsum((0, *levels))
+        lone = self.parts.counts[int(ends[-1]) :]
+        return [np.append(self.parts.counts[ends[g] : ends[g + 1]], lone[g]) for g in range(len(levels))]
+
+    def reach(self, step: Floats) -> float:
+        """Return an upper bound on |x'step| over every row x of the domain; `step` has shape (d,)."""
+        low, high, size = self._extremes(step)
+        return max(high, -low, 0.0) + 2.0 * accumulated(self.layout.terms + 8) * size
+
+    def size(self, step: Floats) -> float:
+        """Return an upper bound on sum_j |x_j step_j| over every row x of the domain."""
+        return self._extremes(step)[2] * (1.0 + 2.0 * accumulated(self.layout.terms + 8))
+
+    def _extremes(self, step: Floats) -> tuple[float, float, float]:
+        layout = self.layout
+        first = float(step[0]) if layout.intercept else 0.0
+        slopes = np.concatenate([step[int(layout.intercept) : layout.lead], step[layout.sparse_slice]])
+        known = np.isfinite(self.parts.low)  # a column of no row at all has no range
+        at_low = np.where(known, self.parts.low, 0.0) * slopes
+        at_high = np.where(known, self.parts.high, 0.0) * slopes
+        low = first + float(np.minimum(at_low, at_high).sum())
+        high = first + float(np.maximum(at_low, at_high).sum())
+        size = abs(first) + float(np.maximum(np.abs(at_low), np.abs(at_high)).sum())
+        for counts, part in zip(self.group_counts(), layout.group_slices, strict=True):
+            seen = np.append(step[part], 0.0)[counts > 0.0]
+            if seen.size:
+                low, high = low + float(seen.min()), high + float(seen.max())
+                size += float(np.abs(seen).max())
+        return low, high, size

@@ -1,0 +1,191 @@
+"""The first rung: how far a retrain would go, from kept totals and the new rows alone (bounds C6 to C8).
+
+w1 minimises what is known: the old rows' Taylor polynomial, the new rows exactly, the penalty. At w1 the gradient is
+known up to the polynomial's remainder, a matrix below the Hessian is known, and no row's leverage there is above the
+old bound over mu, the smallest eigenvalue of that matrix against the Hessian that was kept. Where kappa nu < 1 follows,
+C1 to C3 hold at w1, and
+
+    change of the polynomial - remainder  <=  F(w0) - F*  <=  change + remainder + C2.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from batchlearn.errors import CertificateError
+from batchlearn.kept.remainder import FAR, Ahead, OldRows
+from batchlearn.kept.statistics import ChangeTotal, totals_together
+from batchlearn.kept.update import Local, Reached, Update, joint_error, prove
+from batchlearn.kernels.design import Floats, symmetric
+from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
+from batchlearn.objectives.penalties import Quadratic
+from batchlearn.objectives.statistics import GradientTotal, Hessian, HessianTotal, Rounding, RoundingTotal, accumulated
+
+_REFINEMENTS = 5
+# The gradient that is left may cost this much of the room that kappa nu < 1 leaves.
+_SETTLED = 1e-2
+# A step that moves no row further than this is not worth shortening.
+_SHORT = 0.3
+_LENGTHS = (1.0, 0.85, 0.7, 0.55, 0.4, 0.3, 0.2, 0.1)
+
+
+def first_rung(update: Update) -> Reached:
+    """Return how far the update comes without an old row.
+
+    CertificateError where the Hessian of old and new rows has no factor: too much was removed, or there is no penalty.
+    """
+    old = OldRows(update.kept, update.objective.loss.self_concordance)
+    step, turn, readings = _settle(update, old)
+    return _stand(update, old, (step, turn), readings)
+
+
+def stand_at(update: Update, parameters: Floats) -> Reached:
+    """Return what is known without an old row at parameters (d,) that came from elsewhere."""
+    old = OldRows(update.kept, update.objective.loss.self_concordance)
+    step = parameters - update.kept.parameters
+    return _stand(update, old, (step, old.turn(step)), 1)
+
+
+def _stand(update: Update, old: OldRows, way: tuple[Floats, Floats], readings: int) -> Reached:
+    parameters = update.kept.parameters + way[0]
+    # The step to the parameters as they are stored; what rounding changed of T[s] is within its bound.
+    step, turn = parameters - update.kept.parameters, way[1]
+    lengths = _LENGTHS if old.constant * update.domain.reach(step) > _SHORT else _LENGTHS[:1]
+    point = _look(update, old, (step, turn), lengths)
+    lower, best = _lower(old, (step, turn), point)
+    known = -(point.change + point.ahead.change)
+    proof = prove(update, point.local, parameters)
+    estimate = max(known + 0.5 * proof.decrement_known**2, lower, 0.0)
+    weight, upper = update.weight, None
+    if proof.bounds is not None:
+        most = known + point.error + point.ahead.change_error
+        upper = max(most / weight, 0.0) * (1.0 + 1e-12) + proof.bounds.loss
+    elif best != 1.0:
+        parameters = update.kept.parameters + best * step
+    return Reached(
+        parameters=parameters,
+        lower=lower / weight * (1.0 - 1e-12),
+        upper=upper,
+        estimate=estimate / weight if upper is None else min(estimate / weight, upper),
+        proof=proof,
+        reach=update.domain.reach(parameters - update.kept.parameters),
+        readings=readings + (2 if proof.factor else 1) if update.added else 0,
+        later=proof.later,
+    )
+
+
+def _settle(update: Update, old: OldRows) -> tuple[Floats, Floats, int]:
+    """Minimise what is known; return the step from w0, T[s], and how often the new rows were read."""
+    kept, penalty, added = update.kept, update.penalty, update.added
+    base = kept.totals.hessian + update.fresh.hessian
+    penalty.add_to(base)
+    factor = _first_factor(base)
+    gradient = kept.totals.gradient + update.fresh.gradient + penalty.gradient(kept.parameters)
+    last = (np.zeros_like(gradient), np.zeros_like(base))
+    step, readings, before = _short(update, -factor.solve(gradient)), 1, math.inf
+    turn = old.turn(step)
+    for _ in range(_REFINEMENTS):
+        # Far away the cubic polynomial need not have a minimum.
+        bent = turn if old.reach(step) < FAR else np.zeros_like(base)
+        gradient = old.slope(step, bent) + penalty.gradient(kept.parameters + step)
+        if added is not None:
+            gradient += added.total(GradientTotal(update.objective.loss), kept.parameters + step).gradient
+            readings += 1
+        left = factor.norm(gradient)
+        if not left < before:
+            # The last step led away: what is known is known where it came from.
+            step, turn = last
+            break
+        if left < _SETTLED and left * math.sqrt(kept.leverage) < _SETTLED:
+            break
+        try:
+            factor = factorise(base + bent, 0.0) if np.any(bent) else factor
+        except NotPositiveDefinite:
+            break
+        before, last = left, (step, turn)
+        step = step + _short(update, -factor.solve(gradient))
+        turn = old.turn(step)
+    return step, turn, readings
+
+
+def _short(update: Update, step: Floats) -> Floats:
+    """Return the step, shortened where it moves a row far: ln(1 + a) / a is safe (Sun and Tran-Dinh 2019)."""
+    a = update.objective.loss.self_concordance * update.domain.reach(step)
+    return step if a <= 1.0 else np.asarray(step * (math.log1p(a) / a))
+
+
+def _first_factor(hessian: Floats) -> Factor:
+    try:
+        return factorise(hessian, 0.0)
+    except NotPositiveDefinite as refusal:
+        raise CertificateError(
+            f"Nothing can be said from kept totals: the Hessian of the rows that remain has no safe factor, {refusal}. "
+            "Remove fewer rows, or retrain warm from all rows.",
+            code="no-update",
+        ) from refusal
+
+
+class _Point(NamedTuple):
+    """What is known at w0 + s, in sums over all rows, the penalty included."""
+
+    step: Floats
+    ahead: Ahead
+    local: Local
+    values: dict[float, float]  # length -> change of the new rows' loss and the penalty from w0
+    change: float  # of the new rows' loss and the penalty from w0 to w0 + s
+    error: float  # of any of these
+
+
+def _look(update: Update, old: OldRows, way: tuple[Floats, Floats], lengths: tuple[float, ...]) -> _Point:
+    kept, penalty, loss = update.kept, update.penalty, update.objective.loss
+    step, turn = way
+    parameters = kept.parameters + step
+    ahead, bend = old.ahead(step, turn), old.below(step, turn)
+    gradient = ahead.gradient + penalty.gradient(parameters)
+    error = ahead.gradient_error + accumulated(penalty.terms + 9) * penalty.magnitude(parameters)
+    hessian = bend.lower.copy()
+    penalty.add_to(hessian)
+    spread, doubt = [(bend.relative, kept.totals.scale)], 0.0
+    values = {t: _penalty_change(penalty, kept.parameters, t * step) for t in lengths}
+    doubt += accumulated(4 * len(step) + 40) * float(
+        (penalty.magnitude(kept.parameters) + penalty.magnitude(parameters)) @ np.abs(step)
+    )
+    if update.added is not None:
+        length = update.added.longest_chunk + len(update.added.chunks)
+        # From w1 back: the first length is the way to w0, the others are points between.
+        back = tuple(1.0 - t for t in lengths[1:])
+        change = ChangeTotal(loss, -step, (1.0, *back), length)
+        with np.errstate(over="ignore", invalid="ignore"):
+            read = totals_together(update.added, (HessianTotal(loss), RoundingTotal(loss, length), change), parameters)
+        found, rounding, (changes, errors) = Hessian(*read[0]), Rounding(*read[1]), read[2]
+        fresh = symmetric(found.grams[0])
+        gradient, error = gradient + found.gradient, error + rounding.error * (1.0 + 1e-9)
+        hessian += fresh
+        relative = accumulated(length + 20) + math.expm1(min(rounding.growth, 700.0))
+        spread.append((relative, np.diagonal(fresh)))
+        here = np.append(0.0, changes[1:])
+        for t, value in zip(lengths, here - changes[0], strict=True):
+            values[t] += float(value)
+        doubt += 2.0 * float(np.max(errors))
+    relative = joint_error(hessian, spread)
+    rounded = error + accumulated(4) * np.abs(gradient)
+    guess = math.exp(-min(ahead.reach, 700.0)) * kept.totals.weight / kept.reference_weight
+    local = Local(gradient, rounded, ahead.unknown, hessian, relative, guess)
+    return _Point(step, ahead, local, values, values[1.0], doubt)
+
+
+def _penalty_change(penalty: Quadratic, start: Floats, step: Floats) -> float:
+    return float(step @ penalty.gradient(start + 0.5 * step))
+
+
+def _lower(old: OldRows, way: tuple[Floats, Floats], point: _Point) -> tuple[float, float]:
+    """Return the most that is certainly gained along the step, in total, and the length where it is (C7)."""
+    lengths = list(point.values)
+    rises = old.rise(lengths, way)
+    gains = [-(rise + point.values[t]) - point.error for rise, t in zip(rises, lengths, strict=True)]
+    gains = [gain if math.isfinite(gain) else -math.inf for gain in gains]
+    best = int(np.argmax(gains))
+    return (gains[best], lengths[best]) if gains[best] > 0.0 else (0.0, 0.0)

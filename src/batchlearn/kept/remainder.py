@@ -1,0 +1,129 @@
+"""What the loss of rows can be at another point, from their totals at one: a Taylor polynomial and its remainder.
+
+With a the largest |x's| of a row for a step s (`Domain.reach`), |phi'''| <= phi'' lets phi'' change by at most a factor
+e^a. Hence for every vector v, in sums over the rows (a = c times the reach for a constant c other than one),
+
+    |g(w0 + s)'v - (g + A s)'v|          <= (e^a - 1 - a) / a        ||s||_A ||v||_A
+    |f(w0 + s) - f - g's - s'As / 2|     <= (e^a - 1 - a - a^2/2) / a^2  ||s||_A^2
+    A(w0 + s) >= e^-a A
+
+and with the third-order total T and |phi''''| <= phi'' each of the three is one order better:
+
+    |g(w0 + s)'v - (g + A s + T[s]s / 2)'v|   <= (e^a - 1 - a - a^2/2) / a         ||s||_A ||v||_A
+    |f(w0 + s) - (... + T[s,s,s] / 6)|        <= (e^a - 1 - a - a^2/2 - a^3/6) / a^2  ||s||_A^2
+    A(w0 + s) >= A + T[s] - (e^a - 1 - a) A
+
+each by Taylor's theorem with the integral remainder, row by row, and Cauchy-Schwarz.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from batchlearn.kept.third_order import along
+from batchlearn.kept.totals import KeptTotals
+from batchlearn.kernels.design import Floats
+from batchlearn.objectives.statistics import accumulated
+
+# From here on the third-order lower bound on the Hessian may be none, and e^-a serves.
+FAR = 0.9
+
+
+def tail(a: float, order: int) -> float:
+    """Return e^a less the first `order` terms of its series, from above, for a >= 0; infinite beyond 50."""
+    if not a <= 50.0:
+        return math.inf
+    term = a**order / math.factorial(order)
+    total, k = term, order
+    while term > 1e-18 * total:
+        k += 1
+        term *= a / k
+        total += term
+    return total * (1.0 + 1e-12)
+
+
+class Ahead(NamedTuple):
+    """The loss of the rows at w0 + s, in sums: best known, and how far off."""
+
+    change: float  # of the loss
+    change_error: float
+    gradient: Floats  # (d,)
+    gradient_error: Floats  # (d,): rounding
+    unknown: float  # the gradient is off by no more than this in the dual norm of the Hessian there
+    reach: float  # a
+
+
+class Bend(NamedTuple):
+    """A matrix below the rows' total Hessian at w0 + s."""
+
+    lower: Floats  # (d, d)
+    relative: float  # error of an entry, relative to sqrt(scale scale) of the totals
+
+
+class OldRows:
+    """Rows known by their totals alone."""
+
+    def __init__(self, kept: KeptTotals, self_concordance: float) -> None:
+        self.kept = kept
+        self.constant = self_concordance
+        self._root = np.sqrt(np.maximum(kept.totals.scale, 0.0))
+
+    def reach(self, step: Floats) -> float:
+        """Return a: how far the step moves any of the rows, times the loss's constant."""
+        return self.constant * self.kept.domain.reach(step)
+
+    def turn(self, step: Floats) -> Floats:
+        """Return T[s], (d, d): the change of the Hessian to first order; zero where it was not kept."""
+        third = self.kept.totals.third
+        size = len(step)
+        return np.zeros((size, size)) if third is None else along(self.kept.layout, third, step)
+
+    def slope(self, step: Floats, turn: Floats) -> Floats:
+        """Return the gradient at w0 + s as the polynomial has it, (d,)."""
+        totals = self.kept.totals
+        return np.asarray(totals.gradient + totals.hessian @ step + 0.5 * (turn @ step))
+
+    def ahead(self, step: Floats, turn: Floats) -> Ahead:
+        """Return what the totals say about the rows at w0 + s."""
+        totals = self.kept.totals
+        a, rounding = self.reach(step), accumulated(4 * len(step) + 40)
+        cubic = totals.third is not None
+        length = float(self._root @ np.abs(step))  # at least ||s||_A, and what rounding scales with
+        relative = (totals.relative + rounding) * (1.0 + 1e-6)
+        square = max(float(step @ totals.hessian @ step), 0.0) + relative * length**2
+        order = 3 if cubic else 2
+        change = totals.gradient @ step + 0.5 * step @ totals.hessian @ step + step @ turn @ step / 6.0
+        size = self.kept.domain.size(step) if cubic else 0.0
+        doubt = float(totals.gradient_error @ np.abs(step)) + rounding * float(np.abs(totals.gradient) @ np.abs(step))
+        doubt += relative * length**2 * (1.0 + size)
+        error = totals.gradient_error + rounding * np.abs(totals.gradient) + relative * length * self._root
+        error = error + relative * size**2 * totals.magnitude
+        beyond = tail(a, order) / a if a > 0.0 else 0.0
+        further = tail(a, order + 1) / a**2 if a > 0.0 else 0.0
+        return Ahead(
+            change=float(change),
+            change_error=(doubt + further * square) * (1.0 + 1e-9),
+            gradient=self.slope(step, turn),
+            gradient_error=error * (1.0 + 1e-9),
+            # The dual norm is that of the Hessian at w0 + s, which is at least e^-a A.
+            unknown=beyond * math.sqrt(square) * math.exp(min(0.5 * a, 700.0)) * (1.0 + 1e-9),
+            reach=a,
+        )
+
+    def rise(self, lengths: list[float], way: tuple[Floats, Floats]) -> list[float]:
+        """Return upper bounds on the change of the rows' loss at these lengths along a step s, given s and T[s]."""
+        step, turn = way
+        found = (self.ahead(t * step, t * turn) for t in lengths)
+        return [ahead.change + ahead.change_error for ahead in found]
+
+    def below(self, step: Floats, turn: Floats) -> Bend:
+        """Return a matrix that is below the rows' total Hessian at w0 + s."""
+        totals, a = self.kept.totals, self.reach(step)
+        relative = totals.relative + accumulated(8)
+        if totals.third is None or a >= FAR:
+            return Bend(math.exp(-min(a, 700.0)) * (1.0 - 1e-12) * totals.hessian, relative)
+        size = self.kept.domain.size(step)
+        return Bend((1.0 - tail(a, 2)) * totals.hessian + turn, (relative + accumulated(2 * len(step))) * (1.0 + size))

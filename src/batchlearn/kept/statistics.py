@@ -1,0 +1,156 @@
+"""Statistics of rows that updates need besides those of training; shapes as in `objectives.statistics`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from batchlearn.data.rows import Chunk, Rows, Statistic
+from batchlearn.kernels.design import Floats, absolute, linear_predictor, quadratic_form, squared
+from batchlearn.objectives.losses import Loss
+from batchlearn.objectives.statistics import UNIT_ROUNDOFF, accumulated, predictor
+
+
+@dataclass(frozen=True)
+class _Together:
+    """Several statistics of the same chunk: what they hold, one after the other."""
+
+    statistics: tuple[Statistic[Any], ...]
+    combine: tuple[Any, ...]
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> _Fields:
+        found = (statistic(chunk, parameters) for statistic in self.statistics)
+        return _Fields(*(field for totals in found for field in totals))
+
+
+class _Fields(tuple[Any, ...]):
+    def __new__(cls, *fields: Any) -> _Fields:
+        return super().__new__(cls, fields)
+
+
+def totals_together(rows: Rows, statistics: tuple[Statistic[Any], ...], parameters: Floats) -> list[tuple[Any, ...]]:
+    """Return the totals of several statistics, reading every row once."""
+    combine = tuple(ufunc for statistic in statistics for ufunc in statistic.combine)
+    together: Any = _Together(statistics, combine)
+    fields = rows.total(together, parameters)
+    found, start = [], 0
+    for statistic in statistics:
+        found.append(tuple(fields[start : start + len(statistic.combine)]))
+        start += len(statistic.combine)
+    return found
+
+
+class Scatter(NamedTuple):
+    """How much row gradients vary: in the metric of a Hessian, and the sum of the squared weights."""
+
+    trace: float  # sum of (weight slope)^2 x' A x
+    squares: float  # sum of weight^2
+
+
+@dataclass(frozen=True)
+class ScatterTotal:
+    """Sum of (weight slope)^2 x' A x with A an inverse Hessian (d, d): tr(A S), S the outer products of gradients."""
+
+    loss: Loss
+    inverse: Floats
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Scatter:
+        """Return the chunk's totals."""
+        slope = chunk.weight * self.loss.slope(predictor(chunk, parameters), chunk.label)
+        form = quadratic_form(chunk.layout, chunk.block, self.inverse)
+        return Scatter(float(slope**2 @ form), float(chunk.weight @ chunk.weight))
+
+
+class Change(NamedTuple):
+    """Weighted sums of the changes of the losses at points along a line, and what rounding can have done to them."""
+
+    values: Floats  # (lengths,)
+    errors: Floats  # (lengths,)
+
+
+@dataclass(frozen=True)
+class ChangeTotal:
+    """Loss at `lengths` along a direction (d,) from the parameters, less the loss there."""
+
+    loss: Loss
+    direction: Floats
+    lengths: tuple[float, ...]
+    length: int  # additions that a total can go through
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Change:
+        """Return the chunk's totals."""
+        layout, magnitudes = chunk.layout, absolute(chunk.block)
+        counted = chunk.weight > 0.0
+        weight, label = chunk.weight[counted], chunk.label[counted]
+        start = predictor(chunk, parameters)[counted]
+        move = linear_predictor(layout, chunk.block, self.direction)[counted]
+        size = linear_predictor(layout, magnitudes, np.abs(parameters) + np.abs(self.direction)) + np.abs(chunk.offset)
+        off = accumulated(layout.terms + 8) * size[counted]
+        before, doubt = self._doubt(start, label, off)
+        values, errors = [], []
+        with np.errstate(over="ignore", invalid="ignore"):
+            for length in self.lengths:
+                after, more = self._doubt(start + length * move, label, off)
+                values.append(float(weight @ (after - before)))
+                errors.append(float(weight @ (doubt + more + accumulated(self.length + 12) * (after + before))))
+        return Change(np.asarray(values), np.asarray(errors) * (1.0 + 1e-9))
+
+    def _doubt(self, eta: Floats, label: Floats, off: Floats) -> tuple[Floats, Floats]:
+        """Return the losses and how far each can be from the exact one when eta is off by at most `off`."""
+        value, slope = self.loss.value(eta, label), self.loss.slope_magnitude(eta, label)
+        # Each loss is a few operations on numbers no larger than its value and its slope, and the logarithm of a label,
+        # below 40 for any count; a slope changes by e^off.
+        own = 64.0 * UNIT_ROUNDOFF * (value + slope)
+        curved = self.loss.least_curvature(eta, label)
+        return value, own + off * (slope + curved * off) * np.exp(off)
+
+
+class Later(NamedTuple):
+    """What rows gain by an update that they had no part in, and their largest leverages."""
+
+    gain: float  # weighted sum
+    square: float  # weighted sum of the squared gains
+    weight: float
+    squares: float  # sum of the squared weights
+    form: float  # largest x' A x
+    scaled: float  # largest ||x / diagonal||^2, for the rounding of the form
+
+
+@dataclass(frozen=True)
+class LaterTotal:
+    """What each row gains by an update that it had no part in, and its leverage after the update.
+
+    The loss at the old parameters less that of the approximate leave-one-out predictor eta + h slope / (1 - h
+    curvature), h = weight x' A x, A the inverse of the total Hessian after the update (Rad and Maleki 2020).
+    """
+
+    loss: Loss
+    before: Floats  # (d,)
+    inverse: Floats  # (d, d)
+    inverse_square_scale: Floats  # (d,)
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add, np.add, np.add, np.maximum, np.maximum)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Later:
+        """Return the chunk's totals."""
+        eta, weight = predictor(chunk, parameters), chunk.weight
+        form = np.maximum(quadratic_form(chunk.layout, chunk.block, self.inverse), 0.0)
+        share = weight * form
+        room = np.maximum(1.0 - share * self.loss.least_curvature(eta, chunk.label), 1e-10)
+        left_out = eta + share * self.loss.slope(eta, chunk.label) / room
+        old = self.loss.value(predictor(chunk, self.before), chunk.label)
+        counted = weight > 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            gain = np.where(counted, old - self.loss.value(left_out, chunk.label), 0.0)
+        scaled = linear_predictor(chunk.layout, squared(chunk.block), self.inverse_square_scale)
+        return Later(
+            float(weight @ gain),
+            float(weight @ gain**2),
+            float(weight.sum()),
+            float(weight @ weight),
+            float(form[counted].max(initial=0.0)),
+            float(scaled[counted].max(initial=0.0)),
+        )

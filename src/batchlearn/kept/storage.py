@@ -1,0 +1,151 @@
+"""Kept totals as the bytes of a safetensors file, and back; symmetric matrices are stored as their upper triangles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+
+from batchlearn.errors import IntegrityError
+from batchlearn.kept.domain import Domain, DomainParts
+from batchlearn.kept.statistics import Scatter
+from batchlearn.kept.third_order import tensor_size
+from batchlearn.kept.totals import KeptTotals, Totals
+from batchlearn.kernels.design import Floats, Layout
+from batchlearn.models.strict_json import Malformed
+from batchlearn.models.tensors import pack, unpack
+from batchlearn.objectives.penalties import Quadratic
+
+_BLOCK = "penalty block "
+_NUMBERS = 7
+# An infinite end of the range of a column that no row has: the files hold finite numbers only.
+_NO_END = 1e300
+
+
+def dump(kept: KeptTotals) -> bytes:
+    """Return kept totals as bytes that `load` gives back to the last bit."""
+    totals, parts, upper = kept.totals, kept.domain.parts, np.triu_indices(kept.layout.size)
+    arrays: dict[str, Floats] = {
+        "parameters": kept.parameters,
+        "gradient": totals.gradient,
+        "gradient error": totals.gradient_error,
+        "hessian": totals.hessian[upper],
+        "scale": totals.scale,
+        "magnitude": totals.magnitude,
+        "reference": kept.reference[upper],
+        "penalty": kept.penalty.strengths,
+        "counts": parts.counts,
+        "low": np.clip(parts.low, -_NO_END, _NO_END),
+        "high": np.clip(parts.high, -_NO_END, _NO_END),
+        "first": parts.first,
+        "second": parts.second,
+        "numbers": np.asarray(
+            [
+                totals.weight, totals.relative, kept.leverage, kept.scatter.trace,
+                kept.scatter.squares, float(kept.rows), kept.reference_weight,
+            ]
+        ),
+    }  # fmt: skip
+    if totals.third is not None:
+        arrays["third"] = totals.third
+    for part, matrix in kept.penalty.blocks:
+        arrays[f"{_BLOCK}{part.start}"] = matrix
+    return pack({name: array for name, array in arrays.items() if array.size})
+
+
+def load(data: bytes, layout: Layout, loss: str) -> KeptTotals:
+    """Return the kept totals of a model with this layout, trained with the loss of this name.
+
+    IntegrityError where the bytes are not those of `dump`."""
+    try:
+        shapes = _shapes(layout, _declared(data))
+        arrays = unpack(data, shapes)
+        return _restored(layout, loss, {**{name: np.empty(0) for name in _plain(layout)}, **arrays})
+    except (Malformed, ValueError, KeyError, IndexError) as problem:
+        raise IntegrityError(
+            f"The kept totals are not as they were written, or belong to another model: {problem}. Keep them again by "
+            "training on all rows.",
+            code="kept-totals-damaged",
+        ) from problem
+
+
+def _plain(layout: Layout) -> dict[str, tuple[int, ...]]:
+    size, columns = layout.size, layout.dense + layout.sparse
+    square = (size * (size + 1) // 2,)
+    one = ("parameters", "gradient", "gradient error", "scale", "magnitude", "penalty")
+    return {
+        **{name: (size,) for name in one},
+        "hessian": square,
+        "reference": square,
+        "counts": (sum(layout.groups) + len(layout.groups),),
+        "low": (columns,),
+        "high": (columns,),
+        "first": (layout.dense,),
+        "second": (layout.dense,),
+        "numbers": (_NUMBERS,),
+    }
+
+
+def _declared(data: bytes) -> Mapping[str, object]:
+    length = int.from_bytes(data[:8], "little")
+    if length > len(data):
+        raise Malformed(f"their header claims {length:,} of {len(data):,} bytes")
+    header = json.loads(data[8 : 8 + length])
+    if not isinstance(header, dict):
+        raise Malformed("their header is no object")
+    return header
+
+
+def _shapes(layout: Layout, declared: Mapping[str, object]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that the layout asks for; which optional arrays there are is the file's own word."""
+    shapes = {name: shape for name, shape in _plain(layout).items() if shape != (0,)}
+    if "third" in declared:
+        shapes["third"] = (tensor_size(layout),)
+    starts = {part.start: part.stop - part.start for part in layout.group_slices}
+    for name, entry in declared.items():
+        if name.startswith(_BLOCK):
+            start = int(name.removeprefix(_BLOCK))
+            rows = entry["shape"][0] if isinstance(entry, dict) else 0
+            if not 0 < rows <= layout.size - start or starts.get(start, rows) != rows:
+                raise Malformed(f"a penalty of {rows} coefficients from the {start}th on fits no term")
+            shapes[name] = (rows, rows)
+    return shapes
+
+
+def _restored(layout: Layout, loss: str, arrays: Mapping[str, Floats]) -> KeptTotals:
+    weight, relative, leverage, trace, squares, rows, reference_weight = map(float, arrays["numbers"])
+    blocks = sorted((int(name.removeprefix(_BLOCK)), name) for name in arrays if name.startswith(_BLOCK))
+    low, high = arrays["low"].copy(), arrays["high"].copy()
+    low[low >= _NO_END], high[high <= -_NO_END] = np.inf, -np.inf
+    parts = DomainParts(arrays["counts"], low, high, arrays["first"], arrays["second"])
+    return KeptTotals(
+        loss=loss,
+        layout=layout,
+        parameters=arrays["parameters"],
+        totals=Totals(
+            weight,
+            arrays["gradient"],
+            arrays["gradient error"],
+            _square(layout.size, arrays["hessian"]),
+            relative,
+            arrays["scale"],
+            arrays["magnitude"],
+            arrays.get("third"),
+        ),
+        penalty=Quadratic(
+            arrays["penalty"], tuple((slice(k, k + len(arrays[name])), arrays[name]) for k, name in blocks)
+        ),
+        domain=Domain(layout, parts),
+        reference=_square(layout.size, arrays["reference"]),
+        leverage=leverage,
+        scatter=Scatter(trace, squares),
+        rows=int(rows),
+        reference_weight=reference_weight,
+    )
+
+
+def _square(size: int, upper: Floats) -> Floats:
+    matrix = np.zeros((size, size))
+    matrix[np.triu_indices(size)] = upper
+    return np.asarray(matrix + np.triu(matrix, 1).T)

@@ -1,0 +1,209 @@
+"""Kept totals: what a version keeps of its rows, so that an update needs none of them.
+
+At the parameters w0 of the version: the data parts of gradient and Hessian with bounds on their rounding, the
+third-order total where it is worth its size, the domain of the rows, how much their gradients vary, and a bound on
+their leverages. Everything is a plain sum over rows, so rows are removed by subtracting theirs and decay by a factor.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from batchlearn.data.rows import Rows, Statistic
+from batchlearn.errors import CertificateError
+from batchlearn.kept.domain import Domain, DomainParts, DomainTotal
+from batchlearn.kept.statistics import Scatter, ScatterTotal, totals_together
+from batchlearn.kept.third_order import ThirdTotal, worth_keeping
+from batchlearn.kernels.design import Floats, Layout, symmetric
+from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
+from batchlearn.objectives.leverage import LeverageTotal
+from batchlearn.objectives.losses import LOSSES, Loss
+from batchlearn.objectives.objective import Objective
+from batchlearn.objectives.penalties import Quadratic
+from batchlearn.objectives.statistics import Hessian, HessianTotal, Rounding, RoundingTotal, accumulated
+
+# Beyond this the d x d matrix is too large to keep with every version.
+MOST_COEFFICIENTS = 5000
+
+
+class Totals(NamedTuple):
+    """Sums over some rows at one point, with bounds on what rounding did to them."""
+
+    weight: float
+    gradient: Floats  # (d,)
+    gradient_error: Floats  # (d,)
+    hessian: Floats  # (d, d)
+    relative: float  # error of a Hessian entry (a, b), relative to sqrt(scale_aa scale_bb)
+    scale: Floats  # (d,): Hessian diagonal that `relative` refers to; larger than its own after a removal
+    magnitude: Floats  # (d,): sum of weight phi'' |x|
+    third: Floats | None  # blocks of the third-order total (`third_order`)
+
+
+@dataclass(frozen=True)
+class KeptTotals:
+    """What a version keeps. `penalty` is that of the mean objective over the rows it was trained on."""
+
+    loss: str
+    layout: Layout
+    parameters: Floats  # (d,): w0
+    totals: Totals
+    penalty: Quadratic
+    domain: Domain
+    reference: Floats  # (d, d): total Hessian at w0 with its penalty, of the rows as they were kept
+    leverage: float  # x' reference^-1 x is at most this for every row
+    scatter: Scatter  # trace in the metric of the reference
+    rows: int
+    reference_weight: float
+
+    def without(self, removed: Totals, rows: int) -> KeptTotals:
+        """Return the totals of the rows that are left when some of them, with these totals at w0, are removed."""
+        old = self.totals
+        third = None if old.third is None or removed.third is None else old.third - removed.third
+        left = Totals(
+            old.weight - removed.weight,
+            old.gradient - removed.gradient,
+            (old.gradient_error + removed.gradient_error) * (1.0 + 1e-9) + _rounded(old.gradient, removed.gradient),
+            old.hessian - removed.hessian,
+            old.relative + removed.relative + accumulated(4),
+            old.scale,
+            old.magnitude,
+            third,
+        )
+        return replace(self, totals=left, rows=self.rows - rows)
+
+    def decayed(self, factor: float) -> KeptTotals:
+        """Return the totals with every row's weight times a factor above 0."""
+        old = self.totals
+        scaled = Totals(
+            old.weight * factor,
+            old.gradient * factor,
+            old.gradient_error * (factor * (1.0 + 1e-9)) + accumulated(4) * factor * np.abs(old.gradient),
+            old.hessian * factor,
+            old.relative + accumulated(4),
+            old.scale * factor,
+            old.magnitude * factor * (1.0 + 1e-9),
+            None if old.third is None else old.third * factor,
+        )
+        return replace(self, totals=scaled)
+
+
+def _rounded(*terms: Floats) -> Floats:
+    return np.asarray(accumulated(4) * sum(np.abs(term) for term in terms))
+
+
+class Proved(Protocol):
+    """What `keep` needs of a fit: the factor of the mean Hessian, with the penalty, at the parameters."""
+
+    @property
+    def factor(self) -> Factor | None:
+        """The factor, None where there are too many coefficients."""
+        ...
+
+
+class Found(Protocol):
+    """A fit as `keep` sees it (`training.optimise.Optimum`)."""
+
+    @property
+    def parameters(self) -> Floats:
+        """The parameters, (d,)."""
+        ...
+
+    @property
+    def certification(self) -> Proved:
+        """What was proved about them."""
+        ...
+
+
+def keep(objective: Objective, rows: Rows, optimum: Found) -> KeptTotals:
+    """Return what a version keeps of its rows, reading them twice.
+
+    CertificateError where the objective has no factored Hessian, more than one output, or a loss with a number of its
+    own (a power, a threshold), which new rows would choose anew: nothing can be bounded from totals there.
+    """
+    size, named = rows.layout.size, objective.loss.name
+    if LOSSES.get(named) != objective.loss:
+        raise CertificateError(
+            f"No totals can be kept for the {named} loss; an update from new rows alone knows "
+            f"{', '.join(LOSSES)}. Retrain warm instead.",
+            code="no-kept-totals",
+        )
+    if optimum.certification.factor is None or len(optimum.parameters) != size or size > MOST_COEFFICIENTS:
+        raise CertificateError(
+            f"No totals can be kept for {len(optimum.parameters):,} coefficients without a factored Hessian, or of "
+            "more than one output; an update from new rows alone needs them. Retrain warm instead.",
+            code="no-kept-totals",
+        )
+    totals, domain = totals_at(objective.loss, rows, optimum.parameters)
+    return assemble(objective, rows, optimum.parameters, totals, domain)
+
+
+def totals_at(loss: Loss, rows: Rows, parameters: Floats, third: bool = True) -> tuple[Totals, Domain]:
+    """Return the totals of rows at given parameters and their domain, reading them once."""
+    length = rows.longest_chunk + len(rows.chunks)
+    statistics: list[Statistic[Any]] = [HessianTotal(loss), RoundingTotal(loss, length), DomainTotal()]
+    if third and worth_keeping(loss, rows.layout):
+        statistics.append(ThirdTotal(loss))
+    with np.errstate(over="ignore", invalid="ignore"):
+        first, second, parts, *rest = totals_together(rows, tuple(statistics), parameters)
+    found, rounding = Hessian(*first), Rounding(*second)
+    hessian = symmetric(found.grams[0])
+    totals = Totals(
+        rows.total_weight,
+        found.gradient,
+        rounding.error * (1.0 + 1e-9),
+        hessian,
+        accumulated(length + 20) + math.expm1(min(rounding.growth, 700.0)),
+        np.diagonal(hessian).copy(),
+        rounding.magnitude * (1.0 + 1e-6),
+        rest[0][0] if rest else None,
+    )
+    return totals, Domain(rows.layout, DomainParts(*parts))
+
+
+def assemble(objective: Objective, rows: Rows, parameters: Floats, totals: Totals, domain: Domain) -> KeptTotals:
+    """Return kept totals from the rows' totals: one more reading, for leverages and the spread of gradients."""
+    reference = totals.hessian.copy()
+    total_penalty(objective.penalty, totals.weight).add_to(reference)
+    try:
+        factor = factorise(reference, totals.relative)
+    except NotPositiveDefinite as refusal:
+        raise CertificateError(
+            f"No totals can be kept: the Hessian has no safe factor, {refusal}. Ask for a penalty above 0 (--alpha).",
+            code="no-kept-totals",
+        ) from refusal
+    leverages = leverage_total(objective.loss, factor)
+    read = totals_together(rows, (leverages, ScatterTotal(objective.loss, factor.inverse_hessian)), parameters)
+    form, scaled = float(read[0][0]), float(read[0][1])
+    return KeptTotals(
+        loss=objective.loss.name,
+        layout=rows.layout,
+        parameters=parameters,
+        totals=totals,
+        penalty=objective.penalty,
+        domain=domain,
+        reference=reference,
+        leverage=largest_leverage(factor, form, scaled),
+        scatter=Scatter(*read[1]),
+        rows=len(rows),
+        reference_weight=totals.weight,
+    )
+
+
+def leverage_total(loss: Loss, factor: Factor) -> LeverageTotal:
+    """Return the statistic of the largest leverage x' K^-1 x, with the factor of a total Hessian K."""
+    scale = 1.0 / factor.diagonal**2
+    return LeverageTotal(loss, factor.inverse_hessian, scale, factor.inflation, factor.form_error, 1.0)
+
+
+def largest_leverage(factor: Factor, form: float, scaled: float) -> float:
+    """Return an upper bound on the largest x' K^-1 x from what `leverage_total` found."""
+    return (form + factor.form_error * scaled) * factor.inflation**2 * (1.0 + 1e-12)
+
+
+def total_penalty(penalty: Quadratic, weight: float) -> Quadratic:
+    """Return the penalty of the total objective: that of the mean objective times the rows' total weight."""
+    return Quadratic(penalty.strengths * weight, tuple((part, matrix * weight) for part, matrix in penalty.blocks))

@@ -1,0 +1,134 @@
+"""Is the registry what it says it is? Every file is read and every state that should not be has a name and an advice.
+
+Nothing is changed here, whatever is found: truth is the files, and only a person can say which of two truths is meant.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from batchlearn.errors import BatchlearnError, IntegrityError, RegistryError
+from batchlearn.models.folder import TEMPORARY
+from batchlearn.registry.ledger import EVENTS
+from batchlearn.registry.promotions import PROMOTIONS, Promotion, champion, promotions
+from batchlearn.registry.records import Log
+from batchlearn.registry.store import FolderStore
+from batchlearn.registry.version import VERSIONS, verify_version, version_numbers
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it should be, or that a person may want to know."""
+
+    state: str  # a slug
+    serious: bool  # whether something that is relied on is not there
+    what: str
+    proposal: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the finding as plain values."""
+        return {"state": self.state, "serious": self.serious, "what": self.what, "proposal": self.proposal}
+
+
+def check(store: FolderStore) -> list[Finding]:
+    """Read every record and every byte of every version; return what is wrong, the serious first."""
+    found, history = _check_records(store)
+    numbers = version_numbers(store)
+    bad: dict[int, BatchlearnError] = {}
+    for number in numbers:
+        try:
+            verify_version(store, number)
+        except (IntegrityError, RegistryError) as problem:
+            bad[number] = problem
+    live = _live(store)
+    for number, refusal in bad.items():
+        who = "the champion, " if live is not None and live.version == number else ""
+        advice = "batchlearn rollback" if who else f"restore versions/{number:06d} from a backup, or leave it unused"
+        found.append(Finding(refusal.code, bool(who), f"{who}version {number}: {refusal.message}", advice))
+    for promotion in history:
+        found += _check_promotion(store, promotion, numbers, bad)
+    found += _check_clock(history)
+    found += _check_orphans(history, numbers) + _leftovers(store)
+    return sorted(found, key=lambda finding: not finding.serious)
+
+
+def _check_records(store: FolderStore) -> tuple[list[Finding], list[Promotion]]:
+    found: list[Finding] = []
+    history: list[Promotion] = []
+    try:
+        history = promotions(store)
+    except (IntegrityError, RegistryError) as problem:
+        found.append(Finding(problem.code, True, problem.message, f"restore {PROMOTIONS}/ from a backup"))
+    try:
+        for _ in Log(store, EVENTS).all():
+            pass
+    except (IntegrityError, RegistryError) as problem:
+        found.append(Finding(problem.code, True, problem.message, f"restore {EVENTS}/ from a backup"))
+    return found, history
+
+
+def _live(store: FolderStore) -> Promotion | None:
+    try:
+        return champion(store)
+    except (IntegrityError, RegistryError):
+        return None
+
+
+def _check_promotion(
+    store: FolderStore, promotion: Promotion, numbers: list[int], bad: dict[int, BatchlearnError]
+) -> list[Finding]:
+    named = f"generation {promotion.generation} names version {promotion.version}"
+    if promotion.version not in numbers:
+        return [Finding("promoted-version-missing", True, f"{named}, which is not there", "restore it from a backup")]
+    if promotion.version in bad:
+        return []
+    try:
+        verify_version(store, promotion.version, promotion.identity)
+    except IntegrityError as problem:
+        return [Finding(problem.code, True, f"{named}: {problem.message}", "restore it from a backup")]
+    return []
+
+
+def _check_clock(history: list[Promotion]) -> list[Finding]:
+    """A clock that went back changes nothing, because generations order promotions; but tenures read oddly."""
+    return [
+        Finding(
+            "clock-went-back",
+            False,
+            f"generation {later.generation} is dated {later.reason.at}, before generation {earlier.generation} "
+            f"({earlier.reason.at})",
+            "check the clock of the machine; the order of generations stands",
+        )
+        for earlier, later in pairwise(history)
+        if later.reason.at < earlier.reason.at
+    ]
+
+
+def _check_orphans(history: list[Promotion], numbers: list[int]) -> list[Finding]:
+    promoted = {promotion.version for promotion in history}
+    return [
+        Finding("never-promoted", False, f"version {number} was never live", "keep it: history and forget look at it")
+        for number in numbers
+        if number not in promoted
+    ]
+
+
+def _leftovers(store: FolderStore) -> list[Finding]:
+    """List what killed writers left behind; a writer at work has such a name too."""
+    found = []
+    for folder in (VERSIONS, PROMOTIONS, EVENTS):
+        path = store.path(folder)
+        names = sorted(os.listdir(path)) if path.is_dir() else []
+        for name in names:
+            if name.startswith(TEMPORARY):
+                what = f"{folder}/{name} was left by a command that was killed, or is being written"
+                command = f"rm -r {shlex.quote(str(path / name))}   # while no batchlearn command runs"
+                found.append(Finding("unfinished-write", False, what, command))
+            elif not name.removesuffix(".json").isdigit():
+                what = f"{folder}/{name} is nothing that batchlearn wrote"
+                found.append(Finding("stranger", False, what, "keep other files elsewhere"))
+    return found

@@ -1,0 +1,103 @@
+"""The ledger: which version was live when, why and by whom; and every turn, review and outcome beside that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from batchlearn.registry.promotions import Promotion
+from batchlearn.registry.records import Log, Record
+from batchlearn.registry.store import Store
+
+EVENTS = "events"
+# The kinds of events: a turn of the cycle; rows that must not come back; an alarm that something raised; what a person
+# decided where the gate had spoken, and whether later rows say that the person was right.
+TURN, FORGET, ALARM, REVIEW, OUTCOME = "turn", "forget", "alarm", "review", "outcome"
+AGREED, OVERRULED = "agreed", "overruled"
+
+
+@dataclass(frozen=True)
+class Tenure:
+    """A stretch of time during which one version was live."""
+
+    version: int
+    since: str
+    until: str | None  # None: it is live
+    promotion: Promotion
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stretch as plain values."""
+        return {"version": self.version, "since": self.since, "until": self.until, **_why(self.promotion)}
+
+
+def _why(promotion: Promotion) -> dict[str, Any]:
+    return {key: value for key, value in promotion.to_json().items() if key not in ("version", "at")}
+
+
+def tenures(history: Sequence[Promotion]) -> list[Tenure]:
+    """Return who was live when, in the order of generations: a clock that went back does not reorder them."""
+    ends: list[str | None] = [*(promotion.reason.at for promotion in history[1:]), None]
+    return [
+        Tenure(promotion.version, promotion.reason.at, end, promotion)
+        for promotion, end in zip(history, ends, strict=True)
+    ]
+
+
+def record_event(store: Store, kind: str, at: str, content: Mapping[str, Any]) -> Record:
+    """Write an event; it survives a loss of power once this returns."""
+    return Log(store, EVENTS).write({"kind": kind, "at": at, **content})
+
+
+def events(store: Store) -> list[Record]:
+    """Return all events in order, each checked against the one before."""
+    return list(Log(store, EVENTS).all())
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """What has landed on people: how often they were asked, how often they overruled, and whether rightly."""
+
+    asked: int
+    asked_this_month: int
+    answered: int
+    overrides: int
+    right: int  # of the overrides, by rows that came later
+    wrong: int
+    open: tuple[int, ...]  # events that asked and have no answer
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts as plain values; an override whose outcome is not known yet is neither right nor wrong."""
+        return {
+            "asked": self.asked,
+            "asked_this_month": self.asked_this_month,
+            "answered": self.answered,
+            "overrides": self.overrides,
+            "right": self.right,
+            "wrong": self.wrong,
+            "unknown": self.overrides - self.right - self.wrong,
+            "open": list(self.open),
+        }
+
+
+def reviews(history: Sequence[Record], now: str) -> Reviews:
+    """Count reviews in the events up to `now`, an ISO 8601 time whose first seven characters are the month."""
+    asked = [event for event in history if event.content.get("review")]
+    answers = [event.content for event in history if event.content["kind"] == REVIEW]
+    outcomes = [event.content["outcome"] for event in history if event.content["kind"] == OUTCOME]
+    answered = {answer["about"] for answer in answers}
+    return Reviews(
+        asked=len(asked),
+        asked_this_month=sum(event.content["at"][:7] == now[:7] for event in asked),
+        answered=len(answered & {event.number for event in asked}),
+        overrides=sum(answer["answer"] == OVERRULED for answer in answers),
+        right=outcomes.count("right"),
+        wrong=outcomes.count("wrong"),
+        open=tuple(event.number for event in asked if event.number not in answered),
+    )
+
+
+def latest_turn_of(history: Sequence[Record], version: int) -> Record | None:
+    """Return the turn of the cycle that made or judged a version last, or None."""
+    turns = (event for event in reversed(history) if event.content["kind"] == TURN)
+    return next((event for event in turns if event.content.get("version") == version), None)

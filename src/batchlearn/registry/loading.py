@@ -1,0 +1,41 @@
+"""From a version to its model: the bytes that are parsed are the bytes that were hashed."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+from batchlearn.errors import IntegrityError, quoted
+from batchlearn.models.files import StoredModel, read_model
+from batchlearn.models.folder import MANIFEST
+from batchlearn.registry.promotions import Promotion, needed_champion
+from batchlearn.registry.store import Store
+from batchlearn.registry.version import MODEL_FOLDER, Version, read_file, verify_version
+
+
+def load_version(store: Store, version: Version) -> StoredModel:
+    """Return the model of a version. IntegrityError where a byte is not the one that was registered."""
+    manifest = hashlib.sha256(read_file(store, version, f"{MODEL_FOLDER}/{MANIFEST}")).hexdigest()
+    stored = read_model(version.model_path)
+    if stored.identity != manifest:
+        raise IntegrityError(
+            f"The model of {quoted(version.path)} changed while it was read. It is not used; try again, and see "
+            "`batchlearn registry check`.",
+            code="version-altered",
+        )
+    return stored
+
+
+class Live(NamedTuple):
+    """The version that is live, the promotion that made it so, and its model."""
+
+    promotion: Promotion
+    version: Version
+    stored: StoredModel
+
+
+def load_champion(store: Store) -> Live:
+    """Return the live version and its model. RegistryError where none is live, IntegrityError where it was altered."""
+    stands = needed_champion(store)
+    version = verify_version(store, stands.version, stands.identity)
+    return Live(stands, version, load_version(store, version))

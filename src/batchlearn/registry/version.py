@@ -1,0 +1,184 @@
+"""Versions: what a training left behind, in one folder that is written once, hashed, and never changed.
+
+`versions/000002` holds the model (a folder that `predict` takes as it is), `version.json` (when, from which rows, by
+which recipe and start, certificate, evaluation, verdict of the gate), the recipe as text, a few hundred sample rows
+with the predictions that must come back for them, the totals that were kept, and the environment. `manifest.json`
+has size and SHA-256 of each; its own SHA-256 is the identity of the version, which promotions name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchlearn.errors import IntegrityError, RegistryError, UsageError, quoted
+from batchlearn.models.folder import MANIFEST, MODEL, WEIGHTS, manifest_of
+from batchlearn.models.strict_json import Malformed, dump, parse
+from batchlearn.registry.records import FORMAT_VERSION, NEEDS, check_format
+from batchlearn.registry.store import Store, damaged
+
+VERSIONS = "versions"
+DESCRIPTION, RECIPE, ENVIRONMENT = "version.json", "recipe.toml", "environment.json"
+SAMPLE, EXPECTED, KEPT = "sample.parquet", "expected.safetensors", "kept.safetensors"
+MODEL_FOLDER = "model"
+_NEEDED = {DESCRIPTION, RECIPE, ENVIRONMENT, *(f"{MODEL_FOLDER}/{name}" for name in (MANIFEST, MODEL, WEIGHTS))}
+_ALLOWED = _NEEDED | {SAMPLE, EXPECTED, KEPT}
+_FOLDER = re.compile(r"(\d{6,9})\Z")
+_LARGEST_DESCRIPTION, _LARGEST = 1 << 26, 1 << 31
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version: its number, its identity and its description; the model is read by who needs it."""
+
+    number: int
+    identity: str
+    description: dict[str, Any]
+    path: Path
+    sizes: dict[str, int]  # bytes of each file but the manifest
+
+    @property
+    def model_path(self) -> Path:
+        """The folder of the model."""
+        return self.path / MODEL_FOLDER
+
+
+def version_numbers(store: Store) -> list[int]:
+    """Return the numbers of all versions in order."""
+    return sorted(int(match.group(1)) for name in store.names(VERSIONS) if (match := _FOLDER.match(name)))
+
+
+def register(store: Store, description: Mapping[str, Any], files: Mapping[str, bytes]) -> Version:
+    """Write a new version under the first free number.
+
+    `files` are all files but description and manifests; those of the model come as "model/...". Once it returns
+    the version survives a loss of power. ResourceError where it cannot be written.
+    """
+    model = {name: files[f"{MODEL_FOLDER}/{name}"] for name in (MODEL, WEIGHTS)}
+    while True:
+        number = max(version_numbers(store), default=0) + 1
+        stated = {**description, "format_version": FORMAT_VERSION, "needs": NEEDS, "number": number}
+        whole = {**files, f"{MODEL_FOLDER}/{MANIFEST}": manifest_of(model), DESCRIPTION: dump(stated)}
+        if not (_NEEDED <= whole.keys() <= _ALLOWED):
+            raise ValueError(f"a version has the files {sorted(_ALLOWED)}, not {sorted(whole)}")
+        if store.put_folder_if_absent(_name(number), {**whole, MANIFEST: _manifest_of(whole)}):
+            return read_version(store, number)
+
+
+def read_version(store: Store, number: int) -> Version:
+    """Return the description of a version, checked against its manifest; the other files are not read.
+
+    UsageError where there is no such version, IntegrityError where it is altered, RegistryError where it is newer.
+    """
+    if number not in version_numbers(store):
+        known = version_numbers(store)
+        there = f"there are {known[0]} to {known[-1]}" if known else "there is none yet"
+        raise UsageError(f"There is no version {number}; {there}. See `batchlearn history`.", code="version-missing")
+    name = _name(number)
+    manifest = store.get(f"{name}/{MANIFEST}", 1 << 16)
+    entries = _entries(f"{name}/{MANIFEST}", manifest)
+    data = store.get(f"{name}/{DESCRIPTION}", _LARGEST_DESCRIPTION)
+    if entries[DESCRIPTION]["sha256"] != hashlib.sha256(data).hexdigest():
+        raise _altered(name, DESCRIPTION)
+    description = _object(f"{name}/{DESCRIPTION}", data)
+    check_format(f"{name}/{DESCRIPTION}", description.get("format_version"), description.get("needs"))
+    if description.get("number") != number:
+        raise _altered(name, f"{DESCRIPTION}, which is that of version {quoted(description.get('number'))}")
+    sizes = {file: int(entry["bytes"]) for file, entry in entries.items()}
+    return Version(number, hashlib.sha256(manifest).hexdigest(), description, store.path(name), sizes)
+
+
+def read_file(store: Store, version: Version, file: str) -> bytes:
+    """Return a file of a version, the very bytes that were hashed. IntegrityError where they were altered."""
+    name = _name(version.number)
+    manifest = store.get(f"{name}/{MANIFEST}", 1 << 16)
+    entry = _entries(f"{name}/{MANIFEST}", manifest).get(file)
+    data = store.get(f"{name}/{file}", _LARGEST)
+    same_manifest = hashlib.sha256(manifest).hexdigest() == version.identity
+    if not same_manifest or entry is None or entry["sha256"] != hashlib.sha256(data).hexdigest():
+        raise _altered(name, file)
+    return data
+
+
+def verify_version(store: Store, number: int, identity: str | None = None) -> Version:
+    """Check every byte of a version, and that it is the one of this identity if given."""
+    version = read_version(store, number)
+    if identity is not None and version.identity != identity:
+        raise IntegrityError(
+            f"Version {number} is not the one that was promoted: its identity is {version.identity[:16]} and not "
+            f"{identity[:16]}. Restore the folder {quoted(version.path)} from a backup, or roll back to another one.",
+            code="version-replaced",
+        )
+    found = _files_in(version.path)
+    stated = {*version.sizes, MANIFEST}
+    if found != stated:
+        odd = quoted(", ".join(sorted(found ^ stated)), 200)
+        raise _altered(_name(number), f"the list of its files ({odd} too many or missing)")
+    for file in version.sizes:
+        read_file(store, version, file)
+    return version
+
+
+def _files_in(folder: Path) -> set[str]:
+    """Return the names of all entries below a folder; a folder as "name/..." for what is in it."""
+    found: set[str] = set()
+    for parent, folders, names in os.walk(folder):
+        inside = Path(parent).relative_to(folder)
+        found.update(str(inside / name) for name in names)
+        found.update(str(inside / name) for name in folders if (Path(parent) / name).is_symlink())
+    return found
+
+
+def _manifest_of(files: Mapping[str, bytes]) -> bytes:
+    entries = {
+        name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in sorted(files.items())
+    }
+    return dump({"format_version": FORMAT_VERSION, "needs": NEEDS, "files": entries})
+
+
+def _entries(name: str, manifest: bytes) -> dict[str, dict[str, Any]]:
+    found = _object(name, manifest)
+    check_format(name, found.get("format_version"), found.get("needs"))
+    entries = found.get("files")
+    right = isinstance(entries, dict) and all(
+        isinstance(entry, dict) and type(entry.get("bytes")) is int and isinstance(entry.get("sha256"), str)
+        for entry in entries.values()
+    )
+    if not isinstance(entries, dict) or not right or not (_NEEDED <= entries.keys() <= _ALLOWED):
+        raise damaged(name, "it does not list the files of a version")
+    return entries
+
+
+def _object(name: str, data: bytes) -> dict[str, Any]:
+    try:
+        found = parse(data)
+    except Malformed as problem:
+        raise damaged(name, str(problem)) from problem
+    if not isinstance(found, dict):
+        raise damaged(name, "it holds no object")
+    return found
+
+
+def _altered(name: str, file: str) -> IntegrityError:
+    return IntegrityError(
+        f"{quoted(name)} was altered after it was registered: {file} is not what was written. It is not used. "
+        "Restore the folder from a backup, or promote or roll back to another version.",
+        code="version-altered",
+    )
+
+
+def _name(number: int) -> str:
+    return f"{VERSIONS}/{number:06d}"
+
+
+def no_champion() -> RegistryError:
+    """Make the error for a command that needs a live version where there is none."""
+    return RegistryError(
+        "No version is live yet. Run `batchlearn retrain`, and `batchlearn promote` where it asks for it.",
+        code="no-champion",
+    )

@@ -1,0 +1,283 @@
+"""The bracket: what training again would gain, at least and at most, before paying for it.
+
+For the rows that came (or went, or decayed) since a version was trained: the objective over all rows falls by at
+least `lower` if it is trained again, and by at most `upper` where that is proved, else by about `upper`, and then it is
+called an estimate. Rung 1 reads the new rows alone; each further rung reads all rows once.
+
+A gain is positive even where nothing changed: more rows from the same world give tr(H^-1 G) / 2 (1/n - 1/N) on
+average, with H the Hessian and G the mean outer product of row gradients. `gain_over_null` is the ratio to that.
+Whether the gain helps on later rows is another question: `later_gain` estimates it by leave-one-out on the new rows,
+and flatters where rows drift.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from batchlearn.data.rows import Rows
+from batchlearn.errors import DataError, UsageError
+from batchlearn.kept.climb import climb
+from batchlearn.kept.first_rung import first_rung
+from batchlearn.kept.statistics import Later
+from batchlearn.kept.totals import KeptTotals, total_penalty, totals_at
+from batchlearn.kept.update import Reached, Update
+from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.objective import Objective
+
+_TWO_SIDED = 1.96
+# Readings of all rows that a training from scratch takes, and how much more than ours each of them costs.
+_SCRATCH_READINGS = 10.0
+
+ObjectiveFor = Callable[[float], Objective]
+"""The objective for rows of a total weight: here it is stated whether the penalty is per row or in total."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happened to the rows since the version was trained.
+
+    added: rows that came, in the version's own encoding. removed: rows among the old ones that went. decay: what each
+    old row's weight is multiplied by, above 0 and at most 1.
+    """
+
+    added: Rows | None
+    removed: Rows | None = None
+    decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.decay <= 1.0:
+            raise UsageError(
+                f"The decay is {self.decay!r}; it needs to be above 0 and at most 1, such as 0.5.", code="decay-range"
+            )
+
+
+@dataclass(frozen=True)
+class LaterGain:
+    """Mean gain of a new row by a training that it has no part in, with its 95 % interval over independent rows."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Recent:
+    """The bracket of the objective in which old rows weigh less: what a policy that looks at recent rows should see."""
+
+    decay: float
+    lower: float
+    upper: float
+    upper_is_proved: bool
+    gain_over_null: float | None
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """What training again would gain. `prediction_shift` is of the linear predictor of any old or new row.
+
+    It is a bound where `upper_is_proved`, else how far the step moves rows; `response_shift` is the same of a
+    probability or mean, where that is bounded. Seconds and rows of a retrain are a forecast from this reading.
+    """
+
+    lower: float
+    upper: float
+    upper_is_proved: bool
+    rung: int
+    prediction_shift: float
+    response_shift: float | None
+    rows_read: int
+    seconds: float
+    gain_over_null: float | None
+    null_gain: float
+    later_gain: LaterGain | None
+    retrain_rows: int
+    retrain_seconds: float | None
+    recent: Recent | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the bracket as plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """Say it in a sentence or two."""
+        most = f"at most {self.upper:.3g}" if self.upper_is_proved else f"about {self.upper:.3g} (an estimate)"
+        ratio = "" if self.gain_over_null is None else f", {self.gain_over_null:.2g} times that of an unchanged world"
+        moved = "no prediction moves" if self.upper_is_proved else "the step moves no prediction"
+        later = ""
+        if self.later_gain is not None:
+            gain = self.later_gain
+            later = f" On later rows about {gain.value:.3g} a row ({gain.low:.3g} to {gain.high:.3g}), without drift."
+        return (
+            f"Training again gains at least {self.lower:.3g} and {most}{ratio}; {moved} by more than "
+            f"{self.prediction_shift:.3g} (linear predictor). Rung {self.rung}: {self.rows_read:,} rows read in "
+            f"{self.seconds:.2f} s.{later}"
+        )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A bracket with the update that it came from."""
+
+    bracket: Bracket
+    reached: Reached
+    update: Update
+
+
+def fixed_total(kept: KeptTotals) -> ObjectiveFor:
+    """Return the objectives whose penalty stays the same in total over the rows, however many there are."""
+    total = total_penalty(kept.penalty, kept.reference_weight)
+    return lambda weight: Objective(LOSSES[kept.loss], total_penalty(total, 1.0 / weight))
+
+
+def fixed_per_row(kept: KeptTotals) -> ObjectiveFor:
+    """Return the objectives whose penalty stays the same per row: alpha as it is."""
+    return lambda _: Objective(LOSSES[kept.loss], kept.penalty)
+
+
+def bracket(
+    kept: KeptTotals,
+    change: Change,
+    objective_for: ObjectiveFor,
+    *,
+    all_rows: Callable[[], Rows] | None = None,
+    recent: float | None = None,
+) -> Answer:
+    """Bracket the gain of training again; climb the ladder where rung 1 is not two-sided and all rows can be read.
+
+    `all_rows` gives the rows of the new objective (old rows that stay, decayed as stated, and the new ones) in the
+    version's encoding. `recent` asks for a second bracket in which old rows weigh that much. DataError where rows do
+    not fit the kept totals, CertificateError where the rows that remain have no factored Hessian.
+    """
+    began = time.perf_counter()
+    change = Change(_checked(kept, change.added), _checked(kept, change.removed), change.decay)
+    base, read = _remaining(kept, change), len(change.removed) if change.removed is not None else 0
+    update = Update.of(base, change.added, objective_for(_weight(base, change.added)))
+    reached, rung, rows = first_rung(update), 1, base.rows
+    fresh = 0 if change.added is None else len(change.added)
+    if reached.upper is None and all_rows is not None:
+        everything = all_rows()
+        climbed = climb(update, reached, everything)
+        reached, rung = climbed.reached, 1 + climbed.passes
+        read += climbed.passes * len(everything)
+    window, more = (None, 0) if recent is None else _recent(base, change.added, objective_for, recent)
+    seconds = time.perf_counter() - began
+    null = _null_gain(kept, update, change)
+    upper = reached.estimate if reached.upper is None else reached.upper
+    shift = _shift(reached)
+    found = Bracket(
+        lower=reached.lower,
+        upper=upper,
+        upper_is_proved=reached.upper is not None,
+        rung=rung,
+        prediction_shift=shift,
+        response_shift=response_shift(update.objective.loss.name, shift),
+        rows_read=read + (reached.readings + more) * fresh,
+        seconds=seconds,
+        gain_over_null=_ratio(reached, null),
+        null_gain=null,
+        later_gain=None if reached.later is None else _later(reached.later),
+        retrain_rows=rows + fresh,
+        retrain_seconds=_SCRATCH_READINGS * update.seconds * (rows + fresh) / fresh if fresh else None,
+        recent=window,
+    )
+    return Answer(found, reached, update)
+
+
+def _weight(base: KeptTotals, added: Rows | None) -> float:
+    return base.totals.weight + (0.0 if added is None else added.total_weight)
+
+
+def _checked(kept: KeptTotals, rows: Rows | None) -> Rows | None:
+    if rows is None or len(rows) == 0:
+        return None  # an empty change is none
+    if rows.layout != kept.layout:
+        raise DataError(
+            f"The rows have {rows.layout.size} coefficients in another layout than the {kept.layout.size} of the kept "
+            "totals. Encode them with the version's own encoding.",
+            code="rows-of-another-layout",
+        )
+    return rows
+
+
+def _remaining(kept: KeptTotals, change: Change) -> KeptTotals:
+    """Return the totals of the old rows that stay, as they weigh now."""
+    left, removed = kept, change.removed
+    if removed is not None:
+        third = kept.totals.third is not None
+        totals, domain = totals_at(LOSSES[kept.loss], removed, kept.parameters, third)
+        more = domain.parts.counts > kept.domain.parts.counts
+        wide = domain.parts.low < kept.domain.parts.low, domain.parts.high > kept.domain.parts.high
+        if np.any(more) or np.any(wide) or not totals.weight < kept.totals.weight or len(removed) >= kept.rows:
+            raise DataError(
+                f"{len(removed):,} rows are to be removed that cannot all be among the {kept.rows:,} kept ones, or "
+                "nothing would remain. Remove only rows that the version was trained on.",
+                code="removed-not-kept",
+            )
+        left = kept.without(totals, len(removed))
+    return left if change.decay == 1.0 else left.decayed(change.decay)
+
+
+def _recent(base: KeptTotals, added: Rows | None, objective_for: ObjectiveFor, decay: float) -> tuple[Recent, int]:
+    lighter = base.decayed(Change(added, decay=decay).decay)
+    update = Update.of(lighter, added, objective_for(_weight(lighter, added)))
+    reached = first_rung(update)
+    null = _null_gain(base, update, Change(added, decay=decay))
+    proved = reached.upper is not None
+    upper = reached.estimate if reached.upper is None else reached.upper
+    return Recent(decay, reached.lower, upper, proved, _ratio(reached, null)), reached.readings
+
+
+def _null_gain(kept: KeptTotals, update: Update, change: Change) -> float:
+    """Return what the same change would gain on average if all rows came from one world.
+
+    With S the summed outer products of old row gradients, w0 their optimum, rho the decay, r = sum of squared weights
+    over that of the old rows, and k = (added - rho removed weight) / n, the gradient at w0 over the rows of the new
+    objective has covariance (r_added + rho^2 r_removed + k^2 + 2 k rho r_removed) S: the noise of the rows that came
+    and went, and that of w0. The gain is half its trace in the metric of the new Hessian, (n / N) times the kept one.
+    """
+    n, rho = kept.reference_weight, change.decay
+    squares = kept.scatter.squares
+    came = _squares(change.added) / squares
+    went = rho * rho * _squares(change.removed) / squares
+    gone = 0.0 if change.removed is None else change.removed.total_weight
+    k = (update.fresh.weight - rho * gone) / n
+    factor = came + went + k * k + 2.0 * k * went / rho
+    return 0.5 * factor * kept.scatter.trace * n / update.weight**2
+
+
+def _squares(rows: Rows | None) -> float:
+    if rows is None:
+        return 0.0
+    return math.fsum(float(len(c)) if c.weight is None else float(c.weight @ c.weight) for c in rows.chunks)
+
+
+def _ratio(reached: Reached, null: float) -> float | None:
+    """Return the best known gain over the null one."""
+    gain = reached.estimate if reached.upper is None else 0.5 * (reached.lower + reached.upper)
+    return gain / null if null > 0.0 else None
+
+
+def _shift(reached: Reached) -> float:
+    left = 0.0 if reached.proof.bounds is None else reached.proof.bounds.radius * reached.proof.kappa
+    return (reached.reach + left) * (1.0 + 1e-12)
+
+
+def response_shift(loss: str, shift: float) -> float | None:
+    """Return how far a response moves, at most, when its linear predictor moves by `shift`; None without a bound."""
+    if loss == "squared":
+        return shift
+    # The logistic response moves most where it crosses one half in the middle: tanh(shift / 4).
+    return min(math.tanh(0.25 * shift) * (1.0 + 1e-12), 1.0) if loss == "logistic" else None
+
+
+def _later(later: Later) -> LaterGain:
+    mean = later.gain / later.weight
+    spread = max(later.square / later.weight - mean**2, 0.0)
+    error = math.sqrt(spread * later.squares) / later.weight
+    return LaterGain(mean, mean - _TWO_SIDED * error, mean + _TWO_SIDED * error)

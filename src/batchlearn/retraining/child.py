@@ -1,0 +1,107 @@
+"""A rehearsal before a version goes live: a fresh process loads it and must score kept sample rows to the same bits.
+
+    python -m batchlearn.retraining.child FOLDER TABLE
+
+writes the responses of a model to standard output, in NumPy's file format. It imports what serving imports and nothing
+of what trains, so that a version which loads only beside the trainer, or not from its own files, is found here.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlearn.errors import BatchlearnError, ResourceError, quoted
+from batchlearn.models.files import load
+
+# Loading takes a second or two; a process that has not scored a few hundred rows by then hangs.
+SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """Whether a fresh process scored the sample rows to the same bits, and a sentence; true where it did."""
+
+    same: bool
+    sentence: str
+
+    def __bool__(self) -> bool:
+        return self.same
+
+
+def scores_same(
+    model_folder: str | os.PathLike[str],
+    sample_table_path: str | os.PathLike[str],
+    expected: NDArray[np.float64],
+    seconds: float = SECONDS,
+) -> Rehearsal:
+    """Load a model in a child process, score a table of sample rows, and compare with `expected` bit for bit.
+
+    `expected` holds the responses that the trainer's own process gave for these rows, as `Predictions.response`. A
+    child that crashes, hangs, refuses the model or scores otherwise gives a rehearsal that is not the same; it never
+    takes this process down. ResourceError where no process can be started.
+    """
+    command = [sys.executable, "-P", "-m", "batchlearn.retraining.child", os.fspath(model_folder)]
+    try:
+        child = subprocess.run(
+            [*command, os.fspath(sample_table_path)], stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        return Rehearsal(False, f"The new process had not scored the sample rows after {seconds:g} s.")
+    except OSError as problem:
+        raise ResourceError(
+            f"No process could be started to load the version in ({problem.strerror}); a version goes live only after "
+            "that. Free memory or processes, and run again.",
+            code="child-not-started",
+        ) from problem
+    if child.returncode:
+        return Rehearsal(False, _failed(child.returncode, child.stderr))
+    try:
+        found = np.load(io.BytesIO(child.stdout), allow_pickle=False)
+    except (ValueError, EOFError, OSError):
+        return Rehearsal(False, "The new process wrote something that is no table of responses.")
+    return _compared(found, np.asarray(expected, dtype=np.float64))
+
+
+def _failed(code: int, errors: bytes) -> str:
+    lines = errors.decode(errors="replace").strip().splitlines()
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    said = f": {quoted(lines[-1], 600)}" if lines else ""
+    return f"The new process {how}{said}."
+
+
+def _compared(found: NDArray[np.float64], expected: NDArray[np.float64]) -> Rehearsal:
+    if found.dtype != expected.dtype or found.shape != expected.shape:
+        return Rehearsal(
+            False, f"The new process gave responses of shape {found.shape}, where {expected.shape} was expected."
+        )
+    if found.tobytes() == expected.tobytes():
+        return Rehearsal(True, f"A new process scored all {len(expected):,} sample rows to the same bits.")
+    apart = found.view(np.uint64) != expected.view(np.uint64)
+    rows = int(apart.reshape(len(expected), -1).any(axis=1).sum())
+    most = float(np.max(np.abs(found - expected)))
+    return Rehearsal(
+        False, f"The new process scored {rows:,} of {len(expected):,} rows otherwise, by up to {most:.3g}."
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Write the responses of the model in a folder on the rows of a table; return the exit code."""
+    folder, table = arguments
+    try:
+        response = load(folder).predict(table).response
+    except BatchlearnError as problem:
+        print(problem.message, file=sys.stderr)
+        return problem.exit_code
+    np.save(sys.stdout.buffer, np.ascontiguousarray(response), allow_pickle=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

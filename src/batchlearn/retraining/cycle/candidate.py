@@ -1,0 +1,304 @@
+"""A candidate: trained on all rows that are known, judged by what its recipe makes of the earlier ones alone.
+
+What goes live is trained on every row, and rows that it has seen cannot judge it. So the same recipe is trained on the
+rows before a cut, and that twin is compared with the champion on the rows after it, which neither has seen.
+"""
+
+from __future__ import annotations
+
+import io
+import platform
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from batchlearn.data.ledger import read_ledger
+from batchlearn.data.target import Task
+from batchlearn.errors import DataError, NoFiniteOptimum
+from batchlearn.evaluation.abstention import Abstention, abstention, errors_cost
+from batchlearn.evaluation.intervals import resampling
+from batchlearn.evaluation.metrics import row_losses
+from batchlearn.kernels.design import Floats
+from batchlearn.models.files import files_of
+from batchlearn.models.linear import LinearModel
+from batchlearn.models.strict_json import dump
+from batchlearn.models.tensors import pack
+from batchlearn.registry.version import ENVIRONMENT, EXPECTED, KEPT, MODEL_FOLDER, RECIPE, SAMPLE
+from batchlearn.retraining.child import Rehearsal, scores_same
+from batchlearn.retraining.cycle.starting import Champion, Parts, kept_bytes, training_from
+from batchlearn.retraining.feed.known import Times
+from batchlearn.retraining.feed.sources import DataFeed
+from batchlearn.retraining.gate import Gate, Verdict, judge, judge_without_champion
+from batchlearn.retraining.policies import Span
+from batchlearn.retraining.project import Project
+from batchlearn.retraining.verdict import answered
+from batchlearn.tables.table import Table
+from batchlearn.training.evaluate import evaluate, responses
+from batchlearn.training.fit import Fit
+from batchlearn.training.recipe import Recipe
+from batchlearn.training.train import Progress, training
+
+SAMPLE_ROWS = 300
+_PACKAGES = ("batchlearn", "numpy", "scipy", "pyarrow", "safetensors", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a turn of the cycle is given: the project with its store, the rows, the time, and how to rehearse.
+
+    `rehearse` takes the folder of a model, sample rows as Parquet and what they must score.
+    """
+
+    project: Project
+    feed: DataFeed
+    now: float  # on the scale of the time column
+    at: str  # the same, or the clock where times are numbers: ISO 8601 in UTC, for the record
+    by: str
+    threads: int | None = None
+    rehearse: Callable[[Path, Path, Floats], Rehearsal] = scores_same
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the project, with nothing held out."""
+        given = self.project.settings.recipe
+        return Recipe(given.loss, given.alpha, given.tolerance, 0.0, given.seed)
+
+
+class Candidate(NamedTuple):
+    """A model of all rows, and what was found out about it; `judged_against` is the champion's generation."""
+
+    fit: Fit
+    table: Table
+    verdict: Verdict
+    evaluation: dict[str, Any] | None
+    notes: tuple[str, ...]
+    judged_against: int | None
+
+
+def training_conditions(around: Surroundings, times: Times) -> tuple[str, ...]:
+    """Return what holds for the rows that the policy trains on now."""
+    window = around.project.settings.policy.window
+    recent = () if window is None else (times.after(around.now - Span.parse(window).on(times.stamped)),)
+    return (times.known_by(around.now), *recent)
+
+
+def train_candidate(
+    around: Surroundings, times: Times, champion: Champion | None
+) -> Generator[Progress, None, Candidate]:
+    """Train on all rows that the policy wants, and judge; a candidate comes back whatever the verdict."""
+    gate, rows = around.project.gate, training_conditions(around, times)
+    table = around.feed.table(*rows)
+    if champion is None:
+        fit, evaluation = yield from _evaluated(around, table)
+        return Candidate(fit, table, judge(gate, None, np.empty(0)), evaluation, fit.notes, None)
+    start = around.project.settings.policy.start
+    added = around.feed.table(*rows, times.known_since(around.now, champion.as_of))
+    if gate.mode == "anytime" and start == "scratch":
+        fit, evaluation = yield from _evaluated(around, table)
+        notes: tuple[str, ...] = ()
+    elif gate.mode == "anytime":
+        fit, evaluation, notes = (yield from _from_start(around, champion, Parts(table, added))), None, ()
+    if gate.mode == "anytime":
+        verdict = answered(gate, "not enough evidence", "It is judged by rows that are labelled from now on.", 0)
+    else:
+        verdict, evaluation, notes = yield from _judged(around, times, champion, rows)
+        fit = yield from _from_start(around, champion, Parts(table, added))
+    return Candidate(fit, table, verdict, evaluation, (*notes, *_other_notes(fit)), champion.generation)
+
+
+def _evaluated(around: Surroundings, table: Table) -> Generator[Progress, None, tuple[Fit, dict[str, Any] | None]]:
+    """Train from scratch, with an evaluation of the same recipe on the latest rows."""
+    share = around.project.settings.gate.share
+    fit = yield from training(table, replace(around.recipe, holdout=share), threads=around.threads)
+    return fit, None if fit.evaluation is None else fit.evaluation.to_json()
+
+
+def _from_start(around: Surroundings, champion: Champion, parts: Parts) -> Generator[Progress, None, Fit]:
+    start = around.project.settings.policy.start
+    return (yield from training_from(start, champion, around.recipe, parts, around.threads))
+
+
+def _judged(
+    around: Surroundings, times: Times, champion: Champion, rows: tuple[str, ...]
+) -> Generator[Progress, None, tuple[Verdict, dict[str, Any] | None, tuple[str, ...]]]:
+    gate = around.project.gate
+    new = times.known_since(around.now, champion.as_of)
+    cut = _cut(around.feed.table(new), times, around.project.settings.gate.share)
+    if cut is None:
+        nothing = answered(gate, "not enough evidence", "No row was labelled since the champion was trained.", 0)
+        return nothing, None, ()
+    later, by_then = around.feed.table(new, times.after(cut)), times.seen_by(cut)
+    try:
+        earlier = Parts(around.feed.table(*rows, by_then), around.feed.table(*rows, new, by_then))
+        twin = yield from _from_start(around, champion, earlier)
+        verdict = compare(gate, champion.model, twin.model, later)
+        evaluation = evaluate(twin.model, later, seed=around.recipe.seed).to_json()
+        left = left_to_people(around, twin.model, later)
+    except (DataError, NoFiniteOptimum) as problem:
+        reason = f"The rows before those that judge, or these, cannot be used: {problem.message}"
+        return answered(gate, "not enough evidence", reason, 0), None, ()
+    notes = [f"Judged by the rows seen after {times.literal(cut)} that were labelled since the champion was trained."]
+    if left is not None:
+        evaluation["abstention"] = left.to_json()
+        share, with_people, alone = left.left.value, left.cost_with_people.value, left.cost_alone.value
+        notes.append(
+            f"Left to people: {share:.1%} of rows; a row costs {with_people:.3g} so, {alone:.3g} without them."
+        )
+    return verdict, evaluation, tuple(notes)
+
+
+def left_to_people(around: Surroundings, model: LinearModel, later: Table) -> Abstention | None:
+    """Evaluate leaving the rows to people whose cost-weighted uncertainty exceeds the fee; None without costs.
+
+    Rows of classes that training never saw have no costs and are left out.
+    """
+    costs = around.project.settings.review.costs
+    if costs is None or len(model.target.classes) != 2:
+        return None
+    false_alarm, miss, fee = costs
+    ledger = read_ledger(later, target=model.target)
+    used = np.flatnonzero(ledger.used)
+    if ledger.time is not None:
+        used = used[np.argsort(ledger.time[used], kind="stable")]
+    probability = responses(model, later, ledger.used)[used]
+    weight = np.ones(len(used)) if ledger.weight is None else ledger.weight[used]
+    plan = resampling(len(used), around.recipe.seed)
+    label = ledger.label[used].astype(np.intp)
+    return abstention(probability, label, weight, errors_cost(false_alarm, miss), fee, plan)
+
+
+def _other_notes(fit: Fit) -> list[str]:
+    """Return the notes of a fit from which nothing was held out, without the one that says so."""
+    return [note for note in fit.notes if note != "no rows were held out"]
+
+
+def _cut(new: Table, times: Times, share: float) -> float | None:
+    """Return the time after which about a share of the new rows was seen; rows of one time stay together."""
+    parts = [batch.column(times.seen) for batch in new.scan([times.seen])]
+    if not parts:
+        return None
+    column = pa.chunked_array(parts).drop_null()
+    plain = pc.cast(pc.cast(column, pa.int64()), pa.float64()) if times.stamped else column
+    at, counts = np.unique(plain.to_numpy(), return_counts=True)
+    if len(at) < 2:
+        return None
+    later = counts.sum() - np.cumsum(counts)[:-1]
+    return float(at[int(np.argmin(np.abs(later - share * counts.sum())))])
+
+
+def compare(
+    gate: Gate,
+    champion: LinearModel,
+    challenger: LinearModel,
+    later: Table,
+    times: Times | None = None,
+    state: Mapping[str, Any] | None = None,
+) -> Verdict:
+    """Judge a challenger on labelled rows that neither model was trained on. DataError where it cannot score them.
+
+    With `times` rows are ordered by when their labels were known, as looking again and again needs it.
+    """
+    challenger.check(later)
+    ledger = read_ledger(later, target=challenger.target)
+    used, task = ledger.used, challenger.target.task
+    label = ledger.label[used]
+    losses = row_losses(task.value, label, responses(challenger, later, used)[used])
+    weight = None if ledger.weight is None else ledger.weight[used]
+    time = ledger.time if times is None or times.labelled is None else _column(later, times.labelled)
+    time = None if time is None else time[used]
+    classes = label if task is Task.CLASSES else None
+    unable = _cannot_score(champion, challenger, later)
+    if unable is not None:
+        constant = row_losses(task.value, label, np.full(len(label), challenger.label_mean))
+        return judge_without_champion(gate, unable, constant, losses, weight, time, classes)
+    others = row_losses(task.value, label, responses(champion, later, used)[used])
+    return judge(gate, others, losses, weight, time, classes, state)
+
+
+def _cannot_score(champion: LinearModel, challenger: LinearModel, later: Table) -> str | None:
+    if champion.target != challenger.target:
+        return "its target is another one"
+    try:
+        champion.check(later)
+    except DataError as problem:
+        return problem.message.rstrip(".")
+    return None
+
+
+def _column(table: Table, name: str) -> Floats:
+    arrays = [batch.column(name) for batch in table.scan([name])]
+    column = pa.chunked_array(arrays)
+    plain = pc.cast(pc.cast(column, pa.int64()), pa.float64()) if pa.types.is_timestamp(column.type) else column
+    return np.asarray(pc.fill_null(plain, np.nan).to_numpy())
+
+
+# --- the files of a version -----------------------------------------------------------------------------------------
+
+
+class VersionFiles(NamedTuple):
+    """The files of a version by name, and the shape of the responses that its sample rows must score."""
+
+    files: dict[str, bytes]
+    responses: tuple[int, ...]
+
+
+def version_files(around: Surroundings, fit: Fit, table: Table) -> VersionFiles:
+    """Return the files of a version: model, recipe as text, environment, sample rows and what they must score."""
+    sample = _sample(table, around.recipe.seed)
+    expected = fit.model.predict(sample).response
+    sink = io.BytesIO()
+    pq.write_table(sample, sink, write_page_checksum=True)
+    model = {f"{MODEL_FOLDER}/{name}": data for name, data in files_of(fit.model, fit.record()).items()}
+    files = {
+        **model,
+        RECIPE: around.project.text.encode(),
+        ENVIRONMENT: dump(_environment()),
+        SAMPLE: sink.getvalue(),
+        EXPECTED: pack({"response": expected}),
+    }
+    kept = kept_bytes(fit, table, around.threads)
+    if kept is not None:
+        files[KEPT] = kept
+    return VersionFiles(files, expected.shape)
+
+
+def _sample(table: Table, seed: int) -> pa.Table:
+    """Return some rows of a table in canonical types, all columns, drawn at random and in order."""
+    names = [column.name for column in table.columns]
+    rows = sum(batch.num_rows for batch in table.scan(names[:1]))
+    chosen = np.sort(np.random.default_rng(seed).permutation(rows)[:SAMPLE_ROWS])
+    parts, start = [], 0
+    for batch in table.scan(names):
+        inside = chosen[(chosen >= start) & (chosen < start + batch.num_rows)] - start
+        if len(inside):
+            parts.append(batch.take(pa.array(inside)))
+        start += batch.num_rows
+    plain = [_decoded(part) for part in parts]
+    return pa.Table.from_batches(plain)
+
+
+def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+    arrays = [array.dictionary_decode() if pa.types.is_dictionary(array.type) else array for array in batch.columns]
+    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+
+
+def _environment() -> dict[str, Any]:
+    packages = {}
+    for name in _PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "(not installed)"
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "packages": packages,
+    }

@@ -1,0 +1,168 @@
+"""What happens to a version once it is registered: rehearsed, recorded, promoted, or put before a person.
+
+Everything here follows from the version's own files and the ledger, so a turn that was killed is finished by the next
+one, and nothing is done twice.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from batchlearn.models.tensors import unpack
+from batchlearn.registry.ledger import TURN, events, latest_turn_of, record_event, reviews
+from batchlearn.registry.promotions import Promotion, Reason, champion, promote, promotions
+from batchlearn.registry.records import Record
+from batchlearn.registry.store import Store
+from batchlearn.registry.version import EXPECTED, SAMPLE, Version, read_file, read_version, version_numbers
+from batchlearn.retraining.child import Rehearsal
+from batchlearn.retraining.cycle.candidate import Surroundings
+from batchlearn.retraining.verdict import EXIT_CODES
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one turn of the cycle came to."""
+
+    decision: str  # keep or retrain
+    reason: str
+    seconds: float
+    bracket: dict[str, Any] | None = None
+    start: str | None = None
+    version: int | None = None
+    certificate: dict[str, Any] | None = None
+    gate: dict[str, Any] | None = None
+    promoted: bool = False
+    asked: str | None = None  # what a person was asked about
+    rows: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 kept, promoted or waiting for a person; 10 the gate rejected; 11 not enough evidence."""
+        return 0 if self.gate is None else EXIT_CODES[self.gate["verdict"]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `retrain --json` prints."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "decision": self.decision,
+            "reason": self.reason,
+            "bracket": self.bracket,
+            "start": self.start,
+            "version": self.version,
+            "certificate": self.certificate,
+            "gate": self.gate,
+            "promoted": self.promoted,
+            "asked": self.asked,
+            "rows": self.rows,
+            "notes": list(self.notes),
+            "seconds": self.seconds,
+        }
+
+
+def newest_version(store: Store) -> Version | None:
+    """Return the newest registered version, or None."""
+    numbers = version_numbers(store)
+    return read_version(store, numbers[-1]) if numbers else None
+
+
+def unfinished(store: Store) -> Version | None:
+    """Return the newest version if the turn that made it was killed before its end."""
+    version = newest_version(store)
+    if version is None:
+        return None
+    turn = latest_turn_of(events(store), version.number)
+    if turn is None:
+        return version
+    live = any(one.version == version.number for one in promotions(store))
+    stale = _generation(champion(store)) != turn.content["judged_against"]
+    return version if turn.content["promote"] and not live and not stale else None
+
+
+def finish(around: Surroundings, version: Version, gate: dict[str, Any] | None = None) -> tuple[bool, str | None, str]:
+    """Rehearse, record and promote a version as its verdict and the settings say.
+
+    Returns whether it went live, what a person was asked about, and a note. `gate` is a later verdict than the one
+    that was registered. The order is such that a turn killed in between is finished by the next one.
+    """
+    store = around.project.store
+    stands = champion(store)
+    turn = latest_turn_of(events(store), version.number) if gate is None else None
+    if turn is None:
+        turn = _record(around, version, gate or version.description["gate"], stands, rehearse(around, version))
+    note, gate = str(turn.content["note"]), turn.content["gate"]
+    if not turn.content["promote"] or _generation(stands) != turn.content["judged_against"]:
+        return False, turn.content["review"], note
+    why = gate["sentence"] if stands is not None else "The first version goes live: nobody is displaced."
+    promote(store, version.number, Reason(why, around.by, around.at, False, gate, None), stands)
+    return True, turn.content["review"], note
+
+
+def rehearse(around: Surroundings, version: Version) -> Rehearsal:
+    """Have a copy of the version's own bytes loaded, in a fresh process, and its sample rows scored."""
+    store = around.project.store
+    shape = tuple(int(size) for size in version.description["sample"]["shape"])
+    expected = unpack(read_file(store, version, EXPECTED), {"response": shape})["response"]
+    with tempfile.TemporaryDirectory() as folder:
+        sample = Path(folder) / SAMPLE
+        sample.write_bytes(read_file(store, version, SAMPLE))
+        model = shutil.copytree(version.model_path, Path(folder) / "model")
+        return around.rehearse(model, sample, expected)
+
+
+def _record(
+    around: Surroundings, version: Version, gate: dict[str, Any], stands: Promotion | None, rehearsal: Rehearsal
+) -> Record:
+    against = version.description["judged_against"]
+    moved = _generation(stands) != against
+    passed = gate["verdict"] == "promote" and bool(rehearsal) and not moved
+    # The first version displaces nobody, so nobody is asked.
+    goes_live = passed and (stands is None or around.project.gate.promote == "auto")
+    history = events(around.project.store)
+    review, note = _review(around, history, gate["verdict"], passed and not goes_live)
+    if moved:
+        note = f"Another version went live while this one was judged (generation {_generation(stands)}); train again."
+    elif not rehearsal:
+        note = f"It does not go live: {rehearsal.sentence}"
+    said = {"gate": gate, "rehearsed": bool(rehearsal), "rehearsal": rehearsal.sentence}
+    return record_turn(around, version, {**said, "promote": goes_live, "review": review, "note": note})
+
+
+def record_turn(around: Surroundings, version: Version, said: dict[str, Any]) -> Record:
+    """Write down how the turn ended that made or judged a version."""
+    description = version.description
+    content = {
+        "decision": "retrain",
+        "reason": description["reason"],
+        "version": version.number,
+        "as_of": description["data"]["as_of_instant"],
+        "looked": around.now,
+        "gate": description["gate"],
+        "judged_against": description["judged_against"],
+        "by": around.by,
+        **said,
+    }
+    return record_event(around.project.store, TURN, around.at, content)
+
+
+def _review(around: Surroundings, history: Sequence[Record], verdict: str, waits: bool) -> tuple[str | None, str]:
+    """Return what a person is asked about, within the month's budget, and a note."""
+    kind = "promotion" if waits else "rejection" if verdict == "reject" else None
+    settings = around.project.settings.review
+    if kind is None or (kind not in settings.of and not waits):
+        return None, ""
+    asked = reviews(history, around.at).asked_this_month
+    if settings.budget is not None and asked >= settings.budget:
+        return None, f"The budget of {settings.budget} reviews this month is spent, so nobody is asked."
+    return kind, ""
+
+
+def _generation(promotion: Promotion | None) -> int | None:
+    return None if promotion is None else promotion.generation

@@ -1,0 +1,236 @@
+"""Training from one of four starts, and the bracket of what training would gain: both by the champion's kept totals.
+
+Warm, fine-tune and update keep the champion's encoding, tables and scales frozen: rows that need a table of their own
+are refused, with the reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from batchlearn.data.build import build_rows
+from batchlearn.data.ledger import Ledger, read_ledger
+from batchlearn.data.rows import Rows, one_blas_thread
+from batchlearn.errors import CertificateError, DataError, RegistryError, UsageError
+from batchlearn.kept.frozen import new_levels
+from batchlearn.kept.storage import dump, load
+from batchlearn.kept.totals import MOST_COEFFICIENTS, KeptTotals, assemble, totals_at
+from batchlearn.models.linear import LinearModel
+from batchlearn.registry.loading import Live
+from batchlearn.registry.store import Store
+from batchlearn.registry.version import KEPT, read_file
+from batchlearn.retraining.bracket import Bracket, Change, ObjectiveFor, bracket, fixed_per_row, fixed_total
+from batchlearn.retraining.starts import Start, fine_tune, update, warm
+from batchlearn.selection.structure import Structure
+from batchlearn.tables.table import Table
+from batchlearn.training.certificate import Units
+from batchlearn.training.fit import Fit
+from batchlearn.training.optimise import Problem, Status
+from batchlearn.training.recipe import Recipe
+from batchlearn.training.stopping import PredictionsWithin
+from batchlearn.training.train import Progress, fit_objective, thread_count, training
+
+# What may differ between the recipes of a champion and of what goes on from it: none of it changes the optimum.
+_FREE = ("holdout", "seed", "tolerance")
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The live model with what is needed to go on from it: as of when it was trained, and what it kept of its rows."""
+
+    model: LinearModel
+    as_of: float
+    generation: int
+    strengths: dict[str, float]
+    recipe: dict[str, Any]
+    kept: KeptTotals | None
+
+    @classmethod
+    def of(cls, store: Store, live: Live) -> Champion:
+        """Return the champion with its totals, every byte checked."""
+        model, record = live.stored.model, live.stored.record
+        strengths = {str(name): float(one) for name, one in record["structure"].get("strengths", {}).items()}
+        kept = None
+        if KEPT in live.version.sizes:
+            kept = load(read_file(store, live.version, KEPT), model.encoding.layout, model.loss)
+        as_of = float(live.version.description["data"]["as_of_instant"])
+        return cls(model, as_of, live.promotion.generation, strengths, dict(record["recipe"]), kept)
+
+    def objective_for(self, recipe: Recipe) -> ObjectiveFor:
+        """Return the objectives over more rows: the penalty stays the same in total unless the recipe fixes alpha."""
+        if self.kept is None:
+            raise _nothing_kept()
+        return fixed_total(self.kept) if recipe.alpha is None else fixed_per_row(self.kept)
+
+
+class Encoded(NamedTuple):
+    """Rows in a model's encoding, and the ledger that they come from."""
+
+    rows: Rows
+    ledger: Ledger
+
+
+def encoded(model: LinearModel, table: Table, threads: int | None, fingerprinted: bool = False) -> Encoded:
+    """Encode the labelled rows of a table as a model does. DataError where they do not fit it."""
+    model.check(table)
+    ledger = read_ledger(table, target=model.target)
+    building = build_rows(
+        table, ledger, model.encoding, ledger.used, thread_count(threads), fingerprinted=fingerprinted
+    )
+    while True:
+        try:
+            next(building)
+        except StopIteration as end:
+            return Encoded(end.value, ledger)
+
+
+def kept_bytes(fit: Fit, table: Table, threads: int | None) -> bytes | None:
+    """Return what a version keeps of its rows, reading them again; None where nothing can be bounded from totals."""
+    model = fit.model
+    size = model.encoding.layout.size
+    if len(model.parameters) != size or size > MOST_COEFFICIENTS:
+        return None
+    with one_blas_thread():
+        rows = encoded(model, table, threads).rows
+        strengths = fit.structure.strengths
+        objective = fit_objective(model.target, model.encoding, strengths, fit.alpha, rows.total_weight)
+        totals, domain = totals_at(objective.loss, rows, model.parameters)
+        try:
+            return dump(assemble(objective, rows, model.parameters, totals, domain))
+        except CertificateError:
+            return None
+
+
+def bracket_of(
+    champion: Champion, recipe: Recipe, added: Table, removed: Table | None, threads: int | None
+) -> tuple[Bracket | None, str | None]:
+    """Bracket the gain of training again from the rows that came and went alone; None with the reason where it cannot.
+
+    It is of the champion's own encoding: levels that are new now count for nothing in it.
+    """
+    if champion.kept is None:
+        return None, "No bracket: the champion kept no totals."
+    try:
+        with one_blas_thread():
+            came = encoded(champion.model, added, threads).rows
+            gone = removed is not None and any(batch.num_rows for batch in removed.scan([removed.columns[0].name]))
+            went = encoded(champion.model, removed, threads).rows if removed is not None and gone else None
+            found = bracket(champion.kept, Change(came, went), champion.objective_for(recipe)).bracket
+    except (DataError, CertificateError) as problem:
+        return None, f"No bracket: {problem.message}"
+    return found, None
+
+
+class Parts(NamedTuple):
+    """The rows to train on, and those among them that the champion has not seen."""
+
+    everything: Table
+    added: Table
+
+
+def training_from(
+    start: str, champion: Champion | None, recipe: Recipe, parts: Parts, threads: int | None
+) -> Generator[Progress, None, Fit]:
+    """Train on rows from a start; without a champion there is only scratch. Raises what the start raises."""
+    if start == "scratch" or champion is None:
+        return (yield from training(parts.everything, recipe, threads=threads))
+    yield Progress(f"training: {start}")
+    with one_blas_thread():
+        return _continued(start, champion, recipe, parts, threads)
+
+
+def _continued(start: str, champion: Champion, recipe: Recipe, parts: Parts, threads: int | None) -> Fit:
+    model = champion.model
+    refuse_other_recipe(start, champion, recipe)
+    reasons = new_levels(model.encoding, parts.added, recipe.rules.minimum_rows)
+    if reasons:
+        raise DataError(
+            f"The champion's encoding does not fit the new rows: {'; '.join(reasons[:3])}. Train from scratch, which "
+            'makes new tables: start = "scratch" in [policy].',
+            code="encoding-outgrown",
+        )
+    if start == "warm":
+        whole = encoded(model, parts.everything, threads, fingerprinted=True)
+        weight = whole.rows.total_weight
+        alpha = recipe.alpha_for(weight)
+        objective = fit_objective(model.target, model.encoding, champion.strengths, alpha, weight)
+        names, units = model.encoding.names, Units(model.encoding.units)
+        found = warm(Problem(objective, whole.rows, recipe.stopping, units, names), model.parameters)
+        return _fit(found, champion, recipe, alpha, whole.ledger)
+    if champion.kept is None:
+        raise _nothing_kept()
+    fresh, objective_for = encoded(model, parts.added, threads).rows, champion.objective_for(recipe)
+    if start == "fine-tune":
+        found = fine_tune(champion.kept, fresh, objective_for, encoding=model.encoding)
+    else:
+
+        def everything() -> Rows:
+            return encoded(model, parts.everything, threads).rows
+
+        change = Change(fresh)
+        found = update(champion.kept, change, objective_for, encoding=model.encoding, all_rows=everything)
+    alpha = recipe.alpha_for(champion.kept.totals.weight + fresh.total_weight)
+    return _fit(found, champion, recipe, alpha, read_ledger(parts.everything, target=model.target))
+
+
+def refuse_other_recipe(start: str, champion: Champion, recipe: Recipe) -> None:
+    """Refuse to go on from a champion that was trained by another recipe: UsageError."""
+    now = recipe.to_json()
+    other = [key for key, value in champion.recipe.items() if key not in _FREE and now.get(key) != value]
+    if other:
+        raise UsageError(
+            f"The champion was trained with another {', '.join(other)} than [recipe] says now, so {start} cannot go on "
+            'from it. Train from scratch once: start = "scratch" in [policy].',
+            code="start-recipe",
+        )
+
+
+def _fit(found: Start, champion: Champion, recipe: Recipe, alpha: float, ledger: Ledger) -> Fit:
+    """Return what a start ended in as a fit in the champion's encoding."""
+    model, optimum = champion.model, found.optimum if found.name == "warm" else None
+    weight = None if ledger.weight is None else ledger.weight[ledger.used]
+    mean = float(np.average(ledger.label[ledger.used], weights=weight))
+    continued = replace(model, parameters=found.parameters, label_mean=mean, standard_errors=None, bounds=None)
+    # Where the old rows were not read nobody knows the loss of all of them.
+    unread = math.nan
+    return Fit(
+        model=continued,
+        certificate=found.certificate,
+        status=_status(found, model.loss),
+        structure=Structure(recipe.rules, (), champion.strengths),
+        recipe=recipe,
+        alpha=alpha,
+        rows=ledger.counts,
+        objective=unread if optimum is None else optimum.value,
+        null_objective=unread if optimum is None else optimum.null_value,
+        solver=found.name if optimum is None else optimum.solver,
+        trace=() if optimum is None else optimum.trace,
+        passes=0 if optimum is None else optimum.passes,
+        seconds=found.seconds,
+        evaluation=None,
+        notes=(found.said,),
+    )
+
+
+def _status(found: Start, loss: str) -> Status:
+    """Say how a start ended; what is proved of an update is held against the usual tolerance."""
+    if found.name == "warm" and found.optimum is not None:
+        return found.optimum.status
+    if not found.certificate.certified or found.certificate.radius is None:
+        return Status.REFUSED
+    # Of a squared loss the noise would be needed, which the old rows hold.
+    unit = found.certificate.radius * math.sqrt(found.certificate.rows)
+    return Status.TOLERANCE if loss != "squared" and unit <= PredictionsWithin().fraction else Status.OUT_OF_STEPS
+
+
+def _nothing_kept() -> RegistryError:
+    return RegistryError(
+        "The champion kept no totals of its rows, so nothing can go on from them. Train from scratch or warm once: "
+        'start = "warm" in [policy].',
+        code="champion-kept-nothing",
+    )

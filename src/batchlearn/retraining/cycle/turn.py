@@ -1,0 +1,171 @@
+"""One turn of the cycle: look, decide, train, judge, record.
+
+It may be run as often as one likes. Where nothing is due it reads three columns and keeps; killed at any point it
+leaves the champion as it was, and the next turn goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import replace
+
+from batchlearn.models.files import plain
+from batchlearn.registry.ledger import events, latest_turn_of
+from batchlearn.registry.loading import load_champion, load_version
+from batchlearn.registry.promotions import champion
+from batchlearn.registry.version import Version, register
+from batchlearn.retraining.cycle.candidate import (
+    Candidate,
+    Surroundings,
+    compare,
+    train_candidate,
+    training_conditions,
+    version_files,
+)
+from batchlearn.retraining.cycle.finish import Turn, finish, newest_version, unfinished
+from batchlearn.retraining.cycle.hindsight import record_outcomes
+from batchlearn.retraining.cycle.starting import Champion, bracket_of
+from batchlearn.retraining.feed.known import Look, Times, fingerprint, look, shown_instant, without
+from batchlearn.retraining.policies import Decision, Situation
+from batchlearn.training.train import Progress
+
+
+def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False) -> Generator[Progress, None, Turn]:
+    """Yield progress while the cycle turns once; return what it came to. `anyway` trains whatever the policy says.
+
+    A dry run writes nothing. Raises what reading and training raise; the champion is then as it was.
+    """
+    began = time.perf_counter()
+    store = around.project.store
+    left = unfinished(store)
+    if left is not None and not dry_run:
+        return _finished(around, left, began)
+    yield Progress("looking for new rows")
+    times = around.feed.times()
+    newest = newest_version(store)
+    trained = None if newest is None else as_of(newest)
+    found = look(around.feed.table(times.seen_by(around.now)), times, around.now, trained)
+    decision = around.project.policy.decide(Situation(around.now, trained, found.new, times.stamped))
+    if anyway and not decision.retrain:
+        decision = Decision(True, f"Asked for, whatever the policy says. {decision.reason}")
+    turn = Turn(
+        "retrain" if decision.retrain else "keep",
+        decision.reason,
+        0.0,
+        start=around.project.settings.policy.start,
+        rows={"seen": found.seen, "known": found.known, "new": found.new},
+        notes=found.notes,
+    )
+    live = live_model(around)
+    if live is not None and (decision.retrain or dry_run):
+        yield Progress("bracketing the gain")
+        turn = _bracketed(around, times, live, turn)
+    if not decision.retrain or dry_run:
+        looked = None if dry_run or newest is None else _look_again(around, times, newest, turn)
+        return replace(looked or turn, seconds=time.perf_counter() - began)
+    record_outcomes(around, times)
+    candidate = yield from train_candidate(around, times, live)
+    yield Progress("registering")
+    version = register_candidate(around, times, found, candidate, turn)
+    return _finished(around, version, began, turn)
+
+
+def as_of(version: Version) -> float:
+    """Return the time at which the rows of a version were known."""
+    return float(version.description["data"]["as_of_instant"])
+
+
+def live_model(around: Surroundings) -> Champion | None:
+    """Load the champion, every byte checked against its promotion; None before the first."""
+    if champion(around.project.store) is None:
+        return None
+    return Champion.of(around.project.store, load_champion(around.project.store))
+
+
+def _bracketed(around: Surroundings, times: Times, champion: Champion, turn: Turn) -> Turn:
+    """Say what training again would gain, from the rows that came and went since the champion's training alone."""
+    rows = training_conditions(around, times)
+    added = around.feed.table(*rows, times.known_since(around.now, champion.as_of))
+    removed = None
+    if len(rows) > 1:
+        then = training_conditions(replace(around, now=champion.as_of), times)
+        removed = around.feed.table(*then, without(rows[1]))
+    found, reason = bracket_of(champion, around.recipe, added, removed, around.threads)
+    if found is None:
+        return replace(turn, notes=(*turn.notes, *([reason] if reason else [])))
+    return replace(turn, bracket=plain(found.to_json()), notes=(*turn.notes, str(found)))
+
+
+def _finished(around: Surroundings, version: Version, began: float, turn: Turn | None = None) -> Turn:
+    """Finish a turn whose version is registered: this one, or without `turn` one that was killed."""
+    promoted, asked, note = finish(around, version)
+    description = version.description
+    resumed = () if turn is not None else (f"An earlier run was ended when version {version.number} was registered.",)
+    return Turn(
+        "retrain",
+        description["reason"],
+        time.perf_counter() - began,
+        description["bracket"],
+        description["start"],
+        version.number,
+        description["certificate"],
+        description["gate"],
+        promoted,
+        asked,
+        description["rows"],
+        (*description["notes"], *resumed, *([note] if note else [])),
+    )
+
+
+def register_candidate(around: Surroundings, times: Times, found: Look, candidate: Candidate, turn: Turn) -> Version:
+    """Write a candidate as a new version, with its verdict and all that is known of its rows."""
+    store, fit = around.project.store, candidate.fit
+    files = version_files(around, fit, candidate.table)
+    description = {
+        "created_at": around.at,
+        "created_by": around.by,
+        "data": {
+            "as_of": shown_instant(around.now, times.stamped),
+            "as_of_instant": around.now,
+            "first": None if found.first is None else shown_instant(found.first, times.stamped),
+            "last": None if found.last is None else shown_instant(found.last, times.stamped),
+            "rows": fit.rows.to_json(),
+            "fingerprint": fingerprint(candidate.table),
+            "condition": candidate.table.condition,
+            "origin": around.feed.origin,
+        },
+        "rows": turn.rows,
+        "reason": turn.reason,
+        "start": turn.start,
+        "bracket": turn.bracket,
+        "certificate": fit.certificate.to_json(),
+        "recipe": fit.recipe.to_json(),
+        "evaluation": candidate.evaluation,
+        "gate": {**candidate.verdict.to_json(), "state": candidate.verdict.state},
+        "judged_against": candidate.judged_against,
+        "sample": {"shape": list(files.responses)},
+        "notes": list((*turn.notes, *candidate.notes)),
+    }
+    return register(store, plain(description), files.files)
+
+
+def _look_again(around: Surroundings, times: Times, newest: Version, turn: Turn) -> Turn | None:
+    """Judge a challenger that waits for evidence by the rows labelled since the last look; None if none waits."""
+    store, gate = around.project.store, around.project.gate
+    last, live = latest_turn_of(events(store), newest.number), live_model(around)
+    if gate.mode != "anytime" or last is None or live is None:
+        return None
+    said = last.content["gate"]
+    if said["verdict"] != "not enough evidence" or around.now <= last.content["looked"]:
+        return None
+    later = around.feed.table(times.known_since(around.now, last.content["looked"]))
+    if not sum(batch.num_rows for batch in later.scan([times.seen])):
+        return None
+    challenger = load_version(store, newest).model
+    verdict = compare(gate, live.model, challenger, later, times, said.get("state"))
+    judged = plain({**verdict.to_json(), "state": verdict.state})
+    promoted, asked, note = finish(around, newest, judged)
+    said_now = f"Version {newest.number} was judged again, by the rows labelled since the last look."
+    notes = (*turn.notes, said_now, *([note] if note else []))
+    return replace(turn, version=newest.number, gate=judged, promoted=promoted, asked=asked, notes=notes)

@@ -1,0 +1,190 @@
+"""Which rows were known when: conditions in SQL's words over the times at which rows were seen and labelled.
+
+A row is known at a time if it was seen by then and its label was known by then. The condition is part of what a version
+has on record, so `verify` reads the very rows that it was trained on, whatever has come since.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.kernels.design import Floats
+from batchlearn.retraining.policies import Span
+from batchlearn.tables.columns import Kind
+from batchlearn.tables.fingerprint import Fingerprint
+from batchlearn.tables.table import Table
+
+_EPOCH = datetime.datetime(1970, 1, 1)
+# Of the rows seen last, this share is looked at to see how many have a label yet; below the other share it is said.
+_RECENT, _MOSTLY = 0.1, 0.8
+
+
+def instant_of(moment: datetime.datetime) -> float:
+    """Return a moment as microseconds since 1970 in UTC; one without a zone is taken to be in UTC."""
+    plain = moment if moment.tzinfo is None else moment.astimezone(datetime.UTC).replace(tzinfo=None)
+    return float((plain - _EPOCH) // datetime.timedelta(microseconds=1))
+
+
+def parse_instant(text: str, stamped: bool) -> float:
+    """Read a time as a person writes it: 2016-02-01, 2016-02-01 12:30:00, or a number where times are numbers."""
+    try:
+        value = instant_of(datetime.datetime.fromisoformat(text.strip())) if stamped else float(text)
+    except ValueError as problem:
+        needed = "2016-02-01 or 2016-02-01 12:30:00" if stamped else "a number, as the time column holds"
+        raise UsageError(f"{quoted(text)} is no time; write {needed}.", code="time-not-valid") from problem
+    if not math.isfinite(value):
+        raise UsageError(f"{quoted(text)} is no finite time.", code="time-not-valid")
+    return value
+
+
+def shown_instant(instant: float, stamped: bool) -> str:
+    """Write a time so that `parse_instant` and a condition read it back to the last bit."""
+    if not stamped:
+        return repr(float(instant))
+    return (_EPOCH + datetime.timedelta(microseconds=int(instant))).isoformat(sep=" ")
+
+
+@dataclass(frozen=True)
+class Times:
+    """The columns that say when a row was seen and when its label was known, and how long a row has to rest."""
+
+    seen: str
+    labelled: str | None
+    stamped: bool
+    wait: float  # on the scale of the columns
+
+    @classmethod
+    def of(cls, table: Table, seen: str, labelled: str | None, wait: str | float | None) -> Times:
+        """Look the columns up in a table: both must hold timestamps, or both numbers."""
+        kinds = [table.column(name).kind for name in (seen, labelled) if name is not None]
+        if len(set(kinds)) > 1 or kinds[0] not in (Kind.TIMESTAMP, Kind.NUMBER):
+            raise DataError(
+                f"The columns with times, {quoted(seen)} and {quoted(labelled)}, hold {' and '.join(kinds)}; both need "
+                "to hold timestamps, or both numbers.",
+                code="role-kind",
+            )
+        stamped = kinds[0] is Kind.TIMESTAMP
+        return cls(seen, labelled, stamped, 0.0 if wait is None else Span.parse(wait).on(stamped))
+
+    def literal(self, instant: float) -> str:
+        """Write a time as a literal of a condition."""
+        text = shown_instant(instant, self.stamped)
+        return f"'{text}'" if self.stamped else text
+
+    def seen_by(self, instant: float) -> str:
+        """Return the condition that a row was seen."""
+        return f"{_name(self.seen)} <= {self.literal(instant)}"
+
+    def after(self, instant: float) -> str:
+        """Return the condition that a row was seen later than a time."""
+        return f"{_name(self.seen)} > {self.literal(instant)}"
+
+    def known_by(self, instant: float) -> str:
+        """Return the condition that a row was seen, has rested, and has its label."""
+        rested = self.seen_by(instant - self.wait)
+        if self.labelled is None:
+            return rested
+        return f"{rested} and {_name(self.labelled)} <= {self.literal(instant)}"
+
+    def known_since(self, instant: float, before: float) -> str:
+        """Return the condition that a row is known at a time and was not at an earlier one."""
+        return f"{self.known_by(instant)} and {without(self.known_by(before))}"
+
+
+def without(condition: str) -> str:
+    """Return the condition for all other rows, those for which it is unknown among them."""
+    return f"not (({condition}) is true)"
+
+
+def together(conditions: Iterable[str | None]) -> str | None:
+    """Return the condition that all of them hold; None for none."""
+    given = [condition for condition in conditions if condition is not None]
+    return " and ".join(f"({condition})" for condition in given) or None
+
+
+def _name(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
+
+
+@dataclass(frozen=True)
+class Look:
+    """What there is at a time: counts of rows, and the window of those that are known."""
+
+    seen: int
+    known: int
+    new: int  # known now and not at the last training
+    first: float | None  # the earliest and latest time at which a known row was seen
+    last: float | None
+    notes: tuple[str, ...]
+
+
+def look(table: Table, times: Times, now: float, before: float | None) -> Look:
+    """Count the rows of a table, which holds what was seen up to `now` and has a target; reads three columns once."""
+    columns = [times.seen, *([times.labelled] if times.labelled else []), table.roles.target or ""]
+    seen, labelled, has_label = [np.empty(0)], [np.empty(0)], [np.empty(0, dtype=bool)]
+    for batch in table.scan(list(dict.fromkeys(columns))):
+        seen.append(_numbers(batch.column(times.seen)))
+        labelled.append(_numbers(batch.column(times.labelled)) if times.labelled else seen[-1])
+        has_label.append(np.asarray(batch.column(table.roles.target or "").is_valid()))
+    at, label_at, labels = np.concatenate(seen), np.concatenate(labelled), np.concatenate(has_label)
+    known = labels & _known(at, label_at, times, now)
+    new = known if before is None else known & ~_known(at, label_at, times, before)
+    window = at[known]
+    notes = _notes(at, labels & (label_at <= now), times) if len(at) else ()
+    return Look(
+        len(at),
+        int(known.sum()),
+        int(new.sum()),
+        float(window.min()) if len(window) else None,
+        float(window.max()) if len(window) else None,
+        notes,
+    )
+
+
+def _known(seen: Floats, labelled: Floats, times: Times, now: float) -> np.ndarray:
+    return np.asarray((seen <= now - times.wait) & ((labelled <= now) | (times.labelled is None)))
+
+
+def _numbers(array: pa.Array) -> Floats:
+    if pa.types.is_timestamp(array.type):
+        array = pc.cast(pc.cast(array, pa.int64()), pa.float64())
+    return np.asarray(pc.fill_null(array, np.nan).to_numpy(zero_copy_only=False))
+
+
+def _notes(seen: Floats, labelled: np.ndarray, times: Times) -> tuple[str, ...]:
+    """Say where recent rows mostly have no label yet: those that have one early may be of another kind."""
+    cut = np.nanquantile(seen, 1.0 - _RECENT) if np.isfinite(seen).any() else np.inf
+    recent = (seen >= cut) & (seen <= np.nanmax(seen) - times.wait) if times.wait else seen >= cut
+    if not recent.any() or float(labelled[recent].mean()) >= _MOSTLY:
+        return ()
+    return (
+        f"Of the rows seen last (since {shown_instant(float(cut), times.stamped)}) only "
+        f"{float(labelled[recent].mean()):.0%} have a label yet. Labels that are known early may differ from those "
+        "that take longer, so a model of these rows may be off for the others: let rows rest with wait in [source], or "
+        "let time be when the outcome is decided.",
+    )
+
+
+def fingerprint(table: Table) -> str:
+    """Return the SHA-256 of all columns of the rows of a table, as `tables.fingerprint` defines it."""
+    digest = Fingerprint()
+    for batch in table.scan([column.name for column in table.columns]):
+        digest.update(batch)
+    return digest.hexdigest()
+
+
+def latest_seen(table: Table, times: Times) -> float:
+    """Return the latest time in a table: the present, where times are numbers. DataError where there is none."""
+    parts = [_numbers(batch.column(times.seen)) for batch in table.scan([times.seen])]
+    found = np.concatenate([np.empty(0), *parts])
+    if not np.isfinite(found).any():
+        raise DataError(f"Column {quoted(times.seen)} holds no time; each row needs one.", code="no-times")
+    return float(np.nanmax(found))

@@ -1,0 +1,194 @@
+"""A feed: the rows of a project as tables, whatever they come from.
+
+Files are read where they are: a pattern may match more of them every day. A query is fetched into Parquet parts that
+are never changed: each turn fetches only what came since the last one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from batchlearn.errors import DataError, RegistryError, quoted
+from batchlearn.models.strict_json import Malformed, dump, parse
+from batchlearn.registry.store import FolderStore, damaged
+from batchlearn.retraining.feed.known import Times, together, without
+from batchlearn.retraining.project import Project, SourceSettings
+from batchlearn.tables.database import Mark, Query, Reading, reading
+from batchlearn.tables.files import Stamp, find
+from batchlearn.tables.table import Table, read
+
+SNAPSHOTS = "snapshots"
+_KEY = b"batchlearn"
+
+
+@dataclass(frozen=True)
+class DataFeed:
+    """Rows of files, or of anything else that `read` takes, without those that were forgotten.
+
+    `stamps` are the files as they were when the feed was opened: a table of others is never given.
+    """
+
+    data: object
+    settings: SourceSettings
+    forgotten: tuple[str, ...] = ()
+    origin_said: tuple[tuple[str, Any], ...] = ()
+    stamps: tuple[Stamp, ...] = ()
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Return what was said of the origin when the feed was opened."""
+        return dict(self.origin_said)
+
+    def table(self, *conditions: str | None) -> Table:
+        """Read with the roles of the settings; when a label was known is no feature.
+
+        DataError where a file is not as it was when the feed was opened.
+        """
+        for stamp in self.stamps:
+            stamp.check()
+        given = self.settings
+        dropped = dict.fromkeys([*given.drop, *([given.labelled] if given.labelled else [])])
+        where = together([given.where, *(without(condition) for condition in self.forgotten), *conditions])
+        return read(
+            self.data,
+            target=given.target,
+            time=given.time,
+            group=given.group,
+            weight=given.weight,
+            offset=given.offset,
+            exposure=given.exposure,
+            drop=list(dropped),
+            where=where,
+            null=("", *given.null),
+            categories=given.categories,
+        )
+
+    def times(self) -> Times:
+        """Look the columns up."""
+        given = self.settings
+        return Times.of(self.table(), given.time, given.labelled, given.wait)
+
+
+def open_feed(project: Project, forgotten: Sequence[str] = ()) -> DataFeed:
+    """Return the rows of a project as they are now; a query is fetched up to date. DataError, UsageError."""
+    settings = project.settings.source
+    if settings.files is None:
+        folder, said = fetch(project.store, settings, project.root)
+        found = find(project.store.path(folder))
+    else:
+        found = find(str(project.root / settings.files))
+        said = {}
+    # Pinned: a file that appears while a turn is under way belongs to the next one.
+    stamps = tuple(Stamp.of(path) for path in found.paths)
+    files = [
+        {"path": _inside(stamp.path, project.root), "bytes": stamp.size, "modified": stamp.modified} for stamp in stamps
+    ]
+    return DataFeed(found, settings, tuple(forgotten), (("files", files), *said.items()), stamps)
+
+
+def _inside(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+# --- queries --------------------------------------------------------------------------------------------------------
+
+
+class _Parts(NamedTuple):
+    """How far the parts in a folder go; the last one says so itself, so that a part is there whole or not at all."""
+
+    folder: str
+    number: int = 0
+    rows: int = 0
+    mark: Mark | None = None
+    schema: pa.Schema | None = None
+
+
+def fetch(store: FolderStore, settings: SourceSettings, root: Path) -> tuple[str, dict[str, Any]]:
+    """Fetch what a query has that its parts have not; return the folder of the parts, and what to put on record.
+
+    Rows are marked by the time of their label, or by their own time where no label comes late. Where the past is not
+    what was fetched, because rows were removed or came with an old mark, all is fetched again into a folder of its own.
+    """
+    times = tuple(name for name in (settings.time, settings.labelled) if name is not None)
+    query = Query(root / (settings.database or ""), settings.query or "", settings.labelled or settings.time, times)
+    # A folder belongs to one query: another query has other rows.
+    key = hashlib.sha256(json.dumps([settings.database, settings.query, query.mark]).encode()).hexdigest()[:12]
+    generations = [name for name in store.names(SNAPSHOTS) if name.startswith(f"{key}-")]
+    generation = max((int(name.rpartition("-")[2]) for name in generations), default=1)
+    before = _parts(store, f"{SNAPSHOTS}/{key}-{generation:06d}")
+    with reading(query) as view:
+        marked, unmarked = view.counts(before.mark)
+        after = _with_new_rows(store, before, view) if marked == before.rows else None
+        again = after is None
+        if after is None:
+            empty = _Parts(f"{SNAPSHOTS}/{key}-{generation + 1:06d}")
+            after = _with_new_rows(store, empty, view) or empty
+    if not after.rows:
+        raise DataError(f"The query has no row with a value in {quoted(query.mark)}; rows are needed.", code="no-rows")
+    said = {
+        "database": settings.database,
+        "query": settings.query,
+        "parts": {"folder": after.folder, "number": after.number, "rows": after.rows, "mark": after.mark},
+        "fetched": after.rows if again else after.rows - before.rows,
+        "fetched_again": again,
+        "without_a_mark": unmarked,
+    }
+    return after.folder, said
+
+
+def _parts(store: FolderStore, folder: str) -> _Parts:
+    names = [name for name in store.names(folder) if name.endswith(".parquet")]
+    if not names:
+        return _Parts(folder)
+    path = store.path(f"{folder}/{names[-1]}")
+    try:
+        schema = pq.read_schema(path)
+        said = parse(schema.metadata[_KEY])
+    except (pa.ArrowInvalid, OSError, KeyError, TypeError, Malformed) as problem:
+        raise damaged(f"{folder}/{names[-1]}", f"it is no part of a snapshot ({problem})") from problem
+    return _Parts(folder, len(names), said["rows"], said["mark"], schema.remove_metadata())
+
+
+def _with_new_rows(store: FolderStore, before: _Parts, view: Reading) -> _Parts | None:
+    """Write the rows beyond the last mark as one more part; None where they do not fit the earlier ones."""
+    fresh, mark = view.after(before.mark)
+    if not fresh.num_rows:
+        return before
+    fitting = fresh if before.schema is None else _fitted(fresh, before.schema)
+    if fitting is None:
+        return None
+    after = before._replace(number=before.number + 1, rows=before.rows + fresh.num_rows, mark=mark)
+    stated = fitting.replace_schema_metadata({_KEY: dump({"rows": after.rows, "mark": after.mark})})
+    sink = io.BytesIO()
+    pq.write_table(stated, sink, write_page_checksum=True)
+    name = f"{before.folder}/{after.number:06d}.parquet"
+    if not store.put_if_absent(name, sink.getvalue()):
+        raise RegistryError(
+            f"{quoted(name)} was written by another program in the meantime; run the command again.",
+            code="snapshot-conflict",
+        )
+    return after
+
+
+def _fitted(fresh: pa.Table, schema: pa.Schema) -> pa.Table | None:
+    """Return new rows in the types of earlier ones; None where a column was without values until now, or is gone."""
+    if fresh.schema.names != schema.names:
+        return None
+    arrays = []
+    for field in schema:
+        column = fresh.column(field.name)
+        if column.type != field.type:
+            if column.null_count < len(column):
+                return None
+            column = pa.nulls(len(column), field.type)
+        arrays.append(column)
+    return pa.table(dict(zip(schema.names, arrays, strict=True)))

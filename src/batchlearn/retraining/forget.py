@@ -1,0 +1,175 @@
+"""Forgetting rows: a verified refit without them, and a list of what still holds them.
+
+The rows are left out for good: the condition goes into the ledger and every later turn reads the source without them.
+The model is trained from scratch on the champion's rows without them, encoding included, and its certificate bounds
+how far it is from the optimum of those rows: so it equals training without them within that bound, and nothing more is
+claimed.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from batchlearn.errors import CertificateError, DataError, IntegrityError
+from batchlearn.registry.ledger import FORGET, record_event
+from batchlearn.registry.promotions import Reason, needed_champion, promote
+from batchlearn.registry.version import SAMPLE, Version, read_file, read_version, version_numbers
+from batchlearn.retraining.cycle.candidate import Candidate, Surroundings, training_conditions
+from batchlearn.retraining.cycle.finish import Turn, record_turn, rehearse
+from batchlearn.retraining.cycle.turn import as_of, register_candidate
+from batchlearn.retraining.feed.known import look
+from batchlearn.retraining.feed.sources import DataFeed
+from batchlearn.retraining.gate import judge
+from batchlearn.tables.table import Table, read
+from batchlearn.training.train import Progress, training
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Held:
+    """Something that still holds forgotten rows; `rows` is None where it cannot be told how many."""
+
+    what: str
+    rows: int | None
+    remedy: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {"what": self.what, "rows": self.rows, "remedy": self.remedy}
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What forgetting came to."""
+
+    where: str
+    rows: int  # of the source that meet the condition
+    version: int
+    certificate: dict[str, Any]
+    held: tuple[Held, ...]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `forget --json` prints."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "where": self.where,
+            "rows": self.rows,
+            "version": self.version,
+            "promoted": True,
+            "certificate": self.certificate,
+            "still_held_by": [one.to_json() for one in self.held],
+            "seconds": self.seconds,
+        }
+
+
+def forgetting(around: Surroundings, feed: DataFeed, where: str, why: str) -> Generator[Progress, None, Forgotten]:
+    """Record the condition, train without its rows, promote, and list what still holds them.
+
+    `feed` is the feed of `around`. CertificateError, before anything goes live, where the refit has no certificate;
+    RegistryError where no version is live; DataError and UsageError where the condition does not fit the source.
+    """
+    began = time.perf_counter()
+    store = around.project.store
+    stands = needed_champion(store)
+    before = read_version(store, stands.version)
+    yield Progress("counting rows")
+    rows = _count(feed.table(where))
+    # First of all: whatever comes after this line, the rows are not learned from again.
+    record_event(store, FORGET, around.at, {"where": where, "why": why, "by": around.by, "rows": rows})
+    lessened = replace(feed, forgotten=(*feed.forgotten, where))
+    then = replace(around, feed=lessened, now=as_of(before))
+    times = lessened.times()
+    table = lessened.table(*training_conditions(then, times))
+    fit = yield from training(table, then.recipe, threads=around.threads)
+    if not fit.certificate.certified:
+        raise CertificateError(
+            "The rows are left out from now on, but the model without them has no certificate and is not made live: "
+            f"{fit.certificate.reason} Choose a penalty above 0 in [recipe], and run `batchlearn retrain --anyway`.",
+            code="forget-not-certified",
+        )
+    reason = f"Trained again without the {rows:,} rows where {where}: {why}"
+    found = look(lessened.table(times.seen_by(then.now)), times, then.now, None)
+    candidate = Candidate(fit, table, judge(around.project.gate, None, np.empty(0)), None, fit.notes, stands.generation)
+    turn = Turn("retrain", reason, 0.0, start="scratch", rows={"seen": found.seen, "known": found.known, "new": 0})
+    version = register_candidate(then, times, found, candidate, turn)
+    rehearsal = rehearse(around, version)
+    if not rehearsal:
+        raise IntegrityError(
+            f"Version {version.number}, trained without the rows, is not made live: {rehearsal.sentence} Run "
+            "`batchlearn retrain --anyway`.",
+            code="version-not-rehearsed",
+        )
+    record_turn(then, version, {"promote": True, "review": None, "note": "", "rehearsed": True})
+    promote(store, version.number, Reason(reason, around.by, around.at, forced=True), stands)
+    held = tuple(_still_held(around, feed, where, rows, version))
+    certificate = version.description["certificate"]
+    return Forgotten(where, rows, version.number, certificate, held, time.perf_counter() - began)
+
+
+def _count(table: Table) -> int:
+    return sum(batch.num_rows for batch in table.scan([table.columns[0].name]))
+
+
+def _still_held(around: Surroundings, feed: DataFeed, where: str, rows: int, new: Version) -> list[Held]:
+    found = []
+    if rows:
+        found.append(Held("the source itself", rows, "delete the rows where they are kept"))
+    for number in version_numbers(around.project.store):
+        if number != new.number:
+            found += _held_by_version(around, feed, where, number)
+    return [*found, *_held_by_parts(feed, where)]
+
+
+def _held_by_version(around: Surroundings, feed: DataFeed, where: str, number: int) -> list[Held]:
+    """Say what of an older version was made from the rows: its model with encoding and totals, and its sample."""
+    store = around.project.store
+    folder = f"versions/{number:06d}"
+    remedy = f"remove {folder} once nobody has to answer for it; the ledger stays"
+    try:
+        version = read_version(store, number)
+        trained = _matching(feed, version, where)
+        sample = _in_sample(feed, io.BytesIO(read_file(store, version, SAMPLE)), where)
+    except (DataError, IntegrityError) as problem:
+        return [Held(f"{folder}, perhaps: {problem.message}", None, remedy)]
+    found = []
+    if trained != 0:
+        found.append(Held(f"model, encoding and kept totals of {folder}, by what they learned", trained, remedy))
+    if sample:
+        found.append(Held(f"sample rows of {folder}, as they are", sample, remedy))
+    return found
+
+
+def _matching(feed: DataFeed, version: Version, where: str) -> int | None:
+    """Return how many of a version's rows meet the condition; None where its rows are not those of the source now."""
+    data = version.description["data"]
+    trained = replace(feed, settings=feed.settings.model_copy(update={"where": data["condition"]}), forgotten=())
+    if _count(trained.table()) < data["rows"]["used"]:
+        return None
+    return _count(trained.table(where))
+
+
+def _in_sample(feed: DataFeed, sample: io.BytesIO, where: str) -> int:
+    return _count(read(pq.read_table(sample), where=where, categories=feed.settings.categories))
+
+
+def _held_by_parts(feed: DataFeed, where: str) -> list[Held]:
+    """List the fetched parts of a query that hold rows: they were written once and are not rewritten."""
+    folder = feed.origin.get("parts", {}).get("folder")
+    if folder is None:
+        return []
+    found = []
+    for stamp in feed.stamps:
+        rows = _count(read(stamp.path, where=where, categories=feed.settings.categories))
+        if rows:
+            remedy = "once the rows are gone from the database, remove the folder of parts: all is fetched again"
+            found.append(Held(f"{folder}/{stamp.path.name}", rows, remedy))
+    return found

@@ -1,0 +1,242 @@
+"""Whether a challenger may take the champion's place: both models' losses on the same later rows, compared in pairs.
+
+A difference is the challenger's mean loss minus the champion's: below zero the challenger is better. Its interval holds
+the true difference with probability 1 - alpha (`evaluation.paired`), and the verdict follows from the interval alone:
+
+    superiority       promote where the interval lies below 0, reject where it lies at or above 0
+    non-inferiority   promote where it lies below `margin` x the champion's loss, reject where it lies at or above that
+    anytime           as superiority, by a confidence sequence: the rate holds however often one looks
+
+Anything else is "not enough evidence". So a verdict is wrong, in whichever direction, with probability alpha at most,
+and a challenger that is no better is promoted with probability alpha / 2 at most.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlearn.errors import DataError
+from batchlearn.evaluation.looks import Look, Looks
+from batchlearn.evaluation.metrics import Array
+from batchlearn.evaluation.paired import (
+    FEWEST_BLOCKS,
+    FEWEST_LOOKS,
+    ROWS_PER_BLOCK,
+    Difference,
+    blocked_difference,
+    confidence_sequence,
+    time_blocks,
+)
+from batchlearn.retraining.verdict import Gate, Tested, Verdict, answered, conclude
+
+__all__ = ["Gate", "Verdict", "judge", "judge_without_champion"]
+
+# A rarer class carries most of the difference of two log losses; of fewer rows its share is not near enough to normal.
+FEWEST_RARER = 20
+# Losses nearer than this share of the champion's are two roundings of one model, which a test must not tell apart.
+SAME = 1e-9
+
+
+def judge(
+    gate: Gate,
+    champion_losses: Array | None,
+    challenger_losses: Array,
+    weight: Array | None = None,
+    time: Array | None = None,
+    label: NDArray[Any] | None = None,
+    state: Mapping[str, Any] | None = None,
+) -> Verdict:
+    """Judge a challenger by each labelled later row's loss under both models, all of shape (n,).
+
+    `champion_losses` is None where there is no champion yet. `weight` is each row's, at least 0. `time` orders the
+    rows; without it they count as given in order. `label` is for classes only: rows of one class judge nothing. In mode
+    "anytime" only rows that no earlier look has seen are given, `time` is when their labels were known, and `state` is
+    the last verdict's.
+
+    DataError where lengths differ, a weight or time is unusable, or rows come that an earlier look has seen.
+    """
+    if champion_losses is None:
+        return _failing(gate, challenger_losses) or answered(
+            gate, "promote", "There is no champion yet.", len(challenger_losses)
+        )
+    rows = _paired(champion_losses, challenger_losses, weight, time, label)
+    return _judge_look(gate, rows, Looks.from_json(state)) if gate.mode == "anytime" else _judge_once(gate, rows)
+
+
+def judge_without_champion(
+    gate: Gate,
+    why: str,
+    constant_losses: Array,
+    challenger_losses: Array,
+    weight: Array | None = None,
+    time: Array | None = None,
+    label: NDArray[Any] | None = None,
+) -> Verdict:
+    """Judge a challenger where the champion cannot score the later rows, say because a column is gone.
+
+    A champion that cannot score cannot serve either, so the challenger has to be superior to a constant prediction: the
+    mean label of its training rows. `why` is a clause for the sentence. Arguments and errors as those of `judge`.
+    """
+    rows = _paired(constant_losses, challenger_losses, weight, time, label, "constant prediction")
+    found = _judge_once(replace(gate, mode="superiority", margin=None), rows)
+    instead = f"The champion cannot score these rows ({why}); a constant prediction stood in for it."
+    return replace(found, sentence=f"{found.sentence} {instead}")
+
+
+# --- rows -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Paired:
+    """The rows with weight above 0, in the order of time."""
+
+    champion: Array
+    challenger: Array
+    weight: Array
+    time: Array | None
+    classes: Mapping[str, int] | None
+    against: str
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+
+def _paired(
+    champion: Array,
+    challenger: Array,
+    weight: Array | None,
+    time: Array | None,
+    label: NDArray[Any] | None,
+    against: str = "champion",
+) -> _Paired:
+    rows = len(champion)
+    each = ((f"{against} losses", champion), ("challenger losses", challenger), ("weights", weight), ("times", time))
+    for name, array in (*each, ("labels", label)):
+        if array is not None and array.shape != (rows,):
+            raise DataError(
+                f"There are {rows:,} rows and {name} of shape {array.shape}; the gate compares row by row. Give one of "
+                "each for every row.",
+                code="gate-rows",
+            )
+    for name, values, least in (("weight", weight, 0.0), ("time", time, -math.inf)):
+        if values is not None and not np.all(np.isfinite(values) & (values >= least)):
+            raise DataError(
+                f"A later row's {name} is missing, negative or not finite; the gate needs every row's. Leave out the "
+                "rows without one.",
+                code="gate-rows",
+            )
+    weight = np.ones(rows) if weight is None else weight
+    order = np.arange(rows) if time is None else np.argsort(time, kind="stable")
+    order = order[weight[order] > 0.0]
+    classes = None if label is None else {str(name): rows for name, rows in Counter(label[order].tolist()).items()}
+    sorted_time = None if time is None else time[order]
+    return _Paired(champion[order], challenger[order], weight[order], sorted_time, classes, against)
+
+
+def _unusable(gate: Gate, rows: _Paired) -> Verdict | None:
+    """Return the verdict on rows that cannot be averaged: there are none, or the challenger fails on some."""
+    if not len(rows):
+        return answered(gate, "not enough evidence", "No later row has a label yet.", 0)
+    if not np.isfinite(rows.champion).all():
+        raise DataError(
+            f"The {rows.against}'s loss is not finite in some rows; a difference needs both. Judge it as a champion "
+            "that cannot score them.",
+            code="gate-rows",
+        )
+    return _failing(gate, rows.challenger)
+
+
+def _failing(gate: Gate, challenger: Array) -> Verdict | None:
+    failed = int(np.sum(~np.isfinite(challenger)))
+    if not failed:
+        return None
+    reason = f"The challenger's loss is not finite in {failed:,} of {len(challenger):,} rows."
+    return answered(gate, "reject", reason, len(challenger))
+
+
+def _same(gate: Gate, apart: Array, level: float, rows: int) -> Verdict | None:
+    """Return the verdict on two models that are one but for rounding; with a margin such a challenger is judged."""
+    if gate.margin is not None or np.max(np.abs(apart)) > SAME * abs(level):
+        return None
+    reason = f"The challenger's losses are the champion's on all {rows:,} rows, so there is nothing to gain."
+    return answered(gate, "reject", reason, rows, Difference(0.0, 0.0, 0.0))
+
+
+def _few_of_a_class(classes: Mapping[str, int] | None) -> str | None:
+    if classes is None:
+        return None
+    rows, commonest = sum(classes.values()), max(classes.values())
+    if rows == commonest:
+        return f"All {rows:,} rows are of one class; a model is judged by rows of both."
+    if rows - commonest < FEWEST_RARER:
+        rarer = f"Only {rows - commonest} of {rows:,} rows are of another class than the commonest"
+        return f"{rarer}; {FEWEST_RARER} are needed."
+    return None
+
+
+# --- tests ----------------------------------------------------------------------------------------------------------
+
+
+def _judge_once(gate: Gate, rows: _Paired) -> Verdict:
+    unusable = _unusable(gate, rows)
+    if unusable is not None:
+        return unusable
+    apart = rows.challenger - rows.champion
+    level = float(np.average(rows.champion, weights=rows.weight))
+    same = _same(gate, apart, level, len(rows))
+    if same is not None:
+        return same
+    few = _few_of_a_class(rows.classes)
+    if few is not None:
+        return answered(gate, "not enough evidence", few, len(rows))
+    margin = gate.margin or 0.0
+    # Challenger - (1 + margin) champion is tested against 0: the margin is a share of a mean that is itself uncertain,
+    # and so it is tested exactly at its boundary.
+    starts = time_blocks(rows.weight, rows.time)
+    found = blocked_difference(apart - margin * rows.champion, rows.weight, starts, gate.alpha)
+    if found.low is None:
+        blocks = f"{len(starts)} block{'s' * (len(starts) > 1)} of time with {ROWS_PER_BLOCK} rows or more"
+        reason = f"{len(rows):,} later rows make {blocks}; {FEWEST_BLOCKS} are needed."
+        value = Difference(found.value + margin * level, None, None)
+        return answered(gate, "not enough evidence", reason, len(rows), value)
+    return conclude(gate, Tested(len(rows), level, found, rows.against))
+
+
+def _judge_look(gate: Gate, rows: _Paired, before: Looks) -> Verdict:
+    if before.until is not None and rows.time is not None and len(rows) and rows.time[0] <= before.until:
+        raise DataError(
+            "Rows were given whose labels were known before the last look; each row may be judged once. Give the rows "
+            "labelled since, with the time at which their labels were known.",
+            code="gate-rows-again",
+        )
+    unusable = _unusable(gate, rows)
+    if unusable is not None and (len(rows) or not before.looks):
+        return replace(unusable, state=before.to_json())
+    looks = before
+    if len(rows):
+        champion, challenger = (float(np.average(of, weights=rows.weight)) for of in (rows.champion, rows.challenger))
+        look = Look(len(rows), float(rows.weight.sum()), champion, challenger)
+        looks = before.added(look, rows.classes, None if rows.time is None else float(rows.time[-1]))
+    return replace(_judge_looks(gate, looks), state=looks.to_json())
+
+
+def _judge_looks(gate: Gate, looks: Looks) -> Verdict:
+    complete = [look for look in looks.looks if look.rows >= ROWS_PER_BLOCK]
+    few = _few_of_a_class(looks.classes)
+    if few is None and len(complete) < FEWEST_LOOKS:
+        few = f"{len(complete)} of the looks so far have {ROWS_PER_BLOCK} rows or more; {FEWEST_LOOKS} are needed."
+    if few is not None:
+        return answered(gate, "not enough evidence", few, looks.rows)
+    weight = np.array([look.weight for look in complete])
+    champion = np.array([look.champion for look in complete])
+    apart = np.array([look.challenger for look in complete]) - champion
+    level = float(np.average(champion, weights=weight))
+    tested = Tested(looks.rows, level, confidence_sequence(apart, weight, gate.alpha))
+    return _same(gate, apart, level, looks.rows) or conclude(gate, tested)

@@ -1,0 +1,150 @@
+"""When to train again: a policy looks at what has come since the last training, and says keep or retrain, and why.
+
+A policy sees a `Situation` and nothing else: times and counts up to now. So it cannot look ahead, and the same policy
+decides the same in production and over the past.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from batchlearn.errors import UsageError, quoted
+
+_UNITS = {"w": 7 * 86_400, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_NAMES = {"w": "week", "d": "day", "h": "hour", "m": "minute", "s": "second"}
+_MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Span:
+    """A length of time: with a unit (w, d, h, m, s) where times are timestamps, a plain number where they are numbers.
+
+    UsageError where it is not above 0.
+    """
+
+    amount: float
+    unit: str | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.amount) and self.amount > 0.0):
+            raise UsageError(
+                f'The length of time {quoted(self)} needs to be above 0, such as "7d".', code="span-not-valid"
+            )
+
+    @classmethod
+    def parse(cls, text: str | float) -> Span:
+        """Read "7d", "12h" or, where the time column holds numbers, 1000."""
+        match = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{1,9})?)\s*([wdhms]?)\s*", str(text))
+        if match is None:
+            raise UsageError(
+                f'{quoted(text)} is no length of time; write "2w", "7d", "12h", "30m" or "45s", or a plain number '
+                "where the time column holds numbers.",
+                code="span-not-valid",
+            )
+        return cls(float(match.group(1)), match.group(2) or None)
+
+    def __str__(self) -> str:
+        """Write the span as a person would: 7 days."""
+        if self.unit is None:
+            return f"{self.amount:g}"
+        return f"{self.amount:g} {_NAMES[self.unit]}{'' if self.amount == 1 else 's'}"
+
+    def on(self, stamped: bool) -> float:
+        """Return the span on the scale of the time column: microseconds for timestamps, else the number itself."""
+        if stamped != (self.unit is not None):
+            needed = "timestamps, so a unit is needed" if stamped else "numbers, so no unit can be used"
+            raise UsageError(
+                f'The length of time is {self} and the time column holds {needed}. Write "7d" for timestamps and 1000 '
+                "for numbers.",
+                code="span-unit",
+            )
+        return self.amount * _UNITS[self.unit] * _MICROSECONDS if self.unit else self.amount
+
+
+class Situation(NamedTuple):
+    """What a policy may look at."""
+
+    now: float  # on the scale of the time column
+    trained: float | None  # as of when the newest version was trained; None if there is none
+    new_rows: int  # labelled since then
+    stamped: bool  # whether times are timestamps
+
+
+class Decision(NamedTuple):
+    """Keep or retrain, and the reason as a sentence."""
+
+    retrain: bool
+    reason: str
+
+
+class Policy(Protocol):
+    """Decides when to train again."""
+
+    def decide(self, situation: Situation) -> Decision:
+        """Return the decision for a situation; the same situation gives the same decision."""
+        ...
+
+
+@dataclass(frozen=True)
+class Never:
+    """Train once and then never again."""
+
+    def decide(self, situation: Situation) -> Decision:
+        """Retrain only where there is no version at all."""
+        return _first(situation) or Decision(False, "The policy is never to train again.")
+
+
+@dataclass(frozen=True)
+class Every:
+    """Train again when so much time has passed, if any labelled row has come."""
+
+    period: Span
+
+    def decide(self, situation: Situation) -> Decision:
+        """Compare the time since the last training with the period."""
+        first = _first(situation)
+        if first is not None or situation.trained is None:
+            return first or Decision(True, "")
+        if situation.now < situation.trained:
+            return Decision(False, "The clock is before the last training; nothing is due.")
+        passed = (situation.now - situation.trained) / self.period.on(situation.stamped)
+        since = f"{passed:.2f} times the period of {self.period} has passed since the last training"
+        if passed < 1.0:
+            return Decision(False, f"Not due: {since}.")
+        if not situation.new_rows:
+            return Decision(False, f"Due, but no row was labelled since: {since}.")
+        return Decision(True, f"Due: {since}, and {situation.new_rows:,} rows were labelled.")
+
+
+@dataclass(frozen=True)
+class EveryRows:
+    """Train again when so many rows were labelled since the last training."""
+
+    rows: int
+
+    def __post_init__(self) -> None:
+        if self.rows < 1:
+            raise UsageError(f"The policy waits for {self.rows} rows; 1 or more are needed.", code="policy-rows")
+
+    def decide(self, situation: Situation) -> Decision:
+        """Compare the number of new rows with the one waited for."""
+        first = _first(situation)
+        if first is not None:
+            return first
+        enough = situation.new_rows >= self.rows
+        return Decision(
+            enough,
+            f"{'Due' if enough else 'Not due'}: {situation.new_rows:,} of {self.rows:,} rows were labelled since the "
+            "last training.",
+        )
+
+
+def _first(situation: Situation) -> Decision | None:
+    if situation.trained is not None:
+        return None
+    if not situation.new_rows:
+        return Decision(False, "There is no version yet, and no row has a label to learn from.")
+    return Decision(True, "There is no version yet.")

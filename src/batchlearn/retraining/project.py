@@ -1,0 +1,231 @@
+"""The project folder: `batchlearn.toml` says where rows come from, how to train, when, and what may go live.
+
+The file is data: a key that is not listed here is refused, with the nearest one that is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from batchlearn.errors import BatchlearnError, UsageError, quoted
+from batchlearn.models.disk import Irregular, read_regular
+from batchlearn.models.folder import named_problems, write_durably
+from batchlearn.registry.place import SETTINGS, find_project
+from batchlearn.registry.store import FolderStore
+from batchlearn.retraining.policies import Every, EveryRows, Never, Policy, Span
+from batchlearn.retraining.verdict import Gate
+
+_LARGEST = 1 << 20
+
+Start = Literal["scratch", "warm", "fine-tune", "update"]
+Spelled = Annotated[str | float | None, BeforeValidator(lambda value: float(value) if type(value) is int else value)]
+
+
+class _Section(BaseModel):
+    """A table of the file: closed, strict, frozen."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class SourceSettings(_Section):
+    """Where rows come from and what their columns are."""
+
+    files: str | None = None
+    database: str | None = None
+    query: str | None = None
+    target: str
+    time: str
+    labelled: str | None = None
+    wait: Spelled = None
+    group: str | None = None
+    weight: str | None = None
+    offset: str | None = None
+    exposure: str | None = None
+    drop: list[str] = []
+    categories: list[str] = []
+    where: str | None = None
+    null: list[str] = []
+
+
+class RecipeSettings(_Section):
+    """How to train; what is left out is chosen by the data."""
+
+    loss: str | None = None
+    alpha: float | None = None
+    tolerance: float | None = None
+    seed: int = 0
+
+
+class PolicySettings(_Section):
+    """When to train again, on which rows, and from which start."""
+
+    when: Literal["never", "every", "rows"] = "never"
+    period: Spelled = None
+    rows: int | None = None
+    window: Spelled = None
+    start: Start = "scratch"
+
+
+class GateSettings(_Section):
+    """What may go live."""
+
+    mode: Literal["superiority", "non-inferiority", "anytime"] = "superiority"
+    alpha: float = 0.05
+    margin: float | None = None
+    promote: Literal["ask", "auto"] = "ask"
+    share: float = Field(default=0.2, gt=0.0, lt=1.0)
+
+
+class ReviewSettings(_Section):
+    """What lands on a person."""
+
+    of: list[Literal["promotion", "rejection", "alarm"]] = ["promotion"]
+    budget: int | None = Field(default=None, ge=0)
+    false_alarm: float | None = Field(default=None, ge=0.0)
+    miss: float | None = Field(default=None, ge=0.0)
+    fee: float | None = Field(default=None, ge=0.0)
+
+    @property
+    def costs(self) -> tuple[float, float, float] | None:
+        """What a false alarm, a miss and a person's look at a row cost; None where that is not said."""
+        if self.false_alarm is None or self.miss is None or self.fee is None:
+            return None
+        return self.false_alarm, self.miss, self.fee
+
+
+class Settings(_Section):
+    """The whole file."""
+
+    format_version: int = 1
+    source: SourceSettings
+    recipe: RecipeSettings = RecipeSettings()
+    policy: PolicySettings = PolicySettings()
+    gate: GateSettings = GateSettings()
+    review: ReviewSettings = ReviewSettings()
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project folder with its settings, checked, and its registry."""
+
+    root: Path
+    settings: Settings
+    text: str
+    store: FolderStore
+    policy: Policy
+    gate: Gate
+
+
+def open_project(folder: str | os.PathLike[str] = ".") -> Project:
+    """Return the project that a folder is in. UsageError where its settings are not what they should be."""
+    root = find_project(folder)
+    path = root / SETTINGS
+    try:
+        text = read_regular(path, _LARGEST, names=None).decode()
+    except (Irregular, UnicodeDecodeError) as problem:
+        raise _refused(f"it cannot be read: {problem}") from problem
+    settings = parse_settings(text)
+    return Project(root, settings, text, FolderStore(root), policy_of(settings), gate_of(settings))
+
+
+def parse_settings(text: str) -> Settings:
+    """Return the settings that a text in TOML holds. UsageError names the key and what it needs to be."""
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise _refused(f"it is no TOML: {problem}") from problem
+    version = found.get("format_version", 1)
+    if type(version) is int and version > 1:
+        raise _refused(f"its format_version is {version} and this batchlearn reads 1: upgrade")
+    try:
+        settings = Settings.model_validate(found)
+    except ValidationError as problem:
+        raise _refused(_said(problem, found)) from problem
+    _check_source(settings.source)
+    costs = (settings.review.false_alarm, settings.review.miss, settings.review.fee)
+    if settings.review.costs is None and any(cost is not None for cost in costs):
+        raise _refused("[review] needs false_alarm, miss and fee together, in one unit, or none of them")
+    for of_spans in (settings.source.wait, settings.policy.window):
+        if of_spans is not None:
+            Span.parse(of_spans)
+    policy_of(settings), gate_of(settings)
+    return settings
+
+
+def policy_of(settings: Settings) -> Policy:
+    """Return the policy that the settings describe."""
+    chosen = settings.policy
+    given = {"period": chosen.period, "rows": chosen.rows}
+    needed = {"never": None, "every": "period", "rows": "rows"}[chosen.when]
+    odd = [key for key, value in given.items() if value is not None and key != needed]
+    if odd or (needed is not None and given[needed] is None):
+        what = f"and {needed} is missing" if not odd else f"and {odd[0]} is given, which belongs to another"
+        raise _refused(
+            f'[policy] when is "{chosen.when}" {what}; write when = "never", or when = "every" with period = "7d", or '
+            'when = "rows" with rows = 10000'
+        )
+    if chosen.rows is not None:
+        return EveryRows(chosen.rows)
+    return Never() if chosen.period is None else Every(Span.parse(chosen.period))
+
+
+def gate_of(settings: Settings) -> Gate:
+    """Return the gate that the settings describe."""
+    chosen = settings.gate
+    return Gate(chosen.mode, chosen.alpha, chosen.margin, chosen.promote)
+
+
+def write_settings(folder: Path, text: str) -> Path:
+    """Write the settings of a new project, checked. UsageError where there is a project already."""
+    parse_settings(text)
+    path = folder / SETTINGS
+    if os.path.lexists(path):
+        raise UsageError(
+            f"{quoted(path)} exists already and is not overwritten; edit it, or make the project in another folder.",
+            code="project-exists",
+        )
+    with named_problems(path):
+        write_durably(path, text.encode())
+    return path
+
+
+def _check_source(source: SourceSettings) -> None:
+    if (source.files is None) == (source.database is None) or (source.database is None) != (source.query is None):
+        raise _refused(
+            '[source] needs either files = "data/*.parquet", or database = "shop.sqlite" with query = "SELECT ..."'
+        )
+
+
+def _said(problem: ValidationError, found: dict[str, Any]) -> str:
+    """Say the first thing that is wrong, with the nearest key where one is not known."""
+    # A key that is misspelt is missing too; the misspelling says more.
+    listed = sorted(problem.errors(), key=lambda error: error["type"] != "extra_forbidden")
+    first = listed[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _keys(first["loc"][:-1])
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        advice = f"did you mean {quoted(close[0])}?" if close else f"known are {', '.join(known)}"
+        return f"there is no key {quoted(where)}; {advice}"
+    if first["type"] == "missing":
+        return f"the key {quoted(where)} is missing"
+    value = first["input"] if not isinstance(first["input"], dict) else found
+    return f"{quoted(where)} is {quoted(value)}: {first['msg']}"
+
+
+def _keys(section: tuple[int | str, ...]) -> list[str]:
+    if not section:
+        return sorted(Settings.model_fields)
+    kind = Settings.model_fields[str(section[0])].annotation
+    return sorted(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+
+
+def _refused(what: str) -> BatchlearnError:
+    return UsageError(f"{SETTINGS} cannot be used: {what}. See `batchlearn init --help`.", code="project-settings")

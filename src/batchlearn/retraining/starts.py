@@ -1,0 +1,227 @@
+"""Four ways to the next version: from scratch, warm, fine-tuned, updated.
+
+From scratch and warm end in the same optimum, and each proves it: two certified fits differ by no more than the sum of
+their bounds. An update from kept totals is certified against that optimum too. Fine-tuning is not: it stops at the
+optimum of the new rows with the old ones as a quadratic anchor, and says how far that is from the optimum of all rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from batchlearn.data.encoding import Encoding
+from batchlearn.data.rows import Rows, StoredChunk
+from batchlearn.errors import DataError, UsageError
+from batchlearn.kept.domain import Domain, DomainParts, DomainTotal
+from batchlearn.kept.first_rung import stand_at
+from batchlearn.kept.frozen import new_domain
+from batchlearn.kept.totals import KeptTotals
+from batchlearn.kept.update import Reached, Update
+from batchlearn.kernels.design import Floats, linear_predictor
+from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.objective import Objective
+from batchlearn.objectives.penalties import Quadratic
+from batchlearn.retraining.bracket import Answer, Bracket, Change, ObjectiveFor, bracket, response_shift
+from batchlearn.solvers.newton import Newton
+from batchlearn.training.certificate import Certificate, Units
+from batchlearn.training.optimise import Optimum, Problem, optimise
+from batchlearn.training.stopping import PredictionsWithin
+
+FROM_TOTALS = "kept totals and new rows"
+ALL_ROWS = "kept totals, and all rows read"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Parameters for the next version, what is proved about them, and what is said about them."""
+
+    name: str  # scratch, warm, fine-tune or update
+    parameters: Floats  # (d,)
+    certificate: Certificate
+    said: str
+    rows_read: int
+    seconds: float
+    optimum: Optimum | None = None
+    bracket: Bracket | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was done as plain values, the parameters aside."""
+        return {
+            "start": self.name,
+            "certificate": self.certificate.to_json(),
+            "said": self.said,
+            "rows_read": self.rows_read,
+            "seconds": self.seconds,
+            "bracket": None if self.bracket is None else self.bracket.to_json(),
+        }
+
+
+def scratch(problem: Problem) -> Start:
+    """Train from the null model. Raises NoFiniteOptimum."""
+    return _fitted("scratch", problem, None)
+
+
+def warm(problem: Problem, champion: Floats) -> Start:
+    """Train from the champion's parameters (d,): the same optimum, sooner. Raises NoFiniteOptimum."""
+    return _fitted("warm", problem, champion)
+
+
+def _fitted(name: str, problem: Problem, start: Floats | None) -> Start:
+    optimum = optimise(problem, start)
+    certificate = optimum.certification.certificate
+    if not certificate.certified:
+        said = f"Nothing is proved about this fit: {certificate.reason}."
+    else:
+        bound = certificate.prediction_bound
+        moved = "" if bound is None else f", and no prediction is off by more than {bound:.1e}"
+        said = (
+            f"The objective is within {certificate.loss_bound:.1e} of its minimum over all {certificate.rows:,} rows"
+            f"{moved}. Any other start that is certified ends in the same place: two fits differ by no more than the "
+            "sum of their bounds."
+        )
+    return Start(
+        name, optimum.parameters, certificate, said, optimum.passes * len(problem.rows), optimum.seconds, optimum
+    )
+
+
+def update(
+    kept: KeptTotals,
+    change: Change,
+    objective_for: ObjectiveFor,
+    *,
+    encoding: Encoding | None = None,
+    all_rows: Callable[[], Rows] | None = None,
+) -> Start:
+    """Update a version from its kept totals and the new rows, climbing the ladder where all rows can be read.
+
+    DataError where the new rows need a table or a scale that the frozen encoding does not have.
+    """
+    refuse_new_tables(kept, change.added, encoding)
+    answer = bracket(kept, change, objective_for, all_rows=all_rows)
+    units = Units.plain(kept.layout.size) if encoding is None else Units(encoding.units)
+    certificate = _certificate(answer, units)
+    if certificate.certified:
+        readings = answer.bracket.rung - 1
+        how = "No old row was read." if readings == 0 else f"All rows were read {readings} times."
+        said = (
+            f"The objective over all {certificate.rows:,} rows is within {certificate.loss_bound:.1e} of its minimum, "
+            f"the one that a training from scratch with this encoding ends at. {how}"
+        )
+    else:
+        said = (
+            f"A step that gains at least {answer.bracket.lower:.3g} for certain; how much more a training on all rows "
+            f"would gain is an estimate, {max(answer.bracket.upper - answer.bracket.lower, 0.0):.3g}."
+        )
+    found = answer.bracket
+    return Start("update", answer.reached.parameters, certificate, said, found.rows_read, found.seconds, None, found)
+
+
+def refuse_new_tables(kept: KeptTotals, added: Rows | None, encoding: Encoding | None = None) -> None:
+    """Refuse rows that need a table or a scale of their own: DataError with the reasons."""
+    if added is None or len(added) == 0:
+        return
+    domain = Domain(added.layout, DomainParts(*added.total(DomainTotal(), kept.parameters)))
+    reasons = new_domain(encoding, kept.domain, domain, (kept.totals.weight, added.total_weight))
+    if reasons:
+        raise DataError(
+            f"The frozen encoding does not fit the new rows: {'; '.join(reasons[:3])}. Train from scratch, which makes "
+            "new tables and scales.",
+            code="encoding-outgrown",
+        )
+
+
+def fine_tune(
+    kept: KeptTotals, added: Rows, objective_for: ObjectiveFor, *, anchor: float = 1.0, encoding: Encoding | None = None
+) -> Start:
+    """Train on the new rows alone, anchored at the champion by its own curvature times `anchor` (above 0).
+
+    Minimises the new rows' loss + anchor (w - w0)' (A0 + penalty'') (w - w0) / 2, A0 the old rows' Hessian at the
+    champion's w0: the old rows as a quadratic. It reads the new rows only and does not end in the optimum of all rows.
+    """
+    if not anchor > 0.0:
+        raise UsageError(
+            f"The anchor is {anchor!r}; it needs to be above 0: 1 for the old rows' own curvature, less to "
+            "forget them.",
+            code="anchor-range",
+        )
+    refuse_new_tables(kept, added, encoding)
+    loss, size, weight = LOSSES[kept.loss], kept.layout.size, added.total_weight
+    pull = Quadratic(np.zeros(size), ((slice(0, size), anchor / weight * kept.reference),))
+    problem = Problem(
+        Objective(loss, pull), _offset_by(added, kept.parameters), PredictionsWithin(), Units.plain(size), [""] * size
+    )
+    tuned = optimise(problem, np.zeros(size), Newton())
+    parameters = kept.parameters + tuned.parameters
+    whole = Update.of(kept, added, objective_for(kept.totals.weight + weight))
+    reached = stand_at(whole, parameters)
+    certificate = Certificate(
+        status="not certified",
+        reason="fine-tuning ends at the optimum of the new rows and an anchor, not at that of all rows",
+        method=None,
+        loss_bound=None,
+        coefficient_bound=None,
+        prediction_bound=None,
+        floor=None,
+        rows=kept.rows + len(added),
+        fingerprint=None,
+    )
+    return Start(
+        "fine-tune",
+        parameters,
+        certificate,
+        "Not the optimum of all rows: " + _distance(reached),
+        tuned.passes * len(added) + reached.readings * len(added),
+        tuned.seconds,
+        tuned,
+    )
+
+
+def _distance(reached: Reached) -> str:
+    if reached.proof.bounds is not None:
+        move = reached.proof.bounds.radius * reached.proof.kappa
+        return (
+            f"the objective over all rows is within {reached.proof.bounds.loss:.2e} of its minimum there, and no "
+            f"training row's linear predictor is off by more than {move:.2e}."
+        )
+    left = reached.proof.decrement_known**2 / 2.0
+    return f"how far is not proved; by the totals the objective over all rows, in total, is about {left:.2g} above it."
+
+
+def _offset_by(rows: Rows, parameters: Floats) -> Rows:
+    """Return the rows with the parameters' predictions as offsets: what is fitted then is a step from there."""
+
+    def shifted(stored: StoredChunk) -> StoredChunk:
+        chunk = rows.read(stored)
+        return replace(stored, offset=linear_predictor(chunk.layout, chunk.block, parameters) + chunk.offset)
+
+    return replace(rows, chunks=tuple(shifted(chunk) for chunk in rows.chunks))
+
+
+def _certificate(answer: Answer, units: Units) -> Certificate:
+    """Return the certificate of an update, in the terms of one of a fit."""
+    reached, rows = answer.reached, answer.bracket.retrain_rows
+    proof = reached.proof
+    if proof.bounds is None or proof.factor is None:
+        reason = f"kappa * decrement is {proof.kappa * proof.decrement:.2g} and must be below 1: more rows must be read"
+        return Certificate("not certified", reason, None, None, None, None, None, rows, None)
+    # The factor is of the total Hessian: one row's worth is its root of the weight smaller.
+    norms = proof.factor.coefficient_norms() * np.sqrt(answer.update.weight)
+    move = proof.bounds.radius * proof.kappa
+    return Certificate(
+        status="certified",
+        reason=None,
+        method=FROM_TOTALS if answer.bracket.rung == 1 else ALL_ROWS,
+        loss_bound=proof.bounds.loss,
+        coefficient_bound=proof.bounds.radius * units.coefficient_bound(norms, None) * (1.0 + 1e-12),
+        prediction_bound=response_shift(answer.update.objective.loss.name, move),
+        floor=proof.floor,
+        rows=rows,
+        fingerprint=None,
+        decrement=proof.decrement,
+        kappa=proof.kappa,
+        radius=proof.bounds.radius,
+    )

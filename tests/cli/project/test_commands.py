@@ -1,0 +1,236 @@
+"""The commands of a project, end to end: from an empty folder to a second version, and back."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from tests.cli.made import Run, one_object, process
+from tests.retraining.made import add_days, day, into_database, orders
+
+from batchlearn.registry.store import FolderStore
+
+INIT = ("init", "--source", "data/*.parquet", "--target", "bought", "--time", "seen", "--labelled", "known")
+TURN_KEYS = {"decision", "reason", "bracket", "start", "version", "certificate", "gate", "promoted", "seconds"}
+GATE_KEYS = {"verdict", "mode", "difference", "low", "high", "alpha", "rows"}
+BRACKET_KEYS = {"lower", "upper", "upper_is_proved", "rung", "prediction_shift", "rows_read"}
+
+
+@pytest.fixture
+def shop(here: Path) -> Path:
+    (here / "data").mkdir()
+    add_days(here, 0, 10)
+    return here
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {"folder": tmp_path_factory.mktemp("lived")}
+
+
+@pytest.fixture
+def lived(shop: Path, run: Run, made_once: dict[str, Path]) -> Path:
+    """A project with a live version and one that waits for a person; trained once for all tests."""
+    kept = made_once["folder"] / "project"
+    if not kept.exists():
+        assert run(*INIT, "--drop", "user", "--after-rows", "300")[0] == 0
+        settings = (shop / "batchlearn.toml").read_text().replace("# alpha = 0.001", "alpha = 0.01  #")
+        (shop / "batchlearn.toml").write_text(settings)
+        assert run("retrain", "--now", day(13))[0] == 0
+        add_days(shop, 10, 30, slope=-1.5)
+        assert run("retrain", "--now", day(33))[0] == 0
+        shutil.copytree(shop, kept)
+    shutil.copytree(kept, shop, dirs_exist_ok=True)
+    return shop
+
+
+def answer(run: Run, *arguments: str, code: int = 0) -> dict[str, object]:
+    found, out, _ = run(*arguments, "--json")
+    assert found == code, out
+    return one_object(out)
+
+
+def refusal(run: Run, *arguments: str) -> tuple[int, str, str]:
+    code, out, _ = run(*arguments, "--json")
+    error = one_object(out)["error"]
+    assert error["exit_code"] == code
+    return code, error["code"], error["message"]
+
+
+def test_from_an_empty_folder_to_a_promoted_second_version_in_four_commands(shop: Path, run: Run) -> None:
+    assert run(*INIT, "--drop", "user", "--after-rows", "300")[0] == 0
+    first = answer(run, "retrain", "--now", day(13))
+    assert (first["decision"], first["version"], first["promoted"]) == ("retrain", 1, True)
+    add_days(shop, 10, 30, slope=-1.5)
+    second = answer(run, "retrain", "--now", day(33))
+    assert (second["version"], second["promoted"], second["asked"]) == (2, False, "promotion")
+    assert answer(run, "promote")["version"] == 2
+    status = answer(run, "status")
+    assert isinstance(status["champion"], dict)
+    assert (status["champion"]["version"], status["waiting"]) == (2, [])
+    assert run("predict", "versions/000002/model", "data/010.parquet", "-o", "scored.parquet")[0] == 0
+    assert pq.read_table("scored.parquet").num_rows == 1200
+    assert run("verify", "versions/000002/model", "data")[0] == 0
+
+
+def test_retrain_keeps_the_contract_of_its_json(lived: Path, run: Run) -> None:
+    kept = answer(run, "retrain", "--now", day(33))
+    assert kept.keys() >= TURN_KEYS
+    assert (kept["decision"], kept["version"], kept["gate"], kept["promoted"]) == ("keep", None, None, False)
+    would = answer(run, "retrain", "--now", day(33), "--dry-run")
+    assert isinstance(would["bracket"], dict)
+    assert would["bracket"].keys() >= BRACKET_KEYS
+    add_days(lived, 30, 40, slope=-1.5)
+    again = answer(run, "retrain", "--now", day(43))
+    assert isinstance(again["gate"], dict)
+    assert again["gate"].keys() >= GATE_KEYS
+    assert isinstance(again["bracket"], dict)
+    assert again["bracket"].keys() >= BRACKET_KEYS
+
+
+def test_a_keep_says_why(lived: Path, run: Run) -> None:
+    code, out, _ = run("retrain", "--now", day(33))
+    assert code == 0
+    assert "0 of 300 rows" in out
+    assert lived.is_dir()
+
+
+def test_the_gate_is_told_by_the_exit_code(shop: Path, run: Run) -> None:
+    assert run(*INIT, "--after-rows", "300", "--promote", "auto")[0] == 0
+    add_days(shop, 10, 20)
+    assert run("retrain", "--now", day(13))[0] == 0
+    code, out, _ = run("retrain", "--now", day(23), "--json")
+    gate = one_object(out)["gate"]
+    assert code == {"reject": 10, "not enough evidence": 11}[gate["verdict"]]
+    code, slug, message = refusal(run, "promote", "2")
+    assert (code, slug) == (2, "gate-not-passed")
+    assert "--force" in message
+    assert refusal(run, "promote", "2", "--force")[1] == "gate-not-passed"
+    forced = answer(run, "promote", "2", "--force", "--why", "the regulator asks", "--by", "bob")
+    assert (forced["version"], forced["forced"], forced["by"]) == (2, True, "bob")
+    reviews = answer(run, "status")["reviews"]
+    assert isinstance(reviews, dict)
+    assert reviews["overrides"] == 1
+
+
+def test_a_person_may_decline(lived: Path, run: Run) -> None:
+    assert answer(run, "promote", "--decline", "--why", "not in the season")["answer"] == "overruled"
+    status = answer(run, "status")
+    assert isinstance(status["champion"], dict)
+    assert (status["champion"]["version"], status["waiting"]) == (1, [])
+    assert refusal(run, "promote")[1] == "nothing-waits"
+    assert lived.is_dir()
+
+
+def test_rollback_and_history(lived: Path, run: Run) -> None:
+    assert run("promote")[0] == 0
+    assert answer(run, "rollback", "--why", "complaints")["version"] == 1
+    history = answer(run, "history")
+    assert isinstance(history["tenures"], list)
+    assert [one["version"] for one in history["tenures"]] == [1, 2, 1]
+    assert history["tenures"][-1]["why"] == "complaints"
+    assert refusal(run, "rollback")[:2] == (2, "no-earlier-champion")
+    for command in ("history", "status"):
+        code, out, _ = run(command)
+        assert code == 0
+        assert "complaints" in out
+    assert lived.is_dir()
+
+
+def test_p14_none_of_these_needs_data_or_a_second(lived: Path, run: Run) -> None:
+    assert run("promote")[0] == 0
+    shutil.rmtree(lived / "data")
+    for command in (["rollback"], ["promote", "2", "--force", "--why", "back"], ["history"], ["status"]):
+        began = time.perf_counter()
+        assert run(*command)[0] == 0
+        assert time.perf_counter() - began < 1.0, command
+
+
+def test_one_who_expects_another_generation_changes_nothing(lived: Path, run: Run) -> None:
+    code, slug, _ = refusal(run, "promote", "2", "--expected", "5")
+    assert (code, slug) == (4, "promotion-conflict")
+    assert answer(run, "promote", "2", "--expected", "1")["generation"] == 2
+    assert lived.is_dir()
+
+
+def test_an_altered_champion_is_told_by_status_of_the_registry(lived: Path, run: Run) -> None:
+    code, out, _ = run("registry", "check")
+    assert code == 0
+    assert "sound" in out
+    weights = lived / "versions" / "000001" / "model" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x00")
+    code, slug, _ = refusal(run, "registry", "check", "--repair")
+    assert (code, slug) == (6, "registry-not-sound")
+    assert weights.is_file()
+    before = sorted(lived.rglob("*"))
+    assert refusal(run, "retrain", "--now", day(60), "--anyway")[:2] == (6, "version-altered")
+    assert [path for path in sorted(lived.rglob("*")) if path not in before] == []
+
+
+def test_forget_lists_what_still_holds_the_rows(lived: Path, run: Run) -> None:
+    found = answer(run, "forget", "--where", "user = 7", "--why", "asked by the customer", "--now", day(33))
+    assert found["promoted"] is True
+    assert isinstance(found["still_held_by"], list)
+    assert len(found["still_held_by"]) >= 3
+    code, out, _ = run("forget", "--where", "user = 8", "--now", day(33))
+    assert code == 0
+    assert "verified refit" in out
+    assert answer(run, "history")["forgotten"] == ["user = 7", "user = 8"]
+    assert FolderStore(lived).names("versions") == ["000001", "000002", "000003", "000004"]
+
+
+def test_a_database_is_a_source(here: Path, run: Run) -> None:
+    into_database(here / "shop.sqlite", orders(0, 10))
+    source = ("--source", "shop.sqlite", "--query", "SELECT * FROM orders", "--after-rows", "100")
+    init = ("init", *source, "--target", "bought", "--time", "seen", "--labelled", "known", "--drop", "user")
+    assert refusal(run, *init[:-2], "--drop", "user", "--weight", "x", "--target", "paid")[0] == 2
+    assert run(*init)[0] == 0
+    first = answer(run, "retrain", "--now", day(8))
+    assert first["rows"] == {"seen": 480, "known": 300, "new": 300}
+    with sqlite3.connect(here / "shop.sqlite") as connection:
+        connection.execute("DROP TABLE orders")
+    connection.close()
+    assert refusal(run, "retrain")[:2] == (2, "query-failed")
+    assert run("status")[0] == 0
+
+
+def test_init_refuses_what_the_source_does_not_have(shop: Path, run: Run) -> None:
+    assert refusal(run, *INIT[:-1], "knwon")[:2] == (3, "column-missing")
+    assert refusal(run, *INIT, "--every", "weekly")[:2] == (2, "span-not-valid")
+    assert refusal(run, *INIT, "--promote", "always")[:2] == (2, "project-settings")
+    assert not (shop / "batchlearn.toml").exists()
+    assert run(*INIT)[0] == 0
+    assert refusal(run, *INIT)[:2] == (2, "project-exists")
+
+
+def test_what_init_writes_is_explained_and_read_back(shop: Path, run: Run) -> None:
+    assert run(*INIT, "--drop", "user", "--wait", "2d", "--every", "7d", "--where", "size < 9")[0] == 0
+    lines = (shop / "batchlearn.toml").read_text().splitlines()
+    entries = [line for line in lines if "=" in line and not line.startswith(("#", "["))]
+    assert all(" # " in line for line in entries)
+    assert {line.partition(" ")[0] for line in entries} >= {
+        "files",
+        "target",
+        "time",
+        "labelled",
+        "wait",
+        "drop",
+        "period",
+    }
+
+
+@pytest.mark.parametrize("command", ["retrain", "promote", "rollback", "history", "status", "forget"])
+def test_outside_of_a_project_every_command_says_how_to_make_one(command: str, here: Path, run: Run) -> None:
+    more = ["--where", "x = 1"] if command == "forget" else []
+    assert refusal(run, command, *more)[:2] == (2, "no-project")
+    assert here.is_dir()
+
+
+def test_commands_run_as_processes(lived: Path) -> None:
+    done = process(["status", "--json"], lived)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert one_object(done.stdout)["versions"] == 2

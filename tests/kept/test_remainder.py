@@ -1,0 +1,66 @@
+"""What totals say about the loss of rows at another point, against those rows."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from mpmath import mp
+from tests.kept.made import design, kept_of, made
+
+from batchlearn.data.rows import Rows
+from batchlearn.kept.remainder import OldRows, tail
+from batchlearn.kernels.design import Floats
+from batchlearn.objectives.losses import LOSSES
+
+
+def at(loss: str, rows: Rows, parameters: Floats) -> tuple[float, Floats, Floats]:
+    """Return value, gradient and Hessian of the rows' loss in sums."""
+    X, chunk = design(rows), rows.read(rows.chunks[0])
+    eta, phi = X @ parameters + chunk.offset, LOSSES[loss]
+    value = float(chunk.weight @ phi.value(eta, chunk.label))
+    gradient = X.T @ (chunk.weight * phi.slope(eta, chunk.label))
+    return value, gradient, X.T @ ((chunk.weight * phi.least_curvature(eta, chunk.label))[:, None] * X)
+
+
+@pytest.mark.parametrize("loss", ["logistic", "poisson", "squared"])
+@pytest.mark.parametrize("third", [True, False])
+def test_value_gradient_and_hessian_are_within_what_is_said(loss: str, third: bool) -> None:
+    for seed in range(40):
+        rng = np.random.default_rng((seed, third))
+        problem = made(rng, loss)
+        rows = problem.rows(rng, 60)
+        kept = kept_of(problem, rows)
+        if not third:
+            kept = kept.__class__(**{**vars(kept), "totals": kept.totals._replace(third=None)})
+        old = OldRows(kept, LOSSES[loss].self_concordance)
+        step = rng.normal(size=problem.layout.size) * 10.0 ** rng.uniform(-3, 0)
+        turn = old.turn(step)
+        ahead, bend = old.ahead(step, turn), old.below(step, turn)
+        start = at(loss, rows, kept.parameters)[0]
+        value, gradient, hessian = at(loss, rows, kept.parameters + step)
+        assert abs(value - start - ahead.change) <= ahead.change_error + 1e-11 * abs(value)
+        off = gradient - ahead.gradient
+        scale = hessian + 1e-9 * np.eye(len(hessian)) * np.trace(hessian)
+        assert math.sqrt(off @ np.linalg.solve(scale, off)) <= ahead.unknown + 1e-6
+        assert np.linalg.eigvalsh(hessian - bend.lower)[0] >= -1e-9 * np.trace(hessian)
+
+
+def test_the_third_order_is_tighter_for_a_small_step() -> None:
+    rng = np.random.default_rng(3)
+    problem = made(rng, "logistic")
+    kept = kept_of(problem, problem.rows(rng, 60))
+    step = 0.05 * rng.normal(size=problem.layout.size)
+    old = OldRows(kept, 1.0)
+    without = OldRows(kept.__class__(**{**vars(kept), "totals": kept.totals._replace(third=None)}), 1.0)
+    assert old.ahead(step, old.turn(step)).unknown < 0.2 * without.ahead(step, without.turn(step)).unknown
+
+
+@pytest.mark.parametrize("order", [2, 3, 4])
+@pytest.mark.parametrize("a", [0.0, 1e-12, 1e-3, 0.5, 3.0, 30.0])
+def test_the_tail_of_the_exponential(a: float, order: int) -> None:
+    with mp.workdps(80):
+        truth = mp.exp(a) - mp.fsum(mp.mpf(a) ** k / mp.factorial(k) for k in range(order))
+        assert truth <= tail(a, order) <= truth * (1 + mp.mpf(10) ** -11)
+    assert tail(60.0, 2) == tail(math.nan, 2) == math.inf

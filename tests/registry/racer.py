@@ -1,0 +1,33 @@
+"""Tries to promote so many times against other processes; prints the generations that it won and how often it lost."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from tests.registry.made import WHY
+
+from batchlearn.errors import RegistryError
+from batchlearn.registry.promotions import champion, promote
+from batchlearn.registry.store import FolderStore
+
+
+def main() -> None:
+    store, tries = FolderStore(Path(sys.argv[1])), int(sys.argv[2])
+    won: list[int] = []
+    lost = 0
+    for _ in range(tries):
+        seen = champion(store)
+        target = 2 if seen is not None and seen.version == 1 else 1
+        try:
+            won.append(promote(store, target, WHY, seen).generation)
+        except RegistryError as refusal:
+            if refusal.code != "promotion-conflict":
+                raise
+            lost += 1
+    sys.stdout.write(json.dumps([won, lost]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""RELIABILITY P18: a registry of every format is read for good; one of a newer format is refused and left as it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from batchlearn.errors import RegistryError
+from batchlearn.models.tensors import unpack
+from batchlearn.registry.check import check
+from batchlearn.registry.ledger import events, tenures
+from batchlearn.registry.loading import load_champion
+from batchlearn.registry.promotions import Reason, champion, needed_champion, promote, promotions
+from batchlearn.registry.store import FolderStore
+from batchlearn.registry.version import EXPECTED, SAMPLE, read_file
+from batchlearn.retraining.policies import EveryRows
+from batchlearn.retraining.project import open_project
+
+FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("registry-*"))
+WHY = Reason("tried", "ann", "2027-01-01T00:00:00Z")
+
+
+@pytest.fixture(params=FIXTURES, ids=lambda path: path.name)
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return shutil.copytree(request.param, tmp_path / "project")
+
+
+def test_a_registry_of_each_format_is_read(root: Path) -> None:
+    store = FolderStore(root)
+    assert [(one.kind, one.version) for one in promotions(store)] == [("promote", 1), ("promote", 2), ("rollback", 1)]
+    assert [one.until for one in tenures(promotions(store))][-1] is None
+    assert [event.content["kind"] for event in events(store)] == ["turn", "turn"]
+    assert not any(finding.serious for finding in check(store))
+    assert open_project(root).policy == EveryRows(300)
+
+
+def test_a_version_of_each_format_scores_what_it_scored(root: Path) -> None:
+    store = FolderStore(root)
+    live = load_champion(store)
+    assert live.version.number == 1
+    expected = unpack(read_file(store, live.version, EXPECTED), {"response": (300,)})["response"]
+    scored = live.stored.model.predict(pq.read_table(live.version.path / SAMPLE)).response
+    assert abs(scored - expected).max() <= 1e-12, "another machine rounds otherwise"
+
+
+def test_a_registry_of_each_format_goes_on(root: Path) -> None:
+    store = FolderStore(root)
+    assert promote(store, 2, WHY, champion(store)).generation == 4
+    assert needed_champion(store).version == 2
+
+
+def look_at_version(store: FolderStore) -> object:
+    return promote(store, 2, WHY, champion(store))
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("promotions/000003.json", champion),
+        ("promotions/000003.json", look_at_version),
+        ("versions/000002/manifest.json", look_at_version),
+        ("events/000002.json", events),
+    ],
+)
+def test_what_a_newer_batchlearn_wrote_is_refused_and_left_as_it_is(
+    name: str, use: Callable[[FolderStore], object], root: Path
+) -> None:
+    path = root / name
+    said = {**json.loads(path.read_text()), "format_version": 2, "needs": "batchlearn >= 7.1"}
+    path.write_text(json.dumps(said))
+    before = {one: one.read_bytes() for one in root.rglob("*") if one.is_file()}
+    with pytest.raises(RegistryError, match=r"It needs batchlearn >= 7\.1: upgrade") as refusal:
+        use(FolderStore(root))
+    assert refusal.value.code == "registry-newer"
+    assert {one: one.read_bytes() for one in root.rglob("*") if one.is_file()} == before

@@ -1,0 +1,135 @@
+"""RELIABILITY P1: whatever point a writer is killed or loses power at, the registry is in the old state or the new."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.registry.disks import Killed, Op, PowerModel, RecordingDisk, materialised
+from tests.registry.made import WHY, one_more, promote_all, store_with
+
+from batchlearn.errors import BatchlearnError
+from batchlearn.registry.ledger import events, record_event
+from batchlearn.registry.promotions import champion, promote, rollback
+from batchlearn.registry.store import FolderStore
+from batchlearn.registry.version import verify_version, version_numbers
+
+State = tuple[int | None, list[int], int]
+Command = Callable[[FolderStore], object]
+
+
+def do_promote(store: FolderStore) -> object:
+    return promote(store, 3, WHY, champion(store))
+
+
+def do_rollback(store: FolderStore) -> object:
+    stands = champion(store)
+    assert stands is not None
+    return rollback(store, WHY, stands)
+
+
+def do_first_promotion(store: FolderStore) -> object:
+    return promote(store, 1, WHY, None)
+
+
+def do_register(store: FolderStore) -> object:
+    return one_more(store, 9)
+
+
+def do_record_event(store: FolderStore) -> object:
+    return record_event(store, "turn", WHY.at, {"decision": "keep"})
+
+
+COMMANDS = [do_promote, do_rollback, do_register, do_record_event, do_first_promotion]
+
+
+def before(root: Path, command: Command) -> Path:
+    """Make a registry with three versions, of which the second is live, or none for the first promotion."""
+    store = store_with(root, 3)
+    if command is not do_first_promotion:
+        promote_all(store, 1, 2)
+    return root
+
+
+def state_of(root: Path) -> State:
+    """Return who is live, which versions there are (each checked to the last byte) and how many events."""
+    store = FolderStore(root)
+    live = champion(store)
+    numbers = version_numbers(store)
+    for number in numbers:
+        verify_version(store, number)
+    if live is not None:
+        verify_version(store, live.version, live.identity)
+    return (None if live is None else live.version), numbers, len(events(store))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_writer_killed_before_any_operation_leaves_the_old_state_or_the_new(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    old_root = before(tmp_path / "old", command)
+    old = state_of(old_root)
+    whole = RecordingDisk(shutil.copytree(old_root, tmp_path / "new"))
+    command(FolderStore(whole.root, whole))
+    new = state_of(whole.root)
+    assert new != old
+    seen = []
+    for last in range(len(whole.ops)):
+        disk = RecordingDisk(shutil.copytree(old_root, tmp_path / str(last)), last=last)
+        with pytest.raises(Killed):
+            command(FolderStore(disk.root, disk))
+        seen.append(state_of(disk.root))
+        assert seen[-1] in (old, new)
+        # The command can be given again: what the first one left behind is in nobody's way.
+        if seen[-1] == old:
+            command(FolderStore(disk.root))
+            assert state_of(disk.root) == new
+    assert {str(state) for state in seen} == {str(old), str(new)}, "the kills reach both sides of the change"
+
+
+def bad_states(root: Path, ops: list[Op], old: State, new: State, scratch: Path) -> Iterator[str]:
+    """Yield what is wrong in each state that a loss of power after each operation may leave."""
+    model = PowerModel(root)
+    checked: set[str] = set()
+    for done, op in enumerate(ops, start=1):
+        model.apply(op)
+        acknowledged = done == len(ops)
+        for state in model.states():
+            key = f"{acknowledged}{sorted(state.items())}"
+            if key in checked:
+                continue
+            checked.add(key)
+            folder = scratch / str(len(checked))
+            folder.mkdir()
+            try:
+                found = state_of(materialised(state, folder))
+            except BatchlearnError as problem:
+                yield f"after {op.name} {op.path}: {problem}"
+                continue
+            if found not in ((new,) if acknowledged else (old, new)):
+                yield f"after {op.name} {op.path}: {found}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_loss_of_power_leaves_the_old_state_or_the_new_and_keeps_what_was_acknowledged(
+    command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "old").mkdir()
+    root = before(tmp_path / "old", command)
+    old = state_of(root)
+    whole = RecordingDisk(shutil.copytree(root, tmp_path / "new"))
+    command(FolderStore(whole.root, whole))
+    new = state_of(whole.root)
+    (tmp_path / "states").mkdir()
+    assert list(bad_states(root, whole.ops, old, new, tmp_path / "states")) == []
+    # The test has teeth: without any one of the flushes there is a state that should not be.
+    flushes = [op for op in whole.ops if op.name == "flush"]
+    for forgotten, op in enumerate(flushes):
+        disk = RecordingDisk(shutil.copytree(root, tmp_path / f"without-{forgotten}"), forgotten=forgotten)
+        command(FolderStore(disk.root, disk))
+        scratch = tmp_path / f"states-{forgotten}"
+        scratch.mkdir()
+        assert next(bad_states(root, disk.ops, old, new, scratch), None), (
+            f"nothing notices that {op.path} is not flushed"
+        )

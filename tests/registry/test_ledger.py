@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from tests.registry.made import WHY, store_with
+
+from batchlearn.registry.ledger import (
+    AGREED,
+    OUTCOME,
+    OVERRULED,
+    REVIEW,
+    TURN,
+    events,
+    latest_turn_of,
+    record_event,
+    reviews,
+    tenures,
+)
+from batchlearn.registry.promotions import champion, promote, promotions, rollback
+
+
+def test_the_ledger_says_who_was_live_when_why_and_by_whom(tmp_path: Path) -> None:
+    store = store_with(tmp_path, 2)
+    promote(store, 1, replace(WHY, why="first"), None)
+    promote(store, 2, replace(WHY, at="2026-02-01T00:00:00Z", by="bob"), champion(store))
+    stands = champion(store)
+    assert stands is not None
+    rollback(store, replace(WHY, at="2026-03-01T00:00:00Z", why="worse"), stands)
+    found = [(one.version, one.since[:7], one.until and one.until[:7]) for one in tenures(promotions(store))]
+    assert found == [(1, "2026-01", "2026-02"), (2, "2026-02", "2026-03"), (1, "2026-03", None)]
+    last = tenures(promotions(store))[-1].to_json()
+    assert (last["by"], last["why"], last["kind"]) == ("ann", "worse", "rollback")
+
+
+def test_reviews_are_counted_with_what_became_of_them(tmp_path: Path) -> None:
+    store = store_with(tmp_path, 0)
+
+    def turn(at: str, review: str | None, version: int) -> int:
+        return record_event(store, TURN, at, {"review": review, "version": version}).number
+
+    first = turn("2026-01-05T00:00:00Z", "promotion", 1)
+    turn("2026-01-06T00:00:00Z", None, 2)
+    second = turn("2026-02-01T00:00:00Z", "promotion", 3)
+    third = turn("2026-02-02T00:00:00Z", "rejection", 4)
+    record_event(store, REVIEW, "2026-01-05T00:00:00Z", {"about": first, "answer": AGREED})
+    overruled = [
+        record_event(store, REVIEW, "2026-02-02T00:00:00Z", {"about": about, "answer": OVERRULED}).number
+        for about in (second, None)
+    ]
+    record_event(store, OUTCOME, "2026-02-09T00:00:00Z", {"about": overruled[0], "outcome": "right"})
+    counts = reviews(events(store), "2026-02-10T00:00:00Z")
+    assert (counts.asked, counts.asked_this_month, counts.answered) == (3, 2, 2)
+    assert (counts.overrides, counts.right, counts.wrong) == (2, 1, 0)
+    assert counts.open == (third,)
+    assert counts.to_json()["unknown"] == 1
+    latest = latest_turn_of(events(store), 3)
+    assert latest is not None
+    assert latest.number == second
+    assert latest_turn_of(events(store), 9) is None

@@ -1,0 +1,134 @@
+"""Starts and brackets as the cycle uses them: certified against a training from scratch."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, day, make_project, orders, turn
+
+from batchlearn.errors import DataError, IntegrityError, RegistryError, UsageError
+from batchlearn.models.linear import LinearModel
+from batchlearn.registry.loading import load_version
+from batchlearn.registry.place import SETTINGS
+from batchlearn.registry.store import FolderStore
+from batchlearn.registry.version import KEPT, read_version
+
+DUE = day(33)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = make_project(tmp_path_factory.mktemp("begun") / "project")
+    add_days(root, 0, 20)
+    assert turn(root, day(23)).promoted
+    add_days(root, 20, 30)
+    return root
+
+
+def project(begun: Path, folder: Path, start: str, changes: dict[str, str] | None = None) -> Path:
+    root = shutil.copytree(begun, folder / start)
+    return make_project(root, SETTINGS_TEXT, {"rows = 300": f'rows = 300\nstart = "{start}"', **(changes or {})})
+
+
+def model_of(root: Path, number: int) -> LinearModel:
+    store = FolderStore(root)
+    return load_version(store, read_version(store, number)).model
+
+
+def test_a_version_keeps_its_totals(begun: Path) -> None:
+    assert KEPT in read_version(FolderStore(begun), 1).sizes
+
+
+@pytest.mark.parametrize("start", ["warm", "update"])
+@pytest.mark.parametrize("penalty", ["alpha = 0.01", ""], ids=["alpha is fixed", "chosen by the data"])
+def test_the_start_changes_how_and_not_where_training_ends(
+    start: str, penalty: str, begun: Path, tmp_path: Path
+) -> None:
+    root = project(begun, tmp_path, start) if penalty else chosen_by_the_data(tmp_path / start, start)
+    exact = shutil.copytree(root, tmp_path / "exact")
+    tight = (exact / SETTINGS).read_text().replace("[recipe]", "[recipe]\ntolerance = 1e-13")
+    (exact / SETTINGS).write_text(tight.replace(f'start = "{start}"', 'start = "warm"'))
+    second, other = turn(root, DUE), turn(exact, DUE)
+    assert second.start == start
+    assert second.certificate is not None
+    assert other.certificate is not None
+    assert second.certificate["status"] == "certified"
+    assert second.certificate["rows"] == 30 * ROWS
+    rows = orders(0, 30).drop(["bought"])
+    apart = model_of(root, 2).predict(rows).response - model_of(exact, 2).predict(rows).response
+    allowed = second.certificate["prediction_bound"] + other.certificate["prediction_bound"]
+    assert np.abs(apart).max() <= allowed * 1.001
+    assert allowed < 1e-2
+
+
+def chosen_by_the_data(root: Path, start: str) -> Path:
+    make_project(root, SETTINGS_TEXT, {"rows = 300": f'rows = 300\nstart = "{start}"', "alpha = 0.01\n": ""})
+    add_days(root, 0, 20)
+    assert turn(root, day(23)).promoted
+    add_days(root, 20, 30)
+    return root
+
+
+def test_fine_tuning_says_that_it_is_not_the_optimum(begun: Path, tmp_path: Path) -> None:
+    second = turn(project(begun, tmp_path, "fine-tune"), DUE)
+    assert second.certificate is not None
+    assert second.certificate["status"] == "not certified"
+    assert any(note.startswith("Not the optimum of all rows") for note in second.notes)
+
+
+def test_the_bracket_holds_the_gain_that_training_brings(begun: Path, tmp_path: Path) -> None:
+    root = project(begun, tmp_path, "warm", {"alpha = 0.01": "alpha = 0.01\ntolerance = 1e-13"})
+    would = turn(root, DUE, dry_run=True)
+    assert would.bracket is not None
+    assert would.bracket["rung"] == 1
+    assert would.bracket["rows_read"] % (10 * ROWS) == 0, "old rows are not read, the new ones some times"
+    done = turn(root, DUE).bracket
+    assert done is not None
+    assert (done["lower"], done["upper"]) == (would.bracket["lower"], would.bracket["upper"])
+    before, after = (model_of(root, number) for number in (1, 2))
+    # The rows are those of two files, each made from a seed of its own.
+    rows = pa.concat_tables([pq.read_table(path) for path in sorted((root / "data").glob("*.parquet"))])
+
+    def objective(model: LinearModel) -> float:
+        predictor = model.predict(rows.drop(["bought"])).predictor
+        sign = 2.0 * np.asarray(rows["bought"]).astype(float) - 1.0
+        weights = model.parameters[1:]
+        return float(np.mean(np.logaddexp(0.0, -sign * predictor)) + 0.005 * weights @ weights)
+
+    gain = objective(before) - objective(after)
+    assert would.bracket["lower"] <= gain * (1 + 1e-6)
+    assert not would.bracket["upper_is_proved"] or gain <= would.bracket["upper"] * (1 + 1e-6)
+    assert 0.5 * gain <= would.bracket["lower"]
+
+
+def test_a_new_level_needs_a_training_from_scratch(begun: Path, tmp_path: Path) -> None:
+    root = project(begun, tmp_path, "update")
+    rows = orders(20, 30)
+    violet = pa.array(["violet"] * 100 + rows["colour"].to_pylist()[100:])
+    place = rows.schema.get_field_index("colour")
+    pq.write_table(rows.set_column(place, "colour", violet), root / "data" / "020.parquet")
+    with pytest.raises(DataError, match="'violet' of 'colour' has 100 new rows") as refusal:
+        turn(root, DUE)
+    assert refusal.value.code == "encoding-outgrown"
+    make_project(root)
+    assert turn(root, DUE).version == 2
+
+
+def test_another_recipe_needs_a_training_from_scratch(begun: Path, tmp_path: Path) -> None:
+    root = project(begun, tmp_path, "warm", {"alpha = 0.01": "alpha = 0.02"})
+    with pytest.raises(UsageError) as refusal:
+        turn(root, DUE)
+    assert refusal.value.code == "start-recipe"
+
+
+def test_nothing_goes_on_from_a_fine_tuned_champion_that_kept_nothing(begun: Path, tmp_path: Path) -> None:
+    root = project(begun, tmp_path, "update")
+    kept = read_version(FolderStore(root), 1).path / KEPT
+    kept.unlink()
+    with pytest.raises((RegistryError, IntegrityError)):
+        turn(root, DUE)

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import batchlearn as bl
+from batchlearn.errors import DataError, UsageError
+from batchlearn.retraining.feed.known import (
+    Times,
+    fingerprint,
+    instant_of,
+    latest_seen,
+    look,
+    parse_instant,
+    shown_instant,
+    together,
+    without,
+)
+
+ROWS = 500
+
+
+@pytest.fixture(params=[True, False], ids=["timestamps", "numbers"])
+def table(request: pytest.FixtureRequest) -> pa.Table:
+    rng = np.random.default_rng(4)
+    seen = rng.uniform(0.0, 100.0, ROWS)
+    known = seen + rng.exponential(20.0, ROWS)
+    late = rng.random(ROWS) < 0.1
+    columns = {"at": pa.array(seen), "paid": pa.array(known)}
+    if request.param:
+        columns = {
+            name: pa.array((one.to_numpy() * 1e6).astype(int), pa.timestamp("us")) for name, one in columns.items()
+        }
+    columns["paid"] = columns["paid"].take(pa.array(np.arange(ROWS), mask=late))
+    return pa.table({**columns, "x": rng.normal(size=ROWS), "y": rng.random(ROWS) < 0.5})
+
+
+def numbers(column: pa.ChunkedArray) -> np.ndarray:
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.int64()).cast(pa.float64())
+    return np.asarray(column.fill_null(np.nan).to_numpy())
+
+
+def values(table: pa.Table, condition: str) -> list[float]:
+    found = bl.read(table, target="y", time="at", where=condition)
+    return [value for batch in found.scan(["x"]) for value in batch.column("x").to_pylist()]
+
+
+def scale(table: pa.Table) -> float:
+    return 1e6 if pa.types.is_timestamp(table.schema.field("at").type) else 1.0
+
+
+@pytest.mark.parametrize("wait", [None, 10])
+@pytest.mark.parametrize(("now", "before"), [(50.0, 20.0), (99.0, 98.0), (30.0, 30.0), (200.0, 0.0)])
+def test_a_row_is_known_once_it_was_seen_has_rested_and_has_its_label(
+    table: pa.Table, now: float, before: float, wait: int | None
+) -> None:
+    unit = scale(table)
+    span = None if wait is None else (f"{wait}s" if unit > 1.0 else wait)
+    times = Times.of(bl.read(table), "at", "paid", span)
+    seen, paid, x = numbers(table["at"]), numbers(table["paid"]), numbers(table["x"])
+
+    def known(instant: float) -> np.ndarray:
+        return np.asarray((seen <= (instant - (wait or 0)) * unit) & (paid <= instant * unit))
+
+    assert values(table, times.known_by(now * unit)) == x[known(now)].tolist()
+    new = known(now) & ~known(before)
+    assert values(table, times.known_since(now * unit, before * unit)) == x[new].tolist()
+    in_sight = bl.read(table, target="y", time="at", where=times.seen_by(now * unit))
+    found = look(in_sight, times, now * unit, before * unit)
+    assert (found.seen, found.known, found.new) == (
+        int((seen <= now * unit).sum()),
+        int(known(now).sum()),
+        int(new.sum()),
+    )
+    assert found.last == (seen[known(now)].max() if known(now).any() else None)
+
+
+def test_nothing_that_comes_later_changes_what_was_known(table: pa.Table) -> None:
+    """No look-ahead: rows seen later, and labels known later, change no look up to now."""
+    unit = scale(table)
+    times = Times.of(bl.read(table), "at", "paid", None)
+    now = 60.0 * unit
+
+    def looked(rows: pa.Table) -> object:
+        return look(bl.read(rows, target="y", where=times.seen_by(now)), times, now, 30.0 * unit)
+
+    earlier = table.filter(pa.array(numbers(table["at"]) <= now))
+    assert looked(earlier) == looked(table)
+    late = numbers(earlier["paid"]) > now
+    flipped = pa.array(np.where(late, ~np.asarray(earlier["y"]), np.asarray(earlier["y"])))
+    assert looked(earlier.set_column(earlier.schema.get_field_index("y"), "y", flipped)) == looked(table)
+
+
+def test_rows_for_which_a_condition_is_unknown_are_not_forgotten() -> None:
+    table = pa.table({"user": [1.0, 2.0, None, 4.0], "x": [1.0, 2.0, 3.0, 4.0]})
+    kept = bl.read(table, where=without("user = 2"))
+    assert [value for batch in kept.scan(["x"]) for value in batch.column("x").to_pylist()] == [1.0, 3.0, 4.0]
+
+
+def test_conditions_are_joined_whole() -> None:
+    assert together([None, "a = 1 or b = 2", None, "c = 3"]) == "(a = 1 or b = 2) and (c = 3)"
+    assert together([None]) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["2016-02-01", "2016-02-01 12:30:00", "2016-02-01 12:30:00.000001", "1969-12-31 23:00:00"]
+)
+def test_times_come_back_to_the_microsecond(text: str) -> None:
+    instant = parse_instant(text, stamped=True)
+    assert parse_instant(shown_instant(instant, stamped=True), stamped=True) == instant
+    assert instant == instant_of(datetime.datetime.fromisoformat(text))
+
+
+def test_a_zone_is_taken_into_account() -> None:
+    assert parse_instant("2016-02-01T01:00:00+01:00", stamped=True) == parse_instant("2016-02-01", stamped=True)
+
+
+@pytest.mark.parametrize(("text", "stamped"), [("soon", True), ("2016-02-30", True), ("soon", False), ("nan", False)])
+def test_what_is_no_time_is_refused(text: str, stamped: bool) -> None:
+    with pytest.raises(UsageError) as refusal:
+        parse_instant(text, stamped)
+    assert refusal.value.code == "time-not-valid"
+
+
+def test_times_of_two_kinds_are_refused() -> None:
+    table = pa.table({"at": pa.array([1], pa.timestamp("us")), "paid": [1.0], "colour": ["red"]})
+    for seen, known in (("at", "paid"), ("colour", None)):
+        with pytest.raises(DataError) as refusal:
+            Times.of(bl.read(table), seen, known, None)
+        assert refusal.value.code == "role-kind"
+
+
+def test_recent_rows_that_mostly_have_no_label_yet_are_said() -> None:
+    at = np.arange(1_000.0)
+    slow = bl.read(pa.table({"at": at, "paid": at + 150.0, "y": at > 300}), target="y")
+    quick = bl.read(pa.table({"at": at, "paid": at + 5.0, "y": at > 300}), target="y")
+    times = Times("at", "paid", False, 0.0)
+    assert "only 0% have a label yet" in look(slow, times, 999.0, None).notes[0]
+    assert look(quick, times, 999.0, None).notes == ()
+
+
+def test_the_present_is_the_latest_time_where_times_are_numbers() -> None:
+    times = Times("at", None, False, 0.0)
+    assert latest_seen(bl.read(pa.table({"at": [3.0, None, 7.0, 5.0]})), times) == 7.0
+    with pytest.raises(DataError):
+        latest_seen(bl.read(pa.table({"at": pa.array([None, None], pa.float64())})), times)
+
+
+def test_the_fingerprint_is_that_of_the_values() -> None:
+    table = pa.table({"x": [1.0, 2.0, 3.0], "c": ["a", None, "b"]})
+    assert fingerprint(bl.read(table)) == fingerprint(bl.read(pa.concat_tables([table[:1], table[1:]])))
+    assert fingerprint(bl.read(table)) != fingerprint(bl.read(table, where="x < 3"))

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+
+from batchlearn.errors import UsageError
+from batchlearn.retraining.policies import Every, EveryRows, Never, Policy, Situation, Span
+
+DAY = 86_400e6
+EMPTY = Situation(now=100 * DAY, trained=None, new_rows=0, stamped=True)
+FIRST = EMPTY._replace(new_rows=50)
+POLICIES: list[Policy] = [Never(), Every(Span.parse("7d")), EveryRows(1_000)]
+
+
+def situation(days: float, new_rows: int) -> Situation:
+    return Situation(100 * DAY, (100 - days) * DAY, new_rows, True)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_policy_trains_first_when_there_is_something_to_learn_from(policy: Policy) -> None:
+    assert not policy.decide(EMPTY).retrain
+    assert policy.decide(FIRST).retrain
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("days", [0.0, 6.9, 7.0, 400.0])
+@pytest.mark.parametrize("new_rows", [0, 1, 999, 1_000, 10**9])
+def test_every_policy_gives_a_reason_and_the_same_answer_twice(policy: Policy, days: float, new_rows: int) -> None:
+    decision = policy.decide(situation(days, new_rows))
+    assert decision.reason
+    assert policy.decide(situation(days, new_rows)) == decision
+
+
+@pytest.mark.parametrize(
+    ("days", "new_rows", "due"), [(6.99, 500, False), (7.0, 500, True), (30.0, 0, False), (-1.0, 500, False)]
+)
+def test_a_period_counts_from_the_last_training(days: float, new_rows: int, due: bool) -> None:
+    assert Every(Span.parse("1w")).decide(situation(days, new_rows)).retrain is due
+
+
+@pytest.mark.parametrize(("new_rows", "due"), [(0, False), (999, False), (1_000, True), (5_000, True)])
+def test_a_number_of_rows_counts_those_since_the_last_training(new_rows: int, due: bool) -> None:
+    assert EveryRows(1_000).decide(situation(0.01, new_rows)).retrain is due
+
+
+def test_never_keeps() -> None:
+    assert not Never().decide(situation(1e4, 10**9)).retrain
+
+
+@pytest.mark.parametrize(
+    ("text", "stamped", "value"),
+    [("2w", True, 14 * DAY), ("1.5 h", True, 1.5 * 3_600e6), ("30m", True, 1_800e6), (250, False, 250.0)],
+)
+def test_a_span_is_measured_on_the_scale_of_the_times(text: str, stamped: bool, value: float) -> None:
+    assert Span.parse(text).on(stamped) == value
+
+
+@pytest.mark.parametrize("text", ["0d", "-1d", "7 days", "nan", "inf", "", "1e9d", "7D"])
+def test_what_is_no_span_is_refused(text: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        Span.parse(text)
+    assert refusal.value.code == "span-not-valid"
+
+
+@pytest.mark.parametrize(("text", "stamped"), [("7", True), ("7d", False)])
+def test_a_span_needs_the_unit_that_the_times_have(text: str, stamped: bool) -> None:
+    with pytest.raises(UsageError) as refusal:
+        Span.parse(text).on(stamped)
+    assert refusal.value.code == "span-unit"
+
+
+def test_waiting_for_no_rows_is_refused() -> None:
+    with pytest.raises(UsageError) as refusal:
+        EveryRows(0)
+    assert refusal.value.code == "policy-rows"

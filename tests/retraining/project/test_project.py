@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from batchlearn.errors import UsageError
+from batchlearn.registry.place import SETTINGS, find_project
+from batchlearn.retraining.policies import Every, EveryRows, Never, Span
+from batchlearn.retraining.project import open_project, parse_settings, write_settings
+
+SOURCE = '[source]\nfiles = "data/*.parquet"\ntarget = "y"\ntime = "t"\n'
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        parse_settings(text)
+    return caught.value.message
+
+
+def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
+    write_settings(tmp_path, SOURCE)
+    project = open_project(tmp_path)
+    assert project.policy == Never()
+    assert (project.gate.mode, project.gate.alpha, project.gate.promote) == ("superiority", 0.05, "ask")
+    assert project.settings.recipe.alpha is None
+    assert project.text == SOURCE
+
+
+def test_a_project_is_found_from_a_folder_inside_it(tmp_path: Path) -> None:
+    write_settings(tmp_path, SOURCE)
+    inside = tmp_path / "data" / "2026"
+    inside.mkdir(parents=True)
+    assert find_project(inside) == tmp_path
+
+
+def test_a_folder_without_a_project_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="batchlearn init") as caught:
+        find_project(tmp_path)
+    assert caught.value.code == "no-project"
+
+
+def test_a_project_is_not_overwritten(tmp_path: Path) -> None:
+    write_settings(tmp_path, SOURCE)
+    with pytest.raises(UsageError, match="exists already"):
+        write_settings(tmp_path, SOURCE + "[policy]\n")
+    assert (tmp_path / SETTINGS).read_text() == SOURCE
+
+
+@pytest.mark.parametrize(
+    ("wrong", "nearest"),
+    [
+        (SOURCE + 'labeled = "k"\n', "'labelled'"),
+        (SOURCE + "[recipe]\nalhpa = 1.0\n", "'alpha'"),
+        (SOURCE + "[gates]\nalpha = 0.1\n", "'gate'"),
+        (SOURCE + "[gate]\nmargins = 0.1\n", "'margin'"),
+        (SOURCE + "[review]\nbudgte = 3\n", "'budget'"),
+    ],
+)
+def test_c63_an_unknown_key_is_refused_with_the_nearest_name(wrong: str, nearest: str) -> None:
+    assert f"did you mean {nearest}?" in refusal(wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (SOURCE + 'target = "z"\n', "it is no TOML"),  # C64: a key that comes twice
+        ("source = 3\n", "'source'"),
+        (SOURCE.replace('time = "t"\n', ""), "'source.time' is missing"),
+        (SOURCE + "[recipe]\nseed = 1.5\n", "'recipe.seed' is '1.5'"),  # C66
+        (SOURCE + '[recipe]\nseed = "1"\n', "'recipe.seed'"),
+        (SOURCE + "[recipe]\nalpha = nan\n", "'recipe.alpha'"),  # C67
+        (SOURCE + '[policy]\nwhen = "sometimes"\n', "'policy.when'"),
+        (SOURCE + '[policy]\nwhen = "every"\n', "period is missing"),
+        (SOURCE + '[policy]\nwhen = "every"\nperiod = "7d"\nrows = 5\n', "rows is given"),
+        (SOURCE + "[policy]\nrows = 5\n", "rows is given"),
+        (SOURCE + '[policy]\nwindow = "a year"\n', "no length of time"),
+        (SOURCE + '[gate]\npromote = "always"\n', "'gate.promote'"),
+        (SOURCE + "[gate]\nalpha = 0.9\n", "alpha"),
+        (SOURCE + '[gate]\nmode = "non-inferiority"\n', "margin"),
+        (SOURCE + "[gate]\nshare = 1.0\n", "'gate.share'"),
+        (SOURCE + "[review]\nbudget = -1\n", "'review.budget'"),
+        (SOURCE + "[review]\nmiss = 2.0\n", "together"),
+        (SOURCE + 'query = "SELECT 1"\n', "either files"),
+        (SOURCE.replace('files = "data/*.parquet"', 'database = "a.sqlite"'), "either files"),
+        ("format_version = 2\n" + SOURCE, "upgrade"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(wrong: str, said: str) -> None:
+    assert said in refusal(wrong)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"a" * (1 << 21)], ids=["no text", "too large"])
+def test_a_file_that_is_no_text_of_a_plausible_size_is_refused(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / SETTINGS).write_bytes(data)
+    with pytest.raises(UsageError) as caught:
+        open_project(tmp_path)
+    assert caught.value.code == "project-settings"
+
+
+def test_the_policy_is_the_one_described(tmp_path: Path) -> None:
+    write_settings(tmp_path, SOURCE + '[policy]\nwhen = "every"\nperiod = "12h"\n')
+    assert open_project(tmp_path).policy == Every(Span(12.0, "h"))
+    assert EveryRows(7) == EveryRows(7)
+    (tmp_path / SETTINGS).write_text(SOURCE + '[policy]\nwhen = "rows"\nrows = 7\n')
+    assert open_project(tmp_path).policy == EveryRows(7)

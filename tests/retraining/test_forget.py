@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from tests.registry.disks import Killed, RecordingDisk
+from tests.retraining.made import SETTINGS_TEXT, add_days, around, day, into_database, make_project, orders, turn
+
+import batchlearn as bl
+from batchlearn.errors import DataError, RegistryError
+from batchlearn.models.disk import LOCAL_DISK, Disk
+from batchlearn.registry.ledger import FORGET, events
+from batchlearn.registry.loading import load_champion
+from batchlearn.registry.promotions import promotions
+from batchlearn.registry.store import FolderStore
+from batchlearn.retraining.cycle.finish import unfinished
+from batchlearn.retraining.feed.sources import open_feed
+from batchlearn.retraining.forget import Forgotten, forgetting
+
+WHERE = "user = 7"
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = make_project(tmp_path_factory.mktemp("begun") / "project")
+    add_days(root, 0, 10)
+    assert turn(root, day(13)).promoted
+    return root
+
+
+@pytest.fixture
+def root(begun: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(begun, tmp_path / "project")
+
+
+def forget(root: Path, where: str = WHERE, disk: Disk = LOCAL_DISK) -> Forgotten:
+    given = around(root, day(20), disk)
+    past = [event.content["where"] for event in events(given.project.store) if event.content["kind"] == FORGET]
+    given = replace(given, feed=open_feed(given.project, past))
+    steps = forgetting(given, given.feed, where, "asked for")
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Forgotten = end.value
+            return found
+
+
+def test_the_model_is_that_of_the_other_rows_to_the_last_bit(root: Path) -> None:
+    rows = pq.read_table(root / "data")
+    others = rows.filter(np.asarray(rows["user"]) != 7)
+    found = forget(root)
+    assert found.rows == len(rows) - len(others) > 0
+    assert found.certificate["status"] == "certified"
+    assert found.certificate["rows"] == len(others)
+    again = bl.train(
+        bl.read(others, target="bought", time="seen", drop=["known", "user"]), bl.Recipe(alpha=0.01, holdout=0.0)
+    )
+    live = load_champion(FolderStore(root))
+    assert live.version.number == found.version == 2
+    assert np.array_equal(live.stored.model.parameters, again.model.parameters)
+    assert live.promotion.reason.forced
+
+
+def test_later_trainings_are_without_the_rows_too(root: Path) -> None:
+    forget(root)
+    add_days(root, 10, 20)
+    given = around(root, day(23))
+    past = [event.content["where"] for event in events(given.project.store) if event.content["kind"] == FORGET]
+    assert past == [WHERE]
+    kept = open_feed(given.project, past).table()
+    users = {user for batch in kept.scan(["user"]) for user in batch.column("user").to_pylist()}
+    assert 7.0 not in users
+    assert len(users) == 39
+
+
+def test_what_still_holds_the_rows_is_listed(root: Path) -> None:
+    held = {one.what: one.rows for one in forget(root).held}
+    assert held["the source itself"] == held["model, encoding and kept totals of versions/000001, by what they learned"]
+    sample = pq.read_table(root / "versions" / "000001" / "sample.parquet")
+    assert held["sample rows of versions/000001, as they are"] == int((np.asarray(sample["user"]) == 7).sum()) > 0
+    assert not any("000002" in what for what in held)
+
+
+def test_where_the_rows_are_gone_already_nobody_can_say_how_many_there_were(root: Path) -> None:
+    path = root / "data" / "000.parquet"
+    rows = pq.read_table(path)
+    pq.write_table(rows.filter(np.asarray(rows["user"]) != 7), path)
+    found = forget(root)
+    assert found.rows == 0
+    held = {one.what: one.rows for one in found.held}
+    assert held["model, encoding and kept totals of versions/000001, by what they learned"] is None
+    assert "the source itself" not in held
+
+
+def test_the_parts_of_a_query_hold_rows_too(tmp_path: Path) -> None:
+    query = {'files = "data/*.parquet"': 'database = "shop.sqlite"\nquery = "SELECT * FROM orders"'}
+    root = make_project(tmp_path, SETTINGS_TEXT, query)
+    into_database(root / "shop.sqlite", orders(0, 10))
+    assert turn(root, day(13)).promoted
+    parts = [one for one in forget(root).held if one.what.startswith("snapshots/")]
+    assert [one.rows for one in parts] == [int((np.asarray(orders(0, 10)["user"]) == 7).sum())]
+
+
+def test_a_condition_that_names_no_column_is_refused_and_nothing_is_recorded(root: Path) -> None:
+    with pytest.raises(DataError) as refusal:
+        forget(root, "usr = 7")
+    assert refusal.value.code == "column-missing"
+    assert [event.content["kind"] for event in events(FolderStore(root))] == ["turn"]
+
+
+def test_without_a_champion_there_is_nothing_to_train_again(tmp_path: Path) -> None:
+    root = make_project(tmp_path)
+    add_days(root, 0, 10)
+    with pytest.raises(RegistryError) as refusal:
+        forget(root)
+    assert refusal.value.code == "no-champion"
+
+
+def test_the_next_turn_finds_nothing_unfinished(root: Path) -> None:
+    forget(root)
+    assert unfinished(FolderStore(root)) is None
+    assert turn(root, day(13)).decision == "keep"
+
+
+def test_killed_at_any_point_somebody_is_live_and_the_rows_never_come_back(root: Path, tmp_path: Path) -> None:
+    whole = RecordingDisk(shutil.copytree(root, tmp_path / "whole"))
+    forget(whole.root, disk=whole)
+    for last in range(0, len(whole.ops), 9):
+        copy = shutil.copytree(root, tmp_path / str(last))
+        with pytest.raises(Killed):
+            forget(copy, disk=RecordingDisk(copy, last=last))
+        assert promotions(FolderStore(copy))[-1].version in (1, 2)
+        forget(copy)
+        live = load_champion(FolderStore(copy))
+        assert "user" in str(live.version.description["data"]["condition"])

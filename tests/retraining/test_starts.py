@@ -1,0 +1,159 @@
+"""Scratch, warm, fine-tuned and updated: which of them end in the same place, and what each says."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+import pytest
+from tests.kept.made import Made, fitted, joined, kept_of, problem_of
+from tests.retraining.brackets import trial, truth
+from tests.training.made import made as made_columns
+from tests.training.made import table_of
+
+from batchlearn.data.build import build_rows, profile_parts
+from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
+from batchlearn.data.ledger import read_ledger
+from batchlearn.data.rows import Rows
+from batchlearn.errors import DataError, UsageError
+from batchlearn.kept.frozen import new_levels
+from batchlearn.kept.totals import KeptTotals, keep
+from batchlearn.kernels.design import Floats, Layout
+from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.objective import Objective, ridge
+from batchlearn.retraining.bracket import Change, ObjectiveFor, fixed_total
+from batchlearn.retraining.starts import FROM_TOTALS, fine_tune, refuse_new_tables, scratch, update, warm
+from batchlearn.training.certificate import Units
+from batchlearn.training.optimise import Problem, optimise
+from batchlearn.training.stopping import PredictionsWithin
+
+Answer = TypeVar("Answer")
+PROBLEM = Made("logistic", Layout(True, 2, (4, 3)), np.array([0.2, 0.6, -0.4, *0.3 * np.arange(7)]), 1.0, False)
+
+
+def test_scratch_warm_and_update_agree_within_the_sum_of_their_bounds() -> None:
+    rng = np.random.default_rng(1)
+    old, new = PROBLEM.rows(rng, 3000), PROBLEM.rows(rng, 150, drift=0.2)
+    kept, everything = kept_of(PROBLEM, old), joined(old, new)
+    problem = problem_of(PROBLEM.objective(everything.total_weight), everything, 0.01)[0]
+    starts = [
+        scratch(problem),
+        warm(problem, kept.parameters),
+        update(kept, Change(new), PROBLEM.objective),
+    ]
+    assert [start.certificate.certified for start in starts] == [True] * 3
+    assert starts[2].certificate.method == FROM_TOTALS
+    assert "No old row was read." in starts[2].said
+    assert "within" in starts[1].said
+    assert starts[1].rows_read <= starts[0].rows_read
+    for one in starts:
+        for other in starts:
+            most = np.abs(one.parameters - other.parameters).max()
+            bounds = one.certificate.coefficient_bound, other.certificate.coefficient_bound
+            assert bounds[0] is not None
+            assert bounds[1] is not None
+            assert most <= bounds[0] + bounds[1]
+            values = [problem.objective.value(everything, start.parameters) for start in (one, other)]
+            losses = one.certificate.loss_bound, other.certificate.loss_bound
+            assert losses[0] is not None
+            assert losses[1] is not None
+            assert abs(values[0] - values[1]) <= max(losses[0], losses[1]) + 1e-15
+
+
+def test_an_update_that_is_not_certified_says_so_and_still_gains() -> None:
+    seed = next(s for s in range(50) if not update(*_of(s)).certificate.certified)
+    one = trial(seed, "poisson", "added")
+    found = update(*_of(seed))
+    assert "must be below 1" in str(found.certificate)
+    assert "is an estimate" in found.said
+    assert found.bracket is not None
+    objective = one.problem.objective(one.after.total_weight)
+    gained = objective.value(one.after, one.kept.parameters) - objective.value(one.after, found.parameters)
+    assert gained >= found.bracket.lower - 1e-12
+    climbed = update(*_of(seed), all_rows=lambda: one.after)
+    assert climbed.certificate.certified
+    assert climbed.bracket is not None
+    assert 2 <= climbed.bracket.rung <= 4
+    assert found.bracket.lower <= truth(one).gain
+
+
+def _of(seed: int) -> tuple[KeptTotals, Change, ObjectiveFor]:
+    one = trial(seed, "poisson", "added")
+    return one.kept, one.change, one.problem.objective
+
+
+def test_fine_tuning_is_the_anchored_optimum_and_says_how_far_it_is_from_that_of_all_rows() -> None:
+    rng = np.random.default_rng(2)
+    old, new = PROBLEM.rows(rng, 3000), PROBLEM.rows(rng, 150, drift=0.2)
+    kept = kept_of(PROBLEM, old)
+    tuned = fine_tune(kept, new, PROBLEM.objective)
+    X = np.column_stack([*new.read(new.chunks[0]).block.dense, *_indicators(new)])
+    slopes = LOSSES["logistic"].slope(X @ tuned.parameters, new.chunks[0].label)
+    gradient = X.T @ slopes + kept.reference @ (tuned.parameters - kept.parameters)
+    there = LOSSES["logistic"].slope(X @ kept.parameters, new.chunks[0].label)
+    assert np.abs(gradient).max() < 1e-2 * np.abs(X.T @ there).max()
+    assert not tuned.certificate.certified
+    assert "Not the optimum of all rows" in tuned.said
+    assert "within" in tuned.said
+    objective = PROBLEM.objective(3150.0)
+    optimum = fitted(objective, joined(old, new))
+    gap = objective.value(joined(old, new), tuned.parameters) - objective.value(joined(old, new), optimum)
+    stated = float(tuned.said.split("within ")[1].split(" ")[0])
+    assert 0.0 < gap <= stated * 1.01
+    looser = fine_tune(kept, new, PROBLEM.objective, anchor=0.1)
+    moves = [float(np.linalg.norm(one.parameters - kept.parameters)) for one in (tuned, looser)]
+    assert moves[1] > moves[0]
+    assert "start" in tuned.to_json()
+    with pytest.raises(UsageError, match="The anchor is 0"):
+        fine_tune(kept, new, PROBLEM.objective, anchor=0.0)
+
+
+def _indicators(rows: Rows) -> Iterator[Floats]:
+    for codes, levels in zip(rows.chunks[0].codes, rows.layout.groups, strict=True):
+        yield from ((codes == level).astype(float) for level in range(levels))
+
+
+def test_rows_that_need_a_table_or_a_scale_of_their_own_are_refused() -> None:
+    rng = np.random.default_rng(3)
+    old, new = PROBLEM.rows(rng, 500), PROBLEM.rows(rng, 60)
+    codes = np.minimum(old.chunks[0].codes, np.array([[3], [2]], dtype=np.int32))
+    known = replace(old, chunks=(replace(old.chunks[0], codes=codes),))
+    kept = kept_of(PROBLEM, known)
+    with pytest.raises(DataError, match="meets no coefficient"):
+        update(kept, Change(new), PROBLEM.objective)
+    wide = replace(known, chunks=(replace(known.chunks[0], dense=20.0 * known.chunks[0].dense),))
+    with pytest.raises(DataError, match=r"column 1 deviates 14\.\d times as much"):
+        fine_tune(kept, wide, PROBLEM.objective)
+    refuse_new_tables(kept, None)
+    assert update(kept, Change(known), PROBLEM.objective).certificate.rows == 1000
+
+
+def test_a_table_with_a_new_level_is_named_and_one_without_is_updated() -> None:
+    columns = made_columns(600, 0, "logistic")
+    table = table_of(columns)
+    ledger = read_ledger(table, loss=None)
+    early = ledger.used & (np.arange(600) < 500)
+    profiles = _done(profile_parts(table, ledger, [early]))[0]
+    encoding = fit_encoding(table.features, profiles, EncodingRules(), None)
+    rows, new = (_done(build_rows(table, ledger, encoding, part, 1)) for part in (early, ledger.used & ~early))
+    objective = Objective(LOSSES["logistic"], ridge(rows.layout, 1.0 / 500.0))
+    names = list(encoding.names)
+    kept = keep(objective, rows, optimise(Problem(objective, rows, PredictionsWithin(), Units(encoding.units), names)))
+    found = update(kept, Change(new), fixed_total(kept), encoding=encoding)
+    assert found.certificate.certified
+    assert new_levels(encoding, table) == []
+    columns["colour"] = ["teal" if k % 30 == 0 else colour for k, colour in enumerate(columns["colour"])]
+    assert new_levels(encoding, table_of(columns)) == ["level 'teal' of 'colour' has 20 new rows and no coefficient"]
+    again = _done(build_rows(table_of(columns), ledger, encoding, ledger.used & ~early, 1))
+    refuse_new_tables(kept, again, encoding)  # four rows of a new level are fewer than would get a coefficient
+
+
+def _done(steps: Generator[int, None, Answer]) -> Answer:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            answer: Answer = end.value
+            return answer
