@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.solvers.problems import Posed, posed
+from tests.training.made import made, table_of
 
 import batchlearn as bl
 from batchlearn.data.rows import Rows
@@ -211,6 +212,19 @@ def test_progressive_predictions_need_a_solver_that_sees_nothing_ahead() -> None
     for regime, solver in ((MiniBatch(32), None), (Online(), StochasticGradient(0.1))):
         with pytest.raises(UsageError, match="one row at a time"):
             progressive(problem.objective, problem.rows, regime, solver)
+
+
+def test_training_takes_a_batch_size_and_keeps_its_promises() -> None:
+    table = table_of(made(600, loss="logistic"), time=None)
+    full, batch = (bl.train(table, bl.Recipe(alpha=1e-3, holdout=0.0, batch_size=b)) for b in ("full", 64))
+    assert batch.to_json()["regime"] == "64"
+    assert full.to_json()["regime"] == "full"
+    assert batch.solver == "variance-reduced-newton"
+    assert batch.certificate.loss_bound is not None
+    assert full.certificate.loss_bound is not None
+    assert abs(batch.objective - full.objective) <= batch.certificate.loss_bound + full.certificate.loss_bound
+    assert batch.model.encoding == full.model.encoding
+    json.dumps(batch.record(), allow_nan=False)
 
 
 def test_closing_a_run_early_is_fine() -> None:
