@@ -158,7 +158,7 @@ def totals_at(loss: Loss, rows: Rows, parameters: Floats, third: bool = True) ->
         hessian,
         accumulated(length + 20) + math.expm1(min(rounding.growth, 700.0)),
         np.diagonal(hessian).copy(),
-        rounding.magnitude * (1.0 + 1e-6),
+        rounding.magnitude[0] * (1.0 + 1e-6),
         rest[0][0] if rest else None,
     )
     return totals, Domain(rows.layout, DomainParts(*parts))
