@@ -5,8 +5,8 @@ import pytest
 from tests.cli.made import small_table
 
 import batchlearn as bl
-from batchlearn.cli.figures import count, decimals, figure, interval, listed, named
-from batchlearn.cli.results import strongest_effects
+from batchlearn.cli.page.figures import count, decimals, figure, interval, listed, named
+from batchlearn.cli.page.results import strongest_effects
 from batchlearn.cli.terminal import clean
 from batchlearn.evaluation.intervals import Estimate
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mpmath import mp
-from tests.oracle import exact
+from tests.objectives.oracle import exact
 
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise

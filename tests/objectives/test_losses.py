@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mpmath import mp
-from tests.oracle import Oracle, power_of
+from tests.objectives.oracle import Oracle, power_of
 
 from batchlearn.errors import DataError, NoFiniteOptimum
 from batchlearn.kernels.design import Floats

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from tests.objectives.test_statistics import derivatives, written
+from tests.objectives.test_statistics import written
 from tests.training.trials import dense_rows, random_trial
 
 from batchlearn.data.rows import Rows
@@ -30,7 +30,7 @@ def posed(request: pytest.FixtureRequest) -> tuple[Objective, Rows, Floats]:
 def row_gradients(objective: Objective, rows: Rows, w: Floats) -> Floats:
     """Write out the gradient of each row that counts, weight / mean weight times its own, (n, d)."""
     X, label, weight, offset = written(rows, objective.loss.name)
-    slope, _ = derivatives(objective.loss.name, X @ w + offset, label)
+    slope = objective.loss.slope(X @ w + offset, label)
     return np.asarray(X * (slope * weight / weight.mean())[:, None])
 
 

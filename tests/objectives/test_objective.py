@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from mpmath import mp
-from tests.oracle import Oracle, exact
+from tests.objectives.oracle import Oracle, exact
 from tests.training.trials import FAMILIES, Trial, dense_rows, random_trial
 
 from batchlearn.kernels.design import Layout

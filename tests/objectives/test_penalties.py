@@ -7,7 +7,7 @@ import pytest
 
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.smoothing import differences, product, squares
+from batchlearn.objectives.penalties.smoothing import differences, product, squares
 
 
 def drawn(seed: int) -> tuple[Quadratic, Floats]:

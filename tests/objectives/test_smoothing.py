@@ -13,7 +13,7 @@ from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.smoothing import UnitPenalty, differences, product, squares
+from batchlearn.objectives.penalties.smoothing import UnitPenalty, differences, product, squares
 from batchlearn.solvers.newton import Newton
 
 UNITS = {

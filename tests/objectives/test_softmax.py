@@ -10,7 +10,7 @@ from batchlearn.errors import DataError, NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import class_contrasts, class_logits, class_probabilities, class_variances
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.softmax import SoftmaxLoss
+from batchlearn.objectives.losses.softmax import SoftmaxLoss
 
 RNG = np.random.default_rng(0)
 

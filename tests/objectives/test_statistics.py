@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from scipy.special import expit
-from tests.oracle import Oracle, exact
+from tests.objectives.oracle import Oracle, exact
 from tests.training.trials import dense_rows, random_trial
 
 from batchlearn.data.rows import Rows

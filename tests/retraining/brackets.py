@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from mpmath import mp
 from tests.kept.made import Made, fitted, joined, kept_of, lighter, made
-from tests.oracle import Oracle, exact
+from tests.objectives.oracle import Oracle, exact
 
 from batchlearn.data.rows import Rows
 from batchlearn.kept.totals import KeptTotals

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from mpmath import mp
-from tests.oracle import Oracle, exact
+from tests.objectives.oracle import Oracle, exact
 from tests.training.trials import Trial, amounts, check, points
 
 from batchlearn.data.rows import Rows, StoredChunk
 from batchlearn.kernels.design import Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.smoothing import UnitPenalty, differences, product, squares
+from batchlearn.objectives.penalties.smoothing import UnitPenalty, differences, product, squares
 from batchlearn.selection.strengths import Term, penalty
 from batchlearn.training.certificate import Units, certify
 

@@ -14,7 +14,7 @@ from batchlearn.objectives.factor import factorise
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.smoothing import differences, product, squares
+from batchlearn.objectives.penalties.smoothing import differences, product, squares
 from batchlearn.objectives.statistics import HessianTotal
 from batchlearn.selection import strengths as module
 from batchlearn.selection.strengths import Term, find_strengths, penalty

@@ -8,7 +8,7 @@ import pytest
 from batchlearn.data.bins import BinTerm
 from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm, NumberTerm
 from batchlearn.data.pairs import PairTerm
-from batchlearn.objectives.smoothing import differences, product, squares
+from batchlearn.objectives.penalties.smoothing import differences, product, squares
 from batchlearn.selection.terms import encoding_terms, structure_penalty
 from batchlearn.tables.columns import Kind
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from tests.oracle import Oracle
+from tests.objectives.oracle import Oracle
 from tests.training.trials import amounts, dense_rows
 
 from batchlearn.data.rows import Rows

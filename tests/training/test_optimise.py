@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.oracle import Oracle, exact
+from tests.objectives.oracle import Oracle, exact
 from tests.training.trials import amounts, dense_rows
 
 from batchlearn.data.rows import Rows, StoredChunk

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from mpmath import mp
 from scipy.sparse import csr_array
-from tests.oracle import Oracle, exact
+from tests.objectives.oracle import Oracle, exact
 
 from batchlearn.data.rows import Rows, StoredChunk
 from batchlearn.errors import BatchlearnError

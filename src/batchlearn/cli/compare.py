@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.figures import count, figure, named
 from batchlearn.cli.options import (
     ALL_FEATURES,
     ALL_ROWS,
@@ -24,6 +23,7 @@ from batchlearn.cli.options import (
     column_names,
     null_texts,
 )
+from batchlearn.cli.page.figures import count, figure, named
 from batchlearn.cli.terminal import Page, watch
 from batchlearn.cli.train import threads_given, write_page
 from batchlearn.comparison.compare import DEFAULT_ROWS, DEFAULT_SEEDS, ComparisonPlan, comparing

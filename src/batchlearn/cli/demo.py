@@ -17,7 +17,7 @@ from sklearn.datasets import load_breast_cancer
 
 from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import Flag
-from batchlearn.cli.results import certificate_sentence, show_effects, show_evaluation
+from batchlearn.cli.page.results import certificate_sentence, show_effects, show_evaluation
 from batchlearn.cli.terminal import Page, watch
 from batchlearn.errors import UsageError, quoted
 from batchlearn.tables.table import read

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.figures import count
 from batchlearn.cli.options import ALL_ROWS, UNJUDGED, Count, Flag, JudgingOptions, Names, RowOptions, open_for
-from batchlearn.cli.results import model_sentence, show_evaluation, show_notes
+from batchlearn.cli.page.figures import count
+from batchlearn.cli.page.results import model_sentence, show_evaluation, show_notes
 from batchlearn.cli.terminal import Page
 from batchlearn.models.files import read_model
 from batchlearn.training.evaluate import evaluate as evaluate_model

@@ -26,7 +26,7 @@ from batchlearn.cli.options import (
     column_names,
     null_texts,
 )
-from batchlearn.cli.results import show_fit
+from batchlearn.cli.page.results import show_fit
 from batchlearn.cli.terminal import Page, watch
 from batchlearn.errors import CertificateError, ResourceError, UsageError
 from batchlearn.models.files import check_writable

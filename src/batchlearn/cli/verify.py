@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import Count, Flag, Names, null_texts
-from batchlearn.cli.results import certificate_sentence, ledger_sentence
+from batchlearn.cli.page.results import certificate_sentence, ledger_sentence
 from batchlearn.cli.terminal import Page, watch
 from batchlearn.cli.train import threads_given
 from batchlearn.data.target import Task

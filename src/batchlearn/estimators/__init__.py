@@ -283,7 +283,7 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
 
         Goes on from what `fit` or earlier calls learned. Raises as `fit`.
         """
-        settings, first = checked(self, ("squared", "poisson")), not hasattr(self, "coef_")
+        settings, first = checked(self, ("squared", "poisson", "gamma", "tweedie")), not hasattr(self, "coef_")
         X = arrays(X)
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=STORED_TYPES, y_numeric=True, reset=first)
         self.coef_, self.intercept_ = learn_rows(self, settings, X, np.asarray(y, dtype=np.float64), sample_weight)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from batchlearn.errors import UsageError
 from batchlearn.evaluation.metrics import SMALLEST_RESPONSE, Array, Task
-from batchlearn.evaluation.multiclass import after_last, class_shares
+from batchlearn.evaluation.metrics.multiclass import after_last, class_shares
 
 # A count baseline that said "never" would pay 34 times the label at the first event: it says a hundredth of the mean.
 LEAST_SHARE_OF_MEAN = 0.01

@@ -23,7 +23,7 @@ from batchlearn.evaluation.metrics import (
     losses_under,
     metrics_of,
 )
-from batchlearn.evaluation.multiclass import confidences
+from batchlearn.evaluation.metrics.multiclass import confidences
 from batchlearn.evaluation.slices import Categories, Slice, slices
 from batchlearn.models.decision import Costs
 

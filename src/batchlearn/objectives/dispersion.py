@@ -10,8 +10,8 @@ import numpy as np
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import Factor
-from batchlearn.objectives.huber import HuberLoss
 from batchlearn.objectives.losses import Loss
+from batchlearn.objectives.losses.huber import HuberLoss
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.statistics import predictor
 

@@ -22,8 +22,8 @@ from batchlearn.kernels.design import (
     squared,
 )
 from batchlearn.models.links import largest_class_form, response_change
-from batchlearn.objectives.huber import HuberLoss
 from batchlearn.objectives.losses import Loss
+from batchlearn.objectives.losses.huber import HuberLoss
 from batchlearn.objectives.statistics import accumulated, predictor
 
 # Rows of several classes at a time: K^2 numbers each.

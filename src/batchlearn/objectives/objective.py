@@ -11,8 +11,8 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.factor import Factor, factorise
-from batchlearn.objectives.huber import HuberLoss, MajorisedHuber
 from batchlearn.objectives.losses import Loss
+from batchlearn.objectives.losses.huber import HuberLoss, MajorisedHuber
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.statistics import (
     DiagonalTotal,

@@ -17,8 +17,8 @@ from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.ledger import Ledger
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.huber import HuberLoss
 from batchlearn.objectives.losses import LOSSES, Loss
+from batchlearn.objectives.losses.huber import HuberLoss
 from batchlearn.objectives.statistics import predictor
 from batchlearn.selection.linear_sample import linear_sample
 from batchlearn.selection.strengths import Term, find_strengths

@@ -23,7 +23,7 @@ from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.objective import Expansion, Objective
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.smoothing import UnitPenalty
+from batchlearn.objectives.penalties.smoothing import UnitPenalty
 
 _UPDATES = 15
 _SETTLED = 0.01  # relative change of the effective degrees of freedom

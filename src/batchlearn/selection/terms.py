@@ -8,7 +8,7 @@ from batchlearn.data.bins import BinTerm
 from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm
 from batchlearn.data.pairs import PairTerm, SingleTerm, term_key
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.smoothing import UnitPenalty, differences, product, squares
+from batchlearn.objectives.penalties.smoothing import UnitPenalty, differences, product, squares
 from batchlearn.selection.strengths import Term, penalty
 
 

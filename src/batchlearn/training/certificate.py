@@ -26,8 +26,8 @@ from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import class_contrasts, class_logits
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
-from batchlearn.objectives.huber import HuberLoss
 from batchlearn.objectives.leverage import LeverageTotal
+from batchlearn.objectives.losses.huber import HuberLoss
 from batchlearn.objectives.lower_bound import LowerBound
 from batchlearn.objectives.objective import Expansion, GradientError, Objective
 

@@ -17,7 +17,7 @@ from batchlearn.data.split import Split
 from batchlearn.data.target import Target, Task, class_name, class_values
 from batchlearn.evaluation.baselines import constant_baseline, last_value_baseline
 from batchlearn.evaluation.metrics import first_score, losses_under, target_metrics
-from batchlearn.evaluation.multiclass import own_probability
+from batchlearn.evaluation.metrics.multiclass import own_probability
 from batchlearn.evaluation.report import Evaluation, HeldOut
 from batchlearn.evaluation.report import evaluate as evaluate_held_out
 from batchlearn.kernels.design import Floats

@@ -16,7 +16,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.errors import DataError, NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
-from batchlearn.objectives.huber import HuberLoss, MajorisedHuber
+from batchlearn.objectives.losses.huber import HuberLoss, MajorisedHuber
 from batchlearn.objectives.lower_bound import LowerBound
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.statistics import RecessionTotal

@@ -15,8 +15,8 @@ import pyarrow as pa
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.figures import count
 from batchlearn.cli.options import ALL_ROWS, Flag, Names, RowOptions, open_for
+from batchlearn.cli.page.figures import count
 from batchlearn.cli.predict.scored import Writer, check_output, writing
 from batchlearn.cli.terminal import Page, Reading, Report, progress
 from batchlearn.models.files import load

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.figures import count
 from batchlearn.cli.options import Flag
+from batchlearn.cli.page.figures import count
 from batchlearn.cli.terminal import Page
 from batchlearn.errors import IntegrityError
 from batchlearn.registry.check import Finding

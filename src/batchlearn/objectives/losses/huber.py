@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.one_output import OneOutput
+from batchlearn.objectives.losses.one_output import OneOutput
 
 
 @dataclass(frozen=True)

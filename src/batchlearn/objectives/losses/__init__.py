@@ -17,9 +17,9 @@ from batchlearn.data.target import Target
 from batchlearn.errors import DataError, NoFiniteOptimum, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import logistic
-from batchlearn.objectives.huber import HuberLoss
-from batchlearn.objectives.one_output import OneOutput
-from batchlearn.objectives.softmax import SoftmaxLoss
+from batchlearn.objectives.losses.huber import HuberLoss
+from batchlearn.objectives.losses.one_output import OneOutput
+from batchlearn.objectives.losses.softmax import SoftmaxLoss
 
 
 class Loss(Protocol):

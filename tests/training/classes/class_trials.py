@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from mpmath import mp
-from tests.oracle import Vector, _exact_rows, exact
+from tests.objectives.oracle import Vector, _exact_rows, exact
 from tests.training.trials import FAMILIES, chunks_of
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.models.links import class_contrasts
 from batchlearn.objectives.factor import NotPositiveDefinite
+from batchlearn.objectives.losses.softmax import SoftmaxLoss
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.softmax import SoftmaxLoss
 from batchlearn.solvers.newton import Newton
 from batchlearn.training.certificate import Certificate, Units, certify
 

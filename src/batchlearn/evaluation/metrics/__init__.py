@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from batchlearn.data.target import Target
 from batchlearn.errors import UsageError, quoted
-from batchlearn.evaluation.multiclass import brier_of_classes, likeliest_is_right, own_probability
+from batchlearn.evaluation.metrics.multiclass import brier_of_classes, likeliest_is_right, own_probability
 
 Task = Literal["classes", "multiclass", "number", "count", "amount"]
 Array = NDArray[np.float64]

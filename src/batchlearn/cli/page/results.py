@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.text import Text
 
-from batchlearn.cli.figures import count, decimals, figure, interval, listed, named
+from batchlearn.cli.page.figures import count, decimals, figure, interval, listed, named
 from batchlearn.cli.terminal import Page, clean
 from batchlearn.data.ledger import RowCounts
 from batchlearn.data.target import Target, Task, class_name

@@ -11,7 +11,7 @@ import pytest
 from mpmath import mp
 from scipy.optimize import minimize
 from scipy.special import huber
-from tests.oracle import Oracle, exact
+from tests.objectives.oracle import Oracle, exact
 from tests.training.made import made, table_of
 from tests.training.trials import FAMILIES, Trial, check, dense_rows, points, random_trial
 
@@ -20,7 +20,7 @@ from batchlearn.errors import UsageError
 from batchlearn.evaluation.metrics import first_score, target_metrics
 from batchlearn.kernels.design import Floats
 from batchlearn.models.files import load
-from batchlearn.objectives.huber import HuberLoss
+from batchlearn.objectives.losses.huber import HuberLoss
 from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.solvers.newton import Newton
 from batchlearn.training import certificate as certificates

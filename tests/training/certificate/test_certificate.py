@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from mpmath import mp
-from tests.oracle import Oracle, exact
+from tests.objectives.oracle import Oracle, exact
 from tests.training.trials import FAMILIES, Trial, Verdict, check, dense_rows, judge, points, random_trial, run_trials
 
 from batchlearn.data.rows import Rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.training.class_trials import ClassOracle, judge_classes, random_class_trial, violations
+from tests.training.classes.class_trials import ClassOracle, judge_classes, random_class_trial, violations
 from tests.training.trials import FAMILIES
 
 from batchlearn.training import certificate as certificates
