@@ -35,7 +35,7 @@ def class_contrasts(classes: int) -> Floats:
         matrix[row - 1, :row] = -1.0
         matrix[row - 1, row] = row
         matrix[row - 1] /= np.sqrt(row * (row + 1.0))
-    matrix.flags.writeable = False
+    matrix.setflags(write=False)
     return matrix
 
 
