@@ -25,7 +25,7 @@ from batchlearn.kernels.single_rows import padded, unpadded
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.statistics import curvature_diagonal, predictor
+from batchlearn.objectives.statistics import LineTotal, curvature_diagonal, predictor
 from batchlearn.solvers.batches import Reading, Stretch, counted, only_stretch
 
 # Rows of the sample that the Hessian is made from: a share of all, and at least so many a coefficient.
@@ -35,6 +35,8 @@ _DECAY = 3.0
 # A batch of b rows of d coefficients has curvature of up to about 1 + d / b in the metric of the Hessian; the length of
 # a step is one over 1 + this times d / b. Of 2, 4 and faster decay, 4 lost on no table tried.
 _NOISE = 4.0
+# Of the step from an anchor whose pass failed.
+_LENGTHS = tuple(0.5**k for k in range(13))
 # What one row of a batch may move of its own predictor through one coefficient, as a share of a full step.
 _SHARE_OF_ROW = 0.25
 
@@ -102,8 +104,8 @@ class ReducedState:
 
     @property
     def delivered(self) -> Floats:
-        """The mean of the points of this pass, the later ones counting more."""
-        return self.mean.copy()
+        """The anchor, the best point that all rows vouch for; before there is one, the mean of the first pass."""
+        return self.mean.copy() if self.anchor is None else self.anchor.parameters.copy()
 
 
 @dataclass(frozen=True)
@@ -125,13 +127,17 @@ class VarianceReducedNewton:
         """Read all rows at the mean of the last pass, from the second pass on."""
         if state.passes == 0 and not reading.whole:
             return replace(state, passes=1)
-        total = rows.total(AnchorTotal(objective.loss), state.mean)
-        value = total.value / rows.total_weight + objective.penalty.value(state.mean)
+        total, value = _looked_at(objective, rows, state.mean)
         read = state.further_rows + reading.rows
         if state.anchor is not None and not value <= state.anchor.value:
-            # Worse than where the pass began, noise or a start too far: again from there, more carefully.
+            # Worse than where the pass began: batches that hold an outlying row threw it. All rows say how far the
+            # anchor's own step may go, and batches go on from there, more carefully.
+            moved = _safe_step(objective, rows, state.anchor, state.preconditioner)
+            state = replace(state, length=0.5 * state.length, mean=moved)
+            total, value = _looked_at(objective, rows, moved)
+            read += 2 * reading.rows
+        if state.anchor is not None and not value <= state.anchor.value:
             anchor = state.anchor
-            state = replace(state, length=0.5 * state.length)
         else:
             gradient = total.gradient / rows.total_weight + objective.penalty.gradient(state.mean)
             diagonal = total.diagonal / rows.total_weight + objective.penalty.diagonal
@@ -213,6 +219,22 @@ class _Walk:
         return replace(
             self._state, parameters=self._parameters, mean=self._mean, batches=self._batches, fresh=False
         )  # fmt: skip
+
+
+def _looked_at(objective: Objective, rows: Rows, parameters: Floats) -> tuple[Anchored, float]:
+    total = rows.total(AnchorTotal(objective.loss), parameters)
+    return total, total.value / rows.total_weight + objective.penalty.value(parameters)
+
+
+def _safe_step(objective: Objective, rows: Rows, anchor: Anchor, preconditioner: Preconditioner) -> Floats:
+    """Return the best of several lengths of the anchor's Newton step, reading all rows once."""
+    direction = -preconditioner.factor.solve(anchor.gradient)
+    with np.errstate(over="ignore", invalid="ignore"):
+        line = rows.total(LineTotal(objective.loss, direction, _LENGTHS), anchor.parameters)
+    penalties = [objective.penalty.value(anchor.parameters + length * direction) for length in _LENGTHS]
+    values = line.values / rows.total_weight + penalties
+    best = int(np.argmin(np.where(np.isfinite(values), values, np.inf)))
+    return np.asarray(anchor.parameters + _LENGTHS[best] * direction)
 
 
 def _sample(rows: Rows, reading: Reading, number: int) -> Rows:
