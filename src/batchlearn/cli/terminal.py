@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol, TypeVar
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.padding import Padding
@@ -84,6 +85,11 @@ class Page:
         for label, value in facts:
             grid.add_row(label, _text(value))
         self._console.print(Padding(grid, (0, 0, 0, 2), expand=False))
+
+    def fits(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+        """Whether a table of these cells fits without breaking words."""
+        widest = [max(cell_len(clean(cell)) for cell in column) for column in zip(header, *rows, strict=True)]
+        return sum(widest) + 2 * len(widest) + 2 <= self._console.width
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
         """Write a table; the first `left` columns hold words, the others figures."""

@@ -110,12 +110,13 @@ def show_evaluation(page: Page, evaluation: Evaluation, target: Target) -> None:
     header = ["", "model", "interval", *baselines]
     if evaluation.leave_one_out is not None:
         header.append("leave-one-out")
-    if page.narrow:
+    table = [*header, "better is"], [[row[0], *row[2:], row[1]] for row in rows]
+    if page.narrow or not page.fits(*table):
         for name, better, value, between, *others in rows:
             page.line(f"{name} ({better} is better): {value}{f' ({between})' if between else ''}")
             page.line(", ".join(f"{who} {one}" for who, one in zip(header[3:], others, strict=True) if one), "dim", 4)
     else:
-        page.table([*header, "better is"], [[row[0], *row[2:], row[1]] for row in rows])
+        page.table(*table)
     _show_calibration(page, evaluation)
     _show_decision(page, evaluation.decision, target)
     _show_slices(page, evaluation, target)
