@@ -89,7 +89,7 @@ class Page:
     def fits(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
         """Whether a table of these cells fits without breaking words."""
         widest = [max(cell_len(clean(cell)) for cell in column) for column in zip(header, *rows, strict=True)]
-        return sum(widest) + 2 * len(widest) + 2 <= self._console.width
+        return sum(widest) + 2 * len(widest) <= self._console.width
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
         """Write a table; the first `left` columns hold words, the others figures."""
