@@ -27,6 +27,8 @@ Totals_co = TypeVar("Totals_co", bound=tuple[Any, ...], covariant=True)
 
 _LARGEST_CHUNK = 65_536
 _CHUNK_VALUES = 1 << 22
+# Rows that repeat each other are read as one where this share is left; an odd number that spreads bits.
+_WORTH_MERGING, _MIXING = 0.75, 0x9E3779B97F4A7C15
 
 
 def chunk_rows(columns: int) -> int:
@@ -146,6 +148,26 @@ class Rows:
         ]
         return replace(self, chunks=(_gather(parts, len(numbers)),), fingerprint=None)
 
+    def merged(self) -> Rows:
+        """Return rows that repeat each other as one of their added weight; these rows where few do.
+
+        Sums over rows are the same but for rounding, and cost as much less: for the way to an optimum, not for what is
+        said about each row.
+        """
+        if self.layout.sparse or not self.chunks:
+            return self
+        first = _merged(self.chunks[0])
+        if len(first) > _WORTH_MERGING * len(self.chunks[0]):
+            return self
+        merged, waiting = list[StoredChunk](), [first]
+        for chunk in self.chunks[1:]:
+            waiting.append(_merged(chunk))
+            if sum(map(len, waiting)) >= self.longest_chunk:
+                merged.append(_merged(_joined(waiting)))
+                waiting = []
+        merged.extend([_merged(_joined(waiting))] if waiting else [])
+        return replace(self, chunks=tuple(merged), fingerprint=None)
+
     def read(self, stored: StoredChunk) -> Chunk:
         """Return one chunk in float64, shifted and scaled, with the intercept's column of ones."""
         dense = standardised(self.layout, stored.dense, self.shift, self.scale)
@@ -163,6 +185,41 @@ class Rows:
         for part in parts:
             totals = type(totals)(*(add(a, b) for add, a, b in zip(statistic.combine, totals, part, strict=True)))
         return totals
+
+
+def _merged(chunk: StoredChunk) -> StoredChunk:
+    """Return the chunk with rows of equal values as one, in the order of their first."""
+    columns = [*chunk.dense, *chunk.codes, chunk.label]
+    columns.extend([] if chunk.offset is None else [chunk.offset])
+    mixed = np.zeros(len(chunk), dtype=np.uint64)
+    for column in columns:
+        mixed = (mixed ^ column.astype(np.float64).view(np.uint64)) * np.uint64(_MIXING)
+        mixed ^= mixed >> np.uint64(29)
+    _, first, place = np.unique(mixed, return_index=True, return_inverse=True)
+    # Two rows may be mixed to one number by chance.
+    if not all(np.array_equal(column[first[place]], column) for column in columns):
+        return chunk
+    weight = np.bincount(place, chunk.weight)
+    order = np.argsort(first)
+    kept = first[order]
+    offset = None if chunk.offset is None else chunk.offset[kept]
+    dense, codes = chunk.dense[:, kept], chunk.codes[:, kept]
+    return StoredChunk(dense, codes, chunk.label[kept], weight[order].astype(np.float64), offset)
+
+
+def _joined(chunks: list[StoredChunk]) -> StoredChunk:
+    """Return weighted chunks as one."""
+    if len(chunks) == 1:
+        return chunks[0]
+    weights = [np.ones(len(chunk)) if chunk.weight is None else chunk.weight for chunk in chunks]
+    offsets = [chunk.offset for chunk in chunks if chunk.offset is not None]
+    return StoredChunk(
+        np.concatenate([chunk.dense for chunk in chunks], axis=1),
+        np.concatenate([chunk.codes for chunk in chunks], axis=1),
+        np.concatenate([chunk.label for chunk in chunks]),
+        np.concatenate(weights),
+        np.concatenate(offsets) if offsets else None,
+    )
 
 
 def _gather(parts: list[tuple[StoredChunk, NDArray[np.intp], NDArray[np.intp]]], count: int) -> StoredChunk:

@@ -119,7 +119,10 @@ def predictors(layout: Layout, block: Block, parameters: Floats, *, by_matrix: b
         return np.stack([linear_predictor(layout, block, part) for part in outputs])
     eta = outputs[:, : layout.lead] @ block.dense
     for codes, part in zip(block.codes, layout.group_slices, strict=True):
-        eta += np.pad(outputs[:, part], ((0, 0), (0, 1)))[:, codes]
+        table = np.pad(outputs[:, part], ((0, 0), (0, 1)))
+        numbers = codes.astype(np.intp)  # once, not for each output
+        for own, values in zip(eta, table, strict=True):
+            own += values.take(numbers)
     if layout.sparse:
         eta += (block.sparse @ outputs[:, layout.sparse_slice].T).T
     return np.asarray(eta)
@@ -132,11 +135,21 @@ def transposed_products(layout: Layout, block: Block, values: Floats) -> Floats:
     totals = np.empty((len(values), layout.size))
     totals[:, : layout.lead] = values @ block.dense.T
     for codes, part, levels in zip(block.codes, layout.group_slices, layout.groups, strict=True):
+        numbers = codes.astype(np.intp)
         for output, row in zip(totals, values, strict=True):
-            output[part] = np.bincount(codes, weights=row, minlength=levels + 1)[:levels]
+            output[part] = np.bincount(numbers, weights=row, minlength=levels + 1)[:levels]
     if layout.sparse:
         totals[:, layout.sparse_slice] = (block.sparse.T @ values.T).T
     return totals.ravel()
+
+
+def with_absolute(layout: Layout, block: Block, totals: Floats, values: Floats) -> Floats:
+    """Return |X|' v, (k, coefficients), from X' v for each row of the values, (k, m): indicators are their own size."""
+    changed = totals.copy()
+    changed[:, : layout.lead] = values @ np.abs(block.dense).T
+    if layout.sparse:
+        changed[:, layout.sparse_slice] = (abs(block.sparse).T @ values.T).T
+    return changed
 
 
 def absolute(block: Block) -> Block:
@@ -154,25 +167,38 @@ def weighted_gram(layout: Layout, block: Block, values: Floats) -> Floats:
 
     What stands below the diagonal is undefined: `symmetric` completes a total once, not each of its parts.
     """
-    gram = np.zeros((layout.size, layout.size))
-    lead = layout.lead
-    weighted = block.dense * values
-    root = block.dense * np.sqrt(values)
-    gram[:lead, :lead] = root @ root.T
-    slices, levels = layout.group_slices, layout.groups
+    return np.asarray(weighted_grams(layout, block, values[None])[0])
+
+
+def weighted_grams(layout: Layout, block: Block, values: Floats) -> Floats:
+    """Return what `weighted_gram` does for each row of the values, (k, m), as (k, coefficients, coefficients).
+
+    The cells of a pair of groups are numbered once for all of them.
+    """
+    grams = np.zeros((len(values), layout.size, layout.size))
+    lead, slices, levels = layout.lead, layout.group_slices, layout.groups
+    mixed = bool(layout.groups or layout.sparse)
+    weighted = []
+    for gram, own in zip(grams, values, strict=True):
+        root = block.dense * np.sqrt(own)
+        gram[:lead, :lead] = root @ root.T
+        weighted.append(block.dense * own if mixed else root)
     for g, codes in enumerate(block.codes):
-        part, wide = slices[g], levels[g] + 1
-        for j in range(lead):
-            gram[j, part] = np.bincount(codes, weights=weighted[j], minlength=wide)[:-1]
-        diagonal = np.bincount(codes, weights=values, minlength=wide)[:-1]
-        gram[range(part.start, part.stop), range(part.start, part.stop)] = diagonal
+        part, wide, numbers = slices[g], levels[g] + 1, codes.astype(np.intp)
+        diagonal = range(part.start, part.stop)
+        for gram, own, columns in zip(grams, values, weighted, strict=True):
+            for j, column in enumerate(columns):
+                gram[j, part] = np.bincount(numbers, weights=column, minlength=wide)[:-1]
+            gram[diagonal, diagonal] = np.bincount(numbers, weights=own, minlength=wide)[:-1]
         for h in range(g):
-            pairs = block.codes[h].astype(np.int64) * wide + codes
-            table = np.bincount(pairs, weights=values, minlength=(levels[h] + 1) * wide)
-            gram[slices[h], part] = table.reshape(levels[h] + 1, wide)[:-1, :-1]
+            cells, count = block.codes[h].astype(np.intp) * wide + numbers, (levels[h] + 1) * wide
+            for gram, own in zip(grams, values, strict=True):
+                table = np.bincount(cells, weights=own, minlength=count)
+                gram[slices[h], part] = table.reshape(levels[h] + 1, wide)[:-1, :-1]
     if layout.sparse:
-        _add_sparse(gram, layout, block, weighted, values)
-    return gram
+        for gram, own, columns in zip(grams, values, weighted, strict=True):
+            _add_sparse(gram, layout, block, columns, own)
+    return grams
 
 
 def symmetric(upper: Floats) -> Floats:

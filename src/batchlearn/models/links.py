@@ -53,7 +53,11 @@ def class_logits(eta: Floats) -> Floats:
 
 def class_probabilities(eta: Floats) -> Floats:
     """Return the probabilities of K classes, (K, m), from K-1 predictors (K-1, m)."""
-    logits = class_logits(eta)
+    return class_shares(class_logits(eta))
+
+
+def class_shares(logits: Floats) -> Floats:
+    """Return the probabilities of classes from their logits, both (K, m); the logits are overwritten."""
     logits -= logits.max(axis=0)
     np.exp(logits, out=logits)
     logits /= logits.sum(axis=0)

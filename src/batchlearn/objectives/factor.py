@@ -101,17 +101,18 @@ def factorise(hessian: Floats, relative_error: float) -> Factor:
         raise NotPositiveDefinite("a coefficient meets no curvature at all", direction)
     diagonal = np.sqrt(curved)
     scaled = hessian / diagonal[:, None] / diagonal
-    lower, information = lapack.dpotrf(scaled, lower=1, clean=1)
+    # The transpose is the same matrix in the order of LAPACK, which then works in place.
+    lower, information = lapack.dpotrf(scaled.T, lower=1, clean=1, overwrite_a=1)
     if information != 0:
+        scaled = hessian / diagonal[:, None] / diagonal
         raise NotPositiveDefinite(
             "it is singular to working precision", _flat_direction(scaled, int(information)) / diagonal
         )
     inverse, _ = lapack.dtrtri(lower, lower=1, overwrite_c=1)
-    inverse = np.tril(inverse)
     # The smallest eigenvalue of L L' is at least 1 / ||L^-1||_F^2, and each error matrix has 2-norm at most d times
     # its largest entry, because the scaled diagonal is one. Twice gamma more covers the inverse, whether its residual
     # is small on the left (X L - I, a lesser term) or on the right (Higham 2002, section 14.2).
-    reach = float(np.sum(inverse**2))
+    reach = float(np.linalg.norm(inverse)) ** 2
     errors = size * (3.0 * accumulated(size + 4) + relative_error / (1.0 - min(relative_error, 0.5)) + 4 * 2.0**-53)
     looseness = errors * reach + 2.0 * accumulated(size + 4) * math.sqrt(size * reach)
     if not looseness < _LARGEST_LOOSENESS:

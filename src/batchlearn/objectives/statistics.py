@@ -6,7 +6,9 @@ coefficients (d,). `combine` names the ufunc that puts two chunks' fields togeth
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -18,9 +20,9 @@ from batchlearn.kernels.design import (
     predictors,
     squared,
     symmetric,
-    transposed_product,
     transposed_products,
-    weighted_gram,
+    weighted_grams,
+    with_absolute,
 )
 from batchlearn.models.links import class_logits
 from batchlearn.objectives.losses import Loss
@@ -28,6 +30,8 @@ from batchlearn.objectives.losses import Loss
 UNIT_ROUNDOFF = 2.0**-53
 # More than a product that underflows can lose, and less than anything else in a bound.
 _UNDERFLOW = 1e-290
+# Contrasts whose curvatures are in memory together.
+_AT_ONCE = 32
 
 
 def accumulated(terms: int) -> float:
@@ -106,13 +110,19 @@ class HessianTotal:
         """Return the chunk's totals."""
         eta = predictor(chunk, parameters)
         slope = chunk.weight * self.loss.slope(eta, chunk.label)
-        curvatures = (chunk.weight * one for one in self.loss.curvatures(eta, chunk.label))
+        curvatures = _some_at_once(self.loss.curvatures(eta, chunk.label), chunk.weight)
         return Hessian(
             float(chunk.weight @ self.loss.value(eta, chunk.label)),
             transposed_products(chunk.layout, chunk.block, slope),
-            np.stack([weighted_gram(chunk.layout, chunk.block, one) for one in curvatures]),
+            np.concatenate([weighted_grams(chunk.layout, chunk.block, some) for some in curvatures]),
             _smallest(chunk, self.loss.least_curvature(eta, chunk.label)),
         )
+
+
+def _some_at_once(curvatures: Iterator[Floats], weight: Floats) -> Iterator[Floats]:
+    """Yield weight times curvature of some contrasts at a time, (some, m): pairs of many classes are very many."""
+    while some := list(islice(curvatures, _AT_ONCE)):
+        yield weight * np.stack(some)
 
 
 def assembled(loss: Loss, grams: Floats) -> Floats:
@@ -168,13 +178,17 @@ class RoundingTotal:
         # Twelve more operations than additions: entries, weights, the division by their sum, the penalty.
         moved = chunk.weight * self.loss.slope_change(eta, chunk.label, error)
         row = moved + own + accumulated(self.length + 12) * slope + _UNDERFLOW
-        curvatures = [chunk.weight * one for one in self.loss.curvatures(eta, chunk.label)]
+        sums, centres, sizes = list[Floats](), list[Floats](), list[Floats]()
+        for some in _some_at_once(self.loss.curvatures(eta, chunk.label), chunk.weight):
+            sums.append(some.sum(axis=1))
+            centres.append(transposed_products(layout, chunk.block, some).reshape(len(some), -1))
+            sizes.append(with_absolute(layout, chunk.block, centres[-1], some))
         return Rounding(
             transposed_products(layout, magnitudes, row),
             float(growth.max(initial=0.0)),
-            np.asarray([one.sum() for one in curvatures]),
-            np.stack([transposed_product(layout, chunk.block, one) for one in curvatures]),
-            np.stack([transposed_product(layout, magnitudes, one) for one in curvatures]),
+            np.concatenate(sums),
+            np.concatenate(centres),
+            np.concatenate(sizes),
             _smallest(chunk, self.loss.least_curvature(eta, chunk.label)),
         )
 

@@ -29,6 +29,7 @@ def find_class_strengths(
     loss: Loss, rows: Rows, terms: Sequence[Term], start: tuple[Sequence[float], Floats] | None = None
 ) -> tuple[Strengths, Floats]:
     """Return the strengths that the rows ask for and parameters fitted with them, as `find_strengths` does."""
+    given, rows = len(rows), rows.merged()
     size, weight, classes = rows.layout.size, rows.total_weight, loss.outputs + 1
     known = () if start is None else start[0]
     strengths = [*known, *[1.0] * (len(terms) - len(known))]
@@ -54,7 +55,7 @@ def find_class_strengths(
         if settled(total, before):
             break
         before = total
-    return Strengths(tuple(strengths), tuple(map(float, freedom)), 1.0, update, len(rows)), parameters
+    return Strengths(tuple(strengths), tuple(map(float, freedom)), 1.0, update, given), parameters
 
 
 def _approached(objective: Objective, rows: Rows, parameters: Floats, blocks: ClassBlocks, *, first: bool) -> Floats:

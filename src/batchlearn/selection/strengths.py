@@ -87,6 +87,7 @@ def find_strengths(
     `start` gives strengths of the first terms and parameters (d,) to begin with. Each update reads the rows once: the
     loss's own expansion does not depend on the strengths.
     """
+    given, rows = len(rows), rows.merged()
     size, weight = rows.layout.size, rows.total_weight
     free = Objective(loss, Quadratic(np.zeros(size)))
     known = () if start is None else start[0]
@@ -112,7 +113,7 @@ def find_strengths(
         if settled(total, before):
             break
         before = total
-    return Strengths(tuple(strengths), tuple(map(float, freedom)), dispersion, update, len(rows)), parameters
+    return Strengths(tuple(strengths), tuple(map(float, freedom)), dispersion, update, given), parameters
 
 
 def _approach(

@@ -47,7 +47,7 @@ FEWEST_ROWS = 200
 # Numbers in the Hessian, or in its blocks, while strengths are chosen: 0.3 GB.
 _MOST_CURVATURE = 4e7
 # Of classes: rows times columns times classes, and the rows that are kept whatever those are.
-_VALUES, _FEWEST_OF_CLASSES = 1e8, 10_000
+_VALUES, _FEWEST_OF_CLASSES = 3e7, 10_000
 _PAIR_STEPS = (1, 2, 4, 8)
 _STRETCHES = 5  # of time: pairs are ranked by what four of them say of the fifth
 # A step costs the cube of these: the search for pairs ends where the next would go beyond.

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from batchlearn.data.rows import Chunk, Rows
-from batchlearn.kernels.design import Floats, symmetric, weighted_gram
-from batchlearn.models.links import class_contrasts, class_probabilities, class_variances
+from batchlearn.kernels.design import Floats, symmetric, weighted_grams
+from batchlearn.models.links import class_contrasts, class_shares, class_variances
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.statistics import predictor
@@ -60,8 +60,9 @@ class ClassGramTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> ClassGrams:
         """Return the chunk's totals."""
-        variances = class_variances(class_probabilities(predictor(chunk, parameters)))
-        return ClassGrams(np.stack([weighted_gram(chunk.layout, chunk.block, chunk.weight * v) for v in variances]))
+        eta = predictor(chunk, parameters)
+        variances = class_variances(class_shares(class_contrasts(len(eta) + 1).T @ eta))
+        return ClassGrams(weighted_grams(chunk.layout, chunk.block, chunk.weight * variances))
 
 
 @dataclass(frozen=True)

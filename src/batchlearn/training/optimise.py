@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +37,8 @@ _RECESSION_AFTER = 12
 # Of the Huber loss's threshold: few rows are still on the wrong side of it.
 _NEAR_ENOUGH = 0.01
 _CHUNKS_TO_SAMPLE, _HEAD_STEPS = 8, 10
+# Steps with a block a class: until the gain that is left is this little, in total, for each coefficient.
+_STEPS_BY_BLOCKS, _BLOCKS_LEAD = 100, 1e-6
 
 
 class Status(Enum):
@@ -83,6 +85,11 @@ class Problem:
     units: Units
     names: Sequence[str]
 
+    @cached_property
+    def merged(self) -> Rows:
+        """The rows as a solver reads them on its way; what is certified is read from all."""
+        return self.rows.merged()
+
     def situation(self, value: float, null_value: float) -> Situation:
         """Return what a stopping rule may look at."""
         weight = max(self.rows.total_weight, float(len(self.rows)))
@@ -103,13 +110,15 @@ def choose_solver(rows: Rows, outputs: int = 1) -> Newton | LimitedMemory:
         return LimitedMemory()
     groups, count = len(layout.groups), float(len(rows))
     stored = float(sum(chunk.sparse.nnz for chunk in rows.chunks if chunk.sparse is not None))
-    # However few the rows: a call of NumPy for each column and each group, in each chunk.
-    calls = 2e5 * (layout.lead + groups) * max(len(rows.chunks), 1)
-    reading = count * (2.0 * layout.lead + 4.0 * groups) + 3.0 * stored + calls
+    if outputs == 1:
+        # However few the rows: a call of NumPy for each column and each group, in each chunk.
+        calls = 2e5 * (layout.lead + groups) * max(len(rows.chunks), 1)
+        reading = count * (2.0 * layout.lead + 4.0 * groups) + 3.0 * stored + calls
+    else:  # by matrix products
+        reading = count * (2.0 * layout.lead + outputs * (0.2 * layout.lead + 4.0 * groups + 20.0)) + 3.0 * stored
     gram = count * (0.05 * layout.lead**2 + 3.0 * groups * layout.lead + 2.0 * groups**2)
     gram += 3.0 * stored * stored / max(count, 1.0)
     step = gram * outputs * (outputs + 1) / 2.0 + 0.05 * float(outputs * layout.size) ** 3
-    reading *= outputs
     readings = _READINGS_WITH_LEVELS if groups else _READINGS_EXPECTED
     readings = readings if outputs == 1 else _READINGS_OF_CLASSES
     return Newton() if _NEWTON_STEPS_EXPECTED * step <= readings * reading else LimitedMemory()
@@ -131,19 +140,20 @@ def optimising(
 ) -> Generator[Step, None, Optimum]:
     """Yield after every step; return the optimum."""
     began = time.perf_counter()
-    objective, rows = problem.objective, problem.rows
+    objective, rows = problem.objective, problem.merged
     null = objective.null_parameters(rows)
     null_value = objective.value(rows, null)
     solver = solver or choose_solver(rows, objective.loss.outputs)
     # A start that is worse than no model at all costs more steps than it saves.
     useful = start is not None and objective.value(rows, start) <= null_value
     parameters = start if start is not None and useful else null
+    spent = 0
     if start is None and isinstance(solver, Newton):
-        parameters = _head_start(problem, solver, null)
+        parameters, spent = _head_start(problem, solver, null)
     if isinstance(solver, Newton):
         try:
             parameters = _majorised(problem, solver, parameters)
-            found = yield from _newton(problem, solver, parameters, null_value)
+            found = yield from _newton(problem, solver, parameters, null_value, spent)
         except NotPositiveDefinite:
             solver = LimitedMemory()
     if isinstance(solver, LimitedMemory):
@@ -153,7 +163,7 @@ def optimising(
         found.certification,
         found.status,
         solver.name,
-        objective.value(rows, found.parameters),
+        objective.value(problem.rows, found.parameters),
         null_value,
         tuple(found.trace),
         found.passes,
@@ -161,12 +171,16 @@ def optimising(
     )
 
 
-def _head_start(problem: Problem, solver: Newton, parameters: Floats) -> Floats:
-    """Return where a quarter of the chunks lead: far from the optimum a sample says as much as all rows, sooner."""
-    objective, rows = problem.objective, problem.rows
-    # Some of the chunks may lack a class.
-    if len(rows.chunks) < _CHUNKS_TO_SAMPLE or objective.quadratic or objective.loss.outputs > 1:
-        return parameters
+def _head_start(problem: Problem, solver: Newton, parameters: Floats) -> tuple[Floats, int]:
+    """Return where a quarter of the chunks lead: far from the optimum a sample says as much as all rows, sooner.
+
+    And how often all rows were read for it.
+    """
+    objective, rows = problem.objective, problem.merged
+    if objective.loss.outputs > 1:
+        return _led_by_blocks(problem, parameters)
+    if len(rows.chunks) < _CHUNKS_TO_SAMPLE or objective.quadratic:
+        return parameters, 0
     sample = replace(rows, chunks=rows.chunks[::4])
     try:
         state = solver.start(objective, sample, parameters)
@@ -176,9 +190,18 @@ def _head_start(problem: Problem, solver: Newton, parameters: Floats) -> Floats:
                 break
             state = solver.step(objective, sample, state)
     except NotPositiveDefinite:
-        return parameters
+        return parameters, 0
     better = objective.value(rows, state.parameters) < objective.value(rows, parameters)
-    return state.parameters if better else parameters
+    return (state.parameters if better else parameters), state.passes // 4 + 2
+
+
+def _led_by_blocks(problem: Problem, parameters: Floats) -> tuple[Floats, int]:
+    """Return where steps with a block a class lead: each costs readings of the rows, not a factor of all classes."""
+    solver, enough = LimitedMemory(), _BLOCKS_LEAD * len(parameters) / problem.merged.total_weight
+    state = solver.start(problem.objective, problem.merged, parameters)
+    while not state.stuck and state.steps < _STEPS_BY_BLOCKS and not state.smallest < enough:
+        state = solver.step(problem.objective, problem.merged, state)
+    return state.parameters, state.passes
 
 
 def _majorised(problem: Problem, solver: Newton, parameters: Floats) -> Floats:
@@ -187,11 +210,11 @@ def _majorised(problem: Problem, solver: Newton, parameters: Floats) -> Floats:
     if not isinstance(loss, HuberLoss):
         return parameters
     objective = replace(problem.objective, loss=MajorisedHuber(loss.threshold))
-    state = solver.start(objective, problem.rows, parameters)
+    state = solver.start(objective, problem.merged, parameters)
     for _ in range(_NEWTON_STEPS):
         if state.decrement < _NEAR_ENOUGH * loss.threshold:
             break
-        state = solver.step(objective, problem.rows, state)
+        state = solver.step(objective, problem.merged, state)
     return state.parameters
 
 
@@ -203,8 +226,10 @@ class _Found(NamedTuple):
     passes: int
 
 
-def _newton(problem: Problem, solver: Newton, parameters: Floats, null_value: float) -> Generator[Step, None, _Found]:
-    objective, rows = problem.objective, problem.rows
+def _newton(
+    problem: Problem, solver: Newton, parameters: Floats, null_value: float, spent: int
+) -> Generator[Step, None, _Found]:
+    objective, rows = problem.objective, problem.merged
     constant, quadratic = objective.loss.self_concordance, objective.quadratic
     began, trace, previous, slow = time.perf_counter(), list[Step](), float("inf"), 0
     state = _guarded(problem, partial(solver.start, objective, rows, parameters), None)
@@ -213,7 +238,7 @@ def _newton(problem: Problem, solver: Newton, parameters: Floats, null_value: fl
         reached = bounds(decrement, state.expansion.kappa, constant)
         # A loss with corners has no bound before it is shown that no row crosses one.
         shown = reached.loss if reached is not None and (constant > 0.0 or quadratic) else None
-        step = Step(state.passes, state.expansion.value, decrement, shown, time.perf_counter() - began)
+        step = Step(spent + state.passes, state.expansion.value, decrement, shown, time.perf_counter() - began)
         trace.append(step)
         yield step
         situation = problem.situation(state.expansion.value, null_value)
@@ -224,16 +249,16 @@ def _newton(problem: Problem, solver: Newton, parameters: Floats, null_value: fl
         # A quadratic needs no reason to go on but digits: refinement steps are cheap and only rounding ends them.
         finished = slow >= 1 if quadratic else slow >= 2 or _near(problem, reached, decrement, situation)
         if finished:
-            certification = certify(objective, rows, state.parameters, problem.units)
+            certification = certify(objective, problem.rows, state.parameters, problem.units)
             status = judge(problem, certification, situation)
             if status in (Status.TOLERANCE, Status.FLOOR) or slow >= 2 or quadratic:
-                return _Found(state.parameters, certification, status, trace, state.passes + 3)
+                return _Found(state.parameters, certification, status, trace, spent + state.passes + 3)
         if number >= _RECESSION_AFTER:
             _refuse_recession(problem, -state.factor.solve(state.expansion.gradient))
         previous = decrement
         state = _guarded(problem, partial(solver.step, objective, rows, state), state)
-    certification = certify(objective, rows, state.parameters, problem.units)
-    return _Found(state.parameters, certification, Status.OUT_OF_STEPS, trace, state.passes + 3)
+    certification = certify(objective, problem.rows, state.parameters, problem.units)
+    return _Found(state.parameters, certification, Status.OUT_OF_STEPS, trace, spent + state.passes + 3)
 
 
 def _near(problem: Problem, reached: Bounds | None, decrement: float, situation: Situation) -> bool:
@@ -257,7 +282,7 @@ def judge(problem: Problem, certification: Certification, situation: Situation) 
 def _limited_memory(
     problem: Problem, solver: LimitedMemory, parameters: Floats, null_value: float
 ) -> Generator[Step, None, _Found]:
-    objective, rows = problem.objective, problem.rows
+    objective, rows = problem.objective, problem.merged
     began, trace, wanted = time.perf_counter(), list[Step](), 1.0
     state = solver.start(objective, rows, parameters)
     error = objective.gradient_error(rows, parameters)
@@ -272,13 +297,13 @@ def _limited_memory(
         situation = problem.situation(state.value, null_value)
         assumed = Bounds(decrement / wanted, 0.5 * (decrement / wanted) ** 2)
         if state.stuck or problem.stopping.met(assumed, situation):
-            certification = certify(objective, rows, state.parameters, problem.units)
+            certification = certify(objective, problem.rows, state.parameters, problem.units)
             status = judge(problem, certification, situation)
             if state.stuck or status in (Status.TOLERANCE, Status.FLOOR):
                 return _Found(state.parameters, certification, status, trace, state.passes + 3)
             wanted *= 0.3  # curvature at the start flattered: ask for more before paying for another certificate
         state = solver.step(objective, rows, state)
-    certification = certify(objective, rows, state.parameters, problem.units)
+    certification = certify(objective, problem.rows, state.parameters, problem.units)
     return _Found(state.parameters, certification, Status.OUT_OF_STEPS, trace, state.passes + 3)
 
 

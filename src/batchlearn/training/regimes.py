@@ -145,7 +145,7 @@ def default_solver(objective: Objective, rows: Rows, regime: Regime) -> Solver:
     """
     single, size = objective.loss.outputs == 1, rows.layout.size
     if isinstance(regime, FullBatch):
-        return choose_solver(rows)
+        return choose_solver(rows, objective.loss.outputs)
     if isinstance(regime, Online):
         return OnlineNewton() if single and size <= MOST_COEFFICIENTS else NormalisedGradient()
     affordable = single and size**2 <= _LARGEST_SQUARE * regime.size and size <= FACTOR_LIMIT
