@@ -58,7 +58,8 @@ class LimitedMemory:
         """Return the state after one step, `stuck` where rounding hides any further fall."""
         if state.steps in self.renewed and objective.loss.outputs > 1:
             renewed = preconditioner(objective, rows, state.parameters)
-            state = state._replace(preconditioner=renewed, smallest=np.inf, passes=state.passes + 1)
+            # Pairs from where the curvature was another spoil what the new blocks know.
+            state = state._replace(preconditioner=renewed, pairs=(), smallest=np.inf, passes=state.passes + 1)
         direction = -self._precondition(state, state.gradient)
         slope = float(state.gradient @ direction)
         if not slope < 0.0:
