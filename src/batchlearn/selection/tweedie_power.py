@@ -14,7 +14,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import expit, gammaln, logit
 
 from batchlearn.data.encoding_fit import EncodingRules
@@ -137,6 +136,8 @@ def likeliest_power(means: _Means, start: float, dispersion: float) -> tuple[flo
     best = starts[int(np.argmin([badness(one) for one in starts]))]
     simplex = best + np.asarray([[0.0, 0.0], [0.4, 0.0], [0.0, 0.2]])
     options = {"initial_simplex": simplex, "xatol": 1e-3, "fatol": 1e-3, "maxfev": 200}
+    from scipy.optimize import minimize  # imported here: a quarter of a second, for one loss
+
     found = minimize(badness, best, method="Nelder-Mead", options=options)
     return _power(float(found.x[0])), float(np.exp(found.x[1]))
 
