@@ -22,7 +22,7 @@ from batchlearn.objectives.statistics import predictor
 
 # Coefficients a class whose blocks can still be factored; rows that tell the curvature well enough, and the
 # multiplications that adding them up may cost.
-_MOST_COEFFICIENTS, _MOST_ROWS, _BUDGET = 3_000, 50_000, 6e10
+_MOST_COEFFICIENTS, _MOST_ROWS, _BUDGET = 3_000, 60_000, 4e11
 # Relative to its diagonal: keeps a block whose curvature has died out away from singular.
 _JITTER = 1e-9
 
