@@ -2,7 +2,7 @@
 
     python benchmarks/gate_trials.py --trials 1000
 
-prints three tables, of which the first two count promotions:
+prints four tables, of which the first two count promotions:
 
 - A/A: two models from disjoint halves of the same rows, judged on later rows half as many as each was trained on. How
   often the challenger is promoted by one test at 5 %, by looking on each of 30 days with mode "anytime", and, to see
@@ -11,6 +11,8 @@ prints three tables, of which the first two count promotions:
 - A challenger that is worse by exactly the margin, in mode "non-inferiority".
 - A challenger that is better by about 1 %, on 20,000 rows, in a tenth as many trials: how often it is promoted, beside
   how often a test would that knew the true variance, which no test does.
+- Two equal choices, of which a person made one against the gate: how often hindsight calls the person right or wrong
+  within twelve trainings, and how often a test for one look would, asked with every training.
 
 With ../shared/data beside the repository the same is done on real tables, with numeric columns only: shuffled; by time,
 with the later rows at the end of the table; and in one stretch, where the later rows are in the order of time and as
@@ -42,6 +44,7 @@ from tests.retraining.trials import (
     WORLDS,
     Losses,
     better,
+    called_within,
     halves,
     judge_once,
     naively_promoted_within,
@@ -56,6 +59,7 @@ BY_TIME = ", by time"
 TRAIN, LATER = 6_000, 3_000
 POWER_ROWS = 20_000
 ORACLE_DRAWS = 1_000
+TRAININGS = 12
 Draw = Callable[[np.random.Generator], Losses]
 
 
@@ -110,14 +114,22 @@ def at_the_margin(name: str, trials: int, seed: int) -> tuple[str, bool]:
 
 
 def power(name: str, trials: int, seed: int) -> tuple[str, bool]:
-    if name in WORLDS:
-        draw, truth = partial(better, name, POWER_ROWS), one_column_apart(name)[3]
+    world, _, rows = name.partition(", rows: ")
+    if world in WORLDS:
+        draw, truth = partial(better, world, int(rows or POWER_ROWS)), one_column_apart(world)[3]
     else:
         draw, truth = better_on_real_rows(next(table for table in TABLES if table.name == name), POWER_ROWS)
     found = count(draw, trials // 10, seed, 0)
     shares = f"{found.promoted / (trials // 10):.0%} | {found.looks / (trials // 10):.0%}"
-    known = f"{oracle(draw, seed):.0%}" if name in WORLDS else ""
+    known = f"{oracle(draw, seed):.0%}" if world in WORLDS else ""
     return f"| {name} | {shares} | {known} | {truth:.2%} |", True
+
+
+def hindsight(name: str, trials: int, seed: int) -> tuple[str, bool]:
+    rng, rows = np.random.default_rng(seed), int(name)
+    found = [called_within(TRAININGS, rows, rng) for _ in range(trials)]
+    called = sum(said != "not enough evidence" for said, _ in found)
+    return f"| {rows} | {called} | {sum(naive for _, naive in found)} |", called <= ALLOWED * trials
 
 
 def oracle(draw: Draw, seed: int) -> float:
@@ -142,11 +154,13 @@ def main() -> int:
     tables = TABLES if FOLDER.is_dir() else ()
     pairs = [*WORLDS, *(f"{table.name}, shuffled" for table in tables)]
     pairs += [f"{table.name}, {order}" for order in ("by time", "one stretch") for table in tables if table.ordered]
-    better_ones = [*WORLDS, *(table.name for table in tables if table.weak)]
+    rare = [f"1 % of a class, rows: {rows}" for rows in (40_000, 50_000)]
+    better_ones = [*WORLDS, *rare, *(table.name for table in tables if table.weak)]
     parts = (
         ("A/A | one test | 30 looks | rejected by one test | one-sided 5 % | one test every day", alike, pairs),
         ("worse by the margin | promoted | rejected | margin", at_the_margin, [*WORLDS]),
         ("better | one test | 30 looks | variance known | by", power, better_ones),
+        ("equal choices, new rows a training | called right or wrong | by one test each time", hindsight, ["200"]),
     )
     good = True
     with ProcessPoolExecutor(options.processes) as pool:
