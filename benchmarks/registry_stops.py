@@ -27,6 +27,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from benchmarks.registry_kills import CALLS, COMMANDS, ROOT, count, live, prepared
 from tests.registry.made import WHY, store_with
 

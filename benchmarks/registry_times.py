@@ -5,7 +5,8 @@
 A round is a promotion, history, status and a rollback, so the registry grows by two generations and two events a round.
 Half of the rounds run while another process reads and checks the registry without a pause, and a training holds the
 project's lock. Printed are the seconds of the whole command, and those after its start-up, that is after Python has
-loaded the package; the exit status is 1 where the latter was more than one. (RELIABILITY P14.)
+loaded the package; the exit status is 1 where the latter was more than one. (RELIABILITY P14.) At the end: seconds of
+reading who is live, of reading the history, and of a rollback where 1,000 and 10,000 promotions are on record.
 """
 
 from __future__ import annotations
@@ -18,11 +19,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.registry_kills import FIXTURE
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.registry_kills import FIXTURE
+from tests.registry.made import WHY, store_with
+
+from batchlearn.registry.promotions import champion, promote, promotions, rollback
 from batchlearn.retraining.cycle.lock import one_at_a_time
 
 COMMANDS = {
@@ -48,6 +55,7 @@ while True:
     check(FolderStore(Path(".")))
 """
 ALLOWED = 1.0
+GROWN = (1_000, 10_000)
 
 Spent = dict[str, list["Times"]]
 
@@ -75,6 +83,23 @@ def timed(root: Path, rounds: int) -> Spent:
     return spent
 
 
+def growth() -> None:
+    """Print what readers and a rollback take as the promotions on record grow."""
+    with tempfile.TemporaryDirectory() as folder:
+        store, stands = store_with(Path(folder), 2), None
+        for generation in range(1, GROWN[-1] + 1):
+            stands = promote(store, 1 + generation % 2, WHY, stands)
+            if generation not in GROWN:
+                continue
+            ticks = [time.perf_counter()]
+            for read in (champion, promotions, partial(rollback, reason=WHY, expected=stands)):
+                read(store)
+                ticks.append(time.perf_counter())
+            took = [f"{after - before:.3f}" for before, after in pairwise(ticks)]
+            print(f"{generation:,} promotions: champion {took[0]}, history {took[1]}, rollback {took[2]} s", flush=True)
+            stands = promote(store, 1 + generation % 2, WHY, champion(store))
+
+
 def shown(times: Sequence[float]) -> str:
     return f"median {statistics.median(times):.3f}, largest {max(times):.3f} s"
 
@@ -97,6 +122,7 @@ def main() -> int:
         for name, times in spent.items():
             whole, after = ([getattr(one, part) for one in times] for part in Times._fields)
             print(f"{name}, {len(times)} times, {beside}: {shown(after)} after start-up; whole {shown(whole)}")
+    growth()
     longest = max(one.after_start_up for spent in (quiet, loaded) for times in spent.values() for one in times)
     return int(longest > ALLOWED)
 
