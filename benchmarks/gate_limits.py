@@ -3,7 +3,8 @@
     python benchmarks/gate_limits.py --trials 400
 
 prints, for real tables by time, how often the model that one test found better on the last tenth but one of models from
-two halves of the first eight tenths is also ahead on the last tenth; and how often a challenger is promoted that is no
+two halves of the first eight tenths is also ahead on the last tenth; how often a challenger that is promoted within 30
+looks at the last fifth is ahead on all of it; and how often a challenger is promoted that is no
 better on average because one row in a hundred costs it 50 more.
 """
 
@@ -19,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from data_sets import FOLDER
-from gate_tables import TABLES, RealTable, drawn, losses, part
-from tests.retraining.trials import fitted, judge_once
+from gate_tables import TABLES, RealTable, drawn, losses, part, real_halves
+from tests.retraining.trials import fitted, judge_once, promoted_within
 
 from batchlearn.retraining.gate import Gate, judge
 
@@ -40,6 +41,14 @@ def repeated(table: RealTable, rng: np.random.Generator) -> bool | None:
     return None if found.verdict == "not enough evidence" else ahead == (found.verdict == "promote")
 
 
+def ahead_on_all(table: RealTable, rng: np.random.Generator) -> bool | None:
+    """Say whether a challenger that is promoted within 30 looks, by time, is ahead on all later rows; None if not."""
+    found = real_halves(table, "by time", rng)
+    if promoted_within(Gate("anytime"), found) is None:
+        return None
+    return float((found.challenger - found.champion).mean()) < 0.0
+
+
 def unlucky(rows: int, rng: np.random.Generator) -> bool:
     """Say whether a challenger with rare huge mistakes is promoted that is as good as the champion on average."""
     champion = rng.exponential(100.0, rows)
@@ -54,6 +63,9 @@ def main() -> int:
     options = parser.parse_args()
     for table in TABLES if FOLDER.is_dir() else ():
         if table.ordered:
+            rng = np.random.default_rng(options.seed)
+            ahead = [found for _ in range(options.trials) if (found := ahead_on_all(table, rng)) is not None]
+            print(f"{table.name}: of {len(ahead)} promoted within 30 looks {sum(ahead)} are ahead on all later rows")
             rng = np.random.default_rng(options.seed)
             held = [found for _ in range(options.trials) if (found := repeated(table, rng)) is not None]
             print(

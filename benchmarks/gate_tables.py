@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,6 +15,9 @@ from tests.retraining.trials import DAYS, Losses, Sample, fitted, row_losses
 from batchlearn.evaluation.metrics import Array
 
 BY = 0.01
+# Of "one stretch": the share of the table, and the rows that stay together, so that neighbours depend on each other.
+STRETCH, TOGETHER = 0.4, 30
+Order = Literal["shuffled", "by time", "one stretch"]
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,26 @@ def losses(judged: Sample, champion: Array, challenger: Array) -> Losses:
     return Losses(row_losses(judged, champion), row_losses(judged, challenger), looks, judged.label)
 
 
-def real_halves(table: RealTable, by_time: bool, rng: np.random.Generator) -> Losses:
-    """Return the losses on the last fifth of models from random halves of the first four fifths."""
-    sample = drawn(table, by_time, rng)
-    cut = len(sample.label) * 4 // 5
-    order = rng.permutation(cut)
-    models = [fitted(sample.features[half], sample.label[half]) for half in (order[: cut // 2], order[cut // 2 :])]
-    return losses(part(sample, slice(cut, None)), models[0], models[1])
+def real_halves(table: RealTable, order: Order, rng: np.random.Generator) -> Losses:
+    """Return the losses on the last fifth of models from random halves of the first four fifths.
+
+    "one stretch" takes later rows of the same times as the others: of a random stretch of the table half of the runs
+    of 30 rows, in the order of time. So neighbours depend on each other as they do, and the world does not move.
+    """
+    sample = drawn(table, order != "shuffled", rng)
+    rows = np.arange(len(sample.label))
+    cut = len(rows) * 4 // 5
+    past, later = rows[:cut], rows[cut:]
+    if order == "one stretch":
+        start = int(rng.integers(len(rows) - int(STRETCH * len(rows)) + 1))
+        stretch = rows[start : start + int(STRETCH * len(rows))]
+        runs = -(-len(stretch) // TOGETHER)
+        judging = rng.permutation(np.arange(runs) % 2 == 1)[np.arange(len(stretch)) // TOGETHER]
+        past, later = stretch[~judging], stretch[judging]
+    past = rng.permutation(past)
+    half = len(past) // 2
+    models = [fitted(sample.features[one], sample.label[one]) for one in (past[:half], past[half:])]
+    return losses(part(sample, later), models[0], models[1])
 
 
 def better_on_real_rows(table: RealTable, later: int) -> tuple[Callable[[np.random.Generator], Losses], float]:

@@ -2,19 +2,24 @@
 
     python benchmarks/gate_trials.py --trials 1000
 
-prints three tables, of which the first two count promotions:
+prints four tables, of which the first two count promotions:
 
 - A/A: two models from disjoint halves of the same rows, judged on later rows half as many as each was trained on. How
   often the challenger is promoted by one test at 5 %, by looking on each of 30 days with mode "anytime", and, to see
   what these two avoid, by a test that is one-sided at 5 % and by asking the test for one look every day (in a twentieth
   of the trials).
 - A challenger that is worse by exactly the margin, in mode "non-inferiority".
-- A challenger that is better by about 1 %, on 20,000 rows, in a tenth as many trials: how often it is promoted.
+- A challenger that is better by about 1 %, on 20,000 rows, in a tenth as many trials: how often it is promoted, beside
+  how often a test would that knew the true variance, which no test does.
+- Two equal choices, of which a person made one against the gate: how often hindsight calls the person right or wrong
+  within twelve trainings, and how often a test for one look would, asked with every training.
 
-With ../shared/data beside the repository the same is done on real tables, with numeric columns only, shuffled and by
-time. By time the world may have moved, so that one of two models from the same rows is truly better on the later ones:
-such lines are shown, and do not count. The exit status is 1 where otherwise more than 6.4 % of challengers are promoted
-that are no better, or no better than the margin. 1,000 trials take some ten minutes on two cores.
+With ../shared/data beside the repository the same is done on real tables, with numeric columns only: shuffled; by time,
+with the later rows at the end of the table; and in one stretch, where the later rows are in the order of time and as
+near to each other, but of the same times as those trained on. By time the world may have moved, so that one of two
+models from the same rows is truly better on the later ones: such lines are shown, and do not count. The exit status is
+1 where otherwise more than 6.4 % of challengers are promoted that are no better, or no better than the margin. 1,000
+trials take some twenty minutes on two cores.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
@@ -38,6 +44,7 @@ from tests.retraining.trials import (
     WORLDS,
     Losses,
     better,
+    called_within,
     halves,
     judge_once,
     naively_promoted_within,
@@ -51,6 +58,8 @@ ALLOWED = 0.064
 BY_TIME = ", by time"
 TRAIN, LATER = 6_000, 3_000
 POWER_ROWS = 20_000
+ORACLE_DRAWS = 1_000
+TRAININGS = 12
 Draw = Callable[[np.random.Generator], Losses]
 
 
@@ -85,8 +94,8 @@ def drawn_by(name: str) -> Draw:
     """Return the A/A trials of a line."""
     if name in WORLDS:
         return partial(halves, WORLDS[name], TRAIN, LATER)
-    table = next(table for table in TABLES if name.startswith(table.name))
-    return partial(real_halves, table, name.endswith(BY_TIME))
+    table, order = name.split(", ", 1)
+    return partial(real_halves, next(one for one in TABLES if one.name == table), order)
 
 
 def alike(name: str, trials: int, seed: int) -> tuple[str, bool]:
@@ -105,13 +114,35 @@ def at_the_margin(name: str, trials: int, seed: int) -> tuple[str, bool]:
 
 
 def power(name: str, trials: int, seed: int) -> tuple[str, bool]:
-    if name in WORLDS:
-        draw, truth = partial(better, name, POWER_ROWS), one_column_apart(name)[3]
+    world, _, rows = name.partition(", rows: ")
+    if world in WORLDS:
+        draw, truth = partial(better, world, int(rows or POWER_ROWS)), one_column_apart(world)[3]
     else:
         draw, truth = better_on_real_rows(next(table for table in TABLES if table.name == name), POWER_ROWS)
     found = count(draw, trials // 10, seed, 0)
     shares = f"{found.promoted / (trials // 10):.0%} | {found.looks / (trials // 10):.0%}"
-    return f"| {name} | {shares} | {truth:.2%} |", True
+    known = f"{oracle(draw, seed):.0%}" if world in WORLDS else ""
+    return f"| {name} | {shares} | {known} | {truth:.2%} |", True
+
+
+def hindsight(name: str, trials: int, seed: int) -> tuple[str, bool]:
+    rng, rows = np.random.default_rng(seed), int(name)
+    found = [called_within(TRAININGS, rows, rng) for _ in range(trials)]
+    called = sum(said != "not enough evidence" for said, _ in found)
+    return f"| {rows} | {called} | {sum(naive for _, naive in found)} |", called <= ALLOWED * trials
+
+
+def oracle(draw: Draw, seed: int) -> float:
+    """Return how often a two-sided z-test at 5 % promotes that is told the variance of the mean difference.
+
+    Mean and variance are those of the mean difference over independent draws.
+    """
+    rng = np.random.default_rng(seed)
+    means = []
+    for _ in range(ORACLE_DRAWS):
+        losses = draw(rng)
+        means.append(float((losses.challenger - losses.champion).mean()))
+    return float(ndtr(-np.mean(means) / np.std(means, ddof=1) + ndtri(0.025)))
 
 
 def main() -> int:
@@ -122,11 +153,14 @@ def main() -> int:
     options = parser.parse_args()
     tables = TABLES if FOLDER.is_dir() else ()
     pairs = [*WORLDS, *(f"{table.name}, shuffled" for table in tables)]
-    pairs += [f"{table.name}{BY_TIME}" for table in tables if table.ordered]
+    pairs += [f"{table.name}, {order}" for order in ("by time", "one stretch") for table in tables if table.ordered]
+    rare = [f"1 % of a class, rows: {rows}" for rows in (40_000, 50_000)]
+    better_ones = [*WORLDS, *rare, *(table.name for table in tables if table.weak)]
     parts = (
         ("A/A | one test | 30 looks | rejected by one test | one-sided 5 % | one test every day", alike, pairs),
         ("worse by the margin | promoted | rejected | margin", at_the_margin, [*WORLDS]),
-        ("better | one test | 30 looks | by", power, [*WORLDS, *(table.name for table in tables if table.weak)]),
+        ("better | one test | 30 looks | variance known | by", power, better_ones),
+        ("equal choices, new rows a training | called right or wrong | by one test each time", hindsight, ["200"]),
     )
     good = True
     with ProcessPoolExecutor(options.processes) as pool:

@@ -282,3 +282,28 @@ def test_costs_decide_what_is_predicted_and_are_judged(run: Run, here: Path) -> 
     assert "Decisions: no above a probability of 0.1, else =yes" in out
     assert "always =yes" in out
     assert "optimistic" in out
+
+
+def test_rows_that_are_dearer_to_decide_than_to_ask_about_are_left_to_people(run: Run, here: Path) -> None:
+    costs = ["--cost-false-positive", "1", "--cost-false-negative", "9", "--fee", "0.5"]
+    code, out, _ = run(*TRAIN, *costs, "--alpha", "0.01", "--output", "careful", "--json")
+    assert code == 0
+    judged = one_object(out)["evaluation"]["abstention"]
+    assert (judged["fee"], judged["threshold"]) == (0.5, 0.5)
+    assert judged["cost_with_people"]["value"] < judged["cost_alone"]["value"]
+    assert "left to people at 0.5 a row" in (here / "careful.html").read_text(encoding="utf-8")
+    for more, fee, output in (((), 0.5, "scored.parquet"), (("--fee", "0.2"), 0.2, "scored.csv")):
+        code, out, _ = run("predict", "careful", "rows.parquet", "-o", output, *more, "--json")
+        read = pq.read_table if output.endswith("parquet") else pacsv.read_csv
+        scored = read(here / output)
+        p = scored["probability"].to_numpy()
+        dearer = np.minimum(1.0 - p, 9.0 * p) > fee
+        assert scored["left_to_people"].to_pylist() == dearer.tolist()
+        assert one_object(out)["left_to_people"] == dearer.sum() > 0
+        expected = ["" if left else "no" if one > 0.1 else "yes" for one, left in zip(p, dearer, strict=True)]
+        assert [(found or "").lstrip("'=") for found in scored["prediction"].to_pylist()] == expected
+    code, out, _ = run("predict", "careful", "rows.parquet", "-o", "again.csv")
+    assert code == 0
+    assert f"{pc.sum(scored['left_to_people']).as_py()} rows" not in out, "the fee is that of the training again"
+    assert "%) left to people: their prediction is empty" in out
+    assert "left to people at 0.5 a row" in run("evaluate", "careful", "rows.parquet")[1]

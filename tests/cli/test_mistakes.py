@@ -272,6 +272,8 @@ def test_class_weights_for_a_number_are_refused(run: Run) -> None:
     ("flags", "slug"),
     [
         (["--cost-false-positive", "1"], "cost-missing"),
+        (["--fee", "1"], "cost-missing"),
+        (["--fee", "-1", "--cost-false-positive", "1", "--cost-false-negative", "1"], "fee-range"),
         (["--cost-false-negative", "1"], "cost-missing"),
         (["--cost-false-negative", "0", "--cost-false-positive", "1"], "cost-not-positive"),
         (["--cost-false-negative=nan", "--cost-false-positive", "1"], "cost-not-positive"),
@@ -280,6 +282,12 @@ def test_class_weights_for_a_number_are_refused(run: Run) -> None:
 )
 def test_costs_that_decide_nothing_are_refused(run: Run, flags: list[str], slug: str) -> None:
     assert refusal(run, *TRAIN, *flags)[:2] == (2, slug)
+
+
+def test_a_fee_for_a_model_without_costs_is_refused(run: Run) -> None:
+    assert run(*TRAIN, "--output", "plain", "--alpha", "0.01")[0] == 0
+    asked = ["predict", "plain", "rows.parquet", "-o", "scored.csv", "--fee", "1"]
+    assert refusal(run, *asked)[:2] == (2, "no-costs")
 
 
 def test_costs_for_a_number_are_refused(run: Run) -> None:

@@ -21,6 +21,8 @@ from batchlearn.evaluation.abstention import (
 )
 from batchlearn.evaluation.intervals import resampling
 from batchlearn.evaluation.metrics import Array
+from batchlearn.evaluation.report import HeldOut, evaluate
+from batchlearn.models.decision import Costs
 
 ROWS = 20_000
 COST = errors_cost(false_alarm=1.0, miss=4.0)
@@ -85,6 +87,26 @@ def test_the_fee_is_the_best_threshold() -> None:
     costs = {threshold: judged(threshold, fee=fee).cost_with_people.value for threshold in (0.1, 0.2, 0.4, 0.6, 0.75)}
     assert min(costs, key=lambda threshold: costs[threshold] or 0.0) == fee
     assert (costs[fee] or 0.0) < (judged(0.0, fee=fee).cost_alone.value or 0.0)
+
+
+def test_an_evaluation_with_a_fee_has_the_share_left_to_people() -> None:
+    probability, label, weight = two_classes(rows=2_000)
+    held_out = HeldOut(label.astype(float), probability, weight)
+    costs = Costs(1.0, 4.0, fee=0.5)
+    found = evaluate("classes", held_out, {}, 0, costs=costs)
+    alone = abstention(probability, label, weight, costs.table, 0.5, resampling(2_000, 0))
+    assert found.abstention == alone
+    assert found.to_json()["abstention"] == json.loads(json.dumps(alone.to_json()))
+    assert 0.0 < (alone.left.value or 0.0) < 1.0
+    assert f"{alone.left.value:.1%} of rows" in str(alone)
+    # Rows of a class that training never saw have no costs and are left out.
+    unseen = np.arange(2_000) < 100
+    some = HeldOut(np.where(unseen, np.nan, label), probability, weight, {}, unseen, {"new": 100})
+    without = evaluate("classes", some, {}, 0, costs=costs).abstention
+    assert without is not None
+    rest = np.average((np.minimum(1 - probability, 4 * probability) > 0.5)[100:], weights=weight[100:])
+    assert without.left.value == pytest.approx(rest)
+    assert evaluate("classes", held_out, {}, 0, costs=Costs(1.0, 4.0)).abstention is None
 
 
 def test_nobody_asked_and_everybody_asked() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,11 +30,13 @@ class Op:
 class RecordingDisk:
     """Does everything, and notes it; dies before operation number `last`, of `create` after half of its bytes.
 
-    `forgotten` is the number of a flush that is left out.
+    `forgotten` is the number of a flush that is left out; before operation `stop` the process stops until it is told
+    to go on.
     """
 
     root: Path
     last: int | None = None
+    stop: int | None = None
     forgotten: int | None = None
     ops: list[Op] = field(default_factory=list)
     dead: bool = False
@@ -43,6 +47,8 @@ class RecordingDisk:
                 LOCAL_DISK.create(self.root / op.path, op.data[: len(op.data) // 2])
             self.dead = True
             raise Killed
+        if len(self.ops) == self.stop:
+            os.kill(os.getpid(), signal.SIGSTOP)
         flushes = sum(earlier.name == "flush" for earlier in self.ops)
         if op.name == "flush" and flushes == self.forgotten:
             op = Op("flush that is left out", op.path)

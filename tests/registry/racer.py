@@ -1,4 +1,9 @@
-"""Tries to promote so many times against other processes; prints the generations that it won and how often it lost."""
+"""Tries to promote so many times against other processes; prints the generations that it won and how often it lost.
+
+    python -m tests.registry.racer ROOT TRIES [STOP]
+
+With STOP it stops before the disk operation of that number, until it gets SIGCONT.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import json
 import sys
 from pathlib import Path
 
+from tests.registry.disks import RecordingDisk
 from tests.registry.made import WHY
 
 from batchlearn.errors import RegistryError
@@ -14,7 +20,8 @@ from batchlearn.registry.store import FolderStore
 
 
 def main() -> None:
-    store, tries = FolderStore(Path(sys.argv[1])), int(sys.argv[2])
+    root, tries, *stop = Path(sys.argv[1]), *map(int, sys.argv[2:])
+    store = FolderStore(root, RecordingDisk(root, stop=stop[0])) if stop else FolderStore(root)
     won: list[int] = []
     lost = 0
     for _ in range(tries):

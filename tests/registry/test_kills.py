@@ -1,18 +1,24 @@
-"""RELIABILITY P1: whatever point a writer is killed or loses power at, the registry is in the old state or the new."""
+"""RELIABILITY P1: wherever a writer is killed, stopped or loses power, the registry is in the old state or the new."""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.cli.made import environment
 from tests.registry.disks import Killed, Op, PowerModel, RecordingDisk, materialised
 from tests.registry.made import WHY, one_more, promote_all, store_with
 
 from batchlearn.errors import BatchlearnError
 from batchlearn.registry.ledger import events, record_event
-from batchlearn.registry.promotions import champion, promote, rollback
+from batchlearn.registry.promotions import champion, promote, promotions, rollback
 from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import verify_version, version_numbers
 
@@ -133,3 +139,44 @@ def test_a_loss_of_power_leaves_the_old_state_or_the_new_and_keeps_what_was_ackn
         assert next(bad_states(root, disk.ops, old, new, scratch), None), (
             f"nothing notices that {op.path} is not flushed"
         )
+
+
+def stopped(root: Path, operation: int) -> subprocess.Popen[str]:
+    """Start a process that promotes once, and wait until it has stopped itself before an operation on the disk."""
+    command = [sys.executable, "-m", "tests.registry.racer", str(root), "1", str(operation)]
+    folder = Path(__file__).resolve().parents[2]
+    writer = subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True)
+    assert os.WIFSTOPPED(os.waitpid(writer.pid, os.WUNTRACED)[1])
+    return writer
+
+
+@pytest.mark.parametrize("end", [signal.SIGCONT, signal.SIGKILL])
+def test_a_writer_stopped_before_any_operation_keeps_nobody_waiting_and_spoils_nothing(
+    end: signal.Signals, tmp_path: Path
+) -> None:
+    """Others promote three times while it stands still; then it goes on, or is killed."""
+    root = tmp_path / "old"
+    promote_all(store_with(root, 3), 1, 2)
+    whole = RecordingDisk(shutil.copytree(root, tmp_path / "whole"))
+    do_promote(FolderStore(whole.root, whole))
+    outcomes = []
+    for operation, op in enumerate(whole.ops):
+        store = FolderStore(shutil.copytree(root, tmp_path / str(operation)))
+        writer = stopped(store.root, operation)
+        linked = "link" in [earlier.name for earlier in whole.ops[:operation]]
+        seen = champion(store)
+        assert seen is not None
+        # The racer makes version 1 live where version 2 is.
+        assert (seen.generation, seen.version) == ((3, 1) if linked else (2, 2)), f"before {op.name} {op.path}"
+        promote_all(store, 3, 2, 3)
+        os.kill(writer.pid, end)
+        said = writer.communicate(timeout=60)[0]
+        history = promotions(store)
+        assert [one.version for one in history] == ([1, 2, 1, 3, 2, 3] if linked else [1, 2, 3, 2, 3])
+        assert said == ("" if end is signal.SIGKILL else json.dumps([[3], 0] if linked else [[], 1]))
+        if end is signal.SIGCONT:
+            assert {path.name for path in (store.root / "promotions").iterdir()} == {
+                f"{one.generation:06d}.json" for one in history
+            }
+        outcomes.append(linked)
+    assert set(outcomes) == {False, True}, "the stops are on both sides of the change"

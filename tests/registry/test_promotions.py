@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,21 @@ def test_rollbacks_go_back_one_tenure_after_the_other(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No version was live before version 1"):
         rollback(store, WHY, stands)
     assert [one.kind for one in promotions(store)] == ["promote"] * 4 + ["rollback"] * 3
+
+
+def test_each_promotion_and_rollback_takes_less_than_a_second(tmp_path: Path) -> None:
+    """RELIABILITY P14; benchmarks/registry_times.py times 200 of each as commands, half of them under load."""
+    store = store_with(tmp_path, 2)
+    promote_all(store, 1)
+    longest = 0.0
+    for _ in range(20):
+        began = time.perf_counter()
+        promoted = promote(store, 2, WHY, champion(store))
+        halfway = time.perf_counter()
+        rollback(store, WHY, promoted)
+        longest = max(longest, halfway - began, time.perf_counter() - halfway)
+    assert longest < 1.0
+    assert len(promotions(store)) == 41
 
 
 def test_a_rollback_may_name_an_earlier_champion_and_only_such(tmp_path: Path) -> None:

@@ -64,6 +64,12 @@ def test_the_model_is_that_of_the_other_rows_to_the_last_bit(root: Path) -> None
     assert live.version.number == found.version == 2
     assert np.array_equal(live.stored.model.parameters, again.model.parameters)
     assert live.promotion.reason.forced
+    gate = live.version.description["gate"]
+    assert gate["sentence"].startswith(
+        "Promote: Rows were removed, which is no contest: this version takes the place of"
+    )
+    assert "version 1 without a proof" in gate["sentence"]
+    assert (gate["verdict"], gate["difference"], gate["rows"], gate["asks"]) == ("promote", None, 0, False)
 
 
 def test_later_trainings_are_without_the_rows_too(root: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from batchlearn.evaluation.metrics import Array, log_loss_rows
-from batchlearn.retraining.gate import Gate, Verdict, judge
+from batchlearn.retraining.gate import Gate, Verdict, judge, judge_in_looks
 
 DAYS = 30
 MANY = 1_000_000
@@ -153,6 +153,23 @@ def promoted_within(gate: Gate, losses: Losses) -> int | None:
             return day + 1
         state = verdict.state
     return None
+
+
+def called_within(trainings: int, rows: int, rng: np.random.Generator) -> tuple[str, bool]:
+    """Look at two choices of equal worth with every training, each time at so many new rows, until one seems better.
+
+    Returns the last verdict of the test that may be looked at so often, and whether the one for one look ever decides.
+    """
+    ours = rng.exponential(0.45, trainings * rows)
+    theirs = ours + 0.2 * rng.normal(size=len(ours))
+    said, state, naive = "", None, False
+    for end in range(rows, len(ours) + 1, rows):
+        if said in ("", "not enough evidence"):
+            new = slice(end - rows, end)
+            found = judge_in_looks(Gate("anytime"), ours[new], theirs[new], state=state)
+            said, state = found.verdict, found.state
+        naive |= judge(Gate(), ours[:end], theirs[:end]).verdict != "not enough evidence"
+    return said, naive
 
 
 def naively_promoted_within(gate: Gate, losses: Losses) -> bool:

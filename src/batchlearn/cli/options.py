@@ -129,10 +129,21 @@ class RecipeOptions:
         float | None, Parameter(help="Cost of deciding for the first class where the second is true.")
     ] = None
 
+    fee: Annotated[
+        float | None,
+        Parameter(help="Cost of a person's look at a row; rows more uncertain than that are left to people."),
+    ] = None
+
     @property
     def costs(self) -> Costs | None:
         """The costs of wrong decisions; UsageError where one of them is missing."""
         if self.cost_false_positive is None and self.cost_false_negative is None:
+            if self.fee is not None:
+                raise UsageError(
+                    "A --fee for a person's look at a row was given without the costs it is weighed against; add "
+                    "--cost-false-positive and --cost-false-negative, in the same units.",
+                    code="cost-missing",
+                )
             return None
         if self.cost_false_positive is None or self.cost_false_negative is None:
             missing = "negative" if self.cost_false_negative is None else "positive"
@@ -141,7 +152,7 @@ class RecipeOptions:
                 "decides.",
                 code="cost-missing",
             )
-        return Costs(self.cost_false_positive, self.cost_false_negative)
+        return Costs(self.cost_false_positive, self.cost_false_negative, self.fee)
 
 
 @Parameter(name="*")

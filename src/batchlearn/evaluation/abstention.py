@@ -1,14 +1,9 @@
 """Leaving predictions to people: what a row's best action is expected to cost, and what leaving the worst out saves.
 
-A `cost` table of shape (actions, classes) says what each action costs where each class is true. For a row with class
-probabilities p the best action has the smallest expected cost; what remains above the cost of acting with the class
-known is the cost-weighted uncertainty, in the units of the costs:
-
-    uncertainty = min over actions a of sum_k p_k cost[a, k]  -  sum_k p_k min over a of cost[a, k]
-
-the expected value of perfect information (Raiffa and Schlaifer 1961). Someone who finds out the class and acts on it
-for a fee is worth asking exactly where the uncertainty exceeds the fee: Chow's rule (Chow 1970, "On optimum recognition
-error and reject tradeoff", IEEE Transactions on Information Theory 16).
+A `cost` table of shape (actions, classes) says what each action costs where each class is true; `models.decision` has
+the best action and the uncertainty that follow from it. Someone who finds out the class and acts on it for a fee is
+worth asking exactly where the uncertainty exceeds the fee: Chow's rule (Chow 1970, "On optimum recognition error and
+reject tradeoff", IEEE Transactions on Information Theory 16).
 """
 
 from __future__ import annotations
@@ -24,11 +19,23 @@ from numpy.typing import NDArray
 from batchlearn.errors import DataError, UsageError
 from batchlearn.evaluation.intervals import Estimate, Resampling, metric_estimate
 from batchlearn.evaluation.metrics import Array, MeanMetric, mean_of
+from batchlearn.models.decision import best_action, checked_cost, errors_cost, expected_costs, uncertainty
+
+__all__ = [
+    "Abstention",
+    "Point",
+    "abstention",
+    "best_action",
+    "checked_cost",
+    "errors_cost",
+    "expected_costs",
+    "risk_coverage",
+    "threshold_for_share",
+    "uncertainty",
+]
 
 # Points of the curve: enough to draw, few enough to store with every evaluation.
 MOST_POINTS = 50
-# Probabilities of a row may add up to one but for the rounding of a softmax.
-SUM_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,15 @@ class Abstention:
     cost_alone: Estimate
     curve: Sequence[Point]
 
+    def __str__(self) -> str:
+        """Return what leaving rows to people is worth as a sentence."""
+        if self.left.value is None or self.cost_with_people.value is None or self.cost_alone.value is None:
+            return "Left to people: no row with a known class and a weight."
+        return (
+            f"Left to people: {self.left.value:.1%} of rows; a row costs {self.cost_with_people.value:.3g} so, "
+            f"{self.cost_alone.value:.3g} without them."
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain values."""
         return {
@@ -69,43 +85,6 @@ class Abstention:
             "cost_alone": self.cost_alone.to_json(),
             "curve": [{"coverage": p.coverage, "threshold": p.threshold, "cost": p.cost} for p in self.curve],
         }
-
-
-def errors_cost(false_alarm: float, miss: float) -> Array:
-    """Return the costs of two classes: action 1 costs `false_alarm` in class 0, action 0 costs `miss` in class 1."""
-    return checked_cost(np.array([[0.0, miss], [false_alarm, 0.0]]))
-
-
-def checked_cost(cost: Array) -> Array:
-    """Return a table of costs as it is; UsageError where it is not one finite cost for each action and class."""
-    if cost.ndim != 2 or min(cost.shape) < 2 or not np.isfinite(cost).all():
-        raise UsageError(
-            f"The costs have shape {cost.shape}; a finite cost for each of two or more actions (rows) in each of two "
-            "or more classes (columns) is needed.",
-            code="cost-table",
-        )
-    return cost
-
-
-def expected_costs(probability: Array, cost: Array) -> Array:
-    """Return what each action is expected to cost in each row, (n, actions).
-
-    `probability` has shape (n, classes), or (n,) for the second of two classes. DataError where it is no probability.
-    """
-    table = _distribution(probability, checked_cost(cost).shape[1])
-    return np.asarray(table @ cost.T)
-
-
-def best_action(probability: Array, cost: Array) -> NDArray[np.intp]:
-    """Return the action of the smallest expected cost in each row, the first of equal ones; shape (n,)."""
-    return np.asarray(np.argmin(expected_costs(probability, cost), axis=1), dtype=np.intp)
-
-
-def uncertainty(probability: Array, cost: Array) -> Array:
-    """Return what knowing each row's class is expected to save, its cost-weighted uncertainty: (n,), at least 0."""
-    best = expected_costs(probability, cost).min(axis=1)
-    known = _distribution(probability, cost.shape[1]) @ cost.min(axis=0)
-    return np.asarray(np.maximum(best - known, 0.0))
 
 
 def threshold_for_share(uncertain: Array, weight: Array, share: float) -> float:
@@ -186,26 +165,6 @@ def risk_coverage(uncertain: Array, paid: Array, weight: Array) -> list[Point]:
 
 def _ratio_of_means(means: Array) -> Array:
     return np.asarray(np.divide(means[0], means[1], out=np.full_like(means[0], np.nan), where=means[1] > 0.0))
-
-
-def _distribution(probability: Array, classes: int) -> Array:
-    """Return a row's probability of each class, (n, classes)."""
-    table = probability
-    if probability.ndim == 1 and classes == 2:
-        table = np.stack([1.0 - probability, probability], axis=1)
-    if table.ndim != 2 or table.shape[1] != classes:
-        raise DataError(
-            f"The probabilities have shape {probability.shape} and the costs are for {classes} classes; a probability "
-            "of each class in each row is needed (for two classes that of the second one is enough).",
-            code="probability-shape",
-        )
-    if not (np.all(table >= 0.0) and np.all(np.abs(table.sum(axis=1) - 1.0) <= SUM_TOLERANCE)):
-        raise DataError(
-            "The probabilities of a row are negative, missing or do not add up to 1; expected costs need what the "
-            "model predicts. Give its probabilities.",
-            code="not-probabilities",
-        )
-    return table
 
 
 def _check_labels(label: NDArray[np.integer], weight: Array, rows: int, classes: int) -> None:

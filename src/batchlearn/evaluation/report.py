@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.evaluation.abstention import Abstention, abstention
 from batchlearn.evaluation.calibration import Calibration, calibration
 from batchlearn.evaluation.decision import Decision, judge_decisions
 from batchlearn.evaluation.intervals import Estimate, Resampling, metric_estimate, paired_difference, resampling
@@ -64,6 +65,7 @@ class Evaluation:
     notes: Sequence[str]
     leave_one_out: Mapping[str, Any] | None = None
     decision: Decision | None = None  # where costs of wrong decisions were given
+    abstention: Abstention | None = None  # where they have a fee for a person's look at a row
     worst_rows: Sequence[Mapping[str, Any]] = ()  # row number, label, response, loss and values of the largest losses
 
     def to_json(self) -> dict[str, Any]:
@@ -78,6 +80,7 @@ class Evaluation:
             "unseen_classes": dict(self.unseen_classes),
             "notes": list(self.notes),
             "decision": None if self.decision is None else self.decision.to_json(),
+            "abstention": None if self.abstention is None else self.abstention.to_json(),
             "worst_rows": [dict(one) for one in self.worst_rows],
         }
 
@@ -95,9 +98,9 @@ def evaluate(
 
     A baseline that is None is left out. `leave_one_out` is passed on; where it has the proper score by name, as a
     number or as {"value": number}, its gap to the held-out figure is put in words. With `costs` of wrong decisions
-    between two classes, what decisions cost is judged too. `metrics` are those of the target where the task does not
-    say which, its proper score first. DataError where there is no row,
-    no weight, or a label or response the task cannot have.
+    between two classes, what decisions cost is judged too, and with a fee what leaving rows to people is worth.
+    `metrics` are those of the target where the task does not say which, its proper score first. DataError where there
+    is no row, no weight, or a label or response the task cannot have.
     """
     label, response = held_out.label, held_out.response
     weight = np.ones(len(label)) if held_out.weight is None else held_out.weight
@@ -135,7 +138,19 @@ def evaluate(
         notes=notes,
         leave_one_out=leave_one_out,
         decision=decision,
+        abstention=_left_to_people(costs, label, response, weight, plan),
     )
+
+
+def _left_to_people(
+    costs: Costs | None, label: Array, response: Array, weight: Array, plan: Resampling
+) -> Abstention | None:
+    """Judge leaving rows to people; None without a fee. Rows of classes training never saw have no weight in it."""
+    known = ~np.isnan(label)
+    if costs is None or costs.fee is None or not np.any(weight[known] > 0.0):
+        return None
+    codes = np.where(known, label, 0.0).astype(np.intp)
+    return abstention(response, codes, np.where(known, weight, 0.0), costs.table, costs.fee, plan)
 
 
 def _estimates_json(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import check_kinds
@@ -198,6 +199,8 @@ class LinearModel:
         """Return predictions as columns: `prediction`, for classes also `probability`, and `bound` where asked for.
 
         Of two classes `probability` is that of the second, of more that of the prediction, and each has one of its own.
+        Where the costs of decisions have a fee, `left_to_people` says which rows a person is worth asking about; their
+        `prediction` is missing, because the model does not decide them.
         """
         columns: dict[str, Any] = {}
         classes = self.target.classes
@@ -208,14 +211,36 @@ class LinearModel:
             for code, known in enumerate(classes):
                 columns[f"probability {class_name(known)}"] = predictions.response[:, code]
         elif self.target.task is Task.CLASSES:
-            chosen = (predictions.response > self.threshold).astype(int)
-            columns["prediction"] = pa.array([self.target.classes[code] for code in chosen])
+            left = self.left_to_people(predictions.response)
+            chosen = pa.array((predictions.response > self.threshold).astype(int), mask=left)
+            columns["prediction"] = pa.array(classes).take(chosen)
             columns["probability"] = predictions.response
+            if left is not None:
+                columns["left_to_people"] = left
         else:
             columns["prediction"] = predictions.response
         if predictions.bound is not None:
             columns["bound"] = predictions.bound
         return pa.RecordBatch.from_pydict(columns)
+
+    def left_to_people(self, response: Floats) -> NDArray[np.bool_] | None:
+        """Say which rows cost less on average with a person's look at them; None where the costs have no fee.
+
+        `response` is that of `predict`, the probability of the second class, (n,).
+        """
+        if self.costs is None or self.costs.fee is None:
+            return None
+        return self.costs.left_to_people(response)
+
+    def with_fee(self, fee: float) -> LinearModel:
+        """Return the model with another fee for a person's look at a row. UsageError where it has no costs."""
+        if self.costs is None:
+            raise UsageError(
+                "A fee was given and this model has no costs of wrong decisions to weigh it against; it decides every "
+                "row. Train with --cost-false-positive and --cost-false-negative, or predict without --fee.",
+                code="no-costs",
+            )
+        return replace(self, costs=replace(self.costs, fee=fee))
 
     def without_bounds(self) -> LinearModel:
         """Return the model without what only bounds need."""

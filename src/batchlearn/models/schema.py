@@ -109,6 +109,7 @@ class CostsSchema(Closed):
 
     false_positive: float = Field(ge=1e-100, le=1e100)
     false_negative: float = Field(ge=1e-100, le=1e100)
+    fee: float | None = Field(default=None, ge=0.0)  # files older than this field leave nothing to people
 
 
 class BoundsSchema(Closed):
@@ -269,6 +270,6 @@ def restore(schema: ModelSchema, arrays: Mapping[str, Floats]) -> LinearModel:
         schema.label_mean,
         arrays.get("standard_errors"),
         bounds,
-        None if schema.costs is None else Costs(schema.costs.false_positive, schema.costs.false_negative),
+        None if schema.costs is None else Costs(**dict(schema.costs)),
         tuple(schema.class_shares),
     )

@@ -12,8 +12,8 @@ from batchlearn.registry.store import Store
 
 EVENTS = "events"
 # The kinds of events: a turn of the cycle; rows that must not come back; an alarm that something raised; what a person
-# decided where the gate had spoken, and whether later rows say that the person was right.
-TURN, FORGET, ALARM, REVIEW, OUTCOME = "turn", "forget", "alarm", "review", "outcome"
+# decided where the gate had spoken; what rows labelled since say of that so far, and whether the person was right.
+TURN, FORGET, ALARM, REVIEW, HINDSIGHT, OUTCOME = "turn", "forget", "alarm", "review", "hindsight", "outcome"
 AGREED, OVERRULED = "agreed", "overruled"
 
 

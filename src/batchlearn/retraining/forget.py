@@ -14,7 +14,6 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 
 from batchlearn.errors import CertificateError, DataError, IntegrityError
@@ -26,7 +25,7 @@ from batchlearn.retraining.cycle.finish import Turn, record_turn, rehearse
 from batchlearn.retraining.cycle.turn import as_of, register_candidate
 from batchlearn.retraining.feed.known import look
 from batchlearn.retraining.feed.sources import DataFeed
-from batchlearn.retraining.gate import judge
+from batchlearn.retraining.verdict import Gate, Verdict, answered
 from batchlearn.tables.table import Table, read
 from batchlearn.training.train import Progress, training
 
@@ -98,7 +97,8 @@ def forgetting(around: Surroundings, feed: DataFeed, where: str, why: str) -> Ge
         )
     reason = f"Trained again without the {rows:,} rows where {where}: {why}"
     found = look(lessened.table(times.seen_by(then.now)), times, then.now, None)
-    candidate = Candidate(fit, table, judge(around.project.gate, None, np.empty(0)), None, fit.notes, stands.generation)
+    verdict = _no_contest(around.project.gate, stands.version)
+    candidate = Candidate(fit, table, verdict, None, fit.notes, stands.generation)
     turn = Turn("retrain", reason, 0.0, start="scratch", rows={"seen": found.seen, "known": found.known, "new": 0})
     version = register_candidate(then, times, found, candidate, turn)
     rehearsal = rehearse(around, version)
@@ -113,6 +113,15 @@ def forgetting(around: Surroundings, feed: DataFeed, where: str, why: str) -> Ge
     held = tuple(_still_held(around, feed, where, rows, version))
     certificate = version.description["certificate"]
     return Forgotten(where, rows, version.number, certificate, held, time.perf_counter() - began)
+
+
+def _no_contest(gate: Gate, champion: int) -> Verdict:
+    """Return the verdict on a version that goes live because rows had to go, whether it is better or not."""
+    reason = (
+        f"Rows were removed, which is no contest: this version takes the place of version {champion} without a proof "
+        "that it is better. The losses of the two were not compared."
+    )
+    return replace(answered(gate, "promote", reason, 0), asks=False)
 
 
 def _count(table: Table) -> int:

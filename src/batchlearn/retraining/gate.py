@@ -36,7 +36,7 @@ from batchlearn.evaluation.paired import (
 )
 from batchlearn.retraining.verdict import Gate, Tested, Verdict, answered, conclude
 
-__all__ = ["Gate", "Verdict", "judge", "judge_without_champion"]
+__all__ = ["Gate", "Verdict", "judge", "judge_in_looks", "judge_without_champion"]
 
 # A rarer class carries most of the difference of two log losses; of fewer rows its share is not near enough to normal.
 FEWEST_RARER = 20
@@ -68,6 +68,33 @@ def judge(
         )
     rows = _paired(champion_losses, challenger_losses, weight, time, label)
     return _judge_look(gate, rows, Looks.from_json(state)) if gate.mode == "anytime" else _judge_once(gate, rows)
+
+
+def judge_in_looks(
+    gate: Gate,
+    champion_losses: Array,
+    challenger_losses: Array,
+    weight: Array | None = None,
+    time: Array | None = None,
+    label: NDArray[Any] | None = None,
+    state: Mapping[str, Any] | None = None,
+) -> Verdict:
+    """Judge new rows by a gate of mode "anytime" in at most eight looks, block of time after block of time.
+
+    So one call may be enough for a verdict, and the rate holds however many calls follow. Where a block decides, the
+    later ones are not looked at. Arguments and errors as those of `judge`.
+    """
+    order = np.arange(len(champion_losses)) if time is None else np.argsort(time, kind="stable")
+    counts = np.ones(len(order)) if weight is None else weight[order]
+    starts = time_blocks(counts, None if time is None else time[order])
+    for block in np.split(order, starts[1:]):
+        given = weight, time, label
+        weights, times, labels = (None if one is None else one[block] for one in given)
+        verdict = judge(gate, champion_losses[block], challenger_losses[block], weights, times, labels, state)
+        state = verdict.state
+        if verdict.verdict != "not enough evidence":
+            break
+    return verdict
 
 
 def judge_without_champion(

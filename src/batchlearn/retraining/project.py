@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from batchlearn.errors import BatchlearnError, UsageError, quoted
+from batchlearn.models.decision import Costs
 from batchlearn.models.disk import Irregular, read_regular
 from batchlearn.models.folder import named_problems, write_durably
 from batchlearn.registry.place import SETTINGS, find_project
@@ -93,11 +94,11 @@ class ReviewSettings(_Section):
     fee: float | None = Field(default=None, ge=0.0)
 
     @property
-    def costs(self) -> tuple[float, float, float] | None:
+    def costs(self) -> Costs | None:
         """What a false alarm, a miss and a person's look at a row cost; None where that is not said."""
         if self.false_alarm is None or self.miss is None or self.fee is None:
             return None
-        return self.false_alarm, self.miss, self.fee
+        return Costs(self.false_alarm, self.miss, self.fee)
 
 
 class Settings(_Section):

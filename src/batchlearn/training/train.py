@@ -99,7 +99,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
                 "from.",
                 code="too-few-rows",
             )
-        _check_costs(ledger.target, recipe.costs)
+        check_costs(ledger.target, recipe.costs)
         kind = split_kind(ledger, recipe.split)
         split = hold_out(ledger, recipe.holdout, recipe.seed, kind)
         early, _ = counted_by_class(recipe.class_weight, ledger, split.early)
@@ -141,7 +141,8 @@ def _for_classes(recipe: Recipe, target: Target) -> Recipe:
     return replace(recipe, class_weight=weights_of(rule, target.classes) or None)
 
 
-def _check_costs(target: Target, costs: Costs | None) -> None:
+def check_costs(target: Target, costs: Costs | None) -> None:
+    """Refuse costs of decisions for a target that has no two classes: UsageError."""
     if costs is not None and len(target.classes) != 2:
         what = f"holds {len(target.classes)} classes" if target.classes else f"is predicted by the {target.loss} loss"
         raise UsageError(

@@ -12,6 +12,7 @@ import pytest
 from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, day, make_project, orders, turn
 
 from batchlearn.errors import DataError, IntegrityError, RegistryError, UsageError
+from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel
 from batchlearn.registry.loading import load_version
 from batchlearn.registry.place import SETTINGS
@@ -132,3 +133,15 @@ def test_nothing_goes_on_from_a_fine_tuned_champion_that_kept_nothing(begun: Pat
     kept.unlink()
     with pytest.raises((RegistryError, IntegrityError)):
         turn(root, DUE)
+
+
+@pytest.mark.parametrize("start", ["warm", "update"])
+def test_costs_of_decisions_may_change_with_any_start(start: str, begun: Path, tmp_path: Path) -> None:
+    costs = "[review]\nfalse_alarm = 1.0\nmiss = 2.0\nfee = 0.5\n\n[policy]"
+    root = project(begun, tmp_path, start, {"[policy]": costs})
+    second = turn(root, DUE)
+    assert second.start == start
+    assert second.certificate is not None
+    assert second.certificate["status"] == "certified"
+    assert model_of(root, 1).costs is None
+    assert model_of(root, 2).costs == Costs(1.0, 2.0, 0.5)

@@ -16,6 +16,7 @@ from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, around, day, ma
 
 import batchlearn as bl
 from batchlearn.errors import RegistryError
+from batchlearn.models.decision import Costs
 from batchlearn.registry.ledger import OVERRULED, REVIEW, events, record_event, reviews
 from batchlearn.registry.loading import load_champion, load_version
 from batchlearn.registry.promotions import Reason, champion, needed_champion, promote, promotions, rollback
@@ -195,6 +196,13 @@ def test_the_share_left_to_people_is_in_the_evaluation(copied: Path) -> None:
     assert 0.1 < found["left"]["value"] < 0.9
     assert found["cost_with_people"]["value"] < found["cost_alone"]["value"]
     assert any(note.startswith("Left to people") for note in second.notes)
+    # What the version then predicts is as the settings say.
+    model = load_version(FolderStore(copied), read_version(FolderStore(copied), 2)).model
+    assert model.costs == Costs(1.0, 2.0, 0.5)
+    scored = model.to_table(model.predict(str(copied / "data" / "000.parquet")))
+    left = scored["left_to_people"].to_numpy(zero_copy_only=False)
+    assert left.mean() == pytest.approx(found["left"]["value"], abs=0.1)
+    assert scored["prediction"].null_count == left.sum()
 
 
 def test_a_rejection_can_ask_a_person_too(tmp_path: Path) -> None:

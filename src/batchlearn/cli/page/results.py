@@ -12,6 +12,7 @@ from batchlearn.cli.page.figures import count, decimals, figure, interval, liste
 from batchlearn.cli.terminal import Page, clean
 from batchlearn.data.ledger import RowCounts
 from batchlearn.data.target import Target, Task, class_name
+from batchlearn.evaluation.abstention import Abstention
 from batchlearn.evaluation.decision import Decision
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.metrics import first_score, target_metrics
@@ -118,7 +119,7 @@ def show_evaluation(page: Page, evaluation: Evaluation, target: Target) -> None:
     else:
         page.table(*table)
     _show_calibration(page, evaluation)
-    _show_decision(page, evaluation.decision, target)
+    _show_decision(page, evaluation.decision, evaluation.abstention, target)
     _show_slices(page, evaluation, target)
 
 
@@ -148,7 +149,7 @@ def _show_calibration(page: Page, evaluation: Evaluation) -> None:
     page.line(f"Calibration: {'; '.join(said)}")
 
 
-def _show_decision(page: Page, decision: Decision | None, target: Target) -> None:
+def _show_decision(page: Page, decision: Decision | None, people: Abstention | None, target: Target) -> None:
     """Write what decisions by the threshold cost, beside deciding always the same."""
     if decision is None or decision.cost.value is None:
         return
@@ -165,6 +166,10 @@ def _show_decision(page: Page, decision: Decision | None, target: Target) -> Non
         [name, figure(one.value, places), interval(one.low, one.high, places)]
         for name, one in (*lines, (f"always {yes}", decision.always_yes))
     ]
+    if people is not None and people.left.value is not None:
+        told = f"{people.left.value:.1%} left to people at {people.fee:g} a row, else by this threshold"
+        with_people = people.cost_with_people
+        rows.append([told, figure(with_people.value, places), interval(with_people.low, with_people.high, places)])
     page.table(["", "cost a row", "interval"], rows)
     page.line(
         f"The threshold that would have been best for these very rows, {decision.best_threshold:.3g}, costs "

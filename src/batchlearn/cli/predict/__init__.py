@@ -35,6 +35,10 @@ def predict(  # noqa: PLR0913 - each argument is a flag
     *,
     output: Annotated[str, Parameter(name=["--output", "-o"], help="File to write: .parquet or .csv.")],
     bounds: Annotated[Flag, Parameter(help="Add how far each prediction can be from the optimum's.")] = False,
+    fee: Annotated[
+        float | None,
+        Parameter(help="Cost of a person's look at a row, instead of that of the training; needs a model with costs."),
+    ] = None,
     rows: RowOptions = ALL_ROWS,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False,
@@ -42,12 +46,14 @@ def predict(  # noqa: PLR0913 - each argument is a flag
 ) -> Answer:
     """Score every row of a table, in order, however large it is.
 
-    One row is written for each row read (for each row kept, with --where).
+    One row is written for each row read (for each row kept, with --where). With a fee for a person's look at a row,
+    kept with the model or given here, rows on which deciding costs more than that on average are left to people: their
+    prediction is empty.
     """
     began = time.perf_counter()
     path = Path(output)
     check_output(path, data, force)
-    loaded = load(model)
+    loaded = load(model) if fee is None else load(model).with_fee(fee)
     table = open_for(loaded, data, rows, drop=drop)
     loaded.check(table)
     with progress() as report, writing(path, output_schema(loaded, bounds), force) as writer:
@@ -61,6 +67,7 @@ def predict(  # noqa: PLR0913 - each argument is a flag
         "rows_read": tally.rows_read,
         "unseen": dict(tally.unseen),
         "columns_not_used": len(table.columns) - len(loaded.columns),
+        "left_to_people": tally.left_to_people,
         "largest_bound": tally.largest_bound,
         "seconds": time.perf_counter() - began,
     }
@@ -74,6 +81,7 @@ class Tally:
     rows: int = 0
     rows_read: int = 0
     unseen: Counter[str] = field(default_factory=Counter)
+    left_to_people: int | None = None  # None: the model has no fee and decides every row
     largest_bound: float | None = None
 
 
@@ -85,6 +93,9 @@ def score(model: LinearModel, table: Table, bounds: bool, writer: Writer, report
         predictions = model.predict_batch(batch, bounds=bounds)
         writer.write_batch(model.to_table(predictions))
         tally.rows += batch.num_rows
+        left = model.left_to_people(predictions.response)
+        if left is not None:
+            tally.left_to_people = (tally.left_to_people or 0) + int(left.sum())
         tally.unseen.update({name: number for name, number in model.encoding.count_unseen(batch).items() if number})
         if predictions.bound is not None:
             tally.largest_bound = max(tally.largest_bound or 0.0, float(np.max(predictions.bound)))
@@ -103,6 +114,9 @@ def _show(page: Page, record: dict[str, Any], tally: Tally) -> None:
     page.title(f"Predicted {count(tally.rows, 'row')} in {record['seconds']:.1f} s: {record['output']}")
     if tally.rows_read != tally.rows:
         page.line(f"{tally.rows_read:,} read = {tally.rows:,} predicted + {tally.rows_read - tally.rows:,} excluded")
+    if tally.left_to_people is not None:
+        left = f" ({tally.left_to_people / tally.rows:.1%})" if tally.rows else ""
+        page.line(f"{count(tally.left_to_people, 'row')}{left} left to people: their prediction is empty")
     if tally.largest_bound is not None:
         page.line(f"No prediction is off the optimum's by more than {tally.largest_bound:.1e}; each has its own bound.")
     for name, number in tally.unseen.most_common():

@@ -157,6 +157,11 @@ def decision(result: Mapping[str, Any]) -> tuple[str, Table] | None:
     if best_threshold is not None and best_cost is not None:
         name = f"by the threshold that is best for these very rows, {plain(best_threshold)}: optimistic"
         rows.append((name, fixed(best_cost, places), NOTHING))
+    people = mapping(mapping(result.get("evaluation")).get("abstention"))
+    left, with_people, fee = estimate(people.get("left")), estimate(people.get("cost_with_people")), people.get("fee")
+    if left.value is not None and with_people.value is not None and number(fee) is not None:
+        name = f"{percent(left.value)} left to people at {plain(number(fee) or 0.0)} a row, else by this threshold"
+        rows.append((name, fixed(with_people.value, places), with_people.interval or NOTHING))
     return f"{'. '.join(said)}.", Table(("decided", "cost per row", "95 % interval"), tuple(rows))
 
 

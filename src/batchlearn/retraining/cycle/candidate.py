@@ -18,12 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from batchlearn.data.ledger import read_ledger
 from batchlearn.data.target import Task
 from batchlearn.errors import DataError, NoFiniteOptimum
-from batchlearn.evaluation.abstention import Abstention, abstention, errors_cost
-from batchlearn.evaluation.intervals import resampling
 from batchlearn.evaluation.metrics import row_losses
 from batchlearn.kernels.design import Floats
 from batchlearn.models.files import files_of
@@ -35,7 +34,7 @@ from batchlearn.retraining.child import Rehearsal, scores_same
 from batchlearn.retraining.cycle.starting import Champion, Parts, kept_bytes, training_from
 from batchlearn.retraining.feed.known import Times
 from batchlearn.retraining.feed.sources import DataFeed
-from batchlearn.retraining.gate import Gate, Verdict, judge, judge_without_champion
+from batchlearn.retraining.gate import Gate, Verdict, judge, judge_in_looks, judge_without_champion
 from batchlearn.retraining.policies import Span
 from batchlearn.retraining.project import Project
 from batchlearn.retraining.verdict import answered
@@ -68,7 +67,8 @@ class Surroundings:
     def recipe(self) -> Recipe:
         """The recipe of the project, with nothing held out."""
         given = self.project.settings.recipe
-        return Recipe(given.loss, given.alpha, given.tolerance, 0.0, given.seed)
+        costs = self.project.settings.review.costs
+        return Recipe(given.loss, given.alpha, given.tolerance, 0.0, given.seed, costs=costs)
 
 
 class Candidate(NamedTuple):
@@ -139,39 +139,14 @@ def _judged(
         earlier = Parts(around.feed.table(*rows, by_then), around.feed.table(*rows, new, by_then))
         twin = yield from _from_start(around, champion, earlier)
         verdict = compare(gate, champion.model, twin.model, later)
-        evaluation = evaluate(twin.model, later, seed=around.recipe.seed).to_json()
-        left = left_to_people(around, twin.model, later)
+        evaluation = evaluate(twin.model, later, seed=around.recipe.seed)
     except (DataError, NoFiniteOptimum) as problem:
         reason = f"The rows before those that judge, or these, cannot be used: {problem.message}"
         return answered(gate, "not enough evidence", reason, 0), None, ()
     notes = [f"Judged by the rows seen after {times.literal(cut)} that were labelled since the champion was trained."]
-    if left is not None:
-        evaluation["abstention"] = left.to_json()
-        share, with_people, alone = left.left.value, left.cost_with_people.value, left.cost_alone.value
-        notes.append(
-            f"Left to people: {share:.1%} of rows; a row costs {with_people:.3g} so, {alone:.3g} without them."
-        )
-    return verdict, evaluation, tuple(notes)
-
-
-def left_to_people(around: Surroundings, model: LinearModel, later: Table) -> Abstention | None:
-    """Evaluate leaving the rows to people whose cost-weighted uncertainty exceeds the fee; None without costs.
-
-    Rows of classes that training never saw have no costs and are left out.
-    """
-    costs = around.project.settings.review.costs
-    if costs is None or len(model.target.classes) != 2:
-        return None
-    false_alarm, miss, fee = costs
-    ledger = read_ledger(later, target=model.target)
-    used = np.flatnonzero(ledger.used)
-    if ledger.time is not None:
-        used = used[np.argsort(ledger.time[used], kind="stable")]
-    probability = responses(model, later, ledger.used)[used]
-    weight = np.ones(len(used)) if ledger.weight is None else ledger.weight[used]
-    plan = resampling(len(used), around.recipe.seed)
-    label = ledger.label[used].astype(np.intp)
-    return abstention(probability, label, weight, errors_cost(false_alarm, miss), fee, plan)
+    if evaluation.abstention is not None:
+        notes.append(str(evaluation.abstention))
+    return verdict, evaluation.to_json(), tuple(notes)
 
 
 def _other_notes(fit: Fit) -> list[str]:
@@ -205,24 +180,65 @@ def compare(
 
     With `times` rows are ordered by when their labels were known, as looking again and again needs it.
     """
+    rows = _judging_rows(challenger, later, times)
+    unable = cannot_score(champion, challenger, later)
+    if unable is not None:
+        constant = rows.losses(np.full(len(rows.label), challenger.label_mean))
+        return judge_without_champion(gate, unable, constant, *rows.judged(challenger))
+    return judge(gate, rows.losses_of(champion), *rows.judged(challenger), state)
+
+
+def compare_in_looks(
+    gate: Gate,
+    champion: LinearModel,
+    challenger: LinearModel,
+    later: Table,
+    times: Times,
+    state: Mapping[str, Any] | None,
+) -> Verdict:
+    """Judge as `gate.judge_in_looks` on rows that no earlier look has seen; the champion has to be able to score them.
+
+    Errors as those of `compare`.
+    """
+    rows = _judging_rows(challenger, later, times)
+    return judge_in_looks(gate, rows.losses_of(champion), *rows.judged(challenger), state)
+
+
+@dataclass(frozen=True)
+class _JudgingRows:
+    """The labelled rows of a table that judge two models of one target; arrays have one entry for each of them."""
+
+    table: Table
+    used: NDArray[np.bool_]  # of the table's rows
+    task: Task
+    label: Floats
+    weight: Floats | None
+    time: Floats | None
+
+    def losses(self, response: Floats) -> Floats:
+        return row_losses(self.task.value, self.label, response)
+
+    def losses_of(self, model: LinearModel) -> Floats:
+        return self.losses(responses(model, self.table, self.used)[self.used])
+
+    def judged(self, challenger: LinearModel) -> tuple[Floats, Floats | None, Floats | None, Floats | None]:
+        """Return the challenger's losses with weights, times and classes, as the gate takes them."""
+        classes = self.label if self.task is Task.CLASSES else None
+        return self.losses_of(challenger), self.weight, self.time, classes
+
+
+def _judging_rows(challenger: LinearModel, later: Table, times: Times | None) -> _JudgingRows:
     challenger.check(later)
     ledger = read_ledger(later, target=challenger.target)
-    used, task = ledger.used, challenger.target.task
-    label = ledger.label[used]
-    losses = row_losses(task.value, label, responses(challenger, later, used)[used])
+    used = ledger.used
     weight = None if ledger.weight is None else ledger.weight[used]
     time = ledger.time if times is None or times.labelled is None else _column(later, times.labelled)
     time = None if time is None else time[used]
-    classes = label if task is Task.CLASSES else None
-    unable = _cannot_score(champion, challenger, later)
-    if unable is not None:
-        constant = row_losses(task.value, label, np.full(len(label), challenger.label_mean))
-        return judge_without_champion(gate, unable, constant, losses, weight, time, classes)
-    others = row_losses(task.value, label, responses(champion, later, used)[used])
-    return judge(gate, others, losses, weight, time, classes, state)
+    return _JudgingRows(later, used, challenger.target.task, ledger.label[used], weight, time)
 
 
-def _cannot_score(champion: LinearModel, challenger: LinearModel, later: Table) -> str | None:
+def cannot_score(champion: LinearModel, challenger: LinearModel, later: Table) -> str | None:
+    """Return why the champion cannot score the rows that the challenger can, as a clause; None where it can."""
     if champion.target != challenger.target:
         return "its target is another one"
     try:

@@ -1,26 +1,36 @@
-"""Was the person right? Where someone overruled the gate, rows that were labelled later judge both choices."""
+"""Was the person right? Where someone overruled the gate, rows that were labelled later judge both choices.
+
+That is looked at again with every training, on more and more rows. A test for one look would be wrong more and more
+often, so this is the gate's anytime-valid one (`evaluation.paired.confidence_sequence`): each look adds the rows that
+were labelled since the last, and the rate of wrong outcomes holds however often one looks.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from batchlearn.errors import DataError, IntegrityError, UsageError
-from batchlearn.registry.ledger import OUTCOME, OVERRULED, REVIEW, events, record_event
+from batchlearn.models.files import plain
+from batchlearn.registry.ledger import HINDSIGHT, OUTCOME, OVERRULED, REVIEW, events, record_event
 from batchlearn.registry.loading import load_version
+from batchlearn.registry.records import Record
 from batchlearn.registry.version import read_version
-from batchlearn.retraining.cycle.candidate import Surroundings, compare
+from batchlearn.retraining.cycle.candidate import Surroundings, cannot_score, compare_in_looks
 from batchlearn.retraining.feed.known import Times
 from batchlearn.retraining.gate import Gate, Verdict
 
 # What the paired test of the person's choice against the gate's says about the person.
 _OUTCOMES = {"promote": "right", "reject": "wrong"}
+_GATE = Gate("anytime")
 
 
 def record_outcomes(around: Surroundings, times: Times) -> list[str]:
-    """Judge each override that has no outcome yet; those that later rows decide are recorded and returned.
+    """Look again at each override that has no outcome yet; those that later rows decide are recorded and returned.
 
-    The person's choice is tested for superiority over the gate's at 5 %, on rows labelled after the decision. As long
-    as neither is shown to be better there is no outcome.
+    The person's choice is tested for superiority over the gate's, on rows labelled after the decision, each of which
+    is looked at once. As long as neither is shown to be better there is no outcome. Over all looks together an outcome
+    is wrong with a probability of 5 % at most.
     """
     history = events(around.project.store)
     settled = {event.content["about"] for event in history if event.content["kind"] == OUTCOME}
@@ -29,26 +39,49 @@ def record_outcomes(around: Surroundings, times: Times) -> list[str]:
         said = event.content
         if said["kind"] != REVIEW or said["answer"] != OVERRULED or event.number in settled:
             continue
-        verdict = _judged(around, times, said)
-        if verdict is None or verdict.verdict not in _OUTCOMES:
+        verdict = _looked_again(around, times, said, _latest_look(history, event.number))
+        if verdict is None:
             continue
-        outcome = _OUTCOMES[verdict.verdict]
-        content = {"about": event.number, "outcome": outcome, "why": verdict.sentence}
-        record_event(around.project.store, OUTCOME, around.at, content)
-        found.append(outcome)
+        about = {"about": event.number, "why": _in_words(verdict, said)}
+        outcome = _OUTCOMES.get(verdict.verdict)
+        if outcome is None:
+            content = {**about, "looked": around.now, "state": plain(verdict.state)}
+            record_event(around.project.store, HINDSIGHT, around.at, content)
+        else:
+            record_event(around.project.store, OUTCOME, around.at, {**about, "outcome": outcome})
+            found.append(outcome)
     return found
 
 
-def _judged(around: Surroundings, times: Times, said: dict[str, Any]) -> Verdict | None:
-    """Compare the version that a person chose with the other one; None where there is nothing to compare by."""
-    chosen, other, since = said["chosen"], said["instead_of"], said["as_of"]
-    if chosen is None or other is None or since is None or around.now <= since:
+def _latest_look(history: Sequence[Record], about: int) -> Mapping[str, Any] | None:
+    looks = (one.content for one in reversed(history) if one.content["kind"] == HINDSIGHT)
+    return next((look for look in looks if look["about"] == about), None)
+
+
+def _looked_again(
+    around: Surroundings, times: Times, said: Mapping[str, Any], before: Mapping[str, Any] | None
+) -> Verdict | None:
+    """Compare the version that a person chose with the other one; None where there is nothing new to compare by."""
+    chosen, rival = said["chosen"], said["instead_of"]
+    since = said["as_of"] if before is None else before["looked"]
+    if chosen is None or rival is None or since is None or around.now <= since:
         return None
     store = around.project.store
     try:
-        models = [load_version(store, read_version(store, number)).model for number in (other, chosen)]
+        gates, persons = (load_version(store, read_version(store, number)).model for number in (rival, chosen))
         later = around.feed.table(times.known_since(around.now, since))
-        return compare(Gate(), models[0], models[1], later)
+        if not any(batch.num_rows for batch in later.scan([times.seen])) or cannot_score(gates, persons, later):
+            return None
+        return compare_in_looks(_GATE, gates, persons, later, times, None if before is None else before["state"])
     except (DataError, IntegrityError, UsageError):
         # A version that is damaged or cannot score these rows leaves the question open; the check names the damage.
         return None
+
+
+def _in_words(verdict: Verdict, said: Mapping[str, Any]) -> str:
+    looks = 0 if verdict.state is None else len(verdict.state["looks"])
+    return (
+        f"Rows labelled since, in {looks} looks, with version {said['chosen']}, which the person chose, as the "
+        f"challenger of version {said['instead_of']}: {verdict.sentence} However often it is looked at, what this says "
+        f"of a person is wrong in {100 * verdict.alpha:g} of 100 cases at most."
+    )

@@ -33,10 +33,10 @@ from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Problem, Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.stopping import PredictionsWithin
-from batchlearn.training.train import Progress, fit_objective, thread_count, training
+from batchlearn.training.train import Progress, check_costs, fit_objective, thread_count, training
 
 # What may differ between the recipes of a champion and of what goes on from it: none of it changes the optimum.
-_FREE = ("holdout", "seed", "tolerance")
+_FREE = ("holdout", "seed", "tolerance", "costs")
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,7 @@ def training_from(
 def _continued(start: str, champion: Champion, recipe: Recipe, parts: Parts, threads: int | None) -> Fit:
     model = champion.model
     refuse_other_recipe(start, champion, recipe)
+    check_costs(model.target, recipe.costs)
     reasons = new_levels(model.encoding, parts.added, recipe.rules.minimum_rows)
     if reasons:
         raise DataError(
@@ -195,7 +196,9 @@ def _fit(found: Start, champion: Champion, recipe: Recipe, alpha: float, ledger:
     model, optimum = champion.model, found.optimum if found.name == "warm" else None
     weight = None if ledger.weight is None else ledger.weight[ledger.used]
     mean = float(np.average(ledger.label[ledger.used], weights=weight))
-    continued = replace(model, parameters=found.parameters, label_mean=mean, standard_errors=None, bounds=None)
+    continued = replace(
+        model, parameters=found.parameters, label_mean=mean, standard_errors=None, bounds=None, costs=recipe.costs
+    )
     # Where the old rows were not read nobody knows the loss of all of them.
     unread = math.nan
     return Fit(
