@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 
 # Sparse quadratic forms are dense in the columns: this many rows at a time keep the work array small.
 _SPARSE_ROWS = 4096
+# Groups of no more levels are written out as indicators for a Gram matrix, this many rows at a time.
+_WRITTEN_OUT, _ROWS_WRITTEN = 8, 4096
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,9 @@ def predictors(layout: Layout, block: Block, parameters: Floats, *, by_matrix: b
     if not by_matrix:
         return np.stack([linear_predictor(layout, block, part) for part in outputs])
     eta = outputs[:, : layout.lead] @ block.dense
-    for codes, part in zip(block.codes, layout.group_slices, strict=True):
-        table = np.pad(outputs[:, part], ((0, 0), (0, 1)))
-        numbers = codes.astype(np.intp)  # once, not for each output
-        for own, values in zip(eta, table, strict=True):
-            own += values.take(numbers)
+    if layout.groups:
+        parts = [np.pad(outputs[:, part], ((0, 0), (0, 1))) for part in layout.group_slices]
+        eta += (_indicators(layout, block) @ np.ascontiguousarray(np.concatenate(parts, axis=1).T)).T
     if layout.sparse:
         eta += (block.sparse @ outputs[:, layout.sparse_slice].T).T
     return np.asarray(eta)
@@ -134,10 +134,11 @@ def transposed_products(layout: Layout, block: Block, values: Floats) -> Floats:
         return transposed_product(layout, block, values)
     totals = np.empty((len(values), layout.size))
     totals[:, : layout.lead] = values @ block.dense.T
-    for codes, part, levels in zip(block.codes, layout.group_slices, layout.groups, strict=True):
-        numbers = codes.astype(np.intp)
-        for output, row in zip(totals, values, strict=True):
-            output[part] = np.bincount(numbers, weights=row, minlength=levels + 1)[:levels]
+    if layout.groups:
+        found = (_indicators(layout, block).T @ np.ascontiguousarray(values.T)).T
+        starts = np.cumsum((0, *(levels + 1 for levels in layout.groups)))
+        for part, levels, start in zip(layout.group_slices, layout.groups, starts[:-1], strict=True):
+            totals[:, part] = found[:, start : start + levels]
     if layout.sparse:
         totals[:, layout.sparse_slice] = (block.sparse.T @ values.T).T
     return totals.ravel()
@@ -150,6 +151,21 @@ def with_absolute(layout: Layout, block: Block, totals: Floats, values: Floats) 
     if layout.sparse:
         changed[:, layout.sparse_slice] = (abs(block.sparse).T @ values.T).T
     return changed
+
+
+def _indicators(layout: Layout, block: Block) -> Any:
+    """Return the groups' levels as a CSR array, (m, levels and "no level" of each group): one entry a row and group.
+
+    Its products with several outputs go through the cells once, all outputs together.
+    """
+    from scipy.sparse import csr_array  # imported here: serving reads rows too and does not need it
+
+    groups, count = block.codes.shape
+    starts = np.cumsum((0, *(levels + 1 for levels in layout.groups)), dtype=np.int32)
+    cells = np.empty((count, groups), dtype=np.int32)
+    np.add(block.codes.T, starts[:-1], out=cells, casting="unsafe")
+    pointers = np.arange(0, count * groups + 1, groups, dtype=np.int32 if count * groups < 2**31 else np.int64)
+    return csr_array((np.ones(count * groups), cells.ravel(), pointers), shape=(count, int(starts[-1])))
 
 
 def absolute(block: Block) -> Block:
@@ -176,29 +192,58 @@ def weighted_grams(layout: Layout, block: Block, values: Floats) -> Floats:
     The cells of a pair of groups are numbered once for all of them.
     """
     grams = np.zeros((len(values), layout.size, layout.size))
-    lead, slices, levels = layout.lead, layout.group_slices, layout.groups
-    mixed = bool(layout.groups or layout.sparse)
-    weighted = []
-    for gram, own in zip(grams, values, strict=True):
-        root = block.dense * np.sqrt(own)
-        gram[:lead, :lead] = root @ root.T
-        weighted.append(block.dense * own if mixed else root)
+    slices, levels = layout.group_slices, layout.groups
+    few = [g for g, count in enumerate(levels) if count <= _WRITTEN_OUT]
+    written = np.concatenate([np.arange(layout.lead), *(np.arange(slices[g].start, slices[g].stop) for g in few)])
+    grams[:, written[:, None], written] = _written_out(layout, block, few, values)
+    by_row = np.ascontiguousarray(values.T)
     for g, codes in enumerate(block.codes):
         part, wide, numbers = slices[g], levels[g] + 1, codes.astype(np.intp)
-        diagonal = range(part.start, part.stop)
-        for gram, own, columns in zip(grams, values, weighted, strict=True):
-            for j, column in enumerate(columns):
-                gram[j, part] = np.bincount(numbers, weights=column, minlength=wide)[:-1]
-            gram[diagonal, diagonal] = np.bincount(numbers, weights=own, minlength=wide)[:-1]
+        if g not in few:
+            diagonal = range(part.start, part.stop)
+            for j, column in enumerate(block.dense):
+                grams[:, j, part] = _sums(numbers, wide, by_row, column)[:, :-1]
+            grams[:, diagonal, diagonal] = _sums(numbers, wide, by_row)[:, :-1]
         for h in range(g):
-            cells, count = block.codes[h].astype(np.intp) * wide + numbers, (levels[h] + 1) * wide
-            for gram, own in zip(grams, values, strict=True):
-                table = np.bincount(cells, weights=own, minlength=count)
-                gram[slices[h], part] = table.reshape(levels[h] + 1, wide)[:-1, :-1]
+            if g not in few or h not in few:
+                cells = block.codes[h].astype(np.intp) * wide + numbers
+                tables = _sums(cells, (levels[h] + 1) * wide, by_row)
+                grams[:, slices[h], part] = tables.reshape(-1, levels[h] + 1, wide)[:, :-1, :-1]
     if layout.sparse:
-        for gram, own, columns in zip(grams, values, weighted, strict=True):
-            _add_sparse(gram, layout, block, columns, own)
+        for gram, own in zip(grams, values, strict=True):
+            _add_sparse(gram, layout, block, block.dense * own, own)
     return grams
+
+
+def _written_out(layout: Layout, block: Block, few: list[int], values: Floats) -> Floats:
+    """Return the Gram matrices, (k, columns, columns), of the dense columns and the indicators of groups of few levels.
+
+    A matrix product of small indicators is cheaper than a table for each pair of their groups.
+    """
+    levels = [(block.codes[g], np.arange(layout.groups[g])[:, None]) for g in few]
+    size = layout.lead + sum(layout.groups[g] for g in few)
+    grams = np.zeros((len(values), size, size))
+    for start in range(0, values.shape[1], _ROWS_WRITTEN):
+        rows = slice(start, start + _ROWS_WRITTEN)
+        columns = np.concatenate([block.dense[:, rows], *(codes[rows] == numbers for codes, numbers in levels)])
+        for gram, own in zip(grams, values, strict=True):
+            root = columns * np.sqrt(own[rows])
+            gram += root @ root.T
+    return grams
+
+
+def _sums(cells: NDArray[np.intp], count: int, values: Floats, column: Floats | None = None) -> Floats:
+    """Return the sum of each of the values, (m, k), in each cell, (k, count), times the column (m,) where one is given.
+
+    The values of one row are next to each other: all sums go through the cells once.
+    """
+    if values.shape[1] == 1:
+        own = values[:, 0] if column is None else values[:, 0] * column
+        return np.asarray(np.bincount(cells, weights=own, minlength=count)[None], dtype=np.float64)
+    from scipy.sparse import csr_array
+
+    entries = np.ones(len(cells)) if column is None else column
+    return np.asarray((csr_array((entries, cells, np.arange(len(cells) + 1)), shape=(len(cells), count)).T @ values).T)
 
 
 def symmetric(upper: Floats) -> Floats:
