@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
@@ -13,6 +14,8 @@ from threadpoolctl import threadpool_info
 
 from batchlearn.data.rows import Chunk, Rows, StoredChunk, chunk_rows, one_blas_thread
 from batchlearn.kernels.design import Floats, Layout
+from batchlearn.objectives.losses import LogisticLoss
+from batchlearn.objectives.statistics import GradientTotal, HessianTotal
 
 
 class Seen(NamedTuple):
@@ -139,3 +142,49 @@ def test_blas_is_held_at_one_thread_and_let_go_again() -> None:
     with one_blas_thread():
         assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
     assert [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"] == before
+
+
+def repeated(copies: int, offset: bool = False, weight: bool = False) -> Rows:
+    """Rows of few values, each several times, in chunks of several lengths."""
+    rng = np.random.default_rng(3)
+    drawn = rng.integers(0, 20, 20 * copies)
+    values, levels, labels = rng.normal(size=(2, 20)), rng.integers(0, 4, (1, 20)), rng.integers(0, 2, 20)
+    offsets, ends = rng.normal(size=20), [*range(0, len(drawn), 64), len(drawn)]
+    parts = [drawn[a:b] for a, b in itertools.pairwise(ends)]
+    chunks = tuple(
+        StoredChunk(
+            values[:, part].astype(np.float32),
+            levels[:, part].astype(np.uint8),
+            labels[part].astype(np.float64),
+            rng.uniform(0.0, 2.0, len(part)) if weight else None,
+            offsets[part] if offset else None,
+        )
+        for part in parts
+    )
+    return Rows(Layout(True, 2, (3,)), chunks, shift=np.array([0.5, -1.0]), scale=np.array([2.0, 0.25]))
+
+
+@pytest.mark.parametrize("offset", [False, True])
+@pytest.mark.parametrize("weight", [False, True])
+def test_rows_that_repeat_each_other_are_read_as_one(offset: bool, weight: bool) -> None:
+    rows = repeated(20, offset, weight)
+    merged = rows.merged()
+    assert len(merged) < 0.5 * len(rows)
+    assert merged.total_weight == pytest.approx(rows.total_weight, rel=1e-14)
+    assert merged.fingerprint is None
+    for statistic in (GradientTotal(LogisticLoss()), HessianTotal(LogisticLoss())):
+        parameters = np.array([0.2, -1.0, 0.5, 0.3, -0.7, 0.1])
+        for whole, few in zip(rows.total(statistic, parameters), merged.total(statistic, parameters), strict=True):
+            if np.ndim(whole) != 0:
+                np.testing.assert_allclose(few, whole, rtol=1e-12, atol=1e-12)
+
+
+def test_rows_that_hardly_repeat_are_left_as_they_are() -> None:
+    rows = some_rows((50, 20))
+    assert rows.merged() is rows
+
+
+def test_rows_mixed_to_one_number_by_chance_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = repeated(20)
+    monkeypatch.setattr("batchlearn.data.rows._MIXING", 0)
+    assert rows.merged() is rows

@@ -17,12 +17,16 @@ from batchlearn.kernels.design import (
     Layout,
     absolute,
     linear_predictor,
+    predictors,
     quadratic_form,
     squared,
     standardised,
     symmetric,
     transposed_product,
+    transposed_products,
     weighted_gram,
+    weighted_grams,
+    with_absolute,
 )
 
 
@@ -71,6 +75,33 @@ def test_the_gram_is_that_of_the_matrix(case: Case) -> None:
     layout, block, X, seed = case
     v = np.random.default_rng(seed + 1).uniform(0.0, 3.0, len(X))
     close(symmetric(weighted_gram(layout, block, v)), X.T @ (X * v[:, None]))
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@given(case=cases())
+def test_products_of_several_outputs_are_those_of_each(outputs: int, case: Case) -> None:
+    layout, block, X, seed = case
+    rng = np.random.default_rng(seed + 1)
+    w, v = rng.normal(size=(outputs, layout.size)), rng.normal(size=(outputs, len(X)))
+    if outputs > 1 and layout.size:
+        close(predictors(layout, block, w.ravel(), by_matrix=True), w @ X.T)
+    totals = transposed_products(layout, block, v).reshape(outputs, -1)
+    close(totals, v @ X)
+    close(with_absolute(layout, block, totals, v), v @ np.abs(X))
+
+
+@pytest.mark.parametrize("most", [0, 2, 8])
+@given(case=cases())
+def test_grams_of_several_values_are_those_of_each(most: int, case: Case) -> None:
+    layout, block, X, seed = case
+    values = np.random.default_rng(seed + 1).uniform(0.0, 3.0, (3, len(X)))
+    with pytest.MonkeyPatch.context() as patch:
+        # Whichever groups are written out, in however many parts of the rows.
+        patch.setattr(design, "_WRITTEN_OUT", most)
+        patch.setattr(design, "_ROWS_WRITTEN", 5)
+        grams = weighted_grams(layout, block, values)
+    for gram, own in zip(grams, values, strict=True):
+        close(symmetric(gram), X.T @ (X * own[:, None]))
 
 
 @given(cases())

@@ -8,6 +8,7 @@ from tests.training.trials import amounts, dense_rows
 
 from batchlearn.data.rows import Rows
 from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.losses.softmax import SoftmaxLoss
 from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.quasi_newton import LimitedMemory, LimitedMemoryState
@@ -91,3 +92,17 @@ def test_a_column_without_curvature_or_penalty_does_no_harm() -> None:
     end = walk(objective, rows, 50)[-1]
     assert np.isfinite(end.parameters).all()
     assert end.parameters[2] == 0.0
+
+
+def test_steps_from_before_the_blocks_were_renewed_are_forgotten() -> None:
+    rng = np.random.default_rng(6)
+    X = rng.normal(size=(300, 3))
+    label = np.argmax(X + rng.gumbel(size=(300, 3)), axis=1).astype(np.float64)
+    rows = dense_rows(X, label, chunk=100)
+    objective = Objective(SoftmaxLoss(3), ridge(rows.layout, 1e-3, outputs=2))
+    solver = LimitedMemory(renewed=(3,))
+    state, kept = solver.start(objective, rows, objective.null_parameters(rows)), list[int]()
+    for _ in range(5):
+        state = solver.step(objective, rows, state)
+        kept.append(len(state.pairs))
+    assert kept == [1, 2, 3, 1, 2]

@@ -14,6 +14,7 @@ from batchlearn.data.rows import Rows, StoredChunk
 from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.losses.softmax import SoftmaxLoss
 from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.quasi_newton import LimitedMemory
@@ -340,3 +341,32 @@ def test_the_solver_follows_from_the_size() -> None:
 
 def test_leading_names_are_those_that_move_most() -> None:
     assert leading_names(["a", "b", "c"], np.array([1e-9, -2.0, 1.0])) == "'b' and 'c'"
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: solver.name)
+def test_rows_that_repeat_are_merged_on_the_way_and_all_certified(solver: Newton | LimitedMemory) -> None:
+    X, label = data("logistic", 60)
+    rows = dense_rows(np.repeat(X, 9, axis=0), np.repeat(label, 9), chunk=120)
+    posed = problem(rows, "logistic", 1e-3)
+    assert len(posed.merged) < 0.2 * len(rows)
+    found = optimise(posed, solver=solver)
+    assert found.certification.certificate.certified
+    assert found.certification.certificate.rows == len(rows)
+    alone = optimise(problem(dense_rows(X, label), "logistic", 1e-3), solver=solver)
+    distance, allowed = apart(found, alone)
+    assert distance <= allowed
+
+
+def test_steps_with_a_block_a_class_lead_newton_near_the_optimum() -> None:
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(600, 4))
+    label = np.argmax(X[:, :3] + rng.gumbel(size=(600, 3)), axis=1).astype(np.float64)
+    rows = dense_rows(X, label, chunk=200)
+    objective = Objective(SoftmaxLoss(3), ridge(rows.layout, 1e-3, outputs=2))
+    posed = Problem(objective, rows, PredictionsWithin(), Units.plain(5), [str(j) for j in range(10)])
+    led, alone = optimise(posed, solver=Newton()), optimise(posed, solver=LimitedMemory())
+    assert led.certification.certificate.certified
+    assert len(led.trace) <= 3
+    assert led.passes > led.trace[0].passes >= 5  # what led there was read too
+    distance, allowed = apart(led, alone)
+    assert distance <= allowed

@@ -14,7 +14,8 @@ from tests.training.made import made, table_of
 import batchlearn as bl
 from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError
-from batchlearn.kernels.design import Floats
+from batchlearn.kernels.design import Floats, Layout
+from batchlearn.objectives.losses.softmax import SoftmaxLoss
 from batchlearn.objectives.objective import Objective
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.online.newton import OnlineNewton
@@ -204,6 +205,10 @@ def test_defaults_follow_from_the_size_of_the_problem() -> None:
     many = replace(problem.rows, layout=replace(problem.rows.layout, groups=(6, 100_000)))
     assert default_solver(problem.objective, many, MiniBatch(128)) == StochasticGradient()
     assert default_solver(problem.objective, many, Online()) == NormalisedGradient()
+    # Of many classes the factor is of all predictors, not of one.
+    classes = replace(problem.objective, loss=SoftmaxLoss(200))
+    assert default_solver(problem.objective, problem.rows, FullBatch()) == Newton()
+    assert default_solver(classes, replace(problem.rows, layout=Layout(True, 40)), FullBatch()) == LimitedMemory()
 
 
 def test_progressive_predictions_need_a_solver_that_sees_nothing_ahead() -> None:
