@@ -105,7 +105,7 @@ def linear(data: DataSet) -> Score:
 
 def seen(label: np.ndarray, late: np.ndarray, task: str) -> np.ndarray:
     """Return which rows have a class that the earlier rows show; all of them where labels are no classes."""
-    return np.isin(label, label[~late]) if task == "multiclass" else np.ones(len(label), dtype=bool)
+    return np.isin(label, np.unique(label[~late])) if task == "multiclass" else np.ones(len(label), dtype=bool)
 
 
 def predicted(model: object, task: str, frame: pd.DataFrame) -> np.ndarray:

@@ -3,9 +3,9 @@
     python benchmarks/strengths_grid.py [set ...]
 
 For each set, the structure that `train` chooses (linear, additive, pairs) is fitted to the earlier rows inside the
-training part, at most 100,000 of them: once with the chosen strengths, one a term, and once for each of 30 single
-strengths for all terms, 1e-3 to 1e6 in total over the rows. All are judged by the mean loss on the last block inside
-the training part. The grid has the advantage that its best is chosen on the very rows that judge.
+training part, at most 100,000 of them (30,000 of more than two classes): once with the chosen strengths, one a term, and
+once for each of 30 single strengths for all terms, 1e-3 to 1e6 in total over the rows. All are judged by the mean loss on
+the last block inside the training part. The grid has the advantage that its best is chosen on the very rows that judge.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from peers import SEED, SHARE, open_table
 from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
-from batchlearn.data.ledger import read_ledger
+from batchlearn.data.ledger import read_ledger, with_classes_of
 from batchlearn.data.rows import Rows, one_blas_thread
 from batchlearn.data.sample import choose_rows, take
 from batchlearn.data.split import hold_out
@@ -31,12 +31,14 @@ from batchlearn.objectives.losses import Loss, loss_of
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.statistics import ValueTotal
-from batchlearn.selection.structure import MOST_ROWS, choose_structure
+from batchlearn.selection.structure import MOST_ROWS, InnerSplit, choose_structure
 from batchlearn.selection.terms import encoding_terms, structure_penalty
 from batchlearn.solvers.newton import Newton
+from batchlearn.solvers.quasi_newton import LimitedMemory
 
 GRID = np.logspace(6.0, -3.0, 30)
 NEAR = 0.01
+MOST_ROWS_OF_CLASSES, STEPS_OF_CLASSES = 30_000, 200
 STEPS, SETTLED = 30, 1e-4  # what a further Newton step promises, of a hundredth of a coefficient's noise
 HEAD = "| set | structure | chosen | best single | at | against it | within 1 % |\n|---|---|---:|---:|---:|---:|---|"
 
@@ -66,27 +68,41 @@ def parts(data: DataSet) -> Parts:
     table = open_table(data)
     ledger = read_ledger(table, loss=data.loss)
     outer = hold_out(ledger, SHARE, SEED)
-    structure = drained(choose_structure(table, ledger, outer.early, EncodingRules(), SEED, 2))
+    structure = drained(choose_structure(table, ledger, InnerSplit(outer.early, None, SEED), EncodingRules(), 2))
     inner = hold_out(replace(ledger, used=outer.early), SHARE, SEED)
-    early, late = choose_rows(inner.early, MOST_ROWS, SEED), choose_rows(inner.late, MOST_ROWS // 2, SEED)
+    most = MOST_ROWS if data.task != "multiclass" else MOST_ROWS_OF_CLASSES
+    early, late = choose_rows(inner.early, most, SEED), choose_rows(inner.late, most // 2, SEED)
     taken, cut = drained(take(table, ledger, early | late))
     inside = early[early | late]
+    cut = with_classes_of(cut, inside)
     (profiles,) = drained(profile_parts(taken, cut, [inside]))
     encoding = fit_encoding(taken.features, profiles, structure.rules, taken.roles.time, structure.pairs)
     rows, later = (
-        drained(build_rows(taken, cut, encoding, part, 2, fingerprinted=False)) for part in (inside, ~inside)
+        drained(build_rows(taken, cut, encoding, part, 2, fingerprinted=False))
+        for part in (inside & cut.used, ~inside & cut.used)
     )
     name = f"{structure.name}, {len(structure.pairs)} pairs"
-    return Parts(name, loss_of(ledger.target), encoding, structure.strengths, rows, later)
+    return Parts(name, loss_of(cut.target), encoding, structure.strengths, rows, later)
 
 
 def fitted(objective: Objective, rows: Rows, start: Floats) -> Floats:
     """Return the optimum, to a small part of what its own noise moves it."""
+    if objective.loss.outputs > 1:
+        return fitted_classes(objective, rows, start)
     solver = Newton()
     state = solver.start(objective, rows, start)
     for _ in range(STEPS):
         if state.decrement**2 * rows.total_weight < SETTLED:
             break
+        state = solver.step(objective, rows, state)
+    return state.parameters
+
+
+def fitted_classes(objective: Objective, rows: Rows, start: Floats) -> Floats:
+    """Return the same for several classes, by steps with a block a class."""
+    solver = LimitedMemory()
+    state = solver.start(objective, rows, start)
+    while not state.stuck and state.steps < STEPS_OF_CLASSES and not state.smallest * rows.total_weight < SETTLED:
         state = solver.step(objective, rows, state)
     return state.parameters
 
@@ -102,11 +118,11 @@ def line(data: DataSet) -> tuple[str, bool]:
     """Return one row of the table, and whether the chosen strengths are near the best of the grid."""
     own = parts(data)
     weight = own.early.total_weight
-    chosen, _ = judged(own, structure_penalty(own.encoding, own.strengths, weight), None)
+    chosen, _ = judged(own, structure_penalty(own.encoding, own.strengths, weight, own.loss.outputs), None)
     losses, start = [], None
     for strength in GRID:  # from strong to weak: each fit starts at the last
         single = dict.fromkeys(encoding_terms(own.encoding), float(strength))
-        found, start = judged(own, structure_penalty(own.encoding, single, weight), start)
+        found, start = judged(own, structure_penalty(own.encoding, single, weight, own.loss.outputs), start)
         losses.append(found)
     best = int(np.argmin(losses))
     near = chosen <= losses[best] * (1.0 + NEAR)
@@ -121,7 +137,7 @@ if __name__ == "__main__":
     print(HEAD, flush=True)
     near = []
     with one_blas_thread():
-        for data in data_sets():
+        for data in data_sets(("binary", "count", "regression", "multiclass")):
             if len(sys.argv) == 1 or data.name in sys.argv[1:]:
                 text, good = line(data)
                 near.append(good)
