@@ -3,9 +3,10 @@
     python benchmarks/strengths_grid.py [set ...]
 
 For each set, the structure that `train` chooses (linear, additive, pairs) is fitted to the earlier rows inside the
-training part, at most 100,000 of them (30,000 of more than two classes): once with the chosen strengths, one a term, and
-once for each of 30 single strengths for all terms, 1e-3 to 1e6 in total over the rows. All are judged by the mean loss on
-the last block inside the training part. The grid has the advantage that its best is chosen on the very rows that judge.
+training part, at most 100,000 of them (30,000 of more than two classes): once with the chosen strengths, one a term,
+and once for each of 30 single strengths for all terms, 1e-3 to 1e6 in total over the rows. All are judged by the mean
+loss on the last block inside the training part. The grid has the advantage that its best is chosen on the very rows
+that judge.
 """
 
 from __future__ import annotations
