@@ -11,6 +11,7 @@ that judge.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,6 +29,7 @@ from batchlearn.data.rows import Rows, one_blas_thread
 from batchlearn.data.sample import choose_rows, take
 from batchlearn.data.split import hold_out
 from batchlearn.kernels.design import Floats
+from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.losses import Loss, loss_of
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
@@ -123,7 +125,10 @@ def line(data: DataSet) -> tuple[str, bool]:
     losses, start = [], None
     for strength in GRID:  # from strong to weak: each fit starts at the last
         single = dict.fromkeys(encoding_terms(own.encoding), float(strength))
-        found, start = judged(own, structure_penalty(own.encoding, single, weight, own.loss.outputs), start)
+        try:
+            found, start = judged(own, structure_penalty(own.encoding, single, weight, own.loss.outputs), start)
+        except NotPositiveDefinite:  # so weak a strength decides nothing
+            found = math.inf
         losses.append(found)
     best = int(np.argmin(losses))
     near = chosen <= losses[best] * (1.0 + NEAR)
