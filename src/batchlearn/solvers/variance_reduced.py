@@ -101,6 +101,8 @@ class ReducedState:
     anchor: Anchor | None
     fresh: bool  # no batch yet since the anchor
     further_rows: int
+    before: Floats  # where the run began
+    value_before: float  # there, over the sample
 
     @property
     def delivered(self) -> Floats:
@@ -121,7 +123,10 @@ class VarianceReducedNewton:
         length = 1.0 / (1.0 + _NOISE * len(parameters) / reading.size)
         preconditioner = _precondition(objective, sample, parameters, length, None, reading.size)
         read = len(sample)
-        return ReducedState(parameters, parameters, 0, 0, length, preconditioner, None, True, read)
+        value = objective.value(sample, parameters)
+        return ReducedState(
+            parameters, parameters, 0, 0, length, preconditioner, None, True, read, parameters, value
+        )  # fmt: skip
 
     def begin_pass(self, objective: Objective, rows: Rows, state: ReducedState, reading: Reading) -> ReducedState:
         """Read all rows at the mean of the last pass, from the second pass on."""
@@ -129,6 +134,13 @@ class VarianceReducedNewton:
             return replace(state, passes=1)
         total, value = _looked_at(objective, rows, state.mean)
         read = state.further_rows + reading.rows
+        if state.anchor is None and not value <= state.value_before:
+            # The first pass led nowhere: back to where it began, now with what all rows say of it.
+            first, value_first = _looked_at(objective, rows, state.before)
+            gradient = first.gradient / rows.total_weight + objective.penalty.gradient(state.before)
+            decrement = state.preconditioner.factor.norm(gradient)
+            state = replace(state, anchor=Anchor(state.before, value_first, gradient, decrement))
+            read += reading.rows
         if state.anchor is not None and not value <= state.anchor.value:
             # Worse than where the pass began: batches that hold an outlying row threw it. All rows say how far the
             # anchor's own step may go, and batches go on from there, more carefully.
