@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.build import build_rows, profile_parts
-from batchlearn.data.ledger import Ledger, read_ledger
+from batchlearn.data.ledger import Ledger, read_ledger, with_classes_of
 from batchlearn.data.rows import Rows
 from batchlearn.data.sample import choose_rows, take
 from batchlearn.data.split import Split, hold_out
@@ -78,6 +78,10 @@ def posing(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Genera
             code="too-few-rows",
         )
     split = hold_out(ledger, recipe.holdout, recipe.seed)
+    ledger = with_classes_of(ledger, split.early)
+    if split.late is not None and (unseen := int((split.late & ledger.unseen).sum())):
+        notes.append(f"{unseen:,} held-out rows have a class that the earlier rows lack: they are left out.")
+        split = split._replace(late=split.late & ledger.used)
     work = Work(table, ledger, recipe, Structure(recipe.rules), threads)
     (profiles,) = yield from reading("reading columns", profile_parts(table, ledger, [split.early]))
     fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")

@@ -134,7 +134,7 @@ class VarianceReducedNewton:
             return replace(state, passes=1)
         total, value = _looked_at(objective, rows, state.mean)
         read = state.further_rows + reading.rows
-        if state.anchor is None and not value <= state.value_before:
+        if state.passes > 0 and state.anchor is None and not value <= state.value_before:
             # The first pass led nowhere: back to where it began, now with what all rows say of it.
             first, value_first = _looked_at(objective, rows, state.before)
             gradient = first.gradient / rows.total_weight + objective.penalty.gradient(state.before)
