@@ -10,17 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from batchlearn.kernels import design
+from batchlearn.kernels import design, sums
 from batchlearn.kernels.design import (
     Block,
     Floats,
     Layout,
     absolute,
     linear_predictor,
-    predictors,
     quadratic_form,
     squared,
     standardised,
+)
+from batchlearn.kernels.sums import (
+    summed_predictors,
     symmetric,
     transposed_product,
     transposed_products,
@@ -84,7 +86,7 @@ def test_products_of_several_outputs_are_those_of_each(outputs: int, case: Case)
     rng = np.random.default_rng(seed + 1)
     w, v = rng.normal(size=(outputs, layout.size)), rng.normal(size=(outputs, len(X)))
     if outputs > 1 and layout.size:
-        close(predictors(layout, block, w.ravel(), by_matrix=True), w @ X.T)
+        close(summed_predictors(layout, block, w.ravel()), w @ X.T)
     totals = transposed_products(layout, block, v).reshape(outputs, -1)
     close(totals, v @ X)
     close(with_absolute(layout, block, totals, v), v @ np.abs(X))
@@ -97,8 +99,8 @@ def test_grams_of_several_values_are_those_of_each(most: int, case: Case) -> Non
     values = np.random.default_rng(seed + 1).uniform(0.0, 3.0, (3, len(X)))
     with pytest.MonkeyPatch.context() as patch:
         # Whichever groups are written out, in however many parts of the rows.
-        patch.setattr(design, "_WRITTEN_OUT", most)
-        patch.setattr(design, "_ROWS_WRITTEN", 5)
+        patch.setattr(sums, "_WRITTEN_OUT", most)
+        patch.setattr(sums, "_ROWS_WRITTEN", 5)
         grams = weighted_grams(layout, block, values)
     for gram, own in zip(grams, values, strict=True):
         close(symmetric(gram), X.T @ (X * own[:, None]))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from batchlearn.kernels.design import Block, Layout, predictors, transposed_products
+from batchlearn.kernels.design import Block, Layout, predictors
 from batchlearn.kernels.single_rows import add_products, batch_predictor, padded, row_major, unpadded
+from batchlearn.kernels.sums import transposed_products
 
 ROWS = 23
 

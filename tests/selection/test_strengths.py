@@ -9,7 +9,8 @@ from tests.training.trials import amounts
 
 from batchlearn.data.bins import cut_points
 from batchlearn.data.rows import Rows, StoredChunk
-from batchlearn.kernels.design import Floats, Layout, symmetric
+from batchlearn.kernels.design import Floats, Layout
+from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.factor import factorise
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective

@@ -11,7 +11,8 @@ from batchlearn.data.rows import Rows
 from batchlearn.errors import DataError
 from batchlearn.kept.statistics import Change, ChangeTotal, totals_together
 from batchlearn.kept.update import Local, Proof, Reached, Update, prove
-from batchlearn.kernels.design import Floats, symmetric
+from batchlearn.kernels.design import Floats
+from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.statistics import Hessian, HessianTotal, Rounding, RoundingTotal, accumulated
 
 MOST_PASSES = 3

@@ -19,7 +19,8 @@ from batchlearn.errors import CertificateError
 from batchlearn.kept.remainder import FAR, Ahead, OldRows
 from batchlearn.kept.statistics import ChangeTotal, totals_together
 from batchlearn.kept.update import Local, Reached, Update, joint_error, prove
-from batchlearn.kernels.design import Floats, symmetric
+from batchlearn.kernels.design import Floats
+from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.statistics import GradientTotal, Hessian, HessianTotal, Rounding, RoundingTotal, accumulated

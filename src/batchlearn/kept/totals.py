@@ -18,7 +18,8 @@ from batchlearn.errors import CertificateError
 from batchlearn.kept.domain import Domain, DomainParts, DomainTotal
 from batchlearn.kept.statistics import Scatter, ScatterTotal, totals_together
 from batchlearn.kept.third_order import ThirdTotal, worth_keeping
-from batchlearn.kernels.design import Floats, Layout, symmetric
+from batchlearn.kernels.design import Floats, Layout
+from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.leverage import LeverageTotal
 from batchlearn.objectives.losses import LOSSES, Loss

@@ -20,7 +20,8 @@ from batchlearn.data.rows import Rows
 from batchlearn.kept.domain import Domain, DomainParts, DomainTotal
 from batchlearn.kept.statistics import Later, LaterTotal, totals_together
 from batchlearn.kept.totals import KeptTotals, largest_leverage, total_penalty
-from batchlearn.kernels.design import Floats, symmetric
+from batchlearn.kernels.design import Floats
+from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic

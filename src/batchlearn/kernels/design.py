@@ -21,8 +21,6 @@ Floats = NDArray[np.float64]
 
 # Sparse quadratic forms are dense in the columns: this many rows at a time keep the work array small.
 _SPARSE_ROWS = 4096
-# Groups of no more levels are written out as indicators for a Gram matrix, this many rows at a time.
-_WRITTEN_OUT, _ROWS_WRITTEN = 8, 4096
 
 
 @dataclass(frozen=True)
@@ -97,75 +95,11 @@ def linear_predictor(layout: Layout, block: Block, parameters: Floats) -> Floats
     return eta
 
 
-def transposed_product(layout: Layout, block: Block, values: Floats) -> Floats:
-    """Return X' v, shape (coefficients,), for one value a row."""
-    total = np.empty(layout.size)
-    total[: layout.lead] = block.dense @ values
-    for codes, part, levels in zip(block.codes, layout.group_slices, layout.groups, strict=True):
-        total[part] = np.bincount(codes, weights=values, minlength=levels + 1)[:levels]
-    if layout.sparse:
-        total[layout.sparse_slice] = block.sparse.T @ values
-    return total
-
-
-def predictors(layout: Layout, block: Block, parameters: Floats, *, by_matrix: bool = False) -> Floats:
-    """Return X w, (m,); for parameters of several outputs, one after the other, one row for each: (outputs, m).
-
-    `by_matrix` leaves the dense columns of several outputs to BLAS, which is many times faster and rounds a row's
-    predictors as the number of rows beside it has it: for sums over rows, not for predictions.
-    """
+def predictors(layout: Layout, block: Block, parameters: Floats) -> Floats:
+    """Return X w, (m,); for parameters of several outputs, one after the other, one row for each: (outputs, m)."""
     if len(parameters) == layout.size:
         return linear_predictor(layout, block, parameters)
-    outputs = parameters.reshape(-1, layout.size)
-    if not by_matrix:
-        return np.stack([linear_predictor(layout, block, part) for part in outputs])
-    eta = outputs[:, : layout.lead] @ block.dense
-    if layout.groups:
-        parts = [np.pad(outputs[:, part], ((0, 0), (0, 1))) for part in layout.group_slices]
-        eta += (_indicators(layout, block) @ np.ascontiguousarray(np.concatenate(parts, axis=1).T)).T
-    if layout.sparse:
-        eta += (block.sparse @ outputs[:, layout.sparse_slice].T).T
-    return np.asarray(eta)
-
-
-def transposed_products(layout: Layout, block: Block, values: Floats) -> Floats:
-    """Return X' v for one value a row, (m,), or for one of each output, (outputs, m), one after the other."""
-    if values.ndim == 1:
-        return transposed_product(layout, block, values)
-    totals = np.empty((len(values), layout.size))
-    totals[:, : layout.lead] = values @ block.dense.T
-    if layout.groups:
-        found = (_indicators(layout, block).T @ np.ascontiguousarray(values.T)).T
-        starts = np.cumsum((0, *(levels + 1 for levels in layout.groups)))
-        for part, levels, start in zip(layout.group_slices, layout.groups, starts[:-1], strict=True):
-            totals[:, part] = found[:, start : start + levels]
-    if layout.sparse:
-        totals[:, layout.sparse_slice] = (block.sparse.T @ values.T).T
-    return totals.ravel()
-
-
-def with_absolute(layout: Layout, block: Block, totals: Floats, values: Floats) -> Floats:
-    """Return |X|' v, (k, coefficients), from X' v for each row of the values, (k, m): indicators are their own size."""
-    changed = totals.copy()
-    changed[:, : layout.lead] = values @ np.abs(block.dense).T
-    if layout.sparse:
-        changed[:, layout.sparse_slice] = (abs(block.sparse).T @ values.T).T
-    return changed
-
-
-def _indicators(layout: Layout, block: Block) -> Any:
-    """Return the groups' levels as a CSR array, (m, levels and "no level" of each group): one entry a row and group.
-
-    Its products with several outputs go through the cells once, all outputs together.
-    """
-    from scipy.sparse import csr_array  # imported here: serving reads rows too and does not need it
-
-    groups, count = block.codes.shape
-    starts = np.cumsum((0, *(levels + 1 for levels in layout.groups)), dtype=np.int32)
-    cells = np.empty((count, groups), dtype=np.int32)
-    np.add(block.codes.T, starts[:-1], out=cells, casting="unsafe")
-    pointers = np.arange(0, count * groups + 1, groups, dtype=np.int32 if count * groups < 2**31 else np.int64)
-    return csr_array((np.ones(count * groups), cells.ravel(), pointers), shape=(count, int(starts[-1])))
+    return np.stack([linear_predictor(layout, block, part) for part in parameters.reshape(-1, layout.size)])
 
 
 def absolute(block: Block) -> Block:
@@ -176,90 +110,6 @@ def absolute(block: Block) -> Block:
 def squared(block: Block) -> Block:
     """Return the block of the squared entries of X."""
     return Block(block.dense**2, block.codes, None if block.sparse is None else block.sparse.multiply(block.sparse))
-
-
-def weighted_gram(layout: Layout, block: Block, values: Floats) -> Floats:
-    """Return the upper triangle of X' diag(v) X, (coefficients, coefficients), for one non-negative value a row.
-
-    What stands below the diagonal is undefined: `symmetric` completes a total once, not each of its parts.
-    """
-    return np.asarray(weighted_grams(layout, block, values[None])[0])
-
-
-def weighted_grams(layout: Layout, block: Block, values: Floats) -> Floats:
-    """Return what `weighted_gram` does for each row of the values, (k, m), as (k, coefficients, coefficients).
-
-    The cells of a pair of groups are numbered once for all of them.
-    """
-    grams = np.zeros((len(values), layout.size, layout.size))
-    slices, levels = layout.group_slices, layout.groups
-    few = [g for g, count in enumerate(levels) if count <= _WRITTEN_OUT]
-    written = np.concatenate([np.arange(layout.lead), *(np.arange(slices[g].start, slices[g].stop) for g in few)])
-    grams[:, written[:, None], written] = _written_out(layout, block, few, values)
-    by_row = np.ascontiguousarray(values.T)
-    for g, codes in enumerate(block.codes):
-        part, wide, numbers = slices[g], levels[g] + 1, codes.astype(np.intp)
-        if g not in few:
-            diagonal = range(part.start, part.stop)
-            for j, column in enumerate(block.dense):
-                grams[:, j, part] = _sums(numbers, wide, by_row, column)[:, :-1]
-            grams[:, diagonal, diagonal] = _sums(numbers, wide, by_row)[:, :-1]
-        for h in range(g):
-            if g not in few or h not in few:
-                cells = block.codes[h].astype(np.intp) * wide + numbers
-                tables = _sums(cells, (levels[h] + 1) * wide, by_row)
-                grams[:, slices[h], part] = tables.reshape(-1, levels[h] + 1, wide)[:, :-1, :-1]
-    if layout.sparse:
-        for gram, own in zip(grams, values, strict=True):
-            _add_sparse(gram, layout, block, block.dense * own, own)
-    return grams
-
-
-def _written_out(layout: Layout, block: Block, few: list[int], values: Floats) -> Floats:
-    """Return the Gram matrices, (k, columns, columns), of the dense columns and the indicators of groups of few levels.
-
-    A matrix product of small indicators is cheaper than a table for each pair of their groups.
-    """
-    levels = [(block.codes[g], np.arange(layout.groups[g])[:, None]) for g in few]
-    size = layout.lead + sum(layout.groups[g] for g in few)
-    grams = np.zeros((len(values), size, size))
-    for start in range(0, values.shape[1], _ROWS_WRITTEN):
-        rows = slice(start, start + _ROWS_WRITTEN)
-        columns = np.concatenate([block.dense[:, rows], *(codes[rows] == numbers for codes, numbers in levels)])
-        for gram, own in zip(grams, values, strict=True):
-            root = columns * np.sqrt(own[rows])
-            gram += root @ root.T
-    return grams
-
-
-def _sums(cells: NDArray[np.intp], count: int, values: Floats, column: Floats | None = None) -> Floats:
-    """Return the sum of each of the values, (m, k), in each cell, (k, count), times the column (m,) where one is given.
-
-    The values of one row are next to each other: all sums go through the cells once.
-    """
-    if values.shape[1] == 1:
-        own = values[:, 0] if column is None else values[:, 0] * column
-        return np.asarray(np.bincount(cells, weights=own, minlength=count)[None], dtype=np.float64)
-    from scipy.sparse import csr_array
-
-    entries = np.ones(len(cells)) if column is None else column
-    return np.asarray((csr_array((entries, cells, np.arange(len(cells) + 1)), shape=(len(cells), count)).T @ values).T)
-
-
-def symmetric(upper: Floats) -> Floats:
-    """Return the symmetric matrix whose upper triangle is given."""
-    return np.asarray(np.triu(upper) + np.triu(upper, 1).T)
-
-
-def _add_sparse(gram: Floats, layout: Layout, block: Block, weighted: Floats, values: Floats) -> None:
-    part = layout.sparse_slice
-    scaled = block.sparse.multiply(values[:, None]).tocsr()
-    gram[part, part] = (block.sparse.T @ scaled).toarray()
-    gram[: layout.lead, part] = weighted @ block.sparse
-    for codes, levels, where in zip(block.codes, layout.groups, layout.group_slices, strict=True):
-        indicator = np.zeros((levels + 1, len(codes)))
-        indicator[codes, np.arange(len(codes))] = 1.0
-        gram[where, part] = (indicator @ scaled)[:-1]
 
 
 def quadratic_form(layout: Layout, block: Block, matrix: Floats) -> Floats:

@@ -18,7 +18,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from batchlearn.data.rows import Chunk, Rows
-from batchlearn.kernels.design import Floats, linear_predictor, quadratic_form, squared, transposed_products
+from batchlearn.kernels.design import Floats, linear_predictor, quadratic_form, squared
+from batchlearn.kernels.sums import transposed_products
 from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.objective import Objective

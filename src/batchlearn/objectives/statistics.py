@@ -14,16 +14,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from batchlearn.data.rows import Chunk
-from batchlearn.kernels.design import (
-    Floats,
-    absolute,
-    predictors,
-    squared,
-    symmetric,
-    transposed_products,
-    weighted_grams,
-    with_absolute,
-)
+from batchlearn.kernels.design import Floats, absolute, predictors, squared
+from batchlearn.kernels.sums import summed_predictors, symmetric, transposed_products, weighted_grams, with_absolute
 from batchlearn.models.links import class_logits
 from batchlearn.objectives.losses import Loss
 
@@ -44,7 +36,7 @@ def predictor(chunk: Chunk, parameters: Floats) -> Floats:
 
     Zero for a row without weight: it has no say, and must not overflow.
     """
-    eta = predictors(chunk.layout, chunk.block, parameters, by_matrix=True) + chunk.offset
+    eta = summed_predictors(chunk.layout, chunk.block, parameters) + chunk.offset
     eta[..., chunk.weight == 0.0] = 0.0
     return eta
 
@@ -169,7 +161,7 @@ class RoundingTotal:
         # Five more operations than terms: shift, scale and offset of a value, the delivered coefficient itself, and a
         # loss's own factor in front of the predictor. What predictors are combined to (logits of classes) is one more
         # inner product.
-        inner = predictors(layout, magnitudes, np.abs(parameters), by_matrix=True) + np.abs(chunk.offset)
+        inner = summed_predictors(layout, magnitudes, np.abs(parameters)) + np.abs(chunk.offset)
         inner[..., chunk.weight == 0.0] = 0.0
         error = self.loss.largest_reach(accumulated(layout.terms + 5 + self.loss.outputs) * inner)
         growth = self.loss.self_concordance * error  # of the logarithm of the curvature
@@ -218,7 +210,7 @@ class LineTotal:
     def __call__(self, chunk: Chunk, parameters: Floats) -> Line:
         """Return the chunk's totals."""
         eta = predictor(chunk, parameters)
-        change = predictors(chunk.layout, chunk.block, self.direction, by_matrix=True)
+        change = summed_predictors(chunk.layout, chunk.block, self.direction)
         change[..., chunk.weight == 0.0] = 0.0
         values = [chunk.weight @ self.loss.value(eta + length * change, chunk.label) for length in self.lengths]
         return Line(np.asarray(values), float(self.loss.reach(change).max(initial=0.0)))

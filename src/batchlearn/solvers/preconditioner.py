@@ -14,7 +14,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from batchlearn.data.rows import Chunk, Rows
-from batchlearn.kernels.design import Floats, symmetric, weighted_grams
+from batchlearn.kernels.design import Floats
+from batchlearn.kernels.sums import symmetric, weighted_grams
 from batchlearn.models.links import class_contrasts, class_shares, class_variances
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.rows import Chunk, Rows
-from batchlearn.kernels.design import Floats, squared, transposed_products
+from batchlearn.kernels.design import Floats, squared
 from batchlearn.kernels.single_rows import padded, unpadded
+from batchlearn.kernels.sums import transposed_products
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.objective import Objective
