@@ -34,6 +34,11 @@ def row_gradients(objective: Objective, rows: Rows, w: Floats) -> Floats:
     return np.asarray(X * (slope * weight / weight.mean())[:, None])
 
 
+def one_noise(objective: Objective, rows: Rows, w: Floats, factor: Factor | None = None) -> Noise:
+    (noise,) = gradient_noise(objective, rows, (w,), factor)
+    return noise
+
+
 def factor_at(objective: Objective, rows: Rows, w: Floats) -> Factor:
     return factorise(objective.expand(rows, w).hessian, 0.0)
 
@@ -44,13 +49,13 @@ def test_the_noise_is_the_trace_of_the_covariance_of_row_gradients(posed: tuple[
     covariance = np.atleast_2d(np.cov(gradients.T, bias=True))
     full = gradients.mean(axis=0) + objective.penalty.gradient(w)
     scale = float(np.sum(gradients**2)) / len(gradients)
-    noise = gradient_noise(objective, rows, w)
+    noise = one_noise(objective, rows, w)
     assert noise.rows == len(gradients)
     assert noise.trace == pytest.approx(np.trace(covariance), rel=1e-9, abs=1e-12 * scale)
     assert noise.gradient_square == pytest.approx(full @ full, rel=1e-9, abs=1e-12 * scale)
     factor = factor_at(objective, rows, w)
     inverse = factor.inverse_hessian
-    preconditioned = gradient_noise(objective, rows, w, factor)
+    preconditioned = one_noise(objective, rows, w, factor)
     scale = float(np.einsum("nd,de,ne->", gradients, inverse, gradients)) / len(gradients)
     assert preconditioned.trace == pytest.approx(np.trace(inverse @ covariance), rel=1e-9, abs=1e-12 * scale)
     assert preconditioned.gradient_square == pytest.approx(full @ inverse @ full, rel=1e-9, abs=1e-12 * scale)
@@ -60,7 +65,7 @@ def test_a_batch_is_noisier_by_the_trace_over_its_size(posed: tuple[Objective, R
     objective, rows, w = posed
     gradients = row_gradients(objective, rows, w) + objective.penalty.gradient(w)
     pairs = (gradients[:, None, :] + gradients[None, :, :]) / 2.0  # every batch of two, drawn with replacement
-    noise = gradient_noise(objective, rows, w)
+    noise = one_noise(objective, rows, w)
     scale = float(np.sum(gradients**2)) / len(gradients)
     expected = float(np.sum(pairs**2)) / len(gradients) ** 2
     assert noise.gradient_square + noise.trace / 2.0 == pytest.approx(expected, rel=1e-9, abs=1e-12 * scale)
@@ -74,7 +79,7 @@ def test_rows_without_weight_and_the_size_of_weights_change_nothing() -> None:
     rows = dense_rows(dense, label, weight)
     kept = weight > 0
     fewer = dense_rows(dense[kept], label[kept], 7.0 * weight[kept])
-    a, b = gradient_noise(objective, rows, w), gradient_noise(objective, fewer, w)
+    a, b = one_noise(objective, rows, w), one_noise(objective, fewer, w)
     assert a.rows == b.rows == 40
     assert a.trace == pytest.approx(b.trace, rel=1e-12)
     assert a.gradient_square == pytest.approx(b.gradient_square, rel=1e-12)
@@ -101,11 +106,11 @@ def test_several_outputs_add_up(kind: str) -> None:
     gradients = np.concatenate([slopes[0][:, None] * X, slopes[1][:, None] * X], axis=1)
     root = rng.normal(size=(6, 6))
     metric = np.diagonal(root @ root.T).copy() if kind == "diagonal" else root @ root.T
-    total = rows.total(NoiseTotal(ThreeClasses(), metric), w)
+    total = rows.total(NoiseTotal(ThreeClasses(), metric), w[None])
     matrix = np.diag(metric) if kind == "diagonal" else metric
-    assert total.square == pytest.approx(float(np.einsum("nd,de,ne->", gradients, matrix, gradients)), rel=1e-12)
-    np.testing.assert_allclose(total.gradient, gradients.sum(axis=0), rtol=1e-10)
-    noise = gradient_noise(Objective(ThreeClasses(), Quadratic(np.zeros(6))), rows, w)
+    assert total.square[0] == pytest.approx(float(np.einsum("nd,de,ne->", gradients, matrix, gradients)), rel=1e-12)
+    np.testing.assert_allclose(total.gradient[0], gradients.sum(axis=0), rtol=1e-10)
+    noise = one_noise(Objective(ThreeClasses(), Quadratic(np.zeros(6))), rows, w)
     assert noise.trace == pytest.approx(np.trace(np.cov(gradients.T, bias=True)), rel=1e-10)
 
 
@@ -119,7 +124,7 @@ def test_the_sampling_loss_is_what_fresh_rows_show() -> None:
         rows = dense_rows(X[:, 1:], label)
         w: Floats = np.linalg.solve(X.T @ X, X.T @ label)
         excess.append(0.5 * float((w - truth) @ (w - truth)))  # over the population, whose second moments are I
-        said.append(gradient_noise(objective, rows, w, factor_at(objective, rows, w)).sampling_loss)
+        said.append(one_noise(objective, rows, w, factor_at(objective, rows, w)).sampling_loss)
     assert np.mean(said) == pytest.approx(np.mean(excess), rel=0.15)
 
 
@@ -132,11 +137,19 @@ def test_where_the_gradient_is_zero_no_batch_is_large_enough() -> None:
 
 def test_chunks_and_threads_do_not_matter(posed: tuple[Objective, Rows, Floats]) -> None:
     objective, rows, w = posed
-    assert gradient_noise(objective, replace(rows, threads=3), w) == gradient_noise(objective, rows, w)
+    assert one_noise(objective, replace(rows, threads=3), w) == one_noise(objective, rows, w)
+
+
+def test_several_points_are_each_as_if_alone(posed: tuple[Objective, Rows, Floats]) -> None:
+    objective, rows, w = posed
+    points = (w, 0.5 * w, np.zeros_like(w))
+    for factor in (None, factor_at(objective, rows, w)):
+        together = gradient_noise(objective, rows, points, factor)
+        assert together == tuple(one_noise(objective, rows, point, factor) for point in points)
 
 
 def test_one_row_has_no_noise() -> None:
     objective: Any = Objective(LOSSES["logistic"], Quadratic(np.full(2, 1.0)))
-    noise = gradient_noise(objective, dense_rows(np.array([[2.0]]), np.array([1.0])), np.array([0.3, -0.1]))
+    noise = one_noise(objective, dense_rows(np.array([[2.0]]), np.array([1.0])), np.array([0.3, -0.1]))
     assert noise.trace == pytest.approx(0.0, abs=1e-15)
     assert noise.rows == 1

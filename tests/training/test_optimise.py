@@ -54,6 +54,21 @@ def apart(one: Optimum, other: Optimum) -> tuple[float, float]:
     return float(np.max(np.abs(one.parameters - other.parameters))), bounds[0] + bounds[1]
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_loop_whose_time_is_spent_ends_where_it_stands_and_says_what_is_proved(
+    solver: Newton | LimitedMemory,
+) -> None:
+    X, label = data("logistic")
+    posed = problem(dense_rows(X, label), "logistic", 1e-3)
+    whole, stopped = (optimise(replace(posed, seconds=seconds), solver=solver) for seconds in (60.0, 0.0))
+    assert whole.status is Status.TOLERANCE
+    assert stopped.status is Status.OUT_OF_TIME
+    assert len(stopped.trace) == 1
+    bound = stopped.certification.certificate.loss_bound
+    assert bound is None or whole.value >= stopped.value - bound
+    assert stopped.value <= stopped.null_value
+
+
 # --- agreement ------------------------------------------------------------------------------------------------------
 
 

@@ -46,17 +46,16 @@ class NoiseAt:
 
 
 def noise_along(trial: Trial) -> list[NoiseAt]:
-    """Return the gradient noise at the start, on the way and at the optimum, two readings of the rows for each."""
+    """Return the gradient noise at the start, on the way and at the optimum, one reading of the rows a metric."""
+    objective, rows = trial.objective, trial.rows
     start, optimum = trial.start, trial.optimum.parameters
     factor = trial.optimum.certification.factor
-    found = []
-    for where, share in (("start", 0.0), ("on the way", _ON_THE_WAY), ("optimum", 1.0)):
-        parameters = start + share * (optimum - start) if share < 1.0 else optimum
-        excess = max(trial.objective.value(trial.rows, parameters) - trial.optimum.value, 0.0)
-        plain = gradient_noise(trial.objective, trial.rows, parameters)
-        fitting = None if factor is None else gradient_noise(trial.objective, trial.rows, parameters, factor)
-        found.append(NoiseAt(where, excess, plain, fitting))
-    return found
+    places = {"start": start, "on the way": start + _ON_THE_WAY * (optimum - start), "optimum": optimum}
+    points = tuple(places.values())
+    plain = gradient_noise(objective, rows, points)
+    fitting = (None,) * len(points) if factor is None else gradient_noise(objective, rows, points, factor)
+    excess = [max(objective.value(rows, point) - trial.optimum.value, 0.0) for point in points]
+    return [NoiseAt(*found) for found in zip(places, excess, plain, fitting, strict=True)]
 
 
 def sampling_loss(noise: Sequence[NoiseAt]) -> float | None:

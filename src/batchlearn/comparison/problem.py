@@ -20,11 +20,13 @@ from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.objective import Objective
 from batchlearn.selection.structure import Structure
 from batchlearn.tables.table import Table
-from batchlearn.training.optimise import Optimum
+from batchlearn.training.optimise import Optimum, Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import Progress, Work, fit_part, reading
 
 _FEWEST_ROWS = 10
+# Who compares waits: after so many seconds the optimum is where its solver stands, with what is proved there.
+_OPTIMUM_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def posing(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Genera
     if split.late is not None and (unseen := int((split.late & ledger.unseen).sum())):
         notes.append(f"{unseen:,} held-out rows have a class that the earlier rows lack: they are left out.")
         split = split._replace(late=split.late & ledger.used)
-    work = Work(table, ledger, recipe, Structure(recipe.rules), threads)
+    work = Work(table, ledger, recipe, Structure(recipe.rules), threads, _OPTIMUM_SECONDS)
     (profiles,) = yield from reading("reading columns", profile_parts(table, ledger, [split.early]))
     fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
     later = None
@@ -95,6 +97,11 @@ def posing(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Genera
         f"Terms enter as they are (linear encoding), {len(fitted.optimum.parameters):,} coefficients, penalty alpha "
         f"{fitted.alpha:.3g}."
     )
+    if fitted.optimum.status is Status.OUT_OF_TIME:
+        notes.append(
+            f"The optimum that distances are measured from is where its solver stood after {_OPTIMUM_SECONDS:.0f} "
+            "seconds."
+        )
     objective = Objective(loss_of(ledger.target), fitted.penalty)
     return Trial(
         objective,

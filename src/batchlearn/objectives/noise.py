@@ -12,6 +12,7 @@ norm is v' M v: plain steps have M = I in the parameters' own metric, Newton-lik
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -65,16 +66,22 @@ class Noise:
 
 
 class NoiseSums(NamedTuple):
-    """Sums of the squared norms of weighted row gradients, of the gradients themselves, and of the rows counted."""
+    """For each point: the sum of the rows' weighted squared gradients, (points,), and of their gradients, (points, d).
 
-    square: float
+    And the rows counted.
+    """
+
+    square: Floats
     gradient: Floats
     rows: int
 
 
 @dataclass(frozen=True)
 class NoiseTotal:
-    """What the noise is made of, in the metric M: its diagonal, shape (d,), or the matrix, (d, d), d of all outputs."""
+    """What the noise at several points is made of, in one metric M: its diagonal, (d,), or the matrix, (d, d).
+
+    Called with parameters (points, d), d of all outputs: what a row's own form in the metric costs is paid once.
+    """
 
     loss: Loss
     metric: Floats
@@ -82,44 +89,51 @@ class NoiseTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> NoiseSums:
         """Return the chunk's totals."""
-        eta = predictor(chunk, parameters)
-        slope = chunk.weight * self.loss.slope(eta, chunk.label)
-        square = _row_squares(chunk, np.atleast_2d(slope), self.metric)
-        gradient = transposed_products(chunk.layout, chunk.block, slope)
-        return NoiseSums(float(np.sum(square)), gradient, int(np.count_nonzero(chunk.weight)))
+        slopes = [chunk.weight * self.loss.slope(predictor(chunk, point), chunk.label) for point in parameters]
+        square = _row_squares(chunk, np.stack([np.atleast_2d(slope) for slope in slopes]), self.metric).sum(axis=1)
+        gradient = np.stack([transposed_products(chunk.layout, chunk.block, slope) for slope in slopes])
+        return NoiseSums(square, gradient, int(np.count_nonzero(chunk.weight)))
 
 
 def _row_squares(chunk: Chunk, slopes: Floats, metric: Floats) -> Floats:
-    """Return g' M g of each row's gradient g, (m,): the blocks of g are the outputs' slopes, (outputs, m), times x."""
+    """Return g' M g of each row's gradient g at each point, (points, m).
+
+    The blocks of g are the outputs' slopes, (points, outputs, m), times x.
+    """
     layout, size = chunk.layout, chunk.layout.size
-    total = np.zeros(slopes.shape[1])
+    points, outputs, count = slopes.shape
+    total = np.zeros((points, count))
     if metric.ndim == 1:
         squares = squared(chunk.block)
-        for slope, part in zip(slopes, metric.reshape(-1, size), strict=True):
-            total += slope**2 * linear_predictor(layout, squares, part)
+        for a, part in enumerate(metric.reshape(-1, size)):
+            total += slopes[:, a] ** 2 * linear_predictor(layout, squares, part)
         return total
-    blocks = metric.reshape(len(slopes), size, len(slopes), size)
-    for a in range(len(slopes)):
-        total += slopes[a] ** 2 * quadratic_form(layout, chunk.block, blocks[a, :, a])
+    blocks = metric.reshape(outputs, size, outputs, size)
+    for a in range(outputs):
+        total += slopes[:, a] ** 2 * quadratic_form(layout, chunk.block, blocks[a, :, a])
         for b in range(a):
             # Both off-diagonal blocks at once: x' (A + A') x, because a quadratic form asks for a symmetric matrix.
             cross = quadratic_form(layout, chunk.block, blocks[a, :, b] + blocks[a, :, b].T)
-            total += slopes[a] * slopes[b] * cross
+            total += slopes[:, a] * slopes[:, b] * cross
     return total
 
 
-def gradient_noise(objective: Objective, rows: Rows, parameters: Floats, factor: Factor | None = None) -> Noise:
-    """Return the gradient noise at the parameters (d,), reading every row once.
+def gradient_noise(
+    objective: Objective, rows: Rows, points: Sequence[Floats], factor: Factor | None = None
+) -> tuple[Noise, ...]:
+    """Return the gradient noise at each of the points, parameters (d,), reading every row once.
 
     In the metric of the Hessian whose factor is given; in the parameters' own metric where none is.
     """
-    metric = np.ones(len(parameters)) if factor is None else factor.inverse_hessian
-    total = rows.total(NoiseTotal(objective.loss, metric), parameters)
-    mean = total.gradient / rows.total_weight
-    square = float(total.square) * total.rows / rows.total_weight**2
-    # A row of weight v has v / mean weight times its gradient: the mean of these over rows is the weighted mean.
-    trace = max(square - _square(metric, mean), 0.0)
-    return Noise(trace, _square(metric, mean + objective.penalty.gradient(parameters)), int(total.rows))
+    metric = np.ones(len(points[0])) if factor is None else factor.inverse_hessian
+    total = rows.total(NoiseTotal(objective.loss, metric), np.stack(points))
+    found = []
+    for point, square, gradient in zip(points, total.square, total.gradient, strict=True):
+        mean = gradient / rows.total_weight
+        # A row of weight v has v / mean weight times its gradient: the mean of these over rows is the weighted mean.
+        trace = max(float(square) * total.rows / rows.total_weight**2 - _square(metric, mean), 0.0)
+        found.append(Noise(trace, _square(metric, mean + objective.penalty.gradient(point)), int(total.rows)))
+    return tuple(found)
 
 
 def _square(metric: Floats, vector: Floats) -> float:

@@ -58,6 +58,10 @@ _MOST_OF_CLASSES = 10_000
 # standard errors, for up to four groups of them are tried on one block.
 _WORTHWHILE = 3e-3
 _PAIR_ERRORS = 2.0
+# Fewer bins are tried too: where the world moves, fine ones hold what the next rows refuse. They must be better by this
+# share, and by as many standard errors as pairs.
+_COARSE_BINS = 16
+_COARSE_WORTHWHILE = 1e-2
 
 
 @dataclass(frozen=True)
@@ -85,13 +89,20 @@ class Structure:
         """Linear or additive."""
         return "additive" if self.rules.additive else "linear"
 
+    @property
+    def described(self) -> str:
+        """The name with what sets it apart from other candidates: few bins, pairs."""
+        bins = [f"{self.rules.bins} bins"] if self.rules.additive and self.rules.bins <= _COARSE_BINS else []
+        return ", ".join([self.name, *bins, *([f"{len(self.pairs)} pairs"] if self.pairs else [])])
+
     def to_json(self) -> dict[str, Any]:
         """Return what was chosen as plain values."""
         return {
             "encoding": self.name,
+            "bins": self.rules.bins if self.rules.additive else None,
             "pairs": [pair.column for pair in self.pairs],
             "strengths": dict(self.strengths),
-            "alternatives": [vars(one) for one in self.alternatives],
+            "alternatives": [{**vars(one), "chosen": one.name == self.described} for one in self.alternatives],
         }
 
 
@@ -170,10 +181,22 @@ def choose_structure(
     linear = _try(bench, Structure(rules))
     if _too_wide(bench, replace(rules, additive=True)):
         return replace(linear.structure, alternatives=(linear.alternative,))
-    additive = _try(bench, Structure(replace(rules, additive=True)))
+    additive, bins = _try_bins(bench, rules)
     best = additive if _beats(additive, linear) else linear
-    best, tried = _add_pairs(bench, additive, best)
-    return replace(best.structure, alternatives=(linear.alternative, additive.alternative, *tried))
+    best, pairs = _add_pairs(bench, additive, best)
+    return replace(best.structure, alternatives=(linear.alternative, *bins, *pairs))
+
+
+def _try_bins(bench: _Bench, rules: EncodingRules) -> tuple[_Fitted, list[Alternative]]:
+    """Return the additive candidate, of as many bins as the rules allow or of few, and what was tried."""
+    fine = _try(bench, Structure(replace(rules, additive=True)))
+    few = replace(fine.structure.rules, bins=min(_COARSE_BINS, rules.bins))
+    if _encoded(bench, Structure(few)).layout.size == fine.encoding.layout.size:
+        return fine, [fine.alternative]
+    coarse = _try(bench, Structure(few))
+    margin = _COARSE_WORTHWHILE * max(fine.alternative.loss, 0.0)
+    best = coarse if _beats(coarse, fine, margin, _PAIR_ERRORS) else fine
+    return best, [fine.alternative, coarse.alternative]
 
 
 def _add_pairs(bench: _Bench, start: _Fitted, best: _Fitted) -> tuple[_Fitted, list[Alternative]]:
@@ -267,7 +290,7 @@ def _try(bench: _Bench, structure: Structure, before: _Fitted | None = None) -> 
     strengths, parameters = find(bench.loss, rows, tuple(terms.values()), start)
     losses = _late_losses(bench.loss, later, parameters)
     alternative = Alternative(
-        f"{structure.name}, {len(structure.pairs)} pairs" if structure.pairs else structure.name,
+        structure.described,
         float(losses.mean()),
         encoding.layout.size * bench.loss.outputs,
         1.0 + sum(strengths.degrees_of_freedom),

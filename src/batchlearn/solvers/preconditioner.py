@@ -63,6 +63,10 @@ class ClassGramTotal:
         """Return the chunk's totals."""
         eta = predictor(chunk, parameters)
         variances = class_variances(class_shares(class_contrasts(len(eta) + 1).T @ eta))
+        first = variances[:, :1]
+        if np.all(variances == first):  # before the first step all rows are told alike: one matrix serves all classes
+            gram = weighted_grams(chunk.layout, chunk.block, chunk.weight[None])
+            return ClassGrams(first[:, :, None] * gram)
         return ClassGrams(weighted_grams(chunk.layout, chunk.block, chunk.weight * variances))
 
 

@@ -168,17 +168,17 @@ def certify(objective: Objective, rows: Rows, parameters: Floats, units: Units |
     with np.errstate(over="ignore", invalid="ignore"):
         error = objective.gradient_error(rows, parameters)
     if not np.all(np.isfinite(error.error)):
-        return Certification(_refused(rows, "the gradient is not finite at these coefficients"), None, None, None)
+        return Certification(not_certified(rows, "the gradient is not finite at these coefficients"), None, None, None)
     if len(parameters) > FACTOR_LIMIT and isinstance(objective.loss, HuberLoss):
         reason = f"the Huber loss needs a factor of the Hessian, and {len(parameters)} coefficients are too many"
-        return Certification(_refused(rows, reason), None, None, None)
+        return Certification(not_certified(rows, reason), None, None, None)
     if len(parameters) > FACTOR_LIMIT:
         return _certify_many(objective, rows, parameters, error, units)
     expansion = objective.expand(rows, parameters)
     try:
         factor = factorise(expansion.hessian, error.relative)
     except NotPositiveDefinite as refusal:
-        return Certification(_refused(rows, f"the Hessian has no safe factor: {refusal}"), expansion, None, None)
+        return Certification(not_certified(rows, f"the Hessian has no safe factor: {refusal}"), expansion, None, None)
     return _certify_factored(_Point(objective, rows, parameters, error), expansion, factor, units)
 
 
@@ -189,7 +189,8 @@ class _Point(NamedTuple):
     error: GradientError
 
 
-def _refused(rows: Rows, reason: str, floor: float | None = None, method: str | None = None) -> Certificate:
+def not_certified(rows: Rows, reason: str, floor: float | None = None, method: str | None = None) -> Certificate:
+    """Return a certificate that bounds nothing, and says why."""
     return Certificate("not certified", reason, method, None, None, None, floor, len(rows), rows.fingerprint)
 
 
@@ -218,11 +219,11 @@ def _certify_factored(point: _Point, expansion: Expansion, factor: Factor, units
         reached = bounds(decrement, kappa, constant)
         if not leverage.margin > 0.0:
             reason = "a row may cross the threshold of its loss on the way to the optimum: it is not near enough"
-            return Certification(_refused(rows, reason, None, method), expansion, factor, leave_one_out)
+            return Certification(not_certified(rows, reason, None, method), expansion, factor, leave_one_out)
     floor = bounds(rounding, kappa, constant)
     if reached is None:
         reason = f"kappa * decrement is {kappa * decrement:.2g} and must be below 1: the optimum is not near enough"
-        refused = _refused(rows, reason, floor.loss if floor else None, method)
+        refused = not_certified(rows, reason, floor.loss if floor else None, method)
         return Certification(refused, expansion, factor, leave_one_out)
     if prediction is None:
         prediction = _response_reach(objective, reached.radius * kappa)
@@ -278,7 +279,7 @@ def _certify_many(
     lower = LowerBound(objective.loss, objective.penalty, error, rows.layout.intercept)
     if lower.reason is not None:
         reason = f"{len(parameters):,} coefficients are too many to factor and {lower.reason}"
-        return Certification(_refused(rows, reason), None, None, None)
+        return Certification(not_certified(rows, reason), None, None, None)
     decrement = lower.norm(gradient, error.error)
     rounding = lower.norm(np.zeros_like(gradient), error.error)
     kappa = min(error.kappa * math.exp(0.5 * error.relative), lower.reach(rows))
@@ -286,7 +287,7 @@ def _certify_many(
     reached, floor = bounds(decrement, kappa, constant), bounds(rounding, kappa, constant)
     if reached is None:
         reason = f"kappa * decrement is {kappa * decrement:.2g} and must be below 1: the optimum is not near enough"
-        refused = _refused(rows, reason, floor.loss if floor else None, LOWER_BOUND)
+        refused = not_certified(rows, reason, floor.loss if floor else None, LOWER_BOUND)
         return Certification(refused, None, None, None)
     certificate = Certificate(
         status="certified",

@@ -22,7 +22,7 @@ from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.statistics import RecessionTotal
 from batchlearn.solvers.newton import Newton, NewtonState
 from batchlearn.solvers.quasi_newton import LimitedMemory
-from batchlearn.training.certificate import FACTOR_LIMIT, Bounds, Certification, Units, bounds, certify
+from batchlearn.training.certificate import FACTOR_LIMIT, Bounds, Certification, Units, bounds, certify, not_certified
 from batchlearn.training.stopping import Situation, Stopping
 
 _NEWTON_STEPS = 200
@@ -47,6 +47,7 @@ class Status(Enum):
     TOLERANCE = "the bound is within the tolerance"
     FLOOR = "the bound is at the floor that rounding leaves, above the tolerance"
     OUT_OF_STEPS = "the steps were spent before the bound met the tolerance"
+    OUT_OF_TIME = "the time was spent before the bound met the tolerance"
     REFUSED = "no bound could be proved"
 
 
@@ -77,13 +78,17 @@ class Optimum:
 
 @dataclass(frozen=True)
 class Problem:
-    """An objective over rows, with what is needed to stop and to speak about its coefficients."""
+    """An objective over rows, with what is needed to stop and to speak about its coefficients.
+
+    `seconds`: a loop that has taken so many ends where it stands.
+    """
 
     objective: Objective
     rows: Rows
     stopping: Stopping
     units: Units
     names: Sequence[str]
+    seconds: float = math.inf
 
     @cached_property
     def merged(self) -> Rows:
@@ -198,8 +203,10 @@ def _head_start(problem: Problem, solver: Newton, parameters: Floats) -> tuple[F
 def _led_by_blocks(problem: Problem, parameters: Floats) -> tuple[Floats, int]:
     """Return where steps with a block a class lead: each costs readings of the rows, not a factor of all classes."""
     solver, enough = LimitedMemory(), _BLOCKS_LEAD * len(parameters) / problem.merged.total_weight
-    state = solver.start(problem.objective, problem.merged, parameters)
+    began, state = time.perf_counter(), solver.start(problem.objective, problem.merged, parameters)
     while not state.stuck and state.steps < _STEPS_BY_BLOCKS and not state.smallest < enough:
+        if time.perf_counter() - began > problem.seconds:
+            break
         state = solver.step(problem.objective, problem.merged, state)
     return state.parameters, state.passes
 
@@ -253,12 +260,25 @@ def _newton(
             status = judge(problem, certification, situation)
             if status in (Status.TOLERANCE, Status.FLOOR) or slow >= 2 or quadratic:
                 return _Found(state.parameters, certification, status, trace, spent + state.passes + 3)
+        if step.seconds > problem.seconds:
+            return _out_of_time(problem, state.parameters, reached, trace, spent + state.passes)
         if number >= _RECESSION_AFTER:
             _refuse_recession(problem, -state.factor.solve(state.expansion.gradient))
         previous = decrement
         state = _guarded(problem, partial(solver.step, objective, rows, state), state)
     certification = certify(objective, problem.rows, state.parameters, problem.units)
     return _Found(state.parameters, certification, Status.OUT_OF_STEPS, trace, spent + state.passes + 3)
+
+
+def _out_of_time(
+    problem: Problem, parameters: Floats, reached: Bounds | None, trace: list[Step], passes: int
+) -> _Found:
+    """Return where a loop stands whose time is spent; certified where a bound is in reach, for it costs readings."""
+    if reached is None:
+        proof = Certification(not_certified(problem.rows, "the time for a solver was spent"), None, None, None)
+        return _Found(parameters, proof, Status.OUT_OF_TIME, trace, passes)
+    proof = certify(problem.objective, problem.rows, parameters, problem.units)
+    return _Found(parameters, proof, Status.OUT_OF_TIME, trace, passes + 3)
 
 
 def _near(problem: Problem, reached: Bounds | None, decrement: float, situation: Situation) -> bool:
@@ -302,6 +322,8 @@ def _limited_memory(
             if state.stuck or status in (Status.TOLERANCE, Status.FLOOR):
                 return _Found(state.parameters, certification, status, trace, state.passes + 3)
             wanted *= 0.3  # curvature at the start flattered: ask for more before paying for another certificate
+        if step.seconds > problem.seconds:
+            return _out_of_time(problem, state.parameters, reached, trace, state.passes)
         state = solver.step(objective, rows, state)
     certification = certify(objective, problem.rows, state.parameters, problem.units)
     return _Found(state.parameters, certification, Status.OUT_OF_STEPS, trace, state.passes + 3)

@@ -35,8 +35,9 @@ from batchlearn.training.optimise import Optimum, Problem, Status, Step, choose_
 FullBatchSolver = Newton | LimitedMemory | GradientDescent
 Solver = FullBatchSolver | StochasticGradient | VarianceReducedNewton | OnlineNewton | NormalisedGradient
 
-# Rows handed to a solver at once: enough that calls cost little, few enough to watch and to stop.
-_STRETCH_ROWS = 16_384
+# Rows handed to a solver at once: enough that calls cost little, few enough to watch and to stop. Halved, but not
+# below the fewest, while rows times coefficients are more than so many.
+_STRETCH_ROWS, _FEWEST_STRETCH_ROWS, _STRETCH_VALUES = 16_384, 1_024, 2e7
 # Multiplications a row, for the inverse Hessian times one gradient a batch.
 _LARGEST_SQUARE = 50_000
 DEFAULT_PASSES = 10.0
@@ -212,7 +213,7 @@ def _stretches(
     while number == 0 or read < passes * run.reading.rows:
         state = run.solver.begin_pass(run.objective, run.rows, state, run.reading)
         own = 0
-        for stretch in _cut(run, numbers, number):
+        for stretch in _cut(run, numbers, number, len(parameters)):
             state = run.solver.advance(run.objective, stretch, state, run.reading)
             own += len(stretch)
             total = number * run.reading.rows + own + state.further_rows
@@ -225,14 +226,17 @@ def _stretches(
     return delivered
 
 
-def _cut(run: _Run, numbers: NDArray[np.intp], number: int) -> Iterator[Rows]:
+def _cut(run: _Run, numbers: NDArray[np.intp], number: int, coefficients: int) -> Iterator[Rows]:
     """Yield the rows of one pass, a stretch at a time; all rows as stored where one batch is all of them."""
     if run.reading.whole:
         yield run.rows
         return
     if run.order == "shuffled":
         numbers = np.random.default_rng([run.reading.seed, 2, number]).permutation(numbers)
-    length = max(_STRETCH_ROWS // run.reading.size, 1) * run.reading.size
+    length = _STRETCH_ROWS
+    while length > _FEWEST_STRETCH_ROWS and length * coefficients > _STRETCH_VALUES:
+        length //= 2
+    length = max(length // run.reading.size, 1) * run.reading.size
     for first in range(0, len(numbers), length):
         yield run.rows.take(numbers[first : first + length])
 

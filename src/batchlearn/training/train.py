@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Generator, Mapping
@@ -183,13 +184,14 @@ def _with_number(
 
 
 class Work(NamedTuple):
-    """What a fit of any part of the rows needs."""
+    """What a fit of any part of the rows needs; a solver that has taken so many seconds ends where it stands."""
 
     table: Table
     ledger: Ledger
     recipe: Recipe
     structure: Structure
     threads: int
+    seconds: float = math.inf
 
 
 class Fitted(NamedTuple):
@@ -227,7 +229,7 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
     alpha = work.recipe.alpha_for(rows.total_weight)
     objective = fit_objective(work.ledger.target, encoding, work.structure.strengths, alpha, rows.total_weight)
     names = [*encoding.names] * objective.loss.outputs
-    problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.units), names)
+    problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.units), names, work.seconds)
     steps = minimising(problem, work.recipe.regime, seed=work.recipe.seed)
     while True:
         try:
