@@ -36,8 +36,8 @@ def test_value_gradient_and_hessian_are_within_what_is_said(loss: str, third: bo
             kept = kept.__class__(**{**vars(kept), "totals": kept.totals._replace(third=None)})
         old = OldRows(kept, LOSSES[loss].self_concordance)
         step = rng.normal(size=problem.layout.size) * 10.0 ** rng.uniform(-3, 0)
-        turn = old.turn(step)
-        ahead, bend = old.ahead(step, turn), old.below(step, turn)
+        way = old.way(step)
+        ahead, bend = old.ahead(way), old.below(way)
         start = at(loss, rows, kept.parameters)[0]
         value, gradient, hessian = at(loss, rows, kept.parameters + step)
         assert abs(value - start - ahead.change) <= ahead.change_error + 1e-11 * abs(value)
@@ -47,6 +47,20 @@ def test_value_gradient_and_hessian_are_within_what_is_said(loss: str, third: bo
         assert np.linalg.eigvalsh(hessian - bend.lower)[0] >= -1e-9 * np.trace(hessian)
 
 
+@pytest.mark.parametrize("third", [True, False])
+def test_a_part_of_a_way_is_the_way_of_a_part(third: bool) -> None:
+    rng = np.random.default_rng(4)
+    problem = made(rng, "poisson")
+    kept = kept_of(problem, problem.rows(rng, 60))
+    if not third:
+        kept = kept.__class__(**{**vars(kept), "totals": kept.totals._replace(third=None)})
+    old, step = OldRows(kept, 1.0), 0.1 * rng.normal(size=problem.layout.size)
+    part, own = old.ahead(old.way(step).part(0.3)), old.ahead(old.way(0.3 * step))
+    assert part.change == pytest.approx(own.change, rel=1e-10)
+    assert part.change_error == pytest.approx(own.change_error, rel=1e-10)
+    np.testing.assert_allclose(part.gradient, own.gradient, rtol=1e-10)
+
+
 def test_the_third_order_is_tighter_for_a_small_step() -> None:
     rng = np.random.default_rng(3)
     problem = made(rng, "logistic")
@@ -54,7 +68,7 @@ def test_the_third_order_is_tighter_for_a_small_step() -> None:
     step = 0.05 * rng.normal(size=problem.layout.size)
     old = OldRows(kept, 1.0)
     without = OldRows(kept.__class__(**{**vars(kept), "totals": kept.totals._replace(third=None)}), 1.0)
-    assert old.ahead(step, old.turn(step)).unknown < 0.2 * without.ahead(step, without.turn(step)).unknown
+    assert old.ahead(old.way(step)).unknown < 0.2 * without.ahead(without.way(step)).unknown
 
 
 @pytest.mark.parametrize("order", [2, 3, 4])

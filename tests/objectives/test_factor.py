@@ -8,7 +8,7 @@ from mpmath import mp
 from tests.objectives.oracle import exact
 
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
+from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise, step_factor
 
 
 def spread(rng: np.random.Generator, size: int, condition: float) -> Floats:
@@ -50,6 +50,19 @@ def test_norms_are_upper_bounds(condition: float) -> None:
             assert truth <= factor.norm(vector) <= truth * (1 + mp.mpf("1e-13") * condition)
         for j, norm in enumerate(factor.coefficient_norms()):
             assert mp.sqrt(inverse[j, j]) <= norm
+
+
+@pytest.mark.parametrize("condition", [1.0, 1e8])
+def test_a_factor_to_step_by_solves_as_the_proved_one(condition: float) -> None:
+    rng = np.random.default_rng(6)
+    matrix = spread(rng, 7, condition)
+    vector = rng.normal(size=7)
+    light, proved = step_factor(matrix), factorise(matrix, 0.0)
+    np.testing.assert_allclose(light.solve(vector), proved.solve(vector), rtol=1e-13 * condition)
+    assert light.norm(vector) == pytest.approx(proved.norm(vector), rel=1e-13 * condition)
+    column = rng.normal(size=(7, 6))
+    with pytest.raises(NotPositiveDefinite):
+        step_factor(column @ column.T)
 
 
 def test_a_norm_covers_every_vector_within_the_error() -> None:

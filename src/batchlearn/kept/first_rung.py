@@ -16,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 
 from batchlearn.errors import CertificateError
-from batchlearn.kept.remainder import FAR, Ahead, OldRows
+from batchlearn.kept.remainder import FAR, Ahead, OldRows, Way
 from batchlearn.kept.statistics import ChangeTotal, totals_together
 from batchlearn.kept.update import Local, Reached, Update, joint_error, prove
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.sums import symmetric
-from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
+from batchlearn.objectives.factor import NotPositiveDefinite, StepFactor, step_factor
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.statistics import GradientTotal, Hessian, HessianTotal, Rounding, RoundingTotal, accumulated
 
@@ -39,24 +39,24 @@ def first_rung(update: Update) -> Reached:
     CertificateError where the Hessian of old and new rows has no factor: too much was removed, or there is no penalty.
     """
     old = OldRows(update.kept, update.objective.loss.self_concordance)
-    step, turn, readings = _settle(update, old)
-    return _stand(update, old, (step, turn), readings)
+    way, readings = _settle(update, old)
+    return _stand(update, old, way, readings)
 
 
 def stand_at(update: Update, parameters: Floats) -> Reached:
     """Return what is known without an old row at parameters (d,) that came from elsewhere."""
     old = OldRows(update.kept, update.objective.loss.self_concordance)
-    step = parameters - update.kept.parameters
-    return _stand(update, old, (step, old.turn(step)), 1)
+    return _stand(update, old, old.way(parameters - update.kept.parameters), 1)
 
 
-def _stand(update: Update, old: OldRows, way: tuple[Floats, Floats], readings: int) -> Reached:
-    parameters = update.kept.parameters + way[0]
+def _stand(update: Update, old: OldRows, way: Way, readings: int) -> Reached:
+    parameters = update.kept.parameters + way.step
     # The step to the parameters as they are stored; what rounding changed of T[s] is within its bound.
-    step, turn = parameters - update.kept.parameters, way[1]
+    step = parameters - update.kept.parameters
+    way = old.way(step, way.turn)
     lengths = _LENGTHS if old.constant * update.domain.reach(step) > _SHORT else _LENGTHS[:1]
-    point = _look(update, old, (step, turn), lengths)
-    lower, best = _lower(old, (step, turn), point)
+    point = _look(update, old, way, lengths)
+    lower, best = _lower(old, way, point)
     known = -(point.change + point.ahead.change)
     proof = prove(update, point.local, parameters)
     estimate = max(known + 0.5 * proof.decrement_known**2, lower, 0.0)
@@ -78,38 +78,36 @@ def _stand(update: Update, old: OldRows, way: tuple[Floats, Floats], readings: i
     )
 
 
-def _settle(update: Update, old: OldRows) -> tuple[Floats, Floats, int]:
-    """Minimise what is known; return the step from w0, T[s], and how often the new rows were read."""
+def _settle(update: Update, old: OldRows) -> tuple[Way, int]:
+    """Minimise what is known; return the way from w0 there, and how often the new rows were read."""
     kept, penalty, added = update.kept, update.penalty, update.added
     base = kept.totals.hessian + update.fresh.hessian
     penalty.add_to(base)
     factor = _first_factor(base)
     gradient = kept.totals.gradient + update.fresh.gradient + penalty.gradient(kept.parameters)
-    last = (np.zeros_like(gradient), np.zeros_like(base))
-    step, readings, before = _short(update, -factor.solve(gradient)), 1, math.inf
-    turn = old.turn(step)
+    way, readings, before = old.way(_short(update, -factor.solve(gradient))), 1, math.inf
+    last = way
     for _ in range(_REFINEMENTS):
         # Far away the cubic polynomial need not have a minimum.
-        bent = turn if old.reach(step) < FAR else np.zeros_like(base)
-        gradient = old.slope(step, bent) + penalty.gradient(kept.parameters + step)
+        turn = way.turn if old.reach(way.step) < FAR else None
+        gradient = old.slope(way, cubic=turn is not None) + penalty.gradient(kept.parameters + way.step)
         if added is not None:
-            gradient += added.total(GradientTotal(update.objective.loss), kept.parameters + step).gradient
+            gradient += added.total(GradientTotal(update.objective.loss), kept.parameters + way.step).gradient
             readings += 1
         left = factor.norm(gradient)
         if not left < before:
             # The last step led away: what is known is known where it came from.
-            step, turn = last
+            way = last
             break
         if left < _SETTLED and left * math.sqrt(kept.leverage) < _SETTLED:
             break
         try:
-            factor = factorise(base + bent, 0.0) if np.any(bent) else factor
+            factor = factor if turn is None else step_factor(base + turn)
         except NotPositiveDefinite:
             break
-        before, last = left, (step, turn)
-        step = step + _short(update, -factor.solve(gradient))
-        turn = old.turn(step)
-    return step, turn, readings
+        before, last = left, way
+        way = old.way(way.step + _short(update, -factor.solve(gradient)))
+    return way, readings
 
 
 def _short(update: Update, step: Floats) -> Floats:
@@ -118,9 +116,9 @@ def _short(update: Update, step: Floats) -> Floats:
     return step if a <= 1.0 else np.asarray(step * (math.log1p(a) / a))
 
 
-def _first_factor(hessian: Floats) -> Factor:
+def _first_factor(hessian: Floats) -> StepFactor:
     try:
-        return factorise(hessian, 0.0)
+        return step_factor(hessian)
     except NotPositiveDefinite as refusal:
         raise CertificateError(
             f"Nothing can be said from kept totals: the Hessian of the rows that remain has no safe factor, {refusal}. "
@@ -140,11 +138,10 @@ class _Point(NamedTuple):
     error: float  # of any of these
 
 
-def _look(update: Update, old: OldRows, way: tuple[Floats, Floats], lengths: tuple[float, ...]) -> _Point:
-    kept, penalty, loss = update.kept, update.penalty, update.objective.loss
-    step, turn = way
+def _look(update: Update, old: OldRows, way: Way, lengths: tuple[float, ...]) -> _Point:
+    kept, penalty, loss, step = update.kept, update.penalty, update.objective.loss, way.step
     parameters = kept.parameters + step
-    ahead, bend = old.ahead(step, turn), old.below(step, turn)
+    ahead, bend = old.ahead(way), old.below(way)
     gradient = ahead.gradient + penalty.gradient(parameters)
     error = ahead.gradient_error + accumulated(penalty.terms + 9) * penalty.magnitude(parameters)
     hessian = bend.lower.copy()
@@ -182,7 +179,7 @@ def _penalty_change(penalty: Quadratic, start: Floats, step: Floats) -> float:
     return float(step @ penalty.gradient(start + 0.5 * step))
 
 
-def _lower(old: OldRows, way: tuple[Floats, Floats], point: _Point) -> tuple[float, float]:
+def _lower(old: OldRows, way: Way, point: _Point) -> tuple[float, float]:
     """Return the most that is certainly gained along the step, in total, and the length where it is (C7)."""
     lengths = list(point.values)
     rises = old.rise(lengths, way)

@@ -45,6 +45,19 @@ def tail(a: float, order: int) -> float:
     return total * (1.0 + 1e-12)
 
 
+class Way(NamedTuple):
+    """A step from w0 and what the totals make of it; `turn`, T[s], is None where no third-order total was kept."""
+
+    step: Floats  # (d,): s
+    bent: Floats  # (d,): A s
+    turned: Floats  # (d,): T[s] s
+    turn: Floats | None = None  # (d, d)
+
+    def part(self, length: float) -> Way:
+        """Return the way to length times the step, without the matrix."""
+        return Way(length * self.step, length * self.bent, length**2 * self.turned)
+
+
 class Ahead(NamedTuple):
     """The loss of the rows at w0 + s, in sums: best known, and how far off."""
 
@@ -75,27 +88,28 @@ class OldRows:
         """Return a: how far the step moves any of the rows, times the loss's constant."""
         return self.constant * self.kept.domain.reach(step)
 
-    def turn(self, step: Floats) -> Floats:
-        """Return T[s], (d, d): the change of the Hessian to first order; zero where it was not kept."""
-        third = self.kept.totals.third
-        size = len(step)
-        return np.zeros((size, size)) if third is None else along(self.kept.layout, third, step)
-
-    def slope(self, step: Floats, turn: Floats) -> Floats:
-        """Return the gradient at w0 + s as the polynomial has it, (d,)."""
+    def way(self, step: Floats, turn: Floats | None = None) -> Way:
+        """Return the way to w0 + s: T[s], the change of the Hessian to first order, is computed unless it is given."""
         totals = self.kept.totals
-        return np.asarray(totals.gradient + totals.hessian @ step + 0.5 * (turn @ step))
+        if turn is None and totals.third is not None:
+            turn = along(self.kept.layout, totals.third, step)
+        return Way(step, totals.hessian @ step, np.zeros_like(step) if turn is None else turn @ step, turn)
 
-    def ahead(self, step: Floats, turn: Floats) -> Ahead:
+    def slope(self, way: Way, *, cubic: bool = True) -> Floats:
+        """Return the gradient at w0 + s as the polynomial has it, (d,), of third order or of second."""
+        second = self.kept.totals.gradient + way.bent
+        return np.asarray(second + 0.5 * way.turned if cubic else second)
+
+    def ahead(self, way: Way) -> Ahead:
         """Return what the totals say about the rows at w0 + s."""
-        totals = self.kept.totals
+        totals, step = self.kept.totals, way.step
         a, rounding = self.reach(step), accumulated(4 * len(step) + 40)
         cubic = totals.third is not None
         length = float(self._root @ np.abs(step))  # at least ||s||_A, and what rounding scales with
         relative = (totals.relative + rounding) * (1.0 + 1e-6)
-        square = max(float(step @ totals.hessian @ step), 0.0) + relative * length**2
+        square = max(float(step @ way.bent), 0.0) + relative * length**2
         order = 3 if cubic else 2
-        change = totals.gradient @ step + 0.5 * step @ totals.hessian @ step + step @ turn @ step / 6.0
+        change = totals.gradient @ step + 0.5 * step @ way.bent + step @ way.turned / 6.0
         size = self.kept.domain.size(step) if cubic else 0.0
         doubt = float(totals.gradient_error @ np.abs(step)) + rounding * float(np.abs(totals.gradient) @ np.abs(step))
         doubt += relative * length**2 * (1.0 + size)
@@ -106,24 +120,25 @@ class OldRows:
         return Ahead(
             change=float(change),
             change_error=(doubt + further * square) * (1.0 + 1e-9),
-            gradient=self.slope(step, turn),
+            gradient=self.slope(way),
             gradient_error=error * (1.0 + 1e-9),
             # The dual norm is that of the Hessian at w0 + s, which is at least e^-a A.
             unknown=beyond * math.sqrt(square) * math.exp(min(0.5 * a, 700.0)) * (1.0 + 1e-9),
             reach=a,
         )
 
-    def rise(self, lengths: list[float], way: tuple[Floats, Floats]) -> list[float]:
-        """Return upper bounds on the change of the rows' loss at these lengths along a step s, given s and T[s]."""
-        step, turn = way
-        found = (self.ahead(t * step, t * turn) for t in lengths)
+    def rise(self, lengths: list[float], way: Way) -> list[float]:
+        """Return upper bounds on the change of the rows' loss at these lengths along the way."""
+        found = (self.ahead(way.part(t)) for t in lengths)
         return [ahead.change + ahead.change_error for ahead in found]
 
-    def below(self, step: Floats, turn: Floats) -> Bend:
+    def below(self, way: Way) -> Bend:
         """Return a matrix that is below the rows' total Hessian at w0 + s."""
-        totals, a = self.kept.totals, self.reach(step)
+        totals, step, a = self.kept.totals, way.step, self.reach(way.step)
         relative = totals.relative + accumulated(8)
-        if totals.third is None or a >= FAR:
+        if way.turn is None or a >= FAR:
             return Bend(math.exp(-min(a, 700.0)) * (1.0 - 1e-12) * totals.hessian, relative)
         size = self.kept.domain.size(step)
-        return Bend((1.0 - tail(a, 2)) * totals.hessian + turn, (relative + accumulated(2 * len(step))) * (1.0 + size))
+        return Bend(
+            (1.0 - tail(a, 2)) * totals.hessian + way.turn, (relative + accumulated(2 * len(step))) * (1.0 + size)
+        )

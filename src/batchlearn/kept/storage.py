@@ -13,6 +13,7 @@ from batchlearn.kept.statistics import Scatter
 from batchlearn.kept.third_order import tensor_size
 from batchlearn.kept.totals import KeptTotals, Totals
 from batchlearn.kernels.design import Floats, Layout
+from batchlearn.kernels.sums import symmetric
 from batchlearn.models.strict_json import Malformed
 from batchlearn.models.tensors import pack, unpack
 from batchlearn.objectives.penalties import Quadratic
@@ -25,15 +26,15 @@ _NO_END = 1e300
 
 def dump(kept: KeptTotals) -> bytes:
     """Return kept totals as bytes that `load` gives back to the last bit."""
-    totals, parts, upper = kept.totals, kept.domain.parts, np.triu_indices(kept.layout.size)
+    totals, parts = kept.totals, kept.domain.parts
     arrays: dict[str, Floats] = {
         "parameters": kept.parameters,
         "gradient": totals.gradient,
         "gradient error": totals.gradient_error,
-        "hessian": totals.hessian[upper],
+        "hessian": _upper(totals.hessian),
         "scale": totals.scale,
         "magnitude": totals.magnitude,
-        "reference": kept.reference[upper],
+        "reference": _upper(kept.reference),
         "penalty": kept.penalty.strengths,
         "counts": parts.counts,
         "low": np.clip(parts.low, -_NO_END, _NO_END),
@@ -146,6 +147,13 @@ def _restored(layout: Layout, loss: str, arrays: Mapping[str, Floats]) -> KeptTo
 
 
 def _square(size: int, upper: Floats) -> Floats:
-    matrix = np.zeros((size, size))
-    matrix[np.triu_indices(size)] = upper
-    return np.asarray(matrix + np.triu(matrix, 1).T)
+    matrix, start = np.empty((size, size)), 0
+    for row in range(size):  # slices, because an index for each entry costs more than the entries
+        stop = start + size - row
+        matrix[row, row:] = upper[start:stop]
+        start = stop
+    return symmetric(matrix)
+
+
+def _upper(matrix: Floats) -> Floats:
+    return np.concatenate([matrix[row, row:] for row in range(len(matrix))]) if len(matrix) else np.empty(0)

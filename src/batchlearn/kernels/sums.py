@@ -15,6 +15,7 @@ from batchlearn.kernels.design import Block, Floats, Layout, linear_predictor
 
 # Groups of no more levels are written out as indicators for a Gram matrix, this many rows at a time.
 _WRITTEN_OUT, _ROWS_WRITTEN = 8, 4096
+_MIRRORED = 256
 
 
 def summed_predictors(layout: Layout, block: Block, parameters: Floats) -> Floats:
@@ -163,4 +164,10 @@ def _add_sparse(gram: Floats, layout: Layout, block: Block, weighted: Floats, va
 
 def symmetric(upper: Floats) -> Floats:
     """Return the symmetric matrix whose upper triangle is given."""
-    return np.asarray(np.triu(upper) + np.triu(upper, 1).T)
+    whole = np.array(upper, order="C")
+    for start in range(0, len(whole), _MIRRORED):  # a strip at a time: it stays in the cache while it is turned
+        stop = start + _MIRRORED
+        whole[start:stop, :start] = whole[:start, start:stop].T
+        square = whole[start:stop, start:stop]
+        square[...] = np.triu(square) + np.triu(square, 1).T
+    return whole

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.statistics import accumulated
 
 # Norms are divided by sqrt(1 - looseness): beyond this the bound says more about rounding than about the problem.
@@ -67,8 +68,12 @@ class Factor:
     @cached_property
     def inverse_hessian(self) -> Floats:
         """H^-1, shape (d, d)."""
-        scaled = self.inverse.T @ self.inverse
-        return scaled / self.diagonal[:, None] / self.diagonal
+        # Half the multiplications of X'X: only its lower triangle, which stands in the upper one of the transpose.
+        lower, _ = lapack.dlauum(self.inverse, lower=1)
+        scaled = symmetric(lower.T)
+        scaled /= self.diagonal[:, None]
+        scaled /= self.diagonal
+        return scaled
 
     @property
     def form_error(self) -> float:
@@ -84,12 +89,55 @@ class Factor:
         return np.asarray(lengths * self.inflation * (1.0 + accumulated(size + 16)))
 
 
+@dataclass(frozen=True)
+class StepFactor:
+    """Cholesky factor of D^-1 H D^-1, for steps: nothing is proved from it, and it costs half as much."""
+
+    diagonal: Floats  # (d,): D
+    lower: Floats  # (d, d), lower triangular
+
+    def solve(self, vector: Floats) -> Floats:
+        """Return H^-1 v, shape (d,)."""
+        return np.asarray(lapack.dpotrs(self.lower, vector / self.diagonal, lower=1)[0] / self.diagonal)
+
+    def norm(self, vector: Floats) -> float:
+        """Return sqrt(v' H^-1 v) as computed."""
+        return math.sqrt(max(float(vector @ self.solve(vector)), 0.0))
+
+
+def step_factor(hessian: Floats) -> StepFactor:
+    """Factor a symmetric matrix, (d, d), to step by; raises NotPositiveDefinite where it is nearly singular."""
+    diagonal, lower = _scaled_factor(hessian)
+    # Of a unit diagonal the 1-norm is at most d.
+    condition, _ = lapack.dpocon(lower, float(len(hessian)), uplo="L")
+    if not condition > len(hessian) * 2.0**-53:
+        raise NotPositiveDefinite("it is singular to working precision", np.zeros(len(hessian)))
+    return StepFactor(diagonal, lower)
+
+
 def factorise(hessian: Floats, relative_error: float) -> Factor:
     """Factor a symmetric positive definite matrix, shape (d, d).
 
     `relative_error` bounds the error of each entry (a, b) of the matrix as given, relative to sqrt(H_aa H_bb).
     Raises NotPositiveDefinite where no factor can be vouched for.
     """
+    size = len(hessian)
+    diagonal, lower = _scaled_factor(hessian)
+    inverse, _ = lapack.dtrtri(lower, lower=1, overwrite_c=1)
+    # The smallest eigenvalue of L L' is at least 1 / ||L^-1||_F^2, and each error matrix has 2-norm at most d times
+    # its largest entry, because the scaled diagonal is one. Twice gamma more covers the inverse, whether its residual
+    # is small on the left (X L - I, a lesser term) or on the right (Higham 2002, section 14.2).
+    reach = float(np.linalg.norm(inverse)) ** 2
+    errors = size * (3.0 * accumulated(size + 4) + relative_error / (1.0 - min(relative_error, 0.5)) + 4 * 2.0**-53)
+    looseness = errors * reach + 2.0 * accumulated(size + 4) * math.sqrt(size * reach)
+    if not looseness < _LARGEST_LOOSENESS:
+        worst = int(np.argmax(np.sum(inverse**2, axis=1)))
+        raise NotPositiveDefinite("it is singular to working precision", inverse[worst] / diagonal)
+    return Factor(diagonal, inverse, looseness)
+
+
+def _scaled_factor(hessian: Floats) -> tuple[Floats, Floats]:
+    """Return D, the roots of the diagonal, and the lower Cholesky factor of D^-1 H D^-1."""
     size = len(hessian)
     curved = np.diagonal(hessian)
     if not np.all(np.isfinite(hessian)):
@@ -108,17 +156,7 @@ def factorise(hessian: Floats, relative_error: float) -> Factor:
         raise NotPositiveDefinite(
             "it is singular to working precision", _flat_direction(scaled, int(information)) / diagonal
         )
-    inverse, _ = lapack.dtrtri(lower, lower=1, overwrite_c=1)
-    # The smallest eigenvalue of L L' is at least 1 / ||L^-1||_F^2, and each error matrix has 2-norm at most d times
-    # its largest entry, because the scaled diagonal is one. Twice gamma more covers the inverse, whether its residual
-    # is small on the left (X L - I, a lesser term) or on the right (Higham 2002, section 14.2).
-    reach = float(np.linalg.norm(inverse)) ** 2
-    errors = size * (3.0 * accumulated(size + 4) + relative_error / (1.0 - min(relative_error, 0.5)) + 4 * 2.0**-53)
-    looseness = errors * reach + 2.0 * accumulated(size + 4) * math.sqrt(size * reach)
-    if not looseness < _LARGEST_LOOSENESS:
-        worst = int(np.argmax(np.sum(inverse**2, axis=1)))
-        raise NotPositiveDefinite("it is singular to working precision", inverse[worst] / diagonal)
-    return Factor(diagonal, inverse, looseness)
+    return diagonal, lower
 
 
 def _flat_direction(scaled: Floats, order: int) -> Floats:
