@@ -4,14 +4,17 @@
 
 All sets of the catalogue, or those named. The proper score on the later rows (log loss, Poisson deviance or mean
 squared error), and the share of (constant - boosting) that is recovered, the fair measure where boosting is near zero.
-Classes that the earlier rows never show are left out of the score of all, and counted. `--write` puts the table into
-docs/boosting.md, line by line as sets are done: an interruption loses no line.
+Classes that the earlier rows never show are left out of the score of all, and counted. A peer that takes longer than
+two minutes is stopped. `--write` puts the table into docs/boosting.md, line by line as sets are done: an interruption
+loses no line.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +31,7 @@ HEAD = (
 )
 # What scikit-learn's histogram boosting takes as categories.
 MOST_LEVELS = 250
+LONGEST = 120.0  # seconds for a peer on one set, reading included
 
 
 def boosting(data: DataSet) -> Score:
@@ -54,26 +58,45 @@ def boosting(data: DataSet) -> Score:
     return Score(type(model).__name__, found, seconds, frame.shape[1])
 
 
+def limited(work: Callable[[DataSet], Score], data: DataSet) -> Score | None:
+    """Return a peer's score, or None where it was stopped: it runs in a process of its own."""
+    context = multiprocessing.get_context("fork")
+    mine, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=lambda: theirs.send(work(data)))
+    process.start()
+    theirs.close()
+    try:
+        return mine.recv() if mine.poll(LONGEST) else None
+    finally:
+        process.kill()
+        process.join()
+
+
 def line(data: DataSet) -> str:
     """Return one row of the table."""
     found, seconds, _ = train(data)
-    trees, plain = boosting(data), linear(data)
+    trees, plain = limited(boosting, data), limited(linear, data)
     _, label, late = frames(data)
     unseen = int((late & ~seen(label, late, data.task)).sum())
-    beside = [f"{trees.score:.4g}", f"{trees.seconds:.1f}", f"{plain.score:.4g}", f"{plain.seconds:.1f}"]
+    beside = []
+    for peer in (trees, plain):
+        beside += ["", f"over {LONGEST:.0f}"] if peer is None else [f"{peer.score:.4g}", f"{peer.seconds:.1f}"]
     evaluation = found.get("evaluation")
     if "error" in found or evaluation is None:
         why = found["error"]["message"] if "error" in found else "no evaluation"
         return f"| {data.name} | {seconds:.1f} | | | | {why} | | {' | '.join(beside)} | | | | {unseen} |"
     name, own = next(iter(evaluation["metrics"].items()))
     constant = evaluation["baselines"]["constant"][name]["value"]
-    gap = constant - trees.score
-    share = f"{(constant - own['value']) / gap:.1%}" if gap > 0.0 else "boosting gains nothing"
+    against = share = ""
+    if trees is not None:
+        gap = constant - trees.score
+        share = f"{(constant - own['value']) / gap:.1%}" if gap > 0.0 else "boosting gains nothing"
+        against = f"{own['value'] / trees.score - 1.0:+.1%}"
     bound = found["certificate"]["loss_bound"]
     cells = [
         data.name, f"{seconds:.1f}", f"{found['coefficients']:,}", str(len(found["structure"]["pairs"])),
         "none" if bound is None else f"{bound:.0e}", f"{own['value']:.4g}", f"{own['low']:.4g} to {own['high']:.4g}",
-        *beside, f"{constant:.4g}", f"{own['value'] / trees.score - 1.0:+.1%}", share, str(unseen),
+        *beside, f"{constant:.4g}", against, share, str(unseen),
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 

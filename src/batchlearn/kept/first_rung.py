@@ -94,19 +94,22 @@ def _settle(update: Update, old: OldRows) -> tuple[Way, int]:
         if added is not None:
             gradient += added.total(GradientTotal(update.objective.loss), kept.parameters + way.step).gradient
             readings += 1
-        left = factor.norm(gradient)
+        solution = factor.solve(gradient)
+        left = math.sqrt(max(float(gradient @ solution), 0.0))
         if not left < before:
             # The last step led away: what is known is known where it came from.
             way = last
             break
         if left < _SETTLED and left * math.sqrt(kept.leverage) < _SETTLED:
             break
-        try:
-            factor = factor if turn is None else step_factor(base + turn)
-        except NotPositiveDefinite:
-            break
+        if turn is not None:
+            try:
+                factor = step_factor(base + turn)
+            except NotPositiveDefinite:
+                break
+            solution = factor.solve(gradient)
         before, last = left, way
-        way = old.way(way.step + _short(update, -factor.solve(gradient)))
+        way = old.way(way.step + _short(update, -solution))
     return way, readings
 
 

@@ -100,10 +100,6 @@ class StepFactor:
         """Return H^-1 v, shape (d,)."""
         return np.asarray(lapack.dpotrs(self.lower, vector / self.diagonal, lower=1)[0] / self.diagonal)
 
-    def norm(self, vector: Floats) -> float:
-        """Return sqrt(v' H^-1 v) as computed."""
-        return math.sqrt(max(float(vector @ self.solve(vector)), 0.0))
-
 
 def step_factor(hessian: Floats) -> StepFactor:
     """Factor a symmetric matrix, (d, d), to step by; raises NotPositiveDefinite where it is nearly singular."""
