@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.evaluation.abstention import Abstention, abstention
 from batchlearn.evaluation.calibration import Calibration, calibration
-from batchlearn.evaluation.decision import Decision, judge_decisions
+from batchlearn.evaluation.decision import Cut, Decision, cuts_at, judge_decisions
 from batchlearn.evaluation.intervals import Estimate, Resampling, metric_estimate, paired_difference, resampling
 from batchlearn.evaluation.metrics import (
+    EVEN_CHANCE,
     SMALLEST_RESPONSE,
     Array,
     MeanMetric,
@@ -65,6 +66,7 @@ class Evaluation:
     notes: Sequence[str]
     leave_one_out: Mapping[str, Any] | None = None
     decision: Decision | None = None  # where costs of wrong decisions were given
+    cuts: Sequence[Cut] = ()  # of two classes, what thresholds find: one half, the base rate, and that of the costs
     abstention: Abstention | None = None  # where they have a fee for a person's look at a row
     worst_rows: Sequence[Mapping[str, Any]] = ()  # row number, label, response, loss and values of the largest losses
 
@@ -80,6 +82,7 @@ class Evaluation:
             "unseen_classes": dict(self.unseen_classes),
             "notes": list(self.notes),
             "decision": None if self.decision is None else self.decision.to_json(),
+            "cuts": [one.to_json() for one in self.cuts],
             "abstention": None if self.abstention is None else self.abstention.to_json(),
             "worst_rows": [dict(one) for one in self.worst_rows],
         }
@@ -138,8 +141,19 @@ def evaluate(
         notes=notes,
         leave_one_out=leave_one_out,
         decision=decision,
+        cuts=_cuts(task, held_out, present.get("constant"), weight, plan, costs),
         abstention=_left_to_people(costs, label, response, weight, plan),
     )
+
+
+def _cuts(
+    task: Task, held_out: HeldOut, constant: Array | None, weight: Array, plan: Resampling, costs: Costs | None
+) -> tuple[Cut, ...]:
+    if task != "classes":
+        return ()
+    thresholds = [EVEN_CHANCE, *([] if constant is None else [float(constant[0])])]
+    thresholds += [] if costs is None else [costs.threshold]
+    return cuts_at(thresholds, held_out.label, held_out.response, weight, plan)
 
 
 def _left_to_people(
