@@ -120,7 +120,7 @@ class Fit:
                 "model": model,
                 "target": self.model.target.column,
                 "time": self.model.roles.time,
-                "classes": [str(one) for one in self.model.target.classes],
+                "classes": [class_name(one) for one in self.model.target.classes],
                 "shapes": [shape.to_json() for shape in self.shapes[:_MOST_SHAPES]],
                 "worst_rows": evaluation.get("worst_rows"),
             }
