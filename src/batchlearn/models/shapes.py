@@ -21,6 +21,8 @@ from batchlearn.models.links import class_contrasts
 class Shape:
     """One term: the effect of each of its levels against their mean, or of one unit of a number.
 
+    The mean is over the rows learned from where how many rows each level has is known, else over the levels.
+
     `spread` is the difference between the largest and the smallest effect; for a number as it is, between two
     deviations apart. `deviation` is the standard deviation of the effect over the rows learned from: what the term
     moves predictions by; None where how many rows each level has is not known.
@@ -55,10 +57,13 @@ class Shape:
         }
 
 
-def contrasts(model: LinearModel, position: int = 0) -> tuple[Floats, Floats | None]:
+def contrasts(
+    model: LinearModel, position: int = 0, level_rows: Mapping[str, NDArray[np.intp]] | None = None
+) -> tuple[Floats, Floats | None]:
     """Return estimates and standard errors (coefficients,), levels against the mean of their term's levels.
 
-    A level's own coefficient is known only up to what the intercept may take over; the contrast's error is free of
+    With `level_rows`, as in `shapes`, that is the mean over the rows: rare levels do not move it, nor blur its error. A
+    level's own coefficient is known only up to what the intercept may take over; the contrast's error is free of
     that. Errors need the inverse Hessian: without it only models of numbers have them. Of more than two classes these
     are the effects on the logit of the class at `position`.
     """
@@ -70,11 +75,13 @@ def contrasts(model: LinearModel, position: int = 0) -> tuple[Floats, Floats | N
     noise = float(errors[0] ** 2 / inverse[0, 0]) if errors is not None and inverse is not None and known else 0.0
     variances = np.diag(inverse) * noise if inverse is not None and known else None
     for group, part in zip(model.encoding.groups, model.encoding.layout.group_slices, strict=True):
+        rows = (level_rows or {}).get(group_key(group))
         levels = len(group.names) + (getattr(group, "reference", None) is not None)
-        estimates[part] -= estimates[part].sum() / levels
+        share = np.full(len(group.names), 1.0 / levels) if rows is None else rows[:-1] / max(int(rows.sum()), 1)
+        estimates[part] -= share @ estimates[part]
         if variances is not None and inverse is not None:
             block = inverse[part, part]
-            spread = np.diag(block) - 2.0 * block.sum(axis=1) / levels + block.sum() / levels**2
+            spread = np.diag(block) - 2.0 * block @ share + share @ block @ share
             variances[part] = np.maximum(spread, 0.0) * noise
     if variances is not None:
         return estimates, np.sqrt(variances)
@@ -114,7 +121,7 @@ def _size(shape: Shape) -> tuple[float, float]:
 
 
 def _shapes(model: LinearModel, position: int, counts: Mapping[str, NDArray[np.intp]] | None) -> list[Shape]:
-    estimates, errors = contrasts(model, position)
+    estimates, errors = contrasts(model, position, counts)
     encoding, raw, found, start = model.encoding, model.coefficients[position], list[Shape](), 1
     for number in encoding.numbers:
         part = slice(start, start + len(number.names))
