@@ -19,6 +19,8 @@ from batchlearn.report.words import Estimate, count, effect_scale, listed, size_
 _MOST_TERMS, _MOST_ACTIONS, _MOST_SLICES, _MOST_ODD = 5, 5, 3, 5
 # What the cards on finished, good and odd have said already.
 _SAID = {"score", "proof", "data"}
+# Findings on the data of less weight are as they often are.
+_PRESSING = 50
 
 
 def cards(result: Mapping[str, Any]) -> list[Answer]:
@@ -47,13 +49,9 @@ def _matters(result: Mapping[str, Any]) -> Answer:
     what = (
         "the standard deviation, over the rows, of what it adds" if known else "the largest effect minus the smallest"
     )
-    brief = (
-        f"Ordered by {measured}: {listed(named, _MOST_TERMS)}. The number is {what}, in {scale.name} ({scale.meaning})."
-    )
-    said = (
-        "An effect says what the model has learned with the other columns held fixed. It is no proof of a cause, and "
-        "columns that go together share what they explain.",
-    )
+    brief = f"Ordered by {measured}: {listed(named, _MOST_TERMS)}. The number is {what}, in {scale.name} "
+    brief += f"({scale.meaning}). Columns that go together share what they explain, or take it back from each other."
+    said = ("An effect says what the model has learned with the other columns held fixed. It is no proof of a cause.",)
     return Answer(question, listed([name for name, _ in found[:3]], 3), "plain", said, "terms", (brief,))
 
 
@@ -100,7 +98,8 @@ def _odd(result: Mapping[str, Any]) -> Answer:
     more = tuple(finding.what for finding in found[_MOST_ODD:])
     told = [f"{_cut(finding.what)}: {finding.do}" for finding in found if finding.do]
     brief = tuple(finding.what for finding in found[:_MOST_ODD])
-    return Answer(question, short, "warn", (*more, *told), found[0].anchor, brief)
+    tone = "warn" if found[0].weight >= _PRESSING else "plain"
+    return Answer(question, short, tone, (*more, *told), "answers", brief)
 
 
 def _cut(what: str) -> str:

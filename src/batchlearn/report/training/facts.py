@@ -176,5 +176,7 @@ def judged_size(result: Mapping[str, Any]) -> str | None:
     delivered = whole(result.get("coefficients"))
     said = f"The judged model has {count(coefficients, 'coefficient')} and read its rows {count(passes, 'time')}"
     return (
-        f"{said}." if delivered is None else f"{said}; the delivered one has {delivered:,}: its levels are of all rows."
+        f"{said}."
+        if delivered is None
+        else f"{said}; the delivered one has {delivered:,}: its levels and bins are those of all rows."
     )

@@ -15,8 +15,9 @@ from batchlearn.report.words import count, listed, percent, plain
 
 # Repeated rows below the first share are not worth a word, above the second they flatter every comparison.
 _REPEATED, _MUCH_REPEATED = 0.005, 0.05
-# Negative numbers are suspicious where so few of a column's are; "otherwise" would claim too much of more.
-_FEW_NEGATIVE = 0.01
+# Negative numbers are suspicious where so small a share of a column is and the others begin at 0, as amounts do; or
+# where there are no more than a few of them. A temperature has more, and none of its own at 0.
+_NEGATIVE, _FEW_NEGATIVE = 0.01, 3
 # An extreme is far outside where it lies so many times as far from the median as 99 % of the values do.
 _FAR = 10.0
 # A level that tells the label is pointed out where at least this share of the rows has it.
@@ -54,18 +55,25 @@ def _order(result: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _telling(result: Mapping[str, Any]) -> Iterator[Finding]:
     used = whole(mapping(result.get("rows")).get("used")) or 0
-    found = [level for one in columns(result) for level in records(one.get("telling"))]
-    large = [one for one in found if (whole(one.get("rows")) or 0) >= max(_TELLING_ROWS * used, 1)]
-    large.sort(key=lambda one: -(whole(one.get("rows")) or 0))
-    if large:
-        said = [
-            f"{text(one.get('level')) or '?'} ({whole(one.get('rows')) or 0:,} rows: "
-            f"{percent(number(one.get('share')) or 0.0)} {outcome(result, text(one.get('class')) or '?')})"
-            for one in large
-        ]
-        what = f"All but certain labels: {listed(said, _MOST_NAMED)}."
+    found: list[tuple[int, str]] = []
+    for one in columns(result):
+        levels = [level for level in records(one.get("telling")) if _rows(level) >= max(_TELLING_ROWS * used, 1)]
+        if levels:
+            first = max(levels, key=_rows)
+            share = percent(number(first.get("share")) or 0.0)
+            said = f"{text(first.get('level')) or '?'} ({count(_rows(first), 'row')}: {share} "
+            said += f"{outcome(result, text(first.get('class')) or '?')})"
+            more = f" and {count(len(levels) - 1, 'more level')} of it" if len(levels) > 1 else ""
+            found.append((_rows(first), said + more))
+    if found:
+        found.sort(key=lambda pair: -pair[0])
+        what = f"All but certain labels: {listed([said for _, said in found], _MOST_NAMED)}."
         do = "Check that these columns are filled in before the answer is known; drop the ones that are not (--drop)."
         yield Finding("data", 82, what, do, "terms")
+
+
+def _rows(one: Mapping[str, Any]) -> int:
+    return whole(one.get("rows")) or 0
 
 
 def _repeated(result: Mapping[str, Any]) -> Iterator[Finding]:
@@ -88,7 +96,7 @@ def _values(result: Mapping[str, Any]) -> Iterator[Finding]:
     found = [extreme for one in columns(result) for extreme in _extremes(one)]
     if found:
         found.sort(key=lambda extreme: -extreme.size)
-        what = f"Values that may be wrong: {listed([extreme.said for extreme in found], _MOST_NAMED)}."
+        what = f"Values far from all others: {listed([extreme.said for extreme in found], _MOST_NAMED)}."
         do = "Look the rows up; correct such values, or leave the rows out (--where)."
         yield Finding("data", 60, what, do, "terms")
 
@@ -100,7 +108,7 @@ def _extremes(one: Mapping[str, Any]) -> Iterator[_Extreme]:
     if low is None or first is None or middle is None or last is None or high is None:
         return
     negative = whole(one.get("below_zero")) or 0
-    if 0 < negative <= _FEW_NEGATIVE * max(rows - missing, 1):
+    if 0 < negative <= _NEGATIVE * max(rows - missing, 1) and (first == 0.0 or negative <= _FEW_NEGATIVE):
         few = "1 value" if negative == 1 else f"{negative:,} values"
         yield _Extreme(1e300, f"{name} below 0 in {few}, down to {plain(low)}")
     elif first < middle and middle - low > _FAR * (middle - first):

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchlearn.report.answer import Answer
-from batchlearn.report.training.facts import neighbours_said, order_tells, target_name, yes
+from batchlearn.report.training.facts import facts, neighbours_said, order_tells, target_name, yes
 from batchlearn.report.training.findings import standing
 from batchlearn.report.training.proof import Proof, proof
 from batchlearn.report.training.quality import Score, score
-from batchlearn.report.values import mapping, whole
+from batchlearn.report.values import mapping, number, whole
 from batchlearn.report.words import (
     KEPT_SPACE,
     Estimate,
@@ -29,6 +29,7 @@ from batchlearn.report.words import (
 )
 
 _MOST_ZEROS = 9
+_MOSTLY_TIED = 0.5
 _GOOD = ("better", "ahead")
 
 
@@ -109,6 +110,9 @@ def good(result: Mapping[str, Any]) -> Answer:
 
 def _no_fair_rival(result: Mapping[str, Any]) -> str:
     why = "it knows the label of the row just before"
+    tied = number(mapping(facts(result).get("neighbours")).get("tied"))
+    if tied is not None and tied >= _MOSTLY_TIED:
+        why += f", in {percent(tied)} of cases a row of the same time"
     if order_tells(result):
         why += ", and the order of rows of equal times gives labels away"
     return f"That baseline may be no fair rival: {why}. Check when labels become known before you compare."
