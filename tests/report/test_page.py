@@ -76,7 +76,7 @@ def test_a_complete_page_has_every_section_and_says_what_the_figures_say() -> No
         "of all rows: 7.0 % in those the judged model learned from, 12 % in those held out.",
         "The fit on all rows read them 10 times: 7 to train, as drawn here",
         "Where the time went: of 1.5 s, 0.1 s reading, 0.8 s choosing what to fit",
-        "50 % 60 (22 %) 70 % (65 % to 75 %) 60 % (55 % to 65 %)",
+        "above 50 % 60 (22 %) 70 % (65 % to 75 %) 60 % (55 % to 65 %)",
         "above a probability of 0.1: a wrong harmless name",
         "It decides so for 22 % of the held-out rows.",
         "by this threshold 0.310 0.290 to 0.330",

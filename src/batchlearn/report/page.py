@@ -45,7 +45,7 @@ def _content(result: Mapping[str, Any]) -> dict[str, Any]:
         "trace": proof.trace_plots(result),
         "score": judged,
         "split": facts.split_said(result),
-        "held_out": facts.held_out_share(result),
+        "split_parts": facts.split_parts(result),
         "judged_size": facts.judged_size(result),
         "base_rates": facts.base_rates(result),
         "score_forest": None if judged is None else quality.score_forest(judged),

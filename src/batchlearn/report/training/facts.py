@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from batchlearn.report.values import key_text, mapping, number, text, texts, whole
 from batchlearn.report.words import count, duration, listed, percent, plain
@@ -60,13 +60,27 @@ def split_said(result: Mapping[str, Any]) -> str | None:
     return f"To judge it, the same recipe was trained on {parts}.{after}"
 
 
-def held_out_share(result: Mapping[str, Any]) -> float | None:
-    """Return the share of the rows, in per cent, that were held out to judge."""
+class Held(NamedTuple):
+    """One side of the split: what it was for, and where it lies in a bar, in per cent."""
+
+    said: str
+    at: float
+    width: float
+    role: str
+
+
+def split_parts(result: Mapping[str, Any]) -> tuple[Held, ...]:
+    """Return the rows that the judged model learned from and those that judged it; nothing where none were held out."""
     split = mapping(facts(result).get("split"))
     early, late = whole(split.get("early")), whole(split.get("late"))
     if early is None or late is None or early < 0 or late <= 0:
-        return None
-    return round(100.0 * late / (early + late), 3)
+        return ()
+    share = round(100.0 * early / (early + late), 3)
+    shown = percent(early / (early + late)), percent(late / (early + late))
+    return (
+        Held(f"{early:,} ({shown[0]}) taught the model that is judged", 0.0, share, "model"),
+        Held(f"{late:,} ({shown[1]}) judged it", share, round(100.0 - share, 3), "held"),
+    )
 
 
 def _between(split: Mapping[str, Any], first: str, last: str) -> str:

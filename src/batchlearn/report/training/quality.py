@@ -164,7 +164,9 @@ def cut_table(result: Mapping[str, Any]) -> tuple[str, Table] | None:
     for one in found:
         flagged, share = whole(one.get("flagged")) or 0, estimate(one.get("share")).value
         said = f"{flagged:,}" + ("" if share is None else f" ({percent(share)})")
-        rows.append((percent(number(one.get("threshold")) or 0.0), said, *(_share(one, key) for key in _CUT_SHARES)))
+        rows.append(
+            (f"above {percent(number(one.get('threshold')) or 0.0)}", said, *(_share(one, key) for key in _CUT_SHARES))
+        )
     name = yes(result) or "the second class"
     of = "" if whole(evaluation.get("rows")) is None else f" {whole(evaluation.get('rows')) or 0:,}"
     said = (
