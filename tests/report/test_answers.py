@@ -10,12 +10,12 @@ from tests.report.made import complete, estimate
 
 from batchlearn.report.page import training_page
 from batchlearn.report.plots import Forest, Plot
+from batchlearn.report.terms.levels import Heatmap
+from batchlearn.report.terms.shapes import shapes
 from batchlearn.report.training.answers import answers, cards
 from batchlearn.report.training.findings import drift, findings, standing
-from batchlearn.report.training.levels import Heatmap
 from batchlearn.report.training.proof import ledger, trace_plots
 from batchlearn.report.training.quality import score
-from batchlearn.report.training.terms import shapes
 from batchlearn.report.training.verdict import finished, good
 from batchlearn.report.training.worst import slice_list, worst_rows
 

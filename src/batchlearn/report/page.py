@@ -7,7 +7,8 @@ from typing import Any
 
 from batchlearn.report.html import render
 from batchlearn.report.plots import Entry, Forest, Heading, Interval, forest
-from batchlearn.report.training import answers, facts, findings, proof, quality, terms, worst
+from batchlearn.report.terms import shapes as terms
+from batchlearn.report.training import answers, facts, findings, proof, quality, worst
 from batchlearn.report.values import clean, key_text, mapping, number, records, sequence, text, texts, whole
 from batchlearn.report.words import MODELS, count, duration, effect_scale, fixed, plain, telling_places
 

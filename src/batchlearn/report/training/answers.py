@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchlearn.report.answer import Answer, Finding
+from batchlearn.report.terms.shapes import by_column, shapes
 from batchlearn.report.training.findings import findings
 from batchlearn.report.training.proof import ledger
 from batchlearn.report.training.quality import score
-from batchlearn.report.training.terms import by_column, shapes
 from batchlearn.report.training.verdict import finished, good
 from batchlearn.report.training.worst import happened, slice_list, slice_name, worst_rows
 from batchlearn.report.values import LONGEST_SENTENCE, mapping, number, text, whole

@@ -53,8 +53,8 @@ def split_said(result: Mapping[str, Any]) -> str | None:
         parts = f"the first {early:,} rows{by}{_between(split, 'first', 'until')} and scored on the last {late:,}"
         parts += _between(split, "from", "last")
     else:
-        groups = " of other groups" if split.get("by") == "group" else ""
-        parts = f"{early:,} rows and scored on {late:,} others{groups}, drawn at random"
+        others = "of other groups" if split.get("by") == "group" else "others"
+        parts = f"{early:,} rows and scored on {late:,} {others}, drawn at random"
     used = whole(mapping(result.get("rows")).get("used"))
     after = "" if used is None else f" The model delivered then learned from all {used:,}."
     return f"To judge it, the same recipe was trained on {parts}.{after}"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchlearn.report.plots import Forest, Plot
-from batchlearn.report.training.curves import calendar, steps, straight
-from batchlearn.report.training.effects import Effects, effects_of
-from batchlearn.report.training.levels import Heatmap, heatmap, levels, pair_names
+from batchlearn.report.terms.curves import calendar, steps, straight
+from batchlearn.report.terms.effects import Effects, effects_of
+from batchlearn.report.terms.levels import Heatmap, heatmap, levels, pair_names
 from batchlearn.report.values import number, records
 from batchlearn.report.words import size_said
 

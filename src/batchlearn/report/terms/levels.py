@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from batchlearn.report.plots import Entry, Forest, Heading, Interval, forest
 from batchlearn.report.scales import NARROWEST_LANE, NARROWEST_PLOT, Tick, apart
-from batchlearn.report.training.effects import Effects, last_word
+from batchlearn.report.terms.effects import Effects, last_word
 from batchlearn.report.values import texts
 from batchlearn.report.words import count, decimals, fixed, plain
 
