@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from batchlearn.report.scales import Scale, scale
 from batchlearn.report.values import number, numbers, text, texts
-from batchlearn.report.words import count, plain
+from batchlearn.report.words import MINUS, count, plain
 
 _Z = 1.96
+_OF_CLASS = " (class "
 # A level of fewer rows, or of a smaller share of them, says little: it is drawn in grey and moves no axis.
 FEWEST_ROWS, FEWEST_SHARE = 20, 0.0005
 
@@ -75,9 +76,15 @@ def effects_of(given: Mapping[str, Any]) -> Effects | None:
     )
 
 
+def column_of(name: str) -> str:
+    """Return the name of a term without the class that it is of."""
+    return name.rpartition(_OF_CLASS)[0] or name
+
+
 def last_word(name: str, most: int = 9) -> str:
     """Return the level of a name, short enough for an axis: of a bin, the upper end says where it lies."""
     shown = name.rpartition(" = ")[2] or name
     shown = f"\u2264 {shown.rpartition(' <= ')[2]}" if " <= " in shown else shown
     shown = f"> {shown.rpartition(' > ')[2]}" if " > " in shown else shown
+    shown = shown.replace(" -", f" {MINUS}")
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from batchlearn.report.plots import Entry, Forest, Heading, Interval, forest
 from batchlearn.report.scales import NARROWEST_LANE, NARROWEST_PLOT, Tick, apart
-from batchlearn.report.terms.effects import Effects, last_word
+from batchlearn.report.terms.effects import Effects, column_of, last_word
 from batchlearn.report.values import texts
 from batchlearn.report.words import count, decimals, fixed, plain
 
@@ -61,7 +61,7 @@ def levels(effects: Effects) -> Forest:
     places = decimals(min(effects.effect), max(effects.effect))
     entries = [
         Entry(
-            effects.names[at].removeprefix(f"{effects.name} = "),
+            effects.names[at].removeprefix(f"{column_of(effects.name)} = "),
             "" if effects.rows is None else count(effects.rows[at], "row"),
             _interval(effects, at),
             fixed(effects.effect[at], places),

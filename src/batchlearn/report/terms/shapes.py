@@ -8,14 +8,13 @@ from typing import Any
 
 from batchlearn.report.plots import Forest, Plot
 from batchlearn.report.terms.curves import calendar, steps, straight
-from batchlearn.report.terms.effects import Effects, effects_of
+from batchlearn.report.terms.effects import Effects, column_of, effects_of
 from batchlearn.report.terms.levels import Heatmap, heatmap, levels, pair_names
 from batchlearn.report.values import number, records
 from batchlearn.report.words import size_said
 
 # A term that moves predictions by less than this share of what the largest does is named and not drawn.
 _FLAT = 0.02
-_OF_CLASS = " (class "
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,7 @@ def by_column(found: Sequence[Shape]) -> list[tuple[str, float]]:
     """Return the terms by name with their sizes, of those that each class has one of the largest."""
     largest: dict[str, float] = {}
     for one in found:
-        name = one.name.rpartition(_OF_CLASS)[0] or one.name
-        largest.setdefault(name, one.size)
+        largest.setdefault(column_of(one.name), one.size)
     return list(largest.items())
 
 
