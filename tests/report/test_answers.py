@@ -129,6 +129,12 @@ def test_what_is_odd_is_named_with_its_figures() -> None:
     assert len(cards(result)[3].brief) == 5
 
 
+def test_what_to_do_about_what_is_odd_stands_in_the_questions() -> None:
+    odd = next(one for one in answers(complete()) if one.question == "What is odd in the data?")
+    assert any("of these have its label too: See how the file is sorted" in said for said in odd.sentences)
+    assert not any("(by chance: See" in said for said in odd.sentences)
+
+
 def test_what_is_as_it_should_be_is_not_odd() -> None:
     result = complete()
     columns = result["facts"]["columns"]

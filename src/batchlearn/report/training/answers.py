@@ -104,7 +104,8 @@ def _odd(result: Mapping[str, Any]) -> Answer:
 
 def _cut(what: str) -> str:
     """Return how a finding begins: enough to know it again."""
-    return what.partition(":")[0].rstrip(".")
+    begins = what.partition(":")[0].rstrip(".")
+    return begins.rpartition(" (")[0] if begins.count("(") > begins.count(")") else begins
 
 
 def _checked(result: Mapping[str, Any]) -> list[str]:
