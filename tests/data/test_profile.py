@@ -59,6 +59,7 @@ def test_numbers_merge_to_the_profile_of_both(
 ) -> None:
     both, merged = number_profile([*first, *second]), number_profile(first).merge(number_profile(second))
     assert (merged.rows, merged.missing, merged.low, merged.high) == (both.rows, both.missing, both.low, both.high)
+    assert merged.below_zero == both.below_zero == sum(value is not None and value < 0.0 for value, _ in first + second)
     assert merged.names_rows == both.names_rows
     size = max((abs(value) for value, _ in [*first, *second] if value is not None), default=0.0)
     assert merged.mean == pytest.approx(both.mean, rel=1e-12, abs=1e-12 * size)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchlearn.evaluation.decision import Decision, judge_decisions
+from batchlearn.evaluation.decision import Decision, cuts_at, judge_decisions
 from batchlearn.evaluation.intervals import resampling
 from batchlearn.evaluation.metrics import Array
 from batchlearn.evaluation.report import HeldOut, evaluate
@@ -111,3 +111,38 @@ def test_an_evaluation_says_where_decisions_save_nothing() -> None:
     poor = evaluate("classes", HeldOut(label, np.full(2_000, label.mean())), {}, 0, costs=COSTS)
     (note,) = [note for note in poor.notes if "cheaper" in note]
     assert "is not shown to be cheaper than always yes" in note or "always no" in note
+
+
+# --- what a threshold finds -------------------------------------------------------------------------------------------
+
+
+def test_a_cut_counts_what_it_finds_and_what_it_misses() -> None:
+    label, response = two_classes(2000)
+    label[:10] = np.nan
+    known = ~np.isnan(label)
+    found = cuts_at([0.5, 0.2, 0.5], label, response, np.ones(2000), resampling(2000, 0))
+    assert [cut.threshold for cut in found] == [0.2, 0.5]
+    for cut in found:
+        above = known & (response > cut.threshold)
+        assert cut.flagged == above.sum()
+        assert cut.share.value == pytest.approx(above.sum() / known.sum())
+        assert cut.precision.value == pytest.approx(label[above].mean())
+        assert cut.recall.value == pytest.approx(label[above].sum() / label[known].sum())
+        assert cut.recall.low is not None
+        assert cut.recall.high is not None
+        assert cut.recall.low < label[above].sum() / label[known].sum() < cut.recall.high
+
+
+def test_a_cut_above_every_row_has_no_precision() -> None:
+    label, response = two_classes(500)
+    (cut,) = cuts_at([1.0], label, response, np.ones(500), resampling(500, 0))
+    assert (cut.flagged, cut.precision.value, cut.recall.value) == (0, None, 0.0)
+    assert cuts_at([0.5], label, response, np.zeros(500), resampling(500, 0)) == ()
+
+
+def test_an_evaluation_cuts_at_one_half_the_base_rate_and_the_threshold_of_the_costs() -> None:
+    label, response = two_classes(500)
+    evaluation = evaluate("classes", HeldOut(label, response), {"constant": np.full(500, 0.3)}, 0, costs=COSTS)
+    assert [cut.threshold for cut in evaluation.cuts] == pytest.approx([0.1, 0.3, 0.5])
+    assert json.loads(json.dumps(evaluation.to_json()["cuts"]))[2]["threshold"] == 0.5
+    assert evaluate("number", HeldOut(label, response), {}, 0).cuts == ()

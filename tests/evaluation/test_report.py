@@ -42,7 +42,7 @@ def test_json_has_the_shape_that_was_promised(task: Task) -> None:
     read = plain(evaluate(task, held_out, baselines, seed=0))
     assert list(read) == [
         "rows", "metrics", "baselines", "leave_one_out", "calibration", "slices", "unseen_classes", "notes",
-        "decision", "abstention", "worst_rows",
+        "differences", "decision", "cuts", "abstention", "worst_rows",
     ]  # fmt: skip
     names = [metric.name for metric in METRICS[task]]
     assert list(read["metrics"]) == names
@@ -51,6 +51,7 @@ def test_json_has_the_shape_that_was_promised(task: Task) -> None:
         assert estimate["low"] < estimate["value"] < estimate["high"]
     assert read["rows"] == 1000
     assert read["leave_one_out"] is None
+    assert set(read["differences"]) == set(read["baselines"])
     assert read["decision"] is None
     assert read["abstention"] is None
     assert read["notes"] == []

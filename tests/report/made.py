@@ -64,15 +64,69 @@ def complete(name: Name | None = None) -> dict[str, Any]:
         "notes": [f"{name()} was left out: it is constant", name()],
         "trace": trace(),
         "shapes": shapes(name),
-        "worst_rows": [
-            {"row": 17, "label": name(), "response": 0.999, "loss": 6.9, "values": {name(): name(), name(): name()}}
-        ],
+        "worst_rows": [worst_row(name, 17 + at) for at in range(5)],
+        "facts": facts(name),
         "table": name(),
         "target": name(),
         "time": name(),
         "classes": [name(), name()],
         "model": name(),
     }
+
+
+def worst_row(name: Name, row: int) -> dict[str, Any]:
+    term = name()
+    return {
+        "row": row,
+        "label": 0.0,
+        "response": 0.9,
+        "loss": 6.9,
+        "values": {name(): "2020-01-01 00:00:00", term: "1.0", name(): name()},
+        "pushed": [{"term": term, "effect": 2.5}, {"term": name(), "effect": -0.5}],
+    }
+
+
+def facts(name: Name) -> dict[str, Any]:
+    first, second = name(), name()
+    shares = {"rows": 1350, "mean": None, "low": None, "high": None}
+    return {
+        "repeated_rows": 270,
+        "split": {
+            "by": "time", "how": name(), "early": 1080, "late": 270,
+            "first": "2020-01-01", "until": "2020-08-31", "from": "2020-09-01", "last": "2020-12-31",
+        },
+        "judged": {"coefficients": 30, "passes": 9},
+        "labels": {
+            part: {**shares, "shares": {first: 1.0 - share, second: share}}
+            for part, share in (("all", 0.08), ("early", 0.07), ("late", 0.12))
+        },
+        "neighbours": {
+            "measure": "share", "tied": 0.9, "by_chance": 0.55, "alike": 0.92, "alike_tied": 0.95, "alike_untied": 0.5,
+        },
+        "columns": [column(name()) | {"telling": [telling(name)]}, column(name())],
+        "seconds": {"reading": 0.1, "choosing": 0.8, "judging": 0.4, "fitting": 0.2},
+    }  # fmt: skip
+
+
+def column(name: str) -> dict[str, Any]:
+    return {
+        "column": name,
+        "kind": "number",
+        "rows": 1350,
+        "missing": 400,
+        "left_out": None,
+        "low": -6.0,
+        "per_cent_1": 1.0,
+        "median": 5.0,
+        "per_cent_99": 9.0,
+        "high": 5400.0,
+        "below_zero": 1,
+        "telling": [],
+    }
+
+
+def telling(name: Name) -> dict[str, Any]:
+    return {"level": name(), "rows": 200, "class": name(), "share": 0.995, "share_of_all": 0.08}
 
 
 def certificate() -> dict[str, Any]:
@@ -114,6 +168,13 @@ def evaluation(name: Name) -> dict[str, Any]:
         },
         "slices": [one_slice(name(), name(), 0.4 - 0.01 * at) for at in range(10)],
         "unseen_classes": {name(): 3},
+        "cuts": [
+            {
+                "threshold": threshold, "flagged": 60, "share": estimate(0.22, 0.02),
+                "precision": estimate(0.7, 0.05), "recall": estimate(0.6, 0.05),
+            }
+            for threshold in (0.07, 0.5)
+        ],
         "decision": {
             "costs": {"false_positive": 1.0, "false_negative": 9.0},
             "threshold": 0.1,
@@ -125,7 +186,7 @@ def evaluation(name: Name) -> dict[str, Any]:
             "best_on_these_rows": {"threshold": 0.08, "cost": 0.305},
         },
         "notes": [name()],
-    }
+    }  # fmt: skip
 
 
 def one_slice(column: str, level: str, difference: float) -> dict[str, Any]:
@@ -208,4 +269,6 @@ def term(
         "high": high,
         "effect": effect,
         "standard_error": [0.1] * len(effect),
+        "rows": [5, *(100 + at for at in range(1, len(effect)))],
+        "deviation": 0.25 * (max(effect) - min(effect)) or 0.05,
     }

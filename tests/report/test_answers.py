@@ -5,15 +5,19 @@ import itertools
 from typing import Any
 
 import pytest
+from tests.report import made
 from tests.report.made import complete, estimate
 
 from batchlearn.report.page import training_page
 from batchlearn.report.plots import Forest, Plot
-from batchlearn.report.training.answers import answers, finished, good
+from batchlearn.report.terms.levels import Heatmap
+from batchlearn.report.terms.shapes import shapes
+from batchlearn.report.training.answers import answers, cards
 from batchlearn.report.training.findings import drift, findings, standing
 from batchlearn.report.training.proof import ledger, trace_plots
 from batchlearn.report.training.quality import score
-from batchlearn.report.training.terms import Heatmap, shapes
+from batchlearn.report.training.verdict import finished, good
+from batchlearn.report.training.worst import slice_list, worst_rows
 
 
 def with_scores(model: dict[str, Any], constant: dict[str, Any], notes: list[str] | None = None) -> dict[str, Any]:
@@ -42,7 +46,7 @@ def test_finished_is_said_only_of_a_certificate_within_the_tolerance() -> None:
     assert finished(floor).short == "As near as rounding allows"
     result["certificate"] |= {"status": "not certified", "reason": "the Hessian has no safe factor"}
     assert finished(result).short == "Not proved"
-    assert "the Hessian has no safe factor" in finished(result).sentences[0]
+    assert "the Hessian has no safe factor" in finished(result).brief[0]
     assert findings(result)[0].kind == "proof"
 
 
@@ -95,6 +99,91 @@ def test_an_unknown_score_claims_no_direction() -> None:
 # --- findings -------------------------------------------------------------------------------------------------------
 
 
+def test_behind_the_last_value_is_told_apart_from_what_the_columns_are_worth() -> None:
+    result = with_scores(estimate(0.30, 0.02), estimate(0.60, 0.02))
+    result["evaluation"]["baselines"]["last_value"] = {"log_loss": estimate(0.10, 0.02)}
+    answer = good(result)
+    assert answer.short == "50\u00a0% better than a constant, behind the last value"
+    said = " ".join(answer.brief)
+    assert said.index("constant baseline") < said.index("last value baseline") < said.index("no fair rival")
+    assert "the order of rows of equal times gives labels away" in said
+    do = next(finding.do for finding in findings(result) if finding.weight == 100)
+    assert "suspiciously strong" in do
+    assert "better columns" not in do
+
+
+def test_what_is_odd_is_named_with_its_figures() -> None:
+    result = complete()
+    said = {finding.what for finding in findings(result) if finding.kind == "data"}
+    for part in (
+        "270 rows (20\u00a0%) repeat an earlier row",
+        "of rows have the same",
+        "All but certain labels: ",
+        "below 0 in 1 value, down to \u22126",
+        "up to 5,400 (99\u00a0% are at most 9)",
+        "Missing values: ",
+        "in only 8.0\u00a0% of rows; accuracy says little",
+    ):
+        assert any(part in one for one in said), part
+    assert cards(result)[3].short == f"{len(said)} things to look at"
+    assert len(cards(result)[3].brief) == 5
+
+
+def test_what_to_do_about_what_is_odd_stands_in_the_questions() -> None:
+    odd = next(one for one in answers(complete()) if one.question == "What is odd in the data?")
+    assert any("of these have its label too: See how the file is sorted" in said for said in odd.sentences)
+    assert not any("(by chance: See" in said for said in odd.sentences)
+
+
+def test_what_is_as_it_should_be_is_not_odd() -> None:
+    result = complete()
+    columns = result["facts"]["columns"]
+    columns[0] |= {"below_zero": 500, "low": -9.0, "per_cent_1": -8.0, "high": 10.0, "missing": 9, "telling": []}
+    columns[1] |= {"below_zero": 0, "low": 0.0, "high": 20.0, "missing": 0, "left_out": "it is constant"}
+    result["facts"] |= {"repeated_rows": 2}
+    result["facts"]["neighbours"] |= {"alike_tied": 0.6, "alike_untied": 0.58}
+    said = " ".join(finding.what for finding in findings(result) if finding.kind == "data")
+    for part in ("repeat an earlier row", "the same", "All but certain", "far from all others", "Missing values"):
+        assert part not in said, part
+
+
+def test_repeated_rows_make_a_gap_no_proof_of_drift() -> None:
+    result = complete()
+    assert "need not be drift" in " ".join(training_page(result).split())
+    result["facts"]["repeated_rows"] = 0
+    assert "need not be drift" not in training_page(result)
+    assert "a sign of drift" in training_page(result)
+
+
+def test_a_level_that_most_rows_have_is_no_slice() -> None:
+    result = complete()
+    result["evaluation"]["slices"][0]["rows"] = 250
+    assert len(slice_list(result)) == 9
+
+
+def test_the_cards_are_not_repeated_in_the_questions() -> None:
+    result = complete()
+    for one in answers(result):
+        assert not set(one.brief) & set(one.sentences)
+    text = " ".join(training_page(result).split())
+    for card in cards(result):
+        assert all(text.count(str(sentence)) <= 2 for sentence in card.brief)
+
+
+def test_a_worst_row_is_told_with_the_names_of_classes() -> None:
+    result = complete() | {"target": "late", "classes": ["no", "yes"]}
+    row = worst_rows(result)[0]
+    assert (row.label, row.response) == ("late = no", "late = yes (90\u00a0%)")
+    assert [value for _, value in row.values][:2] == ["1", "2020-01-01"]
+    assert row.pushed[0][1] == "+2.5"
+    several = complete() | {"target": "late", "classes": ["a", "b", "c"]}
+    several["worst_rows"][0] |= {"label": "b", "response": 0.01}
+    assert worst_rows(several)[0].response == "late = b with 1.0\u00a0% only"
+    number = complete() | {"target": "late", "classes": None}
+    number["worst_rows"][0] |= {"label": 3.0, "response": 12.5}
+    assert (worst_rows(number)[0].label, worst_rows(number)[0].response) == ("late = 3", "12.5")
+
+
 def test_drift_has_the_side_of_the_held_out_score() -> None:
     result = complete()
     sides = {}
@@ -108,14 +197,18 @@ def test_what_is_in_order_is_not_pointed_out() -> None:
     result = complete()
     result["rows"] = {"read": 1350, "used": 1350, "unlabelled": 0, "rejected": {}}
     result["notes"] = []
+    result["facts"] |= {"repeated_rows": 0, "neighbours": {"tied": 0.0, "alike": 0.6, "by_chance": 0.6}, "labels": {}}
+    result["facts"]["columns"] = [{**made.column("x"), "below_zero": 0, "high": 9.0, "missing": 0, "telling": []}]
     result["evaluation"] |= {"calibration": None, "slices": [], "unseen_classes": {}, "leave_one_out": None}
     assert findings(result) == []
     odd = next(one for one in answers(result) if one.question == "What is odd in the data?")
     assert odd.short == "Nothing that these checks see"
-    assert odd.sentences == (
-        "Checked: rows set aside, columns left out, classes never seen and scores too good to be true. "
+    assert odd.brief == (
+        "Checked: rows set aside, columns left out, repeated rows, values far outside the others, missing values and "
+        "levels that tell the label, the order of rows of one time, classes never seen and scores too good to be true. "
         "Nothing stands out.",
     )
+    assert odd.sentences == ()
 
 
 @pytest.mark.parametrize(("off", "said"), [(2, False), (3, True)])
@@ -129,7 +222,7 @@ def test_calibration_is_pointed_out_where_chance_does_not_explain_it(off: int, s
 def test_a_score_too_good_to_be_true_is_odd() -> None:
     result = complete()
     result["evaluation"]["metrics"]["auc"] = estimate(0.999, 0.0005)
-    assert "nearly perfect" in findings(result)[0].what
+    assert any("nearly perfect" in finding.what for finding in findings(result)[:3])
 
 
 def test_the_rows_add_up() -> None:
@@ -153,14 +246,43 @@ def test_the_distance_falls_to_the_certificate_above_the_floor() -> None:
     assert "In 3 steps of 7 no bound" in plot.caption
 
 
-def test_terms_come_by_the_spread_of_their_effects() -> None:
+def test_terms_come_by_what_they_move_the_rows_by() -> None:
     result = complete()
     found = shapes(result)
-    assert [shape.spread for shape in found] == sorted((shape.spread for shape in found), reverse=True)
+    assert [shape.size for shape in found] == sorted((shape.size for shape in found), reverse=True)
     assert [shape.kind for shape in found][:2] == ["bins", "calendar"]
-    result["shapes"][0]["spread"] = 100.0
+    result["shapes"][0]["deviation"] = 100.0
     assert shapes(result)[0].kind == "number"
+    assert "moves predictions by <b>100</b>" in training_page(result)
     assert {type(shape.figure) for shape in found} == {Plot, Forest, Heatmap}
+
+
+def test_terms_without_rows_come_by_the_spread_of_their_effects() -> None:
+    result = complete()
+    for one in result["shapes"]:
+        del one["rows"], one["deviation"]
+    found = shapes(result)
+    assert [shape.spread for shape in found] == sorted((shape.spread for shape in found), reverse=True)
+    assert all(shape.deviation is None for shape in found)
+    assert "how far apart its effects lie" in " ".join(cards(result)[2].brief)
+
+
+def test_a_rare_level_is_grey_and_folded_away_however_large_its_effect() -> None:
+    effect, rows = [9.0, 0.5, -0.5, *[0.1] * 9], [3, 900, 900, *[50] * 9]
+    term = {"column": "x", "kind": "category", "names": list("abcdefghijkl"), "effect": effect, "rows": rows}
+    (shape,) = shapes({"shapes": [{**term, "deviation": 0.5}]})
+    assert isinstance(shape.figure, Forest)
+    assert [bar.name for bar in shape.figure.bars if bar.name in "abc"] == ["b", "c"]
+    assert {bar.name: bar.role for bar in shape.figure.more}["a"] == "other"
+    assert shape.figure.bars[0].detail == "900 rows"
+
+
+def test_terms_that_hardly_move_a_prediction_are_named_and_not_drawn() -> None:
+    result = complete()
+    result["shapes"][0] |= {"deviation": 0.001, "column": "idle"}
+    text = " ".join(training_page(result).split())
+    assert "which are not drawn: idle (0.001 or less)" in text
+    assert "<h3>idle</h3>" not in text
 
 
 def test_a_pair_without_its_levels_is_read_off_its_names() -> None:

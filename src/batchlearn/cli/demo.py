@@ -105,7 +105,7 @@ def _show(page: Page, story: _Story) -> None:
     target = fit.model.target
     page.heading(f"1. Train on every row: {fit.passes} passes, {fit.seconds:.1f} s")
     page.line(certificate_sentence(fit.certificate, target.task).plain)
-    show_effects(page, fit.model)
+    show_effects(page, fit)
     if fit.evaluation is not None:
         page.heading(f"2. Evaluate: the same recipe on {fit.evaluation.rows} rows that it did not see")
         show_evaluation(page, fit.evaluation, target)

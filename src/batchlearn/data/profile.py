@@ -110,6 +110,7 @@ class NumberProfile:
     missing: int = 0
     low: float = np.inf
     high: float = -np.inf
+    below_zero: int = 0
     # Whole numbers that differ in every row so far; None once a value came twice or was no whole number.
     distinct: list[Floats] | None = field(default_factory=list)
     _sample: Sample = field(default_factory=lambda: Sample(np.empty(0), np.empty(0, dtype=np.uint64)))
@@ -127,6 +128,7 @@ class NumberProfile:
         self.missing += len(values) - len(known)
         if len(known):
             self.low, self.high = min(self.low, float(known.min())), max(self.high, float(known.max()))
+            self.below_zero += int(np.count_nonzero(known < 0.0)) if self.low < 0.0 else 0
             whole = self.distinct is not None and bool(np.all(known == np.trunc(known)))
             self._add_distinct([known] if whole and len(np.unique(known)) == len(known) else None)
         self._waiting.append((values, weight))
@@ -160,6 +162,7 @@ class NumberProfile:
         """Return the profile of both."""
         merged = NumberProfile(self.rows + other.rows, self.missing + other.missing)
         merged.low, merged.high = min(self.low, other.low), max(self.high, other.high)
+        merged.below_zero = self.below_zero + other.below_zero
         merged.distinct = self.distinct
         merged._add_distinct(other.distinct)
         merged._sample = self._sample.merge(other._sample)

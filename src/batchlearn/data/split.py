@@ -20,6 +20,7 @@ class Split(NamedTuple):
     late: NDArray[np.bool_] | None
     how: str
     by_group: bool = False
+    kind: str = "random"  # one of SPLITS, as it came out
 
 
 def split_kind(ledger: Ledger, asked: str | None) -> str:
@@ -69,14 +70,14 @@ def hold_out(ledger: Ledger, share: float, seed: int, kind: str | None = None) -
         return nothing
     if kind == "group":
         late = _whole_groups(ledger, share, seed)
-        return nothing if late is None else Split(used & ~late, late, "whole groups, drawn at random", True)
+        return nothing if late is None else Split(used & ~late, late, "whole groups, drawn at random", True, "group")
     if kind != "random" and ledger.time is not None:
         times, counts = np.unique(ledger.time[used], return_counts=True)
         if len(times) > 1:
             later = rows - np.cumsum(counts)[:-1]
             cut = times[int(np.argmin(np.abs(later - share * rows)))]
             late = used & (ledger.time > cut)
-            return Split(used & ~late, late, "the latest rows by time")
+            return Split(used & ~late, late, "the latest rows by time", kind="time")
     late = np.zeros_like(used)
     chosen = np.random.default_rng(seed).permutation(np.flatnonzero(used))[: round(share * rows)]
     late[chosen] = True

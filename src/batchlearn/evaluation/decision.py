@@ -1,7 +1,8 @@
-"""What decisions by a threshold cost on held-out rows, beside deciding always the same."""
+"""What decisions by a threshold find and cost on held-out rows, beside deciding always the same."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -46,6 +47,53 @@ class Decision:
             "share_of_yes": self.share_of_yes,
             "best_on_these_rows": {"threshold": self.best_threshold, "cost": self.best_cost},
         }
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What saying yes above a threshold finds: rows of classes never seen in training are left out.
+
+    `precision` is the share of yes among the rows above it, `recall` the share of all yes that are above it.
+    """
+
+    threshold: float
+    flagged: int
+    share: Estimate
+    precision: Estimate
+    recall: Estimate
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; what is undefined is None."""
+        shares = {name: getattr(self, name).to_json() for name in ("share", "precision", "recall")}
+        return {"threshold": self.threshold, "flagged": self.flagged, **shares}
+
+
+def cuts_at(
+    thresholds: Sequence[float], label: Array, response: Array, weight: Array, plan: Resampling
+) -> tuple[Cut, ...]:
+    """Return what each threshold finds, once each in rising order; label and response are as in `judge_decisions`."""
+    known = ~np.isnan(label)
+    weight, label = np.where(known, weight, 0.0), np.where(known, label, 0.0)
+    if not np.any(weight > 0.0):
+        return ()
+    found = []
+    for threshold in sorted(set(thresholds)):
+        above = np.asarray(response > threshold, dtype=np.float64)
+        shares = (
+            metric_estimate(metric, label, above, weight, plan)
+            for metric in (
+                MeanMetric("share", True, lambda _, flagged: (flagged,), first_mean),
+                MeanMetric("precision", False, lambda truth, flagged: (truth * flagged, flagged), _ratio),
+                MeanMetric("recall", False, lambda truth, flagged: (truth * flagged, truth), _ratio),
+            )
+        )
+        found.append(Cut(threshold, int(above[known].sum()), *shares))
+    return tuple(found)
+
+
+def _ratio(means: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(means[1] > 0.0, means[0] / means[1], np.nan))
 
 
 def judge_decisions(costs: Costs, label: Array, response: Array, weight: Array, plan: Resampling) -> Decision:

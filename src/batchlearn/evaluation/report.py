@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.evaluation.abstention import Abstention, abstention
 from batchlearn.evaluation.calibration import Calibration, calibration
-from batchlearn.evaluation.decision import Decision, judge_decisions
+from batchlearn.evaluation.decision import Cut, Decision, cuts_at, judge_decisions
 from batchlearn.evaluation.intervals import Estimate, Resampling, metric_estimate, paired_difference, resampling
 from batchlearn.evaluation.metrics import (
+    EVEN_CHANCE,
     SMALLEST_RESPONSE,
     Array,
     MeanMetric,
@@ -64,7 +65,9 @@ class Evaluation:
     unseen_classes: Mapping[str, int]
     notes: Sequence[str]
     leave_one_out: Mapping[str, Any] | None = None
+    differences: Mapping[str, Estimate] = field(default_factory=dict)  # its proper score minus that of each baseline
     decision: Decision | None = None  # where costs of wrong decisions were given
+    cuts: Sequence[Cut] = ()  # of two classes, what thresholds find: one half, the base rate, and that of the costs
     abstention: Abstention | None = None  # where they have a fee for a person's look at a row
     worst_rows: Sequence[Mapping[str, Any]] = ()  # row number, label, response, loss and values of the largest losses
 
@@ -79,7 +82,9 @@ class Evaluation:
             "slices": [one.to_json() for one in self.slices],
             "unseen_classes": dict(self.unseen_classes),
             "notes": list(self.notes),
+            "differences": _estimates_json(self.differences),
             "decision": None if self.decision is None else self.decision.to_json(),
+            "cuts": [one.to_json() for one in self.cuts],
             "abstention": None if self.abstention is None else self.abstention.to_json(),
             "worst_rows": [dict(one) for one in self.worst_rows],
         }
@@ -113,6 +118,10 @@ def evaluate(
     plan = resampling(len(label), seed, clusters=held_out.clusters)
     estimates = {metric.name: metric_estimate(metric, label, response, weight, plan) for metric in metrics}
     losses = losses_under(score, label, response)
+    differences = {
+        name: paired_difference(losses, losses_under(score, label, array), weight, plan)
+        for name, array in present.items()
+    }
     unseen = _unseen_counts(held_out)
     # Of many classes calibration and slices speak of the likeliest: how sure it is, and whether it is right.
     told: tuple[Task, Array, Array] = (task, label, response)
@@ -121,7 +130,7 @@ def evaluate(
     decision = None if costs is None else judge_decisions(costs, label, response, weight, plan)
     notes = [
         *_row_notes(task, label, weight, unseen),
-        *(_baseline_notes(score, held_out, weight, present, plan)),
+        *_baseline_notes(score, differences),
         *_drift_notes(score.name, estimates, leave_one_out),
         *_decision_notes(decision),
     ]
@@ -137,9 +146,21 @@ def evaluate(
         unseen_classes=unseen,
         notes=notes,
         leave_one_out=leave_one_out,
+        differences=differences,
         decision=decision,
+        cuts=_cuts(task, held_out, present.get("constant"), weight, plan, costs),
         abstention=_left_to_people(costs, label, response, weight, plan),
     )
+
+
+def _cuts(
+    task: Task, held_out: HeldOut, constant: Array | None, weight: Array, plan: Resampling, costs: Costs | None
+) -> tuple[Cut, ...]:
+    if task != "classes":
+        return ()
+    thresholds = [EVEN_CHANCE, *([] if constant is None else [float(constant[0])])]
+    thresholds += [] if costs is None else [costs.threshold]
+    return cuts_at(thresholds, held_out.label, held_out.response, weight, plan)
 
 
 def _left_to_people(
@@ -254,13 +275,9 @@ def _row_notes(task: Task, label: Array, weight: Array, unseen: Mapping[str, int
     return notes
 
 
-def _baseline_notes(
-    score: MeanMetric, held_out: HeldOut, weight: Array, baselines: Mapping[str, Array], plan: Resampling
-) -> list[str]:
-    losses = losses_under(score, held_out.label, held_out.response)
+def _baseline_notes(score: MeanMetric, differences: Mapping[str, Estimate]) -> list[str]:
     notes = []
-    for name, response in baselines.items():
-        difference = paired_difference(losses, losses_under(score, held_out.label, response), weight, plan)
+    for name, difference in differences.items():
         if difference.value is None or difference.low is None or difference.high is None:
             notes.append(f"There are too few rows to tell whether the model is better than the {name} baseline.")
             continue

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from batchlearn.data.bins import BinTerm
 from batchlearn.data.pairs import group_key
@@ -19,8 +21,11 @@ from batchlearn.models.links import class_contrasts
 class Shape:
     """One term: the effect of each of its levels against their mean, or of one unit of a number.
 
+    The mean is over the rows learned from where how many rows each level has is known, else over the levels.
+
     `spread` is the difference between the largest and the smallest effect; for a number as it is, between two
-    deviations apart.
+    deviations apart. `deviation` is the standard deviation of the effect over the rows learned from: what the term
+    moves predictions by; None where how many rows each level has is not known.
     """
 
     name: str
@@ -32,6 +37,8 @@ class Shape:
     edges: tuple[float, ...] | None = None
     low: float | None = None  # range seen in training
     high: float | None = None
+    rows: tuple[int, ...] | None = None  # of each level (coefficients,)
+    deviation: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape as plain values."""
@@ -45,13 +52,18 @@ class Shape:
             "effect": self.effect.tolist(),
             "standard_error": None if self.standard_error is None else self.standard_error.tolist(),
             "spread": self.spread,
+            "rows": None if self.rows is None else list(self.rows),
+            "deviation": self.deviation,
         }
 
 
-def contrasts(model: LinearModel, position: int = 0) -> tuple[Floats, Floats | None]:
+def contrasts(
+    model: LinearModel, position: int = 0, level_rows: Mapping[str, NDArray[np.intp]] | None = None
+) -> tuple[Floats, Floats | None]:
     """Return estimates and standard errors (coefficients,), levels against the mean of their term's levels.
 
-    A level's own coefficient is known only up to what the intercept may take over; the contrast's error is free of
+    With `level_rows`, as in `shapes`, that is the mean over the rows: rare levels do not move it, nor blur its error. A
+    level's own coefficient is known only up to what the intercept may take over; the contrast's error is free of
     that. Errors need the inverse Hessian: without it only models of numbers have them. Of more than two classes these
     are the effects on the logit of the class at `position`.
     """
@@ -63,11 +75,13 @@ def contrasts(model: LinearModel, position: int = 0) -> tuple[Floats, Floats | N
     noise = float(errors[0] ** 2 / inverse[0, 0]) if errors is not None and inverse is not None and known else 0.0
     variances = np.diag(inverse) * noise if inverse is not None and known else None
     for group, part in zip(model.encoding.groups, model.encoding.layout.group_slices, strict=True):
+        rows = (level_rows or {}).get(group_key(group))
         levels = len(group.names) + (getattr(group, "reference", None) is not None)
-        estimates[part] -= estimates[part].sum() / levels
+        share = np.full(len(group.names), 1.0 / levels) if rows is None else rows[:-1] / max(int(rows.sum()), 1)
+        estimates[part] -= share @ estimates[part]
         if variances is not None and inverse is not None:
             block = inverse[part, part]
-            spread = np.diag(block) - 2.0 * block.sum(axis=1) / levels + block.sum() / levels**2
+            spread = np.diag(block) - 2.0 * block @ share + share @ block @ share
             variances[part] = np.maximum(spread, 0.0) * noise
     if variances is not None:
         return estimates, np.sqrt(variances)
@@ -86,33 +100,52 @@ def _inverse(model: LinearModel, position: int) -> Floats | None:
     return np.asarray(np.einsum("a,b,ajbk->jk", weights, weights, blocks, optimize=True))
 
 
-def shapes(model: LinearModel) -> list[Shape]:
-    """Return the shape of every term, of more than two classes one for each class, the widest first."""
+def shapes(model: LinearModel, level_rows: Mapping[str, NDArray[np.intp]] | None = None) -> list[Shape]:
+    """Return the shape of every term, of more than two classes one for each class, the widest first.
+
+    With `level_rows`, how many rows each level of a term has and at last those of no level, those that move most rows'
+    predictions most come first.
+    """
     if not model.class_shares:
-        return sorted(_shapes(model, 0), key=lambda shape: -shape.spread)
+        return sorted(_shapes(model, 0, level_rows), key=_size)
     found = [
         replace(shape, name=f"{shape.name} (class {class_name(known)})")
         for position, known in enumerate(model.target.classes)
-        for shape in _shapes(model, position)
+        for shape in _shapes(model, position, level_rows)
     ]
-    return sorted(found, key=lambda shape: -shape.spread)
+    return sorted(found, key=_size)
 
 
-def _shapes(model: LinearModel, position: int) -> list[Shape]:
-    estimates, errors = contrasts(model, position)
-    encoding, found, start = model.encoding, [], 1
+def _size(shape: Shape) -> tuple[float, float]:
+    return -(shape.deviation or 0.0), -shape.spread
+
+
+def _shapes(model: LinearModel, position: int, counts: Mapping[str, NDArray[np.intp]] | None) -> list[Shape]:
+    estimates, errors = contrasts(model, position, counts)
+    encoding, raw, found, start = model.encoding, model.coefficients[position], list[Shape](), 1
     for number in encoding.numbers:
         part = slice(start, start + len(number.names))
         unit = encoding.units[part]
         error = None if errors is None else errors[part] / unit
         spread = 2.0 * abs(float(estimates[start]))
         effect = estimates[part] / unit
-        found.append(Shape(number.column, "number", number.names, effect, error, spread, None, number.low, number.high))
+        # Dense columns are standardised: over the rows learned from, each has a deviation of 1.
+        size = float(np.linalg.norm(estimates[part])) if counts is not None else None
+        ends = None, number.low, number.high
+        found.append(Shape(number.column, "number", number.names, effect, error, spread, *ends, None, size))
         start = part.stop
     for group, part in zip(encoding.groups, encoding.layout.group_slices, strict=True):
         effect, error = estimates[part], None if errors is None else errors[part]
         bins = group if isinstance(group, BinTerm) else None
         edges, low, high = (None, None, None) if bins is None else (bins.edges, bins.low, bins.high)
         spread = float(np.ptp(effect)) if len(effect) else 0.0
-        found.append(Shape(group_key(group), group.kind, group.names, effect, error, spread, edges, low, high))
+        rows = (counts or {}).get(group_key(group))
+        told = (None, None) if rows is None else (tuple(map(int, rows[:-1])), _deviation(raw[part], rows))
+        found.append(Shape(group_key(group), group.kind, group.names, effect, error, spread, edges, low, high, *told))
     return found
+
+
+def _deviation(coefficients: Floats, rows: NDArray[np.intp]) -> float:
+    """Return the standard deviation over the rows of what their levels add; rows of no level get nothing."""
+    added, total = np.append(coefficients, 0.0), max(float(rows.sum()), 1.0)
+    return float(np.sqrt(rows @ (added - rows @ added / total) ** 2 / total))

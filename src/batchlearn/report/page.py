@@ -7,9 +7,10 @@ from typing import Any
 
 from batchlearn.report.html import render
 from batchlearn.report.plots import Entry, Forest, Heading, Interval, forest
-from batchlearn.report.training import answers, findings, proof, quality, terms
+from batchlearn.report.terms import shapes as terms
+from batchlearn.report.training import answers, facts, findings, proof, quality, worst
 from batchlearn.report.values import clean, key_text, mapping, number, records, sequence, text, texts, whole
-from batchlearn.report.words import MODELS, count, decimals, duration, effect_scale, fixed, plain
+from batchlearn.report.words import MODELS, count, duration, effect_scale, fixed, plain, telling_places
 
 _MOST_ALTERNATIVES = 30
 _MOST_SHAPES = 60
@@ -21,36 +22,49 @@ def training_page(result: Mapping[str, Any]) -> str:
     `result` is what `train --json` prints. It may also hold: trace (records of passes, value, bound, seconds), shapes
     (records of column, kind, names, edges, low, high, effect, standard_error, and as far as known spread, first,
     second), worst_rows (records of row, label, response, loss, values), chosen, alternatives (records of name, score,
-    seconds, chosen), table, target, time and classes. The page has no script, asks for nothing, and escapes every name.
+    seconds, chosen), facts, table, target, time and classes. The page has no script, asks for nothing, and escapes
+    every name.
     """
     return render("page.html", _content(result))
 
 
 def _content(result: Mapping[str, Any]) -> dict[str, Any]:
-    judged, drawn = quality.score(result), terms.shapes(result)
+    judged, found = quality.score(result), terms.shapes(result)
+    flat = terms.flat_from(found)
+    drawn = found[:flat][:_MOST_SHAPES]
     content: dict[str, Any] = {
-        "unlisted": max(len(drawn) - _MOST_SHAPES, 0),
+        "unlisted": max(flat - _MOST_SHAPES, 0),
         "title": text(result.get("target")) or "the target",
         "subtitle": _subtitle(result),
         "facts": _head_facts(result),
-        "verdict": [answers.finished(result), answers.good(result)],
+        "verdict": answers.cards(result),
         "looks": answers.first_looks(result),
         "ledger": proof.ledger(result),
         "proof": proof.proof(result),
+        "stages": facts.stages(result),
+        "passes": proof.passes_said(result),
         "trace": proof.trace_plots(result),
         "score": judged,
+        "split": facts.split_said(result),
+        "split_parts": facts.split_parts(result),
+        "judged_size": facts.judged_size(result),
+        "base_rates": facts.base_rates(result),
         "score_forest": None if judged is None else quality.score_forest(judged),
         "metrics": quality.metric_table(result),
-        "drift": _drift_sentence(result, judged),
+        "drift": findings.drift_sentence(result, judged),
+        "cuts": quality.cut_table(result),
         "decision": quality.decision(result),
         "unseen": quality.unseen_table(result),
         "calibration": quality.calibration_plot(result),
         "calibration_facts": quality.calibration_facts(result),
-        "slices": quality.slice_forest(result, judged),
+        "slices": worst.slice_forest(result, judged),
+        "slices_given": len(sequence(mapping(result.get("evaluation")).get("slices"))),
         "sliced": mapping(result.get("evaluation")).get("slices") is not None,
-        "shapes": drawn[:_MOST_SHAPES],
+        "shapes": drawn,
+        "weighted": all(shape.deviation is not None for shape in drawn),
+        "flat": terms.flat_said(found[flat:]),
         "scale": effect_scale(result.get("loss")),
-        "worst": quality.worst_rows(result),
+        "worst": worst.worst_rows(result),
         "chosen": _chosen(result),
         "strengths": _strengths(result),
         "alternatives": _alternatives(result),
@@ -82,43 +96,28 @@ def _subtitle(result: Mapping[str, Any]) -> str:
     loss = text(result.get("loss"))
     kind = MODELS.get(loss or "", f"a model of the {loss} loss" if loss else "a model")
     encoding = text(result.get("encoding"))
-    table, classes = text(result.get("table")), texts(result.get("classes"))
+    table, outcome = text(result.get("table")), facts.yes(result)
     said = [f"{kind[:1].upper()}{kind[1:]}", *([encoding] if encoding else [])]
     said += [f"trained on {clean(table)}"] if table else []
-    predicts = f" It predicts the probability of {clean(classes[1])}." if len(classes) == 2 else ""
+    predicts = f" It predicts the probability of {clean(outcome)}." if outcome else ""
     return f"{', '.join(said)}.{predicts}"
 
 
 def _head_facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows, coefficients = whole(mapping(result.get("rows")).get("used")), whole(result.get("coefficients"))
     passes, seconds = whole(result.get("passes")), number(result.get("seconds"))
-    facts = []
+    shown = []
     if rows is not None:
-        facts.append(("rows learned from", f"{rows:,}"))
+        shown.append(("rows learned from", f"{rows:,}"))
     if coefficients is not None:
-        facts.append(("coefficients", f"{coefficients:,}"))
+        shown.append(("coefficients", f"{coefficients:,}"))
     if passes is not None:
-        facts.append(("passes over the rows", f"{passes:,}"))
+        shown.append(("passes of the last fit", f"{passes:,}"))
     if seconds is not None:
-        facts.append(("training time", duration(seconds)))
+        shown.append(("time in all", duration(seconds)))
     if text(result.get("time")):
-        facts.append(("ordered by", text(result.get("time")) or ""))
-    return facts
-
-
-def _drift_sentence(result: Mapping[str, Any], judged: quality.Score | None) -> str | None:
-    if judged is None or judged.leave_one_out is None:
-        return None
-    side = findings.drift(result)
-    inside = f"The leave-one-out {judged.name} of the rows it learned from is {judged.leave_one_out.shown}"
-    if judged.model.low is None or judged.model.high is None:
-        return f"{inside}; on held-out rows it is {judged.model.shown}."
-    if side is None:
-        return f"{inside}, inside the interval of the held-out score: this comparison alone shows no drift."
-    end = f", outside the interval of the held-out score, which is {side}"
-    if not text(result.get("time")):
-        return f"{inside}{end}: the held-out rows differ from those it learned from by more than chance suggests."
-    return f"{inside}{end}: the later rows differ from the earlier ones, a sign of drift."
+        shown.append(("ordered by", text(result.get("time")) or ""))
+    return shown
 
 
 def _choice(result: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -156,8 +155,8 @@ def _alternatives(result: Mapping[str, Any]) -> Forest | None:
     scored = [(one, found) for one in given if (found := _alternative_score(one)) is not None][:_MOST_ALTERNATIVES]
     if not scored:
         return None
-    lowest, highest = min(found for _, found in scored), max(found for _, found in scored)
-    places = decimals(lowest, highest)
+    lowest = min(found for _, found in scored)
+    places = telling_places([found for _, found in scored])
     marked = [_is_chosen(result, one) for one, _ in scored]
     entries = [
         Entry(
@@ -168,7 +167,10 @@ def _alternatives(result: Mapping[str, Any]) -> Forest | None:
         )
         for (one, found), chosen in zip(scored, marked, strict=True)
     ]
-    said = ["Mean loss on the last block of the training part, which none of them learned from. Lower is better."]
+    said = [
+        "Mean loss on the last block of the rows that the judged model learned from; each was fitted to the rows "
+        "before that block, and coefficients and seconds are of that fit. Lower is better."
+    ]
     if any(marked):
         said.append("The chosen one is in blue.")
         if min(found for (_, found), chosen in zip(scored, marked, strict=True) if chosen) > lowest:

@@ -12,6 +12,8 @@ from batchlearn.report.words import MINUS, plain, power_of_ten
 # Room at both ends, so that no mark is cut in half.
 _PADDING = 0.04
 _DIGITS = 12
+# Whole numbers of an axis inside this range are taken for years: they have no comma.
+_YEARS = (1800.0, 2200.0)
 # About what a digit of a label takes, and what is left free between two labels, in CSS pixels.
 _DIGIT_WIDTH, _GAP = 7.0, 6.0
 WIDE_PLOT, NARROWEST_PLOT, NARROWEST_LANE = 290.0, 205.0, 95.0
@@ -53,7 +55,8 @@ class Scale:
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         values = [at * step for at in range(first, min(last, first + 4 * about) + 1)]
         places = max(0, -math.floor(math.log10(step)))
-        return tuple(Tick(self.place(value), _label(value, places)) for value in values)
+        years = whole and _YEARS[0] <= self.low and self.high <= _YEARS[1]
+        return tuple(Tick(self.place(value), f"{value:.0f}" if years else _label(value, places)) for value in values)
 
     def _powers(self, about: int) -> tuple[Tick, ...]:
         first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))

@@ -42,8 +42,8 @@ METRICS = {
     "d2": Term("D²", "the share of the deviance of the mean that the model removes", False),
 }
 BASELINES = {
-    "constant": Term("constant", "the mean of the training labels, for every row"),
-    "last_value": Term("last value", "what the last label known at the time says"),
+    "constant": Term("constant", "always the mean, or the base rates, of the training labels"),
+    "last_value": Term("last value", "what the label of the row just before says"),
 }
 MODELS = {
     "logistic": "logistic regression",
@@ -56,6 +56,14 @@ MODELS = {
 }
 _LOG_LINKS = {"poisson", "gamma", "tweedie"}
 _PROBABILITIES = {"logistic", "softmax"}
+
+
+def in_words(sentence: str) -> str:
+    """Return a sentence with the names of metrics and baselines as people say them."""
+    for name, term in {**METRICS, **BASELINES}.items():
+        if "_" in name:
+            sentence = sentence.replace(name, term.name)
+    return sentence
 
 
 def metric(name: str) -> Term:
@@ -104,6 +112,11 @@ def plain(value: float | None, digits: int = 3) -> str:
     return shown.replace("-", MINUS)
 
 
+def size_said(value: float) -> str:
+    """Write the size of a term with two digits, a last 0 among them: 2.0, 0.61."""
+    return f"{value:.1f}" if 1.0 <= value < 10.0 else plain(value, 2)
+
+
 def at_most(value: float | None) -> str:
     """Write a bound with two digits, rounded up: what is said to be at most may not be less than what is proved."""
     # Near the ends of the floats there are no two digits to round up.
@@ -134,6 +147,17 @@ def fixed(value: float | None, places: int | None) -> str:
     if places is None or abs(value) >= 1e9:
         return plain(value, 4)
     return f"{round(value, places) + 0.0:,.{places}f}".replace("-", MINUS)
+
+
+def telling_places(values: list[float]) -> int | None:
+    """Return how many decimals tell figures apart: two digits of their range, and more where two would look equal."""
+    places = decimals(min(values, default=None), max(values, default=None))
+    if places is None:
+        return None
+    different = len(set(values))
+    while places < _MOST_DECIMALS and len({fixed(value, places) for value in values}) < different:
+        places += 1
+    return places
 
 
 class Estimate(NamedTuple):

@@ -26,6 +26,7 @@ from batchlearn.models.linear import LinearModel
 from batchlearn.models.links import INVERSE_LINKS
 from batchlearn.objectives.statistics import predictor
 from batchlearn.tables.table import Roles, Table
+from batchlearn.training.facts.pushes import pushes
 from batchlearn.training.optimise import Optimum
 
 _MOST_WORST_ROWS = 10
@@ -77,7 +78,10 @@ def evaluate_part(
     target, metrics = ledger.target, target_metrics(ledger.target)
     left_out = leave_one_out(target, optimum, len(early))
     evaluation = evaluate_held_out(target.scored_as, held_out, baselines, seed, left_out, costs, metrics)
-    return replace(evaluation, worst_rows=_worst(target, late, held_out))
+    worst = _worst(target, late, held_out)
+    places = np.asarray([position[one["row"] - 1] for one in worst], dtype=np.intp)
+    told = pushes(encoding, later, optimum.parameters, places)
+    return replace(evaluation, worst_rows=[{**one, "pushed": most} for one, most in zip(worst, told, strict=True)])
 
 
 def _worst(target: Target, entries: NDArray[np.intp], held_out: HeldOut) -> list[dict[str, Any]]:

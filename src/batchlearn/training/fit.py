@@ -14,10 +14,11 @@ from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
 from batchlearn.models.files import save
 from batchlearn.models.linear import LinearModel
-from batchlearn.models.shapes import shapes
+from batchlearn.models.shapes import Shape, shapes
 from batchlearn.report.page import training_page
 from batchlearn.selection.structure import Structure
 from batchlearn.training.certificate import Certificate
+from batchlearn.training.facts.columns import Facts
 from batchlearn.training.optimise import Status, Step
 from batchlearn.training.recipe import Recipe
 
@@ -48,6 +49,7 @@ class Fit:
     condition: str | None = None
     class_weights: tuple[float, ...] | None = None  # what each class counted in the objective, in order
     dispersion: float | None = None  # that the standard errors carry: 1 for classes; None where there is no factor
+    facts: Facts | None = None  # what it found out about the data on the way
 
     @property
     def coefficients(self) -> dict[str, float]:
@@ -72,6 +74,13 @@ class Fit:
             for name, v in zip(names, row, strict=True)
         )
         return dict(named)
+
+    @property
+    def shapes(self) -> list[Shape]:
+        """The shape of every term, those that move most rows' predictions most first."""
+        if self.facts is None:
+            return shapes(self.model)
+        return shapes(self.model, {name: counts.rows for name, counts in self.facts.levels.items()})
 
     def to_json(self) -> dict[str, Any]:
         """Return what `train --json` prints, the path of the model aside."""
@@ -99,6 +108,7 @@ class Fit:
             "structure": self.structure.to_json(),
             "evaluation": None if self.evaluation is None else self.evaluation.to_json(),
             "notes": list(self.notes),
+            "facts": None if self.facts is None else self.facts.to_json(),
         }
 
     def page(self, model: str | None = None) -> str:
@@ -110,8 +120,8 @@ class Fit:
                 "model": model,
                 "target": self.model.target.column,
                 "time": self.model.roles.time,
-                "classes": [str(one) for one in self.model.target.classes],
-                "shapes": [shape.to_json() for shape in shapes(self.model)[:_MOST_SHAPES]],
+                "classes": [class_name(one) for one in self.model.target.classes],
+                "shapes": [shape.to_json() for shape in self.shapes[:_MOST_SHAPES]],
                 "worst_rows": evaluation.get("worst_rows"),
             }
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Generator, Mapping
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
@@ -43,8 +42,11 @@ from batchlearn.tables.repeats import RepeatedRows
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units, certify
 from batchlearn.training.evaluate import evaluate_part, with_values
+from batchlearn.training.facts.columns import Clock, Facts, column_facts
+from batchlearn.training.facts.labels import neighbour_facts, part_labels, split_facts
+from batchlearn.training.facts.levels import count_levels, telling_levels
+from batchlearn.training.facts.notes import feature_notes, group_notes, row_notes, target_notes
 from batchlearn.training.fit import Fit
-from batchlearn.training.notes import feature_notes, group_notes, row_notes, target_notes
 from batchlearn.training.optimise import Optimum, Problem
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import minimising
@@ -88,7 +90,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         raise UsageError(
             "The table has no target; name the column to predict with target= (--target).", code="no-target"
         )
-    began = time.perf_counter()
+    clock = Clock()
     workers = thread_count(threads)
     check_memory(table)
     with one_blas_thread():
@@ -110,6 +112,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         repeats = RepeatedRows()
         profiles = yield from reading("reading columns", profile_parts(table, ledger, parts, repeats))
         repeated = repeats.count()
+        clock.stop("reading")
         ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers)
         early = replace(early, target=ledger.target)
         structure = Structure(recipe.rules)
@@ -117,11 +120,14 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
             inner = InnerSplit(split.early, kind, recipe.seed)
             choice = choose_structure(table, early, inner, recipe.rules, workers)
             structure = yield from reading("choosing what to fit", choice)
+        clock.stop("choosing")
         work = Work(table, ledger, recipe, structure, workers)
         known = work._replace(ledger=with_classes_of(ledger, split.early))
         known = known._replace(recipe=_for_classes(recipe, known.ledger.target))
-        evaluation, notes = yield from _evaluate(known, split, profiles[0])
+        evaluation, judged, notes = yield from _evaluate(known, split, profiles[0])
+        clock.stop("judging")
         fitted = yield from fit_part(work, ledger.used, profiles[-1], "all rows")
+        clock.stop("fitting")
     left_out = (f"{name} was left out: {reason}" for name, reason in fitted.encoding.left_out.items())
     expansion = fitted.optimum.certification.expansion
     said = [
@@ -131,7 +137,31 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         *feature_notes(fitted.encoding, expansion, fitted.penalty),
     ]
     notes = [*left_out, *said, *notes]
-    return _assemble(work, fitted, evaluation, tuple(notes), time.perf_counter() - began)
+    facts = _facts(work, fitted, profiles[-1], split, repeated, judged, clock.seconds)
+    return _assemble(work, fitted, evaluation, tuple(notes), facts)
+
+
+def _facts(
+    work: Work,
+    fitted: Fitted,
+    profiles: Profiles,
+    split: Split,
+    repeated: int,
+    judged: Mapping[str, int] | None,
+    seconds: Mapping[str, float],
+) -> Facts:
+    levels = count_levels(fitted.rows, fitted.encoding, work.ledger.target)
+    telling = telling_levels(fitted.encoding, levels, work.ledger.target)
+    return Facts(
+        repeated_rows=repeated,
+        split=split_facts(work.table, work.ledger, split),
+        judged=judged,
+        labels=part_labels(work.ledger, split),
+        neighbours=neighbour_facts(work.ledger),
+        columns=column_facts(work.table.features, profiles, telling, fitted.encoding.left_out),
+        seconds=seconds,
+        levels=levels,
+    )
 
 
 def _for_classes(recipe: Recipe, target: Target) -> Recipe:
@@ -259,16 +289,17 @@ def _put_right(problem: Problem, optimum: Optimum, weights: Floats) -> Optimum:
 
 def _evaluate(
     work: Work, split: Split, profiles: Profiles
-) -> Generator[Progress, None, tuple[Evaluation | None, list[str]]]:
+) -> Generator[Progress, None, tuple[Evaluation | None, dict[str, int] | None, list[str]]]:
+    """Return the evaluation, coefficients and passes of the fit that it is of, and notes."""
     if split.late is None:
-        return None, [split.how]
+        return None, None, [split.how]
     target = work.ledger.target
     labels = work.ledger.label[split.early]
     unseen = int((split.late & work.ledger.unseen).sum())
     late = split.late & work.ledger.used
     one_class = target.task is Task.CLASSES and bool(np.all(labels == labels[0]))
     if one_class or (target.task in (Task.COUNT, Task.AMOUNT) and not labels.any()):
-        return None, [f"No evaluation: the earlier rows hold only the label {labels[0]:g} of '{target.column}'."]
+        return None, None, [f"No evaluation: the earlier rows hold only the label {labels[0]:g} of '{target.column}'."]
     # What only the earlier rows lack is no reason to refuse a model of all rows; what all lack is refused with those.
     try:
         fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
@@ -280,16 +311,17 @@ def _evaluate(
         evaluation = evaluate_part(work.ledger, parts, fitted.encoding, rows, fitted.optimum, recipe.seed, recipe.costs)
         evaluation = with_values(work.table, evaluation)
     except (DataError, NoFiniteOptimum) as refusal:
-        return None, [f"No evaluation: {refusal.message}"]
+        return None, None, [f"No evaluation: {refusal.message}"]
     notes = [f"Held out: {split.how}, {len(rows):,} of {work.ledger.counts.used:,}."]
     if unseen:
         notes.append(
             f"{unseen:,} held-out rows have a class that the earlier rows lack: they were left out of the evaluation."
         )
-    return evaluation, notes + group_notes(work.ledger, split, work.table.roles.group)
+    judged = {"coefficients": len(fitted.optimum.parameters), "passes": fitted.optimum.passes}
+    return evaluation, judged, notes + group_notes(work.ledger, split, work.table.roles.group)
 
 
-def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[str, ...], seconds: float) -> Fit:
+def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[str, ...], facts: Facts) -> Fit:
     optimum = fitted.optimum
     factor, certificate = optimum.certification.factor, optimum.certification.certificate
     errors = bounds = dispersion = None
@@ -320,12 +352,13 @@ def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: 
         solver=optimum.solver,
         trace=optimum.trace,
         passes=optimum.passes,
-        seconds=seconds,
+        seconds=sum(facts.seconds.values()),
         evaluation=evaluation,
         notes=notes,
         condition=work.table.condition,
         class_weights=None if fitted.class_weights is None else tuple(map(float, fitted.class_weights)),
         dispersion=dispersion,
+        facts=facts,
     )
 
 

@@ -18,7 +18,7 @@ from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.metrics import first_score, target_metrics
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.models.linear import LinearModel
-from batchlearn.models.shapes import contrasts, shapes
+from batchlearn.models.shapes import contrasts
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit
 
@@ -62,7 +62,7 @@ def show_fit(page: Page, fit: Fit) -> None:
         page.heading(f"Evaluation on {count(fit.evaluation.rows, 'held-out row')} ({which})")
         page.line("of the same recipe trained on the other rows; 95 % intervals", "dim")
         show_evaluation(page, fit.evaluation, model.target)
-    show_effects(page, model)
+    show_effects(page, fit)
     show_notes(page, [note for note in fit.notes if not note.startswith("Held out: ")], fit.evaluation)
 
 
@@ -221,15 +221,16 @@ def strongest_effects(model: LinearModel, most: int) -> list[Effect]:
     ]
 
 
-def show_effects(page: Page, model: LinearModel) -> None:
+def show_effects(page: Page, fit: Fit) -> None:
     """Write what moves the prediction most: single effects of a linear model, shapes of an additive one."""
+    model = fit.model
     several = bool(model.class_shares)
     found = [] if several else strongest_effects(model, _MOST_EFFECTS)
     if not found and not several:
         return
     scale = _SCALES[model.loss].format(*map(class_name, model.target.classes))
     if several or any(group.kind == "bins" for group in model.encoding.groups):
-        _show_shapes(page, model, scale)
+        _show_shapes(page, fit, scale)
         return
     page.heading(f"Strongest of {count(len(model.parameters) - 1, 'effect')} on {scale}")
     rows = [[one.name, f"{one.estimate:+.4g}", "" if one.error is None else f"{one.error:.2g}"] for one in found]
@@ -238,9 +239,9 @@ def show_effects(page: Page, model: LinearModel) -> None:
     page.line(f"Numbers: per unit of the column.{levels}", "dim")
 
 
-def _show_shapes(page: Page, model: LinearModel, scale: str) -> None:
-    found = shapes(model)
-    page.heading(f"Widest of {count(len(found), 'shape')} on {scale}")
+def _show_shapes(page: Page, fit: Fit, scale: str) -> None:
+    found, model = fit.shapes, fit.model
+    page.heading(f"Largest over the rows of {count(len(found), 'shape')} on {scale}")
     rows = []
     for shape in found[:_MOST_EFFECTS]:
         low, high = int(np.argmin(shape.effect)), int(np.argmax(shape.effect))

@@ -6,13 +6,16 @@ The thresholds only decide what is pointed out; every figure stands in its secti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from batchlearn.report.answer import Finding
+from batchlearn.report.training.facts import repeated_share
+from batchlearn.report.training.oddities import oddities
 from batchlearn.report.training.proof import ASKED_FOR, ledger, proof
-from batchlearn.report.training.quality import Score, bins_off, score, slice_list, slice_name, unseen_table
+from batchlearn.report.training.quality import Score, bins_off, score, unseen_table
+from batchlearn.report.training.worst import slice_list, slice_name
 from batchlearn.report.values import LONGEST_SENTENCE, mapping, number, text, texts, whole
-from batchlearn.report.words import baseline, count, estimate, listed, metric, percent, plain
+from batchlearn.report.words import baseline, count, decimals, estimate, fixed, in_words, listed, metric, percent, plain
 
 LEFT_OUT = " was left out: "
 _FEW_ROWS = 200
@@ -21,19 +24,10 @@ _SHARE_WORTH_SAYING = 0.01
 _RATIO_WORTH_SAYING = 0.05
 # Of ten groups one or more is off by chance in two reports of five; three or more in one of a hundred.
 _GROUPS_OFF = 3
+# Where the slope is so near to 1, predictions that are off in sum are off by one factor.
+_SLOPE_NEAR_ONE = 0.05
 # What honest columns hardly ever reach.
 _TOO_GOOD = {"auc": 0.995, "r2": 0.995, "d2": 0.995, "accuracy": 0.998}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing to look at: what kind, how pressing from 0 to 100, what is so, what to do, and where it is shown."""
-
-    kind: str
-    weight: int
-    what: str
-    do: str
-    anchor: str
 
 
 def findings(result: Mapping[str, Any]) -> list[Finding]:
@@ -46,6 +40,7 @@ def findings(result: Mapping[str, Any]) -> list[Finding]:
         _of_drift,
         _of_slices,
         _of_rows,
+        oddities,
         _of_columns,
     )
     return sorted((found for look in looks for found in look(result)), key=lambda finding: -finding.weight)
@@ -94,14 +89,23 @@ def _of_score(result: Mapping[str, Any]) -> Iterator[Finding]:
         words, stands = baseline(name).name, standing(result, judged, name)
         if stands == "worse":
             what = f"Its {judged.name} is not better than that of the {words} baseline ({baseline(name).meaning})."
-            do = f"Do not put it to use: the {words} baseline is simpler and no worse. Look for better columns."
-            yield Finding("score", 100, what, do, "scores")
+            yield Finding("score", 100, what, _do_about(name), "scores")
         elif stands == "unclear":
             what = f"The held-out rows do not show that it is better than the {words} baseline."
             yield Finding("score", 75, what, "Judge it on more rows before putting it to use.", "scores")
     if judged.rows is not None and judged.rows < _FEW_ROWS:
         what = f"Only {count(judged.rows, 'row')} held out: every score here is uncertain."
         yield Finding("score", 50, what, "Judge it on more rows as they come.", "scores")
+
+
+def _do_about(name: str) -> str:
+    if name == "last_value":
+        return (
+            "The last-value baseline is suspiciously strong: check the order of the rows, ties in the time column, "
+            "repeated rows, and when labels become known. Only where the label of the row just before is known in time "
+            "is it a rival; then make it a column."
+        )
+    return f"Do not put it to use: the {baseline(name).name} baseline is simpler and does not do worse."
 
 
 def _too_good(result: Mapping[str, Any]) -> Iterator[Finding]:
@@ -119,13 +123,17 @@ def _of_calibration(result: Mapping[str, Any]) -> Iterator[Finding]:
     off, groups = bins_off(result)
     if off < _GROUPS_OFF:
         return
-    ratio = number(mapping(mapping(result.get("evaluation")).get("calibration")).get("observed_over_expected"))
+    found = mapping(mapping(result.get("evaluation")).get("calibration"))
+    ratio, slope = number(found.get("observed_over_expected")), number(found.get("slope"))
     what = f"Predictions are off: in {off} of {groups} groups of rows the interval of what happened leaves them out"
     if ratio is not None and abs(ratio - 1.0) >= _RATIO_WORTH_SAYING:
         side = "too low" if ratio > 1.0 else "too high"
         what += f"; in sum, what happened is {ratio:.2f} times what was predicted: {side}."
-        do = "Do not take predictions as amounts yet: train on more recent rows, or correct them by this factor."
-        yield Finding("calibration", 72, what, do, "calibration")
+        do = "Do not take predictions as amounts yet: train on more recent rows, or calibrate them on such rows"
+        if slope is not None and abs(slope - 1.0) > _SLOPE_NEAR_ONE:
+            extreme = "extreme" if slope < 1.0 else "timid"
+            do += f". One factor would not do: they are too {extreme} as well (slope {slope:.2f})"
+        yield Finding("calibration", 72, what, f"{do}.", "calibration")
     else:
         what += ", though in sum they are right." if ratio is not None else "."
         do = "See which groups: effects that bend, or pairs of columns, may be missing from the model."
@@ -138,8 +146,23 @@ def _of_drift(result: Mapping[str, Any]) -> Iterator[Finding]:
         return
     later = "later rows" if text(result.get("time")) else "held-out rows"
     what = f"On the {later} it does {side} than on the rows it learned from, by more than the interval allows."
+    but = drift_doubt(result)
+    if but and side == "worse":
+        yield Finding("drift", 35, f"{what} {but}", "Mend the repeated rows, then look again.", "scores")
+        return
     do = "Judge it again on later rows; if the gap grows, train again more often." if side == "worse" else ""
     yield Finding("drift", 65 if side == "worse" else 25, what, do, "scores")
+
+
+def drift_doubt(result: Mapping[str, Any]) -> str | None:
+    """Say why the leave-one-out score of these rows is too good, where it is: then a gap is no proof of drift."""
+    repeated = repeated_share(result)
+    if repeated < _SHARE_WORTH_SAYING:
+        return None
+    return (
+        f"That need not be drift: {percent(repeated)} of rows repeat an earlier one, and a row that is left out while "
+        "its copy stays in is no test, so the leave-one-out score is too good."
+    )
 
 
 def drift(result: Mapping[str, Any]) -> str | None:
@@ -152,6 +175,26 @@ def drift(result: Mapping[str, Any]) -> str | None:
     if inside is None or low is None or high is None or lower_is_better is None or low <= inside <= high:
         return None
     return "worse" if (inside < low) == lower_is_better else "better"
+
+
+def drift_sentence(result: Mapping[str, Any], judged: Score | None) -> str | None:
+    """Compare the leave-one-out score with the held-out one, and say what the gap may mean."""
+    if judged is None or judged.leave_one_out is None:
+        return None
+    inside_said = fixed(judged.leave_one_out.value, decimals(judged.model.low, judged.model.high))
+    inside = f"The leave-one-out {judged.name} of the rows it learned from is {inside_said}"
+    if judged.model.low is None or judged.model.high is None:
+        return f"{inside}; on held-out rows it is {judged.model.shown}."
+    side = drift(result)
+    if side is None:
+        return f"{inside}, inside the interval of the held-out score: this comparison alone shows no drift."
+    end = f", outside the interval of the held-out score, which is {side}"
+    but = drift_doubt(result) if side == "worse" else None
+    if but:
+        return f"{inside}{end}. {but}"
+    if not text(result.get("time")):
+        return f"{inside}{end}: the held-out rows differ from those it learned from by more than chance suggests."
+    return f"{inside}{end}: the later rows differ from the earlier ones, a sign of drift."
 
 
 def _of_slices(result: Mapping[str, Any]) -> Iterator[Finding]:
@@ -189,10 +232,12 @@ def _of_rows(result: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _of_columns(result: Mapping[str, Any]) -> Iterator[Finding]:
-    out = left_out(result)
+    # That the column of times is no feature is as it should be.
+    out = [(name, reason) for name, reason in left_out(result) if name != text(result.get("time"), LONGEST_SENTENCE)]
     if out:
         verb = "was" if len(out) == 1 else "were"
-        what = f"{count(len(out), 'column')} {verb} left out: {listed([name for name, _ in out], 4)}."
+        named = [f"{name} ({reason})" for name, reason in out]
+        what = f"{count(len(out), 'column')} {verb} left out: {listed(named, 3)}."
         yield Finding("data", 20, what, "See the reasons; mend the columns that should have counted.", "notes")
 
 
@@ -205,4 +250,7 @@ def left_out(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 def other_notes(result: Mapping[str, Any]) -> list[str]:
     """Return the notes of training and evaluation but those on columns left out."""
     own = [note for note in texts(result.get("notes"), LONGEST_SENTENCE) if LEFT_OUT not in note]
-    return own + texts(mapping(result.get("evaluation")).get("notes"), LONGEST_SENTENCE)
+    judged = texts(mapping(result.get("evaluation")).get("notes"), LONGEST_SENTENCE)
+    # What a doubt takes back on this page may not be said again in its notes.
+    doubted = drift_doubt(result) is not None
+    return own + [in_words(note) for note in judged if not (doubted and note.endswith("a sign of drift."))]

@@ -55,6 +55,7 @@ class Proof:
     loss_bound: float | None
     prediction_bound: float | None
     gain: float | None
+    objective: float | None
     facts: tuple[tuple[str, str, str], ...]
 
     @property
@@ -97,9 +98,8 @@ def proof(result: Mapping[str, Any]) -> Proof:
     prediction = number(certificate.get("prediction_bound")) if certified else None
     reached = certified and status is not None and _REACHED in status
     at_floor = certified and not reached and status is not None and _AT_FLOOR in status
-    return Proof(
-        certified, reached, at_floor, status, reason, bound, prediction, gain, tuple(_facts(result, bound, gain))
-    )
+    told = tuple(_facts(result, bound, gain))
+    return Proof(certified, reached, at_floor, status, reason, bound, prediction, gain, objective, told)
 
 
 def _facts(result: Mapping[str, Any], bound: float | None, gain: float | None) -> list[tuple[str, str, str]]:
@@ -133,6 +133,18 @@ def _facts(result: Mapping[str, Any], bound: float | None, gain: float | None) -
     return [*facts, ("Method", method, "how the bound was proved")] if method else facts
 
 
+def passes_said(result: Mapping[str, Any]) -> str | None:
+    """Say what the passes of the fit on all rows were for."""
+    passes = whole(result.get("passes"))
+    steps = [found for step in records(result.get("trace")) if (found := number(step.get("passes"))) is not None]
+    if passes is None or len(steps) < 2 or not 0.0 < steps[-1] < passes:
+        return None
+    return (
+        f"The fit on all rows read them {count(passes, 'time')}: {steps[-1]:,.0f} to train, as drawn here, the others "
+        "to prove the end."
+    )
+
+
 def _unit(result: Mapping[str, Any]) -> str:
     return "as a probability" if predicts_probabilities(result.get("loss")) else "in units of the target"
 
@@ -154,7 +166,7 @@ def _loss_plot(result: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) ->
     rules = (axes.rule(axes.y.low, ""),) if null is None else (axes.rule(null, "a model that knows only the mean"),)
     return Plot(
         title="Training loss by pass",
-        caption="Where the line is flat, more passes change nothing that can be seen on this scale.",
+        caption="Of the fit on all rows. Where the line is flat, more passes change nothing that can be seen here.",
         x_label="passes: how often all rows have been read",
         y_label="training loss",
         x_ticks=apart(axes.x.ticks(whole=True), WIDE_PLOT),
@@ -209,7 +221,7 @@ def _rules(axes: Axes, final: float | None, floor: float | None) -> list[Rule]:
 
 
 def _distance_caption(unproved: int, steps: int) -> str:
-    said = "A bound is a distance that the loss cannot exceed, wherever the optimum is."
+    said = "Of the fit on all rows. A bound is a distance that the loss cannot exceed, wherever the optimum is."
     if 0 < unproved < steps:
         said += f" In {count(unproved, 'step')} of {steps} no bound could be given yet."
     return said

@@ -1,4 +1,4 @@
-"""What the model is worth on rows it has not seen: scores, calibration, slices, worst rows."""
+"""What the model is worth on rows it has not seen: scores, what thresholds find, calibration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from batchlearn.report.plots import Axes, Entry, Forest, Heading, Interval, Plot, Point, forest
 from batchlearn.report.scales import WIDE_PLOT, apart, scale
-from batchlearn.report.values import key_text, mapping, number, records, text, texts, whole
+from batchlearn.report.training.facts import yes
+from batchlearn.report.values import key_text, mapping, number, records, texts, whole
 from batchlearn.report.words import (
     NOTHING,
     Estimate,
@@ -23,8 +24,7 @@ from batchlearn.report.words import (
     predicts_probabilities,
 )
 
-_MOST_SLICES_AT_FIRST = 8
-_MOST_WORST_ROWS = 20
+_CUT_SHARES = ("precision", "recall")
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,6 @@ class Score:
     def name(self) -> str:
         """The score in words."""
         return metric(self.key).name
-
-
-@dataclass(frozen=True)
-class WorstRow:
-    """A held-out row that the model got most wrong."""
-
-    row: str
-    label: str
-    response: str
-    loss: str
-    values: tuple[tuple[str, str], ...]
 
 
 def score(result: Mapping[str, Any]) -> Score | None:
@@ -137,18 +126,18 @@ def decision(result: Mapping[str, Any]) -> tuple[str, Table] | None:
     if cost.value is None or threshold is None:
         return None
     classes = texts(result.get("classes"))
-    no, yes = classes if len(classes) == 2 else ("no", "yes")
+    no, decided = classes if len(classes) == 2 else ("no", "yes")
     costs, best = mapping(found.get("costs")), mapping(found.get("best_on_these_rows"))
-    said = [f"The model decides for {yes} above a probability of {plain(threshold)}"]
+    said = [f"The model decides for {decided} above a probability of {plain(threshold)}"]
     false_yes, false_no = number(costs.get("false_positive")), number(costs.get("false_negative"))
     if false_yes is not None and false_no is not None:
-        said[0] += f": a wrong {yes} costs {plain(false_yes)}, a wrong {no} {plain(false_no)}"
+        said[0] += f": a wrong {decided} costs {plain(false_yes)}, a wrong {no} {plain(false_no)}"
     share = number(found.get("share_of_yes"))
     said += [] if share is None else [f"It decides so for {percent(share)} of the held-out rows"]
     given = (
         ("by this threshold", "cost"),
         (f"always {no}", "always_no"),
-        (f"always {yes}", "always_yes"),
+        (f"always {decided}", "always_yes"),
     )
     figures = [(name, estimate(found.get(key))) for name, key in given]
     places = decimals(cost.low, cost.high)
@@ -163,6 +152,37 @@ def decision(result: Mapping[str, Any]) -> tuple[str, Table] | None:
         name = f"{percent(left.value)} left to people at {plain(number(fee) or 0.0)} a row, else by this threshold"
         rows.append((name, fixed(with_people.value, places), with_people.interval or NOTHING))
     return f"{'. '.join(said)}.", Table(("decided", "cost per row", "95 % interval"), tuple(rows))
+
+
+def cut_table(result: Mapping[str, Any]) -> tuple[str, Table] | None:
+    """Return what saying yes above a threshold finds, and a sentence to go above."""
+    evaluation = mapping(result.get("evaluation"))
+    found = [one for one in records(evaluation.get("cuts")) if number(one.get("threshold")) is not None]
+    if not found:
+        return None
+    rows = []
+    for one in found:
+        flagged, share = whole(one.get("flagged")) or 0, estimate(one.get("share")).value
+        said = f"{flagged:,}" + ("" if share is None else f" ({percent(share)})")
+        rows.append(
+            (f"above {percent(number(one.get('threshold')) or 0.0)}", said, *(_share(one, key) for key in _CUT_SHARES))
+        )
+    name = yes(result) or "the second class"
+    of = "" if whole(evaluation.get("rows")) is None else f" {whole(evaluation.get('rows')) or 0:,}"
+    said = (
+        f"Of the{of} held-out rows those are flagged whose predicted probability of {name} is above a threshold: one "
+        "half, and the share of such rows among those that the judged model learned from."
+    )
+    header = ("threshold", "flagged", "right of those flagged (precision)", "found of all such rows (recall)")
+    return said, Table(header, tuple(rows))
+
+
+def _share(one: Mapping[str, Any], key: str) -> str:
+    figure = estimate(one.get(key))
+    if figure.value is None:
+        return NOTHING
+    ends = "" if figure.low is None or figure.high is None else f" ({percent(figure.low)} to {percent(figure.high)})"
+    return f"{percent(figure.value)}{ends}"
 
 
 def calibration_plot(result: Mapping[str, Any]) -> Plot | None:
@@ -232,64 +252,6 @@ def calibration_facts(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if slope is not None:
         facts.append(("Slope", f"{slope:.2f}", "1 is right; below 1 predictions are too extreme, above 1 too timid"))
     return facts
-
-
-def slice_list(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the slices whose difference is known."""
-    found = records(mapping(result.get("evaluation")).get("slices"))
-    return [one for one in found if number(one.get("difference")) is not None]
-
-
-def slice_forest(result: Mapping[str, Any], judged: Score | None) -> Forest | None:
-    """Return where the model loses more than on the other rows."""
-    found = slice_list(result)
-    if not found:
-        return None
-    loss = "loss" if judged is None else judged.name
-    caption = "Mean loss of these held-out rows minus that of all others. The intervals allow for many looks."
-    heading = Heading(f"{loss[:1].upper()}{loss[1:]} above that of the other rows", caption, loss)
-    return forest(heading, [_slice_entry(one) for one in found], zero=True, first=_MOST_SLICES_AT_FIRST)
-
-
-def _slice_entry(one: Mapping[str, Any]) -> Entry:
-    figure = Estimate(number(one.get("difference")), number(one.get("low")), number(one.get("high")))
-    said = [count(whole(one.get("rows")) or 0, "row")]
-    share = number(one.get("share_of_loss"))
-    if share is not None:
-        said.append(f"{percent(share)} of the loss")
-    label, response = number(one.get("mean_label")), number(one.get("mean_response"))
-    if label is not None and response is not None:
-        said.append(f"predicted {plain(response)}, happened {plain(label)}")
-    name = slice_name(one)
-    return Entry(name, "; ".join(said), Interval(figure.value, figure.low, figure.high, "warn"), f"+{figure.both}")
-
-
-def slice_name(one: Mapping[str, Any]) -> str:
-    """Return a slice as people say it."""
-    return f"{text(one.get('column')) or '?'} = {text(one.get('level')) or '(nothing)'}"
-
-
-def worst_rows(result: Mapping[str, Any]) -> tuple[WorstRow, ...]:
-    """Return the held-out rows with the largest losses."""
-    return tuple(_worst_row(one) for one in records(result.get("worst_rows"))[:_MOST_WORST_ROWS])
-
-
-def _worst_row(one: Mapping[str, Any]) -> WorstRow:
-    values = mapping(one.get("values"))
-    shown = tuple((key_text(name), text(value) or "(missing)") for name, value in values.items())
-    row = whole(one.get("row"))
-    return WorstRow(
-        "?" if row is None else f"{row:,}",
-        _said(one.get("label")),
-        _said(one.get("response")),
-        plain(number(one.get("loss"))),
-        shown,
-    )
-
-
-def _said(value: object) -> str:
-    found = number(value)
-    return (text(value) or NOTHING) if found is None else plain(found)
 
 
 def unseen_table(result: Mapping[str, Any]) -> Sequence[tuple[str, int]]:

@@ -1,0 +1,1 @@
+"""What a model has learned, as figures: one for each of its terms."""

@@ -1,0 +1,107 @@
+"""What the labels are in the rows of a split, and whether the row just before gives them away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlearn.data.ledger import Ledger
+from batchlearn.data.split import Split
+from batchlearn.data.target import class_name
+from batchlearn.tables.columns import Kind
+from batchlearn.tables.table import Table
+
+# Fewer pairs of neighbours say nothing of how alike neighbours are.
+_FEWEST_PAIRS = 100
+
+
+def part_labels(ledger: Ledger, split: Split) -> dict[str, dict[str, Any]]:
+    """Return what the labels are in all rows, and in those of each part where rows were held out."""
+    parts = {"all": ledger.used}
+    if split.late is not None:
+        parts |= {"early": split.early, "late": split.late & ledger.used}
+    return {name: label_facts(ledger, part) for name, part in parts.items()}
+
+
+def label_facts(ledger: Ledger, part: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return rows, mean, range and class shares of the labels of a part, each row counted by its weight."""
+    label = ledger.label[part]
+    weight = None if ledger.weight is None else ledger.weight[part]
+    facts: dict[str, Any] = {"rows": len(label), "mean": None, "low": None, "high": None, "shares": None}
+    if not len(label):
+        return facts
+    classes = ledger.target.classes
+    if classes:
+        held = np.bincount(label.astype(np.intp), weight, len(classes))
+        names = [class_name(one) for one in classes]
+        return {**facts, "shares": dict(zip(names, (held / held.sum()).tolist(), strict=True))}
+    mean, low, high = float(np.average(label, weights=weight)), float(label.min()), float(label.max())
+    return {**facts, "mean": mean, "low": low, "high": high}
+
+
+def split_facts(table: Table, ledger: Ledger, split: Split) -> dict[str, Any] | None:
+    """Return how the rows that judge were told from those that they were learned from; None where none were."""
+    if split.late is None:
+        return None
+    late = split.late & ledger.used
+    facts: dict[str, Any] = {
+        "by": split.kind,
+        "how": split.how,
+        "early": int(split.early.sum()),
+        "late": int(late.sum()),
+    }
+    if split.kind == "time" and ledger.time is not None and late.any():
+        stamps = table.column(table.roles.time or "").kind is Kind.TIMESTAMP
+        early, later = ledger.time[split.early], ledger.time[late]
+        ends = {"first": early.min(), "until": early.max(), "from": later.min(), "last": later.max()}
+        facts |= {name: _moment(float(value), stamps) for name, value in ends.items()}
+    return facts
+
+
+def _moment(value: float, stamp: bool) -> str | float:
+    """Return a time as text, without the parts that are 0; a number as it is."""
+    if not stamp:
+        return value
+    shown = str(np.datetime64(int(value), "us")).replace("T", " ")
+    for nothing in (".000000", ":00", " 00:00"):
+        shown = shown.removesuffix(nothing)
+    return shown
+
+
+def neighbour_facts(ledger: Ledger) -> dict[str, Any] | None:
+    """Return how alike the labels of neighbouring rows are in the order of time, among equal times and between them.
+
+    Of classes the share of rows with the label of the row before, of numbers the correlation with it. None without a
+    time, or where a group says which row comes before.
+    """
+    if ledger.time is None or ledger.group is not None:
+        return None
+    used = np.flatnonzero(ledger.used)
+    order = used[np.argsort(ledger.time[used], kind="stable")]
+    label, tied = ledger.label[order], np.diff(ledger.time[order]) == 0.0
+    if len(tied) < _FEWEST_PAIRS:
+        return None
+    classes = len(ledger.target.classes)
+    shares = np.bincount(label.astype(np.intp), minlength=classes) / len(label) if classes else np.zeros(1)
+    every = np.ones_like(tied)
+    return {
+        "measure": "share" if classes else "correlation",
+        "tied": float(tied.mean()),
+        "by_chance": float(shares @ shares),
+        "alike": _alike(label, every, classes),
+        "alike_tied": _alike(label, tied, classes),
+        "alike_untied": _alike(label, ~tied, classes),
+    }
+
+
+def _alike(label: NDArray[np.float64], chosen: NDArray[np.bool_], classes: int) -> float | None:
+    """Return how alike the label of each chosen row and of the one before it are; None where they are too few."""
+    before, after = label[:-1][chosen], label[1:][chosen]
+    if len(after) < _FEWEST_PAIRS:
+        return None
+    if classes:
+        return float(np.mean(before == after))
+    spread = float(np.std(before) * np.std(after))
+    return float(np.mean((before - before.mean()) * (after - after.mean())) / spread) if spread > 0.0 else None

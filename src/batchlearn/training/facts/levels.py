@@ -1,0 +1,76 @@
+"""How many rows each level of a term has, and what their labels say: one look at the codes of the encoded rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlearn.data.encoding import Encoding
+from batchlearn.data.pairs import PairTerm, group_key
+from batchlearn.data.rows import Rows
+from batchlearn.data.target import Target, class_name
+from batchlearn.kernels.design import Floats
+
+# A level tells the label where nearly all of its rows have one class, that class is not what most rows have anyway,
+# and the rows are too many for chance.
+NEARLY_ALL, COMMON = 0.99, 0.95
+FEWEST_ROWS, FEWEST_SHARE = 50, 0.001
+_MOST_TELLING = 5
+
+
+class LevelCounts(NamedTuple):
+    """Of one group of levels, the last entry for the rows that meet no coefficient."""
+
+    rows: NDArray[np.intp]  # (levels + 1,)
+    labels: Floats  # (levels + 1, classes): rows of each class; (levels + 1, 1): sums of the labels that are numbers
+
+
+def count_levels(rows: Rows, encoding: Encoding, target: Target) -> dict[str, LevelCounts]:
+    """Return the counts of every group of levels by its name."""
+    classes, found = len(target.classes), dict[str, LevelCounts]()
+    for place, group in enumerate(encoding.groups):
+        size, width = len(group.names) + 1, max(classes, 1)
+        number, labels = np.zeros(size, dtype=np.intp), np.zeros(size * width)
+        for chunk in rows.chunks:
+            codes = chunk.codes[place].astype(np.intp)
+            number += np.bincount(codes, minlength=size)
+            if classes:
+                labels += np.bincount(codes * classes + chunk.label.astype(np.intp), minlength=size * width)
+            else:
+                labels += np.bincount(codes, chunk.label, size)
+        found[group_key(group)] = LevelCounts(number, labels.reshape(size, width))
+    return found
+
+
+def telling_levels(encoding: Encoding, counts: Mapping[str, LevelCounts], target: Target) -> dict[str, list[Any]]:
+    """Return by column the levels that all but determine the class, those of most rows first, as plain values."""
+    if not target.classes:
+        return {}
+    found: dict[str, list[Any]] = {}
+    for group in encoding.groups:
+        if isinstance(group, PairTerm):
+            continue
+        rows, labels = counts[group_key(group)]
+        total = max(int(rows.sum()), 1)
+        common = labels.sum(axis=0) / total
+        likeliest = labels.argmax(axis=1)
+        share = labels.max(axis=1) / np.maximum(rows, 1)
+        enough = rows >= max(FEWEST_ROWS, FEWEST_SHARE * total)
+        clear = enough & (share >= NEARLY_ALL) & (common[likeliest] < COMMON)
+        order = [int(k) for k in np.argsort(-rows, kind="stable") if clear[k] and k < len(group.names)]
+        levels = [
+            {
+                "level": group.names[k],
+                "rows": int(rows[k]),
+                "class": class_name(target.classes[int(likeliest[k])]),
+                "share": float(share[k]),
+                "share_of_all": float(common[likeliest[k]]),
+            }
+            for k in order[:_MOST_TELLING]
+        ]
+        if levels:
+            found[group.column] = levels
+    return found

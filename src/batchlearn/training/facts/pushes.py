@@ -1,0 +1,45 @@
+"""Which terms push the prediction of a row away from that of the other rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlearn.data.encoding import Encoding
+from batchlearn.data.pairs import group_key
+from batchlearn.data.rows import Rows
+from batchlearn.kernels.design import Floats
+
+_MOST_PUSHES = 4
+
+
+def pushes(encoding: Encoding, rows: Rows, parameters: Floats, chosen: NDArray[np.intp]) -> list[list[dict[str, Any]]]:
+    """Return for each chosen row the terms that add most to its predictor, or take most, as plain values.
+
+    An effect is what the term adds for this row minus what it adds on average over `rows`. Of more than two classes,
+    where there are several predictors, nothing is returned.
+    """
+    if len(parameters) != encoding.layout.size:
+        return [[] for _ in chosen]
+    taken = rows.take(chosen).chunks[0]
+    names, effects = list[str](), list[Floats]()
+    start = 0
+    for number in encoding.numbers:
+        part = slice(start, start + len(number.names))
+        values = (taken.dense[part].T - encoding.shift[part]) / encoding.scale[part]
+        names.append(number.column)
+        effects.append(values @ parameters[1:][part])
+        start = part.stop
+    for place, (group, part) in enumerate(zip(encoding.groups, encoding.layout.group_slices, strict=True)):
+        added = np.append(parameters[part], 0.0)
+        held = sum(np.bincount(chunk.codes[place].astype(np.intp), minlength=len(added)) for chunk in rows.chunks)
+        names.append(group_key(group))
+        effects.append(added[taken.codes[place].astype(np.intp)] - held @ added / max(len(rows), 1))
+    every = np.stack(effects, axis=1) if effects else np.zeros((len(chosen), 0))
+    strongest = np.argsort(-np.abs(every), axis=1, kind="stable")[:, :_MOST_PUSHES]
+    return [
+        [{"term": names[k], "effect": float(row[k])} for k in order if row[k] != 0.0]
+        for row, order in zip(every, strongest, strict=True)
+    ]
