@@ -73,8 +73,8 @@ def test_a_model_no_better_than_a_baseline_is_told_so() -> None:
     baselines = {"constant": np.full(1000, 0.4), "alike": alike, "oracle": 0.5 + 0.4 * (2 * held_out.label - 1)}
     notes = evaluate("classes", held_out, baselines, seed=0).notes
     assert len(notes) == 2
-    assert notes[0].startswith("The model is not shown to be better than the alike baseline: log_loss")
-    assert notes[1].startswith("The model is worse than the oracle baseline: log_loss +")
+    assert notes[0].startswith("The model is not shown to be better than the alike baseline: log loss")
+    assert notes[1].startswith("The model is worse than the oracle baseline: log loss +")
 
 
 def test_a_class_never_seen_is_counted_and_said() -> None:

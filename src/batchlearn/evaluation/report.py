@@ -28,6 +28,7 @@ from batchlearn.evaluation.metrics import (
 from batchlearn.evaluation.metrics.multiclass import confidences
 from batchlearn.evaluation.slices import Categories, Slice, slices
 from batchlearn.models.decision import Costs
+from batchlearn.report.words import in_words
 
 UNNAMED_CLASSES = "(classes never seen in training)"
 MOST_NAMES = 5
@@ -276,17 +277,18 @@ def _row_notes(task: Task, label: Array, weight: Array, unseen: Mapping[str, int
 
 
 def _baseline_notes(score: MeanMetric, differences: Mapping[str, Estimate]) -> list[str]:
-    notes = []
+    notes, metric_name = [], in_words(score.name)
     for name, difference in differences.items():
+        said = in_words(name)
         if difference.value is None or difference.low is None or difference.high is None:
-            notes.append(f"There are too few rows to tell whether the model is better than the {name} baseline.")
+            notes.append(f"There are too few rows to tell whether the model is better than the {said} baseline.")
             continue
         figures = f"{difference.value:+.4g} ({difference.low:+.4g} to {difference.high:+.4g})"
         if difference.low > 0.0:
-            notes.append(f"The model is worse than the {name} baseline: {score.name} {figures}.")
+            notes.append(f"The model is worse than the {said} baseline: {metric_name} {figures}.")
         elif difference.high >= 0.0:
             notes.append(
-                f"The model is not shown to be better than the {name} baseline: {score.name} {figures}, "
+                f"The model is not shown to be better than the {said} baseline: {metric_name} {figures}, "
                 "an interval that includes no difference."
             )
     return notes
@@ -317,6 +319,7 @@ def _drift_notes(score: str, metrics: Mapping[str, Estimate], leave_one_out: Map
         return []
     side = "worse" if held_out.low > value else "better"
     return [
-        f"The held-out {score} ({held_out.value:.4g}, {held_out.low:.4g} to {held_out.high:.4g}) is {side} than the "
-        f"leave-one-out one of the training rows ({value:.4g}): the held-out rows differ from them, a sign of drift."
+        f"The held-out {in_words(score)} ({held_out.value:.4g}, {held_out.low:.4g} to {held_out.high:.4g}) is {side} "
+        f"than the leave-one-out one of the training rows ({value:.4g}): the held-out rows differ from them, a sign of "
+        "drift."
     ]

@@ -57,7 +57,8 @@ def standing(result: Mapping[str, Any], judged: Score, name: str) -> str:
     if paired.low is not None and paired.high is not None:
         low, high = (paired.low, paired.high) if lower_is_better else (-paired.high, -paired.low)
         return "better" if high < 0.0 else "worse" if low > 0.0 else "unclear"
-    told = " ".join(note for note in texts(evaluation.get("notes"), LONGEST_SENTENCE) if f"the {name} baseline" in note)
+    notes = map(in_words, texts(evaluation.get("notes"), LONGEST_SENTENCE))
+    told = " ".join(note for note in notes if f"the {in_words(name)} baseline" in note)
     if "not shown to be better" in told or "too few rows" in told:
         return "unclear"
     sign = 1.0 if lower_is_better else -1.0
