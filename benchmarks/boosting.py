@@ -4,8 +4,8 @@
 
 All sets of the catalogue, or those named. The proper score on the later rows (log loss, Poisson deviance or mean
 squared error), and the share of (constant - boosting) that is recovered, the fair measure where boosting is near zero.
-Classes that the earlier rows never show are left out of the score of all, and counted. A peer that takes longer than
-two minutes is stopped. `--write` puts the table into docs/boosting.md, line by line as sets are done: an interruption
+Classes that the earlier rows never show are left out of the score of all, and counted. A peer that takes longer than a
+minute is stopped. `--write` puts the table into docs/boosting.md, line by line as sets are done: an interruption
 loses no line.
 """
 
@@ -31,7 +31,7 @@ HEAD = (
 )
 # What scikit-learn's histogram boosting takes as categories.
 MOST_LEVELS = 250
-LONGEST = 120.0  # seconds for a peer on one set, reading included
+LONGEST = 60.0  # seconds for a peer on one set, reading included
 
 
 def boosting(data: DataSet) -> Score:
