@@ -118,7 +118,7 @@ def test_what_is_odd_is_named_with_its_figures() -> None:
     for part in (
         "270 rows (20\u00a0%) repeat an earlier row",
         "of rows have the same",
-        "All but certain labels: ",
+        "Nearly certain labels: ",
         "below 0 in 1 value, down to \u22126",
         "up to 5,400 (99\u00a0% are at most 9)",
         "Missing values: ",
@@ -143,15 +143,15 @@ def test_what_is_as_it_should_be_is_not_odd() -> None:
     result["facts"] |= {"repeated_rows": 2}
     result["facts"]["neighbours"] |= {"alike_tied": 0.6, "alike_untied": 0.58}
     said = " ".join(finding.what for finding in findings(result) if finding.kind == "data")
-    for part in ("repeat an earlier row", "the same", "All but certain", "far from all others", "Missing values"):
+    for part in ("repeat an earlier row", "the same", "Nearly certain", "far from all others", "Missing values"):
         assert part not in said, part
 
 
 def test_repeated_rows_make_a_gap_no_proof_of_drift() -> None:
     result = complete()
-    assert "need not be drift" in " ".join(training_page(result).split())
+    assert "of that is drift cannot be told" in " ".join(training_page(result).split())
     result["facts"]["repeated_rows"] = 0
-    assert "need not be drift" not in training_page(result)
+    assert "of that is drift cannot be told" not in training_page(result)
     assert "a sign of drift" in training_page(result)
 
 
@@ -255,6 +255,21 @@ def test_terms_come_by_what_they_move_the_rows_by() -> None:
     assert shapes(result)[0].kind == "number"
     assert "moves predictions by <b>100</b>" in training_page(result)
     assert {type(shape.figure) for shape in found} == {Plot, Forest, Heatmap}
+
+
+def test_the_card_on_what_matters_says_which_way_and_what_to_doubt() -> None:
+    result = complete()
+    told = cards(result)[2].brief
+    first = shapes(result)[0]
+    assert first.ends is not None
+    assert f"{first.name}: {first.ends}." in told
+    assert not any("give the label away" in one for one in told)
+    given = next(one for one in result["shapes"] if one["column"] == first.name)
+    highest = given["names"][max(range(len(given["effect"])), key=given["effect"].__getitem__)]
+    assert f"highest where {highest}" in first.ends
+    column = next(one for one in result["facts"]["columns"] if one.get("telling"))
+    given["column"] = column["column"]
+    assert any(f"Check {column['column']} first" in one for one in cards(result)[2].brief)
 
 
 def test_terms_without_rows_come_by_the_spread_of_their_effects() -> None:

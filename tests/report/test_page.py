@@ -69,7 +69,7 @@ def test_a_complete_page_has_every_section_and_says_what_the_figures_say() -> No
         "1,500 rows were read",
         "10 of 10 groups",
         "what happened is 1.20 times what was predicted: too low",
-        "That need not be drift",
+        "How much of that is drift cannot be told",
         "trained on the first 1,080 rows by",
         "(2020-01-01 to 2020-08-31) and scored on the last 270 (2020-09-01 to 2020-12-31). The model delivered then "
         "learned from all 1,350.",

@@ -193,7 +193,7 @@ def estimate(value: object) -> Estimate:
 
 
 def percent(share: float) -> str:
-    """Write a share: 41 %, 0.3 %, less than 0.1 %, more than 99.9 %."""
+    """Write a share: 41 %, 0.3 %, less than 0.1 %, 99.8 %, more than 99.9 %."""
     size = abs(share) * 100.0
     if size >= 1e6:
         return f"{plain(size)}{KEPT_SPACE}%"
@@ -201,7 +201,8 @@ def percent(share: float) -> str:
         return f"less than 0.1{KEPT_SPACE}%"
     if 99.9 < size < 100.0:
         return f"more than 99.9{KEPT_SPACE}%"
-    return f"{size:,.0f}{KEPT_SPACE}%" if size >= 10.0 or size == 0.0 else f"{size:.1f}{KEPT_SPACE}%"
+    whole = 10.0 <= size <= 99.0 or size >= 100.0 or size == 0.0
+    return f"{size:,.0f}{KEPT_SPACE}%" if whole else f"{size:.1f}{KEPT_SPACE}%"
 
 
 def small_share(share: float) -> str:

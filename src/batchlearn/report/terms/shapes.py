@@ -26,6 +26,7 @@ class Shape:
     spread: float
     deviation: float | None
     figure: Plot | Forest | Heatmap
+    ends: str | None = None  # where its effect is highest and lowest
 
     @property
     def shown(self) -> str:
@@ -67,7 +68,7 @@ def _shape(given: Mapping[str, Any]) -> Shape | None:
         return None
     kind, deviation = str(given.get("kind")), number(given.get("deviation"))
     size = None if deviation is None else abs(deviation)
-    return Shape(effects.name, kind, _spread(given, effects), size, _figure(kind, given, effects))
+    return Shape(effects.name, kind, _spread(given, effects), size, _figure(kind, given, effects), effects.ends)
 
 
 def _figure(kind: str, given: Mapping[str, Any], effects: Effects) -> Plot | Forest | Heatmap:

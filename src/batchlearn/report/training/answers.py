@@ -9,6 +9,7 @@ from typing import Any
 from batchlearn.report.answer import Answer, Finding
 from batchlearn.report.terms.shapes import by_column, shapes
 from batchlearn.report.training.findings import findings
+from batchlearn.report.training.oddities import telling_columns
 from batchlearn.report.training.proof import ledger
 from batchlearn.report.training.quality import score
 from batchlearn.report.training.verdict import finished, good
@@ -16,7 +17,7 @@ from batchlearn.report.training.worst import happened, slice_list, slice_name, w
 from batchlearn.report.values import LONGEST_SENTENCE, mapping, number, text, whole
 from batchlearn.report.words import Estimate, count, effect_scale, listed, size_said
 
-_MOST_TERMS, _MOST_ACTIONS, _MOST_SLICES, _MOST_ODD = 5, 5, 3, 5
+_MOST_TERMS, _MOST_ACTIONS, _MOST_SLICES, _MOST_ODD, _MOST_ENDS = 5, 5, 3, 5, 3
 # What the cards on finished, good and odd have said already.
 _SAID = {"score", "proof", "data"}
 # Findings on the data of less weight are as they often are.
@@ -51,8 +52,13 @@ def _matters(result: Mapping[str, Any]) -> Answer:
     )
     brief = f"Ordered by {measured}: {listed(named, _MOST_TERMS)}. The number is {what}, in {scale.name} "
     brief += f"({scale.meaning}). Columns that go together share what they explain, or take it back from each other."
+    leading = [name for name, _ in found[:_MOST_ENDS]]
+    ends = {shape.name: shape.ends for shape in shapes(result)}
+    directions = tuple(f"{name}: {ends[name]}." for name in leading if ends.get(name))
+    telling = [name for name in leading if name in telling_columns(result)]
+    doubt = (f"Check {listed(telling)} first: some of its levels nearly give the label away.",) if telling else ()
     said = ("An effect says what the model has learned with the other columns held fixed. It is no proof of a cause.",)
-    return Answer(question, listed([name for name, _ in found[:3]], 3), "plain", said, "terms", (brief,))
+    return Answer(question, listed(leading, 3), "plain", said, "terms", (brief, *directions, *doubt))
 
 
 def _wrong(result: Mapping[str, Any]) -> Answer:

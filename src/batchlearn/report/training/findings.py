@@ -126,7 +126,7 @@ def _of_calibration(result: Mapping[str, Any]) -> Iterator[Finding]:
         return
     found = mapping(mapping(result.get("evaluation")).get("calibration"))
     ratio, slope = number(found.get("observed_over_expected")), number(found.get("slope"))
-    what = f"Predictions are off: in {off} of {groups} groups of rows the interval of what happened leaves them out"
+    what = f"Predictions are off: {off} of {groups} groups of rows turned out otherwise than predicted, beyond chance"
     if ratio is not None and abs(ratio - 1.0) >= _RATIO_WORTH_SAYING:
         side = "too low" if ratio > 1.0 else "too high"
         what += f"; in sum, what happened is {ratio:.2f} times what was predicted: {side}."
@@ -161,8 +161,8 @@ def drift_doubt(result: Mapping[str, Any]) -> str | None:
     if repeated < _SHARE_WORTH_SAYING:
         return None
     return (
-        f"That need not be drift: {percent(repeated)} of rows repeat an earlier one, and a row that is left out while "
-        "its copy stays in is no test, so the leave-one-out score is too good."
+        f"How much of that is drift cannot be told: {percent(repeated)} of rows repeat an earlier one, and a row that "
+        "is left out while its copy stays in is no test, so the leave-one-out score is too good to compare with."
     )
 
 

@@ -24,7 +24,7 @@ _FAR = 10.0
 _TELLING_ROWS = 0.02
 _MISSING = 0.1
 _RARE_CLASS = 0.1
-_MOST_NAMED = 3
+_MOST_NAMED, _MOST_EXTREMES = 3, 8
 
 
 def oddities(result: Mapping[str, Any]) -> Iterator[Finding]:
@@ -53,11 +53,20 @@ def _order(result: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("data", 88, said, do, "scores")
 
 
-def _telling(result: Mapping[str, Any]) -> Iterator[Finding]:
+def telling_columns(result: Mapping[str, Any]) -> list[str]:
+    """Return the columns of which a level that many rows have nearly gives the label away."""
+    return [text(one.get("column")) or "?" for one in columns(result) if _telling_levels(result, one)]
+
+
+def _telling_levels(result: Mapping[str, Any], one: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     used = whole(mapping(result.get("rows")).get("used")) or 0
+    return [level for level in records(one.get("telling")) if _rows(level) >= max(_TELLING_ROWS * used, 1)]
+
+
+def _telling(result: Mapping[str, Any]) -> Iterator[Finding]:
     found: list[tuple[int, str]] = []
     for one in columns(result):
-        levels = [level for level in records(one.get("telling")) if _rows(level) >= max(_TELLING_ROWS * used, 1)]
+        levels = _telling_levels(result, one)
         if levels:
             first = max(levels, key=_rows)
             share = percent(number(first.get("share")) or 0.0)
@@ -67,7 +76,7 @@ def _telling(result: Mapping[str, Any]) -> Iterator[Finding]:
             found.append((_rows(first), said + more))
     if found:
         found.sort(key=lambda pair: -pair[0])
-        what = f"All but certain labels: {listed([said for _, said in found], _MOST_NAMED)}."
+        what = f"Nearly certain labels: {listed([said for _, said in found], _MOST_NAMED)}."
         do = "Check that these columns are filled in before the answer is known; drop the ones that are not (--drop)."
         yield Finding("data", 82, what, do, "terms")
 
@@ -83,7 +92,9 @@ def _repeated(result: Mapping[str, Any]) -> Iterator[Finding]:
         what = (
             f"{count(number_of_rows, 'row')} ({percent(share)}) repeat an earlier row in every column, label included."
         )
-        do = "Find out whether they are the same thing twice; copies on both sides of the split flatter every score."
+        # Rows that repeat in every column have one time: a split by time parts none from its copy.
+        flattered = "leave-one-out" if text(result.get("time")) else "every score where copies are on both sides"
+        do = f"Find out whether they are the same thing twice; copies flatter {flattered}."
         yield Finding("data", 84 if share >= _MUCH_REPEATED else 35, what, do, "rows")
 
 
@@ -96,7 +107,7 @@ def _values(result: Mapping[str, Any]) -> Iterator[Finding]:
     found = [extreme for one in columns(result) for extreme in _extremes(one)]
     if found:
         found.sort(key=lambda extreme: -extreme.size)
-        what = f"Values far from all others: {listed([extreme.said for extreme in found], _MOST_NAMED)}."
+        what = f"Values far from all others: {listed([extreme.said for extreme in found], _MOST_EXTREMES)}."
         do = "Look the rows up; correct such values, or leave the rows out (--where)."
         yield Finding("data", 60, what, do, "terms")
 
