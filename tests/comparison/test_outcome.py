@@ -52,6 +52,13 @@ def test_a_run_that_ends_above_its_start_has_diverged(value: float, diverged: bo
     assert outcome_of(good, run_of("online", (1.0, 1.0, value), seed=1)).diverged is diverged
 
 
+@pytest.mark.parametrize(("looks", "diverged"), [((1.9, 1.3), False), ((1.3, 1.9), True), ((math.inf, 1.3), True)])
+def test_a_run_that_was_cut_off_on_its_way_down_has_not_diverged(looks: tuple[float, float], diverged: bool) -> None:
+    good = run_of("online", (1.0, 1.0, 0.6))
+    cut = run_of("online", *((at, at, value) for at, value in zip((1.0, 2.0), looks, strict=True)), seed=1)
+    assert outcome_of(good, cut).diverged is diverged
+
+
 @pytest.mark.parametrize(("value", "better"), [(0.9, True), (1.1, False)])
 def test_rows_as_stored_may_mislead_without_divergence(value: float, better: bool) -> None:
     outcome = outcome_of(run_of("online", (1.0, 1.0, 0.6)), stored=run_of("online", (1.0, 1.0, value)))

@@ -32,6 +32,12 @@ class Rates:
         return {"solver": "sgd", "batch_size": self.batch_size, "passes": self.passes, "tried": tried}
 
 
+def _coming_nearer(run: Run) -> bool:
+    """Whether the last look at a run was lower than the one before, its start not counted."""
+    looks = [point.value for point in run.points[1:]]
+    return len(looks) > 1 and looks[-1] < looks[-2] < math.inf
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The runs of one contender: one for each seed on shuffled rows, and one on the rows as they are stored."""
@@ -63,12 +69,15 @@ class Outcome:
 
     @property
     def diverged(self) -> bool:
-        """Whether a run on shuffled rows ended farther from the optimum than it began, or any run overflowed."""
+        """Whether a run on shuffled rows ended farther from the optimum than it began, or any run overflowed.
+
+        One that its budget cut off while it came nearer has not.
+        """
         start = self.runs[0].points[0].value
         # Where there is next to nothing to learn, noise leaves a run a little above its start: that is no divergence.
         allowed = start + max(0.1 * (start - self.best), 0.01 * abs(start))
         overflowed = self.stored is not None and not math.isfinite(self.stored.last.value)
-        return overflowed or any(not run.last.value <= allowed for run in self.runs)
+        return overflowed or any(not run.last.value <= allowed and not _coming_nearer(run) for run in self.runs)
 
     def spent_until(self, excess: float) -> tuple[float, float] | None:
         """Return the passes and seconds after which the excess loss stayed below; None where it never did.
