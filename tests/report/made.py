@@ -214,6 +214,7 @@ def structure(name: Name) -> dict[str, Any]:
             {"name": name(), "loss": 0.318, "coefficients": 20, "degrees_of_freedom": 19.0, "seconds": 0.4},
             {
                 "name": "additive, 1 pairs",
+                "chosen": True,
                 "loss": 0.286,
                 "coefficients": 34,
                 "degrees_of_freedom": 25.0,

@@ -18,6 +18,7 @@ from batchlearn.cli.options import (
     Count,
     FeatureOptions,
     Flag,
+    Json,
     JudgingOptions,
     RowOptions,
     column_names,
@@ -70,7 +71,7 @@ class PageOptions:
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False
     seed: Annotated[Count, Parameter(help="The first seed; the others follow it.")] = 0
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None
-    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False
+    json: Json = False
 
 
 DEFAULT_PLAN = PlanOptions()

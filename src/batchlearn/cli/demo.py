@@ -16,7 +16,9 @@ from cyclopts import Parameter
 from sklearn.datasets import load_breast_cancer
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import Flag
+from batchlearn.cli.options import (
+    Json,
+)
 from batchlearn.cli.page.results import certificate_sentence, show_effects, show_evaluation
 from batchlearn.cli.terminal import Page, watch
 from batchlearn.errors import UsageError, quoted
@@ -33,7 +35,7 @@ _ROW, _COLUMN = 100, "mean radius"
 def demo(
     *,
     output: Annotated[str | None, Parameter(help="New folder to keep the data and the model in.")] = None,
-    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - main looks
 ) -> Answer:
     """Train, evaluate, verify and tamper on data that comes with scikit-learn.
 

@@ -7,7 +7,16 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import ALL_ROWS, UNJUDGED, Count, Flag, JudgingOptions, Names, RowOptions, open_for
+from batchlearn.cli.options import (
+    ALL_ROWS,
+    UNJUDGED,
+    Count,
+    Json,
+    JudgingOptions,
+    Names,
+    RowOptions,
+    open_for,
+)
 from batchlearn.cli.page.figures import count
 from batchlearn.cli.page.results import model_sentence, show_evaluation, show_notes
 from batchlearn.cli.terminal import Page
@@ -26,7 +35,7 @@ def evaluate(
     rows: RowOptions = ALL_ROWS,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
     seed: Annotated[Count, Parameter(help="Seed of the intervals.")] = 0,
-    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - main looks
 ) -> Answer:
     """Judge a model on labelled rows: metrics with intervals, baselines, calibration, slices.
 

@@ -62,6 +62,7 @@ def class_weight_rule(given: Sequence[str]) -> str | dict[Class, float] | None:
 
 Names = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+Json = Annotated[Flag, Parameter(help="Print one JSON object instead of text.")]
 Count = Annotated[int, Parameter(converter=whole_number)]
 
 

@@ -7,7 +7,12 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import Count, Flag, Names, null_texts
+from batchlearn.cli.options import (
+    Count,
+    Json,
+    Names,
+    null_texts,
+)
 from batchlearn.cli.page.results import certificate_sentence, ledger_sentence
 from batchlearn.cli.terminal import Page, watch
 from batchlearn.cli.train import threads_given
@@ -24,7 +29,7 @@ def verify(
     *,
     null: Annotated[Names, Parameter(help="Texts that mean a missing value in CSV files, besides nothing: NA,.")] = (),
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None,
-    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - main looks
 ) -> Answer:
     """Read the rows again and check a model's certificate against them.
 

@@ -157,7 +157,7 @@ def _alternatives(result: Mapping[str, Any]) -> Forest | None:
         return None
     lowest = min(found for _, found in scored)
     places = telling_places([found for _, found in scored])
-    marked = [_is_chosen(result, one) for one, _ in scored]
+    marked = [one.get("chosen") is True for one, _ in scored]
     entries = [
         Entry(
             text(one.get("name")) or "?",
@@ -179,16 +179,6 @@ def _alternatives(result: Mapping[str, Any]) -> Forest | None:
                 "falls by 0.3 % and two standard errors."
             )
     return forest(Heading("What the alternatives scored", " ".join(said), "mean loss"), entries)
-
-
-def _is_chosen(result: Mapping[str, Any], one: Mapping[str, Any]) -> bool:
-    """Whether an alternative is the one chosen: it says so, or has its name."""
-    if one.get("chosen") is not None:
-        return one.get("chosen") is True
-    structure = mapping(result.get("structure"))
-    pairs = len(sequence(structure.get("pairs")))
-    encoding = text(structure.get("encoding"))
-    return encoding is not None and text(one.get("name")) == (f"{encoding}, {pairs} pairs" if pairs else encoding)
 
 
 def _alternative_score(one: Mapping[str, Any]) -> float | None:

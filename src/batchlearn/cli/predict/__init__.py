@@ -15,7 +15,7 @@ import pyarrow as pa
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import ALL_ROWS, Flag, Names, RowOptions, open_for
+from batchlearn.cli.options import ALL_ROWS, Flag, Json, Names, RowOptions, open_for
 from batchlearn.cli.page.figures import count
 from batchlearn.cli.predict.scored import Writer, check_output, writing
 from batchlearn.cli.terminal import Page, Reading, Report, progress
@@ -42,7 +42,7 @@ def predict(  # noqa: PLR0913 - each argument is a flag
     rows: RowOptions = ALL_ROWS,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False,
-    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - main looks
 ) -> Answer:
     """Score every row of a table, in order, however large it is.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import Flag
+from batchlearn.cli.options import Json
 from batchlearn.cli.project.retrain import DEFAULT_CYCLE, CycleOptions, surroundings
 from batchlearn.cli.terminal import Page, watch
 from batchlearn.retraining.cycle.lock import one_at_a_time
@@ -20,7 +20,7 @@ def forget(
     where: Annotated[str, Parameter(help='Which rows, as a condition in SQL\'s words: "user_id = 42".')],
     why: Annotated[str, Parameter(help="Reason for the ledger.")] = "asked for",
     cycle: CycleOptions = DEFAULT_CYCLE,
-    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - main looks
 ) -> Answer:
     """Train again without some rows, make that version live, and list what still holds them.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import Flag
+from batchlearn.cli.options import Flag, Json
 from batchlearn.cli.page.figures import count
 from batchlearn.cli.terminal import Page
 from batchlearn.errors import IntegrityError
@@ -27,7 +27,7 @@ InProject = Annotated[str, Parameter(help="Folder of the project, or one inside 
 def history(
     *,
     project: InProject = ".",
-    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - main looks
 ) -> Answer:
     """Say which version was live when, why and by whom, and how each turn of the cycle ended."""
     store = open_store(project)
@@ -69,7 +69,7 @@ def _turn(event: Record) -> dict[str, Any]:
 def status(
     *,
     project: InProject = ".",
-    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - main looks
 ) -> Answer:
     """Say who is live, what waits for a person, and how often people were asked and overruled the gate."""
     store = open_store(project)
@@ -117,7 +117,7 @@ def registry(
     *,
     repair: Annotated[Flag, Parameter(help="Propose a command for each finding; none is run.")] = False,
     project: InProject = ".",
-    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - main looks
 ) -> Answer:
     """Check the registry. Exit code 6 where something that is relied on is not what was written."""
     found = check_registry(open_store(project))

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import Count, Flag, Names, column_names
+from batchlearn.cli.options import Count, Json, Names, column_names
 from batchlearn.cli.terminal import Page
 from batchlearn.retraining.feed.sources import DataFeed
 from batchlearn.retraining.project import SourceSettings, parse_settings, write_settings
@@ -60,7 +60,7 @@ def init(  # noqa: PLR0913 - each argument is a flag
     columns: ColumnOptions = NO_COLUMNS,
     policy: PolicyOptions = NO_POLICY,
     folder: Annotated[str, Parameter(help="Where the project goes; the current folder unless given.")] = ".",
-    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - main looks
 ) -> Answer:
     """Write batchlearn.toml: where rows come from, how to train, when, and what may go live.
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import Count, Flag
+from batchlearn.cli.options import Count, Flag, Json
 from batchlearn.cli.terminal import Page
 from batchlearn.errors import RegistryError, UsageError
 from batchlearn.registry.ledger import AGREED, OVERRULED, REVIEW, events, latest_turn_of, record_event, reviews
@@ -49,7 +49,7 @@ def promote(
     force: Annotated[Flag, Parameter(help="Promote although the gate did not say so; needs --why.")] = False,
     decline: Annotated[Flag, Parameter(help="Leave the champion live, and say so in the ledger.")] = False,
     ledger: LedgerOptions = DEFAULT_LEDGER,
-    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - main looks
 ) -> Answer:
     """Make a version live, or decline to.
 
@@ -92,7 +92,7 @@ def rollback(
     *,
     to: Annotated[Count | None, Parameter(help="An earlier champion; the one before, unless given.")] = None,
     ledger: LedgerOptions = DEFAULT_LEDGER,
-    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - main looks
 ) -> Answer:
     """Make the version live again that was live before. No data is needed, and nothing is lost."""
     store = open_store(ledger.project)

@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import Count, Flag
+from batchlearn.cli.options import Count, Flag, Json
 from batchlearn.cli.terminal import Page, watch
 from batchlearn.cli.train import threads_given
 from batchlearn.registry.ledger import FORGET, events
@@ -42,7 +42,7 @@ def retrain(
     dry_run: Annotated[Flag, Parameter(help="Say what would be done and what it would gain; train nothing.")] = False,
     anyway: Annotated[Flag, Parameter(help="Train whatever the policy says.")] = False,
     cycle: CycleOptions = DEFAULT_CYCLE,
-    json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - main looks
 ) -> Answer:
     """Look, decide, train, judge, record: one turn of the cycle for this project.
 

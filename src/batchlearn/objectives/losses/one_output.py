@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -10,16 +11,16 @@ import numpy as np
 from batchlearn.kernels.design import Floats
 
 
-class OneOutput:
+class OneOutput(ABC):
     """What follows from `curvature`, the second derivative with respect to the one predictor."""
 
     self_concordance: ClassVar[float]
     outputs: ClassVar[int] = 1
     contrasts: ClassVar[Floats] = np.ones((1, 1))
 
+    @abstractmethod
     def curvature(self, eta: Floats, label: Floats) -> Floats:
         """Return the second derivative of phi with respect to eta."""
-        raise NotImplementedError
 
     def curvatures(self, eta: Floats, label: Floats) -> Iterator[Floats]:
         """Yield the curvature."""
