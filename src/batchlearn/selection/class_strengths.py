@@ -42,7 +42,7 @@ def find_class_strengths(
         blocks = ClassBlocks.penalised(objective.penalty, grams)
         parameters = _approached(objective, rows, parameters, blocks, first=update == 1)
         grams = class_grams(rows, parameters)
-        inverses = ClassBlocks.penalised(objective.penalty, grams).inverses() / weight
+        inverses = ClassBlocks.penalised(objective.penalty, grams).inverses / weight
         traces = [float(np.sum(inverses[:, t.part, t.part] * t.unit.matrix)) for t in terms]
         shares = np.asarray(strengths) * np.asarray(traces) * (loss.outputs / classes)
         freedom = np.asarray([t.unit.rank * loss.outputs for t in terms]) - shares

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor
+from scipy.linalg.lapack import dpotri
 
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kernels.design import Floats
@@ -74,39 +75,31 @@ class ClassGramTotal:
 class ClassBlocks:
     """The inverses of the classes' own blocks of the Hessian, between the contrasts of the predictors."""
 
-    factors: tuple[Any, ...]  # Cholesky factors, one a class
+    inverses: Floats  # (K, d, d): a product with one takes half the time of two solves with its factor
 
     @staticmethod
     def of(objective: Objective, rows: Rows, parameters: Floats) -> ClassBlocks:
-        """Factor the blocks at these parameters."""
+        """Invert the blocks at these parameters."""
         return ClassBlocks.penalised(objective.penalty, class_grams(rows, parameters))
 
     @staticmethod
     def penalised(whole: Quadratic, grams: Floats) -> ClassBlocks:
-        """Factor mean curvatures (K, d, d) with the penalty of all outputs."""
-        penalty = whole.first(grams.shape[1])
-        factors = []
-        for gram in grams:
+        """Invert mean curvatures (K, d, d), upper triangles, with the penalty of all outputs."""
+        penalty, inverses = whole.first(grams.shape[1]), np.empty_like(grams)
+        for gram, inverse in zip(grams, inverses, strict=True):
             block = symmetric(gram)
             penalty.add_to(block)
             block[np.diag_indices_from(block)] *= 1.0 + _JITTER
             block[np.diag_indices_from(block)] += 1e-300
-            factors.append(cho_factor(block, lower=True, overwrite_a=True, check_finite=False))
-        return ClassBlocks(tuple(factors))
+            factor, _ = cho_factor(block, lower=True, overwrite_a=True, check_finite=False)
+            inverse[...] = symmetric(dpotri(factor, lower=True, overwrite_c=True)[0].T)
+        return ClassBlocks(inverses)
 
     def apply(self, vector: Floats) -> Floats:
         """Return the classes' solutions as contrasts, shape (parameters,)."""
-        contrasts = class_contrasts(len(self.factors))
+        contrasts = class_contrasts(len(self.inverses))
         logits = contrasts.T @ vector.reshape(len(contrasts), -1)
-        solved = [
-            cho_solve(factor, part, check_finite=False) for factor, part in zip(self.factors, logits, strict=True)
-        ]
-        return np.asarray((contrasts @ np.stack(solved)).ravel())
-
-    def inverses(self) -> Floats:
-        """Return the inverse of each block, (K, d, d)."""
-        unit = np.eye(len(self.factors[0][0]))
-        return np.stack([cho_solve(factor, unit, check_finite=False) for factor in self.factors])
+        return np.asarray((contrasts @ (self.inverses @ logits[:, :, None])[:, :, 0]).ravel())
 
 
 def class_grams(rows: Rows, parameters: Floats) -> Floats:

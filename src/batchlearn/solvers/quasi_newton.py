@@ -27,11 +27,13 @@ class LimitedMemoryState(NamedTuple):
     parameters: Floats
     value: float
     gradient: Floats
+    solved: Floats  # M^-1 g, M the preconditioner
     pairs: tuple[tuple[Floats, Floats], ...]
     preconditioner: Preconditioner
     passes: int
     stuck: bool  # no step lowers the objective any more
-    smallest: float  # the least g' M^-1 g so far, M the preconditioner
+    smallest: float  # the least g' M^-1 g so far
+    scale: float = 1.0  # of M^-1, from the last pair
     idle: int = 0  # steps since anything got better
     steps: int = 0
 
@@ -51,16 +53,25 @@ class LimitedMemory:
         """Return the state before the first step, with the preconditioner found before where one is given."""
         value, gradient = objective.gradient(rows, parameters)
         found = found or preconditioner(objective, rows, parameters)
-        smallest = float(gradient @ found.apply(gradient))
-        return LimitedMemoryState(parameters, value, gradient, (), found, 2, False, smallest)
+        solved = found.apply(gradient)
+        return LimitedMemoryState(
+            parameters, value, gradient, solved, (), found, 2, False, smallest=float(gradient @ solved)
+        )
 
     def step(self, objective: Objective, rows: Rows, state: LimitedMemoryState) -> LimitedMemoryState:
         """Return the state after one step, `stuck` where rounding hides any further fall."""
         if state.steps in self.renewed and objective.loss.outputs > 1:
             renewed = preconditioner(objective, rows, state.parameters)
             # Pairs from where the curvature was another spoil what the new blocks know.
-            state = state._replace(preconditioner=renewed, pairs=(), smallest=np.inf, passes=state.passes + 1)
-        direction = -self._precondition(state, state.gradient)
+            state = state._replace(
+                preconditioner=renewed,
+                solved=renewed.apply(state.gradient),
+                pairs=(),
+                scale=1.0,
+                smallest=np.inf,
+                passes=state.passes + 1,
+            )
+        direction = -self._direction(state)
         slope = float(state.gradient @ direction)
         if not slope < 0.0:
             return state._replace(stuck=True)
@@ -79,22 +90,30 @@ class LimitedMemory:
             elif after < _CURVATURE * slope:
                 low = length
             else:
-                pair = (parameters - state.parameters, gradient - state.gradient)
-                keep = pair[0] @ pair[1] > 0.0
-                pairs = (*state.pairs, pair)[-self.memory :] if keep else state.pairs
-                return self._moved(state, parameters, value, gradient)._replace(pairs=pairs, passes=passes)
+                return self._moved(state, parameters, value, gradient)._replace(passes=passes)
             length = 0.5 * (low + high) if np.isfinite(high) else 2.0 * length
         return state._replace(passes=passes, stuck=True)
 
-    @staticmethod
-    def _moved(state: LimitedMemoryState, parameters: Floats, value: float, gradient: Floats) -> LimitedMemoryState:
-        size = float(gradient @ state.preconditioner.apply(gradient))
+    def _moved(
+        self, state: LimitedMemoryState, parameters: Floats, value: float, gradient: Floats
+    ) -> LimitedMemoryState:
+        solved = state.preconditioner.apply(gradient)
+        step, change = parameters - state.parameters, gradient - state.gradient
+        pairs, scale, curved = state.pairs, state.scale, float(step @ change)
+        if curved > 0.0:
+            # M is linear: M^-1 of the change needs no product of its own.
+            pairs = (*pairs, (step, change))[-self.memory :]
+            scale = curved / float(change @ (solved - state.solved))
+        size = float(gradient @ solved)
         better = size < 0.8 * state.smallest or value < state.value - 1e-14 * (1.0 + abs(state.value))
         idle = 0 if better else state.idle + 1
         return state._replace(
             parameters=parameters,
             value=value,
             gradient=gradient,
+            solved=solved,
+            pairs=pairs,
+            scale=scale,
             smallest=min(size, state.smallest),
             idle=idle,
             steps=state.steps + 1,
@@ -102,17 +121,16 @@ class LimitedMemory:
         )
 
     @staticmethod
-    def _precondition(state: LimitedMemoryState, gradient: Floats) -> Floats:
+    def _direction(state: LimitedMemoryState) -> Floats:
         """Return the two-loop recursion's product of the inverse Hessian estimate with the gradient."""
-        vector, weights = gradient.copy(), []
+        if not state.pairs:
+            return state.solved
+        vector, weights = state.gradient.copy(), []
         for step, change in reversed(state.pairs):
             weight = (step @ vector) / (step @ change)
             weights.append(weight)
             vector -= weight * change
-        vector = state.preconditioner.apply(vector)
-        if state.pairs:
-            step, change = state.pairs[-1]
-            vector *= (step @ change) / (change @ state.preconditioner.apply(change))
+        vector = state.scale * state.preconditioner.apply(vector)
         for (step, change), weight in zip(state.pairs, reversed(weights), strict=True):
             vector += (weight - (change @ vector) / (step @ change)) * step
         return vector
