@@ -40,7 +40,7 @@ def test_value_gradient_and_hessian_are_within_what_is_said(loss: str, third: bo
         ahead, bend = old.ahead(way), old.below(way)
         start = at(loss, rows, kept.parameters)[0]
         value, gradient, hessian = at(loss, rows, kept.parameters + step)
-        assert abs(value - start - ahead.change) <= ahead.change_error + 1e-11 * abs(value)
+        assert abs(value - start - ahead.rise.change) <= ahead.rise.error + 1e-11 * abs(value)
         off = gradient - ahead.gradient
         scale = hessian + 1e-9 * np.eye(len(hessian)) * np.trace(hessian)
         assert math.sqrt(off @ np.linalg.solve(scale, off)) <= ahead.unknown + 1e-6
@@ -56,8 +56,7 @@ def test_a_part_of_a_way_is_the_way_of_a_part(third: bool) -> None:
         kept = kept.__class__(**{**vars(kept), "totals": kept.totals._replace(third=None)})
     old, step = OldRows(kept, 1.0), 0.1 * rng.normal(size=problem.layout.size)
     part, own = old.ahead(old.way(step).part(0.3)), old.ahead(old.way(0.3 * step))
-    assert part.change == pytest.approx(own.change, rel=1e-10)
-    assert part.change_error == pytest.approx(own.change_error, rel=1e-10)
+    assert part.rise == pytest.approx(own.rise, rel=1e-10)
     np.testing.assert_allclose(part.gradient, own.gradient, rtol=1e-10)
 
 

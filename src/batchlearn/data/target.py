@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -77,12 +77,12 @@ class Target:
         """Return labels as numbers (NaN where there is none), and which rows hold a class never seen in training."""
         if self.task is not Task.CLASSES:
             return _numbers(array), np.zeros(len(array), dtype=bool)
-        values = class_values(array)
+        values, numbers = _coded(array)
         label = np.full(len(values), np.nan)
         for code, known in enumerate(self.classes):
             label[values == known] = float(code)
         unseen = np.isnan(label) & np.asarray([value is not None for value in values], dtype=bool)
-        return label, unseen
+        return label[numbers], unseen[numbers]
 
 
 def class_name(value: object) -> str:
@@ -92,11 +92,15 @@ def class_name(value: object) -> str:
 
 def class_values(array: pa.Array) -> NDArray[np.object_]:
     """Return the values of a label column as objects: None where missing."""
-    if pa.types.is_dictionary(array.type):
-        levels = np.asarray([*array.dictionary.to_pylist(), None], dtype=object)
-        indices = pc.fill_null(array.indices, len(levels) - 1).to_numpy(zero_copy_only=False)
-        return np.asarray(levels[indices], dtype=object)
-    return np.asarray(array.to_pylist(), dtype=object)
+    values, numbers = _coded(array)
+    return np.asarray(values[numbers], dtype=object)
+
+
+def _coded(array: pa.Array) -> tuple[NDArray[np.object_], NDArray[np.integer[Any]]]:
+    """Return the values that occur, last None for missing ones, and the number of each row's among them."""
+    coded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+    values = np.asarray([*coded.dictionary.to_pylist(), None], dtype=object)
+    return values, pc.fill_null(coded.indices, len(values) - 1).to_numpy(zero_copy_only=False)
 
 
 def infer_target(column: Column, found: Sequence[Class], loss: str | None) -> Target:

@@ -13,7 +13,7 @@ from batchlearn.kept.statistics import Change, ChangeTotal, totals_together
 from batchlearn.kept.update import Local, Proof, Reached, Update, prove
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.sums import symmetric
-from batchlearn.objectives.statistics import Hessian, HessianTotal, Rounding, RoundingTotal, accumulated
+from batchlearn.objectives.statistics import GradientRounding, GradientRoundingTotal, Hessian, HessianTotal, accumulated
 
 MOST_PASSES = 3
 # A step that moves no row further than this needs no shortening.
@@ -65,10 +65,10 @@ def _stand(update: Update, before: Reached, rows: Rows) -> Reached:
     loss, penalty, kept = update.objective.loss, update.penalty, update.kept
     parameters, length = before.parameters, rows.longest_chunk + len(rows.chunks)
     back = kept.parameters - parameters
-    statistics = (HessianTotal(loss), RoundingTotal(loss, length), ChangeTotal(loss, back, (1.0,), length))
+    statistics = (HessianTotal(loss), GradientRoundingTotal(loss, length), ChangeTotal(loss, back, (1.0,), length))
     with np.errstate(over="ignore", invalid="ignore"):
         read = totals_together(rows, statistics, parameters)
-    found, rounding, change = Hessian(*read[0]), Rounding(*read[1]), Change(*read[2])
+    found, rounding, change = Hessian(*read[0]), GradientRounding(*read[1]), Change(*read[2])
     hessian = symmetric(found.grams[0])
     penalty.add_to(hessian)
     error = rounding.error * (1.0 + 1e-9) + accumulated(penalty.terms + 9) * penalty.magnitude(parameters)

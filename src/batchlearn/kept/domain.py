@@ -6,9 +6,11 @@ It says how far a step can move any row that lies in it, from the step alone: ea
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from batchlearn.data.rows import Chunk
 from batchlearn.kernels.design import Floats, Layout
@@ -49,6 +51,15 @@ class DomainTotal:
         return DomainParts(counts.astype(np.float64), low, high, dense @ weight, dense**2 @ weight)
 
 
+class _Box(NamedTuple):
+    """A domain as the extremes of a step read it."""
+
+    low: Floats  # (dense columns then sparse columns), zero for a column of no row at all
+    high: Floats
+    seen: NDArray[np.intp]  # coefficients of the levels that occur, group after group; d stands for "no level"
+    starts: NDArray[np.intp]  # where each group begins among them
+
+
 @dataclass(frozen=True)
 class Domain:
     """A box around rows: the product of what each column and each group takes."""
@@ -78,18 +89,31 @@ class Domain:
         return self._extremes(step)[2] * (1.0 + 2.0 * accumulated(self.layout.terms + 8))
 
     def _extremes(self, step: Floats) -> tuple[float, float, float]:
-        layout = self.layout
+        layout, box = self.layout, self._box
         first = float(step[0]) if layout.intercept else 0.0
         slopes = np.concatenate([step[int(layout.intercept) : layout.lead], step[layout.sparse_slice]])
-        known = np.isfinite(self.parts.low)  # a column of no row at all has no range
-        at_low = np.where(known, self.parts.low, 0.0) * slopes
-        at_high = np.where(known, self.parts.high, 0.0) * slopes
+        at_low, at_high = box.low * slopes, box.high * slopes
         low = first + float(np.minimum(at_low, at_high).sum())
         high = first + float(np.maximum(at_low, at_high).sum())
         size = abs(first) + float(np.maximum(np.abs(at_low), np.abs(at_high)).sum())
-        for counts, part in zip(self.group_counts(), layout.group_slices, strict=True):
-            seen = np.append(step[part], 0.0)[counts > 0.0]
-            if seen.size:
-                low, high = low + float(seen.min()), high + float(seen.max())
-                size += float(np.abs(seen).max())
+        if box.seen.size:
+            values = np.append(step, 0.0)[box.seen]
+            least, most = np.minimum.reduceat(values, box.starts), np.maximum.reduceat(values, box.starts)
+            low, high = low + float(least.sum()), high + float(most.sum())
+            size += float(np.maximum(np.abs(least), np.abs(most)).sum())
         return low, high, size
+
+    @cached_property
+    def _box(self) -> _Box:
+        known = np.isfinite(self.parts.low)  # a column of no row at all has no range
+        seen = [
+            np.append(np.arange(part.start, part.stop), self.layout.size)[counts > 0.0]
+            for counts, part in zip(self.group_counts(), self.layout.group_slices, strict=True)
+        ]
+        seen = [group for group in seen if group.size]
+        return _Box(
+            np.where(known, self.parts.low, 0.0),
+            np.where(known, self.parts.high, 0.0),
+            np.concatenate([np.empty(0, dtype=np.intp), *seen]),
+            np.cumsum([0, *map(len, seen)])[:-1],
+        )

@@ -23,7 +23,14 @@ from batchlearn.kernels.design import Floats
 from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.factor import NotPositiveDefinite, StepFactor, step_factor
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import GradientTotal, Hessian, HessianTotal, Rounding, RoundingTotal, accumulated
+from batchlearn.objectives.statistics import (
+    GradientRounding,
+    GradientRoundingTotal,
+    GradientTotal,
+    Hessian,
+    HessianTotal,
+    accumulated,
+)
 
 _REFINEMENTS = 5
 # The gradient that is left may cost this much of the room that kappa nu < 1 leaves.
@@ -54,15 +61,14 @@ def _stand(update: Update, old: OldRows, way: Way, readings: int) -> Reached:
     # The step to the parameters as they are stored; what rounding changed of T[s] is within its bound.
     step = parameters - update.kept.parameters
     way = old.way(step, way.turn)
-    lengths = _LENGTHS if old.constant * update.domain.reach(step) > _SHORT else _LENGTHS[:1]
-    point = _look(update, old, way, lengths)
+    point = _look(update, old, way, (1.0, *_shortened(update, old, way)))
     lower, best = _lower(old, way, point)
-    known = -(point.change + point.ahead.change)
+    known = -(point.change + point.ahead.rise.change)
     proof = prove(update, point.local, parameters)
     estimate = max(known + 0.5 * proof.decrement_known**2, lower, 0.0)
     weight, upper = update.weight, None
     if proof.bounds is not None:
-        most = known + point.error + point.ahead.change_error
+        most = known + point.error + point.ahead.rise.error
         upper = max(most / weight, 0.0) * (1.0 + 1e-12) + proof.bounds.loss
     elif best != 1.0:
         parameters = update.kept.parameters + best * step
@@ -78,6 +84,21 @@ def _stand(update: Update, old: OldRows, way: Way, readings: int) -> Reached:
     )
 
 
+def _shortened(update: Update, old: OldRows, way: Way) -> list[float]:
+    """Return the length where most is certainly gained, as the new rows' quadratic has it, and the next shorter one."""
+    kept, fresh = update.kept, update.fresh
+    if old.constant * update.domain.reach(way.step) <= _SHORT:
+        return []
+    slope, bend = float(fresh.gradient @ way.step), float(way.step @ (fresh.hessian @ way.step))
+
+    def rise(t: float) -> float:
+        new = t * slope + 0.5 * t * t * bend + _penalty_change(update.penalty, kept.parameters, t * way.step)
+        return sum(old.rise(way.part(t))) + new
+
+    best = min(range(len(_LENGTHS)), key=lambda k: rise(_LENGTHS[k]))
+    return [t for t in _LENGTHS[best : best + 2] if t < 1.0]
+
+
 def _settle(update: Update, old: OldRows) -> tuple[Way, int]:
     """Minimise what is known; return the way from w0 there, and how often the new rows were read."""
     kept, penalty, added = update.kept, update.penalty, update.added
@@ -89,7 +110,7 @@ def _settle(update: Update, old: OldRows) -> tuple[Way, int]:
     last = way
     for _ in range(_REFINEMENTS):
         # Far away the cubic polynomial need not have a minimum.
-        turn = way.turn if old.reach(way.step) < FAR else None
+        turn = way.turn if way.reach < FAR else None
         gradient = old.slope(way, cubic=turn is not None) + penalty.gradient(kept.parameters + way.step)
         if added is not None:
             gradient += added.total(GradientTotal(update.objective.loss), kept.parameters + way.step).gradient
@@ -160,8 +181,10 @@ def _look(update: Update, old: OldRows, way: Way, lengths: tuple[float, ...]) ->
         back = tuple(1.0 - t for t in lengths[1:])
         change = ChangeTotal(loss, -step, (1.0, *back), length)
         with np.errstate(over="ignore", invalid="ignore"):
-            read = totals_together(update.added, (HessianTotal(loss), RoundingTotal(loss, length), change), parameters)
-        found, rounding, (changes, errors) = Hessian(*read[0]), Rounding(*read[1]), read[2]
+            read = totals_together(
+                update.added, (HessianTotal(loss), GradientRoundingTotal(loss, length), change), parameters
+            )
+        found, rounding, (changes, errors) = Hessian(*read[0]), GradientRounding(*read[1]), read[2]
         fresh = symmetric(found.grams[0])
         gradient, error = gradient + found.gradient, error + rounding.error * (1.0 + 1e-9)
         hessian += fresh
@@ -185,8 +208,7 @@ def _penalty_change(penalty: Quadratic, start: Floats, step: Floats) -> float:
 def _lower(old: OldRows, way: Way, point: _Point) -> tuple[float, float]:
     """Return the most that is certainly gained along the step, in total, and the length where it is (C7)."""
     lengths = list(point.values)
-    rises = old.rise(lengths, way)
-    gains = [-(rise + point.values[t]) - point.error for rise, t in zip(rises, lengths, strict=True)]
+    gains = [-(sum(old.rise(way.part(t))) + point.values[t]) - point.error for t in lengths]
     gains = [gain if math.isfinite(gain) else -math.inf for gain in gains]
     best = int(np.argmax(gains))
     return (gains[best], lengths[best]) if gains[best] > 0.0 else (0.0, 0.0)

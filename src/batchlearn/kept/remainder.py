@@ -51,18 +51,29 @@ class Way(NamedTuple):
     step: Floats  # (d,): s
     bent: Floats  # (d,): A s
     turned: Floats  # (d,): T[s] s
+    reach: float  # a
+    size: float  # no row has a sum of |x_j s_j| above this; zero where no third-order total was kept
     turn: Floats | None = None  # (d, d)
 
     def part(self, length: float) -> Way:
         """Return the way to length times the step, without the matrix."""
-        return Way(length * self.step, length * self.bent, length**2 * self.turned)
+        longer = length * (1.0 + 1e-15)  # what bounds rows is not rounded down
+        return Way(
+            length * self.step, length * self.bent, length**2 * self.turned, longer * self.reach, longer * self.size
+        )
+
+
+class Rise(NamedTuple):
+    """The change of the loss of the rows from w0 to w0 + s, in sums: best known, and how far off."""
+
+    change: float
+    error: float
 
 
 class Ahead(NamedTuple):
     """The loss of the rows at w0 + s, in sums: best known, and how far off."""
 
-    change: float  # of the loss
-    change_error: float
+    rise: Rise
     gradient: Floats  # (d,)
     gradient_error: Floats  # (d,): rounding
     unknown: float  # the gradient is off by no more than this in the dual norm of the Hessian there
@@ -84,16 +95,14 @@ class OldRows:
         self.constant = self_concordance
         self._root = np.sqrt(np.maximum(kept.totals.scale, 0.0))
 
-    def reach(self, step: Floats) -> float:
-        """Return a: how far the step moves any of the rows, times the loss's constant."""
-        return self.constant * self.kept.domain.reach(step)
-
     def way(self, step: Floats, turn: Floats | None = None) -> Way:
         """Return the way to w0 + s: T[s], the change of the Hessian to first order, is computed unless it is given."""
-        totals = self.kept.totals
+        totals, domain = self.kept.totals, self.kept.domain
         if turn is None and totals.third is not None:
             turn = along(self.kept.layout, totals.third, step)
-        return Way(step, totals.hessian @ step, np.zeros_like(step) if turn is None else turn @ step, turn)
+        size = 0.0 if totals.third is None else domain.size(step)
+        turned = np.zeros_like(step) if turn is None else turn @ step
+        return Way(step, totals.hessian @ step, turned, self.constant * domain.reach(step), size, turn)
 
     def slope(self, way: Way, *, cubic: bool = True) -> Floats:
         """Return the gradient at w0 + s as the polynomial has it, (d,), of third order or of second."""
@@ -102,43 +111,51 @@ class OldRows:
 
     def ahead(self, way: Way) -> Ahead:
         """Return what the totals say about the rows at w0 + s."""
-        totals, step = self.kept.totals, way.step
-        a, rounding = self.reach(step), accumulated(4 * len(step) + 40)
-        cubic = totals.third is not None
-        length = float(self._root @ np.abs(step))  # at least ||s||_A, and what rounding scales with
-        relative = (totals.relative + rounding) * (1.0 + 1e-6)
-        square = max(float(step @ way.bent), 0.0) + relative * length**2
-        order = 3 if cubic else 2
-        change = totals.gradient @ step + 0.5 * step @ way.bent + step @ way.turned / 6.0
-        size = self.kept.domain.size(step) if cubic else 0.0
-        doubt = float(totals.gradient_error @ np.abs(step)) + rounding * float(np.abs(totals.gradient) @ np.abs(step))
-        doubt += relative * length**2 * (1.0 + size)
+        totals, a, order = self.kept.totals, way.reach, self._order
+        length, relative, rounding = self._scales(way)
         error = totals.gradient_error + rounding * np.abs(totals.gradient) + relative * length * self._root
-        error = error + relative * size**2 * totals.magnitude
+        error = error + relative * way.size**2 * totals.magnitude
         beyond = tail(a, order) / a if a > 0.0 else 0.0
-        further = tail(a, order + 1) / a**2 if a > 0.0 else 0.0
         return Ahead(
-            change=float(change),
-            change_error=(doubt + further * square) * (1.0 + 1e-9),
+            rise=self.rise(way),
             gradient=self.slope(way),
             gradient_error=error * (1.0 + 1e-9),
             # The dual norm is that of the Hessian at w0 + s, which is at least e^-a A.
-            unknown=beyond * math.sqrt(square) * math.exp(min(0.5 * a, 700.0)) * (1.0 + 1e-9),
+            unknown=beyond * math.sqrt(self._square(way)) * math.exp(min(0.5 * a, 700.0)) * (1.0 + 1e-9),
             reach=a,
         )
 
-    def rise(self, lengths: list[float], way: Way) -> list[float]:
-        """Return upper bounds on the change of the rows' loss at these lengths along the way."""
-        found = (self.ahead(way.part(t)) for t in lengths)
-        return [ahead.change + ahead.change_error for ahead in found]
+    def rise(self, way: Way) -> Rise:
+        """Return the change of the rows' loss along the way."""
+        totals, step, a = self.kept.totals, way.step, way.reach
+        length, relative, rounding = self._scales(way)
+        change = totals.gradient @ step + 0.5 * step @ way.bent + step @ way.turned / 6.0
+        doubt = float(totals.gradient_error @ np.abs(step)) + rounding * float(np.abs(totals.gradient) @ np.abs(step))
+        doubt += relative * length**2 * (1.0 + way.size)
+        further = tail(a, self._order + 1) / a**2 if a > 0.0 else 0.0
+        return Rise(float(change), (doubt + further * self._square(way)) * (1.0 + 1e-9))
+
+    @property
+    def _order(self) -> int:
+        return 2 if self.kept.totals.third is None else 3
+
+    def _scales(self, way: Way) -> tuple[float, float, float]:
+        """Return a length that is at least ||s||_A and what rounding scales with, and two relative errors."""
+        rounding = accumulated(4 * len(way.step) + 40)
+        relative = (self.kept.totals.relative + rounding) * (1.0 + 1e-6)
+        return float(self._root @ np.abs(way.step)), relative, rounding
+
+    def _square(self, way: Way) -> float:
+        """Return an upper bound on ||s||_A^2."""
+        length, relative, _ = self._scales(way)
+        return max(float(way.step @ way.bent), 0.0) + relative * length**2
 
     def below(self, way: Way) -> Bend:
         """Return a matrix that is below the rows' total Hessian at w0 + s."""
-        totals, step, a = self.kept.totals, way.step, self.reach(way.step)
+        totals, step, a = self.kept.totals, way.step, way.reach
         relative = totals.relative + accumulated(8)
         if way.turn is None or a >= FAR:
             return Bend(math.exp(-min(a, 700.0)) * (1.0 - 1e-12) * totals.hessian, relative)
-        size = self.kept.domain.size(step)
         return Bend(
-            (1.0 - tail(a, 2)) * totals.hessian + way.turn, (relative + accumulated(2 * len(step))) * (1.0 + size)
+            (1.0 - tail(a, 2)) * totals.hessian + way.turn, (relative + accumulated(2 * len(step))) * (1.0 + way.size)
         )

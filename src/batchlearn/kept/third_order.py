@@ -7,7 +7,9 @@ tensor falls into blocks: the dense columns (with a one), dense columns and one 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from math import prod
 from typing import Any, ClassVar, NamedTuple
@@ -16,6 +18,7 @@ import numpy as np
 
 from batchlearn.data.rows import Chunk
 from batchlearn.kernels.design import Floats, Layout
+from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.statistics import predictor
 
@@ -36,7 +39,8 @@ def third_derivative(loss: Loss, eta: Floats, curvature: Floats) -> Floats:
     return -curvature * np.tanh(0.5 * eta) if loss.name == "logistic" else curvature
 
 
-def block_shapes(layout: Layout) -> dict[Key, tuple[int, ...]]:
+@lru_cache(maxsize=16)
+def block_shapes(layout: Layout) -> Mapping[Key, tuple[int, ...]]:
     """Return the blocks in their order: the groups that each is about, and its shape."""
     lead = layout.dense + 1
     shapes: dict[Key, tuple[int, ...]] = {(): (lead, lead, lead)}
@@ -103,36 +107,43 @@ class ThirdTotal:
 
 def along(layout: Layout, entries: Floats, step: Floats) -> Floats:
     """Return the tensor contracted with a step (d,): the symmetric matrix (d, d) sum_c T_abc step_c."""
-    blocks, start = dict[Key, Floats](), 0
-    for key, shape in block_shapes(layout).items():
-        blocks[key] = entries[start : start + prod(shape)].reshape(shape)
-        start += prod(shape)
-    matrix = np.zeros((layout.size, layout.size))
-    lead, first = slice(0, layout.lead), 0 if layout.intercept else 1
+    matrix, diagonal = np.zeros((layout.size, layout.size)), np.zeros(layout.size)
+    lead, first, start = slice(0, layout.lead), 0 if layout.intercept else 1, 0
     dense, slices = step[lead], layout.group_slices
     levels = [step[part] for part in slices]
-    matrix[lead, lead] = blocks[()][first:, first:, first:] @ dense
-    for g, part in enumerate(slices):
-        own = blocks[(g,)]
-        matrix[lead, lead] += own[first:, first:] @ levels[g]
-        # A level times itself is itself: what two groups share with the ones is what they share alone.
-        matrix[lead, part] += _first(dense, own[first:, first:]) + own[first:, 0] * levels[g]
-        matrix[part, part] += np.diag(dense @ own[first:, 0] + own[0, 0] * levels[g])
-    for (g, h), pair in ((key, block) for key, block in blocks.items() if len(key) == 2):
-        a, b = slices[g], slices[h]
-        matrix[lead, a] += pair[first:] @ levels[h]
-        matrix[lead, b] += levels[g] @ pair[first:]
-        matrix[a, b] += _first(dense, pair[first:]) + pair[0] * (levels[g][:, None] + levels[h])
-        matrix[a, a] += np.diag(pair[0] @ levels[h])
-        matrix[b, b] += np.diag(levels[g] @ pair[0])
-    for (g, h, k), triple in ((key, block) for key, block in blocks.items() if len(key) == 3):
-        matrix[slices[g], slices[h]] += triple @ levels[k]
-        matrix[slices[g], slices[k]] += levels[h] @ triple
-        matrix[slices[h], slices[k]] += _first(levels[g], triple)
-    upper = np.triu(matrix)
-    return np.asarray(upper + np.triu(upper, 1).T)
+    for key, shape in block_shapes(layout).items():
+        block = entries[start : start + prod(shape)].reshape(shape)
+        start += block.size
+        parts = [slices[g] for g in key]
+        if len(key) == 3:
+            matrix[parts[0], parts[1]] += _last(block, levels[key[2]])
+            matrix[parts[0], parts[2]] += levels[key[1]] @ block
+            matrix[parts[1], parts[2]] += _first(levels[key[0]], block)
+        elif len(key) == 2:
+            # A level times itself is itself: what two groups share with the ones is what they share alone.
+            (a, b), (at_a, at_b) = parts, (levels[g] for g in key)
+            along_b, along_a = block @ at_b, at_a @ block
+            matrix[lead, a] += along_b[first:]
+            matrix[lead, b] += along_a[first:]
+            diagonal[a] += along_b[0]
+            diagonal[b] += along_a[0]
+            matrix[a, b] += _first(dense, block[first:]) + block[0] * (at_a[:, None] + at_b)
+        elif len(key) == 1:
+            (part,), own = parts, levels[key[0]]
+            matrix[lead, lead] += block[first:, first:] @ own
+            matrix[lead, part] += _first(dense, block[first:, first:]) + block[first:, 0] * own
+            diagonal[part] += dense @ block[first:, 0] + block[0, 0] * own
+        else:
+            matrix[lead, lead] += block[first:, first:, first:] @ dense
+    matrix[np.diag_indices_from(matrix)] += diagonal
+    return symmetric(matrix)
 
 
 def _first(values: Floats, block: Floats) -> Floats:
     """Contract the first axis of a block of three with values."""
     return np.asarray((values @ block.reshape(len(values), prod(block.shape[1:]))).reshape(block.shape[1:]))
+
+
+def _last(block: Floats, values: Floats) -> Floats:
+    """Contract the last axis of a block of three with values."""
+    return np.asarray((block.reshape(prod(block.shape[:2]), len(values)) @ values).reshape(block.shape[:2]))

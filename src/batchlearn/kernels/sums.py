@@ -162,9 +162,8 @@ def _add_sparse(gram: Floats, layout: Layout, block: Block, weighted: Floats, va
         gram[where, part] = (indicator @ scaled)[:-1]
 
 
-def symmetric(upper: Floats) -> Floats:
-    """Return the symmetric matrix whose upper triangle is given."""
-    whole = np.array(upper, order="C")
+def symmetric(whole: Floats) -> Floats:
+    """Complete a symmetric matrix from its upper triangle, in place, and return it."""
     for start in range(0, len(whole), _MIRRORED):  # a strip at a time: it stays in the cache while it is turned
         stop = start + _MIRRORED
         whole[start:stop, :start] = whole[:start, start:stop].T

@@ -80,7 +80,7 @@ class Factor:
         """The error of x' H^-1 x computed from `inverse_hessian`, as a multiple of ||x / diagonal||^2."""
         size = len(self.diagonal)
         # Of X'X, of the two divisions, of the entries, and of sums over columns and groups; X the inverse of L.
-        return accumulated(6 * size + 20) * float(np.sum(self.inverse**2))
+        return accumulated(6 * size + 20) * float(np.linalg.norm(self.inverse)) ** 2
 
     def coefficient_norms(self) -> Floats:
         """Return upper bounds on sqrt((H^-1)_jj), shape (d,)."""
@@ -144,7 +144,8 @@ def _scaled_factor(hessian: Floats) -> tuple[Floats, Floats]:
         direction[int(np.argmin(curved))] = 1.0
         raise NotPositiveDefinite("a coefficient meets no curvature at all", direction)
     diagonal = np.sqrt(curved)
-    scaled = hessian / diagonal[:, None] / diagonal
+    scaled = hessian / diagonal[:, None]
+    scaled /= diagonal
     # The transpose is the same matrix in the order of LAPACK, which then works in place.
     lower, information = lapack.dpotrf(scaled.T, lower=1, clean=1, overwrite_a=1)
     if information != 0:

@@ -131,19 +131,15 @@ def assembled(loss: Loss, grams: Floats) -> Floats:
     return hessian
 
 
-class Rounding(NamedTuple):
-    """How wrong a computed gradient can be, and the curvature the bound for many coefficients needs."""
+class GradientRounding(NamedTuple):
+    """How wrong a computed gradient can be, and the curvature of a row beside it."""
 
     error: Floats  # (parameters,): sum of the possible error of each row's contribution
     growth: float  # the largest possible error of the logarithm of a row's curvature
-    curvature: Floats  # (contrasts,): sum of weight times curvature
-    centre: Floats  # (contrasts, d): sum of weight times curvature times the row
-    magnitude: Floats  # (contrasts, d): the same of the absolute row
-    smallest: float  # the smallest weight times curvature of a row
 
 
 @dataclass(frozen=True)
-class RoundingTotal:
+class GradientRoundingTotal:
     """A bound on the error of the gradient's total: of the inner products, of the slopes, and of the summation.
 
     Higham 2002, section 3.1, for inner products and sums in any order. `length` is the number of additions a total
@@ -152,9 +148,9 @@ class RoundingTotal:
 
     loss: Loss
     length: int
-    combine: ClassVar[tuple[Any, ...]] = (np.add, np.maximum, np.add, np.add, np.add, np.minimum)
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.maximum)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Rounding:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> GradientRounding:
         """Return the chunk's totals."""
         layout, magnitudes = chunk.layout, absolute(chunk.block)
         eta = predictor(chunk, parameters)
@@ -170,14 +166,38 @@ class RoundingTotal:
         # Twelve more operations than additions: entries, weights, the division by their sum, the penalty.
         moved = chunk.weight * self.loss.slope_change(eta, chunk.label, error)
         row = moved + own + accumulated(self.length + 12) * slope + _UNDERFLOW
+        return GradientRounding(transposed_products(layout, magnitudes, row), float(growth.max(initial=0.0)))
+
+
+class Rounding(NamedTuple):
+    """How wrong a computed gradient can be, and the curvature the bound for many coefficients needs."""
+
+    error: Floats  # (parameters,), and the next: as in `GradientRounding`
+    growth: float
+    curvature: Floats  # (contrasts,): sum of weight times curvature
+    centre: Floats  # (contrasts, d): sum of weight times curvature times the row
+    magnitude: Floats  # (contrasts, d): the same of the absolute row
+    smallest: float  # the smallest weight times curvature of a row
+
+
+@dataclass(frozen=True)
+class RoundingTotal:
+    """What `GradientRoundingTotal` bounds, and the curvature, in one reading."""
+
+    loss: Loss
+    length: int
+    combine: ClassVar[tuple[Any, ...]] = (*GradientRoundingTotal.combine, np.add, np.add, np.add, np.minimum)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Rounding:
+        """Return the chunk's totals."""
+        layout, eta = chunk.layout, predictor(chunk, parameters)
         sums, centres, sizes = list[Floats](), list[Floats](), list[Floats]()
         for some in _some_at_once(self.loss.curvatures(eta, chunk.label), chunk.weight):
             sums.append(some.sum(axis=1))
             centres.append(transposed_products(layout, chunk.block, some).reshape(len(some), -1))
             sizes.append(with_absolute(layout, chunk.block, centres[-1], some))
         return Rounding(
-            transposed_products(layout, magnitudes, row),
-            float(growth.max(initial=0.0)),
+            *GradientRoundingTotal(self.loss, self.length)(chunk, parameters),
             np.concatenate(sums),
             np.concatenate(centres),
             np.concatenate(sizes),

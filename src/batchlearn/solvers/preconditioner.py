@@ -87,7 +87,7 @@ class ClassBlocks:
         """Invert mean curvatures (K, d, d), upper triangles, with the penalty of all outputs."""
         penalty, inverses = whole.first(grams.shape[1]), np.empty_like(grams)
         for gram, inverse in zip(grams, inverses, strict=True):
-            block = symmetric(gram)
+            block = symmetric(gram.copy())
             penalty.add_to(block)
             block[np.diag_indices_from(block)] *= 1.0 + _JITTER
             block[np.diag_indices_from(block)] += 1e-300

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -220,9 +221,12 @@ def _missing(name: str, names: list[str], table: str) -> DataError:
 
 
 def _condition_of(table: Table) -> Condition | None:
-    if table.condition is None:
-        return None
+    return None if table.condition is None else _compiled(table.condition, table.columns)
+
+
+@lru_cache(maxsize=16)  # opening a table and each scan ask for the same one
+def _compiled(condition: str, columns: tuple[Column, ...]) -> Condition:
     # Imported here because it loads sqlglot, which most tables do not need.
     from batchlearn.tables.where import compile_condition
 
-    return compile_condition(table.condition, table.columns)
+    return compile_condition(condition, columns)

@@ -137,14 +137,13 @@ class LogisticLoss(OneOutput):
 
     def value(self, eta: Floats, label: Floats) -> Floats:
         """Return log(1 + exp(-eta)) for y = 1 and log(1 + exp(eta)) for y = 0."""
-        signed = np.where(label > 0.5, -eta, eta)
+        signed = (1.0 - 2.0 * label) * eta
         return np.maximum(signed, 0.0) + np.log1p(np.exp(-np.abs(signed)))
 
     def slope(self, eta: Floats, label: Floats) -> Floats:
         """Return p - y, without the cancellation when p is near y."""
-        positive = label > 0.5
-        other = logistic(np.where(positive, -eta, eta))
-        return np.where(positive, -other, other)
+        sign = 1.0 - 2.0 * label
+        return np.asarray(sign * logistic(sign * eta))
 
     def curvature(self, eta: Floats, label: Floats) -> Floats:  # noqa: ARG002 - every loss is called alike
         """Return p (1 - p), whatever the label."""
