@@ -99,11 +99,11 @@ class LimitedMemory:
     ) -> LimitedMemoryState:
         solved = state.preconditioner.apply(gradient)
         step, change = parameters - state.parameters, gradient - state.gradient
-        pairs, scale, curved = state.pairs, state.scale, float(step @ change)
-        if curved > 0.0:
-            # M is linear: M^-1 of the change needs no product of its own.
-            pairs = (*pairs, (step, change))[-self.memory :]
-            scale = curved / float(change @ (solved - state.solved))
+        # M is linear: M^-1 of the change needs no product of its own.
+        curved, spread = float(step @ change), float(change @ (solved - state.solved))
+        pairs, scale = state.pairs, state.scale
+        if curved > 0.0 and spread > 0.0:
+            pairs, scale = (*pairs, (step, change))[-self.memory :], curved / spread
         size = float(gradient @ solved)
         better = size < 0.8 * state.smallest or value < state.value - 1e-14 * (1.0 + abs(state.value))
         idle = 0 if better else state.idle + 1
