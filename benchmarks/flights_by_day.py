@@ -6,7 +6,7 @@ Trains on days 1 to 20, then each of the next eleven days: the champion's kept t
 training from scratch on all days gives the truth, and the next champion. The penalty is fixed in total (1, or the
 strengths chosen on days 1 to 20), encodings and strengths are those of days 1 to 20. The same is done with all rows
 shuffled among the days, where nothing changes from day to day. Prints a line a day and then the tables; `--write` puts
-them into docs/bracket.md. Takes about 15 minutes on two cores.
+them into docs/bracket.md. Takes about ten minutes on two cores.
 
 Seconds are given three times: by the clock from the files on, with one thread and with two (a scratch retrain reads all
 rows, chooses what a recipe leaves open, encodes, fits and certifies; the day alone reads its own file and the kept

@@ -95,9 +95,10 @@ def _sections(content: Mapping[str, Any]) -> dict[str, str]:
 def _subtitle(result: Mapping[str, Any]) -> str:
     loss = text(result.get("loss"))
     kind = MODELS.get(loss or "", f"a model of the {loss} loss" if loss else "a model")
-    encoding = text(result.get("encoding"))
+    encoding, pairs = text(result.get("encoding")), len(sequence(_choice(result).get("pairs")))
     table, outcome = text(result.get("table")), facts.yes(result)
     said = [f"{kind[:1].upper()}{kind[1:]}", *([encoding] if encoding else [])]
+    said += [f"with {pairs} {'pair' if pairs == 1 else 'pairs'} of columns"] if pairs else []
     said += [f"trained on {clean(table)}"] if table else []
     predicts = f" It predicts the probability of {clean(outcome)}." if outcome else ""
     return f"{', '.join(said)}.{predicts}"
