@@ -35,7 +35,7 @@ _ROW, _COLUMN = 100, "mean radius"
 def demo(
     *,
     output: Annotated[str | None, Parameter(help="New folder to keep the data and the model in.")] = None,
-    json: Json = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Train, evaluate, verify and tamper on data that comes with scikit-learn.
 

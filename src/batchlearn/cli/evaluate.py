@@ -35,7 +35,7 @@ def evaluate(
     rows: RowOptions = ALL_ROWS,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
     seed: Annotated[Count, Parameter(help="Seed of the intervals.")] = 0,
-    json: Json = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Judge a model on labelled rows: metrics with intervals, baselines, calibration, slices.
 

@@ -42,7 +42,7 @@ def predict(  # noqa: PLR0913 - each argument is a flag
     rows: RowOptions = ALL_ROWS,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False,
-    json: Json = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Score every row of a table, in order, however large it is.
 

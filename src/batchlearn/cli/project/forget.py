@@ -20,7 +20,7 @@ def forget(
     where: Annotated[str, Parameter(help='Which rows, as a condition in SQL\'s words: "user_id = 42".')],
     why: Annotated[str, Parameter(help="Reason for the ledger.")] = "asked for",
     cycle: CycleOptions = DEFAULT_CYCLE,
-    json: Json = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Train again without some rows, make that version live, and list what still holds them.
 

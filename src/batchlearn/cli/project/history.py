@@ -27,7 +27,7 @@ InProject = Annotated[str, Parameter(help="Folder of the project, or one inside 
 def history(
     *,
     project: InProject = ".",
-    json: Json = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Say which version was live when, why and by whom, and how each turn of the cycle ended."""
     store = open_store(project)
@@ -69,7 +69,7 @@ def _turn(event: Record) -> dict[str, Any]:
 def status(
     *,
     project: InProject = ".",
-    json: Json = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Say who is live, what waits for a person, and how often people were asked and overruled the gate."""
     store = open_store(project)
@@ -117,7 +117,7 @@ def registry(
     *,
     repair: Annotated[Flag, Parameter(help="Propose a command for each finding; none is run.")] = False,
     project: InProject = ".",
-    json: Json = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Check the registry. Exit code 6 where something that is relied on is not what was written."""
     found = check_registry(open_store(project))

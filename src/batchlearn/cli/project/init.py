@@ -60,7 +60,7 @@ def init(  # noqa: PLR0913 - each argument is a flag
     columns: ColumnOptions = NO_COLUMNS,
     policy: PolicyOptions = NO_POLICY,
     folder: Annotated[str, Parameter(help="Where the project goes; the current folder unless given.")] = ".",
-    json: Json = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Write batchlearn.toml: where rows come from, how to train, when, and what may go live.
 

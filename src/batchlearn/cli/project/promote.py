@@ -49,7 +49,7 @@ def promote(
     force: Annotated[Flag, Parameter(help="Promote although the gate did not say so; needs --why.")] = False,
     decline: Annotated[Flag, Parameter(help="Leave the champion live, and say so in the ledger.")] = False,
     ledger: LedgerOptions = DEFAULT_LEDGER,
-    json: Json = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Make a version live, or decline to.
 
@@ -92,7 +92,7 @@ def rollback(
     *,
     to: Annotated[Count | None, Parameter(help="An earlier champion; the one before, unless given.")] = None,
     ledger: LedgerOptions = DEFAULT_LEDGER,
-    json: Json = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Make the version live again that was live before. No data is needed, and nothing is lost."""
     store = open_store(ledger.project)

@@ -42,7 +42,7 @@ def retrain(
     dry_run: Annotated[Flag, Parameter(help="Say what would be done and what it would gain; train nothing.")] = False,
     anyway: Annotated[Flag, Parameter(help="Train whatever the policy says.")] = False,
     cycle: CycleOptions = DEFAULT_CYCLE,
-    json: Json = False,  # noqa: ARG001 - main looks
+    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Look, decide, train, judge, record: one turn of the cycle for this project.
 
