@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
+from batchlearn.kernels import bundles as kernels_bundles
 from batchlearn.kernels import design, sums
+from batchlearn.kernels.bundles import bundles
 from batchlearn.kernels.design import (
     Block,
     Floats,
@@ -92,26 +94,45 @@ def test_products_of_several_outputs_are_those_of_each(outputs: int, case: Case)
     close(with_absolute(layout, block, totals, v), v @ np.abs(X))
 
 
-@pytest.mark.parametrize("most", [0, 2, 8])
+# Each group alone, some in bundles, all in one.
+BUNDLED = pytest.mark.parametrize("cells", [1, 100, 1_000_000])
+
+
+@BUNDLED
 @given(case=cases())
-def test_grams_of_several_values_are_those_of_each(most: int, case: Case) -> None:
+def test_grams_of_several_values_are_those_of_each(cells: int, case: Case) -> None:
     layout, block, X, seed = case
     values = np.random.default_rng(seed + 1).uniform(0.0, 3.0, (3, len(X)))
     with pytest.MonkeyPatch.context() as patch:
-        # Whichever groups are written out, in however many parts of the rows.
-        patch.setattr(sums, "_WRITTEN_OUT", most)
-        patch.setattr(sums, "_ROWS_WRITTEN", 5)
+        patch.setattr(kernels_bundles, "_FEWEST_CELLS", cells)
+        patch.setattr(sums, "_ROWS_AT_ONCE", 5)
         grams = weighted_grams(layout, block, values)
     for gram, own in zip(grams, values, strict=True):
         close(symmetric(gram), X.T @ (X * own[:, None]))
 
 
-@given(cases())
-def test_quadratic_forms_are_those_of_the_matrix(case: Case) -> None:
+@BUNDLED
+@given(case=cases())
+def test_quadratic_forms_are_those_of_the_matrix(cells: int, case: Case) -> None:
     layout, block, X, seed = case
     root = np.random.default_rng(seed + 1).normal(size=(layout.size, layout.size))
     matrix = root + root.T
-    close(quadratic_form(layout, block, matrix), np.einsum("ia,ab,ib->i", X, matrix, X))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels_bundles, "_FEWEST_CELLS", cells)
+        close(quadratic_form(layout, block, matrix), np.einsum("ia,ab,ib->i", X, matrix, X))
+
+
+def test_bundles_hold_every_group_once_and_no_more_cells_than_asked_for() -> None:
+    levels = (24, 7, 8, 9, 20, 59, 59, 8, 300, 1)
+    for rows in (1, 5_000, 20_000, 1_000_000):
+        found = bundles(levels, rows)
+        assert sorted(group for bundle in found for group in bundle.groups) == list(range(len(levels)))
+        for bundle in found:
+            assert bundle.levels == tuple(levels[group] for group in bundle.groups)
+            assert bundle.cells == np.prod([count + 1 for count in bundle.levels])
+            assert len(bundle.groups) == 1 or bundle.cells**2 <= max(rows, 4096)
+    assert len(bundles(levels, 20_000)) < len(levels)
+    assert bundles((), 100) == ()
 
 
 @given(cases())

@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from batchlearn.errors import RegistryError
+from batchlearn.kept.storage import load
 from batchlearn.models.tensors import unpack
 from batchlearn.registry.check import check
 from batchlearn.registry.ledger import events, tenures
 from batchlearn.registry.loading import load_champion
 from batchlearn.registry.promotions import Reason, champion, needed_champion, promote, promotions
 from batchlearn.registry.store import FolderStore
-from batchlearn.registry.version import EXPECTED, SAMPLE, read_file
+from batchlearn.registry.version import EXPECTED, KEPT, SAMPLE, read_file
 from batchlearn.retraining.policies import EveryRows
 from batchlearn.retraining.project import open_project
 
@@ -46,6 +47,14 @@ def test_a_version_of_each_format_scores_what_it_scored(root: Path) -> None:
     expected = unpack(read_file(store, live.version, EXPECTED), {"response": (300,)})["response"]
     scored = live.stored.model.predict(pq.read_table(live.version.path / SAMPLE)).response
     assert abs(scored - expected).max() <= 1e-12, "another machine rounds otherwise"
+
+
+def test_the_kept_totals_of_each_format_are_read(root: Path) -> None:
+    live = load_champion(FolderStore(root))
+    kept = load((live.version.path / KEPT).read_bytes(), live.stored.model.encoding.layout, live.stored.model.loss)
+    assert kept.rows > 0
+    # Format 1 had its third-order totals in another order: not read, and the bounds are of second order.
+    assert kept.totals.third is None
 
 
 def test_a_registry_of_each_format_goes_on(root: Path) -> None:

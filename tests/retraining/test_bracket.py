@@ -55,6 +55,26 @@ def test_without_the_remainder_the_bracket_would_lie(monkeypatch: pytest.MonkeyP
     assert wrong >= 2
 
 
+@pytest.mark.parametrize("loss", _LOSSES)
+def test_a_share_of_the_new_rows_hessian_is_below_it_and_saves_a_reading(
+    loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(4):
+        one, found = trial(seed, loss, "added"), []
+        for lost in (-1.0, 1.0):
+            monkeypatch.setattr("batchlearn.kept.first_rung._LOST", lost)
+            found.append(answer(one, climbing=False))
+            assert violations(one, found[-1], truth(one)) == []
+        read, shared = found
+        assert shared.reached.readings == read.reached.readings - 1
+        factors = (read.reached.proof.factor, shared.reached.proof.factor)
+        assert all(factor is not None for factor in factors)
+        above, below = (factor.inverse_hessian for factor in factors if factor is not None)
+        # The inverse of the smaller matrix is the larger one.
+        assert np.linalg.eigvalsh(below - above).min() >= -1e-9 * np.abs(above).max()
+        assert shared.bracket.lower == pytest.approx(read.bracket.lower, rel=1e-9)
+
+
 def test_leverages_of_the_rows_that_stay_grow_when_others_are_removed() -> None:
     # 990 rows meet one coefficient, 10 another, and 9 of those go: the old bound on leverages would be too small.
     layout = Layout(False, 0, (2,))

@@ -9,11 +9,11 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.errors import DataError
-from batchlearn.kept.statistics import Change, ChangeTotal, totals_together
+from batchlearn.kept.statistics import Point, PointTotal, totals_together
 from batchlearn.kept.update import Local, Proof, Reached, Update, prove
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.sums import symmetric
-from batchlearn.objectives.statistics import GradientRounding, GradientRoundingTotal, Hessian, HessianTotal, accumulated
+from batchlearn.objectives.statistics import Hessian, HessianTotal, accumulated
 
 MOST_PASSES = 3
 # A step that moves no row further than this needs no shortening.
@@ -65,20 +65,19 @@ def _stand(update: Update, before: Reached, rows: Rows) -> Reached:
     loss, penalty, kept = update.objective.loss, update.penalty, update.kept
     parameters, length = before.parameters, rows.longest_chunk + len(rows.chunks)
     back = kept.parameters - parameters
-    statistics = (HessianTotal(loss), GradientRoundingTotal(loss, length), ChangeTotal(loss, back, (1.0,), length))
     with np.errstate(over="ignore", invalid="ignore"):
-        read = totals_together(rows, statistics, parameters)
-    found, rounding, change = Hessian(*read[0]), GradientRounding(*read[1]), Change(*read[2])
+        read = totals_together(rows, (HessianTotal(loss), PointTotal(loss, back, (1.0,), length)), parameters)
+    found, point = Hessian(*read[0]), Point(*read[1])
     hessian = symmetric(found.grams[0])
     penalty.add_to(hessian)
-    error = rounding.error * (1.0 + 1e-9) + accumulated(penalty.terms + 9) * penalty.magnitude(parameters)
-    gradient = found.gradient + penalty.gradient(parameters)
-    relative = accumulated(length + 28) + math.expm1(min(rounding.growth, 700.0))
+    error = point.gradient_error * (1.0 + 1e-9) + accumulated(penalty.terms + 9) * penalty.magnitude(parameters)
+    gradient = point.gradient + penalty.gradient(parameters)
+    relative = accumulated(length + 28) + math.expm1(min(point.growth, 700.0))
     local = Local(gradient, error + accumulated(4) * np.abs(gradient), 0.0, hessian, relative, 0.9)
     proof = prove(update, local, parameters)
-    gained = float(change.values[0]) + float(back @ penalty.gradient(parameters + 0.5 * back))
+    gained = float(point.values[0]) + float(back @ penalty.gradient(parameters + 0.5 * back))
     size = penalty.magnitude(parameters) + penalty.magnitude(kept.parameters)
-    doubt = float(change.errors[0]) + accumulated(4 * len(back) + 40) * float(size @ np.abs(back))
+    doubt = float(point.errors[0]) + accumulated(4 * len(back) + 40) * float(size @ np.abs(back))
     return _with_gain(update, before, proof, gradient, (gained, doubt))
 
 

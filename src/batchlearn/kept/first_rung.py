@@ -17,26 +17,23 @@ import numpy as np
 
 from batchlearn.errors import CertificateError
 from batchlearn.kept.remainder import FAR, Ahead, OldRows, Way
-from batchlearn.kept.statistics import ChangeTotal, totals_together
+from batchlearn.kept.statistics import Point, PointTotal
 from batchlearn.kept.update import Local, Reached, Update, joint_error, prove
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.factor import NotPositiveDefinite, StepFactor, step_factor
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import (
-    GradientRounding,
-    GradientRoundingTotal,
-    GradientTotal,
-    Hessian,
-    HessianTotal,
-    accumulated,
-)
+from batchlearn.objectives.statistics import GradientTotal, HessianTotal, accumulated
 
 _REFINEMENTS = 5
 # The gradient that is left may cost this much of the room that kappa nu < 1 leaves.
 _SETTLED = 1e-2
+# Between steps that differ by no more than this for any row, the third-order total need not be contracted anew.
+_CLOSE = 0.2
 # A step that moves no row further than this is not worth shortening.
 _SHORT = 0.3
+# So much of the Hessian may be given away to save a reading of the new rows.
+_LOST = 0.03
 _LENGTHS = (1.0, 0.85, 0.7, 0.55, 0.4, 0.3, 0.2, 0.1)
 
 
@@ -46,21 +43,20 @@ def first_rung(update: Update) -> Reached:
     CertificateError where the Hessian of old and new rows has no factor: too much was removed, or there is no penalty.
     """
     old = OldRows(update.kept, update.objective.loss.self_concordance)
-    way, readings = _settle(update, old)
-    return _stand(update, old, way, readings)
+    step, readings = _settle(update, old)
+    return _stand(update, old, update.kept.parameters + step, readings)
 
 
 def stand_at(update: Update, parameters: Floats) -> Reached:
     """Return what is known without an old row at parameters (d,) that came from elsewhere."""
     old = OldRows(update.kept, update.objective.loss.self_concordance)
-    return _stand(update, old, old.way(parameters - update.kept.parameters), 1)
+    return _stand(update, old, parameters, 1)
 
 
-def _stand(update: Update, old: OldRows, way: Way, readings: int) -> Reached:
-    parameters = update.kept.parameters + way.step
-    # The step to the parameters as they are stored; what rounding changed of T[s] is within its bound.
+def _stand(update: Update, old: OldRows, parameters: Floats, readings: int) -> Reached:
+    # The step to the parameters as they are stored.
     step = parameters - update.kept.parameters
-    way = old.way(step, way.turn)
+    way = old.way(step)
     point = _look(update, old, way, (1.0, *_shortened(update, old, way)))
     lower, best = _lower(old, way, point)
     known = -(point.change + point.ahead.rise.change)
@@ -79,7 +75,7 @@ def _stand(update: Update, old: OldRows, way: Way, readings: int) -> Reached:
         estimate=estimate / weight if upper is None else min(estimate / weight, upper),
         proof=proof,
         reach=update.domain.reach(parameters - update.kept.parameters),
-        readings=readings + (2 if proof.factor else 1) if update.added else 0,
+        readings=readings + point.readings + (proof.factor is not None) if update.added else 0,
         later=proof.later,
     )
 
@@ -99,15 +95,15 @@ def _shortened(update: Update, old: OldRows, way: Way) -> list[float]:
     return [t for t in _LENGTHS[best : best + 2] if t < 1.0]
 
 
-def _settle(update: Update, old: OldRows) -> tuple[Way, int]:
-    """Minimise what is known; return the way from w0 there, and how often the new rows were read."""
+def _settle(update: Update, old: OldRows) -> tuple[Floats, int]:
+    """Minimise what is known; return the step from w0 there, and how often the new rows were read."""
     kept, penalty, added = update.kept, update.penalty, update.added
     base = kept.totals.hessian + update.fresh.hessian
     penalty.add_to(base)
     factor = _first_factor(base)
     gradient = kept.totals.gradient + update.fresh.gradient + penalty.gradient(kept.parameters)
     way, readings, before = old.way(_short(update, -factor.solve(gradient))), 1, math.inf
-    last = way
+    last, exact, factored = way, way, None
     for _ in range(_REFINEMENTS):
         # Far away the cubic polynomial need not have a minimum.
         turn = way.turn if way.reach < FAR else None
@@ -123,15 +119,20 @@ def _settle(update: Update, old: OldRows) -> tuple[Way, int]:
             break
         if left < _SETTLED and left * math.sqrt(kept.leverage) < _SETTLED:
             break
-        if turn is not None:
+        if turn is not None and turn is not factored:
+            factored = turn
             try:
                 factor = step_factor(base + turn)
             except NotPositiveDefinite:
                 break
             solution = factor.solve(gradient)
         before, last = left, way
-        way = old.way(way.step + _short(update, -solution))
-    return way, readings
+        step = way.step + _short(update, -solution)
+        if old.constant * update.domain.reach(step - exact.step) <= _CLOSE:
+            way = old.near(exact, step)
+        else:
+            way = exact = old.way(step)
+    return way.step, readings
 
 
 def _short(update: Update, step: Floats) -> Floats:
@@ -151,7 +152,7 @@ def _first_factor(hessian: Floats) -> StepFactor:
         ) from refusal
 
 
-class _Point(NamedTuple):
+class _Known(NamedTuple):
     """What is known at w0 + s, in sums over all rows, the penalty included."""
 
     step: Floats
@@ -160,9 +161,10 @@ class _Point(NamedTuple):
     values: dict[float, float]  # length -> change of the new rows' loss and the penalty from w0
     change: float  # of the new rows' loss and the penalty from w0 to w0 + s
     error: float  # of any of these
+    readings: int  # of the new rows
 
 
-def _look(update: Update, old: OldRows, way: Way, lengths: tuple[float, ...]) -> _Point:
+def _look(update: Update, old: OldRows, way: Way, lengths: tuple[float, ...]) -> _Known:
     kept, penalty, loss, step = update.kept, update.penalty, update.objective.loss, way.step
     parameters = kept.parameters + step
     ahead, bend = old.ahead(way), old.below(way)
@@ -170,7 +172,7 @@ def _look(update: Update, old: OldRows, way: Way, lengths: tuple[float, ...]) ->
     error = ahead.gradient_error + accumulated(penalty.terms + 9) * penalty.magnitude(parameters)
     hessian = bend.lower.copy()
     penalty.add_to(hessian)
-    spread, doubt = [(bend.relative, kept.totals.scale)], 0.0
+    spread, doubt, readings = [(bend.relative, kept.totals.scale)], 0.0, 0
     values = {t: _penalty_change(penalty, kept.parameters, t * step) for t in lengths}
     doubt += accumulated(4 * len(step) + 40) * float(
         (penalty.magnitude(kept.parameters) + penalty.magnitude(parameters)) @ np.abs(step)
@@ -179,33 +181,43 @@ def _look(update: Update, old: OldRows, way: Way, lengths: tuple[float, ...]) ->
         length = update.added.longest_chunk + len(update.added.chunks)
         # From w1 back: the first length is the way to w0, the others are points between.
         back = tuple(1.0 - t for t in lengths[1:])
-        change = ChangeTotal(loss, -step, (1.0, *back), length)
         with np.errstate(over="ignore", invalid="ignore"):
-            read = totals_together(
-                update.added, (HessianTotal(loss), GradientRoundingTotal(loss, length), change), parameters
-            )
-        found, rounding, (changes, errors) = Hessian(*read[0]), GradientRounding(*read[1]), read[2]
-        fresh = symmetric(found.grams[0])
-        gradient, error = gradient + found.gradient, error + rounding.error * (1.0 + 1e-9)
+            point = update.added.total(PointTotal(loss, -step, (1.0, *back), length), parameters)
+        gradient, error = gradient + point.gradient, error + point.gradient_error * (1.0 + 1e-9)
+        fresh, more = _fresh_below(update, point, parameters)
         hessian += fresh
-        relative = accumulated(length + 20) + math.expm1(min(rounding.growth, 700.0))
+        relative = accumulated(length + 24) + math.expm1(min(point.growth, 700.0))
         spread.append((relative, np.diagonal(fresh)))
-        here = np.append(0.0, changes[1:])
-        for t, value in zip(lengths, here - changes[0], strict=True):
+        here = np.append(0.0, point.values[1:])
+        for t, value in zip(lengths, here - point.values[0], strict=True):
             values[t] += float(value)
-        doubt += 2.0 * float(np.max(errors))
+        doubt, readings = doubt + 2.0 * float(np.max(point.errors)), 1 + more
     relative = joint_error(hessian, spread)
     rounded = error + accumulated(4) * np.abs(gradient)
     guess = math.exp(-min(ahead.reach, 700.0)) * kept.totals.weight / kept.reference_weight
     local = Local(gradient, rounded, ahead.unknown, hessian, relative, guess)
-    return _Point(step, ahead, local, values, values[1.0], doubt)
+    return _Known(step, ahead, local, values, values[1.0], doubt, readings)
+
+
+def _fresh_below(update: Update, point: Point, parameters: Floats) -> tuple[Floats, int]:
+    """Return a matrix (d, d) that is at most the new rows' Hessian at the parameters, and how often they were read.
+
+    That at w0 times the smallest ratio of a row's curvatures, where little is lost by it, and else the Hessian itself.
+    """
+    share = min(point.share * math.exp(-2.0 * min(point.growth, 300.0)), 1.0) * (1.0 - 1e-12)
+    if (1.0 - share) * update.fresh.weight <= _LOST * update.weight:
+        return share * update.fresh.hessian, 0
+    assert update.added is not None
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = update.added.total(HessianTotal(update.objective.loss), parameters)
+    return symmetric(found.grams[0]), 1
 
 
 def _penalty_change(penalty: Quadratic, start: Floats, step: Floats) -> float:
     return float(step @ penalty.gradient(start + 0.5 * step))
 
 
-def _lower(old: OldRows, way: Way, point: _Point) -> tuple[float, float]:
+def _lower(old: OldRows, way: Way, point: _Known) -> tuple[float, float]:
     """Return the most that is certainly gained along the step, in total, and the length where it is (C7)."""
     lengths = list(point.values)
     gains = [-(sum(old.rise(way.part(t))) + point.values[t]) - point.error for t in lengths]

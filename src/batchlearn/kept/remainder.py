@@ -95,13 +95,20 @@ class OldRows:
         self.constant = self_concordance
         self._root = np.sqrt(np.maximum(kept.totals.scale, 0.0))
 
-    def way(self, step: Floats, turn: Floats | None = None) -> Way:
-        """Return the way to w0 + s: T[s], the change of the Hessian to first order, is computed unless it is given."""
+    def way(self, step: Floats) -> Way:
+        """Return the way to w0 + s."""
+        third = self.kept.totals.third
+        turn = None if third is None else along(self.kept.layout, third, step)
+        return self._way(step, turn, np.zeros_like(step) if turn is None else turn @ step)
+
+    def near(self, way: Way, step: Floats) -> Way:
+        """Return the way to w0 + s from one close by, without T[d] d of their difference d: enough to search with."""
+        turned = way.turned if way.turn is None else way.turn @ (2.0 * step - way.step)
+        return self._way(step, way.turn, turned)
+
+    def _way(self, step: Floats, turn: Floats | None, turned: Floats) -> Way:
         totals, domain = self.kept.totals, self.kept.domain
-        if turn is None and totals.third is not None:
-            turn = along(self.kept.layout, totals.third, step)
         size = 0.0 if totals.third is None else domain.size(step)
-        turned = np.zeros_like(step) if turn is None else turn @ step
         return Way(step, totals.hessian @ step, turned, self.constant * domain.reach(step), size, turn)
 
     def slope(self, way: Way, *, cubic: bool = True) -> Floats:

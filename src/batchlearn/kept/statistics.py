@@ -9,8 +9,9 @@ import numpy as np
 
 from batchlearn.data.rows import Chunk, Rows, Statistic
 from batchlearn.kernels.design import Floats, absolute, linear_predictor, quadratic_form, squared
+from batchlearn.kernels.sums import transposed_product
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.statistics import UNIT_ROUNDOFF, accumulated, predictor
+from batchlearn.objectives.statistics import UNIT_ROUNDOFF, accumulated, gradient_rounding, predictor
 
 
 @dataclass(frozen=True)
@@ -64,49 +65,66 @@ class ScatterTotal:
         return Scatter(float(slope**2 @ form), float(chunk.weight @ chunk.weight))
 
 
-class Change(NamedTuple):
-    """Weighted sums of the changes of the losses at points along a line, and what rounding can have done to them."""
+class Point(NamedTuple):
+    """Weighted sums at a point: the gradient, the changes of the losses along a line, and what rounding did to them."""
 
-    values: Floats  # (lengths,)
+    gradient: Floats  # (d,)
+    gradient_error: Floats  # (d,)
+    growth: float  # the largest possible error of the logarithm of a row's curvature, here or at the line's points
+    values: Floats  # (lengths,): the losses at the points of the line less those here
     errors: Floats  # (lengths,)
+    share: float  # the smallest ratio of a row's curvature here to that at the first point of the line
 
 
 @dataclass(frozen=True)
-class ChangeTotal:
-    """Loss at `lengths` along a direction (d,) from the parameters, less the loss there."""
+class PointTotal:
+    """Gradient at the parameters, and the loss at `lengths` along a direction (d,) from there, less the loss there."""
 
     loss: Loss
     direction: Floats
     lengths: tuple[float, ...]
     length: int  # additions that a total can go through
-    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add)
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add, np.maximum, np.add, np.add, np.minimum)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Change:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Point:
         """Return the chunk's totals."""
-        layout, magnitudes = chunk.layout, absolute(chunk.block)
-        counted = chunk.weight > 0.0
-        weight, label = chunk.weight[counted], chunk.label[counted]
-        start = predictor(chunk, parameters)[counted]
-        move = linear_predictor(layout, chunk.block, self.direction)[counted]
-        size = linear_predictor(layout, magnitudes, np.abs(parameters) + np.abs(self.direction)) + np.abs(chunk.offset)
-        off = accumulated(layout.terms + 8) * size[counted]
-        before, doubt = self._doubt(start, label, off)
-        values, errors = [], []
-        with np.errstate(over="ignore", invalid="ignore"):
+        layout, loss, weight, label = chunk.layout, self.loss, chunk.weight, chunk.label
+        idle = weight == 0.0
+        eta = predictor(chunk, parameters)
+        move = linear_predictor(layout, chunk.block, self.direction)
+        size = linear_predictor(layout, absolute(chunk.block), np.abs(parameters) + np.abs(self.direction))
+        size += np.abs(chunk.offset)
+        move[idle], size[idle] = 0.0, 0.0
+        off = accumulated(layout.terms + 8) * size
+        slope = loss.slope(eta, label)
+        rounding = gradient_rounding(loss, chunk, self.length, eta, slope, off)
+        value, doubt, curvature = self._doubt(eta, label, off)
+        values, errors, share = [], [], np.inf
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for length in self.lengths:
-                after, more = self._doubt(start + length * move, label, off)
-                values.append(float(weight @ (after - before)))
-                errors.append(float(weight @ (doubt + more + accumulated(self.length + 12) * (after + before))))
-        return Change(np.asarray(values), np.asarray(errors) * (1.0 + 1e-9))
+                other, more, bend = self._doubt(eta + length * move, label, off)
+                values.append(float(weight @ (other - value)))
+                errors.append(float(weight @ (doubt + more + accumulated(self.length + 12) * (other + value))))
+                if length == self.lengths[0]:
+                    # A row without curvature there asks for none here.
+                    share = float(np.min(curvature / bend, where=~idle & (bend > 0.0), initial=np.inf))
+        return Point(
+            transposed_product(layout, chunk.block, weight * slope),
+            rounding.error,
+            rounding.growth,
+            np.asarray(values),
+            np.asarray(errors) * (1.0 + 1e-9),
+            share,
+        )
 
-    def _doubt(self, eta: Floats, label: Floats, off: Floats) -> tuple[Floats, Floats]:
-        """Return the losses and how far each can be from the exact one when eta is off by at most `off`."""
+    def _doubt(self, eta: Floats, label: Floats, off: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return losses, how far each can be from the exact one when eta is off by at most `off`, and curvatures."""
         value, slope = self.loss.value(eta, label), self.loss.slope_magnitude(eta, label)
         # Each loss is a few operations on numbers no larger than its value and its slope, and the logarithm of a label,
         # below 40 for any count; a slope changes by e^off.
         own = 64.0 * UNIT_ROUNDOFF * (value + slope)
         curved = self.loss.least_curvature(eta, label)
-        return value, own + off * (slope + curved * off) * np.exp(off)
+        return value, own + off * (slope + curved * off) * np.exp(off), curved
 
 
 class Later(NamedTuple):

@@ -49,7 +49,7 @@ def dump(kept: KeptTotals) -> bytes:
         ),
     }  # fmt: skip
     if totals.third is not None:
-        arrays["third"] = totals.third
+        arrays["third order"] = totals.third
     for part, matrix in kept.penalty.blocks:
         arrays[f"{_BLOCK}{part.start}"] = matrix
     return pack({name: array for name, array in arrays.items() if array.size})
@@ -101,8 +101,8 @@ def _declared(data: bytes) -> Mapping[str, object]:
 def _shapes(layout: Layout, declared: Mapping[str, object]) -> dict[str, tuple[int, ...]]:
     """Return the shapes that the layout asks for; which optional arrays there are is the file's own word."""
     shapes = {name: shape for name, shape in _plain(layout).items() if shape != (0,)}
-    if "third" in declared:
-        shapes["third"] = (tensor_size(layout),)
+    # What is called "third" was kept in another order; without it the bounds are of second order.
+    shapes |= {name: (tensor_size(layout),) for name in ("third", "third order") if name in declared}
     starts = {part.start: part.stop - part.start for part in layout.group_slices}
     for name, entry in declared.items():
         if name.startswith(_BLOCK):
@@ -132,7 +132,7 @@ def _restored(layout: Layout, loss: str, arrays: Mapping[str, Floats]) -> KeptTo
             relative,
             arrays["scale"],
             arrays["magnitude"],
-            arrays.get("third"),
+            arrays.get("third order"),
         ),
         penalty=Quadratic(
             arrays["penalty"], tuple((slice(k, k + len(arrays[name])), arrays[name]) for k, name in blocks)

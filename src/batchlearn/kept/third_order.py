@@ -2,7 +2,8 @@
 
 With it a version knows how the Hessian of its rows changes along any later step: to first order exactly, and to the
 order after that within a bound (`remainder`). One group of levels meets at most one coefficient of a row, so that the
-tensor falls into blocks: the dense columns (with a one), dense columns and one or two groups, and triples of groups.
+tensor falls into blocks: the dense columns (with a one), these with one group, and for each two groups all that stands
+in front of the first of them (the dense columns and the groups before it) with both.
 """
 
 from __future__ import annotations
@@ -42,13 +43,11 @@ def third_derivative(loss: Loss, eta: Floats, curvature: Floats) -> Floats:
 @lru_cache(maxsize=16)
 def block_shapes(layout: Layout) -> Mapping[Key, tuple[int, ...]]:
     """Return the blocks in their order: the groups that each is about, and its shape."""
-    lead = layout.dense + 1
+    lead, levels = layout.dense + 1, layout.groups
     shapes: dict[Key, tuple[int, ...]] = {(): (lead, lead, lead)}
-    levels = layout.groups
     shapes |= {(g,): (lead, lead, levels[g]) for g in range(len(levels))}
-    shapes |= {(g, h): (lead, levels[g], levels[h]) for g, h in combinations(range(len(levels)), 2)}
-    shapes |= {key: tuple(levels[g] for g in key) for key in combinations(range(len(levels)), 3)}
-    return shapes
+    pairs = combinations(range(len(levels)), 2)
+    return shapes | {(g, h): (lead + sum(levels[:g]), levels[g], levels[h]) for g, h in pairs}
 
 
 def tensor_size(layout: Layout) -> int:
@@ -81,12 +80,12 @@ class ThirdTotal:
         lead = chunk.block.dense if chunk.layout.intercept else np.vstack([np.ones_like(eta), chunk.block.dense])
         weighted = lead * values
         blocks = [(weighted[a] * lead @ lead.T).ravel() for a in range(len(lead))]
-        for key, shape in block_shapes(chunk.layout).items():
-            if key:
-                # With three groups no dense column takes part: the row of ones stands in.
-                sides = self._pairs(lead, weighted) if len(key) == 1 else weighted if len(key) == 2 else weighted[:1]
-                blocks.append(self._counted(chunk, key, sides).reshape(-1))
-                assert blocks[-1].size == prod(shape)
+        for key in block_shapes(chunk.layout):
+            if len(key) == 1:
+                blocks.append(self._counted(chunk, key, self._pairs(lead, weighted)).ravel())
+            elif key:
+                before = [self._counted(chunk, (g, *key), weighted[:1]).ravel() for g in range(key[0])]
+                blocks += [self._counted(chunk, key, weighted).ravel(), *before]
         return Third(np.concatenate(blocks))
 
     @staticmethod
@@ -109,27 +108,24 @@ def along(layout: Layout, entries: Floats, step: Floats) -> Floats:
     """Return the tensor contracted with a step (d,): the symmetric matrix (d, d) sum_c T_abc step_c."""
     matrix, diagonal = np.zeros((layout.size, layout.size)), np.zeros(layout.size)
     lead, first, start = slice(0, layout.lead), 0 if layout.intercept else 1, 0
+    moves = np.append(np.zeros(first), step)  # of a one, which need not be a coefficient, and of the coefficients
     dense, slices = step[lead], layout.group_slices
-    levels = [step[part] for part in slices]
     for key, shape in block_shapes(layout).items():
         block = entries[start : start + prod(shape)].reshape(shape)
         start += block.size
-        parts = [slices[g] for g in key]
-        if len(key) == 3:
-            matrix[parts[0], parts[1]] += _last(block, levels[key[2]])
-            matrix[parts[0], parts[2]] += levels[key[1]] @ block
-            matrix[parts[1], parts[2]] += _first(levels[key[0]], block)
-        elif len(key) == 2:
+        if len(key) == 2:
+            a, b = slices[key[0]], slices[key[1]]
+            at_a, at_b, above = step[a], step[b], slice(0, a.start)
+            along_b, along_a = (block.reshape(-1, len(at_b)) @ at_b).reshape(shape[:2]), at_a @ block
+            matrix[above, a] += along_b[first:]
+            matrix[above, b] += along_a[first:]
             # A level times itself is itself: what two groups share with the ones is what they share alone.
-            (a, b), (at_a, at_b) = parts, (levels[g] for g in key)
-            along_b, along_a = block @ at_b, at_a @ block
-            matrix[lead, a] += along_b[first:]
-            matrix[lead, b] += along_a[first:]
             diagonal[a] += along_b[0]
             diagonal[b] += along_a[0]
-            matrix[a, b] += _first(dense, block[first:]) + block[0] * (at_a[:, None] + at_b)
+            matrix[a, b] += _first(moves[: shape[0]], block) + block[0] * (at_a[:, None] + at_b)
         elif len(key) == 1:
-            (part,), own = parts, levels[key[0]]
+            part = slices[key[0]]
+            own = step[part]
             matrix[lead, lead] += block[first:, first:] @ own
             matrix[lead, part] += _first(dense, block[first:, first:]) + block[first:, 0] * own
             diagonal[part] += dense @ block[first:, 0] + block[0, 0] * own
@@ -142,8 +138,3 @@ def along(layout: Layout, entries: Floats, step: Floats) -> Floats:
 def _first(values: Floats, block: Floats) -> Floats:
     """Contract the first axis of a block of three with values."""
     return np.asarray((values @ block.reshape(len(values), prod(block.shape[1:]))).reshape(block.shape[1:]))
-
-
-def _last(block: Floats, values: Floats) -> Floats:
-    """Contract the last axis of a block of three with values."""
-    return np.asarray((block.reshape(prod(block.shape[:2]), len(values)) @ values).reshape(block.shape[:2]))

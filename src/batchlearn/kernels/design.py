@@ -17,7 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from batchlearn.kernels.bundles import Bundle, bundles
+
 Floats = NDArray[np.float64]
+_Found = tuple[Bundle, NDArray[np.intp]]
 
 # Sparse quadratic forms are dense in the columns: this many rows at a time keep the work array small.
 _SPARSE_ROWS = 4096
@@ -114,26 +117,45 @@ def squared(block: Block) -> Block:
 
 def quadratic_form(layout: Layout, block: Block, matrix: Floats) -> Floats:
     """Return x' A x for each row x of the block, shape (m,); A is symmetric, (coefficients, coefficients)."""
-    lead = layout.lead
+    lead, first, count = layout.lead, int(layout.intercept), block.dense.shape[1]
     form: Floats = np.einsum("jm,jm->m", block.dense, matrix[:lead, :lead] @ block.dense)
-    rows = np.arange(block.dense.shape[1])
-    for g, (codes, part) in enumerate(zip(block.codes, layout.group_slices, strict=True)):
-        cross = np.zeros((lead, layout.groups[g] + 1))
-        cross[:, :-1] = matrix[:lead, part]
-        form += 2.0 * np.einsum("jm,jm->m", block.dense, cross[:, codes])
-        # Summed group by group, so that no term goes through more additions than a few for each group.
-        own = np.append(np.diagonal(matrix)[part], 0.0)[codes]
-        for h in range(g):
-            other = layout.group_slices[h]
-            table = np.zeros((layout.groups[h] + 1, layout.groups[g] + 1))
-            table[:-1, :-1] = matrix[other, part]
-            own += 2.0 * table[block.codes[h], codes]
-        form += own
+    found = [(bundle, bundle.cell(block.codes)) for bundle in bundles(layout.groups, count)]
+    # A slice where a bundle is one group: a view of the matrix and not a copy.
+    spots = [_spots(layout, bundle.groups) for bundle, _ in found]
+    for i, ((one, cells), here) in enumerate(zip(found, spots, strict=True)):
+        strip = matrix[here]
+        own = one.cell_forms(strip[:, here])
+        if layout.intercept:
+            own += 2.0 * one.cell_sums(strip[:, 0])
+        # Summed bundle by bundle, so that no term goes through more additions than a few for each group.
+        pairs = np.zeros(count)
+        for (two, others), there in zip(found[:i], spots, strict=False):
+            _add_pairs(pairs, (one, cells), (two, others), strip[:, there])
+        form += own[cells] + 2.0 * pairs
+        if lead > first:
+            cross = one.cell_sums(strip[:, first:lead]).T
+            form += 2.0 * np.einsum("jm,jm->m", block.dense[first:], cross[:, cells])
     if layout.sparse:
-        for start in range(0, len(rows), _SPARSE_ROWS):
+        for start in range(0, count, _SPARSE_ROWS):
             stop = start + _SPARSE_ROWS
             _sparse_form(form[start:stop], layout, rows_of(block, start, stop), matrix)
     return form
+
+
+def _add_pairs(pairs: Floats, one: _Found, two: _Found, matrix: Floats) -> None:
+    """Add what the levels of two bundles have together in each row, from what each two have, (levels, levels)."""
+    (first, here), (second, there) = one, two
+    if first.indicator is None and second.indicator is None and first.cells * second.cells > len(pairs):
+        known = (here < first.cells - 1) & (there < second.cells - 1)
+        pairs[known] += matrix[here[known], there[known]]
+    else:
+        table = second.cell_sums(first.cell_sums(matrix).T)
+        pairs += table.ravel()[there * first.cells + here]
+
+
+def _spots(layout: Layout, groups: tuple[int, ...]) -> Any:
+    parts = [layout.group_slices[group] for group in groups]
+    return parts[0] if len(parts) == 1 else np.concatenate([np.arange(part.start, part.stop) for part in parts])
 
 
 def quadratic_forms(layout: Layout, block: Block, matrix: Floats) -> Floats:

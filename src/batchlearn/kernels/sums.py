@@ -5,17 +5,19 @@ Apart from `design`, which predicting needs too: serving loads neither this nor 
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from batchlearn.kernels.bundles import Bundle, bundles
 from batchlearn.kernels.design import Block, Floats, Layout, linear_predictor
 
-# Groups of no more levels are written out as indicators for a Gram matrix, this many rows at a time.
-_WRITTEN_OUT, _ROWS_WRITTEN = 8, 4096
-_MIRRORED = 256
+# So many rows of dense columns stay in the cache while they are weighted and multiplied.
+_ROWS_AT_ONCE = 4096
+_MIRRORED = 128
 
 
 def summed_predictors(layout: Layout, block: Block, parameters: Floats) -> Floats:
@@ -94,49 +96,57 @@ def weighted_gram(layout: Layout, block: Block, values: Floats) -> Floats:
 
 
 def weighted_grams(layout: Layout, block: Block, values: Floats) -> Floats:
-    """Return what `weighted_gram` does for each row of the values, (k, m), as (k, coefficients, coefficients).
-
-    The cells of a pair of groups are numbered once for all of them.
-    """
+    """Return what `weighted_gram` does for each row of the values, (k, m), as (k, coefficients, coefficients)."""
     grams = np.zeros((len(values), layout.size, layout.size))
-    slices, levels = layout.group_slices, layout.groups
-    few = [g for g, count in enumerate(levels) if count <= _WRITTEN_OUT]
-    written = np.concatenate([np.arange(layout.lead), *(np.arange(slices[g].start, slices[g].stop) for g in few)])
-    grams[:, written[:, None], written] = _written_out(layout, block, few, values)
-    by_row = np.ascontiguousarray(values.T)
-    for g, codes in enumerate(block.codes):
-        part, wide, numbers = slices[g], levels[g] + 1, codes.astype(np.intp)
-        if g not in few:
-            diagonal = range(part.start, part.stop)
-            for j, column in enumerate(block.dense):
-                grams[:, j, part] = _sums(numbers, wide, by_row, column)[:, :-1]
-            grams[:, diagonal, diagonal] = _sums(numbers, wide, by_row)[:, :-1]
-        for h in range(g):
-            if g not in few or h not in few:
-                cells = block.codes[h].astype(np.intp) * wide + numbers
-                tables = _sums(cells, (levels[h] + 1) * wide, by_row)
-                grams[:, slices[h], part] = tables.reshape(-1, levels[h] + 1, wide)[:, :-1, :-1]
+    grams[:, : layout.lead, : layout.lead] = _dense_grams(block.dense, values)
+    by_row, first = np.ascontiguousarray(values.T), int(layout.intercept)
+    found = [(bundle, bundle.cell(block.codes)) for bundle in bundles(layout.groups, values.shape[1])]
+    for i, (one, cells) in enumerate(found):
+        counts = _sums(cells, one.cells, by_row)
+        _place_own(grams, layout, one, counts)
+        sides = [one.level_sums(counts)] if layout.intercept else []
+        sides += [one.level_sums(_sums(cells, one.cells, by_row, column)) for column in block.dense[first:]]
+        for part, own in one.parts():
+            for j, side in enumerate(sides):
+                grams[:, j, layout.group_slices[part]] = side[:, own]
+        for two, others in found[:i]:
+            tables = _sums(others * one.cells + cells, two.cells * one.cells, by_row).reshape(-1, two.cells, one.cells)
+            _place(grams, layout, one, two, two.level_sums(one.level_sums(tables).swapaxes(1, 2)))
     if layout.sparse:
-        for gram, own in zip(grams, values, strict=True):
-            _add_sparse(gram, layout, block, block.dense * own, own)
+        for gram, own_values in zip(grams, values, strict=True):
+            _add_sparse(gram, layout, block, block.dense * own_values, own_values)
     return grams
 
 
-def _written_out(layout: Layout, block: Block, few: list[int], values: Floats) -> Floats:
-    """Return the Gram matrices, (k, columns, columns), of the dense columns and the indicators of groups of few levels.
-
-    A matrix product of small indicators is cheaper than a table for each pair of their groups.
-    """
-    levels = [(block.codes[g], np.arange(layout.groups[g])[:, None]) for g in few]
-    size = layout.lead + sum(layout.groups[g] for g in few)
-    grams = np.zeros((len(values), size, size))
-    for start in range(0, values.shape[1], _ROWS_WRITTEN):
-        rows = slice(start, start + _ROWS_WRITTEN)
-        columns = np.concatenate([block.dense[:, rows], *(codes[rows] == numbers for codes, numbers in levels)])
+def _dense_grams(dense: Floats, values: Floats) -> Floats:
+    grams = np.zeros((len(values), len(dense), len(dense)))
+    for start in range(0, values.shape[1], _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
         for gram, own in zip(grams, values, strict=True):
-            root = columns * np.sqrt(own[rows])
+            root = dense[:, rows] * np.sqrt(own[rows])
             gram += root @ root.T
     return grams
+
+
+def _place_own(grams: Floats, layout: Layout, bundle: Bundle, counts: Floats) -> None:
+    """Put the sums for each two levels of a bundle, from those of its cells (k, cells), into the upper triangles."""
+    if bundle.indicator is None:
+        part = layout.group_slices[bundle.groups[0]]
+        diagonal = range(part.start, part.stop)
+        grams[:, diagonal, diagonal] = counts[:, :-1]
+    else:
+        _place(grams, layout, bundle, bundle, bundle.indicator.T @ (bundle.indicator * counts[..., None]))
+
+
+def _place(grams: Floats, layout: Layout, one: Bundle, two: Bundle, tables: Floats) -> None:
+    """Put the tables of the levels of two bundles, (k, levels of one, levels of two), into the upper triangles."""
+    slices = layout.group_slices
+    for (g, here), (h, there) in product(one.parts(), two.parts()):
+        table = tables[:, here, there]
+        if g <= h:
+            grams[:, slices[g], slices[h]] = table
+        else:
+            grams[:, slices[h], slices[g]] = table.swapaxes(1, 2)
 
 
 def _sums(cells: NDArray[np.intp], count: int, values: Floats, column: Floats | None = None) -> Floats:

@@ -138,35 +138,23 @@ class GradientRounding(NamedTuple):
     growth: float  # the largest possible error of the logarithm of a row's curvature
 
 
-@dataclass(frozen=True)
-class GradientRoundingTotal:
-    """A bound on the error of the gradient's total: of the inner products, of the slopes, and of the summation.
+def gradient_rounding(
+    loss: Loss, chunk: Chunk, length: int, eta: Floats, slope: Floats, error: Floats
+) -> GradientRounding:
+    """Bound the error of the gradient's total: of the inner products, of the slopes, and of the summation.
 
-    Higham 2002, section 3.1, for inner products and sums in any order. `length` is the number of additions a total
-    can go through: the rows of the longest chunk and the number of chunks.
+    Higham 2002, section 3.1, for inner products and sums in any order. `slope` is the loss's at the predictors eta,
+    `error` what those can be off by (both as eta); `length` is the number of additions a total can go through: the
+    rows of the longest chunk and the number of chunks.
     """
-
-    loss: Loss
-    length: int
-    combine: ClassVar[tuple[Any, ...]] = (np.add, np.maximum)
-
-    def __call__(self, chunk: Chunk, parameters: Floats) -> GradientRounding:
-        """Return the chunk's totals."""
-        layout, magnitudes = chunk.layout, absolute(chunk.block)
-        eta = predictor(chunk, parameters)
-        # Five more operations than terms: shift, scale and offset of a value, the delivered coefficient itself, and a
-        # loss's own factor in front of the predictor. What predictors are combined to (logits of classes) is one more
-        # inner product.
-        inner = summed_predictors(layout, magnitudes, np.abs(parameters)) + np.abs(chunk.offset)
-        inner[..., chunk.weight == 0.0] = 0.0
-        error = self.loss.largest_reach(accumulated(layout.terms + 5 + self.loss.outputs) * inner)
-        growth = self.loss.self_concordance * error  # of the logarithm of the curvature
-        slope = np.abs(chunk.weight * self.loss.slope(eta, chunk.label))
-        own = 8.0 * UNIT_ROUNDOFF * chunk.weight * self.loss.slope_magnitude(eta, chunk.label)
-        # Twelve more operations than additions: entries, weights, the division by their sum, the penalty.
-        moved = chunk.weight * self.loss.slope_change(eta, chunk.label, error)
-        row = moved + own + accumulated(self.length + 12) * slope + _UNDERFLOW
-        return GradientRounding(transposed_products(layout, magnitudes, row), float(growth.max(initial=0.0)))
+    reach = loss.largest_reach(error)
+    growth = loss.self_concordance * reach  # of the logarithm of the curvature
+    own = 8.0 * UNIT_ROUNDOFF * chunk.weight * loss.slope_magnitude(eta, chunk.label)
+    # Twelve more operations than additions: entries, weights, the division by their sum, the penalty.
+    summed = accumulated(length + 12) * np.abs(chunk.weight * slope)
+    row = chunk.weight * loss.slope_change(eta, chunk.label, reach) + own + summed + _UNDERFLOW
+    products = transposed_products(chunk.layout, absolute(chunk.block), row)
+    return GradientRounding(products, float(growth.max(initial=0.0)))
 
 
 class Rounding(NamedTuple):
@@ -182,22 +170,28 @@ class Rounding(NamedTuple):
 
 @dataclass(frozen=True)
 class RoundingTotal:
-    """What `GradientRoundingTotal` bounds, and the curvature, in one reading."""
+    """What `gradient_rounding` bounds, and the curvature, in one reading."""
 
     loss: Loss
     length: int
-    combine: ClassVar[tuple[Any, ...]] = (*GradientRoundingTotal.combine, np.add, np.add, np.add, np.minimum)
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.maximum, np.add, np.add, np.add, np.minimum)
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Rounding:
         """Return the chunk's totals."""
         layout, eta = chunk.layout, predictor(chunk, parameters)
+        # Five more operations than terms: shift, scale and offset of a value, the delivered coefficient itself, and a
+        # loss's own factor in front of the predictor. What predictors are combined to (logits of classes) is one more
+        # inner product.
+        inner = summed_predictors(layout, absolute(chunk.block), np.abs(parameters)) + np.abs(chunk.offset)
+        inner[..., chunk.weight == 0.0] = 0.0
+        error = accumulated(layout.terms + 5 + self.loss.outputs) * inner
         sums, centres, sizes = list[Floats](), list[Floats](), list[Floats]()
         for some in _some_at_once(self.loss.curvatures(eta, chunk.label), chunk.weight):
             sums.append(some.sum(axis=1))
             centres.append(transposed_products(layout, chunk.block, some).reshape(len(some), -1))
             sizes.append(with_absolute(layout, chunk.block, centres[-1], some))
         return Rounding(
-            *GradientRoundingTotal(self.loss, self.length)(chunk, parameters),
+            *gradient_rounding(self.loss, chunk, self.length, eta, self.loss.slope(eta, chunk.label), error),
             np.concatenate(sums),
             np.concatenate(centres),
             np.concatenate(sizes),
