@@ -88,7 +88,8 @@ def build_rows(
     layout = encoding.layout
     cutter = _Cutter(chunk_rows(layout.lead + len(layout.groups)))
     roles = [name for name in (table.roles.weight, table.roles.offset, table.roles.exposure) if name]
-    names = list(dict.fromkeys([*encoding.columns, ledger.target.column, *roles]))
+    # The roles are in the ledger: they are read once more for the fingerprint alone.
+    names = list(dict.fromkeys([*encoding.columns, *([ledger.target.column, *roles] if fingerprinted else [])]))
     for entries, batch in walk(table, names):
         mask = part[entries]
         if mask.any():

@@ -35,13 +35,14 @@ class DomainTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> DomainParts:  # noqa: ARG002 - every statistic is called alike
         """Return the chunk's domain; the parameters do not matter."""
-        layout, kept = chunk.layout, chunk.weight > 0.0
+        layout, counts_as = chunk.layout, chunk.weight > 0.0
+        kept = slice(None) if counts_as.all() else counts_as
         dense = chunk.block.dense[int(layout.intercept) :, kept]
         low, high = dense.min(axis=1, initial=np.inf), dense.max(axis=1, initial=-np.inf)
-        if layout.sparse and not kept.any():
+        if layout.sparse and not counts_as.any():
             low, high = np.append(low, np.full(layout.sparse, np.inf)), np.append(high, np.full(layout.sparse, -np.inf))
         elif layout.sparse:
-            columns = chunk.block.sparse[np.flatnonzero(kept)]
+            columns = chunk.block.sparse[np.flatnonzero(counts_as)]
             # A row without an entry has a zero there; it counts even where no row is without one.
             low = np.append(low, columns.min(axis=0).toarray().ravel().clip(max=0.0))
             high = np.append(high, columns.max(axis=0).toarray().ravel().clip(min=0.0))

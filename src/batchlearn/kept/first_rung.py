@@ -17,13 +17,14 @@ import numpy as np
 
 from batchlearn.errors import CertificateError
 from batchlearn.kept.remainder import FAR, Ahead, OldRows, Way
-from batchlearn.kept.statistics import Point, PointTotal
+from batchlearn.kept.statistics import Point, PointTotal, SlopeTotal
+from batchlearn.kept.totals import KeptTotals
 from batchlearn.kept.update import Local, Reached, Update, joint_error, prove
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.factor import NotPositiveDefinite, StepFactor, step_factor
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import GradientTotal, HessianTotal, accumulated
+from batchlearn.objectives.statistics import HessianTotal, accumulated
 
 _REFINEMENTS = 5
 # The gradient that is left may cost this much of the room that kappa nu < 1 leaves.
@@ -102,14 +103,15 @@ def _settle(update: Update, old: OldRows) -> tuple[Floats, int]:
     penalty.add_to(base)
     factor = _first_factor(base)
     gradient = kept.totals.gradient + update.fresh.gradient + penalty.gradient(kept.parameters)
-    way, readings, before = old.way(_short(update, -factor.solve(gradient))), 1, math.inf
-    last, exact, factored = way, way, None
+    solution = factor.solve(gradient)
+    way, readings, before = old.way(_short(update, -solution)), 1, math.inf
+    last, exact, factored, first = way, way, None, math.sqrt(max(float(gradient @ solution), 0.0))
     for _ in range(_REFINEMENTS):
         # Far away the cubic polynomial need not have a minimum.
         turn = way.turn if way.reach < FAR else None
         gradient = old.slope(way, cubic=turn is not None) + penalty.gradient(kept.parameters + way.step)
         if added is not None:
-            gradient += added.total(GradientTotal(update.objective.loss), kept.parameters + way.step).gradient
+            gradient += added.total(SlopeTotal(update.objective.loss), kept.parameters + way.step).gradient
             readings += 1
         solution = factor.solve(gradient)
         left = math.sqrt(max(float(gradient @ solution), 0.0))
@@ -117,7 +119,7 @@ def _settle(update: Update, old: OldRows) -> tuple[Floats, int]:
             # The last step led away: what is known is known where it came from.
             way = last
             break
-        if left < _SETTLED and left * math.sqrt(kept.leverage) < _SETTLED:
+        if _settled(left, kept):
             break
         if turn is not None and turn is not factored:
             factored = turn
@@ -126,13 +128,21 @@ def _settle(update: Update, old: OldRows) -> tuple[Floats, int]:
             except NotPositiveDefinite:
                 break
             solution = factor.solve(gradient)
-        before, last = left, way
+        # What is left falls from step to step by the same factor, and faster once the step is short.
+        expected, before, last = left * left / min(before, first), left, way
         step = way.step + _short(update, -solution)
         if old.constant * update.domain.reach(step - exact.step) <= _CLOSE:
             way = old.near(exact, step)
         else:
             way = exact = old.way(step)
+        if _settled(expected, kept):
+            break
     return way.step, readings
+
+
+def _settled(left: float, kept: KeptTotals) -> bool:
+    """Whether so much of a gradient may be left, in the dual norm of the Hessian."""
+    return left < _SETTLED and left * math.sqrt(kept.leverage) < _SETTLED
 
 
 def _short(update: Update, step: Floats) -> Floats:

@@ -43,6 +43,25 @@ def totals_together(rows: Rows, statistics: tuple[Statistic[Any], ...], paramete
     return found
 
 
+class Slope(NamedTuple):
+    """Weighted sum of the gradients of the losses."""
+
+    gradient: Floats  # (d,)
+
+
+@dataclass(frozen=True)
+class SlopeTotal:
+    """The gradient alone."""
+
+    loss: Loss
+    combine: ClassVar[tuple[Any, ...]] = (np.add,)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Slope:
+        """Return the chunk's total."""
+        slope = chunk.weight * self.loss.slope(predictor(chunk, parameters), chunk.label)
+        return Slope(transposed_product(chunk.layout, chunk.block, slope))
+
+
 class Scatter(NamedTuple):
     """How much row gradients vary: in the metric of a Hessian, and the sum of the squared weights."""
 

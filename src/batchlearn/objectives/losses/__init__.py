@@ -138,7 +138,11 @@ class LogisticLoss(OneOutput):
     def value(self, eta: Floats, label: Floats) -> Floats:
         """Return log(1 + exp(-eta)) for y = 1 and log(1 + exp(eta)) for y = 0."""
         signed = (1.0 - 2.0 * label) * eta
-        return np.maximum(signed, 0.0) + np.log1p(np.exp(-np.abs(signed)))
+        # In place: fresh memory for a chunk of rows costs as much as the arithmetic.
+        small = np.abs(signed)
+        np.log1p(np.exp(np.negative(small, out=small), out=small), out=small)
+        small += np.maximum(signed, 0.0, out=signed)
+        return small
 
     def slope(self, eta: Floats, label: Floats) -> Floats:
         """Return p - y, without the cancellation when p is near y."""
