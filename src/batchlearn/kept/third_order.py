@@ -2,16 +2,13 @@
 
 With it a version knows how the Hessian of its rows changes along any later step: to first order exactly, and to the
 order after that within a bound (`remainder`). One group of levels meets at most one coefficient of a row, so that the
-tensor falls into blocks: the dense columns (with a one), these with one group, and for each two groups all that stands
-in front of the first of them (the dense columns and the groups before it) with both.
+tensor falls into blocks: the dense columns (with a one) twice and everything; and for each group but the last all that
+stands in front of it (the dense columns and other groups), the group, and all groups behind it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import combinations
 from math import prod
 from typing import Any, ClassVar, NamedTuple
 
@@ -28,8 +25,6 @@ THIRD_ORDER_LOSSES = ("logistic", "poisson")
 # Entries that are worth keeping: 32 MB.
 _LARGEST_TENSOR = 4_000_000
 
-Key = tuple[int, ...]
-
 
 def third_derivative(loss: Loss, eta: Floats, curvature: Floats) -> Floats:
     """Return phi''' from the linear predictor and phi'', shape (m,), for the losses listed above.
@@ -40,19 +35,16 @@ def third_derivative(loss: Loss, eta: Floats, curvature: Floats) -> Floats:
     return -curvature * np.tanh(0.5 * eta) if loss.name == "logistic" else curvature
 
 
-@lru_cache(maxsize=16)
-def block_shapes(layout: Layout) -> Mapping[Key, tuple[int, ...]]:
-    """Return the blocks in their order: the groups that each is about, and its shape."""
+def block_shapes(layout: Layout) -> tuple[tuple[int, int, int], ...]:
+    """Return the shapes of the blocks: that of the dense columns, then those of the groups but the last."""
     lead, levels = layout.dense + 1, layout.groups
-    shapes: dict[Key, tuple[int, ...]] = {(): (lead, lead, lead)}
-    shapes |= {(g,): (lead, lead, levels[g]) for g in range(len(levels))}
-    pairs = combinations(range(len(levels)), 2)
-    return shapes | {(g, h): (lead + sum(levels[:g]), levels[g], levels[h]) for g, h in pairs}
+    groups = ((lead + sum(levels[:g]), levels[g], sum(levels[g + 1 :])) for g in range(len(levels) - 1))
+    return (lead, lead, lead + sum(levels)), *groups
 
 
 def tensor_size(layout: Layout) -> int:
     """Return how many numbers the blocks hold."""
-    return sum(prod(shape) for shape in block_shapes(layout).values())
+    return sum(map(prod, block_shapes(layout)))
 
 
 def worth_keeping(loss: Loss, layout: Layout) -> bool:
@@ -79,25 +71,24 @@ class ThirdTotal:
         values = chunk.weight * third_derivative(self.loss, eta, self.loss.least_curvature(eta, chunk.label))
         lead = chunk.block.dense if chunk.layout.intercept else np.vstack([np.ones_like(eta), chunk.block.dense])
         weighted = lead * values
-        blocks = [(weighted[a] * lead @ lead.T).ravel() for a in range(len(lead))]
-        for key in block_shapes(chunk.layout):
-            if len(key) == 1:
-                blocks.append(self._counted(chunk, key, self._pairs(lead, weighted)).ravel())
-            elif key:
-                before = [self._counted(chunk, (g, *key), weighted[:1]).ravel() for g in range(key[0])]
-                blocks += [self._counted(chunk, key, weighted).ravel(), *before]
+        levels = chunk.layout.groups
+        blocks = list[Floats]()
+        for sides in (row * lead for row in weighted):
+            counted = (self._counted(chunk, (g,), sides) for g in range(len(levels)))
+            blocks.append(np.concatenate([sides @ lead.T, *counted], axis=1).ravel())
+        for g in range(len(levels) - 1):
+            behind = range(g + 1, len(levels))
+            rows = [[self._counted(chunk, (g, k), weighted) for k in behind]]
+            rows += [[self._counted(chunk, (h, g, k), weighted[:1])[0] for k in behind] for h in range(g)]
+            blocks.append(np.concatenate([np.concatenate(row, axis=2) for row in rows]).ravel())
         return Third(np.concatenate(blocks))
 
     @staticmethod
-    def _pairs(lead: Floats, weighted: Floats) -> Floats:
-        return (weighted[:, None, :] * lead[None, :, :]).reshape(-1, lead.shape[1])
-
-    @staticmethod
-    def _counted(chunk: Chunk, key: Key, sides: Floats) -> Floats:
+    def _counted(chunk: Chunk, groups: tuple[int, ...], sides: Floats) -> Floats:
         """Return the sums of each row of `sides` (k, m) over the cells of these groups: (k, levels, ...)."""
-        wide = tuple(chunk.layout.groups[g] + 1 for g in key)
+        wide = tuple(chunk.layout.groups[g] + 1 for g in groups)
         cell = np.zeros(sides.shape[1], dtype=np.int64)
-        for g, levels in zip(key, wide, strict=True):
+        for g, levels in zip(groups, wide, strict=True):
             cell = cell * levels + chunk.block.codes[g]
         tables = np.stack([np.bincount(cell, weights=side, minlength=prod(wide)) for side in sides])
         inside = (slice(None), *(slice(0, levels - 1) for levels in wide))
@@ -106,31 +97,25 @@ class ThirdTotal:
 
 def along(layout: Layout, entries: Floats, step: Floats) -> Floats:
     """Return the tensor contracted with a step (d,): the symmetric matrix (d, d) sum_c T_abc step_c."""
-    matrix, diagonal = np.zeros((layout.size, layout.size)), np.zeros(layout.size)
-    lead, first, start = slice(0, layout.lead), 0 if layout.intercept else 1, 0
+    size, lead, first = layout.size, layout.lead, 0 if layout.intercept else 1
+    matrix, diagonal = np.zeros((size, size)), np.zeros(size)
     moves = np.append(np.zeros(first), step)  # of a one, which need not be a coefficient, and of the coefficients
-    dense, slices = step[lead], layout.group_slices
-    for key, shape in block_shapes(layout).items():
-        block = entries[start : start + prod(shape)].reshape(shape)
-        start += block.size
-        if len(key) == 2:
-            a, b = slices[key[0]], slices[key[1]]
-            at_a, at_b, above = step[a], step[b], slice(0, a.start)
-            along_b, along_a = (block.reshape(-1, len(at_b)) @ at_b).reshape(shape[:2]), at_a @ block
-            matrix[above, a] += along_b[first:]
-            matrix[above, b] += along_a[first:]
-            # A level times itself is itself: what two groups share with the ones is what they share alone.
-            diagonal[a] += along_b[0]
-            diagonal[b] += along_a[0]
-            matrix[a, b] += _first(moves[: shape[0]], block) + block[0] * (at_a[:, None] + at_b)
-        elif len(key) == 1:
-            part = slices[key[0]]
-            own = step[part]
-            matrix[lead, lead] += block[first:, first:] @ own
-            matrix[lead, part] += _first(dense, block[first:, first:]) + block[first:, 0] * own
-            diagonal[part] += dense @ block[first:, 0] + block[0, 0] * own
-        else:
-            matrix[lead, lead] += block[first:, first:, first:] @ dense
+    shapes = block_shapes(layout)
+    ends = np.cumsum([prod(shape) for shape in shapes])
+    dense, *others = (part.reshape(shape) for part, shape in zip(np.split(entries, ends[:-1]), shapes, strict=True))
+    # A level times itself is itself: what it shares with the ones is what it shares alone.
+    levels, alone = step[lead:], dense[:, 0, first + lead :]
+    matrix[:lead, :lead] = (dense @ moves)[first:, first:]
+    matrix[:lead, lead:] = _first(step[:lead], dense[first:, first:, first + lead :]) + alone[first:] * levels
+    diagonal[lead:] = step[:lead] @ alone[first:] + alone[0] * levels
+    for block, part in zip(others, layout.group_slices[:-1], strict=True):
+        own, behind = step[part], step[part.stop :]
+        along_behind, along_own = (block.reshape(-1, len(behind)) @ behind).reshape(block.shape[:2]), own @ block
+        matrix[: part.start, part] += along_behind[first:]
+        matrix[: part.start, part.stop :] += along_own[first:]
+        matrix[part, part.stop :] += _first(moves[: len(block)], block) + block[0] * (own[:, None] + behind)
+        diagonal[part] += along_behind[0]
+        diagonal[part.stop :] += along_own[0]
     matrix[np.diag_indices_from(matrix)] += diagonal
     return symmetric(matrix)
 
