@@ -114,3 +114,14 @@ def test_names_have_as_many_digits_as_tell_them_apart() -> None:
     names = BinTerm("x", close, 0.0, 2.0).names
     assert len(set(names)) == 4
     assert BinTerm("x", (0.1, 0.2), 0.0, 2.0).names[1] == "0.1 < x <= 0.2"
+
+
+@pytest.mark.parametrize("edges", [1, 7, 32, 33])
+@pytest.mark.parametrize("rows", [999, 1000])
+def test_a_code_is_the_number_of_edges_below_the_value(edges: int, rows: int) -> None:
+    rng = np.random.default_rng(edges)
+    cut = np.sort(rng.normal(size=edges))
+    values = np.concatenate([rng.normal(size=rows - edges - 4), cut, [np.inf, -np.inf, np.nan, 0.0]])
+    codes = BinTerm("x", tuple(cut), -1.0, 1.0, missing=True).encode(pa.array(values))
+    assert codes.dtype == np.intp
+    assert codes.tolist() == [edges + 1 if np.isnan(value) else int((cut < value).sum()) for value in values]

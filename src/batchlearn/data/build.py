@@ -145,6 +145,8 @@ class _Cutter:
 
 
 def _join(stretches: list[StoredChunk]) -> StoredChunk:
+    if len(stretches) == 1:
+        return stretches[0]
     return StoredChunk(
         np.concatenate([s.dense for s in stretches], axis=1),
         np.concatenate([s.codes for s in stretches], axis=1),

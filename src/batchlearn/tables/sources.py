@@ -71,7 +71,8 @@ class ParquetSource:
                 rows += file.metadata.num_rows
             if number == 0:
                 self._stored = schema
-            _refuse_other_columns(path, schema, self._stored)
+            else:
+                _refuse_other_columns(path, schema, self._stored)
         if not rows:
             raise DataError(f"{quoted(files.name)} has 0 rows; at least one is needed", code="no-rows")
         self.rows = rows
