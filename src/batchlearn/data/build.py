@@ -88,8 +88,10 @@ def build_rows(
     layout = encoding.layout
     cutter = _Cutter(chunk_rows(layout.lead + len(layout.groups)))
     roles = [name for name in (table.roles.weight, table.roles.offset, table.roles.exposure) if name]
-    # The roles are in the ledger: they are read once more for the fingerprint alone.
-    names = list(dict.fromkeys([*encoding.columns, *([ledger.target.column, *roles] if fingerprinted else [])]))
+    # The roles are in the ledger: they are read once more for the fingerprint alone, and the target where an intercept
+    # is all there is, for rows of no column cannot be counted.
+    known = [ledger.target.column, *roles] if fingerprinted or not encoding.columns else []
+    names = list(dict.fromkeys([*encoding.columns, *known]))
     for entries, batch in walk(table, names):
         mask = part[entries]
         if mask.any():
