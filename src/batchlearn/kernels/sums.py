@@ -18,6 +18,7 @@ from batchlearn.kernels.design import Block, Floats, Layout, linear_predictor
 # So many rows of dense columns stay in the cache while they are weighted and multiplied.
 _ROWS_AT_ONCE = 4096
 _MIRRORED = 128
+_BELOW = np.tri(_MIRRORED, k=-1, dtype=bool)
 
 
 def summed_predictors(layout: Layout, block: Block, parameters: Floats) -> Floats:
@@ -178,5 +179,5 @@ def symmetric(whole: Floats) -> Floats:
         stop = start + _MIRRORED
         whole[start:stop, :start] = whole[:start, start:stop].T
         square = whole[start:stop, start:stop]
-        square[...] = np.triu(square) + np.triu(square, 1).T
+        np.copyto(square, square.T, where=_BELOW[: len(square), : len(square)])
     return whole
