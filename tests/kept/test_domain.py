@@ -43,6 +43,8 @@ def test_reach_is_the_largest_over_the_box_and_covers_every_row() -> None:
         assert truth <= domain.reach(step) <= truth * (1.0 + 1e-12)
         assert np.abs(X @ step).max() <= domain.reach(step)
         assert (np.abs(X) @ np.abs(step)).max() <= domain.size(step) <= (np.abs(box) @ np.abs(step)).max() * (1 + 1e-12)
+        truth = (np.asarray(box) ** 2 @ step**2).max()
+        assert truth <= domain.square(step**2) <= truth * (1.0 + 1e-12)
 
 
 def test_a_widened_domain_is_that_of_both() -> None:

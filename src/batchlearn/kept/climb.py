@@ -77,7 +77,7 @@ def _stand(update: Update, before: Reached, rows: Rows) -> Reached:
     proof = prove(update, local, parameters)
     gained = float(point.values[0]) + float(back @ penalty.gradient(parameters + 0.5 * back))
     size = penalty.magnitude(parameters) + penalty.magnitude(kept.parameters)
-    doubt = float(point.errors[0]) + accumulated(4 * len(back) + 40) * float(size @ np.abs(back))
+    doubt = point.error + accumulated(4 * len(back) + 40) * float(size @ np.abs(back))
     return _with_gain(update, before, proof, gradient, (gained, doubt))
 
 

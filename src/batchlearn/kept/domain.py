@@ -89,10 +89,23 @@ class Domain:
         """Return an upper bound on sum_j |x_j step_j| over every row x of the domain."""
         return self._extremes(step)[2] * (1.0 + 2.0 * accumulated(self.layout.terms + 8))
 
+    def square(self, scale: Floats) -> float:
+        """Return an upper bound on sum_j x_j^2 scale_j over every row x of the domain; `scale` (d,), none below 0."""
+        layout, box = self.layout, self._box
+        total = float(scale[0]) if layout.intercept else 0.0
+        total += float(np.maximum(box.low**2, box.high**2) @ self._of_columns(scale))
+        if box.seen.size:
+            total += float(np.maximum.reduceat(np.append(scale, 0.0)[box.seen], box.starts).sum())
+        return total * (1.0 + 2.0 * accumulated(layout.terms + 8))
+
+    def _of_columns(self, values: Floats) -> Floats:
+        """Return what of values (d,) belongs to dense columns, then to sparse ones."""
+        return np.concatenate([values[int(self.layout.intercept) : self.layout.lead], values[self.layout.sparse_slice]])
+
     def _extremes(self, step: Floats) -> tuple[float, float, float]:
         layout, box = self.layout, self._box
         first = float(step[0]) if layout.intercept else 0.0
-        slopes = np.concatenate([step[int(layout.intercept) : layout.lead], step[layout.sparse_slice]])
+        slopes = self._of_columns(step)
         at_low, at_high = box.low * slopes, box.high * slopes
         low = first + float(np.minimum(at_low, at_high).sum())
         high = first + float(np.maximum(at_low, at_high).sum())

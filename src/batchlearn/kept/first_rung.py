@@ -201,7 +201,7 @@ def _look(update: Update, old: OldRows, way: Way, lengths: tuple[float, ...]) ->
         here = np.append(0.0, point.values[1:])
         for t, value in zip(lengths, here - point.values[0], strict=True):
             values[t] += float(value)
-        doubt, readings = doubt + 2.0 * float(np.max(point.errors)), 1 + more
+        doubt, readings = doubt + 2.0 * point.error, 1 + more
     relative = joint_error(hessian, spread)
     rounded = error + accumulated(4) * np.abs(gradient)
     guess = math.exp(-min(ahead.reach, 700.0)) * kept.totals.weight / kept.reference_weight

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from batchlearn.data.rows import Chunk, Rows, Statistic
-from batchlearn.kernels.design import Floats, absolute, linear_predictor, quadratic_form, squared
+from batchlearn.kernels.design import Floats, absolute, linear_predictor, quadratic_form
 from batchlearn.kernels.sums import transposed_product
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.statistics import UNIT_ROUNDOFF, accumulated, gradient_rounding, predictor
@@ -91,13 +91,16 @@ class Point(NamedTuple):
     gradient_error: Floats  # (d,)
     growth: float  # the largest possible error of the logarithm of a row's curvature, here or at the line's points
     values: Floats  # (lengths,): the losses at the points of the line less those here
-    errors: Floats  # (lengths,)
-    share: float  # the smallest ratio of a row's curvature here to that at the first point of the line
+    error: float  # of any of the values
+    share: float  # the smallest ratio of a row's curvature here to that at the end of the line
 
 
 @dataclass(frozen=True)
 class PointTotal:
-    """Gradient at the parameters, and the loss at `lengths` along a direction (d,) from there, less the loss there."""
+    """Gradient at the parameters, and the loss at `lengths` along a direction (d,) from there, less the loss there.
+
+    The first of the lengths is the end of the line: the others are between it and zero.
+    """
 
     loss: Loss
     direction: Floats
@@ -117,22 +120,23 @@ class PointTotal:
         off = accumulated(layout.terms + 8) * size
         slope = loss.slope(eta, label)
         rounding = gradient_rounding(loss, chunk, self.length, eta, slope, off)
-        value, doubt, curvature = self._doubt(eta, label, off)
-        values, errors, share = [], [], np.inf
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            for length in self.lengths:
-                other, more, bend = self._doubt(eta + length * move, label, off)
-                values.append(float(weight @ (other - value)))
-                errors.append(float(weight @ (doubt + more + accumulated(self.length + 12) * (other + value))))
-                if length == self.lengths[0]:
-                    # A row without curvature there asks for none here.
-                    share = float(np.min(curvature / bend, where=~idle & (bend > 0.0), initial=np.inf))
+            end = eta + self.lengths[0] * move
+            value, doubt, curvature = self._doubt(eta, label, off)
+            other, more, bend = self._doubt(end, label, off)
+            others = [other, *(loss.value(eta + length * move, label) for length in self.lengths[1:])]
+            # Between two points a convex loss is no larger than at the larger of them, and neither is its slope.
+            error = doubt + np.maximum(doubt, more)
+            error += accumulated(self.length + 12) * (value + np.maximum(value, other))
+            # A row without curvature there asks for none here.
+            share = float(np.min(curvature / bend, where=~idle & (bend > 0.0), initial=np.inf))
+            values = np.asarray([float(weight @ (at - value)) for at in others])
         return Point(
             transposed_product(layout, chunk.block, weight * slope),
             rounding.error,
             rounding.growth,
-            np.asarray(values),
-            np.asarray(errors) * (1.0 + 1e-9),
+            values,
+            float(weight @ error) * (1.0 + 1e-9),
             share,
         )
 
@@ -154,7 +158,6 @@ class Later(NamedTuple):
     weight: float
     squares: float  # sum of the squared weights
     form: float  # largest x' A x
-    scaled: float  # largest ||x / diagonal||^2, for the rounding of the form
 
 
 @dataclass(frozen=True)
@@ -168,8 +171,7 @@ class LaterTotal:
     loss: Loss
     before: Floats  # (d,)
     inverse: Floats  # (d, d)
-    inverse_square_scale: Floats  # (d,)
-    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add, np.add, np.add, np.maximum, np.maximum)
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add, np.add, np.add, np.maximum)
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Later:
         """Return the chunk's totals."""
@@ -182,12 +184,10 @@ class LaterTotal:
         counted = weight > 0.0
         with np.errstate(over="ignore", invalid="ignore"):
             gain = np.where(counted, old - self.loss.value(left_out, chunk.label), 0.0)
-        scaled = linear_predictor(chunk.layout, squared(chunk.block), self.inverse_square_scale)
         return Later(
             float(weight @ gain),
             float(weight @ gain**2),
             float(weight.sum()),
             float(weight @ weight),
             float(form[counted].max(initial=0.0)),
-            float(scaled[counted].max(initial=0.0)),
         )

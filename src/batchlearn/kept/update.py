@@ -115,10 +115,9 @@ class Update:
         """Return the largest leverage of a new row, and what new rows gain at the parameters; one reading."""
         if self.added is None:
             return 0.0, None
-        scale = 1.0 / factor.diagonal**2
-        statistic = LaterTotal(self.objective.loss, self.kept.parameters, factor.inverse_hessian, scale)
+        statistic = LaterTotal(self.objective.loss, self.kept.parameters, factor.inverse_hessian)
         later = self.added.total(statistic, parameters)
-        return largest_leverage(factor, later.form, later.scaled), later
+        return largest_leverage(factor, later.form, self.domain.square(1.0 / factor.diagonal**2)), later
 
 
 def prove(update: Update, local: Local, parameters: Floats) -> Proof:
