@@ -308,8 +308,26 @@ def test_a_pair_without_its_levels_is_read_off_its_names() -> None:
     assert [tick.label for tick in shape.figure.first] == ["1", "2"]
     assert [tick.label for tick in shape.figure.second] == ["\u2264 3", "\u2264 5", "> 5"]
     assert [cell.shade for cell in shape.figure.cells] == [0, 2, 4, 0, -2, -4]
+    assert not shape.figure.is_upright
     (other,) = shapes({"shapes": [{**term, "names": [*names[1:], "x & y & z"]}]})
     assert isinstance(other.figure, Forest)
+
+
+def test_labels_below_a_pair_stand_where_they_have_no_room_side_by_side() -> None:
+    names = [f"level {at}" for at in range(12)]
+    term = {"column": "u x v", "kind": "pair", "first": ["a", "b"], "second": names, "effect": [0.0, 1.0] * 12}
+    (shape,) = shapes({"shapes": [term]})
+    assert isinstance(shape.figure, Heatmap)
+    assert shape.figure.is_upright
+    assert [tick.label for tick in shape.figure.second] == names
+
+
+def test_a_calendar_shows_units_of_few_rows_in_grey() -> None:
+    term = {"column": "hour", "kind": "calendar", "names": list("abc"), "effect": [0.1, 0.2, 0.3]}
+    (shape,) = shapes({"shapes": [{**term, "rows": [900, 3, 900]}]})
+    assert isinstance(shape.figure, Plot)
+    assert [dot.role for dot in shape.figure.dots] == ["model", "other", "model"]
+    assert "Grey dots: few rows." in shape.figure.caption
 
 
 def test_the_chosen_alternative_is_marked_and_not_the_lowest() -> None:

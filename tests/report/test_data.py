@@ -119,7 +119,12 @@ def test_bins_show_where_the_rows_are_and_rare_ones_move_no_axis() -> None:
     assert heights[1] < heights[3] < heights[5]
     assert (heights[0], heights[-1]) == (100.0, 100.0)
     assert all(abs(float(tick.label.replace("\u2212", "-"))) < 1.0 for tick in shape.figure.y_ticks)
-    assert "Bins of few rows may leave the figure." in shape.figure.caption
+    assert "Dashed at the edge: bins of few rows" in shape.figure.caption
+    inside, beyond = shape.figure.lines
+    assert (inside.role, beyond.role) == ("model", "beyond")
+    # The line rises to the edge between the second bin and the third, and is dashed from there on.
+    assert inside.drawn.endswith("L75 0")
+    assert beyond.drawn == "M75 0L100 0"
     assert shape.figure.dots[2].says == "c: 50, 3 rows"
 
 

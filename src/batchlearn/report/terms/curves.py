@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from batchlearn.report.plots import Axes, Path, Plot, Point
@@ -56,29 +57,43 @@ def steps(effects: Effects) -> Plot:
     at = [float(k) for k in range(count + 1)] if crowded else bounds
     room = (at[-1] - at[0]) * (_ROOM if len(effects.effect) > count else 0.0)
     axes = Axes(exact_scale(at[0], at[-1] + room), effects.vertical)
-    outline = [(x, effects.effect[k]) for k in range(count) for x in (at[k], at[k + 1])]
+    outline = _outline(axes, effects, at, count)
     hover = [Point(0.5 * at[k] + 0.5 * at[k + 1], effects.effect[k], effects.says(k)) for k in range(count)]
     missing = [_missing_point(effects, at[-1] + room)] if room else []
     return Plot(
         title=effects.name,
-        caption=_steps_caption(effects, crowded) + (_MISSING if missing else ""),
+        caption=_steps_caption(effects, crowded, leaves=len(outline) > 1) + (_MISSING if missing else ""),
         x_label=effects.name,
         y_label="effect",
         x_ticks=apart(_bin_ticks(axes.x, bounds) if crowded else _ticks(axes.x, effects.edges), NARROWEST_PLOT),
         y_ticks=axes.y_ticks(),
-        lines=(axes.line(outline, "model"),),
+        lines=outline,
         areas=(*_row_bars(axes, effects, at, count), *_band(axes, effects, at, count)),
         dots=(*axes.dots(hover, "hidden"), *axes.dots(missing, "other")),
         rules=(axes.rule(0.0, ""),),
     )
 
 
-def _steps_caption(effects: Effects, crowded: bool) -> str:
+def _outline(axes: Axes, effects: Effects, at: Sequence[float], count: int) -> tuple[Path, ...]:
+    """Return a line for each stretch of bins inside the figure, and one along its edge for each that leaves it."""
+    value, lines = effects.effect, []
+    for is_inside, stretch in groupby(range(count), key=lambda k: axes.y.low <= value[k] <= axes.y.high):
+        bins = list(stretch)
+        points = [(x, value[k]) for k in bins for x in (at[k], at[k + 1])]
+        if is_inside:
+            # Up or down to the edge, where the neighbour lies beyond it.
+            points = [(at[k + 1], value[k]) for k in (bins[0] - 1,) if k >= 0] + points
+            points += [(at[k], value[k]) for k in (bins[-1] + 1,) if k < count]
+        lines.append(axes.line(points, "model" if is_inside else "beyond"))
+    return tuple(lines)
+
+
+def _steps_caption(effects: Effects, crowded: bool, leaves: bool) -> str:
     said = "One step for each bin; bins are drawn equally wide." if crowded else "One step for each bin."
     if effects.rows is not None:
         said += " Grey bars: its rows."
-    if any(effects.has_few):
-        said += " Bins of few rows may leave the figure."
+    if leaves:
+        said += " Dashed at the edge: bins of few rows whose effects lie beyond it."
     return said
 
 
@@ -135,19 +150,22 @@ def calendar(effects: Effects) -> Plot:
         Point(float(k), effects.effect[k], effects.says(k), *(effects.interval(k) or (None, None)))
         for k in range(count)
     ]
+    few = effects.has_few
+    dots = [dot for k, p in enumerate(points) for dot in axes.dots([p], "other" if few[k] else "model")]
     step = max(1, math.ceil(count / _MOST_LABELS))
     labels = [last_word(effects.names[k]) for k in range(count)]
     edges = [k - 0.5 for k in range(count + 1)]
     return Plot(
         title=effects.name,
         caption="In the order of the calendar; the last one is next to the first."
-        + (" Grey bars: its rows." if effects.rows is not None else ""),
+        + (" Grey bars: its rows." if effects.rows is not None else "")
+        + (" Grey dots: few rows." if any(few) else ""),
         x_label=effects.name,
         y_label="effect",
         x_ticks=apart((Tick(axes.x.place(float(k)), labels[k]) for k in range(0, count, step)), NARROWEST_PLOT),
         y_ticks=axes.y_ticks(),
         lines=(axes.line([(p.x, p.y) for p in points], "model"),),
         areas=_row_bars(axes, effects, edges, count),
-        dots=axes.dots(points, "model"),
+        dots=tuple(dots),
         rules=(axes.rule(0.0, ""),),
     )

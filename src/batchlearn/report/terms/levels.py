@@ -18,7 +18,7 @@ _MOST_LEVELS_AT_FIRST = 8
 _MOST_CELLS = 900
 _AND = " & "
 _SHADES = 4
-_MOST_LABELS_DOWN, _LONGEST_DOWN, _LONGEST_ACROSS = 12, 11, 9
+_MOST_LABELS, _LONGEST_DOWN, _LONGEST_ACROSS = 12, 11, 9
 
 
 class Cell(NamedTuple):
@@ -43,6 +43,7 @@ class Heatmap:
     second: tuple[Tick, ...]
     axes: tuple[str, str]
     shades: tuple[tuple[int, str], ...]
+    is_upright: bool  # the labels below: they stand where they have no room side by side
 
 
 def levels(effects: Effects) -> Forest:
@@ -119,15 +120,18 @@ def heatmap(effects: Effects, first: Sequence[str], second: Sequence[str]) -> He
         for at, value in enumerate(effects.effect)
     )
     axes = effects.name.split(" x ", 1)
+    below = _marks(second, width, len(second), _LONGEST_ACROSS)
+    is_upright = len(apart(below, NARROWEST_PLOT)) < len(below)
     said = "What the two add together, beyond what each adds by itself."
     return Heatmap(
         effects.name,
         f"{said} Cells of few rows are left blank." if any(few) else said,
         cells,
-        tuple(_marks(first, height, _MOST_LABELS_DOWN, _LONGEST_DOWN)),
-        apart(_marks(second, width, len(second), _LONGEST_ACROSS), NARROWEST_PLOT),
+        tuple(_marks(first, height, _MOST_LABELS, _LONGEST_DOWN)),
+        tuple(_marks(second, width, _MOST_LABELS, _LONGEST_ACROSS) if is_upright else below),
         (axes[0], axes[-1]) if len(axes) == 2 else ("first", "second"),
         tuple((shade, plain(largest * shade / _SHADES, 2)) for shade in (-4, -2, 0, 2, 4)),
+        is_upright,
     )
 
 
