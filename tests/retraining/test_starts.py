@@ -88,7 +88,7 @@ def test_fine_tuning_is_the_anchored_optimum_and_says_how_far_it_is_from_that_of
     rng = np.random.default_rng(2)
     old, new = PROBLEM.rows(rng, 3000), PROBLEM.rows(rng, 150, drift=0.2)
     kept = kept_of(PROBLEM, old)
-    tuned = fine_tune(kept, new, PROBLEM.objective)
+    tuned = fine_tune(kept, Change(new), PROBLEM.objective)
     X = np.column_stack([*new.read(new.chunks[0]).block.dense, *_indicators(new)])
     slopes = LOSSES["logistic"].slope(X @ tuned.parameters, new.chunks[0].label)
     gradient = X.T @ slopes + kept.reference @ (tuned.parameters - kept.parameters)
@@ -102,12 +102,12 @@ def test_fine_tuning_is_the_anchored_optimum_and_says_how_far_it_is_from_that_of
     gap = objective.value(joined(old, new), tuned.parameters) - objective.value(joined(old, new), optimum)
     stated = float(tuned.said.split("within ")[1].split(" ")[0])
     assert 0.0 < gap <= stated * 1.01
-    looser = fine_tune(kept, new, PROBLEM.objective, anchor=0.1)
+    looser = fine_tune(kept, Change(new), PROBLEM.objective, anchor=0.1)
     moves = [float(np.linalg.norm(one.parameters - kept.parameters)) for one in (tuned, looser)]
     assert moves[1] > moves[0]
     assert "start" in tuned.to_json()
     with pytest.raises(UsageError, match="The anchor is 0"):
-        fine_tune(kept, new, PROBLEM.objective, anchor=0.0)
+        fine_tune(kept, Change(new), PROBLEM.objective, anchor=0.0)
 
 
 def _indicators(rows: Rows) -> Iterator[Floats]:
@@ -125,7 +125,7 @@ def test_rows_that_need_a_table_or_a_scale_of_their_own_are_refused() -> None:
         update(kept, Change(new), PROBLEM.objective)
     wide = replace(known, chunks=(replace(known.chunks[0], dense=20.0 * known.chunks[0].dense),))
     with pytest.raises(DataError, match=r"column 1 deviates 14\.\d times as much"):
-        fine_tune(kept, wide, PROBLEM.objective)
+        fine_tune(kept, Change(wide), PROBLEM.objective)
     refuse_new_tables(kept, None)
     assert update(kept, Change(known), PROBLEM.objective).certificate.rows == 1000
 

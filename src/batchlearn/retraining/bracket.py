@@ -156,7 +156,7 @@ def bracket(
     """
     began = time.perf_counter()
     change = Change(_checked(kept, change.added), _checked(kept, change.removed), change.decay)
-    base, read = _remaining(kept, change), len(change.removed) if change.removed is not None else 0
+    base, read = remaining(kept, change), len(change.removed) if change.removed is not None else 0
     update = Update.of(base, change.added, objective_for(_weight(base, change.added)))
     reached, rung, rows = first_rung(update), 1, base.rows
     fresh = 0 if change.added is None else len(change.added)
@@ -205,7 +205,7 @@ def _checked(kept: KeptTotals, rows: Rows | None) -> Rows | None:
     return rows
 
 
-def _remaining(kept: KeptTotals, change: Change) -> KeptTotals:
+def remaining(kept: KeptTotals, change: Change) -> KeptTotals:
     """Return the totals of the old rows that stay, as they weigh now."""
     left, removed = kept, change.removed
     if removed is not None:

@@ -25,7 +25,7 @@ from batchlearn.kernels.design import Floats, linear_predictor
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.retraining.bracket import Answer, Bracket, Change, ObjectiveFor, bracket, response_shift
+from batchlearn.retraining.bracket import Answer, Bracket, Change, ObjectiveFor, bracket, remaining, response_shift
 from batchlearn.solvers.newton import Newton
 from batchlearn.training.certificate import Certificate, Units
 from batchlearn.training.optimise import Optimum, Problem, optimise
@@ -135,13 +135,22 @@ def refuse_new_tables(kept: KeptTotals, added: Rows | None, encoding: Encoding |
 
 
 def fine_tune(
-    kept: KeptTotals, added: Rows, objective_for: ObjectiveFor, *, anchor: float = 1.0, encoding: Encoding | None = None
+    kept: KeptTotals,
+    change: Change,
+    objective_for: ObjectiveFor,
+    *,
+    anchor: float = 1.0,
+    encoding: Encoding | None = None,
 ) -> Start:
     """Train on the new rows alone, anchored at the champion by its own curvature times `anchor` (above 0).
 
     Minimises the new rows' loss + anchor (w - w0)' (A0 + penalty'') (w - w0) / 2, A0 the old rows' Hessian at the
-    champion's w0: the old rows as a quadratic. It reads the new rows only and does not end in the optimum of all rows.
+    champion's w0: the old rows as a quadratic, those that went since among them. It does not end in the optimum of all
+    rows; how far from it, of the rows that are left and the new ones, is said. UsageError where no row came.
     """
+    added, base = change.added, remaining(kept, change)
+    if added is None or len(added) == 0:
+        raise UsageError("Fine-tuning trains on new rows, and there are none.", code="no-rows")
     if not anchor > 0.0:
         raise UsageError(
             f"The anchor is {anchor!r}; it needs to be above 0: 1 for the old rows' own curvature, less to "
@@ -156,7 +165,7 @@ def fine_tune(
     )
     tuned = optimise(problem, np.zeros(size), Newton())
     parameters = kept.parameters + tuned.parameters
-    whole = Update.of(kept, added, objective_for(kept.totals.weight + weight))
+    whole = Update.of(base, added, objective_for(base.totals.weight + weight))
     reached = stand_at(whole, parameters)
     certificate = Certificate(
         status="not certified",
@@ -166,7 +175,7 @@ def fine_tune(
         coefficient_bound=None,
         prediction_bound=None,
         floor=None,
-        rows=kept.rows + len(added),
+        rows=base.rows + len(added),
         fingerprint=None,
     )
     return Start(

@@ -67,6 +67,50 @@ def test_the_start_changes_how_and_not_where_training_ends(
     assert allowed < 1e-2
 
 
+@pytest.mark.parametrize("window", ["16d", "29d"])
+def test_an_update_leaves_out_the_rows_that_left_the_window(window: str, tmp_path: Path) -> None:
+    found = {}
+    for start in ("warm", "update"):
+        recent = {"rows = 300": f'rows = 300\nstart = "{start}"\nwindow = "{window}"'}
+        root = make_project(tmp_path / start, SETTINGS_TEXT, recent)
+        add_days(root, 0, 20)
+        assert turn(root, day(23)).promoted
+        add_days(root, 20, 30)
+        second = turn(root, DUE)
+        assert second.certificate is not None
+        assert second.certificate["status"] == "certified"
+        found[start] = second.certificate, model_of(root, 2).predict(orders(0, 30).drop(["bought"])).response
+    (warm, one), (update, other) = found.values()
+    assert warm["rows"] == update["rows"] < 30 * ROWS
+    assert np.abs(one - other).max() <= warm["prediction_bound"] + update["prediction_bound"]
+
+
+@pytest.mark.parametrize("start", ["update", "fine-tune"])
+def test_rows_that_come_with_an_old_time_are_not_passed_over(start: str, begun: Path, tmp_path: Path) -> None:
+    root = project(begun, tmp_path, start)
+    pq.write_table(orders(3, 4, slope=-1.5, seed=7), root / "data" / "late.parquet")
+    with pytest.raises(DataError, match="makes 1,800 of weight 1800, but there are 1,860 of weight 1860") as refusal:
+        turn(root, DUE)
+    assert refusal.value.code == "past-changed"
+    assert turn(root, DUE, dry_run=True).bracket is None
+    make_project(root)
+    again = turn(root, DUE)
+    assert again.certificate is not None
+    assert again.certificate["rows"] == 30 * ROWS + ROWS
+
+
+@pytest.mark.parametrize("start", ["update", "fine-tune"])
+def test_a_window_that_leaves_no_old_row_is_refused_by_what_goes_on_from_them(start: str, tmp_path: Path) -> None:
+    recent = {"rows = 300": f'rows = 300\nstart = "{start}"\nwindow = "8d"'}
+    root = make_project(tmp_path, SETTINGS_TEXT, recent)
+    add_days(root, 0, 20)
+    assert turn(root, day(23)).promoted
+    add_days(root, 20, 30)
+    with pytest.raises(DataError, match="rows that the champion was trained on have left the window") as refusal:
+        turn(root, DUE)
+    assert refusal.value.code == "past-gone"
+
+
 def chosen_by_the_data(root: Path, start: str) -> Path:
     make_project(root, SETTINGS_TEXT, {"rows = 300": f'rows = 300\nstart = "{start}"', "alpha = 0.01\n": ""})
     add_days(root, 0, 20)

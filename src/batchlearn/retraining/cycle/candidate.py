@@ -32,7 +32,7 @@ from batchlearn.models.tensors import pack
 from batchlearn.registry.version import ENVIRONMENT, EXPECTED, KEPT, MODEL_FOLDER, RECIPE, SAMPLE
 from batchlearn.retraining.child import Rehearsal, scores_same
 from batchlearn.retraining.cycle.starting import Champion, Parts, kept_bytes, training_from
-from batchlearn.retraining.feed.known import Times
+from batchlearn.retraining.feed.known import Times, without
 from batchlearn.retraining.feed.sources import DataFeed
 from batchlearn.retraining.gate import Gate, Verdict, judge, judge_in_looks, judge_without_champion
 from batchlearn.retraining.policies import Span
@@ -89,6 +89,18 @@ def training_conditions(around: Surroundings, times: Times) -> tuple[str, ...]:
     return (times.known_by(around.now), *recent)
 
 
+def parts_since(around: Surroundings, times: Times, champion: Champion, but: str | None = None) -> Parts:
+    """Return the rows that the policy trains on now, and what came and went since the champion's training.
+
+    `but` is a condition that some of the new rows do not meet.
+    """
+    rows, new = training_conditions(around, times), times.known_since(around.now, champion.as_of)
+    then = training_conditions(replace(around, now=champion.as_of), times)
+    # Old rows go only where there is a window, which moves on.
+    removed = around.feed.table(*then, without(rows[1])) if len(rows) > 1 else None
+    return Parts(around.feed.table(*rows, but), around.feed.table(*rows, new, but), removed)
+
+
 def train_candidate(
     around: Surroundings, times: Times, champion: Champion | None
 ) -> Generator[Progress, None, Candidate]:
@@ -98,18 +110,17 @@ def train_candidate(
     if champion is None:
         fit, evaluation = yield from _evaluated(around, table)
         return Candidate(fit, table, judge(gate, None, np.empty(0)), evaluation, fit.notes, None)
-    start = around.project.settings.policy.start
-    added = around.feed.table(*rows, times.known_since(around.now, champion.as_of))
+    start, parts = around.project.settings.policy.start, parts_since(around, times, champion)
     if gate.mode == "anytime" and start == "scratch":
         fit, evaluation = yield from _evaluated(around, table)
         notes: tuple[str, ...] = ()
     elif gate.mode == "anytime":
-        fit, evaluation, notes = (yield from _from_start(around, champion, Parts(table, added))), None, ()
+        fit, evaluation, notes = (yield from _from_start(around, champion, parts)), None, ()
     if gate.mode == "anytime":
         verdict = answered(gate, "not enough evidence", "It is judged by rows that are labelled from now on.", 0)
     else:
-        verdict, evaluation, notes = yield from _judged(around, times, champion, rows)
-        fit = yield from _from_start(around, champion, Parts(table, added))
+        verdict, evaluation, notes = yield from _judged(around, times, champion)
+        fit = yield from _from_start(around, champion, parts)
     return Candidate(fit, table, verdict, evaluation, (*notes, *_other_notes(fit)), champion.generation)
 
 
@@ -126,7 +137,7 @@ def _from_start(around: Surroundings, champion: Champion, parts: Parts) -> Gener
 
 
 def _judged(
-    around: Surroundings, times: Times, champion: Champion, rows: tuple[str, ...]
+    around: Surroundings, times: Times, champion: Champion
 ) -> Generator[Progress, None, tuple[Verdict, dict[str, Any] | None, tuple[str, ...]]]:
     gate = around.project.gate
     new = times.known_since(around.now, champion.as_of)
@@ -134,10 +145,10 @@ def _judged(
     if cut is None:
         nothing = answered(gate, "not enough evidence", "No row was labelled since the champion was trained.", 0)
         return nothing, None, ()
-    later, by_then = around.feed.table(new, times.after(cut)), times.seen_by(cut)
+    judging = f"({new}) and ({times.after(cut)})"
+    later = around.feed.table(judging)
     try:
-        earlier = Parts(around.feed.table(*rows, by_then), around.feed.table(*rows, new, by_then))
-        twin = yield from _from_start(around, champion, earlier)
+        twin = yield from _from_start(around, champion, parts_since(around, times, champion, without(judging)))
         verdict = compare(gate, champion.model, twin.model, later)
         evaluation = evaluate(twin.model, later, seed=around.recipe.seed)
     except (DataError, NoFiniteOptimum) as problem:

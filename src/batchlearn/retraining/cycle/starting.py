@@ -37,6 +37,8 @@ from batchlearn.training.train import Progress, check_costs, fit_objective, thre
 
 # What may differ between the recipes of a champion and of what goes on from it: none of it changes the optimum.
 _FREE = ("holdout", "seed", "tolerance", "costs")
+# Two sums of the same weights in another order differ by less, as a share.
+_SAME_WEIGHT = 1e-9
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,16 @@ def kept_bytes(fit: Fit, table: Table, threads: int | None) -> bytes | None:
             return None
 
 
+class Parts(NamedTuple):
+    """The rows to train on, those of them that the champion has not seen, and those that it has and that go."""
+
+    everything: Table
+    added: Table
+    removed: Table | None
+
+
 def bracket_of(
-    champion: Champion, recipe: Recipe, added: Table, removed: Table | None, threads: int | None
+    champion: Champion, recipe: Recipe, parts: Parts, threads: int | None
 ) -> tuple[Bracket | None, str | None]:
     """Bracket the gain of training again from the rows that came and went alone; None with the reason where it cannot.
 
@@ -117,20 +127,40 @@ def bracket_of(
         return None, "No bracket: the champion kept no totals."
     try:
         with one_blas_thread():
-            came = encoded(champion.model, added, threads).rows
-            gone = removed is not None and any(batch.num_rows for batch in removed.scan([removed.columns[0].name]))
-            went = encoded(champion.model, removed, threads).rows if removed is not None and gone else None
-            found = bracket(champion.kept, Change(came, went), champion.objective_for(recipe)).bracket
+            change, _ = _change(champion.model, champion.kept, parts, threads)
+            found = bracket(champion.kept, change, champion.objective_for(recipe)).bracket
     except (DataError, CertificateError) as problem:
         return None, f"No bracket: {problem.message}"
     return found, None
 
 
-class Parts(NamedTuple):
-    """The rows to train on, and those among them that the champion has not seen."""
+def _change(model: LinearModel, kept: KeptTotals, parts: Parts, threads: int | None) -> tuple[Change, Ledger]:
+    """Return the rows that came and went, and the ledger of all rows.
 
-    everything: Table
-    added: Table
+    DataError where old rows are other ones than the kept totals are of: only their times say which ones are old.
+    """
+    came, gone = encoded(model, parts.added, threads).rows, parts.removed
+    some = gone is not None and any(batch.num_rows for batch in gone.scan([gone.columns[0].name]))
+    went = encoded(model, gone, threads).rows if gone is not None and some else None
+    less, lighter = (0, 0.0) if went is None else (len(went), went.total_weight)
+    ledger = read_ledger(parts.everything, target=model.target)
+    rows, weight = kept.rows + len(came) - less, kept.totals.weight + came.total_weight - lighter
+    weighed = float(ledger.counts.used if ledger.weight is None else np.sum(ledger.weight[ledger.used]))
+    if ledger.counts.used != rows or abs(weighed - weight) > _SAME_WEIGHT * weight:
+        raise DataError(
+            f"The champion was trained on {kept.rows:,} rows; by their times {len(came):,} came since and {less:,} "
+            f"went, which makes {rows:,} of weight {weight:.10g}, but there are {ledger.counts.used:,} of weight "
+            f"{weighed:.10g}. Rows came or went with times before that training, or [source] was changed. The kept "
+            'totals do not know of it: train with start = "warm" or "scratch" in [policy].',
+            code="past-changed",
+        )
+    if less >= kept.rows:
+        raise DataError(
+            f"All {kept.rows:,} rows that the champion was trained on have left the window, so nothing is left to go "
+            'on from. Train with start = "warm" or "scratch" in [policy].',
+            code="past-gone",
+        )
+    return Change(came, went), ledger
 
 
 def training_from(
@@ -165,18 +195,18 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: Parts, thr
         return _fit(found, champion, recipe, alpha, whole.ledger)
     if champion.kept is None:
         raise _nothing_kept()
-    fresh, objective_for = encoded(model, parts.added, threads).rows, champion.objective_for(recipe)
+    change, ledger = _change(model, champion.kept, parts, threads)
+    objective_for = champion.objective_for(recipe)
     if start == "fine-tune":
-        found = fine_tune(champion.kept, fresh, objective_for, encoding=model.encoding)
+        found = fine_tune(champion.kept, change, objective_for, encoding=model.encoding)
     else:
 
         def everything() -> Rows:
             return encoded(model, parts.everything, threads).rows
 
-        change = Change(fresh)
         found = update(champion.kept, change, objective_for, encoding=model.encoding, all_rows=everything)
-    alpha = recipe.alpha_for(champion.kept.totals.weight + fresh.total_weight)
-    return _fit(found, champion, recipe, alpha, read_ledger(parts.everything, target=model.target))
+    weight = ledger.counts.used if ledger.weight is None else np.sum(ledger.weight[ledger.used])
+    return _fit(found, champion, recipe, recipe.alpha_for(float(weight)), ledger)
 
 
 def refuse_other_recipe(start: str, champion: Champion, recipe: Recipe) -> None:

@@ -19,14 +19,14 @@ from batchlearn.retraining.cycle.candidate import (
     Candidate,
     Surroundings,
     compare,
+    parts_since,
     train_candidate,
-    training_conditions,
     version_files,
 )
 from batchlearn.retraining.cycle.finish import Turn, finish, newest_version, unfinished
 from batchlearn.retraining.cycle.hindsight import record_outcomes
 from batchlearn.retraining.cycle.starting import Champion, bracket_of
-from batchlearn.retraining.feed.known import Look, Times, fingerprint, look, shown_instant, without
+from batchlearn.retraining.feed.known import Look, Times, fingerprint, look, shown_instant
 from batchlearn.retraining.policies import Decision, Situation
 from batchlearn.training.train import Progress
 
@@ -85,13 +85,7 @@ def live_model(around: Surroundings) -> Champion | None:
 
 def _bracketed(around: Surroundings, times: Times, champion: Champion, turn: Turn) -> Turn:
     """Say what training again would gain, from the rows that came and went since the champion's training alone."""
-    rows = training_conditions(around, times)
-    added = around.feed.table(*rows, times.known_since(around.now, champion.as_of))
-    removed = None
-    if len(rows) > 1:
-        then = training_conditions(replace(around, now=champion.as_of), times)
-        removed = around.feed.table(*then, without(rows[1]))
-    found, reason = bracket_of(champion, around.recipe, added, removed, around.threads)
+    found, reason = bracket_of(champion, around.recipe, parts_since(around, times, champion), around.threads)
     if found is None:
         return replace(turn, notes=(*turn.notes, *([reason] if reason else [])))
     return replace(turn, bracket=plain(found.to_json()), notes=(*turn.notes, str(found)))
