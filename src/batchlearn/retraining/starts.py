@@ -146,11 +146,11 @@ def fine_tune(
 
     Minimises the new rows' loss + anchor (w - w0)' (A0 + penalty'') (w - w0) / 2, A0 the old rows' Hessian at the
     champion's w0: the old rows as a quadratic, those that went since among them. It does not end in the optimum of all
-    rows; how far from it, of the rows that are left and the new ones, is said. UsageError where no row came.
+    rows; how far from it, of the rows that are left and the new ones, is said. DataError where no row came.
     """
     added, base = change.added, remaining(kept, change)
     if added is None or len(added) == 0:
-        raise UsageError("Fine-tuning trains on new rows, and there are none.", code="no-rows")
+        raise DataError("Fine-tuning trains on new rows, and there are none.", code="no-rows")
     if not anchor > 0.0:
         raise UsageError(
             f"The anchor is {anchor!r}; it needs to be above 0: 1 for the old rows' own curvature, less to "

@@ -111,6 +111,21 @@ def test_a_window_that_leaves_no_old_row_is_refused_by_what_goes_on_from_them(st
     assert refusal.value.code == "past-gone"
 
 
+def test_rows_that_only_go_are_a_change_too(tmp_path: Path) -> None:
+    recent = {"rows = 300": 'rows = 300\nstart = "update"\nwindow = "16d"'}
+    root = make_project(tmp_path, SETTINGS_TEXT, recent)
+    add_days(root, 0, 20)
+    assert turn(root, day(23)).promoted
+    with pytest.raises(DataError, match="No row came or went since the champion was trained") as refusal:
+        turn(root, day(23), anyway=True)
+    assert refusal.value.code == "no-rows"
+    later = turn(root, day(26), anyway=True)
+    assert later.bracket is not None
+    assert later.certificate is not None
+    assert later.certificate["status"] == "certified"
+    assert later.certificate["rows"] == 10 * ROWS
+
+
 def chosen_by_the_data(root: Path, start: str) -> Path:
     make_project(root, SETTINGS_TEXT, {"rows = 300": f'rows = 300\nstart = "{start}"', "alpha = 0.01\n": ""})
     add_days(root, 0, 20)

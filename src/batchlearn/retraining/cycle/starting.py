@@ -139,16 +139,17 @@ def _change(model: LinearModel, kept: KeptTotals, parts: Parts, threads: int | N
 
     DataError where old rows are other ones than the kept totals are of: only their times say which ones are old.
     """
-    came, gone = encoded(model, parts.added, threads).rows, parts.removed
-    some = gone is not None and any(batch.num_rows for batch in gone.scan([gone.columns[0].name]))
-    went = encoded(model, gone, threads).rows if gone is not None and some else None
+    came, went = _any(model, parts.added, threads), _any(model, parts.removed, threads)
+    if came is None and went is None:
+        raise DataError("No row came or went since the champion was trained, so nothing changes.", code="no-rows")
+    more, heavier = (0, 0.0) if came is None else (len(came), came.total_weight)
     less, lighter = (0, 0.0) if went is None else (len(went), went.total_weight)
     ledger = read_ledger(parts.everything, target=model.target)
-    rows, weight = kept.rows + len(came) - less, kept.totals.weight + came.total_weight - lighter
+    rows, weight = kept.rows + more - less, kept.totals.weight + heavier - lighter
     weighed = float(ledger.counts.used if ledger.weight is None else np.sum(ledger.weight[ledger.used]))
     if ledger.counts.used != rows or abs(weighed - weight) > _SAME_WEIGHT * weight:
         raise DataError(
-            f"The champion was trained on {kept.rows:,} rows; by their times {len(came):,} came since and {less:,} "
+            f"The champion was trained on {kept.rows:,} rows; by their times {more:,} came since and {less:,} "
             f"went, which makes {rows:,} of weight {weight:.10g}, but there are {ledger.counts.used:,} of weight "
             f"{weighed:.10g}. Rows came or went with times before that training, or [source] was changed. The kept "
             'totals do not know of it: train with start = "warm" or "scratch" in [policy].',
@@ -161,6 +162,13 @@ def _change(model: LinearModel, kept: KeptTotals, parts: Parts, threads: int | N
             code="past-gone",
         )
     return Change(came, went), ledger
+
+
+def _any(model: LinearModel, table: Table | None, threads: int | None) -> Rows | None:
+    """Encode the rows of a table; None where it has none."""
+    if table is None or not any(batch.num_rows for batch in table.scan([table.columns[0].name])):
+        return None
+    return encoded(model, table, threads).rows
 
 
 def training_from(
