@@ -53,6 +53,17 @@ def test_the_sentence_names_rows_losses_and_interval() -> None:
     assert unsure.endswith(" rows would show it.")
 
 
+def test_no_loss_falls_by_more_than_all_of_it() -> None:
+    rng = np.random.default_rng(3)
+    champion, challenger = np.repeat(rng.gamma(0.5, 4.0, 8), ROWS // 8), np.full(ROWS, 0.3)
+    found = judge(Gate(), champion, challenger)
+    assert found.low is not None
+    assert found.low < -champion.mean()
+    assert "interval: 100 % lower to " in found.sentence
+    shifted = judge(Gate(), champion - 0.5, challenger - 0.5)  # where losses are negative a change has no such end
+    assert "interval: 100 % lower" not in shifted.sentence
+
+
 def test_the_rows_that_it_says_are_needed_are_about_enough() -> None:
     champion, challenger = losses(-0.002)
     said = judge(Gate(), champion, challenger).sentence.split()

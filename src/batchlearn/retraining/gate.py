@@ -233,7 +233,8 @@ def _judge_once(gate: Gate, rows: _Paired) -> Verdict:
         reason = f"{len(rows):,} later rows make {blocks}; {FEWEST_BLOCKS} are needed."
         value = Difference(found.value + margin * level, None, None)
         return answered(gate, "not enough evidence", reason, len(rows), value)
-    return conclude(gate, Tested(len(rows), level, found, rows.against))
+    negative = bool(min(np.min(rows.champion), np.min(rows.challenger)) < 0.0)
+    return conclude(gate, Tested(len(rows), level, found, rows.against, negative))
 
 
 def _judge_look(gate: Gate, rows: _Paired, before: Looks) -> Verdict:
@@ -263,7 +264,9 @@ def _judge_looks(gate: Gate, looks: Looks) -> Verdict:
         return answered(gate, "not enough evidence", few, looks.rows)
     weight = np.array([look.weight for look in complete])
     champion = np.array([look.champion for look in complete])
-    apart = np.array([look.challenger for look in complete]) - champion
-    level = float(np.average(champion, weights=weight))
-    tested = Tested(looks.rows, level, confidence_sequence(apart, weight, gate.alpha))
+    challenger = np.array([look.challenger for look in complete])
+    apart, level = challenger - champion, float(np.average(champion, weights=weight))
+    negative = bool(min(np.min(champion), np.min(challenger)) < 0.0)
+    found = confidence_sequence(apart, weight, gate.alpha)
+    tested = Tested(looks.rows, level, found, negative=negative)
     return _same(gate, apart, level, looks.rows) or conclude(gate, tested)

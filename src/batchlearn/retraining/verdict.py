@@ -109,6 +109,8 @@ class Tested:
     difference: Difference
     against: str = "champion"
     """Who stands in the champion's place, in the sentence."""
+    negative: bool = False
+    """Whether some losses are below 0; where none is, no loss can fall by more than 100 %."""
 
 
 def answered(gate: Gate, decision: Decision, reason: str, rows: int, found: Difference | None = None) -> Verdict:
@@ -129,7 +131,7 @@ def conclude(gate: Gate, tested: Tested) -> Verdict:
             decision = "reject"
     shown = _moved(found, (gate.margin or 0.0) * level)
     losses = f"the challenger's loss is {level + shown.value:.5g}, the {tested.against}'s {level:.5g}"
-    words = f"On {rows:,} later rows {losses}: {_in_words(shown, level, gate.alpha)}"
+    words = f"On {rows:,} later rows {losses}: {_in_words(shown, tested, gate.alpha)}"
     words += f", with a margin of {gate.margin:.4g} of the {tested.against}'s loss." if gate.margin else "."
     if decision == "not enough evidence" and gate.mode != "anytime" and found.high is not None and found.value < 0.0:
         needed = rows * ((found.high - found.value) / found.value) ** 2
@@ -142,15 +144,17 @@ def _moved(found: Difference, by: float) -> Difference:
     return Difference(found.value + by, low, high)
 
 
-def _in_words(found: Difference, level: float, alpha: float) -> str:
+def _in_words(found: Difference, tested: Tested, alpha: float) -> str:
+    level = tested.champion
     value = _change(found.value, level)
     if found.low is None or found.high is None:
         return f"{value}, without an interval yet"
-    if found.low * found.high > 0.0:
-        nearer, farther = sorted((abs(found.low), abs(found.high)))
+    low, high = found.low if tested.negative else max(found.low, -level), found.high
+    if low * high > 0.0:
+        nearer, farther = sorted((abs(low), abs(high)))
         interval = f"{_size(nearer, level)} to {_change(math.copysign(farther, found.value), level)}"
     else:
-        interval = f"{_change(found.low, level)} to {_change(found.high, level)}"
+        interval = f"{_change(low, level)} to {_change(high, level)}"
     return f"{value} ({100 * (1 - alpha):g} % interval: {interval})"
 
 
