@@ -119,6 +119,24 @@ def test_a_condition_that_names_no_column_is_refused_and_nothing_is_recorded(roo
     assert [event.content["kind"] for event in events(FolderStore(root))] == ["turn"]
 
 
+@pytest.mark.parametrize(("where", "code"), [("user >= 0", "no-rows"), ("bought = true", "one-class")])
+def test_what_leaves_nothing_to_train_on_is_refused_and_nothing_is_recorded(where: str, code: str, root: Path) -> None:
+    with pytest.raises(DataError, match="no model can be trained, and nothing was recorded: ") as refusal:
+        forget(root, where)
+    assert refusal.value.code == code
+    assert [event.content["kind"] for event in events(FolderStore(root))] == ["turn"]
+
+
+def test_a_condition_that_no_row_meets_is_refused_and_nothing_is_recorded(root: Path) -> None:
+    with pytest.raises(DataError, match="No row of the source meets 'user = 4000', and none that version 1") as refusal:
+        forget(root, "user = 4000")
+    assert refusal.value.code == "no-rows"
+    assert [event.content["kind"] for event in events(FolderStore(root))] == ["turn"]
+    forget(root)
+    with pytest.raises(DataError, match="No row of the source meets 'user = 7', and none that version 2"):
+        forget(root)
+
+
 def test_without_a_champion_there_is_nothing_to_train_again(tmp_path: Path) -> None:
     root = make_project(tmp_path)
     add_days(root, 0, 10)

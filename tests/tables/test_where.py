@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import operator
+from fractions import Fraction
+
 import duckdb
 import numpy as np
 import pyarrow as pa
@@ -182,6 +185,28 @@ def test_large_integers_are_compared_exactly() -> None:
     ids = pa.table({"id": [2**53, 2**53 + 1], "row": [0, 1]})
     scan = read(ids, where=f"id = {2**53 + 1}", drop=["id"]).scan(["row"])
     assert [batch.to_pydict() for batch in scan] == [{"row": [1.0]}]
+
+
+WHOLE = [0, 5, 6, -5, -6, 2**24 + 1, 2**53 + 1, 2**63 - 1, -(2**63), 1_699_999_872]
+
+
+@pytest.mark.parametrize("floating", [False, True], ids=["integers", "floats"])
+@pytest.mark.parametrize(
+    "literal", ["5.5", "-5.5", "5.0", "1699999872.0", "16777217.0", "16777216.5", "1e-300", "1e300", "-1e300"]
+)
+def test_whole_numbers_compare_with_any_fraction_as_numbers_do(literal: str, floating: bool) -> None:
+    column = [float(value) for value in WHOLE] if floating else WHOLE
+    rows = pa.table({"value": column, "row": np.arange(len(column))})
+    for sign, holds in (("<", operator.lt), ("<=", operator.le), (">", operator.gt), ("=", operator.eq)):
+        scan = read(rows, where=f"value {sign} {literal}").scan(["row"])
+        found = [row for batch in scan for row in batch.column(0).to_pylist()]
+        assert found == [row for row, value in enumerate(column) if holds(Fraction(value), Fraction(literal))]
+
+
+def test_an_integer_that_no_float_holds_is_not_compared_with_one() -> None:
+    with pytest.raises(DataError, match="an integer beyond 2\\^53") as refusal:
+        list(read(pa.table({"value": [0.5, 1.0]}), where="value < 9007199254740993").scan(["value"]))
+    assert refusal.value.code == "integer-too-large"
 
 
 def test_a_time_with_a_zone_is_compared_in_utc() -> None:

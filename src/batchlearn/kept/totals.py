@@ -125,13 +125,7 @@ def keep(objective: Objective, rows: Rows, optimum: Found) -> KeptTotals:
     CertificateError where the objective has no factored Hessian, more than one output, or a loss with a number of its
     own (a power, a threshold), which new rows would choose anew: nothing can be bounded from totals there.
     """
-    size, named = rows.layout.size, objective.loss.name
-    if LOSSES.get(named) != objective.loss:
-        raise CertificateError(
-            f"No totals can be kept for the {named} loss; an update from new rows alone knows "
-            f"{', '.join(LOSSES)}. Retrain warm instead.",
-            code="no-kept-totals",
-        )
+    size = rows.layout.size
     if optimum.certification.factor is None or len(optimum.parameters) != size or size > MOST_COEFFICIENTS:
         raise CertificateError(
             f"No totals can be kept for {len(optimum.parameters):,} coefficients without a factored Hessian, or of "
@@ -143,7 +137,16 @@ def keep(objective: Objective, rows: Rows, optimum: Found) -> KeptTotals:
 
 
 def totals_at(loss: Loss, rows: Rows, parameters: Floats, third: bool = True) -> tuple[Totals, Domain]:
-    """Return the totals of rows at given parameters and their domain, reading them once."""
+    """Return the totals of rows at given parameters and their domain, reading them once.
+
+    CertificateError for a loss with a number of its own: read back they would be taken for those of the default one.
+    """
+    if LOSSES.get(loss.name) != loss:
+        raise CertificateError(
+            f"No totals can be kept for the {loss.name} loss with a number of its own or several outputs; an update "
+            f"from new rows alone knows {', '.join(LOSSES)}. Retrain warm instead.",
+            code="no-kept-totals",
+        )
     length = rows.longest_chunk + len(rows.chunks)
     statistics: list[Statistic[Any]] = [HessianTotal(loss), RoundingTotal(loss, length), DomainTotal()]
     if third and worth_keeping(loss, rows.layout):

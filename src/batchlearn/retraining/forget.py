@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from batchlearn.errors import CertificateError, DataError, IntegrityError
+from batchlearn.errors import CertificateError, DataError, IntegrityError, NoFiniteOptimum, quoted
 from batchlearn.registry.ledger import FORGET, record_event
 from batchlearn.registry.promotions import Reason, needed_champion, promote
 from batchlearn.registry.version import SAMPLE, Version, read_file, read_version, version_numbers
@@ -71,10 +71,11 @@ class Forgotten:
 
 
 def forgetting(around: Surroundings, feed: DataFeed, where: str, why: str) -> Generator[Progress, None, Forgotten]:
-    """Record the condition, train without its rows, promote, and list what still holds them.
+    """Train without the rows of a condition, record it, promote, and list what still holds them.
 
     `feed` is the feed of `around`. CertificateError, before anything goes live, where the refit has no certificate;
-    RegistryError where no version is live; DataError and UsageError where the condition does not fit the source.
+    RegistryError where no version is live; DataError and UsageError, before anything is recorded, where the condition
+    does not fit the source, no row meets it, or no model can be trained without its rows.
     """
     began = time.perf_counter()
     store = around.project.store
@@ -82,13 +83,27 @@ def forgetting(around: Surroundings, feed: DataFeed, where: str, why: str) -> Ge
     before = read_version(store, stands.version)
     yield Progress("counting rows")
     rows = _count(feed.table(where))
-    # First of all: whatever comes after this line, the rows are not learned from again.
-    record_event(store, FORGET, around.at, {"where": where, "why": why, "by": around.by, "rows": rows})
+    # Rows that are gone from the source may still be in the champion: None where that cannot be told.
+    if not rows and _matching(feed, before, where) == 0:
+        raise DataError(
+            f"No row of the source meets {quoted(where)}, and none that version {before.number} was trained on; "
+            "nothing was recorded or trained. Check the condition.",
+            code="no-rows",
+        )
     lessened = replace(feed, forgotten=(*feed.forgotten, where))
     then = replace(around, feed=lessened, now=as_of(before))
     times = lessened.times()
     table = lessened.table(*training_conditions(then, times))
-    fit = yield from training(table, then.recipe, threads=around.threads)
+    try:
+        fit = yield from training(table, then.recipe, threads=around.threads)
+    except (DataError, NoFiniteOptimum) as problem:
+        raise type(problem)(
+            f"Without the {rows:,} rows where {where} no model can be trained, and nothing was recorded: "
+            f"{problem.message}",
+            code=problem.code,
+        ) from problem
+    # From this line on, whatever comes, the rows are not learned from again.
+    record_event(store, FORGET, around.at, {"where": where, "why": why, "by": around.by, "rows": rows})
     if not fit.certificate.certified:
         raise CertificateError(
             "The rows are left out from now on, but the model without them has no certificate and is not made live: "

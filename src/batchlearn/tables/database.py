@@ -6,6 +6,8 @@ label was known), and only those beyond the last mark are fetched.
 
 from __future__ import annotations
 
+import hashlib
+import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -54,12 +56,32 @@ class Reading:
             )
         self._mark = _identifier(query.mark)
 
-    def counts(self, until: Mark | None) -> tuple[int, int]:
-        """Return how many rows have a mark up to `until` (none: 0), and how many have no mark yet."""
-        seen = f"SELECT count(*) FROM {self._rows} WHERE {self._mark} <= ?"
-        marked = self._run(seen, (until,)).fetchone()[0] if until is not None else 0
-        unmarked = self._run(f"SELECT count(*) FROM {self._rows} WHERE {self._mark} IS NULL").fetchone()[0]
-        return int(marked), int(unmarked)
+    def unmarked(self) -> int:
+        """Return how many rows have no mark yet."""
+        return int(self._run(f"SELECT count(*) FROM {self._rows} WHERE {self._mark} IS NULL").fetchone()[0])
+
+    def marked_of_last(self, time: str, share: float) -> float:
+        """Return which part of the last rows by `time`, a share of all, has a mark; 1 where there is none."""
+        name = _identifier(time)
+        last = f"SELECT {self._mark} AS mark FROM {self._rows} WHERE {name} IS NOT NULL ORDER BY {name} DESC LIMIT ?"
+        rows = self._run(f"SELECT count(*) FROM {self._rows} WHERE {name} IS NOT NULL").fetchone()[0]
+        looked, marked = self._run(f"SELECT count(*), count(mark) FROM ({last})", (math.ceil(share * rows),)).fetchone()
+        return float(marked / looked) if looked else 1.0
+
+    def digest(self, until: Mark) -> str:
+        """Return the SHA-256 of the times of the rows with a mark up to `until`, each with how many rows have it.
+
+        It is another one as soon as rows are gone or came, unless as many rows with the very same times came.
+        """
+        times = ", ".join(_identifier(name) for name in dict.fromkeys((self._query.mark, *self._query.times)))
+        counted = (
+            f"SELECT {times}, count(*) FROM {self._rows} WHERE {self._mark} <= ? GROUP BY {times} ORDER BY {times}"
+        )
+        cursor, digest = self._run(counted, (until,)), hashlib.sha256()
+        with _named_problems(self._query):
+            while part := cursor.fetchmany(_FETCHED):
+                digest.update(repr(part).encode())
+        return digest.hexdigest()
 
     def after(self, mark: Mark | None) -> tuple[pa.Table, Mark | None]:
         """Return the rows beyond a mark (all that have one, for None) in its order, and the last mark."""

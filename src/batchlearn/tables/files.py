@@ -8,7 +8,7 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -65,8 +65,8 @@ class Stamp:
             )
 
 
-def find(source: str | os.PathLike[str]) -> Files:
-    """Find the files that a path, a folder or a pattern such as "data/*.parquet" means."""
+def find(source: str | os.PathLike[str], but: Sequence[Path] = ()) -> Files:
+    """Find the files that a path, a folder or a pattern such as "data/*.parquet" means, `but` those below folders."""
     text = os.fspath(source)
     if _ADDRESS.match(text):
         raise UsageError(
@@ -78,11 +78,11 @@ def find(source: str | os.PathLike[str]) -> Files:
         raise UsageError(f"{quoted(text)} is no path: give a file, a folder or a pattern", code="path-not-valid")
     path = Path(text)
     if any(sign in text for sign in "*?[") and not os.path.lexists(path):
-        return _matching(text)
+        return _matching(text, but)
     with named_problems(path):
         mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
-        return _in_folder(path)
+        return _in_folder(path, but)
     _refuse_special(path, mode)
     return Files((path,), format_of(path), None, _short_name(path))
 
@@ -133,9 +133,9 @@ def format_of(path: Path) -> Format:
     )
 
 
-def _matching(pattern: str) -> Files:
+def _matching(pattern: str, but: Sequence[Path]) -> Files:
     paths = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
-    paths = [path for path in paths if not path.is_dir()]
+    paths = [path for path in paths if not path.is_dir() and not _below(path, but)]
     if not paths:
         raise DataError(f"no file matches {quoted(pattern)}: check the pattern", code="file-missing")
     for path in paths:
@@ -146,10 +146,16 @@ def _matching(pattern: str) -> Files:
     return Files(tuple(paths), _one_format(paths, pattern), folder, _short_name(folder.absolute()))
 
 
-def _in_folder(folder: Path) -> Files:
+def _below(path: Path, folders: Sequence[Path]) -> bool:
+    return any(Path(os.path.abspath(path)).is_relative_to(folder) for folder in folders)
+
+
+def _in_folder(folder: Path, but: Sequence[Path]) -> Files:
     paths: list[Path] = []
     for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
+        folders[:] = sorted(
+            name for name in folders if not name.startswith((".", "_")) and not _below(Path(parent, name), but)
+        )
         tables = (name for name in names if name.lower().endswith((*_PARQUET, *_DELIMITED)))
         paths += [Path(parent, name) for name in sorted(tables) if not name.startswith((".", "_"))]
     if not paths:

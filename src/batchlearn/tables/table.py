@@ -125,7 +125,15 @@ class Scan(Iterator[pa.RecordBatch]):
         arrays = [*tested, positions, *batch.columns]
         # The condition refers to its columns by position, so these names only have to differ.
         numbered = pa.RecordBatch.from_arrays(arrays, names=[str(i) for i in range(len(arrays))])
-        kept = numbered.filter(condition.expression)
+        try:
+            kept = numbered.filter(condition.expression)
+        except pa.ArrowInvalid as problem:
+            # All types are known to compare: what is left are integers that float64 does not hold.
+            raise DataError(
+                f"the condition compares an integer beyond 2^53 with floating-point numbers, which would round it "
+                f"({problem}); use numbers within 2^53 there, or store that column as integers",
+                code="integer-too-large",
+            ) from problem
         columns = kept.columns[len(tested) + 1 :]
         return pa.RecordBatch.from_arrays(columns, names=batch.schema.names), kept.column(len(tested)).to_numpy()
 

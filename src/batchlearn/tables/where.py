@@ -156,7 +156,11 @@ class _Translator:
         first, second = self._matched(self.operand(left), self.operand(right))
         if first.kind is None or second.kind is None:
             return pc.scalar(pa.scalar(None, pa.bool_()))
-        return getattr(pc, function)(first.expression, second.expression)
+        sides = [first.expression, second.expression]
+        if any(isinstance(side.literal, float) for side in (first, second)):
+            # Else Arrow may compare in float32, where it refuses integers. Rounding keeps the order to any fraction.
+            sides = [side.cast(pa.float64(), safe=False) for side in sides]
+        return getattr(pc, function)(*sides)
 
     def _in(self, node: exp.In) -> pc.Expression:
         if node.args.get("query") or node.args.get("unnest") or node.args.get("field"):
@@ -234,7 +238,9 @@ class _Translator:
             value: int | float = int(digits) if digits.isdigit() else float(digits)
         except ValueError as problem:
             raise _unsupported(self.text, f"a number written as {quoted(digits)}") from problem
-        return float(value) if abs(value) >= 2**63 else value
+        if abs(value) >= 2**63:
+            return float(value)
+        return int(value) if value == int(value) else value
 
     def _moment(self, text: str) -> _Operand:
         try:

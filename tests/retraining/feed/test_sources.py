@@ -80,6 +80,38 @@ def test_rows_that_are_gone_or_came_late_are_noticed_and_all_is_fetched_again(sh
     assert open_feed(open_project(shop)).origin["fetched"] == 0
 
 
+def test_as_many_rows_at_other_times_are_not_taken_for_the_same(shop: Path) -> None:
+    open_feed(open_project(shop))
+    with sqlite3.connect(shop / "shop.sqlite") as connection:
+        connection.execute("DELETE FROM orders WHERE rowid <= 120")
+    connection.close()
+    into_database(shop / "shop.sqlite", orders(0, 2, seed=5))
+    assert open_feed(open_project(shop)).origin["fetched_again"]
+    assert rows_of(shop) == 600
+
+
+def test_rows_that_wait_for_their_label_are_said(shop: Path) -> None:
+    with sqlite3.connect(shop / "shop.sqlite") as connection:
+        connection.execute("UPDATE orders SET known = NULL, bought = NULL WHERE seen > '2026-01-08'")
+    connection.close()
+    first = turn(shop, day(10), dry_run=True)
+    assert first.rows is not None
+    assert first.rows["seen"] == 7 * 60
+    assert first.notes[0].startswith(
+        "180 rows of the query have no value in 'known' and are not counted. Of the rows that were seen last only 0% "
+        "have a label yet. Labels that are known early may differ"
+    )
+
+
+@pytest.mark.parametrize("pattern", [".", "**/*.parquet"])
+def test_what_the_registry_keeps_is_no_row_of_the_source(pattern: str, tmp_path: Path) -> None:
+    root = make_project(tmp_path, SETTINGS_TEXT, {"data/*.parquet": pattern})
+    add_days(root, 0, 10)
+    assert turn(root, day(13)).promoted
+    assert (root / "versions" / "000001" / "sample.parquet").is_file()
+    assert rows_of(root) == 600
+
+
 def test_a_column_that_had_no_value_until_now_is_fetched_again_with_its_kind(shop: Path) -> None:
     with sqlite3.connect(shop / "shop.sqlite") as connection:
         connection.execute("ALTER TABLE orders ADD COLUMN shop")

@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from batchlearn.data.ledger import read_ledger
-from batchlearn.data.target import Task
+from batchlearn.data.target import Target, Task
 from batchlearn.errors import DataError, NoFiniteOptimum
-from batchlearn.evaluation.metrics import row_losses
+from batchlearn.evaluation.metrics import first_score, losses_under, target_metrics
 from batchlearn.kernels.design import Floats
 from batchlearn.models.files import files_of
 from batchlearn.models.linear import LinearModel
@@ -166,8 +166,12 @@ def _other_notes(fit: Fit) -> list[str]:
 
 
 def _cut(new: Table, times: Times, share: float) -> float | None:
-    """Return the time after which about a share of the new rows was seen; rows of one time stay together."""
-    parts = [batch.column(times.seen) for batch in new.scan([times.seen])]
+    """Return the time after which about a share of the new labelled rows was seen; rows of one time stay together."""
+    target = new.roles.target or ""
+    parts = [
+        batch.column(times.seen).filter(batch.column(target).is_valid())
+        for batch in new.scan(list(dict.fromkeys((times.seen, target))))
+    ]
     if not parts:
         return None
     column = pa.chunked_array(parts).drop_null()
@@ -194,7 +198,8 @@ def compare(
     rows = _judging_rows(challenger, later, times)
     unable = cannot_score(champion, challenger, later)
     if unable is not None:
-        constant = rows.losses(np.full(len(rows.label), challenger.label_mean))
+        shape = (len(rows.label), len(challenger.class_shares)) if challenger.class_shares else len(rows.label)
+        constant = rows.losses(np.full(shape, challenger.class_shares or challenger.label_mean))
         return judge_without_champion(gate, unable, constant, *rows.judged(challenger))
     return judge(gate, rows.losses_of(champion), *rows.judged(challenger), state)
 
@@ -217,24 +222,27 @@ def compare_in_looks(
 
 @dataclass(frozen=True)
 class _JudgingRows:
-    """The labelled rows of a table that judge two models of one target; arrays have one entry for each of them."""
+    """The labelled rows of a table that judge two models of one target; arrays have one entry for each of them.
+
+    Both are judged by the proper score of the challenger's target, which may hold a power or threshold of its own.
+    """
 
     table: Table
     used: NDArray[np.bool_]  # of the table's rows
-    task: Task
+    target: Target
     label: Floats
     weight: Floats | None
     time: Floats | None
 
     def losses(self, response: Floats) -> Floats:
-        return row_losses(self.task.value, self.label, response)
+        return losses_under(first_score(target_metrics(self.target)), self.label, response)
 
     def losses_of(self, model: LinearModel) -> Floats:
         return self.losses(responses(model, self.table, self.used)[self.used])
 
     def judged(self, challenger: LinearModel) -> tuple[Floats, Floats | None, Floats | None, Floats | None]:
         """Return the challenger's losses with weights, times and classes, as the gate takes them."""
-        classes = self.label if self.task is Task.CLASSES else None
+        classes = self.label if self.target.task is Task.CLASSES else None
         return self.losses_of(challenger), self.weight, self.time, classes
 
 
@@ -245,12 +253,14 @@ def _judging_rows(challenger: LinearModel, later: Table, times: Times | None) ->
     weight = None if ledger.weight is None else ledger.weight[used]
     time = ledger.time if times is None or times.labelled is None else _column(later, times.labelled)
     time = None if time is None else time[used]
-    return _JudgingRows(later, used, challenger.target.task, ledger.label[used], weight, time)
+    return _JudgingRows(later, used, challenger.target, ledger.label[used], weight, time)
 
 
 def cannot_score(champion: LinearModel, challenger: LinearModel, later: Table) -> str | None:
     """Return why the champion cannot score the rows that the challenger can, as a clause; None where it can."""
-    if champion.target != challenger.target:
+    # A power or a threshold is chosen by the data of each, and changes how they learn, not what they predict.
+    one, other = (replace(model.target, power=None, threshold=None) for model in (champion, challenger))
+    if one != other:
         return "its target is another one"
     try:
         champion.check(later)

@@ -101,8 +101,8 @@ def kept_bytes(fit: Fit, table: Table, threads: int | None) -> bytes | None:
         rows = encoded(model, table, threads).rows
         strengths = fit.structure.strengths
         objective = fit_objective(model.target, model.encoding, strengths, fit.alpha, rows.total_weight)
-        totals, domain = totals_at(objective.loss, rows, model.parameters)
         try:
+            totals, domain = totals_at(objective.loss, rows, model.parameters)
             return dump(assemble(objective, rows, model.parameters, totals, domain))
         except CertificateError:
             return None
@@ -140,8 +140,6 @@ def _change(model: LinearModel, kept: KeptTotals, parts: Parts, threads: int | N
     DataError where old rows are other ones than the kept totals are of: only their times say which ones are old.
     """
     came, went = _any(model, parts.added, threads), _any(model, parts.removed, threads)
-    if came is None and went is None:
-        raise DataError("No row came or went since the champion was trained, so nothing changes.", code="no-rows")
     more, heavier = (0, 0.0) if came is None else (len(came), came.total_weight)
     less, lighter = (0, 0.0) if went is None else (len(went), went.total_weight)
     ledger = read_ledger(parts.everything, target=model.target)
@@ -151,10 +149,12 @@ def _change(model: LinearModel, kept: KeptTotals, parts: Parts, threads: int | N
         raise DataError(
             f"The champion was trained on {kept.rows:,} rows; by their times {more:,} came since and {less:,} "
             f"went, which makes {rows:,} of weight {weight:.10g}, but there are {ledger.counts.used:,} of weight "
-            f"{weighed:.10g}. Rows came or went with times before that training, or [source] was changed. The kept "
-            'totals do not know of it: train with start = "warm" or "scratch" in [policy].',
+            f"{weighed:.10g}. Rows came, went or got a label with times before that training, or [source] was changed. "
+            'The kept totals do not know of it: train with start = "warm" or "scratch" in [policy].',
             code="past-changed",
         )
+    if came is None and went is None:
+        raise DataError("No row came or went since the champion was trained, so nothing changes.", code="no-rows")
     if less >= kept.rows:
         raise DataError(
             f"All {kept.rows:,} rows that the champion was trained on have left the window, so nothing is left to go "

@@ -34,7 +34,7 @@ from batchlearn.training.train import Progress
 def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False) -> Generator[Progress, None, Turn]:
     """Yield progress while the cycle turns once; return what it came to. `anyway` trains whatever the policy says.
 
-    A dry run writes nothing. Raises what reading and training raise; the champion is then as it was.
+    A dry run registers nothing. Raises what reading and training raise; the champion is then as it was.
     """
     began = time.perf_counter()
     store = around.project.store
@@ -55,7 +55,7 @@ def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False
         0.0,
         start=around.project.settings.policy.start,
         rows={"seen": found.seen, "known": found.known, "new": found.new},
-        notes=found.notes,
+        notes=(*around.feed.notes, *found.notes),
     )
     live = live_model(around)
     if live is not None and (decision.retrain or dry_run):

@@ -24,7 +24,7 @@ from batchlearn.tables.table import Table
 
 _EPOCH = datetime.datetime(1970, 1, 1)
 # Of the rows seen last, this share is looked at to see how many have a label yet; below the other share it is said.
-_RECENT, _MOSTLY = 0.1, 0.8
+RECENT, MOSTLY = 0.1, 0.8
 
 
 def instant_of(moment: datetime.datetime) -> float:
@@ -161,15 +161,20 @@ def _numbers(array: pa.Array) -> Floats:
 
 def _notes(seen: Floats, labelled: np.ndarray, times: Times) -> tuple[str, ...]:
     """Say where recent rows mostly have no label yet: those that have one early may be of another kind."""
-    cut = np.nanquantile(seen, 1.0 - _RECENT) if np.isfinite(seen).any() else np.inf
+    cut = np.nanquantile(seen, 1.0 - RECENT) if np.isfinite(seen).any() else np.inf
     recent = (seen >= cut) & (seen <= np.nanmax(seen) - times.wait) if times.wait else seen >= cut
-    if not recent.any() or float(labelled[recent].mean()) >= _MOSTLY:
+    if not recent.any() or float(labelled[recent].mean()) >= MOSTLY:
         return ()
+    since = f"Of the rows seen last (since {shown_instant(float(cut), times.stamped)})"
+    return (late_labels(since, float(labelled[recent].mean())),)
+
+
+def late_labels(seen_last: str, share: float) -> str:
+    """Say of what was seen last that only a share has a label yet, and what to do."""
     return (
-        f"Of the rows seen last (since {shown_instant(float(cut), times.stamped)}) only "
-        f"{float(labelled[recent].mean()):.0%} have a label yet. Labels that are known early may differ from those "
-        "that take longer, so a model of these rows may be off for the others: let rows rest with wait in [source], or "
-        "let time be when the outcome is decided.",
+        f"{seen_last} only {share:.0%} have a label yet. Labels that are known early may differ from those that take "
+        "longer, so a model of these rows may be off for the others: let rows rest with wait in [source], or let time "
+        "be when the outcome is decided."
     )
 
 

@@ -19,8 +19,11 @@ import pyarrow.parquet as pq
 
 from batchlearn.errors import DataError, RegistryError, quoted
 from batchlearn.models.strict_json import Malformed, dump, parse
+from batchlearn.registry.ledger import EVENTS
+from batchlearn.registry.promotions import PROMOTIONS
 from batchlearn.registry.store import FolderStore, damaged
-from batchlearn.retraining.feed.known import Times, together, without
+from batchlearn.registry.version import VERSIONS
+from batchlearn.retraining.feed.known import MOSTLY, RECENT, Times, late_labels, together, without
 from batchlearn.retraining.project import Project, SourceSettings
 from batchlearn.tables.database import Mark, Query, Reading, reading
 from batchlearn.tables.files import Stamp, find
@@ -47,6 +50,17 @@ class DataFeed:
     def origin(self) -> dict[str, Any]:
         """Return what was said of the origin when the feed was opened."""
         return dict(self.origin_said)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say which rows of a query cannot be seen: those without a label time are not fetched."""
+        waiting, share = self.origin.get("without_a_mark", 0), self.origin.get("recent_with_a_mark", 1.0)
+        if not waiting:
+            return ()
+        said = f"{waiting:,} rows of the query have no value in {quoted(self.settings.labelled or self.settings.time)}"
+        if share >= MOSTLY:
+            return (f"{said} and are not counted.",)
+        return (late_labels(f"{said} and are not counted. Of the rows that were seen last", share),)
 
     def table(self, *conditions: str | None) -> Table:
         """Read with the roles of the settings; when a label was known is no feature.
@@ -85,7 +99,9 @@ def open_feed(project: Project, forgotten: Sequence[str] = ()) -> DataFeed:
         folder, said = fetch(project.store, settings, project.root)
         found = find(project.store.path(folder))
     else:
-        found = find(str(project.root / settings.files))
+        # What the registry keeps are no rows of the source, whatever a pattern such as "**/*.parquet" matches.
+        own = [project.root / name for name in (VERSIONS, PROMOTIONS, EVENTS, SNAPSHOTS)]
+        found = find(str(project.root / settings.files), but=own)
         said = {}
     # Pinned: a file that appears while a turn is under way belongs to the next one.
     stamps = tuple(Stamp.of(path) for path in found.paths)
@@ -109,6 +125,7 @@ class _Parts(NamedTuple):
     number: int = 0
     rows: int = 0
     mark: Mark | None = None
+    times: str | None = None
     schema: pa.Schema | None = None
 
 
@@ -126,8 +143,10 @@ def fetch(store: FolderStore, settings: SourceSettings, root: Path) -> tuple[str
     generation = max((int(name.rpartition("-")[2]) for name in generations), default=1)
     before = _parts(store, f"{SNAPSHOTS}/{key}-{generation:06d}")
     with reading(query) as view:
-        marked, unmarked = view.counts(before.mark)
-        after = _with_new_rows(store, before, view) if marked == before.rows else None
+        unmarked = view.unmarked()
+        recent = view.marked_of_last(settings.time, RECENT) if unmarked else 1.0
+        same = before.mark is None or view.digest(before.mark) == before.times
+        after = _with_new_rows(store, before, view) if same else None
         again = after is None
         if after is None:
             empty = _Parts(f"{SNAPSHOTS}/{key}-{generation + 1:06d}")
@@ -141,6 +160,7 @@ def fetch(store: FolderStore, settings: SourceSettings, root: Path) -> tuple[str
         "fetched": after.rows if again else after.rows - before.rows,
         "fetched_again": again,
         "without_a_mark": unmarked,
+        "recent_with_a_mark": recent,
     }
     return after.folder, said
 
@@ -155,19 +175,20 @@ def _parts(store: FolderStore, folder: str) -> _Parts:
         said = parse(schema.metadata[_KEY])
     except (pa.ArrowInvalid, OSError, KeyError, TypeError, Malformed) as problem:
         raise damaged(f"{folder}/{names[-1]}", f"it is no part of a snapshot ({problem})") from problem
-    return _Parts(folder, len(names), said["rows"], said["mark"], schema.remove_metadata())
+    return _Parts(folder, len(names), said["rows"], said["mark"], said["times"], schema.remove_metadata())
 
 
 def _with_new_rows(store: FolderStore, before: _Parts, view: Reading) -> _Parts | None:
     """Write the rows beyond the last mark as one more part; None where they do not fit the earlier ones."""
     fresh, mark = view.after(before.mark)
-    if not fresh.num_rows:
+    if mark is None or not fresh.num_rows:
         return before
     fitting = fresh if before.schema is None else _fitted(fresh, before.schema)
     if fitting is None:
         return None
-    after = before._replace(number=before.number + 1, rows=before.rows + fresh.num_rows, mark=mark)
-    stated = fitting.replace_schema_metadata({_KEY: dump({"rows": after.rows, "mark": after.mark})})
+    rows, times = before.rows + fresh.num_rows, view.digest(mark)
+    after = before._replace(number=before.number + 1, rows=rows, mark=mark, times=times)
+    stated = fitting.replace_schema_metadata({_KEY: dump({"rows": rows, "mark": mark, "times": times})})
     sink = io.BytesIO()
     pq.write_table(stated, sink, write_page_checksum=True)
     name = f"{before.folder}/{after.number:06d}.parquet"

@@ -1,0 +1,94 @@
+"""Champion and challenger are judged by the proper score of their target, whatever it is, on rows with labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, day, make_project, orders, turn
+
+from batchlearn.kernels.design import Floats
+from batchlearn.registry.loading import load_version
+from batchlearn.registry.store import FolderStore
+from batchlearn.registry.version import KEPT, read_version
+from batchlearn.tables.table import read
+from batchlearn.training.evaluate import evaluate
+
+PLAIN = ("squared", "poisson", "gamma")
+WITHOUT_A_LABEL_TIME = {'labelled = "known"\ndrop = ["user"]': 'drop = ["user", "known"]'}
+
+
+def labels(kind: str, size: Floats, rng: np.random.Generator) -> pa.Array:
+    if kind == "three classes":
+        score = np.column_stack([size, -size, np.zeros(len(size))]) + rng.gumbel(size=(len(size), 3))
+        return pa.array(np.array(["low", "high", "middle"])[score.argmax(axis=1)])
+    mean = np.exp(0.5 * size)
+    drawn = {
+        "squared": size + rng.normal(size=len(size)),
+        "huber": size + rng.standard_t(2.0, len(size)),
+        "poisson": rng.poisson(mean),
+        "gamma": rng.gamma(2.0, mean / 2.0),
+        "tweedie": np.where(rng.random(len(size)) < 0.3, 0.0, rng.gamma(2.0, mean)),
+    }
+    return pa.array(drawn[kind])
+
+
+def add_rows(root: Path, kind: str, first: int, last: int, slope: float) -> None:
+    table = orders(first, last)
+    label = labels(kind, slope * np.asarray(table["size"]), np.random.default_rng([1, first]))
+    place = table.schema.get_field_index("bought")
+    pq.write_table(table.set_column(place, "bought", label), root / "data" / f"{first:03d}.parquet")
+
+
+@pytest.mark.parametrize("start", ["scratch", "warm"])
+@pytest.mark.parametrize(
+    ("kind", "score"),
+    [
+        ("three classes", "log_loss"),
+        ("squared", "mse"),
+        ("huber", "huber_loss"),
+        ("poisson", "poisson_deviance"),
+        ("gamma", "gamma_deviance"),
+        ("tweedie", "tweedie_deviance"),
+    ],
+)
+def test_each_target_is_judged_by_its_own_score(kind: str, score: str, start: str, tmp_path: Path) -> None:
+    loss = "" if kind == "three classes" else f'loss = "{kind}"\n'
+    changes = {"[recipe]\n": f"[recipe]\n{loss}", "rows = 300": f'rows = 300\nstart = "{start}"'}
+    root = make_project(tmp_path, SETTINGS_TEXT, changes)
+    add_rows(root, kind, 0, 10, slope=1.0)
+    assert turn(root, day(13)).promoted
+    add_rows(root, kind, 10, 30, slope=-1.0)
+    second = turn(root, day(33))
+    assert second.gate is not None
+    assert (second.gate["verdict"], second.gate["rows"]) == ("promote", 4 * ROWS)
+    store = FolderStore(root)
+    # Totals of a loss with a number of its own would be read back as those of another one.
+    assert (KEPT in read_version(store, 1).sizes) == (second.bracket is not None) == (kind in PLAIN)
+    later = read(root / "data", target="bought", time="seen", drop=["user", "known"], where="seen >= '2026-01-27'")
+    champion = evaluate(load_version(store, read_version(store, 1)).model, later).to_json()
+    twin = read_version(store, 2).description["evaluation"]
+    if kind in ("huber", "tweedie"):  # the champion's threshold or power is another one, and the score with it
+        assert second.gate["difference"] < 0.0
+    else:
+        apart = twin["metrics"][score]["value"] - champion["metrics"][score]["value"]
+        assert second.gate["difference"] == pytest.approx(apart, rel=1e-9)
+
+
+@pytest.mark.parametrize("changes", [None, WITHOUT_A_LABEL_TIME], ids=["a time of the label", "none"])
+def test_rows_without_a_label_do_not_judge(changes: dict[str, str] | None, tmp_path: Path) -> None:
+    root = make_project(tmp_path, SETTINGS_TEXT, changes)
+    add_days(root, 0, 10)
+    assert turn(root, day(13)).promoted
+    later = orders(14, 30, slope=-1.5)
+    waiting = np.asarray(later["seen"]) >= np.datetime64("2026-01-25")
+    label = pa.array(np.asarray(later["bought"]), mask=waiting)
+    place = later.schema.get_field_index("bought")
+    pq.write_table(later.set_column(place, "bought", label), root / "data" / "later.parquet")
+    second = turn(root, day(33))
+    assert second.gate is not None
+    assert second.gate["rows"] == 2 * ROWS
+    assert second.gate["verdict"] == "promote"
