@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,10 @@ WEIGHTS = "versions/000002/model/weights.safetensors"
 
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
-    store = store_with(tmp_path, 3)
+    store = store_with(tmp_path, 4)
     promote_all(store, 1, 2)
-    record_event(store, "turn", WHY.at, {"version": 1})
-    record_event(store, "turn", WHY.at, {"version": 2})
+    record_event(store, "turn", WHY.at, {"version": 1, "judged_against": None})
+    record_event(store, "turn", WHY.at, {"version": 2, "judged_against": 1})
     return store
 
 
@@ -48,6 +49,11 @@ def back_in_time(store: FolderStore) -> None:
     promote(store, 1, Reason("", "ann", "2025-01-01T00:00:00Z"), champion(store))
 
 
+def answered_and_lost(store: FolderStore) -> None:
+    promote(store, 3, replace(WHY, asked=2), champion(store))
+    store.path("events/000002.json").unlink()
+
+
 def write(name: str) -> Callable[[FolderStore], object]:
     return lambda store: (store.root / name).write_bytes(b"")
 
@@ -61,6 +67,9 @@ SERIOUS: dict[str, Fault] = {
     "a generation that is missing": (remove("promotions/000001.json"), "registry-gap"),
     "a promotion with a flipped bit": (flip("promotions/000002.json"), "registry-damaged"),
     "a promotion of no bytes": (write("promotions/000002.json"), "registry-damaged"),
+    "promotions that are gone": (remove("promotions"), "registry-damaged"),
+    "events of which the newest are gone": (answered_and_lost, "registry-damaged"),
+    "the newest version, altered": (flip("versions/000004/recipe.toml"), "version-altered"),
     "an event that is missing": (remove("events/000001.json"), "registry-gap"),
 }
 OTHERS: dict[str, Fault] = {
@@ -73,7 +82,7 @@ OTHERS: dict[str, Fault] = {
 
 
 def test_a_sound_registry_has_no_serious_finding(store: FolderStore) -> None:
-    assert [finding.state for finding in check(store)] == ["never-promoted"]
+    assert [finding.state for finding in check(store)] == ["never-promoted", "never-promoted"]
 
 
 @pytest.mark.parametrize("fault", SERIOUS)

@@ -137,6 +137,15 @@ def test_a_condition_that_no_row_meets_is_refused_and_nothing_is_recorded(root: 
         forget(root)
 
 
+def test_a_column_that_a_forgotten_condition_names_has_to_stay(root: Path) -> None:
+    forget(root)
+    path = root / "data" / "000.parquet"
+    pq.write_table(pq.read_table(path).drop(["user"]), path)
+    make_project(root, SETTINGS_TEXT, {'drop = ["user"]\n': ""})
+    with pytest.raises(DataError, match="part of the condition is what was forgotten: user = 7"):
+        open_feed(around(root, day(20)).project, [WHERE]).times()
+
+
 def test_without_a_champion_there_is_nothing_to_train_again(tmp_path: Path) -> None:
     root = make_project(tmp_path)
     add_days(root, 0, 10)

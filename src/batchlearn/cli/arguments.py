@@ -77,7 +77,7 @@ def _usage_error(problem: CycloptsError, tokens: list[str], commands: Mapping[st
     message = re.sub(r'^Command "\w+" parameter ', "", str(problem)).strip()
     if isinstance(problem, UnusedCliTokensError):
         extra = quoted(" ".join(problem.unused_tokens or []))
-        message = f'{extra} came after the arguments. Put a pattern of several files in quotes: "data/*.parquet".'
+        message = f'{extra} came after the arguments; see --help. Patterns go in quotes: "data/*.parquet".'
     elif isinstance(problem, MissingArgumentError):
         message = f"{message[:1].upper()}{message[1:]}"
     command = f"{tokens[0]} " if tokens and tokens[0] in commands else ""

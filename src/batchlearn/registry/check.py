@@ -13,9 +13,9 @@ from typing import Any
 
 from batchlearn.errors import BatchlearnError, IntegrityError, RegistryError
 from batchlearn.models.folder import TEMPORARY
-from batchlearn.registry.ledger import EVENTS
+from batchlearn.registry.ledger import EVENTS, check_promotions, events
 from batchlearn.registry.promotions import PROMOTIONS, Promotion, champion, promotions
-from batchlearn.registry.records import Log
+from batchlearn.registry.records import Record
 from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import VERSIONS, verify_version, version_numbers
 
@@ -46,29 +46,58 @@ def check(store: FolderStore) -> list[Finding]:
             bad[number] = problem
     live = _live(store)
     for number, refusal in bad.items():
-        who = "the champion, " if live is not None and live.version == number else ""
-        advice = "batchlearn rollback" if who else f"restore versions/{number:06d} from a backup, or leave it unused"
-        found.append(Finding(refusal.code, bool(who), f"{who}version {number}: {refusal.message}", advice))
-    for promotion in history:
+        found.append(_damaged_version(store, number, refusal, live, numbers[-1]))
+    for promotion in history or ():
         found += _check_promotion(store, promotion, numbers, bad)
-    found += _check_clock(history)
-    found += _check_orphans(history, numbers) + _leftovers(store)
+    if history is not None:
+        found += _check_clock(history) + _check_orphans(history, numbers)
+    found += _leftovers(store)
     return sorted(found, key=lambda finding: not finding.serious)
 
 
-def _check_records(store: FolderStore) -> tuple[list[Finding], list[Promotion]]:
+def _damaged_version(
+    store: FolderStore, number: int, refusal: BatchlearnError, live: Promotion | None, newest: int
+) -> Finding:
+    folder = f"versions/{number:06d}"
+    if live is not None and live.version == number:
+        return Finding(refusal.code, True, f"the champion, version {number}: {refusal.message}", "batchlearn rollback")
+    if number == newest:
+        what = f"version {number}, which the next training goes on from: {refusal.message}"
+        command = f"rm -r {shlex.quote(str(store.path(folder)))}   # or restore it from a backup"
+        return Finding(refusal.code, True, what, command)
+    advice = f"restore {folder} from a backup, or leave it unused"
+    return Finding(refusal.code, False, f"version {number}: {refusal.message}", advice)
+
+
+def _check_records(store: FolderStore) -> tuple[list[Finding], list[Promotion] | None]:
+    """Check promotions and events; return the promotions too, None where they cannot be read."""
     found: list[Finding] = []
-    history: list[Promotion] = []
+    history: list[Promotion] | None = None
     try:
         history = promotions(store)
     except (IntegrityError, RegistryError) as problem:
         found.append(Finding(problem.code, True, problem.message, f"restore {PROMOTIONS}/ from a backup"))
     try:
-        for _ in Log(store, EVENTS).all():
-            pass
+        past = events(store)
+        if history is not None:
+            found += _check_events(past, history)
     except (IntegrityError, RegistryError) as problem:
         found.append(Finding(problem.code, True, problem.message, f"restore {EVENTS}/ from a backup"))
+        return found, history
+    try:
+        if history is not None:
+            check_promotions(past, history[-1] if history else None)
+    except IntegrityError as problem:
+        found.append(Finding(problem.code, True, problem.message, f"restore {PROMOTIONS}/ from a backup"))
     return found, history
+
+
+def _check_events(past: list[Record], history: list[Promotion]) -> list[Finding]:
+    told = max((one.reason.asked or 0 for one in history), default=0)
+    if told <= len(past):
+        return []
+    what = f"{EVENTS} ends with {len(past)}, and a promotion answers event {told}"
+    return [Finding("registry-damaged", True, what, f"restore {EVENTS}/ from a backup")]
 
 
 def _live(store: FolderStore) -> Promotion | None:

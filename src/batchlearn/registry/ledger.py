@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batchlearn.registry.promotions import Promotion
+from batchlearn.registry.promotions import PROMOTIONS, Promotion
 from batchlearn.registry.records import Log, Record
-from batchlearn.registry.store import Store
+from batchlearn.registry.store import Store, damaged
 
 EVENTS = "events"
 # The kinds of events: a turn of the cycle; rows that must not come back; an alarm that something raised; what a person
@@ -95,6 +95,35 @@ def reviews(history: Sequence[Record], now: str) -> Reviews:
         wrong=outcomes.count("wrong"),
         open=tuple(event.number for event in asked if event.number not in answered),
     )
+
+
+def waiting(history: Sequence[Record], live: Promotion | None) -> list[Record]:
+    """Return the turns that asked a person who has not answered; not those judged against an earlier champion."""
+    generation = None if live is None else live.generation
+    unanswered = set(reviews(history, "").open)
+    return [
+        event
+        for event in history
+        if event.number in unanswered and event.content.get("judged_against", generation) == generation
+    ]
+
+
+def highest_version(history: Sequence[Record]) -> int:
+    """Return the highest number of a version that turns speak of, 0 for none: it is never given again."""
+    return max((event.content["version"] for event in history if event.content["kind"] == TURN), default=0)
+
+
+def check_promotions(history: Sequence[Record], stands: Promotion | None) -> None:
+    """Refuse promotions of which the newest are gone: IntegrityError where turns judged against a later one."""
+    turns = [event.content for event in history if event.content["kind"] == TURN]
+    known, told = (
+        0 if stands is None else stands.generation,
+        max((one.get("judged_against") or 0 for one in turns), default=0),
+    )
+    if told > known:
+        raise damaged(
+            PROMOTIONS, f"it ends with generation {known}, and a version was judged against generation {told}"
+        )
 
 
 def latest_turn_of(history: Sequence[Record], version: int) -> Record | None:

@@ -53,15 +53,15 @@ def version_numbers(store: Store) -> list[int]:
     return sorted(int(match.group(1)) for name in store.names(VERSIONS) if (match := _FOLDER.match(name)))
 
 
-def register(store: Store, description: Mapping[str, Any], files: Mapping[str, bytes]) -> Version:
-    """Write a new version under the first free number.
+def register(store: Store, description: Mapping[str, Any], files: Mapping[str, bytes], beyond: int = 0) -> Version:
+    """Write a new version under the first free number above all that are there, and `beyond` a given one.
 
     `files` are all files but description and manifests; those of the model come as "model/...". Once it returns
     the version survives a loss of power. ResourceError where it cannot be written.
     """
     model = {name: files[f"{MODEL_FOLDER}/{name}"] for name in (MODEL, WEIGHTS)}
     while True:
-        number = max(version_numbers(store), default=0) + 1
+        number = max([beyond, *version_numbers(store)]) + 1
         stated = {**description, "format_version": FORMAT_VERSION, "needs": NEEDS, "number": number}
         whole = {**files, f"{MODEL_FOLDER}/{MANIFEST}": manifest_of(model), DESCRIPTION: dump(stated)}
         if not (_NEEDED <= whole.keys() <= _ALLOWED):

@@ -16,13 +16,14 @@ from batchlearn.errors import UsageError, quoted
 _UNITS = {"w": 7 * 86_400, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _NAMES = {"w": "week", "d": "day", "h": "hour", "m": "minute", "s": "second"}
 _MICROSECONDS = 1_000_000
+_LONGEST = 1_000 * 366 * 86_400
 
 
 @dataclass(frozen=True)
 class Span:
     """A length of time: with a unit (w, d, h, m, s) where times are timestamps, a plain number where they are numbers.
 
-    UsageError where it is not above 0.
+    UsageError where it is not above 0, or longer than any history.
     """
 
     amount: float
@@ -32,6 +33,11 @@ class Span:
         if not (math.isfinite(self.amount) and self.amount > 0.0):
             raise UsageError(
                 f'The length of time {quoted(self)} needs to be above 0, such as "7d".', code="span-not-valid"
+            )
+        if self.unit is not None and self.amount * _UNITS[self.unit] > _LONGEST:
+            raise UsageError(
+                f'The length of time {quoted(self)} is more than 1,000 years; write one such as "7d" or "365d".',
+                code="span-not-valid",
             )
 
     @classmethod

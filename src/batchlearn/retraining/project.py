@@ -10,7 +10,7 @@ import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -129,7 +129,7 @@ def open_project(folder: str | os.PathLike[str] = ".") -> Project:
     root = find_project(folder)
     path = root / SETTINGS
     try:
-        text = read_regular(path, _LARGEST, names=None).decode()
+        text = read_regular(path, _LARGEST, names=None).decode("utf-8-sig")
     except (Irregular, UnicodeDecodeError) as problem:
         raise _refused(f"it cannot be read: {problem}") from problem
     settings = parse_settings(text)
@@ -143,12 +143,12 @@ def parse_settings(text: str) -> Settings:
     except tomllib.TOMLDecodeError as problem:
         raise _refused(f"it is no TOML: {problem}") from problem
     version = found.get("format_version", 1)
-    if type(version) is int and version > 1:
-        raise _refused(f"its format_version is {version} and this batchlearn reads 1: upgrade")
+    if type(version) is int and version != 1:
+        raise _refused(f"its format_version is {version} and this batchlearn reads 1{': upgrade' * (version > 1)}")
     try:
         settings = Settings.model_validate(found)
     except ValidationError as problem:
-        raise _refused(_said(problem, found)) from problem
+        raise _refused(_said(problem)) from problem
     _check_source(settings.source)
     costs = (settings.review.false_alarm, settings.review.miss, settings.review.fee)
     if settings.review.costs is None and any(cost is not None for cost in costs):
@@ -202,14 +202,22 @@ def _check_source(source: SourceSettings) -> None:
         raise _refused(
             '[source] needs either files = "data/*.parquet", or database = "shop.sqlite" with query = "SELECT ..."'
         )
+    for path in (source.files, source.database):
+        if path is not None and (not path.strip() or "://" in path):
+            raise _refused(f"{quoted(path)} is no path; only files of this machine are read")
+    if source.labelled == source.time:
+        raise _refused(
+            f"time and labelled are both {quoted(source.time)}; leave labelled out where labels are known at once"
+        )
 
 
-def _said(problem: ValidationError, found: dict[str, Any]) -> str:
+def _said(problem: ValidationError) -> str:
     """Say the first thing that is wrong, with the nearest key where one is not known."""
     # A key that is misspelt is missing too; the misspelling says more.
     listed = sorted(problem.errors(), key=lambda error: error["type"] != "extra_forbidden")
     first = listed[0]
-    where = ".".join(str(part) for part in first["loc"])
+    # Beyond section and key come the alternatives of a type, which are no part of the file.
+    where = ".".join(str(part) for part in first["loc"][:2])
     if first["type"] == "extra_forbidden":
         known = _keys(first["loc"][:-1])
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
@@ -217,8 +225,9 @@ def _said(problem: ValidationError, found: dict[str, Any]) -> str:
         return f"there is no key {quoted(where)}; {advice}"
     if first["type"] == "missing":
         return f"the key {quoted(where)} is missing"
-    value = first["input"] if not isinstance(first["input"], dict) else found
-    return f"{quoted(where)} is {quoted(value)}: {first['msg']}"
+    if isinstance(first["input"], dict):
+        return f"{quoted(where)} is a table of its own, and not what the key needs"
+    return f"{quoted(where)} is {quoted(first['input'])}: {first['msg']}"
 
 
 def _keys(section: tuple[int | str, ...]) -> list[str]:

@@ -120,12 +120,17 @@ def update(
     return Start("update", answer.reached.parameters, certificate, said, found.rows_read, found.seconds, None, found)
 
 
+def outgrown(kept: KeptTotals, added: Rows | None, encoding: Encoding | None = None) -> list[str]:
+    """Return a reason for each group and column of a frozen encoding that new rows would encode in another way."""
+    if added is None or len(added) == 0:
+        return []
+    domain = Domain(added.layout, DomainParts(*added.total(DomainTotal(), kept.parameters)))
+    return new_domain(encoding, kept.domain, domain, (kept.totals.weight, added.total_weight))
+
+
 def refuse_new_tables(kept: KeptTotals, added: Rows | None, encoding: Encoding | None = None) -> None:
     """Refuse rows that need a table or a scale of their own: DataError with the reasons."""
-    if added is None or len(added) == 0:
-        return
-    domain = Domain(added.layout, DomainParts(*added.total(DomainTotal(), kept.parameters)))
-    reasons = new_domain(encoding, kept.domain, domain, (kept.totals.weight, added.total_weight))
+    reasons = outgrown(kept, added, encoding)
     if reasons:
         raise DataError(
             f"The frozen encoding does not fit the new rows: {'; '.join(reasons[:3])}. Train from scratch, which makes "

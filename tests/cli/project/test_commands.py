@@ -150,6 +150,53 @@ def test_p14_none_of_these_needs_data_or_a_second(lived: Path, run: Run) -> None
         assert time.perf_counter() - began < 1.0, command
 
 
+def test_a_rollback_from_a_damaged_version_is_done_and_said(lived: Path, run: Run) -> None:
+    assert run("promote")[0] == 0
+    (lived / "versions" / "000002" / "manifest.json").unlink()
+    code, out, _ = run("rollback")
+    assert code == 0
+    assert "Version 1 is live (generation 3)" in out
+    assert "batchlearn promote 2 --force --why REASON" in out
+    assert refusal(run, "registry", "check")[1] == "registry-not-sound"
+    code, slug, message = refusal(run, "retrain", "--now", day(60), "--anyway")
+    assert (code, slug) == (6, "registry-damaged")
+    assert "The next training goes on from version 2, and it is damaged" in message
+    shutil.rmtree(lived / "versions" / "000002")
+    assert answer(run, "retrain", "--now", day(60), "--anyway")["version"] == 3
+
+
+def test_promotions_that_are_lost_are_not_taken_for_a_beginning(lived: Path, run: Run) -> None:
+    shutil.rmtree(lived / "promotions")
+    assert refusal(run, "registry", "check")[1] == "registry-not-sound"
+    code, slug, message = refusal(run, "retrain", "--now", day(60), "--anyway")
+    assert (code, slug) == (6, "registry-damaged")
+    assert "it ends with generation 0, and a version was judged against generation 1" in message
+
+
+def test_the_live_version_is_neither_promoted_again_nor_declined(lived: Path, run: Run) -> None:
+    for more in ((), ("--decline",), ("--force", "--why", "again")):
+        assert refusal(run, "promote", "1", *more)[:2] == (2, "already-live")
+    assert run("promote")[0] == 0
+    assert "add --force and --why REASON; both go" in refusal(run, "promote", "1")[2]
+    assert "add --why REASON, which goes" in refusal(run, "promote", "1", "--force")[2]
+    assert lived.is_dir()
+
+
+def test_a_version_that_holds_forgotten_rows_says_so_when_it_goes_live(lived: Path, run: Run) -> None:
+    assert run("forget", "--where", "user = 7", "--now", day(33))[0] == 0
+    assert answer(run, "status")["waiting"] == []
+    code, out, _ = run("promote", "2", "--force", "--why", "needed")
+    assert code == 0
+    assert "the rows where user = 7 were forgotten" in out
+    assert answer(run, "promote", "3", "--force", "--why", "better")["forgotten_since"] == []
+    assert lived.is_dir()
+
+
+def test_a_project_is_made_in_a_folder_that_is_not_there_yet(shop: Path, run: Run) -> None:
+    assert run(*INIT, "--folder", "new/project")[0] == 0
+    assert 'files = "../../data/*.parquet"' in (shop / "new" / "project" / "batchlearn.toml").read_text()
+
+
 def test_one_who_expects_another_generation_changes_nothing(lived: Path, run: Run) -> None:
     code, slug, _ = refusal(run, "promote", "2", "--expected", "5")
     assert (code, slug) == (4, "promotion-conflict")

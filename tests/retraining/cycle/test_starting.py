@@ -18,6 +18,7 @@ from batchlearn.registry.loading import load_version
 from batchlearn.registry.place import SETTINGS
 from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import KEPT, read_version
+from batchlearn.training.verification.stored import verify_model
 
 DUE = day(33)
 
@@ -65,6 +66,30 @@ def test_the_start_changes_how_and_not_where_training_ends(
     allowed = second.certificate["prediction_bound"] + other.certificate["prediction_bound"]
     assert np.abs(apart).max() <= allowed * 1.001
     assert allowed < 1e-2
+
+
+@pytest.mark.parametrize("start", ["warm", "update"])
+def test_a_month_without_a_coefficient_is_said_by_warm_and_refused_by_update(start: str, tmp_path: Path) -> None:
+    root = make_project(tmp_path, SETTINGS_TEXT, {"rows = 300": f'rows = 300\nstart = "{start}"', "alpha = 0.01\n": ""})
+    add_days(root, 0, 45)
+    assert turn(root, day(48)).promoted
+    add_days(root, 45, 75)
+    if start == "warm":
+        notes = turn(root, day(78)).notes
+        assert any("new rows have a month of 'seen' that meets no coefficient: a training" in note for note in notes)
+        return
+    with pytest.raises(DataError, match="have a month of 'seen' that meets no coefficient") as refusal:
+        turn(root, day(78))
+    assert refusal.value.code == "encoding-outgrown"
+
+
+def test_an_updated_version_cannot_be_told_from_one_of_other_rows(begun: Path, tmp_path: Path) -> None:
+    root = project(begun, tmp_path, "update")
+    assert turn(root, DUE).version == 2
+    found = verify_model(root / "versions" / "000002" / "model", root / "data")
+    assert not found.holds
+    assert found.reasons[0].startswith("The model has no fingerprint of its rows: it went on from kept totals")
+    assert found.certificate.certified
 
 
 @pytest.mark.parametrize("window", ["16d", "29d"])

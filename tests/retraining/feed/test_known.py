@@ -119,7 +119,17 @@ def test_a_zone_is_taken_into_account() -> None:
     assert parse_instant("2016-02-01T01:00:00+01:00", stamped=True) == parse_instant("2016-02-01", stamped=True)
 
 
-@pytest.mark.parametrize(("text", "stamped"), [("soon", True), ("2016-02-30", True), ("soon", False), ("nan", False)])
+@pytest.mark.parametrize(
+    ("text", "stamped"),
+    [
+        ("soon", True),
+        ("2016-02-30", True),
+        ("9999-12-31 23:59:59", True),
+        ("9999-12-31T23:59:59-23:00", True),
+        ("soon", False),
+        ("nan", False),
+    ],
+)
 def test_what_is_no_time_is_refused(text: str, stamped: bool) -> None:
     with pytest.raises(UsageError) as refusal:
         parse_instant(text, stamped)

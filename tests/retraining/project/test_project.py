@@ -84,6 +84,13 @@ def test_c63_an_unknown_key_is_refused_with_the_nearest_name(wrong: str, nearest
         (SOURCE + 'query = "SELECT 1"\n', "either files"),
         (SOURCE.replace('files = "data/*.parquet"', 'database = "a.sqlite"'), "either files"),
         ("format_version = 2\n" + SOURCE, "upgrade"),
+        ("format_version = 0\n" + SOURCE, "this batchlearn reads 1."),
+        (SOURCE + "wait = [1]\n", "'source.wait' is '[1]'"),
+        (SOURCE.replace('target = "y"', "target.name = 1"), "'source.target' is a table of its own"),
+        (SOURCE.replace("data/*.parquet", ""), "'' is no path"),
+        (SOURCE.replace("data/", "https://example.org/"), "only files of this machine"),
+        (SOURCE + 'labelled = "t"\n', "time and labelled are both 't'"),
+        (SOURCE + 'wait = "99999999d"\n', "more than 1,000 years"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(wrong: str, said: str) -> None:
@@ -96,6 +103,11 @@ def test_a_file_that_is_no_text_of_a_plausible_size_is_refused(data: bytes, tmp_
     with pytest.raises(UsageError) as caught:
         open_project(tmp_path)
     assert caught.value.code == "project-settings"
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_the_text(tmp_path: Path) -> None:
+    (tmp_path / SETTINGS).write_bytes(b"\xef\xbb\xbf" + SOURCE.encode())
+    assert open_project(tmp_path).text == SOURCE
 
 
 def test_the_policy_is_the_one_described(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from batchlearn.cli.terminal import Page
 from batchlearn.errors import IntegrityError
 from batchlearn.registry.check import Finding
 from batchlearn.registry.check import check as check_registry
-from batchlearn.registry.ledger import FORGET, TURN, events, reviews, tenures
+from batchlearn.registry.ledger import FORGET, TURN, events, reviews, tenures, waiting
 from batchlearn.registry.place import open_store
 from batchlearn.registry.promotions import champion, promotions
 from batchlearn.registry.records import Record
@@ -76,12 +76,12 @@ def status(
     stands, numbers, past = champion(store), version_numbers(store), events(store)
     asked = reviews(past, _now())
     live = None if stands is None else {**stands.to_json(), **_described(read_version(store, stands.version))}
-    waiting = [event.content.get("version") for event in past if event.number in asked.open]
+    open_versions = [event.content.get("version") for event in waiting(past, stands)]
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "champion": live,
         "versions": len(numbers),
-        "waiting": waiting,
+        "waiting": open_versions,
         "reviews": asked.to_json(),
     }
 
@@ -97,7 +97,7 @@ def status(
                     ("Rows", f"{live['rows']:,}, known as of {live['as_of']}"),
                 ]
             )
-        for number in waiting:
+        for number in open_versions:
             page.line(f"Version {number} waits for a person:")
             page.command(f"batchlearn promote {number}")
         people = f"{count(asked.asked, 'review')} asked, {asked.overrides} overruled"

@@ -106,11 +106,12 @@ def _where_from(source: str, query: str | None, root: Path) -> dict[str, Any]:
 def _check_columns(settings: SourceSettings, root: Path) -> None:
     """Refuse columns that are not there or of another kind, before anything is written."""
     if settings.files is not None:
-        DataFeed(str(root / settings.files), settings).times()
+        # The folder of the project may be about to be made, and ".." leads out of none that is not there.
+        DataFeed(os.path.abspath(root / settings.files), settings).times()
         return
     times = tuple(name for name in (settings.time, settings.labelled) if name is not None)
     for mark in (*times, settings.target):
-        query = Query(root / str(settings.database), str(settings.query), mark, times)
+        query = Query(Path(os.path.abspath(root / str(settings.database))), str(settings.query), mark, times)
         with reading(query):
             pass
 

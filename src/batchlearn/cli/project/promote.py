@@ -13,10 +13,10 @@ from cyclopts import Parameter
 from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import Count, Flag, Json
 from batchlearn.cli.terminal import Page
-from batchlearn.errors import RegistryError, UsageError
-from batchlearn.registry.ledger import AGREED, OVERRULED, REVIEW, events, latest_turn_of, record_event, reviews
+from batchlearn.errors import IntegrityError, RegistryError, UsageError
+from batchlearn.registry.ledger import AGREED, FORGET, OVERRULED, REVIEW, events, latest_turn_of, record_event, waiting
 from batchlearn.registry.place import open_store
-from batchlearn.registry.promotions import Promotion, Reason, champion, needed_champion
+from batchlearn.registry.promotions import ROLLBACK, Promotion, Reason, champion, needed_champion
 from batchlearn.registry.promotions import promote as promote_version
 from batchlearn.registry.promotions import rollback as rollback_version
 from batchlearn.registry.records import Record
@@ -57,20 +57,26 @@ def promote(
     """
     store = open_store(ledger.project)
     history = events(store)
-    number = version if version is not None else _waiting(store, history)
+    stands = _expected(store, ledger)
+    number = version if version is not None else _waiting(store, history, stands)
     read_version(store, number)
-    turn, stands = latest_turn_of(history, number), _expected(store, ledger)
+    turn = latest_turn_of(history, number)
+    if stands is not None and stands.version == number:
+        undo = " `batchlearn rollback` takes it back." if decline else ""
+        raise UsageError(f"Version {number} is live already.{undo}", code="already-live")
     passed = _passed(turn, stands)
     at, by = _now(), ledger.by or getpass.getuser()
     if decline:
         answer = OVERRULED if passed else AGREED
         live = None if stands is None else stands.version
-        _record_review(store, at, turn, answer, {"by": by, "why": ledger.why, "chosen": live, "instead_of": number})
+        _record_review(
+            store, at, turn, answer, _as_of(store), {"by": by, "why": ledger.why, "chosen": live, "instead_of": number}
+        )
         return _declined(number, answer)
     if not passed and not (force and ledger.why):
         raise UsageError(
-            f"{_not_passed(number, turn, stands)} To make it live all the same, add --force and --why REASON; both go "
-            "into the ledger.",
+            f"{_not_passed(number, turn, stands)} To make it live all the same, add "
+            f"{'--why REASON, which goes' if force else '--force and --why REASON; both go'} into the ledger.",
             code="gate-not-passed",
         )
     if turn is not None and not turn.content["rehearsed"]:
@@ -82,10 +88,11 @@ def promote(
     gate = None if turn is None else turn.content["gate"]
     why = ledger.why or (str(gate["sentence"]) if gate else "")
     reason = Reason(why, by, at, not passed, gate, None if turn is None else turn.number)
+    as_of = _as_of(store)
     done = promote_version(store, number, reason, stands)
     answer = AGREED if passed else OVERRULED
-    _record_review(store, at, turn, answer, {"by": by, "why": why, "chosen": number, "instead_of": done.before})
-    return _live(done)
+    _record_review(store, at, turn, answer, as_of, {"by": by, "why": why, "chosen": number, "instead_of": done.before})
+    return _live(done, _forgotten_since(store, history, number))
 
 
 def rollback(
@@ -99,16 +106,17 @@ def rollback(
     stands = _expected(store, ledger) or needed_champion(store)
     at, by = _now(), ledger.by or getpass.getuser()
     why = ledger.why or f"rolled back from version {stands.version}"
+    # Everything is read before the promotion: what fails after it would be told as if nothing had been changed.
+    history, as_of = events(store), _as_of(store)
+    turn = latest_turn_of(history, stands.version)
     done = rollback_version(store, Reason(why, by, at), stands, to)
-    turn = latest_turn_of(events(store), stands.version)
     choice = {"by": by, "why": why, "chosen": done.version, "instead_of": stands.version}
-    _record_review(store, at, turn, OVERRULED, choice)
-    return _live(done)
+    _record_review(store, at, turn, OVERRULED, as_of, choice)
+    return _live(done, _forgotten_since(store, history, done.version))
 
 
-def _waiting(store: FolderStore, history: Sequence[Record]) -> int:
-    waiting = set(reviews(history, _now()).open)
-    found = [event.content["version"] for event in history if event.number in waiting and "version" in event.content]
+def _waiting(store: FolderStore, history: Sequence[Record], stands: Promotion | None) -> int:
+    found = [event.content["version"] for event in waiting(history, stands) if "version" in event.content]
     if not found:
         raise UsageError(
             "No version waits for a person. Name one: `batchlearn promote VERSION`; `batchlearn history` lists them "
@@ -146,27 +154,48 @@ def _not_passed(number: int, turn: Record | None, stands: Promotion | None) -> s
     return f"The gate did not pass version {number}. {turn.content['gate']['sentence']}"
 
 
-def _record_review(store: FolderStore, at: str, turn: Record | None, answer: str, choice: dict[str, Any]) -> None:
+def _as_of(store: FolderStore) -> float | None:
+    """Return as of when the newest version was trained that can be read: rows labelled since judge the decision."""
+    for number in reversed(version_numbers(store)):
+        try:
+            found: float | None = read_version(store, number).description.get("data", {}).get("as_of_instant")
+        except (IntegrityError, RegistryError):
+            continue
+        return found
+    return None
+
+
+def _record_review(
+    store: FolderStore, at: str, turn: Record | None, answer: str, as_of: float | None, choice: dict[str, Any]
+) -> None:
     """Write down a person's decision, so that later rows can tell whether it was right."""
-    newest = version_numbers(store)[-1]
-    as_of = read_version(store, newest).description.get("data", {}).get("as_of_instant")
     about = None if turn is None else turn.number
     record_event(store, REVIEW, at, {"about": about, "answer": answer, "as_of": as_of, **choice})
+
+
+def _forgotten_since(store: FolderStore, history: Sequence[Record], number: int) -> list[str]:
+    """Return the conditions of rows that a version was trained on and that were forgotten since."""
+    condition = str(read_version(store, number).description.get("data", {}).get("condition"))
+    forgotten = [event.content["where"] for event in history if event.content["kind"] == FORGET]
+    return [where for where in forgotten if where not in condition]
 
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _live(done: Promotion) -> Answer:
-    record = {"format_version": FORMAT_VERSION, **done.to_json()}
+def _live(done: Promotion, forgotten: Sequence[str]) -> Answer:
+    record = {"format_version": FORMAT_VERSION, **done.to_json(), "forgotten_since": list(forgotten)}
 
     def show(page: Page) -> None:
         page.title(f"Version {done.version} is live (generation {done.generation})")
         page.line(done.reason.why)
+        for where in forgotten:
+            page.bullet(f"It was trained before the rows where {where} were forgotten, perhaps on them.", "red")
         if done.before is not None:
             page.line("To take it back:")
-            page.command("batchlearn rollback")
+            again = f"batchlearn promote {done.before} --force --why REASON"
+            page.command(again if done.kind == ROLLBACK else "batchlearn rollback")
 
     return Answer(record, show)
 

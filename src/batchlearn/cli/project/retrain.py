@@ -98,8 +98,9 @@ def _show(page: Page, turn: Turn, dry_run: bool) -> None:
     for note in turn.notes:
         page.bullet(note)
     if turn.version is not None and not turn.promoted:
+        passed = turn.gate is not None and turn.gate["verdict"] == "promote"
         page.line("Next:")
-        page.command(f"batchlearn promote {turn.version}" + ("" if turn.asked == "promotion" else " --force --why WHY"))
+        page.command(f"batchlearn promote {turn.version}" + ("" if passed else " --force --why WHY"))
     page.line(f"{turn.seconds:.1f} s", "dim")
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from batchlearn.errors import IntegrityError
 from batchlearn.models.tensors import unpack
 from batchlearn.registry.ledger import TURN, events, latest_turn_of, record_event, reviews
 from batchlearn.registry.promotions import Promotion, Reason, champion, promote, promotions
@@ -68,9 +69,18 @@ class Turn:
 
 
 def newest_version(store: Store) -> Version | None:
-    """Return the newest registered version, or None."""
+    """Return the newest registered version, or None. IntegrityError where it is damaged."""
     numbers = version_numbers(store)
-    return read_version(store, numbers[-1]) if numbers else None
+    if not numbers:
+        return None
+    try:
+        return read_version(store, numbers[-1])
+    except IntegrityError as problem:
+        raise IntegrityError(
+            f"The next training goes on from version {numbers[-1]}, and it is damaged: {problem.message} What can be "
+            "done says `batchlearn registry check --repair`.",
+            code=problem.code,
+        ) from problem
 
 
 def unfinished(store: Store) -> Version | None:

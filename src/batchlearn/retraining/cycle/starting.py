@@ -25,7 +25,7 @@ from batchlearn.registry.loading import Live
 from batchlearn.registry.store import Store
 from batchlearn.registry.version import KEPT, read_file
 from batchlearn.retraining.bracket import Bracket, Change, ObjectiveFor, bracket, fixed_per_row, fixed_total
-from batchlearn.retraining.starts import Start, fine_tune, update, warm
+from batchlearn.retraining.starts import Start, fine_tune, outgrown, update, warm
 from batchlearn.selection.structure import Structure
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units
@@ -37,6 +37,7 @@ from batchlearn.training.train import Progress, check_costs, fit_objective, thre
 
 # What may differ between the recipes of a champion and of what goes on from it: none of it changes the optimum.
 _FREE = ("holdout", "seed", "tolerance", "costs")
+_ANEW = "a training from scratch would give it one of its own."
 # Two sums of the same weights in another order differ by less, as a share.
 _SAME_WEIGHT = 1e-9
 
@@ -200,7 +201,10 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: Parts, thr
         objective = fit_objective(model.target, model.encoding, champion.strengths, alpha, weight)
         names, units = model.encoding.names, Units(model.encoding.units)
         found = warm(Problem(objective, whole.rows, recipe.stopping, units, names), model.parameters)
-        return _fit(found, champion, recipe, alpha, whole.ledger)
+        fit = _fit(found, champion, recipe, alpha, whole.ledger)
+        came = None if champion.kept is None else _any(model, parts.added, threads)
+        reasons = [] if champion.kept is None else outgrown(champion.kept, came, model.encoding)
+        return replace(fit, notes=(*fit.notes, *(f"{reason[:1].upper()}{reason[1:]}: {_ANEW}" for reason in reasons)))
     if champion.kept is None:
         raise _nothing_kept()
     change, ledger = _change(model, champion.kept, parts, threads)

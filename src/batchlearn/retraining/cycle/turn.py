@@ -11,7 +11,7 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from batchlearn.models.files import plain
-from batchlearn.registry.ledger import events, latest_turn_of
+from batchlearn.registry.ledger import check_promotions, events, highest_version, latest_turn_of
 from batchlearn.registry.loading import load_champion, load_version
 from batchlearn.registry.promotions import champion
 from batchlearn.registry.version import Version, register
@@ -38,6 +38,7 @@ def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False
     """
     began = time.perf_counter()
     store = around.project.store
+    check_promotions(events(store), champion(store))
     left = unfinished(store)
     if left is not None and not dry_run:
         return _finished(around, left, began)
@@ -141,7 +142,8 @@ def register_candidate(around: Surroundings, times: Times, found: Look, candidat
         "sample": {"shape": list(files.responses)},
         "notes": list((*turn.notes, *candidate.notes)),
     }
-    return register(store, plain(description), files.files)
+    # A number that was given is not given again, though its folder be gone: records speak of it.
+    return register(store, plain(description), files.files, beyond=highest_version(events(store)))
 
 
 def _look_again(around: Surroundings, times: Times, newest: Version, turn: Turn) -> Turn | None:

@@ -23,6 +23,8 @@ from batchlearn.tables.fingerprint import Fingerprint
 from batchlearn.tables.table import Table
 
 _EPOCH = datetime.datetime(1970, 1, 1)
+# What 64 bits of nanoseconds hold, to the year; so no length of time that is added leaves what a date can be.
+_FIRST, _LAST = ((datetime.datetime(year, 1, 1) - _EPOCH).total_seconds() * 1e6 for year in (1678, 2262))
 # Of the rows seen last, this share is looked at to see how many have a label yet; below the other share it is said.
 RECENT, MOSTLY = 0.1, 0.8
 
@@ -37,11 +39,13 @@ def parse_instant(text: str, stamped: bool) -> float:
     """Read a time as a person writes it: 2016-02-01, 2016-02-01 12:30:00, or a number where times are numbers."""
     try:
         value = instant_of(datetime.datetime.fromisoformat(text.strip())) if stamped else float(text)
-    except ValueError as problem:
+    except (ValueError, OverflowError) as problem:
         needed = "2016-02-01 or 2016-02-01 12:30:00" if stamped else "a number, as the time column holds"
         raise UsageError(f"{quoted(text)} is no time; write {needed}.", code="time-not-valid") from problem
     if not math.isfinite(value):
         raise UsageError(f"{quoted(text)} is no finite time.", code="time-not-valid")
+    if stamped and not _FIRST <= value <= _LAST:
+        raise UsageError(f"{quoted(text)} is not between the years 1678 and 2261.", code="time-not-valid")
     return value
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,6 +72,20 @@ class DataFeed:
         given = self.settings
         dropped = dict.fromkeys([*given.drop, *([given.labelled] if given.labelled else [])])
         where = together([given.where, *(without(condition) for condition in self.forgotten), *conditions])
+        try:
+            return self._read(dropped, where)
+        except DataError as problem:
+            if problem.code != "column-missing" or not self.forgotten:
+                raise
+            raise DataError(
+                f"{problem.message.rstrip('?')}; part of the condition is what was forgotten: "
+                f"{'; '.join(self.forgotten)}. Keep the columns that it names in the source; drop in [source] leaves "
+                "them out of the model.",
+                code=problem.code,
+            ) from problem
+
+    def _read(self, dropped: Iterable[str], where: str | None) -> Table:
+        given = self.settings
         return read(
             self.data,
             target=given.target,

@@ -213,7 +213,12 @@ def _differences(check: _Check) -> list[str]:
             f"The table has {proved.rows:,} usable rows ({_shown(check.ledger.counts)}); the model was trained on "
             f"{stated.rows:,}."
         )
-    if proved.fingerprint != stated.fingerprint:
+    if stated.fingerprint is None:
+        reasons.append(
+            "The model has no fingerprint of its rows: it went on from kept totals without reading the old ones. So "
+            "nobody can tell whether these are the rows; what is proved for them is the certificate shown."
+        )
+    elif proved.fingerprint != stated.fingerprint:
         if proved.rows == stated.rows:
             reasons.append(_what_changed(check))
         reasons.append(f"The rows' fingerprint is {proved.fingerprint}; the certificate is for {stated.fingerprint}.")
