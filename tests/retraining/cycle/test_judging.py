@@ -92,3 +92,18 @@ def test_rows_without_a_label_do_not_judge(changes: dict[str, str] | None, tmp_p
     assert second.gate is not None
     assert second.gate["rows"] == 2 * ROWS
     assert second.gate["verdict"] == "promote"
+
+
+def test_where_no_new_row_has_a_label_warm_trains_on_the_old_ones(tmp_path: Path) -> None:
+    root = make_project(tmp_path, SETTINGS_TEXT, {**WITHOUT_A_LABEL_TIME, "rows = 300": 'rows = 300\nstart = "warm"'})
+    add_days(root, 0, 10)
+    assert turn(root, day(13)).promoted
+    later = orders(14, 20)
+    place = later.schema.get_field_index("bought")
+    unknown = pa.nulls(later.num_rows, pa.bool_())
+    pq.write_table(later.set_column(place, "bought", unknown), root / "data" / "later.parquet")
+    second = turn(root, day(33), anyway=True)
+    assert second.certificate is not None
+    assert second.certificate["rows"] == 10 * ROWS
+    assert second.gate is not None
+    assert second.gate["verdict"] == "not enough evidence"

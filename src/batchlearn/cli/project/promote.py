@@ -69,9 +69,8 @@ def promote(
     if decline:
         answer = OVERRULED if passed else AGREED
         live = None if stands is None else stands.version
-        _record_review(
-            store, at, turn, answer, _as_of(store), {"by": by, "why": ledger.why, "chosen": live, "instead_of": number}
-        )
+        choice = {"by": by, "why": ledger.why, "chosen": live, "instead_of": number}
+        _record_review(store, at, turn, answer, _as_of(store), choice)
         return _declined(number, answer)
     if not passed and not (force and ledger.why):
         raise UsageError(

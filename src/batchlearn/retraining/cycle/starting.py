@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow.compute as pc
 
 from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import Ledger, read_ledger
@@ -166,8 +167,9 @@ def _change(model: LinearModel, kept: KeptTotals, parts: Parts, threads: int | N
 
 
 def _any(model: LinearModel, table: Table | None, threads: int | None) -> Rows | None:
-    """Encode the rows of a table; None where it has none."""
-    if table is None or not any(batch.num_rows for batch in table.scan([table.columns[0].name])):
+    """Encode the labelled rows of a table; None where it has none."""
+    target = model.target.column
+    if table is None or not any(pc.any(batch.column(target).is_valid()).as_py() for batch in table.scan([target])):
         return None
     return encoded(model, table, threads).rows
 
