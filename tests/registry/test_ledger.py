@@ -7,10 +7,12 @@ from tests.registry.made import WHY, store_with
 
 from batchlearn.registry.ledger import (
     AGREED,
+    HINDSIGHT,
     OUTCOME,
     OVERRULED,
     REVIEW,
     TURN,
+    choices,
     events,
     latest_turn_of,
     record_event,
@@ -58,3 +60,23 @@ def test_reviews_are_counted_with_what_became_of_them(tmp_path: Path) -> None:
     assert latest is not None
     assert latest.number == second
     assert latest_turn_of(events(store), 9) is None
+
+
+def test_decisions_are_told_with_the_latest_that_is_known_of_them(tmp_path: Path) -> None:
+    store = store_with(tmp_path, 0)
+
+    def decided(answer: str) -> int:
+        said = {"about": None, "answer": answer, "as_of": 0.0, "by": "ann", "why": None, "chosen": 2, "instead_of": 1}
+        return record_event(store, REVIEW, "2026-02-02T00:00:00Z", said).number
+
+    told, open_still, unseen, agreed = (decided(said) for said in (OVERRULED, OVERRULED, OVERRULED, AGREED))
+    for about in (told, open_still):
+        record_event(store, HINDSIGHT, "2026-02-03T00:00:00Z", {"about": about, "why": "few rows"})
+    record_event(store, OUTCOME, "2026-02-04T00:00:00Z", {"about": told, "why": "many rows", "outcome": "wrong"})
+    found = [(one.event, one.outcome, one.because) for one in choices(events(store))]
+    assert found == [
+        (told, "wrong", "many rows"),
+        (open_still, None, "few rows"),
+        (unseen, None, None),
+        (agreed, None, None),
+    ]

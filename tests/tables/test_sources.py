@@ -134,6 +134,20 @@ def test_widths_may_differ_between_files(tmp_path: Path) -> None:
     assert values(tmp_path) == {"a": [1.0, 2.0, 2.5], "b": ["x", "y", "z"]}
 
 
+@pytest.mark.parametrize("empty", ["1.parquet", "3.parquet"])
+def test_a_file_without_a_value_of_a_column_says_nothing_of_its_type(tmp_path: Path, empty: str) -> None:
+    """Data frames write a column without a value as one of type null."""
+    typed: dict[str, list[object]] = {"text": ["x", "y"], "flag": [True, False], "number": [1, 2]}
+    times = pa.array([0, 1], pa.timestamp("s", tz="UTC"))
+    pq.write_table(pa.table({**typed, "time": times}), tmp_path / "2.parquet")
+    pq.write_table(pa.table({name: pa.nulls(2) for name in (*typed, "time")}), tmp_path / empty)
+    found, missing = values(tmp_path), [None, None]
+    for name, stored in typed.items():
+        assert found[name] == (missing + stored if empty == "1.parquet" else stored + missing)
+    assert found["time"].count(None) == 2
+    assert [column.kind for column in read(tmp_path).columns] == ["category", "boolean", "number", "timestamp"]
+
+
 @pytest.mark.parametrize(
     ("second", "named"),
     [

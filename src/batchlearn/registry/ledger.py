@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from batchlearn.registry.promotions import PROMOTIONS, Promotion
@@ -95,6 +95,45 @@ def reviews(history: Sequence[Record], now: str) -> Reviews:
         wrong=outcomes.count("wrong"),
         open=tuple(event.number for event in asked if event.number not in answered),
     )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a person decided, and what rows labelled since say of it."""
+
+    event: int
+    at: str
+    by: str
+    why: str | None
+    answer: str
+    chosen: int | None  # the version that the person chose; None: none was live
+    instead_of: int | None
+    outcome: str | None  # "right", "wrong", or None where rows have not told yet, or nobody was overruled
+    because: str | None  # what the latest look said; None: nothing was looked at
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the decision as plain values."""
+        return asdict(self)
+
+
+def choices(history: Sequence[Record]) -> list[Choice]:
+    """Return what people decided, in order, each with its outcome as far as it is known."""
+    looks = {one.content["about"]: one.content for one in history if one.content["kind"] in (HINDSIGHT, OUTCOME)}
+    return [
+        Choice(
+            event.number,
+            said["at"],
+            said["by"],
+            said["why"],
+            said["answer"],
+            said["chosen"],
+            said["instead_of"],
+            looks.get(event.number, {}).get("outcome"),
+            looks.get(event.number, {}).get("why"),
+        )
+        for event in history
+        if (said := event.content)["kind"] == REVIEW
+    ]
 
 
 def waiting(history: Sequence[Record], live: Promotion | None) -> list[Record]:

@@ -73,13 +73,14 @@ class ParquetSource:
                 self._stored = schema
             else:
                 _refuse_other_columns(path, schema, self._stored)
+                self._stored = _typed(self._stored, schema)
         if not rows:
             raise DataError(f"{quoted(files.name)} has 0 rows; at least one is needed", code="no-rows")
         self.rows = rows
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns of the first file, then those that names of folders carry."""
+        """The columns of the first file, with types of the first that has values; then what names of folders carry."""
         folders = [pa.field(name, values.type) for name, values in self._folder_columns.items()]
         return pa.schema([*self._stored, *folders])
 
@@ -98,8 +99,23 @@ class ParquetSource:
 
     def _with_folder_values(self, batch: pa.RecordBatch, columns: Sequence[str], file: int) -> pa.RecordBatch:
         folders = {name: pa.repeat(values[file], batch.num_rows) for name, values in self._folder_columns.items()}
-        arrays = [folders[name] if name in folders else batch.column(name) for name in columns]
+        arrays = [folders[name] if name in folders else self._typed_column(batch, name) for name in columns]
         return pa.RecordBatch.from_arrays(arrays, names=list(columns))
+
+    def _typed_column(self, batch: pa.RecordBatch, name: str) -> pa.Array:
+        """Give a column of a batch; where its file has no value of it, and so no type, the one of the other files."""
+        array = batch.column(name)
+        if not pa.types.is_null(array.type):
+            return array
+        return pa.nulls(batch.num_rows, self._stored.field(name).type)
+
+
+def _typed(first: pa.Schema, schema: pa.Schema) -> pa.Schema:
+    """Give columns in which no file so far has a value the type that this file stores them as."""
+    for number, field in enumerate(first):
+        if pa.types.is_null(field.type) and schema.names.count(field.name) == 1:
+            first = first.set(number, schema.field(field.name))
+    return first
 
 
 def _opened(path: Path, text: Sequence[str] = ()) -> pq.ParquetFile:
@@ -199,6 +215,8 @@ def _batch_rows(schema: pa.Schema, columns: Sequence[str]) -> int:
 
 
 def _refuse_other_type(path: Path, field: pa.Field, first: pa.Field) -> None:
+    if pa.types.is_null(field.type) or pa.types.is_null(first.type):
+        return  # no value is of another type
     mine, other = kind_of(field.type), kind_of(first.type)
     if mine is not other or (mine is None and field.type != first.type):
         raise _differing(path, f"stores {quoted(field.name)} as {field.type}, the first file as {first.type}")

@@ -26,7 +26,8 @@ def overruled(root: Path, slope: float, first: int = 10) -> FolderStore:
     make_project(root, SETTINGS_TEXT, AUTO)
     add_days(root, 0, first)
     assert turn(root, day(first + 3)).promoted
-    add_days(root, first, 30, slope)
+    if first < 30:
+        add_days(root, first, 30, slope)
     turn(root, day(33), anyway=True)
     store = FolderStore(root)
     as_of = read_version(store, 2).description["data"]["as_of_instant"]
@@ -50,7 +51,7 @@ def test_one_training_may_be_enough_where_the_choice_was_clearly_wrong(tmp_path:
     assert look(tmp_path, 43) == ["wrong"]
     (outcome,) = said_of(store, OUTCOME)
     assert "version 1, which the person chose" in outcome["why"]
-    assert "However often it is looked at" in outcome["why"]
+    assert "95 % interval, however often one looks: +" in outcome["why"]
     assert reviews(events(store), "2026-02-18T00:00:00Z").wrong == 1
     # What is settled is not looked at again.
     add_days(tmp_path, 40, 50, slope=-1.5)
@@ -69,6 +70,15 @@ def test_each_row_is_looked_at_once_and_nothing_is_written_without_new_ones(tmp_
     # Since the second version was trained: labels that were known from day 33 to day 63.
     assert [sum(one["rows"] for one in look["state"]["looks"]) for look in found] == [10 * ROWS, 20 * ROWS, 30 * ROWS]
     assert [one["looked"] for one in found] == [around(tmp_path, day(number)).now for number in (43, 53, 63)]
+
+
+def test_two_versions_that_lose_the_same_make_nobody_wrong(tmp_path: Path) -> None:
+    store = overruled(tmp_path, slope=1.5, first=30)  # the second version is trained on the very rows of the first
+    for first in range(30, 90, 10):
+        add_days(tmp_path, first, first + 10)
+        assert look(tmp_path, first + 13) == []
+    last = said_of(store, HINDSIGHT)[-1]
+    assert "minus that of version 2: +0 (95 % interval, however often one looks: +0 to +0)." in last["why"]
 
 
 def test_a_choice_that_cannot_be_scored_stays_open(tmp_path: Path) -> None:

@@ -14,7 +14,18 @@ from batchlearn.cli.terminal import Page
 from batchlearn.errors import IntegrityError
 from batchlearn.registry.check import Finding
 from batchlearn.registry.check import check as check_registry
-from batchlearn.registry.ledger import FORGET, TURN, events, reviews, tenures, waiting
+from batchlearn.registry.ledger import (
+    FORGET,
+    OVERRULED,
+    TURN,
+    Choice,
+    Reviews,
+    choices,
+    events,
+    reviews,
+    tenures,
+    waiting,
+)
 from batchlearn.registry.place import open_store
 from batchlearn.registry.promotions import champion, promotions
 from batchlearn.registry.records import Record
@@ -32,11 +43,12 @@ def history(
     """Say which version was live when, why and by whom, and how each turn of the cycle ended."""
     store = open_store(project)
     lives, past = tenures(promotions(store)), events(store)
-    turns = [event for event in past if event.content["kind"] == TURN]
+    turns, decided = [event for event in past if event.content["kind"] == TURN], choices(past)
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "tenures": [tenure.to_json() for tenure in lives],
         "turns": [_turn(event) for event in turns],
+        "decisions": [choice.to_json() for choice in decided],
         "forgotten": [event.content["where"] for event in past if event.content["kind"] == FORGET],
         "reviews": reviews(past, _now()).to_json(),
     }
@@ -56,8 +68,23 @@ def history(
                 [[str(t["version"]), t["at"], t["verdict"], "yes" if t["promote"] else "no"] for t in record["turns"]],
                 4,
             )
+        if decided:
+            page.heading("What people decided")
+        for choice in decided:
+            page.bullet(_in_words(choice))
 
     return Answer(record, show)
+
+
+def _in_words(choice: Choice) -> str:
+    chosen = "no version" if choice.chosen is None else f"version {choice.chosen}"
+    rival = "" if choice.instead_of is None else f" instead of version {choice.instead_of}"
+    reason = f" ({choice.why})" if choice.why else ""
+    said = f"{choice.at}, {choice.by}: {chosen}{rival}{reason}"
+    if choice.answer != OVERRULED:
+        return f"{said}, as the gate said."
+    outcome = "whether rightly is not known yet" if choice.outcome is None else f"the person was {choice.outcome}"
+    return f"{said}. The gate was overruled; {outcome}.{f' {choice.because}' if choice.because else ''}"
 
 
 def _turn(event: Record) -> dict[str, Any]:
@@ -100,10 +127,19 @@ def status(
         for number in open_versions:
             page.line(f"Version {number} waits for a person:")
             page.command(f"batchlearn promote {number}")
-        people = f"{count(asked.asked, 'review')} asked, {asked.overrides} overruled"
-        page.line(f"{count(len(numbers), 'version')}; {people}", "dim")
+        page.line(f"{count(len(numbers), 'version')}; {_people(asked)}", "dim")
 
     return Answer(record, show)
+
+
+def _people(asked: Reviews) -> str:
+    outcomes = {
+        "right": asked.right,
+        "wrong": asked.wrong,
+        "not known yet": asked.overrides - asked.right - asked.wrong,
+    }
+    known = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items() if number)
+    return f"{count(asked.asked, 'review')} asked, {asked.overrides} overruled{f' ({known})' if known else ''}"
 
 
 def _described(version: Any) -> dict[str, Any]:

@@ -110,7 +110,8 @@ def rollback(
     turn = latest_turn_of(history, stands.version)
     done = rollback_version(store, Reason(why, by, at), stands, to)
     choice = {"by": by, "why": why, "chosen": done.version, "instead_of": stands.version}
-    _record_review(store, at, turn, OVERRULED, as_of, choice)
+    # Who takes back what was forced past the gate agrees with it.
+    _record_review(store, at, turn, AGREED if stands.reason.forced else OVERRULED, as_of, choice)
     return _live(done, _forgotten_since(store, history, done.version))
 
 

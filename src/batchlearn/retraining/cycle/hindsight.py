@@ -20,8 +20,6 @@ from batchlearn.retraining.cycle.candidate import Surroundings, cannot_score, co
 from batchlearn.retraining.feed.known import Times
 from batchlearn.retraining.gate import Gate, Verdict
 
-# What the paired test of the person's choice against the gate's says about the person.
-_OUTCOMES = {"promote": "right", "reject": "wrong"}
 _GATE = Gate("anytime")
 
 
@@ -43,7 +41,7 @@ def record_outcomes(around: Surroundings, times: Times) -> list[str]:
         if verdict is None:
             continue
         about = {"about": event.number, "why": _in_words(verdict, said)}
-        outcome = _OUTCOMES.get(verdict.verdict)
+        outcome = _outcome(verdict)
         if outcome is None:
             content = {**about, "looked": around.now, "state": plain(verdict.state)}
             record_event(around.project.store, HINDSIGHT, around.at, content)
@@ -78,10 +76,20 @@ def _looked_again(
         return None
 
 
+def _outcome(verdict: Verdict) -> str | None:
+    """Say on which side of 0 the interval lies: two versions that lose the same make nobody right or wrong."""
+    if verdict.low is None or verdict.high is None or verdict.low <= 0.0 <= verdict.high:
+        return None
+    return "right" if verdict.high < 0.0 else "wrong"
+
+
 def _in_words(verdict: Verdict, said: Mapping[str, Any]) -> str:
+    if verdict.difference is None or verdict.low is None or verdict.high is None:
+        return f"{verdict.rows:,} rows were labelled since. {verdict.sentence}"
     looks = 0 if verdict.state is None else len(verdict.state["looks"])
     return (
-        f"Rows labelled since, in {looks} looks, with version {said['chosen']}, which the person chose, as the "
-        f"challenger of version {said['instead_of']}: {verdict.sentence} However often it is looked at, what this says "
-        f"of a person is wrong in {100 * verdict.alpha:g} of 100 cases at most."
+        f"On {verdict.rows:,} rows labelled since, in {looks} looks, the loss of version {said['chosen']}, which the "
+        f"person chose, minus that of version {said['instead_of']}: {verdict.difference:+.4g} "
+        f"({100 * (1 - verdict.alpha):g} % interval, however often one looks: {verdict.low:+.4g} to "
+        f"{verdict.high:+.4g})."
     )
