@@ -56,6 +56,8 @@ def show_verification(page: Page, verification: Verification, model: str) -> Non
         page.title(f"The certificate of {model} does not hold for these rows")
         for reason in verification.reasons:
             page.bullet(reason, "red")
+    for note in verification.notes:
+        page.bullet(note)
     page.facts(
         [
             ("Rows", ledger_sentence(verification.rows)),

@@ -83,13 +83,27 @@ def test_a_month_without_a_coefficient_is_said_by_warm_and_refused_by_update(sta
     assert refusal.value.code == "encoding-outgrown"
 
 
-def test_an_updated_version_cannot_be_told_from_one_of_other_rows(begun: Path, tmp_path: Path) -> None:
-    root = project(begun, tmp_path, "update")
+@pytest.mark.parametrize("start", ["warm", "update"])
+def test_a_version_that_went_on_is_verified_by_its_own_rows_although_more_came(
+    start: str, begun: Path, tmp_path: Path
+) -> None:
+    root = project(begun, tmp_path, start)
     assert turn(root, DUE).version == 2
-    found = verify_model(root / "versions" / "000002" / "model", root / "data")
-    assert not found.holds
-    assert found.reasons[0].startswith("The model has no fingerprint of its rows: it went on from kept totals")
-    assert found.certificate.certified
+    model = root / "versions" / "000002" / "model"
+    add_days(root, 30, 40)
+    found = verify_model(model, root / "data")
+    assert (found.holds, found.reasons, found.rows.used) == (True, (), 30 * ROWS)
+    # An update did not read the old rows, and says what that means.
+    assert [note.split(":")[0] for note in found.notes] == (
+        ["The model has no fingerprint of its rows"] if start == "update" else []
+    )
+    # A label that was turned round since is noticed all the same.
+    rows = pq.read_table(root / "data" / "000.parquet")
+    bought = np.asarray(rows["bought"])
+    bought[0] = not bought[0]
+    place = rows.schema.get_field_index("bought")
+    pq.write_table(rows.set_column(place, "bought", [bought]), root / "data" / "000.parquet")
+    assert "mean" in " ".join(verify_model(model, root / "data").reasons)
 
 
 @pytest.mark.parametrize("window", ["16d", "29d"])

@@ -203,7 +203,7 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: Parts, thr
         objective = fit_objective(model.target, model.encoding, champion.strengths, alpha, weight)
         names, units = model.encoding.names, Units(model.encoding.units)
         found = warm(Problem(objective, whole.rows, recipe.stopping, units, names), model.parameters)
-        fit = _fit(found, champion, recipe, alpha, whole.ledger)
+        fit = _fit(found, champion, recipe, alpha, parts.everything, whole.ledger)
         came = None if champion.kept is None else _any(model, parts.added, threads)
         reasons = [] if champion.kept is None else outgrown(champion.kept, came, model.encoding)
         return replace(fit, notes=(*fit.notes, *(f"{reason[:1].upper()}{reason[1:]}: {_ANEW}" for reason in reasons)))
@@ -220,7 +220,7 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: Parts, thr
 
         found = update(champion.kept, change, objective_for, encoding=model.encoding, all_rows=everything)
     weight = ledger.counts.used if ledger.weight is None else np.sum(ledger.weight[ledger.used])
-    return _fit(found, champion, recipe, recipe.alpha_for(float(weight)), ledger)
+    return _fit(found, champion, recipe, recipe.alpha_for(float(weight)), parts.everything, ledger)
 
 
 def refuse_other_recipe(start: str, champion: Champion, recipe: Recipe) -> None:
@@ -235,7 +235,7 @@ def refuse_other_recipe(start: str, champion: Champion, recipe: Recipe) -> None:
         )
 
 
-def _fit(found: Start, champion: Champion, recipe: Recipe, alpha: float, ledger: Ledger) -> Fit:
+def _fit(found: Start, champion: Champion, recipe: Recipe, alpha: float, table: Table, ledger: Ledger) -> Fit:
     """Return what a start ended in as a fit in the champion's encoding."""
     model, optimum = champion.model, found.optimum if found.name == "warm" else None
     weight = None if ledger.weight is None else ledger.weight[ledger.used]
@@ -261,6 +261,7 @@ def _fit(found: Start, champion: Champion, recipe: Recipe, alpha: float, ledger:
         seconds=found.seconds,
         evaluation=None,
         notes=(found.said,),
+        condition=table.condition,
     )
 
 

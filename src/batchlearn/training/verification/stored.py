@@ -30,14 +30,22 @@ _TOLERANCE = 0.01
 # What another order of addition can do to a mean.
 _SAME_LABELS = 1e-13
 _SAME_OBJECTIVE = 1e-9
+_NO_FINGERPRINT = (
+    "The model has no fingerprint of its rows: it went on from kept totals without reading the old ones. What is proved is "
+    "proved for these rows; that they are the very ones of the training is told by their number and the mean label alone."
+)
 
 
 @dataclass(frozen=True)
 class Verification:
-    """Whether a model's certificate holds for a table, and if not, why; `stated` is the one in the file."""
+    """Whether a model's certificate holds for a table, and if not, why; `stated` is the one in the file.
+
+    `notes` say what could not be compared.
+    """
 
     holds: bool
     reasons: tuple[str, ...]
+    notes: tuple[str, ...]
     certificate: Certificate
     stated: Certificate
     rows: RowCounts
@@ -48,6 +56,7 @@ class Verification:
         return {
             "holds": self.holds,
             "reasons": list(self.reasons),
+            "notes": list(self.notes),
             "certificate": self.certificate.to_json(),
             "stated": self.stated.to_json(),
             "rows": self.rows.to_json(),
@@ -121,6 +130,7 @@ def verifying(
     return Verification(
         not reasons,
         tuple(reasons),
+        () if statement.certificate.fingerprint is not None else (_NO_FINGERPRINT,),
         proof.certification.certificate,
         statement.certificate,
         ledger.counts,
@@ -213,12 +223,7 @@ def _differences(check: _Check) -> list[str]:
             f"The table has {proved.rows:,} usable rows ({_shown(check.ledger.counts)}); the model was trained on "
             f"{stated.rows:,}."
         )
-    if stated.fingerprint is None:
-        reasons.append(
-            "The model has no fingerprint of its rows: it went on from kept totals without reading the old ones. So "
-            "nobody can tell whether these are the rows; what is proved for them is the certificate shown."
-        )
-    elif proved.fingerprint != stated.fingerprint:
+    if stated.fingerprint is not None and proved.fingerprint != stated.fingerprint:
         if proved.rows == stated.rows:
             reasons.append(_what_changed(check))
         reasons.append(f"The rows' fingerprint is {proved.fingerprint}; the certificate is for {stated.fingerprint}.")
