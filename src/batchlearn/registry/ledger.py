@@ -11,9 +11,9 @@ from batchlearn.registry.records import Log, Record
 from batchlearn.registry.store import Store, damaged
 
 EVENTS = "events"
-# The kinds of events: a turn of the cycle; rows that must not come back; an alarm that something raised; what a person
-# decided where the gate had spoken; what rows labelled since say of that so far, and whether the person was right.
-TURN, FORGET, ALARM, REVIEW, HINDSIGHT, OUTCOME = "turn", "forget", "alarm", "review", "hindsight", "outcome"
+# The kinds of events: a turn of the cycle; rows that must not come back; what a person decided where the gate had
+# spoken; what rows labelled since say of that so far, and whether the person was right.
+TURN, FORGET, REVIEW, HINDSIGHT, OUTCOME = "turn", "forget", "review", "hindsight", "outcome"
 AGREED, OVERRULED = "agreed", "overruled"
 
 

@@ -82,7 +82,7 @@ def _in_words(choice: Choice) -> str:
     reason = f" ({choice.why})" if choice.why else ""
     said = f"{choice.at}, {choice.by}: {chosen}{rival}{reason}"
     if choice.answer != OVERRULED:
-        return f"{said}, as the gate said."
+        return f"{said}. The gate was not overruled."
     outcome = "whether rightly is not known yet" if choice.outcome is None else f"the person was {choice.outcome}"
     return f"{said}. The gate was overruled; {outcome}.{f' {choice.because}' if choice.because else ''}"
 
@@ -103,12 +103,12 @@ def status(
     stands, numbers, past = champion(store), version_numbers(store), events(store)
     asked = reviews(past, _now())
     live = None if stands is None else {**stands.to_json(), **_described(read_version(store, stands.version))}
-    open_versions = [event.content.get("version") for event in waiting(past, stands)]
+    asking = [event.content for event in waiting(past, stands)]
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "champion": live,
         "versions": len(numbers),
-        "waiting": open_versions,
+        "waiting": [said["version"] for said in asking],
         "reviews": asked.to_json(),
     }
 
@@ -124,9 +124,13 @@ def status(
                     ("Rows", f"{live['rows']:,}, known as of {live['as_of']}"),
                 ]
             )
-        for number in open_versions:
-            page.line(f"Version {number} waits for a person:")
-            page.command(f"batchlearn promote {number}")
+        for said in asking:
+            number, passed = said["version"], said["gate"]["verdict"] == "promote" and said["rehearsed"]
+            page.line(f"Version {number} waits for a person ({said['review']}):")
+            for alarm in said.get("alarms", ()):
+                page.bullet(alarm, "red")
+            page.command(f"batchlearn promote {number}{'' if passed else ' --force --why REASON'}")
+            page.command(f"batchlearn promote {number} --decline")
         page.line(f"{count(len(numbers), 'version')}; {_people(asked)}", "dim")
 
     return Answer(record, show)

@@ -94,6 +94,7 @@ def _show(page: Page, turn: Turn, dry_run: bool) -> None:
         bound = turn.certificate.get("loss_bound")
         said = f"the loss is within {bound:.1e} of the optimum" if bound is not None else turn.certificate.get("reason")
         facts.append(("Certificate", str(said)))
+    facts += [("Alarm", alarm) for alarm in turn.alarms]
     page.facts(facts)
     for note in turn.notes:
         page.bullet(note)
@@ -110,7 +111,11 @@ def _headline(turn: Turn, dry_run: bool) -> str:
     if turn.promoted:
         return f"Version {turn.version} is live"
     if turn.asked is not None:
-        waits = {"promotion": "passed the gate and waits for a person", "rejection": "was rejected; a person is asked"}
+        waits = {
+            "promotion": "passed the gate and waits for a person",
+            "rejection": "was rejected; a person is asked",
+            "alarm": "is not live; a person is asked about an alarm",
+        }
         return f"Version {turn.version} {waits[turn.asked]}"
     verdict = "" if turn.gate is None else turn.gate["verdict"]
     plain = {"reject": "was rejected", "promote": "passed the gate and is not live"}

@@ -72,7 +72,10 @@ class Surroundings:
 
 
 class Candidate(NamedTuple):
-    """A model of all rows, and what was found out about it; `judged_against` is the champion's generation."""
+    """A model of all rows, and what was found out about it; `judged_against` is the champion's generation.
+
+    `alarms` say what should not be, in a sentence each.
+    """
 
     fit: Fit
     table: Table
@@ -80,6 +83,16 @@ class Candidate(NamedTuple):
     evaluation: dict[str, Any] | None
     notes: tuple[str, ...]
     judged_against: int | None
+    alarms: tuple[str, ...] = ()
+
+
+class Judged(NamedTuple):
+    """What later rows say of a candidate, and how they were chosen."""
+
+    verdict: Verdict
+    evaluation: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
 
 
 def training_conditions(around: Surroundings, times: Times) -> tuple[str, ...]:
@@ -109,19 +122,27 @@ def train_candidate(
     table = around.feed.table(*rows)
     if champion is None:
         fit, evaluation = yield from _evaluated(around, table)
-        return Candidate(fit, table, judge(gate, None, np.empty(0)), evaluation, fit.notes, None)
+        verdict = judge(gate, None, np.empty(0))
+        return Candidate(fit, table, verdict, evaluation, fit.notes, None, uncertified(fit))
     start, parts = around.project.settings.policy.start, parts_since(around, times, champion)
+    judged = Judged(answered(gate, "not enough evidence", "It is judged by rows that are labelled from now on.", 0))
     if gate.mode == "anytime" and start == "scratch":
         fit, evaluation = yield from _evaluated(around, table)
-        notes: tuple[str, ...] = ()
+        judged = judged._replace(evaluation=evaluation)
     elif gate.mode == "anytime":
-        fit, evaluation, notes = (yield from _from_start(around, champion, parts)), None, ()
-    if gate.mode == "anytime":
-        verdict = answered(gate, "not enough evidence", "It is judged by rows that are labelled from now on.", 0)
-    else:
-        verdict, evaluation, notes = yield from _judged(around, times, champion)
         fit = yield from _from_start(around, champion, parts)
-    return Candidate(fit, table, verdict, evaluation, (*notes, *_other_notes(fit)), champion.generation)
+    else:
+        judged = yield from _judged(around, times, champion)
+        fit = yield from _from_start(around, champion, parts)
+    notes, alarms = (*judged.notes, *_other_notes(fit)), (*judged.alarms, *uncertified(fit))
+    return Candidate(fit, table, judged.verdict, judged.evaluation, notes, champion.generation, alarms)
+
+
+def uncertified(fit: Fit) -> tuple[str, ...]:
+    """Say that a fit lacks the certificate that its start should end with; fine-tuning never has one."""
+    if fit.certificate.certified or fit.solver == "fine-tune":
+        return ()
+    return (f"The version has no certificate: {fit.certificate.reason}.",)
 
 
 def _evaluated(around: Surroundings, table: Table) -> Generator[Progress, None, tuple[Fit, dict[str, Any] | None]]:
@@ -136,28 +157,27 @@ def _from_start(around: Surroundings, champion: Champion, parts: Parts) -> Gener
     return (yield from training_from(start, champion, around.recipe, parts, around.threads))
 
 
-def _judged(
-    around: Surroundings, times: Times, champion: Champion
-) -> Generator[Progress, None, tuple[Verdict, dict[str, Any] | None, tuple[str, ...]]]:
+def _judged(around: Surroundings, times: Times, champion: Champion) -> Generator[Progress, None, Judged]:
     gate = around.project.gate
     new = times.known_since(around.now, champion.as_of)
     cut = _cut(around.feed.table(new), times, around.project.settings.gate.share)
     if cut is None:
-        nothing = answered(gate, "not enough evidence", "No row was labelled since the champion was trained.", 0)
-        return nothing, None, ()
+        return Judged(answered(gate, "not enough evidence", "No row was labelled since the champion was trained.", 0))
     judging = f"({new}) and ({times.after(cut)})"
     later = around.feed.table(judging)
     try:
         twin = yield from _from_start(around, champion, parts_since(around, times, champion, without(judging)))
+        unable = cannot_score(champion.model, twin.model, later)
         verdict = compare(gate, champion.model, twin.model, later)
         evaluation = evaluate(twin.model, later, seed=around.recipe.seed)
     except (DataError, NoFiniteOptimum) as problem:
         reason = f"The rows before those that judge, or these, cannot be used: {problem.message}"
-        return answered(gate, "not enough evidence", reason, 0), None, ()
+        return Judged(answered(gate, "not enough evidence", reason, 0), alarms=(reason,))
+    alarms = () if unable is None else (f"The champion cannot score the later rows: {unable}.",)
     notes = [f"Judged by the rows seen after {times.literal(cut)} that were labelled since the champion was trained."]
     if evaluation.abstention is not None:
         notes.append(str(evaluation.abstention))
-    return verdict, evaluation.to_json(), tuple(notes)
+    return Judged(verdict, evaluation.to_json(), tuple(notes), alarms)
 
 
 def _other_notes(fit: Fit) -> list[str]:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from batchlearn.errors import IntegrityError
 from batchlearn.models.tensors import unpack
@@ -41,6 +41,7 @@ class Turn:
     gate: dict[str, Any] | None = None
     promoted: bool = False
     asked: str | None = None  # what a person was asked about
+    alarms: tuple[str, ...] = ()  # what should not be, in a sentence each
     rows: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -62,6 +63,7 @@ class Turn:
             "gate": self.gate,
             "promoted": self.promoted,
             "asked": self.asked,
+            "alarms": list(self.alarms),
             "rows": self.rows,
             "notes": list(self.notes),
             "seconds": self.seconds,
@@ -96,23 +98,32 @@ def unfinished(store: Store) -> Version | None:
     return version if turn.content["promote"] and not live and not stale else None
 
 
-def finish(around: Surroundings, version: Version, gate: dict[str, Any] | None = None) -> tuple[bool, str | None, str]:
+class Finished(NamedTuple):
+    """Whether a version went live, what a person was asked about, the alarms it raised, and a note."""
+
+    promoted: bool
+    asked: str | None
+    alarms: tuple[str, ...]
+    note: str
+
+
+def finish(around: Surroundings, version: Version, gate: dict[str, Any] | None = None) -> Finished:
     """Rehearse, record and promote a version as its verdict and the settings say.
 
-    Returns whether it went live, what a person was asked about, and a note. `gate` is a later verdict than the one
-    that was registered. The order is such that a turn killed in between is finished by the next one.
+    `gate` is a later verdict than the one that was registered. The order is such that a turn killed in between is
+    finished by the next one.
     """
     store = around.project.store
     stands = champion(store)
     turn = latest_turn_of(events(store), version.number) if gate is None else None
     if turn is None:
         turn = _record(around, version, gate or version.description["gate"], stands, rehearse(around, version))
-    note, gate = str(turn.content["note"]), turn.content["gate"]
-    if not turn.content["promote"] or _generation(stands) != turn.content["judged_against"]:
-        return False, turn.content["review"], note
-    why = gate["sentence"] if stands is not None else "The first version goes live: nobody is displaced."
-    promote(store, version.number, Reason(why, around.by, around.at, False, gate, None), stands)
-    return True, turn.content["review"], note
+    said = turn.content
+    goes_live = bool(said["promote"]) and _generation(stands) == said["judged_against"]
+    if goes_live:
+        why = said["gate"]["sentence"] if stands is not None else "The first version goes live: nobody is displaced."
+        promote(store, version.number, Reason(why, around.by, around.at, False, said["gate"], None), stands)
+    return Finished(goes_live, said["review"], tuple(said.get("alarms", ())), str(said["note"]))
 
 
 def rehearse(around: Surroundings, version: Version) -> Rehearsal:
@@ -132,16 +143,25 @@ def _record(
 ) -> Record:
     against = version.description["judged_against"]
     moved = _generation(stands) != against
+    history, settings = events(around.project.store), around.project.settings.review
+    alarms = [*version.description.get("alarms", ()), *([] if rehearsal else [rehearsal.sentence])]
+    held = bool(alarms) and "alarm" in settings.of
     passed = gate["verdict"] == "promote" and bool(rehearsal) and not moved
     # The first version displaces nobody, so nobody is asked.
-    goes_live = passed and (stands is None or around.project.gate.promote == "auto")
-    history = events(around.project.store)
-    review, note = _review(around, history, gate["verdict"], passed and not goes_live)
+    goes_live = passed and not held and (stands is None or around.project.gate.promote == "auto")
+    kind = None
+    if passed and not goes_live:
+        kind = "promotion"
+    elif gate["verdict"] == "reject" and "rejection" in settings.of:
+        kind = "rejection"
+    elif held and latest_turn_of(history, version.number) is None:
+        kind = "alarm"
+    review, note = _within_budget(around, history, kind)
     if moved:
         note = f"Another version went live while this one was judged (generation {_generation(stands)}); train again."
     elif not rehearsal:
         note = f"It does not go live: {rehearsal.sentence}"
-    said = {"gate": gate, "rehearsed": bool(rehearsal), "rehearsal": rehearsal.sentence}
+    said = {"gate": gate, "rehearsed": bool(rehearsal), "rehearsal": rehearsal.sentence, "alarms": alarms}
     return record_turn(around, version, {**said, "promote": goes_live, "review": review, "note": note})
 
 
@@ -162,16 +182,12 @@ def record_turn(around: Surroundings, version: Version, said: dict[str, Any]) ->
     return record_event(around.project.store, TURN, around.at, content)
 
 
-def _review(around: Surroundings, history: Sequence[Record], verdict: str, waits: bool) -> tuple[str | None, str]:
+def _within_budget(around: Surroundings, history: Sequence[Record], kind: str | None) -> tuple[str | None, str]:
     """Return what a person is asked about, within the month's budget, and a note."""
-    kind = "promotion" if waits else "rejection" if verdict == "reject" else None
-    settings = around.project.settings.review
-    if kind is None or (kind not in settings.of and not waits):
-        return None, ""
-    asked = reviews(history, around.at).asked_this_month
-    if settings.budget is not None and asked >= settings.budget:
-        return None, f"The budget of {settings.budget} reviews this month is spent, so nobody is asked."
-    return kind, ""
+    budget = around.project.settings.review.budget
+    if kind is None or budget is None or reviews(history, around.at).asked_this_month < budget:
+        return kind, ""
+    return None, f"The budget of {budget} reviews this month is spent, so nobody is asked."
 
 
 def _generation(promotion: Promotion | None) -> int | None:

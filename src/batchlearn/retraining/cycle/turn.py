@@ -94,7 +94,7 @@ def _bracketed(around: Surroundings, times: Times, champion: Champion, turn: Tur
 
 def _finished(around: Surroundings, version: Version, began: float, turn: Turn | None = None) -> Turn:
     """Finish a turn whose version is registered: this one, or without `turn` one that was killed."""
-    promoted, asked, note = finish(around, version)
+    done = finish(around, version)
     description = version.description
     resumed = () if turn is not None else (f"An earlier run was ended when version {version.number} was registered.",)
     return Turn(
@@ -106,10 +106,11 @@ def _finished(around: Surroundings, version: Version, began: float, turn: Turn |
         version.number,
         description["certificate"],
         description["gate"],
-        promoted,
-        asked,
+        done.promoted,
+        done.asked,
+        done.alarms,
         description["rows"],
-        (*description["notes"], *resumed, *([note] if note else [])),
+        (*description["notes"], *resumed, *([done.note] if done.note else [])),
     )
 
 
@@ -141,6 +142,7 @@ def register_candidate(around: Surroundings, times: Times, found: Look, candidat
         "judged_against": candidate.judged_against,
         "sample": {"shape": list(files.responses)},
         "notes": list((*turn.notes, *candidate.notes)),
+        "alarms": list(candidate.alarms),
     }
     # A number that was given is not given again, though its folder be gone: records speak of it.
     return register(store, plain(description), files.files, beyond=highest_version(events(store)))
@@ -161,7 +163,8 @@ def _look_again(around: Surroundings, times: Times, newest: Version, turn: Turn)
     challenger = load_version(store, newest).model
     verdict = compare(gate, live.model, challenger, later, times, said.get("state"))
     judged = plain({**verdict.to_json(), "state": verdict.state})
-    promoted, asked, note = finish(around, newest, judged)
+    done = finish(around, newest, judged)
     said_now = f"Version {newest.number} was judged again, by the rows labelled since the last look."
-    notes = (*turn.notes, said_now, *([note] if note else []))
-    return replace(turn, version=newest.number, gate=judged, promoted=promoted, asked=asked, notes=notes)
+    notes = (*turn.notes, said_now, *([done.note] if done.note else []))
+    looked = replace(turn, version=newest.number, gate=judged, notes=notes)
+    return replace(looked, promoted=done.promoted, asked=done.asked, alarms=done.alarms)
