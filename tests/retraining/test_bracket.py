@@ -134,6 +134,21 @@ def test_the_null_gain_of_a_removal_is_that_of_random_rows() -> None:
     np.testing.assert_allclose(np.mean(np.asarray(ratios, dtype=float)), 1.0, atol=0.25)
 
 
+def test_the_recent_bracket_is_that_of_lighter_old_rows_whatever_went() -> None:
+    rng = np.random.default_rng(4)
+    problem = Made("squared", Layout(True, 3), np.ones(4), 1.0, False)
+    stay, gone, new = problem.rows(rng, 600), problem.rows(rng, 300), problem.rows(rng, 60)
+    kept = kept_of(problem, joined(stay, gone))
+    for decay in (1.0, 0.8):
+        recent = bracket(kept, Change(new, gone, decay), fixed_total(kept), recent=0.5).bracket.recent
+        direct = bracket(kept, Change(new, gone, 0.5 * decay), fixed_total(kept)).bracket
+        assert recent is not None
+        np.testing.assert_allclose(recent.lower, direct.lower, rtol=1e-9)
+        assert recent.gain_over_null is not None
+        assert direct.gain_over_null is not None
+        np.testing.assert_allclose(recent.gain_over_null, direct.gain_over_null, rtol=1e-6)
+
+
 def test_drift_is_seen_and_later_rows_are_forecast() -> None:
     rng = np.random.default_rng(8)
     problem = Made("logistic", Layout(True, 4), np.array([0.2, 0.5, -0.3, 0.1, 0.0]), 1.0, False)

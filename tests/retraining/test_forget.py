@@ -13,7 +13,7 @@ from tests.retraining.made import SETTINGS_TEXT, add_days, around, day, into_dat
 import batchlearn as bl
 from batchlearn.errors import DataError, RegistryError
 from batchlearn.models.disk import LOCAL_DISK, Disk
-from batchlearn.registry.ledger import FORGET, events
+from batchlearn.registry.ledger import FORGET, events, record_event
 from batchlearn.registry.loading import load_champion
 from batchlearn.registry.promotions import promotions
 from batchlearn.registry.store import FolderStore
@@ -128,13 +128,53 @@ def test_what_leaves_nothing_to_train_on_is_refused_and_nothing_is_recorded(wher
 
 
 def test_a_condition_that_no_row_meets_is_refused_and_nothing_is_recorded(root: Path) -> None:
-    with pytest.raises(DataError, match="No row of the source meets 'user = 4000', and none that version 1") as refusal:
+    with pytest.raises(
+        DataError, match="No row of the source meets 'user = 4000', and version 1, which is live"
+    ) as refusal:
         forget(root, "user = 4000")
     assert refusal.value.code == "no-rows"
     assert [event.content["kind"] for event in events(FolderStore(root))] == ["turn"]
     forget(root)
-    with pytest.raises(DataError, match="No row of the source meets 'user = 7', and none that version 2"):
+    with pytest.raises(
+        DataError, match="They were forgotten before, and version 2, which is live, was trained on none"
+    ):
         forget(root)
+    assert sum(event.content["kind"] == FORGET for event in events(FolderStore(root))) == 1
+
+
+def test_what_was_killed_is_said_by_every_turn_until_it_is_done(root: Path) -> None:
+    store = FolderStore(root)
+    record_event(store, FORGET, "2026-01-20T00:00:00Z", {"where": WHERE, "why": "", "by": "ann", "rows": 1})
+    kept = turn(root, day(14))
+    assert kept.decision == "keep"
+    assert any("Version 1, which is live, was trained before the rows where user = 7 were" in one for one in kept.notes)
+    found = forget(root)
+    rows = np.asarray(pq.read_table(root / "data")["user"])
+    assert found.rows == int((rows == 7).sum())
+    assert any(one.what == "the source itself" for one in found.held)
+    assert sum(event.content["kind"] == FORGET for event in events(store)) == 1
+    assert not any("forgotten" in note for note in turn(root, day(14)).notes)
+
+
+def test_what_earlier_fetches_and_killed_commands_left_is_listed(tmp_path: Path) -> None:
+    query = {
+        'files = "data/*.parquet"': 'database = "shop.sqlite"\nquery = "SELECT * FROM orders"',
+        'drop = ["user"]\n': "",
+    }
+    root = make_project(tmp_path / "project", SETTINGS_TEXT, query)
+    into_database(root / "shop.sqlite", orders(0, 10))
+    assert turn(root, day(13)).promoted
+    parts = next((root / "snapshots").iterdir())
+    shutil.copytree(parts, parts.with_name(parts.name[:-1] + "7"))  # a later fetch, which is the one in use
+    left = root / "versions" / ".batchlearn-tmp-0a"
+    left.mkdir()
+    shutil.copy(root / "versions" / "000001" / "sample.parquet", left)
+    (root / "versions" / ".batchlearn-tmp-0b").mkdir()
+    (root / "versions" / ".batchlearn-tmp-0b" / "sample.parquet").write_bytes(b"PAR1 half")
+    held = [one.what for one in forget(root).held]
+    assert sum(one.startswith("snapshots/") for one in held) == 2
+    assert "versions/.batchlearn-tmp-0a/sample.parquet" in held
+    assert any(one.startswith("versions/.batchlearn-tmp-0b/sample.parquet, perhaps:") for one in held)
 
 
 def test_a_column_that_a_forgotten_condition_names_has_to_stay(root: Path) -> None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from batchlearn.errors import BatchlearnError, ResourceError
+from batchlearn.errors import BatchlearnError, ResourceError, UsageError
 
 if TYPE_CHECKING:
     from batchlearn.cli.arguments import Answer
@@ -204,6 +204,11 @@ def _as_ours(problem: BaseException) -> BatchlearnError | None:
     """Return the error in our words, or None where it is a fault of this program."""
     if isinstance(problem, BatchlearnError):
         return problem
+    if isinstance(problem, UnicodeEncodeError):
+        # Arguments that are no UTF-8 reach Python as half characters, which no file can hold.
+        return UsageError(
+            f"A text holds bytes that are no UTF-8 ({ascii(problem.object)[:80]}); give it in UTF-8.", code="not-utf-8"
+        )
     if isinstance(problem, MemoryError):
         return ResourceError(
             "There is not enough memory for this table and this many coefficients. Leave out columns (--drop) or rows "

@@ -46,7 +46,9 @@ _MOST_REPORTS = 1_000_000
 class PlanOptions:
     """What is compared, and on how much; the defaults end within two minutes."""
 
-    loss: Annotated[str | None, Parameter(help="logistic, squared or poisson; follows from the target.")] = None
+    loss: Annotated[str | None, Parameter(help="logistic, softmax, squared or poisson; follows from the target.")] = (
+        None
+    )
     alpha: Annotated[float | None, Parameter(help="Strength of the penalty; 1 / rows unless given.")] = None
     holdout: Annotated[float, Parameter(help="Share of the latest rows to judge on.")] = 0.2
     seeds: Annotated[Count, Parameter(help="Runs of each contender that draws at random.")] = DEFAULT_SEEDS

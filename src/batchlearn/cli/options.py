@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import getpass
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -25,6 +27,14 @@ def whole_number(_kind: Any, tokens: Sequence[Any]) -> int:
         return int(text)
     except ValueError:
         raise ValueError(f"{quoted(text)} is no whole number.") from None
+
+
+def who(given: str | None) -> str:
+    """Return a name for the ledger: the one given, else that of the user, else the user's number."""
+    try:
+        return given or getpass.getuser()
+    except (KeyError, OSError):  # in a container a user may have no name
+        return f"user {os.getuid()}"
 
 
 def column_names(given: Sequence[str]) -> tuple[str, ...]:
@@ -102,7 +112,8 @@ class RecipeOptions:
     """How to train; the defaults need no tuning."""
 
     loss: Annotated[
-        str | None, Parameter(help="logistic, squared, poisson, gamma, tweedie or huber; follows from the target.")
+        str | None,
+        Parameter(help="logistic, softmax, squared, poisson, gamma, tweedie or huber; follows from the target."),
     ] = None
     power: Annotated[
         float | None, Parameter(help="Of the Tweedie loss, above 1 and below 2; chosen by the data unless given.")
@@ -110,7 +121,10 @@ class RecipeOptions:
     threshold: Annotated[
         float | None, Parameter(help="Of the Huber loss, in units of the target; chosen by the data unless given.")
     ] = None
-    alpha: Annotated[float | None, Parameter(help="Strength of the penalty; 1 / rows unless given.")] = None
+    alpha: Annotated[
+        float | None,
+        Parameter(help="Strength of the penalty, of a plain linear model then; chosen by the data unless given."),
+    ] = None
     tolerance: Annotated[
         float | None, Parameter(help="Bound to reach, times the loss of the mean; exit code 7 if it is not.")
     ] = None

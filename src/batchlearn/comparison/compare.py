@@ -21,7 +21,7 @@ from batchlearn.comparison.outcome import Comparison, Outcome, Rates, good_enoug
 from batchlearn.comparison.problem import Trial, posing
 from batchlearn.comparison.recommend import recommend
 from batchlearn.data.rows import one_blas_thread
-from batchlearn.errors import UsageError
+from batchlearn.errors import UsageError, quoted
 from batchlearn.objectives.objective import Objective
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.tables.table import Table
@@ -39,6 +39,7 @@ _RATES = (0.01, 0.1, 1.0, 10.0, 100.0)
 _RATES_BATCH = 128
 # Seconds of a rate's run; and seconds after which larger batches and rates are left out: who compares waits.
 _RATE_SECONDS, _PATIENCE = 1.0, 75.0
+_LOSSES = ("logistic", "softmax", "squared", "poisson")
 _LEFT_OUT = (
     f"The comparison took more than {_PATIENCE:.0f} seconds, so larger batches or learning rates were left out; a "
     "smaller budget (--seconds) or fewer rows (--rows) make room for them."
@@ -105,6 +106,11 @@ def comparing(
     if table.roles.target is None:
         raise UsageError(
             "The table has no target; name the column to predict with target= (--target).", code="no-target"
+        )
+    if recipe.loss is not None and recipe.loss not in _LOSSES:
+        raise UsageError(
+            f"The loss {quoted(recipe.loss)} is not compared; {', '.join(_LOSSES)} are. `batchlearn train` takes it.",
+            code="comparison-loss",
         )
     began = time.perf_counter()
     with one_blas_thread():

@@ -42,6 +42,8 @@ class Looks:
     """Rows by label; None where no labels were given."""
     until: float | None = None
     """Latest time at which a label was known."""
+    against: str = "champion"
+    """Who stands in the champion's place."""
 
     @property
     def rows(self) -> int:
@@ -54,12 +56,13 @@ class Looks:
         if looks and looks[-1].rows < ROWS_PER_BLOCK:
             looks, look = looks[:-1], looks[-1].joined(look)
         counted = self.classes if classes is None else dict(Counter(self.classes or {}) + Counter(classes))
-        return Looks((*looks, look), counted, self.until if until is None else until)
+        return Looks((*looks, look), counted, self.until if until is None else until, self.against)
 
     def to_json(self) -> dict[str, Any]:
         """Return the looks as plain values."""
         classes = None if self.classes is None else dict(self.classes)
-        return {"looks": [dict(vars(look)) for look in self.looks], "classes": classes, "until": self.until}
+        looks = [dict(vars(look)) for look in self.looks]
+        return {"looks": looks, "classes": classes, "until": self.until, "against": self.against}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any] | None) -> Looks:
@@ -74,6 +77,7 @@ class Looks:
             given = value["classes"]
             classes = None if given is None else {str(name): int(rows) for name, rows in given.items()}
             until = None if value["until"] is None else float(value["until"])
+            against = str(value.get("against", "champion"))
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             raise _damaged(problem) from problem
         sound = all(
@@ -82,7 +86,7 @@ class Looks:
         )
         if not sound or not math.isfinite(until or 0.0):
             raise _damaged("a figure is out of its range")
-        return cls(looks, classes, until)
+        return cls(looks, classes, until, against)
 
 
 def _damaged(problem: object) -> IntegrityError:

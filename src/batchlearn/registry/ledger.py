@@ -37,7 +37,7 @@ def _why(promotion: Promotion) -> dict[str, Any]:
 
 def tenures(history: Sequence[Promotion]) -> list[Tenure]:
     """Return who was live when, in the order of generations: a clock that went back does not reorder them."""
-    ends: list[str | None] = [*(promotion.reason.at for promotion in history[1:]), None]
+    ends: list[str | None] = [*(promotion.reason.at for promotion in history), None][1:]
     return [
         Tenure(promotion.version, promotion.reason.at, end, promotion)
         for promotion, end in zip(history, ends, strict=True)
@@ -147,22 +147,26 @@ def waiting(history: Sequence[Record], live: Promotion | None) -> list[Record]:
     ]
 
 
+def forgotten_since(history: Sequence[Record], version: int) -> list[str]:
+    """Return the conditions of rows that were forgotten after a version was trained, perhaps on them."""
+    turns = (event for event in history if event.content["kind"] == TURN)
+    trained = next((turn.number for turn in turns if turn.content["version"] == version), 0)
+    return [event.content["where"] for event in history if event.content["kind"] == FORGET and event.number > trained]
+
+
 def highest_version(history: Sequence[Record]) -> int:
     """Return the highest number of a version that turns speak of, 0 for none: it is never given again."""
     return max((event.content["version"] for event in history if event.content["kind"] == TURN), default=0)
 
 
 def check_promotions(history: Sequence[Record], stands: Promotion | None) -> None:
-    """Refuse promotions of which the newest are gone: IntegrityError where turns judged against a later one."""
-    turns = [event.content for event in history if event.content["kind"] == TURN]
-    known, told = (
-        0 if stands is None else stands.generation,
-        max((one.get("judged_against") or 0 for one in turns), default=0),
+    """Refuse promotions of which the newest are gone: IntegrityError where an event speaks of a later one."""
+    known = 0 if stands is None else stands.generation
+    told = max(
+        (event.content.get(key) or 0 for event in history for key in ("judged_against", "generation")), default=0
     )
     if told > known:
-        raise damaged(
-            PROMOTIONS, f"it ends with generation {known}, and a version was judged against generation {told}"
-        )
+        raise damaged(PROMOTIONS, f"it ends with generation {known}, and {EVENTS} speak of generation {told}")
 
 
 def latest_turn_of(history: Sequence[Record], version: int) -> Record | None:

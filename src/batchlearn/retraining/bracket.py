@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -108,6 +108,8 @@ class Bracket:
         """Say it in a sentence or two."""
         most = f"at most {self.upper:.3g}" if self.upper_is_proved else f"about {self.upper:.3g} (an estimate)"
         ratio = "" if self.gain_over_null is None else f", {self.gain_over_null:.2g} times that of an unchanged world"
+        if self.recent is not None and self.recent.gain_over_null is not None:
+            ratio += f" ({self.recent.gain_over_null:.2g} with old rows at {self.recent.decay:g} of their weight)"
         moved = "no prediction moves" if self.upper_is_proved else "the step moves no prediction"
         later = ""
         if self.later_gain is not None:
@@ -165,7 +167,7 @@ def bracket(
         climbed = climb(update, reached, everything)
         reached, rung = climbed.reached, 1 + climbed.passes
         read += climbed.passes * len(everything)
-    window, more = (None, 0) if recent is None else _recent(base, change.added, objective_for, recent)
+    window, more = (None, 0) if recent is None else _recent(kept, base, change, objective_for, recent)
     seconds = time.perf_counter() - began
     null = _null_gain(kept, update, change)
     upper = reached.estimate if reached.upper is None else reached.upper
@@ -223,11 +225,14 @@ def remaining(kept: KeptTotals, change: Change) -> KeptTotals:
     return left if change.decay == 1.0 else left.decayed(change.decay)
 
 
-def _recent(base: KeptTotals, added: Rows | None, objective_for: ObjectiveFor, decay: float) -> tuple[Recent, int]:
-    lighter = base.decayed(Change(added, decay=decay).decay)
-    update = Update.of(lighter, added, objective_for(_weight(lighter, added)))
+def _recent(
+    kept: KeptTotals, base: KeptTotals, change: Change, objective_for: ObjectiveFor, decay: float
+) -> tuple[Recent, int]:
+    lesser = replace(change, decay=change.decay * decay)
+    lighter = base.decayed(decay)
+    update = Update.of(lighter, change.added, objective_for(_weight(lighter, change.added)))
     reached = first_rung(update)
-    null = _null_gain(base, update, Change(added, decay=decay))
+    null = _null_gain(kept, update, lesser)
     proved = reached.upper is not None
     upper = reached.estimate if reached.upper is None else reached.upper
     return Recent(decay, reached.lower, upper, proved, _ratio(reached, null)), reached.readings

@@ -16,15 +16,17 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from batchlearn.errors import CertificateError, DataError, IntegrityError, NoFiniteOptimum, quoted
+from batchlearn.errors import CertificateError, DataError, IntegrityError, NoFiniteOptimum, UsageError, quoted
+from batchlearn.models.folder import TEMPORARY
 from batchlearn.registry.ledger import FORGET, record_event
 from batchlearn.registry.promotions import Reason, needed_champion, promote
-from batchlearn.registry.version import SAMPLE, Version, read_file, read_version, version_numbers
+from batchlearn.registry.version import SAMPLE, VERSIONS, Version, read_file, read_version, version_numbers
 from batchlearn.retraining.cycle.candidate import Candidate, Surroundings, training_conditions
 from batchlearn.retraining.cycle.finish import Turn, record_turn, rehearse
 from batchlearn.retraining.cycle.turn import as_of, register_candidate
 from batchlearn.retraining.feed.known import look
-from batchlearn.retraining.feed.sources import DataFeed
+from batchlearn.retraining.feed.sources import SNAPSHOTS, DataFeed
+from batchlearn.retraining.project import Project
 from batchlearn.retraining.verdict import Gate, Verdict, answered
 from batchlearn.tables.table import Table, read
 from batchlearn.training.train import Progress, training
@@ -82,15 +84,18 @@ def forgetting(around: Surroundings, feed: DataFeed, where: str, why: str) -> Ge
     stands = needed_champion(store)
     before = read_version(store, stands.version)
     yield Progress("counting rows")
-    rows = _count(feed.table(where))
+    others = tuple(one for one in feed.forgotten if one != where)
+    recorded = len(others) < len(feed.forgotten)  # by an earlier command, which may have been killed
+    rows = _count(replace(feed, forgotten=()).table(where))
     # Rows that are gone from the source may still be in the champion: None where that cannot be told.
-    if not rows and _matching(feed, before, where) == 0:
+    if (recorded or not rows) and _matching(feed, before, where) == 0:
+        source = "They were forgotten before" if recorded else f"No row of the source meets {quoted(where)}"
         raise DataError(
-            f"No row of the source meets {quoted(where)}, and none that version {before.number} was trained on; "
-            "nothing was recorded or trained. Check the condition.",
+            f"{source}, and version {before.number}, which is live, was trained on none of them; nothing was recorded "
+            f"or trained.{'' if recorded else ' Check the condition.'}",
             code="no-rows",
         )
-    lessened = replace(feed, forgotten=(*feed.forgotten, where))
+    lessened = replace(feed, forgotten=(*others, where))
     then = replace(around, feed=lessened, now=as_of(before))
     times = lessened.times()
     table = lessened.table(*training_conditions(then, times))
@@ -103,7 +108,8 @@ def forgetting(around: Surroundings, feed: DataFeed, where: str, why: str) -> Ge
             code=problem.code,
         ) from problem
     # From this line on, whatever comes, the rows are not learned from again.
-    record_event(store, FORGET, around.at, {"where": where, "why": why, "by": around.by, "rows": rows})
+    if not recorded:
+        record_event(store, FORGET, around.at, {"where": where, "why": why, "by": around.by, "rows": rows})
     if not fit.certificate.certified:
         raise CertificateError(
             "The rows are left out from now on, but the model without them has no certificate and is not made live: "
@@ -150,7 +156,7 @@ def _still_held(around: Surroundings, feed: DataFeed, where: str, rows: int, new
     for number in version_numbers(around.project.store):
         if number != new.number:
             found += _held_by_version(around, feed, where, number)
-    return [*found, *_held_by_parts(feed, where)]
+    return [*found, *_held_by_files(around.project, feed, where)]
 
 
 def _held_by_version(around: Surroundings, feed: DataFeed, where: str, number: int) -> list[Held]:
@@ -185,15 +191,20 @@ def _in_sample(feed: DataFeed, sample: io.BytesIO, where: str) -> int:
     return _count(read(pq.read_table(sample), where=where, categories=feed.settings.categories))
 
 
-def _held_by_parts(feed: DataFeed, where: str) -> list[Held]:
-    """List the fetched parts of a query that hold rows: they were written once and are not rewritten."""
-    folder = feed.origin.get("parts", {}).get("folder")
-    if folder is None:
-        return []
+def _held_by_files(project: Project, feed: DataFeed, where: str) -> list[Held]:
+    """List fetched parts of a query, also of earlier fetches, and what killed commands left, that hold rows."""
+    parts = "once the rows are gone from the database, remove the folder of parts: all is fetched again"
+    left = "remove it while no batchlearn command runs"
+    files = [(path, parts) for path in sorted(project.store.path(SNAPSHOTS).rglob("*.parquet"))]
+    files += [(path, left) for path in sorted(project.store.path(VERSIONS).glob(f"{TEMPORARY}*/{SAMPLE}"))]
     found = []
-    for stamp in feed.stamps:
-        rows = _count(read(stamp.path, where=where, categories=feed.settings.categories))
+    for path, remedy in files:
+        name = str(path.relative_to(project.root))
+        try:
+            rows = _count(read(path, where=where, categories=feed.settings.categories))
+        except (DataError, IntegrityError, UsageError) as problem:
+            found.append(Held(f"{name}, perhaps: {problem.message}", None, remedy))
+            continue
         if rows:
-            remedy = "once the rows are gone from the database, remove the folder of parts: all is fetched again"
-            found.append(Held(f"{folder}/{stamp.path.name}", rows, remedy))
+            found.append(Held(name, rows, remedy))
     return found

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlearn.errors import DataError
+from batchlearn.errors import DataError, UsageError
 from batchlearn.evaluation.looks import Look, Looks
 from batchlearn.evaluation.metrics import Array
 from batchlearn.evaluation.paired import (
@@ -66,8 +66,7 @@ def judge(
         return _failing(gate, challenger_losses) or answered(
             gate, "promote", "There is no champion yet.", len(challenger_losses)
         )
-    rows = _paired(champion_losses, challenger_losses, weight, time, label)
-    return _judge_look(gate, rows, Looks.from_json(state)) if gate.mode == "anytime" else _judge_once(gate, rows)
+    return _judged(gate, _paired(champion_losses, challenger_losses, weight, time, label), state)
 
 
 def judge_in_looks(
@@ -82,22 +81,16 @@ def judge_in_looks(
     """Judge new rows by a gate of mode "anytime" in at most eight looks, block of time after block of time.
 
     So one call may be enough for a verdict, and the rate holds however many calls follow. Where a block decides, the
-    later ones are not looked at. Arguments and errors as those of `judge`.
+    later ones are not looked at. Arguments and errors as those of `judge`; UsageError for a gate of another mode.
     """
-    order = np.arange(len(champion_losses)) if time is None else np.argsort(time, kind="stable")
-    counts = np.ones(len(order)) if weight is None else weight[order]
-    starts = time_blocks(counts, None if time is None else time[order])
-    for block in np.split(order, starts[1:]):
-        given = weight, time, label
-        weights, times, labels = (None if one is None else one[block] for one in given)
-        verdict = judge(gate, champion_losses[block], challenger_losses[block], weights, times, labels, state)
-        state = verdict.state
-        if verdict.verdict != "not enough evidence":
-            break
-    return verdict
+    if gate.mode != "anytime":
+        raise UsageError(
+            f"The gate's mode is {gate.mode}, and only one of mode anytime may look several times.", code="gate-setting"
+        )
+    return _judged_in_looks(gate, _paired(champion_losses, challenger_losses, weight, time, label), state)
 
 
-def judge_without_champion(
+def judge_without_champion(  # noqa: PLR0913 - the arguments of `judge`, and why
     gate: Gate,
     why: str,
     constant_losses: Array,
@@ -105,14 +98,20 @@ def judge_without_champion(
     weight: Array | None = None,
     time: Array | None = None,
     label: NDArray[Any] | None = None,
+    *,
+    state: Mapping[str, Any] | None = None,
 ) -> Verdict:
     """Judge a challenger where the champion cannot score the later rows, say because a column is gone.
 
     A champion that cannot score cannot serve either, so the challenger has to be superior to a constant prediction: the
-    mean label of its training rows. `why` is a clause for the sentence. Arguments and errors as those of `judge`.
+    mean label of its training rows; in mode "anytime" in looks. `why` is a clause for the sentence. Arguments and
+    errors as those of `judge`.
     """
     rows = _paired(constant_losses, challenger_losses, weight, time, label, "constant prediction")
-    found = _judge_once(replace(gate, mode="superiority", margin=None), rows)
+    if gate.mode == "anytime":
+        found = _judged_in_looks(gate, rows, state)
+    else:
+        found = _judge_once(replace(gate, mode="superiority", margin=None), rows)
     instead = f"The champion cannot score these rows ({why}); a constant prediction stood in for it."
     return replace(found, sentence=f"{found.sentence} {instead}")
 
@@ -128,11 +127,22 @@ class _Paired:
     challenger: Array
     weight: Array
     time: Array | None
-    classes: Mapping[str, int] | None
+    label: NDArray[Any] | None
     against: str
+    """Who stands in the champion's place."""
 
     def __len__(self) -> int:
         return len(self.weight)
+
+    @property
+    def classes(self) -> Mapping[str, int] | None:
+        """Rows by label; None where no labels were given."""
+        return None if self.label is None else {str(name): rows for name, rows in Counter(self.label.tolist()).items()}
+
+    def part(self, rows: NDArray[np.intp]) -> _Paired:
+        """Return some of the rows."""
+        time, label = (None if one is None else one[rows] for one in (self.time, self.label))
+        return _Paired(self.champion[rows], self.challenger[rows], self.weight[rows], time, label, self.against)
 
 
 def _paired(
@@ -162,9 +172,8 @@ def _paired(
     weight = np.ones(rows) if weight is None else weight
     order = np.arange(rows) if time is None else np.argsort(time, kind="stable")
     order = order[weight[order] > 0.0]
-    classes = None if label is None else {str(name): rows for name, rows in Counter(label[order].tolist()).items()}
-    sorted_time = None if time is None else time[order]
-    return _Paired(champion[order], challenger[order], weight[order], sorted_time, classes, against)
+    sorted_time, sorted_label = (None if one is None else one[order] for one in (time, label))
+    return _Paired(champion[order], challenger[order], weight[order], sorted_time, sorted_label, against)
 
 
 def _unusable(gate: Gate, rows: _Paired) -> Verdict | None:
@@ -209,6 +218,25 @@ def _few_of_a_class(classes: Mapping[str, int] | None) -> str | None:
 
 
 # --- tests ----------------------------------------------------------------------------------------------------------
+
+
+def _judged(gate: Gate, rows: _Paired, state: Mapping[str, Any] | None) -> Verdict:
+    if gate.mode != "anytime":
+        return _judge_once(gate, rows)
+    before = Looks.from_json(state)
+    if before.against != rows.against:  # looks against another one are no looks of this comparison
+        before = Looks(until=before.until, against=rows.against)
+    return _judge_look(gate, rows, before)
+
+
+def _judged_in_looks(gate: Gate, rows: _Paired, state: Mapping[str, Any] | None) -> Verdict:
+    starts = time_blocks(rows.weight, rows.time)
+    for block in np.split(np.arange(len(rows)), starts[1:]):
+        verdict = _judged(gate, rows.part(block), state)
+        state = verdict.state
+        if verdict.verdict != "not enough evidence":
+            break
+    return verdict
 
 
 def _judge_once(gate: Gate, rows: _Paired) -> Verdict:
@@ -268,5 +296,5 @@ def _judge_looks(gate: Gate, looks: Looks) -> Verdict:
     apart, level = challenger - champion, float(np.average(champion, weights=weight))
     negative = bool(min(np.min(champion), np.min(challenger)) < 0.0)
     found = confidence_sequence(apart, weight, gate.alpha)
-    tested = Tested(looks.rows, level, found, negative=negative)
+    tested = Tested(looks.rows, level, found, looks.against, negative)
     return _same(gate, apart, level, looks.rows) or conclude(gate, tested)

@@ -111,12 +111,13 @@ class Every:
 
     def decide(self, situation: Situation) -> Decision:
         """Compare the time since the last training with the period."""
+        period = self.period.on(situation.stamped)  # refused with the first training already, not with the second
         first = _first(situation)
         if first is not None or situation.trained is None:
             return first or Decision(True, "")
         if situation.now < situation.trained:
             return Decision(False, "The clock is before the last training; nothing is due.")
-        passed = (situation.now - situation.trained) / self.period.on(situation.stamped)
+        passed = (situation.now - situation.trained) / period
         since = f"{passed:.2f} times the period of {self.period} has passed since the last training"
         if passed < 1.0:
             return Decision(False, f"Not due: {since}.")

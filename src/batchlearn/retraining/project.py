@@ -127,7 +127,7 @@ class Project:
 def open_project(folder: str | os.PathLike[str] = ".") -> Project:
     """Return the project that a folder is in. UsageError where its settings are not what they should be."""
     root = find_project(folder)
-    path = root / SETTINGS
+    path = (root / SETTINGS).resolve()  # the user's own file may be a link to where it is kept
     try:
         text = read_regular(path, _LARGEST, names=None).decode("utf-8-sig")
     except (Irregular, UnicodeDecodeError) as problem:
@@ -140,7 +140,7 @@ def parse_settings(text: str) -> Settings:
     """Return the settings that a text in TOML holds. UsageError names the key and what it needs to be."""
     try:
         found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as problem:
+    except (ValueError, RecursionError) as problem:  # a number of 5,000 digits is no TOMLDecodeError
         raise _refused(f"it is no TOML: {problem}") from problem
     version = found.get("format_version", 1)
     if type(version) is int and version != 1:
@@ -156,6 +156,11 @@ def parse_settings(text: str) -> Settings:
     for of_spans in (settings.source.wait, settings.policy.window):
         if of_spans is not None:
             Span.parse(of_spans)
+    if settings.recipe.tolerance is not None and settings.policy.start in ("fine-tune", "update"):
+        raise _refused(
+            "[recipe] tolerance is a share of the loss of the mean over all rows, and start = "
+            f'"{settings.policy.start}" does not read all rows; leave tolerance out, or use start = "warm" or "scratch"'
+        )
     policy_of(settings), gate_of(settings)
     return settings
 
@@ -203,7 +208,7 @@ def _check_source(source: SourceSettings) -> None:
             '[source] needs either files = "data/*.parquet", or database = "shop.sqlite" with query = "SELECT ..."'
         )
     for path in (source.files, source.database):
-        if path is not None and (not path.strip() or "://" in path):
+        if path is not None and (not path.strip() or "://" in path or "\0" in path):
             raise _refused(f"{quoted(path)} is no path; only files of this machine are read")
     if source.labelled == source.time:
         raise _refused(

@@ -106,7 +106,9 @@ def update(
     certificate = _certificate(answer, units)
     if certificate.certified:
         readings = answer.bracket.rung - 1
-        how = "No old row was read." if readings == 0 else f"All rows were read {readings} times."
+        how = "No old row that stays was read." if change.removed is not None else "No old row was read."
+        if readings:
+            how = f"All rows were read {'once' if readings == 1 else f'{readings} times'}."
         said = (
             f"The objective over all {certificate.rows:,} rows is within {certificate.loss_bound:.1e} of its minimum, "
             f"the one that a training from scratch with this encoding ends at. {how}"

@@ -14,6 +14,8 @@ Mode = Literal["superiority", "non-inferiority", "anytime"]
 Promote = Literal["ask", "auto"]
 Decision = Literal["promote", "reject", "not enough evidence"]
 
+# An interval so many times as long as the difference says nothing of how many rows would show it.
+_FAR = 1e3
 EXIT_CODES: Mapping[str, int] = {"promote": 0, "reject": 10, "not enough evidence": 11}
 
 
@@ -134,8 +136,9 @@ def conclude(gate: Gate, tested: Tested) -> Verdict:
     words = f"On {rows:,} later rows {losses}: {_in_words(shown, tested, gate.alpha)}"
     words += f", with a margin of {gate.margin:.4g} of the {tested.against}'s loss." if gate.margin else "."
     if decision == "not enough evidence" and gate.mode != "anytime" and found.high is not None and found.value < 0.0:
-        needed = rows * ((found.high - found.value) / found.value) ** 2
-        words += f" If it stays so, about {_rounded_up(needed)} rows would show it."
+        times = (found.value - found.high) / found.value
+        if times < _FAR:
+            words += f" If it stays so, about {_rounded_up(rows * times**2)} rows would show it."
     return answered(gate, decision, words, rows, shown)
 
 

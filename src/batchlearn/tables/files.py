@@ -68,12 +68,7 @@ class Stamp:
 def find(source: str | os.PathLike[str], but: Sequence[Path] = ()) -> Files:
     """Find the files that a path, a folder or a pattern such as "data/*.parquet" means, `but` those below folders."""
     text = os.fspath(source)
-    if _ADDRESS.match(text):
-        raise UsageError(
-            f"{quoted(text)} is an address; only files of this machine are read and nothing is fetched: download it "
-            "first and give its path",
-            code="address-not-path",
-        )
+    refuse_address(text)
     if not text or "\0" in text:
         raise UsageError(f"{quoted(text)} is no path: give a file, a folder or a pattern", code="path-not-valid")
     path = Path(text)
@@ -85,6 +80,16 @@ def find(source: str | os.PathLike[str], but: Sequence[Path] = ()) -> Files:
         return _in_folder(path, but)
     _refuse_special(path, mode)
     return Files((path,), format_of(path), None, _short_name(path))
+
+
+def refuse_address(text: str) -> None:
+    """Raise UsageError where a text is an address on a network and no path."""
+    if _ADDRESS.match(text):
+        raise UsageError(
+            f"{quoted(text)} is an address; only files of this machine are read and nothing is fetched: download it "
+            "first and give its path",
+            code="address-not-path",
+        )
 
 
 @contextmanager

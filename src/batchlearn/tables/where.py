@@ -77,6 +77,11 @@ def compile_condition(text: str, columns: Sequence[Column]) -> Condition:
     return Condition(expression, tuple(translator.used))
 
 
+def refuse_unreadable(text: str) -> None:
+    """Raise UsageError where a text is no condition by itself, whatever columns there are."""
+    _parsed(text)
+
+
 def _parsed(text: str) -> exp.Expr:
     if len(text) > _LONGEST:
         raise _unsupported(text, f"more than {_LONGEST:,} characters")

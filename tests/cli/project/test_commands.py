@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.cli.made import Run, one_object, process
@@ -136,6 +139,15 @@ def test_a_person_may_decline(lived: Path, run: Run) -> None:
     assert isinstance(status["champion"], dict)
     assert (status["champion"]["version"], status["waiting"]) == (1, [])
     assert refusal(run, "promote")[1] == "nothing-waits"
+    # Said twice it would count twice.
+    assert refusal(run, "promote", "2", "--decline")[:2] == (2, "already-declined")
+    # Who thinks again agrees with the gate, whatever it takes to say so.
+    assert run("promote", "2")[0] == 0
+    assert run("rollback")[0] == 0
+    assert run("promote", "2", "--force", "--why", "it was right")[0] == 0
+    decisions = answer(run, "history")["decisions"]
+    assert isinstance(decisions, list)
+    assert [one["answer"] for one in decisions] == ["overruled", "agreed", "overruled", "agreed"]
     assert lived.is_dir()
 
 
@@ -183,7 +195,7 @@ def test_promotions_that_are_lost_are_not_taken_for_a_beginning(lived: Path, run
     assert refusal(run, "registry", "check")[1] == "registry-not-sound"
     code, slug, message = refusal(run, "retrain", "--now", day(60), "--anyway")
     assert (code, slug) == (6, "registry-damaged")
-    assert "it ends with generation 0, and a version was judged against generation 1" in message
+    assert "it ends with generation 0, and events speak of generation 1" in message
 
 
 def test_the_live_version_is_neither_promoted_again_nor_declined(lived: Path, run: Run) -> None:
@@ -208,6 +220,46 @@ def test_a_version_that_holds_forgotten_rows_says_so_when_it_goes_live(lived: Pa
 def test_a_project_is_made_in_a_folder_that_is_not_there_yet(shop: Path, run: Run) -> None:
     assert run(*INIT, "--folder", "new/project")[0] == 0
     assert 'files = "../../data/*.parquet"' in (shop / "new" / "project" / "batchlearn.toml").read_text()
+
+
+def test_a_promotion_that_is_lost_is_missed_by_what_a_person_decided(lived: Path, run: Run) -> None:
+    assert run("promote")[0] == 0
+    (lived / "promotions" / "000002.json").unlink()
+    assert refusal(run, "registry", "check")[1] == "registry-not-sound"
+    assert refusal(run, "retrain", "--now", day(60))[1] == "registry-damaged"
+
+
+def test_a_project_without_a_version_has_no_history(shop: Path, run: Run) -> None:
+    assert run(*INIT)[0] == 0
+    assert answer(run, "history")["tenures"] == []
+    assert run("history")[0] == run("status")[0] == 0
+    assert shop.is_dir()
+
+
+def test_where_times_are_numbers_a_period_is_one_too(here: Path, run: Run) -> None:
+    pq.write_table(pa.table({"t": np.arange(50.0), "y": np.arange(50.0) % 7}), here / "rows.parquet")
+    init = ("init", "--source", "rows.parquet", "--target", "y", "--time", "t")
+    assert refusal(run, *init, "--every", "7d")[1] == "span-unit"
+    assert run(*init)[0] == 0
+    assert 'when = "rows"' in (here / "batchlearn.toml").read_text()
+    assert refusal(run, *init[:2], "http://example.org/x.parquet", *init[3:])[1] == "address-not-path"
+
+
+def test_bytes_that_are_no_text_are_refused(lived: Path, run: Run) -> None:
+    before = sorted(lived.rglob("*"))
+    bad = os.fsdecode(b"caf\xe9")
+    for command in (("promote", "2", "--why", bad), ("promote", "--by", bad), ("rollback", "--why", bad)):
+        assert run(*command)[0] == 2
+    assert sorted(lived.rglob("*")) == before
+
+
+def test_a_user_without_a_name_is_told_by_number(lived: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 54321")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert answer(run, "promote")["by"] == f"user {os.getuid()}"
+    assert lived.is_dir()
 
 
 def test_one_who_expects_another_generation_changes_nothing(lived: Path, run: Run) -> None:

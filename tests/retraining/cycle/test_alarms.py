@@ -63,7 +63,7 @@ def test_a_version_that_fails_its_rehearsal_raises_an_alarm_and_asks_once(tmp_pa
             second = end.value
             break
     assert second.alarms == ("Its sample rows scored other bits.",)
-    assert (second.promoted, second.asked) == (False, "alarm")
+    assert (second.promoted, second.asked, second.exit_code) == (False, "alarm", 6)
     store = FolderStore(tmp_path)
     counts = reviews(events(store), day(33))
     assert (counts.asked, len(counts.open)) == (1, 1)

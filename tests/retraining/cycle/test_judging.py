@@ -12,6 +12,7 @@ from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, day, make_proje
 
 from batchlearn.kernels.design import Floats
 from batchlearn.registry.loading import load_version
+from batchlearn.registry.promotions import Reason, champion, promote
 from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import KEPT, read_version
 from batchlearn.tables.table import read
@@ -107,3 +108,69 @@ def test_where_no_new_row_has_a_label_warm_trains_on_the_old_ones(tmp_path: Path
     assert second.certificate["rows"] == 10 * ROWS
     assert second.gate is not None
     assert second.gate["verdict"] == "not enough evidence"
+
+
+def test_rows_that_were_all_seen_at_once_cannot_judge_each_other(tmp_path: Path) -> None:
+    root = make_project(tmp_path)
+    add_days(root, 0, 10)
+    assert turn(root, day(13)).promoted
+    later = orders(14, 15)
+    at = pa.array(np.full(len(later), np.datetime64("2026-01-15T12:00:00", "us")))
+    pq.write_table(later.set_column(0, "seen", at), root / "data" / "later.parquet")
+    second = turn(root, day(33), anyway=True)
+    assert second.gate is not None
+    assert "The 60 rows labelled since the champion was trained were all seen at one time" in second.gate["sentence"]
+
+
+def test_what_rests_is_judged_when_it_has_rested(tmp_path: Path) -> None:
+    """Mode "anytime" with labels that come before the wait is over: each row is looked at once, and none refused."""
+    anytime = {
+        'labelled = "known"': 'labelled = "known"\nwait = "10d"',
+        "[policy]": '[gate]\nmode = "anytime"\n\n[policy]',
+        'when = "rows"\nrows = 300': 'when = "every"\nperiod = "300d"',
+    }
+    root = make_project(tmp_path, SETTINGS_TEXT, anytime)
+    add_days(root, 0, 30)
+    assert turn(root, day(40)).promoted
+    add_days(root, 30, 80)
+    second = turn(root, day(50), anyway=True)
+    assert second.gate is not None
+    rows = []
+    for number in (60, 70, 80):
+        looked = turn(root, day(number)).gate
+        assert looked is not None
+        rows.append(looked["rows"])
+    assert rows == [10 * ROWS, 20 * ROWS, 30 * ROWS]
+
+
+def test_a_challenger_of_an_earlier_champion_waits_no_longer(tmp_path: Path) -> None:
+    anytime = {
+        "[policy]": '[gate]\nmode = "anytime"\n\n[policy]',
+        'when = "rows"\nrows = 300': 'when = "every"\nperiod = "300d"',
+    }
+    root = make_project(tmp_path, SETTINGS_TEXT, anytime)
+    add_days(root, 0, 30)
+    assert turn(root, day(33)).promoted
+    add_days(root, 30, 60)
+    assert turn(root, day(43), anyway=True).version == 2
+    store = FolderStore(root)
+    promote(store, 2, Reason("asked for", "ann", "2026-02-20T00:00:00Z", True), champion(store))
+    looked = turn(root, day(53))
+    assert (looked.decision, looked.version, looked.gate) == ("keep", None, None), "it would be judged against itself"
+
+
+def test_a_warm_model_of_classes_knows_their_shares_of_now(tmp_path: Path) -> None:
+    root = make_project(tmp_path, SETTINGS_TEXT, {"rows = 300": 'rows = 300\nstart = "warm"'})
+    add_rows(root, "three classes", 0, 10, slope=1.0)
+    assert turn(root, day(13)).promoted
+    table = orders(10, 30)
+    rare = pa.array(
+        np.where(np.arange(len(table)) % 10 < 7, "low", np.where(np.arange(len(table)) % 2, "high", "middle"))
+    )
+    pq.write_table(
+        table.set_column(table.schema.get_field_index("bought"), "bought", rare), root / "data" / "010.parquet"
+    )
+    turn(root, day(33))
+    model = load_version(FolderStore(root), read_version(FolderStore(root), 2)).model
+    label = np.asarray(pq.read_table(root / "data")["bought"])
+    assert model.class_shares == pytest.approx([float(np.mean(label == name)) for name in model.target.classes])

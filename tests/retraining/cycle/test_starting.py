@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, day, make_project, orders, turn
 
-from batchlearn.errors import DataError, IntegrityError, RegistryError, UsageError
+from batchlearn.errors import CertificateError, DataError, IntegrityError, RegistryError, UsageError
 from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel
 from batchlearn.registry.loading import load_version
@@ -119,6 +119,8 @@ def test_an_update_leaves_out_the_rows_that_left_the_window(window: str, tmp_pat
         assert second.certificate is not None
         assert second.certificate["status"] == "certified"
         found[start] = second.certificate, model_of(root, 2).predict(orders(0, 30).drop(["bought"])).response
+        if start == "update":
+            assert any("No old row that stays was read." in note for note in second.notes)
     (warm, one), (update, other) = found.values()
     assert warm["rows"] == update["rows"] < 30 * ROWS
     assert np.abs(one - other).max() <= warm["prediction_bound"] + update["prediction_bound"]
@@ -243,3 +245,29 @@ def test_costs_of_decisions_may_change_with_any_start(start: str, begun: Path, t
     assert second.certificate["status"] == "certified"
     assert model_of(root, 1).costs is None
     assert model_of(root, 2).costs == Costs(1.0, 2.0, 0.5)
+
+
+def test_another_recipe_has_no_bracket(begun: Path, tmp_path: Path) -> None:
+    root = project(begun, tmp_path, "scratch", {"alpha = 0.01": "alpha = 10.0"})
+    looked = turn(root, DUE, dry_run=True)
+    assert looked.bracket is None
+    assert any(
+        "No bracket: The champion was trained with another alpha than [recipe] says now" in n for n in looked.notes
+    )
+
+
+def test_the_bracket_says_what_the_gain_means_for_all_rows_and_for_the_recent_ones(begun: Path, tmp_path: Path) -> None:
+    found = turn(project(begun, tmp_path, "scratch"), DUE, dry_run=True).bracket
+    assert found is not None
+    assert found["gain_over_null"] > 0.0
+    assert found["recent"]["decay"] == 0.1
+    assert found["recent"]["gain_over_null"] > 0.0
+
+
+def test_a_tolerance_that_is_not_proved_makes_no_version(begun: Path, tmp_path: Path) -> None:
+    for start in ("scratch", "warm"):
+        root = project(begun, tmp_path, start, {"[recipe]": "[recipe]\ntolerance = 1e-40"})
+        with pytest.raises(CertificateError) as refusal:
+            turn(root, DUE)
+        assert (refusal.value.code, refusal.value.exit_code) == ("tolerance-not-met", 7)
+        assert FolderStore(root).names("versions") == ["000001"]

@@ -104,6 +104,10 @@ def test_rows_for_which_a_condition_is_unknown_are_not_forgotten() -> None:
 def test_conditions_are_joined_whole() -> None:
     assert together([None, "a = 1 or b = 2", None, "c = 3"]) == "(a = 1 or b = 2) and (c = 3)"
     assert together([None]) is None
+    # Each stands by itself: else a stray bracket would change what the others mean, and let later rows in.
+    with pytest.raises(UsageError) as refusal:
+        together(["a > -1) or (a < -100", "b = 2"])
+    assert refusal.value.code == "where-not-sql"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -161,3 +162,27 @@ def test_a_table_in_a_database_retrains_from_what_it_fetched(shop: Path) -> None
     second = turn(shop, day(14))
     assert second.decision == "retrain"
     assert second.rows == {"seen": 14 * 60, "known": 11 * 60, "new": 6 * 60}
+
+
+def test_where_a_part_is_gone_all_is_fetched_again(shop: Path) -> None:
+    open_feed(open_project(shop))
+    into_database(shop / "shop.sqlite", orders(10, 20))
+    origin = open_feed(open_project(shop)).origin
+    assert origin["parts"]["number"] == 2
+    (shop / origin["parts"]["folder"] / "000001.parquet").unlink()
+    again = open_feed(open_project(shop)).origin
+    assert (again["fetched"], again["fetched_again"], again["parts"]["rows"]) == (1_200, True, 1_200)
+    assert again["parts"]["folder"] != origin["parts"]["folder"]
+    assert rows_of(shop) == 1_200
+
+
+def test_a_copy_beside_the_parts_is_none_of_them(shop: Path) -> None:
+    folder = shop / open_feed(open_project(shop)).origin["parts"]["folder"]
+    shutil.copytree(folder, folder.with_name(f"{folder.name}.bak"))
+    assert rows_of(shop) == 600
+
+
+def test_signs_in_the_name_of_the_project_mean_nothing(tmp_path: Path) -> None:
+    root = make_project(tmp_path / "proj[1]")
+    add_days(root, 0, 5)
+    assert rows_of(root) == 300

@@ -72,3 +72,9 @@ def test_waiting_for_no_rows_is_refused() -> None:
     with pytest.raises(UsageError) as refusal:
         EveryRows(0)
     assert refusal.value.code == "policy-rows"
+
+
+def test_a_period_that_does_not_fit_the_times_is_refused_with_the_first_training() -> None:
+    with pytest.raises(UsageError) as refusal:
+        Every(Span.parse("7d")).decide(FIRST._replace(stamped=False))
+    assert refusal.value.code == "span-unit"

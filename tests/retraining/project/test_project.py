@@ -40,6 +40,13 @@ def test_a_folder_without_a_project_says_how_to_make_one(tmp_path: Path) -> None
     assert caught.value.code == "no-project"
 
 
+def test_the_settings_may_be_a_link_to_where_they_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "kept.toml").write_text(SOURCE)
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / SETTINGS).symlink_to("../kept.toml")
+    assert open_project(tmp_path / "project").text == SOURCE
+
+
 def test_a_project_is_not_overwritten(tmp_path: Path) -> None:
     write_settings(tmp_path, SOURCE)
     with pytest.raises(UsageError, match="exists already"):
@@ -91,6 +98,10 @@ def test_c63_an_unknown_key_is_refused_with_the_nearest_name(wrong: str, nearest
         (SOURCE.replace("data/", "https://example.org/"), "only files of this machine"),
         (SOURCE + 'labelled = "t"\n', "time and labelled are both 't'"),
         (SOURCE + 'wait = "99999999d"\n', "more than 1,000 years"),
+        (SOURCE + f"[policy]\nrows = {'9' * 5_000}\n", "it is no TOML"),
+        (f"x = {'[' * 5_000}{']' * 5_000}\n" + SOURCE, "it is no TOML"),
+        (SOURCE.replace("data/", "da\\u0000ta/"), "is no path"),
+        (SOURCE + '[recipe]\ntolerance = 1e-6\n[policy]\nstart = "update"\n', "does not read all rows"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(wrong: str, said: str) -> None:

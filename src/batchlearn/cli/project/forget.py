@@ -35,7 +35,7 @@ def forget(
 
 
 def _show(page: Page, found: Forgotten) -> None:
-    page.title(f"Version {found.version}, trained without {found.rows:,} rows, is live")
+    page.title(f"Version {found.version}, trained without the rows where {found.where}, is live")
     bound = found.certificate["loss_bound"]
     page.line(f"A verified refit: it equals training without them within {bound:.1e} of the loss.")
     if found.held:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_text
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,11 +14,14 @@ from cyclopts import Parameter
 from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import Count, Json, Names, column_names
 from batchlearn.cli.terminal import Page
-from batchlearn.retraining.feed.sources import DataFeed
+from batchlearn.retraining.feed.sources import DataFeed, inside
+from batchlearn.retraining.policies import Span
 from batchlearn.retraining.project import SourceSettings, parse_settings, write_settings
 from batchlearn.tables.database import Query, reading
+from batchlearn.tables.files import refuse_address
 
 FORMAT_VERSION = 1
+_ROWS = 10_000
 
 
 @Parameter(name="*")
@@ -81,8 +84,13 @@ def init(  # noqa: PLR0913 - each argument is a flag
         "null": list(column_names(columns.null)),
     }
     text = settings_text(given, policy)
-    settings = parse_settings(text).source
-    _check_columns(settings, root)
+    settings = parse_settings(text)
+    stamped = _stamped(settings.source, root)
+    if stamped is False and policy.every is None and policy.after_rows is None:
+        # Where times are numbers nobody but the user knows how long a period is.
+        text = settings_text(given, replace(policy, after_rows=_ROWS))
+    elif stamped is not None and policy.every is not None:
+        Span.parse(policy.every).on(stamped)
     root.mkdir(parents=True, exist_ok=True)
     path = write_settings(root, text)
     record: dict[str, Any] = {"format_version": FORMAT_VERSION, "settings": str(path), "source": source}
@@ -99,21 +107,25 @@ def init(  # noqa: PLR0913 - each argument is a flag
 
 def _where_from(source: str, query: str | None, root: Path) -> dict[str, Any]:
     """Return the path as it is best kept: relative to the project where it lies in or beside it."""
+    refuse_address(source)
     path = source if os.path.isabs(source) else os.path.relpath(os.path.abspath(source), root)
     return {"files": path} if query is None else {"database": path, "query": query}
 
 
-def _check_columns(settings: SourceSettings, root: Path) -> None:
-    """Refuse columns that are not there or of another kind, before anything is written."""
+def _stamped(settings: SourceSettings, root: Path) -> bool | None:
+    """Say whether times are timestamps; None of a database, whose types are known once it is fetched.
+
+    Refuses columns that are not there or of another kind, before anything is written.
+    """
     if settings.files is not None:
         # The folder of the project may be about to be made, and ".." leads out of none that is not there.
-        DataFeed(os.path.abspath(root / settings.files), settings).times()
-        return
+        return DataFeed(os.path.abspath(inside(root, settings.files)), settings).times().stamped
     times = tuple(name for name in (settings.time, settings.labelled) if name is not None)
     for mark in (*times, settings.target):
         query = Query(Path(os.path.abspath(root / str(settings.database))), str(settings.query), mark, times)
         with reading(query):
             pass
+    return None
 
 
 def settings_text(given: dict[str, Any], policy: PolicyOptions) -> str:
@@ -149,7 +161,7 @@ def _policy_lines(policy: PolicyOptions) -> list[str]:
     return [
         _entry("when", when, "", "never, every (with period), or rows: when so many rows were labelled"),
         _entry("period", every, "7d", "2w, 7d, 12h; a plain number where the time column holds numbers"),
-        _entry("rows", policy.after_rows, 10_000, 'with when = "rows"'),
+        _entry("rows", policy.after_rows, _ROWS, 'with when = "rows"'),
         _entry("window", None, "365d", "train on the rows seen so recently; all unless given"),
         _entry("start", "scratch", "", "scratch, warm, fine-tune or update"),
     ]

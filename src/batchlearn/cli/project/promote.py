@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import getpass
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -11,12 +10,23 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import Count, Flag, Json
+from batchlearn.cli.options import Count, Flag, Json, who
 from batchlearn.cli.terminal import Page
-from batchlearn.errors import IntegrityError, RegistryError, UsageError
-from batchlearn.registry.ledger import AGREED, FORGET, OVERRULED, REVIEW, events, latest_turn_of, record_event, waiting
+from batchlearn.errors import RegistryError, UsageError
+from batchlearn.registry.ledger import (
+    AGREED,
+    OVERRULED,
+    REVIEW,
+    TURN,
+    choices,
+    events,
+    forgotten_since,
+    latest_turn_of,
+    record_event,
+    waiting,
+)
 from batchlearn.registry.place import open_store
-from batchlearn.registry.promotions import ROLLBACK, Promotion, Reason, champion, needed_champion
+from batchlearn.registry.promotions import ROLLBACK, Promotion, Reason, champion, needed_champion, promotions
 from batchlearn.registry.promotions import promote as promote_version
 from batchlearn.registry.promotions import rollback as rollback_version
 from batchlearn.registry.records import Record
@@ -65,12 +75,14 @@ def promote(
         undo = " `batchlearn rollback` takes it back." if decline else ""
         raise UsageError(f"Version {number} is live already.{undo}", code="already-live")
     passed = _passed(turn, stands)
-    at, by = _now(), ledger.by or getpass.getuser()
+    at, by = _now(), who(ledger.by)
+    judged = _judged_better(store, turn, stands)
+    live = None if stands is None else stands.version
     if decline:
-        answer = OVERRULED if passed else AGREED
-        live = None if stands is None else stands.version
+        _refuse_again(history, live, number)
+        answer = OVERRULED if judged else AGREED
         choice = {"by": by, "why": ledger.why, "chosen": live, "instead_of": number}
-        _record_review(store, at, turn, answer, _as_of(store), choice)
+        _record_review(store, at, turn, answer, _looked(history), choice)
         return _declined(number, answer)
     if not passed and not (force and ledger.why):
         raise UsageError(
@@ -87,11 +99,10 @@ def promote(
     gate = None if turn is None else turn.content["gate"]
     why = ledger.why or (str(gate["sentence"]) if gate else "")
     reason = Reason(why, by, at, not passed, gate, None if turn is None else turn.number)
-    as_of = _as_of(store)
     done = promote_version(store, number, reason, stands)
-    answer = AGREED if passed else OVERRULED
-    _record_review(store, at, turn, answer, as_of, {"by": by, "why": why, "chosen": number, "instead_of": done.before})
-    return _live(done, _forgotten_since(store, history, number))
+    choice = {"by": by, "why": why, "chosen": number, "instead_of": done.before, "generation": done.generation}
+    _record_review(store, at, turn, AGREED if judged else OVERRULED, _looked(history), choice)
+    return _live(done, forgotten_since(history, number))
 
 
 def rollback(
@@ -103,16 +114,16 @@ def rollback(
     """Make the version live again that was live before. No data is needed, and nothing is lost."""
     store = open_store(ledger.project)
     stands = _expected(store, ledger) or needed_champion(store)
-    at, by = _now(), ledger.by or getpass.getuser()
+    at, by = _now(), who(ledger.by)
     why = ledger.why or f"rolled back from version {stands.version}"
     # Everything is read before the promotion: what fails after it would be told as if nothing had been changed.
-    history, as_of = events(store), _as_of(store)
+    history = events(store)
     turn = latest_turn_of(history, stands.version)
     done = rollback_version(store, Reason(why, by, at), stands, to)
-    choice = {"by": by, "why": why, "chosen": done.version, "instead_of": stands.version}
+    choice = {"by": by, "why": why, "chosen": done.version, "instead_of": stands.version, "generation": done.generation}
     # Who takes back what was forced past the gate agrees with it.
-    _record_review(store, at, turn, AGREED if stands.reason.forced else OVERRULED, as_of, choice)
-    return _live(done, _forgotten_since(store, history, done.version))
+    _record_review(store, at, turn, AGREED if stands.reason.forced else OVERRULED, _looked(history), choice)
+    return _live(done, forgotten_since(history, done.version))
 
 
 def _waiting(store: FolderStore, history: Sequence[Record], stands: Promotion | None) -> int:
@@ -145,6 +156,23 @@ def _passed(turn: Record | None, stands: Promotion | None) -> bool:
     return bool(turn.content["judged_against"] == (None if stands is None else stands.generation))
 
 
+def _judged_better(store: FolderStore, turn: Record | None, stands: Promotion | None) -> bool:
+    """Say whether the gate found a version better than the one that is live, whoever was live in between."""
+    if turn is None or turn.content["gate"]["verdict"] != "promote":
+        return False
+    against = turn.content["judged_against"]
+    rival = None if against is None else next(one.version for one in promotions(store) if one.generation == against)
+    return rival == (None if stands is None else stands.version)
+
+
+def _refuse_again(history: Sequence[Record], live: int | None, number: int) -> None:
+    """Refuse to decline what was declined before with nothing else decided since: it would count twice."""
+    decided = choices(history)
+    if decided and (decided[-1].chosen, decided[-1].instead_of) == (live, number):
+        last = decided[-1]
+        raise UsageError(f"Version {number} was declined already, by {last.by} at {last.at}.", code="already-declined")
+
+
 def _not_passed(number: int, turn: Record | None, stands: Promotion | None) -> str:
     if turn is None:
         return f"Version {number} was not judged."
@@ -154,15 +182,9 @@ def _not_passed(number: int, turn: Record | None, stands: Promotion | None) -> s
     return f"The gate did not pass version {number}. {turn.content['gate']['sentence']}"
 
 
-def _as_of(store: FolderStore) -> float | None:
-    """Return as of when the newest version was trained that can be read: rows labelled since judge the decision."""
-    for number in reversed(version_numbers(store)):
-        try:
-            found: float | None = read_version(store, number).description.get("data", {}).get("as_of_instant")
-        except (IntegrityError, RegistryError):
-            continue
-        return found
-    return None
+def _looked(history: Sequence[Record]) -> float | None:
+    """Return up to when rows had been looked at when a person decided: rows labelled since judge the decision."""
+    return max((event.content["looked"] for event in history if event.content["kind"] == TURN), default=None)
 
 
 def _record_review(
@@ -171,13 +193,6 @@ def _record_review(
     """Write down a person's decision, so that later rows can tell whether it was right."""
     about = None if turn is None else turn.number
     record_event(store, REVIEW, at, {"about": about, "answer": answer, "as_of": as_of, **choice})
-
-
-def _forgotten_since(store: FolderStore, history: Sequence[Record], number: int) -> list[str]:
-    """Return the conditions of rows that a version was trained on and that were forgotten since."""
-    condition = str(read_version(store, number).description.get("data", {}).get("condition"))
-    forgotten = [event.content["where"] for event in history if event.content["kind"] == FORGET]
-    return [where for where in forgotten if where not in condition]
 
 
 def _now() -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import getpass
 from dataclasses import dataclass
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import Count, Flag, Json
+from batchlearn.cli.options import Count, Flag, Json, who
 from batchlearn.cli.terminal import Page, watch
 from batchlearn.cli.train import threads_given
 from batchlearn.registry.ledger import FORGET, events
@@ -75,11 +74,6 @@ def surroundings(project: Project, cycle: CycleOptions) -> Surroundings:
 def moment(time: datetime.datetime) -> str:
     """Write a time for the ledger: ISO 8601 in UTC, to the second."""
     return time.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def who(given: str | None) -> str:
-    """Return a name for the ledger."""
-    return given or getpass.getuser()
 
 
 def _show(page: Page, turn: Turn, dry_run: bool) -> None:

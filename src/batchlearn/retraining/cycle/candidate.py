@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from batchlearn.data.ledger import read_ledger
 from batchlearn.data.target import Target, Task
-from batchlearn.errors import DataError, NoFiniteOptimum
+from batchlearn.errors import CertificateError, DataError, NoFiniteOptimum
 from batchlearn.evaluation.metrics import first_score, losses_under, target_metrics
 from batchlearn.kernels.design import Floats
 from batchlearn.models.files import files_of
@@ -41,6 +41,7 @@ from batchlearn.retraining.verdict import answered
 from batchlearn.tables.table import Table
 from batchlearn.training.evaluate import evaluate, responses
 from batchlearn.training.fit import Fit
+from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import Progress, training
 
@@ -122,6 +123,7 @@ def train_candidate(
     table = around.feed.table(*rows)
     if champion is None:
         fit, evaluation = yield from _evaluated(around, table)
+        refuse_unmet(fit)
         verdict = judge(gate, None, np.empty(0))
         return Candidate(fit, table, verdict, evaluation, fit.notes, None, uncertified(fit))
     start, parts = around.project.settings.policy.start, parts_since(around, times, champion)
@@ -134,8 +136,22 @@ def train_candidate(
     else:
         judged = yield from _judged(around, times, champion)
         fit = yield from _from_start(around, champion, parts)
+    refuse_unmet(fit)
     notes, alarms = (*judged.notes, *_other_notes(fit)), (*judged.alarms, *uncertified(fit))
     return Candidate(fit, table, judged.verdict, judged.evaluation, notes, champion.generation, alarms)
+
+
+def refuse_unmet(fit: Fit) -> None:
+    """Raise CertificateError where the tolerance of the recipe is not proved."""
+    if fit.recipe.tolerance is None or fit.status is Status.TOLERANCE:
+        return
+    bound = fit.certificate.loss_bound
+    came = "Nothing is proved" if bound is None else f"The loss is proved to be within {bound:.1e} of the optimum"
+    raise CertificateError(
+        f"{came}, and [recipe] asks for a tolerance of {fit.recipe.tolerance:g} times the loss of the mean. No version "
+        "was made. Ask for a larger tolerance or a larger alpha.",
+        code="tolerance-not-met",
+    )
 
 
 def uncertified(fit: Fit) -> tuple[str, ...]:
@@ -161,8 +177,8 @@ def _judged(around: Surroundings, times: Times, champion: Champion) -> Generator
     gate = around.project.gate
     new = times.known_since(around.now, champion.as_of)
     cut = _cut(around.feed.table(new), times, around.project.settings.gate.share)
-    if cut is None:
-        return Judged(answered(gate, "not enough evidence", "No row was labelled since the champion was trained.", 0))
+    if isinstance(cut, str):
+        return Judged(answered(gate, "not enough evidence", cut, 0))
     judging = f"({new}) and ({times.after(cut)})"
     later = around.feed.table(judging)
     try:
@@ -185,20 +201,23 @@ def _other_notes(fit: Fit) -> list[str]:
     return [note for note in fit.notes if note != "no rows were held out"]
 
 
-def _cut(new: Table, times: Times, share: float) -> float | None:
-    """Return the time after which about a share of the new labelled rows was seen; rows of one time stay together."""
+def _cut(new: Table, times: Times, share: float) -> float | str:
+    """Return the time after which about a share of the new labelled rows was seen; rows of one time stay together.
+
+    Where there is no such time, return why, as a sentence.
+    """
     target = new.roles.target or ""
     parts = [
         batch.column(times.seen).filter(batch.column(target).is_valid())
         for batch in new.scan(list(dict.fromkeys((times.seen, target))))
     ]
-    if not parts:
-        return None
-    column = pa.chunked_array(parts).drop_null()
+    column = pa.chunked_array(parts, pa.timestamp("us") if times.stamped else pa.float64()).drop_null()
     plain = pc.cast(pc.cast(column, pa.int64()), pa.float64()) if times.stamped else column
     at, counts = np.unique(plain.to_numpy(), return_counts=True)
+    if not len(at):
+        return "No row was labelled since the champion was trained."
     if len(at) < 2:
-        return None
+        return f"The {counts.sum():,} rows labelled since the champion was trained were all seen at one time."
     later = counts.sum() - np.cumsum(counts)[:-1]
     return float(at[int(np.argmin(np.abs(later - share * counts.sum())))])
 
@@ -220,7 +239,7 @@ def compare(
     if unable is not None:
         shape = (len(rows.label), len(challenger.class_shares)) if challenger.class_shares else len(rows.label)
         constant = rows.losses(np.full(shape, challenger.class_shares or challenger.label_mean))
-        return judge_without_champion(gate, unable, constant, *rows.judged(challenger))
+        return judge_without_champion(gate, unable, constant, *rows.judged(challenger), state=state)
     return judge(gate, rows.losses_of(champion), *rows.judged(challenger), state)
 
 
@@ -271,7 +290,10 @@ def _judging_rows(challenger: LinearModel, later: Table, times: Times | None) ->
     ledger = read_ledger(later, target=challenger.target)
     used = ledger.used
     weight = None if ledger.weight is None else ledger.weight[used]
-    time = ledger.time if times is None or times.labelled is None else _column(later, times.labelled)
+    time = ledger.time
+    if times is not None and times.labelled is not None:
+        # A row is known once it has rested and its label is there.
+        time = np.maximum(_column(later, times.labelled), _column(later, times.seen) + times.wait)
     time = None if time is None else time[used]
     return _JudgingRows(later, used, challenger.target, ledger.label[used], weight, time)
 

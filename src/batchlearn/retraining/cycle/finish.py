@@ -42,12 +42,15 @@ class Turn:
     promoted: bool = False
     asked: str | None = None  # what a person was asked about
     alarms: tuple[str, ...] = ()  # what should not be, in a sentence each
+    rehearsed: bool = True  # whether the version, if there is one, scored its sample rows to the same bits
     rows: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """0 kept, promoted or waiting for a person; 10 the gate rejected; 11 not enough evidence."""
+        """0 kept, promoted or waiting; 6 the rehearsal failed; 10 the gate rejected; 11 not enough evidence."""
+        if not self.rehearsed:
+            return IntegrityError.exit_code
         return 0 if self.gate is None else EXIT_CODES[self.gate["verdict"]]
 
     def to_json(self) -> dict[str, Any]:
@@ -99,11 +102,12 @@ def unfinished(store: Store) -> Version | None:
 
 
 class Finished(NamedTuple):
-    """Whether a version went live, what a person was asked about, the alarms it raised, and a note."""
+    """Whether a version went live, what a person was asked about, what it raised, and a note."""
 
     promoted: bool
     asked: str | None
     alarms: tuple[str, ...]
+    rehearsed: bool
     note: str
 
 
@@ -123,7 +127,9 @@ def finish(around: Surroundings, version: Version, gate: dict[str, Any] | None =
     if goes_live:
         why = said["gate"]["sentence"] if stands is not None else "The first version goes live: nobody is displaced."
         promote(store, version.number, Reason(why, around.by, around.at, False, said["gate"], None), stands)
-    return Finished(goes_live, said["review"], tuple(said.get("alarms", ())), str(said["note"]))
+    return Finished(
+        goes_live, said["review"], tuple(said.get("alarms", ())), bool(said["rehearsed"]), str(said["note"])
+    )
 
 
 def rehearse(around: Surroundings, version: Version) -> Rehearsal:

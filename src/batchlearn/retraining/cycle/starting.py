@@ -18,6 +18,7 @@ from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.rows import Rows, one_blas_thread
 from batchlearn.errors import CertificateError, DataError, RegistryError, UsageError
+from batchlearn.evaluation.metrics.multiclass import class_shares
 from batchlearn.kept.frozen import new_levels
 from batchlearn.kept.storage import dump, load
 from batchlearn.kept.totals import MOST_COEFFICIENTS, KeptTotals, assemble, totals_at
@@ -39,6 +40,8 @@ from batchlearn.training.train import Progress, check_costs, fit_objective, thre
 # What may differ between the recipes of a champion and of what goes on from it: none of it changes the optimum.
 _FREE = ("holdout", "seed", "tolerance", "costs")
 _ANEW = "a training from scratch would give it one of its own."
+# What an old row weighs in the second bracket, of the objective that looks at recent rows.
+_RECENT = 0.1
 # Two sums of the same weights in another order differ by less, as a share.
 _SAME_WEIGHT = 1e-9
 
@@ -128,10 +131,11 @@ def bracket_of(
     if champion.kept is None:
         return None, "No bracket: the champion kept no totals."
     try:
+        refuse_other_recipe("a bracket", champion, recipe)
         with one_blas_thread():
             change, _ = _change(champion.model, champion.kept, parts, threads)
-            found = bracket(champion.kept, change, champion.objective_for(recipe)).bracket
-    except (DataError, CertificateError) as problem:
+            found = bracket(champion.kept, change, champion.objective_for(recipe), recent=_RECENT).bracket
+    except (DataError, CertificateError, UsageError) as problem:
         return None, f"No bracket: {problem.message}"
     return found, None
 
@@ -240,8 +244,17 @@ def _fit(found: Start, champion: Champion, recipe: Recipe, alpha: float, table: 
     model, optimum = champion.model, found.optimum if found.name == "warm" else None
     weight = None if ledger.weight is None else ledger.weight[ledger.used]
     mean = float(np.average(ledger.label[ledger.used], weights=weight))
+    shares: tuple[float, ...] = ()
+    if model.class_shares:
+        shares = tuple(map(float, class_shares(ledger.label[ledger.used], weight, len(model.class_shares))))
     continued = replace(
-        model, parameters=found.parameters, label_mean=mean, standard_errors=None, bounds=None, costs=recipe.costs
+        model,
+        parameters=found.parameters,
+        label_mean=mean,
+        class_shares=shares,
+        standard_errors=None,
+        bounds=None,
+        costs=recipe.costs,
     )
     # Where the old rows were not read nobody knows the loss of all of them.
     unread = math.nan
@@ -278,7 +291,8 @@ def _status(found: Start, loss: str) -> Status:
 
 def _nothing_kept() -> RegistryError:
     return RegistryError(
-        "The champion kept no totals of its rows, so nothing can go on from them. Train from scratch or warm once: "
-        'start = "warm" in [policy].',
+        "The champion kept no totals of its rows, so nothing can go on from them. They are kept neither for more than "
+        "two classes nor for Tweedie and Huber losses, nor for very many coefficients: "
+        'use start = "warm" or "scratch" in [policy].',
         code="champion-kept-nothing",
     )

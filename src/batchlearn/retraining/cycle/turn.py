@@ -11,7 +11,7 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from batchlearn.models.files import plain
-from batchlearn.registry.ledger import check_promotions, events, highest_version, latest_turn_of
+from batchlearn.registry.ledger import check_promotions, events, forgotten_since, highest_version, latest_turn_of
 from batchlearn.registry.loading import load_champion, load_version
 from batchlearn.registry.promotions import champion
 from batchlearn.registry.version import Version, register
@@ -56,7 +56,7 @@ def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False
         0.0,
         start=around.project.settings.policy.start,
         rows={"seen": found.seen, "known": found.known, "new": found.new},
-        notes=(*around.feed.notes, *found.notes),
+        notes=(*around.feed.notes, *found.notes, *_not_forgotten(around)),
     )
     live = live_model(around)
     if live is not None and (decision.retrain or dry_run):
@@ -70,6 +70,18 @@ def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False
     yield Progress("registering")
     version = register_candidate(around, times, found, candidate, turn)
     return _finished(around, version, began, turn)
+
+
+def _not_forgotten(around: Surroundings) -> list[str]:
+    """Say where the live version is older than a removal of rows: the command was killed, or it was rolled back."""
+    stands = champion(around.project.store)
+    if stands is None:
+        return []
+    return [
+        f"Version {stands.version}, which is live, was trained before the rows where {where} were forgotten, perhaps "
+        "on them: promote a later version, or run `batchlearn forget` again."
+        for where in forgotten_since(events(around.project.store), stands.version)
+    ]
 
 
 def as_of(version: Version) -> float:
@@ -109,6 +121,7 @@ def _finished(around: Surroundings, version: Version, began: float, turn: Turn |
         done.promoted,
         done.asked,
         done.alarms,
+        done.rehearsed,
         description["rows"],
         (*description["notes"], *resumed, *([done.note] if done.note else [])),
     )
@@ -151,20 +164,22 @@ def register_candidate(around: Surroundings, times: Times, found: Look, candidat
 def _look_again(around: Surroundings, times: Times, newest: Version, turn: Turn) -> Turn | None:
     """Judge a challenger that waits for evidence by the rows labelled since the last look; None if none waits."""
     store, gate = around.project.store, around.project.gate
-    last, live = latest_turn_of(events(store), newest.number), live_model(around)
-    if gate.mode != "anytime" or last is None or live is None:
+    last, stands = latest_turn_of(events(store), newest.number), champion(store)
+    if gate.mode != "anytime" or last is None or stands is None:
         return None
     said = last.content["gate"]
     if said["verdict"] != "not enough evidence" or around.now <= last.content["looked"]:
         return None
+    if last.content["judged_against"] != stands.generation:
+        return None  # what it waited to be compared with is not live any more
     later = around.feed.table(times.known_since(around.now, last.content["looked"]))
     if not sum(batch.num_rows for batch in later.scan([times.seen])):
         return None
-    challenger = load_version(store, newest).model
-    verdict = compare(gate, live.model, challenger, later, times, said.get("state"))
+    live, challenger = load_champion(store), load_version(store, newest).model
+    verdict = compare(gate, live.stored.model, challenger, later, times, said.get("state"))
     judged = plain({**verdict.to_json(), "state": verdict.state})
     done = finish(around, newest, judged)
     said_now = f"Version {newest.number} was judged again, by the rows labelled since the last look."
     notes = (*turn.notes, said_now, *([done.note] if done.note else []))
     looked = replace(turn, version=newest.number, gate=judged, notes=notes)
-    return replace(looked, promoted=done.promoted, asked=done.asked, alarms=done.alarms)
+    return replace(looked, promoted=done.promoted, asked=done.asked, alarms=done.alarms, rehearsed=done.rehearsed)

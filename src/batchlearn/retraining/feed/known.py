@@ -21,6 +21,7 @@ from batchlearn.retraining.policies import Span
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.fingerprint import Fingerprint
 from batchlearn.tables.table import Table
+from batchlearn.tables.where import refuse_unreadable
 
 _EPOCH = datetime.datetime(1970, 1, 1)
 # What 64 bits of nanoseconds hold, to the year; so no length of time that is added leaves what a date can be.
@@ -109,8 +110,10 @@ def without(condition: str) -> str:
 
 
 def together(conditions: Iterable[str | None]) -> str | None:
-    """Return the condition that all of them hold; None for none."""
+    """Return the condition that all of them hold; None for none. UsageError where one does not stand by itself."""
     given = [condition for condition in conditions if condition is not None]
+    for condition in given:
+        refuse_unreadable(condition)  # else a stray bracket would change what the others mean
     return " and ".join(f"({condition})" for condition in given) or None
 
 

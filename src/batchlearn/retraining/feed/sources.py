@@ -6,9 +6,12 @@ are never changed: each turn fetches only what came since the last one.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import io
 import json
+import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +118,7 @@ def open_feed(project: Project, forgotten: Sequence[str] = ()) -> DataFeed:
     else:
         # What the registry keeps are no rows of the source, whatever a pattern such as "**/*.parquet" matches.
         own = [project.root / name for name in (VERSIONS, PROMOTIONS, EVENTS, SNAPSHOTS)]
-        found = find(str(project.root / settings.files), but=own)
+        found = find(inside(project.root, settings.files), but=own)
         said = {}
     # Pinned: a file that appears while a turn is under way belongs to the next one.
     stamps = tuple(Stamp.of(path) for path in found.paths)
@@ -123,6 +126,11 @@ def open_feed(project: Project, forgotten: Sequence[str] = ()) -> DataFeed:
         {"path": _inside(stamp.path, project.root), "bytes": stamp.size, "modified": stamp.modified} for stamp in stamps
     ]
     return DataFeed(found, settings, tuple(forgotten), (("files", files), *said.items()), stamps)
+
+
+def inside(root: Path, pattern: str) -> str:
+    """Return a pattern for files, of which only its own signs mean something: not those in the project's path."""
+    return pattern if os.path.isabs(pattern) else os.path.join(glob.escape(str(root)), pattern)
 
 
 def _inside(path: Path, root: Path) -> str:
@@ -141,25 +149,27 @@ class _Parts(NamedTuple):
     mark: Mark | None = None
     times: str | None = None
     schema: pa.Schema | None = None
+    whole: bool = True  # whether every part up to the last is there, with the rows that the last one counts
 
 
 def fetch(store: FolderStore, settings: SourceSettings, root: Path) -> tuple[str, dict[str, Any]]:
     """Fetch what a query has that its parts have not; return the folder of the parts, and what to put on record.
 
     Rows are marked by the time of their label, or by their own time where no label comes late. Where the past is not
-    what was fetched, because rows were removed or came with an old mark, all is fetched again into a folder of its own.
+    what was fetched, because rows were removed or came with an old mark, or where a part is gone, all is fetched again
+    into a folder of its own.
     """
     times = tuple(name for name in (settings.time, settings.labelled) if name is not None)
     query = Query(root / (settings.database or ""), settings.query or "", settings.labelled or settings.time, times)
     # A folder belongs to one query: another query has other rows.
     key = hashlib.sha256(json.dumps([settings.database, settings.query, query.mark]).encode()).hexdigest()[:12]
-    generations = [name for name in store.names(SNAPSHOTS) if name.startswith(f"{key}-")]
-    generation = max((int(name.rpartition("-")[2]) for name in generations), default=1)
+    generations = [int(name[-6:]) for name in store.names(SNAPSHOTS) if re.fullmatch(rf"{key}-\d{{6}}", name)]
+    generation = max(generations, default=1)
     before = _parts(store, f"{SNAPSHOTS}/{key}-{generation:06d}")
     with reading(query) as view:
         unmarked = view.unmarked()
         recent = view.marked_of_last(settings.time, RECENT) if unmarked else 1.0
-        same = before.mark is None or view.digest(before.mark) == before.times
+        same = before.whole and (before.mark is None or view.digest(before.mark) == before.times)
         after = _with_new_rows(store, before, view) if same else None
         again = after is None
         if after is None:
@@ -189,7 +199,20 @@ def _parts(store: FolderStore, folder: str) -> _Parts:
         said = parse(schema.metadata[_KEY])
     except (pa.ArrowInvalid, OSError, KeyError, TypeError, Malformed) as problem:
         raise damaged(f"{folder}/{names[-1]}", f"it is no part of a snapshot ({problem})") from problem
-    return _Parts(folder, len(names), said["rows"], said["mark"], said["times"], schema.remove_metadata())
+    rows = sum(_rows_of(store, f"{folder}/{name}") for name in names)
+    whole = names == [_part_name(number) for number in range(1, len(names) + 1)] and rows == said["rows"]
+    return _Parts(folder, len(names), said["rows"], said["mark"], said["times"], schema.remove_metadata(), whole)
+
+
+def _part_name(number: int) -> str:
+    return f"{number:06d}.parquet"
+
+
+def _rows_of(store: FolderStore, name: str) -> int:
+    try:
+        return int(pq.read_metadata(store.path(name)).num_rows)
+    except (pa.ArrowInvalid, OSError) as problem:
+        raise damaged(name, f"it is no part of a snapshot ({problem})") from problem
 
 
 def _with_new_rows(store: FolderStore, before: _Parts, view: Reading) -> _Parts | None:
@@ -205,7 +228,7 @@ def _with_new_rows(store: FolderStore, before: _Parts, view: Reading) -> _Parts 
     stated = fitting.replace_schema_metadata({_KEY: dump({"rows": rows, "mark": mark, "times": times})})
     sink = io.BytesIO()
     pq.write_table(stated, sink, write_page_checksum=True)
-    name = f"{before.folder}/{after.number:06d}.parquet"
+    name = f"{before.folder}/{_part_name(after.number)}"
     if not store.put_if_absent(name, sink.getvalue()):
         raise RegistryError(
             f"{quoted(name)} was written by another program in the meantime; run the command again.",

@@ -31,8 +31,8 @@ _TOLERANCE = 0.01
 _SAME_LABELS = 1e-13
 _SAME_OBJECTIVE = 1e-9
 _NO_FINGERPRINT = (
-    "The model has no fingerprint of its rows: it went on from kept totals without reading the old ones. What is proved is "
-    "proved for these rows; that they are the very ones of the training is told by their number and the mean label alone."
+    "The model has no fingerprint of its rows: it went on from kept totals without reading the old ones. What is "
+    "proved is proved for these rows; that they are those of the training is told by their number and mean label alone."
 )
 
 
