@@ -7,22 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.retraining.losses import INSTANTS, ROWS, losses
 
 from batchlearn.errors import DataError, IntegrityError, UsageError
 from batchlearn.evaluation.metrics import Array
-from batchlearn.retraining.gate import Gate, Verdict, judge, judge_in_looks, judge_without_champion
+from batchlearn.retraining.gate import Gate, Verdict, judge, judge_without_champion
 
-ROWS = 4_000
-INSTANTS: Array = np.arange(ROWS, dtype=np.float64)
 ONES_AND_TWOS = INSTANTS % 2 + 1
-
-
-def losses(change: float, rows: int = ROWS, seed: int = 0, noise: float = 0.1) -> tuple[Array, Array]:
-    """Return a champion's losses, 0.5 on average, and a challenger's that differ by `change` of them in the mean."""
-    rng = np.random.default_rng(seed)
-    champion = rng.exponential(0.5, rows)
-    apart = noise * rng.normal(size=rows)
-    return champion, champion + apart - apart.mean() + change * champion.mean()
 
 
 @pytest.mark.parametrize(
@@ -163,49 +154,6 @@ def test_a_champion_that_cannot_score_gives_way_to_what_beats_a_constant() -> No
     assert "the constant prediction's 0." in found.sentence
     assert "(column 'age' is gone)" in found.sentence
     assert judge_without_champion(Gate(), "it is gone", challenger, champion).verdict == "reject"
-
-
-def test_without_a_champion_too_looking_every_day_keeps_the_rate() -> None:
-    gate, rng, promoted = Gate("anytime"), np.random.default_rng(3), 0
-    for _ in range(60):
-        state = None
-        for day in range(12):
-            constant = rng.exponential(0.5, 200)
-            time = np.arange(200.0) + 200 * day
-            found = judge_without_champion(
-                gate, "it is gone", constant, constant + rng.normal(0.0, 0.2, 200), time=time, state=state
-            )
-            state = found.state
-            promoted += found.verdict == "promote"
-    assert promoted <= 6, "3 of 60 may be; one test a day promotes 12"
-    assert found.mode == "anytime"
-
-
-def test_looks_against_a_constant_are_no_looks_against_a_champion() -> None:
-    gate, (champion, challenger) = Gate("anytime"), losses(-0.02)
-    found = judge_without_champion(gate, "it is gone", champion[:100], challenger[:100], time=INSTANTS[:100])
-    assert found.state is not None
-    assert (found.state["against"], found.state["until"]) == ("constant prediction", 99.0)
-    next_look = judge(gate, champion[100:200], challenger[100:200], time=INSTANTS[100:200], state=found.state)
-    assert next_look.state is not None
-    assert (len(next_look.state["looks"]), next_look.state["against"]) == (1, "champion")
-    with pytest.raises(DataError, match="before the last look"):
-        judge(gate, champion[:50], challenger[:50], time=INSTANTS[:50], state=found.state)
-
-
-def test_looks_of_one_call_take_one_of_each_for_every_row() -> None:
-    champion, challenger = losses(-0.02)
-    for weight, time in ((np.ones(3), None), (None, np.arange(5.0))):
-        with pytest.raises(DataError, match="compares row by row"):
-            judge_in_looks(Gate("anytime"), champion, challenger, weight, time)
-    with pytest.raises(UsageError, match="only one of mode anytime may look several times"):
-        judge_in_looks(Gate(), champion, challenger)
-
-
-def test_a_difference_of_next_to_nothing_says_no_number_of_rows() -> None:
-    found = judge(Gate(), *losses(-1e-12))
-    assert found.verdict == "not enough evidence"
-    assert "rows would show it" not in found.sentence
 
 
 # --- settings and input ---------------------------------------------------------------------------------------------

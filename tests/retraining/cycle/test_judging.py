@@ -10,12 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, day, make_project, orders, turn
 
+import batchlearn as bl
+from batchlearn.errors import DataError
 from batchlearn.kernels.design import Floats
 from batchlearn.registry.loading import load_version
 from batchlearn.registry.promotions import Reason, champion, promote
 from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import KEPT, read_version
-from batchlearn.tables.table import read
+from batchlearn.tables.table import Table, read
 from batchlearn.training.evaluate import evaluate
 
 PLAIN = ("squared", "poisson", "gamma")
@@ -174,3 +176,42 @@ def test_a_warm_model_of_classes_knows_their_shares_of_now(tmp_path: Path) -> No
     model = load_version(FolderStore(root), read_version(FolderStore(root), 2)).model
     label = np.asarray(pq.read_table(root / "data")["bought"])
     assert model.class_shares == pytest.approx([float(np.mean(label == name)) for name in model.target.classes])
+
+
+def test_the_twin_that_is_judged_has_seen_none_of_the_judging_rows(tmp_path: Path) -> None:
+    root = make_project(tmp_path)
+    add_days(root, 0, 10)
+    assert turn(root, day(13)).promoted
+    add_days(root, 10, 30, slope=-1.5)
+    second = turn(root, day(33))
+    cut = np.datetime64(next(note for note in second.notes if note.startswith("Judged by")).split("'")[1])
+    rows = pq.read_table(root / "data")
+    earlier, later = (rows.filter(np.asarray(rows["seen"]) <= cut), rows.filter(np.asarray(rows["seen"]) > cut))
+
+    def table(of: pa.Table) -> Table:
+        return read(of, target="bought", time="seen", drop=["user", "known"])
+
+    twin = bl.train(table(earlier), bl.Recipe(alpha=0.01, holdout=0.0)).model
+    champion = load_version(FolderStore(root), read_version(FolderStore(root), 1)).model
+    losses = [evaluate(one, table(later)).to_json()["metrics"]["log_loss"]["value"] for one in (twin, champion)]
+    assert second.gate is not None
+    assert second.gate["difference"] == pytest.approx(losses[0] - losses[1], rel=1e-9)
+
+
+def test_weights_that_changed_in_the_past_are_noticed(tmp_path: Path) -> None:
+    changes = {'time = "seen"': 'time = "seen"\nweight = "size"', "rows = 300": 'rows = 300\nstart = "update"'}
+    root = make_project(tmp_path, SETTINGS_TEXT, changes)
+
+    def add(first: int, last: int, times: float) -> None:
+        table = orders(first, last)
+        weight = pa.array(times * (1.0 + np.abs(np.asarray(table["size"]))))
+        place = table.schema.get_field_index("size")
+        pq.write_table(table.set_column(place, "size", weight), root / "data" / f"{first:03d}.parquet")
+
+    add(0, 10, 1.0)
+    assert turn(root, day(13)).promoted
+    add(0, 10, 1.01)
+    add(10, 20, 1.0)
+    with pytest.raises(DataError) as refusal:
+        turn(root, day(23))
+    assert refusal.value.code == "past-changed"
