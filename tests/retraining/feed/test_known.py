@@ -9,6 +9,7 @@ import pytest
 import batchlearn as bl
 from batchlearn.errors import DataError, UsageError
 from batchlearn.retraining.feed.known import (
+    Look,
     Times,
     fingerprint,
     instant_of,
@@ -168,3 +169,30 @@ def test_the_fingerprint_is_that_of_the_values() -> None:
     table = pa.table({"x": [1.0, 2.0, 3.0], "c": ["a", None, "b"]})
     assert fingerprint(bl.read(table)) == fingerprint(bl.read(pa.concat_tables([table[:1], table[1:]])))
     assert fingerprint(bl.read(table)) != fingerprint(bl.read(table, where="x < 3"))
+
+
+def test_times_with_and_without_a_zone_cannot_be_compared() -> None:
+    at = pa.array([0, 1], pa.timestamp("us"))
+    mixed = bl.read(pa.table({"at": at.cast(pa.timestamp("us", tz="Europe/Berlin")), "paid": at, "y": [1.0, 2.0]}))
+    with pytest.raises(DataError) as refusal:
+        Times.of(mixed, "at", "paid", None)
+    assert refusal.value.code == "time-zones-mixed"
+
+
+def test_rows_without_a_time_are_told_and_not_counted(table: pa.Table) -> None:
+    at = table.column("at").to_pylist()
+    place = table.schema.get_field_index("at")
+
+    def looked(times_of: list[object]) -> object:
+        changed = table.set_column(place, "at", pa.array(times_of, table.schema.field("at").type))
+        given = bl.read(changed, target="y", time="at", drop=["paid"])
+        times = Times.of(given, "at", "paid", None)
+        return look(given, times, instant_of(datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)), None)
+
+    found = looked([None if number < 7 else one for number, one in enumerate(at)])
+    assert isinstance(found, Look)
+    assert found.seen == ROWS - 7
+    assert "7 rows have no time in 'at' and are left out." in found.notes
+    with pytest.raises(DataError) as refusal:
+        looked([None] * ROWS)
+    assert refusal.value.code == "no-times"

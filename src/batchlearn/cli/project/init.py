@@ -197,7 +197,7 @@ _GATE = {
     "share": (0.2, "share of the new rows, the latest, that judge"),
 }
 _REVIEW = {
-    "of": (["promotion"], "what a person is asked about: promotion, rejection, alarm"),
+    "of": (["rejection"], "what a person is asked about besides promotions that wait: rejection, alarm"),
     "budget": (4, "reviews a month; none is asked for beyond it"),
     "false_alarm": (1.0, "cost of taking the first class for the second"),
     "miss": (10.0, "cost of taking the second class for the first"),

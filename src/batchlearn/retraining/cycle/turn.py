@@ -46,7 +46,8 @@ def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False
     times = around.feed.times()
     newest = newest_version(store)
     trained = None if newest is None else as_of(newest)
-    found = look(around.feed.table(times.seen_by(around.now)), times, around.now, trained)
+    there = f"{times.seen_by(around.now)} or {times.untimed()}"
+    found = look(around.feed.table(there), times, around.now, trained)
     decision = around.project.policy.decide(Situation(around.now, trained, found.new, times.stamped))
     if anyway and not decision.retrain:
         decision = Decision(True, f"Asked for, whatever the policy says. {decision.reason}")

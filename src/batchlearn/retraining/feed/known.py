@@ -76,6 +76,14 @@ class Times:
                 "to hold timestamps, or both numbers.",
                 code="role-kind",
             )
+        stored = {name: table.column(name).stored_as for name in (seen, labelled) if name is not None}
+        if len({"tz=" in one for one in stored.values()}) > 1:
+            raise DataError(
+                f"The columns with times, {quoted(seen)} and {quoted(labelled)}, are stored as "
+                f"{' and '.join(stored.values())}; such times cannot be compared: write both with a time zone, or both "
+                "without one.",
+                code="time-zones-mixed",
+            )
         stamped = kinds[0] is Kind.TIMESTAMP
         return cls(seen, labelled, stamped, 0.0 if wait is None else Span.parse(wait).on(stamped))
 
@@ -87,6 +95,10 @@ class Times:
     def seen_by(self, instant: float) -> str:
         """Return the condition that a row was seen."""
         return f"{_name(self.seen)} <= {self.literal(instant)}"
+
+    def untimed(self) -> str:
+        """Return the condition that nobody knows when a row was seen."""
+        return f"{_name(self.seen)} is null"
 
     def after(self, instant: float) -> str:
         """Return the condition that a row was seen later than a time."""
@@ -134,7 +146,10 @@ class Look:
 
 
 def look(table: Table, times: Times, now: float, before: float | None) -> Look:
-    """Count the rows of a table, which holds what was seen up to `now` and has a target; reads three columns once."""
+    """Count the rows of a table, which holds what was seen up to `now` and has a target; reads three columns once.
+
+    Rows without a time are no rows of any time; the notes tell how many there are. DataError where no row has one.
+    """
     columns = [times.seen, *([times.labelled] if times.labelled else []), table.roles.target or ""]
     seen, labelled, has_label = [np.empty(0)], [np.empty(0)], [np.empty(0, dtype=bool)]
     for batch in table.scan(list(dict.fromkeys(columns))):
@@ -144,10 +159,14 @@ def look(table: Table, times: Times, now: float, before: float | None) -> Look:
     at, label_at, labels = np.concatenate(seen), np.concatenate(labelled), np.concatenate(has_label)
     known = labels & _known(at, label_at, times, now)
     new = known if before is None else known & ~_known(at, label_at, times, before)
-    window = at[known]
-    notes = _notes(at, labels & (label_at <= now), times) if len(at) else ()
+    window, timed = at[known], ~np.isnan(at)
+    if len(at) and not timed.any():
+        raise no_times(times.seen)
+    notes = _notes(at[timed], (labels & (label_at <= now))[timed], times) if len(at) else ()
+    if not timed.all():
+        notes = (*notes, f"{int(np.sum(~timed)):,} rows have no time in {quoted(times.seen)} and are left out.")
     return Look(
-        len(at),
+        int(timed.sum()),
         int(known.sum()),
         int(new.sum()),
         float(window.min()) if len(window) else None,
@@ -193,10 +212,15 @@ def fingerprint(table: Table) -> str:
     return digest.hexdigest()
 
 
+def no_times(seen: str) -> DataError:
+    """Return the refusal of rows of which none has a time."""
+    return DataError(f"Column {quoted(seen)} holds no time; each row needs one.", code="no-times")
+
+
 def latest_seen(table: Table, times: Times) -> float:
     """Return the latest time in a table: the present, where times are numbers. DataError where there is none."""
     parts = [_numbers(batch.column(times.seen)) for batch in table.scan([times.seen])]
     found = np.concatenate([np.empty(0), *parts])
     if not np.isfinite(found).any():
-        raise DataError(f"Column {quoted(times.seen)} holds no time; each row needs one.", code="no-times")
+        raise no_times(times.seen)
     return float(np.nanmax(found))

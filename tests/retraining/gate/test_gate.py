@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.retraining.losses import INSTANTS, ROWS, losses
+from tests.retraining.gate.losses import INSTANTS, ROWS, losses
 
 from batchlearn.errors import DataError, IntegrityError, UsageError
 from batchlearn.evaluation.metrics import Array

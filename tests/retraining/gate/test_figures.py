@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.retraining.losses import INSTANTS, ROWS, losses
+from tests.retraining.gate.losses import INSTANTS, ROWS, losses
 
 from batchlearn.errors import DataError, UsageError
 from batchlearn.evaluation.paired import Difference
