@@ -21,6 +21,8 @@ from batchlearn.registry.ledger import (
 )
 from batchlearn.registry.promotions import champion, promote, promotions, rollback
 
+DECISION = {"as_of": 0.0, "by": "ann", "why": None, "chosen": 2, "instead_of": 1}
+
 
 def test_the_ledger_says_who_was_live_when_why_and_by_whom(tmp_path: Path) -> None:
     store = store_with(tmp_path, 2)
@@ -45,9 +47,9 @@ def test_reviews_are_counted_with_what_became_of_them(tmp_path: Path) -> None:
     turn("2026-01-06T00:00:00Z", None, 2)
     second = turn("2026-02-01T00:00:00Z", "promotion", 3)
     third = turn("2026-02-02T00:00:00Z", "rejection", 4)
-    record_event(store, REVIEW, "2026-01-05T00:00:00Z", {"about": first, "answer": AGREED})
+    record_event(store, REVIEW, "2026-01-05T00:00:00Z", {**DECISION, "about": first, "answer": AGREED})
     overruled = [
-        record_event(store, REVIEW, "2026-02-02T00:00:00Z", {"about": about, "answer": OVERRULED}).number
+        record_event(store, REVIEW, "2026-02-02T00:00:00Z", {**DECISION, "about": about, "answer": OVERRULED}).number
         for about in (second, None)
     ]
     record_event(store, OUTCOME, "2026-02-09T00:00:00Z", {"about": overruled[0], "outcome": "right"})
@@ -66,7 +68,7 @@ def test_decisions_are_told_with_the_latest_that_is_known_of_them(tmp_path: Path
     store = store_with(tmp_path, 0)
 
     def decided(answer: str) -> int:
-        said = {"about": None, "answer": answer, "as_of": 0.0, "by": "ann", "why": None, "chosen": 2, "instead_of": 1}
+        said = {**DECISION, "about": None, "answer": answer}
         return record_event(store, REVIEW, "2026-02-02T00:00:00Z", said).number
 
     told, open_still, unseen, agreed = (decided(said) for said in (OVERRULED, OVERRULED, OVERRULED, AGREED))

@@ -41,7 +41,7 @@ def forget(root: Path, where: str = WHERE, disk: Disk = LOCAL_DISK) -> Forgotten
     given = around(root, day(20), disk)
     past = [event.content["where"] for event in events(given.project.store) if event.content["kind"] == FORGET]
     given = replace(given, feed=open_feed(given.project, past))
-    steps = forgetting(given, given.feed, where, "asked for")
+    steps = forgetting(given, where, "asked for")
     while True:
         try:
             next(steps)

@@ -24,7 +24,7 @@ from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.retraining.bracket import Change, ObjectiveFor, fixed_total
-from batchlearn.retraining.starts import FROM_TOTALS, fine_tune, refuse_new_tables, scratch, update, warm
+from batchlearn.retraining.starts import FROM_TOTALS, fine_tune, refuse_new_tables, update, warm
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Problem, optimise
 from batchlearn.training.stopping import PredictionsWithin
@@ -39,13 +39,13 @@ def test_scratch_warm_and_update_agree_within_the_sum_of_their_bounds() -> None:
     kept, everything = kept_of(PROBLEM, old), joined(old, new)
     problem = problem_of(PROBLEM.objective(everything.total_weight), everything, 0.01)[0]
     starts = [
-        scratch(problem),
+        warm(problem, np.zeros_like(kept.parameters)),
         warm(problem, kept.parameters),
         update(kept, Change(new), PROBLEM.objective),
     ]
     assert [start.certificate.certified for start in starts] == [True] * 3
     assert starts[2].certificate.method == FROM_TOTALS
-    assert "No old row was read." in starts[2].said
+    assert "To prove it no old row was read." in starts[2].said
     assert "within" in starts[1].said
     assert starts[1].rows_read <= starts[0].rows_read
     for one in starts:
@@ -105,7 +105,6 @@ def test_fine_tuning_is_the_anchored_optimum_and_says_how_far_it_is_from_that_of
     looser = fine_tune(kept, Change(new), PROBLEM.objective, anchor=0.1)
     moves = [float(np.linalg.norm(one.parameters - kept.parameters)) for one in (tuned, looser)]
     assert moves[1] > moves[0]
-    assert "start" in tuned.to_json()
     with pytest.raises(UsageError, match="The anchor is 0"):
         fine_tune(kept, Change(new), PROBLEM.objective, anchor=0.0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import getpass
 import os
 from collections.abc import Sequence
@@ -35,6 +36,11 @@ def who(given: str | None) -> str:
         return given or getpass.getuser()
     except (KeyError, OSError):  # in a container a user may have no name
         return f"user {os.getuid()}"
+
+
+def moment(time: datetime.datetime | None = None) -> str:
+    """Write a time, now unless given, for the ledger: ISO 8601 in UTC, to the second."""
+    return (time or datetime.datetime.now(datetime.UTC)).astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def column_names(given: Sequence[str]) -> tuple[str, ...]:

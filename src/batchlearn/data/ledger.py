@@ -100,8 +100,9 @@ def read_ledger(table: Table, target: Target | None = None, loss: str | None = N
     label, unseen = _encoded(target, table, labels)
     unseen &= usable
     used = usable & ~unseen
+    _check_range(target, label, used)
     if given is None:
-        _check_labels(target, label, used)
+        _check_some(target, label, used)
     rejected[UNSEEN] = int(unseen.sum())
     if not used.any():
         raise _none_left(table, unlabelled, rejected)
@@ -151,7 +152,8 @@ def _lacks(
         yield "no weight", np.isnan(weight)
         yield ZERO_WEIGHT, weight == 0.0
     if offset is not None:
-        yield "no offset", np.isnan(offset)
+        given = [name for name in ("offset", "exposure") if getattr(table.roles, name) is not None]
+        yield f"no {' or '.join(given)}", np.isnan(offset)
     if time is not None:
         yield "no time", np.isnan(time)
 
@@ -284,7 +286,7 @@ def _check_offset(target: Target, table: Table) -> None:
         )
 
 
-def _check_labels(target: Target, label: Floats, used: NDArray[np.bool_]) -> None:
+def _check_range(target: Target, label: Floats, used: NDArray[np.bool_]) -> None:
     if target.task not in (Task.COUNT, Task.AMOUNT):
         return
     least = float(label[used].min(initial=np.inf))
@@ -301,7 +303,10 @@ def _check_labels(target: Target, label: Floats, used: NDArray[np.bool_]) -> Non
             "some of which are 0, or leave such rows out with --where.",
             code="label-not-positive",
         )
-    if not np.any(label[used] > 0.0):
+
+
+def _check_some(target: Target, label: Floats, used: NDArray[np.bool_]) -> None:
+    if target.task in (Task.COUNT, Task.AMOUNT) and not np.any(label[used] > 0.0):
         raise DataError(
             f"Column '{target.column}' is 0 in every row; labels above 0 are needed to learn from.", code="one-class"
         )

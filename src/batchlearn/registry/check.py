@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from batchlearn.errors import BatchlearnError, IntegrityError, RegistryError
 from batchlearn.models.folder import TEMPORARY
-from batchlearn.registry.ledger import EVENTS, check_promotions, events
+from batchlearn.registry.ledger import EVENTS, check_promotions, events, forgotten_since
 from batchlearn.registry.promotions import PROMOTIONS, Promotion, champion, promotions
 from batchlearn.registry.records import Record
 from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import VERSIONS, verify_version, version_numbers
+
+_GONE = "nothing, if it was removed on purpose; else restore it from a backup"
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,32 @@ def check(store: FolderStore) -> list[Finding]:
         except (IntegrityError, RegistryError) as problem:
             bad[number] = problem
     live = _live(store)
+    gone = _removed(store, history or (), numbers, live)
+    found += [
+        Finding(
+            "removed-version", False, f"version {number} is not there; rows were forgotten after its training", _GONE
+        )
+        for number in sorted(gone)
+    ]
     for number, refusal in bad.items():
         found.append(_damaged_version(store, number, refusal, live, numbers[-1]))
     # Of many promotions of the same bytes one says it for all.
     for promotion in {(one.version, one.identity): one for one in reversed(history or ())}.values():
-        found += _check_promotion(store, promotion, numbers, bad)
+        found += _check_promotion(store, promotion, numbers, bad) if promotion.version not in gone else []
     if history is not None:
         found += _check_clock(history) + _check_orphans(history, numbers)
     found += _leftovers(store)
     return sorted(found, key=lambda finding: not finding.serious)
+
+
+def _removed(store: FolderStore, history: Sequence[Promotion], numbers: list[int], live: Promotion | None) -> set[int]:
+    """Return the versions that were live and may have been removed on purpose, because rows were forgotten since."""
+    missing = {one.version for one in history} - set(numbers) - ({live.version} if live else set())
+    try:
+        past = events(store)
+    except (IntegrityError, RegistryError):
+        return set()
+    return {number for number in missing if forgotten_since(past, number)}
 
 
 def _damaged_version(

@@ -90,7 +90,7 @@ def reviews(history: Sequence[Record], now: str) -> Reviews:
         asked=len(asked),
         asked_this_month=sum(event.content["at"][:7] == now[:7] for event in asked),
         answered=len(answered & {event.number for event in asked}),
-        overrides=sum(answer["answer"] == OVERRULED for answer in answers),
+        overrides=sum(choice.answer == OVERRULED for choice in choices(history)),
         right=outcomes.count("right"),
         wrong=outcomes.count("wrong"),
         open=tuple(event.number for event in asked if event.number not in answered),
@@ -116,8 +116,17 @@ class Choice:
         return asdict(self)
 
 
+def _which(review: Record) -> object:
+    """Tell decisions apart: a command and the turn that takes it for killed may both write down the same one."""
+    said = review.content
+    generation = said.get("generation")
+    return review.number if generation is None else (said["chosen"], said["instead_of"], generation)
+
+
 def choices(history: Sequence[Record]) -> list[Choice]:
-    """Return what people decided, in order, each with its outcome as far as it is known."""
+    """Return what people decided, in order, each once and with its outcome as far as it is known."""
+    reviewed = [event for event in history if event.content["kind"] == REVIEW]
+    decided = {_which(event): event for event in reversed(reviewed)}
     looks = {one.content["about"]: one.content for one in history if one.content["kind"] in (HINDSIGHT, OUTCOME)}
     return [
         Choice(
@@ -131,8 +140,8 @@ def choices(history: Sequence[Record]) -> list[Choice]:
             looks.get(event.number, {}).get("outcome"),
             looks.get(event.number, {}).get("why"),
         )
-        for event in history
-        if (said := event.content)["kind"] == REVIEW
+        for event in reversed(decided.values())
+        if (said := event.content)
     ]
 
 

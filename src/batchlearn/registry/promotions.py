@@ -70,6 +70,11 @@ def promotions(store: Store) -> list[Promotion]:
     return [_promotion(record) for record in _log(store).all()]
 
 
+def promotion_of(store: Store, generation: int) -> Promotion:
+    """Return one promotion by its number; IntegrityError where it is not there or was altered."""
+    return _promotion(_log(store).read(generation))
+
+
 def promote(store: Store, version: int, reason: Reason, expected: Promotion | None) -> Promotion:
     """Make a version live, if `expected` is still the promotion that stands (None: if there is none yet).
 

@@ -183,7 +183,7 @@ def bracket(
         seconds=seconds,
         gain_over_null=_ratio(reached, null),
         null_gain=null,
-        later_gain=None if reached.later is None else _later(reached.later),
+        later_gain=_later(reached.later),
         retrain_rows=rows + fresh,
         retrain_seconds=_SCRATCH_READINGS * update.seconds * (rows + fresh) / fresh if fresh else None,
         recent=window,
@@ -281,7 +281,9 @@ def response_shift(loss: str, shift: float) -> float | None:
     return min(math.tanh(0.25 * shift) * (1.0 + 1e-12), 1.0) if loss == "logistic" else None
 
 
-def _later(later: Later) -> LaterGain:
+def _later(later: Later | None) -> LaterGain | None:
+    if later is None or not math.isfinite(later.gain + later.square):
+        return None  # a weight so large that its square overflows
     mean = later.gain / later.weight
     spread = max(later.square / later.weight - mean**2, 0.0)
     error = math.sqrt(spread * later.squares) / later.weight

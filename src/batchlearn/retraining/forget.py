@@ -21,7 +21,7 @@ from batchlearn.models.folder import TEMPORARY
 from batchlearn.registry.ledger import FORGET, record_event
 from batchlearn.registry.promotions import Reason, needed_champion, promote
 from batchlearn.registry.version import SAMPLE, VERSIONS, Version, read_file, read_version, version_numbers
-from batchlearn.retraining.cycle.candidate import Candidate, Surroundings, training_conditions
+from batchlearn.retraining.cycle.candidate import Candidate, Surroundings, refuse_unmet, training_conditions
 from batchlearn.retraining.cycle.finish import Turn, record_turn, rehearse
 from batchlearn.retraining.cycle.turn import as_of, register_candidate
 from batchlearn.retraining.feed.known import look
@@ -72,15 +72,15 @@ class Forgotten:
         }
 
 
-def forgetting(around: Surroundings, feed: DataFeed, where: str, why: str) -> Generator[Progress, None, Forgotten]:
+def forgetting(around: Surroundings, where: str, why: str) -> Generator[Progress, None, Forgotten]:
     """Train without the rows of a condition, record it, promote, and list what still holds them.
 
-    `feed` is the feed of `around`. CertificateError, before anything goes live, where the refit has no certificate;
+    CertificateError, before anything goes live, where the refit has no certificate;
     RegistryError where no version is live; DataError and UsageError, before anything is recorded, where the condition
     does not fit the source, no row meets it, or no model can be trained without its rows.
     """
     began = time.perf_counter()
-    store = around.project.store
+    store, feed = around.project.store, around.feed
     stands = needed_champion(store)
     before = read_version(store, stands.version)
     yield Progress("counting rows")
@@ -116,10 +116,11 @@ def forgetting(around: Surroundings, feed: DataFeed, where: str, why: str) -> Ge
             f"{fit.certificate.reason} Choose a penalty above 0 in [recipe], and run `batchlearn retrain --anyway`.",
             code="forget-not-certified",
         )
+    refuse_unmet(fit)
     reason = f"Trained again without the {rows:,} rows where {where}: {why}"
     found = look(lessened.table(times.seen_by(then.now)), times, then.now, None)
     verdict = _no_contest(around.project.gate, stands.version)
-    candidate = Candidate(fit, table, verdict, None, fit.notes, stands.generation)
+    candidate = Candidate(fit, table, verdict, None, fit.notes, stands.generation, forgotten=where)
     turn = Turn("retrain", reason, 0.0, start="scratch", rows={"seen": found.seen, "known": found.known, "new": 0})
     version = register_candidate(then, times, found, candidate, turn)
     rehearsal = rehearse(around, version)

@@ -100,7 +100,9 @@ class Never:
 
     def decide(self, situation: Situation) -> Decision:
         """Retrain only where there is no version at all."""
-        return _first(situation) or Decision(False, "The policy is never to train again.")
+        if situation.trained is None:
+            return _first(situation)
+        return Decision(False, "The policy is never to train again.")
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,8 @@ class Every:
     def decide(self, situation: Situation) -> Decision:
         """Compare the time since the last training with the period."""
         period = self.period.on(situation.stamped)  # refused with the first training already, not with the second
-        first = _first(situation)
-        if first is not None or situation.trained is None:
-            return first or Decision(True, "")
+        if situation.trained is None:
+            return _first(situation)
         if situation.now < situation.trained:
             return Decision(False, "The clock is before the last training; nothing is due.")
         passed = (situation.now - situation.trained) / period
@@ -138,9 +139,8 @@ class EveryRows:
 
     def decide(self, situation: Situation) -> Decision:
         """Compare the number of new rows with the one waited for."""
-        first = _first(situation)
-        if first is not None:
-            return first
+        if situation.trained is None:
+            return _first(situation)
         enough = situation.new_rows >= self.rows
         return Decision(
             enough,
@@ -149,9 +149,7 @@ class EveryRows:
         )
 
 
-def _first(situation: Situation) -> Decision | None:
-    if situation.trained is not None:
-        return None
+def _first(situation: Situation) -> Decision:
     if not situation.new_rows:
         return Decision(False, "There is no version yet, and no row has a label to learn from.")
     return Decision(True, "There is no version yet.")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -48,30 +47,10 @@ class Start:
     optimum: Optimum | None = None
     bracket: Bracket | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return what was done as plain values, the parameters aside."""
-        return {
-            "start": self.name,
-            "certificate": self.certificate.to_json(),
-            "said": self.said,
-            "rows_read": self.rows_read,
-            "seconds": self.seconds,
-            "bracket": None if self.bracket is None else self.bracket.to_json(),
-        }
-
-
-def scratch(problem: Problem) -> Start:
-    """Train from the null model. Raises NoFiniteOptimum."""
-    return _fitted("scratch", problem, None)
-
 
 def warm(problem: Problem, champion: Floats) -> Start:
     """Train from the champion's parameters (d,): the same optimum, sooner. Raises NoFiniteOptimum."""
-    return _fitted("warm", problem, champion)
-
-
-def _fitted(name: str, problem: Problem, start: Floats | None) -> Start:
-    optimum = optimise(problem, start)
+    optimum = optimise(problem, champion)
     certificate = optimum.certification.certificate
     if not certificate.certified:
         said = f"Nothing is proved about this fit: {certificate.reason}."
@@ -84,7 +63,7 @@ def _fitted(name: str, problem: Problem, start: Floats | None) -> Start:
             "sum of their bounds."
         )
     return Start(
-        name, optimum.parameters, certificate, said, optimum.passes * len(problem.rows), optimum.seconds, optimum
+        "warm", optimum.parameters, certificate, said, optimum.passes * len(problem.rows), optimum.seconds, optimum
     )
 
 
@@ -106,9 +85,9 @@ def update(
     certificate = _certificate(answer, units)
     if certificate.certified:
         readings = answer.bracket.rung - 1
-        how = "No old row that stays was read." if change.removed is not None else "No old row was read."
+        how = f"To prove it no old row{' that stays' if change.removed is not None else ''} was read."
         if readings:
-            how = f"All rows were read {'once' if readings == 1 else f'{readings} times'}."
+            how = f"To prove it all rows were read {'once' if readings == 1 else f'{readings} times'}."
         said = (
             f"The objective over all {certificate.rows:,} rows is within {certificate.loss_bound:.1e} of its minimum, "
             f"the one that a training from scratch with this encoding ends at. {how}"

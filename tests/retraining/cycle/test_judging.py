@@ -215,3 +215,53 @@ def test_weights_that_changed_in_the_past_are_noticed(tmp_path: Path) -> None:
     with pytest.raises(DataError) as refusal:
         turn(root, day(23))
     assert refusal.value.code == "past-changed"
+
+
+@pytest.mark.parametrize("start", ["scratch", "warm", "update", "fine-tune"])
+@pytest.mark.parametrize(
+    ("kind", "wrong", "code"), [("poisson", -3, "label-negative"), ("gamma", 0.0, "label-not-positive")]
+)
+def test_labels_that_the_loss_does_not_know_are_refused_by_every_start(
+    kind: str, wrong: float, code: str, start: str, tmp_path: Path
+) -> None:
+    changes = {"[recipe]\n": f'[recipe]\nloss = "{kind}"\n', "rows = 300": f'rows = 300\nstart = "{start}"'}
+    root = make_project(tmp_path, SETTINGS_TEXT, changes)
+    add_rows(root, kind, 0, 10, slope=1.0)
+    assert turn(root, day(13)).promoted
+    add_rows(root, kind, 10, 30, slope=1.0)
+    path = root / "data" / "010.parquet"
+    table = pq.read_table(path)
+    label = np.asarray(table["bought"]).copy()
+    label[:50] = wrong  # among the rows that do not judge
+    pq.write_table(table.set_column(table.schema.get_field_index("bought"), "bought", pa.array(label)), path)
+    if start == "scratch":
+        second = turn(root, day(33), dry_run=True)
+        assert second.bracket is None
+    with pytest.raises(DataError) as refusal:
+        turn(root, day(33))
+    assert refusal.value.code == code
+    assert FolderStore(root).names("versions") == ["000001"]
+
+
+def test_rows_without_what_they_need_are_set_aside_and_told(tmp_path: Path) -> None:
+    roles = {'time = "seen"': 'time = "seen"\noffset = "size"\nweight = "user"', 'drop = ["user"]': "drop = []"}
+    root = make_project(tmp_path, SETTINGS_TEXT, roles)
+
+    def add(first: int, last: int) -> None:
+        table = orders(first, last)
+        place = table.schema.get_field_index("size")
+        size = pa.array(np.asarray(table["size"]), mask=np.arange(len(table)) % 20 == 0)
+        pq.write_table(table.set_column(place, "size", size), root / "data" / f"{first:03d}.parquet")
+
+    add(0, 10)
+    first = turn(root, day(13))
+    assert first.promoted, "the sample rows that must be scored are rows that can be"
+    users = np.asarray(orders(0, 10)["user"])
+    unweighted = int((users == 0).sum())
+    gone = int(((np.arange(len(users)) % 20 == 0) & (users != 0)).sum())
+    (said,) = [note for note in first.notes if note.startswith("Trained on")]
+    assert said.endswith(f"set aside were {unweighted} for a weight of 0, {gone} for no offset.")
+    add(10, 20)
+    second = turn(root, day(23))
+    assert second.gate is not None
+    assert second.gate["rows"] > 0

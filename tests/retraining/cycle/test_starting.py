@@ -120,7 +120,7 @@ def test_an_update_leaves_out_the_rows_that_left_the_window(window: str, tmp_pat
         assert second.certificate["status"] == "certified"
         found[start] = second.certificate, model_of(root, 2).predict(orders(0, 30).drop(["bought"])).response
         if start == "update":
-            assert any("No old row that stays was read." in note for note in second.notes)
+            assert any("To prove it no old row that stays was read." in note for note in second.notes)
     (warm, one), (update, other) = found.values()
     assert warm["rows"] == update["rows"] < 30 * ROWS
     assert np.abs(one - other).max() <= warm["prediction_bound"] + update["prediction_bound"]

@@ -17,7 +17,8 @@ from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, around, day, ma
 import batchlearn as bl
 from batchlearn.errors import RegistryError
 from batchlearn.models.decision import Costs
-from batchlearn.registry.ledger import OVERRULED, REVIEW, events, record_event, reviews
+from batchlearn.registry.decisions import record_promotion
+from batchlearn.registry.ledger import OVERRULED, choices, events, reviews
 from batchlearn.registry.loading import load_champion, load_version
 from batchlearn.registry.promotions import Reason, champion, needed_champion, promote, promotions, rollback
 from batchlearn.registry.store import FolderStore
@@ -287,15 +288,28 @@ def test_who_overruled_the_gate_is_told_whether_rightly(tmp_path: Path) -> None:
     root = drifting(tmp_path, AUTO)
     assert turn(root, day(33)).promoted
     store = FolderStore(root)
-    stands = needed_champion(store)
-    rollback(store, WHY, stands)
-    as_of = read_version(store, 2).description["data"]["as_of_instant"]
-    said = {"about": 2, "answer": OVERRULED, "chosen": 1, "instead_of": 2, "by": "ann", "why": "", "as_of": as_of}
-    record_event(store, REVIEW, "2026-02-03T00:00:00Z", said)
+    record_promotion(store, rollback(store, WHY, needed_champion(store)))
     add_days(root, 30, 45, slope=-1.5)
     turn(root, day(48))
     counts = reviews(events(store), "2026-02-18T00:00:00Z")
     assert (counts.overrides, counts.right, counts.wrong) == (1, 0, 1)
+
+
+def test_a_decision_whose_command_was_killed_is_written_down_by_the_next(tmp_path: Path) -> None:
+    root = drifting(tmp_path, AUTO)
+    assert turn(root, day(33)).promoted
+    store = FolderStore(root)
+    assert choices(events(store)) == [], "nobody decided on what went live by itself"
+    done = rollback(store, WHY, needed_champion(store))
+    turn(root, day(33), dry_run=True)
+    assert choices(events(store)) == []
+    for _ in range(2):
+        turn(root, day(33))
+        (one,) = choices(events(store))
+        assert (one.answer, one.chosen, one.instead_of, one.by) == (OVERRULED, 1, 2, "ann")
+    # The command was not killed after all, only slow: it is one decision.
+    record_promotion(store, done)
+    assert len(choices(events(store))) == reviews(events(store), "2026-02-03T00:00:00Z").overrides == 1
 
 
 def test_a_challenger_may_be_looked_at_every_day(tmp_path: Path) -> None:

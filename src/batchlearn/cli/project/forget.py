@@ -30,7 +30,7 @@ def forget(
     opened = open_project(cycle.project)
     with one_at_a_time(opened.root):
         around = surroundings(opened, cycle)
-        found = watch(forgetting(around, around.feed, where, why))
+        found = watch(forgetting(around, where, why))
     return Answer(found.to_json(), lambda page: _show(page, found))
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import Flag, Json
+from batchlearn.cli.options import Flag, Json, moment
 from batchlearn.cli.page.figures import count
 from batchlearn.cli.terminal import Page
 from batchlearn.errors import IntegrityError
@@ -20,6 +19,7 @@ from batchlearn.registry.ledger import (
     TURN,
     Choice,
     Reviews,
+    check_promotions,
     choices,
     events,
     reviews,
@@ -43,6 +43,7 @@ def history(
     """Say which version was live when, why and by whom, and how each turn of the cycle ended."""
     store = open_store(project)
     lives, past = tenures(promotions(store)), events(store)
+    check_promotions(past, lives[-1].promotion if lives else None)
     turns, decided = [event for event in past if event.content["kind"] == TURN], choices(past)
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -50,7 +51,7 @@ def history(
         "turns": [_turn(event) for event in turns],
         "decisions": [choice.to_json() for choice in decided],
         "forgotten": [event.content["where"] for event in past if event.content["kind"] == FORGET],
-        "reviews": reviews(past, _now()).to_json(),
+        "reviews": reviews(past, moment()).to_json(),
     }
 
     def show(page: Page) -> None:
@@ -101,7 +102,8 @@ def status(
     """Say who is live, what waits for a person, and how often people were asked and overruled the gate."""
     store = open_store(project)
     stands, numbers, past = champion(store), version_numbers(store), events(store)
-    asked = reviews(past, _now())
+    check_promotions(past, stands)
+    asked = reviews(past, moment())
     live = None if stands is None else {**stands.to_json(), **_described(read_version(store, stands.version))}
     asking = [event.content for event in waiting(past, stands)]
     record: dict[str, Any] = {
@@ -181,7 +183,3 @@ def _show_findings(page: Page, found: list[Finding], repair: bool) -> None:
             page.command(finding.proposal)
     if found and not repair:
         page.line("--repair proposes what to do; nothing is ever changed or deleted by it.", "dim")
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import Count, Flag, Json, who
+from batchlearn.cli.options import Count, Flag, Json, moment, who
 from batchlearn.cli.terminal import Page
 from batchlearn.errors import RegistryError, UsageError
+from batchlearn.registry.decisions import complete, record_promotion, record_refusal
 from batchlearn.registry.ledger import (
-    AGREED,
-    OVERRULED,
-    REVIEW,
-    TURN,
+    check_promotions,
     choices,
     events,
     forgotten_since,
     latest_turn_of,
-    record_event,
     waiting,
 )
 from batchlearn.registry.place import open_store
-from batchlearn.registry.promotions import ROLLBACK, Promotion, Reason, champion, needed_champion, promotions
+from batchlearn.registry.promotions import ROLLBACK, Promotion, Reason, champion, needed_champion
 from batchlearn.registry.promotions import promote as promote_version
 from batchlearn.registry.promotions import rollback as rollback_version
 from batchlearn.registry.records import Record
@@ -67,6 +63,8 @@ def promote(
     """
     store = open_store(ledger.project)
     history = events(store)
+    check_promotions(history, champion(store))
+    complete(store)
     stands = _expected(store, ledger)
     number = version if version is not None else _waiting(store, history, stands)
     read_version(store, number)
@@ -75,15 +73,11 @@ def promote(
         undo = " `batchlearn rollback` takes it back." if decline else ""
         raise UsageError(f"Version {number} is live already.{undo}", code="already-live")
     passed = _passed(turn, stands)
-    at, by = _now(), who(ledger.by)
-    judged = _judged_better(store, turn, stands)
+    at, by = moment(), who(ledger.by)
     live = None if stands is None else stands.version
     if decline:
         _refuse_again(history, live, number)
-        answer = OVERRULED if judged else AGREED
-        choice = {"by": by, "why": ledger.why, "chosen": live, "instead_of": number}
-        _record_review(store, at, turn, answer, _looked(history), choice)
-        return _declined(number, answer)
+        return _declined(number, record_refusal(store, at, by, ledger.why, number, live))
     if not passed and not (force and ledger.why):
         raise UsageError(
             f"{_not_passed(number, turn, stands)} To make it live all the same, add "
@@ -100,8 +94,7 @@ def promote(
     why = ledger.why or (str(gate["sentence"]) if gate else "")
     reason = Reason(why, by, at, not passed, gate, None if turn is None else turn.number)
     done = promote_version(store, number, reason, stands)
-    choice = {"by": by, "why": why, "chosen": number, "instead_of": done.before, "generation": done.generation}
-    _record_review(store, at, turn, AGREED if judged else OVERRULED, _looked(history), choice)
+    record_promotion(store, done)
     return _live(done, forgotten_since(history, number))
 
 
@@ -113,16 +106,14 @@ def rollback(
 ) -> Answer:
     """Make the version live again that was live before. No data is needed, and nothing is lost."""
     store = open_store(ledger.project)
+    check_promotions(events(store), champion(store))
+    complete(store)
     stands = _expected(store, ledger) or needed_champion(store)
-    at, by = _now(), who(ledger.by)
+    at, by = moment(), who(ledger.by)
     why = ledger.why or f"rolled back from version {stands.version}"
-    # Everything is read before the promotion: what fails after it would be told as if nothing had been changed.
-    history = events(store)
-    turn = latest_turn_of(history, stands.version)
+    history = events(store)  # read before: what fails after it would be told as if nothing had been changed
     done = rollback_version(store, Reason(why, by, at), stands, to)
-    choice = {"by": by, "why": why, "chosen": done.version, "instead_of": stands.version, "generation": done.generation}
-    # Who takes back what was forced past the gate agrees with it.
-    _record_review(store, at, turn, AGREED if stands.reason.forced else OVERRULED, _looked(history), choice)
+    record_promotion(store, done)
     return _live(done, forgotten_since(history, done.version))
 
 
@@ -156,15 +147,6 @@ def _passed(turn: Record | None, stands: Promotion | None) -> bool:
     return bool(turn.content["judged_against"] == (None if stands is None else stands.generation))
 
 
-def _judged_better(store: FolderStore, turn: Record | None, stands: Promotion | None) -> bool:
-    """Say whether the gate found a version better than the one that is live, whoever was live in between."""
-    if turn is None or turn.content["gate"]["verdict"] != "promote":
-        return False
-    against = turn.content["judged_against"]
-    rival = None if against is None else next(one.version for one in promotions(store) if one.generation == against)
-    return rival == (None if stands is None else stands.version)
-
-
 def _refuse_again(history: Sequence[Record], live: int | None, number: int) -> None:
     """Refuse to decline what was declined before with nothing else decided since: it would count twice."""
     decided = choices(history)
@@ -180,23 +162,6 @@ def _not_passed(number: int, turn: Record | None, stands: Promotion | None) -> s
         live = "none" if stands is None else f"generation {stands.generation}"
         return f"Version {number} was judged against another champion than the one that is live now ({live})."
     return f"The gate did not pass version {number}. {turn.content['gate']['sentence']}"
-
-
-def _looked(history: Sequence[Record]) -> float | None:
-    """Return up to when rows had been looked at when a person decided: rows labelled since judge the decision."""
-    return max((event.content["looked"] for event in history if event.content["kind"] == TURN), default=None)
-
-
-def _record_review(
-    store: FolderStore, at: str, turn: Record | None, answer: str, as_of: float | None, choice: dict[str, Any]
-) -> None:
-    """Write down a person's decision, so that later rows can tell whether it was right."""
-    about = None if turn is None else turn.number
-    record_event(store, REVIEW, at, {"about": about, "answer": answer, "as_of": as_of, **choice})
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _live(done: Promotion, forgotten: Sequence[str]) -> Answer:

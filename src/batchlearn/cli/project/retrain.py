@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import Count, Flag, Json, who
+from batchlearn.cli.options import Count, Flag, Json, moment, who
 from batchlearn.cli.terminal import Page, watch
 from batchlearn.cli.train import threads_given
 from batchlearn.registry.ledger import FORGET, events
@@ -69,11 +69,6 @@ def surroundings(project: Project, cycle: CycleOptions) -> Surroundings:
     if times.stamped and cycle.now is not None:
         said = datetime.datetime.fromtimestamp(now / 1e6, datetime.UTC)
     return Surroundings(project, feed, now, moment(said), who(cycle.by), threads_given(cycle.threads))
-
-
-def moment(time: datetime.datetime) -> str:
-    """Write a time for the ledger: ISO 8601 in UTC, to the second."""
-    return time.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _show(page: Page, turn: Turn, dry_run: bool) -> None:

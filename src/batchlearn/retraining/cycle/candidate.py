@@ -6,32 +6,24 @@ rows before a cut, and that twin is compared with the champion on the rows after
 
 from __future__ import annotations
 
-import io
-import platform
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from batchlearn.data.ledger import read_ledger
+from batchlearn.data.ledger import EXCLUDED, read_ledger
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import CertificateError, DataError, NoFiniteOptimum
 from batchlearn.evaluation.metrics import first_score, losses_under, target_metrics
 from batchlearn.kernels.design import Floats
-from batchlearn.models.files import files_of
 from batchlearn.models.linear import LinearModel
-from batchlearn.models.strict_json import dump
-from batchlearn.models.tensors import pack
-from batchlearn.registry.version import ENVIRONMENT, EXPECTED, KEPT, MODEL_FOLDER, RECIPE, SAMPLE
 from batchlearn.retraining.child import Rehearsal, scores_same
-from batchlearn.retraining.cycle.starting import Champion, Parts, kept_bytes, training_from
+from batchlearn.retraining.cycle.starting import Champion, Parts, training_from
 from batchlearn.retraining.feed.known import Times, without
 from batchlearn.retraining.feed.sources import DataFeed
 from batchlearn.retraining.gate import Gate, Verdict, judge, judge_in_looks, judge_without_champion
@@ -44,9 +36,6 @@ from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import Progress, training
-
-SAMPLE_ROWS = 300
-_PACKAGES = ("batchlearn", "numpy", "scipy", "pyarrow", "safetensors", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -75,7 +64,7 @@ class Surroundings:
 class Candidate(NamedTuple):
     """A model of all rows, and what was found out about it; `judged_against` is the champion's generation.
 
-    `alarms` say what should not be, in a sentence each.
+    `alarms` say what should not be, in a sentence each. `forgotten` is the condition of rows that had to go.
     """
 
     fit: Fit
@@ -85,6 +74,7 @@ class Candidate(NamedTuple):
     notes: tuple[str, ...]
     judged_against: int | None
     alarms: tuple[str, ...] = ()
+    forgotten: str | None = None
 
 
 class Judged(NamedTuple):
@@ -94,6 +84,7 @@ class Judged(NamedTuple):
     evaluation: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
     alarms: tuple[str, ...] = ()
+    target: Target | None = None  # of the model that was judged
 
 
 def training_conditions(around: Surroundings, times: Times) -> tuple[str, ...]:
@@ -125,7 +116,7 @@ def train_candidate(
         fit, evaluation = yield from _evaluated(around, table)
         refuse_unmet(fit)
         verdict = judge(gate, None, np.empty(0))
-        return Candidate(fit, table, verdict, evaluation, fit.notes, None, uncertified(fit))
+        return Candidate(fit, table, verdict, evaluation, (*fit.notes, *set_aside(fit)), None, uncertified(fit))
     start, parts = around.project.settings.policy.start, parts_since(around, times, champion)
     judged = Judged(answered(gate, "not enough evidence", "It is judged by rows that are labelled from now on.", 0))
     if gate.mode == "anytime" and start == "scratch":
@@ -137,8 +128,35 @@ def train_candidate(
         judged = yield from _judged(around, times, champion)
         fit = yield from _from_start(around, champion, parts)
     refuse_unmet(fit)
+    judged = _of_one_kind(gate, judged, champion.model.target, fit.model.target)
     notes, alarms = (*judged.notes, *_other_notes(fit)), (*judged.alarms, *uncertified(fit))
     return Candidate(fit, table, judged.verdict, judged.evaluation, notes, champion.generation, alarms)
+
+
+def _of_one_kind(gate: Gate, judged: Judged, before: Target, target: Target) -> Judged:
+    """Take back a verdict on a model of another kind than the one that would go live, or than the champion is."""
+    reason = None
+    if before.task is not target.task:
+        reason = f"The labels make it {_kind(target)}, and the champion is {_kind(before)}"
+    elif judged.target is not None and _free(judged.target) != _free(target):
+        reason = (
+            f"With the labels of the judging rows it is {_kind(target)}; what was judged, without them, is "
+            f"{_kind(judged.target)}"
+        )
+    if reason is None:
+        return judged
+    reason = f"{reason}. Correct the labels, leave such rows out, or set loss in [recipe]."
+    return judged._replace(verdict=answered(gate, "not enough evidence", reason, 0), alarms=(*judged.alarms, reason))
+
+
+def _kind(target: Target) -> str:
+    several = f"of {len(target.classes)} classes" if target.task is Task.CLASSES else f"with the loss {target.loss}"
+    return f"a model {several}"
+
+
+def _free(target: Target) -> Target:
+    """Return a target without the power or threshold that the data of each model choose."""
+    return replace(target, power=None, threshold=None)
 
 
 def refuse_unmet(fit: Fit) -> None:
@@ -193,12 +211,18 @@ def _judged(around: Surroundings, times: Times, champion: Champion) -> Generator
     notes = [f"Judged by the rows seen after {times.literal(cut)} that were labelled since the champion was trained."]
     if evaluation.abstention is not None:
         notes.append(str(evaluation.abstention))
-    return Judged(verdict, evaluation.to_json(), tuple(notes), alarms)
+    return Judged(verdict, evaluation.to_json(), tuple(notes), alarms, twin.model.target)
 
 
 def _other_notes(fit: Fit) -> list[str]:
     """Return the notes of a fit from which nothing was held out, without the one that says so."""
-    return [note for note in fit.notes if note != "no rows were held out"]
+    return [note for note in fit.notes if note != "no rows were held out"] + set_aside(fit)
+
+
+def set_aside(fit: Fit) -> list[str]:
+    """Say how many rows with a known label were not trained on, and why."""
+    why = ", ".join(f"{rows:,} for {reason}" for reason, rows in fit.rows.rejected.items() if reason != EXCLUDED)
+    return [f"Trained on {fit.rows.used:,} rows; set aside were {why}."] if why else []
 
 
 def _cut(new: Table, times: Times, share: float) -> float | str:
@@ -300,9 +324,8 @@ def _judging_rows(challenger: LinearModel, later: Table, times: Times | None) ->
 
 def cannot_score(champion: LinearModel, challenger: LinearModel, later: Table) -> str | None:
     """Return why the champion cannot score the rows that the challenger can, as a clause; None where it can."""
-    # A power or a threshold is chosen by the data of each, and changes how they learn, not what they predict.
-    one, other = (replace(model.target, power=None, threshold=None) for model in (champion, challenger))
-    if one != other:
+    # A power or a threshold changes how they learn, not what they predict.
+    if _free(champion.target) != _free(challenger.target):
         return "its target is another one"
     try:
         champion.check(later)
@@ -316,68 +339,3 @@ def _column(table: Table, name: str) -> Floats:
     column = pa.chunked_array(arrays)
     plain = pc.cast(pc.cast(column, pa.int64()), pa.float64()) if pa.types.is_timestamp(column.type) else column
     return np.asarray(pc.fill_null(plain, np.nan).to_numpy())
-
-
-# --- the files of a version -----------------------------------------------------------------------------------------
-
-
-class VersionFiles(NamedTuple):
-    """The files of a version by name, and the shape of the responses that its sample rows must score."""
-
-    files: dict[str, bytes]
-    responses: tuple[int, ...]
-
-
-def version_files(around: Surroundings, fit: Fit, table: Table) -> VersionFiles:
-    """Return the files of a version: model, recipe as text, environment, sample rows and what they must score."""
-    sample = _sample(table, around.recipe.seed)
-    expected = fit.model.predict(sample).response
-    sink = io.BytesIO()
-    pq.write_table(sample, sink, write_page_checksum=True)
-    model = {f"{MODEL_FOLDER}/{name}": data for name, data in files_of(fit.model, fit.record()).items()}
-    files = {
-        **model,
-        RECIPE: around.project.text.encode(),
-        ENVIRONMENT: dump(_environment()),
-        SAMPLE: sink.getvalue(),
-        EXPECTED: pack({"response": expected}),
-    }
-    kept = kept_bytes(fit, table, around.threads)
-    if kept is not None:
-        files[KEPT] = kept
-    return VersionFiles(files, expected.shape)
-
-
-def _sample(table: Table, seed: int) -> pa.Table:
-    """Return some rows of a table in canonical types, all columns, drawn at random and in order."""
-    names = [column.name for column in table.columns]
-    rows = sum(batch.num_rows for batch in table.scan(names[:1]))
-    chosen = np.sort(np.random.default_rng(seed).permutation(rows)[:SAMPLE_ROWS])
-    parts, start = [], 0
-    for batch in table.scan(names):
-        inside = chosen[(chosen >= start) & (chosen < start + batch.num_rows)] - start
-        if len(inside):
-            parts.append(batch.take(pa.array(inside)))
-        start += batch.num_rows
-    plain = [_decoded(part) for part in parts]
-    return pa.Table.from_batches(plain)
-
-
-def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
-    arrays = [array.dictionary_decode() if pa.types.is_dictionary(array.type) else array for array in batch.columns]
-    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
-
-
-def _environment() -> dict[str, Any]:
-    packages = {}
-    for name in _PACKAGES:
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            packages[name] = "(not installed)"
-    return {
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "packages": packages,
-    }

@@ -153,8 +153,9 @@ def _record(
     alarms = [*version.description.get("alarms", ()), *([] if rehearsal else [rehearsal.sentence])]
     held = bool(alarms) and "alarm" in settings.of
     passed = gate["verdict"] == "promote" and bool(rehearsal) and not moved
-    # The first version displaces nobody, so nobody is asked.
-    goes_live = passed and not held and (stands is None or around.project.gate.promote == "auto")
+    # The first version displaces nobody, and where rows had to go it is no contest: nobody is asked.
+    no_contest = stands is None or version.description.get("forgotten") is not None
+    goes_live = passed and not held and (no_contest or around.project.gate.promote == "auto")
     kind = None
     if passed and not goes_live:
         kind = "promotion"

@@ -12,7 +12,7 @@ from typing import Any
 
 from batchlearn.errors import DataError, IntegrityError, UsageError
 from batchlearn.models.files import plain
-from batchlearn.registry.ledger import HINDSIGHT, OUTCOME, OVERRULED, REVIEW, events, record_event
+from batchlearn.registry.ledger import HINDSIGHT, OUTCOME, OVERRULED, choices, events, record_event
 from batchlearn.registry.loading import load_version
 from batchlearn.registry.records import Record
 from batchlearn.registry.version import read_version
@@ -32,10 +32,10 @@ def record_outcomes(around: Surroundings, times: Times) -> list[str]:
     """
     history = events(around.project.store)
     settled = {event.content["about"] for event in history if event.content["kind"] == OUTCOME}
-    found = []
+    decided, found = {choice.event for choice in choices(history)}, []
     for event in history:
         said = event.content
-        if said["kind"] != REVIEW or said["answer"] != OVERRULED or event.number in settled:
+        if event.number not in decided or said["answer"] != OVERRULED or event.number in settled:
             continue
         verdict = _looked_again(around, times, said, _latest_look(history, event.number))
         if verdict is None:

@@ -11,6 +11,7 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from batchlearn.models.files import plain
+from batchlearn.registry.decisions import complete
 from batchlearn.registry.ledger import check_promotions, events, forgotten_since, highest_version, latest_turn_of
 from batchlearn.registry.loading import load_champion, load_version
 from batchlearn.registry.promotions import champion
@@ -21,8 +22,8 @@ from batchlearn.retraining.cycle.candidate import (
     compare,
     parts_since,
     train_candidate,
-    version_files,
 )
+from batchlearn.retraining.cycle.files import version_files
 from batchlearn.retraining.cycle.finish import Turn, finish, newest_version, unfinished
 from batchlearn.retraining.cycle.hindsight import record_outcomes
 from batchlearn.retraining.cycle.starting import Champion, bracket_of
@@ -39,6 +40,8 @@ def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False
     began = time.perf_counter()
     store = around.project.store
     check_promotions(events(store), champion(store))
+    if not dry_run:
+        complete(store)
     left = unfinished(store)
     if left is not None and not dry_run:
         return _finished(around, left, began)
@@ -48,6 +51,7 @@ def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False
     trained = None if newest is None else as_of(newest)
     there = f"{times.seen_by(around.now)} or {times.untimed()}"
     found = look(around.feed.table(there), times, around.now, trained)
+    changed = _past_changed(around, newest, found)
     decision = around.project.policy.decide(Situation(around.now, trained, found.new, times.stamped))
     if anyway and not decision.retrain:
         decision = Decision(True, f"Asked for, whatever the policy says. {decision.reason}")
@@ -56,11 +60,12 @@ def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False
         decision.reason,
         0.0,
         start=around.project.settings.policy.start,
+        alarms=changed,
         rows={"seen": found.seen, "known": found.known, "new": found.new},
         notes=(*around.feed.notes, *found.notes, *_not_forgotten(around)),
     )
-    live = live_model(around)
-    if live is not None and (decision.retrain or dry_run):
+    live = live_model(around) if decision.retrain or dry_run else None
+    if live is not None:
         yield Progress("bracketing the gain")
         turn = _bracketed(around, times, live, turn)
     if not decision.retrain or dry_run:
@@ -71,6 +76,19 @@ def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False
     yield Progress("registering")
     version = register_candidate(around, times, found, candidate, turn)
     return _finished(around, version, began, turn)
+
+
+def _past_changed(around: Surroundings, newest: Version | None, found: Look) -> tuple[str, ...]:
+    """Say where what was known at the last training is more or less by now, as rows with old times come and go."""
+    if newest is None or forgotten_since(events(around.project.store), newest.number):
+        return ()
+    before, now = int(newest.description["rows"]["known"]), found.known - found.new
+    if before == now:
+        return ()
+    return (
+        f"Of the rows with a known label there were {before:,} at the last training, and with times up to then there "
+        f"are {now:,} now: rows came late or are gone, or [source] was changed.",
+    )
 
 
 def _not_forgotten(around: Surroundings) -> list[str]:
@@ -156,7 +174,8 @@ def register_candidate(around: Surroundings, times: Times, found: Look, candidat
         "judged_against": candidate.judged_against,
         "sample": {"shape": list(files.responses)},
         "notes": list((*turn.notes, *candidate.notes)),
-        "alarms": list(candidate.alarms),
+        "alarms": [*turn.alarms, *candidate.alarms],
+        "forgotten": candidate.forgotten,
     }
     # A number that was given is not given again, though its folder be gone: records speak of it.
     return register(store, plain(description), files.files, beyond=highest_version(events(store)))
