@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.kept.made import Made, design, joined, kept_of, some
+from tests.kept.made import Made, design, fitted, joined, kept_of, some
 from tests.retraining.brackets import KINDS, answer, parameters_of, trial, truth, violations
 
 from batchlearn.errors import CertificateError, DataError, UsageError
@@ -252,3 +252,28 @@ def test_no_totals_without_a_factor() -> None:
     kept = kept_of(replace(problem, strength=1.0), rows)
     with pytest.raises(CertificateError, match="no safe factor"):
         assemble(problem.objective(30.0), lone, np.zeros(2), *totals_at(LOSSES["squared"], lone, kept.parameters))
+
+
+def test_one_row_far_out_is_in_the_bounds() -> None:
+    """A row with twelve times the usual value: its leverage bounds kappa, and its move the shift."""
+    rng = np.random.default_rng(0)
+    problem = Made("logistic", Layout(True, 1), np.array([0.1, 0.2]), 1.0, False)
+    old, new = problem.rows(rng, 400), problem.rows(rng, 1)
+    far = replace(new.chunks[0], dense=np.array([[12.0]]), label=np.array([0.0]))
+    new = replace(new, chunks=(far,))
+    kept = kept_of(problem, old)
+    found = bracket(kept, Change(new), problem.objective)
+    X = design(joined(old, new))
+    mean = 1.0 / (1.0 + np.exp(-X @ found.reached.parameters))
+    hessian = X.T @ ((mean * (1.0 - mean))[:, None] * X) + np.diag([0.0, 1.0])
+    leverage = np.max(np.einsum("ij,jk,ik->i", X, np.linalg.inv(hessian), X))
+    assert found.reached.proof.kappa >= np.sqrt(len(X) * leverage)
+    optimum = fitted(problem.objective(float(len(X))), joined(old, new))
+    moved = np.abs(X @ (optimum - kept.parameters)).max()
+    assert moved <= found.bracket.prediction_shift or not found.bracket.upper_is_proved
+    assert found.bracket.response_shift is not None
+    # The logistic response moves most where it crosses one half: by tanh(shift / 4).
+    eta = np.linspace(-20.0, 20.0, 20_001)
+    shift = found.bracket.prediction_shift
+    most = np.max(1.0 / (1.0 + np.exp(-eta - 0.5 * shift)) - 1.0 / (1.0 + np.exp(-eta + 0.5 * shift)))
+    assert most <= found.bracket.response_shift <= most * (1.0 + 1e-3)

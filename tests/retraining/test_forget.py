@@ -11,12 +11,13 @@ from tests.registry.disks import Killed, RecordingDisk
 from tests.retraining.made import SETTINGS_TEXT, add_days, around, day, into_database, make_project, orders, turn
 
 import batchlearn as bl
-from batchlearn.errors import DataError, RegistryError
+from batchlearn.errors import CertificateError, DataError, IntegrityError, RegistryError
 from batchlearn.models.disk import LOCAL_DISK, Disk
 from batchlearn.registry.ledger import FORGET, events, record_event
 from batchlearn.registry.loading import load_champion
 from batchlearn.registry.promotions import promotions
 from batchlearn.registry.store import FolderStore
+from batchlearn.retraining.child import Rehearsal
 from batchlearn.retraining.cycle.finish import unfinished
 from batchlearn.retraining.feed.sources import open_feed
 from batchlearn.retraining.forget import Forgotten, forgetting
@@ -140,6 +141,37 @@ def test_a_condition_that_no_row_meets_is_refused_and_nothing_is_recorded(root: 
     ):
         forget(root)
     assert sum(event.content["kind"] == FORGET for event in events(FolderStore(root))) == 1
+
+
+def test_a_refit_that_proves_too_little_or_fails_its_rehearsal_does_not_go_live(root: Path, tmp_path: Path) -> None:
+    strict = shutil.copytree(root, tmp_path / "strict")
+    make_project(strict, SETTINGS_TEXT, {"[recipe]": "[recipe]\ntolerance = 1e-40"})
+    with pytest.raises(CertificateError) as unmet:
+        forget(strict)
+    assert unmet.value.code == "tolerance-not-met"
+    given = replace(around(root, day(20)), rehearse=lambda *_: Rehearsal(False, "It scored other bits."))
+    with pytest.raises(IntegrityError, match="It scored other bits") as failed:
+        list(forgetting(given, WHERE, "asked for"))
+    assert failed.value.code == "version-not-rehearsed"
+    for folder in (strict, root):
+        assert [one.version for one in promotions(FolderStore(folder))] == [1]
+        assert [event.content["kind"] for event in events(FolderStore(folder))] == ["turn", FORGET]
+
+
+def test_the_refit_is_of_the_rows_that_the_champion_knew(root: Path) -> None:
+    add_days(root, 10, 20)
+    assert forget(root).certificate["rows"] < 600, "what came since waits for the next training"
+
+
+def test_killed_before_its_turn_was_written_down_it_goes_live_unasked(root: Path) -> None:
+    whole = RecordingDisk(shutil.copytree(root, root.parent / "whole"))
+    forget(whole.root, disk=whole)
+    there = next(number for number, op in enumerate(whole.ops) if op.name == "rename")
+    with pytest.raises(Killed):
+        forget(root, disk=RecordingDisk(root, last=there + 1))
+    assert unfinished(FolderStore(root)) is not None
+    finished = turn(root, day(20))
+    assert (finished.version, finished.promoted, finished.asked) == (2, True, None)
 
 
 def test_what_was_killed_is_said_by_every_turn_until_it_is_done(root: Path) -> None:

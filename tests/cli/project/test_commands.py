@@ -229,6 +229,27 @@ def test_a_promotion_that_is_lost_is_missed_by_what_a_person_decided(lived: Path
     assert refusal(run, "retrain", "--now", day(60))[1] == "registry-damaged"
 
 
+def test_nothing_is_decided_on_a_history_that_is_lost(lived: Path, run: Run) -> None:
+    shutil.rmtree(lived / "promotions")
+    forced = ("promote", "2", "--force", "--why", "x")
+    for command in (("promote",), forced, ("promote", "2", "--decline"), ("rollback",), ("status",), ("history",)):
+        assert refusal(run, *command)[:2] == (6, "registry-damaged"), command
+    assert not (lived / "promotions").exists()
+
+
+def test_a_version_that_was_removed_after_forgetting_is_no_damage(lived: Path, run: Run) -> None:
+    assert run("promote")[0] == 0
+    assert run("forget", "--where", "user = 7", "--now", day(33))[0] == 0
+    shutil.rmtree(lived / "versions" / "000001")
+    found = answer(run, "registry", "check")
+    assert found["sound"] is True
+    assert isinstance(found["findings"], list)
+    (removed,) = [one["what"] for one in found["findings"] if one["state"] == "removed-version"]
+    assert removed.startswith("version 1 is not there")
+    shutil.rmtree(lived / "versions" / "000003")
+    assert refusal(run, "registry", "check")[1] == "registry-not-sound"
+
+
 def test_a_project_without_a_version_has_no_history(shop: Path, run: Run) -> None:
     assert run(*INIT)[0] == 0
     assert answer(run, "history")["tenures"] == []

@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from tests.retraining.made import SETTINGS_TEXT, add_days, around, day, make_project, orders, turn
 
 import batchlearn as bl
+from batchlearn.cli.project.promote import LedgerOptions
+from batchlearn.cli.project.promote import promote as promote_version
+from batchlearn.errors import RegistryError
 from batchlearn.registry.ledger import TURN, events, reviews, waiting
 from batchlearn.registry.promotions import champion
 from batchlearn.registry.store import FolderStore
@@ -48,8 +54,9 @@ def test_an_alarm_is_told_and_holds_nothing_back_where_nobody_is_to_be_asked(tmp
     assert (second.promoted, second.asked) == (True, None)
 
 
-def test_a_version_that_fails_its_rehearsal_raises_an_alarm_and_asks_once(tmp_path: Path) -> None:
-    make_project(tmp_path, SETTINGS_TEXT, {"[policy]": ASKED + "[policy]"})
+@pytest.mark.parametrize(("settings", "asked"), [(ASKED, "alarm"), (AUTO, None)], ids=["asked", "not asked"])
+def test_a_version_that_fails_its_rehearsal_never_goes_live(settings: str, asked: str | None, tmp_path: Path) -> None:
+    make_project(tmp_path, SETTINGS_TEXT, {"[policy]": settings + "[policy]"})
     add_days(tmp_path, 0, 10)
     assert turn(tmp_path, day(13)).promoted
     add_days(tmp_path, 10, 30, slope=-1.5)
@@ -63,11 +70,15 @@ def test_a_version_that_fails_its_rehearsal_raises_an_alarm_and_asks_once(tmp_pa
             second = end.value
             break
     assert second.alarms == ("Its sample rows scored other bits.",)
-    assert (second.promoted, second.asked, second.exit_code) == (False, "alarm", 6)
+    assert (second.promoted, second.asked, second.exit_code) == (False, asked, 6)
     store = FolderStore(tmp_path)
     counts = reviews(events(store), day(33))
-    assert (counts.asked, len(counts.open)) == (1, 1)
-    assert [event.content["review"] for event in events(store) if event.content["kind"] == TURN] == [None, "alarm"]
+    assert counts.asked == len(counts.open) == (asked is not None)
+    assert [event.content["review"] for event in events(store) if event.content["kind"] == TURN] == [None, asked]
+    # Nor by a person's word, however strong.
+    with pytest.raises(RegistryError) as refusal:
+        promote_version(2, force=True, ledger=LedgerOptions(why="at once", project=str(tmp_path)))
+    assert refusal.value.code == "version-not-rehearsed"
 
 
 def test_a_fit_without_the_certificate_of_its_start_is_an_alarm() -> None:
@@ -76,3 +87,59 @@ def test_a_fit_without_the_certificate_of_its_start_is_an_alarm() -> None:
     assert uncertified(fit) == ()
     assert uncertified(replace(fit, certificate=none)) == ("The version has no certificate: too few steps.",)
     assert uncertified(replace(fit, certificate=none, solver="fine-tune")) == ()
+
+
+def test_rows_of_the_past_that_come_or_go_raise_an_alarm_whatever_was_kept(tmp_path: Path) -> None:
+    make_project(tmp_path, SETTINGS_TEXT, {"[policy]": AUTO + "[policy]"})
+    add_days(tmp_path, 0, 5)
+    add_days(tmp_path, 5, 10)
+    assert turn(tmp_path, day(13)).alarms == ()
+    add_days(tmp_path, 10, 30)
+    (tmp_path / "data" / "000.parquet").unlink()
+    (alarm,) = turn(tmp_path, day(33)).alarms
+    assert alarm.startswith("Of the rows with a known label there were 600 at the last training")
+    assert "there are 300 now: rows came late or are gone" in alarm
+
+
+def test_what_goes_live_is_of_the_kind_that_was_judged(tmp_path: Path) -> None:
+    """One label of 2 among the judging rows turns two classes into numbers."""
+    make_project(tmp_path, SETTINGS_TEXT, {"[policy]": AUTO + "[policy]"})
+
+    def add(first: int, last: int, slope: float, wrong: bool) -> None:
+        table = orders(first, last, slope)
+        label = np.asarray(table["bought"]).astype(int)
+        label[-1] += 2 * wrong
+        place = table.schema.get_field_index("bought")
+        pq.write_table(table.set_column(place, "bought", pa.array(label)), tmp_path / "data" / f"{first:03d}.parquet")
+
+    add(0, 10, 1.5, wrong=False)
+    assert turn(tmp_path, day(13)).promoted
+    add(10, 30, -1.5, wrong=True)
+    second = turn(tmp_path, day(33))
+    assert second.gate is not None
+    assert (second.promoted, second.gate["verdict"]) == (False, "not enough evidence")
+    assert any("the champion is a model of 2 classes" in alarm for alarm in second.alarms)
+    add(10, 30, -1.5, wrong=False)
+    assert turn(tmp_path, day(34), anyway=True).promoted
+
+
+def test_a_class_that_only_the_judging_rows_have_was_not_judged(tmp_path: Path) -> None:
+    make_project(tmp_path, SETTINGS_TEXT, {"[policy]": AUTO + "[policy]"})
+
+    def add(first: int, last: int, slope: float) -> None:
+        table = orders(first, last, slope)
+        label = np.where(np.asarray(table["bought"]), "yes", "no").astype(object)
+        label[::7] = "later"
+        if first:
+            label[-120:] = np.where(np.arange(120) % 3, label[-120:], "new")
+        place = table.schema.get_field_index("bought")
+        path = tmp_path / "data" / f"{first:03d}.parquet"
+        pq.write_table(table.set_column(place, "bought", pa.array(label.tolist())), path)
+
+    add(0, 10, 1.5)
+    assert turn(tmp_path, day(13)).promoted
+    add(10, 30, -1.5)
+    second = turn(tmp_path, day(33))
+    assert second.gate is not None
+    assert (second.promoted, second.gate["verdict"]) == (False, "not enough evidence")
+    assert any("With the labels of the judging rows it is a model of 4 classes" in alarm for alarm in second.alarms)
