@@ -19,9 +19,10 @@ from batchlearn.registry.ledger import TURN, events, reviews, waiting
 from batchlearn.registry.promotions import champion
 from batchlearn.registry.store import FolderStore
 from batchlearn.retraining.child import Rehearsal
-from batchlearn.retraining.cycle.candidate import uncertified
+from batchlearn.retraining.cycle.candidate import compare, uncertified
 from batchlearn.retraining.cycle.finish import Turn
 from batchlearn.retraining.cycle.turn import turning
+from batchlearn.retraining.gate import Gate
 from batchlearn.training.certificate import Certificate
 
 AUTO = '[gate]\npromote = "auto"\n\n'
@@ -143,3 +144,17 @@ def test_a_class_that_only_the_judging_rows_have_was_not_judged(tmp_path: Path) 
     assert second.gate is not None
     assert (second.promoted, second.gate["verdict"]) == (False, "not enough evidence")
     assert any("With the labels of the judging rows it is a model of 4 classes" in alarm for alarm in second.alarms)
+
+
+def test_no_look_judges_a_model_of_another_kind() -> None:
+    rows = orders(0, 5)
+    number = rows.set_column(rows.schema.get_field_index("bought"), "bought", rows["size"])
+    recipe = bl.Recipe(alpha=0.01, holdout=0.0)
+    classes, numbers = (
+        bl.train(bl.read(one, target="bought", time="seen", drop=["known", "user"]), recipe).model
+        for one in (rows, number)
+    )
+    later = bl.read(number, target="bought", time="seen", drop=["known", "user"])
+    found = compare(Gate("anytime"), classes, numbers, later)
+    assert found.verdict == "not enough evidence"
+    assert "a model with the loss squared, and the champion is a model of 2 classes" in found.sentence

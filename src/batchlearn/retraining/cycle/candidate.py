@@ -37,6 +37,8 @@ from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import Progress, training
 
+_LABELS = "Correct the labels or leave such rows out; if it is meant, set loss in [recipe] and promote by hand."
+
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -135,18 +137,21 @@ def train_candidate(
 
 def _of_one_kind(gate: Gate, judged: Judged, before: Target, target: Target) -> Judged:
     """Take back a verdict on a model of another kind than the one that would go live, or than the champion is."""
-    reason = None
-    if before.task is not target.task:
-        reason = f"The labels make it {_kind(target)}, and the champion is {_kind(before)}"
-    elif judged.target is not None and _free(judged.target) != _free(target):
+    reason = _other_task(before, target)
+    if reason is None and judged.target is not None and _free(judged.target) != _free(target):
         reason = (
             f"With the labels of the judging rows it is {_kind(target)}; what was judged, without them, is "
-            f"{_kind(judged.target)}"
+            f"{_kind(judged.target)}. {_LABELS}"
         )
     if reason is None:
         return judged
-    reason = f"{reason}. Correct the labels, leave such rows out, or set loss in [recipe]."
     return judged._replace(verdict=answered(gate, "not enough evidence", reason, 0), alarms=(*judged.alarms, reason))
+
+
+def _other_task(before: Target, target: Target) -> str | None:
+    if before.task is target.task:
+        return None
+    return f"The labels make it {_kind(target)}, and the champion is {_kind(before)}. {_LABELS}"
 
 
 def _kind(target: Target) -> str:
@@ -259,6 +264,9 @@ def compare(
     With `times` rows are ordered by when their labels were known, as looking again and again needs it.
     """
     rows = _judging_rows(challenger, later, times)
+    other = _other_task(champion.target, challenger.target)
+    if other is not None:
+        return answered(gate, "not enough evidence", other, 0)
     unable = cannot_score(champion, challenger, later)
     if unable is not None:
         shape = (len(rows.label), len(challenger.class_shares)) if challenger.class_shares else len(rows.label)
