@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 import pytest
-from tests.kept.made import Made, fitted, joined, kept_of, problem_of
+from tests.kept.made import Made, design, fitted, joined, kept_of, problem_of
 from tests.retraining.brackets import trial, truth
 from tests.training.made import made as made_columns
 from tests.training.made import table_of
@@ -48,6 +48,15 @@ def test_scratch_warm_and_update_agree_within_the_sum_of_their_bounds() -> None:
     assert "To prove it no old row was read." in starts[2].said
     assert "within" in starts[1].said
     assert starts[1].rows_read <= starts[0].rows_read
+    # The bound on coefficients is that on the loss, in the metric of the total Hessian.
+    X = design(everything)
+    mean = 1.0 / (1.0 + np.exp(-X @ starts[2].parameters))
+    strengths = problem.objective.penalty.strengths * everything.total_weight
+    hessian = X.T @ ((mean * (1.0 - mean))[:, None] * X) + np.diag(strengths)
+    loss = starts[2].certificate.loss_bound
+    assert loss is not None
+    largest = np.sqrt(2.0 * loss * everything.total_weight * np.diag(np.linalg.inv(hessian)).max())
+    assert starts[2].certificate.coefficient_bound == pytest.approx(largest, rel=0.05)
     for one in starts:
         for other in starts:
             most = np.abs(one.parameters - other.parameters).max()

@@ -159,6 +159,7 @@ def test_rollback_and_history(lived: Path, run: Run) -> None:
     assert [one["version"] for one in history["tenures"]] == [1, 2, 1]
     assert history["tenures"][-1]["why"] == "complaints"
     assert refusal(run, "rollback")[:2] == (2, "no-earlier-champion")
+    assert refusal(run, "rollback", "--to", "1")[:2] == (2, "never-live"), "it is live"
     for command in ("history", "status"):
         code, out, _ = run(command)
         assert code == 0
