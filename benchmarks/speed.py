@@ -1,0 +1,156 @@
+"""What takes time, in this tree beside another one: the same problems in turn, each run in a process of its own.
+
+    python benchmarks/speed.py [--base REVISION] [--rounds 5] [problem ...]
+
+A problem is a statement or a command on generated rows, timed in processor seconds from its first line on (imports and
+the making of rows are outside). Base and head alternate, so that a host that slows down slows both; printed are the
+medians and the median of the paired ratios. The exit status is 1 where a problem became slower by 15 % and by 50 ms, at
+the median and of the fastest runs alike: a ratio alone would fail short problems by chance, seconds alone long ones,
+and medians alone a host that is busy. Takes three minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parents[1]
+RATIO, SECONDS = 1.15, 0.05
+
+ROWS = """
+import numpy as np, pyarrow as pa, pyarrow.parquet as pq
+def table(rows, first, seed):
+    rng = np.random.default_rng(seed)
+    minute = np.sort(rng.integers(0, 14 * 24 * 60, rows))
+    carrier, origin = rng.integers(0, 8, rows), rng.integers(0, 60, rows)
+    delay = 8.0 * rng.normal(size=rows) + minute // 60 % 24 - 2.0 * carrier + 0.1 * origin
+    names = np.array([f"A{k:02d}" for k in range(60)])
+    return pa.table({"departed": np.datetime64(first, "us") + minute.astype("timedelta64[m]"),
+        "carrier": pa.array(names[carrier]), "origin": pa.array(names[origin]),
+        "distance": rng.uniform(100.0, 2500.0, rows).round(), "seats": rng.integers(50, 300, rows),
+        "delayed": delay > 15.0})
+import os
+os.mkdir("source")
+pq.write_table(table(20_000, "2008-01-01", 1), "source/flights.parquet")
+pq.write_table(table(2_000, "2008-01-01", 2), "few.parquet")
+pq.write_table(table(200_000, "2008-02-01", 3), "many.parquet")
+from batchlearn.cli import main
+roles = ["--target", "delayed", "--time", "departed"]
+assert main(["train", "source/flights.parquet", *roles, "--output", "model"]) == 0
+assert main(["init", "--source", "source/*.parquet", *roles]) == 0
+assert main(["retrain", "--now", "2008-01-15"]) == 0
+pq.write_table(table(2_000, "2008-01-15", 4), "source/later.parquet")
+"""
+COMMAND = "from batchlearn.cli import main\n"
+MATRIX = """
+import numpy as np
+from batchlearn import LinearClassifier, LinearRegressor
+rng = np.random.default_rng(0)
+X = rng.normal(size=({rows}, {columns}))
+y = X @ rng.normal(size={columns}) / {columns} ** 0.5 + rng.normal(size={rows})
+"""
+SPARSE = """
+import numpy as np, scipy.sparse as sp
+from batchlearn import LinearClassifier
+X = sp.random(20_000, 1_000, density=0.005, format="csr", random_state=0)
+y = (X @ np.random.default_rng(0).normal(size=1_000) > 0.0).astype(int)
+"""
+ROLES = ["--target", "delayed", "--time", "departed"]
+
+# Name: what is made beforehand (its cost is not counted), and what is timed.
+PROBLEMS = {
+    "train": (COMMAND, f"assert main(['train', 'source/flights.parquet', *{ROLES}, '--output', 'out']) == 0"),
+    "predict": (COMMAND, "assert main(['predict', 'model', 'many.parquet', '-o', 'out.parquet']) == 0"),
+    "evaluate": (COMMAND, "assert main(['evaluate', 'model', 'many.parquet', '--json']) == 0"),
+    "verify": (COMMAND, "assert main(['verify', 'model', 'source/flights.parquet']) == 0"),
+    "compare": (COMMAND, f"assert main(['compare', 'few.parquet', *{ROLES}, '--output', 'out']) == 0"),
+    "retrain, bracket": (COMMAND, "assert main(['retrain', '--dry-run', '--now', '2008-01-30']) == 0"),
+    "retrain, turn": (COMMAND, "assert main(['retrain', '--anyway', '--now', '2008-01-30']) in (0, 10, 11)"),
+    "logistic, dense": (MATRIX.format(rows=100_000, columns=30), "LinearClassifier().fit(X, y > 0.0)"),
+    "squared, many columns": (MATRIX.format(rows=5_000, columns=500), "LinearRegressor().fit(X, y)"),
+    "logistic, sparse": (SPARSE, "LinearClassifier().fit(X, y)"),
+    "online": (
+        MATRIX.format(rows=10_000, columns=30),
+        "LinearClassifier().partial_fit(X, y > 0.0, classes=[False, True])",
+    ),
+}
+
+RUN = """
+import contextlib, io, time
+with contextlib.redirect_stdout(io.StringIO()):
+{prepared}
+    began = time.process_time()
+{timed}
+    seconds = time.process_time() - began
+print(seconds)
+"""
+
+
+def indented(code: str) -> str:
+    return "\n".join(f"    {line}" for line in code.strip().splitlines())
+
+
+def run(tree: Path, code: str, folder: Path) -> str:
+    """Run code with the package of one tree in a folder; return what it printed."""
+    environment = {**os.environ, "PYTHONPATH": str(tree / "src"), "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{tree} failed:\n{done.stderr}")
+    return done.stdout
+
+
+def measured(name: str, tree: Path, folder: Path) -> float:
+    """Return the seconds of one run in a copy of the folder: a turn of a project leaves more than it found."""
+    prepared, timed = PROBLEMS[name]
+    with tempfile.TemporaryDirectory() as copy:
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+        return float(run(tree, RUN.format(prepared=indented(prepared), timed=indented(timed)), Path(copy)))
+
+
+def compared(name: str, trees: tuple[Path, Path], folders: tuple[Path, Path], rounds: int) -> bool:
+    """Print one line; return whether the head is slower than the base beyond doubt."""
+    pairs = []
+    for number in range(rounds):
+        order = (0, 1) if number % 2 else (1, 0)
+        seconds = {k: measured(name, trees[k], folders[k]) for k in order}
+        pairs.append((seconds[0], seconds[1]))
+    base, head = (median(side) for side in zip(*pairs, strict=True))
+    fastest_base, fastest_head = (min(side) for side in zip(*pairs, strict=True))
+    ratio = median(new / old for old, new in pairs)
+    slower = all(new / old > RATIO and new - old > SECONDS for old, new in ((base, head), (fastest_base, fastest_head)))
+    print(f"{name:<24}{base:>8.2f} s{head:>8.2f} s{ratio:>8.2f}{'   slower' if slower else ''}", flush=True)
+    return slower
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("problems", nargs="*", metavar="problem", default=list(PROBLEMS))
+    parser.add_argument("--base", default="HEAD", help="a revision; HEAD compares uncommitted changes with it")
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        base = Path(temporary) / "base"
+        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", base, asked.base], cwd=ROOT, check=True)
+        try:
+            trees = (base, ROOT)
+            folders = (Path(temporary) / "base-rows", Path(temporary) / "head-rows")
+            for tree, folder in zip(trees, folders, strict=True):
+                folder.mkdir()
+                run(tree, ROWS, folder)
+            print(f"{'processor seconds':<24}{'base':>10}{'head':>10}{'ratio':>8}")
+            slower = [compared(name, trees, folders, asked.rounds) for name in asked.problems]
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", base], cwd=ROOT, check=True)
+    return int(any(slower))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
