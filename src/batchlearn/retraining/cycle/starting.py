@@ -100,7 +100,8 @@ def kept_bytes(fit: Fit, table: Table, threads: int | None) -> bytes | None:
     """Return what a version keeps of its rows, reading them again; None where nothing can be bounded from totals."""
     model = fit.model
     size = model.encoding.layout.size
-    if len(model.parameters) != size or size > MOST_COEFFICIENTS:
+    # The rows of an update would count with another weight than those of a class that was weighted.
+    if len(model.parameters) != size or size > MOST_COEFFICIENTS or fit.class_weights is not None:
         return None
     with one_blas_thread():
         rows = encoded(model, table, threads).rows
@@ -292,7 +293,7 @@ def _status(found: Start, loss: str) -> Status:
 def _nothing_kept() -> RegistryError:
     return RegistryError(
         "The champion kept no totals of its rows, so nothing can go on from them. They are kept neither for more than "
-        "two classes nor for Tweedie and Huber losses, nor for very many coefficients: "
+        "two classes or class weights nor for Tweedie and Huber losses, nor for very many coefficients: "
         'use start = "warm" or "scratch" in [policy].',
         code="champion-kept-nothing",
     )
