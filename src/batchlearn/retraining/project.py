@@ -155,19 +155,7 @@ def parse_settings(text: str) -> Settings:
     for of_spans in (settings.source.wait, settings.policy.window):
         if of_spans is not None:
             Span.parse(of_spans)
-    if settings.recipe.tolerance is not None and settings.policy.start in ("fine-tune", "update"):
-        raise _refused(
-            "[recipe] tolerance is a share of the loss of the mean over all rows, and start = "
-            f'"{settings.policy.start}" does not read all rows; leave tolerance out, or use start = "warm" or "scratch"'
-        )
-    only_scratch = [
-        key for key in ("class_weight", "batch_size") if getattr(settings.recipe, key) != getattr(Recipe(), key)
-    ]
-    if only_scratch and settings.policy.start != "scratch":
-        raise _refused(
-            f'[recipe] {only_scratch[0]} is known to training from scratch alone, and start = "{settings.policy.start}" '
-            f'goes on otherwise; use start = "scratch", or leave {only_scratch[0]} out'
-        )
+    _check_start(settings.recipe, settings.policy.start)
     policy_of(settings), gate_of(settings)
     return settings
 
@@ -218,6 +206,21 @@ def write_settings(folder: Path, text: str) -> Path:
     with named_problems(path):
         write_durably(path, text.encode())
     return path
+
+
+def _check_start(recipe: Recipe, start: Start) -> None:
+    """Refuse what a start other than from scratch cannot do."""
+    if recipe.tolerance is not None and start in ("fine-tune", "update"):
+        raise _refused(
+            "[recipe] tolerance is a share of the loss of the mean over all rows, and start = "
+            f'"{start}" does not read all rows; leave tolerance out, or use start = "warm" or "scratch"'
+        )
+    for key in ("class_weight", "batch_size"):
+        if start != "scratch" and getattr(recipe, key) != getattr(Recipe(), key):
+            raise _refused(
+                f'[recipe] {key} is known to training from scratch alone, and start = "{start}" goes on otherwise; use '
+                f'start = "scratch", or leave {key} out'
+            )
 
 
 def _check_source(source: SourceSettings) -> None:
