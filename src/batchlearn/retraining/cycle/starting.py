@@ -23,12 +23,14 @@ from batchlearn.kept.frozen import new_levels
 from batchlearn.kept.storage import dump, load
 from batchlearn.kept.totals import MOST_COEFFICIENTS, KeptTotals, assemble, totals_at
 from batchlearn.models.linear import LinearModel
+from batchlearn.objectives.penalties import Penalty
 from batchlearn.registry.loading import Live
 from batchlearn.registry.store import Store
 from batchlearn.registry.version import KEPT, read_file
-from batchlearn.retraining.bracket import Bracket, Change, ObjectiveFor, bracket, fixed_per_row, fixed_total
+from batchlearn.retraining.bracket import Bracket, Change, bracket
 from batchlearn.retraining.starts import Start, fine_tune, outgrown, update, warm
 from batchlearn.selection.structure import Structure
+from batchlearn.selection.terms import encoding_penalty
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units
 from batchlearn.training.fit import Fit
@@ -68,11 +70,9 @@ class Champion:
         as_of = float(live.version.description["data"]["as_of_instant"])
         return cls(model, as_of, live.promotion.generation, strengths, dict(record["recipe"]), kept)
 
-    def objective_for(self, recipe: Recipe) -> ObjectiveFor:
-        """Return the objectives over more rows: the penalty stays the same in total unless the recipe fixes alpha."""
-        if self.kept is None:
-            raise _nothing_kept()
-        return fixed_total(self.kept) if recipe.alpha is None else fixed_per_row(self.kept)
+    def penalty(self, recipe: Recipe) -> Penalty:
+        """Return the penalty of what goes on from the champion by this recipe, for any number of rows."""
+        return encoding_penalty(self.model.encoding, self.strengths, recipe.alpha)
 
 
 class Encoded(NamedTuple):
@@ -106,7 +106,7 @@ def kept_bytes(fit: Fit, table: Table, threads: int | None) -> bytes | None:
     with one_blas_thread():
         rows = encoded(model, table, threads).rows
         strengths = fit.structure.strengths
-        objective = fit_objective(model.target, model.encoding, strengths, fit.alpha, rows.total_weight)
+        objective = fit_objective(model.target, model.encoding, strengths, fit.recipe.alpha, rows.total_weight)
         try:
             totals, domain = totals_at(objective.loss, rows, model.parameters)
             return dump(assemble(objective, rows, model.parameters, totals, domain))
@@ -135,7 +135,7 @@ def bracket_of(
         refuse_other_recipe("a bracket", champion, recipe)
         with one_blas_thread():
             change, _ = _change(champion.model, champion.kept, parts, threads)
-            found = bracket(champion.kept, change, champion.objective_for(recipe), recent=_RECENT).bracket
+            found = bracket(champion.kept, change, champion.penalty(recipe), recent=_RECENT).bracket
     except (DataError, CertificateError, UsageError) as problem:
         return None, f"No bracket: {problem.message}"
     return found, None
@@ -204,26 +204,25 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: Parts, thr
     if start == "warm":
         whole = encoded(model, parts.everything, threads, fingerprinted=True)
         weight = whole.rows.total_weight
-        alpha = recipe.alpha_for(weight)
-        objective = fit_objective(model.target, model.encoding, champion.strengths, alpha, weight)
+        objective = fit_objective(model.target, model.encoding, champion.strengths, recipe.alpha, weight)
         names, units = model.encoding.names, Units(model.encoding.units)
         found = warm(Problem(objective, whole.rows, recipe.stopping, units, names), model.parameters)
-        fit = _fit(found, champion, recipe, alpha, parts.everything, whole.ledger)
+        fit = _fit(found, champion, recipe, recipe.alpha_for(weight), parts.everything, whole.ledger)
         came = None if champion.kept is None else _any(model, parts.added, threads)
         reasons = [] if champion.kept is None else outgrown(champion.kept, came, model.encoding)
         return replace(fit, notes=(*fit.notes, *(f"{reason[:1].upper()}{reason[1:]}: {_ANEW}" for reason in reasons)))
     if champion.kept is None:
         raise _nothing_kept()
     change, ledger = _change(model, champion.kept, parts, threads)
-    objective_for = champion.objective_for(recipe)
+    penalty = champion.penalty(recipe)
     if start == "fine-tune":
-        found = fine_tune(champion.kept, change, objective_for, encoding=model.encoding)
+        found = fine_tune(champion.kept, change, penalty, encoding=model.encoding)
     else:
 
         def everything() -> Rows:
             return encoded(model, parts.everything, threads).rows
 
-        found = update(champion.kept, change, objective_for, encoding=model.encoding, all_rows=everything)
+        found = update(champion.kept, change, penalty, encoding=model.encoding, all_rows=everything)
     weight = ledger.counts.used if ledger.weight is None else np.sum(ledger.weight[ledger.used])
     return _fit(found, champion, recipe, recipe.alpha_for(float(weight)), parts.everything, ledger)
 
