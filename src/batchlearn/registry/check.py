@@ -100,9 +100,10 @@ def _is_of_another_objective(store: FolderStore, number: int) -> bool:
     version = read_version(store, number)
     if version.description["format_version"] > 1 or version.description.get("start") not in ("update", "fine-tune"):
         return False
-    model, record = load_version(store, version)[:2]
-    terms = encoding_terms(model.encoding) if record["structure"]["strengths"] else {}
-    return any(term.unit.centre is not None for term in terms.values())
+    stored = load_version(store, version)
+    if stored.record["solver"] not in ("update", "fine-tune") or not stored.record["structure"]["strengths"]:
+        return False  # the first version of a project is from scratch whatever its policy says
+    return any(term.unit.centre is not None for term in encoding_terms(stored.model.encoding).values())
 
 
 def _other_objective(number: int, live: Promotion | None) -> Finding:
