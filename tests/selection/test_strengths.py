@@ -115,7 +115,7 @@ def test_degrees_of_freedom_are_those_of_dense_algebra(loss: str, monkeypatch: p
     total = rows.total(HessianTotal(LOSSES[loss]), parameters)
     curvature = symmetric(total.grams[0])
     penalised = curvature / 1500.0
-    penalty(terms, found.values, len(parameters), 1500.0).add_to(penalised)
+    penalty(terms, found.values, len(parameters)).over(1500.0).add_to(penalised)
     # The centre takes nothing away from what the data determine: the intercept does.
     assert 1.0 + sum(found.degrees_of_freedom) == pytest.approx(
         np.trace(np.linalg.solve(penalised, curvature / 1500.0)), rel=1e-3

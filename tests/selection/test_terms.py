@@ -64,6 +64,8 @@ def test_without_strengths_a_given_alpha_is_per_row_and_else_one_is_in_total() -
     size = ENCODING.layout.size
     for rows in (10.0, 1000.0):
         assert encoding_penalty(ENCODING, {}, 0.5).over(rows).strengths == pytest.approx([0.0, *[0.5] * (size - 1)])
-        assert encoding_penalty(ENCODING, {}, None).over(rows).strengths == pytest.approx([0.0, *[1 / rows] * (size - 1)])
+        assert encoding_penalty(ENCODING, {}, None).over(rows).strengths == pytest.approx(
+            [0.0, *[1 / rows] * (size - 1)]
+        )
     two = encoding_penalty(ENCODING, {"n": 5.0}, None, outputs=2).over(50.0)
     assert two.diagonal == pytest.approx(np.tile(encoding_penalty(ENCODING, {"n": 5.0}, None).over(50.0).diagonal, 2))
