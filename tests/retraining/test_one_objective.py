@@ -39,7 +39,7 @@ ROWS, GONE = 600, 150
 GROWTH = {"one in a hundred": 6, "a third": 200, "as many again": 600}
 X, HOURS = BinTerm("x", (-0.5, 0.5), -4.0, 4.0), CalendarTerm("when", "hour", (0, 6, 12, 18))
 GAPS, COLOUR = BinTerm("gaps", (0.0,), -4.0, 4.0, missing=True), LevelTerm("colour", ("blue", "pink", "red"))
-STRENGTHS = {"x": 3.0, "gaps": 0.7, "hour(when)": 8.0, "colour": 2.0}
+STRENGTHS = {"x": 300.0, "gaps": 70.0, "hour(when)": 800.0, "colour": 200.0}
 # The columns that are dropped, the pairs, and the loss.
 KINDS: dict[str, tuple[list[str], tuple[PairTerm, ...], str]] = {
     "bins": (["gaps", "when", "colour"], (), "squared"),
@@ -91,7 +91,7 @@ def choosing(pairs: tuple[PairTerm, ...]) -> Any:
 
     def choose(*_: Any) -> Generator[int, None, Structure]:
         yield 0
-        strengths = {**STRENGTHS, **{pair.column: 4.0 + 3.0 * k for k, pair in enumerate(pairs)}}
+        strengths = {**STRENGTHS, **{pair.column: 40.0 + 300.0 * k for k, pair in enumerate(pairs)}}
         return Structure(EncodingRules(additive=True, bins=6), pairs, strengths)
 
     return choose
@@ -215,4 +215,4 @@ def test_classes_are_verified_from_scratch_and_warm(tmp_path: Path, monkeypatch:
         for k in range(2):
             part = slice(centre.part.start + k * size, centre.part.stop + k * size)
             block = next(matrix for there, matrix in objective.penalty.blocks if there == part)
-            assert block == pytest.approx(4.0 / rows.total_weight * centre.unit.matrix + centre.unit.centre)
+            assert block == pytest.approx(40.0 / rows.total_weight * centre.unit.matrix + centre.unit.centre)
