@@ -126,7 +126,9 @@ def line(data: DataSet) -> tuple[str, bool]:
     for strength in GRID:  # from strong to weak: each fit starts at the last
         single = dict.fromkeys(encoding_terms(own.encoding), float(strength))
         try:
-            found, start = judged(own, encoding_penalty(own.encoding, single, None, own.loss.outputs).over(weight), start)
+            found, start = judged(
+                own, encoding_penalty(own.encoding, single, None, own.loss.outputs).over(weight), start
+            )
         except NotPositiveDefinite:  # so weak a strength decides nothing
             found = math.inf
         losses.append(found)

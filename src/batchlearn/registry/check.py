@@ -114,7 +114,9 @@ def _other_objective(number: int, live: Promotion | None) -> Finding:
         f"{'the champion, ' * is_live}version {number} went on from kept totals by an earlier release, which penalised "
         "pairs, bins and cycles otherwise than a training does: what is stated of its distance from the optimum is of "
         "another objective",
-        'batchlearn retrain --anyway   # with start = "warm" or "scratch" in [policy]' if is_live else "leave it unused",
+        'batchlearn retrain --anyway   # with start = "warm" or "scratch" in [policy]'
+        if is_live
+        else "leave it unused",
     )
 
 
