@@ -57,7 +57,7 @@ def power_of(loss: Any) -> Any:
 
 @dataclass(frozen=True)
 class Oracle:
-    """F(w) = sum_i weight_i phi(x_i'w + offset_i, y_i) / sum_i weight_i + w'Sw / 2, exactly; S is a diagonal and blocks."""
+    """F(w) = sum_i weight_i phi(x_i'w + offset_i, y_i) / sum_i weight_i + w'Sw / 2, exactly; S has blocks."""
 
     loss: str
     design: list[list[Any]]

@@ -1,7 +1,7 @@
 """Makes frozen registries: python -m tests.registry.make_fixture FOLDER [updated] (once, when a format begins).
 
 A project with two versions, a promotion, a rollback and their events, as `tests/registry/test_formats.py` reads it; or,
-`updated`, one whose second version went on from kept totals in an encoding with a pair. `fixtures/updated-1` was made by
+`updated`, one whose second version went on from kept totals in an encoding with a pair. `fixtures/updated-1` is of
 commit c10b51d, the last one at which such an update was of another objective than a training.
 """
 

@@ -6,7 +6,7 @@ as they are. Its optimum comes from Newton steps on the dense design, to the las
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -63,7 +63,7 @@ def columns(kind: str, rows: int, seed: int) -> pa.Table:
     gaps[rng.random(rows) < 0.2] = np.nan
     eta = 0.4 * x + np.array([0.0, 0.6, -0.6])[colour] * np.sign(x) + 0.3 * np.nan_to_num(gaps, nan=1.0) * (hour - 1.5)
     eta = (eta + 0.2 * seed) * 0.7
-    draws = {
+    draws: dict[str, Callable[[], Any]] = {
         "squared": lambda: eta + rng.normal(size=rows),
         "logistic": lambda: (rng.random(rows) < 1.0 / (1.0 + np.exp(-eta))).astype(float),
         "poisson": lambda: rng.poisson(np.exp(np.minimum(0.5 * eta, 2.0))).astype(float),
