@@ -27,7 +27,7 @@ from batchlearn.objectives.objective import Objective
 from batchlearn.solvers.refinement import refine
 from batchlearn.training.certificate import Certificate, certify
 from batchlearn.training.matrix import Matrix, read_matrix, row_weights
-from batchlearn.training.optimise import Optimum, Problem
+from batchlearn.training.optimise import Optimum, Problem, optimise
 from batchlearn.training.regimes import FullBatch, minimised
 
 # Of kappa times decrement: far inside the region of quadratic convergence.
@@ -314,10 +314,18 @@ def _fitted(settings: Settings, X: Any, label: Floats, weight: Floats | None, na
     loss.check_labels(label)
     with one_blas_thread():
         matrix = read_matrix(X, label, weight, intercept=settings.intercept, threads=settings.threads)
+        lead = int(settings.intercept)
+        names = [*names[:lead], *(names[lead + j] for j in matrix.order)]
         _warn_of_constants(matrix, settings, names)
-        objective = Objective(loss, matrix.penalty(settings.alpha, standardize=settings.standardize))
-        problem = Problem(objective, matrix.rows, settings.stopping, matrix.units, names)
+        problem = _problem(settings, matrix, names)
         optimum = minimised(problem, settings.regime)
+        hessian = optimum.certification.expansion and optimum.certification.expansion.hessian
+        centred = None if hessian is None else matrix.centred_at(loss, optimum.parameters, hessian)
+        if centred is not None:
+            start = centred.inside(*matrix.deliver(optimum.parameters))
+            matrix, problem = centred, _problem(settings, centred, names)
+            optimum = optimise(problem, start)
+        objective = problem.objective
         full = isinstance(settings.regime, FullBatch)
         parameters = _refined(objective, matrix, optimum) if full else optimum.parameters
         coefficients, intercept = matrix.deliver(parameters)
@@ -335,6 +343,11 @@ def _fitted(settings: Settings, X: Any, label: Floats, weight: Floats | None, na
         )
     learner = go_on(loss, settings.alpha, matrix, delivered, optimum.certification.factor)
     return _Fitted(coefficients, intercept, value, len(optimum.trace), certificate, learner)
+
+
+def _problem(settings: Settings, matrix: Matrix, names: list[str]) -> Problem:
+    objective = Objective(settings.loss, matrix.penalty(settings.alpha, standardize=settings.standardize))
+    return Problem(objective, matrix.rows, settings.stopping, matrix.units, names)
 
 
 def _refined(objective: Objective, matrix: Matrix, optimum: Optimum) -> Floats:

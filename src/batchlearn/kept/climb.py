@@ -12,8 +12,9 @@ from batchlearn.errors import DataError
 from batchlearn.kept.statistics import Point, PointTotal, totals_together
 from batchlearn.kept.update import Local, Proof, Reached, Update, prove
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.rounding import accumulated
 from batchlearn.kernels.sums import symmetric
-from batchlearn.objectives.statistics import Hessian, HessianTotal, accumulated
+from batchlearn.objectives.statistics import Hessian, HessianTotal
 
 MOST_PASSES = 3
 # A step that moves no row further than this needs no shortening.

@@ -21,10 +21,11 @@ from batchlearn.kept.statistics import Point, PointTotal, SlopeTotal
 from batchlearn.kept.totals import KeptTotals
 from batchlearn.kept.update import Local, Reached, Update, joint_error, prove
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.rounding import accumulated
 from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.factor import NotPositiveDefinite, StepFactor, step_factor
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import HessianTotal, accumulated
+from batchlearn.objectives.statistics import HessianTotal
 
 _REFINEMENTS = 5
 # The gradient that is left may cost this much of the room that kappa nu < 1 leaves.

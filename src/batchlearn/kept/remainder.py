@@ -26,7 +26,7 @@ import numpy as np
 from batchlearn.kept.third_order import along
 from batchlearn.kept.totals import KeptTotals
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.statistics import accumulated
+from batchlearn.kernels.rounding import accumulated
 
 # From here on the third-order lower bound on the Hessian may be none, and e^-a serves.
 FAR = 0.9

@@ -9,9 +9,10 @@ import numpy as np
 
 from batchlearn.data.rows import Chunk, Rows, Statistic
 from batchlearn.kernels.design import Floats, absolute, linear_predictor, quadratic_form
+from batchlearn.kernels.rounding import UNIT_ROUNDOFF, accumulated
 from batchlearn.kernels.sums import transposed_product
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.statistics import UNIT_ROUNDOFF, accumulated, gradient_rounding, predictor
+from batchlearn.objectives.statistics import gradient_rounding, predictor
 
 
 @dataclass(frozen=True)

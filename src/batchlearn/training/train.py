@@ -260,7 +260,7 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
     given = work.recipe.alpha
     objective = fit_objective(work.ledger.target, encoding, work.structure.strengths, given, rows.total_weight)
     names = [*encoding.names] * objective.loss.outputs
-    problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.units), names, work.seconds)
+    problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.own_units), names, work.seconds)
     steps = minimising(problem, work.recipe.regime, seed=work.recipe.seed)
     while True:
         try:

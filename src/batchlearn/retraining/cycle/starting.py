@@ -205,7 +205,7 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: Parts, thr
         whole = encoded(model, parts.everything, threads, fingerprinted=True)
         weight = whole.rows.total_weight
         objective = fit_objective(model.target, model.encoding, champion.strengths, recipe.alpha, weight)
-        names, units = model.encoding.names, Units(model.encoding.units)
+        names, units = model.encoding.names, Units(model.encoding.own_units)
         found = warm(Problem(objective, whole.rows, recipe.stopping, units, names), model.parameters)
         fit = _fit(found, champion, recipe, recipe.alpha_for(weight), parts.everything, whole.ledger)
         came = None if champion.kept is None else _any(model, parts.added, threads)
