@@ -327,7 +327,7 @@ def _guarded(problem: Problem, work: Callable[[], NewtonState], state: NewtonSta
     except NotPositiveDefinite as refusal:
         if not np.any(refusal.direction):
             raise DataError(
-                "The squares of the columns, weighted, are too large; they need to stay below 1e250. "
+                "The squares of the columns, weighted, overflow or come near it; they need to stay below 1e250. "
                 "Divide the largest columns by their size first.",
                 code="numbers-overflow",
             ) from refusal
