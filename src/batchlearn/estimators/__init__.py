@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import validate_data
 
 from batchlearn.data.rows import one_blas_thread
-from batchlearn.errors import DataError, quoted
+from batchlearn.errors import DataError, NoFiniteOptimum, quoted
 from batchlearn.estimators.incremental import Learner, class_labels, go_on, learn_rows
 from batchlearn.estimators.reading import STORED_TYPES, arrays, names_of, row_predictors
 from batchlearn.estimators.settings import Settings, checked
@@ -318,7 +318,15 @@ def _fitted(settings: Settings, X: Any, label: Floats, weight: Floats | None, na
         names = [*names[:lead], *(names[lead + j] for j in matrix.order)]
         _warn_of_constants(matrix, settings, names)
         problem = _problem(settings, matrix, names)
-        optimum = minimised(problem, settings.regime)
+        try:
+            optimum = minimised(problem, settings.regime)
+        except NoFiniteOptimum:
+            # To rows far out all others are alike: classes that seem apart along a column may only be far from one row.
+            resistant = matrix.centred_at_medians()
+            if resistant is None:
+                raise
+            matrix, problem = resistant, _problem(settings, resistant, names)
+            optimum = minimised(problem, settings.regime)
         hessian = optimum.certification.expansion and optimum.certification.expansion.hessian
         centred = None if hessian is None else matrix.centred_at(loss, optimum.parameters, hessian)
         if centred is not None:

@@ -33,6 +33,8 @@ _LEAST_EXPONENT, _LARGEST_EXPONENT = -380, 1000
 _SHIFT_STEPS = 256.0
 # Of a column's second moment, as curvature weighs the rows, in its mean: what is left is below a thirtieth of it.
 _HIDDEN = 0.999
+# Of a column's deviation: what most rows differ by where a few far out make all of it.
+_FAR_OUT = 1e-3
 
 
 class _Extent(NamedTuple):
@@ -146,12 +148,34 @@ class Matrix:
         moved = np.append(parameters[0] + distance @ parameters[lead], parameters[1:])
         square = replace(self.rows, shift=mean).total(DiagonalTotal(loss), moved).diagonal[lead]
         deviation = np.sqrt(square / self.rows.total_weight / curvature) * self.scale[:dense]
+        return self._moved_to(mean, deviation)
+
+    def centred_at_medians(self) -> Matrix | None:
+        """Return the matrix with dense columns near their medians, in units of the median distance from there.
+
+        For where nothing is known of the curvature. None where no column's deviation is that of a few rows far out.
+        """
+        dense = self.rows.layout.dense
+        if not (self.intercept and self.shift.any()):
+            return None
+        columns = (np.concatenate([chunk.dense[j] for chunk in self.rows.chunks]) for j in range(dense))
+        found = [(float(np.median(x)), float(np.median(np.abs(x - np.median(x))))) for x in columns]
+        middle, distance = np.asarray(found).T
+        hidden = (distance > 0.0) & (distance < _FAR_OUT * self.deviation[:dense])
+        if not hidden.any():
+            return None
+        return self._moved_to(
+            np.where(hidden, middle, self.shift[:dense]), np.where(hidden, distance, self.scale[:dense])
+        )
+
+    def _moved_to(self, mean: Floats, deviation: Floats) -> Matrix:
+        """Return the matrix with these means and deviations of dense columns; 0 keeps a scale."""
+        dense = self.rows.layout.dense
         scale, shift = self.scale.copy(), self.shift.copy()
         scale[:dense] = _power_of_two(np.where(deviation > 0.0, deviation, scale[:dense]))
         shift[:dense] = _few_digits(mean, scale[:dense])
-        return replace(
-            self, rows=replace(self.rows, shift=shift[:dense], scale=scale[:dense]), shift=shift, scale=scale
-        )
+        rows = replace(self.rows, shift=shift[:dense], scale=scale[:dense])
+        return replace(self, rows=rows, shift=shift, scale=scale)
 
     def deliver(self, parameters: Floats) -> tuple[Floats, float]:
         """Return coefficients and intercept in the units of the columns, each rounded once."""

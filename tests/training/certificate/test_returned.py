@@ -165,7 +165,7 @@ def test_learning_goes_on_from_sparse_columns_that_became_dense() -> None:
     assert model.coef_ == pytest.approx(LinearRegressor(alpha=1e-6).fit(X, y).coef_, abs=1e-6)
 
 
-@pytest.mark.parametrize("alpha", [1e-6, 1e-3, 1.0])
+@pytest.mark.parametrize("alpha", [0.0, 1e-6, 1e-3, 1.0])
 @pytest.mark.parametrize("size", [1e2, 1e4, 1e6, 1e8, -1e8])
 def test_a_row_far_from_all_others_is_certified(alpha: float, size: float) -> None:
     rng = np.random.default_rng(7)
