@@ -131,7 +131,8 @@ def test_a_bin_that_says_nothing_of_its_spread_has_no_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "rows", "mean"), [("count", 300, 0.05), ("amount", 300, 0.05), ("number", 100, 0.0), ("classes", 300, 0.05)]
+    ("task", "rows", "mean"),
+    [("count", 300, 0.05), ("amount", 300, 0.05), ("number", 100, 0.0), ("classes", 300, 0.05)],
 )
 def test_intervals_hold_the_true_means_of_rare_labels(task: Task, rows: int, mean: float) -> None:
     held = []
