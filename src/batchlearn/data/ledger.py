@@ -51,7 +51,7 @@ class Lots:
 
     features: Hashes  # equal where all features are
     row: Hashes  # of features and label; equal where both are
-    lot: Hashes  # a number of its own for each row: the first copy of a row has that of the row
+    lot: Hashes  # a number of its own for each row, which follows from its features and the rows that share them
 
     def at(self, entries: NDArray[np.intp]) -> Lots:
         """Return the lots of some rows."""
@@ -141,7 +141,8 @@ def read_ledger(table: Table, target: Target | None = None, loss: str | None = N
 def with_lots(table: Table, ledger: Ledger, columns: Sequence[str] | None = None) -> Ledger:
     """Read the features, or the columns named, once; return the ledger with the lots of its rows.
 
-    Rows that are equal in all that is read of them get different lots, and it does not matter which of them gets which.
+    Rows with the same features get different lots, in the order of their labels: neither the unit of the labels nor the
+    features of other rows have a say. Of rows equal in all that is read it does not matter which of them gets which.
     """
     hashes = RowHashes()
     names = [column.name for column in table.features] if columns is None else list(columns)
@@ -152,11 +153,11 @@ def with_lots(table: Table, ledger: Ledger, columns: Sequence[str] | None = None
     for salt, role in enumerate((ledger.weight, ledger.offset, ledger.time, ledger.group), start=2):
         if role is not None:
             whole = mixed(whole ^ bits_of(role.astype(np.float64)), np.uint64(salt))
-    order = np.lexsort((whole, ~ledger.used, row))
-    starts = np.flatnonzero(np.diff(row[order], prepend=~row[order[0]]))
+    order = np.lexsort((whole, ledger.label, ~ledger.used, features))
+    starts = np.flatnonzero(np.diff(features[order], prepend=~features[order[0]]))
     copy = np.arange(len(row)) - np.repeat(starts, np.diff(starts, append=len(row)))
     lot = np.empty_like(row)
-    lot[order] = mixed(row[order] + copy.astype(np.uint64), np.uint64(0))
+    lot[order] = mixed(features[order] + copy.astype(np.uint64), np.uint64(0))
     return replace(ledger, read_lots=Lots(features, row, lot))
 
 

@@ -111,7 +111,7 @@ def _random_rows(ledger: Ledger, wanted: int, seed: int) -> NDArray[np.intp]:
     features, row = lots.features[entries], lots.row[entries]
     distinct, copies = np.unique(row, return_counts=True)
     accidents = copies.max() <= max(_PAIR, _LARGEST_UNIT * len(entries)) and len(np.unique(features)) == len(distinct)
-    unit = _seeded(mixed(row, np.uint64(0)) if accidents else lots.lot[entries], seed)
+    unit = _seeded(mixed(features, np.uint64(0)) if accidents else lots.lot[entries], seed)
     order = np.argsort(unit, kind="stable")
     ends = np.flatnonzero(np.diff(unit[order])) + 1
     return entries[order[: ends[np.argmin(np.abs(ends - wanted))]]] if len(ends) else entries[:0]
