@@ -106,7 +106,8 @@ def test_overdispersed_counts_and_exposures_have_wider_intervals() -> None:
 def test_intervals_do_not_depend_on_the_unit_of_weights_and_amounts(task: Task, zeros: bool) -> None:
     rng = np.random.default_rng(2)
     response = np.exp(rng.normal(size=200))
-    label = rng.poisson(response) * (1.0 if task == "count" else rng.gamma(1.0, 1.0, 200))
+    size = np.ones(200) if task == "count" else rng.gamma(1.0, 1.0, 200)
+    label = np.asarray(rng.poisson(response) * size, dtype=np.float64)
     weight = np.ones(200) if zeros else rng.uniform(0.5, 2.0, 200)
     label[: 20 if zeros else 0] = 0.0
     unit = 1.0 if task == "count" else 1000.0

@@ -199,7 +199,7 @@ def _variance_a_unit(task: Task, label: Array, response: Array, weight: Array, s
     pooled = max(np.sum(square - poisson * known), 0.0) / np.sum(known * shape) if free.any() else 0.0
     prior = (poisson + pooled * shape) * expected * PRIOR_ROWS / rows
     unit = np.maximum((square + prior) / (known + expected * PRIOR_ROWS / rows), poisson)
-    return unit * (stdtrit(free + PRIOR_ROWS, 1.0 - TAIL) / Z) ** 2
+    return np.asarray(unit * (stdtrit(free + PRIOR_ROWS, 1.0 - TAIL) / Z) ** 2)
 
 
 def _number(value: float) -> float | None:

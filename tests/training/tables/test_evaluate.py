@@ -215,7 +215,9 @@ def test_leaving_one_row_out_is_what_training_without_it_gives() -> None:
     fit = train(table, Recipe(alpha=1e-12, tolerance=TIGHT, holdout=0.2, seed=1), threads=1)
     assert fit.evaluation is not None
     assert fit.evaluation.leave_one_out is not None
-    held = np.flatnonzero(hold_out(with_lots(table, read_ledger(table)), 0.2, 1).late)
+    late = hold_out(with_lots(table, read_ledger(table)), 0.2, 1).late
+    assert late is not None
+    held = np.flatnonzero(late)
     x, y = np.delete(columns["first"], held), np.delete(columns["label"], held)
     errors = []
     for i in range(48):
