@@ -38,7 +38,7 @@ from batchlearn import read
 from batchlearn.data.build import Mask, build_rows, profile_parts
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
-from batchlearn.data.ledger import Ledger, read_ledger
+from batchlearn.data.ledger import Ledger, read_ledger, with_lots
 from batchlearn.data.rows import Rows, one_blas_thread
 from batchlearn.kept.climb import climb
 from batchlearn.kept.first_rung import first_rung
@@ -117,7 +117,7 @@ def run(work: Generator[Any, None, Any]) -> Any:
 def opened(name: str, path: Path) -> tuple[Table, Ledger, NDArray[np.intp]]:
     """Return the rows of a file as the recipe reads them, with the number of each row's day."""
     table = read(path, target="dep_delayed_15min", time="sched_dep", drop=RECIPES[name][0], where="not cancelled")
-    ledger = read_ledger(table, loss=None)
+    ledger = with_lots(table, read_ledger(table, loss=None))
     assert ledger.time is not None
     return table, ledger, np.where(ledger.used, np.floor(ledger.time / 86_400e6), 0).astype(int) - JANUARY
 

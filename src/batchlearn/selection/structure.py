@@ -24,8 +24,8 @@ from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import Ledger, with_classes_of
 from batchlearn.data.pairs import PairTerm
 from batchlearn.data.rows import Chunk, Rows
-from batchlearn.data.sample import choose_rows, take
-from batchlearn.data.split import hold_out, stretches
+from batchlearn.data.sample import take
+from batchlearn.data.split import choose_rows, hold_out, stretches
 from batchlearn.errors import NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, loss_of
@@ -167,17 +167,18 @@ def choose_structure(
     if inner.late is None or int(part.sum()) < FEWEST_ROWS:
         return Structure(rules)
     most = _most_rows(table, ledger)
-    early, late = choose_rows(inner.early, most, seed), choose_rows(inner.late, most // 2, seed)
-    taken, cut = yield from take(table, ledger, early | late)
-    inside = early[early | late]
+    # Rows are taken in the order of their lots: in any order of the table the choice is the same to the bit.
+    early, late = choose_rows(ledger, inner.early, most, seed), choose_rows(ledger, inner.late, most // 2, seed)
+    taken, cut = yield from take(table, ledger, np.concatenate([early, late]))
+    inside = np.arange(len(cut.used)) < len(early)
     cut = with_classes_of(cut, inside)
     if len(np.unique(cut.label[inside & cut.used])) < 2:
         return Structure(rules)
-    late = ~inside & cut.used
-    if not late.any():
+    judging = ~inside & cut.used
+    if not judging.any():
         return Structure(rules)
     profiles = yield from profile_parts(taken, cut, [inside])
-    bench = _Bench(taken, cut, inside, late, profiles[0], loss_of(cut.target), threads, seed)
+    bench = _Bench(taken, cut, inside, judging, profiles[0], loss_of(cut.target), threads, seed)
     if _too_wide(bench, rules):
         return Structure(rules)
     asked = bench.loss
