@@ -22,6 +22,7 @@ from batchlearn.evaluation.metrics.multiclass import class_shares
 from batchlearn.kept.frozen import new_levels
 from batchlearn.kept.storage import dump, load
 from batchlearn.kept.totals import MOST_COEFFICIENTS, KeptTotals, assemble, totals_at
+from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
 from batchlearn.registry.loading import Live
 from batchlearn.registry.store import Store
@@ -29,6 +30,7 @@ from batchlearn.registry.version import KEPT, read_file
 from batchlearn.retraining.bracket import Bracket, Change, ObjectiveFor, bracket, fixed_per_row, fixed_total
 from batchlearn.retraining.starts import Start, fine_tune, outgrown, update, warm
 from batchlearn.selection.structure import Structure
+from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units
 from batchlearn.training.fit import Fit
@@ -44,6 +46,8 @@ _ANEW = "a training from scratch would give it one of its own."
 _RECENT = 0.1
 # Two sums of the same weights in another order differ by less, as a share.
 _SAME_WEIGHT = 1e-9
+# Microseconds.
+_DAY = 86_400e6
 
 
 @dataclass(frozen=True)
@@ -146,8 +150,8 @@ def _change(model: LinearModel, kept: KeptTotals, parts: Parts, threads: int | N
     DataError where old rows are other ones than the kept totals are of: only their times say which ones are old.
     """
     came, went = _any(model, parts.added, threads), _any(model, parts.removed, threads)
-    more, heavier = (0, 0.0) if came is None else (len(came), came.total_weight)
-    less, lighter = (0, 0.0) if went is None else (len(went), went.total_weight)
+    more, heavier = (0, 0.0) if came is None else (len(came.rows), came.rows.total_weight)
+    less, lighter = (0, 0.0) if went is None else (len(went.rows), went.rows.total_weight)
     ledger = read_ledger(parts.everything, target=model.target)
     rows, weight = kept.rows + more - less, kept.totals.weight + heavier - lighter
     weighed = float(ledger.counts.used if ledger.weight is None else np.sum(ledger.weight[ledger.used]))
@@ -167,15 +171,26 @@ def _change(model: LinearModel, kept: KeptTotals, parts: Parts, threads: int | N
             'on from. Train with start = "warm" or "scratch" in [policy].',
             code="past-gone",
         )
-    return Change(came, went), ledger
+    removed = None if went is None else went.rows
+    if came is None:
+        return Change(None, removed), ledger
+    return Change(came.rows, removed, days=_days(parts.added, came.ledger)), ledger
 
 
-def _any(model: LinearModel, table: Table | None, threads: int | None) -> Rows | None:
+def _days(table: Table, ledger: Ledger) -> Floats | None:
+    """Return the day of each used row, (rows,): of a timestamp its date, and a number as it is."""
+    if ledger.time is None or table.roles.time is None:
+        return None
+    times = ledger.time[ledger.used]
+    return np.floor(times / _DAY) if table.column(table.roles.time).kind is Kind.TIMESTAMP else times
+
+
+def _any(model: LinearModel, table: Table | None, threads: int | None) -> Encoded | None:
     """Encode the labelled rows of a table; None where it has none."""
     target = model.target.column
     if table is None or not any(pc.any(batch.column(target).is_valid()).as_py() for batch in table.scan([target])):
         return None
-    return encoded(model, table, threads).rows
+    return encoded(model, table, threads)
 
 
 def training_from(
@@ -209,7 +224,7 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: Parts, thr
         found = warm(Problem(objective, whole.rows, recipe.stopping, units, names), model.parameters)
         fit = _fit(found, champion, recipe, alpha, parts.everything, whole.ledger)
         came = None if champion.kept is None else _any(model, parts.added, threads)
-        reasons = [] if champion.kept is None else outgrown(champion.kept, came, model.encoding)
+        reasons = [] if champion.kept is None or came is None else outgrown(champion.kept, came.rows, model.encoding)
         return replace(fit, notes=(*fit.notes, *(f"{reason[:1].upper()}{reason[1:]}: {_ANEW}" for reason in reasons)))
     if champion.kept is None:
         raise _nothing_kept()

@@ -1,0 +1,155 @@
+"""What the bracket says that later rows gain, against what they do gain, where that is known and on real tables.
+
+    python benchmarks/later_gain_trials.py [--turns 200] [--write]
+    python benchmarks/later_gain_trials.py --real [--write]
+
+Simulated: a version of 40 days, then some new days, and rows without end of days like the new ones, on which the
+training from scratch on old and new rows is compared with the version: that is the truth, and each world says in how
+many turns the stated 95 % interval held it. Days differ by chance (level, slopes, where the columns are) by `shocks`;
+the new ones are off the old ones by `drift`. No old row is read. Real: tables in the order of time in /shared/data,
+three turns each, beside what the rows of the next block really gained: shown, not judged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from tests.kept.made import Made, design, drawn, drawn_codes, fitted, joined, kept_of, one_chunk
+
+from batchlearn.data.rows import Rows, one_blas_thread
+from batchlearn.kernels.design import Floats, Layout
+from batchlearn.retraining.bracket import Change, bracket
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "bracket.md"
+OLD_DAYS, FRESH_DAYS, FRESH_ROWS = 40, 1000, 20
+FEW, MANY = Layout(True, 4, (6,)), Layout(True, 8, (12, 12))
+
+
+class World(NamedTuple):
+    name: str
+    loss: str
+    layout: Layout = FEW
+    days: int = 12
+    rows: int = 40  # of a day, on average
+    drift: float = 0.0
+    shocks: float = 0.0
+    uneven: float = 0.0  # standard deviation of the logarithm of a day's rows
+    by_day: bool = True  # whether the bracket is told the days
+
+
+WORLDS = (
+    World("unchanged", "logistic"),
+    World("unchanged, 35 coefficients", "logistic", MANY),
+    World("unchanged, rows independent, no days told", "logistic", by_day=False),
+    World("drift", "logistic", drift=0.3),
+    World("drift, 8 days", "logistic", days=8, drift=0.3),
+    World("drift, 60 days", "logistic", days=60, rows=15, drift=0.3),
+    World("drift far beyond two-sided", "logistic", drift=1.0),
+    World("shocks", "logistic", shocks=0.4),
+    World("shocks and drift", "logistic", shocks=0.4, drift=0.3),
+    World("shocks and drift, 35 coefficients", "logistic", MANY, days=20, shocks=0.4, drift=0.3),
+    World("shocks and drift, uneven days", "logistic", days=16, shocks=0.4, drift=0.3, uneven=0.7),
+    World("unchanged", "poisson"),
+    World("shocks and drift", "poisson", shocks=0.3, drift=0.2),
+    World("unchanged", "squared"),
+    World("shocks and drift", "squared", shocks=0.4, drift=0.3),
+)
+
+
+class Turn(NamedTuple):
+    value: float
+    low: float
+    high: float
+    true: float
+    two_sided: bool
+
+
+def days_of(rng: np.random.Generator, world: World, truth: Floats, sizes: Floats) -> tuple[Rows, Floats, Floats]:
+    """Draw days of these sizes; return their rows, the day of each, and the linear predictor that labels came from."""
+    layout, day = world.layout, np.repeat(np.arange(len(sizes)), sizes)
+    shock = world.shocks * rng.normal(size=(len(sizes), layout.size)) / np.sqrt(layout.size / 4.0)
+    dense = rng.normal(size=(layout.dense, len(day)))
+    dense += world.shocks * rng.normal(size=(layout.dense, len(sizes)))[:, day]
+    rows = one_chunk(layout, dense, drawn_codes(rng, layout, len(day)), np.zeros(len(day)))
+    eta = np.einsum("ij,ij->i", design(rows), truth + shock[day])
+    return rows.with_labels(drawn(rng, world.loss, eta)), day, eta
+
+
+def turn(world: World, seed: int) -> Turn:
+    """Train on old days, bracket new ones, and see what fresh days gain by a training on both."""
+    rng = np.random.default_rng(seed)
+    size = world.layout.size
+    truth = rng.normal(size=size) * 0.5 / np.sqrt(size / 10.0)
+    problem = Made(world.loss, world.layout, truth, 1.0, weighted=False)
+    later = truth + world.drift * rng.normal(size=size) / np.sqrt(size / 10.0)
+    old, _, _ = days_of(rng, world, truth, np.full(OLD_DAYS, 60))
+    sizes = np.maximum(np.round(world.rows * np.exp(world.uneven * rng.normal(size=world.days))), 2).astype(int)
+    new, day, _ = days_of(rng, world, later, sizes)
+    fresh, _, eta = days_of(rng, world, later, np.full(FRESH_DAYS, FRESH_ROWS))
+    kept = kept_of(problem, old)
+    found = bracket(kept, Change(new, days=day if world.by_day else None), problem.objective).bracket
+    both = joined(old, new)
+    gained = expected(world.loss, eta, design(fresh), kept.parameters) - expected(
+        world.loss, eta, design(fresh), fitted(problem.objective(both.total_weight), both)
+    )
+    said = found.later_gain
+    assert said is not None
+    assert said.low is not None
+    assert said.high is not None
+    return Turn(said.value, said.low, said.high, gained, found.upper_is_proved)
+
+
+def expected(loss: str, eta: Floats, columns: Floats, parameters: Floats) -> float:
+    """Return the mean loss over labels drawn from the true linear predictor, but for what no parameter changes."""
+    own = columns @ parameters
+    if loss == "squared":
+        return 0.5 * float(np.mean((own - eta) ** 2))
+    if loss == "poisson":
+        eta = np.minimum(eta, 3.0)  # as labels are drawn
+        return float(np.mean(np.exp(own) - np.exp(eta) * own))
+    return float(np.mean(np.logaddexp(0.0, own) - own / (1.0 + np.exp(-eta))))
+
+
+def simulated(turns: int, seed: int) -> list[str]:
+    """Return the table of the simulated worlds."""
+    lines = ["| loss | world | new days | two-sided | true gain | stated | misses below, above | coverage |"]
+    lines.append("|---|---|---:|---:|---:|---:|---:|---:|")
+    print("\n".join(lines), flush=True)
+    for number, world in enumerate(WORLDS):
+        found = [turn(world, (seed * 100 + number) * 100_000 + k) for k in range(turns)]
+        below, above = sum(t.true < t.low for t in found), sum(t.true > t.high for t in found)
+        value, true = np.mean([t.value for t in found]), np.mean([t.true for t in found])
+        share = 1.0 - (below + above) / turns
+        sided = np.mean([t.two_sided for t in found])
+        lines.append(
+            f"| {world.loss} | {world.name} | {world.days} | {sided:.0%} | {true:.2e} | {value:.2e} | {below}, {above} "
+            f"| {share:.1%} |"
+        )
+        print(lines[-1], flush=True)
+    return lines
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Judge what later rows are said to gain.")
+    parser.add_argument("--turns", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    began = time.perf_counter()
+    with one_blas_thread():
+        lines = simulated(options.turns, options.seed)
+    print(f"{time.perf_counter() - began:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""What a row to come gains by a training that new rows went into: each day of them judged as if it had no part in it.
+
+Rows of one day share what happened on that day, so a whole day is left out at a time: one Newton step at the best known
+optimum of all rows, with the best known Hessian, moves the parameters to about those without the day (Rad and Maleki
+2020 for a single row). Two days left out together say what a day adds to another, which serves twice: a training with
+one day less is made good by what one day more adds, and the interval counts that the days that teach are the days that
+judge (the second-order term of a U-statistic, Hoeffding 1948).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from batchlearn.data.rows import Chunk, Rows
+from batchlearn.kept.update import Optimum, Update
+from batchlearn.kernels.design import Floats, linear_predictor
+from batchlearn.kernels.sums import summed_predictors, transposed_product
+from batchlearn.objectives.factor import NotPositiveDefinite, step_factor
+from batchlearn.objectives.losses import Loss
+from batchlearn.objectives.statistics import predictor
+
+# With fewer days their spread is hardly known.
+FEWEST_DAYS = 8
+# More days than this are left out some neighbours at a time: it costs less, and days may resemble the next.
+_MOST_BLOCKS = 40
+_LEVEL = 0.95
+# Conjugate gradients for a Newton step that is an approximation itself.
+_MOST_STEPS, _SETTLED = 30, 1e-3
+
+
+@dataclass(frozen=True)
+class LaterGain:
+    """Mean gain of a row to come, if it is like the new ones, with its 95 % interval over days.
+
+    The ends are None where there are fewer than 8 days. `days` counts the days of the new rows; None where nobody said
+    which day a row is of, and rows are taken as independent.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    days: int | None
+
+
+def later_gain(update: Update, optimum: Optimum, days: NDArray[np.generic] | None) -> tuple[LaterGain | None, int]:
+    """Estimate the gain of rows like the new ones; return it, and how often the new rows were read.
+
+    `days` (rows,) tells their days apart, in the order of time. There is none where no row came, where the Hessian has
+    no factor, and where a loss overflows.
+    """
+    rows = update.added
+    if rows is None:
+        return None, 0
+    count = None if days is None else len(np.unique(days))
+    blocks = _blocks(rows, days if count is None or count > 1 else None)
+    with np.errstate(over="ignore", invalid="ignore"):
+        try:
+            steps, readings = _steps_without(blocks, update.objective.loss, optimum)
+        except NotPositiveDefinite:
+            return None, 0
+        weight, alone, pairs = _gains(blocks, update, optimum.parameters, steps)
+    if not np.all(np.isfinite(alone)) or not np.all(np.isfinite(pairs)):
+        return None, readings + 1
+    value, error, freedom = _mean(weight, alone, pairs)
+    if len(blocks) < FEWEST_DAYS or (count is not None and count < FEWEST_DAYS):
+        return LaterGain(value, None, None, count), readings + 1
+    reach = float(stdtrit(freedom, 0.5 + 0.5 * _LEVEL)) * error
+    return LaterGain(value, value - reach, value + reach, count), readings + 1
+
+
+def _blocks(rows: Rows, days: NDArray[np.generic] | None) -> list[Rows]:
+    """Return the rows in at most 40 parts of whole days, neighbours together; without days of rows in their order."""
+    day = np.arange(len(rows)) if days is None else np.unique(days, return_inverse=True)[1]
+    counts = np.bincount(day)
+    before = np.cumsum(counts) - counts
+    block = (
+        before * min(_MOST_BLOCKS, len(counts)) // len(rows) if len(counts) > _MOST_BLOCKS else np.arange(len(counts))
+    )
+    own = block[day]
+    return [rows.take(np.flatnonzero(own == one)) for one in np.unique(block)]
+
+
+def _steps_without(blocks: list[Rows], loss: Loss, optimum: Optimum) -> tuple[Floats, int]:
+    """Return the Newton step from the optimum of all rows to that without each block, (d, blocks), and readings.
+
+    (H - H_k) s_k = g_k with the gradient and the Hessian of block k, by conjugate gradients preconditioned by H, for
+    all blocks at once.
+    """
+    hessian, factor = optimum.hessian, step_factor(optimum.hessian)
+    slopes, curvatures = list[Floats](), list[Floats]()
+    left = np.empty((len(hessian), len(blocks)))
+    for k, chunk in enumerate(map(_read, blocks)):
+        eta = predictor(chunk, optimum.parameters)
+        slopes.append(chunk.weight * loss.slope(eta, chunk.label))
+        curvatures.append(chunk.weight * loss.least_curvature(eta, chunk.label))
+        left[:, k] = transposed_product(chunk.layout, chunk.block, slopes[-1])
+    steps, turned = np.zeros_like(left), factor.solve(left)
+    direction, size = turned.copy(), np.sum(left * turned, axis=0)
+    enough = _SETTLED**2 * size
+    readings = 1
+    while readings <= _MOST_STEPS and np.any(size > enough):
+        readings += 1
+        bent = hessian @ direction
+        for k, chunk in enumerate(map(_read, blocks)):
+            along = linear_predictor(chunk.layout, chunk.block, direction[:, k])
+            bent[:, k] -= transposed_product(chunk.layout, chunk.block, curvatures[k] * along)
+        curved = np.sum(direction * bent, axis=0)
+        going = (size > enough) & (curved > 0.0)
+        length = np.where(going, size / np.where(going, curved, 1.0), 0.0)
+        steps += length * direction
+        left -= length * bent
+        turned = factor.solve(left)
+        size, before = np.sum(left * turned, axis=0), size
+        direction = turned + np.where(going, size / np.where(before > 0.0, before, 1.0), 0.0) * direction
+    return steps, readings
+
+
+def _gains(blocks: list[Rows], update: Update, parameters: Floats, steps: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return each block's weight, what its rows gain by a training without it, and what by each other block.
+
+    Sums over its rows, (blocks,) and (blocks, blocks); what it gains by itself is nothing.
+    """
+    loss, count = update.objective.loss, len(blocks)
+    weight, alone, pairs = np.empty(count), np.empty(count), np.zeros((count, count))
+    for k, chunk in enumerate(map(_read, blocks)):
+        moves = summed_predictors(chunk.layout, chunk.block, steps.T.ravel()).reshape(count, -1)
+        moves[:, chunk.weight == 0.0] = 0.0
+        own = predictor(chunk, parameters) + moves[k]
+        losses = loss.value(own, chunk.label)
+        weight[k] = chunk.weight.sum()
+        alone[k] = chunk.weight @ (loss.value(predictor(chunk, update.kept.parameters), chunk.label) - losses)
+        for other in range(count):
+            if other != k:
+                pairs[k, other] = chunk.weight @ (loss.value(own + moves[other], chunk.label) - losses)
+    return weight, alone, pairs
+
+
+def _mean(weight: Floats, alone: Floats, pairs: Floats) -> tuple[float, float, float]:
+    """Return the mean gain a row, its standard error, and degrees of freedom."""
+    total, count = float(weight.sum()), len(weight)
+    if count == 1:
+        return float(alone[0]) / total, math.inf, 1.0
+    grown = total / (total - weight)
+    gains = alone + (grown - 1.0) * pairs.sum(axis=1)
+    value = float(gains.sum()) / total
+    square = float(np.sum((gains - value * weight) ** 2)) * count / (count - 1)
+    if count > 3:
+        each = grown[:, None] * pairs
+        rest = each - (each.sum(axis=1, keepdims=True) + each.sum(axis=0)) / (count - 2)
+        rest += each.sum() / ((count - 1) * (count - 2))
+        np.fill_diagonal(rest, 0.0)
+        square += max(float(np.sum(rest * rest.T)), 0.0) * (count - 1) / (count - 3)
+    return value, math.sqrt(square) / total, max(total**2 / float(weight @ weight) - 1.0, 1.0)
+
+
+def _read(block: Rows) -> Chunk:
+    return block.read(block.chunks[0])
