@@ -1,6 +1,6 @@
 """What the bracket says that later rows gain, against what they do gain, where that is known and on real tables.
 
-    python benchmarks/later_gain_trials.py [--turns 200] [--write]
+    python benchmarks/later_gain_trials.py [--turns 400] [--write]
     python benchmarks/later_gain_trials.py --real [--write]
 
 Simulated: a version of 40 days, then some new days, and rows without end of days like the new ones, on which the
@@ -15,23 +15,39 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from data_sets import DataSet, data_sets
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from tests.kept.made import Made, design, drawn, drawn_codes, fitted, joined, kept_of, one_chunk
 
+import batchlearn as bl
 from batchlearn.data.rows import Rows, one_blas_thread
+from batchlearn.evaluation.paired import Difference, blocked_difference, time_blocks
+from batchlearn.kept.later import LaterGain
+from batchlearn.kept.storage import load
 from batchlearn.kernels.design import Floats, Layout
-from batchlearn.retraining.bracket import Change, bracket
+from batchlearn.objectives.objective import Objective
+from batchlearn.objectives.statistics import predictor
+from batchlearn.retraining.bracket import Change, bracket, fixed_total
+from batchlearn.retraining.cycle.starting import days_of, encoded, kept_bytes
+from batchlearn.tables.table import Table
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "bracket.md"
 OLD_DAYS, FRESH_DAYS, FRESH_ROWS = 40, 1000, 20
+REAL = (
+    "acs_employment_ma", "bank_marketing", "beijing_air", "bike_sharing_hour", "chicago_taxi_15k", "flights2008_jan",
+    "football_intl", "hotel_bookings", "metro_traffic", "noaa_weather", "nycflights13",
+)  # fmt: skip
+REAL_TURNS, MOST_ROWS = 3, 5000
 FEW, MANY = Layout(True, 4, (6,)), Layout(True, 8, (12, 12))
 
 
@@ -74,7 +90,7 @@ class Turn(NamedTuple):
     two_sided: bool
 
 
-def days_of(rng: np.random.Generator, world: World, truth: Floats, sizes: Floats) -> tuple[Rows, Floats, Floats]:
+def drawn_days(rng: np.random.Generator, world: World, truth: Floats, sizes: Floats) -> tuple[Rows, Floats, Floats]:
     """Draw days of these sizes; return their rows, the day of each, and the linear predictor that labels came from."""
     layout, day = world.layout, np.repeat(np.arange(len(sizes)), sizes)
     shock = world.shocks * rng.normal(size=(len(sizes), layout.size)) / np.sqrt(layout.size / 4.0)
@@ -92,10 +108,10 @@ def turn(world: World, seed: int) -> Turn:
     truth = rng.normal(size=size) * 0.5 / np.sqrt(size / 10.0)
     problem = Made(world.loss, world.layout, truth, 1.0, weighted=False)
     later = truth + world.drift * rng.normal(size=size) / np.sqrt(size / 10.0)
-    old, _, _ = days_of(rng, world, truth, np.full(OLD_DAYS, 60))
+    old, _, _ = drawn_days(rng, world, truth, np.full(OLD_DAYS, 60))
     sizes = np.maximum(np.round(world.rows * np.exp(world.uneven * rng.normal(size=world.days))), 2).astype(int)
-    new, day, _ = days_of(rng, world, later, sizes)
-    fresh, _, eta = days_of(rng, world, later, np.full(FRESH_DAYS, FRESH_ROWS))
+    new, day, _ = drawn_days(rng, world, later, sizes)
+    fresh, _, eta = drawn_days(rng, world, later, np.full(FRESH_DAYS, FRESH_ROWS))
     kept = kept_of(problem, old)
     found = bracket(kept, Change(new, days=day if world.by_day else None), problem.objective).bracket
     both = joined(old, new)
@@ -139,15 +155,78 @@ def simulated(turns: int, seed: int) -> list[str]:
     return lines
 
 
+def real(turns: int) -> list[str]:
+    """Return the table of real turns: of each set as many, one after the other, until its rows end."""
+    lines = ["| table | loss | old rows | new | days | two-sided | stated | next block |"]
+    lines.append("|---|---|---:|---:|---:|---|---|---|")
+    print("\n".join(lines), flush=True)
+    for one in data_sets():
+        if one.time is None or one.name not in REAL:
+            continue
+        whole = pq.read_table(one.path)
+        whole = whole.take(pc.sort_indices(whole, sort_keys=[(one.time, "ascending")]))
+        rows = min(len(whole) // (7 + turns), MOST_ROWS)
+        apart = (len(whole) - 8 * rows) // max(turns - 1, 1)
+        for start in range(0, turns * apart, apart):
+            lines.append(real_turn(whole, one, start, rows))
+            print(lines[-1], flush=True)
+    return lines
+
+
+def real_turn(whole: pa.Table, one: DataSet, start: int, rows: int) -> str:
+    """Train on six blocks of rows, bracket the seventh, and see what the eighth gains by a training on seven."""
+
+    def blocks(first: int, last: int) -> Table:
+        part = whole.slice(start + first * rows, (last - first) * rows)
+        return bl.read(part, target=one.target, time=one.time, drop=one.drop, where=one.condition)
+
+    old, new = blocks(0, 6), blocks(6, 7)
+    fit = bl.train(old, bl.Recipe(loss=one.loss, holdout=0.0))
+    written = kept_bytes(fit, old, None)
+    assert written is not None
+    kept = load(written, fit.model.encoding.layout, fit.model.loss)
+    added, both, later = (encoded(fit.model, table, None) for table in (new, blocks(0, 7), blocks(7, 8)))
+    found = bracket(kept, Change(added.rows, days=days_of(new, added.ledger)), fixed_total(kept)).bracket
+    said, objective = found.later_gain, fixed_total(kept)(both.rows.total_weight)
+    assert said is not None
+    assert later.ledger.time is not None
+    gain = losses(later.rows, objective, kept.parameters) - losses(later.rows, objective, fitted(objective, both.rows))
+    when, weight = later.ledger.time[later.ledger.used], np.ones(len(gain))
+    measured = blocked_difference(gain, weight, time_blocks(weight, when), 0.05)
+    return (
+        f"| {one.name} | {fit.model.loss} | {kept.rows:,} | {len(added.rows):,} | {said.days:,} "
+        f"| {'yes' if found.upper_is_proved else 'no'} | {shown(said)} | {shown(measured)} |"
+    )
+
+
+def losses(rows: Rows, objective: Objective, parameters: Floats) -> Floats:
+    """Return the loss of each row, (rows,)."""
+    chunks = map(rows.read, rows.chunks)
+    return np.concatenate([objective.loss.value(predictor(chunk, parameters), chunk.label) for chunk in chunks])
+
+
+def shown(gain: LaterGain | Difference) -> str:
+    if gain.low is None or gain.high is None:
+        return f"{gain.value:.2g}"
+    return f"{gain.value:.2g} ({gain.low:.2g} to {gain.high:.2g})"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Judge what later rows are said to gain.")
     parser.add_argument("--turns", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--real", action="store_true", help="real tables instead, three turns each")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/bracket.md")
     options = parser.parse_args()
     began = time.perf_counter()
     with one_blas_thread():
-        lines = simulated(options.turns, options.seed)
+        lines = real(REAL_TURNS) if options.real else simulated(options.turns, options.seed)
     print(f"{time.perf_counter() - began:.0f} s")
+    if options.write:
+        name = "real turns" if options.real else "later gain"
+        page, text = PAGE.read_text(encoding="utf-8"), "\n".join(lines)
+        start, stop = page.index(f"<!-- {name} -->"), page.index(f"<!-- end of {name} -->")
+        PAGE.write_text(f"{page[:start]}<!-- {name} -->\n\n{text}\n\n{page[stop:]}", encoding="utf-8")
     return 0
 
 

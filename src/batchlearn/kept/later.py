@@ -19,18 +19,17 @@ from scipy.special import stdtrit
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kept.update import Optimum, Update
 from batchlearn.kernels.design import Floats, linear_predictor
-from batchlearn.kernels.sums import summed_predictors, transposed_product
+from batchlearn.kernels.sums import transposed_product
 from batchlearn.objectives.factor import NotPositiveDefinite, step_factor
-from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.statistics import predictor
 
 # With fewer days their spread is hardly known.
 FEWEST_DAYS = 8
 # More days than this are left out some neighbours at a time: it costs less, and days may resemble the next.
-_MOST_BLOCKS = 40
+_MOST_BLOCKS = 20
 _LEVEL = 0.95
 # Conjugate gradients for a Newton step that is an approximation itself.
-_MOST_STEPS, _SETTLED = 30, 1e-3
+_MOST_STEPS, _SETTLED = 30, 1e-2
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def later_gain(update: Update, optimum: Optimum, days: NDArray[np.generic] | Non
     blocks = _blocks(rows, days if count is None or count > 1 else None)
     with np.errstate(over="ignore", invalid="ignore"):
         try:
-            steps, readings = _steps_without(blocks, update.objective.loss, optimum)
+            steps, readings = _steps_without(blocks, update, optimum)
         except NotPositiveDefinite:
             return None, 0
         weight, alone, pairs = _gains(blocks, update, optimum.parameters, steps)
@@ -74,7 +73,7 @@ def later_gain(update: Update, optimum: Optimum, days: NDArray[np.generic] | Non
 
 
 def _blocks(rows: Rows, days: NDArray[np.generic] | None) -> list[Rows]:
-    """Return the rows in at most 40 parts of whole days, neighbours together; without days of rows in their order."""
+    """Return the rows in at most 20 parts of whole days, neighbours together; without days of rows in their order."""
     day = np.arange(len(rows)) if days is None else np.unique(days, return_inverse=True)[1]
     counts = np.bincount(day)
     before = np.cumsum(counts) - counts
@@ -85,19 +84,22 @@ def _blocks(rows: Rows, days: NDArray[np.generic] | None) -> list[Rows]:
     return [rows.take(np.flatnonzero(own == one)) for one in np.unique(block)]
 
 
-def _steps_without(blocks: list[Rows], loss: Loss, optimum: Optimum) -> tuple[Floats, int]:
+def _steps_without(blocks: list[Rows], update: Update, optimum: Optimum) -> tuple[Floats, int]:
     """Return the Newton step from the optimum of all rows to that without each block, (d, blocks), and readings.
 
     (H - H_k) s_k = g_k with the gradient and the Hessian of block k, by conjugate gradients preconditioned by H, for
     all blocks at once.
     """
+    loss, start = update.objective.loss, update.kept.parameters
     hessian, factor = optimum.hessian, step_factor(optimum.hessian)
     slopes, curvatures = list[Floats](), list[Floats]()
     left = np.empty((len(hessian), len(blocks)))
     for k, chunk in enumerate(map(_read, blocks)):
         eta = predictor(chunk, optimum.parameters)
         slopes.append(chunk.weight * loss.slope(eta, chunk.label))
-        curvatures.append(chunk.weight * loss.least_curvature(eta, chunk.label))
+        # No more than what the Hessian of all rows holds of them, be it of w0 or of the optimum.
+        before = loss.least_curvature(predictor(chunk, start), chunk.label)
+        curvatures.append(chunk.weight * np.minimum(loss.least_curvature(eta, chunk.label), before))
         left[:, k] = transposed_product(chunk.layout, chunk.block, slopes[-1])
     steps, turned = np.zeros_like(left), factor.solve(left)
     direction, size = turned.copy(), np.sum(left * turned, axis=0)
@@ -123,20 +125,18 @@ def _steps_without(blocks: list[Rows], loss: Loss, optimum: Optimum) -> tuple[Fl
 def _gains(blocks: list[Rows], update: Update, parameters: Floats, steps: Floats) -> tuple[Floats, Floats, Floats]:
     """Return each block's weight, what its rows gain by a training without it, and what by each other block.
 
-    Sums over its rows, (blocks,) and (blocks, blocks); what it gains by itself is nothing.
+    Sums over its rows, (blocks,) and (blocks, blocks): what one block adds for another is the other's slope, at the
+    parameters without it, along the step; what it adds for itself is left out.
     """
     loss, count = update.objective.loss, len(blocks)
-    weight, alone, pairs = np.empty(count), np.empty(count), np.zeros((count, count))
+    weight, alone, pairs = np.empty(count), np.empty(count), np.empty((count, count))
     for k, chunk in enumerate(map(_read, blocks)):
-        moves = summed_predictors(chunk.layout, chunk.block, steps.T.ravel()).reshape(count, -1)
-        moves[:, chunk.weight == 0.0] = 0.0
-        own = predictor(chunk, parameters) + moves[k]
-        losses = loss.value(own, chunk.label)
+        own = predictor(chunk, parameters + steps[:, k])
         weight[k] = chunk.weight.sum()
-        alone[k] = chunk.weight @ (loss.value(predictor(chunk, update.kept.parameters), chunk.label) - losses)
-        for other in range(count):
-            if other != k:
-                pairs[k, other] = chunk.weight @ (loss.value(own + moves[other], chunk.label) - losses)
+        before = loss.value(predictor(chunk, update.kept.parameters), chunk.label)
+        alone[k] = chunk.weight @ (before - loss.value(own, chunk.label))
+        pairs[k] = transposed_product(chunk.layout, chunk.block, chunk.weight * loss.slope(own, chunk.label)) @ steps
+    np.fill_diagonal(pairs, 0.0)
     return weight, alone, pairs
 
 

@@ -174,10 +174,10 @@ def _change(model: LinearModel, kept: KeptTotals, parts: Parts, threads: int | N
     removed = None if went is None else went.rows
     if came is None:
         return Change(None, removed), ledger
-    return Change(came.rows, removed, days=_days(parts.added, came.ledger)), ledger
+    return Change(came.rows, removed, days=days_of(parts.added, came.ledger)), ledger
 
 
-def _days(table: Table, ledger: Ledger) -> Floats | None:
+def days_of(table: Table, ledger: Ledger) -> Floats | None:
     """Return the day of each used row, (rows,): of a timestamp its date, and a number as it is."""
     if ledger.time is None or table.roles.time is None:
         return None
