@@ -38,7 +38,7 @@ from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.statistics import predictor
 from batchlearn.retraining.bracket import Change, bracket, fixed_total
-from batchlearn.retraining.cycle.starting import days_of, encoded, kept_bytes
+from batchlearn.retraining.cycle.starting import encoded, kept_bytes, times_of
 from batchlearn.tables.table import Table
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "bracket.md"
@@ -113,7 +113,9 @@ def turn(world: World, seed: int) -> Turn:
     new, day, _ = drawn_days(rng, world, later, sizes)
     fresh, _, eta = drawn_days(rng, world, later, np.full(FRESH_DAYS, FRESH_ROWS))
     kept = kept_of(problem, old)
-    found = bracket(kept, Change(new, days=day if world.by_day else None), problem.objective).bracket
+    found = bracket(
+        kept, Change(new, times=day.astype("datetime64[D]") if world.by_day else None), problem.objective
+    ).bracket
     both = joined(old, new)
     gained = expected(world.loss, eta, design(fresh), kept.parameters) - expected(
         world.loss, eta, design(fresh), fitted(problem.objective(both.total_weight), both)
@@ -157,8 +159,8 @@ def simulated(turns: int, seed: int) -> list[str]:
 
 def real(turns: int) -> list[str]:
     """Return the table of real turns: of each set as many, one after the other, until its rows end."""
-    lines = ["| table | loss | old rows | new | days | two-sided | stated | next block |"]
-    lines.append("|---|---|---:|---:|---:|---|---|---|")
+    lines = ["| table | loss | old rows | new | of | two-sided | stated | next block |"]
+    lines.append("|---|---|---:|---:|---|---|---|---|")
     print("\n".join(lines), flush=True)
     for one in data_sets():
         if one.time is None or one.name not in REAL:
@@ -186,7 +188,7 @@ def real_turn(whole: pa.Table, one: DataSet, start: int, rows: int) -> str:
     assert written is not None
     kept = load(written, fit.model.encoding.layout, fit.model.loss)
     added, both, later = (encoded(fit.model, table, None) for table in (new, blocks(0, 7), blocks(7, 8)))
-    found = bracket(kept, Change(added.rows, days=days_of(new, added.ledger)), fixed_total(kept)).bracket
+    found = bracket(kept, Change(added.rows, times=times_of(new, added.ledger)), fixed_total(kept)).bracket
     said, objective = found.later_gain, fixed_total(kept)(both.rows.total_weight)
     assert said is not None
     assert later.ledger.time is not None
@@ -194,7 +196,7 @@ def real_turn(whole: pa.Table, one: DataSet, start: int, rows: int) -> str:
     when, weight = later.ledger.time[later.ledger.used], np.ones(len(gain))
     measured = blocked_difference(gain, weight, time_blocks(weight, when), 0.05)
     return (
-        f"| {one.name} | {fit.model.loss} | {kept.rows:,} | {len(added.rows):,} | {said.days:,} "
+        f"| {one.name} | {fit.model.loss} | {kept.rows:,} | {len(added.rows):,} | {said.clusters:,} {said.cluster}s "
         f"| {'yes' if found.upper_is_proved else 'no'} | {shown(said)} | {shown(measured)} |"
     )
 

@@ -47,6 +47,10 @@ def made_turn(seed: int, count: int = 12, shocks: float = 0.4, loss: str = "logi
     return Turn(problem, kept_of(problem, old), old, days_of(rng, problem, days, shocks), days)
 
 
+def dates(days: NDArray[np.int64]) -> NDArray[np.datetime64]:
+    return days.astype("datetime64[D]")
+
+
 def losses(rows: Rows, loss: str, parameters: Floats) -> Floats:
     return np.asarray(LOSSES[loss].value(design(rows) @ parameters, rows.chunks[0].label))
 
@@ -55,7 +59,7 @@ def losses(rows: Rows, loss: str, parameters: Floats) -> Floats:
 def test_it_is_what_refits_without_days_give(loss: str) -> None:
     """Each day by the fit without it, and what one day adds to another by the fit without both."""
     one = made_turn(3, count=9, shocks=0.2, loss=loss)
-    found = bracket(one.kept, Change(one.new, days=one.days), one.problem.objective).bracket.later_gain
+    found = bracket(one.kept, Change(one.new, times=dates(one.days)), one.problem.objective).bracket.later_gain
     assert found is not None
     objective = one.problem.objective(float(len(one.old) + len(one.new)))  # its mean is of all rows, so in total alike
 
@@ -79,7 +83,7 @@ def test_it_is_what_refits_without_days_give(loss: str) -> None:
     assert found.high is not None
     # Refits are not one Newton step: a few hundredths of what the interval is long.
     assert abs(found.value - exact) < 0.05 * (found.high - found.low)
-    assert found.days == 9
+    assert (found.clusters, found.cluster) == (9, "day")
 
 
 def test_the_interval_holds_what_fresh_days_gain_where_days_differ() -> None:
@@ -90,8 +94,8 @@ def test_the_interval_holds_what_fresh_days_gain_where_days_differ() -> None:
         both = joined(one.old, one.new)
         trained = fitted(one.problem.objective(both.total_weight), both)
         gained = float(np.mean(losses(fresh, "logistic", one.kept.parameters) - losses(fresh, "logistic", trained)))
-        for days in (one.days, None):
-            said = bracket(one.kept, Change(one.new, days=days), one.problem.objective).bracket.later_gain
+        for days in (dates(one.days), None):
+            said = bracket(one.kept, Change(one.new, times=days), one.problem.objective).bracket.later_gain
             assert said is not None
             assert said.low is not None
             assert said.high is not None
@@ -124,14 +128,20 @@ def test_the_sign_is_right_where_no_upper_bound_is_proved() -> None:
 def test_fewer_than_eight_days_are_an_estimate_without_interval() -> None:
     for count, said in ((1, "over 1 day"), (7, "over 7 days")):
         one = made_turn(0, count=count)
-        found = bracket(one.kept, Change(one.new, days=one.days), one.problem.objective).bracket
+        found = bracket(one.kept, Change(one.new, times=dates(one.days)), one.problem.objective).bracket
         assert found.later_gain is not None
         assert (found.later_gain.low, found.later_gain.high) == (None, None)
         record = json.loads(json.dumps(found.to_json()))["later_gain"]
-        assert record == {"value": found.later_gain.value, "low": None, "high": None, "days": count}
-        assert f"an estimate {said} without interval: it takes 8 days or more." in str(found)
+        assert record == {
+            "value": found.later_gain.value,
+            "low": None,
+            "high": None,
+            "clusters": count,
+            "cluster": "day",
+        }
+        assert f"an estimate {said} without interval: it takes 8 or more." in str(found)
     one = made_turn(0, count=8)
-    found = bracket(one.kept, Change(one.new, days=one.days), one.problem.objective).bracket
+    found = bracket(one.kept, Change(one.new, times=dates(one.days)), one.problem.objective).bracket
     assert found.later_gain is not None
     assert found.later_gain.low is not None
     assert "over 8 days)." in str(found)
@@ -139,18 +149,18 @@ def test_fewer_than_eight_days_are_an_estimate_without_interval() -> None:
 
 def test_days_are_one_a_row() -> None:
     one = made_turn(0)
-    with pytest.raises(UsageError, match="3 days for 480 rows"):
-        Change(one.new, days=one.days[:3])
+    with pytest.raises(UsageError, match="3 times for 480 rows"):
+        Change(one.new, times=one.days[:3])
 
 
 def test_many_days_are_left_out_some_at_a_time() -> None:
     one = made_turn(0, count=12)
     minutes = np.argsort(np.argsort(one.days, kind="stable"))
-    found = bracket(one.kept, Change(one.new, days=minutes), one.problem.objective).bracket.later_gain
+    found = bracket(one.kept, Change(one.new, times=minutes), one.problem.objective).bracket.later_gain
     assert found is not None
-    assert found.days == 480
+    assert (found.clusters, found.cluster) == (480, "time")
     # 20 parts of 24 neighbours say what 12 days do, if not with their error.
-    by_day = bracket(one.kept, Change(one.new, days=one.days), one.problem.objective).bracket.later_gain
+    by_day = bracket(one.kept, Change(one.new, times=dates(one.days)), one.problem.objective).bracket.later_gain
     assert by_day is not None
     assert by_day.low is not None
     assert by_day.high is not None

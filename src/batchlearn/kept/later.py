@@ -23,8 +23,8 @@ from batchlearn.kernels.sums import transposed_product
 from batchlearn.objectives.factor import NotPositiveDefinite, step_factor
 from batchlearn.objectives.statistics import predictor
 
-# With fewer days their spread is hardly known.
-FEWEST_DAYS = 8
+# With fewer days, or other clusters of rows, their spread is hardly known.
+FEWEST_CLUSTERS = 8
 # More days than this are left out some neighbours at a time: it costs less, and days may resemble the next.
 _MOST_BLOCKS = 20
 _LEVEL = 0.95
@@ -34,53 +34,56 @@ _MOST_STEPS, _SETTLED = 30, 1e-2
 
 @dataclass(frozen=True)
 class LaterGain:
-    """Mean gain of a row to come, if it is like the new ones, with its 95 % interval over days.
+    """Mean gain of a row to come, if it is like the new ones, with its 95 % interval over clusters of the new rows.
 
-    The ends are None where there are fewer than 8 days. `days` counts the days of the new rows; None where nobody said
-    which day a row is of, and rows are taken as independent.
+    A cluster is what may share a shock: a "day" where dates are known, a "time" where times are numbers, else a "row".
+    The ends are None where there are fewer than 8.
     """
 
     value: float
     low: float | None
     high: float | None
-    days: int | None
+    clusters: int
+    cluster: str
 
 
-def later_gain(update: Update, optimum: Optimum, days: NDArray[np.generic] | None) -> tuple[LaterGain | None, int]:
+def later_gain(update: Update, optimum: Optimum, times: NDArray[np.generic] | None) -> tuple[LaterGain | None, int]:
     """Estimate the gain of rows like the new ones; return it, and how often the new rows were read.
 
-    `days` (rows,) tells their days apart, in the order of time. There is none where no row came, where the Hessian has
-    no factor, and where a loss overflows.
+    `times` (rows,) are dates or numbers, and each row is a cluster of its own without them. There is no gain where no
+    row came, where the Hessian has no factor, and where a loss overflows.
     """
     rows = update.added
     if rows is None:
         return None, 0
-    count = None if days is None else len(np.unique(days))
-    blocks = _blocks(rows, days if count is None or count > 1 else None)
+    cluster = "row" if times is None else "day" if times.dtype.kind == "M" else "time"
+    clusters = np.arange(len(rows)) if times is None else np.unique(times, return_inverse=True)[1]
+    count = int(clusters.max()) + 1
+    # Of a single day only its own rows can be left out.
+    blocks = _blocks(rows, clusters if count > 1 else np.arange(len(rows)))
     with np.errstate(over="ignore", invalid="ignore"):
         try:
             steps, readings = _steps_without(blocks, update, optimum)
         except NotPositiveDefinite:
             return None, 0
         weight, alone, pairs = _gains(blocks, update, optimum.parameters, steps)
+    readings += 1
     if not np.all(np.isfinite(alone)) or not np.all(np.isfinite(pairs)):
-        return None, readings + 1
+        return None, readings
     value, error, freedom = _mean(weight, alone, pairs)
-    if len(blocks) < FEWEST_DAYS or (count is not None and count < FEWEST_DAYS):
-        return LaterGain(value, None, None, count), readings + 1
+    if count < FEWEST_CLUSTERS:
+        return LaterGain(value, None, None, count, cluster), readings
     reach = float(stdtrit(freedom, 0.5 + 0.5 * _LEVEL)) * error
-    return LaterGain(value, value - reach, value + reach, count), readings + 1
+    return LaterGain(value, value - reach, value + reach, count, cluster), readings
 
 
-def _blocks(rows: Rows, days: NDArray[np.generic] | None) -> list[Rows]:
-    """Return the rows in at most 20 parts of whole days, neighbours together; without days of rows in their order."""
-    day = np.arange(len(rows)) if days is None else np.unique(days, return_inverse=True)[1]
-    counts = np.bincount(day)
-    before = np.cumsum(counts) - counts
-    block = (
-        before * min(_MOST_BLOCKS, len(counts)) // len(rows) if len(counts) > _MOST_BLOCKS else np.arange(len(counts))
-    )
-    own = block[day]
+def _blocks(rows: Rows, clusters: NDArray[np.intp]) -> list[Rows]:
+    """Return the rows in at most 20 parts of whole clusters, neighbours together."""
+    counts = np.bincount(clusters)
+    block = np.arange(len(counts))
+    if len(counts) > _MOST_BLOCKS:
+        block = (np.cumsum(counts) - counts) * _MOST_BLOCKS // len(rows)
+    own = block[clusters]
     return [rows.take(np.flatnonzero(own == one)) for one in np.unique(block)]
 
 

@@ -25,7 +25,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kept.climb import climb
 from batchlearn.kept.first_rung import first_rung
-from batchlearn.kept.later import FEWEST_DAYS, LaterGain, later_gain
+from batchlearn.kept.later import FEWEST_CLUSTERS, LaterGain, later_gain
 from batchlearn.kept.totals import KeptTotals, total_penalty, totals_at
 from batchlearn.kept.update import Reached, Update
 from batchlearn.objectives.losses import LOSSES
@@ -43,14 +43,14 @@ class Change:
     """What happened to the rows since the version was trained.
 
     added: rows that came, in the version's own encoding. removed: rows among the old ones that went. decay: what each
-    old row's weight is multiplied by, above 0 and at most 1. days: the day of each row that came, (rows,); without them
-    rows are taken as independent.
+    old row's weight is multiplied by, above 0 and at most 1. times: when each row that came was seen, (rows,), as dates
+    (datetime64[D]) or numbers: rows of one time share what happened then; without them rows are independent.
     """
 
     added: Rows | None
     removed: Rows | None = None
     decay: float = 1.0
-    days: NDArray[np.generic] | None = None
+    times: NDArray[np.generic] | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 < self.decay <= 1.0:
@@ -58,10 +58,10 @@ class Change:
                 f"The decay is {self.decay!r}; it needs to be above 0 and at most 1, such as 0.5.", code="decay-range"
             )
         rows = 0 if self.added is None else len(self.added)
-        if self.days is not None and len(self.days) != rows:
+        if self.times is not None and len(self.times) != rows:
             raise UsageError(
-                f"There are {len(self.days):,} days for {rows:,} rows that came; give one a row, or none.",
-                code="days-of-rows",
+                f"There are {len(self.times):,} times for {rows:,} rows that came; give one a row, or none.",
+                code="times-of-rows",
             )
 
 
@@ -164,7 +164,7 @@ def bracket(
         reached, rung = climbed.reached, 1 + climbed.passes
         read += climbed.passes * len(everything)
     window, more = (None, 0) if recent is None else _recent(kept, base, change, objective_for, recent)
-    later, again = later_gain(update, reached.optimum, change.days)
+    later, again = later_gain(update, reached.optimum, change.times)
     seconds = time.perf_counter() - began
     null = _null_gain(kept, update, change)
     upper = reached.estimate if reached.upper is None else reached.upper
@@ -279,9 +279,9 @@ def response_shift(loss: str, shift: float) -> float | None:
 
 
 def _later_words(gain: LaterGain) -> str:
-    """Say what later rows gain, and over how many days that is known."""
+    """Say what later rows gain, and over how many days, times or rows that is known."""
     said = f"On later rows like the new ones about {gain.value:.3g} a row"
-    over = "" if gain.days is None else f" over {gain.days:,} day{'' if gain.days == 1 else 's'}"
+    over = f"over {gain.clusters:,} {gain.cluster}{'' if gain.clusters == 1 else 's'}"
     if gain.low is None or gain.high is None:
-        return f"{said}, an estimate{over} without interval: it takes {FEWEST_DAYS} days or more."
-    return f"{said} ({gain.low:.3g} to {gain.high:.3g}{over})."
+        return f"{said}, an estimate {over} without interval: it takes {FEWEST_CLUSTERS} or more."
+    return f"{said} ({gain.low:.3g} to {gain.high:.3g} {over})."

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import Ledger, read_ledger
@@ -22,7 +23,6 @@ from batchlearn.evaluation.metrics.multiclass import class_shares
 from batchlearn.kept.frozen import new_levels
 from batchlearn.kept.storage import dump, load
 from batchlearn.kept.totals import MOST_COEFFICIENTS, KeptTotals, assemble, totals_at
-from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
 from batchlearn.registry.loading import Live
 from batchlearn.registry.store import Store
@@ -46,8 +46,6 @@ _ANEW = "a training from scratch would give it one of its own."
 _RECENT = 0.1
 # Two sums of the same weights in another order differ by less, as a share.
 _SAME_WEIGHT = 1e-9
-# Microseconds.
-_DAY = 86_400e6
 
 
 @dataclass(frozen=True)
@@ -174,15 +172,16 @@ def _change(model: LinearModel, kept: KeptTotals, parts: Parts, threads: int | N
     removed = None if went is None else went.rows
     if came is None:
         return Change(None, removed), ledger
-    return Change(came.rows, removed, days=days_of(parts.added, came.ledger)), ledger
+    return Change(came.rows, removed, times=times_of(parts.added, came.ledger)), ledger
 
 
-def days_of(table: Table, ledger: Ledger) -> Floats | None:
-    """Return the day of each used row, (rows,): of a timestamp its date, and a number as it is."""
+def times_of(table: Table, ledger: Ledger) -> NDArray[np.generic] | None:
+    """Return when each used row was seen, (rows,): the date of a timestamp, and a number as it is."""
     if ledger.time is None or table.roles.time is None:
         return None
     times = ledger.time[ledger.used]
-    return np.floor(times / _DAY) if table.column(table.roles.time).kind is Kind.TIMESTAMP else times
+    stamped = table.column(table.roles.time).kind is Kind.TIMESTAMP
+    return times.astype("datetime64[us]").astype("datetime64[D]") if stamped else times
 
 
 def _any(model: LinearModel, table: Table | None, threads: int | None) -> Encoded | None:
