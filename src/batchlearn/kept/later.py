@@ -144,7 +144,11 @@ def _gains(blocks: list[Rows], update: Update, parameters: Floats, steps: Floats
 
 
 def _mean(weight: Floats, alone: Floats, pairs: Floats) -> tuple[float, float, float]:
-    """Return the mean gain a row, its standard error, and degrees of freedom."""
+    """Return the mean gain a row, its standard error, and degrees of freedom.
+
+    With e_kh what is left of the pairs without the means of rows and columns, the variance of sum_k sum_h e_kh is
+    sum_k sum_h e_kh (e_kh + e_hk): the spread of the blocks' gains holds the first half of it, the second is added.
+    """
     total, count = float(weight.sum()), len(weight)
     if count == 1:
         return float(alone[0]) / total, math.inf, 1.0
@@ -152,7 +156,7 @@ def _mean(weight: Floats, alone: Floats, pairs: Floats) -> tuple[float, float, f
     gains = alone + (grown - 1.0) * pairs.sum(axis=1)
     value = float(gains.sum()) / total
     square = float(np.sum((gains - value * weight) ** 2)) * count / (count - 1)
-    if count > 3:
+    if count >= FEWEST_CLUSTERS:
         each = grown[:, None] * pairs
         rest = each - (each.sum(axis=1, keepdims=True) + each.sum(axis=0)) / (count - 2)
         rest += each.sum() / ((count - 1) * (count - 2))

@@ -6,8 +6,8 @@ called an estimate. Rung 1 reads the new rows alone; each further rung reads all
 
 A gain is positive even where nothing changed: more rows from the same world give tr(H^-1 G) / 2 (1/n - 1/N) on
 average, with H the Hessian and G the mean outer product of row gradients. `gain_over_null` is the ratio to that.
-Whether the gain helps on later rows is another question: `later_gain` estimates it by leave-one-out on the new rows,
-and flatters where rows drift.
+Whether the gain helps on later rows is another question: `later_gain` estimates it by leaving out days of the new rows,
+for rows that are like them.
 """
 
 from __future__ import annotations
