@@ -196,7 +196,7 @@ def real_turn(whole: pa.Table, one: DataSet, start: int, rows: int) -> str:
     when, weight = later.ledger.time[later.ledger.used], np.ones(len(gain))
     measured = blocked_difference(gain, weight, time_blocks(weight, when), 0.05)
     return (
-        f"| {one.name} | {fit.model.loss} | {kept.rows:,} | {len(added.rows):,} | {said.clusters:,} {said.cluster}s "
+        f"| {one.name} | {fit.model.loss} | {kept.rows:,} | {len(added.rows):,} | {said.clusters:,} {said.cluster}{'s' if said.clusters > 1 else ''} "
         f"| {'yes' if found.upper_is_proved else 'no'} | {shown(said)} | {shown(measured)} |"
     )
 

@@ -139,12 +139,21 @@ def test_fewer_than_eight_days_are_an_estimate_without_interval() -> None:
             "clusters": count,
             "cluster": "day",
         }
-        assert f"an estimate {said} without interval: it takes 8 or more." in str(found)
+        assert f"an estimate {said} without interval, which takes 8 or more of like size." in str(found)
     one = made_turn(0, count=8)
     found = bracket(one.kept, Change(one.new, times=dates(one.days)), one.problem.objective).bracket
     assert found.later_gain is not None
     assert found.later_gain.low is not None
     assert "over 8 days)." in str(found)
+
+
+@pytest.mark.parametrize("count", [9, 30])
+def test_where_one_day_has_nearly_all_rows_there_is_no_interval(count: int) -> None:
+    one = made_turn(0)
+    days = np.minimum(np.arange(len(one.days)), count - 1)
+    found = bracket(one.kept, Change(one.new, times=dates(days)), one.problem.objective).bracket.later_gain
+    assert found is not None
+    assert (found.low, found.high, found.clusters) == (None, None, count)
 
 
 def test_days_are_one_a_row() -> None:

@@ -25,6 +25,8 @@ from batchlearn.objectives.statistics import predictor
 
 # With fewer days, or other clusters of rows, their spread is hardly known.
 FEWEST_CLUSTERS = 8
+# Where so few carry nearly all rows, the others say little of how these would differ.
+_LEAST_FREEDOM = 3.0
 # More days than this are left out some neighbours at a time: it costs less, and days may resemble the next.
 _MOST_BLOCKS = 20
 _LEVEL = 0.95
@@ -37,7 +39,7 @@ class LaterGain:
     """Mean gain of a row to come, if it is like the new ones, with its 95 % interval over clusters of the new rows.
 
     A cluster is what may share a shock: a "day" where dates are known, a "time" where times are numbers, else a "row".
-    The ends are None where there are fewer than 8.
+    The ends are None where there are fewer than 8 of like size.
     """
 
     value: float
@@ -71,7 +73,7 @@ def later_gain(update: Update, optimum: Optimum, times: NDArray[np.generic] | No
     if not np.all(np.isfinite(alone)) or not np.all(np.isfinite(pairs)):
         return None, readings
     value, error, freedom = _mean(weight, alone, pairs)
-    if count < FEWEST_CLUSTERS:
+    if min(count, len(blocks)) < FEWEST_CLUSTERS or freedom < _LEAST_FREEDOM:
         return LaterGain(value, None, None, count, cluster), readings
     reach = float(stdtrit(freedom, 0.5 + 0.5 * _LEVEL)) * error
     return LaterGain(value, value - reach, value + reach, count, cluster), readings
@@ -144,14 +146,14 @@ def _gains(blocks: list[Rows], update: Update, parameters: Floats, steps: Floats
 
 
 def _mean(weight: Floats, alone: Floats, pairs: Floats) -> tuple[float, float, float]:
-    """Return the mean gain a row, its standard error, and degrees of freedom.
+    """Return the mean gain a row, its standard error, and degrees of freedom, fewer where blocks are uneven (Kish 1965).
 
     With e_kh what is left of the pairs without the means of rows and columns, the variance of sum_k sum_h e_kh is
     sum_k sum_h e_kh (e_kh + e_hk): the spread of the blocks' gains holds the first half of it, the second is added.
     """
     total, count = float(weight.sum()), len(weight)
     if count == 1:
-        return float(alone[0]) / total, math.inf, 1.0
+        return float(alone[0]) / total, math.inf, 0.0
     grown = total / (total - weight)
     gains = alone + (grown - 1.0) * pairs.sum(axis=1)
     value = float(gains.sum()) / total
@@ -162,7 +164,7 @@ def _mean(weight: Floats, alone: Floats, pairs: Floats) -> tuple[float, float, f
         rest += each.sum() / ((count - 1) * (count - 2))
         np.fill_diagonal(rest, 0.0)
         square += max(float(np.sum(rest * rest.T)), 0.0) * (count - 1) / (count - 3)
-    return value, math.sqrt(square) / total, max(total**2 / float(weight @ weight) - 1.0, 1.0)
+    return value, math.sqrt(square) / total, total**2 / float(weight @ weight) - 1.0
 
 
 def _read(block: Rows) -> Chunk:

@@ -283,5 +283,5 @@ def _later_words(gain: LaterGain) -> str:
     said = f"On later rows like the new ones about {gain.value:.3g} a row"
     over = f"over {gain.clusters:,} {gain.cluster}{'' if gain.clusters == 1 else 's'}"
     if gain.low is None or gain.high is None:
-        return f"{said}, an estimate {over} without interval: it takes {FEWEST_CLUSTERS} or more."
+        return f"{said}, an estimate {over} without interval, which takes {FEWEST_CLUSTERS} or more of like size."
     return f"{said} ({gain.low:.3g} to {gain.high:.3g} {over})."
