@@ -195,9 +195,11 @@ def real_turn(whole: pa.Table, one: DataSet, start: int, rows: int) -> str:
     gain = losses(later.rows, objective, kept.parameters) - losses(later.rows, objective, fitted(objective, both.rows))
     when, weight = later.ledger.time[later.ledger.used], np.ones(len(gain))
     measured = blocked_difference(gain, weight, time_blocks(weight, when), 0.05)
+    of = f"{said.clusters:,} {said.cluster}{'s' if said.clusters > 1 else ''}"
+    sided = "yes" if found.upper_is_proved else "no"
     return (
-        f"| {one.name} | {fit.model.loss} | {kept.rows:,} | {len(added.rows):,} | {said.clusters:,} {said.cluster}{'s' if said.clusters > 1 else ''} "
-        f"| {'yes' if found.upper_is_proved else 'no'} | {shown(said)} | {shown(measured)} |"
+        f"| {one.name} | {fit.model.loss} | {kept.rows:,} | {len(added.rows):,} | {of} | {sided} | {shown(said)} "
+        f"| {shown(measured)} |"
     )
 
 

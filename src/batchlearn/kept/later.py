@@ -146,7 +146,7 @@ def _gains(blocks: list[Rows], update: Update, parameters: Floats, steps: Floats
 
 
 def _mean(weight: Floats, alone: Floats, pairs: Floats) -> tuple[float, float, float]:
-    """Return the mean gain a row, its standard error, and degrees of freedom, fewer where blocks are uneven (Kish 1965).
+    """Return the mean gain a row, its standard error, and degrees of freedom: fewer where blocks are uneven.
 
     With e_kh what is left of the pairs without the means of rows and columns, the variance of sum_k sum_h e_kh is
     sum_k sum_h e_kh (e_kh + e_hk): the spread of the blocks' gains holds the first half of it, the second is added.
