@@ -46,10 +46,13 @@ from batchlearn.kept.storage import dump, load
 from batchlearn.kept.totals import KeptTotals, keep
 from batchlearn.kept.update import Update
 from batchlearn.kernels.design import Floats
+from batchlearn.objectives.losses import Loss, loss_of
 from batchlearn.objectives.objective import Objective
+from batchlearn.objectives.penalties import Penalty
 from batchlearn.objectives.statistics import LineTotal, ValueTotal
-from batchlearn.retraining.bracket import Answer, Change, ObjectiveFor, bracket
+from batchlearn.retraining.bracket import Answer, Change, bracket
 from batchlearn.selection.structure import InnerSplit, Structure, choose_structure
+from batchlearn.selection.terms import encoding_penalty
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Optimum, Problem, optimise
@@ -74,14 +77,19 @@ MANY = 600
 
 @dataclass(frozen=True)
 class Setting:
-    """A recipe made ready: the rows of each day in one encoding, and the objective for any number of them."""
+    """A recipe made ready: the rows of each day in one encoding, and the penalty of any number of them."""
 
     name: str
     encoding: Encoding
     days: list[Rows]
-    objective_for: ObjectiveFor
+    loss: Loss
+    penalty: Penalty
     seconds: float  # reading, choosing and encoding
     choosing: float  # of the processor, for what the recipe leaves open
+
+    def objective_for(self, weight: float) -> Objective:
+        """Return the objective of rows of this total weight."""
+        return Objective(self.loss, self.penalty.over(weight))
 
 
 class Day(NamedTuple):
@@ -137,11 +145,8 @@ def prepare(name: str) -> Setting:
     choosing, encoding = time.process_time() - start, encoding_of(table, ledger, first, structure)
     parts = (ledger.used & (day == number) for number in range(DAYS))
     days = [run(build_rows(table, ledger, encoding, part, 2, fingerprinted=False)) for part in parts]
-
-    def objective_for(weight: float) -> Objective:
-        return fit_objective(ledger.target, encoding, structure.strengths, 1.0 / weight, weight)
-
-    return Setting(name, encoding, days, objective_for, time.perf_counter() - began, choosing)
+    penalty, loss = encoding_penalty(encoding, structure.strengths, None), loss_of(ledger.target)
+    return Setting(name, encoding, days, loss, penalty, time.perf_counter() - began, choosing)
 
 
 def from_files(setting: Setting) -> tuple[float, float, float]:
@@ -152,7 +157,7 @@ def from_files(setting: Setting) -> tuple[float, float, float]:
     """
     name, old = setting.name, joined(setting.days[:FIRST])
     kept = dump(keep(setting.objective_for(old.total_weight), old, fit(setting, old)))
-    rows, loss = pq.read_table(FLIGHTS), setting.objective_for(1.0).loss.name
+    rows, loss = pq.read_table(FLIGHTS), setting.loss.name
     day = np.floor(rows["sched_dep"].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy() / 86_400e6) - JANUARY
     alone, scratch = [], dict[int, list[float]]({1: [], 2: []})
     with tempfile.TemporaryDirectory() as folder:
@@ -164,7 +169,7 @@ def from_files(setting: Setting) -> tuple[float, float, float]:
                 began = time.perf_counter()
                 table, ledger, _ = opened(name, new)
                 added = run(build_rows(table, ledger, setting.encoding, ledger.used, threads, fingerprinted=False))
-                bracket(load(kept, setting.encoding.layout, loss), Change(added), setting.objective_for)
+                bracket(load(kept, setting.encoding.layout, loss), Change(added), setting.penalty)
                 alone.append(time.perf_counter() - began)
             began = time.perf_counter()
             table, ledger, _ = opened(name, every)
@@ -172,7 +177,7 @@ def from_files(setting: Setting) -> tuple[float, float, float]:
             encoding = encoding_of(table, ledger, ledger.used, structure)
             rows_of_all = run(build_rows(table, ledger, encoding, ledger.used, threads, fingerprinted=False))
             weight = rows_of_all.total_weight
-            objective = fit_objective(ledger.target, encoding, structure.strengths, 1.0 / weight, weight)
+            objective = fit_objective(ledger.target, encoding, structure.strengths, None, weight)
             optimise(Problem(objective, rows_of_all, PredictionsWithin(), Units(encoding.units), encoding.names))
             scratch[threads].append(time.perf_counter() - began)
     return float(np.median(alone)), float(np.median(scratch[1])), float(np.median(scratch[2]))
@@ -223,7 +228,7 @@ def day_of(setting: Setting, number: int, champion: Optimum, rows: list[Rows]) -
     objective = setting.objective_for(everything.total_weight)
     kept = keep(setting.objective_for(old.total_weight), old, champion)
     began = time.process_time()
-    first = bracket(kept, Change(new, times=np.full(len(new), number).astype("datetime64[D]")), setting.objective_for)
+    first = bracket(kept, Change(new, times=np.full(len(new), number).astype("datetime64[D]")), setting.penalty)
     seconds = time.process_time() - began
     found = _climbed(first, everything) if first.reached.upper is None else first
     began = time.process_time()
@@ -232,7 +237,7 @@ def day_of(setting: Setting, number: int, champion: Optimum, rows: list[Rows]) -
     scratch = fit(setting, everything, found.reached.parameters if many and number > FIRST else None)
     scratch_seconds = time.process_time() - began if not many or number == FIRST else math.nan
     if not many:
-        recent = bracket(kept, Change(new), setting.objective_for, recent=RECENT).bracket.recent
+        recent = bracket(kept, Change(new), setting.penalty, recent=RECENT).bracket.recent
         found = replace(found, bracket=replace(found.bracket, recent=recent))
     update = Update.of(kept, new, objective)
     second = first.bracket.upper_is_proved
@@ -296,7 +301,7 @@ def null_ratios(setting: Setting, show: Callable[[str], None]) -> list[float]:
             old = joined(rows[:number])
             champion = fit(setting, old, None if champion is None else champion.parameters)
             kept = keep(setting.objective_for(old.total_weight), old, champion)
-            ratio = bracket(kept, Change(rows[number]), setting.objective_for).bracket.gain_over_null
+            ratio = bracket(kept, Change(rows[number]), setting.penalty).bracket.gain_over_null
             ratios.append(ratio or math.nan)
     show(f"  shuffled: gain/null {np.mean(ratios):.3f} on average, {min(ratios):.2f} to {max(ratios):.2f}")
     return ratios

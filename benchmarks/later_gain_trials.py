@@ -35,10 +35,12 @@ from batchlearn.evaluation.paired import Difference, blocked_difference, time_bl
 from batchlearn.kept.later import LaterGain
 from batchlearn.kept.storage import load
 from batchlearn.kernels.design import Floats, Layout
+from batchlearn.objectives.losses import named_loss
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.statistics import predictor
-from batchlearn.retraining.bracket import Change, bracket, fixed_total
+from batchlearn.retraining.bracket import Change, bracket
 from batchlearn.retraining.cycle.starting import encoded, kept_bytes, times_of
+from batchlearn.selection.terms import encoding_penalty
 from batchlearn.tables.table import Table
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "bracket.md"
@@ -114,7 +116,7 @@ def turn(world: World, seed: int) -> Turn:
     fresh, _, eta = drawn_days(rng, world, later, np.full(FRESH_DAYS, FRESH_ROWS))
     kept = kept_of(problem, old)
     found = bracket(
-        kept, Change(new, times=day.astype("datetime64[D]") if world.by_day else None), problem.objective
+        kept, Change(new, times=day.astype("datetime64[D]") if world.by_day else None), problem.penalty
     ).bracket
     both = joined(old, new)
     gained = expected(world.loss, eta, design(fresh), kept.parameters) - expected(
@@ -188,8 +190,9 @@ def real_turn(whole: pa.Table, one: DataSet, start: int, rows: int) -> str:
     assert written is not None
     kept = load(written, fit.model.encoding.layout, fit.model.loss)
     added, both, later = (encoded(fit.model, table, None) for table in (new, blocks(0, 7), blocks(7, 8)))
-    found = bracket(kept, Change(added.rows, times=times_of(new, added.ledger)), fixed_total(kept)).bracket
-    said, objective = found.later_gain, fixed_total(kept)(both.rows.total_weight)
+    penalty = encoding_penalty(fit.model.encoding, fit.structure.strengths, None)
+    found = bracket(kept, Change(added.rows, times=times_of(new, added.ledger)), penalty).bracket
+    said, objective = found.later_gain, Objective(named_loss(kept.loss), penalty.over(both.rows.total_weight))
     assert said is not None
     assert later.ledger.time is not None
     gain = losses(later.rows, objective, kept.parameters) - losses(later.rows, objective, fitted(objective, both.rows))

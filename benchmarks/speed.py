@@ -16,7 +16,9 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
+import venv
 from pathlib import Path
 from statistics import median
 
@@ -96,31 +98,40 @@ def indented(code: str) -> str:
     return "\n".join(f"    {line}" for line in code.strip().splitlines())
 
 
-def run(tree: Path, code: str, folder: Path) -> str:
-    """Run code with the package of one tree in a folder; return what it printed."""
-    environment = {**os.environ, "PYTHONPATH": str(tree / "src"), "OPENBLAS_NUM_THREADS": "1"}
+def interpreter_of(tree: Path, folder: Path) -> Path:
+    """Return a Python of its own for a tree, with the packages of this one, whose editable install would shadow it."""
+    venv.create(folder, with_pip=False)
+    installed = [path for path in sys.path if path.endswith("site-packages")]
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
+    (packages / "tree.pth").write_text("\n".join([str(tree / "src"), *installed]), encoding="utf-8")
+    return folder / "bin" / "python"
+
+
+def run(python: Path, code: str, folder: Path) -> str:
+    """Run code in a folder; return what it printed."""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [python, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise SystemExit(f"{tree} failed:\n{done.stderr}")
+        raise SystemExit(f"{python} failed:\n{done.stderr}")
     return done.stdout
 
 
-def measured(name: str, tree: Path, folder: Path) -> float:
+def measured(name: str, python: Path, folder: Path) -> float:
     """Return the seconds of one run in a copy of the folder: a turn of a project leaves more than it found."""
     prepared, timed = PROBLEMS[name]
     with tempfile.TemporaryDirectory() as copy:
         shutil.copytree(folder, copy, dirs_exist_ok=True)
-        return float(run(tree, RUN.format(prepared=indented(prepared), timed=indented(timed)), Path(copy)))
+        return float(run(python, RUN.format(prepared=indented(prepared), timed=indented(timed)), Path(copy)))
 
 
-def compared(name: str, trees: tuple[Path, Path], folders: tuple[Path, Path], rounds: int) -> bool:
+def compared(name: str, pythons: tuple[Path, Path], folders: tuple[Path, Path], rounds: int) -> bool:
     """Print one line; return whether the head is slower than the base beyond doubt."""
     pairs = []
     for number in range(rounds):
         order = (0, 1) if number % 2 else (1, 0)
-        seconds = {k: measured(name, trees[k], folders[k]) for k in order}
+        seconds = {k: measured(name, pythons[k], folders[k]) for k in order}
         pairs.append((seconds[0], seconds[1]))
     base, head = (median(side) for side in zip(*pairs, strict=True))
     fastest_base, fastest_head = (min(side) for side in zip(*pairs, strict=True))
@@ -140,13 +151,15 @@ def main() -> int:
         base = Path(temporary) / "base"
         subprocess.run(["git", "worktree", "add", "--quiet", "--detach", base, asked.base], cwd=ROOT, check=True)
         try:
-            trees = (base, ROOT)
+            pythons = tuple(
+                interpreter_of(tree, Path(temporary) / name) for tree, name in ((base, "old"), (ROOT, "new"))
+            )
             folders = (Path(temporary) / "base-rows", Path(temporary) / "head-rows")
-            for tree, folder in zip(trees, folders, strict=True):
+            for python, folder in zip(pythons, folders, strict=True):
                 folder.mkdir()
-                run(tree, ROWS, folder)
+                run(python, ROWS, folder)
             print(f"{'processor seconds':<24}{'base':>10}{'head':>10}{'ratio':>8}")
-            slower = [compared(name, trees, folders, asked.rounds) for name in asked.problems]
+            slower = [compared(name, pythons, folders, asked.rounds) for name in asked.problems]
         finally:
             subprocess.run(["git", "worktree", "remove", "--force", base], cwd=ROOT, check=True)
     return int(any(slower))

@@ -35,7 +35,7 @@ from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.statistics import ValueTotal
 from batchlearn.selection.structure import MOST_ROWS, InnerSplit, choose_structure
-from batchlearn.selection.terms import encoding_terms, structure_penalty
+from batchlearn.selection.terms import encoding_penalty, encoding_terms
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.quasi_newton import LimitedMemory
 
@@ -121,12 +121,14 @@ def line(data: DataSet) -> tuple[str, bool]:
     """Return one row of the table, and whether the chosen strengths are near the best of the grid."""
     own = parts(data)
     weight = own.early.total_weight
-    chosen, _ = judged(own, structure_penalty(own.encoding, own.strengths, weight, own.loss.outputs), None)
+    chosen, _ = judged(own, encoding_penalty(own.encoding, own.strengths, None, own.loss.outputs).over(weight), None)
     losses, start = [], None
     for strength in GRID:  # from strong to weak: each fit starts at the last
         single = dict.fromkeys(encoding_terms(own.encoding), float(strength))
         try:
-            found, start = judged(own, structure_penalty(own.encoding, single, weight, own.loss.outputs), start)
+            found, start = judged(
+                own, encoding_penalty(own.encoding, single, None, own.loss.outputs).over(weight), start
+            )
         except NotPositiveDefinite:  # so weak a strength decides nothing
             found = math.inf
         losses.append(found)

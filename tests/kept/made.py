@@ -12,8 +12,10 @@ from batchlearn.data.rows import Rows, StoredChunk
 from batchlearn.kept.totals import KeptTotals, keep
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.penalties import Quadratic
+from batchlearn.objectives.objective import Objective, ridge
+from batchlearn.objectives.penalties import Penalty, Quadratic
+from batchlearn.objectives.penalties.smoothing import UnitPenalty, differences, product, squares
+from batchlearn.selection.strengths import Term, penalty
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Problem, optimise
 from batchlearn.training.stopping import PredictionsWithin
@@ -21,19 +23,25 @@ from batchlearn.training.stopping import PredictionsWithin
 
 @dataclass(frozen=True)
 class Made:
-    """A layout, true parameters, and a penalty that stays the same in total."""
+    """A layout, true parameters, and a penalty: a ridge in total, or of the groups' own shapes with their centres.
+
+    With shapes the last group holds the cells of the first and the last but one.
+    """
 
     loss: str
     layout: Layout
     truth: Floats
     strength: float  # in total
     weighted: bool
+    units: tuple[UnitPenalty, ...] = ()  # one a group, or none
 
     def rows(self, rng: np.random.Generator, count: int, drift: float = 0.0) -> Rows:
         """Draw rows from the truth, moved by `drift` times a random direction."""
         layout = self.layout
         dense = rng.normal(size=(layout.dense, count))
         codes = drawn_codes(rng, layout, count)
+        if self.units:
+            codes[-1] = cells(codes[0], codes[-2], layout.groups[0], layout.groups[-2])
         weight = rng.uniform(0.2, 3.0, count) if self.weighted else None
         offset = 0.3 * rng.normal(size=count) if self.weighted else None
         rows = one_chunk(layout, dense, codes, np.zeros(count), weight, offset)
@@ -41,11 +49,31 @@ class Made:
         eta = design(rows) @ parameters + (0.0 if offset is None else offset)
         return rows.with_labels(drawn(rng, self.loss, eta))
 
+    @property
+    def penalty(self) -> Penalty:
+        """The penalty of any number of rows."""
+        layout = self.layout
+        if not self.units:
+            return Penalty(in_total=ridge(layout, self.strength), per_row=ridge(layout, 0.0))
+        first = int(layout.intercept)
+        columns = [Term(slice(first, first + layout.dense), squares(layout.dense))] if layout.dense else []
+        groups = [Term(part, unit) for part, unit in zip(layout.group_slices, self.units, strict=True)]
+        terms = [*columns, *groups]
+        return penalty(terms, [self.strength] * len(terms), layout.size)
+
     def objective(self, weight: float) -> Objective:
-        """Return the objective of rows of this total weight."""
-        strengths = np.full(self.layout.size, self.strength / weight)
-        strengths[: int(self.layout.intercept)] = 0.0
-        return Objective(LOSSES[self.loss], Quadratic(strengths))
+        """Return the objective of rows of this total weight, by a rule of its own and not by that of `Penalty`."""
+        size, first = self.layout.size, int(self.layout.intercept)
+        strengths = np.full(size, self.strength / weight)
+        strengths[:first] = 0.0
+        if not self.units:
+            return Objective(LOSSES[self.loss], Quadratic(strengths))
+        strengths[first + self.layout.dense :] = 0.0
+        blocks = tuple(
+            (part, self.strength / weight * unit.matrix + (0.0 if unit.centre is None else unit.centre))
+            for part, unit in zip(self.layout.group_slices, self.units, strict=True)
+        )
+        return Objective(LOSSES[self.loss], Quadratic(strengths, blocks))
 
 
 def one_chunk(
@@ -77,6 +105,20 @@ def made(rng: np.random.Generator, loss: str, strength: float = 1.0) -> Made:
     groups = tuple(int(k) for k in rng.integers(2, 5, int(rng.integers(0, 4))))
     layout = Layout(True, int(rng.integers(0 if groups else 1, 3)), groups)
     return Made(loss, layout, 0.4 * rng.normal(size=layout.size), strength, bool(rng.random() < 0.5))
+
+
+def made_with_pairs(rng: np.random.Generator, loss: str, strength: float = 1.0) -> Made:
+    """Draw a problem with bins, some rows without a value, hours, a category, and the cells of the first and last."""
+    bins, hours, levels = (int(rng.integers(2, 4)) for _ in range(3))
+    first, last = differences(bins, 1), squares(levels)
+    units = (first, differences(hours + 1, cyclic=True), last, product(first, last))
+    layout = Layout(True, int(rng.integers(0, 2)), tuple(len(unit.matrix) for unit in units))
+    return Made(loss, layout, 0.4 * rng.normal(size=layout.size), strength, bool(rng.random() < 0.5), units)
+
+
+def cells(first: NDArray[Any], second: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
+    """Return the cell of each pair of levels, the first varying slowest; none where either has none."""
+    return np.where((first == rows) | (second == columns), rows * columns, first * columns + second)
 
 
 def design(rows: Rows) -> Floats:

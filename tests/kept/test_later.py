@@ -59,7 +59,7 @@ def losses(rows: Rows, loss: str, parameters: Floats) -> Floats:
 def test_it_is_what_refits_without_days_give(loss: str) -> None:
     """Each day by the fit without it, and what one day adds to another by the fit without both."""
     one = made_turn(3, count=9, shocks=0.2, loss=loss)
-    found = bracket(one.kept, Change(one.new, times=dates(one.days)), one.problem.objective).bracket.later_gain
+    found = bracket(one.kept, Change(one.new, times=dates(one.days)), one.problem.penalty).bracket.later_gain
     assert found is not None
     objective = one.problem.objective(float(len(one.old) + len(one.new)))  # its mean is of all rows, so in total alike
 
@@ -95,7 +95,7 @@ def test_the_interval_holds_what_fresh_days_gain_where_days_differ() -> None:
         trained = fitted(one.problem.objective(both.total_weight), both)
         gained = float(np.mean(losses(fresh, "logistic", one.kept.parameters) - losses(fresh, "logistic", trained)))
         for days in (dates(one.days), None):
-            said = bracket(one.kept, Change(one.new, times=days), one.problem.objective).bracket.later_gain
+            said = bracket(one.kept, Change(one.new, times=days), one.problem.penalty).bracket.later_gain
             assert said is not None
             assert said.low is not None
             assert said.high is not None
@@ -113,7 +113,7 @@ def test_the_sign_is_right_where_no_upper_bound_is_proved() -> None:
     moved = replace(problem, truth=np.r_[1.5, 0.4 * rng.normal(size=24)])
     new, later = moved.rows(rng, 200), moved.rows(rng, 40_000)
     old = problem.rows(rng, 600)
-    found = bracket(kept_of(problem, old), Change(new), problem.objective)
+    found = bracket(kept_of(problem, old), Change(new), problem.penalty)
     assert not found.bracket.upper_is_proved
     both = joined(old, new)
     trained = fitted(problem.objective(both.total_weight), both)
@@ -128,7 +128,7 @@ def test_the_sign_is_right_where_no_upper_bound_is_proved() -> None:
 def test_fewer_than_eight_days_are_an_estimate_without_interval() -> None:
     for count, said in ((1, "over 1 day"), (7, "over 7 days")):
         one = made_turn(0, count=count)
-        found = bracket(one.kept, Change(one.new, times=dates(one.days)), one.problem.objective).bracket
+        found = bracket(one.kept, Change(one.new, times=dates(one.days)), one.problem.penalty).bracket
         assert found.later_gain is not None
         assert (found.later_gain.low, found.later_gain.high) == (None, None)
         record = json.loads(json.dumps(found.to_json()))["later_gain"]
@@ -141,7 +141,7 @@ def test_fewer_than_eight_days_are_an_estimate_without_interval() -> None:
         }
         assert f"an estimate {said} without interval, which takes 8 or more of like size." in str(found)
     one = made_turn(0, count=8)
-    found = bracket(one.kept, Change(one.new, times=dates(one.days)), one.problem.objective).bracket
+    found = bracket(one.kept, Change(one.new, times=dates(one.days)), one.problem.penalty).bracket
     assert found.later_gain is not None
     assert found.later_gain.low is not None
     assert "over 8 days)." in str(found)
@@ -151,7 +151,7 @@ def test_fewer_than_eight_days_are_an_estimate_without_interval() -> None:
 def test_where_one_day_has_nearly_all_rows_there_is_no_interval(count: int) -> None:
     one = made_turn(0)
     days = np.minimum(np.arange(len(one.days)), count - 1)
-    found = bracket(one.kept, Change(one.new, times=dates(days)), one.problem.objective).bracket.later_gain
+    found = bracket(one.kept, Change(one.new, times=dates(days)), one.problem.penalty).bracket.later_gain
     assert found is not None
     assert (found.low, found.high, found.clusters) == (None, None, count)
 
@@ -165,11 +165,11 @@ def test_days_are_one_a_row() -> None:
 def test_many_days_are_left_out_some_at_a_time() -> None:
     one = made_turn(0, count=12)
     minutes = np.argsort(np.argsort(one.days, kind="stable"))
-    found = bracket(one.kept, Change(one.new, times=minutes), one.problem.objective).bracket.later_gain
+    found = bracket(one.kept, Change(one.new, times=minutes), one.problem.penalty).bracket.later_gain
     assert found is not None
     assert (found.clusters, found.cluster) == (480, "time")
     # 20 parts of 24 neighbours say what 12 days do, if not with their error.
-    by_day = bracket(one.kept, Change(one.new, times=dates(one.days)), one.problem.objective).bracket.later_gain
+    by_day = bracket(one.kept, Change(one.new, times=dates(one.days)), one.problem.penalty).bracket.later_gain
     assert by_day is not None
     assert by_day.low is not None
     assert by_day.high is not None

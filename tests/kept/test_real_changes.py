@@ -18,6 +18,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.kept.totals import keep
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective, ridge
+from batchlearn.objectives.penalties import Penalty
 from batchlearn.retraining.bracket import Change, bracket
 from batchlearn.tables.table import read
 from batchlearn.training.optimise import optimise
@@ -55,13 +56,10 @@ def parts_of(shared_data: Path, name: str) -> list[Rows]:
 @pytest.mark.parametrize("name", sorted(SETS))
 def test_the_gain_of_a_real_change_is_inside_its_bracket(shared_data: Path, name: str) -> None:
     first, middle, last = parts_of(shared_data, name)
-    loss = LOSSES[SETS[name][1]]
-
-    def objective_for(weight: float) -> Objective:
-        return Objective(loss, ridge(middle.layout, 10.0 / weight))
-
+    loss, layout = LOSSES[SETS[name][1]], middle.layout
+    penalty = Penalty(in_total=ridge(layout, 10.0), per_row=ridge(layout, 0.0))
     old = joined(first, middle)
-    objective = objective_for(old.total_weight)
+    objective = Objective(loss, penalty.over(old.total_weight))
     kept = keep(objective, old, optimise(problem_of(objective, old)[0]))
     changes = [
         (Change(last), joined(old, last)),
@@ -70,11 +68,11 @@ def test_the_gain_of_a_real_change_is_inside_its_bracket(shared_data: Path, name
     ]
     two_sided = 0
     for change, after in changes:
-        objective = objective_for(after.total_weight)
+        objective = Objective(loss, penalty.over(after.total_weight))
         truth = optimise(problem_of(objective, after)[0])
         gain = objective.value(after, kept.parameters) - truth.value
-        rung = bracket(kept, change, objective_for)
-        climbed = bracket(kept, change, objective_for, all_rows=partial(joined, after))
+        rung = bracket(kept, change, penalty)
+        climbed = bracket(kept, change, penalty, all_rows=partial(joined, after))
         for found in (rung, climbed):
             assert found.bracket.lower <= gain + 1e-12
             assert not found.bracket.upper_is_proved or found.bracket.upper >= gain - 1e-12

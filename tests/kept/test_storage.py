@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from tests.kept.made import Made, kept_of, made
@@ -9,12 +11,9 @@ from tests.kept.made import Made, kept_of, made
 from batchlearn.errors import IntegrityError
 from batchlearn.kept.first_rung import first_rung
 from batchlearn.kept.storage import dump, load
-from batchlearn.kept.totals import assemble, totals_at
 from batchlearn.kept.update import Update
 from batchlearn.kernels.design import Layout
-from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.penalties import Quadratic
+from batchlearn.models.tensors import pack, unpack
 
 
 @pytest.mark.parametrize("loss", ["logistic", "squared"])
@@ -33,17 +32,21 @@ def test_what_is_loaded_says_the_same_to_the_last_bit(loss: str) -> None:
     assert again.rows == 50
 
 
-def test_a_penalty_with_blocks_comes_back() -> None:
+def test_the_penalty_that_an_earlier_release_kept_is_passed_over() -> None:
+    """It was that of the mean objective over its own rows: no word of what is in total and what per row."""
     rng = np.random.default_rng(6)
     problem = Made("logistic", Layout(True, 0, (4, 3)), np.zeros(8), 1.0, False)
-    rows = problem.rows(rng, 40)
-    block = np.eye(4) + 0.5
-    penalty = Quadratic(np.r_[0.0, np.zeros(4), np.ones(3)] / 40.0, ((slice(1, 5), block / 40.0),))
-    objective = Objective(LOSSES["logistic"], penalty)
-    kept = assemble(objective, rows, np.zeros(8), *totals_at(objective.loss, rows, np.zeros(8)))
-    again = load(dump(kept), kept.layout, "logistic")
-    assert again.penalty.blocks[0][0] == slice(1, 5)
-    np.testing.assert_array_equal(again.penalty.blocks[0][1], block / 40.0)
+    kept = kept_of(problem, problem.rows(rng, 40))
+    data = dump(kept)
+    length = 8 + int.from_bytes(data[:8], "little")
+    header = {name: entry["shape"] for name, entry in json.loads(data[8:length]).items() if name != "__metadata__"}
+    arrays = {name: np.asarray(array) for name, array in unpack(data, header).items()}
+    old = {**arrays, "penalty": np.full(8, 0.3), "penalty block 1": np.eye(4)}
+    again = load(pack(old), kept.layout, "logistic")
+    assert dump(again) == data
+    for name, wrong in (("penalty", np.full(7, 0.3)), ("penalty block 1", np.eye(3))):
+        with pytest.raises(IntegrityError, match="belong to another model"):
+            load(pack({**old, name: wrong}), kept.layout, "logistic")
 
 
 def test_bytes_that_are_not_as_written_are_refused() -> None:

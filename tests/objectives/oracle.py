@@ -57,7 +57,7 @@ def power_of(loss: Any) -> Any:
 
 @dataclass(frozen=True)
 class Oracle:
-    """F(w) = sum_i weight_i phi(x_i'w + offset_i, y_i) / sum_i weight_i + sum_j strength_j w_j^2 / 2, exactly."""
+    """F(w) = sum_i weight_i phi(x_i'w + offset_i, y_i) / sum_i weight_i + w'Sw / 2, exactly; S has blocks."""
 
     loss: str
     design: list[list[Any]]
@@ -66,6 +66,7 @@ class Oracle:
     offset: list[Any]
     strengths: list[Any]
     power: Any = None  # of the Tweedie loss
+    blocks: tuple[tuple[int, Any], ...] = ()  # of the penalty: the first coefficient, and a matrix as lists
 
     @staticmethod
     def of(objective: Objective, rows: Rows) -> Oracle:
@@ -86,7 +87,16 @@ class Oracle:
             [offset[i] for i in kept],
             exact(objective.penalty.strengths),
             power_of(objective.loss),
+            tuple((part.start, [exact(row) for row in block]) for part, block in objective.penalty.blocks),
         )
+
+    def penalised(self, w: Vector) -> list[Any]:
+        """Return S w."""
+        found = [s * v for s, v in zip(self.strengths, w, strict=True)]
+        for start, block in self.blocks:
+            for j, row in enumerate(block, start):
+                found[j] += mp.fdot(row, w[start : start + len(block)])
+        return found
 
     @cached_property
     def total_weight(self) -> Any:
@@ -139,8 +149,7 @@ class Oracle:
     def value(self, w: Vector) -> Any:
         """Return F(w)."""
         losses = [self.loss_of(eta, y) for eta, y in zip(self.predictors(w), self.label, strict=True)]
-        penalty = mp.fsum(s * v * v for s, v in zip(self.strengths, w, strict=True)) / 2
-        return mp.fdot(self.weight, losses) / self.total_weight + penalty
+        return mp.fdot(self.weight, losses) / self.total_weight + mp.fdot(self.penalised(w), w) / 2
 
     def gradient(self, w: Vector) -> list[Any]:
         """Return the gradient of F."""
@@ -148,8 +157,8 @@ class Oracle:
         slopes = [a * self.slope_of(eta, y) for a, eta, y in zip(self.weight, etas, self.label, strict=True)]
         columns = zip(*self.design, strict=True)
         return [
-            mp.fdot(slopes, column) / self.total_weight + s * v
-            for column, s, v in zip(columns, self.strengths, w, strict=True)
+            mp.fdot(slopes, column) / self.total_weight + penalty
+            for column, penalty in zip(columns, self.penalised(w), strict=True)
         ]
 
     def hessian(self, w: Vector) -> Any:
@@ -164,6 +173,10 @@ class Oracle:
             for b in range(a + 1):
                 hessian[a, b] = hessian[b, a] = mp.fdot(bent, columns[b]) / self.total_weight
             hessian[a, a] += self.strengths[a]
+        for start, block in self.blocks:
+            for a, row in enumerate(block, start):
+                for b, value in enumerate(row, start):
+                    hessian[a, b] += value
         return hessian
 
     def optimum(self, start: Floats) -> list[Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.penalties import Quadratic
+from batchlearn.objectives.penalties import Penalty, Quadratic
 from batchlearn.objectives.penalties.smoothing import differences, product, squares
 
 
@@ -79,3 +79,14 @@ def test_a_direction_along_which_nothing_rises_does_not_stop() -> None:
     assert not penalty.stops(np.asarray([0.0, 0.0, 1.0, 1.0, 1.0, 1.0]))
     assert penalty.stops(np.asarray([0.0, 0.0, 1.0, 1.0, 1.0, 0.0]))
     assert penalty.stops(np.asarray([0.0, 1.0, 0.0, 0.0, 0.0, 0.0]))
+
+
+@pytest.mark.parametrize("weight", [1.0, 37.5, 1e6])
+def test_the_penalty_of_so_many_rows_is_what_is_in_total_and_what_is_per_row(weight: float) -> None:
+    (first, w), (second, _) = drawn(6), drawn(7)
+    found = Penalty(in_total=first, per_row=Quadratic(second.strengths, second.blocks[:1])).over(weight)
+    matrix = dense(first) / weight + dense(Quadratic(second.strengths, second.blocks[:1]))
+    assert dense(found) == pytest.approx(matrix)
+    assert [part for part, _ in found.blocks] == [slice(3, 9), slice(10, 16)], "one block a term"
+    assert found.value(w) == pytest.approx(0.5 * w @ matrix @ w)
+    assert dense(found.times(weight)) == pytest.approx(weight * matrix)

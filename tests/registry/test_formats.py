@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from tests.retraining.made import add_days, day, turn
 
 from batchlearn.errors import RegistryError
 from batchlearn.kept.storage import load
@@ -21,6 +22,7 @@ from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import EXPECTED, KEPT, SAMPLE, read_file
 from batchlearn.retraining.policies import EveryRows
 from batchlearn.retraining.project import open_project
+from batchlearn.training.verification.stored import verify_model
 
 FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("registry-*"))
 WHY = Reason("tried", "ann", "2027-01-01T00:00:00Z")
@@ -51,10 +53,11 @@ def test_a_version_of_each_format_scores_what_it_scored(root: Path) -> None:
 
 def test_the_kept_totals_of_each_format_are_read(root: Path) -> None:
     live = load_champion(FolderStore(root))
+    first = live.version.description["format_version"] == 1
     kept = load((live.version.path / KEPT).read_bytes(), live.stored.model.encoding.layout, live.stored.model.loss)
     assert kept.rows > 0
     # Format 1 had its third-order totals in another order: not read, and the bounds are of second order.
-    assert kept.totals.third is None
+    assert (kept.totals.third is None) == first
 
 
 def test_a_registry_of_each_format_goes_on(root: Path) -> None:
@@ -80,10 +83,29 @@ def test_what_a_newer_batchlearn_wrote_is_refused_and_left_as_it_is(
     name: str, use: Callable[[FolderStore], object], root: Path
 ) -> None:
     path = root / name
-    said = {**json.loads(path.read_text()), "format_version": 2, "needs": "batchlearn >= 7.1"}
+    said = {**json.loads(path.read_text()), "format_version": 9, "needs": "batchlearn >= 7.1"}
     path.write_text(json.dumps(said))
     before = {one: one.read_bytes() for one in root.rglob("*") if one.is_file()}
     with pytest.raises(RegistryError, match=r"It needs batchlearn >= 7\.1: upgrade") as refusal:
         use(FolderStore(root))
     assert refusal.value.code == "registry-newer"
     assert {one: one.read_bytes() for one in root.rglob("*") if one.is_file()} == before
+
+
+def test_an_update_of_another_objective_is_found_and_what_goes_on_from_it_is_certified(tmp_path: Path) -> None:
+    """Format 1 scaled centres in updates: its second version, live, is off by more than it states."""
+    root = shutil.copytree(FIXTURES[0].parent / "updated-1", tmp_path / "project")
+    (root / "data").mkdir()
+    add_days(root, 0, 10)
+    add_days(root, 10, 20)
+    model = root / "versions" / "000002" / "model"
+    assert not verify_model(model, root / "data").holds
+    assert [(one.state, one.serious) for one in check(FolderStore(root))] == [("update-of-another-objective", True)]
+    add_days(root, 20, 30)
+    again = turn(root, day(33), anyway=True)
+    assert (again.version, again.start) == (3, "update")
+    assert verify_model(root / "versions" / "000003" / "model", root / "data").reasons == ()
+    store = FolderStore(root)
+    if needed_champion(store).version == 2:
+        promote(store, 3, WHY, needed_champion(store))
+    assert [(one.state, one.serious) for one in check(store)] == [("update-of-another-objective", False)]

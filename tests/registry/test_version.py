@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.registry.made import FILES, one_more, store_with
 
-from batchlearn.errors import BatchlearnError, IntegrityError, UsageError
+from batchlearn.errors import BatchlearnError, IntegrityError, RegistryError, UsageError
 from batchlearn.registry.version import read_file, read_version, register, verify_version
 
 TRIALS = 300
@@ -40,6 +40,13 @@ def test_what_is_no_version_cannot_be_registered(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a version has the files"):
         register(store, {}, {**FILES, "run.py": b""})
     assert store.names("versions") == []
+
+
+def test_a_version_of_a_newer_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_with(tmp_path, 1)
+    monkeypatch.setattr("batchlearn.registry.version.DESCRIPTION_FORMAT", 1)
+    with pytest.raises(RegistryError, match="has format 2; this batchlearn reads formats up to 1"):
+        read_version(store, 1)
 
 
 def spoil(folder: Path, rng: np.random.Generator) -> str:

@@ -6,15 +6,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from mpmath import mp
-from tests.kept.made import Made, fitted, joined, kept_of, lighter, made
+from tests.kept.made import Made, fitted, joined, kept_of, lighter, made, made_with_pairs
 from tests.objectives.oracle import Oracle, exact
 
 from batchlearn.data.rows import Rows
 from batchlearn.kept.totals import KeptTotals
 from batchlearn.kernels.design import Floats
 from batchlearn.retraining.bracket import Answer, Change, bracket
+from batchlearn.training.certificate import Units, certify
 
 KINDS = ("added", "removed", "decayed", "window")
+MODELS = {"ridge": made, "pairs": made_with_pairs}
 
 
 class Trial(NamedTuple):
@@ -34,10 +36,10 @@ class Truth(NamedTuple):
     oracle: Oracle
 
 
-def trial(seed: int, loss: str, kind: str, size: int = 60) -> Trial:
+def trial(seed: int, loss: str, kind: str, size: int = 60, model: str = "ridge") -> Trial:
     """Draw a problem and change its rows."""
     rng = np.random.default_rng((seed, KINDS.index(kind)))
-    problem = made(rng, loss, float(10.0 ** rng.uniform(-1, 1)))
+    problem = MODELS[model](rng, loss, float(10.0 ** rng.uniform(-1, 1)))
     old, gone = problem.rows(rng, size), problem.rows(rng, int(rng.integers(1, 6)))
     new = problem.rows(rng, int(rng.integers(1, 12)), drift=float(10.0 ** rng.uniform(-3, 0)))
     decay = float(rng.uniform(0.3, 1.0)) if kind in ("decayed", "window") else 1.0
@@ -51,7 +53,7 @@ def trial(seed: int, loss: str, kind: str, size: int = 60) -> Trial:
 
 def answer(one: Trial, climbing: bool) -> Answer:
     """Bracket the change; `climbing` says whether all rows may be read."""
-    return bracket(one.kept, one.change, one.problem.objective, all_rows=(lambda: one.after) if climbing else None)
+    return bracket(one.kept, one.change, one.problem.penalty, all_rows=(lambda: one.after) if climbing else None)
 
 
 def truth(one: Trial) -> Truth:
@@ -73,6 +75,11 @@ def violations(one: Trial, found: Answer, true: Truth) -> list[str]:
         gap = true.oracle.value(here) - true.oracle.value(true.optimum)
         if gap > reached.proof.bounds.loss:
             wrong.append(f"loss bound {reached.proof.bounds.loss} below {mp.nstr(gap, 5)}")
+        # What verifying the updated model from all rows would find.
+        objective = one.problem.objective(one.after.total_weight)
+        again = certify(objective, one.after, reached.parameters, Units.plain(len(here))).certificate
+        if again.loss_bound is None or again.loss_bound > reached.proof.bounds.loss * 1.01 + (again.floor or 0.0):
+            wrong.append(f"loss bound {reached.proof.bounds.loss}, and verified is {again.loss_bound}")
         move = _largest_move(true, here)
         if move > reached.proof.bounds.radius * reached.proof.kappa * (1.0 + 1e-12):
             wrong.append("a prediction moves further than C3")

@@ -23,7 +23,8 @@ from batchlearn.kept.totals import KeptTotals, keep
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective, ridge
-from batchlearn.retraining.bracket import Change, ObjectiveFor, fixed_total
+from batchlearn.objectives.penalties import Penalty
+from batchlearn.retraining.bracket import Change
 from batchlearn.retraining.starts import FROM_TOTALS, fine_tune, refuse_new_tables, update, warm
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Problem, optimise
@@ -41,7 +42,7 @@ def test_scratch_warm_and_update_agree_within_the_sum_of_their_bounds() -> None:
     starts = [
         warm(problem, np.zeros_like(kept.parameters)),
         warm(problem, kept.parameters),
-        update(kept, Change(new), PROBLEM.objective),
+        update(kept, Change(new), PROBLEM.penalty),
     ]
     assert [start.certificate.certified for start in starts] == [True] * 3
     assert starts[2].certificate.method == FROM_TOTALS
@@ -88,16 +89,16 @@ def test_an_update_that_is_not_certified_says_so_and_still_gains() -> None:
     assert found.bracket.lower <= truth(one).gain
 
 
-def _of(seed: int) -> tuple[KeptTotals, Change, ObjectiveFor]:
+def _of(seed: int) -> tuple[KeptTotals, Change, Penalty]:
     one = trial(seed, "poisson", "added")
-    return one.kept, one.change, one.problem.objective
+    return one.kept, one.change, one.problem.penalty
 
 
 def test_fine_tuning_is_the_anchored_optimum_and_says_how_far_it_is_from_that_of_all_rows() -> None:
     rng = np.random.default_rng(2)
     old, new = PROBLEM.rows(rng, 3000), PROBLEM.rows(rng, 150, drift=0.2)
     kept = kept_of(PROBLEM, old)
-    tuned = fine_tune(kept, Change(new), PROBLEM.objective)
+    tuned = fine_tune(kept, Change(new), PROBLEM.penalty)
     X = np.column_stack([*new.read(new.chunks[0]).block.dense, *_indicators(new)])
     slopes = LOSSES["logistic"].slope(X @ tuned.parameters, new.chunks[0].label)
     gradient = X.T @ slopes + kept.reference @ (tuned.parameters - kept.parameters)
@@ -111,11 +112,11 @@ def test_fine_tuning_is_the_anchored_optimum_and_says_how_far_it_is_from_that_of
     gap = objective.value(joined(old, new), tuned.parameters) - objective.value(joined(old, new), optimum)
     stated = float(tuned.said.split("within ")[1].split(" ")[0])
     assert 0.0 < gap <= stated * 1.01
-    looser = fine_tune(kept, Change(new), PROBLEM.objective, anchor=0.1)
+    looser = fine_tune(kept, Change(new), PROBLEM.penalty, anchor=0.1)
     moves = [float(np.linalg.norm(one.parameters - kept.parameters)) for one in (tuned, looser)]
     assert moves[1] > moves[0]
     with pytest.raises(UsageError, match="The anchor is 0"):
-        fine_tune(kept, Change(new), PROBLEM.objective, anchor=0.0)
+        fine_tune(kept, Change(new), PROBLEM.penalty, anchor=0.0)
 
 
 def _indicators(rows: Rows) -> Iterator[Floats]:
@@ -130,12 +131,12 @@ def test_rows_that_need_a_table_or_a_scale_of_their_own_are_refused() -> None:
     known = replace(old, chunks=(replace(old.chunks[0], codes=codes),))
     kept = kept_of(PROBLEM, known)
     with pytest.raises(DataError, match="meets no coefficient"):
-        update(kept, Change(new), PROBLEM.objective)
+        update(kept, Change(new), PROBLEM.penalty)
     wide = replace(known, chunks=(replace(known.chunks[0], dense=20.0 * known.chunks[0].dense),))
     with pytest.raises(DataError, match=r"column 1 deviates 14\.\d times as much"):
-        fine_tune(kept, Change(wide), PROBLEM.objective)
+        fine_tune(kept, Change(wide), PROBLEM.penalty)
     refuse_new_tables(kept, None)
-    assert update(kept, Change(known), PROBLEM.objective).certificate.rows == 1000
+    assert update(kept, Change(known), PROBLEM.penalty).certificate.rows == 1000
 
 
 def test_a_table_with_a_new_level_is_named_and_one_without_is_updated() -> None:
@@ -146,10 +147,11 @@ def test_a_table_with_a_new_level_is_named_and_one_without_is_updated() -> None:
     profiles = _done(profile_parts(table, ledger, [early]))[0]
     encoding = fit_encoding(table.features, profiles, EncodingRules(), None)
     rows, new = (_done(build_rows(table, ledger, encoding, part, 1)) for part in (early, ledger.used & ~early))
-    objective = Objective(LOSSES["logistic"], ridge(rows.layout, 1.0 / 500.0))
+    penalty = Penalty(in_total=ridge(rows.layout, 1.0), per_row=ridge(rows.layout, 0.0))
+    objective = Objective(LOSSES["logistic"], penalty.over(500.0))
     names = list(encoding.names)
     kept = keep(objective, rows, optimise(Problem(objective, rows, PredictionsWithin(), Units(encoding.units), names)))
-    found = update(kept, Change(new), fixed_total(kept), encoding=encoding)
+    found = update(kept, Change(new), penalty, encoding=encoding)
     assert found.certificate.certified
     assert new_levels(encoding, table) == []
     columns["colour"] = ["teal" if k % 30 == 0 else colour for k, colour in enumerate(columns["colour"])]

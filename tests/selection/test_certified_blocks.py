@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
-from mpmath import mp
 from tests.objectives.oracle import Oracle, exact
 from tests.training.trials import Trial, amounts, check, points
 
@@ -21,34 +19,6 @@ from batchlearn.selection.strengths import Term, penalty
 from batchlearn.training.certificate import Units, certify
 
 _TRIALS = 40
-
-
-@dataclass(frozen=True)
-class BlockOracle(Oracle):
-    """The oracle of an objective whose penalty has blocks as well."""
-
-    matrix: list[list[Any]] = field(default_factory=list)  # of all blocks, exactly
-
-    @staticmethod
-    def with_blocks(objective: Objective, rows: Rows) -> BlockOracle:
-        size = rows.layout.size
-        matrix = [[mp.mpf(0)] * size for _ in range(size)]
-        for part, block in objective.penalty.blocks:
-            for a, values in enumerate(block, part.start):
-                matrix[a][part] = exact(values)
-        return BlockOracle(**vars(Oracle.of(objective, rows)), matrix=matrix)
-
-    def _times(self, w: Any) -> list[Any]:
-        return [mp.fdot(row, w) for row in self.matrix]
-
-    def value(self, w: Any) -> Any:
-        return super().value(w) + mp.fdot(w, self._times(w)) / 2
-
-    def gradient(self, w: Any) -> list[Any]:
-        return [a + b for a, b in zip(super().gradient(w), self._times(w), strict=True)]
-
-    def hessian(self, w: Any) -> Any:
-        return super().hessian(w) + mp.matrix(self.matrix)
 
 
 def units_of(rng: np.random.Generator) -> list[UnitPenalty]:
@@ -89,7 +59,7 @@ def block_trial(rng: np.random.Generator, loss: str) -> Trial:
     rows = Rows(layout, chunks, np.zeros(0), np.ones(0))
     terms = [Term(part, unit) for part, unit in zip(layout.group_slices, units, strict=True)]
     strengths = 10.0 ** rng.uniform(-3, 5, len(terms))
-    quadratic = penalty(terms, list(strengths), layout.size, rows.total_weight)
+    quadratic = penalty(terms, list(strengths), layout.size).over(rows.total_weight)
     return Trial("blocks", loss, Objective(LOSSES[loss], quadratic), rows, Units.plain(layout.size))
 
 
@@ -105,7 +75,7 @@ def test_no_bound_is_below_the_truth(loss: str) -> None:
         ]
         proved = [(point, w, certificate) for point, w, certificate in found if certificate.certified]
         ends += any(point == "end" for point, _, _ in proved)
-        oracle = BlockOracle.with_blocks(trial.objective, trial.rows)
+        oracle = Oracle.of(trial.objective, trial.rows)
         optimum = oracle.optimum(proved[-1][1]) if proved else []
         for point, w, certificate in proved:
             verdict = check(trial, certificate, w, oracle, optimum)
@@ -120,7 +90,7 @@ def test_no_bound_is_below_the_truth(loss: str) -> None:
 
 def test_the_oracle_knows_the_blocks() -> None:
     trial = block_trial(np.random.default_rng(12), "logistic")
-    oracle = BlockOracle.with_blocks(trial.objective, trial.rows)
+    oracle = Oracle.of(trial.objective, trial.rows)
     w = np.random.default_rng(13).normal(size=trial.rows.layout.size)
     expansion = trial.objective.expand(trial.rows, w)
     point = exact(w)

@@ -48,11 +48,13 @@ def drawn(rng: np.random.Generator, loss: str, eta: Floats) -> Floats:
 
 def test_a_strength_is_in_total_over_the_rows_and_a_centre_is_not() -> None:
     terms = (Term(slice(1, 4), squares(3)), Term(slice(4, 9), differences(5)))
-    found = penalty(terms, (2.0, 6.0), 9, 100.0)
+    whole = penalty(terms, (2.0, 6.0), 9)
+    found = whole.over(100.0)
     assert found.strengths == pytest.approx([0.0, 0.02, 0.02, 0.02, 0.0, 0.0, 0.0, 0.0, 0.0])
     ((part, block),) = found.blocks
     assert part == slice(4, 9)
     assert block == pytest.approx(0.06 * differences(5).matrix + 1.0 / 25.0)
+    assert whole.over(1000.0).blocks[0][1] == pytest.approx(0.006 * differences(5).matrix + 1.0 / 25.0)
 
 
 def test_traces_are_those_of_dense_algebra() -> None:
@@ -113,7 +115,7 @@ def test_degrees_of_freedom_are_those_of_dense_algebra(loss: str, monkeypatch: p
     total = rows.total(HessianTotal(LOSSES[loss]), parameters)
     curvature = symmetric(total.grams[0])
     penalised = curvature / 1500.0
-    penalty(terms, found.values, len(parameters), 1500.0).add_to(penalised)
+    penalty(terms, found.values, len(parameters)).over(1500.0).add_to(penalised)
     # The centre takes nothing away from what the data determine: the intercept does.
     assert 1.0 + sum(found.degrees_of_freedom) == pytest.approx(
         np.trace(np.linalg.solve(penalised, curvature / 1500.0)), rel=1e-3

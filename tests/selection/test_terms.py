@@ -9,7 +9,7 @@ from batchlearn.data.bins import BinTerm
 from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm, NumberTerm
 from batchlearn.data.pairs import PairTerm
 from batchlearn.objectives.penalties.smoothing import differences, product, squares
-from batchlearn.selection.terms import encoding_terms, structure_penalty
+from batchlearn.selection.terms import encoding_penalty, encoding_terms
 from batchlearn.tables.columns import Kind
 
 NUMBER = NumberTerm("n", 0.0, 1.0, -1.0, 1.0, missing_share=0.1)
@@ -46,7 +46,7 @@ def test_the_terms_cover_every_coefficient_but_the_intercept_once() -> None:
 
 
 def test_a_term_whose_strength_was_not_chosen_has_a_total_strength_of_one() -> None:
-    penalty = structure_penalty(ENCODING, {"n": 5.0, "hour(when)": 7.0}, 100.0)
+    penalty = encoding_penalty(ENCODING, {"n": 5.0, "hour(when)": 7.0}, None).over(100.0)
     assert penalty.strengths[0] == 0.0
     assert penalty.strengths[1:3] == pytest.approx([0.05, 0.05])
     blocks = {part.start: block for part, block in penalty.blocks}
@@ -58,3 +58,14 @@ def test_a_term_whose_strength_was_not_chosen_has_a_total_strength_of_one() -> N
     unit = terms["x x c"].unit
     assert unit.centre is not None
     assert blocks[terms["x x c"].part.start] == pytest.approx(0.01 * unit.matrix + unit.centre)
+
+
+def test_without_strengths_a_given_alpha_is_per_row_and_else_one_is_in_total() -> None:
+    size = ENCODING.layout.size
+    for rows in (10.0, 1000.0):
+        assert encoding_penalty(ENCODING, {}, 0.5).over(rows).strengths == pytest.approx([0.0, *[0.5] * (size - 1)])
+        assert encoding_penalty(ENCODING, {}, None).over(rows).strengths == pytest.approx(
+            [0.0, *[1 / rows] * (size - 1)]
+        )
+    two = encoding_penalty(ENCODING, {"n": 5.0}, None, outputs=2).over(50.0)
+    assert two.diagonal == pytest.approx(np.tile(encoding_penalty(ENCODING, {"n": 5.0}, None).over(50.0).diagonal, 2))

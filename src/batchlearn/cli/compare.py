@@ -12,17 +12,14 @@ from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import (
-    ALL_FEATURES,
-    ALL_ROWS,
-    UNJUDGED,
+    AS_STORED,
+    NO_ROLES,
     Count,
-    FeatureOptions,
     Flag,
     Json,
-    JudgingOptions,
-    RowOptions,
-    column_names,
-    null_texts,
+    ReadingFlags,
+    RoleFlags,
+    open_table,
 )
 from batchlearn.cli.page.figures import count, figure, named
 from batchlearn.cli.terminal import Page, watch
@@ -33,7 +30,6 @@ from batchlearn.comparison.outcome import Comparison, Outcome
 from batchlearn.errors import UsageError, quoted
 from batchlearn.models.folder import check_writable
 from batchlearn.report.words import passes, size
-from batchlearn.tables.table import read
 from batchlearn.training.recipe import Recipe
 
 _FOLDER = Path("comparisons")
@@ -85,9 +81,8 @@ def compare(
     /,
     *,
     target: Annotated[str, Parameter(help="Column to predict.")],
-    judging: JudgingOptions = UNJUDGED,
-    features: FeatureOptions = ALL_FEATURES,
-    rows: RowOptions = ALL_ROWS,
+    roles: RoleFlags = NO_ROLES,
+    reading: ReadingFlags = AS_STORED,
     plan: PlanOptions = DEFAULT_PLAN,
     run: PageOptions = DEFAULT_PAGE,
 ) -> Answer:
@@ -100,19 +95,7 @@ def compare(
     destination = _Destination(run.output, target, run.force)
     destination.check()
     chosen, threads = plan.plan, threads_given(run.threads)
-    table = read(
-        data,
-        target=target,
-        time=judging.time,
-        group=judging.group,
-        weight=judging.weight,
-        offset=features.offset,
-        exposure=features.exposure,
-        drop=column_names(features.drop),
-        where=rows.where,
-        null=null_texts(rows.null),
-        categories=column_names(features.categories),
-    )
+    table = open_table(data, target, roles, reading)
     comparison = watch(comparing(table, chosen, recipe, threads=threads))
     record = comparison.to_json()
     report = destination.save(comparison.page())

@@ -12,9 +12,9 @@ from batchlearn.cli.options import (
     UNJUDGED,
     Count,
     Json,
-    JudgingOptions,
+    JudgingFlags,
     Names,
-    RowOptions,
+    RowFlags,
     open_for,
 )
 from batchlearn.cli.page.figures import count
@@ -31,8 +31,8 @@ def evaluate(
     data: Annotated[str, Parameter(help="Labelled rows that the model has not seen: a file, a folder or a pattern.")],
     /,
     *,
-    judging: JudgingOptions = UNJUDGED,
-    rows: RowOptions = ALL_ROWS,
+    judging: JudgingFlags = UNJUDGED,
+    rows: RowFlags = ALL_ROWS,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
     seed: Annotated[Count, Parameter(help="Seed of the intervals.")] = 0,
     json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself

@@ -7,8 +7,8 @@ import datetime
 import getpass
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, field, fields, make_dataclass
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 from cyclopts import Parameter
 
@@ -18,7 +18,8 @@ from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.class_weights import BALANCED
 from batchlearn.tables.columns import Kind
-from batchlearn.tables.table import Table, read
+from batchlearn.tables.table import ReadingRules, Roles, Table, read
+from batchlearn.training.recipe import Recipe
 
 
 def whole_number(_kind: Any, tokens: Sequence[Any]) -> int:
@@ -43,15 +44,10 @@ def moment(time: datetime.datetime | None = None) -> str:
     return (time or datetime.datetime.now(datetime.UTC)).astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def column_names(given: Sequence[str]) -> tuple[str, ...]:
+def names(_kind: Any, tokens: Sequence[Any]) -> tuple[str, ...]:
     """Split "a,b" at its commas; a name that holds a comma is written in double quotes, as in CSV."""
-    names = [name.strip() for parts in csv.reader(given, skipinitialspace=True) for name in parts]
-    return tuple(dict.fromkeys(name for name in names if name))
-
-
-def null_texts(given: Sequence[str]) -> tuple[str, ...]:
-    """Return the texts that mean a missing value: the empty one, and those given."""
-    return ("", *column_names(given))
+    parts = csv.reader([str(token.value) for token in tokens], skipinitialspace=True)
+    return tuple(dict.fromkeys(name.strip() for line in parts for name in line if name.strip()))
 
 
 def class_weight_rule(given: Sequence[str]) -> str | dict[Class, float] | None:
@@ -76,72 +72,55 @@ def class_weight_rule(given: Sequence[str]) -> str | dict[Class, float] | None:
     return rule
 
 
-Names = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
+Names = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False, converter=names)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 Json = Annotated[Flag, Parameter(help="Print one JSON object instead of text.")]
 Count = Annotated[int, Parameter(converter=whole_number)]
+Parts = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
+# How fields are typed that hold something else.
+_TYPED = {"drop": Names, "categories": Names, "null": Names, "class_weight": Parts, "batch_size": str}
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class RowOptions:
-    """Which rows are read, and how missing values are written in CSV files."""
-
-    where: Annotated[str | None, Parameter(help="Keep the rows that meet a condition in SQL's words.")] = None
-    null: Annotated[Names, Parameter(help="Texts that mean a missing value in CSV files, besides nothing: NA,.")] = ()
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class JudgingOptions:
-    """The columns by which an evaluation orders, groups and weighs rows."""
-
-    time: Annotated[str | None, Parameter(help="Column that orders the rows.")] = None
-    group: Annotated[str | None, Parameter(help="Column of what rows belong to: a person, a machine.")] = None
-    weight: Annotated[str | None, Parameter(help="Column that says how much each row counts.")] = None
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class FeatureOptions:
-    """What the other columns are."""
-
-    drop: Annotated[Names, Parameter(help="Columns to leave out: a,b. Repeatable.")] = ()
-    categories: Annotated[Names, Parameter(help="Columns of numbers that name categories: a,b. Repeatable.")] = ()
-    offset: Annotated[str | None, Parameter(help="Column added to the linear predictor.")] = None
-    exposure: Annotated[str | None, Parameter(help="Column whose logarithm is added to it.")] = None
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class RecipeOptions:
-    """How to train; the defaults need no tuning."""
-
-    loss: Annotated[
-        str | None,
-        Parameter(help="logistic, softmax, squared, poisson, gamma, tweedie or huber; follows from the target."),
-    ] = None
-    power: Annotated[
-        float | None, Parameter(help="Of the Tweedie loss, above 1 and below 2; chosen by the data unless given.")
-    ] = None
-    threshold: Annotated[
-        float | None, Parameter(help="Of the Huber loss, in units of the target; chosen by the data unless given.")
-    ] = None
-    alpha: Annotated[
-        float | None,
-        Parameter(help="Strength of the penalty, of a plain linear model then; chosen by the data unless given."),
-    ] = None
-    tolerance: Annotated[
-        float | None, Parameter(help="Bound to reach, times the loss of the mean; exit code 7 if it is not.")
-    ] = None
-    batch_size: Annotated[str, Parameter(help="Rows an update sees: full for all, 1 for online, or 32 to 512.")] = (
-        "full"
+def flags_of(kind: type, *wanted: str) -> Any:
+    """Return a class of flags: fields of a dataclass with their defaults, and the help of their metadata."""
+    hints, given = get_type_hints(kind), {each.name: each for each in fields(kind)}
+    flags = [
+        (
+            name,
+            Annotated[_TYPED.get(name, hints[name]), Parameter(help=given[name].metadata["help"])],
+            field(default=() if name == "class_weight" else given[name].default),
+        )
+        for name in wanted
+    ]
+    # A class of the module `types`, which is the default, is taken for a value of one word.
+    home = {"__module__": __name__}
+    return Parameter(name="*")(
+        make_dataclass(f"{kind.__name__}Flags", flags, namespace=home, frozen=True, kw_only=True)
     )
-    holdout: Annotated[float, Parameter(help="Share of the latest rows to evaluate on.")] = 0.2
-    split: Annotated[
-        str | None, Parameter(help="Hold out by time, group or random; time, else group, unless given.")
-    ] = None
-    class_weight: Annotated[Names, Parameter(help="What classes count in training: balanced, or LABEL=W,LABEL=W.")] = ()
+
+
+if TYPE_CHECKING:
+    RoleFlags: TypeAlias = Roles
+    JudgingFlags: TypeAlias = Roles
+    FeatureFlags: TypeAlias = Roles
+    ReadingFlags: TypeAlias = ReadingRules
+    RowFlags: TypeAlias = ReadingRules
+    RecipeFlags: TypeAlias = Recipe
+else:
+    RoleFlags = flags_of(Roles, "time", "group", "weight", "drop", "offset", "exposure")
+    JudgingFlags = flags_of(Roles, "time", "group", "weight")
+    FeatureFlags = flags_of(Roles, "group", "weight", "drop", "offset", "exposure")
+    ReadingFlags = flags_of(ReadingRules, "categories", "where", "null")
+    RowFlags = flags_of(ReadingRules, "where", "null")
+    RecipeFlags = flags_of(
+        Recipe, "loss", "power", "threshold", "alpha", "tolerance", "batch_size", "holdout", "split", "class_weight"
+    )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class CostOptions:
+    """What wrong decisions cost."""
 
     cost_false_positive: Annotated[
         float | None, Parameter(help="Cost of deciding for the second class where the first is true.")
@@ -190,18 +169,23 @@ class RunOptions:
     json: Annotated[Flag, Parameter(help="Print one JSON object instead of text.")] = False
 
 
-ALL_ROWS = RowOptions()
-UNJUDGED = JudgingOptions()
-ALL_FEATURES = FeatureOptions()
-DEFAULT_RECIPE = RecipeOptions()
+NO_ROLES, UNJUDGED, ALL_FEATURES = RoleFlags(), JudgingFlags(), FeatureFlags()
+AS_STORED, ALL_ROWS = ReadingFlags(), RowFlags()
+DEFAULT_RECIPE, NO_COSTS = RecipeFlags(), CostOptions()
 DEFAULT_RUN = RunOptions()
+
+
+def open_table(data: str, target: str, roles: RoleFlags, reading: ReadingFlags) -> Table:
+    """Open the table that a model is to be trained on."""
+    given = {**vars(reading), "null": ("", *reading.null)}
+    return read(data, target=target, **vars(roles), **given)
 
 
 def open_for(
     model: LinearModel,
     data: str,
-    rows: RowOptions,
-    judging: JudgingOptions | None = None,
+    rows: RowFlags,
+    judging: JudgingFlags | None = None,
     drop: tuple[str, ...] = (),
 ) -> Table:
     """Open a table whose categories are the model's, whatever they are stored as.
@@ -209,7 +193,7 @@ def open_for(
     With `judging` the table has time, group and weight: as given, else as in training where the table has them.
     """
     categories = [name for name, kind in model.encoding.kinds.items() if kind is Kind.CATEGORY]
-    table = read(data, where=rows.where, null=null_texts(rows.null), categories=categories, drop=column_names(drop))
+    table = read(data, where=rows.where, null=("", *rows.null), categories=categories, drop=drop)
     if judging is None:
         return table
     there = {column.name for column in table.columns}
@@ -222,7 +206,7 @@ def open_for(
         group=judging.group or known.get("group"),
         weight=judging.weight or known.get("weight"),
         where=rows.where,
-        null=null_texts(rows.null),
+        null=("", *rows.null),
         categories=categories,
-        drop=column_names(drop),
+        drop=drop,
     )

@@ -12,25 +12,23 @@ from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer, warn
 from batchlearn.cli.options import (
-    ALL_FEATURES,
-    ALL_ROWS,
+    AS_STORED,
     DEFAULT_RECIPE,
     DEFAULT_RUN,
-    UNJUDGED,
-    FeatureOptions,
-    JudgingOptions,
-    RecipeOptions,
-    RowOptions,
+    NO_COSTS,
+    NO_ROLES,
+    CostOptions,
+    ReadingFlags,
+    RecipeFlags,
+    RoleFlags,
     RunOptions,
     class_weight_rule,
-    column_names,
-    null_texts,
+    open_table,
 )
 from batchlearn.cli.page.results import show_fit
 from batchlearn.cli.terminal import Page, watch
 from batchlearn.errors import CertificateError, ResourceError, UsageError
 from batchlearn.models.files import check_writable
-from batchlearn.tables.table import read
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
@@ -46,10 +44,10 @@ def train(
     /,
     *,
     target: Annotated[str, Parameter(help="Column to predict.")],
-    judging: JudgingOptions = UNJUDGED,
-    features: FeatureOptions = ALL_FEATURES,
-    rows: RowOptions = ALL_ROWS,
-    recipe: RecipeOptions = DEFAULT_RECIPE,
+    roles: RoleFlags = NO_ROLES,
+    reading: ReadingFlags = AS_STORED,
+    recipe: RecipeFlags = DEFAULT_RECIPE,
+    costs: CostOptions = NO_COSTS,
     run: RunOptions = DEFAULT_RUN,
 ) -> Answer:
     """Fit a model to every row of a table, certify and evaluate it.
@@ -57,42 +55,16 @@ def train(
     The model is trained on all rows that have a label. Its evaluation is of the same recipe trained on the earlier
     rows and judged on the later ones: the last fifth by --time, whole groups by --group, else a random fifth.
     """
-    plan = recipe_of(recipe, run.seed)
+    given = vars(recipe)
+    plan = Recipe(
+        **{**given, "class_weight": class_weight_rule(given["class_weight"])}, costs=costs.costs, seed=run.seed
+    )
     threads = threads_given(run.threads)
     destination = Destination(run.output, target, run.force)
     destination.check()
-    table = read(
-        data,
-        target=target,
-        time=judging.time,
-        group=judging.group,
-        weight=judging.weight,
-        offset=features.offset,
-        exposure=features.exposure,
-        drop=column_names(features.drop),
-        where=rows.where,
-        null=null_texts(rows.null),
-        categories=column_names(features.categories),
-    )
-    again = f"{shlex.quote(data)}{''.join(f' --null {shlex.quote(text)}' for text in rows.null)}"
+    table = open_table(data, target, roles, reading)
+    again = f"{shlex.quote(data)}{''.join(f' --null {shlex.quote(text)}' for text in reading.null)}"
     return save_and_answer(watch(training(table, plan, threads=threads)), destination, again)
-
-
-def recipe_of(options: RecipeOptions, seed: int) -> Recipe:
-    """Return the recipe that the options ask for; UsageError where they ask for none."""
-    return Recipe(
-        loss=options.loss,
-        alpha=options.alpha,
-        tolerance=options.tolerance,
-        holdout=options.holdout,
-        split=options.split,
-        class_weight=class_weight_rule(options.class_weight),
-        costs=options.costs,
-        power=options.power,
-        threshold=options.threshold,
-        batch_size=options.batch_size,
-        seed=seed,
-    )
 
 
 def threads_given(threads: int | None) -> int | None:

@@ -11,7 +11,6 @@ from batchlearn.cli.options import (
     Count,
     Json,
     Names,
-    null_texts,
 )
 from batchlearn.cli.page.results import certificate_sentence, ledger_sentence
 from batchlearn.cli.terminal import Page, watch
@@ -36,7 +35,7 @@ def verify(
     The rows, their order and every value must be those of the training. Exit code 6 where the certificate does not
     hold.
     """
-    verification = watch(verifying(model, data, null=null_texts(null), threads=threads_given(threads)))
+    verification = watch(verifying(model, data, null=("", *null), threads=threads_given(threads)))
     record: dict[str, Any] = {"format_version": FORMAT_VERSION, "model": model, "data": data, **verification.to_json()}
     if not verification.holds:
         refusal = IntegrityError(" ".join(verification.reasons), code="certificate-does-not-hold")

@@ -16,9 +16,9 @@ from batchlearn.kernels.design import Floats, Layout
 from batchlearn.kernels.sums import symmetric
 from batchlearn.models.strict_json import Malformed
 from batchlearn.models.tensors import pack, unpack
-from batchlearn.objectives.penalties import Quadratic
 
-_BLOCK = "penalty block "
+# Version format 1 kept the penalty of its rows, of which nobody could tell what is in total and what per row: not used.
+_PENALTY, _BLOCK = "penalty", "penalty block "
 _NUMBERS = 7
 # An infinite end of the range of a column that no row has: the files hold finite numbers only.
 _NO_END = 1e300
@@ -35,7 +35,6 @@ def dump(kept: KeptTotals) -> bytes:
         "scale": totals.scale,
         "magnitude": totals.magnitude,
         "reference": _upper(kept.reference),
-        "penalty": kept.penalty.strengths,
         "counts": parts.counts,
         "low": np.clip(parts.low, -_NO_END, _NO_END),
         "high": np.clip(parts.high, -_NO_END, _NO_END),
@@ -50,8 +49,6 @@ def dump(kept: KeptTotals) -> bytes:
     }  # fmt: skip
     if totals.third is not None:
         arrays["third order"] = totals.third
-    for part, matrix in kept.penalty.blocks:
-        arrays[f"{_BLOCK}{part.start}"] = matrix
     return pack({name: array for name, array in arrays.items() if array.size})
 
 
@@ -74,7 +71,7 @@ def load(data: bytes, layout: Layout, loss: str) -> KeptTotals:
 def _plain(layout: Layout) -> dict[str, tuple[int, ...]]:
     size, columns = layout.size, layout.dense + layout.sparse
     square = (size * (size + 1) // 2,)
-    one = ("parameters", "gradient", "gradient error", "scale", "magnitude", "penalty")
+    one = ("parameters", "gradient", "gradient error", "scale", "magnitude")
     return {
         **{name: (size,) for name in one},
         "hessian": square,
@@ -103,6 +100,7 @@ def _shapes(layout: Layout, declared: Mapping[str, object]) -> dict[str, tuple[i
     shapes = {name: shape for name, shape in _plain(layout).items() if shape != (0,)}
     # What is called "third" was kept in another order; without it the bounds are of second order.
     shapes |= {name: (tensor_size(layout),) for name in ("third", "third order") if name in declared}
+    shapes |= {_PENALTY: (layout.size,)} if _PENALTY in declared else {}
     starts = {part.start: part.stop - part.start for part in layout.group_slices}
     for name, entry in declared.items():
         if name.startswith(_BLOCK):
@@ -116,7 +114,6 @@ def _shapes(layout: Layout, declared: Mapping[str, object]) -> dict[str, tuple[i
 
 def _restored(layout: Layout, loss: str, arrays: Mapping[str, Floats]) -> KeptTotals:
     weight, relative, leverage, trace, squares, rows, reference_weight = map(float, arrays["numbers"])
-    blocks = sorted((int(name.removeprefix(_BLOCK)), name) for name in arrays if name.startswith(_BLOCK))
     low, high = arrays["low"].copy(), arrays["high"].copy()
     low[low >= _NO_END], high[high <= -_NO_END] = np.inf, -np.inf
     parts = DomainParts(arrays["counts"], low, high, arrays["first"], arrays["second"])
@@ -133,9 +130,6 @@ def _restored(layout: Layout, loss: str, arrays: Mapping[str, Floats]) -> KeptTo
             arrays["scale"],
             arrays["magnitude"],
             arrays.get("third order"),
-        ),
-        penalty=Quadratic(
-            arrays["penalty"], tuple((slice(k, k + len(arrays[name])), arrays[name]) for k, name in blocks)
         ),
         domain=Domain(layout, parts),
         reference=_square(layout.size, arrays["reference"]),

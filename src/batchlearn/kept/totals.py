@@ -24,7 +24,6 @@ from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.leverage import LeverageTotal
 from batchlearn.objectives.losses import LOSSES, Loss
 from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.statistics import Hessian, HessianTotal, Rounding, RoundingTotal, accumulated
 
 # Beyond this the d x d matrix is too large to keep with every version.
@@ -46,13 +45,12 @@ class Totals(NamedTuple):
 
 @dataclass(frozen=True)
 class KeptTotals:
-    """What a version keeps. `penalty` is that of the mean objective over the rows it was trained on."""
+    """What a version keeps; its penalty is not among it, but what its model's terms and recipe say (`Penalty`)."""
 
     loss: str
     layout: Layout
     parameters: Floats  # (d,): w0
     totals: Totals
-    penalty: Quadratic
     domain: Domain
     reference: Floats  # (d, d): total Hessian at w0 with its penalty, of the rows as they were kept
     leverage: float  # x' reference^-1 x is at most this for every row
@@ -171,7 +169,7 @@ def totals_at(loss: Loss, rows: Rows, parameters: Floats, third: bool = True) ->
 def assemble(objective: Objective, rows: Rows, parameters: Floats, totals: Totals, domain: Domain) -> KeptTotals:
     """Return kept totals from the rows' totals: one more reading, for leverages and the spread of gradients."""
     reference = totals.hessian.copy()
-    total_penalty(objective.penalty, totals.weight).add_to(reference)
+    objective.penalty.times(totals.weight).add_to(reference)
     try:
         factor = factorise(reference, totals.relative)
     except NotPositiveDefinite as refusal:
@@ -187,7 +185,6 @@ def assemble(objective: Objective, rows: Rows, parameters: Floats, totals: Total
         layout=rows.layout,
         parameters=parameters,
         totals=totals,
-        penalty=objective.penalty,
         domain=domain,
         reference=reference,
         leverage=largest_leverage(factor, form, scaled),
@@ -206,8 +203,3 @@ def leverage_total(loss: Loss, factor: Factor) -> LeverageTotal:
 def largest_leverage(factor: Factor, form: float, scaled: float) -> float:
     """Return an upper bound on the largest x' K^-1 x from what `leverage_total` found."""
     return (form + factor.form_error * scaled) * factor.inflation**2 * (1.0 + 1e-12)
-
-
-def total_penalty(penalty: Quadratic, weight: float) -> Quadratic:
-    """Return the penalty of the total objective: that of the mean objective times the rows' total weight."""
-    return Quadratic(penalty.strengths * weight, tuple((part, matrix * weight) for part, matrix in penalty.blocks))

@@ -19,7 +19,7 @@ from scipy.linalg import LinAlgError, eigh
 from batchlearn.data.rows import Rows
 from batchlearn.kept.domain import Domain, DomainParts, DomainTotal
 from batchlearn.kept.statistics import FormTotal, totals_together
-from batchlearn.kept.totals import KeptTotals, largest_leverage, total_penalty
+from batchlearn.kept.totals import KeptTotals, largest_leverage
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
@@ -115,7 +115,7 @@ class Update:
     @property
     def penalty(self) -> Quadratic:
         """The penalty of the total objective."""
-        return total_penalty(self.objective.penalty, self.weight)
+        return self.objective.penalty.times(self.weight)
 
     def new_leverage(self, factor: Factor) -> float:
         """Return an upper bound on the largest leverage of a new row; one reading."""

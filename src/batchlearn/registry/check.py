@@ -15,10 +15,12 @@ from typing import Any
 from batchlearn.errors import BatchlearnError, IntegrityError, RegistryError
 from batchlearn.models.folder import TEMPORARY
 from batchlearn.registry.ledger import EVENTS, check_promotions, events, forgotten_since
+from batchlearn.registry.loading import load_version
 from batchlearn.registry.promotions import PROMOTIONS, Promotion, champion, promotions
 from batchlearn.registry.records import Record
 from batchlearn.registry.store import FolderStore
-from batchlearn.registry.version import VERSIONS, verify_version, version_numbers
+from batchlearn.registry.version import VERSIONS, read_version, verify_version, version_numbers
+from batchlearn.selection.terms import encoding_terms
 
 _GONE = "nothing, if it was removed on purpose; else restore it from a backup"
 
@@ -57,6 +59,9 @@ def check(store: FolderStore) -> list[Finding]:
     ]
     for number, refusal in bad.items():
         found.append(_damaged_version(store, number, refusal, live, numbers[-1]))
+    for number in numbers:
+        if number not in bad and _is_of_another_objective(store, number):
+            found.append(_other_objective(number, live))
     # Of many promotions of the same bytes one says it for all.
     for promotion in {(one.version, one.identity): one for one in reversed(history or ())}.values():
         found += _check_promotion(store, promotion, numbers, bad) if promotion.version not in gone else []
@@ -88,6 +93,31 @@ def _damaged_version(
         return Finding(refusal.code, True, what, command)
     advice = f"restore {folder} from a backup, or leave it unused"
     return Finding(refusal.code, False, f"version {number}: {refusal.message}", advice)
+
+
+def _is_of_another_objective(store: FolderStore, number: int) -> bool:
+    """Whether a version went on from kept totals when that scaled the centres of its terms as if they were in total."""
+    version = read_version(store, number)
+    if version.description["format_version"] > 1 or version.description.get("start") not in ("update", "fine-tune"):
+        return False
+    stored = load_version(store, version)
+    if stored.record["solver"] not in ("update", "fine-tune") or not stored.record["structure"]["strengths"]:
+        return False  # the first version of a project is from scratch whatever its policy says
+    return any(term.unit.centre is not None for term in encoding_terms(stored.model.encoding).values())
+
+
+def _other_objective(number: int, live: Promotion | None) -> Finding:
+    is_live = live is not None and live.version == number
+    return Finding(
+        "update-of-another-objective",
+        is_live,
+        f"{'the champion, ' * is_live}version {number} went on from kept totals by an earlier release, which penalised "
+        "pairs, bins and cycles otherwise than a training does: what is stated of its distance from the optimum is of "
+        "another objective",
+        'batchlearn retrain --anyway   # with start = "warm" or "scratch" in [policy]'
+        if is_live
+        else "leave it unused",
+    )
 
 
 def _check_records(store: FolderStore) -> tuple[list[Finding], list[Promotion] | None]:

@@ -132,15 +132,15 @@ def _parsed(name: str, number: int, data: bytes) -> Record:
     return Record(number, found["content"], found["previous"], hashlib.sha256(data).hexdigest())
 
 
-def check_format(name: str, version: object, needs: object) -> None:
+def check_format(name: str, version: object, needs: object, newest: int = FORMAT_VERSION) -> None:
     """Refuse what a newer batchlearn wrote: RegistryError; IntegrityError where no version is stated."""
     if type(version) is not int or version < 1:
         raise damaged(name, f"its format_version is {quoted(version)}; a whole number of 1 or more is needed")
-    if version > FORMAT_VERSION:
+    if version > newest:
         text = str(needs)
         stated = text if re.fullmatch(r"batchlearn >= [0-9][0-9.]{0,20}", text) else "a newer batchlearn"
         raise RegistryError(
             f"The registry's {quoted(name)} has format {version}; this batchlearn reads formats up to "
-            f"{FORMAT_VERSION}. It needs {stated}: upgrade. Nothing was changed.",
+            f"{newest}. It needs {stated}: upgrade. Nothing was changed.",
             code="registry-newer",
         )

@@ -26,6 +26,8 @@ VERSIONS = "versions"
 DESCRIPTION, RECIPE, ENVIRONMENT = "version.json", "recipe.toml", "environment.json"
 SAMPLE, EXPECTED, KEPT = "sample.parquet", "expected.safetensors", "kept.safetensors"
 MODEL_FOLDER = "model"
+# In format 1 an update took what of the penalty is per row for in total: `registry.check` finds such versions.
+DESCRIPTION_FORMAT = 2
 _NEEDED = {DESCRIPTION, RECIPE, ENVIRONMENT, *(f"{MODEL_FOLDER}/{name}" for name in (MANIFEST, MODEL, WEIGHTS))}
 _ALLOWED = _NEEDED | {SAMPLE, EXPECTED, KEPT}
 _FOLDER = re.compile(r"(\d{6,9})\Z")
@@ -62,7 +64,7 @@ def register(store: Store, description: Mapping[str, Any], files: Mapping[str, b
     model = {name: files[f"{MODEL_FOLDER}/{name}"] for name in (MODEL, WEIGHTS)}
     while True:
         number = max([beyond, *version_numbers(store)]) + 1
-        stated = {**description, "format_version": FORMAT_VERSION, "needs": NEEDS, "number": number}
+        stated = {**description, "format_version": DESCRIPTION_FORMAT, "needs": NEEDS, "number": number}
         whole = {**files, f"{MODEL_FOLDER}/{MANIFEST}": manifest_of(model), DESCRIPTION: dump(stated)}
         if not (_NEEDED <= whole.keys() <= _ALLOWED):
             raise ValueError(f"a version has the files {sorted(_ALLOWED)}, not {sorted(whole)}")
@@ -86,7 +88,8 @@ def read_version(store: Store, number: int) -> Version:
     if entries[DESCRIPTION]["sha256"] != hashlib.sha256(data).hexdigest():
         raise _altered(name, DESCRIPTION)
     description = _object(f"{name}/{DESCRIPTION}", data)
-    check_format(f"{name}/{DESCRIPTION}", description.get("format_version"), description.get("needs"))
+    stated = description.get("format_version"), description.get("needs")
+    check_format(f"{name}/{DESCRIPTION}", *stated, DESCRIPTION_FORMAT)
     if description.get("number") != number:
         raise _altered(name, f"{DESCRIPTION}, which is that of version {quoted(description.get('number'))}")
     sizes = {file: int(entry["bytes"]) for file, entry in entries.items()}

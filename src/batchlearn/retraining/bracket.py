@@ -26,16 +26,14 @@ from batchlearn.errors import DataError, UsageError
 from batchlearn.kept.climb import climb
 from batchlearn.kept.first_rung import first_rung
 from batchlearn.kept.later import FEWEST_CLUSTERS, LaterGain, later_gain
-from batchlearn.kept.totals import KeptTotals, total_penalty, totals_at
+from batchlearn.kept.totals import KeptTotals, totals_at
 from batchlearn.kept.update import Reached, Update
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective
+from batchlearn.objectives.penalties import Penalty
 
 # Readings of all rows that a training from scratch takes, and how much more than ours each of them costs.
 _SCRATCH_READINGS = 10.0
-
-ObjectiveFor = Callable[[float], Objective]
-"""The objective for rows of a total weight: here it is stated whether the penalty is per row or in total."""
 
 
 @dataclass(frozen=True)
@@ -127,35 +125,25 @@ class Answer:
     update: Update
 
 
-def fixed_total(kept: KeptTotals) -> ObjectiveFor:
-    """Return the objectives whose penalty stays the same in total over the rows, however many there are."""
-    total = total_penalty(kept.penalty, kept.reference_weight)
-    return lambda weight: Objective(LOSSES[kept.loss], total_penalty(total, 1.0 / weight))
-
-
-def fixed_per_row(kept: KeptTotals) -> ObjectiveFor:
-    """Return the objectives whose penalty stays the same per row: alpha as it is."""
-    return lambda _: Objective(LOSSES[kept.loss], kept.penalty)
-
-
 def bracket(
     kept: KeptTotals,
     change: Change,
-    objective_for: ObjectiveFor,
+    penalty: Penalty,
     *,
     all_rows: Callable[[], Rows] | None = None,
     recent: float | None = None,
 ) -> Answer:
     """Bracket the gain of training again; climb the ladder where rung 1 is not two-sided and all rows can be read.
 
-    `all_rows` gives the rows of the new objective (old rows that stay, decayed as stated, and the new ones) in the
-    version's encoding. `recent` asks for a second bracket in which old rows weigh that much. DataError where rows do
-    not fit the kept totals, CertificateError where the rows that remain have no factored Hessian.
+    `penalty` is that of any number of rows: the version's own. `all_rows` gives the rows of the new objective (old rows
+    that stay, decayed as stated, and the new ones) in the version's encoding. `recent` asks for a second bracket in
+    which old rows weigh that much. DataError where rows do not fit the kept totals, CertificateError where the rows
+    that remain have no factored Hessian.
     """
     began = time.perf_counter()
     change = replace(change, added=_checked(kept, change.added), removed=_checked(kept, change.removed))
     base, read = remaining(kept, change), len(change.removed) if change.removed is not None else 0
-    update = Update.of(base, change.added, objective_for(_weight(base, change.added)))
+    update = update_of(base, change.added, penalty)
     reached, rung, rows = first_rung(update), 1, base.rows
     fresh = 0 if change.added is None else len(change.added)
     if reached.upper is None and all_rows is not None:
@@ -163,7 +151,7 @@ def bracket(
         climbed = climb(update, reached, everything)
         reached, rung = climbed.reached, 1 + climbed.passes
         read += climbed.passes * len(everything)
-    window, more = (None, 0) if recent is None else _recent(kept, base, change, objective_for, recent)
+    window, more = (None, 0) if recent is None else _recent(kept, base, change, penalty, recent)
     later, again = later_gain(update, reached.optimum, change.times)
     seconds = time.perf_counter() - began
     null = _null_gain(kept, update, change)
@@ -188,8 +176,10 @@ def bracket(
     return Answer(found, reached, update)
 
 
-def _weight(base: KeptTotals, added: Rows | None) -> float:
-    return base.totals.weight + (0.0 if added is None else added.total_weight)
+def update_of(base: KeptTotals, added: Rows | None, penalty: Penalty) -> Update:
+    """Return the update of the rows that stay by new ones, of the objective over both."""
+    weight = base.totals.weight + (0.0 if added is None else added.total_weight)
+    return Update.of(base, added, Objective(LOSSES[base.loss], penalty.over(weight)))
 
 
 def _checked(kept: KeptTotals, rows: Rows | None) -> Rows | None:
@@ -222,12 +212,9 @@ def remaining(kept: KeptTotals, change: Change) -> KeptTotals:
     return left if change.decay == 1.0 else left.decayed(change.decay)
 
 
-def _recent(
-    kept: KeptTotals, base: KeptTotals, change: Change, objective_for: ObjectiveFor, decay: float
-) -> tuple[Recent, int]:
+def _recent(kept: KeptTotals, base: KeptTotals, change: Change, penalty: Penalty, decay: float) -> tuple[Recent, int]:
     lesser = replace(change, decay=change.decay * decay)
-    lighter = base.decayed(decay)
-    update = Update.of(lighter, change.added, objective_for(_weight(lighter, change.added)))
+    update = update_of(base.decayed(decay), change.added, penalty)
     reached = first_rung(update)
     null = _null_gain(kept, update, lesser)
     proved = reached.upper is not None

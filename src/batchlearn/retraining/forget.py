@@ -189,7 +189,7 @@ def _matching(feed: DataFeed, version: Version, where: str) -> int | None:
 
 
 def _in_sample(feed: DataFeed, sample: io.BytesIO, where: str) -> int:
-    return _count(read(pq.read_table(sample), where=where, categories=feed.settings.categories))
+    return _count(read(pq.read_table(sample), where=where, categories=feed.settings.reading.categories))
 
 
 def _held_by_files(project: Project, feed: DataFeed, where: str) -> list[Held]:
@@ -202,7 +202,7 @@ def _held_by_files(project: Project, feed: DataFeed, where: str) -> list[Held]:
     for path, remedy in files:
         name = str(path.relative_to(project.root))
         try:
-            rows = _count(read(path, where=where, categories=feed.settings.categories))
+            rows = _count(read(path, where=where, categories=feed.settings.reading.categories))
         except (DataError, IntegrityError, UsageError) as problem:
             found.append(Held(f"{name}, perhaps: {problem.message}", None, remedy))
             continue

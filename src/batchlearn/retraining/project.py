@@ -6,11 +6,12 @@ The file is data: a key that is not listed here is refused, with the nearest one
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -22,8 +23,15 @@ from batchlearn.registry.place import SETTINGS, find_project
 from batchlearn.registry.store import FolderStore
 from batchlearn.retraining.policies import Every, EveryRows, Never, Policy, Span
 from batchlearn.retraining.verdict import Gate
+from batchlearn.tables.table import ReadingRules, Roles
+from batchlearn.training.recipe import Recipe
 
 _LARGEST = 1 << 20
+# Fields of a recipe that a project says elsewhere, and where.
+SAID_ELSEWHERE = {"holdout": "share in [gate]", "costs": "false_alarm, miss and fee in [review]"}
+# Keys of [source] that are the fields of a value of their own.
+_COLUMN_PARTS: dict[str, type] = {"roles": Roles, "reading": ReadingRules}
+_COLUMN_KEYS = {each.name: part for part, kind in _COLUMN_PARTS.items() for each in fields(kind)}
 
 Start = Literal["scratch", "warm", "fine-tune", "update"]
 Spelled = Annotated[str | float | None, BeforeValidator(lambda value: float(value) if type(value) is int else value)]
@@ -36,7 +44,7 @@ class _Section(BaseModel):
 
 
 class SourceSettings(_Section):
-    """Where rows come from and what their columns are."""
+    """Where rows come from and what their columns are; the file has the fields of `roles` and `reading` as keys."""
 
     files: str | None = None
     database: str | None = None
@@ -45,23 +53,8 @@ class SourceSettings(_Section):
     time: str
     labelled: str | None = None
     wait: Spelled = None
-    group: str | None = None
-    weight: str | None = None
-    offset: str | None = None
-    exposure: str | None = None
-    drop: list[str] = []
-    categories: list[str] = []
-    where: str | None = None
-    null: list[str] = []
-
-
-class RecipeSettings(_Section):
-    """How to train; what is left out is chosen by the data."""
-
-    loss: str | None = None
-    alpha: float | None = None
-    tolerance: float | None = None
-    seed: int = 0
+    roles: Roles
+    reading: ReadingRules
 
 
 class PolicySettings(_Section):
@@ -106,7 +99,7 @@ class Settings(_Section):
 
     format_version: int = 1
     source: SourceSettings
-    recipe: RecipeSettings = RecipeSettings()
+    recipe: Recipe = Recipe()
     policy: PolicySettings = PolicySettings()
     gate: GateSettings = GateSettings()
     review: ReviewSettings = ReviewSettings()
@@ -145,8 +138,14 @@ def parse_settings(text: str) -> Settings:
     version = found.get("format_version", 1)
     if type(version) is int and version != 1:
         raise _refused(f"its format_version is {version} and this batchlearn reads 1{': upgrade' * (version > 1)}")
+    elsewhere = [key for key in SAID_ELSEWHERE if key in (found.get("recipe") or {})]
+    if elsewhere:
+        raise _refused(f"{quoted(elsewhere[0])} is no key of [recipe]; a project has {SAID_ELSEWHERE[elsewhere[0]]}")
+    if isinstance(found.get("source"), dict):
+        found["source"] = _gathered(found["source"])
     try:
-        settings = Settings.model_validate(found)
+        # As JSON, because the strict reading of Python values takes no list for a tuple; dates become texts.
+        settings = Settings.model_validate_json(json.dumps(found, default=str))
     except ValidationError as problem:
         raise _refused(_said(problem)) from problem
     _check_source(settings.source)
@@ -156,13 +155,20 @@ def parse_settings(text: str) -> Settings:
     for of_spans in (settings.source.wait, settings.policy.window):
         if of_spans is not None:
             Span.parse(of_spans)
-    if settings.recipe.tolerance is not None and settings.policy.start in ("fine-tune", "update"):
-        raise _refused(
-            "[recipe] tolerance is a share of the loss of the mean over all rows, and start = "
-            f'"{settings.policy.start}" does not read all rows; leave tolerance out, or use start = "warm" or "scratch"'
-        )
+    _check_start(settings.recipe, settings.policy.start)
     policy_of(settings), gate_of(settings)
     return settings
+
+
+def _gathered(source: dict[str, Any]) -> dict[str, Any]:
+    """Put the keys of [source] that are fields of a part into it; target and time, which a project needs, stay too."""
+    gathered: dict[str, Any] = {part: {} for part in _COLUMN_PARTS}
+    for key, value in source.items():
+        if key in _COLUMN_KEYS:
+            gathered[_COLUMN_KEYS[key]][key] = value
+        if key not in _COLUMN_KEYS or key in SourceSettings.model_fields:
+            gathered[key] = value
+    return gathered
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -202,6 +208,21 @@ def write_settings(folder: Path, text: str) -> Path:
     return path
 
 
+def _check_start(recipe: Recipe, start: Start) -> None:
+    """Refuse what a start other than from scratch cannot do."""
+    if recipe.tolerance is not None and start in ("fine-tune", "update"):
+        raise _refused(
+            "[recipe] tolerance is a share of the loss of the mean over all rows, and start = "
+            f'"{start}" does not read all rows; leave tolerance out, or use start = "warm" or "scratch"'
+        )
+    for key in ("class_weight", "batch_size"):
+        if start != "scratch" and getattr(recipe, key) != getattr(Recipe(), key):
+            raise _refused(
+                f'[recipe] {key} is known to training from scratch alone, and start = "{start}" goes on otherwise; use '
+                f'start = "scratch", or leave {key} out'
+            )
+
+
 def _check_source(source: SourceSettings) -> None:
     if (source.files is None) == (source.database is None) or (source.database is None) != (source.query is None):
         raise _refused(
@@ -218,27 +239,35 @@ def _check_source(source: SourceSettings) -> None:
 
 def _said(problem: ValidationError) -> str:
     """Say the first thing that is wrong, with the nearest key where one is not known."""
+    unknown = ("extra_forbidden", "unexpected_keyword_argument")
     # A key that is misspelt is missing too; the misspelling says more.
-    listed = sorted(problem.errors(), key=lambda error: error["type"] != "extra_forbidden")
+    listed = sorted(problem.errors(), key=lambda error: error["type"] not in unknown)
     first = listed[0]
+    place = [str(part) for part in first["loc"] if part not in _COLUMN_PARTS]
     # Beyond section and key come the alternatives of a type, which are no part of the file.
-    where = ".".join(str(part) for part in first["loc"][:2])
-    if first["type"] == "extra_forbidden":
-        known = _keys(first["loc"][:-1])
-        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+    where = ".".join(place[:2])
+    if first["type"] in unknown:
+        known = _keys(place[:-1])
+        close = difflib.get_close_matches(place[-1], known, n=1)
         advice = f"did you mean {quoted(close[0])}?" if close else f"known are {', '.join(known)}"
         return f"there is no key {quoted(where)}; {advice}"
     if first["type"] == "missing":
         return f"the key {quoted(where)} is missing"
+    if first["type"] == "value_error":
+        return f"[{where}]: {first['ctx']['error']}"
     if isinstance(first["input"], dict):
         return f"{quoted(where)} is a table of its own, and not what the key needs"
     return f"{quoted(where)} is {quoted(first['input'])}: {first['msg']}"
 
 
-def _keys(section: tuple[int | str, ...]) -> list[str]:
-    if not section:
-        return sorted(Settings.model_fields)
-    kind = Settings.model_fields[str(section[0])].annotation
+def _keys(section: list[str]) -> list[str]:
+    kind: Any = Settings
+    for part in section:
+        kind = get_type_hints(kind).get(part)
+    if kind is SourceSettings:
+        return sorted({*kind.model_fields, *_COLUMN_KEYS} - _COLUMN_PARTS.keys())
+    if is_dataclass(kind):
+        return sorted({each.name for each in fields(kind)} - SAID_ELSEWHERE.keys())
     return sorted(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
 
 

@@ -19,12 +19,12 @@ from batchlearn.kept.domain import Domain, DomainParts, DomainTotal
 from batchlearn.kept.first_rung import stand_at
 from batchlearn.kept.frozen import new_domain
 from batchlearn.kept.totals import KeptTotals
-from batchlearn.kept.update import Reached, Update
+from batchlearn.kept.update import Reached
 from batchlearn.kernels.design import Floats, linear_predictor
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.penalties import Quadratic
-from batchlearn.retraining.bracket import Answer, Bracket, Change, ObjectiveFor, bracket, remaining, response_shift
+from batchlearn.objectives.penalties import Penalty, Quadratic
+from batchlearn.retraining.bracket import Answer, Bracket, Change, bracket, remaining, response_shift, update_of
 from batchlearn.solvers.newton import Newton
 from batchlearn.training.certificate import Certificate, Units
 from batchlearn.training.optimise import Optimum, Problem, optimise
@@ -70,7 +70,7 @@ def warm(problem: Problem, champion: Floats) -> Start:
 def update(
     kept: KeptTotals,
     change: Change,
-    objective_for: ObjectiveFor,
+    penalty: Penalty,
     *,
     encoding: Encoding | None = None,
     all_rows: Callable[[], Rows] | None = None,
@@ -80,7 +80,7 @@ def update(
     DataError where the new rows need a table or a scale that the frozen encoding does not have.
     """
     refuse_new_tables(kept, change.added, encoding)
-    answer = bracket(kept, change, objective_for, all_rows=all_rows)
+    answer = bracket(kept, change, penalty, all_rows=all_rows)
     units = Units.plain(kept.layout.size) if encoding is None else Units(encoding.units)
     certificate = _certificate(answer, units)
     if certificate.certified:
@@ -123,7 +123,7 @@ def refuse_new_tables(kept: KeptTotals, added: Rows | None, encoding: Encoding |
 def fine_tune(
     kept: KeptTotals,
     change: Change,
-    objective_for: ObjectiveFor,
+    penalty: Penalty,
     *,
     anchor: float = 1.0,
     encoding: Encoding | None = None,
@@ -151,8 +151,7 @@ def fine_tune(
     )
     tuned = optimise(problem, np.zeros(size), Newton())
     parameters = kept.parameters + tuned.parameters
-    whole = Update.of(base, added, objective_for(base.totals.weight + weight))
-    reached = stand_at(whole, parameters)
+    reached = stand_at(update_of(base, added, penalty), parameters)
     certificate = Certificate(
         status="not certified",
         reason="fine-tuning ends at the optimum of the new rows and an anchor, not at that of all rows",

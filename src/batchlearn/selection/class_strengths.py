@@ -38,7 +38,7 @@ def find_class_strengths(
     before, freedom, update = np.inf, np.zeros(len(terms)), 0
     grams = class_grams(rows, parameters)
     for update in range(1, _UPDATES + 1):
-        objective = Objective(loss, penalty(terms, strengths, size, weight, loss.outputs))
+        objective = Objective(loss, penalty(terms, strengths, size, loss.outputs).over(weight))
         blocks = ClassBlocks.penalised(objective.penalty, grams)
         parameters = _approached(objective, rows, parameters, blocks, first=update == 1)
         grams = class_grams(rows, parameters)

@@ -22,7 +22,7 @@ from batchlearn.objectives.dispersion import pearson_dispersion
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.objective import Expansion, Objective
-from batchlearn.objectives.penalties import Quadratic
+from batchlearn.objectives.penalties import Penalty, Quadratic
 from batchlearn.objectives.penalties.smoothing import UnitPenalty
 
 _UPDATES = 15
@@ -52,22 +52,25 @@ class Strengths:
     rows: int
 
 
-def penalty(
-    terms: Sequence[Term], strengths: Sequence[float], size: int, total_weight: float, outputs: int = 1
-) -> Quadratic:
-    """Return the penalty of the mean objective over rows of this total weight, for `size` coefficients an output."""
+def penalty(terms: Sequence[Term], strengths: Sequence[float], size: int, outputs: int = 1) -> Penalty:
+    """Return the penalty of terms, for `size` coefficients an output: strengths are in total, centres per row."""
     diagonal, blocks = np.zeros(size), []
     for term, strength in zip(terms, strengths, strict=True):
-        scaled = strength / total_weight
         if term.unit.centre is None and np.count_nonzero(term.unit.matrix) == len(term.unit.matrix):
-            diagonal[term.part] = scaled * np.diagonal(term.unit.matrix)
-            continue
-        matrix = scaled * term.unit.matrix
-        blocks.append((term.part, matrix if term.unit.centre is None else matrix + term.unit.centre))
-    repeated = tuple(
+            diagonal[term.part] = strength * np.diagonal(term.unit.matrix)
+        else:
+            blocks.append((term.part, strength * term.unit.matrix))
+    centres = [(term.part, term.unit.centre) for term in terms if term.unit.centre is not None]
+    return Penalty(
+        Quadratic(np.tile(diagonal, outputs), _repeated(blocks, size, outputs)),
+        Quadratic(np.zeros(outputs * size), _repeated(centres, size, outputs)),
+    )
+
+
+def _repeated(blocks: Sequence[tuple[slice, Floats]], size: int, outputs: int) -> tuple[tuple[slice, Floats], ...]:
+    return tuple(
         (slice(part.start + k * size, part.stop + k * size), matrix) for k in range(outputs) for part, matrix in blocks
     )
-    return Quadratic(np.tile(diagonal, outputs), repeated)
 
 
 class _Point(NamedTuple):
@@ -97,7 +100,7 @@ def find_strengths(
     before, freedom, update = np.inf, np.zeros(len(terms)), 0
     dispersion = pearson_dispersion(loss, rows, parameters, 1.0)
     for update in range(1, _UPDATES + 1):
-        now = penalty(terms, strengths, size, weight)
+        now = penalty(terms, strengths, size).over(weight)
         try:
             steps = _FIRST_STEPS if update == 1 else 1
             point = _approach(free, rows, now, (parameters, data), steps, _NEAR * dispersion)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from batchlearn.data.bins import BinTerm
 from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm
 from batchlearn.data.pairs import PairTerm, SingleTerm, term_key
-from batchlearn.objectives.penalties import Quadratic
+from batchlearn.objectives.objective import ridge
+from batchlearn.objectives.penalties import Penalty
 from batchlearn.objectives.penalties.smoothing import UnitPenalty, differences, product, squares
 from batchlearn.selection.strengths import Term, penalty
 
@@ -35,10 +36,18 @@ def _unit(term: SingleTerm) -> UnitPenalty:
     return squares(len(term.names))
 
 
-def structure_penalty(
-    encoding: Encoding, strengths: Mapping[str, float], total_weight: float, outputs: int = 1
-) -> Quadratic:
-    """Return the penalty of an encoding; a term whose strength was not chosen has a total strength of one."""
-    terms = encoding_terms(encoding)
-    values = [strengths.get(name, 1.0) for name in terms]
-    return penalty(tuple(terms.values()), values, encoding.layout.size, total_weight, outputs)
+def encoding_penalty(
+    encoding: Encoding, strengths: Mapping[str, float], alpha: float | None, outputs: int = 1
+) -> Penalty:
+    """Return the penalty of an encoding: strengths chosen by data, else alpha per row, else one in total.
+
+    Among chosen strengths a term that has none has a total strength of one.
+    """
+    if strengths:
+        terms = encoding_terms(encoding)
+        values = [strengths.get(name, 1.0) for name in terms]
+        return penalty(tuple(terms.values()), values, encoding.layout.size, outputs)
+    none = ridge(encoding.layout, 0.0, outputs=outputs)
+    if alpha is None:
+        return Penalty(in_total=ridge(encoding.layout, 1.0, outputs=outputs), per_row=none)
+    return Penalty(in_total=none, per_row=ridge(encoding.layout, alpha, outputs=outputs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -30,26 +30,56 @@ from batchlearn.tables.sources import ArrowSource, ParquetSource, Source, arrow_
 if TYPE_CHECKING:
     from batchlearn.tables.where import Condition
 
-__all__ = ["Column", "Kind", "Roles", "Scan", "Table", "read"]
+__all__ = ["Column", "Kind", "ReadingRules", "Roles", "Scan", "Table", "read"]
 
 
 @dataclass(frozen=True)
 class Roles:
-    """What columns are for; each names a column of the table."""
+    """What columns are for; each names a column of the table.
 
-    target: str | None = None
-    time: str | None = None
-    group: str | None = None
-    weight: str | None = None
-    offset: str | None = None
-    exposure: str | None = None
-    drop: tuple[str, ...] = ()
+    Flags of the command line and keys of a project's file are made from these fields: `help` and `example` are theirs.
+    """
+
+    target: str | None = field(default=None, metadata={"help": "Column to predict.", "example": "y"})
+    time: str | None = field(default=None, metadata={"help": "Column that orders the rows.", "example": "t"})
+    group: str | None = field(
+        default=None, metadata={"help": "Column of what rows belong to: a person, a machine.", "example": "store"}
+    )
+    weight: str | None = field(
+        default=None, metadata={"help": "Column that says how much each row counts.", "example": "amount"}
+    )
+    offset: str | None = field(
+        default=None, metadata={"help": "Column added to the linear predictor.", "example": "known_effect"}
+    )
+    exposure: str | None = field(
+        default=None, metadata={"help": "Column whose logarithm is added to it.", "example": "days"}
+    )
+    drop: tuple[str, ...] = field(
+        default=(), metadata={"help": "Columns to leave out: a,b. Repeatable.", "example": ("id",)}
+    )
 
     @property
     def apart(self) -> frozenset[str]:
         """The columns that are no features."""
         named = (self.target, self.weight, self.offset, self.exposure)
         return frozenset([*(name for name in named if name is not None), *self.drop])
+
+
+@dataclass(frozen=True)
+class ReadingRules:
+    """How rows are read from a source: which of them, and what their values mean."""
+
+    where: str | None = field(
+        default=None,
+        metadata={"help": "Keep the rows that meet a condition in SQL's words.", "example": "not cancelled"},
+    )
+    null: tuple[str, ...] = field(
+        default=(),
+        metadata={"help": "Texts that mean a missing value in CSV files, besides nothing: NA,.", "example": ("NA",)},
+    )
+    categories: tuple[str, ...] = field(
+        default=(), metadata={"help": "Columns of numbers that name categories: a,b. Repeatable.", "example": ("code",)}
+    )
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ _LARGEST_SEED = 2**64 - 1
 class Recipe:
     """How to train once. Checked here, once; nothing later checks again.
 
+    Flags of the command line and keys of a project's file are made from these fields: `help` and `example` are theirs.
+
     loss: "logistic", "squared", "poisson", "gamma", "tweedie" or "huber"; None follows from the target. power: the
     Tweedie loss's, above 1 and below 2; None is chosen by profile likelihood. threshold: the Huber loss's, in units of
     the label; None is 1.345 times a robust scale of the residuals. alpha: F = mean loss + alpha/2 ||w||^2 over
@@ -38,18 +40,57 @@ class Recipe:
     same.
     """
 
-    loss: str | None = None
-    alpha: float | None = None
-    tolerance: float | None = None
-    holdout: float = 0.2
-    seed: int = 0
+    loss: str | None = field(
+        default=None,
+        metadata={
+            "help": "logistic, softmax, squared, poisson, gamma, tweedie or huber; follows from the target.",
+            "example": "logistic",
+        },
+    )
+    alpha: float | None = field(
+        default=None,
+        metadata={
+            "help": "Strength of the penalty, of a plain linear model then; chosen by the data unless given.",
+            "example": 0.001,
+        },
+    )
+    tolerance: float | None = field(
+        default=None,
+        metadata={
+            "help": "Bound to reach, times the loss of the mean; exit code 7 if it is not.",
+            "example": 1e-8,
+        },
+    )
+    holdout: float = field(default=0.2, metadata={"help": "Share of the latest rows to evaluate on.", "example": 0.2})
+    seed: int = field(default=0, metadata={"help": "Seed of whatever is drawn at random.", "example": 0})
     rules: EncodingRules = field(default_factory=EncodingRules)
-    split: str | None = None
-    class_weight: ClassWeightRule | None = None
+    split: str | None = field(
+        default=None,
+        metadata={"help": "Hold out by time, group or random; time, else group, unless given.", "example": "group"},
+    )
+    class_weight: ClassWeightRule | None = field(
+        default=None,
+        metadata={
+            "help": "What classes count in training: balanced, or LABEL=W,LABEL=W.",
+            "example": "balanced",
+        },
+    )
     costs: Costs | None = None
-    power: float | None = None
-    threshold: float | None = None
-    batch_size: str | int = "full"
+    power: float | None = field(
+        default=None,
+        metadata={"help": "Of the Tweedie loss, above 1 and below 2; chosen by the data unless given.", "example": 1.5},
+    )
+    threshold: float | None = field(
+        default=None,
+        metadata={
+            "help": "Of the Huber loss, in units of the target; chosen by the data unless given.",
+            "example": 1.0,
+        },
+    )
+    batch_size: str | int = field(
+        default="full",
+        metadata={"help": "Rows an update sees: full for all, 1 for online, or 32 to 512.", "example": 256},
+    )
 
     def __post_init__(self) -> None:
         self._check_loss()

@@ -32,11 +32,11 @@ from batchlearn.objectives.class_weights import (
 from batchlearn.objectives.dispersion import effective_coefficients, pearson_dispersion
 from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import loss_of
-from batchlearn.objectives.objective import Objective, ridge
+from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.selection.huber_threshold import choose_threshold
 from batchlearn.selection.structure import InnerSplit, Structure, choose_structure
-from batchlearn.selection.terms import structure_penalty
+from batchlearn.selection.terms import encoding_penalty
 from batchlearn.selection.tweedie_power import profile_power
 from batchlearn.tables.repeats import RepeatedRows
 from batchlearn.tables.table import Table
@@ -257,7 +257,8 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
     encoded = build_rows(work.table, ledger, encoding, part, work.threads, fingerprinted=delivered)
     rows = yield from reading(f"encoding {whose}", encoded)
     alpha = work.recipe.alpha_for(rows.total_weight)
-    objective = fit_objective(work.ledger.target, encoding, work.structure.strengths, alpha, rows.total_weight)
+    given = work.recipe.alpha
+    objective = fit_objective(work.ledger.target, encoding, work.structure.strengths, given, rows.total_weight)
     names = [*encoding.names] * objective.loss.outputs
     problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.units), names, work.seconds)
     steps = minimising(problem, work.recipe.regime, seed=work.recipe.seed)
@@ -387,10 +388,8 @@ def _norms(factor: Factor, classes: int) -> Floats:
 
 
 def fit_objective(
-    target: Target, encoding: Encoding, strengths: Mapping[str, float], alpha: float, total_weight: float
+    target: Target, encoding: Encoding, strengths: Mapping[str, float], alpha: float | None, total_weight: float
 ) -> Objective:
-    """Return the objective of a fit: with the strengths chosen by data, or alpha/2 ||w||^2 where none were."""
+    """Return the objective of a fit to rows of this total weight."""
     loss = loss_of(target)
-    if strengths:
-        return Objective(loss, structure_penalty(encoding, strengths, total_weight, loss.outputs))
-    return Objective(loss, ridge(encoding.layout, alpha, outputs=loss.outputs))
+    return Objective(loss, encoding_penalty(encoding, strengths, alpha, loss.outputs).over(total_weight))

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.errors import UsageError
 from batchlearn.registry.place import SETTINGS, find_project
 from batchlearn.retraining.policies import Every, EveryRows, Never, Span
-from batchlearn.retraining.project import open_project, parse_settings, write_settings
+from batchlearn.retraining.project import SAID_ELSEWHERE, open_project, parse_settings, write_settings
+from batchlearn.tables.table import Roles
+from batchlearn.training.recipe import Recipe
 
 SOURCE = '[source]\nfiles = "data/*.parquet"\ntarget = "y"\ntime = "t"\n'
 
@@ -102,6 +106,14 @@ def test_c63_an_unknown_key_is_refused_with_the_nearest_name(wrong: str, nearest
         (f"x = {'[' * 5_000}{']' * 5_000}\n" + SOURCE, "it is no TOML"),
         (SOURCE.replace("data/", "da\\u0000ta/"), "is no path"),
         (SOURCE + '[recipe]\ntolerance = 1e-6\n[policy]\nstart = "update"\n', "does not read all rows"),
+        (SOURCE + "[recipe]\nholdout = 0.1\n", "a project has share in [gate]"),
+        (SOURCE + "[recipe.costs]\nfalse_positive = 1.0\nfalse_negative = 2.0\n", "miss and fee in [review]"),
+        (SOURCE + "[recipe]\nalpha = -1.0\n", "alpha is -1.0; it needs to be"),
+        (SOURCE + "[recipe]\npower = 1.5\n", "Give --loss tweedie with it"),
+        (SOURCE + "[recipe.rules]\nminimum_row = 3\n", "did you mean 'minimum_rows'?"),
+        (SOURCE + 'weight = ["a"]\n', "'source.weight'"),
+        (SOURCE + '[recipe]\nclass_weight = "balanced"\n[policy]\nstart = "warm"\n', "training from scratch alone"),
+        (SOURCE + '[recipe]\nbatch_size = 1\n[policy]\nstart = "update"\n', "training from scratch alone"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(wrong: str, said: str) -> None:
@@ -127,3 +139,33 @@ def test_the_policy_is_the_one_described(tmp_path: Path) -> None:
     assert EveryRows(7) == EveryRows(7)
     (tmp_path / SETTINGS).write_text(SOURCE + '[policy]\nwhen = "rows"\nrows = 7\n')
     assert open_project(tmp_path).policy == EveryRows(7)
+
+
+def test_a_project_says_everything_that_training_knows() -> None:
+    text = (
+        SOURCE
+        + 'weight = "w"\ndrop = ["a", "b"]\nnull = ["NA"]\n[recipe]\nloss = "logistic"\nalpha = 1\nseed = 3\n'
+        + 'split = "group"\nbatch_size = 256\nclass_weight = {yes = 2.0}\n[recipe.rules]\nminimum_rows = 5\n'
+    )
+    settings = parse_settings(text)
+    assert settings.recipe == Recipe(
+        loss="logistic",
+        alpha=1.0,
+        seed=3,
+        split="group",
+        batch_size=256,
+        class_weight={"yes": 2.0},
+        rules=EncodingRules(minimum_rows=5),
+    )
+    assert settings.source.roles == Roles(target="y", time="t", weight="w", drop=("a", "b"))
+    assert settings.source.reading.null == ("NA",)
+    undescribed = {each.name for each in fields(Recipe) if not each.metadata}
+    assert undescribed <= {*SAID_ELSEWHERE, "rules"}
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    ['loss = "tweedie"\npower = 1.2\n', 'loss = "huber"\nthreshold = 2.0\n', "class_weight = {a = 1.0, b = 3.0}\n"],
+)
+def test_numbers_of_a_loss_and_class_weights_are_keys_too(recipe: str) -> None:
+    assert parse_settings(SOURCE + "[recipe]\n" + recipe).recipe != Recipe()

@@ -15,7 +15,7 @@ import pyarrow as pa
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import ALL_ROWS, Flag, Json, Names, RowOptions, open_for
+from batchlearn.cli.options import ALL_ROWS, Flag, Json, Names, RowFlags, open_for
 from batchlearn.cli.page.figures import count
 from batchlearn.cli.predict.scored import Writer, check_output, writing
 from batchlearn.cli.terminal import Page, Reading, Report, progress
@@ -39,7 +39,7 @@ def predict(  # noqa: PLR0913 - each argument is a flag
         float | None,
         Parameter(help="Cost of a person's look at a row, instead of that of the training; needs a model with costs."),
     ] = None,
-    rows: RowOptions = ALL_ROWS,
+    rows: RowFlags = ALL_ROWS,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False,
     json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself

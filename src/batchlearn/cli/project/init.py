@@ -5,20 +5,23 @@ from __future__ import annotations
 import json as json_text
 import os
 import shlex
-from dataclasses import dataclass, replace
+from collections.abc import Container
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import Count, Json, Names, column_names
+from batchlearn.cli.options import ALL_FEATURES, AS_STORED, Count, FeatureFlags, Json, ReadingFlags
 from batchlearn.cli.terminal import Page
 from batchlearn.retraining.feed.sources import DataFeed, inside
 from batchlearn.retraining.policies import Span
-from batchlearn.retraining.project import SourceSettings, parse_settings, write_settings
+from batchlearn.retraining.project import SAID_ELSEWHERE, SourceSettings, parse_settings, write_settings
 from batchlearn.tables.database import Query, reading
 from batchlearn.tables.files import refuse_address
+from batchlearn.tables.table import ReadingRules, Roles
+from batchlearn.training.recipe import Recipe
 
 FORMAT_VERSION = 1
 _ROWS = 10_000
@@ -26,19 +29,13 @@ _ROWS = 10_000
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class ColumnOptions:
-    """What the columns are."""
+class LabelOptions:
+    """When labels are known."""
 
     labelled: Annotated[
         str | None, Parameter(help="Column with the time at which the label was known, where labels come late.")
     ] = None
     wait: Annotated[str | None, Parameter(help="How long a row rests before it is learned from: 90d.")] = None
-    group: Annotated[str | None, Parameter(help="Column within which the last value is a baseline.")] = None
-    weight: Annotated[str | None, Parameter(help="Column that says how much each row counts.")] = None
-    drop: Annotated[Names, Parameter(help="Columns to leave out: a,b. Repeatable.")] = ()
-    categories: Annotated[Names, Parameter(help="Columns of numbers that name categories: a,b. Repeatable.")] = ()
-    where: Annotated[str | None, Parameter(help="Keep the rows that meet a condition in SQL's words.")] = None
-    null: Annotated[Names, Parameter(help="Texts that mean a missing value in CSV files, besides nothing.")] = ()
 
 
 @Parameter(name="*")
@@ -51,7 +48,7 @@ class PolicyOptions:
     promote: Annotated[str, Parameter(help="What passes the gate goes live: ask a person, or auto.")] = "ask"
 
 
-NO_COLUMNS, NO_POLICY = ColumnOptions(), PolicyOptions()
+NO_LABELS, NO_POLICY = LabelOptions(), PolicyOptions()
 
 
 def init(  # noqa: PLR0913 - each argument is a flag
@@ -60,7 +57,9 @@ def init(  # noqa: PLR0913 - each argument is a flag
     target: Annotated[str, Parameter(help="Column to predict.")],
     time: Annotated[str, Parameter(help="Column with the time at which a row was seen.")],
     query: Annotated[str | None, Parameter(help="SELECT that gives the rows, where the source is a database.")] = None,
-    columns: ColumnOptions = NO_COLUMNS,
+    roles: FeatureFlags = ALL_FEATURES,
+    labels: LabelOptions = NO_LABELS,
+    reading: ReadingFlags = AS_STORED,
     policy: PolicyOptions = NO_POLICY,
     folder: Annotated[str, Parameter(help="Where the project goes; the current folder unless given.")] = ".",
     json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
@@ -74,14 +73,9 @@ def init(  # noqa: PLR0913 - each argument is a flag
         **_where_from(source, query, root),
         "target": target,
         "time": time,
-        "labelled": columns.labelled,
-        "wait": columns.wait,
-        "group": columns.group,
-        "weight": columns.weight,
-        "drop": list(column_names(columns.drop)),
-        "categories": list(column_names(columns.categories)),
-        "where": columns.where,
-        "null": list(column_names(columns.null)),
+        **vars(labels),
+        **vars(roles),
+        **vars(reading),
     }
     text = settings_text(given, policy)
     settings = parse_settings(text)
@@ -149,7 +143,7 @@ def _shown(key: str, given: dict[str, Any]) -> bool:
 
 
 def _entry(key: str, value: object, example: object, comment: str) -> str:
-    is_given = value not in (None, [])
+    is_given = value not in (None, (), [])
     # A JSON string is a TOML string, and so are numbers and lists of strings.
     written = f"{key} = {json_text.dumps(value if is_given else example, ensure_ascii=False)}"
     return f"{'' if is_given else '# '}{written:<44} # {comment}"
@@ -167,29 +161,22 @@ def _policy_lines(policy: PolicyOptions) -> list[str]:
     ]
 
 
+def _described(kind: type, but: Container[str] = ()) -> dict[str, tuple[object, str]]:
+    """Return an example and a comment for each field of a dataclass that describes itself."""
+    given = ((each.name, each.metadata) for each in fields(kind) if each.name not in but and each.metadata)
+    return {name: (said["example"], said["help"]) for name, said in given}
+
+
 _SOURCE = {
-    "files": ("data/*.parquet", "may match more files every day; Parquet, CSV or TSV"),
-    "database": ("shop.sqlite", "read without any right to change it"),
-    "query": ("SELECT * FROM orders", "one SELECT; each turn fetches what came since the last"),
-    "target": ("y", "what to predict"),
-    "time": ("t", "when a row was seen"),
-    "labelled": ("known_at", "when its label was known, where labels come late"),
-    "wait": ("90d", "how long a row rests before it is learned from"),
-    "group": ("store", "the last value within it is a baseline"),
-    "weight": ("amount", "how much each row counts"),
-    "offset": ("known_effect", "added to the linear predictor"),
-    "exposure": ("days", "its logarithm is added to the linear predictor"),
-    "drop": (["id"], "columns to leave out"),
-    "categories": (["code"], "columns of numbers that name categories"),
-    "where": ("not cancelled", "keep the rows for which this is true"),
-    "null": (["NA"], "texts that mean a missing value in CSV files"),
+    "files": ("data/*.parquet", "May match more files every day; Parquet, CSV or TSV."),
+    "database": ("shop.sqlite", "Read without any right to change it."),
+    "query": ("SELECT * FROM orders", "One SELECT; each turn fetches what came since the last."),
+    "labelled": ("known_at", "When its label was known, where labels come late."),
+    "wait": ("90d", "How long a row rests before it is learned from."),
+    **_described(Roles),
+    **_described(ReadingRules),
 }
-_RECIPE = {
-    "loss": ("logistic", "follows from the target unless given"),
-    "alpha": (0.001, "strength of the penalty; chosen by the data unless given"),
-    "tolerance": (1e-8, "bound to reach, times the loss of the mean"),
-    "seed": (0, "of whatever is drawn at random"),
-}
+_RECIPE = _described(Recipe, but=SAID_ELSEWHERE)
 _GATE = {
     "mode": ("superiority", "or non-inferiority (with margin), or anytime (look as often as you like)"),
     "alpha": (0.05, "rate of wrong verdicts"),

@@ -58,9 +58,8 @@ class Surroundings:
     @property
     def recipe(self) -> Recipe:
         """The recipe of the project, with nothing held out."""
-        given = self.project.settings.recipe
-        costs = self.project.settings.review.costs
-        return Recipe(given.loss, given.alpha, given.tolerance, 0.0, given.seed, costs=costs)
+        settings = self.project.settings
+        return replace(settings.recipe, holdout=0.0, costs=settings.review.costs)
 
 
 class Candidate(NamedTuple):

@@ -24,12 +24,14 @@ from batchlearn.kept.frozen import new_levels
 from batchlearn.kept.storage import dump, load
 from batchlearn.kept.totals import MOST_COEFFICIENTS, KeptTotals, assemble, totals_at
 from batchlearn.models.linear import LinearModel
+from batchlearn.objectives.penalties import Penalty
 from batchlearn.registry.loading import Live
 from batchlearn.registry.store import Store
 from batchlearn.registry.version import KEPT, read_file
-from batchlearn.retraining.bracket import Bracket, Change, ObjectiveFor, bracket, fixed_per_row, fixed_total
+from batchlearn.retraining.bracket import Bracket, Change, bracket
 from batchlearn.retraining.starts import Start, fine_tune, outgrown, update, warm
 from batchlearn.selection.structure import Structure
+from batchlearn.selection.terms import encoding_penalty
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units
@@ -70,11 +72,9 @@ class Champion:
         as_of = float(live.version.description["data"]["as_of_instant"])
         return cls(model, as_of, live.promotion.generation, strengths, dict(record["recipe"]), kept)
 
-    def objective_for(self, recipe: Recipe) -> ObjectiveFor:
-        """Return the objectives over more rows: the penalty stays the same in total unless the recipe fixes alpha."""
-        if self.kept is None:
-            raise _nothing_kept()
-        return fixed_total(self.kept) if recipe.alpha is None else fixed_per_row(self.kept)
+    def penalty(self, recipe: Recipe) -> Penalty:
+        """Return the penalty of what goes on from the champion by this recipe, for any number of rows."""
+        return encoding_penalty(self.model.encoding, self.strengths, recipe.alpha)
 
 
 class Encoded(NamedTuple):
@@ -102,12 +102,13 @@ def kept_bytes(fit: Fit, table: Table, threads: int | None) -> bytes | None:
     """Return what a version keeps of its rows, reading them again; None where nothing can be bounded from totals."""
     model = fit.model
     size = model.encoding.layout.size
-    if len(model.parameters) != size or size > MOST_COEFFICIENTS:
+    # The rows of an update would count with another weight than those of a class that was weighted.
+    if len(model.parameters) != size or size > MOST_COEFFICIENTS or fit.class_weights is not None:
         return None
     with one_blas_thread():
         rows = encoded(model, table, threads).rows
         strengths = fit.structure.strengths
-        objective = fit_objective(model.target, model.encoding, strengths, fit.alpha, rows.total_weight)
+        objective = fit_objective(model.target, model.encoding, strengths, fit.recipe.alpha, rows.total_weight)
         try:
             totals, domain = totals_at(objective.loss, rows, model.parameters)
             return dump(assemble(objective, rows, model.parameters, totals, domain))
@@ -136,7 +137,7 @@ def bracket_of(
         refuse_other_recipe("a bracket", champion, recipe)
         with one_blas_thread():
             change, _ = _change(champion.model, champion.kept, parts, threads)
-            found = bracket(champion.kept, change, champion.objective_for(recipe), recent=_RECENT).bracket
+            found = bracket(champion.kept, change, champion.penalty(recipe), recent=_RECENT).bracket
     except (DataError, CertificateError, UsageError) as problem:
         return None, f"No bracket: {problem.message}"
     return found, None
@@ -217,26 +218,25 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: Parts, thr
     if start == "warm":
         whole = encoded(model, parts.everything, threads, fingerprinted=True)
         weight = whole.rows.total_weight
-        alpha = recipe.alpha_for(weight)
-        objective = fit_objective(model.target, model.encoding, champion.strengths, alpha, weight)
+        objective = fit_objective(model.target, model.encoding, champion.strengths, recipe.alpha, weight)
         names, units = model.encoding.names, Units(model.encoding.units)
         found = warm(Problem(objective, whole.rows, recipe.stopping, units, names), model.parameters)
-        fit = _fit(found, champion, recipe, alpha, parts.everything, whole.ledger)
+        fit = _fit(found, champion, recipe, recipe.alpha_for(weight), parts.everything, whole.ledger)
         came = None if champion.kept is None else _any(model, parts.added, threads)
         reasons = [] if champion.kept is None or came is None else outgrown(champion.kept, came.rows, model.encoding)
         return replace(fit, notes=(*fit.notes, *(f"{reason[:1].upper()}{reason[1:]}: {_ANEW}" for reason in reasons)))
     if champion.kept is None:
         raise _nothing_kept()
     change, ledger = _change(model, champion.kept, parts, threads)
-    objective_for = champion.objective_for(recipe)
+    penalty = champion.penalty(recipe)
     if start == "fine-tune":
-        found = fine_tune(champion.kept, change, objective_for, encoding=model.encoding)
+        found = fine_tune(champion.kept, change, penalty, encoding=model.encoding)
     else:
 
         def everything() -> Rows:
             return encoded(model, parts.everything, threads).rows
 
-        found = update(champion.kept, change, objective_for, encoding=model.encoding, all_rows=everything)
+        found = update(champion.kept, change, penalty, encoding=model.encoding, all_rows=everything)
     weight = ledger.counts.used if ledger.weight is None else np.sum(ledger.weight[ledger.used])
     return _fit(found, champion, recipe, recipe.alpha_for(float(weight)), parts.everything, ledger)
 
@@ -306,7 +306,7 @@ def _status(found: Start, loss: str) -> Status:
 def _nothing_kept() -> RegistryError:
     return RegistryError(
         "The champion kept no totals of its rows, so nothing can go on from them. They are kept neither for more than "
-        "two classes nor for Tweedie and Huber losses, nor for very many coefficients: "
+        "two classes or class weights nor for Tweedie and Huber losses, nor for very many coefficients: "
         'use start = "warm" or "scratch" in [policy].',
         code="champion-kept-nothing",
     )

@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,8 +73,8 @@ class DataFeed:
         for stamp in self.stamps:
             stamp.check()
         given = self.settings
-        dropped = dict.fromkeys([*given.drop, *([given.labelled] if given.labelled else [])])
-        where = together([given.where, *(without(condition) for condition in self.forgotten), *conditions])
+        dropped = dict.fromkeys([*given.roles.drop, *([given.labelled] if given.labelled else [])])
+        where = together([given.reading.where, *(without(condition) for condition in self.forgotten), *conditions])
         try:
             return self._read(dropped, where)
         except DataError as problem:
@@ -88,20 +88,9 @@ class DataFeed:
             ) from problem
 
     def _read(self, dropped: Iterable[str], where: str | None) -> Table:
-        given = self.settings
-        return read(
-            self.data,
-            target=given.target,
-            time=given.time,
-            group=given.group,
-            weight=given.weight,
-            offset=given.offset,
-            exposure=given.exposure,
-            drop=list(dropped),
-            where=where,
-            null=("", *given.null),
-            categories=given.categories,
-        )
+        roles, reading = self.settings.roles, self.settings.reading
+        given = {**asdict(roles), "drop": tuple(dropped), "where": where}
+        return read(self.data, **given, null=("", *reading.null), categories=reading.categories)
 
     def times(self) -> Times:
         """Look the columns up."""
