@@ -228,7 +228,7 @@ def day_of(setting: Setting, number: int, champion: Optimum, rows: list[Rows]) -
     objective = setting.objective_for(everything.total_weight)
     kept = keep(setting.objective_for(old.total_weight), old, champion)
     began = time.process_time()
-    first = bracket(kept, Change(new), setting.penalty)
+    first = bracket(kept, Change(new, times=np.full(len(new), number).astype("datetime64[D]")), setting.penalty)
     seconds = time.process_time() - began
     found = _climbed(first, everything) if first.reached.upper is None else first
     began = time.process_time()
@@ -310,7 +310,7 @@ def null_ratios(setting: Setting, show: Callable[[str], None]) -> list[float]:
 HEADS = (
     "| recipe | coefficients | kept, MB | lower / true | two-sided days: C8 | second order | third order "
     "| upper / true | passes else |\n|---|" + "---:|" * 8,
-    "| recipe | gain / null, shuffled | in order | in order, old rows at a tenth | leave-one-out | next day |\n|---|"
+    "| recipe | gain / null, shuffled | in order | in order, old rows at a tenth | later gain | next day |\n|---|"
     + "---:|" * 5,
     "| recipe | s, day 21 from its file | s, scratch from files, one thread | times | two threads | times "
     "| CPU s, bracket | CPU s, choosing and fit | times |\n|---|" + "---:|" * 8,

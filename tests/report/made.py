@@ -156,6 +156,7 @@ def evaluation(name: Name) -> dict[str, Any]:
             name(): {"log_loss": estimate(0.401, 0.01)},
         },
         "leave_one_out": {"log_loss": estimate(0.29, 0.005), "rows": 1080},
+        "drift": {**estimate(0.034, 0.02), "side": "worse"},
         "calibration": {
             "bins": [
                 {"mean_response": p, "mean_label": p + 0.1, "rows": 27, "low": p + 0.05, "high": p + 0.15}

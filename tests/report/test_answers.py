@@ -184,13 +184,31 @@ def test_a_worst_row_is_told_with_the_names_of_classes() -> None:
     assert (worst_rows(number)[0].label, worst_rows(number)[0].response) == ("late = 3", "12.5")
 
 
-def test_drift_has_the_side_of_the_held_out_score() -> None:
+def test_drift_is_said_as_the_evaluation_decided() -> None:
     result = complete()
-    sides = {}
-    for value in (0.29, 0.324, 0.36):
-        result["evaluation"]["leave_one_out"]["log_loss"] = estimate(value, 0.005)
-        sides[value] = drift(result)
-    assert sides == {0.29: "worse", 0.324: None, 0.36: "better"}
+    result["facts"]["repeated_rows"] = 0
+    said = {}
+    for side in ("worse", "better", None):
+        result["evaluation"]["drift"]["side"] = side
+        assert drift(result) == side
+        assert any(one.kind == "drift" for one in findings(result)) == (side is not None)
+        said[side] = " ".join(training_page(result).split())
+    assert (
+        "differs by 0.034 (0.014 to 0.054, a 98 % interval with both errors counted), which is worse" in said["worse"]
+    )
+    assert "Where nothing changed, one table in a hundred would say so." in said["better"]
+    assert "which may be chance: this comparison alone shows no drift." in said[None]
+    assert "a sign of drift" not in said[None]
+
+
+def test_where_no_row_is_later_nothing_is_said_of_drift() -> None:
+    result = complete()
+    result["evaluation"]["drift"] = None
+    assert drift(result) is None
+    assert not any(one.kind == "drift" for one in findings(result))
+    page = " ".join(training_page(result).split())
+    assert "The leave-one-out log loss of the rows it learned from is 0.290; on held-out rows it is" in page
+    assert "drift." not in page
 
 
 def test_what_is_in_order_is_not_pointed_out() -> None:
@@ -199,7 +217,13 @@ def test_what_is_in_order_is_not_pointed_out() -> None:
     result["notes"] = []
     result["facts"] |= {"repeated_rows": 0, "neighbours": {"tied": 0.0, "alike": 0.6, "by_chance": 0.6}, "labels": {}}
     result["facts"]["columns"] = [{**made.column("x"), "below_zero": 0, "high": 9.0, "missing": 0, "telling": []}]
-    result["evaluation"] |= {"calibration": None, "slices": [], "unseen_classes": {}, "leave_one_out": None}
+    result["evaluation"] |= {
+        "calibration": None,
+        "slices": [],
+        "unseen_classes": {},
+        "leave_one_out": None,
+        "drift": None,
+    }
     assert findings(result) == []
     odd = next(one for one in answers(result) if one.question == "What is odd in the data?")
     assert odd.short == "Nothing that these checks see"

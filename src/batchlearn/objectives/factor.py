@@ -100,8 +100,9 @@ class StepFactor:
     lower: Floats  # (d, d), lower triangular
 
     def solve(self, vector: Floats) -> Floats:
-        """Return H^-1 v, shape (d,)."""
-        return np.asarray(lapack.dpotrs(self.lower, vector / self.diagonal, lower=1)[0] / self.diagonal)
+        """Return H^-1 v for a vector (d,) or for several, (d, k)."""
+        scale = self.diagonal if vector.ndim == 1 else self.diagonal[:, None]
+        return np.asarray(lapack.dpotrs(self.lower, vector / scale, lower=1)[0] / scale)
 
 
 def step_factor(hessian: Floats) -> StepFactor:

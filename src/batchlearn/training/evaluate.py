@@ -69,6 +69,7 @@ def evaluate_part(
         weight=None if ledger.weight is None else ledger.weight[late],
         categories={name: (codes[order], levels) for name, (codes, levels) in _categories(encoding, later).items()},
         clusters=ledger.group[late] if by_group and ledger.group is not None else None,
+        time=ledger.time[late] if split.kind == "time" and ledger.time is not None else None,
     )
     classes, weight = len(ledger.target.classes), None if ledger.weight is None else ledger.weight[early]
     baselines = {

@@ -19,6 +19,8 @@ from batchlearn.evaluation.metrics import first_score, target_metrics
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import contrasts
+from batchlearn.report.training.findings import drift_sentence
+from batchlearn.report.training.quality import score
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit
 
@@ -42,6 +44,8 @@ _SCALES = {
 }
 _MOST_SLICES, _MOST_EFFECTS, _MOST_NAMES = 3, 5, 6
 _LEFT_OUT = " was left out: "
+# What sentences of the report hold for a browser.
+_TO_ASCII = str.maketrans({"\u00a0": " ", "\u2212": "-", "\u00d7": "x"})
 
 
 def show_fit(page: Page, fit: Fit) -> None:
@@ -62,6 +66,9 @@ def show_fit(page: Page, fit: Fit) -> None:
         page.heading(f"Evaluation on {count(fit.evaluation.rows, 'held-out row')} ({which})")
         page.line("of the same recipe trained on the other rows; 95 % intervals", "dim")
         show_evaluation(page, fit.evaluation, model.target)
+        if fit.evaluation.drift is not None and fit.evaluation.drift.side is not None:
+            result = fit.to_json()
+            page.line((drift_sentence(result, score(result)) or "").translate(_TO_ASCII))
     show_effects(page, fit)
     show_notes(page, [note for note in fit.notes if not note.startswith("Held out: ")], fit.evaluation)
 
