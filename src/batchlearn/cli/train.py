@@ -24,6 +24,7 @@ from batchlearn.cli.options import (
     RunOptions,
     class_weight_rule,
     open_table,
+    typed,
 )
 from batchlearn.cli.page.results import show_fit
 from batchlearn.cli.terminal import Page, watch
@@ -63,7 +64,7 @@ def train(
     destination = Destination(run.output, target, run.force)
     destination.check()
     table = open_table(data, target, roles, reading)
-    again = f"{shlex.quote(data)}{''.join(f' --null {shlex.quote(text)}' for text in reading.null)}"
+    again = shlex.quote(data) + (f" --null {shlex.quote(typed(reading.null))}" if reading.null else "")
     return save_and_answer(watch(training(table, plan, threads=threads)), destination, again)
 
 
