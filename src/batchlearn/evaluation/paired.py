@@ -103,7 +103,7 @@ def blocked_difference(difference: Array, weight: Array, starts: NDArray[np.intp
     return _interval(mean, block_weight, alpha, min(max(correlation, 0.0), LARGEST_CORRELATION))
 
 
-def tested_looks(looks: int) -> int:
+def looks_tested(looks: int) -> int:
     """Return how many of so many looks the latest test is of: 15, 30, 60, ..., or 0 before the first."""
     return 0 if looks < FIRST_TEST else FIRST_TEST * 2 ** int(math.log2(looks // FIRST_TEST))
 

@@ -33,8 +33,8 @@ from batchlearn.evaluation.paired import (
     Difference,
     blocked_difference,
     largest_correlation,
+    looks_tested,
     sequential_difference,
-    tested_looks,
     time_blocks,
 )
 from batchlearn.retraining.verdict import Gate, Tested, Verdict, answered, conclude
@@ -300,7 +300,7 @@ def _judge_looks(gate: Gate, looks: Looks) -> Verdict:
         few = f"{len(complete)} of the looks so far have {ROWS_PER_BLOCK} rows or more; {FIRST_TEST} are needed."
     if few is not None:
         return answered(gate, "not enough evidence", few, looks.rows)
-    tested = complete[: tested_looks(len(complete))]
+    tested = complete[: looks_tested(len(complete))]
     weight = np.array([look.weight for look in tested])
     champion = np.array([look.champion for look in tested])
     challenger = np.array([look.challenger for look in tested])

@@ -187,8 +187,8 @@ def settled(table: Table, times: Times, now: float, trained: float, until: float
     """
     at, label_at, labels = _times_and_labels(table, times)
     known = _known(at, label_at, times, now)
-    after = max(at[_known(at, label_at, times, trained)], default=-math.inf) if until is None else until
-    longest = max(label_at[known] - at[known], default=0.0)
+    after = float(np.max(at[_known(at, label_at, times, trained)], initial=-np.inf)) if until is None else until
+    longest = float(np.max(label_at[known] - at[known], initial=0.0))
     end = now - max(times.wait, longest)
     stretch = known & (at > after) & (at <= end)
     rows, newer = int(np.sum(stretch & labels)), int(np.sum(known & labels & (at > after)))
@@ -207,7 +207,7 @@ def settled(table: Table, times: Times, now: float, trained: float, until: float
             f"Labels have taken up to {taken}, and none of {newer:,} labelled rows seen since the last look was seen "
             "so long ago. Before that they may not judge for others of their time, whose labels are still to come."
         )
-    begins = [] if after == -math.inf else [times.after(after)]
+    begins = [] if after == -np.inf else [times.after(after)]
     return Stretch(" and ".join([*begins, times.seen_by(end), times.known_by(now)]), rows, reason)
 
 
