@@ -14,7 +14,7 @@ import pyarrow as pa
 
 import batchlearn as bl
 from batchlearn.evaluation.metrics import Array, log_loss_rows
-from batchlearn.evaluation.paired import ROWS_PER_BLOCK
+from batchlearn.evaluation.paired import FIRST_TEST, ROWS_PER_BLOCK, sequential_difference
 from batchlearn.retraining.feed.known import Times, settled
 from batchlearn.retraining.gate import Gate, judge
 
@@ -77,10 +77,20 @@ WORLDS: Mapping[str, Callable[[int, np.random.Generator], Series]] = {
 BEYOND = ("correlation 0.8", "shocks that last (0.9) and as much noise")
 
 
-def decided(gate: Gate, series: Series, shift: float = 0.0) -> Decided:
-    """Look again and again until there is a verdict; return it with the number of looks."""
-    state: Mapping[str, Any] | None = None
-    verdict = ""
+def decided(series: Series, shift: float = 0.0, alpha: float = 0.05) -> Decided:
+    """Return the verdict that looking again and again ends with, and after how many looks, by the tests alone."""
+    looks = FIRST_TEST
+    while looks <= len(series.mean):
+        found = sequential_difference(series.mean[:looks] + shift, series.weight[:looks], alpha)
+        if found.low is not None and found.high is not None and not found.low < 0.0 <= found.high:
+            return ("promote" if found.high < 0.0 else "reject"), looks
+        looks *= 2
+    return "not enough evidence", len(series.mean)
+
+
+def decided_by_judge(gate: Gate, series: Series, shift: float = 0.0) -> Decided:
+    """Return the same from the gate itself, look by look."""
+    verdict, state = "", None
     for look, (mean, weight) in enumerate(zip(series.mean, series.weight, strict=True)):
         champion = np.full(ROWS_PER_BLOCK, LEVEL)
         found = judge(
@@ -94,14 +104,14 @@ def decided(gate: Gate, series: Series, shift: float = 0.0) -> Decided:
 
 # --- labels of one class that come late -----------------------------------------------------------------------------
 
-BEFORE, DAYS, ROWS, LATE = 20, 60, 100, 10.0
+BEFORE, DAYS, ROWS, LATE = 20, 40, 100, 10.0
 RATE = 0.3
 # Of the same expected loss where three in ten are of the late class, of which the challenger expects fewer.
 CHAMPION, CHALLENGER = 0.4, 0.21136810631731567
 
 
 def late_class(rng: np.random.Generator) -> pa.Table:
-    """Return the rows of 20 days before day 0 and 60 from then on; the rarer class is known ten days late."""
+    """Return the rows of 20 days before day 0 and 40 from then on; the rarer class is known ten days late."""
     seen = np.sort(rng.uniform(-BEFORE, DAYS, (BEFORE + DAYS) * ROWS))
     label = rng.random(len(seen)) < RATE
     return pa.table({"seen": seen, "known": seen + LATE * label, "label": label})
@@ -109,7 +119,8 @@ def late_class(rng: np.random.Generator) -> pa.Table:
 
 def decided_late(table: pa.Table, *, settle: bool, challenger: float = CHALLENGER) -> Decided:
     """Look on each day at rows seen from day 0 that are settled, or at all that were labelled since the day before."""
-    times, state, verdict = Times("seen", "known", False, 0.0), None, ""
+    times, verdict = Times("seen", "known", False, 0.0), ""
+    state: Mapping[str, Any] | None = None
     for day in range(1, DAYS + 1):
         new = f"{times.known_since(day, day - 1)} and {times.after(0.0)}"
         if settle:
@@ -119,8 +130,8 @@ def decided_late(table: pa.Table, *, settle: bool, challenger: float = CHALLENGE
         rows = pa.Table.from_batches(rows_of(table, new).scan(columns), table.select(columns).schema)
         label = rows["label"].to_numpy().astype(float)
         time = rows["seen" if settle else "known"].to_numpy()
-        losses = [log_loss_rows(label, np.full(len(label), rate)) for rate in (CHAMPION, challenger)]
-        found = judge(Gate("anytime"), *losses, None, time, label, state)
+        ours, theirs = (log_loss_rows(label, np.full(len(label), rate)) for rate in (CHAMPION, challenger))
+        found = judge(Gate("anytime"), ours, theirs, None, time, label, state)
         verdict, state = found.verdict, found.state
         if verdict != "not enough evidence":
             return verdict, day
