@@ -44,8 +44,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from data_sets import FOLDER
 from gate_tables import TABLES, better_on_real_rows, real_halves
-from tests.retraining.series import BEYOND, RATE, decided, decided_late, late_class
-from tests.retraining.series import WORLDS as LOOKS
+from tests.retraining.gate.series import BEYOND, RATE, decided, decided_late, late_class
+from tests.retraining.gate.series import WORLDS as LOOKS
 from tests.retraining.trials import (
     WORLDS,
     Losses,

@@ -9,8 +9,8 @@ from functools import cache
 
 import numpy as np
 import pytest
-from tests.retraining.series import WORLDS as LOOKS
-from tests.retraining.series import decided, decided_by_judge, decided_late, late_class
+from tests.retraining.gate.series import WORLDS as LOOKS
+from tests.retraining.gate.series import decided, decided_by_judge, decided_late, late_class
 from tests.retraining.trials import (
     RIDGE,
     WORLDS,
