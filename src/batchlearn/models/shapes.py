@@ -81,7 +81,7 @@ def contrasts(
             spread = np.diag(block) - 2.0 * block @ share + share @ block @ share
             errors[part] = np.sqrt(np.maximum(spread, 0.0))
             at += len(share) ** 2
-    return estimates, errors if moments is not None or not model.encoding.groups else None
+    return estimates, None if moments is None and model.encoding.groups else errors
 
 
 def shapes(model: LinearModel, level_rows: Mapping[str, NDArray[np.intp]] | None = None) -> list[Shape]:

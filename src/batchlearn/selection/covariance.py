@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.integrate import trapezoid
 
 from batchlearn.data.bins import BinTerm
 from batchlearn.data.encoding import Encoding
@@ -50,6 +51,11 @@ class Expanded:
     total_weight: float
     size: int  # coefficients of one output
 
+    @property
+    def row(self) -> float:
+        """The mean curvature of a row along the intercepts: what one row says."""
+        return float(np.mean(np.diagonal(self.expansion.hessian)[:: self.size]))
+
     def changed(self, blocks: Sequence[tuple[slice, Floats]]) -> tuple[Floats, Floats]:
         """Return gradient and Hessian once these matrices, in total, are added to the penalty of each output."""
         outputs = range(0, len(self.parameters), self.size)
@@ -69,20 +75,12 @@ def second_moments(encoding: Encoding, chosen: Mapping[str, float], found: Expan
 
     `chosen` are the strengths by term; one without has a strength of one, as in its penalty.
     """
-    terms = tuple(encoding_terms(encoding).values())
-    strengths = [chosen.get(name, 1.0) for name in encoding_terms(encoding)]
-    row = float(np.mean(np.diagonal(found.expansion.hessian)[:: found.size]))
-    least = [row * _mean_variance(term.unit) for term in terms]
-    safe = np.minimum(strengths, _STRONGEST * found.total_weight * np.asarray(least))
+    terms = encoding_terms(encoding)
+    strengths = {name: chosen.get(name, 1.0) for name in terms}
     try:
-        _, hessian = found.changed(_changes(terms, strengths, safe))
-        inverse = factorise(hessian, 0.0).inverse_hessian / found.total_weight
-        plausible = [
-            _plausible(_known(term, strength, found, inverse), found.dispersion, one)
-            for term, strength, one in zip(terms, safe, least, strict=True)
-        ]
-        weak = np.minimum(strengths, plausible)
-        gradient, hessian = found.changed([*_changes(terms, strengths, weak), *_untied(encoding, weak, row)])
+        weak = plausible_strengths(terms, strengths, found)
+        changes = [(term.part, (weak[name] - strengths[name]) * term.unit.matrix) for name, term in terms.items()]
+        gradient, hessian = found.changed([*changes, *_untied_ends(encoding, weak, found.row)])
         factor = factorise(hessian, 0.0)
     except NotPositiveDefinite:
         return None
@@ -90,16 +88,22 @@ def second_moments(encoding: Encoding, chosen: Mapping[str, float], found: Expan
     return found.dispersion / found.total_weight * factor.inverse_hessian + np.outer(way, way)
 
 
-def _changes(terms: Sequence[Term], now: Sequence[float], then: Sequence[float]) -> list[tuple[slice, Floats]]:
-    """Return what other strengths add to the penalty."""
-    return [(term.part, (b - a) * term.unit.matrix) for term, a, b in zip(terms, now, then, strict=True)]
+def plausible_strengths(terms: Mapping[str, Term], chosen: Mapping[str, float], found: Expanded) -> dict[str, float]:
+    """Return 1 / E[1 / lambda] of each term where that is weaker than what was chosen."""
+    weakest = {name: found.row * _mean_variance(term.unit) for name, term in terms.items()}
+    safe = {name: min(chosen[name], _STRONGEST * found.total_weight * weakest[name]) for name in terms}
+    changes = [(term.part, (safe[name] - chosen[name]) * term.unit.matrix) for name, term in terms.items()]
+    inverse = factorise(found.changed(changes)[1], 0.0).inverse_hessian / found.total_weight
+    return {
+        name: min(chosen[name], _plausible(_known(term, safe[name], found, inverse), found.dispersion, weakest[name]))
+        for name, term in terms.items()
+    }
 
 
-def _untied(encoding: Encoding, strengths: Sequence[float], row: float) -> list[tuple[slice, Floats]]:
+def _untied_ends(encoding: Encoding, strengths: Mapping[str, float], row: float) -> list[tuple[slice, Floats]]:
     """Return what the penalty loses where the ends of a number are tied to their neighbours by one row's worth."""
-    tied = dict(zip(encoding_terms(encoding), strengths, strict=True))
     return [
-        (part, min(row - tied[group.column], 0.0) * end_differences(group.ordered, int(group.missing)))
+        (part, min(row - strengths[group.column], 0.0) * end_differences(group.ordered, int(group.missing)))
         for group, part in zip(encoding.groups, encoding.layout.group_slices, strict=True)
         if isinstance(group, BinTerm)
     ]
@@ -139,9 +143,9 @@ def _plausible(known: _Known, dispersion: float, weakest: float) -> float:
     strengths = weakest / deviations[:, None] ** 2
     explained = strengths / (strengths + known.information)
     misfit = (known.score**2 / (dispersion * known.information) * explained - np.log(explained)).sum(axis=1)
-    # Uniform in the deviation: on the grid of their logarithms each counts in proportion to itself.
-    share = np.exp(-0.5 * (misfit - misfit.min())) * deviations
-    return weakest / float(share @ deviations**2 / share.sum())
+    likelihood = np.exp(-0.5 * (misfit - misfit.min()))
+    variance = trapezoid(likelihood * deviations**2, deviations) / trapezoid(likelihood, deviations)
+    return weakest / float(variance)
 
 
 def class_moments(moments: Floats, encoding: Encoding, classes: int) -> tuple[Floats, Floats]:
