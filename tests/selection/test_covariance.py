@@ -52,7 +52,11 @@ def small(strengths: dict[str, float]) -> tuple[Floats, Floats, Expanded]:
     parameters = np.linalg.solve(hessian, design.T @ label / N)
     rows = Rows(ENCODING.layout, (StoredChunk(np.zeros((0, N)), codes, label, None),), np.zeros(0), np.ones(0))
     expansion = Objective(LOSSES["squared"], penalty).expand(rows, parameters)
-    return design, label, Expanded(parameters, expansion, penalty, DISPERSION, float(N), len(parameters))
+    return (
+        design,
+        label,
+        Expanded(parameters, expansion, np.linalg.inv(hessian), penalty, DISPERSION, float(N), len(parameters)),
+    )
 
 
 @pytest.mark.parametrize("strengths", [{"x": 300.0, "c": 5.0}, {"x": 8.0, "c": 300.0}, {"x": 1e9, "c": 5.0}])

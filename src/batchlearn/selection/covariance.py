@@ -34,7 +34,7 @@ from batchlearn.selection.strengths import Term
 from batchlearn.selection.terms import encoding_terms
 
 # Times what the rows say of a term: beyond it a strength leaves nothing to them, and an inverse would lose its digits.
-_STRONGEST = 1e3
+_STRONGEST = 1e4
 _DIGITS = 1e-9
 # Prior deviations at which the likelihood of a term is looked at, down to this share of the widest.
 _DEVIATIONS, _NARROWEST = 200, 1e-6
@@ -46,6 +46,7 @@ class Expanded:
 
     parameters: Floats
     expansion: Expansion
+    inverse: Floats  # (d, d): of its Hessian
     penalty: Quadratic
     dispersion: float
     total_weight: float
@@ -92,8 +93,10 @@ def plausible_strengths(terms: Mapping[str, Term], chosen: Mapping[str, float], 
     """Return 1 / E[1 / lambda] of each term where that is weaker than what was chosen."""
     weakest = {name: found.row * _mean_variance(term.unit) for name, term in terms.items()}
     safe = {name: min(chosen[name], _STRONGEST * found.total_weight * weakest[name]) for name in terms}
-    changes = [(term.part, (safe[name] - chosen[name]) * term.unit.matrix) for name, term in terms.items()]
-    inverse = factorise(found.changed(changes)[1], 0.0).inverse_hessian / found.total_weight
+    changes = [
+        (t.part, (safe[name] - chosen[name]) * t.unit.matrix) for name, t in terms.items() if safe[name] < chosen[name]
+    ]
+    inverse = factorise(found.changed(changes)[1], 0.0).inverse_hessian if changes else found.inverse
     return {
         name: min(chosen[name], _plausible(_known(term, safe[name], found, inverse), found.dispersion, weakest[name]))
         for name, term in terms.items()
@@ -122,14 +125,14 @@ class _Known(NamedTuple):
 
 
 def _known(term: Term, strength: float, found: Expanded, inverse: Floats) -> _Known:
-    """Return what the rows say of a term, from the inverse Hessian in total (d, d) at this strength of it."""
+    """Return what the rows say of a term, from the inverse Hessian (d, d) at this strength of it."""
     outputs = len(found.parameters) // found.size
     at = np.concatenate([np.arange(term.part.start, term.part.stop) + k * found.size for k in range(outputs)])
     squares, axes = np.linalg.eigh(term.unit.matrix)
     roots, axes = np.sqrt(squares[-term.unit.rank :]), axes[:, -term.unit.rank :]
     into, back = np.kron(np.eye(outputs), axes / roots), np.kron(np.eye(outputs), axes * roots)
     # The inverse of the term's block is the Schur complement: the curvature along it while all others follow.
-    own = into.T @ np.linalg.solve(inverse[np.ix_(at, at)], into)
+    own = found.total_weight * into.T @ np.linalg.solve(inverse[np.ix_(at, at)], into)
     information, turn = np.linalg.eigh(0.5 * (own + own.T) - strength * np.eye(len(own)))
     information = np.maximum(information, _DIGITS * strength)
     slope = found.total_weight * (found.penalty.gradient(found.parameters) - found.expansion.gradient)

@@ -367,7 +367,9 @@ def _errors(work: Work, fitted: Fitted, factor: Factor, dispersion: float) -> tu
     found: Floats | None = dispersion / weight * factor.inverse_hessian
     if work.structure.strengths and expansion is not None:
         size = fitted.encoding.layout.size
-        here = Expanded(fitted.optimum.parameters, expansion, fitted.penalty, dispersion, weight, size)
+        here = Expanded(
+            fitted.optimum.parameters, expansion, factor.inverse_hessian, fitted.penalty, dispersion, weight, size
+        )
         found = second_moments(fitted.encoding, work.structure.strengths, here)
     classes = len(work.ledger.target.classes)
     return (None, None) if found is None else class_moments(found, fitted.encoding, classes)
