@@ -85,6 +85,15 @@ def test_a_complete_page_has_every_section_and_says_what_the_figures_say() -> No
         assert sentence in reading.text, sentence
 
 
+def test_the_page_says_whether_intervals_count_what_a_penalty_took_away() -> None:
+    given = complete()
+    assert given["structure"]["strengths"]
+    assert "what the penalty took away" in training_page(given)
+    given = replaced(given, ("structure", "strengths"), {})
+    assert "what the penalty took away" not in training_page(given)
+    assert "the penalty taken as given" in training_page(given)
+
+
 def test_every_link_leads_to_a_section_of_the_page() -> None:
     for result in (complete(), {}, {"notes": ["x was left out: y"], "evaluation": {"slices": []}}):
         reading = Reading(training_page(result))

@@ -267,6 +267,7 @@ def _fit(found: Start, champion: Champion, recipe: Recipe, alpha: float, table: 
         label_mean=mean,
         class_shares=shares,
         standard_errors=None,
+        level_moments=None,
         bounds=None,
         costs=recipe.costs,
     )
