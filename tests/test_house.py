@@ -75,8 +75,10 @@ def text_files() -> Iterator[Path]:
     """Yield what a person wrote in this repository, outside of caches and environments."""
     folders = [ROOT / name for name in ("src", "tests", "docs", "scripts", "benchmarks", ".ci")]
     inside = [path for folder in folders for path in folder.rglob("*") if "__pycache__" not in path.parts]
+    suffixes = {"", ".py", ".md", ".toml", ".txt", ".json", ".cpp", ".hpp"}
     for path in sorted([*inside, *ROOT.glob("*")]):
-        if path.is_file() and path.suffix in {"", ".py", ".md", ".toml", ".txt", ".json", ".cpp", ".hpp"}:
+        # In a worktree .git is a file that says where the repository is.
+        if path.is_file() and path.name != ".git" and path.suffix in suffixes:
             yield path
 
 

@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from tests.retraining.made import add_days, day, turn
 
+from batchlearn.artifacts.store import FolderStore
+from batchlearn.artifacts.tensors import unpack
 from batchlearn.errors import RegistryError
 from batchlearn.kept.storage import load
-from batchlearn.models.tensors import unpack
 from batchlearn.registry.check import check
 from batchlearn.registry.ledger import events, tenures
 from batchlearn.registry.loading import load_champion, load_version
 from batchlearn.registry.promotions import Reason, champion, needed_champion, promote, promotions, rollback
-from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import EXPECTED, KEPT, SAMPLE, read_file, verify_version, version_numbers
 from batchlearn.retraining.policies import EveryRows
 from batchlearn.retraining.project import open_project
