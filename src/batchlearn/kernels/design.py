@@ -46,6 +46,11 @@ class Layout:
         ends = self.lead + np.cumsum((0, *self.groups))
         return tuple(slice(int(a), int(b)) for a, b in pairwise(ends))
 
+    @cached_property
+    def code_type(self) -> np.dtype[np.unsignedinteger[Any]]:
+        """The smallest integers, of 1, 2 or 4 bytes, that hold every level and "no level" of each group."""
+        return np.min_scalar_type(max(self.groups, default=0))
+
     @property
     def sparse_slice(self) -> slice:
         """The coefficients of the sparse part."""

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from batchlearn.artifacts.store import Store
 from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import Ledger, read_ledger
-from batchlearn.data.rows import Rows, one_blas_thread
+from batchlearn.data.rows import Rows
+from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import CertificateError, DataError, RegistryError, UsageError
 from batchlearn.evaluation.metrics.multiclass import class_shares
 from batchlearn.kept.frozen import new_levels
