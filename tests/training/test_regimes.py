@@ -103,6 +103,15 @@ def test_a_batch_of_all_rows_is_the_full_batch_bit_for_bit(loss: str, solver: So
         assert one.rows_read == other.rows_read
 
 
+@pytest.mark.parametrize("solver", ONLINE_SOLVERS, ids=lambda s: f"{s.name}-{s}")
+def test_row_by_row_a_batch_of_all_rows_is_all_rows(solver: Solver) -> None:
+    problem = posed()
+    assert problem.rows.chunk_count > 1
+    regimes = MiniBatch(len(problem.rows)), Online()
+    whole, single = (run(problem, r, solver, passes=1.0, order="stored")[-1].parameters for r in regimes)
+    assert whole.tobytes() == single.tobytes()
+
+
 @pytest.mark.parametrize("regime", [MiniBatch(100), Online()])
 @pytest.mark.parametrize("order", ["shuffled", "stored"])
 def test_one_pass_reads_every_row_exactly_once(regime: Regime, order: str) -> None:
