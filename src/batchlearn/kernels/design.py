@@ -97,7 +97,8 @@ def linear_predictor(layout: Layout, block: Block, parameters: Floats) -> Floats
         np.multiply(column, parameter, out=term)
         eta += term
     for codes, part in zip(block.codes, layout.group_slices, strict=True):
-        eta += np.append(parameters[part], 0.0)[codes]
+        # For codes of a byte or two `take` is twice as fast as an index.
+        eta += np.take(np.append(parameters[part], 0.0), codes)
     if layout.sparse:
         eta += block.sparse @ parameters[layout.sparse_slice]
     return eta

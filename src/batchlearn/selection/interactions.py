@@ -14,7 +14,7 @@ import heapq
 import math
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,9 +112,9 @@ def _promising(encoding: Encoding, parameters: Floats) -> list[int]:
 class _Side(NamedTuple):
     term: SingleTerm
     counts: NDArray[np.intp]
-    codes: NDArray[np.integer[Any]]
+    codes: NDArray[np.intp]
 
-    def coarse(self, most: int) -> tuple[SingleTerm, NDArray[np.integer[Any]]]:
+    def coarse(self, most: int) -> tuple[SingleTerm, NDArray[np.intp]]:
         """Return the term with at most `most` levels, and the rows' codes in it."""
         term = coarsened(self.term, self.counts, most)
         if term is self.term:

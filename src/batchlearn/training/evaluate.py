@@ -151,7 +151,7 @@ def leave_one_out(target: Target, optimum: Optimum, rows: int) -> dict[str, Any]
 
 
 def _categories(encoding: Encoding, rows: Rows) -> dict[str, tuple[NDArray[np.intp], list[str]]]:
-    terms = zip(level_codes(rows).astype(np.intp), encoding.groups, strict=True)
+    terms = zip(level_codes(rows), encoding.groups, strict=True)
     return {term.column: (row, _level_names(term)) for row, term in terms if isinstance(term, LevelTerm)}
 
 

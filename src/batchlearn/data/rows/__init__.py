@@ -148,6 +148,6 @@ class Rows(Protocol):
         ...
 
 
-def level_codes(rows: Rows) -> NDArray[np.integer[Any]]:
+def level_codes(rows: Rows) -> NDArray[np.intp]:
     """Return the code of each row's level in each group, (groups, rows)."""
-    return rows.levels_only().map_rows(lambda chunk, _: chunk.block.codes, np.empty(0))
+    return rows.levels_only().map_rows(lambda chunk, _: chunk.block.codes.astype(np.intp), np.empty(0))
