@@ -18,9 +18,10 @@ import pyarrow as pa
 import pytest
 from tests.models.made import FIXTURES, GOLDEN, RULES, SCHEMA, asked, made, made_fit, made_table
 
+from batchlearn.artifacts.manifest import MANIFEST
 from batchlearn.errors import DataError, ResourceError, UsageError
 from batchlearn.models.files import check_writable, load, read_model, read_record, save
-from batchlearn.models.folder import MANIFEST, MODEL, WEIGHTS
+from batchlearn.models.folder import MODEL, WEIGHTS
 from batchlearn.models.linear import LinearModel, Predictions
 from batchlearn.tables.table import read
 from batchlearn.training.fit import Fit

@@ -12,13 +12,13 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
+from batchlearn.artifacts.strict_json import Malformed
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.target import TASK_OF_LOSS, Target, power_fits
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel, PredictionBounds
-from batchlearn.models.strict_json import Malformed
 from batchlearn.models.term_schema import Closed, GroupSchema, Name, NumberSchema, describe_group, distinct
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Roles

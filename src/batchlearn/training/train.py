@@ -14,7 +14,8 @@ from batchlearn.data.build import Mask, Profiles, build_rows, check_memory, prof
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import fit_encoding
 from batchlearn.data.ledger import Ledger, read_ledger, with_classes_of, with_lots
-from batchlearn.data.rows import Rows, one_blas_thread
+from batchlearn.data.rows import Rows
+from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.data.split import Split, hold_out, split_kind
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import DataError, NoFiniteOptimum, UsageError

@@ -10,9 +10,9 @@ import pytest
 from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, around, day, make_project, turn
 from tests.retraining.trials import called_within
 
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import DataError
 from batchlearn.registry.ledger import HINDSIGHT, OUTCOME, OVERRULED, REVIEW, events, record_event, reviews
-from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import read_version
 from batchlearn.retraining.cycle.hindsight import record_outcomes
 from batchlearn.retraining.gate import Gate, judge_in_looks

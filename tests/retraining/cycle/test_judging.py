@@ -11,11 +11,11 @@ import pytest
 from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, day, make_project, orders, turn
 
 import batchlearn as bl
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import DataError
 from batchlearn.kernels.design import Floats
 from batchlearn.registry.loading import load_version
 from batchlearn.registry.promotions import Reason, champion, promote
-from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import KEPT, read_version
 from batchlearn.tables.table import Table, read
 from batchlearn.training.evaluate import evaluate

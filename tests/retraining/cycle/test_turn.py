@@ -15,13 +15,13 @@ from tests.registry.made import one_more
 from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, around, day, make_project, orders, turn
 
 import batchlearn as bl
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import RegistryError
 from batchlearn.models.decision import Costs
 from batchlearn.registry.decisions import record_promotion
 from batchlearn.registry.ledger import OVERRULED, choices, events, reviews
 from batchlearn.registry.loading import load_champion, load_version
 from batchlearn.registry.promotions import Reason, champion, needed_champion, promote, promotions, rollback
-from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import read_version, verify_version, version_numbers
 from batchlearn.retraining.cycle import turn as turn_module
 from batchlearn.retraining.cycle.candidate import Candidate, Surroundings, train_candidate

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from batchlearn.artifacts.strict_json import plain
 from batchlearn.errors import DataError, IntegrityError, UsageError
-from batchlearn.models.files import plain
 from batchlearn.registry.ledger import HINDSIGHT, OUTCOME, OVERRULED, choices, events, record_event
 from batchlearn.registry.loading import load_version
 from batchlearn.registry.records import Record

@@ -10,7 +10,7 @@ import time
 from collections.abc import Generator
 from dataclasses import replace
 
-from batchlearn.models.files import plain
+from batchlearn.artifacts.strict_json import plain
 from batchlearn.registry.decisions import complete
 from batchlearn.registry.ledger import check_promotions, events, forgotten_since, highest_version, latest_turn_of
 from batchlearn.registry.loading import load_champion, load_version
