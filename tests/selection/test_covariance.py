@@ -10,7 +10,8 @@ from tests.training.made import table_of
 
 from batchlearn.data.bins import BinTerm
 from batchlearn.data.encoding import Encoding, LevelTerm
-from batchlearn.data.rows import Rows, StoredChunk
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import class_contrasts
 from batchlearn.objectives.losses import LOSSES
@@ -50,7 +51,7 @@ def small(strengths: dict[str, float]) -> tuple[Floats, Floats, Expanded]:
     hessian = design.T @ design / N
     penalty.add_to(hessian)
     parameters = np.linalg.solve(hessian, design.T @ label / N)
-    rows = Rows(ENCODING.layout, (StoredChunk(np.zeros((0, N)), codes, label, None),), np.zeros(0), np.ones(0))
+    rows = MemoryRows(ENCODING.layout, (StoredChunk(np.zeros((0, N)), codes, label, None),), np.zeros(0), np.ones(0))
     expansion = Objective(LOSSES["squared"], penalty).expand(rows, parameters)
     return (
         design,
