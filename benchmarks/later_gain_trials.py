@@ -6,7 +6,7 @@
 Simulated: a version of 40 days, then some new days, and rows without end of days like the new ones, on which the
 training from scratch on old and new rows is compared with the version: that is the truth, and each world says in how
 many turns the stated 95 % interval held it. Days differ by chance (level, slopes, where the columns are) by `shocks`;
-the new ones are off the old ones by `drift`. No old row is read. Real: tables in the order of time in /shared/data,
+the new ones are off the old ones by `drift`. No old row is read. Real: tables in the order of time in ../shared/data,
 three turns each, beside what the rows of the next block really gained: shown, not judged.
 """
 
