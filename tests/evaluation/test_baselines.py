@@ -138,7 +138,7 @@ def test_groups_on_one_side_are_refused() -> None:
 def test_many_rows_are_no_loop() -> None:
     rng = np.random.default_rng(0)
     label, group = rng.poisson(2.0, 200_000).astype(np.float64), rng.integers(0, 5000, 200_000)
-    started = time.perf_counter()
+    started = time.process_time()
     last_value_baseline("count", label[:160_000], group[:160_000], label[160_000:], group[160_000:])
     # About 0.05 s; a loop over rows or over groups takes far more than the bound.
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0
