@@ -13,7 +13,8 @@ from batchlearn.report.training.facts import base_rates, neighbours_said, order_
 from batchlearn.report.training.findings import findings
 from batchlearn.report.training.quality import cut_table
 from batchlearn.report.training.verdict import finished, good
-from batchlearn.report.words import in_words, telling_places
+from batchlearn.words.notes import Code, Note
+from batchlearn.words.numbers import telling_places
 
 
 def with_facts(**changes: Any) -> dict[str, Any]:
@@ -131,6 +132,5 @@ def test_bins_show_where_the_rows_are_and_rare_ones_move_no_axis() -> None:
 def test_figures_that_differ_look_different() -> None:
     assert telling_places([0.3671, 0.36712, 0.42]) == 5
     assert telling_places([0.3, 0.3]) is None
-    assert in_words("worse than the last_value baseline: log_loss +0.2") == (
-        "worse than the last value baseline: log loss +0.2"
-    )
+    worse = {"baseline": "last_value", "metric": "log_loss", "difference": 0.2, "low": 0.1, "high": 0.3}
+    assert "worse than the last value baseline: log loss +0.2 " in str(Note(Code.BASELINE_BETTER, worse))

@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from batchlearn.report.estimate import Estimate
 from batchlearn.report.scales import Tick, apart, exact_scale, powers, scale
 from batchlearn.report.values import clean, number, numbers, text
-from batchlearn.report.words import Estimate, at_most, duration, listed, percent, plain, small_share
+from batchlearn.words.numbers import at_most, duration, listed, percent, plain, small_share
 
 
 @pytest.mark.parametrize(

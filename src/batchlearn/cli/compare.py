@@ -29,8 +29,8 @@ from batchlearn.comparison.contenders import Budget
 from batchlearn.comparison.outcome import Comparison, Outcome
 from batchlearn.errors import UsageError, quoted
 from batchlearn.models.folder import check_writable
-from batchlearn.report.words import passes, size
 from batchlearn.training.recipe import Recipe
+from batchlearn.words.numbers import passes, size
 
 _FOLDER = Path("comparisons")
 _LONGEST_NAME = 60

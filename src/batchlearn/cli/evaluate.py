@@ -24,6 +24,7 @@ from batchlearn.models.files import read_model
 from batchlearn.training.evaluate import evaluate as evaluate_model
 from batchlearn.training.fit import FORMAT_VERSION
 from batchlearn.training.recipe import Recipe
+from batchlearn.words.notes import Code, Note
 
 
 def evaluate(
@@ -46,17 +47,18 @@ def evaluate(
     table = open_for(stored.model, data, rows, judging, drop)
     evaluation = evaluate_model(stored.model, table, seed=seed)
     target = stored.model.target
-    notes = []
+    notes = list[Note]()
     condition = stored.record.get("condition")
     if condition and not rows.where:
-        notes.append(f"The model was trained on rows where {condition}; --where keeps such rows only.")
+        notes.append(Note(Code.TRAINED_UNDER_CONDITION, {"condition": condition}))
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "model": model,
         "data": data,
         "seed": seed,
         "evaluation": evaluation.to_json(),
-        "notes": notes,
+        "notes": list(map(str, notes)),
+        "noted": [note.to_json() for note in notes],
     }
 
     def show(page: Page) -> None:

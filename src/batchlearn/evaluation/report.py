@@ -1,4 +1,4 @@
-"""One evaluation of one model on held-out rows: the numbers, their intervals, and sentences about what they mean."""
+"""One evaluation of one model on held-out rows: the numbers, their intervals, and notes on what they mean."""
 
 from __future__ import annotations
 
@@ -28,10 +28,9 @@ from batchlearn.evaluation.metrics import (
 from batchlearn.evaluation.metrics.multiclass import confidences
 from batchlearn.evaluation.slices import Categories, Slice, slices
 from batchlearn.models.decision import Costs
-from batchlearn.report.words import in_words
+from batchlearn.words.notes import Code, Note
 
 UNNAMED_CLASSES = "(classes never seen in training)"
-MOST_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Evaluation:
     calibration: Calibration | None
     slices: Sequence[Slice]
     unseen_classes: Mapping[str, int]
-    notes: Sequence[str]
+    notes: Sequence[Note]
     leave_one_out: Mapping[str, Any] | None = None
     differences: Mapping[str, Estimate] = field(default_factory=dict)  # its proper score minus that of each baseline
     decision: Decision | None = None  # where costs of wrong decisions were given
@@ -82,7 +81,8 @@ class Evaluation:
             "calibration": None if self.calibration is None else self.calibration.to_json(),
             "slices": [one.to_json() for one in self.slices],
             "unseen_classes": dict(self.unseen_classes),
-            "notes": list(self.notes),
+            "notes": list(map(str, self.notes)),
+            "noted": [note.to_json() for note in self.notes],
             "differences": _estimates_json(self.differences),
             "decision": None if self.decision is None else self.decision.to_json(),
             "cuts": [one.to_json() for one in self.cuts],
@@ -103,7 +103,7 @@ def evaluate(
     """Evaluate responses and each baseline's responses on the same rows, with intervals from the same blocks.
 
     A baseline that is None is left out. `leave_one_out` is passed on; where it has the proper score by name, as a
-    number or as {"value": number}, its gap to the held-out figure is put in words. With `costs` of wrong decisions
+    number or as {"value": number}, its gap to the held-out figure is noted. With `costs` of wrong decisions
     between two classes, what decisions cost is judged too, and with a fee what leaving rows to people is worth.
     `metrics` are those of the target where the task does not say which, its proper score first. DataError where there
     is no row, no weight, or a label or response the task cannot have.
@@ -254,62 +254,43 @@ def _unseen_counts(held_out: HeldOut) -> dict[str, int]:
     return counts
 
 
-def _row_notes(task: Task, label: Array, weight: Array, unseen: Mapping[str, int]) -> list[str]:
+def _row_notes(task: Task, label: Array, weight: Array, unseen: Mapping[str, int]) -> list[Note]:
     notes = []
     if task == "classes":
         classes = np.unique(label[~np.isnan(label) & (weight > 0.0)])
         if len(classes) == 1:
-            notes.append(
-                f"All held-out rows with a known class have label {classes[0]:g}: "
-                "the AUC and the calibration slope are undefined, and the other figures say nothing of the other class."
-            )
+            notes.append(Note(Code.ONE_CLASS_HELD_OUT, {"label": float(classes[0])}))
     if unseen:
-        rows = sum(unseen.values())
-        names = ", ".join(quoted(name) for name in list(unseen)[:MOST_NAMES]) + (
-            ", and more" if len(unseen) > MOST_NAMES else ""
-        )
-        notes.append(
-            f"{rows} of {len(label)} held-out rows have a class that training never saw ({names}): each has a log loss "
-            f"of {-np.log(SMALLEST_RESPONSE):.1f}, counts as wrong in the accuracy, and is left out of AUC, "
-            "average precision and calibration."
-        )
+        found = {"rows": sum(unseen.values()), "of": len(label), "classes": dict(unseen)}
+        notes.append(Note(Code.CLASSES_NEVER_SEEN, {**found, "loss": float(-np.log(SMALLEST_RESPONSE))}))
     return notes
 
 
-def _baseline_notes(score: MeanMetric, differences: Mapping[str, Estimate]) -> list[str]:
-    notes, metric_name = [], in_words(score.name)
-    for name, difference in differences.items():
-        said = in_words(name)
-        if difference.value is None or difference.low is None or difference.high is None:
-            notes.append(f"There are too few rows to tell whether the model is better than the {said} baseline.")
-            continue
-        figures = f"{difference.value:+.4g} ({difference.low:+.4g} to {difference.high:+.4g})"
-        if difference.low > 0.0:
-            notes.append(f"The model is worse than the {said} baseline: {metric_name} {figures}.")
-        elif difference.high >= 0.0:
-            notes.append(
-                f"The model is not shown to be better than the {said} baseline: {metric_name} {figures}, "
-                "an interval that includes no difference."
-            )
+def _baseline_notes(score: MeanMetric, differences: Mapping[str, Estimate]) -> list[Note]:
+    notes = []
+    for name, found in differences.items():
+        if found.value is None or found.low is None or found.high is None:
+            notes.append(Note(Code.BASELINE_NOT_TOLD, {"baseline": name}))
+        elif found.high >= 0.0:
+            code = Code.BASELINE_BETTER if found.low > 0.0 else Code.BASELINE_NOT_BEATEN
+            interval = {"difference": found.value, "low": found.low, "high": found.high}
+            notes.append(Note(code, {"baseline": name, "metric": score.name, **interval}))
     return notes
 
 
-def _decision_notes(decision: Decision | None) -> list[str]:
+def _decision_notes(decision: Decision | None) -> list[Note]:
     if decision is None or decision.saved.value is None:
         return []
-    saved, cheaper = decision.saved, "always no"
-    if (decision.always_yes.value or 0.0) < (decision.always_no.value or 0.0):
-        cheaper = "always yes"
+    saved = decision.saved
     if saved.low is not None and saved.low > 0.0:
         return []
-    within = "" if saved.low is None else f" ({saved.low:+.4g} to {saved.high:+.4g})"
-    return [
-        f"Deciding by the threshold {decision.threshold:.3g} is not shown to be cheaper than {cheaper}: it saves "
-        f"{saved.value:+.4g}{within} a row."
-    ]
+    always_yes = (decision.always_yes.value or 0.0) < (decision.always_no.value or 0.0)
+    than = "always yes" if always_yes else "always no"
+    interval = {"saved": saved.value, "low": saved.low, "high": saved.high}
+    return [Note(Code.THRESHOLD_NOT_CHEAPER, {"threshold": decision.threshold, "than": than, **interval})]
 
 
-def _drift_notes(score: str, metrics: Mapping[str, Estimate], leave_one_out: Mapping[str, Any] | None) -> list[str]:
+def _drift_notes(score: str, metrics: Mapping[str, Estimate], leave_one_out: Mapping[str, Any] | None) -> list[Note]:
     given = (leave_one_out or {}).get(score)
     value = given.get("value") if isinstance(given, Mapping) else given
     held_out = metrics[score]
@@ -317,9 +298,5 @@ def _drift_notes(score: str, metrics: Mapping[str, Estimate], leave_one_out: Map
         return []
     if held_out.low <= value <= held_out.high:
         return []
-    side = "worse" if held_out.low > value else "better"
-    return [
-        f"The held-out {in_words(score)} ({held_out.value:.4g}, {held_out.low:.4g} to {held_out.high:.4g}) is {side} "
-        f"than the leave-one-out one of the training rows ({value:.4g}): the held-out rows differ from them, a sign of "
-        "drift."
-    ]
+    interval = {"held_out": held_out.value, "low": held_out.low, "high": held_out.high}
+    return [Note(Code.DRIFT, {"metric": score, **interval, "leave_one_out": value})]

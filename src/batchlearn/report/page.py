@@ -10,7 +10,8 @@ from batchlearn.report.plots import Entry, Forest, Heading, Interval, forest
 from batchlearn.report.terms import shapes as terms
 from batchlearn.report.training import answers, facts, findings, proof, quality, worst
 from batchlearn.report.values import clean, key_text, mapping, number, records, sequence, text, texts, whole
-from batchlearn.report.words import MODELS, count, duration, effect_scale, fixed, plain, telling_places
+from batchlearn.words.names import MODELS, effect_scale
+from batchlearn.words.numbers import count, duration, fixed, plain, telling_places
 
 _MOST_ALTERNATIVES = 30
 _MOST_SHAPES = 60

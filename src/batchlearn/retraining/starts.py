@@ -29,6 +29,7 @@ from batchlearn.solvers.newton import Newton
 from batchlearn.training.certificate import Certificate, Units
 from batchlearn.training.optimise import Optimum, Problem, optimise
 from batchlearn.training.stopping import PredictionsWithin
+from batchlearn.words.notes import Code, Note
 
 FROM_TOTALS = "kept totals and new rows"
 ALL_ROWS = "kept totals, and all rows read"
@@ -41,7 +42,7 @@ class Start:
     name: str  # scratch, warm, fine-tune or update
     parameters: Floats  # (d,)
     certificate: Certificate
-    said: str
+    said: Note
     rows_read: int
     seconds: float
     optimum: Optimum | None = None
@@ -53,15 +54,10 @@ def warm(problem: Problem, champion: Floats) -> Start:
     optimum = optimise(problem, champion)
     certificate = optimum.certification.certificate
     if not certificate.certified:
-        said = f"Nothing is proved about this fit: {certificate.reason}."
+        said = Note(Code.NOTHING_PROVED, {"reason": certificate.reason})
     else:
-        bound = certificate.prediction_bound
-        moved = "" if bound is None else f", and no prediction is off by more than {bound:.1e}"
-        said = (
-            f"The objective is within {certificate.loss_bound:.1e} of its minimum over all {certificate.rows:,} rows"
-            f"{moved}. Any other start that is certified ends in the same place: two fits differ by no more than the "
-            "sum of their bounds."
-        )
+        bounds = {"loss_bound": certificate.loss_bound, "prediction_bound": certificate.prediction_bound}
+        said = Note(Code.WARM_START, {"rows": certificate.rows, **bounds})
     return Start(
         "warm", optimum.parameters, certificate, said, optimum.passes * len(problem.rows), optimum.seconds, optimum
     )
@@ -84,19 +80,11 @@ def update(
     units = Units.plain(kept.layout.size) if encoding is None else Units(encoding.units)
     certificate = _certificate(answer, units)
     if certificate.certified:
-        readings = answer.bracket.rung - 1
-        how = f"To prove it no old row{' that stays' if change.removed is not None else ''} was read."
-        if readings:
-            how = f"To prove it all rows were read {'once' if readings == 1 else f'{readings} times'}."
-        said = (
-            f"The objective over all {certificate.rows:,} rows is within {certificate.loss_bound:.1e} of its minimum, "
-            f"the one that a training from scratch with this encoding ends at. {how}"
-        )
+        how = {"readings": answer.bracket.rung - 1, "some_went": change.removed is not None}
+        said = Note(Code.UPDATED, {"rows": certificate.rows, "loss_bound": certificate.loss_bound, **how})
     else:
-        said = (
-            f"A step that gains at least {answer.bracket.lower:.3g} for certain; how much more a training on all rows "
-            f"would gain is an estimate, {max(answer.bracket.upper - answer.bracket.lower, 0.0):.3g}."
-        )
+        lower = answer.bracket.lower
+        said = Note(Code.UPDATE_ESTIMATED, {"lower": lower, "more": max(answer.bracket.upper - lower, 0.0)})
     found = answer.bracket
     return Start("update", answer.reached.parameters, certificate, said, found.rows_read, found.seconds, None, found)
 
@@ -167,22 +155,19 @@ def fine_tune(
         "fine-tune",
         parameters,
         certificate,
-        "Not the optimum of all rows: " + _distance(reached),
+        _distance(reached),
         tuned.passes * len(added) + reached.readings * len(added),
         tuned.seconds,
         tuned,
     )
 
 
-def _distance(reached: Reached) -> str:
-    if reached.proof.bounds is not None:
-        move = reached.proof.bounds.radius * reached.proof.kappa
-        return (
-            f"the objective over all rows is within {reached.proof.bounds.loss:.2e} of its minimum there, and no "
-            f"training row's linear predictor is off by more than {move:.2e}."
-        )
-    left = reached.proof.decrement_known**2 / 2.0
-    return f"how far is not proved; by the totals the objective over all rows, in total, is about {left:.2g} above it."
+def _distance(reached: Reached) -> Note:
+    bounds = reached.proof.bounds
+    if bounds is not None:
+        move = bounds.radius * reached.proof.kappa
+        return Note(Code.FINE_TUNED, {"loss_bound": bounds.loss, "predictor_bound": move})
+    return Note(Code.FINE_TUNED_UNPROVED, {"left": reached.proof.decrement_known**2 / 2.0})
 
 
 def _offset_by(rows: Rows, parameters: Floats) -> Rows:

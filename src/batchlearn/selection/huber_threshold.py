@@ -23,6 +23,7 @@ from batchlearn.objectives.statistics import predictor
 from batchlearn.selection.linear_sample import linear_sample
 from batchlearn.selection.strengths import Term, find_strengths
 from batchlearn.tables.table import Table
+from batchlearn.words.notes import Code, Note
 
 EFFICIENT = 1.345
 _MEDIAN_OF_NORMAL = 0.6744897501960817
@@ -37,12 +38,9 @@ class ThresholdChoice:
     rows: int
 
     @property
-    def note(self) -> str:
-        """Say how the threshold was found."""
-        return (
-            f"The Huber threshold {self.threshold:g} is {EFFICIENT} times a robust scale of the residuals of "
-            f"{self.rows:,} of the earlier rows; --threshold asks for another."
-        )
+    def note(self) -> Note:
+        """How the threshold was found."""
+        return Note(Code.HUBER_THRESHOLD, {"threshold": self.threshold, "factor": EFFICIENT, "rows": self.rows})
 
 
 class _Sizes(NamedTuple):

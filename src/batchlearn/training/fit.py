@@ -21,6 +21,7 @@ from batchlearn.training.certificate import Certificate
 from batchlearn.training.facts.columns import Facts
 from batchlearn.training.optimise import Status, Step
 from batchlearn.training.recipe import Recipe
+from batchlearn.words.notes import Note
 
 FORMAT_VERSION = 1
 # On the page; a model of many classes has one for each class and column.
@@ -45,7 +46,7 @@ class Fit:
     passes: int
     seconds: float
     evaluation: Evaluation | None
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     condition: str | None = None
     class_weights: tuple[float, ...] | None = None  # what each class counted in the objective, in order
     dispersion: float | None = None  # that the standard errors carry: 1 for classes; None where there is no factor
@@ -92,6 +93,7 @@ class Fit:
             "seed": self.recipe.seed,
             "certificate": certificate,
             "status": self.status.value,
+            "status_code": self.status.name.lower(),
             "objective": self.objective,
             "null_objective": self.null_objective,
             "alpha": self.alpha,
@@ -107,7 +109,8 @@ class Fit:
             "encoding": self.structure.name,
             "structure": self.structure.to_json(),
             "evaluation": None if self.evaluation is None else self.evaluation.to_json(),
-            "notes": list(self.notes),
+            "notes": list(map(str, self.notes)),
+            "noted": [note.to_json() for note in self.notes],
             "facts": None if self.facts is None else self.facts.to_json(),
         }
 

@@ -209,7 +209,7 @@ def test_the_threshold_follows_the_residuals_and_their_unit() -> None:
     for size, fit in fits.items():
         assert fit.certificate.certified
         assert fit.model.target.threshold == pytest.approx(1.345 * size, rel=0.12)
-        assert any("Huber threshold" in note for note in fit.notes)
+        assert any("Huber threshold" in note for note in map(str, fit.notes))
     again = fitted(threshold=fits[1.0].model.target.threshold)
     assert np.array_equal(again.model.parameters, fits[1.0].model.parameters)
 

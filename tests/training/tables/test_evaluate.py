@@ -97,7 +97,7 @@ def test_without_time_random_rows_are_held_out_and_there_is_no_last_value() -> N
     assert measured(fits[0]) == measured(fits[1]) != measured(fits[2])
     assert fits[0].evaluation is not None
     assert set(fits[0].evaluation.baselines) == {"constant"}
-    assert any("random rows, 80 of 400" in note for note in fits[0].notes)
+    assert any("random rows, 80 of 400" in note for note in map(str, fits[0].notes))
     assert np.array_equal(fits[0].model.parameters, fits[2].model.parameters)
 
 
@@ -108,7 +108,7 @@ def test_the_model_given_back_is_of_every_row() -> None:
     assert np.array_equal(with_evaluation.model.parameters, without.model.parameters)
     assert with_evaluation.certificate == without.certificate
     assert without.evaluation is None
-    assert "no rows were held out" in without.notes
+    assert "no rows were held out" in map(str, without.notes)
     assert with_evaluation.rows.used == without.rows.used == 400
 
 
@@ -164,7 +164,7 @@ def test_a_class_that_came_later_leaves_no_evaluation_but_a_model() -> None:
     columns["label"] = (columns["time"] >= 350.0).astype(float)
     fit = train(table_of(columns, time="time"), threads=1)
     assert fit.evaluation is None
-    assert any(note.startswith("No evaluation: the earlier rows hold only the label 0") for note in fit.notes)
+    assert any(note.startswith("No evaluation: the earlier rows hold only the label 0") for note in map(str, fit.notes))
     assert fit.certificate.certified
 
 
@@ -183,7 +183,7 @@ def test_earlier_rows_without_a_finite_optimum_leave_no_evaluation_but_a_model()
     columns["label"] = np.where(early, columns["label"], 1.0 - (columns["first"] > 5.0))
     fit = train(table_of(columns, time="time"), Recipe(alpha=0.0), threads=1)
     assert fit.evaluation is None
-    assert any(note.startswith("No evaluation: The objective has no finite optimum") for note in fit.notes)
+    assert any(note.startswith("No evaluation: The objective has no finite optimum") for note in map(str, fit.notes))
     assert fit.certificate.certified
 
 
@@ -193,7 +193,7 @@ def test_one_time_for_all_rows_is_evaluated_on_random_ones() -> None:
     fit = train(table_of(columns, time="time"), threads=1)
     assert fit.evaluation is not None
     assert fit.evaluation.rows == 80
-    assert any("because all rows have the same time" in note for note in fit.notes)
+    assert any("because all rows have the same time" in note for note in map(str, fit.notes))
 
 
 def test_responses_beyond_all_floats_leave_no_evaluation_but_a_model() -> None:
@@ -201,7 +201,7 @@ def test_responses_beyond_all_floats_leave_no_evaluation_but_a_model() -> None:
     columns["first"] = np.where(columns["time"] >= 399.0, 1e7, columns["first"])
     fit = train(table_of(columns, time="time"), Recipe("poisson"), threads=1)
     assert fit.evaluation is None
-    assert any(note.startswith("No evaluation: The model gave the response inf") for note in fit.notes)
+    assert any(note.startswith("No evaluation: The model gave the response inf") for note in map(str, fit.notes))
 
 
 # --- leave one out ----------------------------------------------------------------------------------------------------
@@ -318,19 +318,19 @@ def held_out_people(monkeypatch: pytest.MonkeyPatch, recipe: Recipe, **roles: An
 def test_whole_groups_are_held_out_where_there_is_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     fit, early, late = held_out_people(monkeypatch, Recipe(alpha=ALPHA), drop=["time"])
     assert not early & late
-    assert any(note.startswith("Held out: whole groups, drawn at random") for note in fit.notes)
-    assert not any("learned from too" in note for note in fit.notes)
+    assert any(note.startswith("Held out: whole groups, drawn at random") for note in map(str, fit.notes))
+    assert not any("learned from too" in note for note in map(str, fit.notes))
 
 
 def test_d10_groups_on_both_sides_of_a_time_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     fit, early, late = held_out_people(monkeypatch, Recipe(alpha=ALPHA), time="time")
     assert early & late
-    (note,) = [note for note in fit.notes if "learned from too" in note]
+    (note,) = [note for note in map(str, fit.notes) if "learned from too" in note]
     assert note.startswith(f"{len(early & late)} of the {len(late)} groups of 'person'")
     assert "--split group" in note
     fit, early, late = held_out_people(monkeypatch, Recipe(alpha=ALPHA, split="group"), time="time")
     assert not early & late
-    assert not any("learned from too" in note for note in fit.notes)
+    assert not any("learned from too" in note for note in map(str, fit.notes))
 
 
 def test_intervals_widen_for_rows_that_belong_together() -> None:

@@ -21,6 +21,7 @@ from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import contrasts
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit
+from batchlearn.words.notes import Code, Note
 
 KINDS = {
     "logistic": "logistic regression",
@@ -41,7 +42,8 @@ _SCALES = {
     "tweedie": "the logarithm of the mean",
 }
 _MOST_SLICES, _MOST_EFFECTS, _MOST_NAMES = 3, 5, 6
-_LEFT_OUT = " was left out: "
+# What was held out, by how it was chosen; the note with its figures would only say it again.
+_HELD_OUT = {"time": "the latest rows by time", "group": "whole groups", "random": "random rows"}
 
 
 def show_fit(page: Page, fit: Fit) -> None:
@@ -57,13 +59,12 @@ def show_fit(page: Page, fit: Fit) -> None:
         ]
     )
     if fit.evaluation is not None:
-        split = next((note for note in fit.notes if note.startswith("Held out: ")), "")
-        which = split.removeprefix("Held out: ").partition(",")[0]
+        which = next((_HELD_OUT[note.values["by"]] for note in fit.notes if note.code is Code.HELD_OUT), "")
         page.heading(f"Evaluation on {count(fit.evaluation.rows, 'held-out row')} ({which})")
         page.line("of the same recipe trained on the other rows; 95 % intervals", "dim")
         show_evaluation(page, fit.evaluation, model.target)
     show_effects(page, fit)
-    show_notes(page, [note for note in fit.notes if not note.startswith("Held out: ")], fit.evaluation)
+    show_notes(page, [note for note in fit.notes if note.code is not Code.HELD_OUT], fit.evaluation)
 
 
 def model_sentence(model: LinearModel) -> str:
@@ -251,16 +252,15 @@ def _show_shapes(page: Page, fit: Fit, scale: str) -> None:
     page.table(["", *header] if model.class_shares else header, rows)
 
 
-def show_notes(page: Page, notes: list[str], evaluation: Evaluation | None) -> None:
+def show_notes(page: Page, notes: list[Note], evaluation: Evaluation | None) -> None:
     """Write the notes of a fit and of its evaluation; columns left out share a line for each reason."""
-    lines = [note for note in notes if _LEFT_OUT not in note]
+    lines = [str(note) for note in notes if note.code is not Code.LEFT_OUT]
     reasons: dict[str, list[str]] = {}
     for note in notes:
-        if _LEFT_OUT in note:
-            column, _, reason = note.partition(_LEFT_OUT)
-            reasons.setdefault(reason, []).append(column)
+        if note.code is Code.LEFT_OUT:
+            reasons.setdefault(note.values["reason"], []).append(note.values["column"])
     lines += [f"Left out: {listed(columns, _MOST_NAMES)} ({reason})" for reason, columns in reasons.items()]
-    lines += [] if evaluation is None else list(evaluation.notes)
+    lines += [] if evaluation is None else map(str, evaluation.notes)
     if lines:
         page.heading("Notes")
     for line in lines:

@@ -9,7 +9,8 @@ from batchlearn.report.answer import Answer
 from batchlearn.report.comparison.entrants import FULL, ONLINE, Entrant, entrants
 from batchlearn.report.comparison.tables import batch, critical_batch
 from batchlearn.report.values import LONGEST_SENTENCE, mapping, number, records, text, texts
-from batchlearn.report.words import count, duration, metric, passes, percent, plain, size
+from batchlearn.words.names import metric
+from batchlearn.words.numbers import count, duration, passes, percent, plain, size
 
 _WHERE = {"start": "at the start", "optimum": "at the optimum"}
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from batchlearn.report.estimate import Estimate
 from batchlearn.report.values import key_text, mapping, number, records, text
-from batchlearn.report.words import Estimate, at_most, plain
+from batchlearn.words.numbers import at_most, plain
 
 # As many colours as the style has.
 SERIES = 6

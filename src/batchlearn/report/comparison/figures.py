@@ -9,7 +9,8 @@ from batchlearn.report.comparison.entrants import Entrant, Place
 from batchlearn.report.plots import Axes, Entry, Forest, Heading, Interval, Legend, Plot, Point, Rule, forest
 from batchlearn.report.scales import WIDE_PLOT, Scale, apart, powers, scale
 from batchlearn.report.values import mapping, number, records
-from batchlearn.report.words import duration, metric, passes, plain
+from batchlearn.words.names import metric
+from batchlearn.words.numbers import duration, passes, plain
 
 # An excess this small beside the objective is rounding of the objective itself.
 _ROUNDING = 1e-15

@@ -9,7 +9,8 @@ from batchlearn.report.comparison import answers, figures, tables
 from batchlearn.report.comparison.entrants import entrants
 from batchlearn.report.html import render
 from batchlearn.report.values import LONGEST_SENTENCE, clean, mapping, number, text, texts, whole
-from batchlearn.report.words import MODELS, duration, passes
+from batchlearn.words.names import MODELS
+from batchlearn.words.numbers import duration, passes
 
 
 def comparison_page(result: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from batchlearn.report.comparison.entrants import FULL, Entrant
 from batchlearn.report.values import mapping, number, records, text
-from batchlearn.report.words import NOTHING, duration, plain, size
+from batchlearn.words.numbers import NOTHING, duration, plain, size
 
 
 class Table(NamedTuple):

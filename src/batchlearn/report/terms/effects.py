@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from batchlearn.report.scales import Scale, scale
 from batchlearn.report.values import number, numbers, text, texts
-from batchlearn.report.words import MINUS, count, plain
+from batchlearn.words.numbers import MINUS, count, plain
 
 _Z = 1.96
 _OF_CLASS = " (class "

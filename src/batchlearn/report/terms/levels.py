@@ -12,7 +12,7 @@ from batchlearn.report.plots import Entry, Forest, Heading, Interval, forest
 from batchlearn.report.scales import NARROWEST_LANE, NARROWEST_PLOT, Tick, apart
 from batchlearn.report.terms.effects import Effects, column_of, last_word
 from batchlearn.report.values import texts
-from batchlearn.report.words import count, decimals, fixed, plain
+from batchlearn.words.numbers import count, decimals, fixed, plain
 
 _MOST_LEVELS_AT_FIRST = 8
 _MOST_CELLS = 900

@@ -11,7 +11,7 @@ from batchlearn.report.terms.curves import calendar, steps, straight
 from batchlearn.report.terms.effects import Effects, column_of, effects_of
 from batchlearn.report.terms.levels import Heatmap, heatmap, levels, pair_names
 from batchlearn.report.values import number, records
-from batchlearn.report.words import size_said
+from batchlearn.words.numbers import size_said
 
 # A term that moves predictions by less than this share of what the largest does is named and not drawn.
 _FLAT = 0.02

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchlearn.report.answer import Answer, Finding
+from batchlearn.report.estimate import Estimate
 from batchlearn.report.terms.shapes import by_column, shapes
 from batchlearn.report.training.findings import findings
 from batchlearn.report.training.oddities import telling_columns
@@ -15,7 +16,8 @@ from batchlearn.report.training.quality import score
 from batchlearn.report.training.verdict import finished, good
 from batchlearn.report.training.worst import happened, slice_list, slice_name, worst_rows
 from batchlearn.report.values import LONGEST_SENTENCE, mapping, number, text, whole
-from batchlearn.report.words import Estimate, count, effect_scale, listed, size_said
+from batchlearn.words.names import effect_scale
+from batchlearn.words.numbers import count, listed, size_said
 
 _MOST_TERMS, _MOST_ACTIONS, _MOST_SLICES, _MOST_ODD, _MOST_ENDS = 5, 5, 3, 5, 3
 # What the cards on finished, good and odd have said already.

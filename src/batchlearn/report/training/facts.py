@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from batchlearn.report.values import key_text, mapping, number, text, texts, whole
-from batchlearn.report.words import count, duration, listed, percent, plain
+from batchlearn.words.numbers import count, duration, listed, percent, plain
 
 # How much more alike rows of one time may be than others, as a share or a correlation, before their order is odd.
 _GIVEN_AWAY = 0.15

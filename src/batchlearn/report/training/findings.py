@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from batchlearn.report.answer import Finding
+from batchlearn.report.estimate import estimate
 from batchlearn.report.training.facts import repeated_share
 from batchlearn.report.training.oddities import oddities
 from batchlearn.report.training.proof import ASKED_FOR, ledger, proof
 from batchlearn.report.training.quality import Score, bins_off, score, unseen_table
 from batchlearn.report.training.worst import slice_list, slice_name
 from batchlearn.report.values import LONGEST_SENTENCE, mapping, number, text, texts, whole
-from batchlearn.report.words import baseline, count, decimals, estimate, fixed, in_words, listed, metric, percent, plain
+from batchlearn.words.names import baseline, metric
+from batchlearn.words.numbers import count, decimals, fixed, listed, percent, plain
 
 LEFT_OUT = " was left out: "
 _FEW_ROWS = 200
@@ -57,8 +59,8 @@ def standing(result: Mapping[str, Any], judged: Score, name: str) -> str:
     if paired.low is not None and paired.high is not None:
         low, high = (paired.low, paired.high) if lower_is_better else (-paired.high, -paired.low)
         return "better" if high < 0.0 else "worse" if low > 0.0 else "unclear"
-    notes = map(in_words, texts(evaluation.get("notes"), LONGEST_SENTENCE))
-    told = " ".join(note for note in notes if f"the {in_words(name)} baseline" in note)
+    notes = texts(evaluation.get("notes"), LONGEST_SENTENCE)
+    told = " ".join(note for note in notes if f"the {baseline(name).name} baseline" in note)
     if "not shown to be better" in told or "too few rows" in told:
         return "unclear"
     sign = 1.0 if lower_is_better else -1.0
@@ -254,4 +256,4 @@ def other_notes(result: Mapping[str, Any]) -> list[str]:
     judged = texts(mapping(result.get("evaluation")).get("notes"), LONGEST_SENTENCE)
     # What a doubt takes back on this page may not be said again in its notes.
     doubted = drift_doubt(result) is not None
-    return own + [in_words(note) for note in judged if not (doubted and note.endswith("a sign of drift."))]
+    return own + [note for note in judged if not (doubted and note.endswith("a sign of drift."))]

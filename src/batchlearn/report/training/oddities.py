@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from batchlearn.report.answer import Finding
 from batchlearn.report.training.facts import facts, order_tells, outcome, rarest, repeated_share
 from batchlearn.report.values import mapping, number, records, text, whole
-from batchlearn.report.words import count, listed, percent, plain
+from batchlearn.words.numbers import count, listed, percent, plain
 
 # Repeated rows below the first share are not worth a word, above the second they flatter every comparison.
 _REPEATED, _MUCH_REPEATED = 0.005, 0.05

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from batchlearn.report.plots import Axes, Legend, Plot, Point, Rule
 from batchlearn.report.scales import WIDE_PLOT, apart, powers, scale
 from batchlearn.report.values import LONGEST_SENTENCE, key_text, mapping, number, records, text, whole
-from batchlearn.report.words import at_most, count, duration, percent, plain, predicts_probabilities, small_share
+from batchlearn.words.names import predicts_probabilities
+from batchlearn.words.numbers import at_most, count, duration, percent, plain, small_share
 
 _REACHED, _AT_FLOOR = "within the tolerance", "at the floor"
 # What the user asked for is no warning.

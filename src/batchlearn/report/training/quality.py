@@ -6,23 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from batchlearn.report.estimate import Estimate, estimate
 from batchlearn.report.plots import Axes, Entry, Forest, Heading, Interval, Plot, Point, forest
 from batchlearn.report.scales import WIDE_PLOT, apart, scale
 from batchlearn.report.training.facts import yes
 from batchlearn.report.values import key_text, mapping, number, records, texts, whole
-from batchlearn.report.words import (
-    NOTHING,
-    Estimate,
-    baseline,
-    count,
-    decimals,
-    estimate,
-    fixed,
-    metric,
-    percent,
-    plain,
-    predicts_probabilities,
-)
+from batchlearn.words.names import baseline, metric, predicts_probabilities
+from batchlearn.words.numbers import NOTHING, count, decimals, fixed, percent, plain
 
 _CUT_SHARES = ("precision", "recall")
 

@@ -7,26 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchlearn.report.answer import Answer
+from batchlearn.report.estimate import Estimate, estimate
 from batchlearn.report.training.facts import facts, neighbours_said, order_tells, target_name, yes
 from batchlearn.report.training.findings import standing
 from batchlearn.report.training.proof import Proof, proof
 from batchlearn.report.training.quality import Score, score
 from batchlearn.report.values import mapping, number, whole
-from batchlearn.report.words import (
-    KEPT_SPACE,
-    Estimate,
-    at_most,
-    baseline,
-    count,
-    decimals,
-    estimate,
-    fixed,
-    metric,
-    percent,
-    plain,
-    predicts_probabilities,
-    small_share,
-)
+from batchlearn.words.names import baseline, metric, predicts_probabilities
+from batchlearn.words.numbers import KEPT_SPACE, at_most, count, decimals, fixed, percent, plain, small_share
 
 _MOST_ZEROS = 9
 _MOSTLY_TIED = 0.5

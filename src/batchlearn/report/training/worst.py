@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from batchlearn.report.estimate import Estimate
 from batchlearn.report.plots import Entry, Forest, Heading, Interval, forest
 from batchlearn.report.training.facts import outcome, target_name
 from batchlearn.report.training.quality import Score
 from batchlearn.report.values import key_text, mapping, number, records, text, texts, whole
-from batchlearn.report.words import MINUS, Estimate, count, percent, plain, predicts_probabilities
+from batchlearn.words.names import predicts_probabilities
+from batchlearn.words.numbers import MINUS, count, percent, plain
 
 _MOST_SLICES_AT_FIRST = 8
 _MOST_WORST_ROWS = 20

@@ -36,6 +36,7 @@ from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import Progress, training
+from batchlearn.words.notes import Code
 
 _LABELS = "Correct the labels or leave such rows out; if it is meant, set loss in [recipe] and promote by hand."
 
@@ -117,7 +118,9 @@ def train_candidate(
         fit, evaluation = yield from _evaluated(around, table)
         refuse_unmet(fit)
         verdict = judge(gate, None, np.empty(0))
-        return Candidate(fit, table, verdict, evaluation, (*fit.notes, *set_aside(fit)), None, uncertified(fit))
+        return Candidate(
+            fit, table, verdict, evaluation, (*map(str, fit.notes), *set_aside(fit)), None, uncertified(fit)
+        )
     start, parts = around.project.settings.policy.start, parts_since(around, times, champion)
     judged = Judged(answered(gate, "not enough evidence", "It is judged by rows that are labelled from now on.", 0))
     if gate.mode == "anytime" and start == "scratch":
@@ -220,7 +223,7 @@ def _judged(around: Surroundings, times: Times, champion: Champion) -> Generator
 
 def _other_notes(fit: Fit) -> list[str]:
     """Return the notes of a fit from which nothing was held out, without the one that says so."""
-    return [note for note in fit.notes if note != "no rows were held out"] + set_aside(fit)
+    return [str(note) for note in fit.notes if note.code is not Code.NOTHING_HELD_OUT] + set_aside(fit)
 
 
 def set_aside(fit: Fit) -> list[str]:

@@ -38,10 +38,10 @@ from batchlearn.training.optimise import Problem, Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.stopping import PredictionsWithin
 from batchlearn.training.train import Progress, check_costs, fit_objective, thread_count, training
+from batchlearn.words.notes import Code, Note
 
 # What may differ between the recipes of a champion and of what goes on from it: none of it changes the optimum.
 _FREE = ("holdout", "seed", "tolerance", "costs")
-_ANEW = "a training from scratch would give it one of its own."
 # What an old row weighs in the second bracket, of the objective that looks at recent rows.
 _RECENT = 0.1
 # Two sums of the same weights in another order differ by less, as a share.
@@ -210,7 +210,8 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: Parts, thr
         fit = _fit(found, champion, recipe, recipe.alpha_for(weight), parts.everything, whole.ledger)
         came = None if champion.kept is None else _any(model, parts.added, threads)
         reasons = [] if champion.kept is None else outgrown(champion.kept, came, model.encoding)
-        return replace(fit, notes=(*fit.notes, *(f"{reason[:1].upper()}{reason[1:]}: {_ANEW}" for reason in reasons)))
+        grown = (Note(Code.ENCODING_OUTGROWN, {"reason": reason}) for reason in reasons)
+        return replace(fit, notes=(*fit.notes, *grown))
     if champion.kept is None:
         raise _nothing_kept()
     change, ledger = _change(model, champion.kept, parts, threads)

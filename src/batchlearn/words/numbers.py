@@ -1,11 +1,8 @@
-"""Numbers and terms as people read them."""
+"""Numbers as people read them."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
-
-from batchlearn.report.values import mapping, number
 
 _MOST_DECIMALS = 8
 # Signs that look like others in code and are right in print.
@@ -13,81 +10,6 @@ MINUS, TIMES, NOTHING = "\u2212", "\u00d7", "\u2013"
 # A space at which no line is broken.
 KEPT_SPACE = "\u00a0"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-class Term(NamedTuple):
-    """A word of the field with the line that explains it; `lower_is_better` is None where neither is."""
-
-    name: str
-    meaning: str
-    lower_is_better: bool | None = None
-
-
-METRICS = {
-    "log_loss": Term("log loss", "the mean of -ln(probability given to what happened); 0 is perfect foresight", True),
-    "brier": Term("Brier score", "the mean squared distance of the probability from 0 or 1 as it turned out", True),
-    "auc": Term(
-        "AUC", "how often a random row of the one class is ranked above one of the other; 0.5 is chance", False
-    ),
-    "average_precision": Term("average precision", "the share of hits among the rows ranked first, averaged", False),
-    "accuracy": Term("accuracy", "the share of rows whose likelier class is the true one", False),
-    "mse": Term("mean squared error", "the mean of the squared errors, in squared units of the target", True),
-    "rmse": Term("RMSE", "the root of the mean squared error, in units of the target", True),
-    "mae": Term("mean absolute error", "how far predictions are off on average, in units of the target", True),
-    "r2": Term("R²", "the share of the squared error of the mean that the model removes", False),
-    "poisson_deviance": Term("Poisson deviance", "the misfit of predicted counts; 0 is perfect", True),
-    "gamma_deviance": Term("gamma deviance", "the misfit of predicted amounts; 0 is perfect", True),
-    "tweedie_deviance": Term("Tweedie deviance", "the misfit of predicted amounts; 0 is perfect", True),
-    "huber_loss": Term("Huber loss", "half the squared error, of large errors a multiple of their size", True),
-    "d2": Term("D²", "the share of the deviance of the mean that the model removes", False),
-}
-BASELINES = {
-    "constant": Term("constant", "always the mean, or the base rates, of the training labels"),
-    "last_value": Term("last value", "what the label of the row just before says"),
-}
-MODELS = {
-    "logistic": "logistic regression",
-    "squared": "linear regression",
-    "huber": "robust linear regression",
-    "poisson": "Poisson regression",
-    "gamma": "gamma regression",
-    "tweedie": "Tweedie regression",
-    "softmax": "multinomial regression",
-}
-_LOG_LINKS = {"poisson", "gamma", "tweedie"}
-_PROBABILITIES = {"logistic", "softmax"}
-
-
-def in_words(sentence: str) -> str:
-    """Return a sentence with the names of metrics and baselines as people say them."""
-    for name, term in {**METRICS, **BASELINES}.items():
-        if "_" in name:
-            sentence = sentence.replace(name, term.name)
-    return sentence
-
-
-def metric(name: str) -> Term:
-    """Return the words for a metric; an unknown one keeps its name and claims no direction."""
-    return METRICS.get(name, Term(name.replace("_", " "), ""))
-
-
-def baseline(name: str) -> Term:
-    """Return the words for a baseline."""
-    return BASELINES.get(name, Term(name.replace("_", " "), ""))
-
-
-def predicts_probabilities(loss: object) -> bool:
-    """Whether a model of this loss predicts probabilities."""
-    return isinstance(loss, str) and loss in _PROBABILITIES
-
-
-def effect_scale(loss: object) -> Term:
-    """Return the scale on which effects add up, and how to read it."""
-    if predicts_probabilities(loss):
-        return Term("log odds", "0.7 more is twice the odds, 1.1 more three times, 0.7 less half")
-    if isinstance(loss, str) and loss in _LOG_LINKS:
-        return Term("log of the mean", "0.7 more is twice the mean, 0.1 more is 10 % more, 0.7 less half")
-    return Term("units of the target", "1 more is a prediction that is 1 higher")
 
 
 def count(amount: float, thing: str) -> str:
@@ -158,38 +80,6 @@ def telling_places(values: list[float]) -> int | None:
     while places < _MOST_DECIMALS and len({fixed(value, places) for value in values}) < different:
         places += 1
     return places
-
-
-class Estimate(NamedTuple):
-    """A figure and its 95 % interval, any of which may be unknown."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-    @property
-    def shown(self) -> str:
-        """The figure, rounded as its interval deserves."""
-        return fixed(self.value, decimals(self.low, self.high))
-
-    @property
-    def interval(self) -> str:
-        """The interval in words, or nothing."""
-        places = decimals(self.low, self.high)
-        return "" if places is None else f"{fixed(self.low, places)} to {fixed(self.high, places)}"
-
-    @property
-    def both(self) -> str:
-        """The figure, with its interval in brackets where there is one."""
-        return f"{self.shown} ({self.interval})" if self.interval else self.shown
-
-
-def estimate(value: object) -> Estimate:
-    """Return an estimate from {"value", "low", "high"}, or from a bare number."""
-    if isinstance(value, int | float):
-        return Estimate(number(value), None, None)
-    given = mapping(value)
-    return Estimate(number(given.get("value")), number(given.get("low")), number(given.get("high")))
 
 
 def percent(share: float) -> str:
