@@ -16,6 +16,7 @@ from batchlearn.comparison.compare import ComparisonPlan, compare
 from batchlearn.comparison.contenders import Budget, Contender, mini_batch
 from batchlearn.comparison.outcome import BEST_KNOWN, CERTIFIED, Comparison
 from batchlearn.errors import DataError, UsageError
+from batchlearn.report.page import page
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import FullBatch, Online
 
@@ -61,7 +62,7 @@ def test_the_record_has_what_was_promised(compared: Comparison) -> None:
 def test_it_prints_its_recommendation_and_has_a_page(compared: Comparison) -> None:
     recommended = compared.recommendation
     assert str(compared) == f"{recommended.contender}: {recommended.reason}"
-    assert recommended.reason in Reading(compared.page()).text
+    assert recommended.reason in Reading(page(compared)).text
 
 
 def test_every_contender_starts_from_the_same_point_and_gains(compared: Comparison) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from batchlearn.errors import BatchlearnError, DataError, UsageError
 from batchlearn.evaluation.baselines import constant_baseline, last_value_baseline
+from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.metrics import METRICS, Task
-from batchlearn.evaluation.report import HeldOut, evaluate
+from batchlearn.evaluation.report import HeldOut, LeaveOneOut, evaluate
 from batchlearn.words.notes import Code
 
 
@@ -119,11 +120,12 @@ def test_one_row_has_values_and_no_intervals() -> None:
     assert "too few rows" in read["notes"][0]
 
 
-@pytest.mark.parametrize(("given", "words"), [(0.1, "worse"), ({"value": 5.0}, "better"), (None, None)])
-def test_a_gap_to_leave_one_out_is_put_in_words(given: object, words: str | None) -> None:
-    leave_one_out = {"log_loss": given, "method": "approximate"}
-    evaluation = evaluate("classes", two_classes(), {}, 0, leave_one_out)
-    assert plain(evaluation)["leave_one_out"] == leave_one_out
+@pytest.mark.parametrize(("given", "words"), [(0.1, "worse"), (5.0, "better"), (None, None)])
+def test_a_gap_to_leave_one_out_is_put_in_words(given: float | None, words: str | None) -> None:
+    inside = LeaveOneOut("log_loss", Estimate(given, None, None), 1000)
+    evaluation = evaluate("classes", two_classes(), {}, 0, inside)
+    figure = {"value": given, "low": None, "high": None}
+    assert plain(evaluation)["leave_one_out"] == {"log_loss": figure, "rows": 1000}
     assert [note.code for note in evaluation.notes] == ([] if words is None else [Code.DRIFT])
     assert all(words is not None and words in str(note) and "drift" in str(note) for note in evaluation.notes)
 
@@ -131,7 +133,7 @@ def test_a_gap_to_leave_one_out_is_put_in_words(given: object, words: str | None
 def test_a_leave_one_out_figure_inside_the_interval_says_nothing() -> None:
     held_out = two_classes()
     value = evaluate("classes", held_out, {}, 0).metrics["log_loss"].value
-    assert evaluate("classes", held_out, {}, 0, {"log_loss": value}).notes == []
+    assert evaluate("classes", held_out, {}, 0, LeaveOneOut("log_loss", Estimate(value, None, None), 1000)).notes == []
 
 
 def test_zero_weight_everywhere_in_one_class_is_one_class() -> None:

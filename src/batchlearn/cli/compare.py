@@ -29,6 +29,7 @@ from batchlearn.comparison.contenders import Budget
 from batchlearn.comparison.outcome import Comparison, Outcome
 from batchlearn.errors import UsageError, quoted
 from batchlearn.models.folder import check_writable
+from batchlearn.report.page import page as page_of
 from batchlearn.training.recipe import Recipe
 from batchlearn.words.numbers import passes, size
 
@@ -98,7 +99,7 @@ def compare(
     table = open_table(data, target, roles, reading)
     comparison = watch(comparing(table, chosen, recipe, threads=threads))
     record = comparison.to_json()
-    report = destination.save(comparison.page())
+    report = destination.save(page_of(comparison))
     record["report"] = str(report)
 
     def show(page: Page) -> None:

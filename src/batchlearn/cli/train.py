@@ -29,6 +29,7 @@ from batchlearn.cli.page.results import show_fit
 from batchlearn.cli.terminal import Page, watch
 from batchlearn.errors import CertificateError, ResourceError, UsageError
 from batchlearn.models.files import check_writable
+from batchlearn.report.page import page as page_of
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
@@ -151,7 +152,7 @@ def save_and_answer(fit: Fit, destination: Destination, source: str) -> Answer:
 def write_report(fit: Fit, model: Path) -> Path:
     """Write the page of a fit beside its model and return its path: a model folder holds nothing but the model."""
     path = model.with_name(f"{model.name}.html")
-    write_page(path, fit.page(str(model)), f"The model is saved in {model}", "the model is complete without it")
+    write_page(path, page_of(fit, str(model)), f"The model is saved in {model}", "the model is complete without it")
     return path
 
 

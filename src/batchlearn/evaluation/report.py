@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,45 @@ class HeldOut:
     clusters: NDArray[np.integer] | None = None
 
 
+class Push(NamedTuple):
+    """A term, and what it adds for a row minus what it adds on average."""
+
+    term: str
+    effect: float
+
+
+@dataclass(frozen=True)
+class WorstRow:
+    """A held-out row of large loss: its number among those read, from 1, and what came and was predicted.
+
+    Of more than two classes the label is the name of the row's class, and the response the probability of it.
+    """
+
+    row: int
+    label: float | str
+    response: float
+    loss: float
+    pushed: tuple[Push, ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)  # of its features, as text
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as plain values."""
+        return {**vars(self), "pushed": [push._asdict() for push in self.pushed], "values": dict(self.values)}
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """The approximate leave-one-out figure of the rows learned from, in the units of the proper score."""
+
+    metric: str
+    estimate: Estimate
+    rows: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figure by the name of its metric."""
+        return {self.metric: self.estimate.to_json(), "rows": self.rows}
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What a model is worth on held-out rows, beside its baselines."""
@@ -64,12 +103,12 @@ class Evaluation:
     slices: Sequence[Slice]
     unseen_classes: Mapping[str, int]
     notes: Sequence[Note]
-    leave_one_out: Mapping[str, Any] | None = None
+    leave_one_out: LeaveOneOut | None = None
     differences: Mapping[str, Estimate] = field(default_factory=dict)  # its proper score minus that of each baseline
     decision: Decision | None = None  # where costs of wrong decisions were given
     cuts: Sequence[Cut] = ()  # of two classes, what thresholds find: one half, the base rate, and that of the costs
     abstention: Abstention | None = None  # where they have a fee for a person's look at a row
-    worst_rows: Sequence[Mapping[str, Any]] = ()  # row number, label, response, loss and values of the largest losses
+    worst_rows: Sequence[WorstRow] = ()  # those of the largest losses
 
     def to_json(self) -> dict[str, Any]:
         """Return the evaluation as plain dicts, lists and numbers; what is undefined is None."""
@@ -77,7 +116,7 @@ class Evaluation:
             "rows": self.rows,
             "metrics": _estimates_json(self.metrics),
             "baselines": {name: _estimates_json(estimates) for name, estimates in self.baselines.items()},
-            "leave_one_out": None if self.leave_one_out is None else dict(self.leave_one_out),
+            "leave_one_out": None if self.leave_one_out is None else self.leave_one_out.to_json(),
             "calibration": None if self.calibration is None else self.calibration.to_json(),
             "slices": [one.to_json() for one in self.slices],
             "unseen_classes": dict(self.unseen_classes),
@@ -87,7 +126,7 @@ class Evaluation:
             "decision": None if self.decision is None else self.decision.to_json(),
             "cuts": [one.to_json() for one in self.cuts],
             "abstention": None if self.abstention is None else self.abstention.to_json(),
-            "worst_rows": [dict(one) for one in self.worst_rows],
+            "worst_rows": [one.to_json() for one in self.worst_rows],
         }
 
 
@@ -96,14 +135,14 @@ def evaluate(
     held_out: HeldOut,
     baselines: Mapping[str, Array | None],
     seed: int,
-    leave_one_out: Mapping[str, Any] | None = None,
+    leave_one_out: LeaveOneOut | None = None,
     costs: Costs | None = None,
     metrics: Sequence[Metric] | None = None,
 ) -> Evaluation:
     """Evaluate responses and each baseline's responses on the same rows, with intervals from the same blocks.
 
-    A baseline that is None is left out. `leave_one_out` is passed on; where it has the proper score by name, as a
-    number or as {"value": number}, its gap to the held-out figure is noted. With `costs` of wrong decisions
+    A baseline that is None is left out. `leave_one_out` is passed on, and a gap between it and the held-out figure
+    is noted. With `costs` of wrong decisions
     between two classes, what decisions cost is judged too, and with a fee what leaving rows to people is worth.
     `metrics` are those of the target where the task does not say which, its proper score first. DataError where there
     is no row, no weight, or a label or response the task cannot have.
@@ -132,7 +171,7 @@ def evaluate(
     notes = [
         *_row_notes(task, label, weight, unseen),
         *_baseline_notes(score, differences),
-        *_drift_notes(score.name, estimates, leave_one_out),
+        *_drift_notes(estimates, leave_one_out),
         *_decision_notes(decision),
     ]
     return Evaluation(
@@ -290,13 +329,11 @@ def _decision_notes(decision: Decision | None) -> list[Note]:
     return [Note(Code.THRESHOLD_NOT_CHEAPER, {"threshold": decision.threshold, "than": than, **interval})]
 
 
-def _drift_notes(score: str, metrics: Mapping[str, Estimate], leave_one_out: Mapping[str, Any] | None) -> list[Note]:
-    given = (leave_one_out or {}).get(score)
-    value = given.get("value") if isinstance(given, Mapping) else given
-    held_out = metrics[score]
-    if not isinstance(value, int | float) or held_out.low is None or held_out.high is None:
+def _drift_notes(metrics: Mapping[str, Estimate], inside: LeaveOneOut | None) -> list[Note]:
+    if inside is None or inside.estimate.value is None:
         return []
-    if held_out.low <= value <= held_out.high:
+    held_out, value = metrics[inside.metric], inside.estimate.value
+    if held_out.low is None or held_out.high is None or held_out.low <= value <= held_out.high:
         return []
     interval = {"held_out": held_out.value, "low": held_out.low, "high": held_out.high}
-    return [Note(Code.DRIFT, {"metric": score, **interval, "leave_one_out": value})]
+    return [Note(Code.DRIFT, {"metric": inside.metric, **interval, "leave_one_out": value})]

@@ -22,10 +22,19 @@ class Answer:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to look at: what kind, how pressing from 0 to 100, what is so, what to do, and where it is shown."""
+    """One thing to look at: what kind, how pressing from 0 to 100, what is so, what to do, and where it is shown.
+
+    What is so begins with `begins`, which is enough to know it again.
+    """
 
     kind: str
     weight: int
-    what: str
+    begins: str
+    rest: str
     do: str
     anchor: str
+
+    @property
+    def what(self) -> str:
+        """What is so, in a sentence."""
+        return f"{self.begins}{self.rest}"

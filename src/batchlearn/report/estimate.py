@@ -1,40 +1,28 @@
-"""A figure and its interval in words."""
+"""A figure and its 95 % interval in words."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from batchlearn.report.values import mapping, number
+from batchlearn.evaluation.intervals import Estimate
 from batchlearn.words.numbers import decimals, fixed
 
 
-class Estimate(NamedTuple):
-    """A figure and its 95 % interval, any of which may be unknown."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-    @property
-    def shown(self) -> str:
-        """The figure, rounded as its interval deserves."""
-        return fixed(self.value, decimals(self.low, self.high))
-
-    @property
-    def interval(self) -> str:
-        """The interval in words, or nothing."""
-        places = decimals(self.low, self.high)
-        return "" if places is None else f"{fixed(self.low, places)} to {fixed(self.high, places)}"
-
-    @property
-    def both(self) -> str:
-        """The figure, with its interval in brackets where there is one."""
-        return f"{self.shown} ({self.interval})" if self.interval else self.shown
+def places_of(figure: Estimate) -> int | None:
+    """Return how many decimals a figure deserves by its interval."""
+    return decimals(figure.low, figure.high)
 
 
-def estimate(value: object) -> Estimate:
-    """Return an estimate from {"value", "low", "high"}, or from a bare number."""
-    if isinstance(value, int | float):
-        return Estimate(number(value), None, None)
-    given = mapping(value)
-    return Estimate(number(given.get("value")), number(given.get("low")), number(given.get("high")))
+def shown(figure: Estimate) -> str:
+    """Write the figure, rounded as its interval deserves."""
+    return fixed(figure.value, places_of(figure))
+
+
+def interval(figure: Estimate) -> str:
+    """Write the interval, or nothing where there is none."""
+    places = places_of(figure)
+    return "" if places is None else f"{fixed(figure.low, places)} to {fixed(figure.high, places)}"
+
+
+def with_interval(figure: Estimate) -> str:
+    """Write the figure, with its interval in brackets where there is one."""
+    between = interval(figure)
+    return f"{shown(figure)} ({between})" if between else shown(figure)

@@ -19,7 +19,7 @@ def count(amount: float, thing: str) -> str:
 
 def plain(value: float | None, digits: int = 3) -> str:
     """Write a number with so many digits that count: 1,235, 0.0123, 3.6 times 10⁻¹²."""
-    if value is None:
+    if value is None or math.isnan(value):
         return NOTHING
     if value == 0.0:
         return "0"
@@ -64,7 +64,7 @@ def decimals(low: float | None, high: float | None) -> int | None:
 
 def fixed(value: float | None, places: int | None) -> str:
     """Write a number with so many decimals; with four digits that count where that is not said."""
-    if value is None:
+    if value is None or math.isnan(value):
         return NOTHING
     if places is None or abs(value) >= 1e9:
         return plain(value, 4)
@@ -85,7 +85,7 @@ def telling_places(values: list[float]) -> int | None:
 def percent(share: float) -> str:
     """Write a share: 41 %, 0.3 %, less than 0.1 %, 99.8 %, more than 99.9 %."""
     size = abs(share) * 100.0
-    if size >= 1e6:
+    if size >= 1e6 or math.isnan(size):
         return f"{plain(size)}{KEPT_SPACE}%"
     if 0.0 < size < 0.1:
         return f"less than 0.1{KEPT_SPACE}%"
@@ -101,11 +101,15 @@ def small_share(share: float) -> str:
     for size, word in words:
         if share <= size:
             return f"less than a {word}"
+    if not math.isfinite(share):
+        return "an unknown share"
     return f"up to {percent(math.ceil(share * 1000.0) / 1000.0 if share < 1e6 else share)}"
 
 
 def duration(seconds: float) -> str:
     """Write a time: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    if not math.isfinite(seconds):
+        return NOTHING
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -118,7 +122,8 @@ def duration(seconds: float) -> str:
 
 def passes(amount: float) -> str:
     """Write how often all rows were read: 1 pass, 2.31 passes."""
-    return f"{amount:.3g} {'pass' if amount == 1.0 else 'passes'}"
+    shown = f"{amount:.3g}" if math.isfinite(amount) else NOTHING
+    return f"{shown} {'pass' if amount == 1.0 else 'passes'}"
 
 
 def size(number_of_bytes: float) -> str:

@@ -218,8 +218,8 @@ def test_leaving_one_row_out_is_what_training_without_it_gives() -> None:
     for i in range(48):
         slope, intercept = np.polyfit(np.delete(x, i), np.delete(y, i), 1)
         errors.append((y[i] - intercept - slope * x[i]) ** 2)
-    assert fit.evaluation.leave_one_out["mse"]["value"] == pytest.approx(np.mean(errors), rel=1e-6)
-    assert fit.evaluation.leave_one_out["rows"] == 48
+    assert fit.evaluation.leave_one_out.estimate.value == pytest.approx(np.mean(errors), rel=1e-6)
+    assert (fit.evaluation.leave_one_out.metric, fit.evaluation.leave_one_out.rows) == ("mse", 48)
 
 
 # --- a model on another table -----------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from rich.text import Text
@@ -133,8 +133,8 @@ def _metric_row(
     row.append(interval(estimate.low, estimate.high, places))
     row += [figure(figures[name].value, places) for figures in baselines.values()]
     if evaluation.leave_one_out is not None:
-        given: Any = evaluation.leave_one_out.get(name)
-        row.append(figure(given["value"], places) if given else "")
+        inside = evaluation.leave_one_out
+        row.append(figure(inside.estimate.value, places) if inside.metric == name else "")
     return row
 
 

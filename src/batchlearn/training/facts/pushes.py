@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.pairs import group_key
 from batchlearn.data.rows import Rows
+from batchlearn.evaluation.report import Push
 from batchlearn.kernels.design import Floats
 
 _MOST_PUSHES = 4
 
 
-def pushes(encoding: Encoding, rows: Rows, parameters: Floats, chosen: NDArray[np.intp]) -> list[list[dict[str, Any]]]:
-    """Return for each chosen row the terms that add most to its predictor, or take most, as plain values.
+def pushes(encoding: Encoding, rows: Rows, parameters: Floats, chosen: NDArray[np.intp]) -> list[tuple[Push, ...]]:
+    """Return for each chosen row the terms that add most to its predictor, or take most.
 
     An effect is what the term adds for this row minus what it adds on average over `rows`. Of more than two classes,
     where there are several predictors, nothing is returned.
     """
     if len(parameters) != encoding.layout.size:
-        return [[] for _ in chosen]
+        return [() for _ in chosen]
     taken = rows.take(chosen).chunks[0]
     names, effects = list[str](), list[Floats]()
     start = 0
@@ -40,6 +39,6 @@ def pushes(encoding: Encoding, rows: Rows, parameters: Floats, chosen: NDArray[n
     every = np.stack(effects, axis=1) if effects else np.zeros((len(chosen), 0))
     strongest = np.argsort(-np.abs(every), axis=1, kind="stable")[:, :_MOST_PUSHES]
     return [
-        [{"term": names[k], "effect": float(row[k])} for k in order if row[k] != 0.0]
+        tuple(Push(names[k], float(row[k])) for k in order if row[k] != 0.0)
         for row, order in zip(every, strongest, strict=True)
     ]
