@@ -19,9 +19,10 @@ from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import (
     Json,
 )
-from batchlearn.cli.page.results import certificate_sentence, show_effects, show_evaluation
-from batchlearn.cli.terminal import Page, watch
+from batchlearn.cli.progress import watch
 from batchlearn.errors import UsageError, quoted
+from batchlearn.report.document import Document
+from batchlearn.report.training.brief import certificate_sentence, show_effects, show_evaluation
 from batchlearn.tables.table import read
 from batchlearn.training.fit import FORMAT_VERSION, Fit
 from batchlearn.training.recipe import Recipe
@@ -56,7 +57,7 @@ def demo(
         "verify": verified.to_json(),
         "tampered": tampered.to_json(),
     }
-    return Answer(record, lambda page: _show(page, _Story(fit, verified, tampered, output)))
+    return Answer(record, _show(_Story(fit, verified, tampered, output)))
 
 
 @contextmanager
@@ -101,7 +102,8 @@ class _Story(NamedTuple):
     output: str | None
 
 
-def _show(page: Page, story: _Story) -> None:
+def _show(story: _Story) -> Document:
+    page = Document()
     fit = story.fit
     page.title("Is a tumour benign or malignant? 569 patients, 30 measurements of cell nuclei, from scikit-learn")
     target = fit.model.target
@@ -127,3 +129,4 @@ def _show(page: Page, story: _Story) -> None:
         page.command(f"batchlearn verify {folder}/model {folder}/tumours.parquet")
         page.command(f"batchlearn predict {folder}/model {folder}/tumours.parquet -o scored.csv --bounds")
     page.command("batchlearn train YOUR.parquet --target COLUMN")
+    return page

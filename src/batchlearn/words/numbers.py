@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 _MOST_DECIMALS = 8
 # Signs that look like others in code and are right in print.
@@ -10,6 +11,14 @@ MINUS, TIMES, NOTHING = "\u2212", "\u00d7", "\u2013"
 # A space at which no line is broken.
 KEPT_SPACE = "\u00a0"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_PLAIN_SCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+_POWER = re.compile(f" {TIMES} 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
+
+
+def in_ascii(shown: str) -> str:
+    """Write a number in signs that every terminal has: 3.6e-12, -0.5, - for nothing."""
+    shown = _POWER.sub(lambda power: f"e{power[1].translate(_PLAIN_SCRIPTS)}", shown)
+    return shown.replace(MINUS, "-").replace(NOTHING, "-").replace(KEPT_SPACE, " ")
 
 
 def count(amount: float, thing: str) -> str:
