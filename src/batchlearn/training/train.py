@@ -357,7 +357,7 @@ def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: 
         seconds=sum(facts.seconds.values()),
         evaluation=evaluation,
         notes=notes,
-        condition=work.table.condition,
+        condition=None if work.table.condition is None else str(work.table.condition),
         class_weights=None if fitted.class_weights is None else tuple(map(float, fitted.class_weights)),
         dispersion=dispersion,
         facts=facts,

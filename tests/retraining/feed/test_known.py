@@ -17,9 +17,8 @@ from batchlearn.retraining.feed.known import (
     look,
     parse_instant,
     shown_instant,
-    together,
-    without,
 )
+from batchlearn.tables.conditions import Not, Written
 
 ROWS = 500
 
@@ -45,7 +44,7 @@ def numbers(column: pa.ChunkedArray) -> np.ndarray:
     return np.asarray(column.fill_null(np.nan).to_numpy())
 
 
-def values(table: pa.Table, condition: str) -> list[float]:
+def values(table: pa.Table, condition: Condition) -> list[float]:
     found = bl.read(table, target="y", time="at", where=condition)
     return [value for batch in found.scan(["x"]) for value in batch.column("x").to_pylist()]
 
@@ -98,17 +97,8 @@ def test_nothing_that_comes_later_changes_what_was_known(table: pa.Table) -> Non
 
 def test_rows_for_which_a_condition_is_unknown_are_not_forgotten() -> None:
     table = pa.table({"user": [1.0, 2.0, None, 4.0], "x": [1.0, 2.0, 3.0, 4.0]})
-    kept = bl.read(table, where=without("user = 2"))
+    kept = bl.read(table, where=Not(Written("user = 2")))
     assert [value for batch in kept.scan(["x"]) for value in batch.column("x").to_pylist()] == [1.0, 3.0, 4.0]
-
-
-def test_conditions_are_joined_whole() -> None:
-    assert together([None, "a = 1 or b = 2", None, "c = 3"]) == "(a = 1 or b = 2) and (c = 3)"
-    assert together([None]) is None
-    # Each stands by itself: else a stray bracket would change what the others mean, and let later rows in.
-    with pytest.raises(UsageError) as refusal:
-        together(["a > -1) or (a < -100", "b = 2"])
-    assert refusal.value.code == "where-not-sql"
 
 
 @pytest.mark.parametrize(

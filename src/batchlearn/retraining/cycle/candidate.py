@@ -24,12 +24,13 @@ from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
 from batchlearn.retraining.child import Rehearsal, scores_same
 from batchlearn.retraining.cycle.starting import Champion, Parts, training_from
-from batchlearn.retraining.feed.known import Times, without
+from batchlearn.retraining.feed.known import Times
 from batchlearn.retraining.feed.sources import DataFeed
 from batchlearn.retraining.gate import Gate, Verdict, judge, judge_in_looks, judge_without_champion
 from batchlearn.retraining.policies import Span
 from batchlearn.retraining.project import Project
 from batchlearn.retraining.verdict import answered
+from batchlearn.tables.conditions import And, Condition, Not
 from batchlearn.tables.table import Table
 from batchlearn.training.evaluate import evaluate, responses
 from batchlearn.training.fit import Fit
@@ -89,14 +90,14 @@ class Judged(NamedTuple):
     target: Target | None = None  # of the model that was judged
 
 
-def training_conditions(around: Surroundings, times: Times) -> tuple[str, ...]:
+def training_conditions(around: Surroundings, times: Times) -> tuple[Condition, ...]:
     """Return what holds for the rows that the policy trains on now."""
     window = around.project.settings.policy.window
     recent = () if window is None else (times.after(around.now - Span.parse(window).on(times.stamped)),)
     return (times.known_by(around.now), *recent)
 
 
-def parts_since(around: Surroundings, times: Times, champion: Champion, but: str | None = None) -> Parts:
+def parts_since(around: Surroundings, times: Times, champion: Champion, but: Condition | None = None) -> Parts:
     """Return the rows that the policy trains on now, and what came and went since the champion's training.
 
     `but` is a condition that some of the new rows do not meet.
@@ -104,7 +105,7 @@ def parts_since(around: Surroundings, times: Times, champion: Champion, but: str
     rows, new = training_conditions(around, times), times.known_since(around.now, champion.as_of)
     then = training_conditions(replace(around, now=champion.as_of), times)
     # Old rows go only where there is a window, which moves on.
-    removed = around.feed.table(*then, without(rows[1])) if len(rows) > 1 else None
+    removed = around.feed.table(*then, Not(rows[1])) if len(rows) > 1 else None
     return Parts(around.feed.table(*rows, but), around.feed.table(*rows, new, but), removed)
 
 
@@ -204,10 +205,10 @@ def _judged(around: Surroundings, times: Times, champion: Champion) -> Generator
     cut = _cut(around.feed.table(new), times, around.project.settings.gate.share)
     if isinstance(cut, str):
         return Judged(answered(gate, "not enough evidence", cut, 0))
-    judging = f"({new}) and ({times.after(cut)})"
+    judging = And((new, times.after(cut)))
     later = around.feed.table(judging)
     try:
-        twin = yield from _from_start(around, champion, parts_since(around, times, champion, without(judging)))
+        twin = yield from _from_start(around, champion, parts_since(around, times, champion, Not(judging)))
         unable = cannot_score(champion.model, twin.model, later)
         verdict = compare(gate, champion.model, twin.model, later)
         evaluation = evaluate(twin.model, later, seed=around.recipe.seed)

@@ -275,7 +275,7 @@ def _fit(found: Start, champion: Champion, recipe: Recipe, alpha: float, table: 
         seconds=found.seconds,
         evaluation=None,
         notes=(found.said,),
-        condition=table.condition,
+        condition=None if table.condition is None else str(table.condition),
     )
 
 

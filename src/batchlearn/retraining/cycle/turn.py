@@ -29,6 +29,7 @@ from batchlearn.retraining.cycle.hindsight import record_outcomes
 from batchlearn.retraining.cycle.starting import Champion, bracket_of
 from batchlearn.retraining.feed.known import Look, Times, fingerprint, look, shown_instant
 from batchlearn.retraining.policies import Decision, Situation
+from batchlearn.tables.conditions import Or
 from batchlearn.training.train import Progress
 
 
@@ -49,7 +50,7 @@ def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False
     times = around.feed.times()
     newest = newest_version(store)
     trained = None if newest is None else as_of(newest)
-    there = f"{times.seen_by(around.now)} or {times.untimed()}"
+    there = Or((times.seen_by(around.now), times.untimed()))
     found = look(around.feed.table(there), times, around.now, trained)
     changed = _past_changed(around, newest, found)
     decision = around.project.policy.decide(Situation(around.now, trained, found.new, times.stamped))
@@ -160,7 +161,7 @@ def register_candidate(around: Surroundings, times: Times, found: Look, candidat
             "last": None if found.last is None else shown_instant(found.last, times.stamped),
             "rows": fit.rows.to_json(),
             "fingerprint": fingerprint(candidate.table),
-            "condition": candidate.table.condition,
+            "condition": None if candidate.table.condition is None else str(candidate.table.condition),
             "origin": around.feed.origin,
         },
         "rows": turn.rows,

@@ -1,4 +1,4 @@
-"""Which rows were known when: conditions in SQL's words over the times at which rows were seen and labelled.
+"""Which rows were known when: conditions on the times at which rows were seen and labelled.
 
 A row is known at a time if it was seen by then and its label was known by then. The condition is part of what a version
 has on record, so `verify` reads the very rows that it was trained on, whatever has come since.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +18,9 @@ from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.retraining.policies import Span
 from batchlearn.tables.columns import Kind
+from batchlearn.tables.conditions import After, And, Before, Condition, Missing, Moment, Not, literal
 from batchlearn.tables.fingerprint import Fingerprint
 from batchlearn.tables.table import Table
-from batchlearn.tables.where import refuse_unreadable
 
 _EPOCH = datetime.datetime(1970, 1, 1)
 # What 64 bits of nanoseconds hold, to the year; so no length of time that is added leaves what a date can be.
@@ -50,11 +49,14 @@ def parse_instant(text: str, stamped: bool) -> float:
     return value
 
 
+def moment_of(instant: float, stamped: bool) -> Moment:
+    """Return a time as a condition has it."""
+    return _EPOCH + datetime.timedelta(microseconds=int(instant)) if stamped else float(instant)
+
+
 def shown_instant(instant: float, stamped: bool) -> str:
-    """Write a time so that `parse_instant` and a condition read it back to the last bit."""
-    if not stamped:
-        return repr(float(instant))
-    return (_EPOCH + datetime.timedelta(microseconds=int(instant))).isoformat(sep=" ")
+    """Write a time so that `parse_instant` reads it back to the last bit."""
+    return literal(moment_of(instant, stamped)).strip("'")
 
 
 @dataclass(frozen=True)
@@ -89,48 +91,30 @@ class Times:
 
     def literal(self, instant: float) -> str:
         """Write a time as a literal of a condition."""
-        text = shown_instant(instant, self.stamped)
-        return f"'{text}'" if self.stamped else text
+        return literal(moment_of(instant, self.stamped))
 
-    def seen_by(self, instant: float) -> str:
+    def seen_by(self, instant: float) -> Condition:
         """Return the condition that a row was seen."""
-        return f"{_name(self.seen)} <= {self.literal(instant)}"
+        return Before(self.seen, moment_of(instant, self.stamped))
 
-    def untimed(self) -> str:
+    def untimed(self) -> Condition:
         """Return the condition that nobody knows when a row was seen."""
-        return f"{_name(self.seen)} is null"
+        return Missing(self.seen)
 
-    def after(self, instant: float) -> str:
+    def after(self, instant: float) -> Condition:
         """Return the condition that a row was seen later than a time."""
-        return f"{_name(self.seen)} > {self.literal(instant)}"
+        return After(self.seen, moment_of(instant, self.stamped))
 
-    def known_by(self, instant: float) -> str:
+    def known_by(self, instant: float) -> Condition:
         """Return the condition that a row was seen, has rested, and has its label."""
         rested = self.seen_by(instant - self.wait)
         if self.labelled is None:
             return rested
-        return f"{rested} and {_name(self.labelled)} <= {self.literal(instant)}"
+        return And((rested, Before(self.labelled, moment_of(instant, self.stamped))))
 
-    def known_since(self, instant: float, before: float) -> str:
+    def known_since(self, instant: float, before: float) -> Condition:
         """Return the condition that a row is known at a time and was not at an earlier one."""
-        return f"{self.known_by(instant)} and {without(self.known_by(before))}"
-
-
-def without(condition: str) -> str:
-    """Return the condition for all other rows, those for which it is unknown among them."""
-    return f"not (({condition}) is true)"
-
-
-def together(conditions: Iterable[str | None]) -> str | None:
-    """Return the condition that all of them hold; None for none. UsageError where one does not stand by itself."""
-    given = [condition for condition in conditions if condition is not None]
-    for condition in given:
-        refuse_unreadable(condition)  # else a stray bracket would change what the others mean
-    return " and ".join(f"({condition})" for condition in given) or None
-
-
-def _name(column: str) -> str:
-    return '"' + column.replace('"', '""') + '"'
+        return And((self.known_by(instant), Not(self.known_by(before))))
 
 
 @dataclass(frozen=True)

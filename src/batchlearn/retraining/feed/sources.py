@@ -26,8 +26,9 @@ from batchlearn.registry.ledger import EVENTS
 from batchlearn.registry.promotions import PROMOTIONS
 from batchlearn.registry.store import FolderStore, damaged
 from batchlearn.registry.version import VERSIONS
-from batchlearn.retraining.feed.known import MOSTLY, RECENT, Times, late_labels, together, without
+from batchlearn.retraining.feed.known import MOSTLY, RECENT, Times, late_labels
 from batchlearn.retraining.project import Project, SourceSettings
+from batchlearn.tables.conditions import Condition, Not, Written, together, written
 from batchlearn.tables.database import Mark, Query, Reading, reading
 from batchlearn.tables.files import Stamp, find
 from batchlearn.tables.table import Table, read
@@ -65,7 +66,7 @@ class DataFeed:
             return (f"{said} and are not counted.",)
         return (late_labels(f"{said} and are not counted. Of the rows that were seen last", share),)
 
-    def table(self, *conditions: str | None) -> Table:
+    def table(self, *conditions: Condition | None) -> Table:
         """Read with the roles of the settings; when a label was known is no feature.
 
         DataError where a file is not as it was when the feed was opened.
@@ -74,7 +75,7 @@ class DataFeed:
             stamp.check()
         given = self.settings
         dropped = dict.fromkeys([*given.roles.drop, *([given.labelled] if given.labelled else [])])
-        where = together([given.reading.where, *(without(condition) for condition in self.forgotten), *conditions])
+        where = together(written(given.reading.where), *(Not(Written(one)) for one in self.forgotten), *conditions)
         try:
             return self._read(dropped, where)
         except DataError as problem:
@@ -87,7 +88,7 @@ class DataFeed:
                 code=problem.code,
             ) from problem
 
-    def _read(self, dropped: Iterable[str], where: str | None) -> Table:
+    def _read(self, dropped: Iterable[str], where: Condition | None) -> Table:
         roles, reading = self.settings.roles, self.settings.reading
         given = {**asdict(roles), "drop": tuple(dropped), "where": where}
         return read(self.data, **given, null=("", *reading.null), categories=reading.categories)

@@ -21,6 +21,7 @@ from batchlearn.models.files import StoredModel, read_model
 from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.class_weights import log_odds_shift, moved_intercepts, weighted
 from batchlearn.tables.columns import Kind
+from batchlearn.tables.conditions import written
 from batchlearn.tables.table import Table, read
 from batchlearn.training.certificate import Certificate, Certification, Units, certify
 from batchlearn.training.train import Progress, fit_objective, thread_count
@@ -170,7 +171,7 @@ def _statement(stored: StoredModel, path: str | os.PathLike[str]) -> _Statement:
 def _table(model: LinearModel, condition: str | None, data: object, null: Sequence[str]) -> Table:
     roles = replace(model.roles, target=model.target.column)
     if isinstance(data, Table):
-        return replace(data, roles=roles, condition=condition)
+        return replace(data, roles=roles, condition=written(condition))
     # A CSV file does not say which numbers are names; the model does.
     categories = [name for name, kind in model.encoding.kinds.items() if kind is Kind.CATEGORY]
     if any(isinstance(value, str) for value in model.target.classes):
