@@ -18,7 +18,7 @@ from batchlearn.retraining.feed.known import (
     parse_instant,
     shown_instant,
 )
-from batchlearn.tables.conditions import Not, Written
+from batchlearn.tables.conditions import Condition, Not, Written
 
 ROWS = 500
 
