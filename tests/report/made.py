@@ -26,14 +26,14 @@ from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import PairSide, Shape
 from batchlearn.selection.structure import Alternative, Structure
 from batchlearn.tables.table import Roles
-from batchlearn.training.certificate import Certificate
+from batchlearn.training.certificate import Certificate, Proved
 from batchlearn.training.facts.columns import ColumnFacts, Facts, Judged, Spread
 from batchlearn.training.facts.labels import LabelFacts, NeighbourFacts, Span, SplitFacts
 from batchlearn.training.facts.levels import TellingLevel
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status, Step
 from batchlearn.training.recipe import Recipe
-from batchlearn.words.notes import Code, Note
+from batchlearn.words.notes import Code, Note, recorded
 
 Name = Callable[[], str]
 Result = TypeVar("Result")
@@ -117,7 +117,7 @@ def complete(name: Name | None = None) -> Fit:
 
 def minimal() -> Fit:
     """Return a fit of which nothing is proved, nothing was held out and nothing is known beside the model."""
-    refused = Certificate("not certified", "nobody asked", None, None, None, None, None, 1350, None)
+    refused = Certificate(Proved.NOT_CERTIFIED, recorded("nobody asked"), None, None, None, None, None, 1350, None)
     return replace(
         complete(),
         certificate=refused,
@@ -182,7 +182,7 @@ def telling(name: Name) -> TellingLevel:
 
 def certificate() -> Certificate:
     return Certificate(
-        status="certified",
+        status=Proved.CERTIFIED,
         reason=None,
         method="second order, exact leverages",
         loss_bound=3.61e-12,

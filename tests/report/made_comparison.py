@@ -20,9 +20,10 @@ from batchlearn.kernels.design import Layout
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.noise import Noise
 from batchlearn.objectives.objective import Objective, ridge
-from batchlearn.training.certificate import Certification
+from batchlearn.training.certificate import Certification, Proved
 from batchlearn.training.optimise import Optimum, Status
 from batchlearn.training.regimes import FullBatch, MiniBatch, Online
+from batchlearn.words.notes import recorded
 
 ROWS, BEST, NULL = 39_074, 0.315073, 0.5499
 CONTENDERS = (
@@ -130,7 +131,7 @@ def stored_as(result: Comparison, name: str, excess: float | None) -> Comparison
 
 def without_certificate(result: Comparison) -> Comparison:
     """Return the result with an optimum of which nothing is proved."""
-    refused = replace(certificate(), status="not certified", reason="of a reason", loss_bound=None)
+    refused = replace(certificate(), status=Proved.NOT_CERTIFIED, reason=recorded("of a reason"), loss_bound=None)
     optimum = replace(result.trial.optimum, certification=Certification(refused, None, None, None))
     outcomes = tuple(replace(one, loss_bound=None) for one in result.outcomes)
     return replace(result, trial=replace(result.trial, optimum=optimum), outcomes=outcomes)

@@ -22,10 +22,12 @@ from batchlearn.report.training.quality import score
 from batchlearn.report.training.verdict import finished, good
 from batchlearn.report.training.worst import slice_list, worst_rows
 from batchlearn.selection.structure import Alternative
+from batchlearn.training.certificate import Proved
 from batchlearn.training.facts.columns import Spread
 from batchlearn.training.facts.labels import NeighbourFacts
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
+from batchlearn.words.notes import Code, Note
 
 
 def with_scores(model: Estimate, constant: Estimate, metric: str = "log_loss") -> Fit:
@@ -51,8 +53,8 @@ def test_finished_is_said_only_of_a_certificate_within_the_tolerance() -> None:
     assert finished(fit).short == "Yes, and it is proved"
     assert finished(replace(fit, status=Status.OUT_OF_STEPS)).short == "Proved, short of what was asked"
     assert finished(replace(fit, status=Status.FLOOR)).short == "As near as rounding allows"
-    fit = changed(fit, "certificate.status", "not certified")
-    fit = changed(fit, "certificate.reason", "the Hessian has no safe factor")
+    fit = changed(fit, "certificate.status", Proved.NOT_CERTIFIED)
+    fit = changed(fit, "certificate.reason", Note(Code.NO_SAFE_FACTOR, {"why": "two columns repeat"}))
     assert finished(fit).short == "Not proved"
     assert "the Hessian has no safe factor" in finished(fit).brief[0]
     assert findings(fit)[0].kind == "proof"

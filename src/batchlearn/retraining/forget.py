@@ -183,7 +183,8 @@ def _held_by_version(around: Surroundings, feed: DataFeed, where: str, number: i
 def _matching(feed: DataFeed, version: Version, where: str) -> int | None:
     """Return how many of a version's rows meet the condition; None where its rows are not those of the source now."""
     data = version.description["data"]
-    trained = replace(feed, settings=feed.settings.model_copy(update={"where": data["condition"]}), forgotten=())
+    reading = replace(feed.settings.reading, where=data["condition"])
+    trained = replace(feed, settings=feed.settings.model_copy(update={"reading": reading}), forgotten=())
     if _count(trained.table()) < data["rows"]["used"]:
         return None
     return _count(trained.table(Written(where)))

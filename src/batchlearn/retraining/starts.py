@@ -26,7 +26,7 @@ from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Penalty, Quadratic
 from batchlearn.retraining.bracket import Answer, Bracket, Change, bracket, remaining, response_shift, update_of
 from batchlearn.solvers.newton import Newton
-from batchlearn.training.certificate import Certificate, Units
+from batchlearn.training.certificate import Certificate, Proved, Units
 from batchlearn.training.optimise import Optimum, Problem, optimise
 from batchlearn.training.stopping import PredictionsWithin
 from batchlearn.words.notes import Code, Note
@@ -54,7 +54,7 @@ def warm(problem: Problem, champion: Floats) -> Start:
     optimum = optimise(problem, champion)
     certificate = optimum.certification.certificate
     if not certificate.certified:
-        said = Note(Code.NOTHING_PROVED, {"reason": certificate.reason})
+        said = Note(Code.NOTHING_PROVED, {"reason": str(certificate.reason)})
     else:
         bounds = {"loss_bound": certificate.loss_bound, "prediction_bound": certificate.prediction_bound}
         said = Note(Code.WARM_START, {"rows": certificate.rows, **bounds})
@@ -141,8 +141,8 @@ def fine_tune(
     parameters = kept.parameters + tuned.parameters
     reached = stand_at(update_of(base, added, penalty), parameters)
     certificate = Certificate(
-        status="not certified",
-        reason="fine-tuning ends at the optimum of the new rows and an anchor, not at that of all rows",
+        status=Proved.NOT_CERTIFIED,
+        reason=Note(Code.ANCHORED),
         method=None,
         loss_bound=None,
         coefficient_bound=None,
@@ -185,13 +185,13 @@ def _certificate(answer: Answer, units: Units) -> Certificate:
     reached, rows = answer.reached, answer.bracket.retrain_rows
     proof = reached.proof
     if proof.bounds is None or proof.factor is None:
-        reason = f"kappa * decrement is {proof.kappa * proof.decrement:.2g} and must be below 1: more rows must be read"
-        return Certificate("not certified", reason, None, None, None, None, None, rows, None)
+        reason = Note(Code.MORE_ROWS_NEEDED, {"product": proof.kappa * proof.decrement})
+        return Certificate(Proved.NOT_CERTIFIED, reason, None, None, None, None, None, rows, None)
     # The factor is of the total Hessian: one row's worth is its root of the weight smaller.
     norms = proof.factor.coefficient_norms() * np.sqrt(answer.update.weight)
     move = proof.bounds.radius * proof.kappa
     return Certificate(
-        status="certified",
+        status=Proved.CERTIFIED,
         reason=None,
         method=FROM_TOTALS if answer.bracket.rung == 1 else ALL_ROWS,
         loss_bound=proof.bounds.loss,

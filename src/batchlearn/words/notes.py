@@ -61,6 +61,19 @@ class Code(StrEnum):
     FINE_TUNED = auto()
     FINE_TUNED_UNPROVED = auto()
     ENCODING_OUTGROWN = auto()
+    # Why nothing is proved: each is a clause.
+    GRADIENT_NOT_FINITE = auto()
+    NO_SAFE_FACTOR = auto()
+    HUBER_WITHOUT_FACTOR = auto()
+    TOO_MANY_TO_FACTOR = auto()
+    MAY_CROSS_THRESHOLD = auto()
+    NOT_NEAR_ENOUGH = auto()
+    MORE_ROWS_NEEDED = auto()
+    TIME_SPENT = auto()
+    ANCHORED = auto()
+    ROWS_NOT_KEPT = auto()
+    # What stands on an older record as a sentence, whatever it was about.
+    RECORDED = auto()
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,11 @@ class Note:
     def to_json(self) -> dict[str, Any]:
         """Return code and values, beside which the sentence may stand."""
         return {"code": self.code.value, "values": dict(self.values)}
+
+
+def recorded(text: str) -> Note:
+    """Return what a record says in a sentence, which is shown as it is."""
+    return Note(Code.RECORDED, {"text": text})
 
 
 def _class_weights(weights: Mapping[str, float]) -> str:
@@ -238,4 +256,17 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.FINE_TUNED_UNPROVED: "Not the optimum of all rows: how far is not proved; by the totals the objective over "
     "all rows, in total, is about {left:.2g} above it.",
     Code.ENCODING_OUTGROWN: _encoding_outgrown,
+    Code.GRADIENT_NOT_FINITE: "the gradient is not finite at these coefficients",
+    Code.NO_SAFE_FACTOR: "the Hessian has no safe factor: {why}",
+    Code.HUBER_WITHOUT_FACTOR: "the Huber loss needs a factor of the Hessian, and {coefficients} coefficients are too "
+    "many",
+    Code.TOO_MANY_TO_FACTOR: "{coefficients:,} coefficients are too many to factor and {why}",
+    Code.MAY_CROSS_THRESHOLD: "a row may cross the threshold of its loss on the way to the optimum: it is not near "
+    "enough",
+    Code.NOT_NEAR_ENOUGH: "kappa * decrement is {product:.2g} and must be below 1: the optimum is not near enough",
+    Code.MORE_ROWS_NEEDED: "kappa * decrement is {product:.2g} and must be below 1: more rows must be read",
+    Code.TIME_SPENT: "the time for a solver was spent",
+    Code.ANCHORED: "fine-tuning ends at the optimum of the new rows and an anchor, not at that of all rows",
+    Code.ROWS_NOT_KEPT: "its rows were learned one by one and were not kept",
+    Code.RECORDED: "{text}",
 }

@@ -56,7 +56,7 @@ def optimum(result: Comparison) -> Answer:
     found, question = result.trial.optimum, "What are they measured against?"
     certificate = found.certification.certificate
     if certificate.loss_bound is None:
-        why = short(certificate.reason or "its certificate does not say why", LONGEST_SENTENCE)
+        why = short(str(certificate.reason or "its certificate does not say why"), LONGEST_SENTENCE)
         said = f"The lowest loss that any run has reached. It is not proved to be the lowest there is: {why}."
         return Answer(
             question, "The best known", "warn", (said, "Distances are from it, not from the optimum."), "curves"

@@ -83,7 +83,7 @@ def proof(fit: Fit) -> Proof:
         reached=certified and fit.status is Status.TOLERANCE,
         at_floor=certified and fit.status is Status.FLOOR,
         status=fit.status.value,
-        reason=certificate.reason or "the certificate does not say why",
+        reason=str(certificate.reason or "the certificate does not say why"),
         loss_bound=bound,
         prediction_bound=certificate.prediction_bound if certified else None,
         share=None if bound is None or not gain > 0.0 else bound / gain,
