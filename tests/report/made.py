@@ -19,16 +19,16 @@ from batchlearn.data.target import Target
 from batchlearn.evaluation.calibration import Calibration, ReliabilityBin
 from batchlearn.evaluation.decision import Cut, Decision
 from batchlearn.evaluation.intervals import Estimate
-from batchlearn.evaluation.report import Evaluation, LeaveOneOut, Push, WorstRow
+from batchlearn.evaluation.report import Evaluation, LeaveOneOut, WorstRow
 from batchlearn.evaluation.slices import Slice
 from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel
-from batchlearn.models.shapes import PairSide, Shape
+from batchlearn.models.shapes import Shape
 from batchlearn.selection.structure import Alternative, Structure
 from batchlearn.tables.table import Roles
 from batchlearn.training.certificate import Certificate, Proved
 from batchlearn.training.facts.columns import ColumnFacts, Facts, Judged, Spread
-from batchlearn.training.facts.labels import LabelFacts, NeighbourFacts, Span, SplitFacts
+from batchlearn.training.facts.labels import LabelFacts, NeighbourFacts, SplitFacts
 from batchlearn.training.facts.levels import TellingLevel
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status, Step
@@ -148,7 +148,7 @@ def worst_row(name: Name, row: int) -> WorstRow:
         label=0.0,
         response=0.9,
         loss=6.9,
-        pushed=(Push(term, 2.5), Push(name(), -0.5)),
+        pushed=((term, 2.5), (name(), -0.5)),
         values={name(): "2020-01-01 00:00:00", term: "1.0", name(): name()},
     )
 
@@ -159,7 +159,7 @@ def facts(name: Name) -> Facts:
         repeated_rows=270,
         split=SplitFacts(
             "time", "the latest rows by time", 1080, 270,
-            Span("2020-01-01", "2020-08-31"), Span("2020-09-01", "2020-12-31"),
+            ("2020-01-01", "2020-08-31"), ("2020-09-01", "2020-12-31"),
         ),
         judged=Judged(coefficients=30, passes=9),
         labels={
@@ -285,7 +285,7 @@ def shapes(name: Name | None = None) -> list[Shape]:
         term(name(), "calendar", [name() for _ in range(24)], [math.sin(at / 4.0) for at in range(24)]),
         term(
             f"{name()} x {name()}", "pair", [name() for _ in pair], pair,
-            pair=(PairSide(name(), (name(), name())), PairSide(name(), (name(), name(), name()))),
+            pair=((name(), (name(), name())), (name(), (name(), name(), name()))),
         ),
     ]  # fmt: skip
 

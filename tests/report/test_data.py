@@ -13,11 +13,12 @@ from batchlearn.evaluation.decision import Cut
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.report.plots import Plot
 from batchlearn.report.terms.shapes import drawn
-from batchlearn.report.training.facts import base_rates, neighbours_said, order_tells, split_parts, split_said
+from batchlearn.report.training.facts import base_rates, neighbours_said, order_tells, split_said
 from batchlearn.report.training.findings import findings
+from batchlearn.report.training.proof import split_parts
 from batchlearn.report.training.quality import cut_table
 from batchlearn.report.training.verdict import finished, good
-from batchlearn.training.facts.labels import LabelFacts, NeighbourFacts, Span, SplitFacts
+from batchlearn.training.facts.labels import LabelFacts, NeighbourFacts, SplitFacts
 from batchlearn.training.fit import Fit
 from batchlearn.words.notes import Code, Note
 from batchlearn.words.numbers import plain, telling_places
@@ -41,7 +42,7 @@ def test_the_split_is_told_as_it_was_made() -> None:
     group = split_said(with_facts(split=SplitFacts("group", "whole groups, drawn at random", 80, 20)))
     assert group is not None
     assert "scored on 20 of other groups" in group
-    numbered = SplitFacts("time", "the latest rows by time", 80, 20, Span(0.0, 79.0), Span(80.0, 99.0))
+    numbered = SplitFacts("time", "the latest rows by time", 80, 20, (0.0, 79.0), (80.0, 99.0))
     assert "the first 80 rows by day (0 to 79) and scored on the last 20 (80 to 99)" in str(
         split_said(with_facts(split=numbered))
     )
@@ -50,7 +51,7 @@ def test_the_split_is_told_as_it_was_made() -> None:
 def test_the_parts_of_the_split_fill_the_bar() -> None:
     first, second = split_parts(with_facts())
     assert (first.at, first.width, second.at, second.width) == (0.0, 80.0, 80.0, 20.0)
-    assert first.said.startswith("1,080 (80")
+    assert (first.rows, first.share.replace("\u00a0", " ")) == (1080, "80 %")
     assert split_parts(minimal()) == ()
 
 

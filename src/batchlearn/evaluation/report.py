@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,13 +53,6 @@ class HeldOut:
     clusters: NDArray[np.integer] | None = None
 
 
-class Push(NamedTuple):
-    """A term, and what it adds for a row minus what it adds on average."""
-
-    term: str
-    effect: float
-
-
 @dataclass(frozen=True)
 class WorstRow:
     """A held-out row of large loss: its number among those read, from 1, and what came and was predicted.
@@ -71,12 +64,13 @@ class WorstRow:
     label: float | str
     response: float
     loss: float
-    pushed: tuple[Push, ...] = ()
+    pushed: tuple[tuple[str, float], ...] = ()  # terms with what each adds here minus what it adds on average
     values: Mapping[str, str] = field(default_factory=dict)  # of its features, as text
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain values."""
-        return {**vars(self), "pushed": [push._asdict() for push in self.pushed], "values": dict(self.values)}
+        pushed = [{"term": term, "effect": effect} for term, effect in self.pushed]
+        return {**vars(self), "pushed": pushed, "values": dict(self.values)}
 
 
 @dataclass(frozen=True)

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.bins import BinTerm
-from batchlearn.data.pairs import PairTerm, SingleTerm, group_key, term_key
+from batchlearn.data.pairs import PairTerm, group_key, term_key
 from batchlearn.data.target import class_name
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.links import class_contrasts
 
-
-class PairSide(NamedTuple):
-    """One column of a pair: its name and those of its levels."""
-
-    column: str
-    levels: tuple[str, ...]
+# One column of a pair: its name and those of its levels.
+PairSide = tuple[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -155,14 +151,14 @@ def _shapes(model: LinearModel, position: int, counts: Mapping[str, NDArray[np.i
         spread = float(np.ptp(effect)) if len(effect) else 0.0
         rows = (counts or {}).get(group_key(group))
         told = (None, None) if rows is None else (tuple(map(int, rows[:-1])), _deviation(raw[part], rows))
-        pair = (_side(group.first), _side(group.second)) if isinstance(group, PairTerm) else None
+        pair = _sides(group) if isinstance(group, PairTerm) else None
         held = Shape(group_key(group), group.kind, group.names, effect, error, spread, edges, low, high, *told)
         found.append(replace(held, pair=pair))
     return found
 
 
-def _side(term: SingleTerm) -> PairSide:
-    return PairSide(term_key(term), term.names)
+def _sides(pair: PairTerm) -> tuple[PairSide, PairSide]:
+    return (term_key(pair.first), pair.first.names), (term_key(pair.second), pair.second.names)
 
 
 def _deviation(coefficients: Floats, rows: NDArray[np.intp]) -> float:

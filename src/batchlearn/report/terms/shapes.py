@@ -78,9 +78,8 @@ def _figure(shape: Shape, effects: Effects) -> Plot | Forest | Heatmap:
     if shape.kind == "calendar" and len(effects.effect) > 1:
         return calendar(effects)
     if shape.pair is not None and len(effects.effect) <= MOST_CELLS:
-        first, second = shape.pair
-        axes = short(first.column), short(second.column)
-        return heatmap(effects, [*map(short, first.levels)], [*map(short, second.levels)], axes)
+        (first, down), (second, across) = shape.pair
+        return heatmap(effects, [*map(short, down)], [*map(short, across)], (short(first), short(second)))
     return levels(effects, shape.term)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from batchlearn.data.target import Class, class_name
 from batchlearn.report.values import short
-from batchlearn.training.facts.labels import LabelFacts, NeighbourFacts, Span
+from batchlearn.training.facts.labels import Ends, LabelFacts, NeighbourFacts
 from batchlearn.training.fit import Fit
 from batchlearn.words.numbers import count, duration, fixed, listed, percent, plain
 
@@ -60,33 +58,11 @@ def split_said(fit: Fit) -> str | None:
     return f"To judge it, the same recipe was trained on {parts}. {after}"
 
 
-def _between(span: Span | None) -> str:
-    if span is None:
+def _between(ends: Ends | None) -> str:
+    if ends is None:
         return ""
-    first, last = (short(end) if isinstance(end, str) else f"{end:.10g}" for end in (span.first, span.last))
+    first, last = (short(end) if isinstance(end, str) else f"{end:.10g}" for end in ends)
     return f" ({first} to {last})"
-
-
-class Held(NamedTuple):
-    """One side of the split: what it was for, and where it lies in a bar, in per cent."""
-
-    said: str
-    at: float
-    width: float
-    role: str
-
-
-def split_parts(fit: Fit) -> tuple[Held, ...]:
-    """Return the rows that the judged model learned from and those that judged it; nothing where none were held out."""
-    split = None if fit.facts is None else fit.facts.split
-    if split is None or split.late == 0:
-        return ()
-    early = split.early / (split.early + split.late)
-    share = round(100.0 * early, 3)
-    return (
-        Held(f"{split.early:,} ({percent(early)}) taught the model that is judged", 0.0, share, "model"),
-        Held(f"{split.late:,} ({percent(1.0 - early)}) judged it", share, round(100.0 - share, 3), "held"),
-    )
 
 
 def base_rates(fit: Fit) -> str | None:

@@ -12,11 +12,12 @@ from batchlearn.report.answer import Finding
 from batchlearn.report.estimate import places_of, shown
 from batchlearn.report.training.facts import repeated_share, time_name
 from batchlearn.report.training.oddities import oddities
-from batchlearn.report.training.proof import ledger, proof
+from batchlearn.report.training.proof import ledger, proved, refusal
 from batchlearn.report.training.quality import Score, bins_off, score
 from batchlearn.report.training.worst import slice_list, slice_name
 from batchlearn.report.values import LONGEST_SENTENCE, short
 from batchlearn.training.fit import Fit
+from batchlearn.training.optimise import Status
 from batchlearn.words.names import baseline, metric
 from batchlearn.words.notes import Code
 from batchlearn.words.numbers import count, fixed, listed, percent, plain
@@ -69,13 +70,12 @@ def standing(fit: Fit, judged: Score, name: str) -> str:
 
 
 def _of_proof(fit: Fit) -> Iterator[Finding]:
-    found = proof(fit)
-    if not found.certified:
-        what = f"It is not proved that training is finished: {found.reason.rstrip('.')}."
+    if proved(fit) is None:
+        what = f"It is not proved that training is finished: {refusal(fit).rstrip('.')}."
         do = "Do what the reason asks for; a larger penalty (--alpha) makes a proof easier."
         yield Finding("proof", 90, what, "", do, "proof")
-    elif not found.reached and not found.at_floor:
-        what = f"The proof falls short of what was asked: {found.status}."
+    elif fit.status not in (Status.TOLERANCE, Status.FLOOR):
+        what = f"The proof falls short of what was asked: {fit.status.value}."
         do = "Ask for a larger --tolerance, or for a larger penalty (--alpha)."
         yield Finding("proof", 70, what, "", do, "proof")
 
@@ -212,11 +212,11 @@ def _of_slices(fit: Fit) -> Iterator[Finding]:
 
 
 def _of_rows(fit: Fit) -> Iterator[Finding]:
-    for part in ledger(fit.rows).parts[1:]:
-        if part.rows >= _SHARE_WORTH_SAYING * fit.rows.read and part.reason != EXCLUDED:
+    for part in ledger(fit.rows)[1:]:
+        if part.rows >= _SHARE_WORTH_SAYING * fit.rows.read and part.said != EXCLUDED:
             what = f"{count(part.rows, 'row')} ({part.share}) {'are' if part.rows != 1 else 'is'} not learned from"
             do = "Make sure that these rows are not the ones that matter."
-            yield Finding("data", 45, what, f": {part.reason}.", do, "rows")
+            yield Finding("data", 45, what, f": {part.said}.", do, "rows")
     unseen = {} if fit.evaluation is None else fit.evaluation.unseen_classes
     if unseen:
         what = f"{count(sum(unseen.values()), 'held-out row')} have a class that training never saw"

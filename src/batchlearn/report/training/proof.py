@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from batchlearn.data.ledger import EXCLUDED, RowCounts
 from batchlearn.report.plots import Axes, Legend, Plot, Point, Rule
 from batchlearn.report.scales import WIDE_PLOT, apart, powers, scale
 from batchlearn.report.values import short
+from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit
-from batchlearn.training.optimise import Status, Step
+from batchlearn.training.optimise import Step
 from batchlearn.words.names import predicts_probabilities
 from batchlearn.words.numbers import at_most, count, duration, percent, plain, small_share
 
@@ -20,9 +21,9 @@ _CLOSE = 10.0
 
 
 class Part(NamedTuple):
-    """Some of the rows: why they are here, how many, and where they lie in the bar, in per cent."""
+    """Some of the rows: what they are, how many, and where they lie in a bar, in per cent."""
 
-    reason: str
+    said: str
     rows: int
     share: str
     at: float
@@ -30,85 +31,73 @@ class Part(NamedTuple):
     role: str
 
 
-@dataclass(frozen=True)
-class Ledger:
-    """Every row that was read, in parts that add up."""
-
-    read: int
-    parts: tuple[Part, ...]
-
-    @property
-    def set_aside(self) -> int:
-        """How many rows were not learned from."""
-        return self.read - self.parts[0].rows
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What the certificate says, and what it amounts to."""
-
-    certified: bool
-    reached: bool
-    at_floor: bool
-    status: str
-    reason: str
-    loss_bound: float | None
-    prediction_bound: float | None
-    share: float | None  # the bound on the loss as a share of what training gained
-    facts: tuple[tuple[str, str, str], ...]
-
-
-def ledger(rows: RowCounts) -> Ledger:
-    """Return where the rows went; what the user asked to leave out is no warning."""
-    named = [("used for training", rows.used, "model"), ("without a label", rows.unlabelled, "other")]
-    named += [(reason, left, "other" if reason == EXCLUDED else "warn") for reason, left in rows.rejected.items()]
+def parts_of(named: Sequence[tuple[str, int, str]], whole: int) -> tuple[Part, ...]:
+    """Lay parts, each with its rows and its role, one after the other in a bar of so many rows."""
     parts, start = [], 0
-    for reason, number_of_rows, role in named:
-        if number_of_rows or role == "model":
-            share, left = number_of_rows / max(rows.read, 1), min(start / max(rows.read, 1), 1.0)
-            places = round(100.0 * left, 3), round(100.0 * min(share, 1.0 - left), 3)
-            parts.append(Part(short(reason), number_of_rows, percent(share), *places, role))
-        start += number_of_rows
-    return Ledger(rows.read, tuple(parts))
+    for said, rows, role in named:
+        share, left = rows / max(whole, 1), min(start / max(whole, 1), 1.0)
+        places = round(100.0 * left, 3), round(100.0 * min(share, 1.0 - left), 3)
+        parts.append(Part(said, rows, percent(share), *places, role))
+        start += rows
+    return tuple(parts)
 
 
-def proof(fit: Fit) -> Proof:
-    """Return what is proved about the fit."""
-    certificate = fit.certificate
-    certified = certificate.certified and certificate.loss_bound is not None
-    bound = certificate.loss_bound if certified else None
-    gain = max(fit.null_objective - fit.objective, 0.0)
-    return Proof(
-        certified=certified,
-        reached=certified and fit.status is Status.TOLERANCE,
-        at_floor=certified and fit.status is Status.FLOOR,
-        status=fit.status.value,
-        reason=str(certificate.reason or "the certificate does not say why"),
-        loss_bound=bound,
-        prediction_bound=certificate.prediction_bound if certified else None,
-        share=None if bound is None or not gain > 0.0 else bound / gain,
-        facts=tuple(_facts(fit, bound, gain)),
-    )
+def ledger(rows: RowCounts) -> tuple[Part, ...]:
+    """Return where every row that was read went; what the user asked to leave out is no warning."""
+    named = [("without a label", rows.unlabelled, "other")]
+    named += [(short(why), left, "other" if why == EXCLUDED else "warn") for why, left in rows.rejected.items()]
+    return parts_of([("used for training", rows.used, "model"), *(one for one in named if one[1])], rows.read)
 
 
-def _facts(fit: Fit, bound: float | None, gain: float) -> list[tuple[str, str, str]]:
-    certificate = fit.certificate
-    unit = "as a probability" if predicts_probabilities(fit.model.loss) else "in units of the target"
-    of_gain = f"; {small_share(bound / gain)} of what training gained" if bound is not None and gain > 0.0 else ""
-    bounds = [("Loss above the optimum, at most", bound, f"how much lower any coefficients could bring it{of_gain}")]
-    if bound is not None:
-        over = f"{unit}, over all training rows, against the model at the optimum"
-        units = "in the units of the coefficient's column; the largest over all coefficients"
-        bounds.append(("Prediction off by at most", certificate.prediction_bound, over))
-        bounds.append(("Coefficient off by at most", certificate.coefficient_bound, units))
-    facts = [
+def split_parts(fit: Fit) -> tuple[Part, ...]:
+    """Return the rows that the judged model learned from and those that judged it; nothing where none were held out."""
+    split = None if fit.facts is None else fit.facts.split
+    if split is None or split.late == 0:
+        return ()
+    named = [("taught the model that is judged", split.early, "model"), ("judged it", split.late, "held")]
+    return parts_of(named, split.early + split.late)
+
+
+def proved(fit: Fit) -> Certificate | None:
+    """Return the certificate where it bounds the distance to the optimum."""
+    return fit.certificate if fit.certificate.certified and fit.certificate.loss_bound is not None else None
+
+
+def refusal(fit: Fit) -> str:
+    """Return why nothing is proved, as a clause."""
+    return str(fit.certificate.reason or "the certificate does not say why")
+
+
+def gained_share(fit: Fit) -> float | None:
+    """Return the bound on the loss as a share of what training gained; None where there is no bound or no gain."""
+    bound, gain = fit.certificate.loss_bound, fit.null_objective - fit.objective
+    return bound / gain if bound is not None and proved(fit) is not None and gain > 0.0 else None
+
+
+def facts(fit: Fit) -> list[tuple[str, str, str]]:
+    """Return the figures of the certificate, each with what it means."""
+    found = [
         ("Training loss", plain(fit.objective), "the mean loss of the training rows plus the penalty"),
         ("Loss of the mean", plain(fit.null_objective), "the same for a model that knows only the mean"),
-        *((name, at_most(value), meaning) for name, value, meaning in bounds if value is not None),
     ]
-    if certificate.floor is not None:
-        facts.append(("Floor", plain(certificate.floor), "the bound that rounding alone would leave"))
-    return [*facts, *([("Method", certificate.method, "how the bound was proved")] if certificate.method else [])]
+    certificate, share = proved(fit), gained_share(fit)
+    if certificate is not None:
+        unit = "as a probability" if predicts_probabilities(fit.model.loss) else "in units of the target"
+        of_gain = "" if share is None else f"; {small_share(share)} of what training gained"
+        lower = f"how much lower any coefficients could bring it{of_gain}"
+        over = f"{unit}, over all training rows, against the model at the optimum"
+        units = "in the units of the coefficient's column; the largest over all coefficients"
+        bounds = (
+            ("Loss above the optimum, at most", certificate.loss_bound, lower),
+            ("Prediction off by at most", certificate.prediction_bound, over),
+            ("Coefficient off by at most", certificate.coefficient_bound, units),
+        )
+        found += [(name, at_most(value), meaning) for name, value, meaning in bounds if value is not None]
+    if fit.certificate.floor is not None:
+        found.append(("Floor", plain(fit.certificate.floor), "the bound that rounding alone would leave"))
+    if fit.certificate.method:
+        found.append(("Method", fit.certificate.method, "how the bound was proved"))
+    return found
 
 
 def passes_said(fit: Fit) -> str | None:

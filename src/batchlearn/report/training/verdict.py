@@ -10,9 +10,10 @@ from batchlearn.report.answer import Answer
 from batchlearn.report.estimate import interval, places_of, shown
 from batchlearn.report.training.facts import neighbours, neighbours_said, order_tells, target_name, yes
 from batchlearn.report.training.findings import standing
-from batchlearn.report.training.proof import Proof, proof
+from batchlearn.report.training.proof import gained_share, proved, refusal
 from batchlearn.report.training.quality import Score, score
 from batchlearn.training.fit import Fit
+from batchlearn.training.optimise import Status
 from batchlearn.words.names import baseline, metric, predicts_probabilities
 from batchlearn.words.numbers import KEPT_SPACE, at_most, count, fixed, percent, plain, small_share
 
@@ -23,39 +24,40 @@ _GOOD = ("better", "ahead")
 
 def finished(fit: Fit) -> Answer:
     """Say whether more training could improve the model, as far as that is proved."""
-    found, question = proof(fit), "Is this model finished?"
-    if found.loss_bound is None:
-        refused = f"No bound on the distance to the optimum could be given: {found.reason.rstrip('.')}."
+    question, bound, share = "Is this model finished?", fit.certificate.loss_bound, gained_share(fit)
+    if bound is None or proved(fit) is None:
+        refused = f"No bound on the distance to the optimum could be given: {refusal(fit).rstrip('.')}."
         after = "The model may still be good; what is missing is the proof that training is at its end."
         return Answer(question, "Not proved", "warn", (after,), "proof", (refused,))
-    of_gain = "" if found.share is None else f", {small_share(found.share)} of what training has gained over the mean"
+    of_gain = "" if share is None else f", {small_share(share)} of what training has gained over the mean"
     said = (
         f"The training loss over all {count(fit.certificate.rows, 'training row')} is proved to be at most "
-        f"{at_most(found.loss_bound)} above the lowest that any coefficients of these terms and this penalty can "
-        f"reach{of_gain}."
+        f"{at_most(bound)} above the lowest that any coefficients of these terms and this penalty can reach{of_gain}."
     )
-    brief = (_plainly(fit, found, found.loss_bound),)
-    if found.reached:
+    brief = (_plainly(fit, bound),)
+    if fit.status is Status.TOLERANCE:
         end = "Training longer could change nothing beyond these bounds; other columns, terms or rows could."
         return Answer(question, "Yes, and it is proved", "good", (said, end), "proof", brief)
-    if found.at_floor:
+    if fit.status is Status.FLOOR:
         end = "That is above the tolerance, but rounding allows no better proof in double precision."
         return Answer(question, "As near as rounding allows", "plain", (said, end), "proof", brief)
-    end = f"How it ended: {found.status}."
+    end = f"How it ended: {fit.status.value}."
     return Answer(question, "Proved, short of what was asked", "warn", (said, end), "proof", brief)
 
 
-def _plainly(fit: Fit, found: Proof, bound: float) -> str:
+def _plainly(fit: Fit, bound: float) -> str:
     """Say what the certificate means before any word of the field."""
-    said = f"{'Training is finished: no' if found.reached else 'No'} other coefficients can lower the training loss"
+    finished = fit.status is Status.TOLERANCE
+    said = f"{'Training is finished: no' if finished else 'No'} other coefficients can lower the training loss"
     share = bound / fit.objective if fit.objective > 0.0 else math.inf
     said += f" by more than {_tiny_percent(share)}" if share < 1.0 else f" by more than {at_most(bound)}"
-    if found.prediction_bound is None:
+    prediction = fit.certificate.prediction_bound
+    if prediction is None:
         return f"{said}."
     if predicts_probabilities(fit.model.loss):
-        moved = f"{at_most(100.0 * found.prediction_bound)} percentage points"
+        moved = f"{at_most(100.0 * prediction)} percentage points"
     else:
-        moved = f"{at_most(found.prediction_bound)} in units of {target_name(fit)}"
+        moved = f"{at_most(prediction)} in units of {target_name(fit)}"
     return f"{said}, and no prediction for a training row would differ by more than {moved}."
 
 

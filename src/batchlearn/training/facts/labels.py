@@ -15,6 +15,8 @@ from batchlearn.data.target import class_name
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Table
 
+# The first and the last time of some rows: numbers, or texts where the column holds timestamps.
+Ends = tuple[float | str, float | str]
 # Fewer pairs of neighbours say nothing of how alike neighbours are.
 _FEWEST_PAIRS = 100
 
@@ -31,14 +33,6 @@ class LabelFacts:
 
 
 @dataclass(frozen=True)
-class Span:
-    """The first and the last time of some rows: a number, or text where the column holds timestamps."""
-
-    first: float | str
-    last: float | str
-
-
-@dataclass(frozen=True)
 class SplitFacts:
     """How the rows that judge were told from those that were learned from: of a split by time, when each part was."""
 
@@ -46,16 +40,15 @@ class SplitFacts:
     how: str
     early: int
     late: int
-    earlier: Span | None = None
-    later: Span | None = None
+    earlier: Ends | None = None
+    later: Ends | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as plain values, the four times side by side."""
         plain = {"by": self.by, "how": self.how, "early": self.early, "late": self.late}
         if self.earlier is None or self.later is None:
             return plain
-        earlier, later = self.earlier, self.later
-        return {**plain, "first": earlier.first, "until": earlier.last, "from": later.first, "last": later.last}
+        return {**plain, **dict(zip(("first", "until", "from", "last"), (*self.earlier, *self.later), strict=True))}
 
 
 @dataclass(frozen=True)
@@ -103,8 +96,8 @@ def split_facts(table: Table, ledger: Ledger, split: Split) -> SplitFacts | None
         return SplitFacts(*parts)
     stamps = table.column(table.roles.time or "").kind is Kind.TIMESTAMP
     times = ledger.time[split.early], ledger.time[late]
-    spans = (Span(_moment(float(at.min()), stamps), _moment(float(at.max()), stamps)) for at in times)
-    return SplitFacts(*parts, *spans)
+    ends = ((_moment(float(at.min()), stamps), _moment(float(at.max()), stamps)) for at in times)
+    return SplitFacts(*parts, *ends)
 
 
 def _moment(value: float, stamp: bool) -> str | float:

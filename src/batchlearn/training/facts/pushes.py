@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.pairs import group_key
 from batchlearn.data.rows import Rows
-from batchlearn.evaluation.report import Push
 from batchlearn.kernels.design import Floats
 
 _MOST_PUSHES = 4
 
 
-def pushes(encoding: Encoding, rows: Rows, parameters: Floats, chosen: NDArray[np.intp]) -> list[tuple[Push, ...]]:
+def pushes(
+    encoding: Encoding, rows: Rows, parameters: Floats, chosen: NDArray[np.intp]
+) -> list[tuple[tuple[str, float], ...]]:
     """Return for each chosen row the terms that add most to its predictor, or take most.
 
     An effect is what the term adds for this row minus what it adds on average over `rows`. Of more than two classes,
@@ -39,6 +40,6 @@ def pushes(encoding: Encoding, rows: Rows, parameters: Floats, chosen: NDArray[n
     every = np.stack(effects, axis=1) if effects else np.zeros((len(chosen), 0))
     strongest = np.argsort(-np.abs(every), axis=1, kind="stable")[:, :_MOST_PUSHES]
     return [
-        tuple(Push(names[k], float(row[k])) for k in order if row[k] != 0.0)
+        tuple((names[k], float(row[k])) for k in order if row[k] != 0.0)
         for row, order in zip(every, strongest, strict=True)
     ]
