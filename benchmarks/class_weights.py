@@ -17,7 +17,7 @@ from data_sets import data_sets
 
 import batchlearn as bl
 from batchlearn.data.build import Mask
-from batchlearn.data.ledger import read_ledger
+from batchlearn.data.ledger import read_ledger, with_lots
 from batchlearn.data.split import hold_out, split_kind
 from batchlearn.evaluation.report import HeldOut
 from batchlearn.evaluation.report import evaluate as evaluate_held_out
@@ -47,7 +47,7 @@ def main() -> None:
         if one.name not in names:
             continue
         table = bl.read(str(one.path), target=one.target, time=one.time, drop=one.drop, where=one.condition)
-        ledger = read_ledger(table)
+        ledger = with_lots(table, read_ledger(table))
         split = hold_out(ledger, 0.2, 0, split_kind(ledger, None))
         late = ~split.early if split.late is None else split.late
         earlier = one_part(table, split.early)

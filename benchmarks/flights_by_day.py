@@ -38,7 +38,7 @@ from batchlearn import read
 from batchlearn.data.build import Mask, build_rows, profile_parts
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
-from batchlearn.data.ledger import Ledger, read_ledger
+from batchlearn.data.ledger import Ledger, read_ledger, with_lots
 from batchlearn.data.rows import Rows, one_blas_thread
 from batchlearn.kept.climb import climb
 from batchlearn.kept.first_rung import first_rung
@@ -117,7 +117,7 @@ def run(work: Generator[Any, None, Any]) -> Any:
 def opened(name: str, path: Path) -> tuple[Table, Ledger, NDArray[np.intp]]:
     """Return the rows of a file as the recipe reads them, with the number of each row's day."""
     table = read(path, target="dep_delayed_15min", time="sched_dep", drop=RECIPES[name][0], where="not cancelled")
-    ledger = read_ledger(table, loss=None)
+    ledger = with_lots(table, read_ledger(table, loss=None))
     assert ledger.time is not None
     return table, ledger, np.where(ledger.used, np.floor(ledger.time / 86_400e6), 0).astype(int) - JANUARY
 
@@ -228,7 +228,7 @@ def day_of(setting: Setting, number: int, champion: Optimum, rows: list[Rows]) -
     objective = setting.objective_for(everything.total_weight)
     kept = keep(setting.objective_for(old.total_weight), old, champion)
     began = time.process_time()
-    first = bracket(kept, Change(new), setting.penalty)
+    first = bracket(kept, Change(new, times=np.full(len(new), number).astype("datetime64[D]")), setting.penalty)
     seconds = time.process_time() - began
     found = _climbed(first, everything) if first.reached.upper is None else first
     began = time.process_time()
@@ -310,7 +310,7 @@ def null_ratios(setting: Setting, show: Callable[[str], None]) -> list[float]:
 HEADS = (
     "| recipe | coefficients | kept, MB | lower / true | two-sided days: C8 | second order | third order "
     "| upper / true | passes else |\n|---|" + "---:|" * 8,
-    "| recipe | gain / null, shuffled | in order | in order, old rows at a tenth | leave-one-out | next day |\n|---|"
+    "| recipe | gain / null, shuffled | in order | in order, old rows at a tenth | later gain | next day |\n|---|"
     + "---:|" * 5,
     "| recipe | s, day 21 from its file | s, scratch from files, one thread | times | two threads | times "
     "| CPU s, bracket | CPU s, choosing and fit | times |\n|---|" + "---:|" * 8,

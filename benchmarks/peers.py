@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from data_sets import DataSet
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -18,7 +16,7 @@ from sklearn.metrics import log_loss, mean_poisson_deviance, mean_squared_error
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from batchlearn.data.ledger import read_ledger
+from batchlearn.data.ledger import read_ledger, with_lots
 from batchlearn.data.split import hold_out
 from batchlearn.tables.table import Table, read
 
@@ -44,12 +42,11 @@ def open_table(data: DataSet) -> Table:
 def frames(data: DataSet) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Return the features as a frame, the labels, and which rows are held out: those batchlearn holds out."""
     table = open_table(data)
+    ledger = with_lots(table, read_ledger(table, loss=data.loss))
+    late = hold_out(ledger, SHARE, SEED).late[ledger.used]
+    used, label = ledger.used, ledger.label[ledger.used]
     if data.task == "multiclass":
-        used, label, late = _multiclass_split(data)
-    else:
-        ledger = read_ledger(table, loss=data.loss)
-        late = hold_out(ledger, SHARE, SEED).late[ledger.used]
-        used, label = ledger.used, ledger.label[ledger.used]
+        label = np.asarray(ledger.target.classes)[label.astype(int)].astype(str)
     batches = [batch.to_pandas() for batch in table.scan([column.name for column in table.features])]
     frame = pd.concat(batches, ignore_index=True)[used]
     for name in list(frame.columns):
@@ -62,19 +59,6 @@ def frames(data: DataSet) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
         elif name == data.time:
             frame.pop(name)
     return frame.convert_dtypes(), label, late
-
-
-def _multiclass_split(data: DataSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return which rows have a label, the labels as text, and which are held out, the same as for two classes."""
-    column = pq.read_table(data.path, columns=[data.target]).column(0).to_pandas()
-    used = column.notna().to_numpy()
-    # The split looks at times and at how many rows there are, never at what the labels say.
-    numbered = pa.table({"label": pa.array(np.where(used, 0.0, np.nan), from_pandas=True)})
-    if data.time:
-        numbered = numbered.append_column("time", pq.read_table(data.path, columns=[data.time]).column(0))
-    ledger = read_ledger(read(numbered, target="label", time="time" if data.time else None), loss="squared")
-    late = hold_out(ledger, SHARE, SEED).late
-    return ledger.used, column[ledger.used].astype(str).to_numpy(), late[ledger.used]
 
 
 def linear(data: DataSet) -> Score:

@@ -21,7 +21,7 @@ from sklearn.linear_model import SGDClassifier
 import batchlearn as bl
 from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
-from batchlearn.data.ledger import read_ledger
+from batchlearn.data.ledger import read_ledger, with_lots
 from batchlearn.data.rows import Rows, one_blas_thread
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.objective import Objective, ridge
@@ -45,7 +45,7 @@ def run_through(work: Generator[Any, None, Any]) -> Any:
 
 def posed(data: DataSet) -> tuple[Objective, Rows]:
     table = bl.read(str(data.path), target=data.target, time=data.time, drop=data.drop, where=data.condition)
-    ledger = read_ledger(table)
+    ledger = with_lots(table, read_ledger(table))
     profiles = run_through(profile_parts(table, ledger, [ledger.used]))[0]
     encoding = fit_encoding(table.features, profiles, EncodingRules(), table.roles.time, ())
     rows = run_through(build_rows(table, ledger, encoding, ledger.used, 1, fingerprinted=False))

@@ -24,10 +24,10 @@ from peers import SEED, SHARE, open_table
 from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
-from batchlearn.data.ledger import read_ledger, with_classes_of
+from batchlearn.data.ledger import read_ledger, with_classes_of, with_lots
 from batchlearn.data.rows import Rows, one_blas_thread
-from batchlearn.data.sample import choose_rows, take
-from batchlearn.data.split import hold_out
+from batchlearn.data.sample import take
+from batchlearn.data.split import choose_rows, hold_out
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.losses import Loss, loss_of
@@ -69,14 +69,14 @@ def drained(work: Any) -> Any:
 def parts(data: DataSet) -> Parts:
     """Choose a structure as `train` does and encode the rows inside the training part."""
     table = open_table(data)
-    ledger = read_ledger(table, loss=data.loss)
+    ledger = with_lots(table, read_ledger(table, loss=data.loss))
     outer = hold_out(ledger, SHARE, SEED)
     structure = drained(choose_structure(table, ledger, InnerSplit(outer.early, None, SEED), EncodingRules(), 2))
     inner = hold_out(replace(ledger, used=outer.early), SHARE, SEED)
     most = MOST_ROWS if data.task != "multiclass" else MOST_ROWS_OF_CLASSES
-    early, late = choose_rows(inner.early, most, SEED), choose_rows(inner.late, most // 2, SEED)
-    taken, cut = drained(take(table, ledger, early | late))
-    inside = early[early | late]
+    early, late = choose_rows(ledger, inner.early, most, SEED), choose_rows(ledger, inner.late, most // 2, SEED)
+    taken, cut = drained(take(table, ledger, np.concatenate([early, late])))
+    inside = np.arange(len(cut.used)) < len(early)
     cut = with_classes_of(cut, inside)
     (profiles,) = drained(profile_parts(taken, cut, [inside]))
     encoding = fit_encoding(taken.features, profiles, structure.rules, taken.roles.time, structure.pairs)

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from tests.cli.made import small_table
+from tests.cli.made import Run, small_table
 
 import batchlearn as bl
 from batchlearn.evaluation.intervals import Estimate
@@ -55,3 +59,18 @@ def test_effects_of_levels_are_contrasts_that_ignore_a_shift_between_levels_and_
     assert plain > 3.0 * error
     assert np.isclose(found["size"].estimate, fit.coefficients["size"])
     assert np.isclose(found["size"].error or 0.0, fit.standard_errors["size"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("split", "said"), [("time", True), ("random", False)])
+def test_drift_is_said_where_rows_are_later_and_the_world_moved(run: Run, here: Path, split: str, said: bool) -> None:
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=3000), np.arange(3000)
+    chance = 1.0 / (1.0 + np.exp(-np.where(t < 2400, 1.5, -1.5) * x))
+    pq.write_table(pa.table({"x": x, "t": t, "y": rng.random(3000) < chance}), here / "moved.parquet")
+    code, out, _ = run("train", "moved.parquet", "--target", "y", "--time", "t", "--split", split)
+    assert code == 0
+    assert (
+        "which is worse: the later rows differ from the earlier ones, a sign of drift." in " ".join(out.split())
+    ) == said
+    assert ("drift" in out) == said
+    assert out.isascii()

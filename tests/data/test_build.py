@@ -14,7 +14,7 @@ from batchlearn.data import build
 from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
-from batchlearn.data.ledger import Ledger, read_ledger
+from batchlearn.data.ledger import Ledger, read_ledger, with_lots
 from batchlearn.data.profile import merge
 from batchlearn.data.rows import Rows
 from batchlearn.tables.table import Table, read
@@ -54,7 +54,7 @@ def in_batches(table: pa.Table, cuts: list[int]) -> Table:
 
 
 def built(table: Table) -> tuple[Ledger, Encoding, Rows]:
-    ledger = read_ledger(table)
+    ledger = with_lots(table, read_ledger(table))
     (profiles,), _ = finished(profile_parts(table, ledger, [ledger.used]))
     encoding = fit_encoding(table.features, profiles, EncodingRules(), None)
     rows, _ = finished(build_rows(table, ledger, encoding, ledger.used, 1))
@@ -91,7 +91,7 @@ def test_rows_hold_what_the_ledger_says_in_order(monkeypatch: pytest.MonkeyPatch
 
 def test_parts_are_profiled_in_one_pass_and_merge_to_the_whole() -> None:
     table = in_batches(made(300, seed=3), [77])
-    ledger = read_ledger(table)
+    ledger = with_lots(table, read_ledger(table))
     early = ledger.used & (np.arange(300) < 200)
     parts, reported = finished(profile_parts(table, ledger, [early, ledger.used & ~early]))
     (whole,), _ = finished(profile_parts(table, ledger, [ledger.used]))
@@ -110,7 +110,7 @@ def test_rows_outside_the_part_are_not_seen() -> None:
     found = []
     for source in (table, other):
         whole = in_batches(source, [])
-        ledger = read_ledger(whole)
+        ledger = with_lots(whole, read_ledger(whole))
         (profiles,), _ = finished(profile_parts(whole, ledger, [ledger.used & part]))
         encoding = fit_encoding(whole.features, profiles, EncodingRules(), None)
         rows, _ = finished(build_rows(whole, ledger, encoding, ledger.used & part, 1))

@@ -24,7 +24,7 @@ def fitted(columns: Mapping[str, Any], time: str | None = None, **rules: Any) ->
     profiles = {column.name: empty_profile(column.kind) for column in table.columns}
     for batch in table.scan([column.name for column in table.columns]):
         for name, array in zip(batch.schema.names, batch.columns, strict=True):
-            profiles[name].update(array, np.ones(len(array)))
+            profiles[name].update(array, np.ones(len(array)), np.arange(len(array), dtype=np.uint64))
     return fit_encoding(table.columns, profiles, EncodingRules(**rules), time)
 
 

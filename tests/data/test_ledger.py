@@ -139,11 +139,11 @@ def test_times_are_microseconds_and_numbers_stay_themselves() -> None:
     assert ledger.counts.rejected == {"no time": 1}
 
 
-def test_groups_are_codes_in_order_of_appearance() -> None:
+def test_groups_are_codes_in_the_order_of_their_names() -> None:
     columns = {"y": [1.0, 2.0, 3.0, 4.0, 5.0], "g": ["b", "a", None, "b", "c"]}
     ledger = read_ledger(table_of(columns, target="y", group="g"))
     assert ledger.group is not None
-    assert ledger.group.tolist() == [0, 1, -1, 0, 2]
+    assert ledger.group.tolist() == [1, 0, -1, 1, 2]
 
 
 def test_the_columns_with_a_role_are_read_once_each() -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from batchlearn.data.profile import (
     CategoryProfile,
@@ -31,21 +32,27 @@ TIMES = st.lists(
 )
 
 
+def lots(rows: int) -> NDArray[np.uint64]:
+    return np.arange(rows, dtype=np.uint64)
+
+
 def number_profile(rows: list[tuple[float | None, float]]) -> NumberProfile:
     profile = NumberProfile()
-    profile.update(pa.array([value for value, _ in rows], pa.float64()), np.array([weight for _, weight in rows]))
+    profile.update(
+        pa.array([value for value, _ in rows], pa.float64()), np.array([weight for _, weight in rows]), lots(len(rows))
+    )
     return profile
 
 
 def category_profile(levels: list[str | None]) -> CategoryProfile:
     profile = CategoryProfile()
-    profile.update(pa.array(levels, pa.string()).dictionary_encode(), np.ones(len(levels)))
+    profile.update(pa.array(levels, pa.string()).dictionary_encode(), np.ones(len(levels)), lots(len(levels)))
     return profile
 
 
 def time_profile(times: list[datetime | None]) -> TimeProfile:
     profile = TimeProfile()
-    profile.update(pa.array(times, pa.timestamp("us")), np.ones(len(times)))
+    profile.update(pa.array(times, pa.timestamp("us")), np.ones(len(times)), lots(len(times)))
     return profile
 
 
@@ -122,7 +129,7 @@ def test_weighted_moments_are_those_of_numpy(seed: int) -> None:
     profile = NumberProfile()
     for part in np.array_split(np.arange(9000), 7):
         shown = pa.array(np.where(missing[part], np.nan, values[part]), from_pandas=True)
-        profile.update(shown, weight[part])
+        profile.update(shown, weight[part], lots(len(part)))
     known, counted = values[~missing], weight[~missing]
     mean = np.average(known, weights=counted)
     assert profile.mean == pytest.approx(mean, rel=1e-13)
@@ -135,7 +142,7 @@ def test_a_large_offset_cancels_nothing() -> None:
     small = np.round(rng.normal(size=20_000), 5)
     profile = NumberProfile()
     for part in np.array_split(small, 9):
-        profile.update(pa.array(part + 1e9), np.ones(len(part)))
+        profile.update(pa.array(part + 1e9), np.ones(len(part)), lots(len(part)))
     stored = small + 1e9 - 1e9  # what 1e9 leaves of the digits
     assert profile.deviation == pytest.approx(stored.std(), rel=1e-10)
     assert profile.mean - 1e9 == pytest.approx(stored.mean(), abs=1e-6)
@@ -145,8 +152,8 @@ def test_a_large_offset_cancels_nothing() -> None:
 def test_very_small_and_very_large_numbers_have_a_deviation(factor: float) -> None:
     values = np.random.default_rng(1).normal(size=5000)
     plain, scaled = NumberProfile(), NumberProfile()
-    plain.update(pa.array(values), np.ones(5000))
-    scaled.update(pa.array(values * factor), np.ones(5000))
+    plain.update(pa.array(values), np.ones(5000), lots(5000))
+    scaled.update(pa.array(values * factor), np.ones(5000), lots(5000))
     assert scaled.deviation / factor == pytest.approx(plain.deviation, rel=1e-7)
     assert scaled.deviation > 0.0
 
@@ -159,7 +166,7 @@ def test_moments_do_not_depend_on_the_batches() -> None:
     for cuts in ([], [1], [4096, 8192], list(range(100, 30_000, 777)), [29_999]):
         profile = NumberProfile()
         for part in np.split(np.arange(30_000), cuts):
-            profile.update(pa.array(values[part], from_pandas=True), weight[part])
+            profile.update(pa.array(values[part], from_pandas=True), weight[part], lots(len(part)))
         found.add((profile.moments, profile.low, profile.high, profile.missing))
     assert len(found) == 1
 
@@ -172,7 +179,7 @@ def test_moments_of_nothing_and_of_one_value() -> None:
 
 def test_booleans_are_numbers() -> None:
     profile = NumberProfile()
-    profile.update(pa.array([True, False, None, True]), np.ones(4))
+    profile.update(pa.array([True, False, None, True]), np.ones(4), lots(4))
     assert (profile.rows, profile.missing, profile.low, profile.high) == (4, 1, 0.0, 1.0)
     assert profile.mean == pytest.approx(2.0 / 3.0)
 
@@ -195,10 +202,10 @@ def test_booleans_are_numbers() -> None:
 )
 def test_a_whole_number_for_each_row_names_the_row(values: Any, expected: bool) -> None:
     whole = NumberProfile()
-    whole.update(pa.array(values, from_pandas=True), np.ones(len(values)))
+    whole.update(pa.array(values, from_pandas=True), np.ones(len(values)), lots(len(values)))
     parts = NumberProfile()
     for part in np.array_split(values, 3):
-        parts.update(pa.array(part, from_pandas=True), np.ones(len(part)))
+        parts.update(pa.array(part, from_pandas=True), np.ones(len(part)), lots(len(part)))
     assert whole.names_rows is parts.names_rows is expected
 
 
@@ -222,7 +229,7 @@ def test_batches_do_not_decide_what_is_text() -> None:
     levels += [f"x{i}" for i in range(40)]
     parts = CategoryProfile()
     for level in levels:
-        parts.update(pa.array([level], pa.string()).dictionary_encode(), np.ones(1))
+        parts.update(pa.array([level], pa.string()).dictionary_encode(), np.ones(1), lots(1))
     assert parts == category_profile(levels)
     assert parts.is_text == category_profile(levels).is_text
 

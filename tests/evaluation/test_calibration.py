@@ -6,12 +6,13 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import beta, gamma, norm, t
 from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
 
 from batchlearn.errors import UsageError
 from batchlearn.evaluation.calibration import calibration, logistic_recalibration
-from batchlearn.evaluation.metrics import Array
+from batchlearn.evaluation.metrics import Array, Task
 
 
 def two_classes(rows: int, seed: int = 0) -> tuple[Array, Array]:
@@ -50,33 +51,107 @@ def test_ties_share_a_bin_and_order_is_nothing() -> None:
     assert again.slope == pytest.approx(found.slope)
 
 
-def test_wilson_interval_is_that_of_the_formula() -> None:
-    # Wilson's interval of 2 of 10, from its usual table: 0.0567 to 0.5098.
+def test_intervals_of_shares_are_those_of_jeffreys() -> None:
+    # 2 of 10: quantiles of a beta distribution of 2.5 and 8.5.
     label = np.array([1.0, 1.0, *[0.0] * 8])
     found = calibration("classes", label, np.full(10, 0.3), np.ones(10), bins=1)
     assert found is not None
-    assert (found.bins[0].low, found.bins[0].high) == pytest.approx((0.0567, 0.5098), abs=1e-4)
+    assert (found.bins[0].low, found.bins[0].high) == pytest.approx(beta.ppf((0.025, 0.975), 2.5, 8.5))
     # Weights that are all 7 make no row surer.
     heavy = calibration("classes", label, np.full(10, 0.3), np.full(10, 7.0), bins=1)
     assert heavy is not None
     assert heavy.bins[0].low == pytest.approx(found.bins[0].low)
+    none = calibration("classes", np.zeros(10), np.full(10, 0.3), np.ones(10), bins=1)
+    assert none is not None
+    assert (none.bins[0].low, none.bins[0].high) == pytest.approx((0.0, beta.ppf(0.975, 0.5, 10.5)))
 
 
-def test_normal_interval_of_numbers_is_1_96_standard_errors() -> None:
-    label = np.random.default_rng(0).normal(3.0, 2.0, 50)
-    found = calibration("number", label, np.full(50, 3.0), np.ones(50), bins=1)
+def test_intervals_of_numbers_are_t_of_what_is_left_around_the_responses() -> None:
+    rng = np.random.default_rng(0)
+    response = rng.normal(3.0, 5.0, 12)
+    off = rng.normal(1.0, 2.0, 12)
+    found = calibration("number", response + off, response, np.ones(12), bins=1)
     assert found is not None
-    reach = 1.959964 * label.std(ddof=1) / np.sqrt(50)
-    assert (found.bins[0].low, found.bins[0].high) == pytest.approx((label.mean() - reach, label.mean() + reach))
+    reach = t.ppf(0.975, 11) * off.std(ddof=1) / np.sqrt(12)
+    mean = (response + off).mean()
+    assert (found.bins[0].low, found.bins[0].high) == pytest.approx((mean - reach, mean + reach))
     assert found.slope is None
     assert found.intercept is None
 
 
-def test_a_bin_of_one_number_has_no_interval() -> None:
-    found = calibration("count", np.array([1.0, 2.0]), np.array([1.0, 3.0]), np.ones(2))
+def test_counts_that_are_all_zero_have_the_interval_of_a_poisson_count_of_none() -> None:
+    found = calibration("count", np.zeros(40), np.full(40, 0.05), np.ones(40), bins=1)
+    assert found is not None
+    bin_ = found.bins[0]
+    assert bin_.low == 0.0
+    # Without any count the variance is that of a Poisson's; t of 139 degrees, for it is known so well.
+    wider = (t.ppf(0.975, 139) / norm.ppf(0.975)) ** 2
+    assert bin_.high == pytest.approx(wider * gamma.ppf(0.975, 0.5) / 40)
+
+
+def test_overdispersed_counts_and_exposures_have_wider_intervals() -> None:
+    rng = np.random.default_rng(1)
+    mean = np.full(2000, 2.0)
+    plain, uneven = rng.poisson(mean), rng.poisson(mean * rng.gamma(1.0, 1.0, 2000))
+    widths = []
+    for label in (plain, uneven):
+        found = calibration("count", label.astype(np.float64), mean, np.ones(2000), bins=1)
+        assert found is not None
+        widths.append((found.bins[0].high or 0.0) - (found.bins[0].low or 0.0))
+    assert widths[0] == pytest.approx(2 * 1.96 * np.sqrt(2.0 / 2000), rel=0.05)
+    assert widths[1] == pytest.approx(2 * 1.96 * np.sqrt((2.0 + 4.0) / 2000), rel=0.1)
+
+
+@pytest.mark.parametrize(("task", "zeros"), [("count", True), ("count", False), ("amount", False)])
+def test_intervals_do_not_depend_on_the_unit_of_weights_and_amounts(task: Task, zeros: bool) -> None:
+    rng = np.random.default_rng(2)
+    response = np.exp(rng.normal(size=200))
+    size = np.ones(200) if task == "count" else rng.gamma(1.0, 1.0, 200)
+    label = np.asarray(rng.poisson(response) * size, dtype=np.float64)
+    weight = np.ones(200) if zeros else rng.uniform(0.5, 2.0, 200)
+    label[: 20 if zeros else 0] = 0.0
+    unit = 1.0 if task == "count" else 1000.0
+    found = calibration(task, label, response, weight)
+    again = calibration(task, unit * label, unit * response, 8.0 * weight)
+    assert found is not None
+    assert again is not None
+    for one, other in zip(found.bins, again.bins, strict=True):
+        assert (other.low, other.high) == pytest.approx((unit * (one.low or 0.0), unit * (one.high or 0.0)))
+        assert one.low is not None
+        assert one.low < one.mean_label < (one.high or 0.0) or one.mean_label == 0.0
+
+
+def test_a_bin_that_says_nothing_of_its_spread_has_no_interval() -> None:
+    found = calibration("number", np.array([1.0, 2.0]), np.array([1.0, 3.0]), np.ones(2))
     assert found is not None
     assert [(one.low, one.high) for one in found.bins] == [(None, None)] * 2
     assert found.observed_over_expected == 0.75
+    nothing = calibration("amount", np.zeros(9), np.full(9, 0.1), np.ones(9), bins=1)
+    assert nothing is not None
+    assert (nothing.bins[0].low, nothing.bins[0].high) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("task", "rows", "mean"),
+    [("count", 300, 0.05), ("amount", 300, 0.05), ("number", 100, 0.0), ("classes", 300, 0.05)],
+)
+def test_intervals_hold_the_true_means_of_rare_labels(task: Task, rows: int, mean: float) -> None:
+    held = []
+    for trial in range(100):
+        rng = np.random.default_rng(trial)
+        truth = np.full(rows, mean) + (1e-9 * rng.random(rows) if task != "number" else rng.normal(size=rows))
+        if task == "count":
+            label = rng.poisson(truth).astype(np.float64)
+        elif task == "amount":  # Tweedie of power 1.5, nine of ten 0
+            number = rng.poisson(0.5 * np.sqrt(truth))
+            label = np.where(number > 0, rng.gamma(np.maximum(number, 1), 2.0 * np.sqrt(truth)), 0.0)
+        else:
+            label = truth + rng.normal(size=rows) if task == "number" else (rng.random(rows) < truth).astype(np.float64)
+        found = calibration(task, label, truth, np.ones(rows))
+        assert found is not None
+        # The responses are the true means.
+        held += [one.low is not None and one.low <= one.mean_response <= (one.high or 0.0) for one in found.bins]
+    assert 0.93 <= np.mean(held) <= 0.995
 
 
 def test_slope_and_intercept_are_those_of_logistic_regression() -> None:

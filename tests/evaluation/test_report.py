@@ -14,7 +14,6 @@ from batchlearn.evaluation.baselines import constant_baseline, last_value_baseli
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.metrics import METRICS, Task
 from batchlearn.evaluation.report import HeldOut, LeaveOneOut, evaluate
-from batchlearn.words.notes import Code
 
 
 def two_classes(rows: int = 1000, seed: int = 0) -> HeldOut:
@@ -43,7 +42,8 @@ def test_json_has_the_shape_that_was_promised(task: Task) -> None:
     }
     read = plain(evaluate(task, held_out, baselines, seed=0))
     assert list(read) == [
-        "rows", "metrics", "baselines", "leave_one_out", "calibration", "slices", "unseen_classes", "notes", "noted",
+        "rows", "metrics", "baselines", "leave_one_out", "drift", "calibration", "slices", "unseen_classes", "notes",
+        "noted",
         "differences", "decision", "cuts", "abstention", "worst_rows",
     ]  # fmt: skip
     names = [metric.name for metric in METRICS[task]]
@@ -120,20 +120,48 @@ def test_one_row_has_values_and_no_intervals() -> None:
     assert "too few rows" in read["notes"][0]
 
 
-@pytest.mark.parametrize(("given", "words"), [(0.1, "worse"), (5.0, "better"), (None, None)])
-def test_a_gap_to_leave_one_out_is_put_in_words(given: float | None, words: str | None) -> None:
-    inside = LeaveOneOut("log_loss", Estimate(given, None, None), 1000)
-    evaluation = evaluate("classes", two_classes(), {}, 0, inside)
-    figure = {"value": given, "low": None, "high": None}
-    assert plain(evaluation)["leave_one_out"] == {"log_loss": figure, "rows": 1000}
-    assert [note.code for note in evaluation.notes] == ([] if words is None else [Code.DRIFT])
-    assert all(words is not None and words in str(note) and "drift" in str(note) for note in evaluation.notes)
+def left_out(value: float, reach: float) -> LeaveOneOut:
+    return LeaveOneOut("log_loss", Estimate(value, value - reach, value + reach), 1000)
 
 
-def test_a_leave_one_out_figure_inside_the_interval_says_nothing() -> None:
-    held_out = two_classes()
+@pytest.mark.parametrize(("before", "side"), [(0.1, "worse"), (5.0, "better"), (None, None)])
+def test_later_rows_are_held_against_leave_one_out(before: float | None, side: str | None) -> None:
+    held_out = replace(two_classes(), time=np.arange(1000.0))
     value = evaluate("classes", held_out, {}, 0).metrics["log_loss"].value
-    assert evaluate("classes", held_out, {}, 0, LeaveOneOut("log_loss", Estimate(value, None, None), 1000)).notes == []
+    assert value is not None
+    inside = value if before is None else before
+    evaluation = evaluate("classes", held_out, {}, 0, left_out(inside, 0.01))
+    assert evaluation.drift is not None
+    assert evaluation.drift.side == side
+    assert evaluation.drift.value == pytest.approx(value - inside, abs=1e-12)
+    assert plain(evaluation)["drift"]["side"] == side
+    assert plain(evaluation)["leave_one_out"]["log_loss"]["value"] == inside
+    assert evaluation.notes == []
+
+
+def test_without_time_there_is_no_drift() -> None:
+    given = left_out(0.01, 0.001)
+    evaluation = evaluate("classes", two_classes(), {}, 0, given)
+    assert evaluation.drift is None
+    assert evaluation.notes == []
+    later = replace(two_classes(), time=np.arange(1000.0))
+    assert evaluate("classes", later, {}, 0).drift is None
+    few = replace(two_classes(60), time=np.arange(60.0))
+    assert evaluate("classes", few, {}, 0, given).drift is None
+
+
+def test_the_error_of_leave_one_out_counts_for_drift() -> None:
+    held_out = replace(two_classes(), time=np.arange(1000.0))
+    value = evaluate("classes", held_out, {}, 0).metrics["log_loss"].value
+    assert value is not None
+    reaches = []
+    for error in (1e-9, 0.05, 0.5):
+        found = evaluate("classes", held_out, {}, 0, left_out(value, 1.96 * error)).drift
+        assert found is not None
+        reaches.append(found.high - found.value)
+    # Of one in a hundred on each side: 2.33 standard errors of the other part at least.
+    assert reaches[1] >= np.hypot(reaches[0], 2.32 * 0.05)
+    assert reaches[2] >= np.hypot(reaches[0], 2.32 * 0.5)
 
 
 def test_zero_weight_everywhere_in_one_class_is_one_class() -> None:

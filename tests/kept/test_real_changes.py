@@ -13,7 +13,7 @@ from tests.kept.made import joined, lighter, problem_of
 
 from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
-from batchlearn.data.ledger import read_ledger
+from batchlearn.data.ledger import read_ledger, with_lots
 from batchlearn.data.rows import Rows
 from batchlearn.kept.totals import keep
 from batchlearn.objectives.losses import LOSSES
@@ -43,7 +43,7 @@ def parts_of(shared_data: Path, name: str) -> list[Rows]:
     """Return the rows in the order of time, encoded in bins: the first 10 %, the next 85 %, the last 5 %."""
     roles, loss = SETS[name]
     table = read(shared_data / f"{name}.parquet", **roles)
-    ledger = read_ledger(table, loss=loss)
+    ledger = with_lots(table, read_ledger(table, loss=loss))
     assert ledger.time is not None
     rank = np.argsort(np.argsort(ledger.time, kind="stable"), kind="stable") / len(ledger.time)
     cuts = [(rank < 0.1), (rank >= 0.1) & (rank < 0.95), rank >= 0.95]

@@ -129,7 +129,10 @@ def test_format_1_is_read_for_ever() -> None:
     # The exponential of another processor may differ in its last bits.
     response = np.asarray([float.fromhex(value) for value in golden["response"]])
     np.testing.assert_array_max_ulp(predictions.response, response, maxulp=4)
-    np.testing.assert_allclose(predictions.bound, golden["bound"], rtol=1e-9)
+    # The golden bounds are of the exact predictor; since then they include what returning the prediction rounds.
+    rounding = predictions.bound - golden["bound"]
+    assert np.all(rounding > 0.0)
+    np.testing.assert_allclose(rounding, 0.0, atol=1e-13)
     assert read_record(GOLDEN)["certificate"]["status"] == "certified"
 
 

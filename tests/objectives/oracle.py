@@ -32,7 +32,8 @@ def exact(values: Any) -> list[Any]:
     return [mp.mpf(float(value)) for value in np.asarray(values).ravel()]
 
 
-def _exact_rows(rows: Rows, chunk: StoredChunk) -> list[list[Any]]:
+def exact_rows(rows: Rows, chunk: StoredChunk) -> list[list[Any]]:
+    """Return the design of a chunk as mpf."""
     layout = rows.layout
     shift, scale = exact(rows.shift), exact(rows.scale)
     sparse = None if chunk.sparse is None else chunk.sparse.toarray()
@@ -74,7 +75,7 @@ class Oracle:
         design, label, weight, offset = [], [], [], []
         for chunk in rows.chunks:
             ones, zeros = np.ones(len(chunk)), np.zeros(len(chunk))
-            design += _exact_rows(rows, chunk)
+            design += exact_rows(rows, chunk)
             label += exact(chunk.label)
             weight += exact(ones if chunk.weight is None else chunk.weight)
             offset += exact(zeros if chunk.offset is None else chunk.offset)

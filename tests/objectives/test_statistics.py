@@ -12,18 +12,12 @@ from tests.training.trials import dense_rows, random_trial
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.rounding import accumulated
 from batchlearn.objectives.leverage import LeverageTotal
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import (
-    DiagonalTotal,
-    HessianTotal,
-    LabelTotal,
-    LineTotal,
-    RecessionTotal,
-    accumulated,
-)
+from batchlearn.objectives.statistics import DiagonalTotal, HessianTotal, LabelTotal, LineTotal, RecessionTotal
 
 
 class Written(NamedTuple):

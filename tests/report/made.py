@@ -19,7 +19,7 @@ from batchlearn.data.target import Target
 from batchlearn.evaluation.calibration import Calibration, ReliabilityBin
 from batchlearn.evaluation.decision import Cut, Decision
 from batchlearn.evaluation.intervals import Estimate
-from batchlearn.evaluation.report import Evaluation, LeaveOneOut, WorstRow
+from batchlearn.evaluation.report import Drift, Evaluation, LeaveOneOut, WorstRow
 from batchlearn.evaluation.slices import Slice
 from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel
@@ -208,6 +208,7 @@ def evaluation(name: Name) -> Evaluation:
             name(): {"log_loss": estimate(0.401, 0.01)},
         },
         leave_one_out=LeaveOneOut("log_loss", estimate(0.29, 0.005), 1080),
+        drift=Drift(0.034, 0.014, 0.054),
         calibration=Calibration(
             tuple(ReliabilityBin(p, p + 0.1, 27, p + 0.05, p + 0.15) for p in responses), 0.1, 1.2, 0.9, 0.1
         ),

@@ -11,6 +11,7 @@ from tests.report.test_page import page
 
 from batchlearn.data.ledger import RowCounts
 from batchlearn.evaluation.intervals import Estimate
+from batchlearn.evaluation.report import Drift
 from batchlearn.report.plots import Forest, Plot
 from batchlearn.report.terms.levels import Heatmap
 from batchlearn.report.terms.shapes import drawn
@@ -180,10 +181,29 @@ def test_a_worst_row_is_told_with_the_names_of_classes() -> None:
     assert (worst_rows(number)[0].label, worst_rows(number)[0].response) == ("late = 3", "12.5")
 
 
-def test_drift_has_the_side_of_the_held_out_score() -> None:
-    at = "evaluation.leave_one_out.estimate"
-    sides = {value: drift(changed(complete(), at, estimate(value, 0.005))) for value in (0.29, 0.324, 0.36)}
-    assert sides == {0.29: "worse", 0.324: None, 0.36: "better"}
+def test_drift_is_said_as_the_evaluation_decided() -> None:
+    said = {}
+    gaps = {"worse": Drift(0.034, 0.014, 0.054), "better": Drift(-0.034, -0.054, -0.014), None: Drift(0.0, -0.1, 0.1)}
+    for side, gap in gaps.items():
+        fit = changed(changed(complete(), "facts.repeated_rows", 0), "evaluation.drift", gap)
+        assert drift(fit) == side
+        assert any(one.kind == "drift" for one in findings(fit)) == (side is not None)
+        said[side] = " ".join(page(fit).split())
+    assert (
+        "differs by 0.034 (0.014 to 0.054, a 98 % interval with both errors counted), which is worse" in said["worse"]
+    )
+    assert "Where nothing changed, one table in a hundred would say so." in said["better"]
+    assert "which may be chance: this comparison alone shows no drift." in said[None]
+    assert "a sign of drift" not in said[None]
+
+
+def test_where_no_row_is_later_nothing_is_said_of_drift() -> None:
+    fit = changed(complete(), "evaluation.drift", None)
+    assert drift(fit) is None
+    assert not any(one.kind == "drift" for one in findings(fit))
+    text = " ".join(page(fit).split())
+    assert "The leave-one-out log loss of the rows it learned from is 0.290; on held-out rows it is" in text
+    assert "drift." not in text
 
 
 def test_what_is_in_order_is_not_pointed_out() -> None:
@@ -192,7 +212,13 @@ def test_what_is_in_order_is_not_pointed_out() -> None:
     fit = changed(fit, "facts.neighbours", NeighbourFacts("share", 0.0, 0.6, 0.6, None, None))
     usual = Spread(-6.0, 1.0, 5.0, 9.0, 9.0, 0)
     fit = changed(fit, "facts.columns", [replace(made.column("x"), missing=0, spread=usual)])
-    for part, nothing in (("calibration", None), ("slices", ()), ("unseen_classes", {}), ("leave_one_out", None)):
+    for part, nothing in (
+        ("calibration", None),
+        ("slices", ()),
+        ("unseen_classes", {}),
+        ("leave_one_out", None),
+        ("drift", None),
+    ):
         fit = changed(fit, f"evaluation.{part}", nothing)
     assert findings(fit) == []
     odd = next(one for one in answers(fit, []) if one.question == "What is odd in the data?")

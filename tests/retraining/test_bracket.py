@@ -16,7 +16,6 @@ from batchlearn.kept.update import Local, least_share
 from batchlearn.kernels.design import Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.penalties import Penalty
 from batchlearn.retraining.bracket import Change, bracket
 
 _LOSSES = ("logistic", "poisson", "squared")
@@ -167,33 +166,10 @@ def test_drift_is_seen_and_later_rows_are_forecast() -> None:
     free = replace(loss, penalty=replace(loss.penalty, strengths=np.zeros(5)))
     gained = free.value(later, kept.parameters) - free.value(later, found.reached.parameters)
     assert said.later_gain is not None
+    assert said.later_gain.low is not None
+    assert said.later_gain.high is not None
     assert said.later_gain.low - 0.01 <= gained <= said.later_gain.high + 0.01
     assert said.later_gain.low > 0.0
-
-
-def test_leave_one_out_on_new_rows_is_what_leaving_them_out_gives() -> None:
-    rng = np.random.default_rng(9)
-    problem = Made("logistic", Layout(True, 2), np.array([0.2, 0.5, -0.3]), 1.0, False)
-    old, new = problem.rows(rng, 200), problem.rows(rng, 12)
-    kept = kept_of(problem, old)
-    found = bracket(kept, Change(new), problem.penalty).bracket.later_gain
-    X, label = design(new), new.chunks[0].label
-    fixed = Penalty(in_total=problem.penalty.in_total.times(0.0), per_row=problem.penalty.over(212.0))
-    gains = []
-    for i in range(12):
-        part = some(new, np.delete(np.arange(12), i))
-        without = bracket(kept, Change(part), fixed, all_rows=None).reached.parameters
-        value = LOSSES["logistic"].value
-        gains.append(
-            float(
-                (
-                    value(X[i : i + 1] @ kept.parameters, label[i : i + 1])
-                    - value(X[i : i + 1] @ without, label[i : i + 1])
-                )[0]
-            )
-        )
-    assert found is not None
-    np.testing.assert_allclose(found.value, np.mean(gains), rtol=0.05, atol=1e-4)
 
 
 def test_a_bracket_reads_and_travels() -> None:

@@ -15,7 +15,7 @@ from tests.training.made import table_of
 
 from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
-from batchlearn.data.ledger import read_ledger
+from batchlearn.data.ledger import read_ledger, with_lots
 from batchlearn.data.rows import Rows
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kept.frozen import new_levels
@@ -142,7 +142,7 @@ def test_rows_that_need_a_table_or_a_scale_of_their_own_are_refused() -> None:
 def test_a_table_with_a_new_level_is_named_and_one_without_is_updated() -> None:
     columns = made_columns(600, 0, "logistic")
     table = table_of(columns)
-    ledger = read_ledger(table, loss=None)
+    ledger = with_lots(table, read_ledger(table, loss=None))
     early = ledger.used & (np.arange(600) < 500)
     profiles = _done(profile_parts(table, ledger, [early]))[0]
     encoding = fit_encoding(table.features, profiles, EncodingRules(), None)

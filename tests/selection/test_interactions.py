@@ -15,7 +15,7 @@ from batchlearn.data.bins import BinTerm
 from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
-from batchlearn.data.ledger import read_ledger
+from batchlearn.data.ledger import read_ledger, with_lots
 from batchlearn.data.pairs import PairTerm, SingleTerm, coarsened
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
@@ -36,7 +36,7 @@ def drain(work: Any) -> Any:
 
 def encoded(columns: dict[str, Any], pairs: tuple[PairTerm, ...] = ()) -> tuple[Encoding, Rows]:
     table = read(arrow(columns), target="label")
-    ledger = read_ledger(table)
+    ledger = with_lots(table, read_ledger(table))
     (profiles,) = drain(profile_parts(table, ledger, [ledger.used]))
     encoding = fit_encoding(table.features, profiles, EncodingRules(additive=True), None, pairs)
     return encoding, drain(build_rows(table, ledger, encoding, ledger.used, 1))

@@ -9,7 +9,7 @@ import pytest
 from tests.training.made import labels, made, table_of
 
 from batchlearn.data.encoding_fit import EncodingRules
-from batchlearn.data.ledger import read_ledger
+from batchlearn.data.ledger import read_ledger, with_lots
 from batchlearn.data.split import hold_out
 from batchlearn.kernels.design import Floats
 from batchlearn.selection import structure as module
@@ -30,7 +30,7 @@ def choose(
     **roles: Any,
 ) -> Structure:
     table = table_of(columns, **roles)
-    ledger = read_ledger(table, loss=loss)
+    ledger = with_lots(table, read_ledger(table, loss=loss))
     used = ledger.used if part is None else ledger.used & part
     work = choose_structure(table, ledger, InnerSplit(used, kind, seed), RULES, threads)
     while True:

@@ -10,7 +10,7 @@ from mpmath import mp
 from tests.training.made import table_of
 
 from batchlearn.data.encoding_fit import EncodingRules
-from batchlearn.data.ledger import read_ledger
+from batchlearn.data.ledger import read_ledger, with_lots
 from batchlearn.kernels.design import Floats
 from batchlearn.selection.tweedie_power import PowerProfile, log_density, profile_power
 
@@ -63,7 +63,7 @@ def drawn(power: float, dispersion: float, n: int = 6000, seed: int = 0) -> dict
 
 def profiled(columns: dict[str, Any]) -> PowerProfile:
     table = table_of(columns)
-    ledger = read_ledger(table, loss="tweedie")
+    ledger = with_lots(table, read_ledger(table, loss="tweedie"))
     work = profile_power(table, ledger, ledger.used, EncodingRules(), 0, 1)
     while True:
         try:

@@ -14,7 +14,8 @@ from tests.objectives.oracle import Oracle, exact
 
 from batchlearn.data.rows import Rows, StoredChunk
 from batchlearn.errors import BatchlearnError
-from batchlearn.kernels.design import Floats, Layout
+from batchlearn.kernels.design import Floats, Layout, linear_predictor
+from batchlearn.models.links import INVERSE_LINKS
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.losses import LOSSES, TweedieLoss
 from batchlearn.objectives.objective import Objective
@@ -304,6 +305,14 @@ def points(trial: Trial, rng: np.random.Generator) -> Iterator[tuple[str, Floats
         yield "disturbed", state.parameters * (1.0 + size * rng.normal(size=len(state.parameters)))
 
 
+def returned(trial: Trial, parameters: Floats) -> Floats:
+    """Return the predictions of the rows with weight as floats, as a model returns them."""
+    chunks = [trial.rows.read(chunk) for chunk in trial.rows.chunks]
+    etas = [linear_predictor(c.layout, c.block, parameters) + c.offset for c in chunks]
+    counted = np.concatenate([c.weight for c in chunks]) > 0.0
+    return INVERSE_LINKS[trial.objective.loss.name](np.concatenate(etas)[counted])
+
+
 def check(trial: Trial, certificate: Certificate, parameters: Floats, oracle: Oracle, optimum: list[Any]) -> Verdict:
     """Compare every number of a certificate with the truth."""
     w = exact(parameters)
@@ -315,6 +324,8 @@ def check(trial: Trial, certificate: Certificate, parameters: Floats, oracle: Or
         moved[0] = abs(change[0] - mp.fdot(exact(units.shift[1:]), change[1:]))
     there, best = oracle.predictors(w), oracle.predictors(optimum)
     answers = [abs(oracle.response(a) - oracle.response(b)) for a, b in zip(there, best, strict=True)]
+    floats = returned(trial, parameters)
+    answers += [abs(mp.mpf(float(a)) - oracle.response(b)) for a, b in zip(floats, best, strict=True)]
     truth = {"loss_bound": gap, "coefficient_bound": max(moved), "prediction_bound": max(answers)}
     violations = []
     for name, value in truth.items():

@@ -38,7 +38,6 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.BASELINE_BETTER: {"baseline": "constant", "metric": "log_loss", "difference": 0.2, "low": 0.1, "high": 0.3},
     Code.BASELINE_NOT_BEATEN: {"baseline": "mine", "metric": "mse", "difference": 0.0, "low": -0.1, "high": 0.1},
     Code.THRESHOLD_NOT_CHEAPER: {"threshold": 0.25, "than": "always yes", "saved": 0.0, "low": None, "high": None},
-    Code.DRIFT: {"metric": "log_loss", "held_out": 0.6, "low": 0.5, "high": 0.7, "leave_one_out": 0.4},
     Code.TRAINED_UNDER_CONDITION: {"condition": "size < 2"},
     Code.NOTHING_PROVED: {"reason": "the time for a solver was spent"},
     Code.WARM_START: {"rows": 300, "loss_bound": 1e-9, "prediction_bound": None},

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.build import build_rows, profile_parts
-from batchlearn.data.ledger import Ledger, read_ledger, with_classes_of
+from batchlearn.data.ledger import Ledger, read_ledger, with_classes_of, with_lots
 from batchlearn.data.rows import Rows
-from batchlearn.data.sample import choose_rows, take
-from batchlearn.data.split import Split, hold_out
+from batchlearn.data.sample import take
+from batchlearn.data.split import Split, choose_rows, drawn, hold_out
 from batchlearn.data.target import Target
 from batchlearn.errors import DataError
 from batchlearn.kernels.design import Floats
@@ -67,11 +67,13 @@ def posing(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Genera
     """
     yield Progress("reading labels")
     ledger, notes = read_ledger(table, loss=recipe.loss), list[str]()
+    ledger = with_lots(table, ledger)
     if ledger.counts.used > most_rows:
         notes.append(
             f"A sample of {most_rows:,} of {ledger.counts.used:,} rows, drawn at random with seed {recipe.seed}."
         )
-        chosen = choose_rows(ledger.used, most_rows, recipe.seed)
+        # In the order of the table, which those who read few rows at a time follow.
+        chosen = np.sort(choose_rows(ledger, ledger.used, most_rows, recipe.seed))
         table, ledger = yield from reading("drawing a sample", take(table, ledger, chosen))
     if ledger.counts.used < _FEWEST_ROWS:
         raise DataError(
@@ -120,5 +122,5 @@ def _later_order(ledger: Ledger, split: Split, seed: int) -> NDArray[np.intp]:
     if split.late is None:
         return np.zeros(0, dtype=np.intp)
     if ledger.time is None:
-        return np.random.default_rng(seed).permutation(int(split.late.sum()))
+        return (np.cumsum(split.late) - 1)[drawn(ledger, split.late, seed)]
     return np.argsort(ledger.time[split.late], kind="stable")

@@ -16,7 +16,6 @@ from batchlearn.data.rows import Rows, StoredChunk, chunk_rows
 from batchlearn.errors import ResourceError
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.fingerprint import Fingerprint
-from batchlearn.tables.repeats import RepeatedRows
 from batchlearn.tables.sources import ParquetSource
 from batchlearn.tables.table import Table
 
@@ -52,13 +51,8 @@ def physical_memory() -> int | None:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def profile_parts(
-    table: Table, ledger: Ledger, parts: list[Mask], repeats: RepeatedRows | None = None
-) -> Generator[int, None, list[Profiles]]:
-    """Profile the features over each part's rows in one pass; yields rows read, returns one set of profiles a part.
-
-    `repeats` takes in the features and labels of all used rows on the way.
-    """
+def profile_parts(table: Table, ledger: Ledger, parts: list[Mask]) -> Generator[int, None, list[Profiles]]:
+    """Profile the features over each part's rows in one pass; yields rows read, returns one set of profiles a part."""
     features = table.features
     found: list[Profiles] = [{column.name: empty_profile(column.kind) for column in features} for _ in parts]
     for entries, batch in walk(table, [column.name for column in features]):
@@ -68,11 +62,9 @@ def profile_parts(
                 continue
             kept = batch if mask.all() else batch.filter(pa.array(mask))
             weight = np.ones(kept.num_rows) if ledger.weight is None else ledger.weight[entries][mask]
+            lots = ledger.lots.lot[entries][mask]
             for name, array in zip(kept.schema.names, kept.columns, strict=True):
-                profiles[name].update(array, weight)
-        if repeats is not None:
-            used = ledger.used[entries]
-            repeats.update(batch if used.all() else batch.filter(pa.array(used)), ledger.label[entries][used])
+                profiles[name].update(array, weight, lots)
         yield batch.num_rows
     return found
 

@@ -248,8 +248,13 @@ class Encoding:
 
         One where a column varies so little that its coefficient would overflow: that one stays as it is.
         """
+        return np.where(self.own_units < SMALLEST_UNIT, 1.0, self.own_units)
+
+    @cached_property
+    def own_units(self) -> Floats:
+        """The same without the exception: what bounds on coefficients are stated in."""
         units = np.ones(self.layout.size)
-        units[1 : self.layout.lead] = np.where(self.scale < SMALLEST_UNIT, 1.0, self.scale)
+        units[1 : self.layout.lead] = self.scale
         return units
 
     def encode(self, batch: pa.RecordBatch) -> Encoded:

@@ -5,7 +5,7 @@ One pass over the columns that have a role. Every row is accounted for: read = u
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from batchlearn.data.target import MOST_CLASSES, Class, Target, Task, infer_targ
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.columns import Kind
+from batchlearn.tables.row_hashes import Hashes, RowHashes, bits_of, mixed
 from batchlearn.tables.table import Scan, Table
 
 EXCLUDED, UNSEEN = "excluded by the condition", "a class not seen in training"
@@ -45,6 +46,19 @@ class RowCounts:
 
 
 @dataclass(frozen=True)
+class Lots:
+    """What chance decides by: numbers that follow from the values of a row, and not from its place in the table."""
+
+    features: Hashes  # equal where all features are
+    row: Hashes  # of features and label; equal where both are
+    lot: Hashes  # a number of its own for each row, which follows from its features and the rows that share them
+
+    def at(self, entries: NDArray[np.intp]) -> Lots:
+        """Return the lots of some rows."""
+        return Lots(self.features[entries], self.row[entries], self.lot[entries])
+
+
+@dataclass(frozen=True)
 class Ledger:
     """One entry for each row that met the condition, in order; only `used` rows, all of weight above 0, count."""
 
@@ -55,8 +69,15 @@ class Ledger:
     weight: Floats | None
     offset: Floats | None
     time: Floats | None  # microseconds since 1970 for timestamps, the number itself otherwise
-    group: NDArray[np.intp] | None  # codes in order of appearance, -1 where missing
+    group: NDArray[np.intp] | None  # codes in the order of the groups' values, -1 where missing
     counts: RowCounts
+    read_lots: Lots | None = None  # by `with_lots`
+
+    @property
+    def lots(self) -> Lots:
+        """What chance decides by: to be read before it has to."""
+        assert self.read_lots is not None
+        return self.read_lots
 
 
 def role_columns(table: Table) -> list[str]:
@@ -115,6 +136,29 @@ def read_ledger(table: Table, target: Target | None = None, loss: str | None = N
     found = {reason: number for reason, number in rejected.items() if number}
     counts = RowCounts(scan.rows_read, int(used.sum()), unlabelled, found)
     return Ledger(target, used, label, unseen, weight, offset, time, group, counts)
+
+
+def with_lots(table: Table, ledger: Ledger, columns: Sequence[str] | None = None) -> Ledger:
+    """Read the features, or the columns named, once; return the ledger with the lots of its rows.
+
+    Rows with the same features get different lots, in the order of their labels: neither the unit of the labels nor the
+    features of other rows have a say. Of rows equal in all that is read it does not matter which of them gets which.
+    """
+    hashes = RowHashes()
+    names = [column.name for column in table.features] if columns is None else list(columns)
+    # Where there are no features, rows are told apart by their labels.
+    read = [hashes.of(batch) for _, batch in walk(table, names)] if names else []
+    features = np.concatenate(read) if read else np.zeros(len(ledger.used), dtype=np.uint64)
+    row = whole = mixed(features ^ bits_of(ledger.label), np.uint64(1))
+    for salt, role in enumerate((ledger.weight, ledger.offset, ledger.time, ledger.group), start=2):
+        if role is not None:
+            whole = mixed(whole ^ bits_of(role.astype(np.float64)), np.uint64(salt))
+    order = np.lexsort((whole, ledger.label, ~ledger.used, features))
+    starts = np.flatnonzero(np.diff(features[order], prepend=~features[order[0]]))
+    copy = np.arange(len(row)) - np.repeat(starts, np.diff(starts, append=len(row)))
+    lot = np.empty_like(row)
+    lot[order] = mixed(features[order] + copy.astype(np.uint64), np.uint64(0))
+    return replace(ledger, read_lots=Lots(features, row, lot))
 
 
 def with_classes_of(ledger: Ledger, part: NDArray[np.bool_]) -> Ledger:
@@ -256,7 +300,10 @@ def _check_years(table: Table, time: Floats) -> None:
 def _group_codes(column: pa.ChunkedArray) -> NDArray[np.intp]:
     plain = pa.chunked_array([c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in column.chunks])
     encoded = plain.combine_chunks().dictionary_encode()
-    return np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False), dtype=np.intp)
+    codes = np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False), dtype=np.intp)
+    place = np.full(len(encoded.dictionary) + 1, -1, dtype=np.intp)
+    place[pc.sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(encoded.dictionary))
+    return place[codes]
 
 
 def _offset(table: Table, columns: dict[str, pa.ChunkedArray]) -> Floats | None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.columns import Kind
+from batchlearn.tables.row_hashes import Hashes
 
 CALENDAR_PARTS = {"hour": 24, "weekday": 7, "month": 12}
 # Fewer rows than this may all differ by chance.
@@ -37,30 +38,19 @@ def calendar_part(times: pa.Array, part: str) -> NDArray[np.int64]:
 
 
 class Sample(NamedTuple):
-    """The rows with the lowest random priorities: a sample of fixed size, of which two can be put together."""
+    """The rows with the lowest lots: a sample of fixed size, of which two can be put together."""
 
     values: Floats
-    priorities: NDArray[np.uint64]
-
-    @staticmethod
-    def of(values: Floats, first_row: int) -> Sample:
-        """Return the known values of consecutive rows, with priorities that follow from the row numbers."""
-        known = ~np.isnan(values)
-        rows = np.arange(first_row, first_row + len(values), dtype=np.uint64)[known]
-        # The finaliser of SplitMix64 (Steele, Lea and Flood 2014): numbers in a row come out as if at random.
-        mixed = (rows + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return Sample(values[known], mixed ^ (mixed >> np.uint64(31)))
+    lots: Hashes
 
     def merge(self, other: Sample) -> Sample:
         """Return the sample of both."""
         values = np.concatenate([self.values, other.values])
-        priorities = np.concatenate([self.priorities, other.priorities])
+        lots = np.concatenate([self.lots, other.lots])
         if len(values) > _SAMPLE:
-            kept = np.sort(np.argpartition(priorities, _SAMPLE)[:_SAMPLE])
-            values, priorities = values[kept], priorities[kept]
-        return Sample(values, priorities)
+            kept = np.sort(np.argpartition(lots, _SAMPLE)[:_SAMPLE])
+            values, lots = values[kept], lots[kept]
+        return Sample(values, lots)
 
 
 class Moments(NamedTuple):
@@ -117,13 +107,14 @@ class NumberProfile:
     _done: Moments = field(default_factory=Moments)
     _waiting: list[tuple[Floats, Floats]] = field(default_factory=list)  # values and weights, less than a stretch
 
-    def update(self, array: pa.Array, weight: Floats) -> None:
-        """Add a batch; `weight` has one positive entry a row."""
+    def update(self, array: pa.Array, weight: Floats, lots: Hashes) -> None:
+        """Add a batch; `weight` has one positive entry a row, `lots` one that decides who is in a sample."""
         values = _numbers(array)
         if not len(values):
             return
-        known = values[~np.isnan(values)]
-        self._sample = self._sample.merge(Sample.of(values, self.rows))
+        there = ~np.isnan(values)
+        known = values[there]
+        self._sample = self._sample.merge(Sample(known, lots[there]))
         self.rows += len(values)
         self.missing += len(values) - len(known)
         if len(known):
@@ -206,8 +197,8 @@ class CategoryProfile:
     missing: int = 0
     counts: Counter[str] = field(default_factory=Counter)
 
-    def update(self, array: pa.DictionaryArray, _weight: Floats) -> None:
-        """Add a batch; the weights do not matter to counts."""
+    def update(self, array: pa.DictionaryArray, _weight: Floats, _lots: Hashes) -> None:
+        """Add a batch; weights and lots do not matter to counts."""
         self.rows += len(array)
         self.missing += array.null_count
         codes = array.indices.drop_null().to_numpy(zero_copy_only=False)
@@ -250,8 +241,8 @@ class TimeProfile:
         default_factory=lambda: {part: np.zeros(size, dtype=np.int64) for part, size in CALENDAR_PARTS.items()}
     )
 
-    def update(self, array: pa.Array, _weight: Floats) -> None:
-        """Add a batch; the weights do not matter to counts."""
+    def update(self, array: pa.Array, _weight: Floats, _lots: Hashes) -> None:
+        """Add a batch; weights and lots do not matter to counts."""
         self.rows += len(array)
         self.missing += array.null_count
         for part, size in CALENDAR_PARTS.items():

@@ -14,43 +14,35 @@ from batchlearn.tables.sources import ArrowSource
 from batchlearn.tables.table import Table
 
 
-def choose_rows(part: NDArray[np.bool_], most: int, seed: int) -> NDArray[np.bool_]:
-    """Return a mask of at most `most` of a part's rows, chosen at random."""
-    entries = np.flatnonzero(part)
-    if len(entries) <= most:
-        return part
-    chosen = np.zeros_like(part)
-    chosen[np.random.default_rng(seed).choice(entries, most, replace=False)] = True
-    return chosen
-
-
-def take(table: Table, ledger: Ledger, mask: NDArray[np.bool_]) -> Generator[int, None, tuple[Table, Ledger]]:
-    """Read the rows of a mask into memory, in order; yields rows read, returns them as a table with its ledger."""
+def take(table: Table, ledger: Ledger, entries: NDArray[np.intp]) -> Generator[int, None, tuple[Table, Ledger]]:
+    """Read some rows into memory, in the order given; yields rows read, returns them as a table with its ledger."""
     roles = table.roles
     needed = [roles.target, roles.weight, roles.offset, roles.exposure, roles.time, roles.group]
     names = list(dict.fromkeys([*(column.name for column in table.features), *(name for name in needed if name)]))
-    batches = []
-    for entries, batch in walk(table, names):
-        kept = mask[entries]
+    mask, batches = np.zeros(len(ledger.used), dtype=bool), []
+    mask[entries] = True
+    for stretch, batch in walk(table, names):
+        kept = mask[stretch]
         if kept.any():
             batches.append(batch if kept.all() else batch.filter(pa.array(kept)))
         yield batch.num_rows
-    rows = pa.Table.from_batches(batches)
+    rows = pa.Table.from_batches(batches).unify_dictionaries().take(np.argsort(np.argsort(entries)))
     columns = tuple(table.column(name) for name in names)
     taken = replace(table, source=ArrowSource(rows), columns=columns, condition=None, roles=replace(roles, drop=()))
-    return taken, _cut(ledger, mask)
+    return taken, _cut(ledger, entries)
 
 
-def _cut(ledger: Ledger, mask: NDArray[np.bool_]) -> Ledger:
-    rows = int(mask.sum())
+def _cut(ledger: Ledger, entries: NDArray[np.intp]) -> Ledger:
+    rows = len(entries)
     return replace(
         ledger,
-        used=ledger.used[mask],
-        label=ledger.label[mask],
-        unseen=ledger.unseen[mask],
-        weight=None if ledger.weight is None else ledger.weight[mask],
-        offset=None if ledger.offset is None else ledger.offset[mask],
-        time=None if ledger.time is None else ledger.time[mask],
-        group=None if ledger.group is None else ledger.group[mask],
+        used=ledger.used[entries],
+        label=ledger.label[entries],
+        unseen=ledger.unseen[entries],
+        weight=None if ledger.weight is None else ledger.weight[entries],
+        offset=None if ledger.offset is None else ledger.offset[entries],
+        time=None if ledger.time is None else ledger.time[entries],
+        group=None if ledger.group is None else ledger.group[entries],
         counts=RowCounts(rows, rows, 0, {}),
+        read_lots=ledger.lots.at(entries),
     )

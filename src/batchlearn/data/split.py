@@ -1,4 +1,8 @@
-"""Which rows an evaluation keeps apart: the latest by time, whole groups, or random ones."""
+"""Which rows an evaluation keeps apart: the latest by time, whole groups, or random ones.
+
+Chance draws lots that follow from the values of the rows (`Ledger.lots`): the same rows in another order are split in
+the same way.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,11 @@ from numpy.typing import NDArray
 
 from batchlearn.data.ledger import Ledger
 from batchlearn.errors import DataError, UsageError
+from batchlearn.tables.row_hashes import Hashes, mixed
 
 SPLITS = ("time", "group", "random")
+# Copies of a row that make up more than this share are no accident; a single copy is none in any table.
+_LARGEST_UNIT, _PAIR = 0.01, 2
 
 
 class Split(NamedTuple):
@@ -61,7 +68,9 @@ def hold_out(ledger: Ledger, share: float, seed: int, kind: str | None = None) -
     `kind` is "time" (the latest rows), "group" (whole groups, drawn at random) or "random"; None is by time where there
     is a time column and random otherwise. Rows of one time, or of one group, stay together, so the held-out share is
     the nearest that whole times give, or close to it for groups; rows without a group stay together as if they were
-    one. Nothing is held out where there is one group only.
+    one. Nothing is held out where there is one group only. Of random rows, those that repeat each other in features and
+    label stay together, as one row entered twice; but where the same features come with several labels, or one row
+    makes up more than a hundredth, repeats are what such rows are like, and each is a row of its own.
     """
     used = ledger.used
     rows = int(used.sum())
@@ -79,11 +88,37 @@ def hold_out(ledger: Ledger, share: float, seed: int, kind: str | None = None) -
             late = used & (ledger.time > cut)
             return Split(used & ~late, late, "the latest rows by time", kind="time")
     late = np.zeros_like(used)
-    chosen = np.random.default_rng(seed).permutation(np.flatnonzero(used))[: round(share * rows)]
-    late[chosen] = True
+    late[_random_rows(ledger, round(share * rows), seed)] = True
     one_time = kind != "random" and ledger.time is not None
     how = "random rows, because all rows have the same time" if one_time else "random rows"
     return Split(used & ~late, late, how)
+
+
+def drawn(ledger: Ledger, part: NDArray[np.bool_], seed: int) -> NDArray[np.intp]:
+    """Return the entries of a part in an order that chance decides by the values of the rows."""
+    entries = np.flatnonzero(part)
+    return entries[np.argsort(_seeded(ledger.lots.lot[entries], seed))]
+
+
+def choose_rows(ledger: Ledger, part: NDArray[np.bool_], most: int, seed: int) -> NDArray[np.intp]:
+    """Return the entries of at most `most` of a part's rows, chosen at random and in random order."""
+    return drawn(ledger, part, seed)[:most]
+
+
+def _random_rows(ledger: Ledger, wanted: int, seed: int) -> NDArray[np.intp]:
+    """Return the entries of about so many used rows, drawn by lot, rows entered twice as one."""
+    entries, lots = np.flatnonzero(ledger.used), ledger.lots
+    features, row = lots.features[entries], lots.row[entries]
+    distinct, copies = np.unique(row, return_counts=True)
+    accidents = copies.max() <= max(_PAIR, _LARGEST_UNIT * len(entries)) and len(np.unique(features)) == len(distinct)
+    unit = _seeded(mixed(features, np.uint64(0)) if accidents else lots.lot[entries], seed)
+    order = np.argsort(unit, kind="stable")
+    ends = np.flatnonzero(np.diff(unit[order])) + 1
+    return entries[order[: ends[np.argmin(np.abs(ends - wanted))]]] if len(ends) else entries[:0]
+
+
+def _seeded(lots: Hashes, seed: int) -> Hashes:
+    return mixed(lots, np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
 
 
 def _whole_groups(ledger: Ledger, share: float, seed: int) -> NDArray[np.bool_] | None:
@@ -133,4 +168,6 @@ def stretches(ledger: Ledger, part: NDArray[np.bool_], count: int, seed: int) ->
         found = np.searchsorted(first, times, side="right")
         if found.min() < found.max():
             return np.asarray(found, dtype=np.intp)
-    return np.asarray(np.random.default_rng(seed).permutation(rows) * count // rows, dtype=np.intp)
+    place = np.empty(len(part), dtype=np.intp)
+    place[drawn(ledger, part, seed)] = np.arange(rows) * count // rows
+    return place[part]

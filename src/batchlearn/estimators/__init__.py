@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import validate_data
 
 from batchlearn.data.rows import one_blas_thread
-from batchlearn.errors import DataError, quoted
+from batchlearn.errors import DataError, NoFiniteOptimum, quoted
 from batchlearn.estimators.incremental import Learner, class_labels, go_on, learn_rows
 from batchlearn.estimators.reading import STORED_TYPES, arrays, names_of, row_predictors
 from batchlearn.estimators.settings import Settings, checked
@@ -27,7 +27,7 @@ from batchlearn.objectives.objective import Objective
 from batchlearn.solvers.refinement import refine
 from batchlearn.training.certificate import Certificate, certify
 from batchlearn.training.matrix import Matrix, read_matrix, row_weights
-from batchlearn.training.optimise import Optimum, Problem
+from batchlearn.training.optimise import Optimum, Problem, optimise
 from batchlearn.training.regimes import FullBatch, minimised
 
 # Of kappa times decrement: far inside the region of quadratic convergence.
@@ -314,10 +314,26 @@ def _fitted(settings: Settings, X: Any, label: Floats, weight: Floats | None, na
     loss.check_labels(label)
     with one_blas_thread():
         matrix = read_matrix(X, label, weight, intercept=settings.intercept, threads=settings.threads)
+        lead = int(settings.intercept)
+        names = [*names[:lead], *(names[lead + j] for j in matrix.order)]
         _warn_of_constants(matrix, settings, names)
-        objective = Objective(loss, matrix.penalty(settings.alpha, standardize=settings.standardize))
-        problem = Problem(objective, matrix.rows, settings.stopping, matrix.units, names)
-        optimum = minimised(problem, settings.regime)
+        problem = _problem(settings, matrix, names)
+        try:
+            optimum = minimised(problem, settings.regime)
+        except NoFiniteOptimum:
+            # To rows far out all others are alike: classes that seem apart along a column may only be far from one row.
+            resistant = matrix.centred_at_medians()
+            if resistant is None:
+                raise
+            matrix, problem = resistant, _problem(settings, resistant, names)
+            optimum = minimised(problem, settings.regime)
+        hessian = optimum.certification.expansion and optimum.certification.expansion.hessian
+        centred = None if hessian is None else matrix.centred_at(loss, optimum.parameters, hessian)
+        if centred is not None:
+            start = centred.inside(*matrix.deliver(optimum.parameters))
+            matrix, problem = centred, _problem(settings, centred, names)
+            optimum = optimise(problem, start)
+        objective = problem.objective
         full = isinstance(settings.regime, FullBatch)
         parameters = _refined(objective, matrix, optimum) if full else optimum.parameters
         coefficients, intercept = matrix.deliver(parameters)
@@ -335,6 +351,11 @@ def _fitted(settings: Settings, X: Any, label: Floats, weight: Floats | None, na
         )
     learner = go_on(loss, settings.alpha, matrix, delivered, optimum.certification.factor)
     return _Fitted(coefficients, intercept, value, len(optimum.trace), certificate, learner)
+
+
+def _problem(settings: Settings, matrix: Matrix, names: list[str]) -> Problem:
+    objective = Objective(settings.loss, matrix.penalty(settings.alpha, standardize=settings.standardize))
+    return Problem(objective, matrix.rows, settings.stopping, matrix.units, names)
 
 
 def _refined(objective: Objective, matrix: Matrix, optimum: Optimum) -> Floats:

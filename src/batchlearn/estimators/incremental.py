@@ -37,7 +37,10 @@ _IN_TURN = 8
 
 @dataclass(frozen=True)
 class Learner:
-    """The state after whole blocks, and the rows of the unfinished one; arrays over columns are (columns,)."""
+    """The state after whole blocks, and the rows of the unfinished one; arrays over columns are (columns,).
+
+    Columns stand in the order of the layout, dense ones first: `order` says which of the matrix each is.
+    """
 
     loss: Loss
     alpha: float
@@ -45,6 +48,7 @@ class Learner:
     shift: Floats
     scale: Floats
     seen: NDArray[np.bool_]  # columns that have had a scale
+    order: NDArray[np.intp]
     state: OnlineState | NormalisedState
     pending: tuple[Any, Floats, Floats] | None = None  # values, labels, weights
     weight: float = 0.0  # of the rows learned
@@ -71,9 +75,8 @@ def begin(loss: Loss, alpha: float, values: Any, intercept: bool) -> Learner:
         empty = Rows(layout, (), np.zeros(layout.dense), np.ones(layout.dense))
         objective = Objective(loss, Quadratic(np.zeros(size)))
         state = NormalisedGradient().start(objective, empty, np.zeros(size), Reading(1, 16 * BLOCK, 1.0, 0))
-    return Learner(
-        loss, alpha, layout, shift, np.ones(columns), np.zeros(columns, dtype=bool), state, paid=np.zeros(size)
-    )
+    scale, seen, order = np.ones(columns), np.zeros(columns, dtype=bool), np.arange(columns)
+    return Learner(loss, alpha, layout, shift, scale, seen, order, state, paid=np.zeros(size))
 
 
 def go_on(loss: Loss, alpha: float, matrix: Matrix, parameters: Floats, factor: Factor | None) -> Learner | None:
@@ -85,7 +88,8 @@ def go_on(loss: Loss, alpha: float, matrix: Matrix, parameters: Floats, factor: 
     state = OnlineState(parameters, factor.inverse_hessian / weight, np.zeros(size), np.zeros((size, size)))
     seen = np.ones(len(matrix.scale), dtype=bool)
     paid = np.full(size, weight)
-    return Learner(loss, alpha, matrix.rows.layout, matrix.shift, matrix.scale, seen, state, weight=weight, paid=paid)
+    layout, order = matrix.rows.layout, matrix.order
+    return Learner(loss, alpha, layout, matrix.shift, matrix.scale, seen, order, state, weight=weight, paid=paid)
 
 
 def learn(learner: Learner, values: Any, label: Floats, weight: Floats | None) -> tuple[Learner, Floats]:
@@ -113,7 +117,8 @@ def delivered(learner: Learner, parameters: Floats) -> tuple[Floats, float]:
     """Return coefficients and intercept in the units of the columns."""
     lead = int(learner.layout.intercept)
     coefficients = parameters[lead:] / learner.scale
-    return coefficients, float(parameters[0] - coefficients @ learner.shift) if lead else 0.0
+    intercept = float(parameters[0] - coefficients @ learner.shift) if lead else 0.0
+    return coefficients[np.argsort(learner.order)], intercept
 
 
 def _scaled(learner: Learner, values: Any) -> Learner:
@@ -132,13 +137,13 @@ def _scaled(learner: Learner, values: Any) -> Learner:
 
 
 def _learned(learner: Learner, values: Any, label: Floats, weight: Floats) -> Learner:
-    count = len(label)
-    chunk = StoredChunk(
-        np.empty((0, count)) if issparse(values) else values.T, np.empty((0, count), dtype=np.intp), label, weight,
-        sparse=values if issparse(values) else None,
-    )  # fmt: skip
-    dense = (learner.shift, learner.scale) if learner.layout.dense else (np.zeros(0), np.ones(0))
-    rows = Rows(learner.layout, (chunk,), *dense, sparse_scale=learner.scale if learner.layout.sparse else None)
+    dense, sparse, count = values, None, learner.layout.dense
+    if issparse(values):
+        dense, sparse = values[:, learner.order[:count]].toarray(), values[:, learner.order[count:]]
+    codes = np.empty((0, len(label)), dtype=np.intp)
+    chunk = StoredChunk(dense.T, codes, label, weight, sparse=sparse)
+    shift, scale = learner.shift[:count], learner.scale[:count]
+    rows = Rows(learner.layout, (chunk,), shift, scale, sparse_scale=learner.scale[count:])
     state: OnlineState | NormalisedState
     if isinstance(learner.state, OnlineState):
         state = newton.follow(learner.loss, rows, learner.state)[0]

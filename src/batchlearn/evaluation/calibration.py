@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import betaincinv, gammaincinv, stdtrit
 
 from batchlearn.errors import UsageError
 from batchlearn.evaluation.metrics import SMALLEST_RESPONSE, Array, Task
 
 MOST_BINS = 20
-Z = NormalDist().inv_cdf(0.975)
+TAIL = 0.025
+Z = NormalDist().inv_cdf(1.0 - TAIL)
+# So many rows of all bins speak for the variance of each: few rows of rare or skewed labels often show none of it.
+PRIOR_ROWS = 100.0
 NEWTON_STEPS = 100
 # Half the Newton decrement is the mean loss still to be had; what is below this is far below its rounding.
 SMALLEST_DECREMENT = 1e-20
@@ -74,7 +78,7 @@ def calibration(task: Task, label: Array, response: Array, weight: Array, bins: 
     mean_response = np.add.reduceat(weight * response, starts) / totals
     mean_label = np.add.reduceat(weight * label, starts) / totals
     rows = np.diff(starts, append=len(label))
-    low, high = _bin_intervals(task, label, weight, starts, mean_label)
+    low, high = _bin_intervals(task, label, response, weight, starts)
     expected = float(np.sum(weight * response))
     slope, intercept = logistic_recalibration(label, response, weight) if task == "classes" else (None, None)
     return Calibration(
@@ -144,24 +148,58 @@ def _logistic_loss(design: Array, label: Array, weight: Array, parameters: Array
 
 
 def _bin_intervals(
-    task: Task, label: Array, weight: Array, starts: NDArray[np.intp], mean: Array
+    task: Task, label: Array, response: Array, weight: Array, starts: NDArray[np.intp]
 ) -> tuple[Array, Array]:
+    """Return 95 % intervals of each bin's mean label given its rows' features, each end of shape (bins,)."""
     # Unequal weights count for fewer rows: Kish's (sum w)^2 / sum w^2.
     total = np.add.reduceat(weight, starts)
     effective = total**2 / np.add.reduceat(weight**2, starts)
+    mean = np.add.reduceat(weight * label, starts) / total
     if task == "classes":
-        shrink = 1.0 + Z**2 / effective
-        centre = (mean + Z**2 / (2.0 * effective)) / shrink
-        reach = Z / shrink * np.sqrt(mean * (1.0 - mean) / effective + Z**2 / (4.0 * effective**2))
-        return np.clip(centre - reach, 0.0, 1.0), np.clip(centre + reach, 0.0, 1.0)
-    around = label - np.repeat(mean, np.diff(starts, append=len(label)))
+        ones, zeros = mean * effective, (1.0 - mean) * effective
+        low, high = betaincinv(ones + 0.5, zeros + 0.5, TAIL), betaincinv(ones + 0.5, zeros + 0.5, 1.0 - TAIL)
+        return np.where(ones > 0.0, low, 0.0), np.where(zeros > 0.0, high, 1.0)
+    if task in ("count", "amount"):
+        unit = _variance_a_unit(task, label, response, weight, starts)
+        units = np.divide(mean * total, unit, out=np.full(len(unit), np.nan), where=unit > 0.0)
+        low, high = gammaincinv(units + 0.5, TAIL), gammaincinv(units + 0.5, 1.0 - TAIL)
+        return np.where(units == 0.0, 0.0, low) * unit / total, high * unit / total
+    # What the responses explain of the labels' differences inside a bin is no error of its mean.
+    off = label - response
+    around = off - np.repeat(np.add.reduceat(weight * off, starts) / total, np.diff(starts, append=len(label)))
     spread = np.add.reduceat(weight * around**2, starts) / total
     freedom = effective - 1.0
     # Rounding can make one row count for a little more than one.
     several = freedom > ONE_ROW_ROUNDING
-    reach = Z * np.sqrt(spread / np.where(several, freedom, 1.0))
+    freedom = np.where(several, freedom, 1.0)
+    reach = stdtrit(freedom, 1.0 - TAIL) * np.sqrt(spread / freedom)
     reach[~several] = np.nan
     return mean - reach, mean + reach
+
+
+def _variance_a_unit(task: Task, label: Array, response: Array, weight: Array, starts: NDArray[np.intp]) -> Array:
+    """Return how much variance a bin's weighted total of counts or amounts has for each unit of its mean, (bins,).
+
+    A total over this unit varies as a Poisson count does. The unit is that of the bin's own rows, around responses that
+    are put right by one factor a bin, and that of all bins, which counts for PRIOR_ROWS rows.
+    """
+    rows = np.diff(starts, append=len(label))
+    response = np.maximum(response, SMALLEST_RESPONSE)
+    response = response * max(np.sum(weight * label) / np.sum(weight * response), SMALLEST_RESPONSE)
+    expected = np.add.reduceat(weight * response, starts)
+    ratio = np.add.reduceat(weight * label, starts) / expected
+    square = np.add.reduceat((weight * (label - response * np.repeat(ratio, rows))) ** 2, starts)
+    free = np.maximum(rows - 1, 0)
+    known = expected * free / rows
+    middle = expected / np.add.reduceat(weight, starts)
+    # Counts vary as Poisson's at least where no weights change their unit, and what is more grows with the mean (a
+    # gamma mixture). The unit of amounts grows between a Poisson's, which is constant, and a gamma's: with the root.
+    poisson = float(weight[0]) if task == "count" and weight.min() == weight.max() else 0.0
+    shape = middle if poisson > 0.0 else np.sqrt(middle) if task == "amount" else np.ones(len(rows))
+    pooled = max(np.sum(square - poisson * known), 0.0) / np.sum(known * shape) if free.any() else 0.0
+    prior = (poisson + pooled * shape) * expected * PRIOR_ROWS / rows
+    unit = np.maximum((square + prior) / (known + expected * PRIOR_ROWS / rows), poisson)
+    return np.asarray(unit * (stdtrit(free + PRIOR_ROWS, 1.0 - TAIL) / Z) ** 2)
 
 
 def _number(value: float) -> float | None:

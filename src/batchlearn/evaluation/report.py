@@ -13,7 +13,15 @@ from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.evaluation.abstention import Abstention, abstention
 from batchlearn.evaluation.calibration import Calibration, calibration
 from batchlearn.evaluation.decision import Cut, Decision, cuts_at, judge_decisions
-from batchlearn.evaluation.intervals import Estimate, Resampling, metric_estimate, paired_difference, resampling
+from batchlearn.evaluation.intervals import (
+    LEVEL,
+    NORMAL,
+    Estimate,
+    Resampling,
+    metric_estimate,
+    paired_difference,
+    resampling,
+)
 from batchlearn.evaluation.metrics import (
     EVEN_CHANCE,
     SMALLEST_RESPONSE,
@@ -26,6 +34,7 @@ from batchlearn.evaluation.metrics import (
     metrics_of,
 )
 from batchlearn.evaluation.metrics.multiclass import confidences
+from batchlearn.evaluation.paired import later_difference
 from batchlearn.evaluation.slices import Categories, Slice, slices
 from batchlearn.models.decision import Costs
 from batchlearn.words.notes import Code, Note
@@ -41,7 +50,8 @@ class HeldOut:
     probability of 1; for "multiclass" the label is a number from 0 to K - 1 and the response (n, K). A row whose
     class training never saw has label NaN and is marked in `unseen`. `unseen_classes` counts those rows by label.
     `categories` gives (codes, level names) for each column. `clusters` names rows that belong together, which then
-    stand together: intervals come from drawing whole clusters.
+    stand together: intervals come from drawing whole clusters. `time`, shape (n,), is given where all rows are later
+    than those learned from: only then can there be drift.
     """
 
     label: Array
@@ -51,6 +61,28 @@ class HeldOut:
     unseen: NDArray[np.bool_] | None = None
     unseen_classes: Mapping[str, int] = field(default_factory=dict)
     clusters: NDArray[np.integer] | None = None
+    time: Array | None = None
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The proper score of later rows minus the leave-one-out one of the earlier rows, with its 98 % interval.
+
+    Of tables whose rows are of one world the interval is above zero in one of a hundred, and below in one.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def side(self) -> str | None:
+        """How later rows fare, "worse" or "better"; None where chance may do it."""
+        return "worse" if self.low > 0.0 else "better" if self.high < 0.0 else None
+
+    def to_json(self) -> dict[str, float | str | None]:
+        """Return the difference, its interval and the side."""
+        return {"value": self.value, "low": self.low, "high": self.high, "side": self.side}
 
 
 @dataclass(frozen=True)
@@ -98,6 +130,7 @@ class Evaluation:
     unseen_classes: Mapping[str, int]
     notes: Sequence[Note]
     leave_one_out: LeaveOneOut | None = None
+    drift: Drift | None = None  # where the held-out rows are later ones and there is a leave-one-out score
     differences: Mapping[str, Estimate] = field(default_factory=dict)  # its proper score minus that of each baseline
     decision: Decision | None = None  # where costs of wrong decisions were given
     cuts: Sequence[Cut] = ()  # of two classes, what thresholds find: one half, the base rate, and that of the costs
@@ -111,6 +144,7 @@ class Evaluation:
             "metrics": _estimates_json(self.metrics),
             "baselines": {name: _estimates_json(estimates) for name, estimates in self.baselines.items()},
             "leave_one_out": None if self.leave_one_out is None else self.leave_one_out.to_json(),
+            "drift": None if self.drift is None else self.drift.to_json(),
             "calibration": None if self.calibration is None else self.calibration.to_json(),
             "slices": [one.to_json() for one in self.slices],
             "unseen_classes": dict(self.unseen_classes),
@@ -135,11 +169,10 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate responses and each baseline's responses on the same rows, with intervals from the same blocks.
 
-    A baseline that is None is left out. `leave_one_out` is passed on, and a gap between it and the held-out figure
-    is noted. With `costs` of wrong decisions
-    between two classes, what decisions cost is judged too, and with a fee what leaving rows to people is worth.
-    `metrics` are those of the target where the task does not say which, its proper score first. DataError where there
-    is no row, no weight, or a label or response the task cannot have.
+    A baseline that is None is left out. `leave_one_out` is passed on, and later rows are held against it. With `costs`
+    of wrong decisions between two classes, what decisions cost is judged too, and with a fee what it is worth to leave
+    rows to people. `metrics` are those of the target where the task does not say which, its proper score first.
+    DataError where there is no row, no weight, or a label or response the task cannot have.
     """
     label, response = held_out.label, held_out.response
     weight = np.ones(len(label)) if held_out.weight is None else held_out.weight
@@ -165,7 +198,6 @@ def evaluate(
     notes = [
         *_row_notes(task, label, weight, unseen),
         *_baseline_notes(score, differences),
-        *_drift_notes(estimates, leave_one_out),
         *_decision_notes(decision),
     ]
     return Evaluation(
@@ -180,6 +212,7 @@ def evaluate(
         unseen_classes=unseen,
         notes=notes,
         leave_one_out=leave_one_out,
+        drift=_drift(score.name, held_out.time, losses, weight, leave_one_out),
         differences=differences,
         decision=decision,
         cuts=_cuts(task, held_out, present.get("constant"), weight, plan, costs),
@@ -323,11 +356,14 @@ def _decision_notes(decision: Decision | None) -> list[Note]:
     return [Note(Code.THRESHOLD_NOT_CHEAPER, {"threshold": decision.threshold, "than": than, **interval})]
 
 
-def _drift_notes(metrics: Mapping[str, Estimate], inside: LeaveOneOut | None) -> list[Note]:
-    if inside is None or inside.estimate.value is None:
-        return []
-    held_out, value = metrics[inside.metric], inside.estimate.value
-    if held_out.low is None or held_out.high is None or held_out.low <= value <= held_out.high:
-        return []
-    interval = {"held_out": held_out.value, "low": held_out.low, "high": held_out.high}
-    return [Note(Code.DRIFT, {"metric": inside.metric, **interval, "leave_one_out": value})]
+def _drift(
+    score: str, time: Array | None, losses: Array, weight: Array, leave_one_out: LeaveOneOut | None
+) -> Drift | None:
+    if time is None or leave_one_out is None or leave_one_out.metric != score:
+        return None
+    before, high = leave_one_out.estimate.value, leave_one_out.estimate.high
+    if before is None or high is None:
+        return None
+    error = (high - before) / NORMAL.inv_cdf(0.5 + LEVEL / 2)
+    found = later_difference(losses, weight, time, before, error)
+    return None if found.low is None or found.high is None else Drift(found.value, found.low, found.high)

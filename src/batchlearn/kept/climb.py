@@ -10,10 +10,11 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.errors import DataError
 from batchlearn.kept.statistics import Point, PointTotal, totals_together
-from batchlearn.kept.update import Local, Proof, Reached, Update, prove
+from batchlearn.kept.update import Local, Optimum, Proof, Reached, Update, prove
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.rounding import accumulated
 from batchlearn.kernels.sums import symmetric
-from batchlearn.objectives.statistics import Hessian, HessianTotal, accumulated
+from batchlearn.objectives.statistics import Hessian, HessianTotal
 
 MOST_PASSES = 3
 # A step that moves no row further than this needs no shortening.
@@ -74,11 +75,13 @@ def _stand(update: Update, before: Reached, rows: Rows) -> Reached:
     gradient = point.gradient + penalty.gradient(parameters)
     relative = accumulated(length + 28) + math.expm1(min(point.growth, 700.0))
     local = Local(gradient, error + accumulated(4) * np.abs(gradient), 0.0, hessian, relative, 0.9)
-    proof = prove(update, local, parameters)
+    proof = prove(update, local)
     gained = float(point.values[0]) + float(back @ penalty.gradient(parameters + 0.5 * back))
     size = penalty.magnitude(parameters) + penalty.magnitude(kept.parameters)
     doubt = point.error + accumulated(4 * len(back) + 40) * float(size @ np.abs(back))
-    return _with_gain(update, before, proof, gradient, (gained, doubt))
+    reached = _with_gain(update, before, proof, gradient, (gained, doubt))
+    left = 0.0 if proof.factor is None else proof.factor.solve(gradient)
+    return reached._replace(optimum=Optimum(parameters - left, hessian))
 
 
 def _with_gain(update: Update, before: Reached, proof: Proof, gradient: Floats, gain: tuple[float, float]) -> Reached:
@@ -96,5 +99,4 @@ def _with_gain(update: Update, before: Reached, proof: Proof, gradient: Floats, 
         reach=update.domain.reach(before.parameters - update.kept.parameters),
         readings=before.readings + (proof.factor is not None and update.added is not None),
         gradient=gradient,
-        later=proof.later or before.later,
     )

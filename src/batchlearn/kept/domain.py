@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from batchlearn.data.rows import Chunk
 from batchlearn.kernels.design import Floats, Layout
-from batchlearn.objectives.statistics import accumulated
+from batchlearn.kernels.rounding import accumulated
 
 
 class DomainParts(NamedTuple):

@@ -19,12 +19,13 @@ from batchlearn.errors import CertificateError
 from batchlearn.kept.remainder import FAR, Ahead, OldRows, Way
 from batchlearn.kept.statistics import Point, PointTotal, SlopeTotal
 from batchlearn.kept.totals import KeptTotals
-from batchlearn.kept.update import Local, Reached, Update, joint_error, prove
+from batchlearn.kept.update import Local, Optimum, Reached, Update, joint_error, prove
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.rounding import accumulated
 from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.factor import NotPositiveDefinite, StepFactor, step_factor
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import HessianTotal, accumulated
+from batchlearn.objectives.statistics import HessianTotal
 
 _REFINEMENTS = 5
 # The gradient that is left may cost this much of the room that kappa nu < 1 leaves.
@@ -61,7 +62,7 @@ def _stand(update: Update, old: OldRows, parameters: Floats, readings: int) -> R
     point = _look(update, old, way, (1.0, *_shortened(update, old, way)))
     lower, best = _lower(old, way, point)
     known = -(point.change + point.ahead.rise.change)
-    proof = prove(update, point.local, parameters)
+    proof, optimum = prove(update, point.local), Optimum(parameters, point.likely)
     estimate = max(known + 0.5 * proof.decrement_known**2, lower, 0.0)
     weight, upper = update.weight, None
     if proof.bounds is not None:
@@ -77,7 +78,7 @@ def _stand(update: Update, old: OldRows, parameters: Floats, readings: int) -> R
         proof=proof,
         reach=update.domain.reach(parameters - update.kept.parameters),
         readings=readings + point.readings + (proof.factor is not None) if update.added else 0,
-        later=proof.later,
+        optimum=optimum,
     )
 
 
@@ -172,6 +173,7 @@ class _Known(NamedTuple):
     change: float  # of the new rows' loss and the penalty from w0 to w0 + s
     error: float  # of any of these
     readings: int  # of the new rows
+    likely: Floats  # (d, d): the Hessian there as far as it is known
 
 
 def _look(update: Update, old: OldRows, way: Way, lengths: tuple[float, ...]) -> _Known:
@@ -180,8 +182,9 @@ def _look(update: Update, old: OldRows, way: Way, lengths: tuple[float, ...]) ->
     ahead, bend = old.ahead(way), old.below(way)
     gradient = ahead.gradient + penalty.gradient(parameters)
     error = ahead.gradient_error + accumulated(penalty.terms + 9) * penalty.magnitude(parameters)
-    hessian = bend.lower.copy()
+    hessian, likely = bend.lower.copy(), bend.likely
     penalty.add_to(hessian)
+    penalty.add_to(likely)
     spread, doubt, readings = [(bend.relative, kept.totals.scale)], 0.0, 0
     values = {t: _penalty_change(penalty, kept.parameters, t * step) for t in lengths}
     doubt += accumulated(4 * len(step) + 40) * float(
@@ -194,8 +197,10 @@ def _look(update: Update, old: OldRows, way: Way, lengths: tuple[float, ...]) ->
         with np.errstate(over="ignore", invalid="ignore"):
             point = update.added.total(PointTotal(loss, -step, (1.0, *back), length), parameters)
         gradient, error = gradient + point.gradient, error + point.gradient_error * (1.0 + 1e-9)
-        fresh, more = _fresh_below(update, point, parameters)
+        share, found, more = _fresh_below(update, point, parameters)
+        fresh = share * found
         hessian += fresh
+        likely += found
         relative = accumulated(length + 24) + math.expm1(min(point.growth, 700.0))
         spread.append((relative, np.diagonal(fresh)))
         here = np.append(0.0, point.values[1:])
@@ -206,21 +211,22 @@ def _look(update: Update, old: OldRows, way: Way, lengths: tuple[float, ...]) ->
     rounded = error + accumulated(4) * np.abs(gradient)
     guess = math.exp(-min(ahead.reach, 700.0)) * kept.totals.weight / kept.reference_weight
     local = Local(gradient, rounded, ahead.unknown, hessian, relative, guess)
-    return _Known(step, ahead, local, values, values[1.0], doubt, readings)
+    return _Known(step, ahead, local, values, values[1.0], doubt, readings, likely)
 
 
-def _fresh_below(update: Update, point: Point, parameters: Floats) -> tuple[Floats, int]:
-    """Return a matrix (d, d) that is at most the new rows' Hessian at the parameters, and how often they were read.
+def _fresh_below(update: Update, point: Point, parameters: Floats) -> tuple[float, Floats, int]:
+    """Return a share, a matrix (d, d) of which that is at most the new rows' Hessian, and how often they were read.
 
-    That at w0 times the smallest ratio of a row's curvatures, where little is lost by it, and else the Hessian itself.
+    The matrix is the Hessian at w0 with the smallest ratio of a row's curvatures, where little is lost by it, and else
+    the one at the parameters.
     """
     share = min(point.share * math.exp(-2.0 * min(point.growth, 300.0)), 1.0) * (1.0 - 1e-12)
     if (1.0 - share) * update.fresh.weight <= _LOST * update.weight:
-        return share * update.fresh.hessian, 0
+        return share, update.fresh.hessian, 0
     assert update.added is not None
     with np.errstate(over="ignore", invalid="ignore"):
         found = update.added.total(HessianTotal(update.objective.loss), parameters)
-    return symmetric(found.grams[0]), 1
+    return 1.0, symmetric(found.grams[0]), 1
 
 
 def _penalty_change(penalty: Quadratic, start: Floats, step: Floats) -> float:

@@ -26,7 +26,7 @@ import numpy as np
 from batchlearn.kept.third_order import along
 from batchlearn.kept.totals import KeptTotals
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.statistics import accumulated
+from batchlearn.kernels.rounding import accumulated
 
 # From here on the third-order lower bound on the Hessian may be none, and e^-a serves.
 FAR = 0.9
@@ -81,10 +81,11 @@ class Ahead(NamedTuple):
 
 
 class Bend(NamedTuple):
-    """A matrix below the rows' total Hessian at w0 + s."""
+    """A matrix below the rows' total Hessian at w0 + s, and the best known one."""
 
     lower: Floats  # (d, d)
     relative: float  # error of an entry, relative to sqrt(scale scale) of the totals
+    likely: Floats  # (d, d): A + T[s], A alone where that is far or not kept
 
 
 class OldRows:
@@ -158,11 +159,10 @@ class OldRows:
         return max(float(way.step @ way.bent), 0.0) + relative * length**2
 
     def below(self, way: Way) -> Bend:
-        """Return a matrix that is below the rows' total Hessian at w0 + s."""
+        """Return a matrix that is below the rows' total Hessian at w0 + s, and the best known one."""
         totals, step, a = self.kept.totals, way.step, way.reach
         relative = totals.relative + accumulated(8)
         if way.turn is None or a >= FAR:
-            return Bend(math.exp(-min(a, 700.0)) * (1.0 - 1e-12) * totals.hessian, relative)
-        return Bend(
-            (1.0 - tail(a, 2)) * totals.hessian + way.turn, (relative + accumulated(2 * len(step))) * (1.0 + way.size)
-        )
+            return Bend(math.exp(-min(a, 700.0)) * (1.0 - 1e-12) * totals.hessian, relative, totals.hessian.copy())
+        relative = (relative + accumulated(2 * len(step))) * (1.0 + way.size)
+        return Bend((1.0 - tail(a, 2)) * totals.hessian + way.turn, relative, totals.hessian + way.turn)

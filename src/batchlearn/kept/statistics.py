@@ -9,9 +9,10 @@ import numpy as np
 
 from batchlearn.data.rows import Chunk, Rows, Statistic
 from batchlearn.kernels.design import Floats, absolute, linear_predictor, quadratic_form
+from batchlearn.kernels.rounding import UNIT_ROUNDOFF, accumulated
 from batchlearn.kernels.sums import transposed_product
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.statistics import UNIT_ROUNDOFF, accumulated, gradient_rounding, predictor
+from batchlearn.objectives.statistics import gradient_rounding, predictor
 
 
 @dataclass(frozen=True)
@@ -150,44 +151,20 @@ class PointTotal:
         return value, own + off * (slope + curved * off) * np.exp(off), curved
 
 
-class Later(NamedTuple):
-    """What rows gain by an update that they had no part in, and their largest leverages."""
+class Form(NamedTuple):
+    """The largest quadratic form of a row that counts."""
 
-    gain: float  # weighted sum
-    square: float  # weighted sum of the squared gains
-    weight: float
-    squares: float  # sum of the squared weights
-    form: float  # largest x' A x
+    form: float
 
 
 @dataclass(frozen=True)
-class LaterTotal:
-    """What each row gains by an update that it had no part in, and its leverage after the update.
+class FormTotal:
+    """The largest x' A x, A an inverse Hessian (d, d)."""
 
-    The loss at the old parameters less that of the approximate leave-one-out predictor eta + h slope / (1 - h
-    curvature), h = weight x' A x, A the inverse of the total Hessian after the update (Rad and Maleki 2020).
-    """
+    inverse: Floats
+    combine: ClassVar[tuple[Any, ...]] = (np.maximum,)
 
-    loss: Loss
-    before: Floats  # (d,)
-    inverse: Floats  # (d, d)
-    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add, np.add, np.add, np.maximum)
-
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Later:
-        """Return the chunk's totals."""
-        eta, weight = predictor(chunk, parameters), chunk.weight
-        form = np.maximum(quadratic_form(chunk.layout, chunk.block, self.inverse), 0.0)
-        share = weight * form
-        room = np.maximum(1.0 - share * self.loss.least_curvature(eta, chunk.label), 1e-10)
-        left_out = eta + share * self.loss.slope(eta, chunk.label) / room
-        old = self.loss.value(predictor(chunk, self.before), chunk.label)
-        counted = weight > 0.0
-        with np.errstate(over="ignore", invalid="ignore"):
-            gain = np.where(counted, old - self.loss.value(left_out, chunk.label), 0.0)
-        return Later(
-            float(weight @ gain),
-            float(weight @ gain**2),
-            float(weight.sum()),
-            float(weight @ weight),
-            float(form[counted].max(initial=0.0)),
-        )
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Form:  # noqa: ARG002 - every statistic is called alike
+        """Return the chunk's total; the parameters do not matter."""
+        form = quadratic_form(chunk.layout, chunk.block, self.inverse)
+        return Form(float(form[chunk.weight > 0.0].max(initial=0.0)))

@@ -19,12 +19,13 @@ from batchlearn.kept.domain import Domain, DomainParts, DomainTotal
 from batchlearn.kept.statistics import Scatter, ScatterTotal, totals_together
 from batchlearn.kept.third_order import ThirdTotal, worth_keeping
 from batchlearn.kernels.design import Floats, Layout
+from batchlearn.kernels.rounding import accumulated
 from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.leverage import LeverageTotal
 from batchlearn.objectives.losses import LOSSES, Loss
 from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.statistics import Hessian, HessianTotal, Rounding, RoundingTotal, accumulated
+from batchlearn.objectives.statistics import Hessian, HessianTotal, Rounding, RoundingTotal
 
 # Beyond this the d x d matrix is too large to keep with every version.
 MOST_COEFFICIENTS = 5000

@@ -18,14 +18,15 @@ from scipy.linalg import LinAlgError, eigh
 
 from batchlearn.data.rows import Rows
 from batchlearn.kept.domain import Domain, DomainParts, DomainTotal
-from batchlearn.kept.statistics import Later, LaterTotal, totals_together
+from batchlearn.kept.statistics import FormTotal, totals_together
 from batchlearn.kept.totals import KeptTotals, largest_leverage
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.rounding import accumulated
 from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import Hessian, HessianTotal, accumulated
+from batchlearn.objectives.statistics import Hessian, HessianTotal
 from batchlearn.training.certificate import Bounds, bounds
 
 # Up to so many coefficients all generalised eigenvalues cost less than a reading.
@@ -60,7 +61,13 @@ class Proof(NamedTuple):
     decrement_known: float  # without what is unknown of the old rows; of the total objective
     floor: float  # the loss bound that rounding alone would leave
     factor: Factor | None  # of `Local.hessian`
-    later: Later | None
+
+
+class Optimum(NamedTuple):
+    """The best known optimum of all rows and the total Hessian there, as far as they are known: nothing is proved."""
+
+    parameters: Floats  # (d,)
+    hessian: Floats  # (d, d)
 
 
 class Reached(NamedTuple):
@@ -73,7 +80,7 @@ class Reached(NamedTuple):
     proof: Proof
     reach: float  # how far the update moved any row's linear predictor
     readings: int  # of the new rows
-    later: Later | None
+    optimum: Optimum
     gradient: Floats | None = None  # of the total objective at the parameters, where all rows were read
 
 
@@ -111,36 +118,35 @@ class Update:
         """The penalty of the total objective."""
         return self.objective.penalty.times(self.weight)
 
-    def new_leverage(self, factor: Factor, parameters: Floats) -> tuple[float, Later | None]:
-        """Return the largest leverage of a new row, and what new rows gain at the parameters; one reading."""
+    def new_leverage(self, factor: Factor) -> float:
+        """Return an upper bound on the largest leverage of a new row; one reading."""
         if self.added is None:
-            return 0.0, None
-        statistic = LaterTotal(self.objective.loss, self.kept.parameters, factor.inverse_hessian)
-        later = self.added.total(statistic, parameters)
-        return largest_leverage(factor, later.form, self.domain.square(1.0 / factor.diagonal**2)), later
+            return 0.0
+        form = self.added.total(FormTotal(factor.inverse_hessian), self.kept.parameters).form
+        return largest_leverage(factor, form, self.domain.square(1.0 / factor.diagonal**2))
 
 
-def prove(update: Update, local: Local, parameters: Floats) -> Proof:
-    """Bound how far parameters are from the optimum of all rows; reads the new rows once, for their leverages."""
+def prove(update: Update, local: Local) -> Proof:
+    """Bound how far a point is from the optimum of all rows; reads the new rows once, for their leverages."""
     constant, root = update.objective.loss.self_concordance, math.sqrt(update.weight)
     try:
         factor = factorise(local.hessian, local.relative)
     except NotPositiveDefinite:
-        return Proof(None, math.inf, math.inf, 0.0, math.inf, None, None)
+        return Proof(None, math.inf, math.inf, 0.0, math.inf, None)
     known = factor.norm(local.gradient, local.gradient_error)
     decrement = (known + local.unknown) / root * (1.0 + 1e-12)
-    mine, later = update.new_leverage(factor, parameters)
+    mine = update.new_leverage(factor)
     # No mu is above the smallest quotient of the diagonals: where even that is too small, none need be looked for.
     most = float(np.min(np.diagonal(local.hessian) / np.diagonal(update.kept.reference)))
     least_kappa = root * math.sqrt(max(update.kept.leverage / most, mine))
     if constant > 0.0 and not least_kappa * decrement < 1.0:
-        return Proof(None, least_kappa, decrement, known, math.inf, factor, later)
+        return Proof(None, least_kappa, decrement, known, math.inf, factor)
     share = least_share(local, update.kept)
     old = update.kept.leverage / share * (1.0 + 1e-12) if share > 0.0 else math.inf
     kappa = root * math.sqrt(max(old, mine)) * (1.0 + 1e-12)
     least = bounds(factor.norm(np.zeros_like(local.gradient), local.gradient_error) / root, kappa, constant)
     reached = bounds(decrement, kappa, constant) if math.isfinite(decrement) else None
-    return Proof(reached, kappa, decrement, known, least.loss if least else math.inf, factor, later)
+    return Proof(reached, kappa, decrement, known, least.loss if least else math.inf, factor)
 
 
 def least_share(local: Local, kept: KeptTotals) -> float:

@@ -19,6 +19,7 @@ from batchlearn.errors import DataError, UsageError
 from batchlearn.kernels.design import (
     Block,
     Floats,
+    absolute,
     predictors,
     quadratic_form,
     quadratic_forms,
@@ -26,6 +27,7 @@ from batchlearn.kernels.design import (
     squared,
     standardised,
 )
+from batchlearn.kernels.rounding import UNDERFLOW, predictor_error
 from batchlearn.models.decision import Costs
 from batchlearn.models.links import (
     INVERSE_LINKS,
@@ -33,7 +35,7 @@ from batchlearn.models.links import (
     class_logits,
     largest_class_form,
     largest_class_range,
-    response_change,
+    returned_distance,
 )
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Roles, Table, read
@@ -72,7 +74,7 @@ class PredictionBounds:
         # The largest square of an entry of a difference of two classes is below two.
         each = predictors(layout, squared(block), self.inverse_square_scale)
         rounding = self.form_error * (each if outputs == 1 else 2.0 * each.sum(axis=0))
-        return self.radius * np.sqrt(np.maximum(form, 0.0) + rounding)
+        return self.radius * np.sqrt(np.maximum(form, 0.0) + rounding + UNDERFLOW)
 
 
 class Predictions(NamedTuple):
@@ -80,7 +82,7 @@ class Predictions(NamedTuple):
 
     response: Floats  # probability of the second class, mean or count; of K > 2 classes their probabilities (rows, K)
     predictor: Floats  # of K > 2 classes their logits (rows, K)
-    bound: Floats | None  # the response is no further from the optimum's
+    bound: Floats | None  # the response as it stands here is no further from the optimum's
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,8 @@ class LinearModel:
         layout = self.encoding.layout
         dense = standardised(layout, encoded.dense, self.encoding.shift, self.encoding.scale)
         block = Block(dense, encoded.codes)
-        eta = predictors(layout, block, self.parameters) + self._offset(batch)
+        offset = self._offset(batch)
+        eta = predictors(layout, block, self.parameters) + offset
         bound = None
         if bounds:
             if self.bounds is None:
@@ -169,7 +172,9 @@ class LinearModel:
                     "(--alpha) to get one, or predict without --bounds.",
                     code="no-bounds",
                 )
-            bound = response_change(self.loss, eta, self.bounds.of(self.encoding, block))
+            sizes = predictors(layout, absolute(block), np.abs(self.parameters)) + np.abs(offset)
+            error = predictor_error(layout, len(self.parameters) // layout.size, sizes)
+            bound = returned_distance(self.loss, eta, self.bounds.of(self.encoding, block), error)
         response = INVERSE_LINKS[self.loss](eta)
         if eta.ndim > 1:
             return Predictions(response.T, class_logits(eta).T, bound)

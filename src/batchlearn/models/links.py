@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.rounding import UNDERFLOW, UNIT_ROUNDOFF
 
 
 def identity(eta: Floats) -> Floats:
@@ -100,6 +101,8 @@ INVERSE_LINKS: dict[str, Callable[[Floats], Floats]] = {
     "gamma": exponential,
     "tweedie": exponential,
 }
+PROBABILITIES = ("logistic", "softmax")
+"""Losses whose response is a probability."""
 
 
 def response_change(loss: str, eta: Floats, bound: Floats) -> Floats:
@@ -124,3 +127,46 @@ def response_change(loss: str, eta: Floats, bound: Floats) -> Floats:
         small = np.exp(-np.abs(eta))
         steepest = small / (1.0 + small) ** 2 * np.expm1(np.minimum(bound, 700.0))
     return np.minimum(np.minimum(steepest, 0.25 * bound), 1.0)
+
+
+def link_error(loss: str, response: Floats | float, outputs: int = 1) -> Floats | float:
+    """Return what computing the link alone can do to a response no larger than the one given.
+
+    An exponential is within four units, sums and quotients are rounded once each; near one that is the last place of
+    the float that is returned, however little the exact response still moves.
+    """
+    if INVERSE_LINKS[loss] is identity:
+        return 0.0
+    return (7 + outputs) * UNIT_ROUNDOFF * response
+
+
+def returned_distance(loss: str, eta: Floats, bound: Floats, error: Floats) -> Floats:
+    """Return how far the response as computed from `eta` is, at most, from the optimum's, row by row.
+
+    `bound` is on the distance of the exact predictor from the optimum's, as in `response_change`, and `error`, shaped
+    as eta, on that of the computed predictor from the exact one (`rounding.predictor_error`).
+    """
+    response = INVERSE_LINKS[loss](eta)
+    if eta.ndim > 1:
+        change = response_change(loss, eta, bound + largest_class_range(error))
+        own = link_error(loss, response.max(axis=0), len(eta))
+    else:
+        change = response_change(loss, eta, bound + error)
+        own = link_error(loss, response)
+    # Twelve digits for the rounding of the bound itself.
+    distance = (change + own) * (1.0 + 1e-12) + UNDERFLOW
+    return np.asarray(np.minimum(distance, 1.0) if loss in PROBABILITIES else distance)
+
+
+def largest_returned_distance(loss: str, reach: float, outputs: int) -> float | None:
+    """Return the same for every row whose computed predictor is within `reach` of the optimum's; None without a bound.
+
+    Of classes `reach` is on the range of the logits. A mean that is an exponential has no bound that holds everywhere.
+    """
+    if INVERSE_LINKS[loss] is identity:
+        return reach * (1.0 + 1e-12) + UNDERFLOW
+    if loss not in PROBABILITIES:
+        return None
+    # A probability moves most where it crosses one half in the middle: tanh(reach / 4).
+    distance = float(np.tanh(0.25 * reach) + link_error(loss, 1.0, outputs)) * (1.0 + 1e-12) + UNDERFLOW
+    return min(distance, 1.0)

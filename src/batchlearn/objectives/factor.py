@@ -16,12 +16,13 @@ import numpy as np
 from scipy.linalg import lapack
 
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.rounding import UNDERFLOW, accumulated
 from batchlearn.kernels.sums import symmetric
-from batchlearn.objectives.statistics import accumulated
 
 # Norms are divided by sqrt(1 - looseness): beyond this the bound says more about rounding than about the problem.
 _LARGEST_LOOSENESS = 0.5
-_LEAST_CURVATURE = 1e-250
+# Beyond these, products of entries of the Hessian and its inverse underflow by more than the bounds assume.
+_LEAST_CURVATURE, _LARGEST_CURVATURE = 1e-250, 1e250
 
 
 class NotPositiveDefinite(ArithmeticError):
@@ -56,9 +57,11 @@ class Factor:
     def norms(self, vectors: Floats, errors: Floats) -> Floats:
         """Return what `norm` does for each column of the vectors and errors, (d, k)."""
         scaled = vectors / self.diagonal[:, None]
-        slack = errors / self.diagonal[:, None] + accumulated(len(scaled) + 3) * np.abs(scaled)
+        slack = errors / self.diagonal[:, None] + accumulated(len(scaled) + 3) * np.abs(scaled) + UNDERFLOW
         reach = np.abs(self.inverse @ scaled) + self._magnitude @ slack
-        lengths = np.sqrt(np.sum(reach**2, axis=0))
+        # In units of the largest: squares of small entries would vanish.
+        largest = reach.max(axis=0)
+        lengths = largest * np.sqrt(np.sum((reach / largest) ** 2, axis=0))
         return np.asarray(lengths * (self.inflation * (1.0 + accumulated(4 * len(scaled) + 16))))
 
     @cached_property
@@ -97,8 +100,9 @@ class StepFactor:
     lower: Floats  # (d, d), lower triangular
 
     def solve(self, vector: Floats) -> Floats:
-        """Return H^-1 v, shape (d,)."""
-        return np.asarray(lapack.dpotrs(self.lower, vector / self.diagonal, lower=1)[0] / self.diagonal)
+        """Return H^-1 v for a vector (d,) or for several, (d, k)."""
+        scale = self.diagonal if vector.ndim == 1 else self.diagonal[:, None]
+        return np.asarray(lapack.dpotrs(self.lower, vector / scale, lower=1)[0] / scale)
 
 
 def step_factor(hessian: Floats) -> StepFactor:
@@ -143,6 +147,8 @@ def _scaled_factor(hessian: Floats) -> tuple[Floats, Floats]:
         direction = np.zeros(size)
         direction[int(np.argmin(curved))] = 1.0
         raise NotPositiveDefinite("a coefficient meets no curvature at all", direction)
+    if np.any(curved > _LARGEST_CURVATURE):
+        raise NotPositiveDefinite(f"a curvature of {np.max(curved):.0e} is too large to be certain of", np.zeros(size))
     diagonal = np.sqrt(curved)
     scaled = hessian / diagonal[:, None]
     scaled /= diagonal

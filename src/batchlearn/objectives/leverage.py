@@ -14,17 +14,17 @@ import numpy as np
 from batchlearn.data.rows import Chunk
 from batchlearn.kernels.design import (
     Floats,
-    absolute,
     linear_predictor,
     quadratic_form,
     quadratic_forms,
     rows_of,
     squared,
 )
-from batchlearn.models.links import largest_class_form, response_change
+from batchlearn.kernels.rounding import UNDERFLOW, accumulated, predictor_error
+from batchlearn.models.links import largest_class_form, returned_distance
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.losses.huber import HuberLoss
-from batchlearn.objectives.statistics import accumulated, predictor
+from batchlearn.objectives.statistics import predictor, predictor_sizes
 
 # Rows of several classes at a time: K^2 numbers each.
 _ROWS_AT_ONCE = 2048
@@ -35,7 +35,7 @@ class Leverage(NamedTuple):
 
     form: float  # max x' A x
     scaled: float  # max ||x / diagonal||^2, for the rounding of the form
-    response: float  # max change of a prediction on the response scale
+    response: float  # max distance of a returned prediction from the optimum's, on the response scale
     loss: float  # weighted sum of the approximate leave-one-out losses
     square: float  # weighted sum of their squares
     margin: float  # by how much, at least, a row stays on its side of a corner of its loss; infinite without corners
@@ -56,6 +56,7 @@ class LeverageTotal:
     radius: float
     form_error: float
     total_weight: float
+    carried: float = 0.0  # what a returned predictor can be off by beyond one made here (`certificate.Units`)
     combine: ClassVar[tuple[Any, ...]] = (np.maximum, np.maximum, np.maximum, np.add, np.add, np.minimum)
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Leverage:
@@ -69,7 +70,7 @@ class LeverageTotal:
         factor = 1.0 if self.loss.outputs == 1 else 2.0
         for part in self.inverse_square_scale.reshape(self.loss.outputs, -1):
             scaled += factor * linear_predictor(chunk.layout, squares, part)
-        bound = self.radius * np.sqrt(form + self.form_error * scaled)
+        bound = self.radius * np.sqrt(form + self.form_error * scaled + UNDERFLOW)
         left_out = left_out[..., counted]
         losses = self.loss.value(left_out, chunk.label[counted])
         weight = chunk.weight[counted]
@@ -78,16 +79,23 @@ class LeverageTotal:
         return Leverage(
             float(form[counted].max(initial=0.0)),
             float(scaled[counted].max(initial=0.0)),
-            float(response_change(self.loss.name, eta, bound)[counted].max(initial=0.0)),
+            float(self._returned(chunk, parameters, eta, bound)[counted].max(initial=0.0)),
             loss,
             square,
             float(self._margins(chunk, parameters, eta, bound)[counted].min(initial=np.inf)),
         )
 
+    def _returned(self, chunk: Chunk, parameters: Floats, eta: Floats, bound: Floats) -> Floats:
+        """Return what each row's prediction, as it is returned, can be off by, (m,)."""
+        error = predictor_error(chunk.layout, self.loss.outputs, predictor_sizes(chunk, parameters)) + self.carried
+        # Both probabilities of two classes are returned: the one near one is rounded most.
+        eta = np.abs(eta) if self.loss.name == "logistic" else eta
+        return returned_distance(self.loss.name, eta, bound, error)
+
     def _margins(self, chunk: Chunk, parameters: Floats, eta: Floats, bound: Floats) -> Floats:
         if not isinstance(self.loss, HuberLoss):
             return np.full(len(chunk.label), np.inf)
-        size = linear_predictor(chunk.layout, absolute(chunk.block), np.abs(parameters)) + np.abs(chunk.offset)
+        size = predictor_sizes(chunk, parameters)
         error = accumulated(chunk.layout.terms + 8) * (size + np.abs(chunk.label) + self.loss.threshold)
         return self.loss.distance_to_a_corner(eta, chunk.label) - bound * (1.0 + 1e-9) - 2.0 * error
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kernels.design import Floats, linear_predictor, squared
+from batchlearn.kernels.rounding import UNDERFLOW
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.objective import GradientError
@@ -130,7 +131,7 @@ class LowerBound:
         rounding = (
             np.linalg.norm(missed, axis=1) * self._largest_inverse * (1.0 + self._coupling * self._largest_inverse)
         )
-        return np.asarray((np.sqrt(form + beside**2) + rounding) * _SLACK)
+        return np.asarray((np.sqrt(form + beside**2) + rounding) * _SLACK + UNDERFLOW)
 
     @cached_property
     def _largest_inverse(self) -> float:
@@ -167,7 +168,7 @@ class LowerBound:
         """Return upper bounds on the norms in S^-1 of vectors within slacks, (k, outputs, d), but for intercepts."""
         single = self._single
         sizes = np.abs(vectors[:, :, single]) + slacks[:, :, single]
-        squares = np.sum(sizes**2 / self._one.strengths[single], axis=(1, 2))
+        squares = np.sum((sizes / np.sqrt(self._one.strengths[single])) ** 2, axis=(1, 2)) + UNDERFLOW
         for part, factor in self._blocks:
             length = part.stop - part.start
             own, error = (one[:, :, part].reshape(-1, length).T for one in (vectors, slacks))

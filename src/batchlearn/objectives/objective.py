@@ -10,6 +10,7 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats, Layout
+from batchlearn.kernels.rounding import UNDERFLOW, accumulated
 from batchlearn.objectives.factor import Factor, factorise
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.losses.huber import HuberLoss, MajorisedHuber
@@ -21,7 +22,6 @@ from batchlearn.objectives.statistics import (
     LabelTotal,
     RoundingTotal,
     ValueTotal,
-    accumulated,
     assembled,
 )
 
@@ -97,7 +97,8 @@ class Objective:
         total = rows.total(RoundingTotal(self.loss, length), parameters)
         penalty = accumulated(self.penalty.terms + 7) * self.penalty.magnitude(parameters)
         # The totals of the bound are themselves sums: their own rounding is covered by one part in 1e9.
-        error = (total.error / rows.total_weight) * (1.0 + 1e-9) + penalty
+        # Strengths and products too small to be exact are in the last term.
+        error = (total.error / rows.total_weight) * (1.0 + 1e-9) + penalty + UNDERFLOW * (1.0 + np.abs(parameters))
         # Twenty more operations than additions: of the curvature, its weight, two entries, the weights' sum; and those
         # of the sum over contrasts.
         contrasts = len(total.curvature)

@@ -15,20 +15,13 @@ import numpy as np
 
 from batchlearn.data.rows import Chunk
 from batchlearn.kernels.design import Floats, absolute, predictors, squared
+from batchlearn.kernels.rounding import UNDERFLOW, UNIT_ROUNDOFF, accumulated, predictor_error
 from batchlearn.kernels.sums import summed_predictors, symmetric, transposed_products, weighted_grams, with_absolute
-from batchlearn.models.links import class_logits
+from batchlearn.models.links import class_logits, returned_distance
 from batchlearn.objectives.losses import Loss
 
-UNIT_ROUNDOFF = 2.0**-53
-# More than a product that underflows can lose, and less than anything else in a bound.
-_UNDERFLOW = 1e-290
 # Contrasts whose curvatures are in memory together.
 _AT_ONCE = 32
-
-
-def accumulated(terms: int) -> float:
-    """Return gamma_n = n u / (1 - n u): the relative rounding error of n operations in a row (Higham 2002, 3.1)."""
-    return terms * UNIT_ROUNDOFF / (1.0 - terms * UNIT_ROUNDOFF)
 
 
 def predictor(chunk: Chunk, parameters: Floats) -> Floats:
@@ -39,6 +32,13 @@ def predictor(chunk: Chunk, parameters: Floats) -> Floats:
     eta = summed_predictors(chunk.layout, chunk.block, parameters) + chunk.offset
     eta[..., chunk.weight == 0.0] = 0.0
     return eta
+
+
+def predictor_sizes(chunk: Chunk, parameters: Floats) -> Floats:
+    """Return |X| |w| + |offset|, as `predictor`: what its rounding errors are proportional to."""
+    sizes = summed_predictors(chunk.layout, absolute(chunk.block), np.abs(parameters)) + np.abs(chunk.offset)
+    sizes[..., chunk.weight == 0.0] = 0.0
+    return sizes
 
 
 class Value(NamedTuple):
@@ -152,7 +152,7 @@ def gradient_rounding(
     own = 8.0 * UNIT_ROUNDOFF * chunk.weight * loss.slope_magnitude(eta, chunk.label)
     # Twelve more operations than additions: entries, weights, the division by their sum, the penalty.
     summed = accumulated(length + 12) * np.abs(chunk.weight * slope)
-    row = chunk.weight * loss.slope_change(eta, chunk.label, reach) + own + summed + _UNDERFLOW
+    row = chunk.weight * loss.slope_change(eta, chunk.label, reach) + own + summed + UNDERFLOW
     products = transposed_products(chunk.layout, absolute(chunk.block), row)
     return GradientRounding(products, float(growth.max(initial=0.0)))
 
@@ -179,12 +179,7 @@ class RoundingTotal:
     def __call__(self, chunk: Chunk, parameters: Floats) -> Rounding:
         """Return the chunk's totals."""
         layout, eta = chunk.layout, predictor(chunk, parameters)
-        # Five more operations than terms: shift, scale and offset of a value, the delivered coefficient itself, and a
-        # loss's own factor in front of the predictor. What predictors are combined to (logits of classes) is one more
-        # inner product.
-        inner = summed_predictors(layout, absolute(chunk.block), np.abs(parameters)) + np.abs(chunk.offset)
-        inner[..., chunk.weight == 0.0] = 0.0
-        error = accumulated(layout.terms + 5 + self.loss.outputs) * inner
+        error = predictor_error(layout, self.loss.outputs, predictor_sizes(chunk, parameters))
         sums, centres, sizes = list[Floats](), list[Floats](), list[Floats]()
         for some in _some_at_once(self.loss.curvatures(eta, chunk.label), chunk.weight):
             sums.append(some.sum(axis=1))
@@ -203,6 +198,30 @@ def _smallest(chunk: Chunk, curvature: Floats) -> float:
     """Return the smallest weight times curvature (m,) of a row that counts."""
     counted = chunk.weight > 0
     return float((chunk.weight * curvature)[counted].min()) if counted.any() else np.inf
+
+
+class Returned(NamedTuple):
+    """What rounding alone can do to a row at most."""
+
+    error: float  # to its predictor, of classes to the range of its logits
+    response: float  # to its response
+
+
+@dataclass(frozen=True)
+class ReturnedTotal:
+    """What `rounding.predictor_error` bounds, over all rows; `carried` as in `LeverageTotal`."""
+
+    loss: Loss
+    carried: float
+    combine: ClassVar[tuple[Any, ...]] = (np.maximum, np.maximum)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Returned:
+        """Return the chunk's largest."""
+        error = predictor_error(chunk.layout, self.loss.outputs, predictor_sizes(chunk, parameters)) + self.carried
+        eta, counted = predictor(chunk, parameters), chunk.weight > 0.0
+        distance = returned_distance(self.loss.name, eta, np.zeros(len(chunk.label)), error)
+        reach = self.loss.largest_reach(error)
+        return Returned(float(reach[counted].max(initial=0.0)), float(distance[counted].max(initial=0.0)))
 
 
 class Line(NamedTuple):

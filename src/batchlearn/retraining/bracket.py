@@ -6,8 +6,8 @@ called an estimate. Rung 1 reads the new rows alone; each further rung reads all
 
 A gain is positive even where nothing changed: more rows from the same world give tr(H^-1 G) / 2 (1/n - 1/N) on
 average, with H the Hessian and G the mean outer product of row gradients. `gain_over_null` is the ratio to that.
-Whether the gain helps on later rows is another question: `later_gain` estimates it by leave-one-out on the new rows,
-and flatters where rows drift.
+Whether the gain helps on later rows is another question: `later_gain` estimates it by leaving out days of the new rows,
+for rows that are like them.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from batchlearn.data.rows import Rows
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kept.climb import climb
 from batchlearn.kept.first_rung import first_rung
-from batchlearn.kept.statistics import Later
+from batchlearn.kept.later import FEWEST_CLUSTERS, LaterGain, later_gain
 from batchlearn.kept.totals import KeptTotals, totals_at
 from batchlearn.kept.update import Reached, Update
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Penalty
 
-_TWO_SIDED = 1.96
 # Readings of all rows that a training from scratch takes, and how much more than ours each of them costs.
 _SCRATCH_READINGS = 10.0
 
@@ -41,27 +41,26 @@ class Change:
     """What happened to the rows since the version was trained.
 
     added: rows that came, in the version's own encoding. removed: rows among the old ones that went. decay: what each
-    old row's weight is multiplied by, above 0 and at most 1.
+    old row's weight is multiplied by, above 0 and at most 1. times: when each row that came was seen, (rows,), as dates
+    (datetime64[D]) or numbers: rows of one time share what happened then; without them rows are independent.
     """
 
     added: Rows | None
     removed: Rows | None = None
     decay: float = 1.0
+    times: NDArray[np.generic] | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 < self.decay <= 1.0:
             raise UsageError(
                 f"The decay is {self.decay!r}; it needs to be above 0 and at most 1, such as 0.5.", code="decay-range"
             )
-
-
-@dataclass(frozen=True)
-class LaterGain:
-    """Mean gain of a new row by a training that it has no part in, with its 95 % interval over independent rows."""
-
-    value: float
-    low: float
-    high: float
+        rows = 0 if self.added is None else len(self.added)
+        if self.times is not None and len(self.times) != rows:
+            raise UsageError(
+                f"There are {len(self.times):,} times for {rows:,} rows that came; give one a row, or none.",
+                code="times-of-rows",
+            )
 
 
 @dataclass(frozen=True)
@@ -109,10 +108,7 @@ class Bracket:
         if self.recent is not None and self.recent.gain_over_null is not None:
             ratio += f" ({self.recent.gain_over_null:.2g} with old rows at {self.recent.decay:g} of their weight)"
         moved = "no prediction moves" if self.upper_is_proved else "the step moves no prediction"
-        later = ""
-        if self.later_gain is not None:
-            gain = self.later_gain
-            later = f" On later rows about {gain.value:.3g} a row ({gain.low:.3g} to {gain.high:.3g}), without drift."
+        later = "" if self.later_gain is None else f" {_later_words(self.later_gain)}"
         return (
             f"Training again gains at least {self.lower:.3g} and {most}{ratio}; {moved} by more than "
             f"{self.prediction_shift:.3g} (linear predictor). Rung {self.rung}: {self.rows_read:,} rows read in "
@@ -145,7 +141,7 @@ def bracket(
     that remain have no factored Hessian.
     """
     began = time.perf_counter()
-    change = Change(_checked(kept, change.added), _checked(kept, change.removed), change.decay)
+    change = replace(change, added=_checked(kept, change.added), removed=_checked(kept, change.removed))
     base, read = remaining(kept, change), len(change.removed) if change.removed is not None else 0
     update = update_of(base, change.added, penalty)
     reached, rung, rows = first_rung(update), 1, base.rows
@@ -156,6 +152,7 @@ def bracket(
         reached, rung = climbed.reached, 1 + climbed.passes
         read += climbed.passes * len(everything)
     window, more = (None, 0) if recent is None else _recent(kept, base, change, penalty, recent)
+    later, again = later_gain(update, reached.optimum, change.times)
     seconds = time.perf_counter() - began
     null = _null_gain(kept, update, change)
     upper = reached.estimate if reached.upper is None else reached.upper
@@ -167,11 +164,11 @@ def bracket(
         rung=rung,
         prediction_shift=shift,
         response_shift=response_shift(update.objective.loss.name, shift),
-        rows_read=read + (reached.readings + more) * fresh,
+        rows_read=read + (reached.readings + more + again) * fresh,
         seconds=seconds,
         gain_over_null=_ratio(reached, null),
         null_gain=null,
-        later_gain=_later(reached.later),
+        later_gain=later,
         retrain_rows=rows + fresh,
         retrain_seconds=_SCRATCH_READINGS * update.seconds * (rows + fresh) / fresh if fresh else None,
         recent=window,
@@ -268,10 +265,10 @@ def response_shift(loss: str, shift: float) -> float | None:
     return min(math.tanh(0.25 * shift) * (1.0 + 1e-12), 1.0) if loss == "logistic" else None
 
 
-def _later(later: Later | None) -> LaterGain | None:
-    if later is None or not math.isfinite(later.gain + later.square):
-        return None  # a weight so large that its square overflows
-    mean = later.gain / later.weight
-    spread = max(later.square / later.weight - mean**2, 0.0)
-    error = math.sqrt(spread * later.squares) / later.weight
-    return LaterGain(mean, mean - _TWO_SIDED * error, mean + _TWO_SIDED * error)
+def _later_words(gain: LaterGain) -> str:
+    """Say what later rows gain, and over how many days, times or rows that is known."""
+    said = f"On later rows like the new ones about {gain.value:.3g} a row"
+    over = f"over {gain.clusters:,} {gain.cluster}{'' if gain.clusters == 1 else 's'}"
+    if gain.low is None or gain.high is None:
+        return f"{said}, an estimate {over} without interval, which takes {FEWEST_CLUSTERS} or more of like size."
+    return f"{said} ({gain.low:.3g} to {gain.high:.3g} {over})."

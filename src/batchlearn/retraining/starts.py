@@ -21,10 +21,12 @@ from batchlearn.kept.frozen import new_domain
 from batchlearn.kept.totals import KeptTotals
 from batchlearn.kept.update import Reached
 from batchlearn.kernels.design import Floats, linear_predictor
+from batchlearn.kernels.rounding import predictor_error
+from batchlearn.models.links import largest_returned_distance
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Penalty, Quadratic
-from batchlearn.retraining.bracket import Answer, Bracket, Change, bracket, remaining, response_shift, update_of
+from batchlearn.retraining.bracket import Answer, Bracket, Change, bracket, remaining, update_of
 from batchlearn.solvers.newton import Newton
 from batchlearn.training.certificate import Certificate, Proved, Units
 from batchlearn.training.optimise import Optimum, Problem, optimise
@@ -77,8 +79,11 @@ def update(
     """
     refuse_new_tables(kept, change.added, encoding)
     answer = bracket(kept, change, penalty, all_rows=all_rows)
-    units = Units.plain(kept.layout.size) if encoding is None else Units(encoding.units)
+    units = Units.plain(kept.layout.size) if encoding is None else Units(encoding.own_units)
     certificate = _certificate(answer, units)
+    if any(rows is not None and rows.has_offset for rows in (change.added, change.removed)):
+        # What adding an offset rounds depends on its size, which the kept totals do not know.
+        certificate = replace(certificate, prediction_bound=None)
     if certificate.certified:
         how = {"readings": answer.bracket.rung - 1, "some_went": change.removed is not None}
         said = Note(Code.UPDATED, {"rows": certificate.rows, "loss_bound": certificate.loss_bound, **how})
@@ -182,21 +187,23 @@ def _offset_by(rows: Rows, parameters: Floats) -> Rows:
 
 def _certificate(answer: Answer, units: Units) -> Certificate:
     """Return the certificate of an update, in the terms of one of a fit."""
-    reached, rows = answer.reached, answer.bracket.retrain_rows
+    reached, update, rows = answer.reached, answer.update, answer.bracket.retrain_rows
     proof = reached.proof
     if proof.bounds is None or proof.factor is None:
         reason = Note(Code.MORE_ROWS_NEEDED, {"product": proof.kappa * proof.decrement})
         return Certificate(Proved.NOT_CERTIFIED, reason, None, None, None, None, None, rows, None)
     # The factor is of the total Hessian: one row's worth is its root of the weight smaller.
-    norms = proof.factor.coefficient_norms() * np.sqrt(answer.update.weight)
-    move = proof.bounds.radius * proof.kappa
+    norms = proof.factor.coefficient_norms() * np.sqrt(update.weight)
+    parameters = reached.parameters
+    error = predictor_error(update.kept.layout, 1, np.asarray(update.domain.size(parameters)))
+    move = proof.bounds.radius * proof.kappa + float(error)
     return Certificate(
         status=Proved.CERTIFIED,
         reason=None,
         method=FROM_TOTALS if answer.bracket.rung == 1 else ALL_ROWS,
         loss_bound=proof.bounds.loss,
-        coefficient_bound=proof.bounds.radius * units.coefficient_bound(norms, None) * (1.0 + 1e-12),
-        prediction_bound=response_shift(answer.update.objective.loss.name, move),
+        coefficient_bound=units.coefficient_bound(proof.bounds.radius * (1.0 + 1e-12), norms, parameters),
+        prediction_bound=largest_returned_distance(update.objective.loss.name, move, 1),
         floor=proof.floor,
         rows=rows,
         fingerprint=None,

@@ -6,6 +6,7 @@ The scale is the median size of the residuals over that of a standard normal one
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -25,6 +26,8 @@ from batchlearn.selection.strengths import Term, find_strengths
 from batchlearn.tables.table import Table
 from batchlearn.words.notes import Code, Note
 
+# Of the usual threshold: so many rows are within a smaller one that their share says nothing.
+_NARROW = 0.1
 EFFICIENT = 1.345
 _MEDIAN_OF_NORMAL = 0.6744897501960817
 _ROUNDS, _SETTLED, _DIGITS = 4, 0.01, 4
@@ -77,6 +80,23 @@ def settled_threshold(rows: Rows, terms: tuple[Term, ...]) -> float:
             break
         loss = HuberLoss(threshold)
     return threshold
+
+
+def wide_enough(loss: HuberLoss, rows: Rows, terms: tuple[Term, ...]) -> HuberLoss:
+    """Return the loss that strengths are chosen with: a threshold far inside of the noise has no curvature to go by."""
+    usual = settled_threshold(rows, terms)
+    return loss if loss.threshold >= _NARROW * usual else HuberLoss(usual)
+
+
+def narrowing(wide: HuberLoss, narrow: HuberLoss) -> float:
+    """Return what strengths chosen with one threshold are multiplied by for a much smaller one.
+
+    They go with the dispersion: mean squared slope over mean curvature. At a threshold t far inside of the noise that
+    is t^2 over 2 t times the density at 0, and at 1.345 standard deviations of normal noise 0.710 / 0.821 of them.
+    """
+    if wide.threshold == narrow.threshold:
+        return 1.0
+    return narrow.threshold / wide.threshold * EFFICIENT * math.sqrt(math.pi / 2.0) * 0.821 / 0.710
 
 
 def _scale(found: _Sizes) -> float:

@@ -12,7 +12,8 @@ from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import Ledger
 from batchlearn.data.rows import Rows
-from batchlearn.data.sample import choose_rows, take
+from batchlearn.data.sample import take
+from batchlearn.data.split import choose_rows
 from batchlearn.selection.strengths import Term
 from batchlearn.selection.terms import encoding_terms
 from batchlearn.tables.table import Table
@@ -26,7 +27,7 @@ def linear_sample(
     table: Table, ledger: Ledger, part: NDArray[np.bool_], rules: EncodingRules, seed: int, threads: int
 ) -> Generator[int, None, tuple[Rows, tuple[Term, ...]]]:
     """Yield rows read; return random rows of the part, encoded, with the terms of their encoding."""
-    taken, cut = yield from take(table, ledger, choose_rows(part, MOST_ROWS, seed))
+    taken, cut = yield from take(table, ledger, choose_rows(ledger, part, MOST_ROWS, seed))
     profiles = yield from profile_parts(taken, cut, [cut.used])
     capped = replace(rules, level_cap=min(rules.level_cap, _LEVEL_CAP), buckets=min(rules.buckets, _BUCKETS))
     encoding = fit_encoding(taken.features, profiles[0], capped, table.roles.time, ())

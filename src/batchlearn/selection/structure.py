@@ -24,15 +24,17 @@ from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import Ledger, with_classes_of
 from batchlearn.data.pairs import PairTerm
 from batchlearn.data.rows import Chunk, Rows
-from batchlearn.data.sample import choose_rows, take
-from batchlearn.data.split import hold_out, stretches
+from batchlearn.data.sample import take
+from batchlearn.data.split import choose_rows, hold_out, stretches
 from batchlearn.errors import NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, loss_of
+from batchlearn.objectives.losses.huber import HuberLoss
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.statistics import predictor
 from batchlearn.selection.class_strengths import find_class_strengths
+from batchlearn.selection.huber_threshold import narrowing, wide_enough
 from batchlearn.selection.interactions import best_pairs
 from batchlearn.selection.strengths import Strengths, find_strengths
 from batchlearn.selection.terms import encoding_terms
@@ -165,26 +167,42 @@ def choose_structure(
     if inner.late is None or int(part.sum()) < FEWEST_ROWS:
         return Structure(rules)
     most = _most_rows(table, ledger)
-    early, late = choose_rows(inner.early, most, seed), choose_rows(inner.late, most // 2, seed)
-    taken, cut = yield from take(table, ledger, early | late)
-    inside = early[early | late]
+    # Rows are taken in the order of their lots: in any order of the table the choice is the same to the bit.
+    early, late = choose_rows(ledger, inner.early, most, seed), choose_rows(ledger, inner.late, most // 2, seed)
+    taken, cut = yield from take(table, ledger, np.concatenate([early, late]))
+    inside = np.arange(len(cut.used)) < len(early)
     cut = with_classes_of(cut, inside)
     if len(np.unique(cut.label[inside & cut.used])) < 2:
         return Structure(rules)
-    late = ~inside & cut.used
-    if not late.any():
+    judging = ~inside & cut.used
+    if not judging.any():
         return Structure(rules)
     profiles = yield from profile_parts(taken, cut, [inside])
-    bench = _Bench(taken, cut, inside, late, profiles[0], loss_of(cut.target), threads, seed)
+    bench = _Bench(taken, cut, inside, judging, profiles[0], loss_of(cut.target), threads, seed)
     if _too_wide(bench, rules):
         return Structure(rules)
+    asked = bench.loss
+    if isinstance(asked, HuberLoss):
+        encoding = _encoded(bench, Structure(rules))
+        rows = _drain(build_rows(taken, cut, encoding, inside, threads, fingerprinted=False))
+        bench = bench._replace(loss=wide_enough(asked, rows, tuple(encoding_terms(encoding).values())))
+    best, tried = _best(bench, rules)
+    found = best.structure
+    if isinstance(asked, HuberLoss) and isinstance(bench.loss, HuberLoss):
+        factor = narrowing(bench.loss, asked)
+        found = replace(found, strengths={name: factor * value for name, value in found.strengths.items()})
+    return replace(found, alternatives=tried)
+
+
+def _best(bench: _Bench, rules: EncodingRules) -> tuple[_Fitted, tuple[Alternative, ...]]:
+    """Return the best candidate, and all that were tried."""
     linear = _try(bench, Structure(rules))
     if _too_wide(bench, replace(rules, additive=True)):
-        return replace(linear.structure, alternatives=(linear.alternative,))
+        return linear, (linear.alternative,)
     additive, bins = _try_bins(bench, rules)
     best = additive if _beats(additive, linear) else linear
     best, pairs = _add_pairs(bench, additive, best)
-    return replace(best.structure, alternatives=(linear.alternative, *bins, *pairs))
+    return best, (linear.alternative, *bins, *pairs)
 
 
 def _try_bins(bench: _Bench, rules: EncodingRules) -> tuple[_Fitted, list[Alternative]]:

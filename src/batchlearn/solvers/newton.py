@@ -15,6 +15,8 @@ from batchlearn.objectives.objective import Expansion, Objective
 from batchlearn.objectives.statistics import LineTotal
 
 _LENGTHS = tuple(0.5**k for k in range(1, 9))
+# Of a loss with corners no length is sure: a descent direction has one, and the next corner may be near.
+_CORNERED = tuple(0.5**k for k in range(1, 41))
 
 
 class NewtonState(NamedTuple):
@@ -67,14 +69,18 @@ class Newton:
 
     @staticmethod
     def _length(objective: Objective, rows: Rows, state: NewtonState, direction: Floats) -> float:
+        corners = objective.loss.self_concordance == 0.0
+        lengths = _CORNERED if corners else _LENGTHS
         with np.errstate(over="ignore", invalid="ignore"):
-            line = rows.total(LineTotal(objective.loss, direction, _LENGTHS), state.parameters)
-        penalties = [objective.penalty.value(state.parameters + length * direction) for length in _LENGTHS]
+            line = rows.total(LineTotal(objective.loss, direction, lengths), state.parameters)
+        penalties = [objective.penalty.value(state.parameters + length * direction) for length in lengths]
         values = line.values / rows.total_weight + penalties
         best = int(np.argmin(np.where(np.isfinite(values), values, np.inf)))
+        if corners:
+            return lengths[best]
         reach = line.reach * objective.loss.self_concordance
         sure = math.log1p(reach) / reach if reach > 0.0 else 1.0
-        return max(_LENGTHS[best], sure) if values[best] < state.expansion.value else sure
+        return max(lengths[best], sure) if values[best] < state.expansion.value else sure
 
     @staticmethod
     def _move(objective: Objective, rows: Rows, parameters: Floats, passes: int) -> NewtonState:

@@ -25,18 +25,23 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.models.links import class_contrasts, class_logits
+from batchlearn.kernels.rounding import UNDERFLOW, accumulated
+from batchlearn.models.links import class_contrasts, class_logits, largest_returned_distance
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.leverage import LeverageTotal
 from batchlearn.objectives.losses.huber import HuberLoss
 from batchlearn.objectives.lower_bound import LowerBound
 from batchlearn.objectives.objective import Expansion, GradientError, Objective
+from batchlearn.objectives.statistics import ReturnedTotal
 from batchlearn.words.notes import Code, Note
 
 # Above this the d x d factor (and what is made of it) is too large: the rank-one bound serves.
 FACTOR_LIMIT = 5000
 # Multiplications that the exact leverages may cost; beyond it the leverage bound on kappa serves where it can.
 _LEVERAGE_BUDGET = 4e12
+
+# So many roundings, of a sum of nine thousand terms, are one part in 1e12.
+_SUM_OF_TERMS = 1e-12
 
 EXACT = "second order, exact leverages"
 BOUNDED = "second order, leverage bound"
@@ -55,8 +60,9 @@ class Certificate:
     """What is proved about one fit. Bounds are None where nothing could be proved; `reason` then says why.
 
     loss_bound: F(w) - F* is at most this. coefficient_bound: no coefficient, in the units of its column, is further
-    from the optimum's. prediction_bound: no training row's prediction, on the response scale, is further from the
-    optimum's. floor: the loss_bound that rounding alone would leave.
+    from the optimum's (None also where that number is beyond the largest float). prediction_bound: no training row's
+    prediction, as double precision returns it on the response scale, is further from the optimum's. floor: the
+    loss_bound that rounding alone would leave.
     """
 
     status: Proved
@@ -87,6 +93,8 @@ class Certificate:
             return self
         reach = float(abs(shift[0])) if len(shift) == 1 else 2.0 * float(np.ptp(class_logits(shift[:, None])))
         bound = self.prediction_bound * math.exp(min(reach, 700.0)) * (1.0 + 1e-12)
+        # Of moving them: a rounding of the size of the shift, times what a sum of so many terms can make of it.
+        bound += _SUM_OF_TERMS * reach
         return replace(self, prediction_bound=min(bound, 1.0))
 
     def to_json(self) -> dict[str, Any]:
@@ -98,11 +106,9 @@ class Certificate:
     def __str__(self) -> str:
         if not self.certified:
             return f"not certified because {self.reason}"
-        moved = "" if self.prediction_bound is None else f", no prediction by more than {self.prediction_bound:.1e}"
-        return (
-            f"certified: loss <= optimum + {self.loss_bound:.1e}; no coefficient off by more than "
-            f"{self.coefficient_bound:.1e}{moved}"
-        )
+        bounds = (("coefficient off", self.coefficient_bound), ("prediction", self.prediction_bound))
+        moved = ", ".join(f"no {what} by more than {bound:.1e}" for what, bound in bounds if bound is not None)
+        return f"certified: loss <= optimum + {self.loss_bound:.1e}{moved and f'; {moved}'}"
 
 
 class Bounds(NamedTuple):
@@ -115,7 +121,7 @@ class Bounds(NamedTuple):
 def bounds(decrement: float, kappa: float, self_concordance: float) -> Bounds | None:
     """Return C1 and C2, or None where kappa * decrement >= 1 and nothing follows."""
     if self_concordance == 0.0:
-        return Bounds(decrement, 0.5 * decrement**2)
+        return Bounds(decrement, 0.5 * decrement**2 + UNDERFLOW)
     if decrement == 0.0:
         return Bounds(0.0, 0.0)
     # Near one the logarithm has no digits left: the product's own rounding must not make it smaller.
@@ -126,7 +132,7 @@ def bounds(decrement: float, kappa: float, self_concordance: float) -> Bounds | 
     change = kappa * radius
     # psi(a) <= 1/2 + a/12 for every a; the closed form cancels for small a and is needed only for large ones.
     mean = 0.5 + change / 12.0 if change < 0.1 else 1.0 / -math.expm1(-change) - 1.0 / change
-    return Bounds(radius, decrement * radius * mean * (1.0 + 1e-14))
+    return Bounds(radius, decrement * radius * mean * (1.0 + 1e-14) + UNDERFLOW)
 
 
 @dataclass(frozen=True)
@@ -141,22 +147,40 @@ class Units:
         """Return the units of parameters that are coefficients already."""
         return Units(np.ones(size))
 
-    def coefficient_bound(self, norms: Floats, factor: Factor | None) -> float:
-        """Return the largest of sqrt(v' H^-1 v) over the functionals v that read off each coefficient.
+    def coefficient_bound(
+        self, radius: float, norms: Floats, parameters: Floats, factor: Factor | None = None
+    ) -> float | None:
+        """Return the furthest that a coefficient, as it is delivered, can be from the optimum's; None beyond floats.
 
-        Of classes those of a class are sums over the outputs with weights |C| of no more than one: bounded one by one.
+        With `radius` that of C1 it is radius sqrt(v' H^-1 v) for the functional v that reads off the coefficient
+        (`norms`: of each parameter), and the rounding of delivering it. Of classes those of a class are sums over the
+        outputs with weights |C| of no more than one: bounded one by one.
         """
-        outputs = norms.reshape(-1, len(self.scale))
-        if len(outputs) > 1:
-            outputs = np.abs(class_contrasts(len(outputs) + 1)).T @ outputs * (1.0 + 1e-12)
-        largest = float(np.max(outputs / self.scale, initial=0.0))
+        outputs, sizes = norms.reshape(-1, len(self.scale)), np.abs(parameters).reshape(-1, len(self.scale))
+        count = len(outputs)
+        if count > 1:
+            contrasts = np.abs(class_contrasts(count + 1)).T
+            outputs, sizes = contrasts @ outputs * (1.0 + 1e-12), contrasts @ sizes
+        with np.errstate(over="ignore"):
+            distances = radius * (outputs / self.scale) + accumulated(count + 3) * (sizes / self.scale)
+        largest = float(np.max(distances, initial=0.0)) * (1.0 + 1e-14) + UNDERFLOW
+        if self.shift is not None:
+            functional = np.append(1.0, -self.shift[1:])
+            norm = float(norms[0] + np.abs(self.shift) @ norms) if factor is None else factor.norm(functional)
+            # The intercept inside is rounded once from the delivered one.
+            intercept = radius * norm * (1.0 + 1e-14) + accumulated(2) * float(np.abs(parameters[0])) + UNDERFLOW
+            largest = max(largest, intercept)
+        return largest if math.isfinite(largest) else None
+
+    def carried(self, parameters: Floats) -> float:
+        """Return what a prediction from delivered coefficients can be off by beyond one made inside.
+
+        The terms' sizes are |x_j| |w_j| <= |z_j| |u_j| + |shift_j| |u_j|, and the intercept's is no more than
+        |u_0| + |shift|'|u|.
+        """
         if self.shift is None:
-            return largest
-        if factor is None:
-            return max(largest, float(norms[0] + np.abs(self.shift) @ norms))
-        functional = -self.shift.copy()
-        functional[0] = 1.0
-        return max(largest, factor.norm(functional))
+            return 0.0
+        return accumulated(len(parameters) + 2) * 2.0 * float(np.abs(self.shift) @ np.abs(parameters))
 
 
 @dataclass(frozen=True)
@@ -184,14 +208,14 @@ def certify(objective: Objective, rows: Rows, parameters: Floats, units: Units |
         many = Note(Code.HUBER_WITHOUT_FACTOR, {"coefficients": len(parameters)})
         return Certification(not_certified(rows, many), None, None, None)
     if len(parameters) > FACTOR_LIMIT:
-        return _certify_many(objective, rows, parameters, error, units)
+        return _certify_many(_Point(objective, rows, parameters, error, units))
     expansion = objective.expand(rows, parameters)
     try:
         factor = factorise(expansion.hessian, error.relative)
     except NotPositiveDefinite as refusal:
         unsafe = Note(Code.NO_SAFE_FACTOR, {"why": str(refusal)})
         return Certification(not_certified(rows, unsafe), expansion, None, None)
-    return _certify_factored(_Point(objective, rows, parameters, error), expansion, factor, units)
+    return _certify_factored(_Point(objective, rows, parameters, error, units), expansion, factor)
 
 
 class _Point(NamedTuple):
@@ -199,6 +223,11 @@ class _Point(NamedTuple):
     rows: Rows
     parameters: Floats
     error: GradientError
+    units: Units
+
+    @property
+    def carried(self) -> float:
+        return self.units.carried(self.parameters)
 
 
 def not_certified(rows: Rows, reason: Note, floor: float | None = None, method: str | None = None) -> Certificate:
@@ -206,7 +235,7 @@ def not_certified(rows: Rows, reason: Note, floor: float | None = None, method: 
     return Certificate(Proved.NOT_CERTIFIED, reason, method, None, None, None, floor, len(rows), rows.fingerprint)
 
 
-def _certify_factored(point: _Point, expansion: Expansion, factor: Factor, units: Units) -> Certification:
+def _certify_factored(point: _Point, expansion: Expansion, factor: Factor) -> Certification:
     objective, rows = point.objective, point.rows
     constant = objective.loss.self_concordance
     decrement = factor.norm(expansion.gradient, point.error.error)
@@ -218,7 +247,8 @@ def _certify_factored(point: _Point, expansion: Expansion, factor: Factor, units
     if reached is None or corners or _leverage_cost(rows, objective.loss.outputs) <= _LEVERAGE_BUDGET:
         radius = reached.radius if reached else 0.0
         leverage = rows.total(_leverages(point, factor, radius), point.parameters)
-        exact = math.sqrt(leverage.form + factor.form_error * leverage.scaled) * factor.inflation * (1.0 + 1e-12)
+        form = leverage.form + factor.form_error * leverage.scaled + UNDERFLOW
+        exact = math.sqrt(form) * factor.inflation * (1.0 + 1e-12)
         if exact < kappa:
             kappa, method = exact, EXACT
         if reached is None:
@@ -226,8 +256,7 @@ def _certify_factored(point: _Point, expansion: Expansion, factor: Factor, units
             if reached is not None:
                 leverage = rows.total(_leverages(point, factor, reached.radius), point.parameters)
         mean = leverage.loss / rows.total_weight, leverage.square / rows.total_weight
-        # The slope of the response was taken at computed predictors; `relative` covers what they are off by.
-        leave_one_out, prediction = mean, leverage.response * (1.0 + point.error.relative)
+        leave_one_out, prediction = mean, leverage.response
         reached = bounds(decrement, kappa, constant)
         if not leverage.margin > 0.0:
             crossing = not_certified(rows, Note(Code.MAY_CROSS_THRESHOLD), None, method)
@@ -238,15 +267,15 @@ def _certify_factored(point: _Point, expansion: Expansion, factor: Factor, units
         refused = not_certified(rows, reason, floor.loss if floor else None, method)
         return Certification(refused, expansion, factor, leave_one_out)
     if prediction is None:
-        prediction = _response_reach(objective, reached.radius * kappa)
-    coefficient = reached.radius * units.coefficient_bound(factor.coefficient_norms(), factor)
+        prediction = _returned(point, reached.radius * kappa)
+    norms = factor.coefficient_norms()
     certificate = Certificate(
         status=Proved.CERTIFIED,
         reason=None,
         method=method,
         loss_bound=reached.loss,
-        coefficient_bound=coefficient,
-        prediction_bound=prediction,
+        coefficient_bound=point.units.coefficient_bound(reached.radius, norms, point.parameters, factor),
+        prediction_bound=prediction if prediction is not None and math.isfinite(prediction) else None,
         floor=floor.loss if floor else None,
         rows=len(rows),
         fingerprint=rows.fingerprint,
@@ -265,6 +294,7 @@ def _leverages(point: _Point, factor: Factor, radius: float) -> LeverageTotal:
         radius=radius * factor.inflation * (1.0 + 1e-9),
         form_error=factor.form_error,
         total_weight=point.rows.total_weight,
+        carried=point.carried,
     )
 
 
@@ -275,18 +305,16 @@ def _leverage_cost(rows: Rows, outputs: int) -> float:
     return float(len(rows)) * (row * outputs * (outputs + 1) / 2.0 + float(outputs) ** 4)
 
 
-def _response_reach(objective: Objective, predictor_bound: float) -> float | None:
-    """Return a bound on the response change of any row whose predictor moves by at most the bound, where one exists."""
-    if objective.loss.name in ("squared", "huber"):
-        return predictor_bound
-    bounded = objective.loss.name in ("logistic", "softmax")
-    return min(1.0, 0.25 * predictor_bound) if bounded else None
+def _returned(point: _Point, predictor_bound: float) -> float | None:
+    """Return the bound on the returned prediction of any row whose exact predictor is within a bound; None without."""
+    loss = point.objective.loss
+    error = point.rows.total(ReturnedTotal(loss, point.carried), point.parameters).error
+    return largest_returned_distance(loss.name, predictor_bound + error, loss.outputs)
 
 
-def _certify_many(
-    objective: Objective, rows: Rows, parameters: Floats, error: GradientError, units: Units
-) -> Certification:
+def _certify_many(point: _Point) -> Certification:
     """Certify from a lower bound on the Hessian: C1-C3 hold with any Hhat <= H."""
+    objective, rows, parameters, error, units = point
     _, gradient = objective.gradient(rows, parameters)
     lower = LowerBound(objective.loss, objective.penalty, error, rows.layout.intercept)
     if lower.reason is not None:
@@ -306,8 +334,8 @@ def _certify_many(
         reason=None,
         method=LOWER_BOUND,
         loss_bound=reached.loss,
-        coefficient_bound=reached.radius * units.coefficient_bound(lower.coefficient_norms(), None) * (1.0 + 1e-6),
-        prediction_bound=_response_reach(objective, reached.radius * kappa),
+        coefficient_bound=units.coefficient_bound(reached.radius * (1.0 + 1e-6), lower.coefficient_norms(), parameters),
+        prediction_bound=_returned(point, reached.radius * kappa),
         floor=floor.loss if floor else None,
         rows=len(rows),
         fingerprint=rows.fingerprint,

@@ -11,9 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from batchlearn.data.encoding import Encoding, LevelTerm, level_label
-from batchlearn.data.ledger import Ledger, read_ledger, walk
+from batchlearn.data.ledger import Ledger, read_ledger, walk, with_lots
 from batchlearn.data.rows import Chunk, Rows
-from batchlearn.data.split import Split
+from batchlearn.data.split import Split, drawn
 from batchlearn.data.target import Target, Task, class_name, class_values
 from batchlearn.evaluation.baselines import constant_baseline, last_value_baseline
 from batchlearn.evaluation.intervals import Estimate
@@ -70,6 +70,7 @@ def evaluate_part(
         weight=None if ledger.weight is None else ledger.weight[late],
         categories={name: (codes[order], levels) for name, (codes, levels) in _categories(encoding, later).items()},
         clusters=ledger.group[late] if by_group and ledger.group is not None else None,
+        time=ledger.time[late] if split.kind == "time" and ledger.time is not None else None,
     )
     classes, weight = len(ledger.target.classes), None if ledger.weight is None else ledger.weight[early]
     baselines = {
@@ -120,16 +121,15 @@ def _without_time(ledger: Ledger) -> bool:
 
 def _ordered(ledger: Ledger, part: NDArray[np.bool_], by_group: bool, seed: int = 0) -> NDArray[np.intp]:
     """Return the entries of a part by time, in random order where there is no time; `by_group`: group after group."""
-    rng = np.random.default_rng(seed)
-    entries = np.flatnonzero(part)
     if ledger.time is None:
-        entries = rng.permutation(entries)
+        entries = drawn(ledger, part, seed)
     else:
+        entries = np.flatnonzero(part)
         entries = entries[np.argsort(ledger.time[entries], kind="stable")]
     if not by_group or ledger.group is None:
         return entries
     _, group = np.unique(ledger.group[entries], return_inverse=True)
-    place = rng.permutation(int(group.max(initial=0)) + 1)
+    place = np.random.default_rng(seed).permutation(int(group.max(initial=0)) + 1)
     return entries[np.argsort(place[group], kind="stable")]
 
 
@@ -185,6 +185,8 @@ def evaluate(model: LinearModel, table: Table, *, seed: int = 0) -> Evaluation:
     table = replace(table, roles=named)
     model.check(table)
     ledger = read_ledger(table, target=model.target)
+    if ledger.time is None:
+        ledger = with_lots(table, ledger, model.columns)
     chosen = ledger.used | ledger.unseen
     by_group = _without_time(ledger)
     scored = _ordered(ledger, chosen, by_group, seed)

@@ -20,15 +20,21 @@ from scipy.sparse import csr_array, issparse
 from batchlearn.data.rows import Chunk, Rows, StoredChunk, chunk_rows
 from batchlearn.errors import CertificateError, DataError
 from batchlearn.kernels.design import Floats, Layout, linear_predictor
+from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
+from batchlearn.objectives.statistics import DiagonalTotal
 from batchlearn.training.certificate import Units
 
 # Sums and differences of values up to this cannot overflow.
 _LARGEST_VALUE = 1e290
 # Below the least scale a penalty strength could overflow; no column of ordinary data is so narrow.
-_LEAST_EXPONENT, _LARGEST_EXPONENT = -400, 1000
+_LEAST_EXPONENT, _LARGEST_EXPONENT = -380, 1000
 # Shifts are multiples of scale / 256.
 _SHIFT_STEPS = 256.0
+# Of a column's second moment, as curvature weighs the rows, in its mean: what is left is below a thirtieth of it.
+_HIDDEN = 0.999
+# Of a column's deviation: what most rows differ by where a few far out make all of it.
+_FAR_OUT = 1e-3
 
 
 class _Extent(NamedTuple):
@@ -44,12 +50,13 @@ class _ExtentTotal:
     combine: ClassVar[tuple[Any, ...]] = (np.minimum, np.maximum, np.add)
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> _Extent:  # noqa: ARG002 - the protocol of a statistic
-        if chunk.layout.sparse:
-            part = chunk.block.sparse
-            low, high = part.min(axis=0).toarray().ravel(), part.max(axis=0).toarray().ravel()
-            return _Extent(low, high, part.T @ chunk.weight)
-        dense = chunk.block.dense
-        return _Extent(dense.min(axis=1), dense.max(axis=1), dense @ chunk.weight)
+        dense, part = chunk.block.dense, chunk.block.sparse
+        found = _Extent(dense.min(axis=1), dense.max(axis=1), dense @ chunk.weight)
+        if not chunk.layout.sparse:
+            return found
+        low, high = part.min(axis=0).toarray().ravel(), part.max(axis=0).toarray().ravel()
+        pairs = zip(found, (low, high, part.T @ chunk.weight), strict=True)
+        return _Extent(*(np.concatenate(pair) for pair in pairs))
 
 
 class _Spread(NamedTuple):
@@ -65,24 +72,28 @@ class _SpreadTotal:
     combine: ClassVar[tuple[Any, ...]] = (np.add,)
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> _Spread:  # noqa: ARG002 - the protocol of a statistic
-        if chunk.layout.sparse:
-            part = chunk.block.sparse
-            column, row = part.indices, np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))
-            weight, size = chunk.weight[row], part.shape[1]
-            distance = (part.data - self.mean[column]) / self.magnitude[column]
-            stored = np.bincount(column, weights=weight, minlength=size)
-            squares = np.bincount(column, weights=weight * distance**2, minlength=size)
-            absent = np.maximum(chunk.weight.sum() - stored, 0.0)
-            return _Spread(squares + absent * (self.mean / self.magnitude) ** 2)
-        distance = (chunk.block.dense - self.mean[:, None]) / self.magnitude[:, None]
-        return _Spread(distance**2 @ chunk.weight)
+        mean, magnitude = np.split(self.mean, [chunk.layout.dense]), np.split(self.magnitude, [chunk.layout.dense])
+        distance = (chunk.block.dense - mean[0][:, None]) / magnitude[0][:, None]
+        found = distance**2 @ chunk.weight
+        if not chunk.layout.sparse:
+            return _Spread(found)
+        part = chunk.block.sparse
+        column, row = part.indices, np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))
+        weight, size = chunk.weight[row], part.shape[1]
+        distance = (part.data - mean[1][column]) / magnitude[1][column]
+        stored = np.bincount(column, weights=weight, minlength=size)
+        squares = np.bincount(column, weights=weight * distance**2, minlength=size)
+        absent = np.maximum(chunk.weight.sum() - stored, 0.0)
+        return _Spread(np.concatenate([found, squares + absent * (mean[1] / magnitude[1]) ** 2]))
 
 
 @dataclass(frozen=True)
 class Matrix:
     """Rows of a matrix with what is known about its columns; arrays over columns have shape (columns,).
 
-    Sparse columns are not shifted, nor are columns of a model without a free intercept.
+    Columns inside stand in an order of their own: dense ones first, among them those of a sparse matrix that most rows
+    have a value of. Sparse columns are not shifted (the mean of one that most rows lack is no larger than its standard
+    deviation), nor are columns of a model without a free intercept.
     """
 
     rows: Rows
@@ -91,6 +102,7 @@ class Matrix:
     deviation: Floats  # weighted standard deviations
     constant: NDArray[np.bool_]  # columns that can tell no two rows apart, beyond what the intercept says
     weight: float  # total, as given
+    order: NDArray[np.intp]  # the column of the matrix that each column inside is
 
     @property
     def intercept(self) -> bool:
@@ -117,6 +129,54 @@ class Matrix:
         strengths = np.where(self.constant & (strengths == 0.0), 1.0, strengths)
         return Quadratic(np.append(intercept_alpha, strengths) if self.intercept else strengths)
 
+    def centred_at(self, loss: Loss, parameters: Floats, hessian: Floats) -> Matrix | None:
+        """Return the matrix with dense columns near their means as the curvature at these parameters weighs the rows.
+
+        One row far from all others gives a column a mean and a deviation that are its own. Where such a row has no
+        curvature (it is certain of its class) the column is all but constant to those that have: a twin of the
+        intercept, in whose rounding the rest of it is hidden. The objective is the same, in better numbers. Reads the
+        rows once; None where no column is hidden so.
+        """
+        dense = self.rows.layout.dense
+        lead, curvature = slice(1, 1 + dense), float(hessian[0, 0])
+        if not (self.intercept and self.shift.any() and curvature > 0.0):
+            return None
+        distance = hessian[0, lead] / curvature
+        if not np.any(hessian[0, lead] * distance > _HIDDEN * np.diagonal(hessian)[lead]):
+            return None
+        mean = self.shift[:dense] + distance * self.scale[:dense]
+        moved = np.append(parameters[0] + distance @ parameters[lead], parameters[1:])
+        square = replace(self.rows, shift=mean).total(DiagonalTotal(loss), moved).diagonal[lead]
+        deviation = np.sqrt(square / self.rows.total_weight / curvature) * self.scale[:dense]
+        return self._moved_to(mean, deviation)
+
+    def centred_at_medians(self) -> Matrix | None:
+        """Return the matrix with dense columns near their medians, in units of the median distance from there.
+
+        For where nothing is known of the curvature. None where no column's deviation is that of a few rows far out.
+        """
+        dense = self.rows.layout.dense
+        if not (self.intercept and self.shift.any()):
+            return None
+        columns = (np.concatenate([chunk.dense[j] for chunk in self.rows.chunks]) for j in range(dense))
+        found = [(float(np.median(x)), float(np.median(np.abs(x - np.median(x))))) for x in columns]
+        middle, distance = np.asarray(found).T
+        hidden = (distance > 0.0) & (distance < _FAR_OUT * self.deviation[:dense])
+        if not hidden.any():
+            return None
+        return self._moved_to(
+            np.where(hidden, middle, self.shift[:dense]), np.where(hidden, distance, self.scale[:dense])
+        )
+
+    def _moved_to(self, mean: Floats, deviation: Floats) -> Matrix:
+        """Return the matrix with these means and deviations of dense columns; 0 keeps a scale."""
+        dense = self.rows.layout.dense
+        scale, shift = self.scale.copy(), self.shift.copy()
+        scale[:dense] = _power_of_two(np.where(deviation > 0.0, deviation, scale[:dense]))
+        shift[:dense] = _few_digits(mean, scale[:dense])
+        rows = replace(self.rows, shift=shift[:dense], scale=scale[:dense])
+        return replace(self, rows=rows, shift=shift, scale=scale)
+
     def deliver(self, parameters: Floats) -> tuple[Floats, float]:
         """Return coefficients and intercept in the units of the columns, each rounded once."""
         lead = int(self.intercept)
@@ -128,13 +188,14 @@ class Matrix:
                 code="coefficient-overflow",
             )
         intercept = float(Fraction(parameters[0]) - self._moved(coefficients)) if lead else 0.0
-        return coefficients, intercept
+        return coefficients[np.argsort(self.order)], intercept
 
     def inside(self, coefficients: Floats, intercept: float) -> Floats:
         """Return the parameters inside that are exactly these numbers, up to one rounding of the intercept.
 
         The bound on a gradient's rounding has room for that one.
         """
+        coefficients = coefficients[self.order]
         parameters = np.asarray(coefficients * self.scale)
         if not self.intercept:
             return parameters
@@ -158,7 +219,8 @@ def read_matrix(
 ) -> Matrix:
     """Look at every row of a checked matrix, (n, columns) NumPy or CSR, twice, to scale its columns.
 
-    Dense values are not copied unless rows without weight have to be left out. Raises DataError.
+    Dense values are not copied unless rows without weight have to be left out; columns of a sparse matrix that most
+    rows have a value of become dense ones, which takes less memory. Raises DataError.
     """
     total = float(len(label)) if weight is None else math.fsum(weight)
     if weight is not None:
@@ -170,7 +232,14 @@ def read_matrix(
     if issparse(values) and not values.has_canonical_format:
         values = values.copy()
         values.sum_duplicates()
-    rows = _stored(values, label, weight, offset, threads)
+    order = np.arange(values.shape[1])
+    dense, sparse = (None, values) if issparse(values) else (values, None)
+    if sparse is not None and intercept and centre:
+        full = 2 * np.bincount(sparse.indices, minlength=len(order)) > len(label)
+        if full.any():
+            order = np.concatenate([np.flatnonzero(full), np.flatnonzero(~full)])
+            dense, sparse = np.asfortranarray(sparse[:, full].toarray()), None if full.all() else sparse[:, ~full]
+    rows = _stored(dense, sparse, label, weight, offset, threads)
     extent = rows.total(_ExtentTotal(), np.empty(0))
     magnitude = np.maximum(np.abs(extent.low), np.abs(extent.high))
     if not float(magnitude.max(initial=0.0)) <= _LARGEST_VALUE:
@@ -184,20 +253,20 @@ def read_matrix(
     spread = np.sqrt(rows.total(_SpreadTotal(mean, magnitude), np.empty(0)).square / rows.total_weight)
     same = extent.low == extent.high
     deviation = np.where(same, 0.0, spread * magnitude)
-    shifted = intercept and centre and not rows.layout.sparse
-    scale = _power_of_two(deviation if shifted else np.hypot(spread, mean / magnitude) * magnitude)
-    shift = np.zeros_like(mean)
-    if shifted:
-        shift = np.where(same, extent.low, np.rint(mean / scale * _SHIFT_STEPS) / _SHIFT_STEPS * scale)
+    shifted = np.arange(len(mean)) < (rows.layout.dense if intercept and centre else 0)
+    scale = _power_of_two(np.where(shifted, deviation, np.hypot(spread, mean / magnitude) * magnitude))
+    shift = np.where(shifted, np.where(same, extent.low, _few_digits(mean, scale)), 0.0)
     constant = same if intercept and centre else same & (extent.low == 0.0)
     rows = replace(rows, layout=replace(rows.layout, intercept=intercept))
-    rows = replace(rows, sparse_scale=scale) if rows.layout.sparse else replace(rows, shift=shift, scale=scale)
-    return Matrix(rows, shift, scale, deviation, constant, total)
+    count = rows.layout.dense
+    rows = replace(rows, shift=shift[:count], scale=scale[:count], sparse_scale=scale[count:])
+    return Matrix(rows, shift, scale, deviation, constant, total, order)
 
 
 def predictors(values: Any, coefficients: Floats, intercept: float) -> Floats:
     """Return x'w + intercept for each row of a checked matrix, shape (n,), with the same bits in whatever batch."""
-    rows = _stored(values, np.zeros(values.shape[0]), None, None, 1)
+    dense, sparse = (None, values) if issparse(values) else (values, None)
+    rows = _stored(dense, sparse, np.zeros(values.shape[0]), None, None, 1)
     rows = replace(rows, layout=replace(rows.layout, intercept=True))
     parameters = np.append(intercept, coefficients)
     chunks = (rows.read(chunk) for chunk in rows.chunks)
@@ -242,23 +311,28 @@ def _power_of_two(size: Floats) -> Floats:
     return np.asarray(np.exp2(np.clip(exponent, _LEAST_EXPONENT, _LARGEST_EXPONENT)))
 
 
-def _stored(values: Any, label: Floats, weight: Floats | None, offset: Floats | None, threads: int) -> Rows:
-    count, columns = values.shape
-    sparse = issparse(values)
-    wide = math.ceil(values.nnz / max(count, 1)) if sparse else columns
+def _few_digits(mean: Floats, scale: Floats) -> Floats:
+    return np.asarray(np.rint(mean / scale * _SHIFT_STEPS) / _SHIFT_STEPS * scale)
+
+
+def _stored(dense: Any, sparse: Any, label: Floats, weight: Floats | None, offset: Floats | None, threads: int) -> Rows:
+    """Return rows of dense columns, (n, columns) or None, and sparse ones, CSR (n, columns) or None."""
+    count = len(label)
+    dense = np.empty((count, 0)) if dense is None else dense
+    wide = dense.shape[1] + (0 if sparse is None else math.ceil(sparse.nnz / max(count, 1)))
     length = chunk_rows(wide)
     chunks = tuple(
         StoredChunk(
-            dense=np.empty((0, min(length, count - a))) if sparse else values[a : a + length].T,
+            dense=dense[a : a + length].T,
             codes=np.empty((0, min(length, count - a)), dtype=np.int32),
             label=label[a : a + length],
             weight=None if weight is None else weight[a : a + length],
             offset=None if offset is None else offset[a : a + length],
-            sparse=_sparse_rows(values, a, min(a + length, count)) if sparse else None,
+            sparse=None if sparse is None else _sparse_rows(sparse, a, min(a + length, count)),
         )
         for a in range(0, count, length)
     )
-    layout = Layout(False, 0, (), columns) if sparse else Layout(False, columns)
+    layout = Layout(False, dense.shape[1], (), 0 if sparse is None else sparse.shape[1])
     plain = np.zeros(layout.dense), np.ones(layout.dense)
     return Rows(layout, chunks, *plain, threads=threads)
 

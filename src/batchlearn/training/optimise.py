@@ -16,10 +16,11 @@ from batchlearn.data.rows import Rows
 from batchlearn.errors import DataError, NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
-from batchlearn.objectives.losses.huber import HuberLoss, MajorisedHuber
+from batchlearn.objectives.losses.huber import HuberLoss
 from batchlearn.objectives.lower_bound import LowerBound
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.statistics import RecessionTotal
+from batchlearn.solvers.falling_threshold import from_above
 from batchlearn.solvers.newton import Newton, NewtonState
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.training.certificate import FACTOR_LIMIT, Bounds, Certification, Units, bounds, certify, not_certified
@@ -35,8 +36,6 @@ _READINGS_OF_CLASSES = 200.0
 # What may be rounding of a direction: of its entries against its largest, of a row's rise against the row's own terms.
 _RECESSION_TOLERANCE = 1e-6
 _RECESSION_AFTER = 12
-# Of the Huber loss's threshold: few rows are still on the wrong side of it.
-_NEAR_ENOUGH = 0.01
 _CHUNKS_TO_SAMPLE, _HEAD_STEPS = 8, 10
 # Steps with a block a class: until the gain that is left is this little, in total, for each coefficient.
 _STEPS_BY_BLOCKS, _BLOCKS_LEAD = 100, 1e-6
@@ -158,7 +157,8 @@ def optimising(
         parameters, spent = _head_start(problem, solver, null)
     if isinstance(solver, Newton):
         try:
-            parameters = _majorised(problem, solver, parameters)
+            if isinstance(objective.loss, HuberLoss):
+                parameters = from_above(objective, rows, objective.loss, solver, parameters)
             found = yield from _newton(problem, solver, parameters, null_value, spent)
         except NotPositiveDefinite:
             solver = LimitedMemory()
@@ -212,20 +212,6 @@ def _led_by_blocks(problem: Problem, parameters: Floats) -> tuple[Floats, int]:
     return state.parameters, state.passes
 
 
-def _majorised(problem: Problem, solver: Newton, parameters: Floats) -> Floats:
-    """Return where steps from above lead: far from a Huber optimum too few rows may be inside for Newton's own."""
-    loss = problem.objective.loss
-    if not isinstance(loss, HuberLoss):
-        return parameters
-    objective = replace(problem.objective, loss=MajorisedHuber(loss.threshold))
-    state = solver.start(objective, problem.merged, parameters)
-    for _ in range(_NEWTON_STEPS):
-        if state.decrement < _NEAR_ENOUGH * loss.threshold:
-            break
-        state = solver.step(objective, problem.merged, state)
-    return state.parameters
-
-
 class _Found(NamedTuple):
     parameters: Floats
     certification: Certification
@@ -259,8 +245,12 @@ def _newton(
         if finished:
             certification = certify(objective, problem.rows, state.parameters, problem.units)
             status = judge(problem, certification, situation)
-            if status in (Status.TOLERANCE, Status.FLOOR) or slow >= 2 or quadratic:
+            # A decrement that stalls or rises far above its rounding is on its way: one row may still have to turn.
+            floor = certification.certificate.floor
+            turning = status is Status.REFUSED and floor is not None and 0.5 * decrement**2 > 16.0 * floor
+            if status in (Status.TOLERANCE, Status.FLOOR) or (slow >= 2 and not turning) or quadratic:
                 return _Found(state.parameters, certification, status, trace, spent + state.passes + 3)
+            slow = 0 if turning else slow
         if step.seconds > problem.seconds:
             return _out_of_time(problem, state.parameters, reached, trace, spent + state.passes)
         if number >= _RECESSION_AFTER:
@@ -338,7 +328,7 @@ def _guarded(problem: Problem, work: Callable[[], NewtonState], state: NewtonSta
     except NotPositiveDefinite as refusal:
         if not np.any(refusal.direction):
             raise DataError(
-                "The squares of the columns, weighted, overflow; they need to stay below 1e308. "
+                "The squares of the columns, weighted, overflow or come near it; they need to stay below 1e250. "
                 "Divide the largest columns by their size first.",
                 code="numbers-overflow",
             ) from refusal

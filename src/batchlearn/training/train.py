@@ -13,7 +13,7 @@ import numpy as np
 from batchlearn.data.build import Mask, Profiles, build_rows, check_memory, profile_parts
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import fit_encoding
-from batchlearn.data.ledger import Ledger, read_ledger, with_classes_of
+from batchlearn.data.ledger import Ledger, read_ledger, with_classes_of, with_lots
 from batchlearn.data.rows import Rows, one_blas_thread
 from batchlearn.data.split import Split, hold_out, split_kind
 from batchlearn.data.target import Target, Task
@@ -38,7 +38,6 @@ from batchlearn.selection.huber_threshold import choose_threshold
 from batchlearn.selection.structure import InnerSplit, Structure, choose_structure
 from batchlearn.selection.terms import encoding_penalty
 from batchlearn.selection.tweedie_power import profile_power
-from batchlearn.tables.repeats import RepeatedRows
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units, certify
 from batchlearn.training.evaluate import evaluate_part, with_values
@@ -104,15 +103,15 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
                 code="too-few-rows",
             )
         check_costs(ledger.target, recipe.costs)
+        ledger = with_lots(table, ledger)
+        repeated = ledger.counts.used - len(np.unique(ledger.lots.row[ledger.used]))
         kind = split_kind(ledger, recipe.split)
         split = hold_out(ledger, recipe.holdout, recipe.seed, kind)
         early, _ = counted_by_class(recipe.class_weight, ledger, split.early)
         # All rows are profiled for themselves and not as early + late: where nothing is chosen by data, the model does
         # not depend on the split by a bit.
         parts = [split.early] if split.late is None else [split.early, ledger.used]
-        repeats = RepeatedRows()
-        profiles = yield from reading("reading columns", profile_parts(table, ledger, parts, repeats))
-        repeated = repeats.count()
+        profiles = yield from reading("reading columns", profile_parts(table, ledger, parts))
         clock.stop("reading")
         ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers)
         early = replace(early, target=ledger.target)
@@ -262,7 +261,7 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
     given = work.recipe.alpha
     objective = fit_objective(work.ledger.target, encoding, work.structure.strengths, given, rows.total_weight)
     names = [*encoding.names] * objective.loss.outputs
-    problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.units), names, work.seconds)
+    problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.own_units), names, work.seconds)
     steps = minimising(problem, work.recipe.regime, seed=work.recipe.seed)
     while True:
         try:

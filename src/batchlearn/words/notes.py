@@ -51,7 +51,6 @@ class Code(StrEnum):
     BASELINE_BETTER = auto()
     BASELINE_NOT_BEATEN = auto()
     THRESHOLD_NOT_CHEAPER = auto()
-    DRIFT = auto()
     TRAINED_UNDER_CONDITION = auto()
     # Of a start that goes on from an earlier version.
     NOTHING_PROVED = auto()
@@ -167,15 +166,6 @@ def _threshold_not_cheaper(threshold: float, than: str, saved: float, low: float
     )
 
 
-def _drift(metric: str, held_out: float, low: float, high: float, leave_one_out: float) -> str:
-    side = "worse" if low > leave_one_out else "better"
-    return (
-        f"The held-out {_name(metric)} ({held_out:.4g}, {low:.4g} to {high:.4g}) is {side} "
-        f"than the leave-one-out one of the training rows ({leave_one_out:.4g}): the held-out rows differ from them, a "
-        "sign of drift."
-    )
-
-
 def _warm_start(rows: int, loss_bound: float, prediction_bound: float | None) -> str:
     moved = "" if prediction_bound is None else f", and no prediction is off by more than {prediction_bound:.1e}"
     return (
@@ -244,7 +234,6 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.BASELINE_BETTER: _baseline_better,
     Code.BASELINE_NOT_BEATEN: _baseline_not_beaten,
     Code.THRESHOLD_NOT_CHEAPER: _threshold_not_cheaper,
-    Code.DRIFT: _drift,
     Code.TRAINED_UNDER_CONDITION: "The model was trained on rows where {condition}; --where keeps such rows only.",
     Code.NOTHING_PROVED: "Nothing is proved about this fit: {reason}.",
     Code.WARM_START: _warm_start,

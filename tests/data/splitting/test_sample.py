@@ -12,8 +12,9 @@ import pytest
 
 from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
-from batchlearn.data.ledger import Ledger, read_ledger
-from batchlearn.data.sample import choose_rows, take
+from batchlearn.data.ledger import Ledger, read_ledger, with_lots
+from batchlearn.data.sample import take
+from batchlearn.data.split import choose_rows
 from batchlearn.tables.table import Table, read
 
 
@@ -24,18 +25,6 @@ def drained(work: Generator[int, None, Any]) -> tuple[Any, int]:
             read_rows += next(work)
         except StopIteration as end:
             return end.value, read_rows
-
-
-def test_a_small_part_is_taken_as_it_is_and_a_large_one_by_chance() -> None:
-    part = np.random.default_rng(0).random(1000) < 0.5
-    assert np.array_equal(choose_rows(part, 1000, 0), part)
-    chosen = choose_rows(part, 100, 7)
-    assert chosen.sum() == 100
-    assert not np.any(chosen & ~part)
-    assert np.array_equal(chosen, choose_rows(part, 100, 7))
-    assert not np.array_equal(chosen, choose_rows(part, 100, 8))
-    # Not the first ones.
-    assert 350 < np.mean(np.flatnonzero(chosen)) < 650
 
 
 @pytest.fixture
@@ -58,6 +47,10 @@ def table(tmp_path: Any) -> Table:
     return read(path, where="x < 1.5", drop=["unused"], **roles)
 
 
+def lotted(table: Table) -> Ledger:
+    return with_lots(table, read_ledger(table))
+
+
 def rows_of(table: Table, ledger: Ledger, mask: Any) -> Any:
     (profiles,), _ = drained(profile_parts(table, ledger, [mask]))
     encoding = fit_encoding(table.features, profiles, EncodingRules(additive=True, bins=8), table.roles.time)
@@ -65,29 +58,37 @@ def rows_of(table: Table, ledger: Ledger, mask: Any) -> Any:
 
 
 def test_the_rows_taken_are_those_of_the_mask(table: Table) -> None:
-    ledger = read_ledger(table)
-    mask = choose_rows(ledger.used, 200, 1)
-    (taken, cut), read_rows = drained(take(table, ledger, mask))
+    ledger = lotted(table)
+    entries = choose_rows(ledger, ledger.used, 200, 1)
+    (taken, cut), read_rows = drained(take(table, ledger, entries))
     assert read_rows == len(ledger.used)
     assert cut.counts.used == cut.counts.read == 200
-    assert np.array_equal(cut.label, ledger.label[mask])
+    assert np.array_equal(cut.label, ledger.label[entries])
+    assert np.array_equal(cut.lots.lot, ledger.lots.lot[entries])
     for role in ("weight", "offset", "time", "group"):
-        assert np.array_equal(getattr(cut, role), getattr(ledger, role)[mask])
+        assert np.array_equal(getattr(cut, role), getattr(ledger, role)[entries])
     assert [column.name for column in taken.features] == [column.name for column in table.features]
+    mask = np.zeros(len(ledger.used), dtype=bool)
+    mask[entries] = True
     whole, encoding = rows_of(table, ledger, mask)
-    part, again = rows_of(taken, cut, np.ones(200, dtype=bool))
+    in_order, same = drained(take(table, ledger, np.sort(entries)))[0]
+    part, again = rows_of(in_order, same, np.ones(200, dtype=bool))
     assert encoding == again
     assert whole.fingerprint == part.fingerprint
+    mixed, _ = rows_of(taken, cut, np.ones(200, dtype=bool))
+    place = np.argsort(np.argsort(entries))
+    codes = [np.concatenate([chunk.codes for chunk in rows.chunks], axis=1) for rows in (whole, mixed)]
+    assert np.array_equal(codes[0][:, place], codes[1])
     for one, other in zip(whole.chunks, part.chunks, strict=True):
         assert np.array_equal(one.codes, other.codes)
         assert np.array_equal(one.label, other.label)
 
 
 def test_what_was_taken_can_be_split_again(table: Table) -> None:
-    ledger = read_ledger(table)
-    mask = choose_rows(ledger.used, 200, 1)
-    (taken, cut), _ = drained(take(table, ledger, mask))
+    ledger = lotted(table)
+    entries = choose_rows(ledger, ledger.used, 200, 1)
+    (taken, cut), _ = drained(take(table, ledger, entries))
     first = np.arange(200) < 50
     rows, _ = rows_of(taken, cut, first)
     assert len(rows) == 50
-    assert np.array_equal(np.concatenate([chunk.label for chunk in rows.chunks]), ledger.label[mask][:50])
+    assert np.array_equal(np.concatenate([chunk.label for chunk in rows.chunks]), ledger.label[entries][:50])

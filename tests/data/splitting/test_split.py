@@ -8,8 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from batchlearn.data.ledger import Ledger, read_ledger
-from batchlearn.data.split import SPLITS, Split, groups_on_both_sides, hold_out, split_kind, stretches
+from batchlearn.data.ledger import Ledger, read_ledger, with_lots
+from batchlearn.data.split import (
+    SPLITS,
+    Split,
+    choose_rows,
+    drawn,
+    groups_on_both_sides,
+    hold_out,
+    split_kind,
+    stretches,
+)
 from batchlearn.errors import DataError, UsageError
 from batchlearn.tables.table import read
 
@@ -23,14 +32,14 @@ def ledger_of(
         columns["g"] = groups
     if times is not None:
         columns["t"] = np.asarray(times, dtype=float)
-    return read_ledger(
-        read(
-            pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()}),
-            target="y",
-            time=None if times is None else "t",
-            group=None if groups is None else "g",
-        )
-    )
+    return lotted(columns, None if times is None else "t", None if groups is None else "g")
+
+
+def lotted(columns: dict[str, Any], time: str | None = None, group: str | None = None, **roles: str) -> Ledger:
+    """Return the ledger of a table with its lots; every column without a role is a feature."""
+    arrays = {name: pa.array(values, from_pandas=True) for name, values in columns.items()}
+    table = read(pa.table(arrays), target="y", time=time, group=group, **roles)
+    return with_lots(table, read_ledger(table))
 
 
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 0.9])
@@ -186,6 +195,99 @@ def test_time_can_be_set_aside_for_groups() -> None:
     assert groups_on_both_sides(ledger, by_time) == (9, 9)
     by_group = hold_out(ledger, 0.2, 0, "group")
     assert groups_on_both_sides(ledger, by_group)[0] == 0
+
+
+# --- the order of the rows ------------------------------------------------------------------------------------------
+
+
+def mixture(rows: int, seed: int = 0) -> dict[str, Any]:
+    """Draw columns of every kind, in which some rows repeat each other and some are set aside."""
+    rng = np.random.default_rng(seed)
+    columns: dict[str, Any] = {
+        "x": rng.normal(size=rows),
+        "c": np.array([f"k{k}" for k in rng.integers(0, 4, rows)]),
+        "w": rng.choice([0.0, 1.0, 2.5], rows),
+        "g": np.array([f"g{k}" for k in rng.integers(0, 40, rows)]),
+        "y": rng.normal(size=rows),
+    }
+    for values in columns.values():
+        values[rows // 2 : rows // 2 + 30] = values[:30]
+    return columns
+
+
+@pytest.mark.parametrize("kind", ["random", "group"])
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_in_another_order_are_split_in_the_same_way(kind: str, seed: int) -> None:
+    columns = mixture(600, seed)
+    order = np.random.default_rng(seed).permutation(600)
+    ledgers = [lotted(one, None, "g", weight="w") for one in (columns, {k: v[order] for k, v in columns.items()})]
+    first, other = (hold_out(ledger, 0.2, seed, kind) for ledger in ledgers)
+    assert first.late is not None
+    assert other.late is not None
+    assert np.array_equal(first.late[order], other.late)
+    chosen = [choose_rows(ledger, ledger.used, 100, seed) for ledger in ledgers]
+    assert [columns["x"][k] for k in chosen[0]] == [columns["x"][order[k]] for k in chosen[1]]
+    found = [stretches(ledger, ledger.used, 5, seed) for ledger in ledgers]
+    places = [np.full(600, -1), np.full(600, -1)]
+    for place, ledger, stretch in zip(places, ledgers, found, strict=True):
+        place[ledger.used] = stretch
+    # Equal rows are interchangeable: as many of each are in each stretch.
+    pairs = [sorted(zip(one["x"], place, strict=True)) for one, place in zip(
+        (columns, {k: v[order] for k, v in columns.items()}), places, strict=True)]  # fmt: skip
+    assert pairs[0] == pairs[1]
+
+
+def test_rows_drawn_are_all_and_any() -> None:
+    ledger = lotted(mixture(600))
+    part = np.random.default_rng(0).random(600) < 0.5
+    entries = drawn(ledger, part, 7)
+    assert np.array_equal(np.sort(entries), np.flatnonzero(part))
+    assert np.array_equal(choose_rows(ledger, part, 100, 7), entries[:100])
+    assert not np.array_equal(choose_rows(ledger, part, 100, 8), entries[:100])
+    assert 250 < np.mean(entries[:100]) < 350
+    # Every row is held out as often as any other.
+    late = np.zeros(600)
+    for seed in range(400):
+        split = hold_out(ledger, 0.25, seed)
+        assert split.late is not None
+        late += split.late
+    assert abs(late.mean() - 100.0) < 0.2
+    assert np.all(np.abs(late - 100.0) < 5.0 * np.sqrt(400 * 0.25 * 0.75))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_entered_twice_are_on_one_side(seed: int) -> None:
+    columns = mixture(600, seed)
+    ledger = lotted(columns)
+    split = hold_out(ledger, 0.2, seed)
+    assert split.late is not None
+    assert abs(split.late.sum() - 120) <= 1
+    assert np.array_equal(split.late[300:330], split.late[:30])
+
+
+@pytest.mark.parametrize("labels", [2, 1])
+def test_repeats_of_few_different_rows_are_rows_of_their_own(labels: int) -> None:
+    # One column of two values: with a label that differs beside it, and with one that it decides.
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2, 1_000).astype(float)
+    y = rng.integers(0, 2, 1_000).astype(float) if labels == 2 else x
+    split = hold_out(lotted({"x": x, "y": y}), 0.2, 0)
+    assert split.late is not None
+    assert split.late.sum() == 200
+    for a in (0.0, 1.0):
+        assert 0.1 < split.late[x == a].mean() < 0.3
+        assert 0.1 < split.late[y == a].mean() < 0.3
+
+
+def test_rows_without_weight_do_not_move_the_others() -> None:
+    columns = {name: values[:300] for name, values in mixture(600).items()}
+    columns["w"] = np.ones(300)
+    twice = {name: np.concatenate([values, values]) for name, values in columns.items()}
+    twice["w"][300:] = 0.0
+    first, other = (hold_out(lotted(one, weight="w"), 0.2, 0) for one in (columns, twice))
+    assert first.late is not None
+    assert other.late is not None
+    assert np.array_equal(first.late, other.late[:300])
 
 
 # --- stretches ------------------------------------------------------------------------------------------------------

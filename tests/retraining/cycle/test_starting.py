@@ -188,6 +188,8 @@ def test_the_bracket_holds_the_gain_that_training_brings(begun: Path, tmp_path: 
     assert would.bracket is not None
     assert would.bracket["rung"] == 1
     assert would.bracket["rows_read"] % (10 * ROWS) == 0, "old rows are not read, the new ones some times"
+    later = would.bracket["later_gain"]
+    assert (later["clusters"], later["cluster"]) == (10, "day"), "by the times of the rows"
     done = turn(root, DUE).bracket
     assert done is not None
     assert (done["lower"], done["upper"]) == (would.bracket["lower"], would.bracket["upper"])

@@ -247,3 +247,20 @@ def test_a_threshold_is_a_size(settings: dict[str, Any]) -> None:
 def test_quantiles_are_refused_with_the_reason() -> None:
     with pytest.raises(UsageError, match="no certificate is known"):
         Recipe("quantile")
+
+
+@pytest.mark.parametrize("alpha", [None, 0.0])
+@pytest.mark.parametrize("threshold", [1e-1, 1e-4])
+@pytest.mark.parametrize("unit", [1.0, 1e4])
+def test_with_every_row_outside_the_threshold_the_slopes_are_found_all_the_same(
+    alpha: float | None, threshold: float, unit: float
+) -> None:
+    """From steps above: without them nothing has curvature at the start, and strengths chosen there hid the labels."""
+    rng = np.random.default_rng(3)
+    first, second = rng.normal(size=(2, 400))
+    label = unit * (first - second + rng.normal(size=400)) + 1e3 * unit
+    table = table_of({"first": first, "second": second, "label": label})
+    fit = train(table, Recipe("huber", alpha, holdout=0.0 if alpha == 0.0 else 0.2, threshold=threshold), threads=1)
+    assert fit.certificate.certified
+    assert fit.coefficients["first"] == pytest.approx(unit, rel=0.25)
+    assert fit.coefficients["second"] == pytest.approx(-unit, rel=0.25)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from mpmath import mp
-from tests.objectives.oracle import Vector, _exact_rows, exact
+from tests.objectives.oracle import Vector, exact, exact_rows
 from tests.training.trials import FAMILIES, chunks_of
 
 from batchlearn.data.rows import Rows
@@ -44,7 +44,7 @@ class ClassOracle:
         """Write out what the objective is over these rows; rows without weight are left out."""
         design, label, weight = [], [], []
         for chunk in rows.chunks:
-            design += _exact_rows(rows, chunk)
+            design += exact_rows(rows, chunk)
             label += [int(y) for y in chunk.label]
             weight += exact(np.ones(len(chunk)) if chunk.weight is None else chunk.weight)
         kept = [i for i, w in enumerate(weight) if w > 0]

@@ -10,6 +10,8 @@ from sklearn.metrics import log_loss, mean_squared_error, mean_tweedie_deviance
 from tests.training.made import LOSSES, POWER, Floats, arrow, made, recipe_of, table_of
 
 from batchlearn.data.encoding import Encoding
+from batchlearn.data.ledger import read_ledger, with_lots
+from batchlearn.data.split import hold_out
 from batchlearn.errors import DataError
 from batchlearn.evaluation.metrics import first_score, target_metrics
 from batchlearn.training import train as training_module
@@ -209,10 +211,13 @@ def test_responses_beyond_all_floats_leave_no_evaluation_but_a_model() -> None:
 
 def test_leaving_one_row_out_is_what_training_without_it_gives() -> None:
     columns = {"label": made(60, seed=4)["label"], "first": made(60, seed=4)["first"]}
-    fit = train(table_of(columns), Recipe(alpha=1e-12, tolerance=TIGHT, holdout=0.2, seed=1), threads=1)
+    table = table_of(columns)
+    fit = train(table, Recipe(alpha=1e-12, tolerance=TIGHT, holdout=0.2, seed=1), threads=1)
     assert fit.evaluation is not None
     assert fit.evaluation.leave_one_out is not None
-    held = np.random.default_rng(1).permutation(60)[:12]
+    late = hold_out(with_lots(table, read_ledger(table)), 0.2, 1).late
+    assert late is not None
+    held = np.flatnonzero(late)
     x, y = np.delete(columns["first"], held), np.delete(columns["label"], held)
     errors = []
     for i in range(48):

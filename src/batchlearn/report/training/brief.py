@@ -17,6 +17,8 @@ from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import contrasts
 from batchlearn.report.document import Document, Marked
 from batchlearn.report.estimate import places_of, shown
+from batchlearn.report.training.findings import drift_sentence
+from batchlearn.report.training.quality import score
 from batchlearn.report.training.worst import slice_difference
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit
@@ -55,6 +57,8 @@ def show_fit(page: Document, fit: Fit) -> None:
         page.heading(f"Evaluation on {count(fit.evaluation.rows, 'held-out row')} ({which})")
         page.line("of the same recipe trained on the other rows; 95 % intervals", "dim")
         show_evaluation(page, fit.evaluation, model.target)
+        if fit.evaluation.drift is not None and fit.evaluation.drift.side is not None:
+            page.line(in_ascii(drift_sentence(fit, score(fit.evaluation)) or ""))
     show_effects(page, fit)
     show_notes(page, [note for note in fit.notes if note.code is not Code.HELD_OUT], fit.evaluation)
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import Ledger, read_ledger
@@ -31,6 +32,7 @@ from batchlearn.retraining.bracket import Bracket, Change, bracket
 from batchlearn.retraining.starts import Start, fine_tune, outgrown, update, warm
 from batchlearn.selection.structure import Structure
 from batchlearn.selection.terms import encoding_penalty
+from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units
 from batchlearn.training.fit import Fit
@@ -147,8 +149,8 @@ def _change(model: LinearModel, kept: KeptTotals, parts: Parts, threads: int | N
     DataError where old rows are other ones than the kept totals are of: only their times say which ones are old.
     """
     came, went = _any(model, parts.added, threads), _any(model, parts.removed, threads)
-    more, heavier = (0, 0.0) if came is None else (len(came), came.total_weight)
-    less, lighter = (0, 0.0) if went is None else (len(went), went.total_weight)
+    more, heavier = (0, 0.0) if came is None else (len(came.rows), came.rows.total_weight)
+    less, lighter = (0, 0.0) if went is None else (len(went.rows), went.rows.total_weight)
     ledger = read_ledger(parts.everything, target=model.target)
     rows, weight = kept.rows + more - less, kept.totals.weight + heavier - lighter
     weighed = float(ledger.counts.used if ledger.weight is None else np.sum(ledger.weight[ledger.used]))
@@ -168,15 +170,27 @@ def _change(model: LinearModel, kept: KeptTotals, parts: Parts, threads: int | N
             'on from. Train with start = "warm" or "scratch" in [policy].',
             code="past-gone",
         )
-    return Change(came, went), ledger
+    removed = None if went is None else went.rows
+    if came is None:
+        return Change(None, removed), ledger
+    return Change(came.rows, removed, times=times_of(parts.added, came.ledger)), ledger
 
 
-def _any(model: LinearModel, table: Table | None, threads: int | None) -> Rows | None:
+def times_of(table: Table, ledger: Ledger) -> NDArray[np.generic] | None:
+    """Return when each used row was seen, (rows,): the date of a timestamp, and a number as it is."""
+    if ledger.time is None or table.roles.time is None:
+        return None
+    times = ledger.time[ledger.used]
+    stamped = table.column(table.roles.time).kind is Kind.TIMESTAMP
+    return times.astype("datetime64[us]").astype("datetime64[D]") if stamped else times
+
+
+def _any(model: LinearModel, table: Table | None, threads: int | None) -> Encoded | None:
     """Encode the labelled rows of a table; None where it has none."""
     target = model.target.column
     if table is None or not any(pc.any(batch.column(target).is_valid()).as_py() for batch in table.scan([target])):
         return None
-    return encoded(model, table, threads).rows
+    return encoded(model, table, threads)
 
 
 def training_from(
@@ -205,11 +219,11 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: Parts, thr
         whole = encoded(model, parts.everything, threads, fingerprinted=True)
         weight = whole.rows.total_weight
         objective = fit_objective(model.target, model.encoding, champion.strengths, recipe.alpha, weight)
-        names, units = model.encoding.names, Units(model.encoding.units)
+        names, units = model.encoding.names, Units(model.encoding.own_units)
         found = warm(Problem(objective, whole.rows, recipe.stopping, units, names), model.parameters)
         fit = _fit(found, champion, recipe, recipe.alpha_for(weight), parts.everything, whole.ledger)
         came = None if champion.kept is None else _any(model, parts.added, threads)
-        reasons = [] if champion.kept is None else outgrown(champion.kept, came, model.encoding)
+        reasons = [] if champion.kept is None or came is None else outgrown(champion.kept, came.rows, model.encoding)
         grown = (Note(Code.ENCODING_OUTGROWN, {"reason": reason}) for reason in reasons)
         return replace(fit, notes=(*fit.notes, *grown))
     if champion.kept is None:

@@ -17,10 +17,10 @@ from sklearn.utils.validation import check_array, check_consistent_length, colum
 from batchlearn.data.rows import one_blas_thread
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.losses import named_loss
+from batchlearn.objectives.losses import Loss, named_loss
 from batchlearn.objectives.objective import Objective
-from batchlearn.training.certificate import Certificate, certify
-from batchlearn.training.matrix import read_matrix, row_weights
+from batchlearn.training.certificate import Certificate, Certification, certify
+from batchlearn.training.matrix import Matrix, read_matrix, row_weights
 
 SUPPORTED = (
     "scikit-learn's LogisticRegression (two classes), Ridge, LinearRegression, PoissonRegressor, GammaRegressor and "
@@ -113,12 +113,19 @@ def _certified(model: FittedModel, given: GivenRows) -> Certificate:
             intercept=model.has_intercept,
             centre=model.intercept_alpha == 0.0,
         )
-        mean = matrix.weight if model.summed else 1.0
-        penalty = matrix.penalty(
-            model.alpha / mean, standardize=model.standardize, intercept_alpha=model.intercept_alpha / mean
-        )
-        parameters = matrix.inside(model.coefficients, model.intercept)
-        return certify(Objective(loss, penalty), matrix.rows, parameters, matrix.units).certificate
+        proof, parameters = _proved(model, matrix, loss)
+        centred = proof.expansion and matrix.centred_at(loss, parameters, proof.expansion.hessian)
+        return (_proved(model, centred, loss)[0] if centred else proof).certificate
+
+
+def _proved(model: FittedModel, matrix: Matrix, loss: Loss) -> tuple[Certification, Floats]:
+    """Certify the model's coefficients, read in the units inside the matrix; and return them so."""
+    mean = matrix.weight if model.summed else 1.0
+    penalty = matrix.penalty(
+        model.alpha / mean, standardize=model.standardize, intercept_alpha=model.intercept_alpha / mean
+    )
+    parameters = matrix.inside(model.coefficients, model.intercept)
+    return certify(Objective(loss, penalty), matrix.rows, parameters, matrix.units), parameters
 
 
 def _class_weights(model: FittedModel, label: Any, weight: Floats | None) -> Floats:
@@ -334,13 +341,7 @@ _READERS: dict[tuple[str, str], Callable[[Any], FittedModel]] = {
     ("batchlearn", "LinearRegressor"): _own,
 }
 
-_STATSMODELS_RESULTS = {
-    "GLMResults",
-    "OLSResults",
-    "RegressionResults",
-    "LogitResults",
-    "PoissonResults",
-}
+_STATSMODELS_RESULTS = {"GLMResults", "OLSResults", "RegressionResults", "LogitResults", "PoissonResults"}
 _STATSMODELS_LOSSES = {"OLS": "squared", "Logit": "logistic", "Poisson": "poisson"}
 _STATSMODELS_FAMILIES = {
     ("gaussian", "identity"): "squared",

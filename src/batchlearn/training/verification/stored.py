@@ -17,9 +17,11 @@ from batchlearn.data.ledger import Ledger, RowCounts, read_ledger
 from batchlearn.data.rows import Rows, one_blas_thread
 from batchlearn.errors import IntegrityError, quoted
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.rounding import accumulated
 from batchlearn.models.files import StoredModel, read_model
 from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.class_weights import log_odds_shift, moved_intercepts, weighted
+from batchlearn.objectives.statistics import ReturnedTotal
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.conditions import written
 from batchlearn.tables.table import Table, read
@@ -191,6 +193,7 @@ def _table(model: LinearModel, condition: str | None, data: object, null: Sequen
 class _Proof(NamedTuple):
     objective: float
     certification: Certification
+    rounding: tuple[float, float]  # what delivering can do to a coefficient, and returning to a prediction
 
 
 def _prove(model: LinearModel, statement: _Statement, rows: Rows) -> _Proof:
@@ -199,9 +202,12 @@ def _prove(model: LinearModel, statement: _Statement, rows: Rows) -> _Proof:
     objective = fit_objective(model.target, model.encoding, strengths, statement.alpha, rows.total_weight)
     shift = np.zeros(objective.loss.outputs) if statement.weights is None else log_odds_shift(statement.weights)
     parameters = moved_intercepts(model.parameters, shift)
-    certification = certify(objective, rows, parameters, Units(model.encoding.units))
+    certification = certify(objective, rows, parameters, Units(model.encoding.own_units))
     certification = replace(certification, certificate=certification.certificate.of_moved(shift))
-    return _Proof(objective.value(rows, parameters), certification)
+    delivered = accumulated(objective.loss.outputs + 3) * np.abs(model.coefficients) / model.encoding.own_units
+    returned = rows.total(ReturnedTotal(objective.loss, 0.0), parameters).response
+    rounding = replace(certification.certificate, prediction_bound=returned).of_moved(shift).prediction_bound or 0.0
+    return _Proof(objective.value(rows, parameters), certification, (float(np.max(delivered)), rounding))
 
 
 @dataclass(frozen=True)
@@ -241,7 +247,7 @@ def _differences(check: _Check) -> list[str]:
         reasons.append(f"The labels' mean is {check.label_mean!r}; the model states {check.model.label_mean!r}.")
     if not proved.certified:
         return [*reasons, f"The stored coefficients are not certified for these rows because {proved.reason}."]
-    return [*reasons, *_larger_bounds(stated, proved), *_other_prediction_bounds(check)]
+    return [*reasons, *_larger_bounds(stated, proved, check.proof.rounding), *_other_prediction_bounds(check)]
 
 
 def _shown(counts: RowCounts) -> str:
@@ -259,21 +265,24 @@ def _what_changed(check: _Check) -> str:
     return "The rows are in another order, or a value differs by so little that the objective is the same."
 
 
-def _larger_bounds(stated: Certificate, proved: Certificate) -> list[str]:
-    """Return the bounds that are proved only with a larger number than the one stated."""
+def _larger_bounds(stated: Certificate, proved: Certificate, rounding: tuple[float, float]) -> list[str]:
+    """Return the bounds that are proved only with a larger number than the one stated.
+
+    Models of earlier releases state bounds of the exact numbers: without what delivering and returning them rounds.
+    """
     reasons = []
     floor = max(stated.floor or 0.0, proved.floor or 0.0)
     # A loss of `floor` above the optimum is a distance of sqrt(2 floor), in the norm that `radius` is measured in.
     distance = math.sqrt(2.0 * floor) / proved.radius if proved.radius else 0.0
     pairs = (
-        ("loss", stated.loss_bound, proved.loss_bound),
-        ("coefficients", stated.coefficient_bound, proved.coefficient_bound),
-        ("predictions", stated.prediction_bound, proved.prediction_bound),
+        ("loss", stated.loss_bound, proved.loss_bound, 0.0),
+        ("coefficients", stated.coefficient_bound, proved.coefficient_bound, rounding[0]),
+        ("predictions", stated.prediction_bound, proved.prediction_bound, rounding[1]),
     )
-    for what, claim, proof in pairs:
+    for what, claim, proof, rounded in pairs:
         if claim is None:
             continue
-        slack = floor if what == "loss" else (proof or 0.0) * distance
+        slack = floor if what == "loss" else (proof or 0.0) * distance + rounded
         if proof is None or proof > claim * (1.0 + _TOLERANCE) + slack:
             shown = "no number" if proof is None else f"{proof:.6g}"
             reasons.append(f"The bound on the {what} is proved with {shown}; the file states {claim:.6g}.")

@@ -1,4 +1,4 @@
-"""How many rows say exactly what an earlier row said, counted by a 64-bit hash of each row."""
+"""One 64-bit hash a row, of its values alone: rows are recognised, and drawn by chance, wherever they stand."""
 
 from __future__ import annotations
 
@@ -19,32 +19,21 @@ _MOST_TEXTS = 100_000
 _MISSING = 0x6A09E667F3BCC909
 
 
-class RepeatedRows:
-    """Takes in canonical batches, as `Table.scan` gives them, and counts the rows that were there before.
+class RowHashes:
+    """Hashes the rows of canonical batches, as `Table.scan` gives them, whatever order their columns are in.
 
     Two different rows have the same hash once in 2^64 pairs: among 10 million rows in one table of 400,000.
     """
 
     def __init__(self) -> None:
-        self._hashes: list[Hashes] = []
         self._texts: dict[str, int] = {}
 
-    def update(self, batch: pa.RecordBatch, more: NDArray[np.float64]) -> None:
-        """Take in the next rows; `more`, shape (rows,), is one column that the batch lacks."""
-        hashes = _mixed(more.view(np.uint64), _STEP)
-        for place, column in enumerate(batch.columns):
-            with np.errstate(over="ignore"):
-                salt = np.uint64(place + 2) * _STEP
-            hashes = _mixed(hashes ^ self._bits(column), salt)
-        self._hashes.append(hashes)
-
-    def count(self) -> int:
-        """Return how many rows repeat an earlier one."""
-        if not self._hashes:
-            return 0
-        hashes = np.concatenate(self._hashes)
-        hashes.sort()
-        return int(np.count_nonzero(hashes[1:] == hashes[:-1]))
+    def of(self, batch: pa.RecordBatch) -> Hashes:
+        """Return the hash of each row."""
+        hashes = np.zeros(batch.num_rows, dtype=np.uint64)
+        for name in sorted(batch.schema.names):
+            hashes = mixed(hashes ^ self._bits(batch.column(name)), np.uint64(self._text(name)))
+        return hashes
 
     def _bits(self, column: pa.Array) -> Hashes:
         missing = column.is_null().to_numpy(zero_copy_only=False)
@@ -57,8 +46,7 @@ class RepeatedRows:
             case Kind.TIMESTAMP:
                 bits = column.cast(pa.int64()).fill_null(0).to_numpy().view(np.uint64)
             case _:
-                numbers = np.asarray(column.fill_null(0.0).to_numpy(), dtype=np.float64) + 0.0  # -0.0 is 0.0
-                bits = numbers.view(np.uint64)
+                bits = bits_of(np.asarray(column.fill_null(0.0).to_numpy(), dtype=np.float64))
         return np.where(missing, np.uint64(_MISSING), bits)
 
     def _text(self, level: str | None) -> int:
@@ -71,10 +59,15 @@ class RepeatedRows:
         return self._texts[text]
 
 
-def _mixed(values: Hashes, salt: np.uint64) -> Hashes:
+def bits_of(numbers: NDArray[np.float64]) -> Hashes:
+    """Return the bits of numbers; -0.0 has those of 0.0."""
+    return (numbers + 0.0).view(np.uint64)
+
+
+def mixed(values: Hashes, salt: np.uint64) -> Hashes:
     """Return values whose every bit depends on every bit of (values + salt)."""
     with np.errstate(over="ignore"):
-        mixed = values + salt
+        mixed = values + (salt + np.uint64(1)) * _STEP
         mixed = (mixed ^ (mixed >> np.uint64(30))) * _FIRST
         mixed = (mixed ^ (mixed >> np.uint64(27))) * _SECOND
     return mixed ^ (mixed >> np.uint64(31))
