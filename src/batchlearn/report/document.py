@@ -35,10 +35,10 @@ class Facts(NamedTuple):
     entries: tuple[tuple[str, str | Marked], ...]
 
 
-class Grid(NamedTuple):
-    """A table; the first `left` columns hold words, the others figures.
+class Table(NamedTuple):
+    """Cells in words; the first of a row names it.
 
-    `listing` says the same in lines, each with a line below it, for where the table has no room; without it a table
+    In a terminal the first `left` columns hold words, the others figures. `listing` says the same in lines, each with a line below it, for where the table has no room; without it a table
     gets narrower.
     """
 
@@ -52,7 +52,7 @@ class Grid(NamedTuple):
 class Document:
     """The blocks so far; each method adds one."""
 
-    blocks: list[Sentence | Facts | Grid] = field(default_factory=list)
+    blocks: list[Sentence | Facts | Table] = field(default_factory=list)
 
     def title(self, text: str) -> None:
         """Write the one line that says what happened."""
@@ -85,5 +85,5 @@ class Document:
         left: int = 1,
         listing: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """Write a table; see `Grid`."""
-        self.blocks.append(Grid(tuple(header), tuple(map(tuple, rows)), left, tuple(listing)))
+        """Write a table; see `Table`."""
+        self.blocks.append(Table(tuple(header), tuple(map(tuple, rows)), left, tuple(listing)))

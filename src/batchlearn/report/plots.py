@@ -121,13 +121,6 @@ class Forest:
     unshown: int = 0
 
 
-class Table(NamedTuple):
-    """Cells in words; the first of a row names it."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
 class Entry(NamedTuple):
     """What a row of a forest is made of."""
 

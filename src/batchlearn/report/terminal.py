@@ -9,10 +9,10 @@ from __future__ import annotations
 from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Table as Cells
 from rich.text import Text
 
-from batchlearn.report.document import Document, Facts, Grid, Marked, Sentence
+from batchlearn.report.document import Document, Facts, Marked, Sentence, Table
 
 NARROW = 78
 _VERY_NARROW = 40
@@ -37,7 +37,7 @@ def printed(document: Document) -> str:
             elif isinstance(block, Facts):
                 _facts(console, block)
             else:
-                _grid(console, block)
+                _table(console, block)
     return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))
 
 
@@ -51,7 +51,7 @@ def _sentence(console: Console, said: Sentence) -> None:
         # On one line, however narrow the terminal, so that it can be copied.
         console.print(Text("  " + text, style="cyan"), soft_wrap=True)
     elif said.kind == "bullet":
-        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid = Cells.grid(padding=(0, 1, 0, 0))
         grid.add_column(no_wrap=True)
         grid.add_column(overflow="fold")
         grid.add_row("-", Text(text, style=said.style))
@@ -68,7 +68,7 @@ def _facts(console: Console, facts: Facts) -> None:
             console.print(Text(label, style="bold"))
             console.print(Padding(_text(value), (0, 0, 0, 2), expand=False))
         return
-    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid = Cells.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     for label, value in facts.entries:
@@ -82,7 +82,7 @@ def _text(value: str | Marked) -> Text:
     return text
 
 
-def _grid(console: Console, grid: Grid) -> None:
+def _table(console: Console, grid: Table) -> None:
     widest = [max(cell_len(clean(cell)) for cell in column) for column in zip(grid.header, *grid.rows, strict=True)]
     fits = console.width >= NARROW and sum(widest) + 2 * len(widest) <= console.width
     if grid.listing and not fits:
@@ -90,7 +90,7 @@ def _grid(console: Console, grid: Grid) -> None:
             _sentence(console, Sentence("line", line))
             _sentence(console, Sentence("line", below, "dim", 4))
         return
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
+    table = Cells(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
     for number, name in enumerate(grid.header):
         words = number < grid.left
         table.add_column(clean(name), justify="left" if words else "right", overflow="fold", no_wrap=not words)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from batchlearn.comparison.critical import NoiseAt
 from batchlearn.comparison.outcome import Comparison, Outcome, Rates
 from batchlearn.objectives.noise import Noise
+from batchlearn.report.document import Table
 from batchlearn.report.estimate import shown
-from batchlearn.report.plots import Table
 from batchlearn.training.regimes import FullBatch
 from batchlearn.words.numbers import NOTHING, at_most, duration, plain, size
 

@@ -8,8 +8,9 @@ from batchlearn.data.target import class_name
 from batchlearn.evaluation.calibration import ReliabilityBin
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.report import Evaluation, LeaveOneOut
+from batchlearn.report.document import Table
 from batchlearn.report.estimate import interval, places_of, shown
-from batchlearn.report.plots import Axes, Entry, Forest, Heading, Interval, Plot, Point, Table, forest
+from batchlearn.report.plots import Axes, Entry, Forest, Heading, Interval, Plot, Point, forest
 from batchlearn.report.scales import WIDE_PLOT, apart, scale
 from batchlearn.report.training.facts import yes
 from batchlearn.report.values import short
