@@ -38,8 +38,8 @@ class Facts(NamedTuple):
 class Table(NamedTuple):
     """Cells in words; the first of a row names it.
 
-    In a terminal the first `left` columns hold words, the others figures. `listing` says the same in lines, each with a line below it, for where the table has no room; without it a table
-    gets narrower.
+    In a terminal the first `left` columns hold words, the others figures. `listing` says the same in lines, each with
+    a line below it, for where the table has no room; without it a table gets narrower.
     """
 
     header: tuple[str, ...]
