@@ -182,7 +182,7 @@ def test_an_internal_error_is_a_sentence_and_with_debug_a_traceback(run: Run, mo
     def broken(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("a loose end")
 
-    monkeypatch.setattr("batchlearn.cli.train.read", broken)
+    monkeypatch.setattr("batchlearn.cli.train.open_table", broken)
     code, slug, message = refusal(run, *TRAIN)
     assert (code, slug) == (1, "internal")
     assert "RuntimeError: a loose end" in message
@@ -196,7 +196,7 @@ def test_too_little_memory_exits_with_5(run: Run, monkeypatch: pytest.MonkeyPatc
     def greedy(*_arguments: object, **_options: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("batchlearn.cli.train.read", greedy)
+    monkeypatch.setattr("batchlearn.cli.train.open_table", greedy)
     assert refusal(run, *TRAIN)[:2] == (5, "memory")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import getpass
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
@@ -48,6 +49,13 @@ def names(_kind: Any, tokens: Sequence[Any]) -> tuple[str, ...]:
     """Split "a,b" at its commas; a name that holds a comma is written in double quotes, as in CSV."""
     parts = csv.reader([str(token.value) for token in tokens], skipinitialspace=True)
     return tuple(dict.fromkeys(name.strip() for line in parts for name in line if name.strip()))
+
+
+def typed(given: Sequence[str]) -> str:
+    """Write names as they are typed: the other way round from `names`."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(given)
+    return line.getvalue()
 
 
 def class_weight_rule(given: Sequence[str]) -> str | dict[Class, float] | None:

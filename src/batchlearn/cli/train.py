@@ -24,6 +24,7 @@ from batchlearn.cli.options import (
     RunOptions,
     class_weight_rule,
     open_table,
+    typed,
 )
 from batchlearn.cli.progress import watch
 from batchlearn.errors import CertificateError, ResourceError, UsageError
@@ -65,7 +66,7 @@ def train(
     destination = Destination(run.output, target, run.force)
     destination.check()
     table = open_table(data, target, roles, reading)
-    again = f"{shlex.quote(data)}{''.join(f' --null {shlex.quote(text)}' for text in reading.null)}"
+    again = shlex.quote(data) + (f" --null {shlex.quote(typed(reading.null))}" if reading.null else "")
     return save_and_answer(watch(training(table, plan, threads=threads)), destination, again)
 
 
