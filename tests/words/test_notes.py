@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from batchlearn.words.notes import Code, Note, recorded
+from batchlearn.words.notes import Code, Note, all_recorded, recorded
 
 # What each code is about; a code that is new needs an entry here.
 VALUES: dict[Code, dict[str, Any]] = {
@@ -46,6 +46,17 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.FINE_TUNED: {"loss_bound": 1e-3, "predictor_bound": 0.1},
     Code.FINE_TUNED_UNPROVED: {"left": 0.2},
     Code.ENCODING_OUTGROWN: {"reason": "9 new rows have a month that meets no coefficient"},
+    Code.LATE_LABELS: {"share": 0.1, "since": "2024-01-01"},
+    Code.ROWS_NOT_FETCHED: {"rows": 1200, "column": "known_at", "share": None},
+    Code.ROWS_WITHOUT_TIME: {"rows": 7, "column": "at"},
+    Code.NOT_FORGOTTEN: {"version": 1, "where": "user = 7"},
+    Code.NO_BRACKET: {"why": "the champion kept no totals."},
+    Code.BRACKET: {"bracket": "A training on all rows would gain nothing."},
+    Code.JUDGED_BY_LATER_ROWS: {"after": "'2024-01-01'"},
+    Code.JUDGED_AGAIN: {"version": 3},
+    Code.LEFT_TO_PEOPLE: {"abstention": "Left to people: 10 % of rows."},
+    Code.SET_ASIDE: {"used": 300, "rejected": {"no weight": 7}},
+    Code.EARLIER_RUN_ENDED: {"version": 3},
     Code.GRADIENT_NOT_FINITE: {},
     Code.NO_SAFE_FACTOR: {"why": "it is singular"},
     Code.HUBER_WITHOUT_FACTOR: {"coefficients": 6000},
@@ -66,11 +77,20 @@ def test_every_code_has_one_sentence_and_plain_values(code: Code) -> None:
     said = str(note)
     assert said
     assert "None" not in said
-    assert json.loads(json.dumps(note.to_json())) == {"code": code.value, "values": VALUES[code]}
+    record = json.loads(json.dumps(note.to_json()))
+    assert record == {"code": code.value, "values": VALUES[code]}
+    assert Note.from_json(record) == note
     # The sentence is of these values: another note of the code says something else.
     for name, value in VALUES[code].items():
         if isinstance(value, str) and name not in ("by", "near"):
             assert str(Note(code, {**VALUES[code], name: "something else"})) != said, name
+
+
+def test_a_record_without_codes_holds_sentences() -> None:
+    notes = (Note(Code.JUDGED_AGAIN, {"version": 3}), recorded("As it was said."))
+    record = {"notes": list(map(str, notes)), "noted": [note.to_json() for note in notes]}
+    assert all_recorded(record) == notes
+    assert all_recorded({"notes": record["notes"]}) == tuple(map(recorded, map(str, notes)))
 
 
 def test_a_sentence_on_record_is_shown_as_it_is() -> None:

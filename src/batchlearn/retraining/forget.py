@@ -121,7 +121,7 @@ def forgetting(around: Surroundings, where: str, why: str) -> Generator[Progress
     reason = f"Trained again without the {rows:,} rows where {where}: {why}"
     found = look(lessened.table(times.seen_by(then.now)), times, then.now, None)
     verdict = _no_contest(around.project.gate, stands.version)
-    candidate = Candidate(fit, table, verdict, None, tuple(map(str, fit.notes)), stands.generation, forgotten=where)
+    candidate = Candidate(fit, table, verdict, None, fit.notes, stands.generation, forgotten=where)
     turn = Turn("retrain", reason, 0.0, start="scratch", rows={"seen": found.seen, "known": found.known, "new": 0})
     version = register_candidate(then, times, found, candidate, turn)
     rehearsal = rehearse(around, version)

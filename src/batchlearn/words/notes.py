@@ -60,6 +60,18 @@ class Code(StrEnum):
     FINE_TUNED = auto()
     FINE_TUNED_UNPROVED = auto()
     ENCODING_OUTGROWN = auto()
+    # Of one turn of the cycle.
+    LATE_LABELS = auto()
+    ROWS_NOT_FETCHED = auto()
+    ROWS_WITHOUT_TIME = auto()
+    NOT_FORGOTTEN = auto()
+    NO_BRACKET = auto()
+    BRACKET = auto()
+    JUDGED_BY_LATER_ROWS = auto()
+    JUDGED_AGAIN = auto()
+    LEFT_TO_PEOPLE = auto()
+    SET_ASIDE = auto()
+    EARLIER_RUN_ENDED = auto()
     # Why nothing is proved: each is a clause.
     GRADIENT_NOT_FINITE = auto()
     NO_SAFE_FACTOR = auto()
@@ -89,6 +101,18 @@ class Note:
     def to_json(self) -> dict[str, Any]:
         """Return code and values, beside which the sentence may stand."""
         return {"code": self.code.value, "values": dict(self.values)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Note:
+        """Return the note of which `to_json` made the record."""
+        return cls(Code(record["code"]), record["values"])
+
+
+def all_recorded(record: Mapping[str, Any]) -> tuple[Note, ...]:
+    """Return the notes of a record: by their codes, or of an older one the sentences as they stand."""
+    if "noted" in record:
+        return tuple(map(Note.from_json, record["noted"]))
+    return tuple(map(recorded, record["notes"]))
 
 
 def recorded(text: str) -> Note:
@@ -188,6 +212,28 @@ def _encoding_outgrown(reason: str) -> str:
     return f"{reason[:1].upper()}{reason[1:]}: a training from scratch would give it one of its own."
 
 
+def _late_labels(share: float, since: str) -> str:
+    return _with_late_labels(f"Of the rows seen last (since {since})", share)
+
+
+def _rows_not_fetched(rows: int, column: str, share: float | None) -> str:
+    said = f"{rows:,} rows of the query have no value in {quoted(column)} and are not counted."
+    return said if share is None else _with_late_labels(f"{said} Of the rows that were seen last", share)
+
+
+def _with_late_labels(seen_last: str, share: float) -> str:
+    return (
+        f"{seen_last} only {share:.0%} have a label yet. Labels that are known early may differ from those that take "
+        "longer, so a model of these rows may be off for the others: let rows rest with wait in [source], or let time "
+        "be when the outcome is decided."
+    )
+
+
+def _set_aside(used: int, rejected: Mapping[str, int]) -> str:
+    why = ", ".join(f"{rows:,} for {reason}" for reason, rows in rejected.items())
+    return f"Trained on {used:,} rows; set aside were {why}."
+
+
 def _name(code: str) -> str:
     """Write the name of a metric or baseline within a sentence; a single word stays as it is."""
     known = METRICS.get(code) or BASELINES.get(code)
@@ -245,6 +291,19 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.FINE_TUNED_UNPROVED: "Not the optimum of all rows: how far is not proved; by the totals the objective over "
     "all rows, in total, is about {left:.2g} above it.",
     Code.ENCODING_OUTGROWN: _encoding_outgrown,
+    Code.LATE_LABELS: _late_labels,
+    Code.ROWS_NOT_FETCHED: _rows_not_fetched,
+    Code.ROWS_WITHOUT_TIME: lambda rows, column: f"{rows:,} rows have no time in {quoted(column)} and are left out.",
+    Code.NOT_FORGOTTEN: "Version {version}, which is live, was trained before the rows where {where} were forgotten, "
+    "perhaps on them: promote a later version, or run `batchlearn forget` again.",
+    Code.NO_BRACKET: "No bracket: {why}",
+    Code.BRACKET: "{bracket}",
+    Code.JUDGED_BY_LATER_ROWS: "Judged by the rows seen after {after} that were labelled since the champion was "
+    "trained.",
+    Code.JUDGED_AGAIN: "Version {version} was judged again, by the rows labelled since the last look.",
+    Code.LEFT_TO_PEOPLE: "{abstention}",
+    Code.SET_ASIDE: _set_aside,
+    Code.EARLIER_RUN_ENDED: "An earlier run was ended when version {version} was registered.",
     Code.GRADIENT_NOT_FINITE: "the gradient is not finite at these coefficients",
     Code.NO_SAFE_FACTOR: "the Hessian has no safe factor: {why}",
     Code.HUBER_WITHOUT_FACTOR: "the Huber loss needs a factor of the Hessian, and {coefficients} coefficients are too "

@@ -144,7 +144,7 @@ def test_recent_rows_that_mostly_have_no_label_yet_are_said() -> None:
     slow = bl.read(pa.table({"at": at, "paid": at + 150.0, "y": at > 300}), target="y")
     quick = bl.read(pa.table({"at": at, "paid": at + 5.0, "y": at > 300}), target="y")
     times = Times("at", "paid", False, 0.0)
-    assert "only 0% have a label yet" in look(slow, times, 999.0, None).notes[0]
+    assert "only 0% have a label yet" in str(look(slow, times, 999.0, None).notes[0])
     assert look(quick, times, 999.0, None).notes == ()
 
 
@@ -182,7 +182,7 @@ def test_rows_without_a_time_are_told_and_not_counted(table: pa.Table) -> None:
     found = looked([None if number < 7 else one for number, one in enumerate(at)])
     assert isinstance(found, Look)
     assert found.seen == ROWS - 7
-    assert "7 rows have no time in 'at' and are left out." in found.notes
+    assert "7 rows have no time in 'at' and are left out." in map(str, found.notes)
     with pytest.raises(DataError) as refusal:
         looked([None] * ROWS)
     assert refusal.value.code == "no-times"

@@ -88,7 +88,7 @@ def _show(turn: Turn, dry_run: bool) -> Document:
     facts += [("Alarm", alarm) for alarm in turn.alarms]
     page.facts(facts)
     for note in turn.notes:
-        page.bullet(note)
+        page.bullet(str(note))
     if turn.version is not None and not turn.promoted:
         passed = turn.gate is not None and turn.gate["verdict"] == "promote"
         page.line("Next:")

@@ -37,7 +37,7 @@ from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import Progress, training
-from batchlearn.words.notes import Code
+from batchlearn.words.notes import Code, Note
 
 _LABELS = "Correct the labels or leave such rows out; if it is meant, set loss in [recipe] and promote by hand."
 
@@ -74,7 +74,7 @@ class Candidate(NamedTuple):
     table: Table
     verdict: Verdict
     evaluation: dict[str, Any] | None
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     judged_against: int | None
     alarms: tuple[str, ...] = ()
     forgotten: str | None = None
@@ -85,7 +85,7 @@ class Judged(NamedTuple):
 
     verdict: Verdict
     evaluation: dict[str, Any] | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     alarms: tuple[str, ...] = ()
     target: Target | None = None  # of the model that was judged
 
@@ -119,9 +119,7 @@ def train_candidate(
         fit, evaluation = yield from _evaluated(around, table)
         refuse_unmet(fit)
         verdict = judge(gate, None, np.empty(0))
-        return Candidate(
-            fit, table, verdict, evaluation, (*map(str, fit.notes), *set_aside(fit)), None, uncertified(fit)
-        )
+        return Candidate(fit, table, verdict, evaluation, (*fit.notes, *set_aside(fit)), None, uncertified(fit))
     start, parts = around.project.settings.policy.start, parts_since(around, times, champion)
     judged = Judged(answered(gate, "not enough evidence", "It is judged by rows that are labelled from now on.", 0))
     if gate.mode == "anytime" and start == "scratch":
@@ -216,21 +214,21 @@ def _judged(around: Surroundings, times: Times, champion: Champion) -> Generator
         reason = f"The rows before those that judge, or these, cannot be used: {problem.message}"
         return Judged(answered(gate, "not enough evidence", reason, 0), alarms=(reason,))
     alarms = () if unable is None else (f"The champion cannot score the later rows: {unable}.",)
-    notes = [f"Judged by the rows seen after {times.literal(cut)} that were labelled since the champion was trained."]
+    notes = [Note(Code.JUDGED_BY_LATER_ROWS, {"after": times.literal(cut)})]
     if evaluation.abstention is not None:
-        notes.append(str(evaluation.abstention))
+        notes.append(Note(Code.LEFT_TO_PEOPLE, {"abstention": str(evaluation.abstention)}))
     return Judged(verdict, evaluation.to_json(), tuple(notes), alarms, twin.model.target)
 
 
-def _other_notes(fit: Fit) -> list[str]:
+def _other_notes(fit: Fit) -> list[Note]:
     """Return the notes of a fit from which nothing was held out, without the one that says so."""
-    return [str(note) for note in fit.notes if note.code is not Code.NOTHING_HELD_OUT] + set_aside(fit)
+    return [note for note in fit.notes if note.code is not Code.NOTHING_HELD_OUT] + set_aside(fit)
 
 
-def set_aside(fit: Fit) -> list[str]:
+def set_aside(fit: Fit) -> list[Note]:
     """Say how many rows with a known label were not trained on, and why."""
-    why = ", ".join(f"{rows:,} for {reason}" for reason, rows in fit.rows.rejected.items() if reason != EXCLUDED)
-    return [f"Trained on {fit.rows.used:,} rows; set aside were {why}."] if why else []
+    rejected = {reason: rows for reason, rows in fit.rows.rejected.items() if reason != EXCLUDED}
+    return [Note(Code.SET_ASIDE, {"used": fit.rows.used, "rejected": rejected})] if rejected else []
 
 
 def _cut(new: Table, times: Times, share: float) -> float | str:

@@ -124,23 +124,21 @@ class Parts(NamedTuple):
     removed: Table | None
 
 
-def bracket_of(
-    champion: Champion, recipe: Recipe, parts: Parts, threads: int | None
-) -> tuple[Bracket | None, str | None]:
-    """Bracket the gain of training again from the rows that came and went alone; None with the reason where it cannot.
+def bracket_of(champion: Champion, recipe: Recipe, parts: Parts, threads: int | None) -> tuple[Bracket | None, Note]:
+    """Bracket the gain of training again from the rows that came and went alone, None where it cannot; with a note.
 
     It is of the champion's own encoding: levels that are new now count for nothing in it.
     """
     if champion.kept is None:
-        return None, "No bracket: the champion kept no totals."
+        return None, Note(Code.NO_BRACKET, {"why": "the champion kept no totals."})
     try:
         refuse_other_recipe("a bracket", champion, recipe)
         with one_blas_thread():
             change, _ = _change(champion.model, champion.kept, parts, threads)
             found = bracket(champion.kept, change, champion.penalty(recipe), recent=_RECENT).bracket
     except (DataError, CertificateError, UsageError) as problem:
-        return None, f"No bracket: {problem.message}"
-    return found, None
+        return None, Note(Code.NO_BRACKET, {"why": problem.message})
+    return found, Note(Code.BRACKET, {"bracket": str(found)})
 
 
 def _change(model: LinearModel, kept: KeptTotals, parts: Parts, threads: int | None) -> tuple[Change, Ledger]:

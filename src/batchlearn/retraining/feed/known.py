@@ -21,6 +21,7 @@ from batchlearn.tables.columns import Kind
 from batchlearn.tables.conditions import After, And, Before, Condition, Missing, Moment, Not, literal
 from batchlearn.tables.fingerprint import Fingerprint
 from batchlearn.tables.table import Table
+from batchlearn.words.notes import Code, Note
 
 _EPOCH = datetime.datetime(1970, 1, 1)
 # What 64 bits of nanoseconds hold, to the year; so no length of time that is added leaves what a date can be.
@@ -126,7 +127,7 @@ class Look:
     new: int  # known now and not at the last training
     first: float | None  # the earliest and latest time at which a known row was seen
     last: float | None
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
 
 def look(table: Table, times: Times, now: float, before: float | None) -> Look:
@@ -148,7 +149,7 @@ def look(table: Table, times: Times, now: float, before: float | None) -> Look:
         raise no_times(times.seen)
     notes = _notes(at[timed], (labels & (label_at <= now))[timed], times) if len(at) else ()
     if not timed.all():
-        notes = (*notes, f"{int(np.sum(~timed)):,} rows have no time in {quoted(times.seen)} and are left out.")
+        notes = (*notes, Note(Code.ROWS_WITHOUT_TIME, {"rows": int(np.sum(~timed)), "column": times.seen}))
     return Look(
         int(timed.sum()),
         int(known.sum()),
@@ -169,23 +170,14 @@ def _numbers(array: pa.Array) -> Floats:
     return np.asarray(pc.fill_null(array, np.nan).to_numpy(zero_copy_only=False))
 
 
-def _notes(seen: Floats, labelled: np.ndarray, times: Times) -> tuple[str, ...]:
+def _notes(seen: Floats, labelled: np.ndarray, times: Times) -> tuple[Note, ...]:
     """Say where recent rows mostly have no label yet: those that have one early may be of another kind."""
     cut = np.nanquantile(seen, 1.0 - RECENT) if np.isfinite(seen).any() else np.inf
     recent = (seen >= cut) & (seen <= np.nanmax(seen) - times.wait) if times.wait else seen >= cut
     if not recent.any() or float(labelled[recent].mean()) >= MOSTLY:
         return ()
-    since = f"Of the rows seen last (since {shown_instant(float(cut), times.stamped)})"
-    return (late_labels(since, float(labelled[recent].mean())),)
-
-
-def late_labels(seen_last: str, share: float) -> str:
-    """Say of what was seen last that only a share has a label yet, and what to do."""
-    return (
-        f"{seen_last} only {share:.0%} have a label yet. Labels that are known early may differ from those that take "
-        "longer, so a model of these rows may be off for the others: let rows rest with wait in [source], or let time "
-        "be when the outcome is decided."
-    )
+    since = shown_instant(float(cut), times.stamped)
+    return (Note(Code.LATE_LABELS, {"share": float(labelled[recent].mean()), "since": since}),)
 
 
 def fingerprint(table: Table) -> str:

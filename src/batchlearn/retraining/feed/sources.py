@@ -26,12 +26,13 @@ from batchlearn.registry.ledger import EVENTS
 from batchlearn.registry.promotions import PROMOTIONS
 from batchlearn.registry.store import FolderStore, damaged
 from batchlearn.registry.version import VERSIONS
-from batchlearn.retraining.feed.known import MOSTLY, RECENT, Times, late_labels
+from batchlearn.retraining.feed.known import MOSTLY, RECENT, Times
 from batchlearn.retraining.project import Project, SourceSettings
 from batchlearn.tables.conditions import Condition, Not, Written, together, written
 from batchlearn.tables.database import Mark, Query, Reading, reading
 from batchlearn.tables.files import Stamp, find
 from batchlearn.tables.table import Table, read
+from batchlearn.words.notes import Code, Note
 
 SNAPSHOTS = "snapshots"
 _KEY = b"batchlearn"
@@ -56,15 +57,18 @@ class DataFeed:
         return dict(self.origin_said)
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[Note, ...]:
         """Say which rows of a query cannot be seen: those without a label time are not fetched."""
         waiting, share = self.origin.get("without_a_mark", 0), self.origin.get("recent_with_a_mark", 1.0)
         if not waiting:
             return ()
-        said = f"{waiting:,} rows of the query have no value in {quoted(self.settings.labelled or self.settings.time)}"
-        if share >= MOSTLY:
-            return (f"{said} and are not counted.",)
-        return (late_labels(f"{said} and are not counted. Of the rows that were seen last", share),)
+        column = self.settings.labelled or self.settings.time
+        return (
+            Note(
+                Code.ROWS_NOT_FETCHED,
+                {"rows": waiting, "column": column, "share": None if share >= MOSTLY else share},
+            ),
+        )
 
     def table(self, *conditions: Condition | None) -> Table:
         """Read with the roles of the settings; when a label was known is no feature.
