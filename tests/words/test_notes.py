@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -79,7 +80,7 @@ def test_every_code_has_one_sentence_and_plain_values(code: Code) -> None:
     assert "None" not in said
     record = json.loads(json.dumps(note.to_json()))
     assert record == {"code": code.value, "values": VALUES[code]}
-    assert Note.from_json(record) == note
+    assert all_recorded({"notes": [said], "noted": [record]}) == (note,)
     # The sentence is of these values: another note of the code says something else.
     for name, value in VALUES[code].items():
         if isinstance(value, str) and name not in ("by", "near"):
@@ -91,6 +92,20 @@ def test_a_record_without_codes_holds_sentences() -> None:
     record = {"notes": list(map(str, notes)), "noted": [note.to_json() for note in notes]}
     assert all_recorded(record) == notes
     assert all_recorded({"notes": record["notes"]}) == tuple(map(recorded, map(str, notes)))
+
+
+@pytest.mark.parametrize(
+    "noted",
+    [
+        {"code": "of_a_newer_program", "values": {}},
+        {"code": "judged_again", "values": {"version": 4}},
+        {"code": "judged_again", "values": {}},
+        Note(Code.NOT_NEAR_ENOUGH, {"product": math.inf}).to_json(),
+    ],
+)
+def test_a_code_that_does_not_say_the_sentence_leaves_it_as_it_stands(noted: dict[str, Any]) -> None:
+    assert json.dumps(noted, allow_nan=False)
+    assert all_recorded({"notes": ["As it was said."], "noted": [noted]}) == (recorded("As it was said."),)
 
 
 def test_a_sentence_on_record_is_shown_as_it_is() -> None:

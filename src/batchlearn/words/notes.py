@@ -6,6 +6,7 @@ report, because records on disk keep them. Nothing takes a sentence apart again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum, auto
@@ -99,20 +100,30 @@ class Note:
         return sentence.format_map(self.values) if isinstance(sentence, str) else sentence(**self.values)
 
     def to_json(self) -> dict[str, Any]:
-        """Return code and values, beside which the sentence may stand."""
-        return {"code": self.code.value, "values": dict(self.values)}
+        """Return code and values, beside which the sentence may stand; None for numbers that JSON does not have."""
+        plain = {name: None if _is_beyond(value) else value for name, value in self.values.items()}
+        return {"code": self.code.value, "values": plain}
 
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Note:
-        """Return the note of which `to_json` made the record."""
-        return cls(Code(record["code"]), record["values"])
+
+def _is_beyond(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def all_recorded(record: Mapping[str, Any]) -> tuple[Note, ...]:
-    """Return the notes of a record: by their codes, or of an older one the sentences as they stand."""
-    if "noted" in record:
-        return tuple(map(Note.from_json, record["noted"]))
-    return tuple(map(recorded, record["notes"]))
+    """Return the notes of a record by their codes; the sentence as it stands where it is not what the code says.
+
+    So it is with records of before there were codes, and with codes that only a newer program has.
+    """
+    codes = record.get("noted", [None] * len(record["notes"]))
+    return tuple(_read(sentence, noted) for sentence, noted in zip(record["notes"], codes, strict=True))
+
+
+def _read(sentence: str, noted: Mapping[str, Any] | None) -> Note:
+    try:
+        note = None if noted is None else Note(Code(noted["code"]), noted["values"])
+        return note if note is not None and str(note) == sentence else recorded(sentence)
+    except (KeyError, TypeError, ValueError):
+        return recorded(sentence)
 
 
 def recorded(text: str) -> Note:
