@@ -12,7 +12,7 @@ from tests.report.test_page import page
 from batchlearn.data.ledger import RowCounts
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.report import Drift
-from batchlearn.report.plots import Forest, Plot
+from batchlearn.report.figures.plots import Forest, Plot
 from batchlearn.report.terms.levels import Heatmap
 from batchlearn.report.terms.shapes import drawn
 from batchlearn.report.training.answers import answers, cards

@@ -11,7 +11,7 @@ from tests.report.made import changed, complete, estimate, minimal, predicting, 
 
 from batchlearn.evaluation.decision import Cut
 from batchlearn.evaluation.intervals import Estimate
-from batchlearn.report.plots import Plot
+from batchlearn.report.figures.plots import Plot
 from batchlearn.report.terms.shapes import drawn
 from batchlearn.report.training.facts import base_rates, neighbours_said, order_tells, split_said
 from batchlearn.report.training.findings import findings

@@ -5,7 +5,7 @@ import pytest
 
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.report.estimate import with_interval
-from batchlearn.report.scales import Tick, apart, exact_scale, powers, scale
+from batchlearn.report.figures.scales import Tick, apart, exact_scale, powers, scale
 from batchlearn.report.values import clean, short
 from batchlearn.words.numbers import at_most, duration, listed, percent, plain, small_share
 

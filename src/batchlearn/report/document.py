@@ -1,4 +1,4 @@
-"""What a command has to say, as blocks in order: headings, sentences, facts and tables, whatever will show them."""
+"""What there is to say: questions with their answers, findings, tables, and documents of blocks in order."""
 
 from __future__ import annotations
 
@@ -46,6 +46,41 @@ class Table(NamedTuple):
     rows: tuple[tuple[str, ...], ...]
     left: int = 1
     listing: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question, its answer in a few words and in sentences; `tone` is good, warn or plain.
+
+    `brief` is what the card on top of a page says; `sentences` are what is said in full, without what is in brief.
+    """
+
+    question: str
+    short: str
+    tone: str
+    sentences: tuple[str, ...]
+    anchor: str
+    brief: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to look at: what kind, how pressing from 0 to 100, what is so, what to do, and where it is shown.
+
+    What is so begins with `begins`, which is enough to know it again.
+    """
+
+    kind: str
+    weight: int
+    begins: str
+    rest: str
+    do: str
+    anchor: str
+
+    @property
+    def what(self) -> str:
+        """What is so, in a sentence."""
+        return f"{self.begins}{self.rest}"
 
 
 @dataclass

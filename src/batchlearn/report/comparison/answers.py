@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from batchlearn.comparison.critical import sampling_loss
 from batchlearn.comparison.outcome import Comparison, Outcome
-from batchlearn.report.answer import Answer
 from batchlearn.report.comparison.tables import batch, critical_batch, excess_of, excess_said, is_misled
+from batchlearn.report.document import Answer
 from batchlearn.report.values import LONGEST_SENTENCE, short
 from batchlearn.training.regimes import FullBatch, MiniBatch, Online, Regime
 from batchlearn.words.names import metric

@@ -9,8 +9,8 @@ from batchlearn.comparison.contenders import Point as Look
 from batchlearn.comparison.judging import HeldOutScore
 from batchlearn.comparison.outcome import Comparison, Outcome
 from batchlearn.report.estimate import interval, shown
-from batchlearn.report.plots import Axes, Entry, Forest, Heading, Interval, Legend, Plot, Point, Rule, forest
-from batchlearn.report.scales import WIDE_PLOT, Scale, apart, powers, scale
+from batchlearn.report.figures.plots import Axes, Entry, Forest, Heading, Interval, Legend, Plot, Point, Rule, forest
+from batchlearn.report.figures.scales import WIDE_PLOT, Scale, apart, powers, scale
 from batchlearn.words.names import metric
 from batchlearn.words.numbers import duration, passes, plain
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from batchlearn.models.shapes import Shape
-from batchlearn.report.scales import Scale, scale
+from batchlearn.report.figures.scales import Scale, scale
 from batchlearn.report.values import short
 from batchlearn.words.numbers import MINUS, count, plain
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
-from batchlearn.report.plots import Entry, Forest, Heading, Interval, forest
-from batchlearn.report.scales import NARROWEST_LANE, NARROWEST_PLOT, Tick, apart
+from batchlearn.report.figures.plots import Entry, Forest, Heading, Interval, forest
+from batchlearn.report.figures.scales import NARROWEST_LANE, NARROWEST_PLOT, Tick, apart
 from batchlearn.report.terms.effects import Effects, last_word
 from batchlearn.words.numbers import count, decimals, fixed, plain
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from batchlearn.models.shapes import Shape
-from batchlearn.report.plots import Forest, Plot
+from batchlearn.report.figures.plots import Forest, Plot
 from batchlearn.report.terms.curves import calendar, steps, straight
 from batchlearn.report.terms.effects import Effects, effects_of
 from batchlearn.report.terms.levels import MOST_CELLS, Heatmap, heatmap, levels

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from batchlearn.evaluation.slices import Slice
-from batchlearn.report.answer import Answer, Finding
+from batchlearn.report.document import Answer, Finding
 from batchlearn.report.estimate import with_interval
 from batchlearn.report.terms.shapes import Drawn, by_term
 from batchlearn.report.training.findings import findings

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from batchlearn.data.ledger import EXCLUDED
-from batchlearn.report.answer import Finding
+from batchlearn.report.document import Finding
 from batchlearn.report.estimate import places_of, shown
 from batchlearn.report.training.facts import repeated_share
 from batchlearn.report.training.oddities import oddities

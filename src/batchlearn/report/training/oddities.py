@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from batchlearn.report.answer import Finding
+from batchlearn.report.document import Finding
 from batchlearn.report.training.facts import order_tells, outcome, rarest, repeated_share, time_name
 from batchlearn.report.values import short
 from batchlearn.training.facts.columns import ColumnFacts

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from batchlearn.models.shapes import Shape
+from batchlearn.report.figures.plots import Entry, Forest, Heading, Interval, forest
 from batchlearn.report.html import render
-from batchlearn.report.plots import Entry, Forest, Heading, Interval, forest
 from batchlearn.report.terms import shapes as terms
 from batchlearn.report.training import answers, facts, findings, proof, quality, worst
 from batchlearn.report.values import clean, short

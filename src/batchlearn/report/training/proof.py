@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from batchlearn.data.ledger import EXCLUDED, RowCounts
-from batchlearn.report.plots import Axes, Legend, Plot, Point, Rule
-from batchlearn.report.scales import WIDE_PLOT, apart, powers, scale
+from batchlearn.report.figures.plots import Axes, Legend, Plot, Point, Rule
+from batchlearn.report.figures.scales import WIDE_PLOT, apart, powers, scale
 from batchlearn.report.values import short
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit

@@ -10,8 +10,8 @@ from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.report import Evaluation, LeaveOneOut
 from batchlearn.report.document import Table
 from batchlearn.report.estimate import interval, places_of, shown
-from batchlearn.report.plots import Axes, Entry, Forest, Heading, Interval, Plot, Point, forest
-from batchlearn.report.scales import WIDE_PLOT, apart, scale
+from batchlearn.report.figures.plots import Axes, Entry, Forest, Heading, Interval, Plot, Point, forest
+from batchlearn.report.figures.scales import WIDE_PLOT, apart, scale
 from batchlearn.report.training.facts import yes
 from batchlearn.report.values import short
 from batchlearn.training.fit import Fit

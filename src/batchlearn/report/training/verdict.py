@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from batchlearn.evaluation.intervals import Estimate
-from batchlearn.report.answer import Answer
+from batchlearn.report.document import Answer
 from batchlearn.report.estimate import interval, places_of, shown
 from batchlearn.report.training.facts import neighbours, neighbours_said, order_tells, target_name, yes
 from batchlearn.report.training.findings import standing

@@ -8,7 +8,7 @@ from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.report import Evaluation, WorstRow
 from batchlearn.evaluation.slices import Slice
 from batchlearn.report.estimate import with_interval
-from batchlearn.report.plots import Entry, Forest, Heading, Interval, forest
+from batchlearn.report.figures.plots import Entry, Forest, Heading, Interval, forest
 from batchlearn.report.training.facts import outcome, target_name
 from batchlearn.report.training.quality import Score
 from batchlearn.report.values import short

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from batchlearn.report.scales import Scale, Tick, apart, scale
+from batchlearn.report.figures.scales import Scale, Tick, apart, scale
 
 # Beyond this many marks a row of them is read no better and the page grows.
 MOST_POINTS = 400
