@@ -39,7 +39,8 @@ from batchlearn.data.build import Mask, build_rows, profile_parts
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import Ledger, read_ledger, with_lots
-from batchlearn.data.rows import Rows, one_blas_thread
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.kept.climb import climb
 from batchlearn.kept.first_rung import first_rung
 from batchlearn.kept.storage import dump, load
@@ -81,7 +82,7 @@ class Setting:
 
     name: str
     encoding: Encoding
-    days: list[Rows]
+    days: list[MemoryRows]
     loss: Loss
     penalty: Penalty
     seconds: float  # reading, choosing and encoding
@@ -183,11 +184,11 @@ def from_files(setting: Setting) -> tuple[float, float, float]:
     return float(np.median(alone)), float(np.median(scratch[1])), float(np.median(scratch[2]))
 
 
-def joined(days: list[Rows]) -> Rows:
+def joined(days: list[MemoryRows]) -> MemoryRows:
     return replace(days[0], chunks=tuple(chunk for rows in days for chunk in rows.chunks))
 
 
-def shuffled(days: list[Rows], seed: int) -> list[Rows]:
+def shuffled(days: list[MemoryRows], seed: int) -> list[MemoryRows]:
     """Return the same rows dealt out at random to days of the same sizes."""
     order = np.random.default_rng(seed).permutation(sum(len(rows) for rows in days))
     chunks = joined(days).chunks
@@ -205,7 +206,7 @@ def shuffled(days: list[Rows], seed: int) -> list[Rows]:
     return found
 
 
-def fit(setting: Setting, rows: Rows, start: Floats | None = None) -> Optimum:
+def fit(setting: Setting, rows: MemoryRows, start: Floats | None = None) -> Optimum:
     objective = setting.objective_for(rows.total_weight)
     problem = Problem(objective, rows, PredictionsWithin(), Units(setting.encoding.units), setting.encoding.names)
     return optimise(problem, start)
@@ -223,7 +224,7 @@ def by_formula(update: Update) -> bool:
     return math.exp(0.5 * a) * math.sqrt(kept.leverage) * after < 1.0
 
 
-def day_of(setting: Setting, number: int, champion: Optimum, rows: list[Rows]) -> tuple[Day, Optimum]:
+def day_of(setting: Setting, number: int, champion: Optimum, rows: list[MemoryRows]) -> tuple[Day, Optimum]:
     old, everything, new = joined(rows[:number]), joined(rows[: number + 1]), rows[number]
     objective = setting.objective_for(everything.total_weight)
     kept = keep(setting.objective_for(old.total_weight), old, champion)
@@ -261,7 +262,7 @@ def day_of(setting: Setting, number: int, champion: Optimum, rows: list[Rows]) -
     return result, scratch
 
 
-def _climbed(first: Answer, everything: Rows) -> Answer:
+def _climbed(first: Answer, everything: MemoryRows) -> Answer:
     """Return the bracket after readings of all rows, its lower bound still that of rung 1."""
     reached, passes = climb(first.update, first.reached, everything)
     proved = reached.upper is not None
@@ -271,13 +272,13 @@ def _climbed(first: Answer, everything: Rows) -> Answer:
     )
 
 
-def _mean_gain(objective: Objective, rows: Rows, kept: KeptTotals, found: Answer) -> float:
+def _mean_gain(objective: Objective, rows: MemoryRows, kept: KeptTotals, found: Answer) -> float:
     losses = (rows.total(ValueTotal(objective.loss), w).value for w in (kept.parameters, found.reached.parameters))
     before, after = losses
     return (before - after) / rows.total_weight
 
 
-def replay(setting: Setting, rows: list[Rows], show: Callable[[str], None]) -> list[Day]:
+def replay(setting: Setting, rows: list[MemoryRows], show: Callable[[str], None]) -> list[Day]:
     champion, days = fit(setting, joined(rows[:FIRST])), []
     for number in range(FIRST, DAYS):
         day, champion = day_of(setting, number, champion, rows)

@@ -6,7 +6,7 @@
 Simulated: a version of 40 days, then some new days, and rows without end of days like the new ones, on which the
 training from scratch on old and new rows is compared with the version: that is the truth, and each world says in how
 many turns the stated 95 % interval held it. Days differ by chance (level, slopes, where the columns are) by `shocks`;
-the new ones are off the old ones by `drift`. No old row is read. Real: tables in the order of time in /shared/data,
+the new ones are off the old ones by `drift`. No old row is read. Real: tables in the order of time in ../shared/data,
 three turns each, beside what the rows of the next block really gained: shown, not judged.
 """
 
@@ -30,7 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from tests.kept.made import Made, design, drawn, drawn_codes, fitted, joined, kept_of, one_chunk
 
 import batchlearn as bl
-from batchlearn.data.rows import Rows, one_blas_thread
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.evaluation.paired import Difference, blocked_difference, time_blocks
 from batchlearn.kept.later import LaterGain
 from batchlearn.kept.storage import load
@@ -92,7 +93,9 @@ class Turn(NamedTuple):
     two_sided: bool
 
 
-def drawn_days(rng: np.random.Generator, world: World, truth: Floats, sizes: Floats) -> tuple[Rows, Floats, Floats]:
+def drawn_days(
+    rng: np.random.Generator, world: World, truth: Floats, sizes: Floats
+) -> tuple[MemoryRows, Floats, Floats]:
     """Draw days of these sizes; return their rows, the day of each, and the linear predictor that labels came from."""
     layout, day = world.layout, np.repeat(np.arange(len(sizes)), sizes)
     shock = world.shocks * rng.normal(size=(len(sizes), layout.size)) / np.sqrt(layout.size / 4.0)
@@ -206,7 +209,7 @@ def real_turn(whole: pa.Table, one: DataSet, start: int, rows: int) -> str:
     )
 
 
-def losses(rows: Rows, objective: Objective, parameters: Floats) -> Floats:
+def losses(rows: MemoryRows, objective: Objective, parameters: Floats) -> Floats:
     """Return the loss of each row, (rows,)."""
     chunks = map(rows.read, rows.chunks)
     return np.concatenate([objective.loss.value(predictor(chunk, parameters), chunk.label) for chunk in chunks])

@@ -22,7 +22,8 @@ import batchlearn as bl
 from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import read_ledger, with_lots
-from batchlearn.data.rows import Rows, one_blas_thread
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.training.certificate import Units
@@ -43,7 +44,7 @@ def run_through(work: Generator[Any, None, Any]) -> Any:
             return end.value
 
 
-def posed(data: DataSet) -> tuple[Objective, Rows]:
+def posed(data: DataSet) -> tuple[Objective, MemoryRows]:
     table = bl.read(str(data.path), target=data.target, time=data.time, drop=data.drop, where=data.condition)
     ledger = with_lots(table, read_ledger(table))
     profiles = run_through(profile_parts(table, ledger, [ledger.used]))[0]
@@ -52,7 +53,7 @@ def posed(data: DataSet) -> tuple[Objective, Rows]:
     return Objective(loss_of(ledger.target), ridge(encoding.layout, 1.0 / rows.total_weight)), rows
 
 
-def passes(objective: Objective, rows: Rows) -> None:
+def passes(objective: Objective, rows: MemoryRows) -> None:
     names = ["x"] * rows.layout.size
     best = optimise(Problem(objective, rows, LossWithin(1e-10), Units.plain(rows.layout.size), names))
     print(f"{len(rows):,} rows, {rows.layout.size:,} coefficients, optimum {best.value:.6f}")
@@ -65,7 +66,7 @@ def passes(objective: Objective, rows: Rows) -> None:
                 print(f"batch {size}  passes {stretch.passes:.2f}  seconds {stretch.seconds:.1f}  excess {excess:.1e}")
 
 
-def matrix(rows: Rows) -> Any:
+def matrix(rows: MemoryRows) -> Any:
     parts = []
     for stored in rows.chunks:
         chunk = rows.read(stored)
@@ -87,7 +88,7 @@ def settings() -> Iterator[dict[str, Any]]:
             yield {"learning_rate": "invscaling", "eta0": rate, "alpha": alpha}
 
 
-def against_grid(objective: Objective, rows: Rows) -> None:
+def against_grid(objective: Objective, rows: MemoryRows) -> None:
     label = np.concatenate([chunk.label for chunk in rows.chunks])
     own = objective.loss.value(progressive(objective, rows, Online()), label).mean()
     print(f"{len(rows):,} rows, {rows.layout.size:,} coefficients; online default: progressive log loss {own:.4f}")

@@ -17,8 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.registry.promotions import needed_champion
-from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import verify_version
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.registry_kills import CALLS, COMMANDS, ROOT, count, live, prepared
 from tests.registry.made import WHY, store_with
 
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.registry.promotions import champion, promote, promotions
-from batchlearn.registry.store import FolderStore
 
 OTHERS, PROCESSES = 3, 8
 LONGEST_STOP = 0.2

@@ -50,7 +50,7 @@ sys.exit(code)
 LOAD = """
 from pathlib import Path
 from batchlearn.registry.check import check
-from batchlearn.registry.store import FolderStore
+from batchlearn.artifacts.store import FolderStore
 while True:
     check(FolderStore(Path(".")))
 """

@@ -25,7 +25,8 @@ from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import read_ledger, with_classes_of, with_lots
-from batchlearn.data.rows import Rows, one_blas_thread
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.data.sample import take
 from batchlearn.data.split import choose_rows, hold_out
 from batchlearn.kernels.design import Floats
@@ -53,8 +54,8 @@ class Parts(NamedTuple):
     loss: Loss
     encoding: Encoding
     strengths: Mapping[str, float]
-    early: Rows
-    late: Rows
+    early: MemoryRows
+    late: MemoryRows
 
 
 def drained(work: Any) -> Any:
@@ -88,7 +89,7 @@ def parts(data: DataSet) -> Parts:
     return Parts(name, loss_of(cut.target), encoding, structure.strengths, rows, later)
 
 
-def fitted(objective: Objective, rows: Rows, start: Floats) -> Floats:
+def fitted(objective: Objective, rows: MemoryRows, start: Floats) -> Floats:
     """Return the optimum, to a small part of what its own noise moves it."""
     if objective.loss.outputs > 1:
         return fitted_classes(objective, rows, start)
@@ -101,7 +102,7 @@ def fitted(objective: Objective, rows: Rows, start: Floats) -> Floats:
     return state.parameters
 
 
-def fitted_classes(objective: Objective, rows: Rows, start: Floats) -> Floats:
+def fitted_classes(objective: Objective, rows: MemoryRows, start: Floats) -> Floats:
     """Return the same for several classes, by steps with a block a class."""
     solver = LimitedMemory()
     state = solver.start(objective, rows, start)

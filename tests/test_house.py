@@ -13,6 +13,8 @@ import pytest
 
 import batchlearn
 from batchlearn import errors
+from batchlearn.data.rows import Rows
+from batchlearn.data.rows.memory import MemoryRows
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "batchlearn"
@@ -75,8 +77,10 @@ def text_files() -> Iterator[Path]:
     """Yield what a person wrote in this repository, outside of caches and environments."""
     folders = [ROOT / name for name in ("src", "tests", "docs", "scripts", "benchmarks", ".ci")]
     inside = [path for folder in folders for path in folder.rglob("*") if "__pycache__" not in path.parts]
+    suffixes = {"", ".py", ".md", ".toml", ".txt", ".json", ".cpp", ".hpp"}
     for path in sorted([*inside, *ROOT.glob("*")]):
-        if path.is_file() and path.suffix in {"", ".py", ".md", ".toml", ".txt", ".json", ".cpp", ".hpp"}:
+        # In a worktree .git is a file that says where the repository is.
+        if path.is_file() and path.name != ".git" and path.suffix in suffixes:
             yield path
 
 
@@ -158,6 +162,32 @@ def test_what_is_public_is_described(path: Path) -> None:
     module = tree(path)
     assert ast.get_docstring(module), "the module has no docstring"
     assert [f"{place(path, d)} {d.name}" for d in public_definitions(module.body) if not ast.get_docstring(d)] == []
+
+
+# --- rows -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_rows_know_their_chunks(path: Path) -> None:
+    if path.parent == PACKAGE / "data" / "rows":
+        return
+    nodes = list(ast.walk(tree(path)))
+    reached = [node for node in nodes if isinstance(node, ast.Attribute) and node.attr == "chunks"]
+    assert [place(path, node) for node in reached] == [], "rows.total, rows.map_rows and rows.stretches read chunks"
+    # Totals that grow with the rows are joined once for each chunk: what each row has comes from map_rows.
+    totals = [node for node in nodes if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "combine"]
+    assert [place(path, node) for node in totals if "concatenate" in ast.unparse(node)] == []
+    # Arrays become rows where rows are built, and where a matrix is given instead of a table.
+    makers = {"data/build.py", "training/matrix.py", "estimators/incremental.py"}
+    makes = [name for name, _ in imported(path) if name == "batchlearn.data.rows.stored"]
+    assert not makes or path.relative_to(PACKAGE).as_posix() in makers
+
+
+def test_rows_are_asked_for_by_what_is_done_with_them() -> None:
+    asked = {name for name in vars(Rows) if not name.startswith("_")}
+    assert {"total", "map_rows", "sample", "stretches", "layout", "fingerprint"} <= asked
+    assert asked <= set(dir(MemoryRows)) | set(MemoryRows.__dataclass_fields__)
+    assert not {"take", "chunks", "read"} & asked
 
 
 # --- safety ---------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from tests.comparison.made import drained, trial
 
 from batchlearn.comparison.contenders import Contender, mini_batch
 from batchlearn.comparison.judging import held_out_scores, measuring_memory
+from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels.design import predictors
 from batchlearn.models.links import INVERSE_LINKS
 from batchlearn.training.recipe import Recipe
@@ -24,9 +25,8 @@ def test_the_score_is_the_proper_score_of_the_task(loss: str) -> None:
     vector = 0.5 * (posed.start + posed.optimum.parameters)
     found = held_out_scores(posed, {"half way": vector, "optimum": posed.optimum.parameters}, 0)
     assert posed.later is not None
-    chunks = [posed.later.read(chunk) for chunk in posed.later.chunks]
-    response = np.concatenate([INVERSE_LINKS[loss](predictors(c.layout, c.block, vector)) for c in chunks])
-    label = np.concatenate([chunk.label for chunk in chunks])
+    chunk = posed.later.together()
+    response, label = INVERSE_LINKS[loss](predictors(chunk.layout, chunk.block, vector)), chunk.label
     half = found["half way"]
     assert half.rows == len(label) == 120
     assert half.score.value == pytest.approx(ORACLES[loss](label, response), rel=1e-9)
@@ -55,6 +55,7 @@ def test_without_held_out_rows_there_are_no_scores() -> None:
 def test_full_batch_holds_all_rows_and_online_a_chunk() -> None:
     posed = trial(rows=4000)
     rows = posed.rows
+    assert isinstance(rows, MemoryRows)
     (stored,) = rows.chunks
     dense, codes, label = stored.dense, stored.codes, stored.label
     parts = [(0, 1000), (1000, 2000), (2000, 3200)]

@@ -14,7 +14,7 @@ from batchlearn.training.recipe import Recipe
 
 def test_contenders_start_from_the_mean_and_are_measured_from_the_certified_optimum() -> None:
     posed = trial()
-    label = np.concatenate([chunk.label for chunk in posed.rows.chunks])
+    label = posed.rows.together().label
     mean = float(label.mean())
     assert posed.start[0] == pytest.approx(np.log(mean / (1.0 - mean)))
     assert not posed.start[1:].any()
@@ -45,5 +45,4 @@ def test_later_rows_are_judged_in_the_order_of_their_time() -> None:
 
 def test_rows_are_as_wide_as_they_are_stored() -> None:
     posed = trial()
-    (chunk,) = posed.rows.chunks
-    assert posed.row_bytes == 2 * chunk.dense.itemsize + chunk.codes.itemsize + 8
+    assert posed.row_bytes == 2 * 8 + 1 + 8, "two numbers, a category of four levels, a label"

@@ -16,7 +16,7 @@ from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import Ledger, read_ledger, with_lots
 from batchlearn.data.profile import merge
-from batchlearn.data.rows import Rows
+from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.tables.table import Table, read
 
 Answer = TypeVar("Answer")
@@ -53,7 +53,7 @@ def in_batches(table: pa.Table, cuts: list[int]) -> Table:
     return read(pa.concat_tables(parts), **ROLES)
 
 
-def built(table: Table) -> tuple[Ledger, Encoding, Rows]:
+def built(table: Table) -> tuple[Ledger, Encoding, MemoryRows]:
     ledger = with_lots(table, read_ledger(table))
     (profiles,), _ = finished(profile_parts(table, ledger, [ledger.used]))
     encoding = fit_encoding(table.features, profiles, EncodingRules(), None)

@@ -1,4 +1,4 @@
-"""Blocks of time, Student's t on them, and the confidence sequence, against definitions and by coverage."""
+"""Blocks of time, Student's t on them, and the tests of looks, against definitions and by coverage."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from batchlearn.evaluation.metrics import Array
 from batchlearn.evaluation.paired import (
-    EFFECT,
     Difference,
     blocked_difference,
-    confidence_sequence,
+    largest_correlation,
+    looks_tested,
+    sequential_difference,
     time_blocks,
 )
 
@@ -115,62 +115,67 @@ def test_scale_and_sign_of_the_difference_carry_over() -> None:
     )
 
 
-# --- confidence sequence --------------------------------------------------------------------------------------------
+# --- looks ----------------------------------------------------------------------------------------------------------
 
 
-def log_bayes_factor(mean: Array, weight: Array, null: float) -> float:
-    """Return the log of the marginal likelihoods' ratio, from the covariance matrices themselves."""
-    scale = np.sqrt(weight / weight[0])
-    rest = scale * (mean - null)
-    covariance = np.eye(len(mean)) + EFFECT**2 * np.outer(scale, scale)
-    ratio = (rest @ rest) / (rest @ np.linalg.solve(covariance, rest))
-    return float(-0.5 * np.linalg.slogdet(covariance)[1] + 0.5 * len(mean) * math.log(ratio))
+def test_looks_are_tested_when_they_have_doubled() -> None:
+    assert [looks_tested(looks) for looks in (0, 14, 15, 29, 30, 59, 60, 119, 120, 10_000)] == [
+        *(0, 0, 15, 15, 30, 30, 60, 60, 120),
+        7_680,
+    ]
 
 
-@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.2])
-def test_at_its_ends_the_bayes_factor_is_one_over_alpha(alpha: float) -> None:
-    rng = np.random.default_rng(0)
-    weight = rng.uniform(0.5, 2.0, 20)
+@pytest.mark.parametrize(("looks", "share"), [(15, 1 / 4), (30, 3 / 8), (60, 3 / 16), (120, 3 / 32)])
+def test_each_test_is_a_t_test_at_its_share_of_alpha(looks: int, share: float) -> None:
     # Looks that alternate do not resemble each other, so nothing widens the interval.
-    mean = 0.3 + 0.1 * (-1.0) ** np.arange(20) + 0.01 * rng.normal(size=20)
-    found = confidence_sequence(mean, weight, alpha)
-    assert found.value == pytest.approx(np.average(mean, weights=weight))
-    for end in bounds(found):
-        assert log_bayes_factor(mean, weight, end) == pytest.approx(-math.log(alpha), rel=1e-9)
+    mean = 0.3 + (-1.0) ** np.arange(looks) * np.random.default_rng(looks).uniform(0.9, 1.1, looks)
+    assert largest_correlation(mean, np.ones(looks)) == 0.0
+    found = sequential_difference(mean, np.ones(looks), 0.05)
+    expected = stats.t.interval(1.0 - 0.05 * share, looks - 1, mean.mean(), stats.sem(mean))
+    assert found.value == pytest.approx(mean.mean())
+    assert bounds(found) == pytest.approx(expected)
 
 
-def test_all_intervals_together_cover() -> None:
-    rng, trials, missed = np.random.default_rng(5), 400, 0
+def test_all_its_intervals_together_cover() -> None:
+    rng, trials, missed, naive = np.random.default_rng(5), 300, 0, 0
     for _ in range(trials):
-        weight = rng.uniform(0.5, 2.0, 80)
-        mean = 1.0 + rng.normal(size=80) / np.sqrt(weight)
-        every = [confidence_sequence(mean[:looks], weight[:looks], 0.2) for looks in range(1, 81)]
+        mean, weight = 1.0 + rng.normal(size=60), np.ones(60)
+        every = [sequential_difference(mean[:looks], weight[:looks], 0.2) for looks in (15, 30, 60)]
         missed += any(one.low is not None and one.high is not None and not one.low <= 1.0 <= one.high for one in every)
-    assert missed <= 0.2 * trials
-    # An interval for one look, at every look, misses far more often.
-    assert missed > 0
+        naive += any(stats.ttest_1samp(mean[:looks], 1.0).pvalue < 0.2 for looks in (15, 30, 60))
+    assert 0 < missed <= 0.2 * trials
+    assert naive > 0.25 * trials, "a test for one look, asked three times, misses more often"
 
 
-def test_looks_that_resemble_each_other_widen_it() -> None:
+@pytest.mark.parametrize("memory", [0.0, 0.35, 0.7])
+def test_the_correlation_is_seldom_larger_than_it_says(memory: float) -> None:
+    rng = np.random.default_rng(6)
+    above = 0
+    for _ in range(400):
+        shock = rng.normal(size=30)
+        for look in range(1, 30):
+            shock[look] = memory * shock[look - 1] + math.sqrt(1.0 - memory**2) * shock[look]
+        above += largest_correlation(shock, np.ones(30)) < memory
+    assert above <= 0.08 * 400
+
+
+def test_looks_that_resemble_each_other_widen_it_or_leave_none() -> None:
     rng = np.random.default_rng(0)
-    noise = rng.normal(size=40)
-    lasting = np.array([noise[max(0, i - 4) : i + 1].sum() for i in range(40)])
-    low, high = bounds(confidence_sequence(lasting, np.ones(40), 0.05))
-    shuffled = confidence_sequence(rng.permutation(lasting), np.ones(40), 0.05)
-    assert high - low > 1.5 * (bounds(shuffled)[1] - bounds(shuffled)[0])
+    noise = rng.normal(size=60)
+    lasting = np.array([noise[max(0, i - 1) : i + 1].sum() for i in range(60)])
+    low, high = bounds(sequential_difference(lasting, np.ones(60), 0.05))
+    shuffled = bounds(sequential_difference(rng.permutation(lasting), np.ones(60), 0.05))
+    assert high - low > 1.5 * (shuffled[1] - shuffled[0])
+    assert sequential_difference(np.cumsum(noise), np.ones(60), 0.05).low is None
 
 
 def test_it_does_not_depend_on_units() -> None:
     rng = np.random.default_rng(0)
-    mean, weight = rng.normal(size=12), rng.uniform(0.5, 2.0, 12)
-    low, high = bounds(confidence_sequence(mean, weight, 0.05))
-    assert bounds(confidence_sequence(1e-8 * mean, 1e7 * weight, 0.05)) == pytest.approx((1e-8 * low, 1e-8 * high))
-
-
-def test_four_looks_and_a_strict_alpha_give_no_interval() -> None:
-    assert confidence_sequence(np.arange(4.0), np.ones(4), 0.05) == Difference(1.5, None, None)
-    assert confidence_sequence(np.arange(5.0), np.ones(5), 1e-4) == Difference(2.0, None, None)
+    mean, weight = rng.normal(size=30), rng.uniform(0.5, 2.0, 30)
+    low, high = bounds(sequential_difference(mean, weight, 0.05))
+    assert bounds(sequential_difference(1e-8 * mean, 1e7 * weight, 0.05)) == pytest.approx((1e-8 * low, 1e-8 * high))
 
 
 def test_equal_looks_leave_no_doubt() -> None:
-    assert confidence_sequence(np.full(12, 0.25), np.ones(12), 0.05) == Difference(0.25, 0.25, 0.25)
+    found = sequential_difference(np.full(15, 0.25), np.ones(15), 0.05)
+    assert (found.value, *bounds(found)) == pytest.approx((0.25, 0.25, 0.25), abs=1e-15)

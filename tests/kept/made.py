@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlearn.data.rows import Rows, StoredChunk
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kept.totals import KeptTotals, keep
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
@@ -35,7 +36,7 @@ class Made:
     weighted: bool
     units: tuple[UnitPenalty, ...] = ()  # one a group, or none
 
-    def rows(self, rng: np.random.Generator, count: int, drift: float = 0.0) -> Rows:
+    def rows(self, rng: np.random.Generator, count: int, drift: float = 0.0) -> MemoryRows:
         """Draw rows from the truth, moved by `drift` times a random direction."""
         layout = self.layout
         dense = rng.normal(size=(layout.dense, count))
@@ -83,10 +84,10 @@ def one_chunk(
     label: Floats,
     weight: Floats | None = None,
     offset: Floats | None = None,
-) -> Rows:
+) -> MemoryRows:
     """Return rows in one chunk whose columns are read as they are."""
     chunk = StoredChunk(dense, codes, label, weight, offset)
-    return Rows(layout, (chunk,), np.zeros(layout.dense), np.ones(layout.dense))
+    return MemoryRows(layout, (chunk,), np.zeros(layout.dense), np.ones(layout.dense))
 
 
 def drawn(rng: np.random.Generator, loss: str, eta: Floats) -> Floats:
@@ -121,7 +122,7 @@ def cells(first: NDArray[Any], second: NDArray[Any], rows: int, columns: int) ->
     return np.where((first == rows) | (second == columns), rows * columns, first * columns + second)
 
 
-def design(rows: Rows) -> Floats:
+def design(rows: MemoryRows) -> Floats:
     """Write the design out, (rows, coefficients)."""
     layout, parts = rows.layout, []
     for stored in rows.chunks:
@@ -133,36 +134,36 @@ def design(rows: Rows) -> Floats:
     return np.concatenate(parts)
 
 
-def joined(*parts: Rows) -> Rows:
+def joined(*parts: MemoryRows) -> MemoryRows:
     """Return the rows of all parts, in order."""
     return replace(parts[0], chunks=tuple(chunk for part in parts for chunk in part.chunks))
 
 
-def lighter(rows: Rows, factor: float) -> Rows:
+def lighter(rows: MemoryRows, factor: float) -> MemoryRows:
     """Return the rows with their weights times a factor."""
     chunks = (replace(c, weight=factor * (np.ones(len(c)) if c.weight is None else c.weight)) for c in rows.chunks)
     return replace(rows, chunks=tuple(chunks))
 
 
-def fitted(objective: Objective, rows: Rows, fraction: float = 1e-4) -> Floats:
+def fitted(objective: Objective, rows: MemoryRows, fraction: float = 1e-4) -> Floats:
     """Return the certified optimum."""
     return problem_of(objective, rows, fraction)[1]
 
 
-def problem_of(objective: Objective, rows: Rows, fraction: float = 1e-4) -> tuple[Problem, Floats]:
+def problem_of(objective: Objective, rows: MemoryRows, fraction: float = 1e-4) -> tuple[Problem, Floats]:
     """Return the problem and its optimum."""
     size = rows.layout.size
     problem = Problem(objective, rows, PredictionsWithin(fraction), Units.plain(size), [f"c{j}" for j in range(size)])
     return problem, optimise(problem).parameters
 
 
-def kept_of(problem: Made, rows: Rows) -> KeptTotals:
+def kept_of(problem: Made, rows: MemoryRows) -> KeptTotals:
     """Train and keep."""
     objective = problem.objective(rows.total_weight)
     return keep(objective, rows, optimise(problem_of(objective, rows)[0]))
 
 
-def some(rows: Rows, which: NDArray[Any]) -> Rows:
+def some(rows: MemoryRows, which: NDArray[Any]) -> MemoryRows:
     """Return some rows of a single chunk, by number or mask."""
     chunk = rows.chunks[0]
     weight = None if chunk.weight is None else chunk.weight[which]

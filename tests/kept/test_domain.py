@@ -9,20 +9,20 @@ import numpy as np
 from scipy.sparse import csr_array
 from tests.kept.made import design, joined, one_chunk
 
-from batchlearn.data.rows import Rows
+from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kept.domain import Domain, DomainParts, DomainTotal
 from batchlearn.kernels.design import Layout
 
 LAYOUT = Layout(True, 2, (3, 2))
 
 
-def rows(rng: np.random.Generator, count: int = 30) -> Rows:
+def rows(rng: np.random.Generator, count: int = 30) -> MemoryRows:
     codes = np.stack([rng.integers(0, 3, count), rng.integers(0, 3, count)])
     weight = rng.random(count) * (rng.random(count) < 0.8)
     return one_chunk(LAYOUT, rng.normal(size=(2, count)), codes, np.zeros(count), weight)
 
 
-def domain_of(some: Rows) -> Domain:
+def domain_of(some: MemoryRows) -> Domain:
     return Domain(some.layout, DomainParts(*some.total(DomainTotal(), np.zeros(some.layout.size))))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tests.kept.made import one_chunk
 
-from batchlearn.data.rows import Rows
+from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kept.domain import Domain, DomainParts, DomainTotal
 from batchlearn.kept.frozen import new_domain
 from batchlearn.kernels.design import Layout
@@ -13,13 +13,13 @@ from batchlearn.kernels.design import Layout
 LAYOUT = Layout(True, 1, (2,))
 
 
-def rows(column: float, none: int, count: int = 100) -> Rows:
+def rows(column: float, none: int, count: int = 100) -> MemoryRows:
     codes = np.where(np.arange(count) < none, 2, np.arange(count) % 2)[None]
     dense = column * np.where(np.arange(count) % 2 == 0, 1.0, -1.0)[None]
     return one_chunk(LAYOUT, dense, codes, np.zeros(count))
 
 
-def reasons(old: Rows, new: Rows) -> list[str]:
+def reasons(old: MemoryRows, new: MemoryRows) -> list[str]:
     one, two = (Domain(LAYOUT, DomainParts(*some.total(DomainTotal(), np.zeros(4)))) for some in (old, new))
     return new_domain(None, one, two, (old.total_weight, new.total_weight))
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.kept.made import Made, design, drawn, drawn_codes, fitted, joined, kept_of, one_chunk, some
 
-from batchlearn.data.rows import Rows
+from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.errors import UsageError
 from batchlearn.kept.totals import KeptTotals
 from batchlearn.kernels.design import Floats, Layout
@@ -25,12 +25,12 @@ _LAYOUT = Layout(True, 4, (6,))
 class Turn(NamedTuple):
     problem: Made
     kept: KeptTotals
-    old: Rows
-    new: Rows
+    old: MemoryRows
+    new: MemoryRows
     days: NDArray[np.int64]
 
 
-def days_of(rng: np.random.Generator, problem: Made, days: NDArray[np.int64], shocks: float) -> Rows:
+def days_of(rng: np.random.Generator, problem: Made, days: NDArray[np.int64], shocks: float) -> MemoryRows:
     """Draw a row for each entry of `days`; rows of a day share what moves their coefficients."""
     moved = problem.truth + shocks * rng.normal(size=(days.max() + 1, problem.layout.size))[days]
     codes = drawn_codes(rng, problem.layout, len(days))
@@ -51,7 +51,7 @@ def dates(days: NDArray[np.int64]) -> NDArray[np.datetime64]:
     return days.astype("datetime64[D]")
 
 
-def losses(rows: Rows, loss: str, parameters: Floats) -> Floats:
+def losses(rows: MemoryRows, loss: str, parameters: Floats) -> Floats:
     return np.asarray(LOSSES[loss].value(design(rows) @ parameters, rows.chunks[0].label))
 
 

@@ -14,7 +14,7 @@ from tests.kept.made import joined, lighter, problem_of
 from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import read_ledger, with_lots
-from batchlearn.data.rows import Rows
+from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kept.totals import keep
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective, ridge
@@ -39,7 +39,7 @@ def done(steps: Generator[int, None, Answer]) -> Answer:
             return answer
 
 
-def parts_of(shared_data: Path, name: str) -> list[Rows]:
+def parts_of(shared_data: Path, name: str) -> list[MemoryRows]:
     """Return the rows in the order of time, encoded in bins: the first 10 %, the next 85 %, the last 5 %."""
     roles, loss = SETS[name]
     table = read(shared_data / f"{name}.parquet", **roles)

@@ -9,13 +9,13 @@ import pytest
 from mpmath import mp
 from tests.kept.made import design, kept_of, made
 
-from batchlearn.data.rows import Rows
+from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kept.remainder import OldRows, tail
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
 
 
-def at(loss: str, rows: Rows, parameters: Floats) -> tuple[float, Floats, Floats]:
+def at(loss: str, rows: MemoryRows, parameters: Floats) -> tuple[float, Floats, Floats]:
     """Return value, gradient and Hessian of the rows' loss in sums."""
     X, chunk = design(rows), rows.read(rows.chunks[0])
     eta, phi = X @ parameters + chunk.offset, LOSSES[loss]

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from tests.kept.made import Made, kept_of, made
 
+from batchlearn.artifacts.tensors import pack, unpack
 from batchlearn.errors import IntegrityError
 from batchlearn.kept.first_rung import first_rung
 from batchlearn.kept.storage import dump, load
 from batchlearn.kept.update import Update
 from batchlearn.kernels.design import Layout
-from batchlearn.models.tensors import pack, unpack
 
 
 @pytest.mark.parametrize("loss", ["logistic", "squared"])

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from tests.models.made import GOLDEN
 
+from batchlearn.artifacts.manifest import MANIFEST, manifest_of
 from batchlearn.errors import IntegrityError
 from batchlearn.models.files import load
-from batchlearn.models.folder import MANIFEST, MODEL, WEIGHTS, manifest_of
+from batchlearn.models.folder import MODEL, WEIGHTS
 
 
 def golden_copy(parent: Path) -> Path:

@@ -20,9 +20,10 @@ import pytest
 from tests.models.made import GOLDEN
 from tests.models.spoiling import changed, refused, sealed
 
+from batchlearn.artifacts.manifest import MANIFEST
 from batchlearn.errors import IntegrityError, RegistryError, UsageError
 from batchlearn.models.files import load
-from batchlearn.models.folder import MANIFEST, MODEL, WEIGHTS
+from batchlearn.models.folder import MODEL, WEIGHTS
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from tests.models.made import GOLDEN
 
+from batchlearn.artifacts.strict_json import Malformed
 from batchlearn.errors import UsageError
 from batchlearn.models.decision import Costs
 from batchlearn.models.files import load, read_model, save
 from batchlearn.models.linear import Predictions
 from batchlearn.models.schema import describe, parse_schema
-from batchlearn.models.strict_json import Malformed
 
 
 def predictions(responses: Any) -> Predictions:

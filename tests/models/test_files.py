@@ -18,9 +18,10 @@ import pyarrow as pa
 import pytest
 from tests.models.made import FIXTURES, GOLDEN, RULES, SCHEMA, asked, made, made_fit, made_table
 
+from batchlearn.artifacts.manifest import MANIFEST
 from batchlearn.errors import DataError, ResourceError, UsageError
 from batchlearn.models.files import check_writable, load, read_model, read_record, save
-from batchlearn.models.folder import MANIFEST, MODEL, WEIGHTS
+from batchlearn.models.folder import MODEL, WEIGHTS
 from batchlearn.models.linear import LinearModel, Predictions
 from batchlearn.tables.table import read
 from batchlearn.training.fit import Fit
@@ -81,17 +82,19 @@ def test_classes_keep_their_type(fit: Fit, classes: tuple[Any, Any], tmp_path: P
     assert [type(value) for value in loaded.target.classes] == [type(value) for value in classes]
 
 
-@pytest.mark.parametrize("without", ["bounds", "standard_errors", "inverse"])
+@pytest.mark.parametrize("without", ["bounds", "standard_errors", "level_moments", "inverse"])
 def test_what_a_model_lacks_it_lacks_when_loaded(fit: Fit, without: str, tmp_path: Path) -> None:
     assert fit.model.bounds is not None
     if without == "inverse":
         bounds = replace(fit.model.bounds, inverse=None, inverse_square_scale=None)
         model = replace(fit.model, bounds=bounds)
     else:
-        model = replace(fit.model, bounds=None) if without == "bounds" else replace(fit.model, standard_errors=None)
+        lacking: dict[str, Any] = {without: None}
+        model = replace(fit.model, **lacking)
     loaded = load(save(model, {}, tmp_path / "model"))
     assert (loaded.bounds is None) == (without == "bounds")
     assert (loaded.standard_errors is None) == (without == "standard_errors")
+    assert (loaded.level_moments is None) == (without == "level_moments")
     wanted = without != "bounds"
     assert bits(loaded.predict(asked(), bounds=wanted)) == bits(model.predict(asked(), bounds=wanted))
 

@@ -9,8 +9,9 @@ import pytest
 from pydantic import ValidationError
 from tests.models.spoiling import changed, refused, sealed
 
+from batchlearn.artifacts.manifest import MANIFEST
 from batchlearn.models.files import load
-from batchlearn.models.folder import MANIFEST, MODEL
+from batchlearn.models.folder import MODEL
 from batchlearn.models.schema import TargetSchema
 
 

@@ -39,12 +39,16 @@ def linear() -> LinearModel:
     return train(table_of(columns_of()), Recipe(alpha=1e-3, holdout=0.0), threads=1).model
 
 
-def covariance(model: LinearModel) -> Floats:
-    assert model.bounds is not None
-    assert model.bounds.inverse is not None
+def moments(model: LinearModel) -> Floats:
+    """Return the second moments (d, d) of the model, as far as they are kept: numbers, and groups of levels."""
     assert model.standard_errors is not None
-    noise = model.standard_errors[0] ** 2 / model.bounds.inverse[0, 0]
-    return np.asarray(noise * model.bounds.inverse)
+    assert model.level_moments is not None
+    matrix, at = np.diag(model.standard_errors**2), 0
+    for part in model.encoding.layout.group_slices:
+        size = part.stop - part.start
+        matrix[part, part] = model.level_moments[0, at : at + size**2].reshape(size, size)
+        at += size**2
+    return np.asarray(matrix)
 
 
 def centring(model: LinearModel) -> Floats:
@@ -61,7 +65,17 @@ def test_contrasts_and_their_errors_are_those_of_dense_algebra(additive: LinearM
         matrix = centring(model)
         estimates, errors = contrasts(model)
         assert estimates == pytest.approx(matrix @ model.parameters, abs=1e-12)
-        assert errors == pytest.approx(np.sqrt(np.diagonal(matrix @ covariance(model) @ matrix.T)), rel=1e-9)
+        assert errors == pytest.approx(np.sqrt(np.diagonal(matrix @ moments(model) @ matrix.T)), rel=1e-9)
+        assert np.sqrt(np.diagonal(moments(model))) == pytest.approx(model.standard_errors, rel=1e-12)
+
+
+def test_with_a_given_penalty_moments_are_the_inverse_hessian(linear: LinearModel) -> None:
+    assert linear.bounds is not None
+    assert linear.bounds.inverse is not None
+    assert linear.standard_errors is not None
+    noise = linear.standard_errors[0] ** 2 / linear.bounds.inverse[0, 0]
+    for part in linear.encoding.layout.group_slices:
+        assert moments(linear)[part, part] == pytest.approx(noise * linear.bounds.inverse[part, part], rel=1e-9)
 
 
 def test_a_contrast_does_not_know_what_the_intercept_took_over(additive: LinearModel) -> None:
@@ -110,20 +124,19 @@ def test_a_reference_level_counts_as_a_level_of_effect_zero() -> None:
     assert colour.effect == pytest.approx(model.parameters[part] - model.parameters[part].sum() / 4.0)
 
 
-def test_without_the_inverse_hessian_levels_have_no_errors(additive: LinearModel) -> None:
-    assert additive.bounds is not None
-    bare = replace(additive, bounds=replace(additive.bounds, inverse=None))
-    for model in (bare, replace(additive, bounds=None), replace(additive, standard_errors=None)):
+def test_without_their_moments_levels_have_no_errors(additive: LinearModel) -> None:
+    bare = replace(additive, level_moments=None)
+    for model in (bare, replace(additive, standard_errors=None)):
         assert contrasts(model)[1] is None
         assert all(shape.standard_error is None for shape in shapes(model))
     assert contrasts(bare)[0] == pytest.approx(contrasts(additive)[0])
 
 
-def test_without_levels_the_errors_need_no_inverse() -> None:
+def test_without_levels_the_errors_need_no_moments() -> None:
     columns = {name: values for name, values in columns_of().items() if name in ("z", "label")}
     model = train(table_of(columns), Recipe(alpha=1e-3, holdout=0.0), threads=1).model
     assert model.standard_errors is not None
-    _, errors = contrasts(replace(model, bounds=None))
+    _, errors = contrasts(replace(model, level_moments=None))
     assert errors == pytest.approx(model.standard_errors)
 
 

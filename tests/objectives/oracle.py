@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from mpmath import mp
 
-from batchlearn.data.rows import Rows, StoredChunk
+from batchlearn.data.rows import Rows
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.objective import Objective
 
@@ -32,7 +34,7 @@ def exact(values: Any) -> list[Any]:
     return [mp.mpf(float(value)) for value in np.asarray(values).ravel()]
 
 
-def exact_rows(rows: Rows, chunk: StoredChunk) -> list[list[Any]]:
+def exact_rows(rows: MemoryRows, chunk: StoredChunk) -> list[list[Any]]:
     """Return the design of a chunk as mpf."""
     layout = rows.layout
     shift, scale = exact(rows.shift), exact(rows.scale)
@@ -72,6 +74,7 @@ class Oracle:
     @staticmethod
     def of(objective: Objective, rows: Rows) -> Oracle:
         """Write out what the objective is over these rows; rows without weight are left out."""
+        assert isinstance(rows, MemoryRows)
         design, label, weight, offset = [], [], [], []
         for chunk in rows.chunks:
             ones, zeros = np.ones(len(chunk)), np.zeros(len(chunk))

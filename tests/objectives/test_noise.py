@@ -10,7 +10,7 @@ import pytest
 from tests.objectives.test_statistics import written
 from tests.training.trials import dense_rows, random_trial
 
-from batchlearn.data.rows import Rows
+from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import Factor, factorise
 from batchlearn.objectives.losses import LOSSES, LogisticLoss
@@ -20,30 +20,30 @@ from batchlearn.objectives.penalties import Quadratic
 
 
 @pytest.fixture(params=[(loss, seed) for loss in sorted(LOSSES) for seed in range(4)], ids=str)
-def posed(request: pytest.FixtureRequest) -> tuple[Objective, Rows, Floats]:
+def posed(request: pytest.FixtureRequest) -> tuple[Objective, MemoryRows, Floats]:
     loss, seed = request.param
     rng = np.random.default_rng(seed)
     trial = random_trial(rng, ("weighted", "sparse", "everything", "grouped")[seed], loss)
     return trial.objective, trial.rows, 0.3 * rng.normal(size=trial.rows.layout.size)
 
 
-def row_gradients(objective: Objective, rows: Rows, w: Floats) -> Floats:
+def row_gradients(objective: Objective, rows: MemoryRows, w: Floats) -> Floats:
     """Write out the gradient of each row that counts, weight / mean weight times its own, (n, d)."""
     X, label, weight, offset = written(rows, objective.loss.name)
     slope = objective.loss.slope(X @ w + offset, label)
     return np.asarray(X * (slope * weight / weight.mean())[:, None])
 
 
-def one_noise(objective: Objective, rows: Rows, w: Floats, factor: Factor | None = None) -> Noise:
+def one_noise(objective: Objective, rows: MemoryRows, w: Floats, factor: Factor | None = None) -> Noise:
     (noise,) = gradient_noise(objective, rows, (w,), factor)
     return noise
 
 
-def factor_at(objective: Objective, rows: Rows, w: Floats) -> Factor:
+def factor_at(objective: Objective, rows: MemoryRows, w: Floats) -> Factor:
     return factorise(objective.expand(rows, w).hessian, 0.0)
 
 
-def test_the_noise_is_the_trace_of_the_covariance_of_row_gradients(posed: tuple[Objective, Rows, Floats]) -> None:
+def test_the_noise_is_the_trace_of_the_covariance_of_row_gradients(posed: tuple[Objective, MemoryRows, Floats]) -> None:
     objective, rows, w = posed
     gradients = row_gradients(objective, rows, w)
     covariance = np.atleast_2d(np.cov(gradients.T, bias=True))
@@ -61,7 +61,7 @@ def test_the_noise_is_the_trace_of_the_covariance_of_row_gradients(posed: tuple[
     assert preconditioned.gradient_square == pytest.approx(full @ inverse @ full, rel=1e-9, abs=1e-12 * scale)
 
 
-def test_a_batch_is_noisier_by_the_trace_over_its_size(posed: tuple[Objective, Rows, Floats]) -> None:
+def test_a_batch_is_noisier_by_the_trace_over_its_size(posed: tuple[Objective, MemoryRows, Floats]) -> None:
     objective, rows, w = posed
     gradients = row_gradients(objective, rows, w) + objective.penalty.gradient(w)
     pairs = (gradients[:, None, :] + gradients[None, :, :]) / 2.0  # every batch of two, drawn with replacement
@@ -135,12 +135,12 @@ def test_where_the_gradient_is_zero_no_batch_is_large_enough() -> None:
     assert Noise(2.0, 0.5, 10).critical_batch_at(0.25) == 4.0
 
 
-def test_chunks_and_threads_do_not_matter(posed: tuple[Objective, Rows, Floats]) -> None:
+def test_chunks_and_threads_do_not_matter(posed: tuple[Objective, MemoryRows, Floats]) -> None:
     objective, rows, w = posed
     assert one_noise(objective, replace(rows, threads=3), w) == one_noise(objective, rows, w)
 
 
-def test_several_points_are_each_as_if_alone(posed: tuple[Objective, Rows, Floats]) -> None:
+def test_several_points_are_each_as_if_alone(posed: tuple[Objective, MemoryRows, Floats]) -> None:
     objective, rows, w = posed
     points = (w, 0.5 * w, np.zeros_like(w))
     for factor in (None, factor_at(objective, rows, w)):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from tests.training.trials import amounts
 
-from batchlearn.data.rows import Rows, StoredChunk
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective
@@ -76,7 +77,7 @@ def test_a_product_costs_a_table_its_interaction_alone() -> None:
     assert inner.ravel() @ unit.centre @ inner.ravel() == pytest.approx(0.0, abs=1e-14)
 
 
-def one_term(rng: np.random.Generator, loss: str, levels: int, n: int = 300) -> Rows:
+def one_term(rng: np.random.Generator, loss: str, levels: int, n: int = 300) -> MemoryRows:
     codes = rng.integers(0, levels, n)
     eta = np.sin(codes) + 0.3
     label: Any = eta + rng.normal(size=n)
@@ -85,7 +86,7 @@ def one_term(rng: np.random.Generator, loss: str, levels: int, n: int = 300) -> 
     elif loss != "squared":
         label = (rng.random(n) < 1.0 / (1.0 + np.exp(-eta))) if loss == "logistic" else rng.poisson(np.exp(eta))
     empty = np.zeros((0, n))
-    return Rows(
+    return MemoryRows(
         Layout(True, 0, (levels,)),
         (StoredChunk(empty, codes[None], label.astype(np.float64)),),
         np.zeros(0),
@@ -93,7 +94,7 @@ def one_term(rng: np.random.Generator, loss: str, levels: int, n: int = 300) -> 
     )
 
 
-def fitted(rows: Rows, loss: str, unit: UnitPenalty, strength: float, centre: float) -> Floats:
+def fitted(rows: MemoryRows, loss: str, unit: UnitPenalty, strength: float, centre: float) -> Floats:
     assert unit.centre is not None
     block = strength * unit.matrix + centre * unit.centre
     objective = Objective(LOSSES[loss], Quadratic(np.zeros(rows.layout.size), ((slice(1, None), block),)))

@@ -10,7 +10,7 @@ from scipy.special import expit
 from tests.objectives.oracle import Oracle, exact
 from tests.training.trials import dense_rows, random_trial
 
-from batchlearn.data.rows import Rows
+from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import accumulated
 from batchlearn.objectives.leverage import LeverageTotal
@@ -29,7 +29,7 @@ class Written(NamedTuple):
     offset: Floats
 
 
-def written(rows: Rows, loss: str) -> Written:
+def written(rows: MemoryRows, loss: str) -> Written:
     size = rows.layout.size
     oracle = Oracle.of(Objective(LOSSES[loss], Quadratic(np.zeros(size))), rows)
     design = np.array([[float(v) for v in row] for row in oracle.design]).reshape(-1, size)
@@ -38,7 +38,7 @@ def written(rows: Rows, loss: str) -> Written:
 
 
 @pytest.fixture(params=[(loss, seed) for loss in sorted(LOSSES) for seed in range(4)], ids=str)
-def posed(request: pytest.FixtureRequest) -> tuple[str, Rows, Floats]:
+def posed(request: pytest.FixtureRequest) -> tuple[str, MemoryRows, Floats]:
     loss, seed = request.param
     rng = np.random.default_rng(seed)
     trial = random_trial(rng, ("weighted", "sparse", "everything", "grouped")[seed], loss)
@@ -56,7 +56,7 @@ def derivatives(loss: str, eta: Floats, label: Floats) -> tuple[Floats, Floats]:
     return mean - label, bend
 
 
-def test_totals_are_sums_over_the_written_out_rows(posed: tuple[str, Rows, Floats]) -> None:
+def test_totals_are_sums_over_the_written_out_rows(posed: tuple[str, MemoryRows, Floats]) -> None:
     loss, rows, w = posed
     X, label, weight, offset = written(rows, loss)
     slope, bend = derivatives(loss, X @ w + offset, label)
@@ -69,7 +69,7 @@ def test_totals_are_sums_over_the_written_out_rows(posed: tuple[str, Rows, Float
     np.testing.assert_allclose(rows.total(DiagonalTotal(LOSSES[loss]), w).diagonal, np.diagonal(expected), rtol=1e-9)
 
 
-def test_the_line_is_the_loss_along_it(posed: tuple[str, Rows, Floats]) -> None:
+def test_the_line_is_the_loss_along_it(posed: tuple[str, MemoryRows, Floats]) -> None:
     loss, rows, w = posed
     X, label, weight, offset = written(rows, loss)
     direction = np.linspace(-1.0, 1.0, len(w))

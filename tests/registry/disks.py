@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from batchlearn.models.disk import LOCAL_DISK
+from batchlearn.artifacts.disk import LOCAL_DISK
 
 
 class Killed(BaseException):

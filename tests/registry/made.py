@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batchlearn.models.disk import LOCAL_DISK, Disk
+from batchlearn.artifacts.disk import LOCAL_DISK, Disk
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.registry.promotions import Promotion, Reason, champion, promote
-from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import Version, register
 
 WHY = Reason(why="the gate: better", by="ann", at="2026-01-01T00:00:00Z")

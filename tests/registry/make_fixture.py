@@ -16,12 +16,12 @@ from unittest.mock import patch
 
 from tests.retraining.made import SETTINGS_TEXT, add_days, day, make_project, turn
 
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.data.bins import BinTerm
 from batchlearn.data.encoding import LevelTerm
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.pairs import PairTerm
 from batchlearn.registry.promotions import Reason, needed_champion, promote, rollback
-from batchlearn.registry.store import FolderStore
 from batchlearn.selection.structure import Structure
 
 PAIR = PairTerm(BinTerm("size", (-0.5, 0.5), -4.0, 4.0), LevelTerm("colour", ("blue", "green", "red")))

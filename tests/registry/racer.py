@@ -14,9 +14,9 @@ from pathlib import Path
 from tests.registry.disks import RecordingDisk
 from tests.registry.made import WHY
 
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import RegistryError
 from batchlearn.registry.promotions import champion, promote
-from batchlearn.registry.store import FolderStore
 
 
 def main() -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from tests.registry.made import WHY, one_more, promote_all, store_with
 
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.registry.check import check
 from batchlearn.registry.ledger import record_event
 from batchlearn.registry.promotions import Reason, champion, promote
-from batchlearn.registry.store import FolderStore
 
 WEIGHTS = "versions/000002/model/weights.safetensors"
 

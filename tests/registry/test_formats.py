@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 from tests.retraining.made import add_days, day, turn
 
+from batchlearn.artifacts.store import FolderStore
+from batchlearn.artifacts.tensors import unpack
 from batchlearn.errors import RegistryError
 from batchlearn.kept.storage import load
-from batchlearn.models.tensors import unpack
 from batchlearn.registry.check import check
 from batchlearn.registry.ledger import events, tenures
-from batchlearn.registry.loading import load_champion
-from batchlearn.registry.promotions import Reason, champion, needed_champion, promote, promotions
-from batchlearn.registry.store import FolderStore
-from batchlearn.registry.version import EXPECTED, KEPT, SAMPLE, read_file
+from batchlearn.registry.loading import load_champion, load_version
+from batchlearn.registry.promotions import Reason, champion, needed_champion, promote, promotions, rollback
+from batchlearn.registry.version import EXPECTED, KEPT, SAMPLE, read_file, verify_version, version_numbers
 from batchlearn.retraining.policies import EveryRows
 from batchlearn.retraining.project import open_project
 from batchlearn.training.verification.stored import verify_model
@@ -51,19 +51,29 @@ def test_a_version_of_each_format_scores_what_it_scored(root: Path) -> None:
     assert abs(scored - expected).max() <= 1e-12, "another machine rounds otherwise"
 
 
-def test_the_kept_totals_of_each_format_are_read(root: Path) -> None:
+def test_the_kept_totals_of_each_format_are_read(root: Path, request: pytest.FixtureRequest) -> None:
     live = load_champion(FolderStore(root))
-    first = live.version.description["format_version"] == 1
     kept = load((live.version.path / KEPT).read_bytes(), live.stored.model.encoding.layout, live.stored.model.loss)
     assert kept.rows > 0
-    # Format 1 had its third-order totals in another order: not read, and the bounds are of second order.
-    assert (kept.totals.third is None) == first
+    # At first the third-order totals were kept in another order: not read, and the bounds are of second order.
+    assert (kept.totals.third is None) == (request.node.callspec.params["root"].name == "registry-1")
 
 
 def test_a_registry_of_each_format_goes_on(root: Path) -> None:
     store = FolderStore(root)
     assert promote(store, 2, WHY, champion(store)).generation == 4
     assert needed_champion(store).version == 2
+
+
+def test_a_registry_of_each_format_rolls_back(root: Path) -> None:
+    store = FolderStore(root)
+    assert promote(store, 2, WHY, champion(store)).generation == 4
+    assert rollback(store, WHY, needed_champion(store)).version == 1
+    for number in version_numbers(store):
+        version = verify_version(store, number)
+        sample = pq.read_table(version.path / SAMPLE)
+        assert len(load_version(store, version).model.predict(sample).response) == sample.num_rows
+    assert not any(finding.serious for finding in check(store))
 
 
 def look_at_version(store: FolderStore) -> object:

@@ -16,10 +16,10 @@ from tests.cli.made import environment
 from tests.registry.disks import Killed, Op, PowerModel, RecordingDisk, materialised
 from tests.registry.made import WHY, one_more, promote_all, store_with
 
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import BatchlearnError
 from batchlearn.registry.ledger import events, record_event
 from batchlearn.registry.promotions import champion, promote, promotions, rollback
-from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import verify_version, version_numbers
 
 State = tuple[int | None, list[int], int]

@@ -11,9 +11,9 @@ import pytest
 from tests.cli.made import environment
 from tests.registry.made import WHY, one_more, promote_all, store_with
 
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import BatchlearnError, IntegrityError, RegistryError, UsageError
 from batchlearn.registry.promotions import champion, live_stack, promote, promotions, rollback
-from batchlearn.registry.store import FolderStore
 
 # How to run 2,000 tries a process: BATCHLEARN_RACE_TRIES=2000 pytest tests/registry/test_promotions.py -k writers
 PROCESSES, PROMOTIONS = 8, int(os.environ.get("BATCHLEARN_RACE_TRIES", "200"))

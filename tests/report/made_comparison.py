@@ -13,7 +13,8 @@ from batchlearn.comparison.critical import Measured, NoiseAt
 from batchlearn.comparison.judging import HeldOutScore, Memory
 from batchlearn.comparison.outcome import Comparison, Outcome, Rates, Recommendation
 from batchlearn.comparison.problem import Trial
-from batchlearn.data.rows import Rows, StoredChunk
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.data.target import Target
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.kernels.design import Layout
@@ -57,7 +58,9 @@ def comparison(name: Name | None = None) -> Comparison:
 def trial(column: str) -> Trial:
     """Return what all were given: rows without a feature, whose optimum is certified."""
     layout, nothing = Layout(True, 0), np.zeros((0, ROWS))
-    rows = Rows(layout, (StoredChunk(nothing, nothing.astype(np.intp), np.zeros(ROWS)),), np.zeros(0), np.zeros(0))
+    rows = MemoryRows(
+        layout, (StoredChunk(nothing, nothing.astype(np.intp), np.zeros(ROWS)),), np.zeros(0), np.zeros(0)
+    )
     target = Target(column, "logistic", ("no", "yes"))
     proof = Certification(certificate(), None, None, None)
     optimum = Optimum(np.zeros(109), proof, Status.TOLERANCE, "newton-cholesky", BEST, NULL, (), 12, 1.1)

@@ -110,6 +110,15 @@ def test_a_complete_page_has_every_section_and_says_what_the_figures_say() -> No
         assert sentence in reading.text, sentence
 
 
+def test_the_page_says_whether_intervals_count_what_a_penalty_took_away() -> None:
+    fit = complete()
+    assert fit.structure.strengths
+    assert "what the penalty took away" in page(fit)
+    alike = page(changed(fit, "structure.strengths", {}))
+    assert "what the penalty took away" not in alike
+    assert "the penalty taken as given" in alike
+
+
 def test_every_link_leads_to_a_section_of_the_page() -> None:
     left_out = Note(Code.LEFT_OUT, {"column": "x", "reason": "y"})
     sliceless = changed(complete(), "evaluation.slices", ())

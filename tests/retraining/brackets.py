@@ -9,7 +9,7 @@ from mpmath import mp
 from tests.kept.made import Made, fitted, joined, kept_of, lighter, made, made_with_pairs
 from tests.objectives.oracle import Oracle, exact
 
-from batchlearn.data.rows import Rows
+from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kept.totals import KeptTotals
 from batchlearn.kernels.design import Floats
 from batchlearn.retraining.bracket import Answer, Change, bracket
@@ -25,7 +25,7 @@ class Trial(NamedTuple):
     problem: Made
     kept: KeptTotals
     change: Change
-    after: Rows
+    after: MemoryRows
 
 
 class Truth(NamedTuple):

@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from batchlearn.artifacts.disk import LOCAL_DISK, Disk
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.kernels.design import Floats
-from batchlearn.models.disk import LOCAL_DISK, Disk
 from batchlearn.models.files import load
 from batchlearn.registry.place import SETTINGS
-from batchlearn.registry.store import FolderStore
 from batchlearn.retraining.child import Rehearsal
 from batchlearn.retraining.cycle.candidate import Surroundings
 from batchlearn.retraining.cycle.finish import Turn

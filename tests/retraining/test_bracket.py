@@ -10,6 +10,7 @@ import pytest
 from tests.kept.made import Made, design, fitted, joined, kept_of, some
 from tests.retraining.brackets import KINDS, MODELS, answer, parameters_of, trial, truth, violations
 
+from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.errors import CertificateError, DataError, UsageError
 from batchlearn.kept.totals import assemble, totals_at
 from batchlearn.kept.update import Local, least_share
@@ -187,7 +188,7 @@ def test_a_bracket_reads_and_travels() -> None:
 
 def test_no_rows_are_no_change() -> None:
     one = trial(5, "logistic", "added")
-    assert one.change.added is not None
+    assert isinstance(one.change.added, MemoryRows)
     none = some(one.change.added, np.zeros(0, dtype=int))
     for change in (Change(None), Change(none, none)):
         found = bracket(one.kept, change, one.problem.penalty, recent=0.5)

@@ -11,12 +11,12 @@ from tests.registry.disks import Killed, RecordingDisk
 from tests.retraining.made import SETTINGS_TEXT, add_days, around, day, into_database, make_project, orders, turn
 
 import batchlearn as bl
+from batchlearn.artifacts.disk import LOCAL_DISK, Disk
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import CertificateError, DataError, IntegrityError, RegistryError
-from batchlearn.models.disk import LOCAL_DISK, Disk
 from batchlearn.registry.ledger import FORGET, events, record_event
 from batchlearn.registry.loading import load_champion
 from batchlearn.registry.promotions import promotions
-from batchlearn.registry.store import FolderStore
 from batchlearn.retraining.child import Rehearsal
 from batchlearn.retraining.cycle.finish import unfinished
 from batchlearn.retraining.feed.sources import open_feed

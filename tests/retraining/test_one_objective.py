@@ -20,6 +20,7 @@ from batchlearn.data.encoding import CalendarTerm, LevelTerm
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.pairs import PairTerm
 from batchlearn.data.rows import Rows
+from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kept.storage import load
 from batchlearn.kernels.design import Floats
 from batchlearn.models.files import save
@@ -113,6 +114,7 @@ class Optimum(NamedTuple):
 
     @staticmethod
     def of(model: LinearModel, rows: Rows, strengths: dict[str, float]) -> Optimum:
+        assert isinstance(rows, MemoryRows)
         weight = np.concatenate([chunk.weight for chunk in rows.chunks if chunk.weight is not None])
         label, loss, X = np.concatenate([chunk.label for chunk in rows.chunks]), loss_of(model.target), design(rows)
         penalty = np.zeros((X.shape[1], X.shape[1]))

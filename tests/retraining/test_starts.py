@@ -16,7 +16,7 @@ from tests.training.made import table_of
 from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import read_ledger, with_lots
-from batchlearn.data.rows import Rows
+from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kept.frozen import new_levels
 from batchlearn.kept.totals import KeptTotals, keep
@@ -119,7 +119,7 @@ def test_fine_tuning_is_the_anchored_optimum_and_says_how_far_it_is_from_that_of
         fine_tune(kept, Change(new), PROBLEM.penalty, anchor=0.0)
 
 
-def _indicators(rows: Rows) -> Iterator[Floats]:
+def _indicators(rows: MemoryRows) -> Iterator[Floats]:
     for codes, levels in zip(rows.chunks[0].codes, rows.layout.groups, strict=True):
         yield from ((codes == level).astype(float) for level in range(levels))
 

@@ -10,7 +10,8 @@ import pytest
 from tests.objectives.oracle import Oracle, exact
 from tests.training.trials import Trial, amounts, check, points
 
-from batchlearn.data.rows import Rows, StoredChunk
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels.design import Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective
@@ -56,7 +57,7 @@ def block_trial(rng: np.random.Generator, loss: str) -> Trial:
         for start, stop in ((0, cut), (cut, n))
         for part in [None if weight is None else weight[start:stop]]
     )
-    rows = Rows(layout, chunks, np.zeros(0), np.ones(0))
+    rows = MemoryRows(layout, chunks, np.zeros(0), np.ones(0))
     terms = [Term(part, unit) for part, unit in zip(layout.group_slices, units, strict=True)]
     strengths = 10.0 ** rng.uniform(-3, 5, len(terms))
     quadratic = penalty(terms, list(strengths), layout.size).over(rows.total_weight)

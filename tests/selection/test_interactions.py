@@ -17,7 +17,7 @@ from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import read_ledger, with_lots
 from batchlearn.data.pairs import PairTerm, SingleTerm, coarsened
-from batchlearn.data.rows import Rows
+from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.selection.interactions import Candidate, _interaction, _recode, best_pairs
@@ -34,7 +34,7 @@ def drain(work: Any) -> Any:
             return end.value
 
 
-def encoded(columns: dict[str, Any], pairs: tuple[PairTerm, ...] = ()) -> tuple[Encoding, Rows]:
+def encoded(columns: dict[str, Any], pairs: tuple[PairTerm, ...] = ()) -> tuple[Encoding, MemoryRows]:
     table = read(arrow(columns), target="label")
     ledger = with_lots(table, read_ledger(table))
     (profiles,) = drain(profile_parts(table, ledger, [ledger.used]))

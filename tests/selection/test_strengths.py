@@ -8,7 +8,8 @@ from scipy.optimize import minimize
 from tests.training.trials import amounts
 
 from batchlearn.data.bins import cut_points
-from batchlearn.data.rows import Rows, StoredChunk
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.factor import factorise
@@ -21,13 +22,13 @@ from batchlearn.selection import strengths as module
 from batchlearn.selection.strengths import Term, find_strengths, penalty
 
 
-def rows_of(codes: list[np.ndarray], levels: list[int], label: Floats, weight: Floats | None = None) -> Rows:
+def rows_of(codes: list[np.ndarray], levels: list[int], label: Floats, weight: Floats | None = None) -> MemoryRows:
     n = len(label)
     stored = StoredChunk(np.zeros((0, n)), np.asarray(codes).reshape(len(codes), n), label, weight)
-    return Rows(Layout(True, 0, tuple(levels)), (stored,), np.zeros(0), np.ones(0))
+    return MemoryRows(Layout(True, 0, tuple(levels)), (stored,), np.zeros(0), np.ones(0))
 
 
-def binned(X: Floats, label: Floats, bins: int = 24) -> tuple[Rows, tuple[Term, ...]]:
+def binned(X: Floats, label: Floats, bins: int = 24) -> tuple[MemoryRows, tuple[Term, ...]]:
     edges = [np.asarray(cut_points(column, bins)) for column in X.T]
     codes = [np.searchsorted(edge, column) for edge, column in zip(edges, X.T, strict=True)]
     rows = rows_of(codes, [len(edge) + 1 for edge in edges], label)

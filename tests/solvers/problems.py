@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from batchlearn.data.rows import Rows, StoredChunk
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.losses import LOSSES
@@ -16,7 +17,7 @@ from batchlearn.solvers.newton import Newton
 
 class Posed(NamedTuple):
     objective: Objective
-    rows: Rows
+    rows: MemoryRows
     optimum: Floats
     value: float
 
@@ -49,13 +50,18 @@ def pose(loss: str, dense: Floats, codes: Any, label: Floats, weight: Floats | N
     chunks = tuple(
         StoredChunk(dense[:, cut], codes[:, cut], label[cut], None if weight is None else weight[cut]) for cut in cuts
     )
-    rows = Rows(layout, chunks, np.zeros(len(dense)), factors)
+    rows = MemoryRows(layout, chunks, np.zeros(len(dense)), factors)
     objective = Objective(LOSSES[loss], ridge(layout, 1e-3))
     optimum, value = best(objective, rows)
     return Posed(objective, rows, optimum, value)
 
 
-def best(objective: Objective, rows: Rows) -> tuple[Floats, float]:
+def taken(rows: MemoryRows, numbers: Any) -> MemoryRows:
+    """Return the rows of these numbers, as one chunk."""
+    return next(rows.stretches(np.asarray(numbers), len(numbers)))
+
+
+def best(objective: Objective, rows: MemoryRows) -> tuple[Floats, float]:
     try:
         state = Newton().start(objective, rows, objective.null_parameters(rows))
     except NotPositiveDefinite as refusal:

@@ -9,14 +9,14 @@ import pytest
 from tests.objectives.oracle import Oracle
 from tests.training.trials import amounts, dense_rows
 
-from batchlearn.data.rows import Rows
+from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.solvers.newton import Newton, NewtonState
 
 
-def posed(loss: str, alpha: float = 1e-3, size: float = 1.0) -> tuple[Objective, Rows]:
+def posed(loss: str, alpha: float = 1e-3, size: float = 1.0) -> tuple[Objective, MemoryRows]:
     rng = np.random.default_rng(3)
     X = size * rng.normal(size=(80, 3))
     eta = np.clip(X @ np.array([1.0, -0.5, 0.2]) / size, -3.0, 3.0)
@@ -31,7 +31,7 @@ def posed(loss: str, alpha: float = 1e-3, size: float = 1.0) -> tuple[Objective,
     return Objective(LOSSES[loss], ridge(rows.layout, alpha)), rows
 
 
-def walk(objective: Objective, rows: Rows, start: Floats, steps: int) -> list[NewtonState]:
+def walk(objective: Objective, rows: MemoryRows, start: Floats, steps: int) -> list[NewtonState]:
     states = [Newton().start(objective, rows, start)]
     for _ in range(steps):
         states.append(Newton().step(objective, rows, states[-1]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.training.trials import amounts, dense_rows
 
-from batchlearn.data.rows import Rows
+from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
 from batchlearn.objectives.objective import Objective, ridge
@@ -14,7 +14,7 @@ from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.quasi_newton import LimitedMemory, LimitedMemoryState
 
 
-def posed(loss: str, scales: bool = True) -> tuple[Objective, Rows]:
+def posed(loss: str, scales: bool = True) -> tuple[Objective, MemoryRows]:
     rng = np.random.default_rng(4)
     sizes = np.geomspace(1e-3, 1e3, 6) if scales else np.ones(6)
     X = rng.normal(size=(150, 6))
@@ -30,7 +30,7 @@ def posed(loss: str, scales: bool = True) -> tuple[Objective, Rows]:
     return Objective(LOSSES[loss], ridge(rows.layout, 1e-3, np.append(1.0, 1.0 / sizes))), rows
 
 
-def walk(objective: Objective, rows: Rows, steps: int, memory: int = 20) -> list[LimitedMemoryState]:
+def walk(objective: Objective, rows: MemoryRows, steps: int, memory: int = 20) -> list[LimitedMemoryState]:
     solver = LimitedMemory(memory)
     states = [solver.start(objective, rows, objective.null_parameters(rows))]
     while len(states) <= steps and not states[-1].stuck:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
-from tests.solvers.problems import posed
+from tests.solvers.problems import posed, taken
 
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective, ridge
@@ -34,14 +34,14 @@ def test_a_window_mean_is_the_mean_of_its_points() -> None:
 @pytest.mark.parametrize("loss", ["logistic", "poisson", "squared"])
 def test_steps_are_those_of_the_textbook(loss: str) -> None:
     problem = posed(loss, rows=160, weighted=True)
-    objective, rows = problem.objective, problem.rows.take(np.arange(160))
+    objective, rows = problem.objective, taken(problem.rows, np.arange(160))
     reading = Reading(40, 160, rows.total_weight, 0)
     solver = StochasticGradient(0.05)
     state = solver.start(objective, rows, np.zeros(13), reading)
     found = solver.advance(objective, rows, state, reading).parameters[:-1]
     expected = np.zeros(13)
     for step in range(4):
-        batch = rows.take(np.arange(40 * step, 40 * step + 40))
+        batch = taken(rows, np.arange(40 * step, 40 * step + 40))
         rate = 0.05 / np.sqrt(1.0 + step / 4)
         total = GradientTotal(objective.loss)(batch.read(batch.chunks[0]), expected).gradient
         expected = expected - rate * total / (rows.total_weight / 4)

@@ -10,7 +10,8 @@ import pytest
 from tests.objectives.oracle import Oracle, exact
 from tests.training.trials import amounts, dense_rows
 
-from batchlearn.data.rows import Rows, StoredChunk
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
@@ -26,7 +27,7 @@ from batchlearn.training.stopping import LossWithin, PredictionsWithin, Situatio
 SOLVERS = (Newton(), LimitedMemory())
 
 
-def problem(rows: Rows, loss: str, alpha: float, stopping: Stopping | None = None) -> Problem:
+def problem(rows: MemoryRows, loss: str, alpha: float, stopping: Stopping | None = None) -> Problem:
     size = rows.layout.size
     names = [f"column {j}" for j in range(size)]
     objective = Objective(LOSSES[loss], ridge(rows.layout, alpha))
@@ -148,7 +149,7 @@ def test_a_level_without_any_count_has_no_finite_optimum() -> None:
     codes = rng.integers(0, 4, (1, 300)).astype(np.int32)
     label = np.where(codes[0] == 2, 0.0, rng.poisson(2.0, 300)).astype(np.float64)
     chunk = StoredChunk(rng.normal(size=(1, 300)), codes, label)
-    rows = Rows(Layout(True, 1, (3,)), (chunk,), np.zeros(1), np.ones(1))  # code 3 is no level: the reference
+    rows = MemoryRows(Layout(True, 1, (3,)), (chunk,), np.zeros(1), np.ones(1))  # code 3 is no level: the reference
     with pytest.raises(NoFiniteOptimum, match="'column 4' send the mean of rows whose label is 0 to zero"):
         optimise(problem(rows, "poisson", 0.0), None, Newton())
     assert optimise(problem(rows, "poisson", 1e-6), None, Newton()).status is Status.TOLERANCE
@@ -260,7 +261,7 @@ def test_large_counts_need_few_steps() -> None:
 # --- weights, offsets, order ----------------------------------------------------------------------------------------
 
 
-def solved(rows: Rows, loss: str) -> Floats:
+def solved(rows: MemoryRows, loss: str) -> Floats:
     return optimise(problem(rows, loss, 1e-3, LossWithin(1e-26)), None, Newton()).parameters
 
 
@@ -350,7 +351,7 @@ def test_a_tolerance_is_a_positive_number(tolerance: float) -> None:
 def test_the_solver_follows_from_the_size() -> None:
     few = dense_rows(np.zeros((10, 20)), np.zeros(10))
     assert isinstance(choose_solver(few), Newton)
-    wide = Rows(Layout(True, 0, (certificates.FACTOR_LIMIT,)), (), np.zeros(0), np.zeros(0))
+    wide = MemoryRows(Layout(True, 0, (certificates.FACTOR_LIMIT,)), (), np.zeros(0), np.zeros(0))
     assert isinstance(choose_solver(wide), LimitedMemory)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.solvers.problems import Posed, posed
+from tests.solvers.problems import Posed, posed, taken
 from tests.training.made import made, table_of
 
 import batchlearn as bl
@@ -103,6 +103,15 @@ def test_a_batch_of_all_rows_is_the_full_batch_bit_for_bit(loss: str, solver: So
         assert one.rows_read == other.rows_read
 
 
+@pytest.mark.parametrize("solver", ONLINE_SOLVERS, ids=lambda s: f"{s.name}-{s}")
+def test_row_by_row_a_batch_of_all_rows_is_all_rows(solver: Solver) -> None:
+    problem = posed()
+    assert problem.rows.chunk_count > 1
+    regimes = MiniBatch(len(problem.rows)), Online()
+    whole, single = (run(problem, r, solver, passes=1.0, order="stored")[-1].parameters for r in regimes)
+    assert whole.tobytes() == single.tobytes()
+
+
 @pytest.mark.parametrize("regime", [MiniBatch(100), Online()])
 @pytest.mark.parametrize("order", ["shuffled", "stored"])
 def test_one_pass_reads_every_row_exactly_once(regime: Regime, order: str) -> None:
@@ -111,7 +120,7 @@ def test_one_pass_reads_every_row_exactly_once(regime: Regime, order: str) -> No
 
     class Recorder(StochasticGradient):
         def advance(self, objective: Objective, stretch: Rows, state: Any, reading: Any) -> Any:
-            seen.append(stretch.chunks[0].dense[0])
+            seen.append(stretch.together().block.dense[1])
             assert reading.size == regime.size
             return super().advance(objective, stretch, state, reading)
 
@@ -131,7 +140,7 @@ def test_rows_without_weight_change_nothing(solver: Solver) -> None:
     problem = posed(rows=900, weighted=True)
     counted = np.concatenate([chunk.weight for chunk in problem.rows.chunks if chunk.weight is not None]) > 0.0
     assert not counted.all()
-    without = problem.rows.take(np.flatnonzero(counted))
+    without = taken(problem.rows, np.flatnonzero(counted))
     regime = Online() if solver in ONLINE_SOLVERS else MiniBatch(32)
     answers = [
         list(epochs(problem.objective, rows, regime, solver, np.zeros(13), passes=2.5))[-1].parameters
@@ -166,7 +175,7 @@ def test_scales_of_columns_do_not_matter_to_a_default(regime: Regime) -> None:
 def test_rows_in_the_order_of_their_labels_do_no_harm(regime: Regime) -> None:
     problem = posed(rows=2000)
     label = np.concatenate([chunk.label for chunk in problem.rows.chunks])
-    ordered = problem._replace(rows=problem.rows.take(np.argsort(label, kind="stable")))
+    ordered = problem._replace(rows=taken(problem.rows, np.argsort(label, kind="stable")))
     end = run(ordered, regime, passes=3.0 if isinstance(regime, Online) else 8.0)[-1]
     assert ordered.excess(end.parameters) < 5e-4
 

@@ -12,7 +12,8 @@ from mpmath import mp
 from scipy.sparse import csr_array
 from tests.objectives.oracle import Oracle, exact
 
-from batchlearn.data.rows import Rows, StoredChunk
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.errors import BatchlearnError
 from batchlearn.kernels.design import Floats, Layout, linear_predictor
 from batchlearn.models.links import INVERSE_LINKS
@@ -50,7 +51,7 @@ class Trial:
     family: str
     loss: str
     objective: Objective
-    rows: Rows
+    rows: MemoryRows
     units: Units
 
 
@@ -237,7 +238,7 @@ def dense_rows(
     offset: Floats | None = None,
     intercept: bool = True,
     chunk: int = 1 << 20,
-) -> Rows:
+) -> MemoryRows:
     """Return rows with plain dense columns, X of shape (n, columns), `chunk` rows at a time."""
     n, columns = X.shape
     draft = Draft(
@@ -253,7 +254,7 @@ def dense_rows(
         intercept=intercept,
     )
     cuts = list(range(chunk, n, chunk))
-    return Rows(Layout(intercept, columns), chunks_of(draft, label, cuts), draft.shift, draft.scale)
+    return MemoryRows(Layout(intercept, columns), chunks_of(draft, label, cuts), draft.shift, draft.scale)
 
 
 def random_trial(rng: np.random.Generator, family: str, loss: str) -> Trial:
@@ -269,7 +270,7 @@ def random_trial(rng: np.random.Generator, family: str, loss: str) -> Trial:
     sparse_columns = 0 if draft.sparse is None else draft.sparse.shape[1]
     one_class = len(set(label[(np.ones(n) if draft.weight is None else draft.weight) > 0])) < 2
     layout = Layout(draft.intercept and not one_class, len(draft.dense), draft.levels, sparse_columns)
-    rows = Rows(layout, chunks_of(draft, label, cuts), draft.shift, draft.scale)
+    rows = MemoryRows(layout, chunks_of(draft, label, cuts), draft.shift, draft.scale)
     if draft.sparse is not None and rng.random() < 0.5:
         rows = replace(rows, sparse_scale=rng.uniform(0.5, 2.0, sparse_columns))
     strengths = np.full(layout.size, draft.strength)

@@ -54,7 +54,9 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.NO_BRACKET: {"why": "the champion kept no totals."},
     Code.BRACKET: {"bracket": "A training on all rows would gain nothing."},
     Code.JUDGED_BY_LATER_ROWS: {"after": "'2024-01-01'"},
-    Code.JUDGED_AGAIN: {"version": 3},
+    Code.JUDGED_AGAIN: {"version": 3, "rows": 40},
+    Code.LABELS_MISSING: {"rows": 40, "without": 3},
+    Code.LABELS_STILL_TO_COME: {"taken": "3 days", "rows": 40},
     Code.LEFT_TO_PEOPLE: {"abstention": "Left to people: 10 % of rows."},
     Code.SET_ASIDE: {"used": 300, "rejected": {"no weight": 7}},
     Code.EARLIER_RUN_ENDED: {"version": 3},
@@ -88,7 +90,7 @@ def test_every_code_has_one_sentence_and_plain_values(code: Code) -> None:
 
 
 def test_a_record_without_codes_holds_sentences() -> None:
-    notes = (Note(Code.JUDGED_AGAIN, {"version": 3}), recorded("As it was said."))
+    notes = (Note(Code.JUDGED_AGAIN, {"version": 3, "rows": 40}), recorded("As it was said."))
     record = {"notes": list(map(str, notes)), "noted": [note.to_json() for note in notes]}
     assert all_recorded(record) == notes
     assert all_recorded({"notes": record["notes"]}) == tuple(map(recorded, map(str, notes)))
@@ -98,7 +100,7 @@ def test_a_record_without_codes_holds_sentences() -> None:
     "noted",
     [
         {"code": "of_a_newer_program", "values": {}},
-        {"code": "judged_again", "values": {"version": 4}},
+        {"code": "judged_again", "values": {"version": 4, "rows": 40}},
         {"code": "judged_again", "values": {}},
         Note(Code.NOT_NEAR_ENOUGH, {"product": math.inf}).to_json(),
     ],

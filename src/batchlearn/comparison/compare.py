@@ -20,7 +20,7 @@ from batchlearn.comparison.judging import held_out_scores, measuring_memory
 from batchlearn.comparison.outcome import Comparison, Outcome, Rates, good_enough
 from batchlearn.comparison.problem import Trial, posing
 from batchlearn.comparison.recommend import recommend
-from batchlearn.data.rows import one_blas_thread
+from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import UsageError, quoted
 from batchlearn.objectives.objective import Objective
 from batchlearn.solvers.stochastic import StochasticGradient

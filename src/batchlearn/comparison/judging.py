@@ -6,7 +6,7 @@ import time
 import tracemalloc
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,32 +17,11 @@ from batchlearn.data.target import Task
 from batchlearn.evaluation.intervals import Estimate, paired_difference, resampling
 from batchlearn.evaluation.metrics import proper_score
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.statistics import predictor
 from batchlearn.training.train import Progress
 
 # Tracing makes small allocations several times slower, and the peak is reached early.
 _LONGEST_TRACE, _TRACED_ROWS = 2.0, 4_096
-
-
-class _RowLosses(NamedTuple):
-    losses: Floats
-    weight: Floats
-
-
-def _joined(first: Floats, second: Floats) -> Floats:
-    return np.concatenate([first, second])
-
-
-@dataclass(frozen=True)
-class _RowLossTotal:
-    """The loss and the weight of each row, one chunk after the other."""
-
-    loss: Loss
-    combine: ClassVar[tuple[Any, ...]] = (_joined, _joined)
-
-    def __call__(self, chunk: Chunk, parameters: Floats) -> _RowLosses:
-        return _RowLosses(self.loss.value(predictor(chunk, parameters), chunk.label), chunk.weight)
 
 
 @dataclass(frozen=True)
@@ -90,9 +69,14 @@ def held_out_scores(trial: Trial, parameters: dict[str, Floats], seed: int) -> d
 
 def _losses(trial: Trial, parameters: Floats, unit: float) -> tuple[Floats, Floats]:
     assert trial.later is not None
+    loss = trial.objective.loss
+
+    def losses_and_weight(chunk: Chunk, parameters: Floats) -> Floats:
+        return np.stack([loss.value(predictor(chunk, parameters), chunk.label), chunk.weight])
+
     with np.errstate(over="ignore", invalid="ignore"):
-        total = trial.later.total(_RowLossTotal(trial.objective.loss), parameters)
-    return unit * total.losses[trial.later_order], total.weight[trial.later_order]
+        losses, weight = trial.later.map_rows(losses_and_weight, parameters)
+    return unit * losses[trial.later_order], weight[trial.later_order]
 
 
 class Memory(NamedTuple):
@@ -110,10 +94,10 @@ def measuring_memory(trial: Trial, contender: Contender) -> Generator[Progress, 
     the most; it is not counted where another trace is running already.
     """
     rows = trial.rows
-    first = replace(rows, chunks=rows.chunks[: rows.threads])
+    first = rows.of_chunks(slice(rows.threads))
     held = len(rows) if contender.regime.size is None else len(first)
     if contender.regime.size is not None and len(first) > _TRACED_ROWS:
-        first = first.take(np.arange(_TRACED_ROWS))
+        first = next(first.stretches(np.arange(_TRACED_ROWS), _TRACED_ROWS))
     if tracemalloc.is_tracing():
         return Memory(round(held * trial.row_bytes), 0)
     tracemalloc.start()

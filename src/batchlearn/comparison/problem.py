@@ -51,11 +51,7 @@ class Trial:
     @property
     def row_bytes(self) -> float:
         """Bytes of one row as it is kept in memory: what one reading of a row moves at least."""
-        stored = 0
-        for chunk in self.rows.chunks:
-            arrays = (chunk.dense, chunk.codes, chunk.label, chunk.weight, chunk.offset)
-            stored += sum(array.nbytes for array in arrays if array is not None)
-        return stored / max(len(self.rows), 1)
+        return self.rows.stored_bytes / max(len(self.rows), 1)
 
 
 def posing(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Generator[Progress, None, Trial]:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.ledger import Ledger, walk
 from batchlearn.data.profile import Profile, empty_profile
-from batchlearn.data.rows import Rows, StoredChunk, chunk_rows
+from batchlearn.data.rows.memory import MemoryRows, chunk_rows
+from batchlearn.data.rows.stored import StoredChunk, joined
 from batchlearn.errors import ResourceError
-from batchlearn.kernels.design import Floats
 from batchlearn.tables.fingerprint import Fingerprint
 from batchlearn.tables.sources import ParquetSource
 from batchlearn.tables.table import Table
@@ -71,7 +71,7 @@ def profile_parts(table: Table, ledger: Ledger, parts: list[Mask]) -> Generator[
 
 def build_rows(
     table: Table, ledger: Ledger, encoding: Encoding, part: Mask, threads: int, *, fingerprinted: bool = True
-) -> Generator[int, None, Rows]:
+) -> Generator[int, None, MemoryRows]:
     """Encode the rows of a part into chunks; yields rows read, returns the rows.
 
     Their fingerprint takes about a fifth of the time: rows whose certificate nobody will see can do without.
@@ -101,7 +101,7 @@ def build_rows(
                 )
             )
         yield batch.num_rows
-    return Rows(
+    return MemoryRows(
         layout,
         tuple(cutter.finish()),
         encoding.shift,
@@ -125,42 +125,16 @@ class _Cutter:
         self._waiting.append(stretch)
         self._rows += len(stretch)
         if self._rows >= self._length:
-            joined = _join(self._waiting)
+            whole = joined(self._waiting)
             full = self._rows // self._length * self._length
-            self._done += [_cut(joined, start, start + self._length) for start in range(0, full, self._length)]
-            self._waiting = [_cut(joined, full, self._rows)] if full < self._rows else []
+            # Copies, so that a short rest does not keep a whole stretch alive.
+            for start in range(0, full, self._length):
+                self._done.append(whole.part(slice(start, start + self._length)).copied())
+            self._waiting = [whole.part(slice(full, self._rows)).copied()] if full < self._rows else []
             self._rows -= full
 
     def finish(self) -> Iterator[StoredChunk]:
         """Return all chunks; the last may be short."""
         yield from self._done
         if self._waiting:
-            yield _join(self._waiting)
-
-
-def _join(stretches: list[StoredChunk]) -> StoredChunk:
-    if len(stretches) == 1:
-        return stretches[0]
-    return StoredChunk(
-        np.concatenate([s.dense for s in stretches], axis=1),
-        np.concatenate([s.codes for s in stretches], axis=1),
-        np.concatenate([s.label for s in stretches]),
-        _join_optional([s.weight for s in stretches]),
-        _join_optional([s.offset for s in stretches]),
-    )
-
-
-def _join_optional(parts: list[Floats | None]) -> Floats | None:
-    given = [part for part in parts if part is not None]
-    return np.concatenate(given) if given else None
-
-
-def _cut(chunk: StoredChunk, start: int, stop: int) -> StoredChunk:
-    # Copies, so that a short rest does not keep a whole stretch alive.
-    return StoredChunk(
-        np.ascontiguousarray(chunk.dense[:, start:stop]),
-        np.ascontiguousarray(chunk.codes[:, start:stop]),
-        chunk.label[start:stop].copy(),
-        None if chunk.weight is None else chunk.weight[start:stop].copy(),
-        None if chunk.offset is None else chunk.offset[start:stop].copy(),
-    )
+            yield joined(self._waiting)

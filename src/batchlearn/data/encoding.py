@@ -204,7 +204,7 @@ class Encoded(NamedTuple):
     """One batch, encoded."""
 
     dense: Floats  # (dense columns, rows), not yet shifted and scaled
-    codes: Codes  # (groups, rows)
+    codes: NDArray[np.unsignedinteger[Any]]  # (groups, rows), in as few bytes as hold them
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,7 @@ class Encoding:
             width = len(term.names)
             term.encode(batch.column(term.column), dense[row : row + width])
             row += width
-        codes = np.empty((len(self.groups), batch.num_rows), dtype=np.intp)
+        codes = np.empty((len(self.groups), batch.num_rows), dtype=self.layout.code_type)
         for out, group in zip(codes, self.groups, strict=True):
             out[:] = group.encode(*(batch.column(name) for name in group.columns))
         return Encoded(dense, codes)

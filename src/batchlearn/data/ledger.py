@@ -240,7 +240,7 @@ def _distinct(labels: pa.ChunkedArray, usable: NDArray[np.bool_]) -> list[Class]
     """Return the distinct labels of the usable rows, as many as are worth remembering."""
     found: dict[Class, None] = {}
     start = 0
-    for chunk in labels.chunks:
+    for chunk in labels.iterchunks():
         kept = chunk.filter(pa.array(usable[start : start + len(chunk)]))
         values = pc.unique(kept.dictionary_decode() if pa.types.is_dictionary(kept.type) else kept)
         found.update((value, None) for value in values.to_pylist()[: 2 * MOST_CLASSES] if value is not None)
@@ -259,7 +259,7 @@ def _encoded(target: Target, table: Table, labels: pa.ChunkedArray) -> tuple[Flo
             "the column, or name the right one.",
             code="target-kind",
         )
-    parts = [target.encode(chunk) for chunk in labels.chunks]
+    parts = [target.encode(chunk) for chunk in labels.iterchunks()]
     return np.concatenate([label for label, _ in parts]), np.concatenate([unseen for _, unseen in parts])
 
 
@@ -298,7 +298,8 @@ def _check_years(table: Table, time: Floats) -> None:
 
 
 def _group_codes(column: pa.ChunkedArray) -> NDArray[np.intp]:
-    plain = pa.chunked_array([c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in column.chunks])
+    parts = column.iterchunks()
+    plain = pa.chunked_array([c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in parts])
     encoded = plain.combine_chunks().dictionary_encode()
     codes = np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False), dtype=np.intp)
     place = np.full(len(encoded.dictionary) + 1, -1, dtype=np.intp)

@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import validate_data
 
-from batchlearn.data.rows import one_blas_thread
+from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import DataError, NoFiniteOptimum, quoted
 from batchlearn.estimators.incremental import Learner, class_labels, go_on, learn_rows
 from batchlearn.estimators.reading import STORED_TYPES, arrays, names_of, row_predictors

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse, vstack
 
-from batchlearn.data.rows import Rows, StoredChunk, one_blas_thread
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.stored import StoredChunk
+from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.kernels.single_rows import unpadded
@@ -72,7 +74,7 @@ def begin(loss: Loss, alpha: float, values: Any, intercept: bool) -> Learner:
     if size <= MOST_COEFFICIENTS:
         state = OnlineState(np.zeros(size), np.eye(size) / FAINT, np.zeros(size), FAINT * np.eye(size))
     else:
-        empty = Rows(layout, (), np.zeros(layout.dense), np.ones(layout.dense))
+        empty = MemoryRows(layout, (), np.zeros(layout.dense), np.ones(layout.dense))
         objective = Objective(loss, Quadratic(np.zeros(size)))
         state = NormalisedGradient().start(objective, empty, np.zeros(size), Reading(1, 16 * BLOCK, 1.0, 0))
     scale, seen, order = np.ones(columns), np.zeros(columns, dtype=bool), np.arange(columns)
@@ -140,10 +142,10 @@ def _learned(learner: Learner, values: Any, label: Floats, weight: Floats) -> Le
     dense, sparse, count = values, None, learner.layout.dense
     if issparse(values):
         dense, sparse = values[:, learner.order[:count]].toarray(), values[:, learner.order[count:]]
-    codes = np.empty((0, len(label)), dtype=np.intp)
+    codes = np.empty((0, len(label)), dtype=np.uint8)
     chunk = StoredChunk(dense.T, codes, label, weight, sparse=sparse)
     shift, scale = learner.shift[:count], learner.scale[:count]
-    rows = Rows(learner.layout, (chunk,), shift, scale, sparse_scale=learner.scale[count:])
+    rows = MemoryRows(learner.layout, (chunk,), shift, scale, sparse_scale=learner.scale[count:])
     state: OnlineState | NormalisedState
     if isinstance(learner.state, OnlineState):
         state = newton.follow(learner.loss, rows, learner.state)[0]

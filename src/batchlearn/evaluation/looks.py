@@ -11,6 +11,9 @@ from typing import Any
 from batchlearn.errors import IntegrityError, quoted
 from batchlearn.evaluation.paired import ROWS_PER_BLOCK
 
+# 1 had looks at the rows that were labelled since, 2 has looks at the rows of a time, all of them labelled.
+FORMAT_VERSION = 2
+
 
 @dataclass(frozen=True)
 class Look:
@@ -41,9 +44,11 @@ class Looks:
     classes: Mapping[str, int] | None = None
     """Rows by label; None where no labels were given."""
     until: float | None = None
-    """Latest time at which a label was known."""
+    """Time of the latest row."""
     against: str = "champion"
     """Who stands in the champion's place."""
+    dropped: int = 0
+    """Looks of an earlier release, which are not among these."""
 
     @property
     def rows(self) -> int:
@@ -62,11 +67,16 @@ class Looks:
         """Return the looks as plain values."""
         classes = None if self.classes is None else dict(self.classes)
         looks = [dict(vars(look)) for look in self.looks]
-        return {"looks": looks, "classes": classes, "until": self.until, "against": self.against}
+        kept = {"looks": looks, "classes": classes, "until": self.until, "against": self.against}
+        return {"format_version": FORMAT_VERSION, **kept}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any] | None) -> Looks:
-        """Return the looks that `to_json` gave; none for None. IntegrityError where it is not what was written."""
+        """Return the looks that `to_json` gave; none for None. IntegrityError where it is not what was written.
+
+        Looks of an earlier release are dropped: they were at rows whose labels were known early, whatever the others'
+        were. As no verdict came of them, a new series of looks at later rows keeps its rate.
+        """
         if value is None:
             return cls()
         try:
@@ -77,15 +87,17 @@ class Looks:
             given = value["classes"]
             classes = None if given is None else {str(name): int(rows) for name, rows in given.items()}
             until = None if value["until"] is None else float(value["until"])
-            against = str(value.get("against", "champion"))
+            against, version = str(value.get("against", "champion")), int(value.get("format_version", 1))
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             raise _damaged(problem) from problem
         sound = all(
             look.rows > 0 and look.weight > 0.0 and math.isfinite(look.weight + look.champion + look.challenger)
             for look in looks
         )
-        if not sound or not math.isfinite(until or 0.0):
+        if not sound or not math.isfinite(until or 0.0) or not 1 <= version <= FORMAT_VERSION:
             raise _damaged("a figure is out of its range")
+        if version < FORMAT_VERSION:
+            return cls(until=until, against=against, dropped=len(looks))
         return cls(looks, classes, until, against)
 
 

@@ -64,7 +64,7 @@ def _step(update: Update, reached: Reached) -> Floats | None:
 def _stand(update: Update, before: Reached, rows: Rows) -> Reached:
     """Read all rows at the parameters and prove what follows."""
     loss, penalty, kept = update.objective.loss, update.penalty, update.kept
-    parameters, length = before.parameters, rows.longest_chunk + len(rows.chunks)
+    parameters, length = before.parameters, rows.additions
     back = kept.parameters - parameters
     with np.errstate(over="ignore", invalid="ignore"):
         read = totals_together(rows, (HessianTotal(loss), PointTotal(loss, back, (1.0,), length)), parameters)

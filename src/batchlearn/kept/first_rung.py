@@ -191,7 +191,7 @@ def _look(update: Update, old: OldRows, way: Way, lengths: tuple[float, ...]) ->
         (penalty.magnitude(kept.parameters) + penalty.magnitude(parameters)) @ np.abs(step)
     )
     if update.added is not None:
-        length = update.added.longest_chunk + len(update.added.chunks)
+        length = update.added.additions
         # From w1 back: the first length is the way to w0, the others are points between.
         back = tuple(1.0 - t for t in lengths[1:])
         with np.errstate(over="ignore", invalid="ignore"):

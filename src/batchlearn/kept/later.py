@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from batchlearn.data.rows import Chunk, Rows
+from batchlearn.data.rows import Rows
 from batchlearn.kept.update import Optimum, Update
 from batchlearn.kernels.design import Floats, linear_predictor
 from batchlearn.kernels.sums import transposed_product
@@ -86,7 +86,8 @@ def _blocks(rows: Rows, clusters: NDArray[np.intp]) -> list[Rows]:
     if len(counts) > _MOST_BLOCKS:
         block = (np.cumsum(counts) - counts) * _MOST_BLOCKS // len(rows)
     own = block[clusters]
-    return [rows.take(np.flatnonzero(own == one)) for one in np.unique(block)]
+    numbers = [np.flatnonzero(own == one) for one in np.unique(block)]
+    return [next(rows.stretches(each, len(each))) for each in numbers]
 
 
 def _steps_without(blocks: list[Rows], update: Update, optimum: Optimum) -> tuple[Floats, int]:
@@ -99,7 +100,7 @@ def _steps_without(blocks: list[Rows], update: Update, optimum: Optimum) -> tupl
     hessian, factor = optimum.hessian, step_factor(optimum.hessian)
     slopes, curvatures = list[Floats](), list[Floats]()
     left = np.empty((len(hessian), len(blocks)))
-    for k, chunk in enumerate(map(_read, blocks)):
+    for k, chunk in enumerate(block.together() for block in blocks):
         eta = predictor(chunk, optimum.parameters)
         slopes.append(chunk.weight * loss.slope(eta, chunk.label))
         # No more than what the Hessian of all rows holds of them, be it of w0 or of the optimum.
@@ -113,7 +114,7 @@ def _steps_without(blocks: list[Rows], update: Update, optimum: Optimum) -> tupl
     while readings <= _MOST_STEPS and np.any(size > enough):
         readings += 1
         bent = hessian @ direction
-        for k, chunk in enumerate(map(_read, blocks)):
+        for k, chunk in enumerate(block.together() for block in blocks):
             along = linear_predictor(chunk.layout, chunk.block, direction[:, k])
             bent[:, k] -= transposed_product(chunk.layout, chunk.block, curvatures[k] * along)
         curved = np.sum(direction * bent, axis=0)
@@ -135,7 +136,7 @@ def _gains(blocks: list[Rows], update: Update, parameters: Floats, steps: Floats
     """
     loss, count = update.objective.loss, len(blocks)
     weight, alone, pairs = np.empty(count), np.empty(count), np.empty((count, count))
-    for k, chunk in enumerate(map(_read, blocks)):
+    for k, chunk in enumerate(block.together() for block in blocks):
         own = predictor(chunk, parameters + steps[:, k])
         weight[k] = chunk.weight.sum()
         before = loss.value(predictor(chunk, update.kept.parameters), chunk.label)
@@ -165,7 +166,3 @@ def _mean(weight: Floats, alone: Floats, pairs: Floats) -> tuple[float, float, f
         np.fill_diagonal(rest, 0.0)
         square += max(float(np.sum(rest * rest.T)), 0.0) * (count - 1) / (count - 3)
     return value, math.sqrt(square) / total, total**2 / float(weight @ weight) - 1.0
-
-
-def _read(block: Rows) -> Chunk:
-    return block.read(block.chunks[0])

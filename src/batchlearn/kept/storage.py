@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 import numpy as np
 
+from batchlearn.artifacts.strict_json import Malformed
+from batchlearn.artifacts.tensors import header_of, pack, unpack
 from batchlearn.errors import IntegrityError
 from batchlearn.kept.domain import Domain, DomainParts
 from batchlearn.kept.statistics import Scatter
@@ -14,8 +15,6 @@ from batchlearn.kept.third_order import tensor_size
 from batchlearn.kept.totals import KeptTotals, Totals
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.kernels.sums import symmetric
-from batchlearn.models.strict_json import Malformed
-from batchlearn.models.tensors import pack, unpack
 
 # Version format 1 kept the penalty of its rows, of which nobody could tell what is in total and what per row: not used.
 _PENALTY, _BLOCK = "penalty", "penalty block "
@@ -86,10 +85,7 @@ def _plain(layout: Layout) -> dict[str, tuple[int, ...]]:
 
 
 def _declared(data: bytes) -> Mapping[str, object]:
-    length = int.from_bytes(data[:8], "little")
-    if length > len(data):
-        raise Malformed(f"their header claims {length:,} of {len(data):,} bytes")
-    header = json.loads(data[8 : 8 + length])
+    header = header_of(data)
     if not isinstance(header, dict):
         raise Malformed("their header is no object")
     return header

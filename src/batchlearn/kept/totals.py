@@ -146,7 +146,7 @@ def totals_at(loss: Loss, rows: Rows, parameters: Floats, third: bool = True) ->
             f"from new rows alone knows {', '.join(LOSSES)}. Retrain warm instead.",
             code="no-kept-totals",
         )
-    length = rows.longest_chunk + len(rows.chunks)
+    length = rows.additions
     statistics: list[Statistic[Any]] = [HessianTotal(loss), RoundingTotal(loss, length), DomainTotal()]
     if third and worth_keeping(loss, rows.layout):
         statistics.append(ThirdTotal(loss))

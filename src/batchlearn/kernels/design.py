@@ -46,6 +46,11 @@ class Layout:
         ends = self.lead + np.cumsum((0, *self.groups))
         return tuple(slice(int(a), int(b)) for a, b in pairwise(ends))
 
+    @cached_property
+    def code_type(self) -> np.dtype[np.unsignedinteger[Any]]:
+        """The smallest integers, of 1, 2 or 4 bytes, that hold every level and "no level" of each group."""
+        return np.min_scalar_type(max(self.groups, default=0))
+
     @property
     def sparse_slice(self) -> slice:
         """The coefficients of the sparse part."""
@@ -92,7 +97,8 @@ def linear_predictor(layout: Layout, block: Block, parameters: Floats) -> Floats
         np.multiply(column, parameter, out=term)
         eta += term
     for codes, part in zip(block.codes, layout.group_slices, strict=True):
-        eta += np.append(parameters[part], 0.0)[codes]
+        # For codes of a byte or two `take` is twice as fast as an index.
+        eta += np.take(np.append(parameters[part], 0.0), codes)
     if layout.sparse:
         eta += block.sparse @ parameters[layout.sparse_slice]
     return eta

@@ -6,22 +6,19 @@ that was saved, to the last bit, or an error.
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from batchlearn.artifacts.strict_json import Malformed, dump, parse, plain
+from batchlearn.artifacts.tensors import pack, unpack
 from batchlearn.errors import DataError
-from batchlearn.models.folder import MODEL, WEIGHTS, check_writable, damaged, read_folder, write_folder
+from batchlearn.models.folder import MODEL, WEIGHTS, check_writable, damaged, read_folder, write_model
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.schema import describe, parse_schema, restore, tensors_of
-from batchlearn.models.strict_json import Malformed, dump, parse
-from batchlearn.models.tensors import pack, unpack
 
-__all__ = ["StoredModel", "check_writable", "files_of", "load", "plain", "read_model", "read_record", "save"]
+__all__ = ["StoredModel", "check_writable", "files_of", "load", "read_model", "read_record", "save"]
 
 
 class StoredModel(NamedTuple):
@@ -39,7 +36,7 @@ def save(model: LinearModel, record: Mapping[str, Any], path: str | os.PathLike[
     `force` says to replace the model there; ResourceError where it cannot be written; DataError where the model holds
     what no model file may, such as a column name with control characters.
     """
-    return write_folder(path, files_of(model, record), force)
+    return write_model(path, files_of(model, record), force)
 
 
 def files_of(model: LinearModel, record: Mapping[str, Any]) -> dict[str, bytes]:
@@ -94,16 +91,3 @@ def _parsed(files: Mapping[str, bytes]) -> tuple[LinearModel, dict[str, Any]]:
         return restore(schema, unpack(files[WEIGHTS], schema.shapes)), dict(schema.record)
     except Malformed as problem:
         raise _MalformedFile(WEIGHTS, str(problem)) from problem
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: tuples as lists, floats that are not finite as None."""
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()  # names of files may hold lone surrogates
-    if isinstance(value, Sequence):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

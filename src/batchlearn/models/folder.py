@@ -7,33 +7,25 @@ later are the very bytes that were hashed here, so nothing can be changed in bet
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
-import re
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from batchlearn.artifacts.disk import Irregular, read_regular
+from batchlearn.artifacts.folders import named_problems, temporary_folder, write_durably, write_folder
+from batchlearn.artifacts.manifest import FORMAT_VERSION, MANIFEST, manifest_of, needed_release, sha256
+from batchlearn.artifacts.strict_json import Malformed, parse
 from batchlearn.errors import IntegrityError, RegistryError, ResourceError, UsageError, quoted
-from batchlearn.models.disk import LOCAL_DISK, Disk, Irregular, read_regular
-from batchlearn.models.strict_json import Malformed, dump, parse
 
-MODEL, WEIGHTS, MANIFEST = "model.json", "weights.safetensors", "manifest.json"
-FORMAT_VERSION = 1
-# Changes only with the format: the first release that reads it.
-_NEEDS = "batchlearn >= 0.1"
+MODEL, WEIGHTS = "model.json", "weights.safetensors"
 # Bytes. Files are read into memory as they are: a bound keeps what claims to be a model from filling it.
 _LARGEST = {MODEL: 1 << 26, WEIGHTS: 1 << 31}
 _LARGEST_MANIFEST = 1 << 16
-# What is not complete yet, or was not removed because its writer was killed, has a name that begins so.
-TEMPORARY = ".batchlearn-tmp-"
 # Of a model with the inverse Hessian of 2,500 coefficients.
 PLAUSIBLE_BYTES = 1 << 26
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Contents(NamedTuple):
@@ -41,14 +33,6 @@ class Contents(NamedTuple):
 
     files: dict[str, bytes]
     identity: str
-
-
-def manifest_of(files: Mapping[str, bytes]) -> bytes:
-    """Return the one manifest of these files."""
-    entries = {
-        name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in sorted(files.items())
-    }
-    return dump({"format_version": FORMAT_VERSION, "needs": _NEEDS, "files": entries})
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -80,7 +64,7 @@ def read_folder(path: Path) -> Contents:
             "bytes that were written are needed: copy the model again from where it was saved, or train again.",
             code="model-altered",
         )
-    return Contents(files, hashlib.sha256(manifest).hexdigest())
+    return Contents(files, sha256(manifest))
 
 
 class _Reading(NamedTuple):
@@ -158,11 +142,9 @@ def _stated_sizes(data: bytes, path: Path) -> dict[str, int]:
     if not isinstance(manifest, dict) or type(version) is not int or version < 1:
         raise damaged(where, f"its format_version is {quoted(version)}; a whole number of 1 or more is needed")
     if version > FORMAT_VERSION:
-        needs = str(manifest.get("needs"))
-        stated = needs if re.fullmatch(r"batchlearn >= [0-9][0-9.]{0,20}", needs) else "a newer batchlearn"
         raise RegistryError(
             f"The model {quoted(path)} has format {version}; this batchlearn reads formats up to {FORMAT_VERSION}. It "
-            f"needs {stated}: upgrade, or train again with this one.",
+            f"needs {needed_release(manifest.get('needs'))}: upgrade, or train again with this one.",
             code="model-newer",
         )
     files = manifest.get("files")
@@ -196,21 +178,15 @@ def check_writable(path: str | os.PathLike[str], force: bool = False, needed: in
             write_durably(trial / MANIFEST, b"{}\n")
 
 
-def write_folder(path: str | os.PathLike[str], files: Mapping[str, bytes], force: bool = False) -> Path:
+def write_model(path: str | os.PathLike[str], files: Mapping[str, bytes], force: bool = False) -> Path:
     """Write the files and their manifest as a new folder, or as nothing; return its absolute path.
 
-    They are written and flushed beside it under another name and then renamed. With `force` a model already there
-    makes room by a rename too, and comes back if that fails. Errors as those of `check_writable`.
+    With `force` a model already there is replaced. Errors as those of `check_writable`.
     """
     target = _absolute(path)
     _check_free(target, force)
-    with named_problems(target), temporary_folder(target.parent) as temporary:
-        for name, data in files.items():
-            write_durably(temporary / name, data)
-        write_durably(temporary / MANIFEST, manifest_of(files))
-        LOCAL_DISK.flush(temporary)
-        _move(temporary, target)
-        LOCAL_DISK.flush(target.parent)
+    with named_problems(target):
+        write_folder(target, {**files, MANIFEST: manifest_of(files)})
     return target
 
 
@@ -243,66 +219,3 @@ def _check_free(target: Path, force: bool) -> None:
                 "choose another path.",
                 code="output-not-a-model",
             )
-
-
-@contextmanager
-def temporary_folder(parent: Path, disk: Disk = LOCAL_DISK) -> Iterator[Path]:
-    """Make a folder, and remove it at the end if it still has that name."""
-    folder = parent / f"{TEMPORARY}{secrets.token_hex(8)}"
-    disk.make_folder(folder)
-    try:
-        yield folder
-    finally:
-        with suppress(FileNotFoundError):
-            _remove(folder, disk)
-
-
-def write_durably(path: Path, data: bytes, disk: Disk = LOCAL_DISK) -> None:
-    """Write a new file and flush its bytes; its name is durable once its folder is flushed."""
-    disk.create(path, data)
-    disk.flush(path)
-
-
-def _move(folder: Path, target: Path) -> None:
-    if not os.path.lexists(target):
-        folder.rename(target)
-        return
-    aside = target.parent / f".batchlearn-old-{secrets.token_hex(8)}"
-    target.rename(aside)
-    try:
-        folder.rename(target)
-    except OSError:
-        aside.rename(target)
-        raise
-    with suppress(OSError):  # the new model is in place: what is left of the old one harms nobody
-        _remove(aside)
-
-
-def _remove(folder: Path, disk: Disk = LOCAL_DISK) -> None:
-    """Remove a folder of files and of folders of files."""
-    for name in os.listdir(folder):
-        path = folder / name
-        if path.is_dir() and not path.is_symlink():
-            _remove(path, disk)
-        else:
-            disk.remove(path)
-    disk.remove_folder(folder)
-
-
-@contextmanager
-def named_problems(target: Path) -> Iterator[None]:
-    """Say in our errors why the operating system does not write."""
-    try:
-        yield
-    except OSError as problem:
-        if problem.errno in _FULL:
-            raise ResourceError(
-                f"There is no room left to write {quoted(target)} ({problem.strerror}). Make room, or save elsewhere; "
-                "nothing was left behind.",
-                code="disk-full",
-            ) from problem
-        advice = "change the permissions of its folder" if problem.errno in _REFUSED else "check the path and the disk"
-        raise ResourceError(
-            f"{quoted(target)} cannot be written: {problem.strerror}; {advice}, or save elsewhere.",
-            code="output-not-writable",
-        ) from problem

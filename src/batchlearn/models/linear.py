@@ -101,6 +101,8 @@ class LinearModel:
     bounds: PredictionBounds | None = None
     costs: Costs | None = None  # of wrong decisions between two classes
     class_shares: tuple[float, ...] = ()  # of K > 2 classes: what a model without features predicts
+    # Of each group of levels in turn those (L, L) of its coefficients less the true ones; a row a class, (K, sum L^2).
+    level_moments: Floats | None = None
 
     @property
     def coefficients(self) -> Floats:

@@ -12,13 +12,13 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
+from batchlearn.artifacts.strict_json import Malformed
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.target import TASK_OF_LOSS, Target, power_fits
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel, PredictionBounds
-from batchlearn.models.strict_json import Malformed
 from batchlearn.models.term_schema import Closed, GroupSchema, Name, NumberSchema, describe_group, distinct
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Roles
@@ -131,6 +131,7 @@ class ModelSchema(Closed):
     label_mean: float
     class_shares: list[float] = Field(default_factory=list)
     standard_errors: bool
+    level_moments: bool = False  # files older than this field have none
     bounds: BoundsSchema | None
     costs: CostsSchema | None = None  # files older than this field decide at one half
     record: dict[str, Any]
@@ -153,6 +154,9 @@ class ModelSchema(Closed):
         shapes: dict[str, tuple[int, ...]] = {"parameters": (size,)}
         if self.standard_errors:
             shapes["standard_errors"] = (self.encoding.coefficients * (classes if several else 1),)
+        if self.level_moments:
+            squares = sum(group.width**2 for group in self.encoding.groups)
+            shapes["level_moments"] = (classes if several else 1, squares)
         if self.bounds is not None:
             shapes["bounds.norms"] = (size,)
             if self.bounds.inverse:
@@ -197,6 +201,7 @@ def describe(model: LinearModel, record: Mapping[str, Any]) -> dict[str, Any]:
         "label_mean": model.label_mean,
         "class_shares": list(model.class_shares),
         "standard_errors": model.standard_errors is not None,
+        "level_moments": model.level_moments is not None,
         "bounds": None
         if model.bounds is None
         else {
@@ -237,6 +242,8 @@ def tensors_of(model: LinearModel) -> dict[str, Floats]:
     arrays = {"parameters": model.parameters}
     if model.standard_errors is not None:
         arrays["standard_errors"] = model.standard_errors
+    if model.level_moments is not None:
+        arrays["level_moments"] = model.level_moments
     if model.bounds is not None:
         arrays["bounds.norms"] = model.bounds.norms
         if model.bounds.inverse is not None and model.bounds.inverse_square_scale is not None:
@@ -272,4 +279,5 @@ def restore(schema: ModelSchema, arrays: Mapping[str, Floats]) -> LinearModel:
         bounds,
         None if schema.costs is None else Costs(**dict(schema.costs)),
         tuple(schema.class_shares),
+        arrays.get("level_moments"),
     )

@@ -14,7 +14,6 @@ from batchlearn.data.pairs import PairTerm, group_key, term_key
 from batchlearn.data.target import class_name
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
-from batchlearn.models.links import class_contrasts
 
 # One column of a pair: its name and those of its levels.
 PairSide = tuple[str, tuple[str, ...]]
@@ -74,40 +73,25 @@ def contrasts(
 
     With `level_rows`, as in `shapes`, that is the mean over the rows: rare levels do not move it, nor blur its error. A
     level's own coefficient is known only up to what the intercept may take over; the contrast's error is free of
-    that. Errors need the inverse Hessian: without it only models of numbers have them. Of more than two classes these
-    are the effects on the logit of the class at `position`.
+    that. Where the moments within groups are not known only models of numbers have errors. Of more than two classes
+    these are the effects on the logit of the class at `position`.
     """
     estimates = model.coefficients[position].copy()
-    inverse = _inverse(model, position)
-    size = model.encoding.layout.size
-    errors = None if model.standard_errors is None else model.standard_errors.reshape(-1, size)[position]
-    known = errors is not None and inverse is not None and inverse[0, 0] > 0.0
-    noise = float(errors[0] ** 2 / inverse[0, 0]) if errors is not None and inverse is not None and known else 0.0
-    variances = np.diag(inverse) * noise if inverse is not None and known else None
-    for group, part in zip(model.encoding.groups, model.encoding.layout.group_slices, strict=True):
+    layout = model.encoding.layout
+    errors = None if model.standard_errors is None else model.standard_errors.reshape(-1, layout.size)[position].copy()
+    moments = None if model.level_moments is None else model.level_moments[position]
+    at = 0
+    for group, part in zip(model.encoding.groups, layout.group_slices, strict=True):
         rows = (level_rows or {}).get(group_key(group))
         levels = len(group.names) + (getattr(group, "reference", None) is not None)
         share = np.full(len(group.names), 1.0 / levels) if rows is None else rows[:-1] / max(int(rows.sum()), 1)
         estimates[part] -= share @ estimates[part]
-        if variances is not None and inverse is not None:
-            block = inverse[part, part]
+        if errors is not None and moments is not None:
+            block = moments[at : at + len(share) ** 2].reshape(len(share), -1)
             spread = np.diag(block) - 2.0 * block @ share + share @ block @ share
-            variances[part] = np.maximum(spread, 0.0) * noise
-    if variances is not None:
-        return estimates, np.sqrt(variances)
-    return estimates, None if model.encoding.groups else errors
-
-
-def _inverse(model: LinearModel, position: int) -> Floats | None:
-    """Return the inverse Hessian (d, d) of the coefficients of one class, or of the only predictor."""
-    inverse = None if model.bounds is None else model.bounds.inverse
-    classes = len(model.class_shares)
-    if inverse is None or not classes:
-        return inverse
-    size = model.encoding.layout.size
-    weights = class_contrasts(classes)[:, position]
-    blocks = inverse.reshape(classes - 1, size, classes - 1, size)
-    return np.asarray(np.einsum("a,b,ajbk->jk", weights, weights, blocks, optimize=True))
+            errors[part] = np.sqrt(np.maximum(spread, 0.0))
+            at += len(share) ** 2
+    return estimates, None if moments is None and model.encoding.groups else errors
 
 
 def shapes(model: LinearModel, level_rows: Mapping[str, NDArray[np.intp]] | None = None) -> list[Shape]:

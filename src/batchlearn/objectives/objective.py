@@ -93,7 +93,7 @@ class Objective:
 
     def gradient_error(self, rows: Rows, parameters: Floats) -> GradientError:
         """Bound the rounding error of the gradient at these parameters, reading every row once."""
-        length = rows.longest_chunk + len(rows.chunks)
+        length = rows.additions
         total = rows.total(RoundingTotal(self.loss, length), parameters)
         penalty = accumulated(self.penalty.terms + 7) * self.penalty.magnitude(parameters)
         # The totals of the bound are themselves sums: their own rounding is covered by one part in 1e9.

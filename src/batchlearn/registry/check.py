@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from batchlearn.artifacts.folders import TEMPORARY
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import BatchlearnError, IntegrityError, RegistryError
-from batchlearn.models.folder import TEMPORARY
 from batchlearn.registry.ledger import EVENTS, check_promotions, events, forgotten_since
 from batchlearn.registry.loading import load_version
 from batchlearn.registry.promotions import PROMOTIONS, Promotion, champion, promotions
 from batchlearn.registry.records import Record
-from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import VERSIONS, read_version, verify_version, version_numbers
 from batchlearn.selection.terms import encoding_terms
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from batchlearn.artifacts.store import Store
 from batchlearn.registry.ledger import (
     AGREED,
     OVERRULED,
@@ -15,7 +16,6 @@ from batchlearn.registry.ledger import (
 )
 from batchlearn.registry.promotions import ROLLBACK, Promotion, champion, promotion_of
 from batchlearn.registry.records import Record
-from batchlearn.registry.store import Store
 
 
 def judged_better(store: Store, turn: Record | None, rival: int | None) -> bool:

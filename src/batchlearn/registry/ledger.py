@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from batchlearn.artifacts.store import Store, damaged
 from batchlearn.registry.promotions import PROMOTIONS, Promotion
 from batchlearn.registry.records import Log, Record
-from batchlearn.registry.store import Store, damaged
 
 EVENTS = "events"
 # The kinds of events: a turn of the cycle; rows that must not come back; what a person decided where the gate had

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import NamedTuple
 
+from batchlearn.artifacts.manifest import MANIFEST, sha256
+from batchlearn.artifacts.store import Store
 from batchlearn.errors import IntegrityError, quoted
 from batchlearn.models.files import StoredModel, read_model
-from batchlearn.models.folder import MANIFEST
 from batchlearn.registry.promotions import Promotion, needed_champion
-from batchlearn.registry.store import Store
 from batchlearn.registry.version import MODEL_FOLDER, Version, read_file, verify_version
 
 
 def load_version(store: Store, version: Version) -> StoredModel:
     """Return the model of a version. IntegrityError where a byte is not the one that was registered."""
-    manifest = hashlib.sha256(read_file(store, version, f"{MODEL_FOLDER}/{MANIFEST}")).hexdigest()
+    manifest = sha256(read_file(store, version, f"{MODEL_FOLDER}/{MANIFEST}"))
     stored = read_model(version.model_path)
     if stored.identity != manifest:
         raise IntegrityError(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import UsageError, quoted
-from batchlearn.registry.store import FolderStore
 
 SETTINGS = "batchlearn.toml"
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from batchlearn.artifacts.store import Store, damaged
 from batchlearn.errors import RegistryError, UsageError
 from batchlearn.registry.records import Log, Record
-from batchlearn.registry.store import Store, damaged
 from batchlearn.registry.version import no_champion, verify_version
 
 PROMOTIONS = "promotions"

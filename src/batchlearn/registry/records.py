@@ -6,20 +6,17 @@ record one wins and the other is told; nothing is ever changed or removed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from batchlearn.artifacts.manifest import FORMAT_VERSION, NEEDS, needed_release, sha256
+from batchlearn.artifacts.store import Store, damaged
+from batchlearn.artifacts.strict_json import Malformed, dump, parse
 from batchlearn.errors import RegistryError, quoted
-from batchlearn.models.strict_json import Malformed, dump, parse
-from batchlearn.registry.store import Store, damaged
 
-FORMAT_VERSION = 1
-# Changes only with the format: the first release that reads it.
-NEEDS = "batchlearn >= 0.1"
 _LARGEST = 1 << 22
 _FILE = re.compile(r"(\d{6,9})\.json\Z")
 _KEYS = {"format_version", "needs", "number", "previous", "content", "sha256"}
@@ -114,7 +111,7 @@ class Log:
 
 
 def _digest(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    return sha256(json.dumps(body, sort_keys=True, allow_nan=False).encode())
 
 
 def _parsed(name: str, number: int, data: bytes) -> Record:
@@ -129,7 +126,7 @@ def _parsed(name: str, number: int, data: bytes) -> Record:
     stated = found.pop("sha256")
     if _digest(found) != stated or found["number"] != number:
         raise damaged(name, "its SHA-256 or its number is not the one that was written")
-    return Record(number, found["content"], found["previous"], hashlib.sha256(data).hexdigest())
+    return Record(number, found["content"], found["previous"], sha256(data))
 
 
 def check_format(name: str, version: object, needs: object, newest: int = FORMAT_VERSION) -> None:
@@ -137,10 +134,8 @@ def check_format(name: str, version: object, needs: object, newest: int = FORMAT
     if type(version) is not int or version < 1:
         raise damaged(name, f"its format_version is {quoted(version)}; a whole number of 1 or more is needed")
     if version > newest:
-        text = str(needs)
-        stated = text if re.fullmatch(r"batchlearn >= [0-9][0-9.]{0,20}", text) else "a newer batchlearn"
         raise RegistryError(
             f"The registry's {quoted(name)} has format {version}; this batchlearn reads formats up to "
-            f"{newest}. It needs {stated}: upgrade. Nothing was changed.",
+            f"{newest}. It needs {needed_release(needs)}: upgrade. Nothing was changed.",
             code="registry-newer",
         )

@@ -8,7 +8,6 @@ has size and SHA-256 of each; its own SHA-256 is the identity of the version, wh
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -16,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from batchlearn.artifacts.manifest import MANIFEST, NEEDS, manifest_of, sha256
+from batchlearn.artifacts.store import Store, damaged
+from batchlearn.artifacts.strict_json import Malformed, dump, parse
 from batchlearn.errors import IntegrityError, RegistryError, UsageError, quoted
-from batchlearn.models.folder import MANIFEST, MODEL, WEIGHTS, manifest_of
-from batchlearn.models.strict_json import Malformed, dump, parse
-from batchlearn.registry.records import FORMAT_VERSION, NEEDS, check_format
-from batchlearn.registry.store import Store, damaged
+from batchlearn.models.folder import MODEL, WEIGHTS
+from batchlearn.registry.records import check_format
 
 VERSIONS = "versions"
 DESCRIPTION, RECIPE, ENVIRONMENT = "version.json", "recipe.toml", "environment.json"
@@ -68,7 +68,7 @@ def register(store: Store, description: Mapping[str, Any], files: Mapping[str, b
         whole = {**files, f"{MODEL_FOLDER}/{MANIFEST}": manifest_of(model), DESCRIPTION: dump(stated)}
         if not (_NEEDED <= whole.keys() <= _ALLOWED):
             raise ValueError(f"a version has the files {sorted(_ALLOWED)}, not {sorted(whole)}")
-        if store.put_folder_if_absent(_name(number), {**whole, MANIFEST: _manifest_of(whole)}):
+        if store.put_folder_if_absent(_name(number), {**whole, MANIFEST: manifest_of(whole)}):
             return read_version(store, number)
 
 
@@ -85,7 +85,7 @@ def read_version(store: Store, number: int) -> Version:
     manifest = store.get(f"{name}/{MANIFEST}", 1 << 16)
     entries = _entries(f"{name}/{MANIFEST}", manifest)
     data = store.get(f"{name}/{DESCRIPTION}", _LARGEST_DESCRIPTION)
-    if entries[DESCRIPTION]["sha256"] != hashlib.sha256(data).hexdigest():
+    if entries[DESCRIPTION]["sha256"] != sha256(data):
         raise _altered(name, DESCRIPTION)
     description = _object(f"{name}/{DESCRIPTION}", data)
     stated = description.get("format_version"), description.get("needs")
@@ -93,7 +93,7 @@ def read_version(store: Store, number: int) -> Version:
     if description.get("number") != number:
         raise _altered(name, f"{DESCRIPTION}, which is that of version {quoted(description.get('number'))}")
     sizes = {file: int(entry["bytes"]) for file, entry in entries.items()}
-    return Version(number, hashlib.sha256(manifest).hexdigest(), description, store.path(name), sizes)
+    return Version(number, sha256(manifest), description, store.path(name), sizes)
 
 
 def read_file(store: Store, version: Version, file: str) -> bytes:
@@ -102,8 +102,8 @@ def read_file(store: Store, version: Version, file: str) -> bytes:
     manifest = store.get(f"{name}/{MANIFEST}", 1 << 16)
     entry = _entries(f"{name}/{MANIFEST}", manifest).get(file)
     data = store.get(f"{name}/{file}", _LARGEST)
-    same_manifest = hashlib.sha256(manifest).hexdigest() == version.identity
-    if not same_manifest or entry is None or entry["sha256"] != hashlib.sha256(data).hexdigest():
+    same_manifest = sha256(manifest) == version.identity
+    if not same_manifest or entry is None or entry["sha256"] != sha256(data):
         raise _altered(name, file)
     return data
 
@@ -135,13 +135,6 @@ def _files_in(folder: Path) -> set[str]:
         found.update(str(inside / name) for name in names)
         found.update(str(inside / name) for name in folders if (Path(parent) / name).is_symlink())
     return found
-
-
-def _manifest_of(files: Mapping[str, bytes]) -> bytes:
-    entries = {
-        name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in sorted(files.items())
-    }
-    return dump({"format_version": FORMAT_VERSION, "needs": NEEDS, "files": entries})
 
 
 def _entries(name: str, manifest: bytes) -> dict[str, dict[str, Any]]:

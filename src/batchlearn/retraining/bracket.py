@@ -241,9 +241,7 @@ def _null_gain(kept: KeptTotals, update: Update, change: Change) -> float:
 
 
 def _squares(rows: Rows | None) -> float:
-    if rows is None:
-        return 0.0
-    return math.fsum(float(len(c)) if c.weight is None else float(c.weight @ c.weight) for c in rows.chunks)
+    return 0.0 if rows is None else rows.squared_weight
 
 
 def _ratio(reached: Reached, null: float) -> float | None:

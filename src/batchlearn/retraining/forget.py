@@ -16,8 +16,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from batchlearn.artifacts.folders import TEMPORARY
 from batchlearn.errors import CertificateError, DataError, IntegrityError, NoFiniteOptimum, UsageError, quoted
-from batchlearn.models.folder import TEMPORARY
 from batchlearn.registry.ledger import FORGET, record_event
 from batchlearn.registry.promotions import Reason, needed_champion, promote
 from batchlearn.registry.version import SAMPLE, VERSIONS, Version, read_file, read_version, version_numbers

@@ -15,12 +15,12 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from batchlearn.artifacts.disk import Irregular, read_regular
+from batchlearn.artifacts.folders import named_problems, write_durably
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import BatchlearnError, UsageError, quoted
 from batchlearn.models.decision import Costs
-from batchlearn.models.disk import Irregular, read_regular
-from batchlearn.models.folder import named_problems, write_durably
 from batchlearn.registry.place import SETTINGS, find_project
-from batchlearn.registry.store import FolderStore
 from batchlearn.retraining.policies import Every, EveryRows, Never, Policy, Span
 from batchlearn.retraining.verdict import Gate
 from batchlearn.tables.table import ReadingRules, Roles

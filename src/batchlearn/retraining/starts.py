@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from batchlearn.data.encoding import Encoding
-from batchlearn.data.rows import Rows, StoredChunk
+from batchlearn.data.rows import Chunk, Rows
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kept.domain import Domain, DomainParts, DomainTotal
 from batchlearn.kept.first_rung import stand_at
@@ -178,11 +178,10 @@ def _distance(reached: Reached) -> Note:
 def _offset_by(rows: Rows, parameters: Floats) -> Rows:
     """Return the rows with the parameters' predictions as offsets: what is fitted then is a step from there."""
 
-    def shifted(stored: StoredChunk) -> StoredChunk:
-        chunk = rows.read(stored)
-        return replace(stored, offset=linear_predictor(chunk.layout, chunk.block, parameters) + chunk.offset)
+    def predicted(chunk: Chunk, parameters: Floats) -> Floats:
+        return linear_predictor(chunk.layout, chunk.block, parameters) + chunk.offset
 
-    return replace(rows, chunks=tuple(shifted(chunk) for chunk in rows.chunks))
+    return rows.with_offset(rows.map_rows(predicted, parameters))
 
 
 def _certificate(answer: Answer, units: Units) -> Certificate:

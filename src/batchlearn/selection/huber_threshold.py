@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,21 +45,6 @@ class ThresholdChoice:
         return Note(Code.HUBER_THRESHOLD, {"threshold": self.threshold, "factor": EFFICIENT, "rows": self.rows})
 
 
-class _Sizes(NamedTuple):
-    size: Floats
-    weight: Floats
-
-
-@dataclass(frozen=True)
-class _SizeTotal:
-    """The sizes of the residuals and their weights, one chunk after the other."""
-
-    combine: ClassVar[tuple[Any, ...]] = (lambda a, b: np.concatenate([a, b]),) * 2
-
-    def __call__(self, chunk: Chunk, parameters: Floats) -> _Sizes:
-        return _Sizes(np.abs(predictor(chunk, parameters) - chunk.label), chunk.weight)
-
-
 def choose_threshold(
     table: Table, ledger: Ledger, part: NDArray[np.bool_], rules: EncodingRules, seed: int, threads: int
 ) -> Generator[int, None, ThresholdChoice]:
@@ -75,7 +59,7 @@ def settled_threshold(rows: Rows, terms: tuple[Term, ...]) -> float:
     threshold = 0.0
     for _ in range(_ROUNDS):
         _, parameters = find_strengths(loss, rows, terms)
-        before, threshold = threshold, EFFICIENT * _scale(rows.total(_SizeTotal(), parameters))
+        before, threshold = threshold, EFFICIENT * _scale(*rows.map_rows(_residuals, parameters))
         if abs(threshold - before) <= _SETTLED * threshold:
             break
         loss = HuberLoss(threshold)
@@ -99,10 +83,15 @@ def narrowing(wide: HuberLoss, narrow: HuberLoss) -> float:
     return narrow.threshold / wide.threshold * EFFICIENT * math.sqrt(math.pi / 2.0) * 0.821 / 0.710
 
 
-def _scale(found: _Sizes) -> float:
-    order = np.argsort(found.size, kind="stable")
-    share = np.cumsum(found.weight[order])
-    median = float(found.size[order][int(np.searchsorted(share, 0.5 * share[-1]))])
+def _residuals(chunk: Chunk, parameters: Floats) -> Floats:
+    """Return the size of each residual and its weight, (2, m)."""
+    return np.stack([np.abs(predictor(chunk, parameters) - chunk.label), chunk.weight])
+
+
+def _scale(size: Floats, weight: Floats) -> float:
+    order = np.argsort(size, kind="stable")
+    share = np.cumsum(weight[order])
+    median = float(size[order][int(np.searchsorted(share, 0.5 * share[-1]))])
     # More than half of the rows fitted exactly: the mean size instead; where all are, any threshold is the same.
-    sizes = (median / _MEDIAN_OF_NORMAL, float(np.average(found.size, weights=found.weight)), 1.0)
+    sizes = (median / _MEDIAN_OF_NORMAL, float(np.average(size, weights=weight)), 1.0)
     return next(size for size in sizes if size > 0.0)

@@ -14,7 +14,7 @@ import heapq
 import math
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from batchlearn.data.bins import BinTerm
 from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm
 from batchlearn.data.pairs import PairTerm, SingleTerm, coarsened
-from batchlearn.data.rows import Chunk, Rows
+from batchlearn.data.rows import Chunk, Rows, level_codes
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.statistics import predictor
@@ -50,24 +50,6 @@ class _Residuals(NamedTuple):
     stretches: int
 
 
-class _Totals(NamedTuple):
-    slope: Floats
-    curvature: Floats
-
-
-@dataclass(frozen=True)
-class _ResidualTotal:
-    """Each row's slopes and expected curvatures, (outputs, m), one chunk after the other: a score test's (Rao 1948)."""
-
-    loss: Loss
-    combine: ClassVar[tuple[Any, ...]] = (lambda a, b: np.concatenate([a, b], axis=1),) * 2
-
-    def __call__(self, chunk: Chunk, parameters: Floats) -> _Totals:
-        eta = predictor(chunk, parameters)
-        slope = np.atleast_2d(chunk.weight * self.loss.slope(eta, chunk.label))
-        return _Totals(slope, np.atleast_2d(chunk.weight * self.loss.expected_curvature(eta)))
-
-
 def best_pairs(
     loss: Loss, rows: Rows, fitted: tuple[Encoding, Floats], stretches: NDArray[np.intp], count: int
 ) -> list[Candidate]:
@@ -78,8 +60,14 @@ def best_pairs(
     that say the same one comes.
     """
     encoding, parameters = fitted
-    slope, curvature = rows.total(_ResidualTotal(loss), parameters)
-    codes = np.concatenate([chunk.codes for chunk in rows.chunks], axis=1)
+
+    def residuals(chunk: Chunk, parameters: Floats) -> Floats:
+        """Return each row's slopes and expected curvatures, (2, outputs, m): a score test's (Rao 1948)."""
+        eta = predictor(chunk, parameters)
+        both = loss.slope(eta, chunk.label), loss.expected_curvature(eta)
+        return np.stack([np.atleast_2d(chunk.weight * values) for values in both])
+
+    (slope, curvature), codes = rows.map_rows(residuals, parameters), level_codes(rows)
     sides = []
     for position in _promising(encoding, parameters):
         term = encoding.groups[position]

@@ -13,7 +13,7 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,21 +117,6 @@ class _Fitted(NamedTuple):
     strengths: Strengths
     losses: Floats  # of the late rows, each times its weight over the mean weight
     alternative: Alternative
-
-
-class _Losses(NamedTuple):
-    losses: Floats
-
-
-@dataclass(frozen=True)
-class _LossTotal:
-    """Each row's weighted loss, one chunk after the other."""
-
-    loss: Loss
-    combine: ClassVar[tuple[Any, ...]] = (lambda a, b: np.concatenate([a, b]),)
-
-    def __call__(self, chunk: Chunk, parameters: Floats) -> _Losses:
-        return _Losses(chunk.weight * self.loss.value(predictor(chunk, parameters), chunk.label))
 
 
 class _Bench(NamedTuple):
@@ -255,16 +240,18 @@ def _late_losses(loss: Loss, later: Rows, parameters: Floats) -> Floats:
     Of more than two classes with the level that they were given.
     """
     share = len(later) / later.total_weight
+
+    def weighted_loss(chunk: Chunk, parameters: Floats) -> Floats:
+        return chunk.weight * loss.value(predictor(chunk, parameters), chunk.label)
+
     if loss.outputs > 1:
-        return later.total(_LossTotal(loss), parameters).losses * share
-    predicted = [predictor(later.read(stored), parameters) for stored in later.chunks]
-    chunks = tuple(replace(c, offset=eta) for c, eta in zip(later.chunks, predicted, strict=True))
+        return later.map_rows(weighted_loss, parameters) * share
     level = np.zeros(1)
-    bare = replace(later, chunks=chunks).intercept_only()
+    bare = later.with_offset(later.map_rows(predictor, parameters)).intercept_only()
     # Where late rows of one class, or counts of nothing but zero, have no best level: the one they were given stays.
     with suppress(NoFiniteOptimum):
         level = Objective(loss, Quadratic(np.zeros(1))).null_parameters(bare)
-    return bare.total(_LossTotal(loss), level).losses * share
+    return bare.map_rows(weighted_loss, level) * share
 
 
 def _most_rows(table: Table, ledger: Ledger) -> int:

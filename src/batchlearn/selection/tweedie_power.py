@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,14 +105,9 @@ class _Means(NamedTuple):
     weight: Floats
 
 
-@dataclass(frozen=True)
-class _MeanTotal:
-    """Labels, means and weights of the rows, one chunk after the other."""
-
-    combine: ClassVar[tuple[Any, ...]] = (lambda a, b: np.concatenate([a, b]),) * 3
-
-    def __call__(self, chunk: Chunk, parameters: Floats) -> _Means:
-        return _Means(chunk.label, np.exp(predictor(chunk, parameters)), chunk.weight)
+def _means(chunk: Chunk, parameters: Floats) -> Floats:
+    """Return label, mean and weight of each row, (3, m)."""
+    return np.stack([chunk.label, np.exp(predictor(chunk, parameters)), chunk.weight])
 
 
 def likeliest_power(means: _Means, start: float, dispersion: float) -> tuple[float, float]:
@@ -156,7 +151,7 @@ def _settled(rows: Rows, terms: tuple[Term, ...]) -> PowerProfile:
     for _ in range(_ROUNDS):
         before, loss = power, TweedieLoss(power)
         strengths, parameters = find_strengths(loss, rows, terms, start)
-        means = rows.total(_MeanTotal(), parameters)
+        means = _Means(*rows.map_rows(_means, parameters))
         dispersion = pearson_dispersion(loss, rows, parameters, 1.0 + sum(strengths.degrees_of_freedom))
         if not (np.isfinite(dispersion) and dispersion > 1e-12 * float(np.max(means.label)) ** (2.0 - power)):
             return PowerProfile(FIRST_POWER, None, len(rows))

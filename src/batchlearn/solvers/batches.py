@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import ClassVar, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -132,16 +132,8 @@ def whole_gradient(objective: Objective, rows: Rows, parameters: Floats) -> Floa
 
 
 def only_stretch(rows: Rows) -> Stretch:
-    """Return the rows of one chunk as a stretch."""
-    return Stretch(rows.read(rows.chunks[0]))
-
-
-def counted(rows: Rows) -> Any:
-    """Return the numbers of the rows that count, in order, shape (rows,)."""
-    if all(chunk.weight is None for chunk in rows.chunks):
-        return np.arange(len(rows))
-    weights = [np.ones(len(chunk)) if chunk.weight is None else chunk.weight for chunk in rows.chunks]
-    return np.flatnonzero(np.concatenate(weights) > 0.0)
+    """Return the rows as a stretch."""
+    return Stretch(rows.together())
 
 
 class WindowMean(NamedTuple):

@@ -12,7 +12,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.single_rows import padded, unpadded
 from batchlearn.objectives.objective import Objective
-from batchlearn.solvers.batches import Reading, Stretch, WindowMean, counted, only_stretch, whole_gradient
+from batchlearn.solvers.batches import Reading, Stretch, WindowMean, only_stretch, whole_gradient
 
 # A probe takes so many batches, no more than a share of the rows and no fewer rows than are needed to tell rates apart.
 _PROBE_STEPS, _PROBE_ROWS, _PROBE_SHARE = 40, 8_192, 32
@@ -136,10 +136,11 @@ def _probe(objective: Objective, rows: Rows, point: Floats, reading: Reading) ->
 
     From one over the mean squared length of a row upwards, by factors of four, while that helps; else downwards.
     """
-    numbers = np.random.default_rng([reading.seed, 1]).permutation(counted(rows))
+    numbers = np.random.default_rng([reading.seed, 1]).permutation(rows.counted())
     count = max(min(reading.size * _PROBE_STEPS, len(numbers) // _PROBE_SHARE, _PROBE_ROWS), _FEWEST_ROWS)
     count = min(count, len(numbers) // 2)
-    trained, judged = rows.take(numbers[:count]), rows.take(np.sort(numbers[count : 2 * count]))
+    drawn = numbers[:count], np.sort(numbers[count : 2 * count])
+    trained, judged = (next(rows.stretches(own, count)) for own in drawn)
     size = max(1, min(reading.size, count // _FEWEST_STEPS))
     part = Reading(size, count, trained.total_weight, reading.seed)
     unit = 1.0 / _squared_length(objective, trained, unpadded(point))

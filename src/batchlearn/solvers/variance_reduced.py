@@ -27,7 +27,7 @@ from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.statistics import LineTotal, curvature_diagonal, predictor
-from batchlearn.solvers.batches import Reading, Stretch, counted, only_stretch
+from batchlearn.solvers.batches import Reading, Stretch, only_stretch
 
 # Rows of the sample that the Hessian is made from: a share of all, and at least so many a coefficient.
 _SAMPLE_SHARE, _SAMPLE_ROWS = 8, 20
@@ -166,8 +166,6 @@ class VarianceReducedNewton:
 
     def advance(self, objective: Objective, stretch: Rows, state: ReducedState, reading: Reading) -> ReducedState:
         """Return the state after the batches of a stretch."""
-        if reading.whole and len(stretch.chunks) > 1:
-            stretch = stretch.take(np.arange(len(stretch)))
         walk = _Walk(objective, only_stretch(stretch), state, reading)
         for start, stop in walk.rows.cut(reading.size):
             walk.step(start, stop)
@@ -254,8 +252,7 @@ def _sample(rows: Rows, reading: Reading, number: int) -> Rows:
     wanted = max(reading.rows // _SAMPLE_SHARE, _SAMPLE_ROWS * rows.layout.size)
     if wanted >= reading.rows:
         return rows
-    drawn = np.random.default_rng([reading.seed, 3, number]).choice(reading.rows, wanted, replace=False)
-    return rows.take(np.sort(counted(rows)[drawn]))
+    return rows.sample([reading.seed, 3, number], wanted)
 
 
 class _Largest(NamedTuple):

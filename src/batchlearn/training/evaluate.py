@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from batchlearn.data.encoding import Encoding, LevelTerm, level_label
 from batchlearn.data.ledger import Ledger, read_ledger, walk, with_lots
-from batchlearn.data.rows import Chunk, Rows
+from batchlearn.data.rows import Rows, level_codes
 from batchlearn.data.split import Split, drawn
 from batchlearn.data.target import Target, Task, class_name, class_values
 from batchlearn.evaluation.baselines import constant_baseline, last_value_baseline
@@ -33,21 +32,6 @@ from batchlearn.training.optimise import Optimum
 _MOST_WORST_ROWS = 10
 
 
-class _Responses(NamedTuple):
-    response: Floats
-
-
-@dataclass(frozen=True)
-class _ResponseTotal:
-    """The responses themselves, one chunk after the other."""
-
-    loss: str
-    combine: ClassVar[tuple[Any, ...]] = (lambda a, b: np.concatenate([a, b]),)
-
-    def __call__(self, chunk: Chunk, parameters: Floats) -> _Responses:
-        return _Responses(INVERSE_LINKS[self.loss](predictor(chunk, parameters)).T)
-
-
 def evaluate_part(
     ledger: Ledger,
     split: Split,
@@ -58,7 +42,8 @@ def evaluate_part(
     costs: Costs | None = None,
 ) -> Evaluation:
     """Evaluate the optimum of the earlier rows on the later ones, beside baselines and its own leave-one-out."""
-    response = later.total(_ResponseTotal(ledger.target.loss), optimum.parameters).response
+    link = INVERSE_LINKS[ledger.target.loss]
+    response = later.map_rows(lambda chunk, parameters: link(predictor(chunk, parameters)), optimum.parameters).T
     held = ledger.used if split.late is None else split.late
     by_group = split.by_group or _without_time(ledger)
     early, late = _ordered(ledger, split.early, by_group), _ordered(ledger, held, by_group, seed)
@@ -163,8 +148,7 @@ def leave_one_out(target: Target, optimum: Optimum, rows: int) -> LeaveOneOut | 
 
 
 def _categories(encoding: Encoding, rows: Rows) -> dict[str, tuple[NDArray[np.intp], list[str]]]:
-    codes = np.concatenate([chunk.codes for chunk in rows.chunks], axis=1)
-    terms = zip(codes, encoding.groups, strict=True)
+    terms = zip(level_codes(rows), encoding.groups, strict=True)
     return {term.column: (row, _level_names(term)) for row, term in terms if isinstance(term, LevelTerm)}
 
 

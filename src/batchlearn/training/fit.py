@@ -57,7 +57,10 @@ class Fit:
 
     @property
     def standard_errors(self) -> dict[str, float]:
-        """The coefficients' standard errors by name, in the same units; empty where there is no factor."""
+        """The coefficients' standard errors by name, in the same units; empty where there is no factor.
+
+        With strengths chosen by data they count what those took away too, with a given penalty they do not.
+        """
         if self.model.standard_errors is None:
             return {}
         return self._named(self.model.standard_errors.reshape(-1, self.model.encoding.layout.size))

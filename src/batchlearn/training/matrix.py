@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 
-from batchlearn.data.rows import Chunk, Rows, StoredChunk, chunk_rows
+from batchlearn.data.rows import Chunk
+from batchlearn.data.rows.memory import MemoryRows, chunk_rows
+from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.errors import CertificateError, DataError
 from batchlearn.kernels.design import Floats, Layout, linear_predictor
 from batchlearn.objectives.losses import Loss
@@ -96,7 +98,7 @@ class Matrix:
     deviation), nor are columns of a model without a free intercept.
     """
 
-    rows: Rows
+    rows: MemoryRows
     shift: Floats
     scale: Floats
     deviation: Floats  # weighted standard deviations
@@ -158,7 +160,7 @@ class Matrix:
         dense = self.rows.layout.dense
         if not (self.intercept and self.shift.any()):
             return None
-        columns = (np.concatenate([chunk.dense[j] for chunk in self.rows.chunks]) for j in range(dense))
+        columns = (self.rows.stored_column(j) for j in range(dense))
         found = [(float(np.median(x)), float(np.median(np.abs(x - np.median(x))))) for x in columns]
         middle, distance = np.asarray(found).T
         hidden = (distance > 0.0) & (distance < _FAR_OUT * self.deviation[:dense])
@@ -269,8 +271,7 @@ def predictors(values: Any, coefficients: Floats, intercept: float) -> Floats:
     rows = _stored(dense, sparse, np.zeros(values.shape[0]), None, None, 1)
     rows = replace(rows, layout=replace(rows.layout, intercept=True))
     parameters = np.append(intercept, coefficients)
-    chunks = (rows.read(chunk) for chunk in rows.chunks)
-    return np.concatenate([linear_predictor(rows.layout, chunk.block, parameters) for chunk in chunks])
+    return rows.map_rows(lambda chunk, inside: linear_predictor(chunk.layout, chunk.block, inside), parameters)
 
 
 def row_weights(sample_weight: Any, rows: int) -> Floats | None:
@@ -315,30 +316,18 @@ def _few_digits(mean: Floats, scale: Floats) -> Floats:
     return np.asarray(np.rint(mean / scale * _SHIFT_STEPS) / _SHIFT_STEPS * scale)
 
 
-def _stored(dense: Any, sparse: Any, label: Floats, weight: Floats | None, offset: Floats | None, threads: int) -> Rows:
+def _stored(
+    dense: Any, sparse: Any, label: Floats, weight: Floats | None, offset: Floats | None, threads: int
+) -> MemoryRows:
     """Return rows of dense columns, (n, columns) or None, and sparse ones, CSR (n, columns) or None."""
     count = len(label)
     dense = np.empty((count, 0)) if dense is None else dense
     wide = dense.shape[1] + (0 if sparse is None else math.ceil(sparse.nnz / max(count, 1)))
     length = chunk_rows(wide)
-    chunks = tuple(
-        StoredChunk(
-            dense=dense[a : a + length].T,
-            codes=np.empty((0, min(length, count - a)), dtype=np.int32),
-            label=label[a : a + length],
-            weight=None if weight is None else weight[a : a + length],
-            offset=None if offset is None else offset[a : a + length],
-            sparse=None if sparse is None else _sparse_rows(sparse, a, min(a + length, count)),
-        )
-        for a in range(0, count, length)
-    )
+    codes = np.empty((0, count), dtype=np.uint8)
+    entries = None if sparse is None else csr_array(sparse, copy=False)
+    whole = StoredChunk(dense.T, codes, label, weight, offset, entries)
+    chunks = tuple(whole.part(slice(start, start + length)) for start in range(0, count, length))
     layout = Layout(False, dense.shape[1], (), 0 if sparse is None else sparse.shape[1])
     plain = np.zeros(layout.dense), np.ones(layout.dense)
-    return Rows(layout, chunks, *plain, threads=threads)
-
-
-def _sparse_rows(values: Any, first: int, last: int) -> Any:
-    """Return consecutive rows of a CSR matrix that share its memory."""
-    a, b = int(values.indptr[first]), int(values.indptr[last])
-    parts = values.data[a:b], values.indices[a:b], values.indptr[first : last + 1] - values.indptr[first]
-    return csr_array(parts, shape=(last - first, values.shape[1]), copy=False)
+    return MemoryRows(layout, chunks, *plain, threads=threads)

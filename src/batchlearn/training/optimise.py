@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, partial
 from typing import NamedTuple
@@ -114,10 +114,10 @@ def choose_solver(rows: Rows, outputs: int = 1) -> Newton | LimitedMemory:
     if outputs * layout.size > FACTOR_LIMIT:
         return LimitedMemory()
     groups, count = len(layout.groups), float(len(rows))
-    stored = float(sum(chunk.sparse.nnz for chunk in rows.chunks if chunk.sparse is not None))
+    stored = float(rows.stored_entries)
     if outputs == 1:
         # However few the rows: a call of NumPy for each column and each group, in each chunk.
-        calls = 2e5 * (layout.lead + groups) * max(len(rows.chunks), 1)
+        calls = 2e5 * (layout.lead + groups) * max(rows.chunk_count, 1)
         reading = count * (2.0 * layout.lead + 4.0 * groups) + 3.0 * stored + calls
     else:  # by matrix products
         reading = count * (2.0 * layout.lead + outputs * (0.2 * layout.lead + 4.0 * groups + 20.0)) + 3.0 * stored
@@ -185,9 +185,9 @@ def _head_start(problem: Problem, solver: Newton, parameters: Floats) -> tuple[F
     objective, rows = problem.objective, problem.merged
     if objective.loss.outputs > 1:
         return _led_by_blocks(problem, parameters)
-    if len(rows.chunks) < _CHUNKS_TO_SAMPLE or objective.quadratic:
+    if rows.chunk_count < _CHUNKS_TO_SAMPLE or objective.quadratic:
         return parameters, 0
-    sample = replace(rows, chunks=rows.chunks[::4])
+    sample = rows.of_chunks(slice(None, None, 4))
     try:
         state = solver.start(objective, sample, parameters)
         for _ in range(_HEAD_STEPS):

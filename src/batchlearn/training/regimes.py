@@ -20,7 +20,7 @@ from batchlearn.errors import UsageError, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.objective import Objective
-from batchlearn.solvers.batches import BatchSolver, BatchState, Reading, counted
+from batchlearn.solvers.batches import BatchSolver, BatchState, Reading
 from batchlearn.solvers.gradient_descent import GradientDescent
 from batchlearn.solvers.newton import Newton, NewtonState
 from batchlearn.solvers.online.newton import MOST_COEFFICIENTS, OnlineNewton
@@ -178,7 +178,7 @@ def epochs(  # noqa: PLR0913 - what, on what, how, from where; and three setting
     parameters = objective.null_parameters(rows) if start is None else start
     if isinstance(solver, FullBatchSolver):
         return (yield from _full_batches(objective, rows, solver, parameters, passes, began))
-    numbers = counted(rows)
+    numbers = rows.counted()
     size = len(numbers) if regime.size is None else min(regime.size, len(numbers))
     reading = Reading(size, len(numbers), rows.total_weight, seed)
     return (yield from _stretches(_Run(objective, rows, solver, reading, order, began), parameters, numbers, passes))
@@ -237,8 +237,7 @@ def _cut(run: _Run, numbers: NDArray[np.intp], number: int, coefficients: int) -
     while length > _FEWEST_STRETCH_ROWS and length * coefficients > _STRETCH_VALUES:
         length //= 2
     length = max(length // run.reading.size, 1) * run.reading.size
-    for first in range(0, len(numbers), length):
-        yield run.rows.take(numbers[first : first + length])
+    yield from run.rows.stretches(numbers, length)
 
 
 def _full_batches(

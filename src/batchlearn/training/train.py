@@ -14,7 +14,8 @@ from batchlearn.data.build import Mask, Profiles, build_rows, check_memory, prof
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import fit_encoding
 from batchlearn.data.ledger import Ledger, read_ledger, with_classes_of, with_lots
-from batchlearn.data.rows import Rows, one_blas_thread
+from batchlearn.data.rows import Rows
+from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.data.split import Split, hold_out, split_kind
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
@@ -22,7 +23,6 @@ from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel, PredictionBounds
-from batchlearn.models.links import class_contrasts
 from batchlearn.objectives.class_weights import (
     counted_by_class,
     log_odds_shift,
@@ -34,6 +34,7 @@ from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
+from batchlearn.selection.covariance import Expanded, class_moments, second_moments
 from batchlearn.selection.huber_threshold import choose_threshold
 from batchlearn.selection.structure import InnerSplit, Structure, choose_structure
 from batchlearn.selection.terms import encoding_penalty
@@ -325,14 +326,13 @@ def _evaluate(
 def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[Note, ...], facts: Facts) -> Fit:
     optimum = fitted.optimum
     factor, certificate = optimum.certification.factor, optimum.certification.certificate
-    errors = bounds = dispersion = None
+    errors = moments = bounds = dispersion = None
+    kept = len(optimum.parameters) <= _KEPT_COEFFICIENTS
     if factor is not None:
         freedom = effective_coefficients(factor, fitted.penalty)
-        loss = loss_of(work.ledger.target)
-        dispersion = pearson_dispersion(loss, fitted.rows, optimum.parameters, freedom)
-        errors = _norms(factor, len(work.ledger.target.classes)) * np.sqrt(dispersion / fitted.rows.total_weight)
+        dispersion = pearson_dispersion(loss_of(work.ledger.target), fitted.rows, optimum.parameters, freedom)
+        errors, moments = _errors(work, fitted, factor, dispersion)
         if certificate.radius is not None:
-            kept = len(optimum.parameters) <= _KEPT_COEFFICIENTS
             bounds = PredictionBounds(
                 certificate.radius * factor.inflation * (1.0 + 1e-9),
                 factor.coefficient_norms(),
@@ -341,7 +341,7 @@ def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: 
                 factor.form_error,
             )
     return Fit(
-        model=_model(work, fitted, errors, bounds),
+        model=_model(work, fitted, errors, moments if kept else None, bounds),
         certificate=certificate,
         status=optimum.status,
         structure=work.structure,
@@ -363,7 +363,23 @@ def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: 
     )
 
 
-def _model(work: Work, fitted: Fitted, errors: Floats | None, bounds: PredictionBounds | None) -> LinearModel:
+def _errors(work: Work, fitted: Fitted, factor: Factor, dispersion: float) -> tuple[Floats | None, Floats | None]:
+    """Return the standard errors and the moments within groups of levels: given a penalty, or with chosen strengths."""
+    expansion, weight = fitted.optimum.certification.expansion, fitted.rows.total_weight
+    found: Floats | None = dispersion / weight * factor.inverse_hessian
+    if work.structure.strengths and expansion is not None:
+        size = fitted.encoding.layout.size
+        here = Expanded(
+            fitted.optimum.parameters, expansion, factor.inverse_hessian, fitted.penalty, dispersion, weight, size
+        )
+        found = second_moments(fitted.encoding, work.structure.strengths, here)
+    classes = len(work.ledger.target.classes)
+    return (None, None) if found is None else class_moments(found, fitted.encoding, classes)
+
+
+def _model(
+    work: Work, fitted: Fitted, errors: Floats | None, moments: Floats | None, bounds: PredictionBounds | None
+) -> LinearModel:
     ledger = work.ledger
     weight = None if ledger.weight is None else ledger.weight[ledger.used]
     mean = float(np.average(ledger.label[ledger.used], weights=weight))
@@ -372,19 +388,7 @@ def _model(work: Work, fitted: Fitted, errors: Floats | None, bounds: Prediction
     shares = np.bincount(ledger.label[ledger.used].astype(np.intp), weight, classes) if classes > 2 else np.zeros(0)
     told = tuple(map(float, shares / max(float(shares.sum()), 1e-300)))
     roles = work.table.roles
-    return LinearModel(fitted.encoding, ledger.target, parameters, roles, mean, errors, bounds, costs, told)
-
-
-def _norms(factor: Factor, classes: int) -> Floats:
-    """Return sqrt((H^-1)_jj) of each coefficient; of K > 2 classes of those of each class, flat."""
-    norms = factor.coefficient_norms()
-    if classes <= 2:
-        return norms
-    size = len(norms) // (classes - 1)
-    inverse = factor.inverse_hessian.reshape(classes - 1, size, classes - 1, size)
-    contrasts = class_contrasts(classes)
-    forms = np.einsum("ak,bk,ajbj->kj", contrasts, contrasts, inverse, optimize=True)
-    return np.asarray(np.sqrt(np.maximum(forms, 0.0)).ravel())
+    return LinearModel(fitted.encoding, ledger.target, parameters, roles, mean, errors, bounds, costs, told, moments)
 
 
 def fit_objective(

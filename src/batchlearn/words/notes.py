@@ -70,6 +70,8 @@ class Code(StrEnum):
     BRACKET = auto()
     JUDGED_BY_LATER_ROWS = auto()
     JUDGED_AGAIN = auto()
+    LABELS_MISSING = auto()
+    LABELS_STILL_TO_COME = auto()
     LEFT_TO_PEOPLE = auto()
     SET_ASIDE = auto()
     EARLIER_RUN_ENDED = auto()
@@ -311,7 +313,13 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.BRACKET: "{bracket}",
     Code.JUDGED_BY_LATER_ROWS: "Judged by the rows seen after {after} that were labelled since the champion was "
     "trained.",
-    Code.JUDGED_AGAIN: "Version {version} was judged again, by the rows labelled since the last look.",
+    Code.JUDGED_AGAIN: "Version {version} was judged again, by {rows:,} rows seen since the last look.",
+    Code.LABELS_MISSING: "Of {rows:,} rows seen since the last look {without:,} lack a label, and those that are "
+    "labelled early may not judge for the others. Name the column that says when labels were known (labelled in "
+    "[source]), let rows rest longer (wait), or leave out those that never get one (where).",
+    Code.LABELS_STILL_TO_COME: "Labels have taken up to {taken}, and none of {rows:,} labelled rows seen since the "
+    "last look was seen so long ago. Before that they may not judge for others of their time, whose labels are still "
+    "to come.",
     Code.LEFT_TO_PEOPLE: "{abstention}",
     Code.SET_ASIDE: _set_aside,
     Code.EARLIER_RUN_ENDED: "An earlier run was ended when version {version} was registered.",

@@ -15,7 +15,7 @@ import pytest
 from tests.cli.made import Run, one_object, process
 from tests.retraining.made import add_days, day, into_database, orders
 
-from batchlearn.registry.store import FolderStore
+from batchlearn.artifacts.store import FolderStore
 
 INIT = ("init", "--source", "data/*.parquet", "--target", "bought", "--time", "seen", "--labelled", "known")
 TURN_KEYS = {"decision", "reason", "bracket", "start", "version", "certificate", "gate", "promoted", "seconds"}

@@ -12,12 +12,12 @@ import pytest
 from tests.retraining.made import SETTINGS_TEXT, add_days, around, day, make_project, orders, turn
 
 import batchlearn as bl
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.cli.project.promote import LedgerOptions
 from batchlearn.cli.project.promote import promote as promote_version
 from batchlearn.errors import RegistryError
 from batchlearn.registry.ledger import TURN, events, reviews, waiting
 from batchlearn.registry.promotions import champion
-from batchlearn.registry.store import FolderStore
 from batchlearn.retraining.child import Rehearsal
 from batchlearn.retraining.cycle.candidate import compare, uncertified
 from batchlearn.retraining.cycle.finish import Turn

@@ -11,11 +11,11 @@ import pytest
 from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, day, make_project, orders, turn
 
 import batchlearn as bl
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import DataError
 from batchlearn.kernels.design import Floats
 from batchlearn.registry.loading import load_version
 from batchlearn.registry.promotions import Reason, champion, promote
-from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import KEPT, read_version
 from batchlearn.tables.table import Table, read
 from batchlearn.training.evaluate import evaluate
@@ -265,3 +265,28 @@ def test_rows_without_what_they_need_are_set_aside_and_told(tmp_path: Path) -> N
     second = turn(root, day(23))
     assert second.gate is not None
     assert second.gate["rows"] > 0
+
+
+def test_one_class_that_is_known_later_does_not_promote_by_the_other(tmp_path: Path) -> None:
+    """The rarer class is known eight days late; looks wait so long, and the first say why they do."""
+    changes = {
+        "[policy]": '[gate]\nmode = "anytime"\n\n[policy]',
+        'when = "rows"\nrows = 300': 'when = "every"\nperiod = "300d"',
+    }
+    root = make_project(tmp_path, SETTINGS_TEXT, changes)
+    rows = orders(0, 60)
+    late = np.asarray(rows["seen"]) + np.where(
+        np.asarray(rows["bought"]), np.timedelta64(8, "D"), np.timedelta64(0, "D")
+    )
+    pq.write_table(
+        rows.set_column(rows.schema.get_field_index("known"), "known", pa.array(late)), root / "data" / "0.parquet"
+    )
+    assert turn(root, day(20)).promoted
+    second = turn(root, day(30), anyway=True)
+    assert second.gate is not None
+    waiting = turn(root, day(34))
+    assert (waiting.gate, waiting.decision) == (None, "keep")
+    assert any(str(note).startswith("Labels have taken up to 8 days") for note in waiting.notes)
+    looked = turn(root, day(40))
+    assert looked.gate is not None
+    assert looked.gate["rows"] == 2 * ROWS  # seen on days 30 and 31, of either class

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, day, make_project, orders, turn
 
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import CertificateError, DataError, IntegrityError, RegistryError, UsageError
 from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel
 from batchlearn.registry.loading import load_version
 from batchlearn.registry.place import SETTINGS
-from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import KEPT, read_version
 from batchlearn.training.verification.stored import verify_model
 

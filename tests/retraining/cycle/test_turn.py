@@ -15,13 +15,13 @@ from tests.registry.made import one_more
 from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, around, day, make_project, orders, turn
 
 import batchlearn as bl
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import RegistryError
 from batchlearn.models.decision import Costs
 from batchlearn.registry.decisions import record_promotion
 from batchlearn.registry.ledger import OVERRULED, choices, events, reviews
 from batchlearn.registry.loading import load_champion, load_version
 from batchlearn.registry.promotions import Reason, champion, needed_champion, promote, promotions, rollback
-from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import read_version, verify_version, version_numbers
 from batchlearn.retraining.cycle import turn as turn_module
 from batchlearn.retraining.cycle.candidate import Candidate, Surroundings, train_candidate
@@ -290,7 +290,8 @@ def test_who_overruled_the_gate_is_told_whether_rightly(tmp_path: Path) -> None:
     store = FolderStore(root)
     record_promotion(store, rollback(store, WHY, needed_champion(store)))
     add_days(root, 30, 45, slope=-1.5)
-    turn(root, day(48))
+    for number in (36, 40, 44, 48):
+        turn(root, day(number), anyway=True)
     counts = reviews(events(store), "2026-02-18T00:00:00Z")
     assert (counts.overrides, counts.right, counts.wrong) == (1, 0, 1)
 
@@ -314,12 +315,12 @@ def test_a_decision_whose_command_was_killed_is_written_down_by_the_next(tmp_pat
 
 def test_a_challenger_may_be_looked_at_every_day(tmp_path: Path) -> None:
     root = drifting(
-        tmp_path, {"[policy]": '[gate]\nmode = "anytime"\npromote = "auto"\n\n[policy]', "rows = 300": "rows = 900"}
+        tmp_path, {"[policy]": '[gate]\nmode = "anytime"\npromote = "auto"\n\n[policy]', "rows = 300": "rows = 1000"}
     )
-    second = turn(root, day(28))
+    second = turn(root, day(30))
     assert (second.version, second.promoted, second.exit_code) == (2, False, 11)
-    add_days(root, 30, 45, slope=-1.5)
-    for number in range(29, 45):
+    add_days(root, 30, 50, slope=-1.5)
+    for number in range(31, 46):
         looked = turn(root, day(number))
         if looked.promoted:
             break

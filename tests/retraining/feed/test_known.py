@@ -16,6 +16,7 @@ from batchlearn.retraining.feed.known import (
     latest_seen,
     look,
     parse_instant,
+    settled,
     shown_instant,
 )
 from batchlearn.tables.conditions import Condition, Not, Written
@@ -93,6 +94,43 @@ def test_nothing_that_comes_later_changes_what_was_known(table: pa.Table) -> Non
     late = numbers(earlier["paid"]) > now
     flipped = pa.array(np.where(late, ~np.asarray(earlier["y"]), np.asarray(earlier["y"])))
     assert looked(earlier.set_column(earlier.schema.get_field_index("y"), "y", flipped)) == looked(table)
+
+
+@pytest.mark.parametrize("until", [None, 40.0])
+def test_a_look_is_at_rows_of_times_whose_labels_have_all_come(table: pa.Table, until: float | None) -> None:
+    unit, now, trained = scale(table), 99.0, 30.0
+    times = Times.of(bl.read(table), "at", "paid", None)
+    seen, paid, x = numbers(table["at"]) / unit, numbers(table["paid"]) / unit, numbers(table["x"])
+    slow = (paid - seen > 40.0) & (paid <= now)
+    assert slow.any()
+    rows = table.filter(pa.array(~slow))  # so that the longest that a label took leaves rows to look at
+    seen, paid, x = seen[~slow], paid[~slow], x[~slow]
+    in_sight = bl.read(rows, target="y", time="at", where=times.seen_by(now * unit))
+    found = settled(in_sight, times, now * unit, trained * unit, None if until is None else until * unit)
+    after = seen[paid <= trained].max() if until is None else until
+    end = now - (paid - seen)[paid <= now].max()
+    expected = (seen > after) & (seen <= end) & (paid <= now)
+    assert expected.any()
+    assert (found.rows, found.reason) == (int(expected.sum()), None)
+    assert values(rows, found.condition) == x[expected].tolist()
+    # Once nothing is old enough it says why.
+    early = settled(in_sight, times, now * unit, trained * unit, end * unit)
+    assert early.rows == 0
+    assert early.reason is not None
+    assert str(early.reason).startswith("Labels have taken up to ")
+
+
+def test_without_times_of_labels_a_stretch_with_a_row_that_has_none_waits() -> None:
+    label = np.where(np.arange(60) < 58, 1.0, np.nan)
+    table = pa.table({"at": np.arange(60.0), "y": pa.array(label, from_pandas=True)})
+    in_sight = bl.read(table, target="y", time="at")
+    waiting = settled(in_sight, Times("at", None, False, 0.0), 59.0, 39.0, None)
+    assert waiting.rows == 0
+    assert waiting.reason is not None
+    assert str(waiting.reason).startswith("Of 20 rows seen since the last look 2 lack a label, ")
+    rested = settled(in_sight, Times("at", None, False, 5.0), 59.0, 39.0, None)
+    assert (rested.rows, rested.reason) == (20, None)  # of the times 35 to 54
+    assert settled(in_sight, Times("at", None, False, 5.0), 59.0, 39.0, 54.0).reason is None
 
 
 def test_rows_for_which_a_condition_is_unknown_are_not_forgotten() -> None:

@@ -7,9 +7,19 @@ import pytest
 from tests.retraining.gate.losses import INSTANTS, ROWS, losses
 
 from batchlearn.errors import DataError, UsageError
+from batchlearn.evaluation.metrics import Array
 from batchlearn.evaluation.paired import Difference
 from batchlearn.retraining import verdict as verdicts
-from batchlearn.retraining.gate import Gate, judge, judge_in_looks, judge_without_champion
+from batchlearn.retraining.gate import Gate, Verdict, judge, judge_in_looks, judge_without_champion
+
+
+def in_four_calls(champion: Array, challenger: Array, weight: Array | None = None, alpha: float = 0.05) -> Verdict:
+    state, weights = None, np.ones(ROWS) if weight is None else weight
+    for part in np.split(np.arange(ROWS), 4):
+        rows = (champion[part], challenger[part], weights[part], INSTANTS[part])
+        found = judge_in_looks(Gate("anytime", alpha), *rows, state=state)
+        state = found.state
+    return found
 
 
 def test_without_a_champion_too_looking_every_day_keeps_the_rate() -> None:
@@ -36,7 +46,7 @@ def test_looks_against_a_constant_are_no_looks_against_a_champion() -> None:
     next_look = judge(gate, champion[100:200], challenger[100:200], time=INSTANTS[100:200], state=found.state)
     assert next_look.state is not None
     assert (len(next_look.state["looks"]), next_look.state["against"]) == (1, "champion")
-    with pytest.raises(DataError, match="before the last look"):
+    with pytest.raises(DataError, match="no later than those of the last look"):
         judge(gate, champion[:50], challenger[:50], time=INSTANTS[:50], state=found.state)
 
 
@@ -85,10 +95,7 @@ def test_weights_are_in_every_mean() -> None:
     champion, weight = rng.uniform(0.4, 0.6, ROWS), np.where(INSTANTS % 2, 9.0, 1.0)
     challenger = champion + np.where(INSTANTS % 2, -0.02, 0.1)  # better by weight, worse by rows
     level, apart = np.average(champion, weights=weight), np.average(challenger - champion, weights=weight)
-    for found in (
-        judge(Gate(), champion, challenger, weight),
-        judge_in_looks(Gate("anytime"), champion, challenger, weight, INSTANTS),
-    ):
+    for found in (judge(Gate(), champion, challenger, weight), in_four_calls(champion, challenger, weight)):
         assert found.verdict == "promote"
         assert found.difference == pytest.approx(apart, rel=0.05)
     assert f"the champion's {level:.5g}" in judge(Gate(), champion, challenger, weight).sentence
@@ -98,10 +105,10 @@ def test_weights_are_in_every_mean() -> None:
     assert look["champion"] == pytest.approx(np.average(champion[:20], weights=weight[:20]), rel=1e-12)
 
 
-def test_twenty_rows_are_a_look_and_five_looks_are_enough() -> None:
+def test_twenty_rows_are_a_look_and_fifteen_looks_are_enough() -> None:
     champion, challenger = losses(-0.5, noise=0.01)
     state, found = None, None
-    for number in range(5):
+    for number in range(15):
         rows = slice(20 * number, 20 * (number + 1))
         found = judge(Gate("anytime"), champion[rows], challenger[rows], time=INSTANTS[rows], state=state)
         state = found.state
@@ -110,9 +117,11 @@ def test_twenty_rows_are_a_look_and_five_looks_are_enough() -> None:
 
 
 def test_a_call_looks_no_further_once_it_is_decided() -> None:
-    found = judge_in_looks(Gate("anytime"), *losses(-0.5, noise=0.01), time=INSTANTS)
+    found = in_four_calls(*losses(-0.5, noise=0.01))
     assert found.verdict == "promote"
-    assert found.rows < ROWS
+    assert found.state is not None
+    assert len(found.state["looks"]) == 15
+    assert found.rows == ROWS * 15 // 16
 
 
 def test_looks_that_cannot_be_averaged_keep_what_was_seen() -> None:
@@ -128,7 +137,7 @@ def test_the_rate_is_the_one_of_the_settings() -> None:
     champion, challenger = losses(-0.02)
     widths = []
     for alpha in (0.05, 0.2, 0.5):
-        found = judge_in_looks(Gate("anytime", alpha), champion, challenger)
+        found = in_four_calls(champion, challenger, alpha=alpha)
         assert found.low is not None
         assert found.high is not None
         widths.append(found.high - found.low)

@@ -101,7 +101,7 @@ def test_without_labels_there_is_no_evidence() -> None:
 def test_the_same_model_gains_nothing(mode: Any) -> None:
     champion, _ = losses(0.0, rows=30)
     gate, state = Gate(mode), None
-    for _ in range(5):
+    for _ in range(15):
         found = judge(gate, champion, champion * (1.0 - 1e-12), state=state)
         state = found.state
     assert (found.verdict, found.difference, found.low, found.high) == ("reject", 0.0, 0.0, 0.0)
@@ -240,10 +240,11 @@ def look_daily(change: float, days: int, rows: int = 400) -> list[Verdict]:
 
 def test_looks_add_up_and_end_in_a_promotion() -> None:
     found = look_daily(-0.03, 20)
-    assert [verdict.rows for verdict in found] == [400 * (day + 1) for day in range(20)]
-    assert {verdict.verdict for verdict in found[:4]} == {"not enough evidence"}
-    assert found[3].low is None
-    assert found[-1].verdict == "promote"
+    # The first fifteen looks are tested together, and what they say stands until there are thirty.
+    assert [verdict.rows for verdict in found] == [400 * min(day + 1, 15) for day in range(20)]
+    assert {verdict.verdict for verdict in found[:14]} == {"not enough evidence"}
+    assert found[13].low is None
+    assert {verdict.verdict for verdict in found[14:]} == {"promote"}
     assert found[-1].mode == "anytime"
     assert look_daily(0.03, 20)[-1].verdict == "reject"
 
@@ -303,3 +304,18 @@ def test_a_damaged_state_is_refused(state: dict[str, Any]) -> None:
     with pytest.raises(IntegrityError) as refused:
         judge(Gate("anytime"), *losses(-0.02), state=state)
     assert refused.value.code == "gate-state"
+
+
+def test_looks_of_an_earlier_release_do_not_count() -> None:
+    """They were at rows whose labels were known early; what follows begins anew, after their last row, and says so."""
+    look = {"rows": 400, "weight": 400.0, "champion": 0.5, "challenger": 0.4}
+    state = {"looks": [look] * 14, "classes": None, "until": 5.0, "against": "champion"}
+    found = judge(Gate("anytime"), *losses(-0.02), time=INSTANTS + 6.0, state=state)
+    assert found.sentence.endswith("14 looks of an earlier release, whose test did not keep its rate, do not count.")
+    assert found.state is not None
+    assert len(found.state["looks"]) == 1
+    with pytest.raises(DataError) as refused:
+        judge(Gate("anytime"), *losses(-0.02), time=INSTANTS, state=state)
+    assert refused.value.code == "gate-rows-again"
+    with pytest.raises(IntegrityError):
+        judge(Gate("anytime"), *losses(-0.02), state={**state, "format_version": 3})

@@ -9,6 +9,8 @@ from functools import cache
 
 import numpy as np
 import pytest
+from tests.retraining.gate.series import WORLDS as LOOKS
+from tests.retraining.gate.series import decided, decided_by_judge, decided_late, late_class
 from tests.retraining.trials import (
     RIDGE,
     WORLDS,
@@ -81,3 +83,38 @@ def test_one_percent_better_is_found_in_20_000_rows(name: str) -> None:
     losses = [better(name, 20_000, rng) for _ in range(30)]
     assert sum(judge_once(Gate(), one).verdict == "promote" for one in losses) >= 24
     assert sum(promoted_within(Gate("anytime"), one) is not None for one in losses) >= 24
+
+
+@pytest.mark.parametrize(
+    "name", ["correlation 0.5", "correlation 0.7", "shocks that last (0.7) and as much noise", "uneven sizes, shocks"]
+)
+def test_looks_that_resemble_each_other_or_differ_in_size_keep_the_rate(name: str) -> None:
+    rng = np.random.default_rng(9)
+    found = [decided(LOOKS[name](60, rng))[0] for _ in range(1_000)]
+    # 5 % of 1,000 and two standard deviations of a count on top.
+    assert sum(said != "not enough evidence" for said in found) <= 64
+
+
+def test_within_30_looks_a_clearly_better_model_is_found() -> None:
+    rng = np.random.default_rng(10)
+    found = [decided(LOOKS["independent"](30, rng), -1.0)[0] for _ in range(200)]
+    assert found.count("promote") >= 170
+    assert found.count("reject") == 0
+
+
+@pytest.mark.parametrize("name", ["correlation 0.5", "uneven sizes, shocks"])
+def test_the_gate_decides_as_its_tests_do(name: str) -> None:
+    rng = np.random.default_rng(12)
+    every = [LOOKS[name](32, rng) for _ in range(10)]
+    for shift in (0.0, -2.0, 2.0):
+        assert [decided_by_judge(Gate("anytime"), one, shift) for one in every] == [
+            decided(one, shift) for one in every
+        ]
+
+
+def test_labels_of_one_class_that_come_late_do_not_judge_for_the_other() -> None:
+    rng = np.random.default_rng(11)
+    tables = [late_class(rng) for _ in range(4)]
+    assert [decided_late(table, settle=True)[0] for table in tables] == ["not enough evidence"] * 4
+    # Once all labels of a time are in, the better model is found.
+    assert "promote" in [decided_late(table, settle=True, challenger=0.3)[0] for table in tables]

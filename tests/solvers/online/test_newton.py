@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.solvers.problems import Posed, posed
+from tests.solvers.problems import Posed, posed, taken
 
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
@@ -29,7 +29,7 @@ def started(problem: Posed, start: Floats | None = None) -> OnlineState:
 def written_out(problem: Posed, state: OnlineState) -> tuple[Floats, Floats, Floats]:
     """Return point, matrix and predictors after all rows, by the formulas of the module, one row at a time."""
     point, inverse, loss = state.parameters.copy(), state.inverse.copy(), problem.objective.loss
-    chunk = problem.rows.read(problem.rows.take(np.arange(len(problem.rows))).chunks[0])
+    chunk = problem.rows.read(taken(problem.rows, np.arange(len(problem.rows))).chunks[0])
     predictors = []
     for i in range(len(chunk.label)):
         x = np.zeros(14)
@@ -57,7 +57,7 @@ def written_out(problem: Posed, state: OnlineState) -> tuple[Floats, Floats, Flo
 def test_blocks_do_what_the_formulas_say_row_by_row(loss: str, rtol: float) -> None:
     problem = posed(loss, rows=150, weighted=True)
     point, inverse, predictors = written_out(problem, started(problem))
-    state, found = follow(problem.objective.loss, problem.rows.take(np.arange(150)), started(problem))
+    state, found = follow(problem.objective.loss, taken(problem.rows, np.arange(150)), started(problem))
     # The step of one row is solved to about 1e-3 of itself where the loss is no square.
     scale = np.abs(point).max()
     np.testing.assert_allclose(state.parameters, point, atol=rtol * scale)
@@ -96,7 +96,7 @@ def test_no_step_overshoots_even_at_extreme_rows() -> None:
     problem = posed("poisson", rows=200)
     dense = [chunk.dense.copy() for chunk in problem.rows.chunks]
     dense[0][1, 3] = 500.0
-    (chunk,) = problem.rows.take(np.arange(200)).chunks
+    (chunk,) = taken(problem.rows, np.arange(200)).chunks
     rows = type(problem.rows)(
         problem.rows.layout, (type(chunk)(dense[0], chunk.codes, chunk.label),), np.zeros(4), np.ones(4)
     )
@@ -107,11 +107,11 @@ def test_no_step_overshoots_even_at_extreme_rows() -> None:
 
 def test_blocks_follow_from_row_numbers() -> None:
     problem = posed(rows=4 * BLOCK)
-    whole, _ = follow(problem.objective.loss, problem.rows.take(np.arange(4 * BLOCK)), started(problem))
+    whole, _ = follow(problem.objective.loss, taken(problem.rows, np.arange(4 * BLOCK)), started(problem))
     state = started(problem)
     for first in (0, BLOCK, 3 * BLOCK):
         last = {0: BLOCK, BLOCK: 3 * BLOCK, 3 * BLOCK: 4 * BLOCK}[first]
-        state, _ = follow(problem.objective.loss, problem.rows.take(np.arange(first, last)), state)
+        state, _ = follow(problem.objective.loss, taken(problem.rows, np.arange(first, last)), state)
     assert state.parameters.tobytes() == whole.parameters.tobytes()
     assert state.inverse.tobytes() == whole.inverse.tobytes()
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
-from tests.solvers.problems import posed
+from tests.solvers.problems import posed, taken
 
-from batchlearn.data.rows import Rows, StoredChunk
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels.design import Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective, ridge
@@ -16,18 +17,18 @@ from batchlearn.solvers.online.normalised import NormalisedGradient, follow
 from batchlearn.training.regimes import Online, epochs
 
 
-def raw(scale: float, label_scale: float = 1.0, loss: str = "logistic") -> tuple[Objective, Rows]:
+def raw(scale: float, label_scale: float = 1.0, loss: str = "logistic") -> tuple[Objective, MemoryRows]:
     """Return rows whose columns are stored and read in other units, without penalty."""
     problem = posed(loss, rows=400)
-    (chunk,) = problem.rows.take(np.arange(400)).chunks
+    (chunk,) = taken(problem.rows, np.arange(400)).chunks
     factors = scale ** np.array([1.0, -1.0, 0.5, 0.0])
     stored = StoredChunk(chunk.dense * factors[:, None], chunk.codes, chunk.label * label_scale)
     layout = problem.rows.layout
-    rows = Rows(layout, (stored,), np.zeros(4), np.ones(4))
+    rows = MemoryRows(layout, (stored,), np.zeros(4), np.ones(4))
     return Objective(LOSSES[loss], ridge(layout, 0.0)), rows
 
 
-def predicted(objective: Objective, rows: Rows) -> np.ndarray:
+def predicted(objective: Objective, rows: MemoryRows) -> np.ndarray:
     state = NormalisedGradient().start(objective, rows, np.zeros(13), Reading(1, 400, 400.0, 0))
     return follow(objective, rows, state)[1]
 
@@ -53,11 +54,11 @@ def test_it_learns_most_of_what_there_is_in_one_pass(loss: str) -> None:
 
 def test_sparse_rows_are_learned_as_dense_ones() -> None:
     problem = posed(rows=300)
-    (chunk,) = problem.rows.take(np.arange(300)).chunks
+    (chunk,) = taken(problem.rows, np.arange(300)).chunks
     objective = Objective(LOSSES["logistic"], ridge(Layout(True, 4), 1e-3))
     none = np.empty((0, 300), dtype=int)
-    dense = Rows(Layout(True, 4), (StoredChunk(chunk.dense, none, chunk.label),), np.zeros(4), np.ones(4))
-    sparse = Rows(
+    dense = MemoryRows(Layout(True, 4), (StoredChunk(chunk.dense, none, chunk.label),), np.zeros(4), np.ones(4))
+    sparse = MemoryRows(
         Layout(True, 0, (), 4),
         (StoredChunk(np.empty((0, 300)), none, chunk.label, sparse=csr_array(chunk.dense.T)),),
         np.zeros(0),
@@ -73,9 +74,9 @@ def test_sparse_rows_are_learned_as_dense_ones() -> None:
 def test_cutting_a_stretch_changes_no_bit() -> None:
     problem = posed(rows=200)
     start = NormalisedGradient().start(problem.objective, problem.rows, np.zeros(13), Reading(1, 200, 200.0, 0))
-    whole, _ = follow(problem.objective, problem.rows.take(np.arange(200)), start)
+    whole, _ = follow(problem.objective, taken(problem.rows, np.arange(200)), start)
     state = start
     for first, last in ((0, 1), (1, 77), (77, 200)):
-        state, _ = follow(problem.objective, problem.rows.take(np.arange(first, last)), state)
+        state, _ = follow(problem.objective, taken(problem.rows, np.arange(first, last)), state)
     assert state.parameters.tobytes() == whole.parameters.tobytes()
     assert state.delivered.tobytes() == whole.delivered.tobytes()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.solvers.problems import posed
+from tests.solvers.problems import posed, taken
 
 from batchlearn.errors import UsageError
 from batchlearn.objectives.statistics import predictor
@@ -26,9 +26,9 @@ def test_each_row_is_predicted_from_the_labels_known_before_it(solver: OnlineSol
         state = solver.start(problem.objective, problem.rows, np.zeros(13), reading)
         known = max(row - delay, 0)
         if known:
-            state = solver.advance(problem.objective, problem.rows.take(np.arange(known)), state, reading)  # type: ignore[arg-type]
+            state = solver.advance(problem.objective, taken(problem.rows, np.arange(known)), state, reading)  # type: ignore[arg-type]
         point = state.parameters if isinstance(state, OnlineState) else state.parameters[:-1]
-        one = problem.rows.read(problem.rows.take(np.array([row])).chunks[0])._replace(weight=np.ones(1))
+        one = problem.rows.read(taken(problem.rows, np.array([row])).chunks[0])._replace(weight=np.ones(1))
         np.testing.assert_allclose(found[row], predictor(one, point)[0], rtol=1e-7, atol=1e-9)
 
 

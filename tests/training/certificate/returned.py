@@ -21,7 +21,8 @@ from tests.training.trials import Verdict, amounts
 
 from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import read_ledger
-from batchlearn.data.rows import Rows, StoredChunk
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.errors import BatchlearnError
 from batchlearn.estimators import LinearClassifier, LinearRegressor
 from batchlearn.kernels.design import Floats
@@ -200,18 +201,18 @@ def judge_table(number: int, seed: int) -> list[Verdict]:
     return verdicts
 
 
-def _drained(table: Any, fit: Fit) -> Rows:
+def _drained(table: Any, fit: Fit) -> MemoryRows:
     ledger = read_ledger(table, fit.model.target)
     steps = build_rows(table, ledger, fit.model.encoding, ledger.used, 1)
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            rows: Rows = end.value
+            rows: MemoryRows = end.value
             return rows
 
 
-def _encoded(rows: Rows, fit: Fit, columns: dict[str, Any]) -> list[list[Any]]:
+def _encoded(rows: MemoryRows, fit: Fit, columns: dict[str, Any]) -> list[list[Any]]:
     """Return the design of a table in exact numbers."""
     scan = read(pa.table(columns)).scan(fit.model.columns)
     design = []

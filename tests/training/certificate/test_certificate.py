@@ -13,6 +13,7 @@ from tests.objectives.oracle import Oracle, exact
 from tests.training.trials import FAMILIES, Trial, Verdict, check, dense_rows, judge, points, random_trial, run_trials
 
 from batchlearn.data.rows import Rows
+from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import GradientError, Objective, ridge
@@ -38,7 +39,7 @@ class Careless(Objective):
         return known._replace(error=np.zeros_like(known.error))
 
 
-def logistic_problem(seed: int, n: int = 60, columns: int = 4) -> tuple[Objective, Rows]:
+def logistic_problem(seed: int, n: int = 60, columns: int = 4) -> tuple[Objective, MemoryRows]:
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, columns))
     label = (rng.random(n) < 1.0 / (1.0 + np.exp(-X @ rng.normal(size=columns)))).astype(np.float64)
@@ -46,7 +47,7 @@ def logistic_problem(seed: int, n: int = 60, columns: int = 4) -> tuple[Objectiv
     return Objective(LOSSES["logistic"], ridge(rows.layout, 1e-3)), rows
 
 
-def after_newton(objective: Objective, rows: Rows, steps: int) -> Floats:
+def after_newton(objective: Objective, rows: MemoryRows, steps: int) -> Floats:
     state = Newton().start(objective, rows, objective.null_parameters(rows))
     for _ in range(steps):
         state = Newton().step(objective, rows, state)

@@ -15,7 +15,7 @@ from mpmath import mp
 from tests.objectives.oracle import Vector, exact, exact_rows
 from tests.training.trials import FAMILIES, chunks_of
 
-from batchlearn.data.rows import Rows
+from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.models.links import class_contrasts
 from batchlearn.objectives.factor import NotPositiveDefinite
@@ -40,7 +40,7 @@ class ClassOracle:
     strengths: list[Any]
 
     @staticmethod
-    def of(objective: Objective, rows: Rows) -> ClassOracle:
+    def of(objective: Objective, rows: MemoryRows) -> ClassOracle:
         """Write out what the objective is over these rows; rows without weight are left out."""
         design, label, weight = [], [], []
         for chunk in rows.chunks:
@@ -125,7 +125,7 @@ class ClassTrial(NamedTuple):
 
     family: str
     objective: Objective
-    rows: Rows
+    rows: MemoryRows
     units: Units
 
 
@@ -141,7 +141,7 @@ def random_class_trial(rng: np.random.Generator, family: str) -> ClassTrial:
     intercept = draft.intercept and len(first) == classes
     sparse = 0 if draft.sparse is None else draft.sparse.shape[1]
     layout = Layout(intercept, len(draft.dense), draft.levels, sparse)
-    rows = Rows(layout, chunks_of(draft, label, [n // 2] if n > 3 else []), draft.shift, draft.scale)
+    rows = MemoryRows(layout, chunks_of(draft, label, [n // 2] if n > 3 else []), draft.shift, draft.scale)
     strengths = np.full(layout.size, draft.strength)
     strengths[: int(intercept)] = 0.0
     scale = np.ones(layout.size)

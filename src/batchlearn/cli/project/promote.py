@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import Count, Flag, Json, moment, who
 from batchlearn.errors import RegistryError, UsageError
@@ -25,7 +26,6 @@ from batchlearn.registry.promotions import ROLLBACK, Promotion, Reason, champion
 from batchlearn.registry.promotions import promote as promote_version
 from batchlearn.registry.promotions import rollback as rollback_version
 from batchlearn.registry.records import Record
-from batchlearn.registry.store import FolderStore
 from batchlearn.registry.version import read_version, version_numbers
 from batchlearn.report.document import Document
 

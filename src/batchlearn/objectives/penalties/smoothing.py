@@ -41,6 +41,15 @@ def differences(ordered: int, others: int = 0, *, cyclic: bool = False) -> UnitP
     return UnitPenalty(matrix, ordered - 1 + others, _centre(size, ordered))
 
 
+def end_differences(ordered: int, others: int = 0) -> Floats:
+    """Return the part of `differences` that ties the first and the last level to their neighbours, (L, L)."""
+    steps = np.diff(np.eye(ordered), axis=0)
+    matrix = np.zeros((ordered + others, ordered + others))
+    for step in (steps[0], steps[-1])[: len(steps)]:
+        matrix[:ordered, :ordered] += np.outer(step, step)
+    return matrix
+
+
 def product(first: UnitPenalty, second: UnitPenalty) -> UnitPenalty:
     """Penalise a table of coefficients, first varying slowest, along both of its sides.
 

@@ -257,14 +257,10 @@ def compare(
     champion: LinearModel,
     challenger: LinearModel,
     later: Table,
-    times: Times | None = None,
     state: Mapping[str, Any] | None = None,
 ) -> Verdict:
-    """Judge a challenger on labelled rows that neither model was trained on. DataError where it cannot score them.
-
-    With `times` rows are ordered by when their labels were known, as looking again and again needs it.
-    """
-    rows = _judging_rows(challenger, later, times)
+    """Judge a challenger on labelled rows that neither model was trained on. DataError where it cannot score them."""
+    rows = _judging_rows(challenger, later)
     other = _other_task(champion.target, challenger.target)
     if other is not None:
         return answered(gate, "not enough evidence", other, 0)
@@ -281,14 +277,13 @@ def compare_in_looks(
     champion: LinearModel,
     challenger: LinearModel,
     later: Table,
-    times: Times,
     state: Mapping[str, Any] | None,
 ) -> Verdict:
     """Judge as `gate.judge_in_looks` on rows that no earlier look has seen; the champion has to be able to score them.
 
     Errors as those of `compare`.
     """
-    rows = _judging_rows(challenger, later, times)
+    rows = _judging_rows(challenger, later)
     return judge_in_looks(gate, rows.losses_of(champion), *rows.judged(challenger), state)
 
 
@@ -318,16 +313,12 @@ class _JudgingRows:
         return self.losses_of(challenger), self.weight, self.time, classes
 
 
-def _judging_rows(challenger: LinearModel, later: Table, times: Times | None) -> _JudgingRows:
+def _judging_rows(challenger: LinearModel, later: Table) -> _JudgingRows:
     challenger.check(later)
     ledger = read_ledger(later, target=challenger.target)
     used = ledger.used
     weight = None if ledger.weight is None else ledger.weight[used]
-    time = ledger.time
-    if times is not None and times.labelled is not None:
-        # A row is known once it has rested and its label is there.
-        time = np.maximum(_column(later, times.labelled), _column(later, times.seen) + times.wait)
-    time = None if time is None else time[used]
+    time = None if ledger.time is None else ledger.time[used]
     return _JudgingRows(later, used, challenger.target, ledger.label[used], weight, time)
 
 
@@ -341,10 +332,3 @@ def cannot_score(champion: LinearModel, challenger: LinearModel, later: Table) -
     except DataError as problem:
         return problem.message.rstrip(".")
     return None
-
-
-def _column(table: Table, name: str) -> Floats:
-    arrays = [batch.column(name) for batch in table.scan([name])]
-    column = pa.chunked_array(arrays)
-    plain = pc.cast(pc.cast(column, pa.int64()), pa.float64()) if pa.types.is_timestamp(column.type) else column
-    return np.asarray(pc.fill_null(plain, np.nan).to_numpy())

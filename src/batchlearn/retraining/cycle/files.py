@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from batchlearn.artifacts.strict_json import dump
+from batchlearn.artifacts.tensors import pack
 from batchlearn.data.ledger import read_ledger
 from batchlearn.models.files import files_of
-from batchlearn.models.strict_json import dump
-from batchlearn.models.tensors import pack
 from batchlearn.registry.version import ENVIRONMENT, EXPECTED, KEPT, MODEL_FOLDER, RECIPE, SAMPLE
 from batchlearn.retraining.cycle.candidate import Surroundings
 from batchlearn.retraining.cycle.starting import kept_bytes

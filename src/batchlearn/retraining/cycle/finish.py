@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from batchlearn.artifacts.store import Store
+from batchlearn.artifacts.tensors import unpack
 from batchlearn.errors import IntegrityError
-from batchlearn.models.tensors import unpack
 from batchlearn.registry.ledger import TURN, events, latest_turn_of, record_event, reviews
 from batchlearn.registry.promotions import Promotion, Reason, champion, promote, promotions
 from batchlearn.registry.records import Record
-from batchlearn.registry.store import Store
 from batchlearn.registry.version import EXPECTED, SAMPLE, Version, read_file, read_version, version_numbers
 from batchlearn.retraining.child import Rehearsal
 from batchlearn.retraining.cycle.candidate import Surroundings

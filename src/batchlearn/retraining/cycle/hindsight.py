@@ -1,8 +1,8 @@
 """Was the person right? Where someone overruled the gate, rows that were labelled later judge both choices.
 
 That is looked at again with every training, on more and more rows. A test for one look would be wrong more and more
-often, so this is the gate's anytime-valid one (`evaluation.paired.confidence_sequence`): each look adds the rows that
-were labelled since the last, and the rate of wrong outcomes holds however often one looks.
+often, so this is the gate's sequential one (`evaluation.paired.sequential_difference`): each look adds the rows that
+were seen since the last and have all their labels, and the rate of wrong outcomes holds however often one looks.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from batchlearn.artifacts.strict_json import plain
 from batchlearn.errors import DataError, IntegrityError, UsageError
-from batchlearn.models.files import plain
 from batchlearn.registry.ledger import HINDSIGHT, OUTCOME, OVERRULED, choices, events, record_event
 from batchlearn.registry.loading import load_version
 from batchlearn.registry.records import Record
 from batchlearn.registry.version import read_version
 from batchlearn.retraining.cycle.candidate import Surroundings, cannot_score, compare_in_looks
-from batchlearn.retraining.feed.known import Times
+from batchlearn.retraining.feed.known import Times, settled
 from batchlearn.retraining.gate import Gate, Verdict
 
 _GATE = Gate("anytime")
@@ -26,7 +26,7 @@ _GATE = Gate("anytime")
 def record_outcomes(around: Surroundings, times: Times) -> list[str]:
     """Look again at each override that has no outcome yet; those that later rows decide are recorded and returned.
 
-    The person's choice is tested for superiority over the gate's, on rows labelled after the decision, each of which
+    The person's choice is tested for superiority over the gate's, on rows that neither was trained on, each of which
     is looked at once. As long as neither is shown to be better there is no outcome. Over all looks together an outcome
     is wrong with a probability of 5 % at most.
     """
@@ -61,16 +61,18 @@ def _looked_again(
 ) -> Verdict | None:
     """Compare the version that a person chose with the other one; None where there is nothing new to compare by."""
     chosen, rival = said["chosen"], said["instead_of"]
-    since = said["as_of"] if before is None else before["looked"]
+    known, state = said["as_of"], None if before is None else before["state"]
+    since = known if before is None else before["looked"]
     if chosen is None or rival is None or since is None or around.now <= since:
         return None
-    store = around.project.store
+    store, seen = around.project.store, around.feed.table(times.seen_by(around.now))
     try:
         gates, persons = (load_version(store, read_version(store, number)).model for number in (rival, chosen))
-        later = around.feed.table(times.known_since(around.now, since))
-        if not any(batch.num_rows for batch in later.scan([times.seen])) or cannot_score(gates, persons, later):
+        stretch = settled(seen, times, around.now, known, None if state is None else state["until"])
+        later = around.feed.table(stretch.condition)
+        if not stretch.rows or cannot_score(gates, persons, later):
             return None
-        return compare_in_looks(_GATE, gates, persons, later, times, None if before is None else before["state"])
+        return compare_in_looks(_GATE, gates, persons, later, state)
     except (DataError, IntegrityError, UsageError):
         # A version that is damaged or cannot score these rows leaves the question open; the check names the damage.
         return None
@@ -86,9 +88,8 @@ def _outcome(verdict: Verdict) -> str | None:
 def _in_words(verdict: Verdict, said: Mapping[str, Any]) -> str:
     if verdict.difference is None or verdict.low is None or verdict.high is None:
         return f"{verdict.rows:,} rows were labelled since. {verdict.sentence}"
-    looks = 0 if verdict.state is None else len(verdict.state["looks"])
     return (
-        f"On {verdict.rows:,} rows labelled since, in {looks} looks, the loss of version {said['chosen']}, which the "
+        f"On {verdict.rows:,} rows labelled since the loss of version {said['chosen']}, which the "
         f"person chose, minus that of version {said['instead_of']}: {verdict.difference:+.4g} "
         f"({100 * (1 - verdict.alpha):g} % interval, however often one looks: {verdict.low:+.4g} to "
         f"{verdict.high:+.4g})."

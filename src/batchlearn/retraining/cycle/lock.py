@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from batchlearn.artifacts.folders import named_problems
 from batchlearn.errors import RegistryError
-from batchlearn.models.folder import named_problems
 
 LOCK = ".batchlearn-lock"
 

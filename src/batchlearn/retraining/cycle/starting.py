@@ -15,9 +15,11 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from batchlearn.artifacts.store import Store
 from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import Ledger, read_ledger
-from batchlearn.data.rows import Rows, one_blas_thread
+from batchlearn.data.rows import Rows
+from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import CertificateError, DataError, RegistryError, UsageError
 from batchlearn.evaluation.metrics.multiclass import class_shares
 from batchlearn.kept.frozen import new_levels
@@ -26,7 +28,6 @@ from batchlearn.kept.totals import MOST_COEFFICIENTS, KeptTotals, assemble, tota
 from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.penalties import Penalty
 from batchlearn.registry.loading import Live
-from batchlearn.registry.store import Store
 from batchlearn.registry.version import KEPT, read_file
 from batchlearn.retraining.bracket import Bracket, Change, bracket
 from batchlearn.retraining.starts import Start, fine_tune, outgrown, update, warm
@@ -266,6 +267,7 @@ def _fit(found: Start, champion: Champion, recipe: Recipe, alpha: float, table: 
         label_mean=mean,
         class_shares=shares,
         standard_errors=None,
+        level_moments=None,
         bounds=None,
         costs=recipe.costs,
     )

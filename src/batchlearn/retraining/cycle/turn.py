@@ -10,7 +10,7 @@ import time
 from collections.abc import Generator
 from dataclasses import replace
 
-from batchlearn.models.files import plain
+from batchlearn.artifacts.strict_json import plain
 from batchlearn.registry.decisions import complete
 from batchlearn.registry.ledger import check_promotions, events, forgotten_since, highest_version, latest_turn_of
 from batchlearn.registry.loading import load_champion, load_version
@@ -27,7 +27,7 @@ from batchlearn.retraining.cycle.files import version_files
 from batchlearn.retraining.cycle.finish import Turn, finish, newest_version, unfinished
 from batchlearn.retraining.cycle.hindsight import record_outcomes
 from batchlearn.retraining.cycle.starting import Champion, bracket_of
-from batchlearn.retraining.feed.known import Look, Times, fingerprint, look, shown_instant
+from batchlearn.retraining.feed.known import Look, Times, fingerprint, look, settled, shown_instant
 from batchlearn.retraining.policies import Decision, Situation
 from batchlearn.tables.conditions import Or
 from batchlearn.training.train import Progress
@@ -182,7 +182,7 @@ def register_candidate(around: Surroundings, times: Times, found: Look, candidat
 
 
 def _look_again(around: Surroundings, times: Times, newest: Version, turn: Turn) -> Turn | None:
-    """Judge a challenger that waits for evidence by the rows labelled since the last look; None if none waits."""
+    """Judge a challenger that waits for evidence by the rows seen since the last look; None if nothing is new."""
     store, gate = around.project.store, around.project.gate
     last, stands = latest_turn_of(events(store), newest.number), champion(store)
     if gate.mode != "anytime" or last is None or stands is None:
@@ -192,14 +192,16 @@ def _look_again(around: Surroundings, times: Times, newest: Version, turn: Turn)
         return None
     if last.content["judged_against"] != stands.generation:
         return None  # what it waited to be compared with is not live any more
-    later = around.feed.table(times.known_since(around.now, last.content["looked"]))
-    if not sum(batch.num_rows for batch in later.scan([times.seen])):
-        return None
+    state, seen = said.get("state"), around.feed.table(times.seen_by(around.now))
+    stretch = settled(seen, times, around.now, as_of(newest), None if state is None else state["until"])
+    if not stretch.rows:
+        return None if stretch.reason is None else replace(turn, notes=(*turn.notes, stretch.reason))
+    later = around.feed.table(stretch.condition)
     live, challenger = load_champion(store), load_version(store, newest).model
-    verdict = compare(gate, live.stored.model, challenger, later, times, said.get("state"))
+    verdict = compare(gate, live.stored.model, challenger, later, state)
     judged = plain({**verdict.to_json(), "state": verdict.state})
     done = finish(around, newest, judged)
-    again = Note(Code.JUDGED_AGAIN, {"version": newest.number})
+    again = Note(Code.JUDGED_AGAIN, {"version": newest.number, "rows": stretch.rows})
     notes = (*turn.notes, again, *([recorded(done.note)] if done.note else []))
     looked = replace(turn, version=newest.number, gate=judged, notes=notes)
     return replace(looked, promoted=done.promoted, asked=done.asked, alarms=done.alarms, rehearsed=done.rehearsed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -135,13 +136,7 @@ def look(table: Table, times: Times, now: float, before: float | None) -> Look:
 
     Rows without a time are no rows of any time; the notes tell how many there are. DataError where no row has one.
     """
-    columns = [times.seen, *([times.labelled] if times.labelled else []), table.roles.target or ""]
-    seen, labelled, has_label = [np.empty(0)], [np.empty(0)], [np.empty(0, dtype=bool)]
-    for batch in table.scan(list(dict.fromkeys(columns))):
-        seen.append(_numbers(batch.column(times.seen)))
-        labelled.append(_numbers(batch.column(times.labelled)) if times.labelled else seen[-1])
-        has_label.append(np.asarray(batch.column(table.roles.target or "").is_valid()))
-    at, label_at, labels = np.concatenate(seen), np.concatenate(labelled), np.concatenate(has_label)
+    at, label_at, labels = _times_and_labels(table, times)
     known = labels & _known(at, label_at, times, now)
     new = known if before is None else known & ~_known(at, label_at, times, before)
     window, timed = at[known], ~np.isnan(at)
@@ -160,6 +155,39 @@ def look(table: Table, times: Times, now: float, before: float | None) -> Look:
     )
 
 
+class Stretch(NamedTuple):
+    """Rows of a stretch of time of which no label is still to come, by a condition, and why there are none."""
+
+    condition: Condition
+    rows: int
+    reason: Note | None
+
+
+def settled(table: Table, times: Times, now: float, trained: float, until: float | None) -> Stretch:
+    """Return the rows that a look may be at: seen since the last look, or after any that a training knew.
+
+    `table` holds what was seen up to `now`, and is read once. Rows whose labels are known early may be of another kind
+    than the others of their time, so they wait until the longest that a label has taken has passed. Where nothing says
+    when labels were known, a stretch with a row that has none waits. `until` is the time of the last look's last row.
+    """
+    at, label_at, labels = _times_and_labels(table, times)
+    known = _known(at, label_at, times, now)
+    after = float(np.max(at[_known(at, label_at, times, trained)], initial=-np.inf)) if until is None else until
+    longest = float(np.max(label_at[known] - at[known], initial=0.0))
+    end = now - max(times.wait, longest)
+    stretch = known & (at > after) & (at <= end)
+    rows, newer = int(np.sum(stretch & labels)), int(np.sum(known & labels & (at > after)))
+    reason = None
+    if times.labelled is None and not labels[stretch].all():
+        reason = Note(Code.LABELS_MISSING, {"rows": int(stretch.sum()), "without": int(np.sum(stretch & ~labels))})
+        rows = 0
+    elif not rows and newer:
+        taken = f"{longest / 86_400e6:.3g} days" if times.stamped else f"{longest:g}"
+        reason = Note(Code.LABELS_STILL_TO_COME, {"taken": taken, "rows": newer})
+    begins = [] if after == -np.inf else [times.after(after)]
+    return Stretch(And((*begins, times.seen_by(end), times.known_by(now))), rows, reason)
+
+
 def _known(seen: Floats, labelled: Floats, times: Times, now: float) -> np.ndarray:
     return np.asarray((seen <= now - times.wait) & ((labelled <= now) | (times.labelled is None)))
 
@@ -168,6 +196,17 @@ def _numbers(array: pa.Array) -> Floats:
     if pa.types.is_timestamp(array.type):
         array = pc.cast(pc.cast(array, pa.int64()), pa.float64())
     return np.asarray(pc.fill_null(array, np.nan).to_numpy(zero_copy_only=False))
+
+
+def _times_and_labels(table: Table, times: Times) -> tuple[Floats, Floats, np.ndarray]:
+    """Return when each row was seen, when its label was known, and whether it has one."""
+    columns = [times.seen, *([times.labelled] if times.labelled else []), table.roles.target or ""]
+    seen, labelled, has_label = [np.empty(0)], [np.empty(0)], [np.empty(0, dtype=bool)]
+    for batch in table.scan(list(dict.fromkeys(columns))):
+        seen.append(_numbers(batch.column(times.seen)))
+        labelled.append(_numbers(batch.column(times.labelled)) if times.labelled else seen[-1])
+        has_label.append(np.asarray(batch.column(table.roles.target or "").is_valid()))
+    return np.concatenate(seen), np.concatenate(labelled), np.concatenate(has_label)
 
 
 def _notes(seen: Floats, labelled: np.ndarray, times: Times) -> tuple[Note, ...]:

@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from batchlearn.artifacts.store import FolderStore, damaged
+from batchlearn.artifacts.strict_json import Malformed, dump, parse
 from batchlearn.errors import DataError, RegistryError, quoted
-from batchlearn.models.strict_json import Malformed, dump, parse
 from batchlearn.registry.ledger import EVENTS
 from batchlearn.registry.promotions import PROMOTIONS
-from batchlearn.registry.store import FolderStore, damaged
 from batchlearn.registry.version import VERSIONS
 from batchlearn.retraining.feed.known import MOSTLY, RECENT, Times
 from batchlearn.retraining.project import Project, SourceSettings

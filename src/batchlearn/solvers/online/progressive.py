@@ -32,12 +32,10 @@ def predictors_before(
     count, delay = len(rows), min(delay, len(rows))
     parameters = np.zeros(rows.layout.size * objective.loss.outputs) if start is None else start
     state = solver.start(objective, rows, parameters, Reading(1, count, rows.total_weight, 0))
-    before = [predictor(rows.read(rows.take(np.arange(delay)).chunks[0]), parameters)] if delay else []
-    for first in range(0, count - delay, _STRETCH):
-        learned = np.arange(first, min(first + _STRETCH, count - delay))
-        part = rows.take(learned)
-        shown = rows.take(learned + delay) if delay else part
-        state, predictors = _follow(objective, part, state, shown)
+    before = [part.map_rows(predictor, parameters) for part in rows.stretches(np.arange(delay), max(delay, 1))]
+    asked = rows.stretches(np.arange(delay, count), _STRETCH) if delay else None
+    for learned in rows.stretches(np.arange(count - delay), _STRETCH):
+        state, predictors = _follow(objective, learned, state, learned if asked is None else next(asked))
         before.append(predictors)
     return np.concatenate(before, axis=-1)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.pairs import PairTerm, group_key
-from batchlearn.data.rows import Rows
+from batchlearn.data.rows import Chunk, Rows
 from batchlearn.data.target import Target, class_name
 from batchlearn.kernels.design import Floats
 
@@ -43,21 +44,34 @@ class TellingLevel(NamedTuple):
         return {"class": plain.pop("label"), **plain}
 
 
+@dataclass(frozen=True)
+class _LevelTotal:
+    """The counts of all groups, one after the other."""
+
+    classes: int
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> LevelCounts:  # noqa: ARG002 - every statistic is called alike
+        width, rows, labels = max(self.classes, 1), list[NDArray[np.intp]](), list[Floats]()
+        for own, levels in zip(chunk.block.codes, chunk.layout.groups, strict=True):
+            codes, size = own.astype(np.intp), levels + 1
+            rows.append(np.bincount(codes, minlength=size))
+            if self.classes:
+                counts = np.bincount(codes * width + chunk.label.astype(np.intp), minlength=size * width)
+            else:
+                counts = np.bincount(codes, chunk.label, size)
+            labels.append(counts.astype(np.float64).reshape(size, width))
+        return LevelCounts(np.concatenate(rows), np.concatenate(labels))
+
+
 def count_levels(rows: Rows, encoding: Encoding, target: Target) -> dict[str, LevelCounts]:
     """Return the counts of every group of levels by its name."""
-    classes, found = len(target.classes), dict[str, LevelCounts]()
-    for place, group in enumerate(encoding.groups):
-        size, width = len(group.names) + 1, max(classes, 1)
-        number, labels = np.zeros(size, dtype=np.intp), np.zeros(size * width)
-        for chunk in rows.chunks:
-            codes = chunk.codes[place].astype(np.intp)
-            number += np.bincount(codes, minlength=size)
-            if classes:
-                labels += np.bincount(codes * classes + chunk.label.astype(np.intp), minlength=size * width)
-            else:
-                labels += np.bincount(codes, chunk.label, size)
-        found[group_key(group)] = LevelCounts(number, labels.reshape(size, width))
-    return found
+    if not encoding.groups:
+        return {}
+    counts = rows.levels_only().total(_LevelTotal(len(target.classes)), np.empty(0))
+    ends = np.cumsum([levels + 1 for levels in rows.layout.groups])[:-1]
+    parts = zip(encoding.groups, np.split(counts.rows, ends), np.split(counts.labels, ends), strict=True)
+    return {group_key(group): LevelCounts(number, labels) for group, number, labels in parts}
 
 
 def telling_levels(

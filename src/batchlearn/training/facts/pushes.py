@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.pairs import group_key
-from batchlearn.data.rows import Rows
+from batchlearn.data.rows import Rows, level_codes
 from batchlearn.kernels.design import Floats
 
 _MOST_PUSHES = 4
@@ -23,20 +23,20 @@ def pushes(
     """
     if len(parameters) != encoding.layout.size:
         return [() for _ in chosen]
-    taken = rows.take(chosen).chunks[0]
+    taken, codes = next(rows.stretches(chosen, len(chosen))).together(), level_codes(rows)
     names, effects = list[str](), list[Floats]()
     start = 0
     for number in encoding.numbers:
         part = slice(start, start + len(number.names))
-        values = (taken.dense[part].T - encoding.shift[part]) / encoding.scale[part]
+        values = taken.block.dense[1:][part].T
         names.append(number.column)
         effects.append(values @ parameters[1:][part])
         start = part.stop
     for place, (group, part) in enumerate(zip(encoding.groups, encoding.layout.group_slices, strict=True)):
         added = np.append(parameters[part], 0.0)
-        held = sum(np.bincount(chunk.codes[place].astype(np.intp), minlength=len(added)) for chunk in rows.chunks)
+        held = np.bincount(codes[place], minlength=len(added))
         names.append(group_key(group))
-        effects.append(added[taken.codes[place].astype(np.intp)] - held @ added / max(len(rows), 1))
+        effects.append(added[taken.block.codes[place]] - held @ added / max(len(rows), 1))
     every = np.stack(effects, axis=1) if effects else np.zeros((len(chosen), 0))
     strongest = np.argsort(-np.abs(every), axis=1, kind="stable")[:, :_MOST_PUSHES]
     return [

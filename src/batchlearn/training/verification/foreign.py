@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
-from batchlearn.data.rows import one_blas_thread
+from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, named_loss

@@ -14,7 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import Ledger, RowCounts, read_ledger
-from batchlearn.data.rows import Rows, one_blas_thread
+from batchlearn.data.rows import Rows
+from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import IntegrityError, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import accumulated

@@ -9,9 +9,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from batchlearn.artifacts.strict_json import Malformed, parse
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats
-from batchlearn.models.strict_json import Malformed, parse
 
 _LARGEST_HEADER = 1 << 20
 _LENGTH_BYTES = 8
@@ -28,11 +28,8 @@ def unpack(data: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Floa
 
     Malformed unless it holds the arrays in `shapes`, of float64, finite, and nothing else.
     """
-    length = int.from_bytes(data[:_LENGTH_BYTES], "little")
-    if len(data) < _LENGTH_BYTES or length > min(_LARGEST_HEADER, len(data) - _LENGTH_BYTES):
-        raise Malformed(f"its header claims {length:,} of {len(data):,} bytes; {_LARGEST_HEADER:,} is the most")
-    _check_header(parse(data[_LENGTH_BYTES : _LENGTH_BYTES + length]), shapes)
-    needed = _LENGTH_BYTES + length + 8 * sum(prod(shape) for shape in shapes.values())
+    _check_header(header_of(data), shapes)
+    needed = _header_bytes(data) + 8 * sum(prod(shape) for shape in shapes.values())
     if len(data) != needed:
         raise Malformed(f"it has {len(data):,} bytes where its arrays need {needed:,}")
     try:
@@ -43,6 +40,19 @@ def unpack(data: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Floa
         if not np.all(np.isfinite(array)):
             raise Malformed(f"the array {quoted(key)} holds a value that is not finite")
     return {key: np.asarray(array, dtype=np.float64) for key, array in arrays.items()}
+
+
+def header_of(data: bytes) -> object:
+    """Return what the header of a safetensors file says, which nobody has checked; Malformed where there is none."""
+    end = _header_bytes(data)
+    if end > min(_LENGTH_BYTES + _LARGEST_HEADER, len(data)):
+        claimed = end - _LENGTH_BYTES
+        raise Malformed(f"its header claims {claimed:,} of {len(data):,} bytes; {_LARGEST_HEADER:,} is the most")
+    return parse(data[_LENGTH_BYTES:end])
+
+
+def _header_bytes(data: bytes) -> int:
+    return _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
 
 
 def _check_header(header: object, shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_array
 
-from batchlearn.data.rows import Rows, StoredChunk
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels.design import Layout
 
 
@@ -18,9 +19,9 @@ def test_rows_of_several_chunks_come_in_the_order_asked_for() -> None:
     chunks = tuple(
         StoredChunk(dense[:, cut], codes[:, cut], label[cut], weight[cut], offset[cut], sparse[cut]) for cut in cuts
     )
-    rows = Rows(Layout(True, 2, (3,), 3), chunks, np.array([1.0, 2.0]), np.array([0.5, 3.0]))
+    rows = MemoryRows(Layout(True, 2, (3,), 3), chunks, np.array([1.0, 2.0]), np.array([0.5, 3.0]))
     numbers = rng.permutation(30)[:17]
-    taken = rows.take(numbers)
+    (taken,) = rows.stretches(numbers, 17)
     (chunk,) = taken.chunks
     np.testing.assert_array_equal(chunk.dense, dense[:, numbers])
     assert chunk.dense.dtype == np.float32
@@ -35,6 +36,7 @@ def test_rows_of_several_chunks_come_in_the_order_asked_for() -> None:
 
 def test_a_table_without_weights_stays_without() -> None:
     chunk = StoredChunk(np.ones((1, 4)), np.empty((0, 4), dtype=int), np.arange(4.0))
-    (taken,) = Rows(Layout(True, 1), (chunk,), np.zeros(1), np.ones(1)).take(np.array([3, 1])).chunks
+    rows = MemoryRows(Layout(True, 1), (chunk,), np.zeros(1), np.ones(1))
+    ((taken,),) = (stretch.chunks for stretch in rows.stretches(np.array([3, 1]), 2))
     assert (taken.weight, taken.offset, taken.sparse) == (None, None, None)
     np.testing.assert_array_equal(taken.label, [3.0, 1.0])

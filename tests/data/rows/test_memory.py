@@ -12,7 +12,10 @@ import pytest
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_info
 
-from batchlearn.data.rows import Chunk, Rows, StoredChunk, chunk_rows, one_blas_thread
+from batchlearn.data.rows import Chunk
+from batchlearn.data.rows.memory import MemoryRows, chunk_rows
+from batchlearn.data.rows.stored import StoredChunk
+from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LogisticLoss
 from batchlearn.objectives.statistics import GradientTotal, HessianTotal
@@ -34,7 +37,7 @@ class Collect:
         return Seen(np.array([weighted.sum()]), np.vstack([chunk.block.dense, chunk.label]))
 
 
-def some_rows(sizes: tuple[int, ...], seed: int = 0, **parts: bool) -> Rows:
+def some_rows(sizes: tuple[int, ...], seed: int = 0, **parts: bool) -> MemoryRows:
     rng = np.random.default_rng(seed)
     chunks = tuple(
         StoredChunk(
@@ -46,7 +49,7 @@ def some_rows(sizes: tuple[int, ...], seed: int = 0, **parts: bool) -> Rows:
         )
         for m in sizes
     )
-    return Rows(Layout(True, 2), chunks, shift=np.array([0.5, -1.0]), scale=np.array([2.0, 0.25]))
+    return MemoryRows(Layout(True, 2), chunks, shift=np.array([0.5, -1.0]), scale=np.array([2.0, 0.25]))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
@@ -107,7 +110,7 @@ def test_workers_share_our_error_state_and_pass_errors_on() -> None:
 def test_sparse_columns_are_scaled_while_reading() -> None:
     values = csr_array(np.array([[0.0, 3.0], [2.0, 0.0]]))
     chunk = StoredChunk(np.empty((0, 2)), np.zeros((0, 2), dtype=np.int32), np.zeros(2), sparse=values)
-    rows = Rows(Layout(False, 0, (), 2), (chunk,), np.empty(0), np.empty(0), sparse_scale=np.array([4.0, 2.0]))
+    rows = MemoryRows(Layout(False, 0, (), 2), (chunk,), np.empty(0), np.empty(0), sparse_scale=np.array([4.0, 2.0]))
     np.testing.assert_array_equal(rows.read(chunk).block.sparse.toarray(), [[0.0, 1.5], [0.5, 0.0]])
     np.testing.assert_array_equal(replace(rows, sparse_scale=None).read(chunk).block.sparse.toarray(), values.toarray())
 
@@ -144,7 +147,7 @@ def test_blas_is_held_at_one_thread_and_let_go_again() -> None:
     assert [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"] == before
 
 
-def repeated(copies: int, offset: bool = False, weight: bool = False) -> Rows:
+def repeated(copies: int, offset: bool = False, weight: bool = False) -> MemoryRows:
     """Rows of few values, each several times, in chunks of several lengths."""
     rng = np.random.default_rng(3)
     drawn = rng.integers(0, 20, 20 * copies)
@@ -161,7 +164,7 @@ def repeated(copies: int, offset: bool = False, weight: bool = False) -> Rows:
         )
         for part in parts
     )
-    return Rows(Layout(True, 2, (3,)), chunks, shift=np.array([0.5, -1.0]), scale=np.array([2.0, 0.25]))
+    return MemoryRows(Layout(True, 2, (3,)), chunks, shift=np.array([0.5, -1.0]), scale=np.array([2.0, 0.25]))
 
 
 @pytest.mark.parametrize("offset", [False, True])
@@ -186,5 +189,5 @@ def test_rows_that_hardly_repeat_are_left_as_they_are() -> None:
 
 def test_rows_mixed_to_one_number_by_chance_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = repeated(20)
-    monkeypatch.setattr("batchlearn.data.rows._MIXING", 0)
+    monkeypatch.setattr("batchlearn.data.rows.stored._MIXING", 0)
     assert rows.merged() is rows

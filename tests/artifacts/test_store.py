@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from batchlearn.artifacts.disk import LocalDisk
+from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import IntegrityError, ResourceError
-from batchlearn.models.disk import LocalDisk
-from batchlearn.registry.store import FolderStore
 
 LARGEST = 1 << 20
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from batchlearn.errors import quoted
 
@@ -13,12 +16,25 @@ _LONGEST_INTEGER = 20  # digits, as many as 64 bits have
 
 
 class Malformed(ValueError):
-    """Bytes are not what a file of a model holds; the message says what is wrong with which part."""
+    """Bytes are not what a file of ours holds; the message says what is wrong with which part."""
 
 
 def dump(value: Any) -> bytes:
     """Write a value as JSON in UTF-8; floats come back to the last bit."""
     return (json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: tuples as lists, floats that are not finite as None."""
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()  # names of files may hold lone surrogates
+    if isinstance(value, Sequence):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def parse(data: bytes) -> Any:

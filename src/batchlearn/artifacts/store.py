@@ -1,6 +1,6 @@
-"""Where the registry keeps what it knows: names with bytes, each written once, whole or not at all.
+"""A store: names with bytes, each written once, whole or not at all.
 
-The one promise that everything above rests on is *put-if-absent*: of all writers of a name, one succeeds. A folder of
+The one promise that the registry rests on is *put-if-absent*: of all writers of a name, one succeeds. A folder of
 this machine keeps it by `link` and `rename`, which fail where the name is taken; an object store can by a conditional
 put.
 """
@@ -10,15 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from batchlearn.artifacts.disk import LOCAL_DISK, Disk, Irregular, read_regular
+from batchlearn.artifacts.folders import fill, named_problems, temporary_folder, temporary_path, write_durably
 from batchlearn.errors import IntegrityError, ResourceError, quoted
-from batchlearn.models.disk import LOCAL_DISK, Disk, Irregular, read_regular
-from batchlearn.models.folder import TEMPORARY, named_problems, temporary_folder, write_durably
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}(?:/[a-z0-9][a-z0-9._-]{0,62}){0,3}\Z")
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
@@ -83,7 +82,7 @@ class FolderStore:
         target = self.path(name)
         with named_problems(target):
             self._make(target.parent)
-            temporary = target.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
+            temporary = temporary_path(target.parent)
             try:
                 write_durably(temporary, data, self._disk)
                 self._disk.link(temporary, target)
@@ -101,12 +100,7 @@ class FolderStore:
         with named_problems(target):
             self._make(target.parent)
             with temporary_folder(target.parent, self._disk) as temporary:
-                for folder in sorted({str(Path(file).parent) for file in files} - {"."}):
-                    self._disk.make_folder(temporary / folder)
-                for file, data in files.items():
-                    write_durably(temporary / file, data, self._disk)
-                for folder in sorted({str(Path(file).parent) for file in files} | {"."}, reverse=True):
-                    self._disk.flush(temporary / folder)
+                fill(temporary, files, self._disk)
                 try:
                     self._disk.rename(temporary, target)
                 except OSError as problem:

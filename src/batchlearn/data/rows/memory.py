@@ -1,0 +1,209 @@
+"""Rows in memory.
+
+Chunk boundaries follow from row numbers alone and totals are added in the order of the chunks, so the answer has the
+same bits for any number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlearn.data.rows import Chunk, Statistic, Totals, Values
+from batchlearn.data.rows.stored import StoredChunk, gathered, joined
+from batchlearn.data.rows.threads import in_order
+from batchlearn.kernels.design import Block, Floats, Layout, standardised
+
+_LARGEST_CHUNK = 65_536
+_CHUNK_VALUES = 1 << 22
+# Rows that repeat each other are read as one where this share is left.
+_WORTH_MERGING = 0.75
+
+
+def chunk_rows(columns: int) -> int:
+    """Rows in a chunk: a power of two that keeps one float64 copy of the chunk near 32 MB."""
+    fitting = _CHUNK_VALUES // max(columns, 1)
+    return int(min(_LARGEST_CHUNK, max(256, 2 ** int(math.log2(max(fitting, 1))))))
+
+
+@dataclass(frozen=True)
+class MemoryRows:
+    """All rows of one data set, encoded, in memory: `Rows`, where each method says what it does.
+
+    Dense columns are read as (value - shift) / scale, computed in float64 while reading: the stored columns stay as
+    they came. A difference of two floats and a quotient are each exact to half a unit in the last place, so this
+    loses nothing that the rounding bounds of a certificate do not already cover.
+    """
+
+    layout: Layout
+    chunks: tuple[StoredChunk, ...]
+    shift: Floats  # (dense columns,)
+    scale: Floats  # (dense columns,)
+    sparse_scale: Floats | None = None  # (sparse columns,)
+    threads: int = 1
+    fingerprint: str | None = None
+
+    def __len__(self) -> int:
+        return sum(len(chunk) for chunk in self.chunks)
+
+    @cached_property
+    def total_weight(self) -> float:
+        """The sum of the row weights, rounded once."""
+        return math.fsum(
+            float(len(chunk)) if chunk.weight is None else math.fsum(chunk.weight) for chunk in self.chunks
+        )
+
+    @property
+    def squared_weight(self) -> float:
+        """The sum of the squared row weights."""
+        return math.fsum(
+            float(len(chunk)) if chunk.weight is None else float(chunk.weight @ chunk.weight) for chunk in self.chunks
+        )
+
+    @property
+    def has_offset(self) -> bool:
+        """Whether the rows carry offsets."""
+        return any(chunk.offset is not None for chunk in self.chunks)
+
+    @property
+    def chunk_count(self) -> int:
+        """How many chunks one reading goes through."""
+        return len(self.chunks)
+
+    @property
+    def longest_chunk(self) -> int:
+        """Rows in the longest chunk: the length of the longest single sum."""
+        return max((len(chunk) for chunk in self.chunks), default=0)
+
+    @property
+    def additions(self) -> int:
+        """The rows of the longest chunk, and the chunks."""
+        return self.longest_chunk + len(self.chunks)
+
+    @property
+    def stored_entries(self) -> int:
+        """Entries of the sparse part."""
+        return sum(chunk.sparse.nnz for chunk in self.chunks if chunk.sparse is not None)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the rows as they are kept, without the sparse part."""
+        return sum(chunk.stored_bytes for chunk in self.chunks)
+
+    def stored_column(self, column: int) -> NDArray[Any]:
+        """Return a dense column of all rows as it is kept, (rows,): not shifted and scaled."""
+        return np.concatenate([chunk.dense[column] for chunk in self.chunks])
+
+    def read(self, stored: StoredChunk) -> Chunk:
+        """Return one chunk in float64, shifted and scaled, with the intercept's column of ones."""
+        dense = standardised(self.layout, stored.dense, self.shift, self.scale)
+        sparse = stored.sparse
+        if sparse is not None and self.sparse_scale is not None:
+            sparse = sparse.multiply(1.0 / self.sparse_scale[None, :]).tocsr()
+        offset: Floats | float = 0.0 if stored.offset is None else stored.offset
+        return Chunk(self.layout, Block(dense, stored.codes, sparse), stored.label, stored.weights, offset)
+
+    def total(self, statistic: Statistic[Totals], parameters: Floats) -> Totals:
+        """Read every row once and return the totals of the statistic, added in the order of the chunks."""
+        parts = in_order(lambda stored: statistic(self.read(stored), parameters), self.chunks, self.threads)
+        totals = next(parts)
+        for part in parts:
+            totals = type(totals)(*(add(a, b) for add, a, b in zip(statistic.combine, totals, part, strict=True)))
+        return totals
+
+    def map_rows(self, values: Callable[[Chunk, Floats], Values], parameters: Floats) -> Values:
+        """Read every row once and return what is said of each, each chunk's written to its place."""
+        parts = in_order(lambda stored: values(self.read(stored), parameters), self.chunks, self.threads)
+        first = next(parts)
+        if len(self.chunks) == 1:
+            return first
+        every: Any = np.empty((*first.shape[:-1], len(self)), dtype=first.dtype)
+        every[..., : first.shape[-1]] = first
+        start = first.shape[-1]
+        for part in parts:
+            every[..., start : start + part.shape[-1]] = part
+            start += part.shape[-1]
+        whole: Values = every
+        return whole
+
+    def counted(self) -> NDArray[np.intp]:
+        """Return the numbers of the rows of a weight above 0, in order."""
+        if all(chunk.weight is None for chunk in self.chunks):
+            return np.arange(len(self))
+        return np.flatnonzero(np.concatenate([chunk.weights > 0.0 for chunk in self.chunks]))
+
+    def sample(self, seed: Sequence[int], count: int) -> MemoryRows:
+        """Return so many of the rows that count, drawn without replacement, in their order."""
+        numbers = self.counted()
+        drawn = np.random.default_rng(seed).choice(len(numbers), count, replace=False)
+        return self._some((gathered(self.chunks, np.sort(numbers[drawn])),))
+
+    def stretches(self, order: NDArray[np.intp], length: int) -> Iterator[MemoryRows]:
+        """Yield the rows of these numbers in this order, so many at a time, each stretch as one chunk."""
+        for start in range(0, len(order), length):
+            yield self._some((gathered(self.chunks, order[start : start + length]),))
+
+    def together(self) -> Chunk:
+        """Return all rows as one chunk."""
+        return self.read(joined(self.chunks))
+
+    def every(self, step: int) -> MemoryRows:
+        """Return every so many-th row of each chunk, without copying dense columns and codes."""
+        if step == 1:
+            return self
+        return self._some(tuple(chunk.part(slice(None, None, step)) for chunk in self.chunks))
+
+    def of_chunks(self, which: slice) -> MemoryRows:
+        """Return the rows of some of the chunks."""
+        return self._some(self.chunks[which])
+
+    def merged(self) -> MemoryRows:
+        """Return rows that repeat each other as one of their added weight; these rows where few do."""
+        if self.layout.sparse or not self.chunks:
+            return self
+        first = self.chunks[0].merged()
+        if len(first) > _WORTH_MERGING * len(self.chunks[0]):
+            return self
+        merged, waiting = list[StoredChunk](), [first]
+        for chunk in self.chunks[1:]:
+            waiting.append(chunk.merged())
+            if sum(map(len, waiting)) >= self.longest_chunk:
+                merged.append(joined(waiting).merged())
+                waiting = []
+        merged.extend([joined(waiting).merged()] if waiting else [])
+        return self._some(tuple(merged))
+
+    def intercept_only(self) -> MemoryRows:
+        """Return the same rows without any feature."""
+        bare = self.levels_only()
+        chunks = tuple(replace(chunk, codes=chunk.codes[:0]) for chunk in bare.chunks)
+        return replace(bare, layout=Layout(True, 0), chunks=chunks)
+
+    def levels_only(self) -> MemoryRows:
+        """Return the same rows with no features but their levels."""
+        chunks = tuple(replace(chunk, dense=chunk.dense[:0], sparse=None) for chunk in self.chunks)
+        layout = Layout(self.layout.intercept, 0, self.layout.groups)
+        shift, scale = self.shift[:0], self.scale[:0]
+        return replace(self, layout=layout, chunks=chunks, shift=shift, scale=scale, sparse_scale=None)
+
+    def with_labels(self, label: Floats) -> MemoryRows:
+        """Return the same rows with other labels, shape (rows,)."""
+        parts = zip(self.chunks, self._split(label), strict=True)
+        return replace(self, chunks=tuple(replace(chunk, label=own) for chunk, own in parts))
+
+    def with_offset(self, offset: Floats) -> MemoryRows:
+        """Return the same rows with other offsets, shape (rows,)."""
+        parts = zip(self.chunks, self._split(offset), strict=True)
+        return replace(self, chunks=tuple(replace(chunk, offset=own) for chunk, own in parts))
+
+    def _split(self, values: Floats) -> list[Floats]:
+        return np.split(values, np.cumsum([len(chunk) for chunk in self.chunks])[:-1])
+
+    def _some(self, chunks: tuple[StoredChunk, ...]) -> MemoryRows:
+        return replace(self, chunks=chunks, fingerprint=None)

@@ -1,0 +1,37 @@
+"""Chunks read by threads: answers come in the order of the chunks, whoever is done first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from itertools import islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+def in_order(work: Callable[[Item], Answer], items: Iterable[Item], threads: int) -> Iterator[Answer]:
+    """Yield work(item) in the order of the items, with no more than two answers a thread in memory."""
+    if threads == 1:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        source = iter(items)
+        # In a copy of our context: NumPy's error state is part of it, and threads start with their own.
+        waiting = [pool.submit(copy_context().run, work, item) for item in islice(source, 2 * threads)]
+        while waiting:
+            answer = waiting.pop(0).result()
+            waiting.extend(pool.submit(copy_context().run, work, item) for item in islice(source, 1))
+            yield answer
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold BLAS and LAPACK at one thread: our own threads read chunks, and bits must not depend on their number."""
+    from threadpoolctl import threadpool_limits  # imported here: serving reads rows too and does not need it
+
+    with threadpool_limits(limits=1):
+        yield

@@ -1,0 +1,167 @@
+"""How far the coefficients as delivered may be from the true ones: the second moments of their difference.
+
+Given its strengths a penalised fit has the covariance phi H^-1, as if the penalty were a prior (Wahba 1983; Wood 2017,
+section 6.10). But the strengths are estimates too: a coefficient that a large one holds at zero would be known to be
+zero. So each is weakened to 1 / E[1 / lambda], the mean over what the rows leave plausible: the restricted likelihood
+of the term, quadratic at the optimum, times a prior that is uniform in lambda^-1/2 (Gelman 2006) up to the width at
+which it says as much as one row (Kass and Wasserman 1995). With V the covariance at the weakened strengths and b the
+way to their optimum, one Newton step,
+
+    E[(w - w_true) (w - w_true)']  ~  V + b b':
+
+what another sample would change, and what the penalty took away. Differences of neighbours pull the first and the last
+bin to one side only, by more than chance would: both are tied to theirs by one row's worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.integrate import trapezoid
+
+from batchlearn.data.bins import BinTerm
+from batchlearn.data.encoding import Encoding
+from batchlearn.kernels.design import Floats
+from batchlearn.models.links import class_contrasts
+from batchlearn.objectives.factor import NotPositiveDefinite, factorise
+from batchlearn.objectives.objective import Expansion
+from batchlearn.objectives.penalties import Quadratic
+from batchlearn.objectives.penalties.smoothing import UnitPenalty, end_differences
+from batchlearn.selection.strengths import Term
+from batchlearn.selection.terms import encoding_terms
+
+# Times what the rows say of a term: beyond it a strength leaves nothing to them, and an inverse would lose its digits.
+_STRONGEST = 1e4
+_DIGITS = 1e-9
+# Prior deviations at which the likelihood of a term is looked at, down to this share of the widest.
+_DEVIATIONS, _NARROWEST = 200, 1e-6
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """A fit of mean loss and penalty to rows of this total weight, expanded at its parameters (d,)."""
+
+    parameters: Floats
+    expansion: Expansion
+    inverse: Floats  # (d, d): of its Hessian
+    penalty: Quadratic
+    dispersion: float
+    total_weight: float
+    size: int  # coefficients of one output
+
+    @property
+    def row(self) -> float:
+        """The mean curvature of a row along the intercepts: what one row says."""
+        return float(np.mean(np.diagonal(self.expansion.hessian)[:: self.size]))
+
+    def changed(self, blocks: Sequence[tuple[slice, Floats]]) -> tuple[Floats, Floats]:
+        """Return gradient and Hessian once these matrices, in total, are added to the penalty of each output."""
+        outputs = range(0, len(self.parameters), self.size)
+        repeated = (
+            (slice(part.start + first, part.stop + first), matrix / self.total_weight)
+            for first in outputs
+            for part, matrix in blocks
+        )
+        change = Quadratic(np.zeros(len(self.parameters)), tuple(repeated))
+        hessian = self.expansion.hessian.copy()
+        change.add_to(hessian)
+        return self.expansion.gradient + change.gradient(self.parameters), hessian
+
+
+def second_moments(encoding: Encoding, chosen: Mapping[str, float], found: Expanded) -> Floats | None:
+    """Return the second moments (d, d) of parameters less true ones; None where they have no safe factor.
+
+    `chosen` are the strengths by term; one without has a strength of one, as in its penalty.
+    """
+    terms = encoding_terms(encoding)
+    strengths = {name: chosen.get(name, 1.0) for name in terms}
+    try:
+        weak = plausible_strengths(terms, strengths, found)
+        changes = [(term.part, (weak[name] - strengths[name]) * term.unit.matrix) for name, term in terms.items()]
+        gradient, hessian = found.changed([*changes, *_untied_ends(encoding, weak, found.row)])
+        factor = factorise(hessian, 0.0)
+    except NotPositiveDefinite:
+        return None
+    way = factor.solve(gradient)
+    return found.dispersion / found.total_weight * factor.inverse_hessian + np.outer(way, way)
+
+
+def plausible_strengths(terms: Mapping[str, Term], chosen: Mapping[str, float], found: Expanded) -> dict[str, float]:
+    """Return 1 / E[1 / lambda] of each term where that is weaker than what was chosen."""
+    weakest = {name: found.row * _mean_variance(term.unit) for name, term in terms.items()}
+    safe = {name: min(chosen[name], _STRONGEST * found.total_weight * weakest[name]) for name in terms}
+    changes = [
+        (t.part, (safe[name] - chosen[name]) * t.unit.matrix) for name, t in terms.items() if safe[name] < chosen[name]
+    ]
+    inverse = factorise(found.changed(changes)[1], 0.0).inverse_hessian if changes else found.inverse
+    return {
+        name: min(chosen[name], _plausible(_known(term, safe[name], found, inverse), found.dispersion, weakest[name]))
+        for name, term in terms.items()
+    }
+
+
+def _untied_ends(encoding: Encoding, strengths: Mapping[str, float], row: float) -> list[tuple[slice, Floats]]:
+    """Return what the penalty loses where the ends of a number are tied to their neighbours by one row's worth."""
+    return [
+        (part, min(row - strengths[group.column], 0.0) * end_differences(group.ordered, int(group.missing)))
+        for group, part in zip(encoding.groups, encoding.layout.group_slices, strict=True)
+        if isinstance(group, BinTerm)
+    ]
+
+
+def _mean_variance(unit: UnitPenalty) -> float:
+    """Return the mean prior variance of a coefficient at strength and dispersion one: tr(S^+) / L."""
+    return float(np.sum(1.0 / np.linalg.eigvalsh(unit.matrix)[-unit.rank :])) / len(unit.matrix)
+
+
+class _Known(NamedTuple):
+    """What the rows say of a term, all others following, along axes (r,) where it and its prior are independent."""
+
+    information: Floats  # the negative second derivative of the log likelihood, times the dispersion
+    score: Floats  # its first derivative where the term is zero, times the dispersion
+
+
+def _known(term: Term, strength: float, found: Expanded, inverse: Floats) -> _Known:
+    """Return what the rows say of a term, from the inverse Hessian (d, d) at this strength of it."""
+    outputs = len(found.parameters) // found.size
+    at = np.concatenate([np.arange(term.part.start, term.part.stop) + k * found.size for k in range(outputs)])
+    squares, axes = np.linalg.eigh(term.unit.matrix)
+    roots, axes = np.sqrt(squares[-term.unit.rank :]), axes[:, -term.unit.rank :]
+    into, back = np.kron(np.eye(outputs), axes / roots), np.kron(np.eye(outputs), axes * roots)
+    # The inverse of the term's block is the Schur complement: the curvature along it while all others follow.
+    own = found.total_weight * into.T @ np.linalg.solve(inverse[np.ix_(at, at)], into)
+    information, turn = np.linalg.eigh(0.5 * (own + own.T) - strength * np.eye(len(own)))
+    information = np.maximum(information, _DIGITS * strength)
+    slope = found.total_weight * (found.penalty.gradient(found.parameters) - found.expansion.gradient)
+    score = turn.T @ (into.T @ slope[at]) + information * (turn.T @ (back.T @ found.parameters[at]))
+    return _Known(information, score)
+
+
+def _plausible(known: _Known, dispersion: float, weakest: float) -> float:
+    """Return 1 / E[1 / lambda] over the strengths lambda above the weakest that the rows leave plausible."""
+    deviations = np.geomspace(_NARROWEST, 1.0, _DEVIATIONS)
+    strengths = weakest / deviations[:, None] ** 2
+    explained = strengths / (strengths + known.information)
+    misfit = (known.score**2 / (dispersion * known.information) * explained - np.log(explained)).sum(axis=1)
+    likelihood = np.exp(-0.5 * (misfit - misfit.min()))
+    variance = trapezoid(likelihood * deviations**2, deviations) / trapezoid(likelihood, deviations)
+    return weakest / float(variance)
+
+
+def class_moments(moments: Floats, encoding: Encoding, classes: int) -> tuple[Floats, Floats]:
+    """Return standard errors, flat, and the moments within each group of levels, a row (sum of L^2,) a class.
+
+    Of more than two classes the coefficients of each are contrasts of the parameters.
+    """
+    weights = class_contrasts(classes).T if classes > 2 else np.ones((1, 1))
+    outputs, size = weights.shape[1], encoding.layout.size
+    parts = moments.reshape(outputs, size, outputs, size)
+    squares = np.einsum("ka,kb,ajbj->kj", weights, weights, parts, optimize=True)
+    blocks = [
+        np.einsum("ka,kb,aibj->kij", weights, weights, parts[:, part, :, part], optimize=True).reshape(len(weights), -1)
+        for part in encoding.layout.group_slices
+    ]
+    return np.sqrt(np.maximum(squares, 0.0)).ravel(), np.concatenate([np.zeros((len(weights), 0)), *blocks], axis=1)

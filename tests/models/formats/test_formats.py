@@ -1,0 +1,52 @@
+"""What was stored before is read for good: models load, predict what they predicted and verify; kept totals load."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from batchlearn.kept.storage import load as load_totals
+from batchlearn.models.files import load
+from batchlearn.training.verification.stored import verify_model
+
+STORED = sorted((Path(__file__).parent / "fixtures").glob("*/*"))
+KEPT = [folder for folder in STORED if (folder / "kept.safetensors").exists()]
+
+
+def named(folder: Path) -> str:
+    return f"{folder.parent.name} {folder.name}"
+
+
+@pytest.mark.parametrize("folder", STORED, ids=named)
+def test_a_stored_model_predicts_what_it_predicted(folder: Path) -> None:
+    said = json.loads((folder / "said.json").read_text(encoding="utf-8"))
+    predictions = load(folder / "model").predict(pq.read_table(folder / "rows.parquet").slice(0, 20), bounds=True)
+    assert predictions.bound is not None
+    assert [value.hex() for value in predictions.predictor.ravel().tolist()] == said["predictor"]
+    np.testing.assert_allclose(predictions.bound.ravel(), said["bound"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("folder", STORED, ids=named)
+def test_the_certificate_of_a_stored_model_is_proved_again(folder: Path) -> None:
+    verification = verify_model(folder / "model", folder / "rows.parquet", threads=1)
+    assert verification.holds, verification.reasons
+    assert verification.certificate.fingerprint == verification.stated.fingerprint
+
+
+@pytest.mark.parametrize("folder", STORED, ids=named)
+def test_other_rows_are_not_those_of_a_stored_model(folder: Path) -> None:
+    rows = pq.read_table(folder / "rows.parquet")
+    assert not verify_model(folder / "model", rows.slice(1), threads=1).holds
+
+
+@pytest.mark.parametrize("folder", KEPT, ids=named)
+def test_stored_totals_are_of_their_model(folder: Path) -> None:
+    model, rows = load(folder / "model"), pq.read_table(folder / "rows.parquet").num_rows
+    kept = load_totals((folder / "kept.safetensors").read_bytes(), model.encoding.layout, model.loss)
+    assert kept.rows == rows
+    np.testing.assert_array_equal(kept.parameters, model.parameters)
+    assert kept.totals.weight > 0.0
