@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from batchlearn.models.decision import Costs as Costs
     from batchlearn.models.files import load as load
     from batchlearn.models.linear import LinearModel as LinearModel
+    from batchlearn.report.page import page as page
     from batchlearn.tables.table import Table as Table
     from batchlearn.tables.table import read as read
     from batchlearn.training.certificate import Certificate as Certificate
@@ -69,6 +70,7 @@ _HOME = {
     "compare": "batchlearn.comparison.compare",
     "evaluate": "batchlearn.training.evaluate",
     "load": "batchlearn.models.files",
+    "page": "batchlearn.report.page",
     "read": "batchlearn.tables.table",
     "train": "batchlearn.training.train",
     "verify": "batchlearn.training.verification.foreign",
@@ -103,6 +105,7 @@ __all__ = [
     "compare",
     "evaluate",
     "load",
+    "page",
     "read",
     "train",
     "verify",

@@ -9,10 +9,12 @@ import pytest
 from tests.cli.made import Run, small_table
 
 import batchlearn as bl
-from batchlearn.cli.page.figures import count, decimals, figure, interval, listed, named
-from batchlearn.cli.page.results import strongest_effects
-from batchlearn.cli.terminal import clean
 from batchlearn.evaluation.intervals import Estimate
+from batchlearn.report.estimate import interval, places_of
+from batchlearn.report.terminal import clean
+from batchlearn.report.training.brief import strongest_effects
+from batchlearn.words.names import in_short
+from batchlearn.words.numbers import count, fixed, in_ascii, listed
 
 
 @pytest.mark.parametrize(
@@ -21,19 +23,19 @@ from batchlearn.evaluation.intervals import Estimate
 )
 def test_a_figure_has_two_digits_of_half_its_interval(low: float | None, high: float | None, expected: str) -> None:
     value = {0.479: 0.50590, 1281.0: 1473.8}.get(low or 0.0, 0.10111)
-    assert figure(value, decimals(Estimate(value, low, high))) == expected
+    assert in_ascii(fixed(value, places_of(Estimate(value, low, high)))) == expected
 
 
 def test_figures_of_the_edges() -> None:
-    assert figure(None) == "-"
-    assert figure(-0.0001, 3) == "0.000"
-    assert figure(3e20, 2) == "3e+20"
-    assert decimals(Estimate(1.0, 1.0, 1.0)) is None
-    assert decimals(Estimate(1e-12, 0.0, 1e-12)) is None
-    assert interval(None, None, 3) == ""
+    assert in_ascii(fixed(None, None)) == "-"
+    assert in_ascii(fixed(-0.0001, 3)) == "0.000"
+    assert in_ascii(fixed(-3e20, 2)) == "-3.00e20"
+    assert places_of(Estimate(1.0, 1.0, 1.0)) is None
+    assert places_of(Estimate(1e-12, 0.0, 1e-12)) is None
+    assert interval(Estimate(1.0, None, None)) == ""
     assert (count(1, "row"), count(1234, "row")) == ("1 row", "1,234 rows")
-    assert (named("auc"), named("log_loss")) == ("AUC", "log loss")
-    assert listed(["a", "b", "c"], 2) == "a, b, and 1 more"
+    assert (in_short("auc"), in_short("log_loss"), in_short("r2")) == ("AUC", "log loss", "R2")
+    assert listed(["a", "b", "c"], 2) == "a, b and 1 more"
 
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "a\rb", "\u202egnp", "\x9b31m", "\x07"])

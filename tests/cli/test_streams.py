@@ -181,7 +181,7 @@ def test_levels_cannot_steer_the_terminal(run: Run) -> None:
 def test_progress_is_shown_on_a_terminal_after_a_second_and_then_removed(here: Path) -> None:
     slow = """
 import time
-from batchlearn.cli.terminal import Reading, watch
+from batchlearn.cli.progress import Reading, watch
 
 def work():
     for _ in range(16):

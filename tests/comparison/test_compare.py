@@ -16,8 +16,11 @@ from batchlearn.comparison.compare import ComparisonPlan, compare
 from batchlearn.comparison.contenders import Budget, Contender, mini_batch
 from batchlearn.comparison.outcome import BEST_KNOWN, CERTIFIED, Comparison
 from batchlearn.errors import DataError, UsageError
+from batchlearn.report.page import page
+from batchlearn.training.certificate import Proved
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import FullBatch, Online
+from batchlearn.words.notes import recorded
 
 SHORT = ComparisonPlan(budget=Budget(3.0, 20.0), seeds=2)
 
@@ -61,7 +64,7 @@ def test_the_record_has_what_was_promised(compared: Comparison) -> None:
 def test_it_prints_its_recommendation_and_has_a_page(compared: Comparison) -> None:
     recommended = compared.recommendation
     assert str(compared) == f"{recommended.contender}: {recommended.reason}"
-    assert recommended.reason in Reading(compared.page()).text
+    assert recommended.reason in Reading(page(compared)).text
 
 
 def test_every_contender_starts_from_the_same_point_and_gains(compared: Comparison) -> None:
@@ -104,7 +107,11 @@ def test_only_those_take_part_that_were_asked_for() -> None:
 def test_an_optimum_without_a_certificate_is_called_best_known(compared: Comparison) -> None:
     optimum = compared.trial.optimum
     refused = replace(
-        optimum.certification.certificate, status="not certified", reason="of a reason", loss_bound=None, radius=None
+        optimum.certification.certificate,
+        status=Proved.NOT_CERTIFIED,
+        reason=recorded("of a reason"),
+        loss_bound=None,
+        radius=None,
     )
     certification = replace(optimum.certification, certificate=refused, factor=None)
     trial = replace(compared.trial, optimum=replace(optimum, certification=certification))

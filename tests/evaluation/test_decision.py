@@ -107,9 +107,9 @@ def test_an_evaluation_says_where_decisions_save_nothing() -> None:
     good = evaluate("classes", HeldOut(label, response), {}, 0, costs=COSTS)
     assert good.decision is not None
     assert good.to_json()["decision"]["threshold"] == pytest.approx(0.1)
-    assert not any("cheaper" in note for note in good.notes)
+    assert not any("cheaper" in note for note in map(str, good.notes))
     poor = evaluate("classes", HeldOut(label, np.full(2_000, label.mean())), {}, 0, costs=COSTS)
-    (note,) = [note for note in poor.notes if "cheaper" in note]
+    (note,) = [note for note in map(str, poor.notes) if "cheaper" in note]
     assert "is not shown to be cheaper than always yes" in note or "always no" in note
 
 

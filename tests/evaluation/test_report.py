@@ -11,8 +11,9 @@ import pytest
 
 from batchlearn.errors import BatchlearnError, DataError, UsageError
 from batchlearn.evaluation.baselines import constant_baseline, last_value_baseline
+from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.metrics import METRICS, Task
-from batchlearn.evaluation.report import HeldOut, evaluate
+from batchlearn.evaluation.report import HeldOut, LeaveOneOut, evaluate
 
 
 def two_classes(rows: int = 1000, seed: int = 0) -> HeldOut:
@@ -42,6 +43,7 @@ def test_json_has_the_shape_that_was_promised(task: Task) -> None:
     read = plain(evaluate(task, held_out, baselines, seed=0))
     assert list(read) == [
         "rows", "metrics", "baselines", "leave_one_out", "drift", "calibration", "slices", "unseen_classes", "notes",
+        "noted",
         "differences", "decision", "cuts", "abstention", "worst_rows",
     ]  # fmt: skip
     names = [metric.name for metric in METRICS[task]]
@@ -71,7 +73,7 @@ def test_a_model_no_better_than_a_baseline_is_told_so() -> None:
     odds = held_out.response / (1.0 - held_out.response) * np.exp(0.02 * rng.normal(size=1000))
     alike = odds / (1.0 + odds)
     baselines = {"constant": np.full(1000, 0.4), "alike": alike, "oracle": 0.5 + 0.4 * (2 * held_out.label - 1)}
-    notes = evaluate("classes", held_out, baselines, seed=0).notes
+    notes = list(map(str, evaluate("classes", held_out, baselines, seed=0).notes))
     assert len(notes) == 2
     assert notes[0].startswith("The model is not shown to be better than the alike baseline: log loss")
     assert notes[1].startswith("The model is worse than the oracle baseline: log loss +")
@@ -118,23 +120,27 @@ def test_one_row_has_values_and_no_intervals() -> None:
     assert "too few rows" in read["notes"][0]
 
 
+def left_out(value: float, reach: float) -> LeaveOneOut:
+    return LeaveOneOut("log_loss", Estimate(value, value - reach, value + reach), 1000)
+
+
 @pytest.mark.parametrize(("before", "side"), [(0.1, "worse"), (5.0, "better"), (None, None)])
 def test_later_rows_are_held_against_leave_one_out(before: float | None, side: str | None) -> None:
     held_out = replace(two_classes(), time=np.arange(1000.0))
     value = evaluate("classes", held_out, {}, 0).metrics["log_loss"].value
     assert value is not None
     inside = value if before is None else before
-    leave_one_out = {"log_loss": {"value": inside, "low": inside - 0.01, "high": inside + 0.01}}
-    evaluation = evaluate("classes", held_out, {}, 0, leave_one_out)
+    evaluation = evaluate("classes", held_out, {}, 0, left_out(inside, 0.01))
     assert evaluation.drift is not None
     assert evaluation.drift.side == side
     assert evaluation.drift.value == pytest.approx(value - inside, abs=1e-12)
     assert plain(evaluation)["drift"]["side"] == side
+    assert plain(evaluation)["leave_one_out"]["log_loss"]["value"] == inside
     assert evaluation.notes == []
 
 
 def test_without_time_there_is_no_drift() -> None:
-    given = {"log_loss": {"value": 0.01, "low": 0.009, "high": 0.011}}
+    given = left_out(0.01, 0.001)
     evaluation = evaluate("classes", two_classes(), {}, 0, given)
     assert evaluation.drift is None
     assert evaluation.notes == []
@@ -150,8 +156,7 @@ def test_the_error_of_leave_one_out_counts_for_drift() -> None:
     assert value is not None
     reaches = []
     for error in (1e-9, 0.05, 0.5):
-        given = {"log_loss": {"value": value, "low": value - 1.96 * error, "high": value + 1.96 * error}}
-        found = evaluate("classes", held_out, {}, 0, given).drift
+        found = evaluate("classes", held_out, {}, 0, left_out(value, 1.96 * error)).drift
         assert found is not None
         reaches.append(found.high - found.value)
     # Of one in a hundred on each side: 2.33 standard errors of the other part at least.
@@ -162,7 +167,7 @@ def test_the_error_of_leave_one_out_counts_for_drift() -> None:
 def test_zero_weight_everywhere_in_one_class_is_one_class() -> None:
     held_out = two_classes(100)
     notes = evaluate("classes", replace(held_out, weight=held_out.label), {}, 0).notes
-    assert any("label 1" in note for note in notes)
+    assert any("label 1" in note for note in map(str, notes))
 
 
 NONE = np.zeros(0)

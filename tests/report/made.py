@@ -1,15 +1,42 @@
-"""Results as `train --json` prints them, made by formula: complete ones, and ones with every name given."""
+"""Fits made by formula: complete ones, and ones with every name given."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count, cycle
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from batchlearn.data.bins import BinTerm
+from batchlearn.data.encoding import Encoding
+from batchlearn.data.encoding_fit import EncodingRules
+from batchlearn.data.ledger import RowCounts
+from batchlearn.data.pairs import PairTerm
+from batchlearn.data.target import Target
+from batchlearn.evaluation.calibration import Calibration, ReliabilityBin
+from batchlearn.evaluation.decision import Cut, Decision
+from batchlearn.evaluation.intervals import Estimate
+from batchlearn.evaluation.report import Drift, Evaluation, LeaveOneOut, WorstRow
+from batchlearn.evaluation.slices import Slice
+from batchlearn.models.decision import Costs
+from batchlearn.models.linear import LinearModel
+from batchlearn.models.shapes import Shape
+from batchlearn.selection.structure import Alternative, Structure
+from batchlearn.tables.table import Roles
+from batchlearn.training.certificate import Certificate, Proved
+from batchlearn.training.facts.columns import ColumnFacts, Facts, Judged, Spread
+from batchlearn.training.facts.labels import LabelFacts, NeighbourFacts, SplitFacts
+from batchlearn.training.facts.levels import TellingLevel
+from batchlearn.training.fit import Fit
+from batchlearn.training.optimise import Status, Step
+from batchlearn.training.recipe import Recipe
+from batchlearn.words.notes import Code, Note, recorded
+
 Name = Callable[[], str]
+Result = TypeVar("Result")
 
 
 def harmless() -> Name:
@@ -41,236 +68,236 @@ _BREAKOUTS = ("", '">', "'>", "</title></style></script>", "--><![CDATA[]]></svg
 PAYLOADS = [f"{breakout}{attack}" for breakout in _BREAKOUTS for attack in _ATTACKS]
 
 
-def complete(name: Name | None = None) -> dict[str, Any]:
-    """Return a result with every part that a page can show; `name` gives each text that comes from data."""
+def changed(value: Result, at: str, to: Any) -> Result:
+    """Return a frozen value with the field at a path, as "evaluation.calibration.slope", set to another value.
+
+    A number in the path is the place in a tuple or a list, any other word a field or the key of a mapping.
+    """
+    result: Result = _changed(value, at, to)
+    return result
+
+
+def _changed(value: Any, at: str, to: Any) -> Any:
+    first, _, rest = at.partition(".")
+    if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
+        place = int(first)
+        inside = _changed(value[place], rest, to) if rest else to
+        return type(value)([*value[:place], inside, *value[place + 1 :]])
+    if isinstance(value, dict):
+        return {**value, first: _changed(value[first], rest, to) if rest else to}
+    inside = _changed(getattr(value, first), rest, to) if rest else to
+    return value._replace(**{first: inside}) if hasattr(value, "_fields") else replace(value, **{first: inside})
+
+
+def complete(name: Name | None = None) -> Fit:
+    """Return a fit with every part that a page can show; `name` gives each text that comes from data."""
     name = name or harmless()
-    return {
-        "format_version": 1,
-        "rows": {"read": 1500, "used": 1350, "unlabelled": 100, "rejected": {name(): 50}},
-        "coefficients": 34,
-        "seed": 0,
-        "certificate": certificate(),
-        "status": "the bound is within the tolerance",
-        "objective": 0.3165,
-        "null_objective": 0.5503,
-        "alpha": 2.0e-5,
-        "loss": "logistic",
-        "solver": "newton-cholesky",
-        "passes": 10,
-        "seconds": 1.5,
-        "encoding": "additive",
-        "structure": structure(name),
-        "evaluation": evaluation(name),
-        "notes": [f"{name()} was left out: it is constant", name()],
-        "trace": trace(),
-        "shapes": shapes(name),
-        "worst_rows": [worst_row(name, 17 + at) for at in range(5)],
-        "facts": facts(name),
-        "table": name(),
-        "target": name(),
-        "time": name(),
-        "classes": [name(), name()],
-        "model": name(),
-    }
+    return Fit(
+        model=model(name(), (name(), name()), name()),
+        certificate=certificate(),
+        status=Status.TOLERANCE,
+        structure=structure(name),
+        recipe=Recipe(),
+        alpha=2.0e-5,
+        rows=RowCounts(1500, 1350, 100, {"excluded by the condition": 10, "no weight": 40}),
+        objective=0.3165,
+        null_objective=0.5503,
+        solver="newton-cholesky",
+        trace=trace(),
+        passes=10,
+        seconds=1.5,
+        evaluation=evaluation(name),
+        notes=(
+            Note(Code.LEFT_OUT, {"column": name(), "reason": "it is constant"}),
+            Note(Code.TINY_NUMBERS, {"columns": [name()]}),
+        ),
+        facts=facts(name),
+    )
 
 
-def worst_row(name: Name, row: int) -> dict[str, Any]:
+def minimal() -> Fit:
+    """Return a fit of which nothing is proved, nothing was held out and nothing is known beside the model."""
+    refused = Certificate(Proved.NOT_CERTIFIED, recorded("nobody asked"), None, None, None, None, None, 1350, None)
+    return replace(
+        complete(),
+        certificate=refused,
+        status=Status.REFUSED,
+        structure=Structure(EncodingRules()),
+        trace=(),
+        evaluation=None,
+        notes=(),
+        facts=None,
+    )
+
+
+def model(column: str, classes: tuple[Any, ...], time: str | None, loss: str = "logistic") -> LinearModel:
+    """Return a model of 34 coefficients; the terms of a page are made apart from it."""
+    target = Target(column, loss, classes)
+    return LinearModel(Encoding((), (), {}, {}), target, np.zeros(34), Roles(time=time), 0.5)
+
+
+def predicting(fit: Fit, column: str, *classes: Any, loss: str = "logistic") -> Fit:
+    """Return the fit as one of another target."""
+    return replace(fit, model=model(column, classes, fit.model.roles.time, loss))
+
+
+def worst_row(name: Name, row: int) -> WorstRow:
     term = name()
-    return {
-        "row": row,
-        "label": 0.0,
-        "response": 0.9,
-        "loss": 6.9,
-        "values": {name(): "2020-01-01 00:00:00", term: "1.0", name(): name()},
-        "pushed": [{"term": term, "effect": 2.5}, {"term": name(), "effect": -0.5}],
-    }
+    return WorstRow(
+        row=row,
+        label=0.0,
+        response=0.9,
+        loss=6.9,
+        pushed=((term, 2.5), (name(), -0.5)),
+        values={name(): "2020-01-01 00:00:00", term: "1.0", name(): name()},
+    )
 
 
-def facts(name: Name) -> dict[str, Any]:
+def facts(name: Name) -> Facts:
     first, second = name(), name()
-    shares = {"rows": 1350, "mean": None, "low": None, "high": None}
-    return {
-        "repeated_rows": 270,
-        "split": {
-            "by": "time", "how": name(), "early": 1080, "late": 270,
-            "first": "2020-01-01", "until": "2020-08-31", "from": "2020-09-01", "last": "2020-12-31",
-        },
-        "judged": {"coefficients": 30, "passes": 9},
-        "labels": {
-            part: {**shares, "shares": {first: 1.0 - share, second: share}}
+    return Facts(
+        repeated_rows=270,
+        split=SplitFacts(
+            "time", "the latest rows by time", 1080, 270,
+            ("2020-01-01", "2020-08-31"), ("2020-09-01", "2020-12-31"),
+        ),
+        judged=Judged(coefficients=30, passes=9),
+        labels={
+            part: LabelFacts(1350, shares={first: 1.0 - share, second: share})
             for part, share in (("all", 0.08), ("early", 0.07), ("late", 0.12))
         },
-        "neighbours": {
-            "measure": "share", "tied": 0.9, "by_chance": 0.55, "alike": 0.92, "alike_tied": 0.95, "alike_untied": 0.5,
-        },
-        "columns": [column(name()) | {"telling": [telling(name)]}, column(name())],
-        "seconds": {"reading": 0.1, "choosing": 0.8, "judging": 0.4, "fitting": 0.2},
-    }  # fmt: skip
+        neighbours=NeighbourFacts("share", 0.9, 0.55, 0.92, 0.95, 0.5),
+        columns=[replace(column(name()), telling=(telling(name),)), column(name())],
+        seconds={"reading": 0.1, "choosing": 0.8, "judging": 0.4, "fitting": 0.2},
+    )  # fmt: skip
 
 
-def column(name: str) -> dict[str, Any]:
-    return {
-        "column": name,
-        "kind": "number",
-        "rows": 1350,
-        "missing": 400,
-        "left_out": None,
-        "low": -6.0,
-        "per_cent_1": 1.0,
-        "median": 5.0,
-        "per_cent_99": 9.0,
-        "high": 5400.0,
-        "below_zero": 1,
-        "telling": [],
-    }
+def column(name: str) -> ColumnFacts:
+    return ColumnFacts(name, "number", 1350, 400, None, None, Spread(-6.0, 1.0, 5.0, 9.0, 5400.0, 1))
 
 
-def telling(name: Name) -> dict[str, Any]:
-    return {"level": name(), "rows": 200, "class": name(), "share": 0.995, "share_of_all": 0.08}
+def telling(name: Name) -> TellingLevel:
+    return TellingLevel(name(), 200, name(), 0.995, 0.08)
 
 
-def certificate() -> dict[str, Any]:
-    return {
-        "status": "certified",
-        "reason": None,
-        "method": "second order, exact leverages",
-        "loss_bound": 3.61e-12,
-        "coefficient_bound": 6.8e-4,
-        "prediction_bound": 1.09e-4,
-        "floor": 1.7e-19,
-        "rows": 1350,
-    }
+def certificate() -> Certificate:
+    return Certificate(
+        status=Proved.CERTIFIED,
+        reason=None,
+        method="second order, exact leverages",
+        loss_bound=3.61e-12,
+        coefficient_bound=6.8e-4,
+        prediction_bound=1.09e-4,
+        floor=1.7e-19,
+        rows=1350,
+        fingerprint=None,
+    )
 
 
-def estimate(value: float, reach: float) -> dict[str, float]:
-    return {"value": value, "low": value - reach, "high": value + reach}
+def estimate(value: float, reach: float) -> Estimate:
+    return Estimate(value, value - reach, value + reach)
 
 
-def evaluation(name: Name) -> dict[str, Any]:
-    responses = np.linspace(0.05, 0.95, 10)
-    return {
-        "rows": 270,
-        "metrics": {"log_loss": estimate(0.324, 0.01), "auc": estimate(0.904, 0.006), name(): estimate(0.5, 0.1)},
-        "baselines": {
+def evaluation(name: Name) -> Evaluation:
+    responses = map(float, np.linspace(0.05, 0.95, 10))
+    return Evaluation(
+        rows=270,
+        metrics={"log_loss": estimate(0.324, 0.01), "auc": estimate(0.904, 0.006), name(): estimate(0.5, 0.1)},
+        baselines={
             "constant": {"log_loss": estimate(0.552, 0.01), "auc": estimate(0.5, 0.0)},
             name(): {"log_loss": estimate(0.401, 0.01)},
         },
-        "leave_one_out": {"log_loss": estimate(0.29, 0.005), "rows": 1080},
-        "drift": {**estimate(0.034, 0.02), "side": "worse"},
-        "calibration": {
-            "bins": [
-                {"mean_response": p, "mean_label": p + 0.1, "rows": 27, "low": p + 0.05, "high": p + 0.15}
-                for p in map(float, responses)
-            ],
-            "expected_calibration_error": 0.1,
-            "observed_over_expected": 1.2,
-            "slope": 0.9,
-            "intercept": 0.1,
-        },
-        "slices": [one_slice(name(), name(), 0.4 - 0.01 * at) for at in range(10)],
-        "unseen_classes": {name(): 3},
-        "cuts": [
-            {
-                "threshold": threshold, "flagged": 60, "share": estimate(0.22, 0.02),
-                "precision": estimate(0.7, 0.05), "recall": estimate(0.6, 0.05),
-            }
+        leave_one_out=LeaveOneOut("log_loss", estimate(0.29, 0.005), 1080),
+        drift=Drift(0.034, 0.014, 0.054),
+        calibration=Calibration(
+            tuple(ReliabilityBin(p, p + 0.1, 27, p + 0.05, p + 0.15) for p in responses), 0.1, 1.2, 0.9, 0.1
+        ),
+        slices=tuple(one_slice(name(), name(), 0.4 - 0.01 * at) for at in range(10)),
+        unseen_classes={name(): 3},
+        cuts=tuple(
+            Cut(threshold, 60, estimate(0.22, 0.02), estimate(0.7, 0.05), estimate(0.6, 0.05))
             for threshold in (0.07, 0.5)
-        ],
-        "decision": {
-            "costs": {"false_positive": 1.0, "false_negative": 9.0},
-            "threshold": 0.1,
-            "cost": estimate(0.31, 0.02),
-            "always_no": estimate(1.2, 0.1),
-            "always_yes": estimate(0.87, 0.03),
-            "saved": estimate(0.56, 0.04),
-            "share_of_yes": 0.22,
-            "best_on_these_rows": {"threshold": 0.08, "cost": 0.305},
-        },
-        "notes": [name()],
-    }  # fmt: skip
+        ),
+        decision=Decision(
+            costs=Costs(1.0, 9.0),
+            cost=estimate(0.31, 0.02),
+            always_no=estimate(1.2, 0.1),
+            always_yes=estimate(0.87, 0.03),
+            saved=estimate(0.56, 0.04),
+            share_of_yes=0.22,
+            best_threshold=0.08,
+            best_cost=0.305,
+        ),
+        notes=(Note(Code.CLASSES_NEVER_SEEN, {"rows": 3, "of": 270, "classes": {name(): 3}, "loss": 34.5}),),
+        worst_rows=[worst_row(name, 17 + at) for at in range(5)],
+    )
 
 
-def one_slice(column: str, level: str, difference: float) -> dict[str, Any]:
-    return {
-        "column": column,
-        "level": level,
-        "rows": 60,
-        "mean_loss": 0.324 + difference,
-        "overall": 0.324,
-        "difference": difference,
-        "low": difference - 0.05,
-        "high": difference + 0.05,
-        "share_of_loss": 0.5,
-        "mean_label": 0.6,
-        "mean_response": 0.5,
-    }
+def one_slice(column: str, level: str, difference: float) -> Slice:
+    return Slice(
+        column=column,
+        level=level,
+        rows=60,
+        mean_loss=0.324 + difference,
+        overall=0.324,
+        difference=difference,
+        low=difference - 0.05,
+        high=difference + 0.05,
+        share_of_loss=0.5,
+        mean_label=0.6,
+        mean_response=0.5,
+    )
 
 
-def structure(name: Name) -> dict[str, Any]:
-    return {
-        "encoding": "additive",
-        "pairs": [name()],
-        "strengths": {name(): 12.0, name(): 0.5},
-        "alternatives": [
-            {"name": name(), "loss": 0.318, "coefficients": 20, "degrees_of_freedom": 19.0, "seconds": 0.4},
-            {
-                "name": "additive, 1 pairs",
-                "chosen": True,
-                "loss": 0.286,
-                "coefficients": 34,
-                "degrees_of_freedom": 25.0,
-                "seconds": 1.1,
-            },
-        ],
-    }
+def structure(name: Name) -> Structure:
+    return Structure(
+        rules=EncodingRules(additive=True),
+        pairs=(PairTerm(*(BinTerm(name(), (1.0,), 0.0, 2.0) for _ in range(2))),),
+        strengths={name(): 12.0, name(): 0.5},
+        alternatives=(
+            Alternative(name(), 0.318, 20, 19.0, 0.4),
+            Alternative("additive, 1 pairs", 0.286, 34, 25.0, 1.1),
+        ),
+    )
 
 
-def trace() -> list[dict[str, Any]]:
-    return [
-        {
-            "passes": step + 1,
-            "value": 0.3165 + 0.2338 * math.exp(-2.0 * step),
-            "bound": None if step < 3 else 10.0 ** (1 - 2 * step),
-            "seconds": 0.1 * step,
-        }
+def trace() -> tuple[Step, ...]:
+    return tuple(
+        Step(
+            passes=step + 1,
+            value=0.3165 + 0.2338 * math.exp(-2.0 * step),
+            decrement=None,
+            bound=None if step < 3 else 10.0 ** (1 - 2 * step),
+            seconds=0.1 * step,
+        )
         for step in range(7)
-    ]
+    )
 
 
-def shapes(name: Name) -> list[dict[str, Any]]:
+def shapes(name: Name | None = None) -> list[Shape]:
     """One term of each kind; the one of numbers moves predictions least."""
-    edges = [18.0, 25.0, 31.0, 40.0, 52.0]
+    name = name or harmless()
+    edges = (18.0, 25.0, 31.0, 40.0, 52.0)
+    bins, pair = [-2.0, -1.0, 0.0, 1.0, 1.5, 2.0, 0.3], [-0.3, 0.0, 0.3, 0.1, -0.1, 0.2]
     return [
         term(name(), "number", [name()], [0.01], low=0.0, high=4.0),
-        term(name(), "bins", [name() for _ in range(7)], [-2.0, -1.0, 0.0, 1.0, 1.5, 2.0, 0.3], edges, 17.0, 90.0),
+        term(name(), "bins", [name() for _ in bins], bins, edges=edges, low=17.0, high=90.0),
         term(name(), "category", [name() for _ in range(30)], [0.05 * at for at in range(30)]),
         term(name(), "calendar", [name() for _ in range(24)], [math.sin(at / 4.0) for at in range(24)]),
-        {
-            **term(f"{name()} x {name()}", "pair", [name() for _ in range(6)], [-0.3, 0.0, 0.3, 0.1, -0.1, 0.2]),
-            "first": [name(), name()],
-            "second": [name(), name(), name()],
-        },
-    ]
+        term(
+            f"{name()} x {name()}", "pair", [name() for _ in pair], pair,
+            pair=((name(), (name(), name())), (name(), (name(), name(), name()))),
+        ),
+    ]  # fmt: skip
 
 
-def term(
-    column: str,
-    kind: str,
-    names: list[str],
-    effect: list[float],
-    edges: list[float] | None = None,
-    low: float | None = None,
-    high: float | None = None,
-) -> dict[str, Any]:
-    return {
-        "column": column,
-        "kind": kind,
-        "names": names,
-        "edges": edges,
-        "low": low,
-        "high": high,
-        "effect": effect,
-        "standard_error": [0.1] * len(effect),
-        "rows": [5, *(100 + at for at in range(1, len(effect)))],
-        "deviation": 0.25 * (max(effect) - min(effect)) or 0.05,
+def term(column: str, kind: str, names: list[str], effect: list[float], **more: Any) -> Shape:
+    """Return a term, with rows of its levels, deviation and errors unless given otherwise."""
+    size = float(np.clip(max(effect), -1e308, 1e308) / 2 - np.clip(min(effect), -1e308, 1e308) / 2)
+    given: dict[str, Any] = {
+        "standard_error": np.full(len(effect), 0.1),
+        "spread": 2.0 * size,
+        "rows": (5, *(100 + at for at in range(1, len(effect)))),
+        "deviation": 0.5 * size or 0.05,
     }
+    return Shape(column, kind, tuple(names), np.array(effect), **(given | more))

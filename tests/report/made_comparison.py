@@ -1,121 +1,157 @@
-"""A result as `compare --json` prints it, made by formula; `name` gives each text that comes from data."""
+"""A comparison made by formula; `name` gives each text that comes from data."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from dataclasses import replace
 
+import numpy as np
 from tests.report.made import Name, certificate, harmless
 
-CONTENDERS = (("full batch", "full"), ("mini-batch 32", "32"), ("mini-batch 128", "128"), ("online", "1"))
+from batchlearn.comparison.contenders import Budget, Contender, Point, Run
+from batchlearn.comparison.critical import Measured, NoiseAt
+from batchlearn.comparison.judging import HeldOutScore, Memory
+from batchlearn.comparison.outcome import Comparison, Outcome, Rates, Recommendation
+from batchlearn.comparison.problem import Trial
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.stored import StoredChunk
+from batchlearn.data.target import Target
+from batchlearn.evaluation.intervals import Estimate
+from batchlearn.kernels.design import Layout
+from batchlearn.objectives.losses import loss_of
+from batchlearn.objectives.noise import Noise
+from batchlearn.objectives.objective import Objective, ridge
+from batchlearn.training.certificate import Certification, Proved
+from batchlearn.training.optimise import Optimum, Status
+from batchlearn.training.regimes import FullBatch, MiniBatch, Online
+from batchlearn.words.notes import recorded
+
+ROWS, BEST, NULL = 39_074, 0.315073, 0.5499
+CONTENDERS = (
+    Contender("full batch", FullBatch()),
+    Contender("mini-batch 32", MiniBatch(32)),
+    Contender("mini-batch 128", MiniBatch(128)),
+    Contender("online", Online()),
+)
 
 
-def comparison(name: Name | None = None) -> dict[str, Any]:
+def comparison(name: Name | None = None) -> Comparison:
     """Return a result with every part that the page can show."""
     name = name or harmless()
-    return {
-        "format_version": 1,
-        "table": name(),
-        "target": name(),
-        "loss": "logistic",
-        "rows": 39_074,
-        "coefficients": 109,
-        "budget": {"passes": 10.0, "seconds": 2.0},
-        "optimum": {
-            "called": "certified optimum",
-            "objective": 0.315073,
-            "certificate": certificate(),
-            "null_objective": 0.5499,
-            "solver": "newton-cholesky",
-            "passes": 12,
-            "seconds": 1.1,
-        },
-        "good_enough": 1.1e-3,
-        "sampling_loss": 1.1e-3,
-        "contenders": [contender(at, *given) for at, given in enumerate(CONTENDERS)],
-        "critical_batch": critical_batch(),
-        "learning_rate": {
-            "solver": "sgd",
-            "batch_size": 128,
-            "passes": 1.0,
-            "tried": [{"rate": 10.0**at, "excess_loss": None if at == 2 else 0.1 / (at + 3)} for at in range(-2, 3)],
-        },
-        "recommendation": {
-            "contender": "full batch",
-            "reason": f"It is quick, says {name()}.",
-            "changes": [f"Another {name()}.", "More rows."],
-        },
-        "seconds": 61.5,
-        "notes": [name(), "Terms enter as they are."],
-        "report": name(),
-    }
+    tried = tuple((10.0**at, math.inf if at == 2 else 0.1 / (at + 3)) for at in range(-2, 3))
+    return Comparison(
+        trial=trial(name()),
+        table=name(),
+        budget=Budget(10.0, 2.0),
+        outcomes=tuple(outcome(at, one) for at, one in enumerate(CONTENDERS)),
+        noise=noise(),
+        measured=measured(),
+        rates=Rates(128, 1.0, tried),
+        recommendation=Recommendation(
+            "full batch", f"It is quick, says {name()}.", (f"Another {name()}.", "More rows.")
+        ),
+        seconds=61.5,
+        notes=(name(), "Terms enter as they are."),
+    )
 
 
-def contender(at: int, name: str, regime: str) -> dict[str, Any]:
-    """Return one contender; the first is at the optimum, each later one farther from it."""
-    excess = 0.0 if at == 0 else 10.0 ** (at - 6)
-    curve = [
-        {
-            "passes": 1.6**k - 1.0,
-            "seconds": 0.1 * k * (at + 1),
-            "bytes": 1000 * k,
-            "excess_loss": 0.2348 * 0.1**k + excess,
-        }
-        for k in range(6)
+def trial(column: str) -> Trial:
+    """Return what all were given: rows without a feature, whose optimum is certified."""
+    layout, nothing = Layout(True, 0), np.zeros((0, ROWS))
+    rows = MemoryRows(
+        layout, (StoredChunk(nothing, nothing.astype(np.intp), np.zeros(ROWS)),), np.zeros(0), np.zeros(0)
+    )
+    target = Target(column, "logistic", ("no", "yes"))
+    proof = Certification(certificate(), None, None, None)
+    optimum = Optimum(np.zeros(109), proof, Status.TOLERANCE, "newton-cholesky", BEST, NULL, (), 12, 1.1)
+    objective = Objective(loss_of(target), ridge(layout, 1.0))
+    return Trial(objective, rows, np.zeros(109), optimum, target, None, np.zeros(0, dtype=np.intp), False, ())
+
+
+def run(contender: Contender, at: int, excess: float, seed: int = 0) -> Run:
+    """Return a run that ends so far above the optimum, after 9.49 passes."""
+    points = [
+        Point(1000 * k, 1.6**k - 1.0, 0.1 * k * (at + 1), BEST + 0.2348 * 0.1**k + min(excess, 1.0)) for k in range(5)
     ]
-    difference = {"value": 0.001 * at, "low": 0.001 * at - 0.0015, "high": 0.001 * at + 0.0015}
-    return {
-        "name": name,
-        "regime": regime,
-        "solver": "newton-cholesky",
-        "passes": curve[-1]["passes"],
-        "rows_read": 390_740,
-        "seconds": curve[-1]["seconds"],
-        "bytes_read": 46_888_800,
-        "excess_loss": excess,
-        "excess_low": excess,
-        "excess_high": excess + 3.7e-12,
-        "ended": "passes",
-        "diverged": False,
-        "held_out": {
-            "metric": "log_loss",
-            "rows": 9768,
-            "value": 0.3236,
-            "low": 0.31,
-            "high": 0.34,
-            "difference": difference,
-        },
-        "spread_over_seeds": {"low": 0.5 * excess, "high": 2.0 * excess, "seeds": 1 if at == 0 else 3},
-        "stored_order": None
-        if at == 0
-        else {"excess_loss": 10.0 * excess, "passes": 9.0, "seconds": 2.0, "better_than_start": True},
-        "memory": {"rows": 4_688_880 if at == 0 else 120_000, "working": 8_553_132},
-        "curve": curve,
-    }
+    # A hair more, so that the difference to the best is not a hair less.
+    last = Point(5000, 1.6**5 - 1.0, 0.5 * (at + 1), BEST + excess * (1.0 + 1e-12))
+    return Run(contender, seed, "shuffled", "newton-cholesky", (*points, last), np.zeros(109), "passes")
 
 
-def critical_batch() -> dict[str, Any]:
-    """Return a prediction and a measurement of the batch size."""
-    places = (("start", 0.2348, 37.1, 65.4), ("on the way", 1.2e-3, 4406.8, 33_089.8), ("optimum", 0.0, 2e13, None))
-    return {
-        "predicted": 33_089.8,
-        "measured": 2048,
-        "noise": [
-            {
-                "where": where,
-                "excess_loss": excess,
-                "trace": 4.4,
-                "critical_batch_plain": plain,
-                "trace_preconditioned": 85.0,
-                "critical_batch_preconditioned": fitting,
-            }
-            for where, excess, plain, fitting in places
-        ],
-        "measurement": {
-            "passes": 4.96,
-            "negligible": 1.1e-5,
-            "sizes": [
-                {"batch_size": 2 ** (5 + 2 * at), "excess_loss": value, "low": 0.5 * value, "high": 2.0 * value}
-                for at, value in enumerate((2.8e-7, 4.3e-7, 6.1e-7, 1.08e-5, 1.3e-2))
-            ],
-        },
-    }
+def outcome(at: int, contender: Contender) -> Outcome:
+    """Return what came out for one contender; the first is at the optimum, each later one farther from it."""
+    excess = 0.0 if at == 0 else 10.0 ** (at - 6)
+    seeds = (1.0,) if at == 0 else (0.5, 1.0, 2.0)
+    return Outcome(
+        contender=contender,
+        runs=tuple(run(contender, at, excess * times, seed) for seed, times in enumerate(seeds)),
+        stored=None if at == 0 else run(contender, at, 10.0 * excess),
+        held_out=HeldOutScore("log_loss", 9768, Estimate(0.3236, 0.31, 0.34), around(0.001 * at, 0.0015)),
+        memory=Memory(4_688_880 if at == 0 else 120_000, 8_553_132),
+        best=BEST,
+        loss_bound=certificate().loss_bound,
+        row_bytes=120.0,
+    )
+
+
+def around(value: float, reach: float) -> Estimate:
+    """Return an estimate with an interval of this reach."""
+    return Estimate(value, value - reach, value + reach)
+
+
+def ended_at(result: Comparison, name: str, excess: float) -> Comparison:
+    """Return the result with all runs of a contender ended so far above the optimum."""
+    outcomes = [
+        replace(one, runs=tuple(run(one.contender, at, excess, of.seed) for of in one.runs))
+        if one.contender.name == name
+        else one
+        for at, one in enumerate(result.outcomes)
+    ]
+    return replace(result, outcomes=tuple(outcomes))
+
+
+def judged_as(result: Comparison, name: str, difference: Estimate) -> Comparison:
+    """Return the result with the held-out difference of a contender to the optimum's model."""
+    outcomes = [
+        replace(one, held_out=replace(one.held_out, difference=difference))
+        if one.contender.name == name and one.held_out is not None
+        else one
+        for one in result.outcomes
+    ]
+    return replace(result, outcomes=tuple(outcomes))
+
+
+def stored_as(result: Comparison, name: str, excess: float | None) -> Comparison:
+    """Return the result with where a contender ended on rows as stored; None where it was not tried."""
+    outcomes = [
+        replace(one, stored=None if excess is None else run(one.contender, at, excess))
+        if one.contender.name == name
+        else one
+        for at, one in enumerate(result.outcomes)
+    ]
+    return replace(result, outcomes=tuple(outcomes))
+
+
+def without_certificate(result: Comparison) -> Comparison:
+    """Return the result with an optimum of which nothing is proved."""
+    refused = replace(certificate(), status=Proved.NOT_CERTIFIED, reason=recorded("of a reason"), loss_bound=None)
+    optimum = replace(result.trial.optimum, certification=Certification(refused, None, None, None))
+    outcomes = tuple(replace(one, loss_bound=None) for one in result.outcomes)
+    return replace(result, trial=replace(result.trial, optimum=optimum), outcomes=outcomes)
+
+
+def noise() -> tuple[NoiseAt, ...]:
+    """Return the noise at three places; at the optimum a Newton-like step has no gradient left."""
+    sampling = 2.0 * 1.1e-3 * ROWS
+    places = (("start", 0.2348, 37.1, 65.4), ("on the way", 1.2e-3, 4406.8, 33_089.8), ("optimum", 0.0, 2e13, math.inf))
+    return tuple(
+        NoiseAt(where, excess, Noise(4.4, 4.4 / plain, ROWS), Noise(sampling, sampling / fitting, ROWS))
+        for where, excess, plain, fitting in places
+    )
+
+
+def measured() -> Measured:
+    """Return what each batch size left."""
+    excess = (2.8e-7, 4.3e-7, 6.1e-7, 1.08e-5, 1.3e-2)
+    sizes = tuple((2 ** (5 + 2 * at), value, 0.5 * value, 2.0 * value) for at, value in enumerate(excess))
+    return Measured(4.96, sizes, 1.1e-5)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from tests.report.browser import Browser, installed, look, opened
-from tests.report.made import complete, hostile
+from tests.report.made import complete, hostile, minimal, shapes
 from tests.report.made_comparison import comparison
+from tests.report.test_page import page
 
 from batchlearn.report.comparison.page import comparison_page
-from batchlearn.report.page import training_page
 
 NARROW, WIDE = 400, 1280
 
@@ -29,14 +29,17 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
-    results = {"complete": complete(), "minimal": {}, "hostile": complete(hostile())}
-    written = {name: training_page(result) for name, result in results.items()}
+    written = {
+        "complete": page(complete()),
+        "minimal": page(minimal(), []),
+        "hostile": page(complete(hostile()), shapes(hostile())),
+    }
     written |= {
         "comparison": comparison_page(comparison()),
         "hostile comparison": comparison_page(comparison(hostile())),
     }
-    for name, page in written.items():
-        (folder / f"{name}.html").write_text(page, encoding="utf-8")
+    for name, text in written.items():
+        (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return {name: folder / f"{name}.html" for name in written}
 
 

@@ -3,9 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from batchlearn.report.scales import Tick, apart, exact_scale, powers, scale
-from batchlearn.report.values import clean, number, numbers, text
-from batchlearn.report.words import Estimate, at_most, duration, listed, percent, plain, small_share
+from batchlearn.evaluation.intervals import Estimate
+from batchlearn.report.estimate import with_interval
+from batchlearn.report.figures.scales import Tick, apart, exact_scale, powers, scale
+from batchlearn.report.values import clean, short
+from batchlearn.words.numbers import at_most, duration, listed, percent, plain, small_share
 
 
 @pytest.mark.parametrize(
@@ -68,15 +70,14 @@ def test_times_and_lists_read_as_sentences() -> None:
 
 
 def test_a_figure_has_the_decimals_that_its_interval_deserves() -> None:
-    assert Estimate(0.32361, 0.31206, 0.33216).both == "0.324 (0.312 to 0.332)"
-    assert Estimate(0.32361, None, None).both == "0.3236"
-    assert Estimate(1234.4, 1200.0, 1300.0).both == "1,234 (1,200 to 1,300)"
+    assert with_interval(Estimate(0.32361, 0.31206, 0.33216)) == "0.324 (0.312 to 0.332)"
+    assert with_interval(Estimate(0.32361, None, None)) == "0.3236"
+    assert with_interval(Estimate(1234.4, 1200.0, 1300.0)) == "1,234 (1,200 to 1,300)"
 
 
-def test_what_is_no_number_reads_as_nothing() -> None:
-    assert [number(value) for value in (True, "1", None, float("nan"), 10**400, 3)] == [None] * 5 + [3.0]
-    assert numbers([1, None]) == []
-    assert text(1.0) == "1"
+def test_a_long_name_is_cut_where_it_is_recognised() -> None:
+    assert short("x" * 120) == "x" * 120
+    assert short("x" * 121) == "x" * 119 + "…"
 
 
 def test_reordering_and_control_characters_are_shown() -> None:

@@ -179,13 +179,14 @@ def test_what_was_killed_is_said_by_every_turn_until_it_is_done(root: Path) -> N
     record_event(store, FORGET, "2026-01-20T00:00:00Z", {"where": WHERE, "why": "", "by": "ann", "rows": 1})
     kept = turn(root, day(14))
     assert kept.decision == "keep"
-    assert any("Version 1, which is live, was trained before the rows where user = 7 were" in one for one in kept.notes)
+    told = "Version 1, which is live, was trained before the rows where user = 7 were"
+    assert any(told in note for note in map(str, kept.notes))
     found = forget(root)
     rows = np.asarray(pq.read_table(root / "data")["user"])
     assert found.rows == int((rows == 7).sum())
     assert any(one.what == "the source itself" for one in found.held)
     assert sum(event.content["kind"] == FORGET for event in events(store)) == 1
-    assert not any("forgotten" in note for note in turn(root, day(14)).notes)
+    assert not any("forgotten" in note for note in map(str, turn(root, day(14)).notes))
 
 
 def test_what_earlier_fetches_and_killed_commands_left_is_listed(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_every_start_ends_at_the_optimum_of_one_objective(
     tuned = drained(training_from("fine-tune", champion, recipe, whole, 1))
     true = Optimum.of(tuned.model, encoded(tuned.model, whole.everything, 1).rows, strengths)
     gap = true.value(tuned.model.parameters) - true.value(true.parameters)
-    proved = tuned.notes[0].split("is within ")
+    proved = str(tuned.notes[0]).split("is within ")
     assert len(proved) == 1 or gap <= 1.01 * float(proved[1].split(" ")[0])
 
 

@@ -136,4 +136,4 @@ def test_columns_that_repeat_each_other_are_named_whatever_their_strength() -> N
     fit = train(table_of(columns), Recipe(holdout=0.0), threads=1)
     assert fit.structure.name == "linear"
     assert fit.structure.strengths
-    assert "x and copy repeat each other: the penalty shares their effect." in fit.notes
+    assert "x and copy repeat each other: the penalty shares their effect." in map(str, fit.notes)

@@ -84,7 +84,7 @@ def test_rows_in_another_order_are_judged_and_fitted_alike(kind: str, loss: str 
         assert (again.value, again.low, again.high) == pytest.approx(
             (estimate.value, estimate.low, estimate.high), 1e-6
         )
-    worst = [[row["values"] for row in fit.evaluation.worst_rows] for fit in (one, other) if fit.evaluation]
+    worst = [[row.values for row in fit.evaluation.worst_rows] for fit in (one, other) if fit.evaluation]
     assert worst[0] == worst[1]
     assert set(one.coefficients) == set(other.coefficients)
     largest = max(abs(value) for value in one.coefficients.values())
@@ -97,7 +97,7 @@ def test_another_seed_holds_out_other_rows() -> None:
     worst = [
         bl.train(bl.read(pa.table(columns), target="y"), bl.Recipe(seed=seed, alpha=0.01), threads=1) for seed in (0, 1)
     ]
-    rows = [[row["row"] for row in fit.evaluation.worst_rows] for fit in worst if fit.evaluation]
+    rows = [[row.row for row in fit.evaluation.worst_rows] for fit in worst if fit.evaluation]
     assert set(rows[0]) != set(rows[1])
 
 

@@ -146,7 +146,7 @@ def test_missing_numbers_are_the_mean_and_an_indicator() -> None:
     indicator = (gone - gone.mean()) / gone.std()
     intercept, values = oracle("squared", np.column_stack([filled, indicator]), columns["label"], fit.alpha)
     assert_same(fit, ["first", "first = (missing)"], intercept, values)
-    assert any("first (" in note and "indicator" in note for note in fit.notes)
+    assert any("first (" in note and "indicator" in note for note in map(str, fit.notes))
 
 
 # --- weights are repeated rows ----------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def test_a_table_whose_features_all_fall_away_trains_an_intercept() -> None:
     assert fit.coefficients == {"(intercept)": pytest.approx(24.5)}
     assert fit.certificate.certified
     assert fit.evaluation is not None
-    assert any("intercept alone" in note for note in fit.notes)
+    assert any("intercept alone" in note for note in map(str, fit.notes))
     assert fit.model.predict(arrow(columns)).response == pytest.approx(np.full(50, 24.5))
 
 
@@ -242,19 +242,19 @@ def test_a_table_without_features_trains_an_intercept_and_predicts_every_row() -
 def test_few_different_numbers_are_said_to_be_a_measurement() -> None:
     columns = made(seed=9)
     columns["label"] = np.random.default_rng(9).integers(0, 3, 400).astype(float)
-    assert any("3 different numbers" in note for note in train(table_of(columns), threads=1).notes)
-    assert not any("different numbers" in n for n in train(table_of(columns), Recipe("squared"), threads=1).notes)
-    assert not any("different numbers" in n for n in train(table_of(made(seed=9)), threads=1).notes)
+    assert any("3 different numbers" in note for note in map(str, train(table_of(columns), threads=1).notes))
+    measured = train(table_of(columns), Recipe("squared"), threads=1)
+    assert not any("different numbers" in note for note in map(str, measured.notes))
+    assert not any("different numbers" in n for n in map(str, train(table_of(made(seed=9)), threads=1).notes))
 
 
 def test_weights_that_add_up_to_one_are_said_to_make_the_penalty_heavy() -> None:
     columns = made(seed=10)
     columns["weight"] = np.full(400, 1.0 / 400.0)
     fit = train(table_of(columns, weight="weight"), threads=1)
-    assert any("add up to 1 only" in note and "--alpha" in note for note in fit.notes)
-    assert not any(
-        "add up to" in n for n in train(table_of(columns, weight="weight"), Recipe(alpha=0.0), threads=1).notes
-    )
+    assert any("add up to 1 only" in note and "--alpha" in note for note in map(str, fit.notes))
+    free = train(table_of(columns, weight="weight"), Recipe(alpha=0.0), threads=1)
+    assert not any("add up to" in note for note in map(str, free.notes))
 
 
 def test_progress_counts_the_rows_of_each_reading() -> None:
@@ -293,7 +293,7 @@ def test_the_number_of_threads_is_checked() -> None:
 def test_a_very_large_penalty_hides_no_columns_behind_rounding() -> None:
     for alpha in (1e3, 1e20, 1e100):
         fit = train(table_of(made(seed=12)), Recipe(alpha=alpha, holdout=0.0), threads=1)
-        assert not any("repeat each other" in note for note in fit.notes)
+        assert not any("repeat each other" in note for note in map(str, fit.notes))
         assert abs(fit.coefficients["first"]) < 1e-2
 
 
@@ -312,13 +312,12 @@ def test_the_power_of_the_earlier_rows_is_used_for_all_and_said() -> None:
     fit = train(table, Recipe("tweedie", alpha=ALPHA), threads=1)
     power = fit.model.target.power
     assert power is not None
-    assert any(
-        f"The Tweedie power {power:g} was chosen by profile likelihood on 1,200 of" in note for note in fit.notes
-    )
+    said = f"The Tweedie power {power:g} was chosen by profile likelihood on 1,200 of"
+    assert any(said in note for note in map(str, fit.notes))
     again = train(table, Recipe("tweedie", alpha=ALPHA, power=power), threads=1)
     assert np.array_equal(again.model.parameters, fit.model.parameters)
     assert fit.to_json()["power"] == power
-    assert not any("power" in note for note in again.notes)
+    assert not any("power" in note for note in map(str, again.notes))
 
 
 @pytest.mark.parametrize("loss", ["gamma", "tweedie"])
@@ -338,4 +337,4 @@ def test_a_model_of_amounts_is_saved_loaded_and_verified(loss: str, tmp_path: Pa
     assert verify_model(path, table, threads=1).holds
     assert fit.evaluation is not None
     assert fit.evaluation.leave_one_out is not None
-    assert f"{loss}_deviance" in fit.evaluation.leave_one_out
+    assert fit.evaluation.leave_one_out.metric == f"{loss}_deviance"

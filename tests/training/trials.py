@@ -355,7 +355,7 @@ def judge(trial: Trial, rng: np.random.Generator) -> list[Verdict]:
         if certificate.certified:
             verdict = check(trial, certificate, parameters, oracle, optimum)._replace(point=point)
         else:
-            verdict = Verdict(trial.family, trial.loss, point, False, (), float("nan"), certificate.reason)
+            verdict = Verdict(trial.family, trial.loss, point, False, (), float("nan"), str(certificate.reason))
         verdicts.append(verdict)
     if not any(point == "end" for point, _, _ in found):
         verdicts.append(Verdict(trial.family, trial.loss, "end", False, (), float("nan"), "no factor on the way"))

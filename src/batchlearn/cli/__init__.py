@@ -14,12 +14,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from batchlearn.errors import BatchlearnError, ResourceError, UsageError
-
-if TYPE_CHECKING:
-    from batchlearn.cli.arguments import Answer
 
 __all__ = ["main"]
 
@@ -70,13 +67,10 @@ def _run(tokens: list[str], as_json: bool) -> int:
         return 0
     if as_json:
         return _write(_as_json(answer.record), answer.exit_code)
-    return _show(answer)
+    # Imported here: JSON needs no terminal.
+    from batchlearn.report.terminal import printed
 
-
-def _show(answer: Answer) -> int:
-    from batchlearn.cli.terminal import printed
-
-    return _write(printed(answer.show), answer.exit_code)
+    return _write(printed(answer.document), answer.exit_code)
 
 
 def _write(text: str, exit_code: int) -> int:

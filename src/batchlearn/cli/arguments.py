@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from cyclopts.exceptions import (
 from batchlearn.errors import UsageError, quoted
 
 if TYPE_CHECKING:
-    from batchlearn.cli.terminal import Page
+    from batchlearn.report.document import Document
 
 _CODES: Mapping[type[CycloptsError], str] = {
     UnknownOptionError: "option-unknown",
@@ -47,10 +47,10 @@ _HOMES = {
 
 @dataclass(frozen=True)
 class Answer:
-    """How a command ended. `record` holds plain finite values only; `show` writes the same on a page."""
+    """How a command ended. `record` holds plain finite values only; `document` says the same to people."""
 
     record: dict[str, Any]
-    show: Callable[[Page], None]
+    document: Document
     exit_code: int = 0
 
 

@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -21,15 +21,15 @@ from batchlearn.cli.options import (
     RoleFlags,
     open_table,
 )
-from batchlearn.cli.page.figures import count, figure, named
-from batchlearn.cli.terminal import Page, watch
+from batchlearn.cli.progress import watch
 from batchlearn.cli.train import threads_given, write_page
 from batchlearn.comparison.compare import DEFAULT_ROWS, DEFAULT_SEEDS, ComparisonPlan, comparing
 from batchlearn.comparison.contenders import Budget
-from batchlearn.comparison.outcome import Comparison, Outcome
 from batchlearn.errors import UsageError, quoted
 from batchlearn.models.folder import check_writable
-from batchlearn.report.words import passes, size
+from batchlearn.report.comparison.brief import show_comparison
+from batchlearn.report.document import Document
+from batchlearn.report.page import page as page_of
 from batchlearn.training.recipe import Recipe
 
 _FOLDER = Path("comparisons")
@@ -98,14 +98,14 @@ def compare(
     table = open_table(data, target, roles, reading)
     comparison = watch(comparing(table, chosen, recipe, threads=threads))
     record = comparison.to_json()
-    report = destination.save(comparison.page())
+    report = destination.save(page_of(comparison))
     record["report"] = str(report)
 
-    def show(page: Page) -> None:
-        show_comparison(page, comparison, record)
-        page.heading(f"Report written to {report}")
+    page = Document()
+    show_comparison(page, comparison)
+    page.heading(f"Report written to {report}")
 
-    return Answer(record, show)
+    return Answer(record, page)
 
 
 class _Destination:
@@ -145,83 +145,3 @@ class _Destination:
         path = self._free() if self._output is None else Path(self._output)
         write_page(path, text, "The comparison is done", "ask for --json to keep its figures")
         return path
-
-
-def show_comparison(page: Page, comparison: Comparison, record: dict[str, Any]) -> None:
-    """Write what came out: the optimum, a line a contender, batch sizes, the recommendation."""
-    trial = comparison.trial
-    page.title(f"Compared on {count(len(trial.rows), 'row')}: {count(len(comparison.outcomes), 'contender')}")
-    budget = comparison.budget
-    page.facts(
-        [
-            ("Budget", f"{passes(budget.passes)} or {budget.seconds:g} s a run; {comparison.seconds:.0f} s in all"),
-            ("Measured from", _optimum(record)),
-            ("Good enough", f"{comparison.good_enough:.2g} above it, what the rows themselves cannot tell"),
-        ]
-    )
-    page.heading("Contenders")
-    _show_outcomes(page, comparison)
-    _show_batch(page, record)
-    recommendation = comparison.recommendation
-    page.heading(f"Recommended: {recommendation.contender}")
-    page.line(recommendation.reason)
-    for change in recommendation.changes:
-        page.bullet(change)
-    page.heading("Notes")
-    for note in comparison.notes:
-        page.bullet(note)
-
-
-def _optimum(record: dict[str, Any]) -> str:
-    optimum = record["optimum"]
-    bound, reason = optimum["certificate"]["loss_bound"], optimum["certificate"]["reason"]
-    if bound is None:
-        return f"the best known loss {optimum['objective']:.6g}; not certified: {reason}"
-    return f"the certified optimum, a loss of {optimum['objective']:.6g}, within {bound:.1e}"
-
-
-def _show_outcomes(page: Page, comparison: Comparison) -> None:
-    judged = next((one.held_out for one in comparison.outcomes if one.held_out is not None), None)
-    metric = named(judged.metric) if judged is not None else ""
-    header = ["", "passes", "s", "excess", "worst seed", "as stored", *(["held out"] if metric else [])]
-    rows = [_row(one, bool(metric)) for one in comparison.outcomes]
-    if page.narrow:
-        for name, *cells in rows:
-            page.line(name)
-            page.line(
-                ", ".join(f"{what} {cell}" for what, cell in zip(header[1:], cells, strict=True) if cell), "dim", 4
-            )
-    else:
-        page.table(header, rows)
-    page.line(f"excess: loss above the optimum{f'; held out: {metric}' if metric else ''}", "dim")
-    working = (f"{one.contender.name} {size(one.memory.rows + one.memory.working)}" for one in comparison.outcomes)
-    page.line(f"Memory for rows at hand and work: {', '.join(working)}", "dim")
-
-
-def _row(one: Outcome, judged: bool) -> list[str]:
-    run = one.typical
-    excess = one.excess(run)
-    bound = one.loss_bound
-    above = f"<= {excess + bound:.1e}" if bound is not None and bound > 0.5 * excess else f"{excess:.1e}"
-    cells = [one.contender.name, f"{run.last.passes:.3g}", f"{run.last.seconds:.2f}"]
-    cells.append("diverged" if one.diverged else above)
-    cells.append(f"{one.spread[1]:.1e}" if len(one.runs) > 1 else "")
-    cells.append("" if one.stored is None else f"{one.excess(one.stored):.1e}")
-    if judged:
-        cells.append("" if one.held_out is None else figure(one.held_out.score.value))
-    return cells
-
-
-def _show_batch(page: Page, record: dict[str, Any]) -> None:
-    batch = record["critical_batch"]
-    page.heading("Batch size")
-    for one in batch["noise"]:
-        fitting, plain = one["critical_batch_preconditioned"], one["critical_batch_plain"]
-        critical = plain if fitting is None else fitting
-        said = "all rows" if critical is None or critical >= record["rows"] else count(round(max(critical, 1.0)), "row")
-        where = one["where"] if one["where"] == "on the way" else f"at the {one['where']}"
-        above = f", {one['excess_loss']:.1e} above the optimum" if one["excess_loss"] else ""
-        page.bullet(f"Predicted {where}{above}: {said}")
-    if batch["measured"] is not None:
-        made = passes(batch["measurement"]["passes"])
-        page.bullet(f"Measured: batches of up to {batch['measured']:,} rows lost nothing in {made}")

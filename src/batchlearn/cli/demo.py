@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +19,10 @@ from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import (
     Json,
 )
-from batchlearn.cli.page.results import certificate_sentence, show_effects, show_evaluation
-from batchlearn.cli.terminal import Page, watch
+from batchlearn.cli.progress import watch
 from batchlearn.errors import UsageError, quoted
+from batchlearn.report.document import Document
+from batchlearn.report.training.brief import certificate_sentence, show_effects, show_evaluation
 from batchlearn.tables.table import read
 from batchlearn.training.fit import FORMAT_VERSION, Fit
 from batchlearn.training.recipe import Recipe
@@ -56,7 +57,7 @@ def demo(
         "verify": verified.to_json(),
         "tampered": tampered.to_json(),
     }
-    return Answer(record, lambda page: _show(page, _Story(fit, verified, tampered, output)))
+    return Answer(record, _show(fit, verified, tampered, output))
 
 
 @contextmanager
@@ -94,15 +95,8 @@ def with_one_value_changed(rows: pa.Table) -> pa.Table:
     return rows.set_column(rows.schema.get_field_index(_COLUMN), _COLUMN, pa.array(values))
 
 
-class _Story(NamedTuple):
-    fit: Fit
-    verified: Verification
-    tampered: Verification
-    output: str | None
-
-
-def _show(page: Page, story: _Story) -> None:
-    fit = story.fit
+def _show(fit: Fit, verified: Verification, tampered: Verification, output: str | None) -> Document:
+    page = Document()
     page.title("Is a tumour benign or malignant? 569 patients, 30 measurements of cell nuclei, from scikit-learn")
     target = fit.model.target
     page.heading(f"1. Train on every row: {fit.passes} passes, {fit.seconds:.1f} s")
@@ -112,18 +106,19 @@ def _show(page: Page, story: _Story) -> None:
         page.heading(f"2. Evaluate: the same recipe on {fit.evaluation.rows} rows that it did not see")
         show_evaluation(page, fit.evaluation, target)
     page.heading("3. Verify: read the rows again and prove the bounds again")
-    page.line("The certificate holds." if story.verified.holds else "The certificate does not hold: a fault of ours.")
+    page.line("The certificate holds." if verified.holds else "The certificate does not hold: a fault of ours.")
     page.heading(f"4. Tamper: change {_COLUMN} of patient {_ROW + 1} in its last bit")
     page.line(
-        "The certificate does not hold any more: " + story.tampered.reasons[0]
-        if story.tampered.reasons
+        "The certificate does not hold any more: " + tampered.reasons[0]
+        if tampered.reasons
         else "The change went unnoticed: a fault of ours."
     )
     page.heading("Next:")
-    if story.output is None:
+    if output is None:
         page.command("batchlearn demo --output demo    # keeps the data and the model")
     else:
-        folder = shlex.quote(story.output)
+        folder = shlex.quote(output)
         page.command(f"batchlearn verify {folder}/model {folder}/tumours.parquet")
         page.command(f"batchlearn predict {folder}/model {folder}/tumours.parquet -o scored.csv --bounds")
     page.command("batchlearn train YOUR.parquet --target COLUMN")
+    return page

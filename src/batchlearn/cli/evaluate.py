@@ -17,13 +17,14 @@ from batchlearn.cli.options import (
     RowFlags,
     open_for,
 )
-from batchlearn.cli.page.figures import count
-from batchlearn.cli.page.results import model_sentence, show_evaluation, show_notes
-from batchlearn.cli.terminal import Page
 from batchlearn.models.files import read_model
+from batchlearn.report.document import Document
+from batchlearn.report.training.brief import model_sentence, show_evaluation, show_notes
 from batchlearn.training.evaluate import evaluate as evaluate_model
 from batchlearn.training.fit import FORMAT_VERSION
 from batchlearn.training.recipe import Recipe
+from batchlearn.words.notes import Code, Note
+from batchlearn.words.numbers import count
 
 
 def evaluate(
@@ -46,22 +47,23 @@ def evaluate(
     table = open_for(stored.model, data, rows, judging, drop)
     evaluation = evaluate_model(stored.model, table, seed=seed)
     target = stored.model.target
-    notes = []
+    notes = list[Note]()
     condition = stored.record.get("condition")
     if condition and not rows.where:
-        notes.append(f"The model was trained on rows where {condition}; --where keeps such rows only.")
+        notes.append(Note(Code.TRAINED_UNDER_CONDITION, {"condition": condition}))
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "model": model,
         "data": data,
         "seed": seed,
         "evaluation": evaluation.to_json(),
-        "notes": notes,
+        "notes": list(map(str, notes)),
+        "noted": [note.to_json() for note in notes],
     }
 
-    def show(page: Page) -> None:
-        page.title(f"Evaluated on {count(evaluation.rows, 'row')}: {model_sentence(stored.model)}")
-        show_evaluation(page, evaluation, target)
-        show_notes(page, notes, evaluation)
+    page = Document()
+    page.title(f"Evaluated on {count(evaluation.rows, 'row')}: {model_sentence(stored.model)}")
+    show_evaluation(page, evaluation, target)
+    show_notes(page, notes, evaluation)
 
-    return Answer(record, show)
+    return Answer(record, page)

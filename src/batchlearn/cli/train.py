@@ -26,10 +26,12 @@ from batchlearn.cli.options import (
     open_table,
     typed,
 )
-from batchlearn.cli.page.results import show_fit
-from batchlearn.cli.terminal import Page, watch
+from batchlearn.cli.progress import watch
 from batchlearn.errors import CertificateError, ResourceError, UsageError
 from batchlearn.models.files import check_writable
+from batchlearn.report.document import Document
+from batchlearn.report.page import page as page_of
+from batchlearn.report.training.brief import show_fit
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
@@ -136,23 +138,23 @@ def save_and_answer(fit: Fit, destination: Destination, source: str) -> Answer:
     if unmet is not None:
         record["error"] = {"code": unmet.code, "message": unmet.message, "exit_code": unmet.exit_code}
 
-    def show(page: Page) -> None:
-        show_fit(page, fit)
-        page.heading(f"Model written to {path}, its report to {report}")
-        if unmet is not None:
-            page.line(f"error: {unmet.message}", "red")
-        page.line("Next:")
-        model = shlex.quote(str(path))
-        page.command(f"batchlearn predict {model} NEW.parquet -o scored.parquet --bounds")
-        page.command(f"batchlearn verify {model} {source}")
+    page = Document()
+    show_fit(page, fit)
+    page.heading(f"Model written to {path}, its report to {report}")
+    if unmet is not None:
+        page.line(f"error: {unmet.message}", "red")
+    page.line("Next:")
+    model = shlex.quote(str(path))
+    page.command(f"batchlearn predict {model} NEW.parquet -o scored.parquet --bounds")
+    page.command(f"batchlearn verify {model} {source}")
 
-    return Answer(record, show, 0 if unmet is None else unmet.exit_code)
+    return Answer(record, page, 0 if unmet is None else unmet.exit_code)
 
 
 def write_report(fit: Fit, model: Path) -> Path:
     """Write the page of a fit beside its model and return its path: a model folder holds nothing but the model."""
     path = model.with_name(f"{model.name}.html")
-    write_page(path, fit.page(str(model)), f"The model is saved in {model}", "the model is complete without it")
+    write_page(path, page_of(fit, str(model)), f"The model is saved in {model}", "the model is complete without it")
     return path
 
 

@@ -12,11 +12,12 @@ from batchlearn.cli.options import (
     Json,
     Names,
 )
-from batchlearn.cli.page.results import certificate_sentence, ledger_sentence
-from batchlearn.cli.terminal import Page, watch
+from batchlearn.cli.progress import watch
 from batchlearn.cli.train import threads_given
 from batchlearn.data.target import Task
 from batchlearn.errors import IntegrityError
+from batchlearn.report.document import Document
+from batchlearn.report.training.brief import certificate_sentence, ledger_sentence
 from batchlearn.training.fit import FORMAT_VERSION
 from batchlearn.training.verification.stored import Verification, verifying
 
@@ -41,13 +42,13 @@ def verify(
         refusal = IntegrityError(" ".join(verification.reasons), code="certificate-does-not-hold")
         record["error"] = {"code": refusal.code, "message": refusal.message, "exit_code": refusal.exit_code}
 
-    def show(page: Page) -> None:
-        show_verification(page, verification, model)
+    page = Document()
+    show_verification(page, verification, model)
 
-    return Answer(record, show, 0 if verification.holds else IntegrityError.exit_code)
+    return Answer(record, page, 0 if verification.holds else IntegrityError.exit_code)
 
 
-def show_verification(page: Page, verification: Verification, model: str) -> None:
+def show_verification(page: Document, verification: Verification, model: str) -> None:
     """Say whether the certificate holds, and if not, why."""
     if verification.holds:
         page.title(f"The certificate of {model} holds for these rows")

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from batchlearn.comparison.contenders import Budget, Contender, Run
+from batchlearn.comparison.contenders import Budget, Contender, Point, Run
 from batchlearn.comparison.critical import Measured, NoiseAt, sampling_loss
 from batchlearn.comparison.judging import HeldOutScore, Memory
 from batchlearn.comparison.problem import Trial
-from batchlearn.report.comparison.page import comparison_page
 
 FORMAT_VERSION = 1
 CERTIFIED, BEST_KNOWN = "certified optimum", "best known"
@@ -54,6 +53,10 @@ class Outcome:
     def excess(self, run: Run) -> float:
         """Return how far a run ended above the best known objective."""
         return max(run.last.value - self.best, 0.0)
+
+    def bytes_read(self, point: Point) -> int:
+        """Return how many bytes of rows, as kept in memory, were read until a point of a run."""
+        return round(point.rows_read * self.row_bytes)
 
     @property
     def typical(self) -> Run:
@@ -108,7 +111,7 @@ class Outcome:
             "passes": run.last.passes,
             "rows_read": run.last.rows_read,
             "seconds": run.last.seconds,
-            "bytes_read": round(run.last.rows_read * self.row_bytes),
+            "bytes_read": self.bytes_read(run.last),
             "excess_loss": excess,
             "excess_low": excess,
             "excess_high": None if self.loss_bound is None else excess + self.loss_bound,
@@ -122,7 +125,7 @@ class Outcome:
                 {
                     "passes": point.passes,
                     "seconds": point.seconds,
-                    "bytes": round(point.rows_read * self.row_bytes),
+                    "bytes": self.bytes_read(point),
                     "excess_loss": max(point.value - self.best, 0.0),
                 }
                 for point in run.points
@@ -179,10 +182,6 @@ class Comparison:
     def __str__(self) -> str:
         recommended = self.recommendation
         return f"{recommended.contender}: {recommended.reason}"
-
-    def page(self) -> str:
-        """Return the report of the comparison: one HTML page that needs nothing else."""
-        return comparison_page(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         """Return what `compare --json` prints, the path of the report aside."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from batchlearn.comparison.outcome import Outcome, Recommendation
-from batchlearn.report.words import passes, size
 from batchlearn.training.regimes import FullBatch, Online
+from batchlearn.words.numbers import passes, size
 
 # A proof is worth waiting for: so many times longer, or so many seconds.
 _WORTH, _AT_ONCE = 3.0, 1.0

@@ -29,8 +29,9 @@ from batchlearn.solvers.batches import Reading
 from batchlearn.solvers.online import newton, normalised
 from batchlearn.solvers.online.newton import BLOCK, FAINT, MOST_COEFFICIENTS, OnlineState
 from batchlearn.solvers.online.normalised import NormalisedGradient, NormalisedState
-from batchlearn.training.certificate import Certificate
+from batchlearn.training.certificate import Certificate, Proved
 from batchlearn.training.matrix import Matrix, row_weights
+from batchlearn.words.notes import Code, Note
 
 # Coefficients whose penalty is brought up to date after a block, in turn.
 _IN_TURN = 8
@@ -220,8 +221,8 @@ def learn_rows(
         learner, parameters = learn(learner, values, label, weight)
     estimator._learner, estimator.n_iter_, estimator.objective_ = learner, 1, math.nan
     rows = int(learner.weight) + learner.rows_pending
-    reason = "its rows were learned one by one and were not kept"
-    estimator.certificate_ = Certificate("not certified", reason, None, None, None, None, None, rows, None)
+    reason = Note(Code.ROWS_NOT_KEPT)
+    estimator.certificate_ = Certificate(Proved.NOT_CERTIFIED, reason, None, None, None, None, None, rows, None)
     return delivered(learner, parameters)
 
 

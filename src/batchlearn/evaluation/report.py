@@ -1,4 +1,4 @@
-"""One evaluation of one model on held-out rows: the numbers, their intervals, and sentences about what they mean."""
+"""One evaluation of one model on held-out rows: the numbers, their intervals, and notes on what they mean."""
 
 from __future__ import annotations
 
@@ -37,10 +37,9 @@ from batchlearn.evaluation.metrics.multiclass import confidences
 from batchlearn.evaluation.paired import later_difference
 from batchlearn.evaluation.slices import Categories, Slice, slices
 from batchlearn.models.decision import Costs
-from batchlearn.report.words import in_words
+from batchlearn.words.notes import Code, Note
 
 UNNAMED_CLASSES = "(classes never seen in training)"
-MOST_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -87,6 +86,39 @@ class Drift:
 
 
 @dataclass(frozen=True)
+class WorstRow:
+    """A held-out row of large loss: its number among those read, from 1, and what came and was predicted.
+
+    Of more than two classes the label is the name of the row's class, and the response the probability of it.
+    """
+
+    row: int
+    label: float | str
+    response: float
+    loss: float
+    pushed: tuple[tuple[str, float], ...] = ()  # terms with what each adds here minus what it adds on average
+    values: Mapping[str, str] = field(default_factory=dict)  # of its features, as text
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as plain values."""
+        pushed = [{"term": term, "effect": effect} for term, effect in self.pushed]
+        return {**vars(self), "pushed": pushed, "values": dict(self.values)}
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """The approximate leave-one-out figure of the rows learned from, in the units of the proper score."""
+
+    metric: str
+    estimate: Estimate
+    rows: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figure by the name of its metric."""
+        return {self.metric: self.estimate.to_json(), "rows": self.rows}
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What a model is worth on held-out rows, beside its baselines."""
 
@@ -96,14 +128,14 @@ class Evaluation:
     calibration: Calibration | None
     slices: Sequence[Slice]
     unseen_classes: Mapping[str, int]
-    notes: Sequence[str]
-    leave_one_out: Mapping[str, Any] | None = None
+    notes: Sequence[Note]
+    leave_one_out: LeaveOneOut | None = None
     drift: Drift | None = None  # where the held-out rows are later ones and there is a leave-one-out score
     differences: Mapping[str, Estimate] = field(default_factory=dict)  # its proper score minus that of each baseline
     decision: Decision | None = None  # where costs of wrong decisions were given
     cuts: Sequence[Cut] = ()  # of two classes, what thresholds find: one half, the base rate, and that of the costs
     abstention: Abstention | None = None  # where they have a fee for a person's look at a row
-    worst_rows: Sequence[Mapping[str, Any]] = ()  # row number, label, response, loss and values of the largest losses
+    worst_rows: Sequence[WorstRow] = ()  # those of the largest losses
 
     def to_json(self) -> dict[str, Any]:
         """Return the evaluation as plain dicts, lists and numbers; what is undefined is None."""
@@ -111,17 +143,18 @@ class Evaluation:
             "rows": self.rows,
             "metrics": _estimates_json(self.metrics),
             "baselines": {name: _estimates_json(estimates) for name, estimates in self.baselines.items()},
-            "leave_one_out": None if self.leave_one_out is None else dict(self.leave_one_out),
+            "leave_one_out": None if self.leave_one_out is None else self.leave_one_out.to_json(),
             "drift": None if self.drift is None else self.drift.to_json(),
             "calibration": None if self.calibration is None else self.calibration.to_json(),
             "slices": [one.to_json() for one in self.slices],
             "unseen_classes": dict(self.unseen_classes),
-            "notes": list(self.notes),
+            "notes": list(map(str, self.notes)),
+            "noted": [note.to_json() for note in self.notes],
             "differences": _estimates_json(self.differences),
             "decision": None if self.decision is None else self.decision.to_json(),
             "cuts": [one.to_json() for one in self.cuts],
             "abstention": None if self.abstention is None else self.abstention.to_json(),
-            "worst_rows": [dict(one) for one in self.worst_rows],
+            "worst_rows": [one.to_json() for one in self.worst_rows],
         }
 
 
@@ -130,17 +163,16 @@ def evaluate(
     held_out: HeldOut,
     baselines: Mapping[str, Array | None],
     seed: int,
-    leave_one_out: Mapping[str, Any] | None = None,
+    leave_one_out: LeaveOneOut | None = None,
     costs: Costs | None = None,
     metrics: Sequence[Metric] | None = None,
 ) -> Evaluation:
     """Evaluate responses and each baseline's responses on the same rows, with intervals from the same blocks.
 
-    A baseline that is None is left out. `leave_one_out` is passed on; where it has the proper score by name, with its
-    95 % interval, later rows are held against it. With `costs` of wrong decisions
-    between two classes, what decisions cost is judged too, and with a fee what leaving rows to people is worth.
-    `metrics` are those of the target where the task does not say which, its proper score first. DataError where there
-    is no row, no weight, or a label or response the task cannot have.
+    A baseline that is None is left out. `leave_one_out` is passed on, and later rows are held against it. With `costs`
+    of wrong decisions between two classes, what decisions cost is judged too, and with a fee what it is worth to leave
+    rows to people. `metrics` are those of the target where the task does not say which, its proper score first.
+    DataError where there is no row, no weight, or a label or response the task cannot have.
     """
     label, response = held_out.label, held_out.response
     weight = np.ones(len(label)) if held_out.weight is None else held_out.weight
@@ -288,67 +320,50 @@ def _unseen_counts(held_out: HeldOut) -> dict[str, int]:
     return counts
 
 
-def _row_notes(task: Task, label: Array, weight: Array, unseen: Mapping[str, int]) -> list[str]:
+def _row_notes(task: Task, label: Array, weight: Array, unseen: Mapping[str, int]) -> list[Note]:
     notes = []
     if task == "classes":
         classes = np.unique(label[~np.isnan(label) & (weight > 0.0)])
         if len(classes) == 1:
-            notes.append(
-                f"All held-out rows with a known class have label {classes[0]:g}: "
-                "the AUC and the calibration slope are undefined, and the other figures say nothing of the other class."
-            )
+            notes.append(Note(Code.ONE_CLASS_HELD_OUT, {"label": float(classes[0])}))
     if unseen:
-        rows = sum(unseen.values())
-        names = ", ".join(quoted(name) for name in list(unseen)[:MOST_NAMES]) + (
-            ", and more" if len(unseen) > MOST_NAMES else ""
-        )
-        notes.append(
-            f"{rows} of {len(label)} held-out rows have a class that training never saw ({names}): each has a log loss "
-            f"of {-np.log(SMALLEST_RESPONSE):.1f}, counts as wrong in the accuracy, and is left out of AUC, "
-            "average precision and calibration."
-        )
+        found = {"rows": sum(unseen.values()), "of": len(label), "classes": dict(unseen)}
+        notes.append(Note(Code.CLASSES_NEVER_SEEN, {**found, "loss": float(-np.log(SMALLEST_RESPONSE))}))
     return notes
 
 
-def _baseline_notes(score: MeanMetric, differences: Mapping[str, Estimate]) -> list[str]:
-    notes, metric_name = [], in_words(score.name)
-    for name, difference in differences.items():
-        said = in_words(name)
-        if difference.value is None or difference.low is None or difference.high is None:
-            notes.append(f"There are too few rows to tell whether the model is better than the {said} baseline.")
-            continue
-        figures = f"{difference.value:+.4g} ({difference.low:+.4g} to {difference.high:+.4g})"
-        if difference.low > 0.0:
-            notes.append(f"The model is worse than the {said} baseline: {metric_name} {figures}.")
-        elif difference.high >= 0.0:
-            notes.append(
-                f"The model is not shown to be better than the {said} baseline: {metric_name} {figures}, "
-                "an interval that includes no difference."
-            )
+def _baseline_notes(score: MeanMetric, differences: Mapping[str, Estimate]) -> list[Note]:
+    notes = []
+    for name, found in differences.items():
+        if found.value is None or found.low is None or found.high is None:
+            notes.append(Note(Code.BASELINE_NOT_TOLD, {"baseline": name}))
+        elif found.high >= 0.0:
+            code = Code.BASELINE_BETTER if found.low > 0.0 else Code.BASELINE_NOT_BEATEN
+            interval = {"difference": found.value, "low": found.low, "high": found.high}
+            notes.append(Note(code, {"baseline": name, "metric": score.name, **interval}))
     return notes
 
 
-def _decision_notes(decision: Decision | None) -> list[str]:
+def _decision_notes(decision: Decision | None) -> list[Note]:
     if decision is None or decision.saved.value is None:
         return []
-    saved, cheaper = decision.saved, "always no"
-    if (decision.always_yes.value or 0.0) < (decision.always_no.value or 0.0):
-        cheaper = "always yes"
+    saved = decision.saved
     if saved.low is not None and saved.low > 0.0:
         return []
-    within = "" if saved.low is None else f" ({saved.low:+.4g} to {saved.high:+.4g})"
-    return [
-        f"Deciding by the threshold {decision.threshold:.3g} is not shown to be cheaper than {cheaper}: it saves "
-        f"{saved.value:+.4g}{within} a row."
-    ]
+    always_yes = (decision.always_yes.value or 0.0) < (decision.always_no.value or 0.0)
+    than = "always yes" if always_yes else "always no"
+    interval = {"saved": saved.value, "low": saved.low, "high": saved.high}
+    return [Note(Code.THRESHOLD_NOT_CHEAPER, {"threshold": decision.threshold, "than": than, **interval})]
 
 
 def _drift(
-    score: str, time: Array | None, losses: Array, weight: Array, leave_one_out: Mapping[str, Any] | None
+    score: str, time: Array | None, losses: Array, weight: Array, leave_one_out: LeaveOneOut | None
 ) -> Drift | None:
-    given = (leave_one_out or {}).get(score)
-    if time is None or given is None:
+    if time is None or leave_one_out is None or leave_one_out.metric != score:
         return None
-    error = (given["high"] - given["value"]) / NORMAL.inv_cdf(0.5 + LEVEL / 2)
-    found = later_difference(losses, weight, time, given["value"], error)
+    before, high = leave_one_out.estimate.value, leave_one_out.estimate.high
+    if before is None or high is None:
+        return None
+    error = (high - before) / NORMAL.inv_cdf(0.5 + LEVEL / 2)
+    found = later_difference(losses, weight, time, before, error)
     return None if found.low is None or found.high is None else Drift(found.value, found.low, found.high)

@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.bins import BinTerm
-from batchlearn.data.pairs import group_key
+from batchlearn.data.pairs import PairTerm, group_key, term_key
 from batchlearn.data.target import class_name
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
+
+# One column of a pair: its name and those of its levels.
+PairSide = tuple[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Shape:
     moves predictions by; None where how many rows each level has is not known.
     """
 
-    name: str
+    term: str
     kind: str
     names: tuple[str, ...]  # of the coefficients
     effect: Floats  # (coefficients,)
@@ -38,6 +41,13 @@ class Shape:
     high: float | None = None
     rows: tuple[int, ...] | None = None  # of each level (coefficients,)
     deviation: float | None = None
+    pair: tuple[PairSide, PairSide] | None = None  # of a pair: names and effects are of its cells, the second fastest
+    of_class: str | None = None  # of more than two classes: the one on whose logit these are effects
+
+    @property
+    def name(self) -> str:
+        """What the term is called, with the class that it is of where there are several."""
+        return self.term if self.of_class is None else f"{self.term} (class {self.of_class})"
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape as plain values."""
@@ -93,7 +103,7 @@ def shapes(model: LinearModel, level_rows: Mapping[str, NDArray[np.intp]] | None
     if not model.class_shares:
         return sorted(_shapes(model, 0, level_rows), key=_size)
     found = [
-        replace(shape, name=f"{shape.name} (class {class_name(known)})")
+        replace(shape, of_class=class_name(known))
         for position, known in enumerate(model.target.classes)
         for shape in _shapes(model, position, level_rows)
     ]
@@ -125,8 +135,14 @@ def _shapes(model: LinearModel, position: int, counts: Mapping[str, NDArray[np.i
         spread = float(np.ptp(effect)) if len(effect) else 0.0
         rows = (counts or {}).get(group_key(group))
         told = (None, None) if rows is None else (tuple(map(int, rows[:-1])), _deviation(raw[part], rows))
-        found.append(Shape(group_key(group), group.kind, group.names, effect, error, spread, edges, low, high, *told))
+        pair = _sides(group) if isinstance(group, PairTerm) else None
+        held = Shape(group_key(group), group.kind, group.names, effect, error, spread, edges, low, high, *told)
+        found.append(replace(held, pair=pair))
     return found
+
+
+def _sides(pair: PairTerm) -> tuple[PairSide, PairSide]:
+    return (term_key(pair.first), pair.first.names), (term_key(pair.second), pair.second.names)
 
 
 def _deviation(coefficients: Floats, rows: NDArray[np.intp]) -> float:

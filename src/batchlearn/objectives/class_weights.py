@@ -22,6 +22,7 @@ from batchlearn.data.target import Class, Task
 from batchlearn.errors import UsageError, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import class_contrasts
+from batchlearn.words.notes import Code, Note
 
 BALANCED = "balanced"
 ClassWeightRule = str | Mapping[Any, float]  # by label
@@ -121,14 +122,10 @@ def weighted(ledger: Ledger, weights: Floats) -> Ledger:
     return replace(ledger, weight=factor if ledger.weight is None else factor * ledger.weight)
 
 
-def correction_note(classes: Sequence[Class], weights: Floats) -> str:
-    """Say what the classes counted, and what was made of the probabilities afterwards."""
-    named = ", ".join(f"{_text(label)} {weight:.4g}" for label, weight in zip(classes, weights, strict=True))
-    return (
-        f"Rows counted by class in training ({named}), and probabilities are corrected to how often classes occur: the "
-        "logarithms of these weights were taken off the intercept. That is exact where the weighted model is right; "
-        "look at the calibration. There is no leave-one-out, and standard errors take weights for numbers of rows."
-    )
+def correction_note(classes: Sequence[Class], weights: Floats) -> Note:
+    """Return what the classes counted; the probabilities were corrected for it afterwards."""
+    counted = {_text(label): float(weight) for label, weight in zip(classes, weights, strict=True)}
+    return Note(Code.CLASS_WEIGHTS, {"weights": counted})
 
 
 def log_odds_shift(weights: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""What the rows can carry: sentences where they are fewer, rarer or more unequal than their number says."""
+"""What the rows can carry: notes where they are fewer, rarer or more unequal than their number says."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 from batchlearn.data.encoding import Encoding, LevelTerm
 from batchlearn.data.ledger import Ledger
 from batchlearn.data.target import Task
+from batchlearn.words.notes import Code, Note
 
 # Ten to twenty rows of the rarer class a coefficient are the usual advice (Peduzzi et al. 1996); fewer than so many in
 # all say next to nothing about any of them.
@@ -15,25 +16,24 @@ _FEW_OF_A_CLASS = 20
 _UNEQUAL = 0.1
 
 
-def support_notes(ledger: Ledger, encoding: Encoding) -> list[str]:
-    """Return what should be known about the rows before the model is believed, a sentence each."""
+def support_notes(ledger: Ledger, encoding: Encoding) -> list[Note]:
+    """Return what should be known about the rows before the model is believed."""
     return [*_class_notes(ledger), *_weight_notes(ledger), *_size_notes(ledger, encoding), *_level_notes(encoding)]
 
 
-def _class_notes(ledger: Ledger) -> list[str]:
+def _class_notes(ledger: Ledger) -> list[Note]:
     if ledger.target.task is not Task.CLASSES:
         return []
     rows = ledger.counts.used
     counts = np.bincount(ledger.label[ledger.used].astype(np.intp), minlength=len(ledger.target.classes))
-    named = [
-        f"{number:,} of {rows:,} rows {'is' if number == 1 else 'are'} {label}"
+    return [
+        Note(Code.RARE_CLASS, {"rows": int(number), "of": rows, "label": str(label)})
         for label, number in zip(ledger.target.classes, counts, strict=True)
         if number < _FEW_OF_A_CLASS and number < 0.1 * rows
     ]
-    return [f"Only {one}: too few to tell what goes with it. Collect more before deciding by it." for one in named]
 
 
-def _weight_notes(ledger: Ledger) -> list[str]:
+def _weight_notes(ledger: Ledger) -> list[Note]:
     """Say how many equal rows the weights are worth (Kish 1965): (sum of weights)^2 / sum of squared weights."""
     if ledger.weight is None:
         return []
@@ -41,26 +41,19 @@ def _weight_notes(ledger: Ledger) -> list[str]:
     effective = float(np.sum(weight)) ** 2 / float(np.sum(weight**2))
     if effective >= _UNEQUAL * len(weight):
         return []
-    return [
-        f"The weights are so unequal that {len(weight):,} rows say no more than {effective:,.1f} rows of equal weight "
-        "would; look at the largest weights."
-    ]
+    return [Note(Code.UNEQUAL_WEIGHTS, {"rows": len(weight), "effective": effective})]
 
 
-def _size_notes(ledger: Ledger, encoding: Encoding) -> list[str]:
+def _size_notes(ledger: Ledger, encoding: Encoding) -> list[Note]:
     coefficients = encoding.layout.size
     if coefficients <= ledger.counts.used:
         return []
-    return [
-        f"There are more coefficients ({coefficients:,}) than rows ({ledger.counts.used:,}): the rows alone do not "
-        "decide between models, the penalty does."
-    ]
+    return [Note(Code.MORE_COEFFICIENTS_THAN_ROWS, {"coefficients": coefficients, "rows": ledger.counts.used})]
 
 
-def _level_notes(encoding: Encoding) -> list[str]:
+def _level_notes(encoding: Encoding) -> list[Note]:
     hashed = [term for term in encoding.groups if isinstance(term, LevelTerm) and term.buckets]
     return [
-        f"{term.column} has more levels than can have a coefficient each: the {len(term.levels):,} most frequent have "
-        f"one, all others share {term.buckets:,} by a hash."
+        Note(Code.HASHED_LEVELS, {"column": term.column, "levels": len(term.levels), "buckets": term.buckets})
         for term in hashed
     ]

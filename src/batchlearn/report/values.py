@@ -1,11 +1,8 @@
-"""Reading a result that may lack any part: what is absent, None or of another type reads as nothing."""
+"""Texts that come from data, on a page: short enough to be read, and showing what they hold."""
 
 from __future__ import annotations
 
-import math
 import unicodedata
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 # A name is recognised by this much of it; a page of longer ones is read by nobody.
 LONGEST_NAME, LONGEST_SENTENCE = 120, 2000
@@ -15,63 +12,9 @@ _SPACES = frozenset("\t\n\r")
 _ESCAPED_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
-def mapping(value: object) -> Mapping[str, Any]:
-    """Return the value where it is a mapping, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def sequence(value: object) -> Sequence[Any]:
-    """Return the value where it is a list or a tuple, else an empty one."""
-    return value if isinstance(value, list | tuple) else ()
-
-
-def records(value: object) -> list[Mapping[str, Any]]:
-    """Return the mappings of a list."""
-    return [one for one in sequence(value) if isinstance(one, Mapping)]
-
-
-def number(value: object) -> float | None:
-    """Return a finite number as a float, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        as_float = float(value)
-    except OverflowError:  # an integer that no float can hold
-        return None
-    return as_float if math.isfinite(as_float) else None
-
-
-def numbers(value: object) -> list[float]:
-    """Return the finite numbers of a list, or nothing where one entry is none: positions must keep their meaning."""
-    found = [number(one) for one in sequence(value)]
-    kept = [one for one in found if one is not None]
-    return kept if len(kept) == len(found) else []
-
-
-def whole(value: object) -> int | None:
-    """Return a finite number as an integer, else None."""
-    found = number(value)
-    return None if found is None else int(found)
-
-
-def text(value: object, most: int = LONGEST_NAME) -> str | None:
-    """Return a name as text of at most so many characters: 1 and not 1.0, nothing where there is nothing."""
-    if value is None or isinstance(value, Mapping | list | tuple):
-        return None
-    if isinstance(value, float):
-        return f"{value:g}" if math.isfinite(value) else None
-    shown = str(value)
-    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
-
-
-def key_text(key: object) -> str:
-    """Return the name of an entry as text."""
-    return text(key) or "(no name)"
-
-
-def texts(value: object, most: int = LONGEST_NAME) -> list[str]:
-    """Return the entries of a list as texts of at most so many characters."""
-    return [one for one in (text(entry, most) for entry in sequence(value)) if one is not None]
+def short(text: str, most: int = LONGEST_NAME) -> str:
+    """Return at most so many characters of a text."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def clean(value: str) -> str:

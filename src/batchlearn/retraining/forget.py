@@ -28,6 +28,7 @@ from batchlearn.retraining.feed.known import look
 from batchlearn.retraining.feed.sources import SNAPSHOTS, DataFeed
 from batchlearn.retraining.project import Project
 from batchlearn.retraining.verdict import Gate, Verdict, answered
+from batchlearn.tables.conditions import Written
 from batchlearn.tables.table import Table, read
 from batchlearn.training.train import Progress, training
 
@@ -86,7 +87,7 @@ def forgetting(around: Surroundings, where: str, why: str) -> Generator[Progress
     yield Progress("counting rows")
     others = tuple(one for one in feed.forgotten if one != where)
     recorded = len(others) < len(feed.forgotten)  # by an earlier command, which may have been killed
-    rows = _count(replace(feed, forgotten=()).table(where))
+    rows = _count(replace(feed, forgotten=()).table(Written(where)))
     # Rows that are gone from the source may still be in the champion: None where that cannot be told.
     if (recorded or not rows) and _matching(feed, before, where) == 0:
         source = "They were forgotten before" if recorded else f"No row of the source meets {quoted(where)}"
@@ -186,7 +187,7 @@ def _matching(feed: DataFeed, version: Version, where: str) -> int | None:
     trained = replace(feed, settings=feed.settings.model_copy(update={"reading": reading}), forgotten=())
     if _count(trained.table()) < data["rows"]["used"]:
         return None
-    return _count(trained.table(where))
+    return _count(trained.table(Written(where)))
 
 
 def _in_sample(feed: DataFeed, sample: io.BytesIO, where: str) -> int:

@@ -28,9 +28,10 @@ from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Penalty, Quadratic
 from batchlearn.retraining.bracket import Answer, Bracket, Change, bracket, remaining, update_of
 from batchlearn.solvers.newton import Newton
-from batchlearn.training.certificate import Certificate, Units
+from batchlearn.training.certificate import Certificate, Proved, Units
 from batchlearn.training.optimise import Optimum, Problem, optimise
 from batchlearn.training.stopping import PredictionsWithin
+from batchlearn.words.notes import Code, Note
 
 FROM_TOTALS = "kept totals and new rows"
 ALL_ROWS = "kept totals, and all rows read"
@@ -43,7 +44,7 @@ class Start:
     name: str  # scratch, warm, fine-tune or update
     parameters: Floats  # (d,)
     certificate: Certificate
-    said: str
+    said: Note
     rows_read: int
     seconds: float
     optimum: Optimum | None = None
@@ -55,15 +56,10 @@ def warm(problem: Problem, champion: Floats) -> Start:
     optimum = optimise(problem, champion)
     certificate = optimum.certification.certificate
     if not certificate.certified:
-        said = f"Nothing is proved about this fit: {certificate.reason}."
+        said = Note(Code.NOTHING_PROVED, {"reason": str(certificate.reason)})
     else:
-        bound = certificate.prediction_bound
-        moved = "" if bound is None else f", and no prediction is off by more than {bound:.1e}"
-        said = (
-            f"The objective is within {certificate.loss_bound:.1e} of its minimum over all {certificate.rows:,} rows"
-            f"{moved}. Any other start that is certified ends in the same place: two fits differ by no more than the "
-            "sum of their bounds."
-        )
+        bounds = {"loss_bound": certificate.loss_bound, "prediction_bound": certificate.prediction_bound}
+        said = Note(Code.WARM_START, {"rows": certificate.rows, **bounds})
     return Start(
         "warm", optimum.parameters, certificate, said, optimum.passes * len(problem.rows), optimum.seconds, optimum
     )
@@ -89,19 +85,11 @@ def update(
         # What adding an offset rounds depends on its size, which the kept totals do not know.
         certificate = replace(certificate, prediction_bound=None)
     if certificate.certified:
-        readings = answer.bracket.rung - 1
-        how = f"To prove it no old row{' that stays' if change.removed is not None else ''} was read."
-        if readings:
-            how = f"To prove it all rows were read {'once' if readings == 1 else f'{readings} times'}."
-        said = (
-            f"The objective over all {certificate.rows:,} rows is within {certificate.loss_bound:.1e} of its minimum, "
-            f"the one that a training from scratch with this encoding ends at. {how}"
-        )
+        how = {"readings": answer.bracket.rung - 1, "some_went": change.removed is not None}
+        said = Note(Code.UPDATED, {"rows": certificate.rows, "loss_bound": certificate.loss_bound, **how})
     else:
-        said = (
-            f"A step that gains at least {answer.bracket.lower:.3g} for certain; how much more a training on all rows "
-            f"would gain is an estimate, {max(answer.bracket.upper - answer.bracket.lower, 0.0):.3g}."
-        )
+        lower = answer.bracket.lower
+        said = Note(Code.UPDATE_ESTIMATED, {"lower": lower, "more": max(answer.bracket.upper - lower, 0.0)})
     found = answer.bracket
     return Start("update", answer.reached.parameters, certificate, said, found.rows_read, found.seconds, None, found)
 
@@ -158,8 +146,8 @@ def fine_tune(
     parameters = kept.parameters + tuned.parameters
     reached = stand_at(update_of(base, added, penalty), parameters)
     certificate = Certificate(
-        status="not certified",
-        reason="fine-tuning ends at the optimum of the new rows and an anchor, not at that of all rows",
+        status=Proved.NOT_CERTIFIED,
+        reason=Note(Code.ANCHORED),
         method=None,
         loss_bound=None,
         coefficient_bound=None,
@@ -172,22 +160,19 @@ def fine_tune(
         "fine-tune",
         parameters,
         certificate,
-        "Not the optimum of all rows: " + _distance(reached),
+        _distance(reached),
         tuned.passes * len(added) + reached.readings * len(added),
         tuned.seconds,
         tuned,
     )
 
 
-def _distance(reached: Reached) -> str:
-    if reached.proof.bounds is not None:
-        move = reached.proof.bounds.radius * reached.proof.kappa
-        return (
-            f"the objective over all rows is within {reached.proof.bounds.loss:.2e} of its minimum there, and no "
-            f"training row's linear predictor is off by more than {move:.2e}."
-        )
-    left = reached.proof.decrement_known**2 / 2.0
-    return f"how far is not proved; by the totals the objective over all rows, in total, is about {left:.2g} above it."
+def _distance(reached: Reached) -> Note:
+    bounds = reached.proof.bounds
+    if bounds is not None:
+        move = bounds.radius * reached.proof.kappa
+        return Note(Code.FINE_TUNED, {"loss_bound": bounds.loss, "predictor_bound": move})
+    return Note(Code.FINE_TUNED_UNPROVED, {"left": reached.proof.decrement_known**2 / 2.0})
 
 
 def _offset_by(rows: Rows, parameters: Floats) -> Rows:
@@ -204,15 +189,15 @@ def _certificate(answer: Answer, units: Units) -> Certificate:
     reached, update, rows = answer.reached, answer.update, answer.bracket.retrain_rows
     proof = reached.proof
     if proof.bounds is None or proof.factor is None:
-        reason = f"kappa * decrement is {proof.kappa * proof.decrement:.2g} and must be below 1: more rows must be read"
-        return Certificate("not certified", reason, None, None, None, None, None, rows, None)
+        reason = Note(Code.MORE_ROWS_NEEDED, {"product": proof.kappa * proof.decrement})
+        return Certificate(Proved.NOT_CERTIFIED, reason, None, None, None, None, None, rows, None)
     # The factor is of the total Hessian: one row's worth is its root of the weight smaller.
     norms = proof.factor.coefficient_norms() * np.sqrt(update.weight)
     parameters = reached.parameters
     error = predictor_error(update.kept.layout, 1, np.asarray(update.domain.size(parameters)))
     move = proof.bounds.radius * proof.kappa + float(error)
     return Certificate(
-        status="certified",
+        status=Proved.CERTIFIED,
         reason=None,
         method=FROM_TOTALS if answer.bracket.rung == 1 else ALL_ROWS,
         loss_bound=proof.bounds.loss,

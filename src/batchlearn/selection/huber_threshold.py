@@ -23,6 +23,7 @@ from batchlearn.objectives.statistics import predictor
 from batchlearn.selection.linear_sample import linear_sample
 from batchlearn.selection.strengths import Term, find_strengths
 from batchlearn.tables.table import Table
+from batchlearn.words.notes import Code, Note
 
 # Of the usual threshold: so many rows are within a smaller one that their share says nothing.
 _NARROW = 0.1
@@ -39,12 +40,9 @@ class ThresholdChoice:
     rows: int
 
     @property
-    def note(self) -> str:
-        """Say how the threshold was found."""
-        return (
-            f"The Huber threshold {self.threshold:g} is {EFFICIENT} times a robust scale of the residuals of "
-            f"{self.rows:,} of the earlier rows; --threshold asks for another."
-        )
+    def note(self) -> Note:
+        """How the threshold was found."""
+        return Note(Code.HUBER_THRESHOLD, {"threshold": self.threshold, "factor": EFFICIENT, "rows": self.rows})
 
 
 def choose_threshold(

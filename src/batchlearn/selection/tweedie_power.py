@@ -26,6 +26,7 @@ from batchlearn.objectives.statistics import predictor
 from batchlearn.selection.linear_sample import linear_sample
 from batchlearn.selection.strengths import Term, find_strengths
 from batchlearn.tables.table import Table
+from batchlearn.words.notes import Code, Note
 
 FIRST_POWER = 1.5
 _LOWEST, _HIGHEST = 1.01, 1.99
@@ -46,19 +47,13 @@ class PowerProfile:
     rows: int
 
     @property
-    def note(self) -> str:
-        """Say how the power was found."""
+    def note(self) -> Note:
+        """How the power was found, and of which other loss it is near."""
         if self.dispersion is None:
-            return f"The labels cannot tell a Tweedie power; {self.power:g} is used. Give another one with --power."
-        said = (
-            f"The Tweedie power {self.power:g} was chosen by profile likelihood on {self.rows:,} of the earlier rows "
-            f"(dispersion {self.dispersion:.3g}); --power asks for another."
-        )
-        if self.power >= _HIGHEST - 0.01:
-            return f"{said} It is near 2: --loss gamma may fit, where no amount is 0."
-        if self.power <= _LOWEST + 0.01:
-            return f"{said} It is near 1: --loss poisson may fit."
-        return said
+            return Note(Code.TWEEDIE_POWER_UNKNOWN, {"power": self.power})
+        near = "gamma" if self.power >= _HIGHEST - 0.01 else "poisson" if self.power <= _LOWEST + 0.01 else None
+        found = {"power": self.power, "rows": self.rows, "dispersion": self.dispersion, "near": near}
+        return Note(Code.TWEEDIE_POWER, found)
 
 
 def log_density(label: Floats, mean: Floats, dispersion: float, power: float) -> Floats:

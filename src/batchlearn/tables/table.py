@@ -23,12 +23,13 @@ from batchlearn.tables.columns import (
     refuse_equal_names,
     stored_arrays,
 )
+from batchlearn.tables.conditions import Condition, Written
 from batchlearn.tables.delimited import DelimitedSource
 from batchlearn.tables.files import Files, Format, find
 from batchlearn.tables.sources import ArrowSource, ParquetSource, Source, arrow_table
 
 if TYPE_CHECKING:
-    from batchlearn.tables.where import Condition
+    from batchlearn.tables.where import Filter
 
 __all__ = ["Column", "Kind", "ReadingRules", "Roles", "Scan", "Table", "read"]
 
@@ -89,7 +90,7 @@ class Table:
     source: Source
     columns: tuple[Column, ...]
     roles: Roles
-    condition: str | None
+    condition: Condition | None
     name: str
 
     @property
@@ -147,7 +148,7 @@ class Scan(Iterator[pa.RecordBatch]):
             if batch.num_rows:
                 return self._converted(batch, rows)
 
-    def _filtered(self, batch: pa.RecordBatch, condition: Condition) -> tuple[pa.RecordBatch, np.ndarray[Any, Any]]:
+    def _filtered(self, batch: pa.RecordBatch, condition: Filter) -> tuple[pa.RecordBatch, np.ndarray[Any, Any]]:
         """Return the rows that meet the condition and their positions in the batch."""
         stored = stored_arrays(batch, [self._places[name] for name in condition.columns])
         tested = [comparable(array, self._kinds[name]) for array, name in zip(stored, condition.columns, strict=True)]
@@ -184,7 +185,7 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
     offset: str | None = None,
     exposure: str | None = None,
     drop: Sequence[str] = (),
-    where: str | None = None,
+    where: str | Condition | None = None,
     null: Sequence[str] = ("",),
     categories: Sequence[str] = (),
 ) -> Table:
@@ -198,7 +199,8 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
     refuse_equal_names(opened.schema.names, quoted(name))
     columns = columns_of(opened.schema, categories, roles.drop, quoted(name))
     roles = _with_all_positions(roles, opened.schema)
-    table = Table(opened, columns, roles, where, name)
+    condition = Written(where) if isinstance(where, str) else where
+    table = Table(opened, columns, roles, condition, name)
     _check_roles(table, opened.schema.names)
     for category in categories:
         table.column(category)
@@ -258,12 +260,12 @@ def _missing(name: str, names: list[str], table: str) -> DataError:
     return DataError(what, code="column-missing")
 
 
-def _condition_of(table: Table) -> Condition | None:
+def _condition_of(table: Table) -> Filter | None:
     return None if table.condition is None else _compiled(table.condition, table.columns)
 
 
 @lru_cache(maxsize=16)  # opening a table and each scan ask for the same one
-def _compiled(condition: str, columns: tuple[Column, ...]) -> Condition:
+def _compiled(condition: Condition, columns: tuple[Column, ...]) -> Filter:
     # Imported here because it loads sqlglot, which most tables do not need.
     from batchlearn.tables.where import compile_condition
 

@@ -1,4 +1,4 @@
-"""Conditions on rows in SQL's words: parsed by sqlglot, translated to an Arrow expression, never run as code.
+"""Conditions on rows, translated to Arrow expressions; SQL's words are parsed by sqlglot and never run as code.
 
 A condition is true, false or unknown (SQL's three values: a comparison with a missing value is unknown), and only rows
 for which it is true are kept. Columns, literals, comparisons, AND, OR, NOT, IN, BETWEEN, LIKE and IS are understood.
@@ -7,6 +7,8 @@ for which it is true are kept. Columns, literals, comparisons, AND, OR, NOT, IN,
 from __future__ import annotations
 
 import datetime
+import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,6 +21,7 @@ from sqlglot.errors import SqlglotError
 
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.tables.columns import EXACT_INTEGER, Column, Kind, name_advice
+from batchlearn.tables.conditions import And, Before, Condition, Missing, Moment, Not, Or, Written, literal
 
 _LONGEST = 10_000
 _COMPARISONS: Final[dict[type[exp.Expr], str]] = {
@@ -49,7 +52,7 @@ _CONSTRUCTS: Final[dict[type[exp.Expr], str]] = {
 
 
 @dataclass(frozen=True)
-class Condition:
+class Filter:
     """An Arrow expression over a batch whose first columns are `columns`, made comparable, in this order."""
 
     expression: pc.Expression
@@ -67,19 +70,17 @@ class _Operand:
     literal: Any = None
 
 
-def compile_condition(text: str, columns: Sequence[Column]) -> Condition:
-    """Translate a condition on these columns; UsageError says which part is not understood."""
-    translator = _Translator(text, columns)
+def compile_condition(condition: Condition, columns: Sequence[Column]) -> Filter:
+    """Translate a condition on these columns; UsageError says which part is not understood.
+
+    What a person wrote is parsed by itself: a stray bracket cannot change what other parts mean.
+    """
+    translator = _Translator(str(condition), columns)
     try:
-        expression = translator.truth(_parsed(text))
+        expression = translator.whole(condition)
     except RecursionError as problem:
-        raise _unsupported(text, "deeper nesting than can be read") from problem
-    return Condition(expression, tuple(translator.used))
-
-
-def refuse_unreadable(text: str) -> None:
-    """Raise UsageError where a text is no condition by itself, whatever columns there are."""
-    _parsed(text)
+        raise _unsupported(str(condition), "deeper nesting than can be read") from problem
+    return Filter(expression, tuple(translator.used))
 
 
 def _parsed(text: str) -> exp.Expr:
@@ -122,6 +123,21 @@ class _Translator:
         self.columns = columns
         self.used: dict[str, int] = {}
 
+    def whole(self, condition: Condition) -> pc.Expression:
+        """Translate a condition part by part."""
+        if isinstance(condition, Written):
+            return self.truth(_parsed(condition.text))
+        if isinstance(condition, Not):
+            return ~pc.coalesce(self.whole(condition.part), pc.scalar(False))
+        if isinstance(condition, And | Or):
+            join = operator.and_ if isinstance(condition, And) else operator.or_
+            return functools.reduce(join, map(self.whole, condition.parts))
+        column = self._operand_of(condition.column)
+        if isinstance(condition, Missing):
+            return column.expression.is_null()
+        function = "less_equal" if isinstance(condition, Before) else "greater"
+        return self._compared(function, column, _moment_operand(condition.moment))
+
     def truth(self, node: exp.Expr) -> pc.Expression:
         """Translate what must be true, false or unknown."""
         if isinstance(node, exp.Paren):
@@ -158,7 +174,10 @@ class _Translator:
         return self._compare(_COMPARISONS[type(node)], node.this, node.expression)
 
     def _compare(self, function: str, left: exp.Expr, right: exp.Expr) -> pc.Expression:
-        first, second = self._matched(self.operand(left), self.operand(right))
+        return self._compared(function, self.operand(left), self.operand(right))
+
+    def _compared(self, function: str, left: _Operand, right: _Operand) -> pc.Expression:
+        first, second = self._matched(left, right)
         if first.kind is None or second.kind is None:
             return pc.scalar(pa.scalar(None, pa.bool_()))
         sides = [first.expression, second.expression]
@@ -243,9 +262,7 @@ class _Translator:
             value: int | float = int(digits) if digits.isdigit() else float(digits)
         except ValueError as problem:
             raise _unsupported(self.text, f"a number written as {quoted(digits)}") from problem
-        if abs(value) >= 2**63:
-            return float(value)
-        return int(value) if value == int(value) else value
+        return _exact(value)
 
     def _moment(self, text: str) -> _Operand:
         try:
@@ -263,7 +280,10 @@ class _Translator:
     def _column(self, node: exp.Column) -> _Operand:
         if node.args.get("table") is not None:
             raise _unsupported(self.text, f"a name with a point ({quoted(node.sql(dialect='duckdb'), 40)})")
-        column = self._named(node.name)
+        return self._operand_of(node.name)
+
+    def _operand_of(self, name: str) -> _Operand:
+        column = self._named(name)
         index = self.used.setdefault(column.name, len(self.used))
         return _Operand(pc.field(index), column.kind, f"column {quoted(column.name)}")
 
@@ -295,6 +315,19 @@ class _Translator:
             "as TRUE and FALSE",
             code="where-kind",
         )
+
+
+def _exact(value: float) -> int | float:
+    if abs(value) >= 2**63:
+        return float(value)
+    return int(value) if value == int(value) else value
+
+
+def _moment_operand(moment: Moment) -> _Operand:
+    shown = literal(moment)
+    if isinstance(moment, datetime.datetime):
+        return _known(pa.scalar(moment, pa.timestamp("us")), Kind.TIMESTAMP, shown)
+    return _known(_exact(moment), Kind.NUMBER, shown)
 
 
 def _known(value: Any, kind: Kind, shown: str, text: str | None = None) -> _Operand:

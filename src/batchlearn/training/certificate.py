@@ -17,7 +17,8 @@ holds at any w, whoever found it; it is conditional on the encoding and the stre
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,7 @@ from batchlearn.objectives.losses.huber import HuberLoss
 from batchlearn.objectives.lower_bound import LowerBound
 from batchlearn.objectives.objective import Expansion, GradientError, Objective
 from batchlearn.objectives.statistics import ReturnedTotal
+from batchlearn.words.notes import Code, Note
 
 # Above this the d x d factor (and what is made of it) is too large: the rank-one bound serves.
 FACTOR_LIMIT = 5000
@@ -46,6 +48,13 @@ BOUNDED = "second order, leverage bound"
 LOWER_BOUND = "lower bound on the Hessian"
 
 
+class Proved(StrEnum):
+    """Whether a certificate bounds anything."""
+
+    CERTIFIED = "certified"
+    NOT_CERTIFIED = "not certified"
+
+
 @dataclass(frozen=True)
 class Certificate:
     """What is proved about one fit. Bounds are None where nothing could be proved; `reason` then says why.
@@ -56,8 +65,8 @@ class Certificate:
     loss_bound that rounding alone would leave.
     """
 
-    status: str
-    reason: str | None
+    status: Proved
+    reason: Note | None
     method: str | None
     loss_bound: float | None
     coefficient_bound: float | None
@@ -72,7 +81,7 @@ class Certificate:
     @property
     def certified(self) -> bool:
         """Whether a bound was proved."""
-        return self.status == "certified"
+        return self.status == Proved.CERTIFIED
 
     def of_moved(self, shift: Floats) -> Certificate:
         """Return the certificate of a model whose intercepts, (outputs,), were moved by `shift` afterwards.
@@ -89,8 +98,10 @@ class Certificate:
         return replace(self, prediction_bound=min(bound, 1.0))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the certificate as plain values."""
-        return asdict(self)
+        """Return the certificate as plain values, the reason as a clause and beside it by its code."""
+        reason = None if self.reason is None else str(self.reason)
+        noted = None if self.reason is None else self.reason.to_json()
+        return {**vars(self), "status": self.status.value, "reason": reason, "reason_noted": noted}
 
     def __str__(self) -> str:
         if not self.certified:
@@ -192,17 +203,18 @@ def certify(objective: Objective, rows: Rows, parameters: Floats, units: Units |
     with np.errstate(over="ignore", invalid="ignore"):
         error = objective.gradient_error(rows, parameters)
     if not np.all(np.isfinite(error.error)):
-        return Certification(not_certified(rows, "the gradient is not finite at these coefficients"), None, None, None)
+        return Certification(not_certified(rows, Note(Code.GRADIENT_NOT_FINITE)), None, None, None)
     if len(parameters) > FACTOR_LIMIT and isinstance(objective.loss, HuberLoss):
-        reason = f"the Huber loss needs a factor of the Hessian, and {len(parameters)} coefficients are too many"
-        return Certification(not_certified(rows, reason), None, None, None)
+        many = Note(Code.HUBER_WITHOUT_FACTOR, {"coefficients": len(parameters)})
+        return Certification(not_certified(rows, many), None, None, None)
     if len(parameters) > FACTOR_LIMIT:
         return _certify_many(_Point(objective, rows, parameters, error, units))
     expansion = objective.expand(rows, parameters)
     try:
         factor = factorise(expansion.hessian, error.relative)
     except NotPositiveDefinite as refusal:
-        return Certification(not_certified(rows, f"the Hessian has no safe factor: {refusal}"), expansion, None, None)
+        unsafe = Note(Code.NO_SAFE_FACTOR, {"why": str(refusal)})
+        return Certification(not_certified(rows, unsafe), expansion, None, None)
     return _certify_factored(_Point(objective, rows, parameters, error, units), expansion, factor)
 
 
@@ -218,9 +230,9 @@ class _Point(NamedTuple):
         return self.units.carried(self.parameters)
 
 
-def not_certified(rows: Rows, reason: str, floor: float | None = None, method: str | None = None) -> Certificate:
+def not_certified(rows: Rows, reason: Note, floor: float | None = None, method: str | None = None) -> Certificate:
     """Return a certificate that bounds nothing, and says why."""
-    return Certificate("not certified", reason, method, None, None, None, floor, len(rows), rows.fingerprint)
+    return Certificate(Proved.NOT_CERTIFIED, reason, method, None, None, None, floor, len(rows), rows.fingerprint)
 
 
 def _certify_factored(point: _Point, expansion: Expansion, factor: Factor) -> Certification:
@@ -247,18 +259,18 @@ def _certify_factored(point: _Point, expansion: Expansion, factor: Factor) -> Ce
         leave_one_out, prediction = mean, leverage.response
         reached = bounds(decrement, kappa, constant)
         if not leverage.margin > 0.0:
-            reason = "a row may cross the threshold of its loss on the way to the optimum: it is not near enough"
-            return Certification(not_certified(rows, reason, None, method), expansion, factor, leave_one_out)
+            crossing = not_certified(rows, Note(Code.MAY_CROSS_THRESHOLD), None, method)
+            return Certification(crossing, expansion, factor, leave_one_out)
     floor = bounds(rounding, kappa, constant)
     if reached is None:
-        reason = f"kappa * decrement is {kappa * decrement:.2g} and must be below 1: the optimum is not near enough"
+        reason = Note(Code.NOT_NEAR_ENOUGH, {"product": kappa * decrement})
         refused = not_certified(rows, reason, floor.loss if floor else None, method)
         return Certification(refused, expansion, factor, leave_one_out)
     if prediction is None:
         prediction = _returned(point, reached.radius * kappa)
     norms = factor.coefficient_norms()
     certificate = Certificate(
-        status="certified",
+        status=Proved.CERTIFIED,
         reason=None,
         method=method,
         loss_bound=reached.loss,
@@ -306,19 +318,19 @@ def _certify_many(point: _Point) -> Certification:
     _, gradient = objective.gradient(rows, parameters)
     lower = LowerBound(objective.loss, objective.penalty, error, rows.layout.intercept)
     if lower.reason is not None:
-        reason = f"{len(parameters):,} coefficients are too many to factor and {lower.reason}"
-        return Certification(not_certified(rows, reason), None, None, None)
+        many = Note(Code.TOO_MANY_TO_FACTOR, {"coefficients": len(parameters), "why": lower.reason})
+        return Certification(not_certified(rows, many), None, None, None)
     decrement = lower.norm(gradient, error.error)
     rounding = lower.norm(np.zeros_like(gradient), error.error)
     kappa = min(error.kappa * math.exp(0.5 * error.relative), lower.reach(rows))
     constant = objective.loss.self_concordance
     reached, floor = bounds(decrement, kappa, constant), bounds(rounding, kappa, constant)
     if reached is None:
-        reason = f"kappa * decrement is {kappa * decrement:.2g} and must be below 1: the optimum is not near enough"
+        reason = Note(Code.NOT_NEAR_ENOUGH, {"product": kappa * decrement})
         refused = not_certified(rows, reason, floor.loss if floor else None, LOWER_BOUND)
         return Certification(refused, None, None, None)
     certificate = Certificate(
-        status="certified",
+        status=Proved.CERTIFIED,
         reason=None,
         method=LOWER_BOUND,
         loss_bound=reached.loss,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +15,10 @@ from batchlearn.data.rows import Rows, level_codes
 from batchlearn.data.split import Split, drawn
 from batchlearn.data.target import Target, Task, class_name, class_values
 from batchlearn.evaluation.baselines import constant_baseline, last_value_baseline
+from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.metrics import first_score, losses_under, target_metrics
 from batchlearn.evaluation.metrics.multiclass import own_probability
-from batchlearn.evaluation.report import Evaluation, HeldOut
+from batchlearn.evaluation.report import Evaluation, HeldOut, LeaveOneOut, WorstRow
 from batchlearn.evaluation.report import evaluate as evaluate_held_out
 from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
@@ -66,40 +66,37 @@ def evaluate_part(
     left_out = leave_one_out(target, optimum, len(early))
     evaluation = evaluate_held_out(target.scored_as, held_out, baselines, seed, left_out, costs, metrics)
     worst = _worst(target, late, held_out)
-    places = np.asarray([position[one["row"] - 1] for one in worst], dtype=np.intp)
+    places = np.asarray([position[one.row - 1] for one in worst], dtype=np.intp)
     told = pushes(encoding, later, optimum.parameters, places)
-    return replace(evaluation, worst_rows=[{**one, "pushed": most} for one, most in zip(worst, told, strict=True)])
+    return replace(evaluation, worst_rows=[replace(one, pushed=most) for one, most in zip(worst, told, strict=True)])
 
 
-def _worst(target: Target, entries: NDArray[np.intp], held_out: HeldOut) -> list[dict[str, Any]]:
-    """Return the rows with the largest losses: their numbers among those read, labels, responses and losses.
-
-    Of more than two classes the response is the probability of the row's own class, and the label is its name.
-    """
+def _worst(target: Target, entries: NDArray[np.intp], held_out: HeldOut) -> list[WorstRow]:
+    """Return the rows with the largest losses."""
     losses = losses_under(first_score(target_metrics(target)), held_out.label, held_out.response)
     several = held_out.response.ndim > 1
     told = own_probability(held_out.label, held_out.response) if several else held_out.response
     worst = np.argsort(-losses, kind="stable")[:_MOST_WORST_ROWS]
     return [
-        {
-            "row": int(entries[k]) + 1,
-            "label": class_name(target.classes[int(held_out.label[k])]) if several else float(held_out.label[k]),
-            "response": float(told[k]),
-            "loss": float(losses[k]),
-        }
+        WorstRow(
+            row=int(entries[k]) + 1,
+            label=class_name(target.classes[int(held_out.label[k])]) if several else float(held_out.label[k]),
+            response=float(told[k]),
+            loss=float(losses[k]),
+        )
         for k in worst
     ]
 
 
 def with_values(table: Table, evaluation: Evaluation) -> Evaluation:
     """Return the evaluation with the feature values of its worst rows, read from the table as text."""
-    wanted = {int(one["row"]) - 1: one for one in evaluation.worst_rows}
-    found: dict[int, dict[str, Any]] = {}
+    wanted = {one.row - 1: one for one in evaluation.worst_rows}
+    found: dict[int, dict[str, str]] = {}
     for entries, batch in walk(table, [column.name for column in table.features]):
         for entry in wanted.keys() & set(range(entries.start, entries.stop)):
             row = batch.slice(entry - entries.start, 1).to_pylist()[0]
             found[entry] = {name: "" if value is None else str(value) for name, value in row.items()}
-    return replace(evaluation, worst_rows=[{**one, "values": found.get(entry, {})} for entry, one in wanted.items()])
+    return replace(evaluation, worst_rows=[replace(one, values=found.get(entry, {})) for entry, one in wanted.items()])
 
 
 def _without_time(ledger: Ledger) -> bool:
@@ -137,7 +134,7 @@ def _last_value(ledger: Ledger, early: NDArray[np.intp], late: NDArray[np.intp])
     )
 
 
-def leave_one_out(target: Target, optimum: Optimum, rows: int) -> dict[str, Any] | None:
+def leave_one_out(target: Target, optimum: Optimum, rows: int) -> LeaveOneOut | None:
     """Return the approximate leave-one-out loss in the units of the proper score, with a normal interval."""
     found = optimum.certification.leave_one_out
     if found is None:
@@ -147,7 +144,7 @@ def leave_one_out(target: Target, optimum: Optimum, rows: int) -> dict[str, Any]
     mean, square = found[0] * unit, found[1] * unit**2
     half = 1.96 * float(np.sqrt(max(square - mean**2, 0.0) / max(rows, 1)))
     score = first_score(target_metrics(target)).name
-    return {score: {"value": mean, "low": mean - half, "high": mean + half}, "rows": rows}
+    return LeaveOneOut(score, Estimate(mean, mean - half, mean + half), rows)
 
 
 def _categories(encoding: Encoding, rows: Rows) -> dict[str, tuple[NDArray[np.intp], list[str]]]:

@@ -15,16 +15,14 @@ from batchlearn.kernels.design import Floats
 from batchlearn.models.files import save
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import Shape, shapes
-from batchlearn.report.page import training_page
 from batchlearn.selection.structure import Structure
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.facts.columns import Facts
 from batchlearn.training.optimise import Status, Step
 from batchlearn.training.recipe import Recipe
+from batchlearn.words.notes import Note
 
 FORMAT_VERSION = 1
-# On the page; a model of many classes has one for each class and column.
-_MOST_SHAPES = 60
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Fit:
     passes: int
     seconds: float
     evaluation: Evaluation | None
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     condition: str | None = None
     class_weights: tuple[float, ...] | None = None  # what each class counted in the objective, in order
     dispersion: float | None = None  # that the standard errors carry: 1 for classes; None where there is no factor
@@ -95,6 +93,7 @@ class Fit:
             "seed": self.recipe.seed,
             "certificate": certificate,
             "status": self.status.value,
+            "status_code": self.status.name.lower(),
             "objective": self.objective,
             "null_objective": self.null_objective,
             "alpha": self.alpha,
@@ -110,24 +109,10 @@ class Fit:
             "encoding": self.structure.name,
             "structure": self.structure.to_json(),
             "evaluation": None if self.evaluation is None else self.evaluation.to_json(),
-            "notes": list(self.notes),
+            "notes": list(map(str, self.notes)),
+            "noted": [note.to_json() for note in self.notes],
             "facts": None if self.facts is None else self.facts.to_json(),
         }
-
-    def page(self, model: str | None = None) -> str:
-        """Return the report of the fit: one HTML page that needs nothing else; `model` is where it was saved."""
-        evaluation = self.evaluation.to_json() if self.evaluation else {}
-        return training_page(
-            {
-                **self.record(),
-                "model": model,
-                "target": self.model.target.column,
-                "time": self.model.roles.time,
-                "classes": [class_name(one) for one in self.model.target.classes],
-                "shapes": [shape.to_json() for shape in self.shapes[:_MOST_SHAPES]],
-                "worst_rows": evaluation.get("worst_rows"),
-            }
-        )
 
     def record(self) -> dict[str, Any]:
         """Return what is saved beside the model: all of `to_json`, the recipe, the condition and the trace."""

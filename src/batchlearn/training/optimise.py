@@ -25,6 +25,7 @@ from batchlearn.solvers.newton import Newton, NewtonState
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.training.certificate import FACTOR_LIMIT, Bounds, Certification, Units, bounds, certify, not_certified
 from batchlearn.training.stopping import Situation, Stopping
+from batchlearn.words.notes import Code, Note
 
 _NEWTON_STEPS = 200
 # What each solver took: about 10 Newton steps; a few hundred readings of the rows on plain columns, thousands on tables
@@ -265,7 +266,7 @@ def _out_of_time(
 ) -> _Found:
     """Return where a loop stands whose time is spent; certified where a bound is in reach, for it costs readings."""
     if reached is None:
-        proof = Certification(not_certified(problem.rows, "the time for a solver was spent"), None, None, None)
+        proof = Certification(not_certified(problem.rows, Note(Code.TIME_SPENT)), None, None, None)
         return _Found(parameters, proof, Status.OUT_OF_TIME, trace, passes)
     proof = certify(problem.objective, problem.rows, parameters, problem.units)
     return _Found(parameters, proof, Status.OUT_OF_TIME, trace, passes + 3)

@@ -42,7 +42,7 @@ from batchlearn.selection.tweedie_power import profile_power
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units, certify
 from batchlearn.training.evaluate import evaluate_part, with_values
-from batchlearn.training.facts.columns import Clock, Facts, column_facts
+from batchlearn.training.facts.columns import Clock, Facts, Judged, column_facts
 from batchlearn.training.facts.labels import neighbour_facts, part_labels, split_facts
 from batchlearn.training.facts.levels import count_levels, telling_levels
 from batchlearn.training.facts.notes import feature_notes, group_notes, row_notes, target_notes
@@ -50,6 +50,7 @@ from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Optimum, Problem
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import minimising
+from batchlearn.words.notes import Code, Note
 
 # Up to so many coefficients the inverse Hessian (8 d^2 bytes) is kept with the model, for bounds on predictions.
 _KEPT_COEFFICIENTS = 2500
@@ -128,7 +129,8 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         clock.stop("judging")
         fitted = yield from fit_part(work, ledger.used, profiles[-1], "all rows")
         clock.stop("fitting")
-    left_out = (f"{name} was left out: {reason}" for name, reason in fitted.encoding.left_out.items())
+    out = fitted.encoding.left_out
+    left_out = (Note(Code.LEFT_OUT, {"column": name, "reason": reason}) for name, reason in out.items())
     expansion = fitted.optimum.certification.expansion
     said = [
         *target_notes(ledger, recipe),
@@ -147,7 +149,7 @@ def _facts(
     profiles: Profiles,
     split: Split,
     repeated: int,
-    judged: Mapping[str, int] | None,
+    judged: Judged | None,
     seconds: Mapping[str, float],
 ) -> Facts:
     levels = count_levels(fitted.rows, fitted.encoding, work.ledger.target)
@@ -194,10 +196,10 @@ def thread_count(threads: int | None) -> int:
 
 def _with_number(
     table: Table, ledger: Ledger, split: Split, recipe: Recipe, threads: int
-) -> Generator[Progress, None, tuple[Ledger, list[str]]]:
+) -> Generator[Progress, None, tuple[Ledger, list[Note]]]:
     """Return the ledger with the number that its loss needs, as given or as the earlier rows ask for, and a note."""
     if ledger.target.loss == "huber":
-        threshold, said = recipe.threshold, list[str]()
+        threshold, said = recipe.threshold, list[Note]()
         if threshold is None:
             look = choose_threshold(table, ledger, split.early, recipe.rules, recipe.seed, threads)
             choice = yield from reading("choosing the threshold", look)
@@ -205,7 +207,7 @@ def _with_number(
         return replace(ledger, target=replace(ledger.target, threshold=threshold)), said
     if ledger.target.loss != "tweedie":
         return ledger, []
-    power, notes = recipe.power, list[str]()
+    power, notes = recipe.power, list[Note]()
     if power is None:
         search = profile_power(table, ledger, split.early, recipe.rules, recipe.seed, threads)
         profile = yield from reading("choosing the power", search)
@@ -290,17 +292,17 @@ def _put_right(problem: Problem, optimum: Optimum, weights: Floats) -> Optimum:
 
 def _evaluate(
     work: Work, split: Split, profiles: Profiles
-) -> Generator[Progress, None, tuple[Evaluation | None, dict[str, int] | None, list[str]]]:
+) -> Generator[Progress, None, tuple[Evaluation | None, Judged | None, list[Note]]]:
     """Return the evaluation, coefficients and passes of the fit that it is of, and notes."""
     if split.late is None:
-        return None, None, [split.how]
+        return None, None, [Note(Code.NOTHING_HELD_OUT)]
     target = work.ledger.target
     labels = work.ledger.label[split.early]
     unseen = int((split.late & work.ledger.unseen).sum())
     late = split.late & work.ledger.used
     one_class = target.task is Task.CLASSES and bool(np.all(labels == labels[0]))
     if one_class or (target.task in (Task.COUNT, Task.AMOUNT) and not labels.any()):
-        return None, None, [f"No evaluation: the earlier rows hold only the label {labels[0]:g} of '{target.column}'."]
+        return None, None, [Note(Code.ONE_LABEL, {"label": float(labels[0]), "column": target.column})]
     # What only the earlier rows lack is no reason to refuse a model of all rows; what all lack is refused with those.
     try:
         fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
@@ -312,17 +314,16 @@ def _evaluate(
         evaluation = evaluate_part(work.ledger, parts, fitted.encoding, rows, fitted.optimum, recipe.seed, recipe.costs)
         evaluation = with_values(work.table, evaluation)
     except (DataError, NoFiniteOptimum) as refusal:
-        return None, None, [f"No evaluation: {refusal.message}"]
-    notes = [f"Held out: {split.how}, {len(rows):,} of {work.ledger.counts.used:,}."]
+        return None, None, [Note(Code.NOT_EVALUATED, {"refusal": refusal.message})]
+    held = {"by": split.kind, "how": split.how, "rows": len(rows), "of": work.ledger.counts.used}
+    notes = [Note(Code.HELD_OUT, held)]
     if unseen:
-        notes.append(
-            f"{unseen:,} held-out rows have a class that the earlier rows lack: they were left out of the evaluation."
-        )
-    judged = {"coefficients": len(fitted.optimum.parameters), "passes": fitted.optimum.passes}
+        notes.append(Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen}))
+    judged = Judged(len(fitted.optimum.parameters), fitted.optimum.passes)
     return evaluation, judged, notes + group_notes(work.ledger, split, work.table.roles.group)
 
 
-def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[str, ...], facts: Facts) -> Fit:
+def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[Note, ...], facts: Facts) -> Fit:
     optimum = fitted.optimum
     factor, certificate = optimum.certification.factor, optimum.certification.certificate
     errors = moments = bounds = dispersion = None
@@ -355,7 +356,7 @@ def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: 
         seconds=sum(facts.seconds.values()),
         evaluation=evaluation,
         notes=notes,
-        condition=work.table.condition,
+        condition=None if work.table.condition is None else str(work.table.condition),
         class_weights=None if fitted.class_weights is None else tuple(map(float, fitted.class_weights)),
         dispersion=dispersion,
         facts=facts,

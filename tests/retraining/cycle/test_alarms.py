@@ -23,7 +23,8 @@ from batchlearn.retraining.cycle.candidate import compare, uncertified
 from batchlearn.retraining.cycle.finish import Turn
 from batchlearn.retraining.cycle.turn import turning
 from batchlearn.retraining.gate import Gate
-from batchlearn.training.certificate import Certificate
+from batchlearn.training.certificate import Certificate, Proved
+from batchlearn.words.notes import recorded
 
 AUTO = '[gate]\npromote = "auto"\n\n'
 ASKED = AUTO + '[review]\nof = ["alarm"]\n\n'
@@ -84,7 +85,7 @@ def test_a_version_that_fails_its_rehearsal_never_goes_live(settings: str, asked
 
 def test_a_fit_without_the_certificate_of_its_start_is_an_alarm() -> None:
     fit = bl.train(bl.read(orders(0, 5), target="bought", time="seen", drop=["known", "user"]), bl.Recipe(alpha=0.01))
-    none = Certificate("not certified", "too few steps", None, None, None, None, None, 300, None)
+    none = Certificate(Proved.NOT_CERTIFIED, recorded("too few steps"), None, None, None, None, None, 300, None)
     assert uncertified(fit) == ()
     assert uncertified(replace(fit, certificate=none)) == ("The version has no certificate: too few steps.",)
     assert uncertified(replace(fit, certificate=none, solver="fine-tune")) == ()

@@ -184,7 +184,7 @@ def test_the_twin_that_is_judged_has_seen_none_of_the_judging_rows(tmp_path: Pat
     assert turn(root, day(13)).promoted
     add_days(root, 10, 30, slope=-1.5)
     second = turn(root, day(33))
-    cut = np.datetime64(next(note for note in second.notes if note.startswith("Judged by")).split("'")[1])
+    cut = np.datetime64(next(note for note in map(str, second.notes) if note.startswith("Judged by")).split("'")[1])
     rows = pq.read_table(root / "data")
     earlier, later = (rows.filter(np.asarray(rows["seen"]) <= cut), rows.filter(np.asarray(rows["seen"]) > cut))
 
@@ -259,7 +259,7 @@ def test_rows_without_what_they_need_are_set_aside_and_told(tmp_path: Path) -> N
     users = np.asarray(orders(0, 10)["user"])
     unweighted = int((users == 0).sum())
     gone = int(((np.arange(len(users)) % 20 == 0) & (users != 0)).sum())
-    (said,) = [note for note in first.notes if note.startswith("Trained on")]
+    (said,) = [note for note in map(str, first.notes) if note.startswith("Trained on")]
     assert said.endswith(f"set aside were {unweighted} for a weight of 0, {gone} for no offset.")
     add(10, 20)
     second = turn(root, day(23))
@@ -286,7 +286,7 @@ def test_one_class_that_is_known_later_does_not_promote_by_the_other(tmp_path: P
     assert second.gate is not None
     waiting = turn(root, day(34))
     assert (waiting.gate, waiting.decision) == (None, "keep")
-    assert any(note.startswith("Labels have taken up to 8 days") for note in waiting.notes)
+    assert any(str(note).startswith("Labels have taken up to 8 days") for note in waiting.notes)
     looked = turn(root, day(40))
     assert looked.gate is not None
     assert looked.gate["rows"] == 2 * ROWS  # seen on days 30 and 31, of either class

@@ -110,7 +110,7 @@ def test_the_judging_rows_are_later_and_were_seen_by_neither_model(copied: Path)
     assert second.gate is not None
     # A fifth of the 1,200 rows labelled since: rows of one second stay together.
     assert abs(second.gate["rows"] - 240) <= 2
-    note = next(note for note in second.notes if note.startswith("Judged by"))
+    note = next(note for note in map(str, second.notes) if note.startswith("Judged by"))
     cut = note.split("'")[1]
     assert day(25) <= cut < day(27)
 
@@ -185,7 +185,7 @@ def test_the_month_has_a_budget_of_reviews(tmp_path: Path) -> None:
     root = drifting(tmp_path, {"[policy]": "[review]\nbudget = 0\n\n[policy]"})
     second = turn(root, day(33))
     assert (second.asked, second.promoted) == (None, False)
-    assert any("budget of 0 reviews" in note for note in second.notes)
+    assert any("budget of 0 reviews" in note for note in map(str, second.notes))
     assert reviews(events(FolderStore(root)), day(33)).asked == 0
 
 
@@ -196,7 +196,7 @@ def test_the_share_left_to_people_is_in_the_evaluation(copied: Path) -> None:
     found = read_version(FolderStore(copied), 2).description["evaluation"]["abstention"]
     assert 0.1 < found["left"]["value"] < 0.9
     assert found["cost_with_people"]["value"] < found["cost_alone"]["value"]
-    assert any(note.startswith("Left to people") for note in second.notes)
+    assert any(note.startswith("Left to people") for note in map(str, second.notes))
     # What the version then predicts is as the settings say.
     model = load_version(FolderStore(copied), read_version(FolderStore(copied), 2)).model
     assert model.costs == Costs(1.0, 2.0, 0.5)
@@ -272,7 +272,7 @@ def test_a_promotion_that_came_in_between_stands(copied: Path, monkeypatch: pyte
     trained_once(monkeypatch, lambda: promote(store, one_more(store, 5).number, WHY, champion(store)))
     second = turn(copied, day(33))
     assert (second.version, second.promoted, live(copied)) == (3, False, 2)
-    assert any("Another version went live" in note for note in second.notes)
+    assert any("Another version went live" in note for note in map(str, second.notes))
 
 
 def test_one_trains_at_a_time(copied: Path) -> None:

@@ -98,7 +98,7 @@ def test_rows_that_wait_for_their_label_are_said(shop: Path) -> None:
     first = turn(shop, day(10), dry_run=True)
     assert first.rows is not None
     assert first.rows["seen"] == 7 * 60
-    assert first.notes[0].startswith(
+    assert str(first.notes[0]).startswith(
         "180 rows of the query have no value in 'known' and are not counted. Of the rows that were seen last only 0% "
         "have a label yet. Labels that are known early may differ"
     )

@@ -17,6 +17,7 @@ from batchlearn.evaluation.metrics import Array, log_loss_rows
 from batchlearn.evaluation.paired import FIRST_TEST, ROWS_PER_BLOCK, sequential_difference
 from batchlearn.retraining.feed.known import Times, settled
 from batchlearn.retraining.gate import Gate, judge
+from batchlearn.tables.conditions import And, Condition
 
 LEVEL = 100.0  # of the champion's loss, so that no loss is negative
 Decided = tuple[str, int]
@@ -122,7 +123,7 @@ def decided_late(table: pa.Table, *, settle: bool, challenger: float = CHALLENGE
     times, verdict = Times("seen", "known", False, 0.0), ""
     state: Mapping[str, Any] | None = None
     for day in range(1, DAYS + 1):
-        new = f"{times.known_since(day, day - 1)} and {times.after(0.0)}"
+        new: Condition = And((times.known_since(day, day - 1), times.after(0.0)))
         if settle:
             until = None if state is None else state["until"]
             new = settled(rows_of(table, times.seen_by(day)), times, day, 0.0, until).condition
@@ -138,6 +139,6 @@ def decided_late(table: pa.Table, *, settle: bool, challenger: float = CHALLENGE
     return verdict, DAYS
 
 
-def rows_of(table: pa.Table, condition: str) -> bl.Table:
+def rows_of(table: pa.Table, condition: Condition) -> bl.Table:
     """Read the rows that meet a condition."""
     return bl.read(table, target="label", time="seen", where=condition)

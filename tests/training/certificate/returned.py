@@ -178,7 +178,7 @@ def judge_table(number: int, seed: int) -> list[Verdict]:
     except BatchlearnError as refusal:
         return [Verdict(family, loss, "end", False, (), float("nan"), refusal.message)]
     if not fit.certificate.certified:
-        return [Verdict(family, loss, "end", False, (), float("nan"), fit.certificate.reason)]
+        return [Verdict(family, loss, "end", False, (), float("nan"), str(fit.certificate.reason))]
     # Five times further out than any row of the training, so that many probabilities end near zero or one.
     outside = columns | {"x2": 5.0 * X[:, 2], "x0": X[:, 0].mean() + 5.0 * (X[:, 0] - X[:, 0].mean())}
     rows = _drained(table, fit)

@@ -104,5 +104,5 @@ def test_classes_that_only_later_rows_have_are_left_out_of_the_evaluation_and_co
     assert fit.model.target.classes == ("iris", "lily", "rose", "tulip")
     assert fit.evaluation is not None
     assert fit.evaluation.rows == 190
-    assert any("10 held-out rows have a class that the earlier rows lack" in note for note in fit.notes)
-    assert "class lily" in fit.page() or "lily" in fit.page()
+    assert any("10 held-out rows have a class that the earlier rows lack" in note for note in map(str, fit.notes))
+    assert "class lily" in bl.page(fit) or "lily" in bl.page(fit)

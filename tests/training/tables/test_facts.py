@@ -109,9 +109,9 @@ def test_shapes_know_their_rows_and_the_deviation_of_their_effects(fit: Fit) -> 
 def test_the_worst_rows_say_what_pushed_them(fit: Fit) -> None:
     assert fit.evaluation is not None
     for one in fit.evaluation.worst_rows:
-        sizes = [abs(push["effect"]) for push in one["pushed"]]
+        sizes = [abs(effect) for _, effect in one.pushed]
         assert sizes == sorted(sizes, reverse=True)
-        assert {push["term"] for push in one["pushed"]} <= {shape.name for shape in fit.shapes}
+        assert {term for term, _ in one.pushed} <= {shape.name for shape in fit.shapes}
 
 
 def test_pushes_add_up_to_the_distance_from_the_mean_prediction() -> None:
@@ -119,7 +119,7 @@ def test_pushes_add_up_to_the_distance_from_the_mean_prediction() -> None:
     columns = {"a": rng.normal(size=400), "b": rng.choice(["x", "y", "z"], 400), "label": rng.normal(size=400)}
     fit = train(read(arrow(columns), target="label"), Recipe(alpha=1e-3), threads=1)
     assert fit.evaluation is not None
-    distances = [one["response"] - sum(push["effect"] for push in one["pushed"]) for one in fit.evaluation.worst_rows]
+    distances = [one.response - sum(effect for _, effect in one.pushed) for one in fit.evaluation.worst_rows]
     # What is left is the same for every row: the prediction where every term adds what it adds on average.
     assert np.ptp(distances) < 1e-9
 
@@ -130,10 +130,11 @@ def test_numbers_have_a_mean_and_neighbours_a_correlation() -> None:
     columns = {"t": np.arange(600.0), "a": rng.normal(size=600), "label": label}
     facts = train(read(arrow(columns), target="label", time="t"), Recipe(alpha=1e-3), threads=1).facts
     assert facts is not None
-    assert facts.labels["all"]["mean"] == pytest.approx(label.mean())
+    assert facts.labels["all"].mean == pytest.approx(label.mean())
     assert facts.neighbours is not None
-    assert facts.neighbours["measure"] == "correlation"
-    assert facts.neighbours["alike"] > 0.9
-    assert facts.neighbours["alike_tied"] is None
+    assert facts.neighbours.measure == "correlation"
+    assert (facts.neighbours.alike or 0.0) > 0.9
+    assert facts.neighbours.alike_tied is None
     assert facts.split is not None
-    assert facts.split["from"] == 480.0
+    assert facts.split.later is not None
+    assert facts.split.later[0] == 480.0

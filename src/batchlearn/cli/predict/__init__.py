@@ -16,12 +16,13 @@ from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import ALL_ROWS, Flag, Json, Names, RowFlags, open_for
-from batchlearn.cli.page.figures import count
 from batchlearn.cli.predict.scored import Writer, check_output, writing
-from batchlearn.cli.terminal import Page, Reading, Report, progress
+from batchlearn.cli.progress import Reading, Report, progress
 from batchlearn.models.files import load
 from batchlearn.models.linear import LinearModel, Predictions
+from batchlearn.report.document import Document
 from batchlearn.tables.table import Table
+from batchlearn.words.numbers import count
 
 FORMAT_VERSION = 1
 # Above this share of rows with a level that training never saw, a column is probably not what it was.
@@ -71,7 +72,7 @@ def predict(  # noqa: PLR0913 - each argument is a flag
         "largest_bound": tally.largest_bound,
         "seconds": time.perf_counter() - began,
     }
-    return Answer(record, lambda page: _show(page, record, tally))
+    return Answer(record, _show(record, tally))
 
 
 @dataclass
@@ -110,7 +111,8 @@ def output_schema(model: LinearModel, bounds: bool) -> pa.Schema:
     return model.to_table(Predictions(one, one, one if bounds else None)).schema
 
 
-def _show(page: Page, record: dict[str, Any], tally: Tally) -> None:
+def _show(record: dict[str, Any], tally: Tally) -> Document:
+    page = Document()
     page.title(f"Predicted {count(tally.rows, 'row')} in {record['seconds']:.1f} s: {record['output']}")
     if tally.rows_read != tally.rows:
         page.line(f"{tally.rows_read:,} read = {tally.rows:,} predicted + {tally.rows_read - tally.rows:,} excluded")
@@ -126,3 +128,4 @@ def _show(page: Page, record: dict[str, Any], tally: Tally) -> None:
             page.line("Most rows: is this column still what it was in training?", "yellow", 4)
     page.line("Next:")
     page.command(f"batchlearn evaluate {shlex.quote(record['model'])} LABELLED.parquet")
+    return page

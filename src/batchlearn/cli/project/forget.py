@@ -8,8 +8,9 @@ from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import Json
+from batchlearn.cli.progress import watch
 from batchlearn.cli.project.retrain import DEFAULT_CYCLE, CycleOptions, surroundings
-from batchlearn.cli.terminal import Page, watch
+from batchlearn.report.document import Document
 from batchlearn.retraining.cycle.lock import one_at_a_time
 from batchlearn.retraining.forget import Forgotten, forgetting
 from batchlearn.retraining.project import open_project
@@ -31,10 +32,11 @@ def forget(
     with one_at_a_time(opened.root):
         around = surroundings(opened, cycle)
         found = watch(forgetting(around, where, why))
-    return Answer(found.to_json(), lambda page: _show(page, found))
+    return Answer(found.to_json(), _show(found))
 
 
-def _show(page: Page, found: Forgotten) -> None:
+def _show(found: Forgotten) -> Document:
+    page = Document()
     page.title(f"Version {found.version}, trained without the rows where {found.where}, is live")
     bound = found.certificate["loss_bound"]
     page.line(f"A verified refit: it equals training without them within {bound:.1e} of the loss.")
@@ -43,3 +45,4 @@ def _show(page: Page, found: Forgotten) -> None:
     for one in found.held:
         rows = "an unknown number of rows" if one.rows is None else f"{one.rows:,} rows"
         page.bullet(f"{one.what} ({rows}): {one.remedy}")
+    return page

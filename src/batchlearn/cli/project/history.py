@@ -8,8 +8,6 @@ from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import Flag, Json, moment
-from batchlearn.cli.page.figures import count
-from batchlearn.cli.terminal import Page
 from batchlearn.errors import IntegrityError
 from batchlearn.registry.check import Finding
 from batchlearn.registry.check import check as check_registry
@@ -30,6 +28,8 @@ from batchlearn.registry.place import open_store
 from batchlearn.registry.promotions import champion, promotions
 from batchlearn.registry.records import Record
 from batchlearn.registry.version import read_version, version_numbers
+from batchlearn.report.document import Document
+from batchlearn.words.numbers import count
 
 FORMAT_VERSION = 1
 InProject = Annotated[str, Parameter(help="Folder of the project, or one inside it.")]
@@ -54,27 +54,27 @@ def history(
         "reviews": reviews(past, moment()).to_json(),
     }
 
-    def show(page: Page) -> None:
-        page.title(f"{count(len(lives), 'tenure')}, {count(len(version_numbers(store)), 'version')}")
-        rows = [
-            [str(one.version), one.since, one.until or "live", one.promotion.reason.by, one.promotion.reason.why]
-            for one in lives
-        ]
-        if rows:
-            page.table(["version", "since", "until", "by", "why"], rows, 5)
-        if turns:
-            page.heading("Turns of the cycle")
-            page.table(
-                ["version", "at", "gate", "live"],
-                [[str(t["version"]), t["at"], t["verdict"], "yes" if t["promote"] else "no"] for t in record["turns"]],
-                4,
-            )
-        if decided:
-            page.heading("What people decided")
-        for choice in decided:
-            page.bullet(_in_words(choice))
+    page = Document()
+    page.title(f"{count(len(lives), 'tenure')}, {count(len(version_numbers(store)), 'version')}")
+    rows = [
+        [str(one.version), one.since, one.until or "live", one.promotion.reason.by, one.promotion.reason.why]
+        for one in lives
+    ]
+    if rows:
+        page.table(["version", "since", "until", "by", "why"], rows, 5)
+    if turns:
+        page.heading("Turns of the cycle")
+        page.table(
+            ["version", "at", "gate", "live"],
+            [[str(t["version"]), t["at"], t["verdict"], "yes" if t["promote"] else "no"] for t in record["turns"]],
+            4,
+        )
+    if decided:
+        page.heading("What people decided")
+    for choice in decided:
+        page.bullet(_in_words(choice))
 
-    return Answer(record, show)
+    return Answer(record, page)
 
 
 def _in_words(choice: Choice) -> str:
@@ -114,28 +114,28 @@ def status(
         "reviews": asked.to_json(),
     }
 
-    def show(page: Page) -> None:
-        if stands is None or live is None:
-            page.title("No version is live yet")
-        else:
-            page.title(f"Version {stands.version} is live (generation {stands.generation})")
-            page.facts(
-                [
-                    ("Since", f"{stands.reason.at}, by {stands.reason.by}"),
-                    ("Why", stands.reason.why),
-                    ("Rows", f"{live['rows']:,}, known as of {live['as_of']}"),
-                ]
-            )
-        for said in asking:
-            number, passed = said["version"], said["gate"]["verdict"] == "promote" and said["rehearsed"]
-            page.line(f"Version {number} waits for a person ({said['review']}):")
-            for alarm in said.get("alarms", ()):
-                page.bullet(alarm, "red")
-            page.command(f"batchlearn promote {number}{'' if passed else ' --force --why REASON'}")
-            page.command(f"batchlearn promote {number} --decline")
-        page.line(f"{count(len(numbers), 'version')}; {_people(asked)}", "dim")
+    page = Document()
+    if stands is None or live is None:
+        page.title("No version is live yet")
+    else:
+        page.title(f"Version {stands.version} is live (generation {stands.generation})")
+        page.facts(
+            [
+                ("Since", f"{stands.reason.at}, by {stands.reason.by}"),
+                ("Why", stands.reason.why),
+                ("Rows", f"{live['rows']:,}, known as of {live['as_of']}"),
+            ]
+        )
+    for said in asking:
+        number, passed = said["version"], said["gate"]["verdict"] == "promote" and said["rehearsed"]
+        page.line(f"Version {number} waits for a person ({said['review']}):")
+        for alarm in said.get("alarms", ()):
+            page.bullet(alarm, "red")
+        page.command(f"batchlearn promote {number}{'' if passed else ' --force --why REASON'}")
+        page.command(f"batchlearn promote {number} --decline")
+    page.line(f"{count(len(numbers), 'version')}; {_people(asked)}", "dim")
 
-    return Answer(record, show)
+    return Answer(record, page)
 
 
 def _people(asked: Reviews) -> str:
@@ -171,10 +171,11 @@ def registry(
     if serious:
         refusal = IntegrityError(serious[0].what, code="registry-not-sound")
         record["error"] = {"code": refusal.code, "message": refusal.message, "exit_code": refusal.exit_code}
-    return Answer(record, lambda page: _show_findings(page, found, repair), IntegrityError.exit_code if serious else 0)
+    return Answer(record, _show_findings(found, repair), IntegrityError.exit_code if serious else 0)
 
 
-def _show_findings(page: Page, found: list[Finding], repair: bool) -> None:
+def _show_findings(found: list[Finding], repair: bool) -> Document:
+    page = Document()
     serious = sum(finding.serious for finding in found)
     page.title(f"The registry is not sound: {count(serious, 'finding')}" if serious else "The registry is sound")
     for finding in found:
@@ -183,3 +184,4 @@ def _show_findings(page: Page, found: list[Finding], repair: bool) -> None:
             page.command(finding.proposal)
     if found and not repair:
         page.line("--repair proposes what to do; nothing is ever changed or deleted by it.", "dim")
+    return page

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import ALL_FEATURES, AS_STORED, Count, FeatureFlags, Json, ReadingFlags
-from batchlearn.cli.terminal import Page
+from batchlearn.report.document import Document
 from batchlearn.retraining.feed.sources import DataFeed, inside
 from batchlearn.retraining.policies import Span
 from batchlearn.retraining.project import SAID_ELSEWHERE, SourceSettings, parse_settings, write_settings
@@ -89,14 +89,14 @@ def init(  # noqa: PLR0913 - each argument is a flag
     path = write_settings(root, text)
     record: dict[str, Any] = {"format_version": FORMAT_VERSION, "settings": str(path), "source": source}
 
-    def show(page: Page) -> None:
-        page.title(f"Project written: {path}")
-        page.line("It says where rows come from, how to train, when, and what may go live; edit it as you like.")
-        page.line("Next:")
-        inside = "" if root == Path.cwd() else f"cd {shlex.quote(str(root))} && "
-        page.command(f"{inside}batchlearn retrain")
+    page = Document()
+    page.title(f"Project written: {path}")
+    page.line("It says where rows come from, how to train, when, and what may go live; edit it as you like.")
+    page.line("Next:")
+    inside = "" if root == Path.cwd() else f"cd {shlex.quote(str(root))} && "
+    page.command(f"{inside}batchlearn retrain")
 
-    return Answer(record, show)
+    return Answer(record, page)
 
 
 def _where_from(source: str, query: str | None, root: Path) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from cyclopts import Parameter
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import Count, Flag, Json, moment, who
-from batchlearn.cli.terminal import Page
 from batchlearn.errors import RegistryError, UsageError
 from batchlearn.registry.decisions import complete, record_promotion, record_refusal
 from batchlearn.registry.ledger import (
@@ -28,6 +27,7 @@ from batchlearn.registry.promotions import promote as promote_version
 from batchlearn.registry.promotions import rollback as rollback_version
 from batchlearn.registry.records import Record
 from batchlearn.registry.version import read_version, version_numbers
+from batchlearn.report.document import Document
 
 FORMAT_VERSION = 1
 
@@ -167,19 +167,21 @@ def _not_passed(number: int, turn: Record | None, stands: Promotion | None) -> s
 def _live(done: Promotion, forgotten: Sequence[str]) -> Answer:
     record = {"format_version": FORMAT_VERSION, **done.to_json(), "forgotten_since": list(forgotten)}
 
-    def show(page: Page) -> None:
-        page.title(f"Version {done.version} is live (generation {done.generation})")
-        page.line(done.reason.why)
-        for where in forgotten:
-            page.bullet(f"It was trained before the rows where {where} were forgotten, perhaps on them.", "red")
-        if done.before is not None:
-            page.line("To take it back:")
-            again = f"batchlearn promote {done.before} --force --why REASON"
-            page.command(again if done.kind == ROLLBACK else "batchlearn rollback")
+    page = Document()
+    page.title(f"Version {done.version} is live (generation {done.generation})")
+    page.line(done.reason.why)
+    for where in forgotten:
+        page.bullet(f"It was trained before the rows where {where} were forgotten, perhaps on them.", "red")
+    if done.before is not None:
+        page.line("To take it back:")
+        again = f"batchlearn promote {done.before} --force --why REASON"
+        page.command(again if done.kind == ROLLBACK else "batchlearn rollback")
 
-    return Answer(record, show)
+    return Answer(record, page)
 
 
 def _declined(number: int, answer: str) -> Answer:
     record = {"format_version": FORMAT_VERSION, "version": number, "answer": answer}
-    return Answer(record, lambda page: page.title(f"Version {number} was declined; the champion stays live"))
+    page = Document()
+    page.title(f"Version {number} was declined; the champion stays live")
+    return Answer(record, page)

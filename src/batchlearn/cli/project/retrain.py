@@ -10,9 +10,10 @@ from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import Count, Flag, Json, moment, who
-from batchlearn.cli.terminal import Page, watch
+from batchlearn.cli.progress import watch
 from batchlearn.cli.train import threads_given
 from batchlearn.registry.ledger import FORGET, events
+from batchlearn.report.document import Document
 from batchlearn.retraining.cycle.candidate import Surroundings
 from batchlearn.retraining.cycle.finish import Turn
 from batchlearn.retraining.cycle.lock import one_at_a_time
@@ -52,7 +53,7 @@ def retrain(
     with one_at_a_time(opened.root):
         around = surroundings(opened, cycle)
         turn = watch(turning(around, dry_run=dry_run, anyway=anyway))
-    return Answer(turn.to_json(), lambda page: _show(page, turn, dry_run), turn.exit_code)
+    return Answer(turn.to_json(), _show(turn, dry_run), turn.exit_code)
 
 
 def surroundings(project: Project, cycle: CycleOptions) -> Surroundings:
@@ -71,7 +72,8 @@ def surroundings(project: Project, cycle: CycleOptions) -> Surroundings:
     return Surroundings(project, feed, now, moment(said), who(cycle.by), threads_given(cycle.threads))
 
 
-def _show(page: Page, turn: Turn, dry_run: bool) -> None:
+def _show(turn: Turn, dry_run: bool) -> Document:
+    page = Document()
     page.title(_headline(turn, dry_run))
     facts: list[tuple[str, str]] = [("Why", turn.reason)]
     if turn.rows:
@@ -86,12 +88,13 @@ def _show(page: Page, turn: Turn, dry_run: bool) -> None:
     facts += [("Alarm", alarm) for alarm in turn.alarms]
     page.facts(facts)
     for note in turn.notes:
-        page.bullet(note)
+        page.bullet(str(note))
     if turn.version is not None and not turn.promoted:
         passed = turn.gate is not None and turn.gate["verdict"] == "promote"
         page.line("Next:")
         page.command(f"batchlearn promote {turn.version}" + ("" if passed else " --force --why WHY"))
     page.line(f"{turn.seconds:.1f} s", "dim")
+    return page
 
 
 def _headline(turn: Turn, dry_run: bool) -> str:

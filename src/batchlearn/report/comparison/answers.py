@@ -2,181 +2,181 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Sequence
 
-from batchlearn.report.answer import Answer
-from batchlearn.report.comparison.entrants import FULL, ONLINE, Entrant, entrants
-from batchlearn.report.comparison.tables import batch, critical_batch
-from batchlearn.report.values import LONGEST_SENTENCE, mapping, number, records, text, texts
-from batchlearn.report.words import count, duration, metric, passes, percent, plain, size
+from batchlearn.comparison.critical import sampling_loss
+from batchlearn.comparison.outcome import Comparison, Outcome
+from batchlearn.report.comparison.tables import batch, critical_batch, excess_of, excess_said, is_misled
+from batchlearn.report.document import Answer
+from batchlearn.report.values import LONGEST_SENTENCE, short
+from batchlearn.training.regimes import FullBatch, MiniBatch, Online, Regime
+from batchlearn.words.names import metric
+from batchlearn.words.numbers import count, duration, passes, percent, plain, size
 
 _WHERE = {"start": "at the start", "optimum": "at the optimum"}
+_MIDDLE = 128
 
 
-def answers(result: Mapping[str, Any]) -> list[Answer]:
+def answers(result: Comparison) -> list[Answer]:
     """Return the answers in the order in which people ask."""
-    found = entrants(result)
     return [
         recommended(result),
-        _cost_of_mini_batch(result, found),
-        _online(result, found),
+        _cost_of_mini_batch(result),
+        _online(result),
         _batch_size(result),
-        _production(found),
+        _production(result.outcomes),
         _changes(result),
     ]
 
 
-def recommended(result: Mapping[str, Any]) -> Answer:
+def recommended(result: Comparison) -> Answer:
     """Say which contender to take, and why."""
-    question, recommendation = "Which one should I take?", mapping(result.get("recommendation"))
-    name, reason = text(recommendation.get("contender")), text(recommendation.get("reason"), LONGEST_SENTENCE)
-    if name is None or reason is None:
-        return Answer(question, "Nothing to recommend", "warn", ("The result holds no recommendation.",), "contenders")
-    good, said = number(result.get("good_enough")), [reason]
-    if good is not None:
-        said.append(_good_enough(result, good))
-    return Answer(question, name[:1].upper() + name[1:], "good", tuple(said), "contenders")
+    found = result.recommendation
+    said = short(found.reason, LONGEST_SENTENCE), _good_enough(result)
+    return Answer("Which one should I take?", _capital(found.contender), "good", said, "contenders")
 
 
-def _good_enough(result: Mapping[str, Any], good: float) -> str:
-    rows = number(result.get("rows"))
-    if number(result.get("sampling_loss")) is None or rows is None:
-        return f"Good enough means {plain(good, 2)} here: a ten-thousandth of what the optimum gains over the mean."
+def _capital(name: str) -> str:
+    return f"{name[:1].upper()}{name[1:]}"
+
+
+def _good_enough(result: Comparison) -> str:
+    good, rows = plain(result.good_enough, 2), count(len(result.trial.rows), "row")
+    if sampling_loss(result.noise) is None:
+        return f"Good enough means {good} here: a ten-thousandth of what the optimum gains over the mean."
     return (
-        f"Good enough means {plain(good, 2)} here: what having no more than {count(rows, 'row')} costs on average, "
+        f"Good enough means {good} here: what having no more than {rows} costs on average, "
         "whoever learns from them. What is nearer to the optimum than that cannot be seen on new rows."
     )
 
 
-def optimum(result: Mapping[str, Any]) -> Answer:
+def optimum(result: Comparison) -> Answer:
     """Say what the distances are measured from."""
-    given = mapping(result.get("optimum"))
-    certificate = mapping(given.get("certificate"))
-    question, bound = "What are they measured against?", number(certificate.get("loss_bound"))
-    if bound is None:
-        why = text(certificate.get("reason"), LONGEST_SENTENCE) or "the result has no certificate"
+    found, question = result.trial.optimum, "What are they measured against?"
+    certificate = found.certification.certificate
+    if certificate.loss_bound is None:
+        why = short(str(certificate.reason or "its certificate does not say why"), LONGEST_SENTENCE)
         said = f"The lowest loss that any run has reached. It is not proved to be the lowest there is: {why}."
         return Answer(
             question, "The best known", "warn", (said, "Distances are from it, not from the optimum."), "curves"
         )
     said = (
-        f"The optimum of one objective over the same rows: a loss of {plain(number(given.get('objective')), 6)}, "
-        f"proved to be at most {plain(bound, 2)} above the lowest there is."
+        f"The optimum of one objective over the same rows: a loss of {plain(result.best, 6)}, "
+        f"proved to be at most {plain(certificate.loss_bound, 2)} above the lowest there is."
     )
-    gain = (number(given.get("null_objective")) or 0.0) - (number(given.get("objective")) or 0.0)
-    start = f"Every contender starts from the model that knows only the mean, {plain(gain)} above it."
+    gain = plain(found.null_value - result.best)
+    start = f"Every contender starts from the model that knows only the mean, {gain} above it."
     return Answer(question, "The certified optimum", "good", (said, start), "curves")
 
 
-def _first(found: Sequence[Entrant], regime: str) -> Entrant | None:
-    return next((one for one in found if one.regime == regime), None)
+def _first(found: Sequence[Outcome], *regimes: Regime) -> Outcome | None:
+    return next((one for one in found if one.contender.regime in regimes), None)
 
 
-def middle_batch(found: Sequence[Entrant]) -> Entrant | None:
+def middle_batch(found: Sequence[Outcome]) -> Outcome | None:
     """Return the mini-batch contender that speaks for all: that of 128 rows, else the one in the middle."""
-    batches = [one for one in found if one.regime not in (FULL, ONLINE)]
-    return _first(batches, "128") or (batches[len(batches) // 2] if batches else None)
+    batches = [one for one in found if isinstance(one.contender.regime, MiniBatch)]
+    return _first(batches, MiniBatch(_MIDDLE)) or (batches[len(batches) // 2] if batches else None)
 
 
-def _cost_of_mini_batch(result: Mapping[str, Any], found: Sequence[Entrant]) -> Answer:
-    question, one, full = "What did mini-batch cost me?", middle_batch(found), _first(found, FULL)
+def _cost_of_mini_batch(result: Comparison) -> Answer:
+    question, good = "What did mini-batch cost me?", result.good_enough
+    one, full = middle_batch(result.outcomes), _first(result.outcomes, FullBatch())
     if one is None:
         return Answer(question, "Not measured", "plain", ("No mini-batch contender took part.",), "contenders")
-    good = number(result.get("good_enough"))
-    enough = one.excess is not None and good is not None and one.excess <= good
-    said = [f"{_named(one)} ended {one.shown} above the optimum{_against(one, good)}, after {_spent(one)}."]
+    excess, ended = excess_of(one), f"{_capital(one.contender.name)} ended {excess_said(one)} above the optimum"
+    said = [f"{ended}{_against(one, good)}, after {_spent(one)}."]
     if full is not None:
-        said.append(f"Full batch ended {full.shown} above it after {_spent(full)}.")
+        said.append(f"Full batch ended {excess_said(full)} above it after {_spent(full)}.")
     said += _held_out(one, good)
     if one.diverged:
         return Answer(question, "It diverged", "warn", tuple(said), "contenders")
-    short = "Nothing that new rows could show" if enough else "Some loss: see how much"
-    return Answer(question, short, "good" if enough else "plain", tuple(said), "contenders")
+    if excess is not None and excess <= good:
+        return Answer(question, "Nothing that new rows could show", "good", tuple(said), "contenders")
+    return Answer(question, "Some loss: see how much", "plain", tuple(said), "contenders")
 
 
-def _named(one: Entrant) -> str:
-    return one.name[:1].upper() + one.name[1:]
-
-
-def _against(one: Entrant, good: float | None) -> str:
-    if one.excess is None or not good:
+def _against(one: Outcome, good: float) -> str:
+    excess = excess_of(one)
+    if excess is None or not good:
         return ""
-    ratio = one.excess / good
+    ratio = excess / good
     return (
         f", {percent(ratio)} of what is good enough" if ratio <= 1.0 else f", {plain(ratio)} times what is good enough"
     )
 
 
-def _spent(one: Entrant) -> str:
-    time = "an unknown time" if one.seconds is None else duration(one.seconds)
-    return f"{'an unknown number of passes' if one.passes is None else passes(one.passes)} and {time}"
+def _spent(one: Outcome) -> str:
+    return f"{passes(one.typical.last.passes)} and {duration(one.typical.last.seconds)}"
 
 
-def _held_out(one: Entrant, good: float | None) -> list[str]:
-    difference = one.difference
-    if difference.value is None:
+def _held_out(one: Outcome, good: float) -> list[str]:
+    if one.held_out is None or one.held_out.difference.value is None:
         return []
-    name = metric(one.metric).name
-    if difference.low is None or difference.high is None:
-        return [
-            f"On held-out rows its {name} differs from that of the optimum's model by {plain(difference.value, 2)}."
-        ]
+    name, found = metric(one.held_out.metric).name, one.held_out.difference
+    value = one.held_out.difference.value
+    if found.low is None or found.high is None:
+        return [f"On held-out rows its {name} differs from that of the optimum's model by {plain(value, 2)}."]
     chance = "which may be chance"
-    if good is not None and max(abs(difference.low), abs(difference.high)) <= good:
+    if max(abs(found.low), abs(found.high)) <= good:
         chance = "too little to matter"
-    elif not difference.low <= 0.0 <= difference.high:
-        chance = f"so it is known to be {'worse' if difference.low > 0.0 else 'better'} there"
-    side = "above" if difference.value >= 0.0 else "below"
+    elif not found.low <= 0.0 <= found.high:
+        chance = f"so it is known to be {'worse' if found.low > 0.0 else 'better'} there"
+    side = "above" if value >= 0.0 else "below"
     return [
-        f"On held-out rows its {name} is {plain(abs(difference.value), 2)} {side} that of the optimum's model "
-        f"(95 % interval {plain(difference.low, 2)} to {plain(difference.high, 2)}), {chance}."
+        f"On held-out rows its {name} is {plain(abs(value), 2)} {side} that of the optimum's model "
+        f"(95 % interval {plain(found.low, 2)} to {plain(found.high, 2)}), {chance}."
     ]
 
 
-def _online(result: Mapping[str, Any], found: Sequence[Entrant]) -> Answer:
-    question, one = "Would online do?", _first(found, ONLINE)
+def _online(result: Comparison) -> Answer:
+    question, one, good = "Would online do?", _first(result.outcomes, Online()), result.good_enough
     if one is None:
         return Answer(question, "Not measured", "plain", ("No online contender took part.",), "contenders")
-    good = number(result.get("good_enough"))
-    said = [f"One row at a time, it ended {one.shown} above the optimum{_against(one, good)}, after {_spent(one)}."]
-    if one.stored is not None:
+    excess = excess_of(one)
+    said = [
+        f"One row at a time, it ended {excess_said(one)} above the optimum{_against(one, good)}, after {_spent(one)}."
+    ]
+    if _stored(one) is not None:
         said.append(
             "With the rows in the order in which they are stored, as they would come, it ended "
-            f"{plain(one.stored, 2)} above{', worse than the mean alone' if one.misled else ''}."
+            f"{plain(_stored(one), 2)} above{', worse than the mean alone' if is_misled(one) else ''}."
         )
     said += _held_out(one, good)
     if one.diverged:
         return Answer(question, "No: it diverged", "warn", tuple(said), "contenders")
-    worse = one.difference.low is not None and one.difference.low > 0.0
-    if one.excess is not None and good is not None and one.excess <= good and not worse:
+    low = None if one.held_out is None else one.held_out.difference.low
+    worse = low is not None and low > 0.0
+    if excess is not None and excess <= good and not worse:
         return Answer(question, "Yes", "good", tuple(said), "contenders")
-    if one.difference.low is not None and not worse:
+    if low is not None and not worse:
         said.append("Held-out rows do not tell the two apart, though the training loss does.")
         return Answer(question, "Yes, as far as held-out rows tell", "plain", tuple(said), "contenders")
     return Answer(question, "Not on this budget", "warn", tuple(said), "contenders")
 
 
-def _batch_size(result: Mapping[str, Any]) -> Answer:
-    question, given = "What batch size does this data want?", mapping(result.get("critical_batch"))
-    rows, largest = number(result.get("rows")), number(given.get("measured"))
-    noise = {text(one.get("where")) or "": one for one in records(given.get("noise"))}
+def _stored(one: Outcome) -> float | None:
+    """Return how far above the optimum a contender ended on rows as stored; None where it did not."""
+    excess = math.inf if one.stored is None else one.excess(one.stored)
+    return excess if math.isfinite(excess) else None
+
+
+def _batch_size(result: Comparison) -> Answer:
+    question, rows, measured = "What batch size does this data want?", len(result.trial.rows), result.measured
     said = []
-    if noise:
-        steps = [f"{batch(critical_batch(one), rows)} {_WHERE.get(where, where)}" for where, one in noise.items()]
+    if result.noise:
+        steps = [f"{batch(critical_batch(one), rows)} {_WHERE.get(one.where, one.where)}" for one in result.noise]
         said.append(
             f"Predicted from the gradient noise: {', '.join(steps)}. Up to there twice the batch is nearly twice the "
             "progress a step; beyond it rows are wasted."
         )
-    measurement = mapping(given.get("measurement"))
-    made = number(measurement.get("passes"))
-    if largest is not None:
-        after = "" if made is None else f" in {passes(made)}"
-        tried = [number(one.get("batch_size")) for one in records(measurement.get("sizes"))]
-        most = max((one for one in tried if one is not None), default=None)
-        end = ", the largest tried" if most == largest else ""
+    largest = None if measured is None else measured.largest
+    if measured is not None and largest is not None:
+        end = ", the largest tried" if largest == max(batch_size for batch_size, *_ in measured.sizes) else ""
         said.append(
-            f"Measured: batches of up to {largest:,.0f} rows{end} lost nothing{after} of the mini-batch default."
+            f"Measured: batches of up to {largest:,} rows{end} lost nothing in {passes(measured.passes)} of the "
+            "mini-batch default."
         )
     if not said:
         return Answer(
@@ -186,38 +186,38 @@ def _batch_size(result: Mapping[str, Any]) -> Answer:
         "The two answer different questions: the prediction is about single plain steps, the measurement about whole "
         "runs of a solver that may reduce the noise itself."
     )
-    short = "No size was measured" if largest is None else f"Up to {largest:,.0f} rows, as measured"
-    return Answer(question, short, "plain", tuple(said), "noise")
+    known = "No size was measured" if largest is None else f"Up to {largest:,} rows, as measured"
+    return Answer(question, known, "plain", tuple(said), "noise")
 
 
-def _production(found: Sequence[Entrant]) -> Answer:
+def _production(found: Sequence[Outcome]) -> Answer:
     question, said = "What changes in production with each?", []
-    full, one, online = _first(found, FULL), middle_batch(found), _first(found, ONLINE)
+    full, one, online = _first(found, FullBatch()), middle_batch(found), _first(found, Online())
     if full is not None:
-        rows = "" if full.rows_memory is None else f", {size(full.rows_memory)} here"
         said.append(
-            f"Full batch: every retraining reads all rows ({_spent(full)}{rows}). The result depends on neither seed "
-            "nor order and ends with a certificate; new rows count after the next retraining."
+            f"Full batch: every retraining reads all rows ({_spent(full)}, {size(full.memory.rows)} here). The result "
+            "depends on neither seed nor order and ends with a certificate; new rows count after the next retraining."
         )
     if one is not None:
-        spread = "" if None in one.spread else f" (here {plain(one.spread[0], 2)} to {plain(one.spread[1], 2)})"
-        held = "" if one.rows_memory is None else f": {size(one.rows_memory)} at a time"
+        low, high = one.spread
+        spread = f" (here {plain(low, 2)} to {plain(high, 2)})" if math.isfinite(high) else ""
         said.append(
-            f"Mini-batch: rows may come from disk in chunks{held}, and it can be stopped at any time with a usable "
-            f"model. What is left above the optimum depends on the seed{spread}."
+            f"Mini-batch: rows may come from disk in chunks: {size(one.memory.rows)} at a time, and it can be stopped "
+            "at any time with a usable model. What is left above the optimum depends on the seed"
+            f"{spread}."
         )
     if online is not None:
+        stored = _stored(online)
         said.append(
             "Online: each row is used once, when its label comes, and the model follows the data without a retraining. "
             "Nothing proves how far it is from the optimum; the order of rows matters"
-            + ("." if online.stored is None else f" (as stored: {plain(online.stored, 2)} above the optimum).")
+            + ("." if stored is None else f" (as stored: {plain(stored, 2)} above the optimum).")
         )
     if not said:
         said.append("No contender took part.")
     return Answer(question, "What is read, held and proved", "plain", tuple(said), "contenders")
 
 
-def _changes(result: Mapping[str, Any]) -> Answer:
-    said = tuple(texts(mapping(result.get("recommendation")).get("changes"), LONGEST_SENTENCE))
-    question = "What would change the recommendation?"
-    return Answer(question, "Other circumstances", "plain", said or ("The result does not say.",), "contenders")
+def _changes(result: Comparison) -> Answer:
+    said = tuple(short(change, LONGEST_SENTENCE) for change in result.recommendation.changes)
+    return Answer("What would change the recommendation?", "Other circumstances", "plain", said, "contenders")

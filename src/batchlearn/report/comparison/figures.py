@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
 
-from batchlearn.report.comparison.entrants import Entrant, Place
-from batchlearn.report.plots import Axes, Entry, Forest, Heading, Interval, Legend, Plot, Point, Rule, forest
-from batchlearn.report.scales import WIDE_PLOT, Scale, apart, powers, scale
-from batchlearn.report.values import mapping, number, records
-from batchlearn.report.words import duration, metric, passes, plain
+from batchlearn.comparison.contenders import Point as Look
+from batchlearn.comparison.judging import HeldOutScore
+from batchlearn.comparison.outcome import Comparison, Outcome
+from batchlearn.report.estimate import interval, shown
+from batchlearn.report.figures.plots import Axes, Entry, Forest, Heading, Interval, Legend, Plot, Point, Rule, forest
+from batchlearn.report.figures.scales import WIDE_PLOT, Scale, apart, powers, scale
+from batchlearn.words.names import metric
+from batchlearn.words.numbers import duration, passes, plain
 
 # An excess this small beside the objective is rounding of the objective itself.
 _ROUNDING = 1e-15
@@ -21,41 +24,59 @@ _MOST_POWERS = 12
 _ROOM = 1.15
 
 
-def curves(result: Mapping[str, Any], found: Sequence[Entrant]) -> list[Plot]:
+# As many colours as the style has.
+SERIES = 6
+
+
+def role(at: int) -> str:
+    """Return the colour of a contender by its place."""
+    return f"series{at % SERIES + 1}"
+
+
+def curves(result: Comparison) -> list[Plot]:
     """Return the excess loss by passes, by seconds and by bytes, both axes logarithmic, as far as there are curves."""
     drawn = (
-        _curve_plot(result, found, "passes: how often all rows have been read", "by pass", lambda at: at.passes),
-        _curve_plot(result, found, "seconds of the contender's own work", "by second", lambda at: at.seconds),
+        _curve_plot(result, "passes: how often all rows have been read", "by pass", lambda _, look: look.passes),
+        _curve_plot(result, "seconds of the contender's own work", "by second", lambda _, look: look.seconds),
         _curve_plot(
-            result, found, "megabytes of rows read, as kept in memory", "by byte", lambda at: at.megabytes or 0.0
+            result,
+            "megabytes of rows read, as kept in memory",
+            "by byte",
+            lambda one, look: one.bytes_read(look) / 1e6,
         ),
     )
     return [plot for plot in drawn if plot is not None]
 
 
-def floor_of(result: Mapping[str, Any], found: Sequence[Entrant]) -> float:
+def floor_of(result: Comparison) -> float:
     """Return the excess loss below which nothing can be told: the bound of the optimum, or rounding."""
-    optimum = mapping(result.get("optimum"))
-    bound = number(mapping(optimum.get("certificate")).get("loss_bound")) or 0.0
-    largest = max((at.excess for one in found for at in one.curve), default=1.0)
-    rounding = _ROUNDING * abs(number(optimum.get("objective")) or 0.0)
-    return max(bound, rounding, largest * 10.0**-_MOST_POWERS, 1e-290)
+    bound = result.trial.loss_bound or 0.0
+    excess = [value for one in result.outcomes for _, value in _curve(one)]
+    rounding = _ROUNDING * abs(result.best)
+    return max(bound, rounding, max(excess, default=1.0) * 10.0**-_MOST_POWERS, 1e-290)
 
 
-def _curve_plot(
-    result: Mapping[str, Any], found: Sequence[Entrant], label: str, by: str, spent: Callable[[Place], float]
-) -> Plot | None:
-    floor = floor_of(result, found)
-    lines = {one: [(spent(at), max(at.excess, floor)) for at in one.curve if spent(at) > 0.0] for one in found}
-    places = [place for line in lines.values() for place in line]
-    good, start = number(result.get("good_enough")), _start(found)
+def _curve(one: Outcome) -> list[tuple[Look, float]]:
+    """Return the looks at the typical run that did not overflow, each with the excess loss there."""
+    looks = ((look, max(look.value - one.best, 0.0)) for look in one.typical.points)
+    return [(look, excess) for look, excess in looks if math.isfinite(excess)]
+
+
+def _curve_plot(result: Comparison, label: str, by: str, spent: Callable[[Outcome, Look], float]) -> Plot | None:
+    floor, good = floor_of(result), result.good_enough
+    drawn = []
+    for at, one in enumerate(result.outcomes):
+        line = [(spent(one, look), max(excess, floor)) for look, excess in _curve(one) if spent(one, look) > 0.0]
+        if line:
+            drawn.append((one.contender.name, role(at), line))
+    places = [place for _, _, line in drawn for place in line]
+    start = next((excess for one in result.outcomes for look, excess in _curve(one) if look.passes == 0.0), None)
     begun = "" if start is None else f" All start {plain(start, 2)} above it."
-    levels = [good] if good is not None and good > floor else []
+    levels = [good] if good > floor else []
     horizontal, vertical = _spread([x for x, _ in places]), powers([*(y for _, y in places), *levels, floor])
     if horizontal is None or vertical is None:
         return None
     axes = Axes(horizontal, vertical)
-    drawn = [(one, line) for one, line in lines.items() if line]
     return Plot(
         title=f"Excess loss {by}",
         caption=f"How far the loss over the training rows is above the optimum; axes in powers of ten.{begun}",
@@ -63,14 +84,14 @@ def _curve_plot(
         y_label="loss above the optimum",
         x_ticks=apart(sorted(axes.x.ticks()), WIDE_PLOT),
         y_ticks=axes.y_ticks(6),
-        lines=tuple(axes.line(line, one.role) for one, line in drawn if len(line) > 1),
+        lines=tuple(axes.line(line, colour) for _, colour, line in drawn if len(line) > 1),
         dots=tuple(
             dot
-            for one, line in drawn
-            for dot in axes.dots([Point(x, y, f"{one.name}: {plain(y, 2)} at {plain(x)}") for x, y in line], one.role)
+            for name, colour, line in drawn
+            for dot in axes.dots([Point(x, y, f"{name}: {plain(y, 2)} at {plain(x)}") for x, y in line], colour)
         ),
         rules=_levels(axes, good, floor),
-        legend=tuple(Legend(one.role, one.name) for one, _ in drawn),
+        legend=tuple(Legend(colour, name) for name, colour, _ in drawn),
     )
 
 
@@ -84,16 +105,12 @@ def _spread(values: Sequence[float]) -> Scale | None:
     return inner if len(inner.ticks()) > 1 else outer
 
 
-def _start(found: Sequence[Entrant]) -> float | None:
-    return next((at.excess for one in found for at in one.curve if at.passes == 0.0), None)
-
-
-def _levels(axes: Axes, good: float | None, floor: float) -> tuple[Rule, ...]:
+def _levels(axes: Axes, good: float, floor: float) -> tuple[Rule, ...]:
     """Return the levels to read the curves against, without labels that would lie on each other."""
     wanted = [(good, "good enough"), (floor, "what the proof leaves open")]
     kept: list[Rule] = []
     for level, label in wanted:
-        if level is None or level < floor:
+        if level < floor:
             continue
         rule = axes.rule(level, label)
         if all(abs(rule.at - other.at) >= _CLOSE for other in kept):
@@ -101,17 +118,24 @@ def _levels(axes: Axes, good: float | None, floor: float) -> tuple[Rule, ...]:
     return tuple(kept)
 
 
-def plane(found: Sequence[Entrant]) -> Plot | None:
-    """Return seconds against what held-out rows say; where none were held out, against the excess loss."""
-    judged = [one for one in found if one.seconds and one.difference.value is not None]
-    if not judged:
-        return None
-    ends = [end for one in judged for end in one.difference if end is not None]
-    horizontal = _spread([one.seconds or 0.0 for one in judged])
+def _judged(found: Sequence[Outcome]) -> list[tuple[Outcome, HeldOutScore, str]]:
+    """Return the contenders that held-out rows say something of, with that and their colours."""
+    return [
+        (one, one.held_out, role(at))
+        for at, one in enumerate(found)
+        if one.held_out is not None and one.held_out.difference.value is not None
+    ]
+
+
+def plane(found: Sequence[Outcome]) -> Plot | None:
+    """Return seconds against what held-out rows say; nothing where none were held out."""
+    judged = [(one, held, colour) for one, held, colour in _judged(found) if one.typical.last.seconds]
+    horizontal = _spread([one.typical.last.seconds for one, _, _ in judged])
     if horizontal is None:
         return None
+    ends = [end for _, held, _ in judged for end in vars(held.difference).values() if end is not None]
     axes = Axes(horizontal, scale([*ends, 0.0]))
-    name = metric(judged[0].metric).name
+    name = metric(judged[0][1].metric).name
     return Plot(
         title="Cost and quality",
         caption=f"Left is cheaper, down is better. Bars: 95 % intervals of the difference in {name} to the optimum's "
@@ -120,33 +144,33 @@ def plane(found: Sequence[Entrant]) -> Plot | None:
         y_label=f"held-out {name} above that of the optimum",
         x_ticks=apart(sorted(axes.x.ticks()), WIDE_PLOT),
         y_ticks=axes.y_ticks(),
-        dots=tuple(dot for one in judged for dot in axes.dots([_judged(one)], one.role)),
+        dots=tuple(dot for one, held, colour in judged for dot in axes.dots([_at(one, held)], colour)),
         rules=(axes.rule(0.0, "the optimum's model"),),
-        legend=tuple(Legend(one.role, one.name) for one in judged),
+        legend=tuple(Legend(colour, one.contender.name) for one, _, colour in judged),
     )
 
 
-def _judged(one: Entrant) -> Point:
-    seconds, difference = one.seconds or 0.0, one.difference
-    says = f"{one.name}: {duration(seconds)}, {plain(difference.value, 2)} ({difference.interval or 'no interval'})"
-    return Point(seconds, difference.value or 0.0, says, difference.low, difference.high)
+def _at(one: Outcome, held: HeldOutScore) -> Point:
+    seconds, found = one.typical.last.seconds, held.difference
+    says = f"{one.contender.name}: {duration(seconds)}, {plain(found.value, 2)} ({interval(found) or 'no interval'})"
+    return Point(seconds, found.value or 0.0, says, found.low, found.high)
 
 
-def held_out(found: Sequence[Entrant]) -> Forest | None:
+def held_out(found: Sequence[Outcome]) -> Forest | None:
     """Return each contender's held-out difference to the optimum's model, one row each."""
+    judged = _judged(found)
+    if not judged:
+        return None
     entries = [
         Entry(
-            one.name,
-            f"score {one.score.shown}" if one.score.value is not None else "",
-            Interval(one.difference.value, one.difference.low, one.difference.high, one.role),
-            plain(one.difference.value, 2),
+            one.contender.name,
+            f"score {shown(held.score)}" if held.score.value is not None else "",
+            Interval(held.difference.value, held.difference.low, held.difference.high, colour),
+            plain(held.difference.value, 2),
         )
-        for one in found
-        if one.difference.value is not None
+        for one, held, colour in judged
     ]
-    if not entries:
-        return None
-    term = metric(next(one.metric for one in found if one.difference.value is not None))
+    term = metric(judged[0][1].metric)
     heading = Heading(
         "On held-out rows",
         f"Mean {term.name} of each contender minus that of the optimum's model, row by row on the same held-out rows; "
@@ -156,32 +180,30 @@ def held_out(found: Sequence[Entrant]) -> Forest | None:
     return forest(heading, entries, zero=True)
 
 
-def batch_sizes(result: Mapping[str, Any]) -> Plot | None:
+def batch_sizes(result: Comparison) -> Plot | None:
     """Return what each batch size left after the same number of passes, with the ends over the seeds."""
-    measurement = mapping(mapping(result.get("critical_batch")).get("measurement"))
-    points = []
-    for one in records(measurement.get("sizes")):
-        batch, excess = number(one.get("batch_size")), number(one.get("excess_loss"))
-        if batch is not None and batch > 0.0 and excess is not None:
-            low, high = number(one.get("low")), number(one.get("high"))
-            points.append(Point(batch, max(excess, 1e-290), f"{batch:,.0f} rows: {plain(excess, 2)}", low, high))
+    measured = result.measured
+    if measured is None:
+        return None
+    points = [
+        Point(batch, max(excess, 1e-290), f"{batch:,} rows: {plain(excess, 2)}", low, high)
+        for batch, excess, low, high in measured.sizes
+        if math.isfinite(excess)
+    ]
     horizontal = _spread([point.x for point in points])
     vertical = powers([end for point in points for end in (point.y, point.low, point.high) if end])
     if len(points) < 2 or horizontal is None or vertical is None:
         return None
-    axes, made = Axes(horizontal, vertical), number(measurement.get("passes"))
-    good = number(result.get("good_enough"))
-    inside = good is not None and axes.y.low <= good <= axes.y.high
-    after = "" if made is None else f" after {passes(made)}"
+    axes, good = Axes(horizontal, vertical), result.good_enough
     return Plot(
         title="Measured: what each batch size leaves",
-        caption=f"Loss above the optimum{after} of the mini-batch default at each size: the same rows read, only the "
-        "batch differs. Bars: lowest and highest over the seeds.",
+        caption=f"Loss above the optimum after {passes(measured.passes)} of the mini-batch default at each size: the "
+        "same rows read, only the batch differs. Bars: lowest and highest over the seeds.",
         x_label="rows in a batch, in powers of ten",
         y_label="loss above the optimum",
         x_ticks=apart(sorted(axes.x.ticks()), WIDE_PLOT),
         y_ticks=axes.y_ticks(),
         lines=(axes.line([(point.x, point.y) for point in points], "model"),),
         dots=axes.dots(points, "model"),
-        rules=(axes.rule(good or 1.0, "good enough"),) if inside else (),
+        rules=(axes.rule(good, "good enough"),) if axes.y.low <= good <= axes.y.high else (),
     )

@@ -2,46 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+import math
+from collections.abc import Sequence
 
-from batchlearn.report.comparison.entrants import FULL, Entrant
-from batchlearn.report.values import mapping, number, records, text
-from batchlearn.report.words import NOTHING, duration, plain, size
-
-
-class Table(NamedTuple):
-    """A table of texts; the first cell of a row names it."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+from batchlearn.comparison.critical import NoiseAt
+from batchlearn.comparison.outcome import Comparison, Outcome, Rates
+from batchlearn.objectives.noise import Noise
+from batchlearn.report.document import Table
+from batchlearn.report.estimate import shown
+from batchlearn.training.regimes import FullBatch
+from batchlearn.words.numbers import NOTHING, at_most, duration, plain, size
 
 
-def contenders(found: Sequence[Entrant]) -> Table:
+def excess_of(one: Outcome) -> float | None:
+    """Return how far a contender ended above the optimum; None where it overflowed."""
+    excess = one.excess(one.typical)
+    return excess if math.isfinite(excess) else None
+
+
+def excess_said(one: Outcome) -> str:
+    """Write the excess loss: an interval where the certificate leaves one, a bound where it is all of it."""
+    excess = excess_of(one)
+    if excess is None:
+        return "overflowed" if one.diverged else "not known"
+    if one.loss_bound is None:
+        return f"{plain(excess, 2)} above the best known"
+    high = excess + one.loss_bound
+    return f"at most {at_most(high)}" if high > 1.5 * excess else plain(excess, 2)
+
+
+def contenders(found: Sequence[Outcome]) -> Table:
     """Return what each contender spent, what it left, and what it needs."""
     header = ("contender", "passes", "time", "read", "loss above the optimum", "on held-out rows", "memory")
     return Table(header, tuple(_contender(one) for one in found))
 
 
-def _contender(one: Entrant) -> tuple[str, ...]:
-    working = NOTHING if one.working_memory is None else size(one.working_memory)
-    rows = NOTHING if one.rows_memory is None else size(one.rows_memory)
+def _contender(one: Outcome) -> tuple[str, ...]:
+    run, name = one.typical, one.contender.name
     return (
-        f"{one.name} ({one.solver.replace('-', ' ')})" if one.solver else one.name,
-        plain(one.passes),
-        NOTHING if one.seconds is None else duration(one.seconds),
-        NOTHING if one.bytes_read is None else size(one.bytes_read),
-        one.shown,
-        one.score.shown if one.score.value is not None else NOTHING,
-        f"{rows} of rows, {working} beside",
+        f"{name} ({run.solver.replace('-', ' ')})" if run.solver else name,
+        plain(run.last.passes),
+        duration(run.last.seconds),
+        size(one.bytes_read(run.last)),
+        excess_said(one),
+        shown(one.held_out.score) if one.held_out is not None and one.held_out.score.value is not None else NOTHING,
+        f"{size(one.memory.rows)} of rows, {size(one.memory.working)} beside",
     )
 
 
-def noise(result: Mapping[str, Any]) -> Table | None:
+def noise(result: Comparison) -> Table | None:
     """Return the gradient noise at the start, on the way and at the optimum."""
-    rows = number(result.get("rows"))
-    found = [_noise(one, rows) for one in records(mapping(result.get("critical_batch")).get("noise"))]
-    if not found:
+    if not result.noise:
         return None
     header = (
         "where",
@@ -51,87 +62,88 @@ def noise(result: Mapping[str, Any]) -> Table | None:
         "critical batch, Newton-like steps",
         "what it says",
     )
-    return Table(header, tuple(found))
+    rows = len(result.trial.rows)
+    return Table(header, tuple(_noise(one, rows) for one in result.noise))
 
 
-def _noise(one: Mapping[str, Any], rows: float | None) -> tuple[str, ...]:
-    excess = number(one.get("excess_loss"))
+def _noise(one: NoiseAt, rows: int) -> tuple[str, ...]:
     return (
-        text(one.get("where")) or NOTHING,
-        "0" if excess == 0.0 else plain(excess, 2),
-        plain(number(one.get("trace")), 2),
-        batch(number(one.get("critical_batch_plain")), rows),
-        batch(number(one.get("critical_batch_preconditioned")), rows),
+        one.where,
+        plain(one.excess_loss, 2),
+        plain(one.plain.trace, 2),
+        batch(_finite_batch(one.plain), rows),
+        batch(_finite_batch(one.preconditioned), rows),
         _meaning(one, rows),
     )
 
 
-def _meaning(one: Mapping[str, Any], rows: float | None) -> str:
+def _meaning(one: NoiseAt, rows: int) -> str:
     critical = critical_batch(one)
     if critical is None:
-        return "all rows: what is left is smaller than any noise" if excess_is_zero(one) else ""
-    if rows is not None and critical >= rows:
+        return "all rows: what is left is smaller than any noise" if one.excess_loss == 0.0 else ""
+    if critical >= rows:
         return "no batch is too large for a plain step"
     return f"{batch(critical, rows)} rows say as much about the direction as they add noise"
 
 
-def excess_is_zero(one: Mapping[str, Any]) -> bool:
-    """Whether this is the optimum."""
-    return number(one.get("excess_loss")) == 0.0
-
-
-def critical_batch(one: Mapping[str, Any]) -> float | None:
+def critical_batch(one: NoiseAt) -> float | None:
     """Return the predicted critical batch size: for Newton-like steps where there is a factor, else for plain ones."""
-    fitting = number(one.get("critical_batch_preconditioned"))
-    return number(one.get("critical_batch_plain")) if fitting is None else fitting
+    fitting = _finite_batch(one.preconditioned)
+    return _finite_batch(one.plain) if fitting is None else fitting
 
 
-def batch(critical: float | None, rows: float | None) -> str:
+def _finite_batch(noise: Noise | None) -> float | None:
+    return noise.critical_batch if noise is not None and math.isfinite(noise.critical_batch) else None
+
+
+def batch(critical: float | None, rows: int) -> str:
     """Write a critical batch size: all rows where it is beyond them."""
     if critical is None:
         return NOTHING
-    if rows is not None and critical >= rows:
-        return "all rows"
-    return f"{max(critical, 1.0):,.0f}"
+    return "all rows" if critical >= rows else f"{max(critical, 1.0):,.0f}"
 
 
-def sensitivity(found: Sequence[Entrant]) -> Table | None:
+def sensitivity(found: Sequence[Outcome]) -> Table | None:
     """Return how the excess loss changes with the seed and with the order of the rows."""
-    random = [one for one in found if one.stored is not None or (one.diverged and one.regime != FULL)]
+    random = [
+        one
+        for one in found
+        if one.stored is not None or (one.diverged and not isinstance(one.contender.regime, FullBatch))
+    ]
     if not random:
         return None
     header = ("contender", "median seed", "lowest seed", "highest seed", "rows as stored", "what it says")
-    rows = tuple(
-        (one.name, *(_left(one, value) for value in (one.excess, *one.spread, one.stored)), _order(one))
-        for one in random
-    )
-    return Table(header, rows)
+    return Table(header, tuple((one.contender.name, *_lefts(one), _order(one)) for one in random))
 
 
-def _left(one: Entrant, excess: float | None) -> str:
-    return "overflowed" if excess is None and one.diverged else plain(excess, 2)
+def _lefts(one: Outcome) -> tuple[str, ...]:
+    stored = None if one.stored is None else one.excess(one.stored)
+    known = (one.excess(one.typical), *one.spread, stored)
+    found = (None if excess is None or math.isinf(excess) else excess for excess in known)
+    return tuple("overflowed" if excess is None and one.diverged else plain(excess, 2) for excess in found)
 
 
-def _order(one: Entrant) -> str:
+def is_misled(one: Outcome) -> bool:
+    """Whether rows in the order in which they are stored left a contender no better than it began."""
+    return one.stored is not None and not one.stored.last.value < one.stored.points[0].value
+
+
+def _order(one: Outcome) -> str:
     highest = one.spread[1]
-    if one.stored is None or highest is None:
+    if one.stored is None or math.isinf(highest) or math.isinf(one.excess(one.stored)):
         return ""
-    if one.misled:
+    if is_misled(one):
         return "the order decides: worse than the mean alone, because what came last is not what all rows say"
-    if one.stored <= 2.0 * highest:
+    stored = one.excess(one.stored)
+    if stored <= 2.0 * highest:
         return "the order matters no more than the seed"
-    times = f"{plain(one.stored / highest, 2)} times what" if highest > 0.0 else "more than"
+    times = f"{plain(stored / highest, 2)} times what" if highest > 0.0 else "more than"
     return f"the order matters: {times} the worst seed leaves"
 
 
-def rates(result: Mapping[str, Any]) -> Table | None:
+def rates(tried: Rates | None) -> Table | None:
     """Return what plain stochastic gradients leave at each learning rate."""
-    tried = records(mapping(result.get("learning_rate")).get("tried"))
-    if not tried:
+    if tried is None:
         return None
-    return Table(("learning rate", "loss above the optimum"), tuple(_rate(one) for one in tried))
-
-
-def _rate(one: Mapping[str, Any]) -> tuple[str, str]:
-    excess = number(one.get("excess_loss"))
-    return plain(number(one.get("rate")), 2), "diverged" if excess is None else plain(excess, 2)
+    rows = ((plain(rate, 2), plain(excess, 2) if math.isfinite(excess) else "diverged") for rate, excess in tried.tried)
+    return Table(("learning rate", "loss above the optimum"), tuple(rows))

@@ -1,16 +1,15 @@
-"""The effects of one term as the result has them, and which of its levels have rows enough to be looked at."""
+"""The effects of one term as figures need them: each with its interval, its rows and what hovering says."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from batchlearn.report.scales import Scale, scale
-from batchlearn.report.values import number, numbers, text, texts
-from batchlearn.report.words import MINUS, count, plain
+from batchlearn.models.shapes import Shape
+from batchlearn.report.figures.scales import Scale, scale
+from batchlearn.report.values import short
+from batchlearn.words.numbers import MINUS, count, plain
 
 _Z = 1.96
-_OF_CLASS = " (class "
 # A level of fewer rows, or of a smaller share of them, says little: it is drawn in grey and moves no axis.
 FEWEST_ROWS, FEWEST_SHARE = 20, 0.0005
 
@@ -25,7 +24,7 @@ class Effects(NamedTuple):
     edges: tuple[float, ...]
     low: float | None
     high: float | None
-    rows: tuple[float, ...] | None
+    rows: tuple[int, ...] | None
 
     def interval(self, at: int) -> tuple[float, float] | None:
         """The 95 % interval of one effect."""
@@ -69,28 +68,18 @@ class Effects(NamedTuple):
         return scale([*(self.effect[at] for at in shown), *ends, 0.0])
 
 
-def effects_of(given: Mapping[str, Any]) -> Effects | None:
-    """Return the effects of a term, or None where it has none."""
-    effect = numbers(given.get("effect"))
-    if not effect:
-        return None
-    names = texts(given.get("names"))
-    error, rows = numbers(given.get("standard_error")), numbers(given.get("rows"))
+def effects_of(shape: Shape) -> Effects:
+    """Return the effects of a term as Python's own numbers, which overflow without a word where NumPy's warn."""
     return Effects(
-        text(given.get("column")) or "?",
-        tuple(names if len(names) == len(effect) else [f"level {at + 1}" for at in range(len(effect))]),
-        tuple(effect),
-        tuple(error) if len(error) == len(effect) else None,
-        tuple(numbers(given.get("edges"))),
-        number(given.get("low")),
-        number(given.get("high")),
-        tuple(rows) if len(rows) == len(effect) and min(rows) >= 0.0 < sum(rows) < 1e15 else None,
+        short(shape.name),
+        tuple(map(short, shape.names)),
+        tuple(map(float, shape.effect)),
+        None if shape.standard_error is None else tuple(map(float, shape.standard_error)),
+        shape.edges or (),
+        shape.low,
+        shape.high,
+        shape.rows if shape.rows and sum(shape.rows) else None,
     )
-
-
-def column_of(name: str) -> str:
-    """Return the name of a term without the class that it is of."""
-    return name.rpartition(_OF_CLASS)[0] or name
 
 
 def last_word(name: str, most: int = 9) -> str:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from batchlearn.report.plots import Entry, Forest, Heading, Interval, forest
-from batchlearn.report.scales import NARROWEST_LANE, NARROWEST_PLOT, Tick, apart
-from batchlearn.report.terms.effects import Effects, column_of, last_word
-from batchlearn.report.values import texts
-from batchlearn.report.words import count, decimals, fixed, plain
+from batchlearn.report.figures.plots import Entry, Forest, Heading, Interval, forest
+from batchlearn.report.figures.scales import NARROWEST_LANE, NARROWEST_PLOT, Tick, apart
+from batchlearn.report.terms.effects import Effects, last_word
+from batchlearn.words.numbers import count, decimals, fixed, plain
 
 _MOST_LEVELS_AT_FIRST = 8
-_MOST_CELLS = 900
-_AND = " & "
+MOST_CELLS = 900
 _SHADES = 4
 _MOST_LABELS, _LONGEST_DOWN, _LONGEST_ACROSS = 12, 11, 9
 
@@ -46,8 +44,8 @@ class Heatmap:
     is_upright: bool  # the labels below: they stand where they have no room side by side
 
 
-def levels(effects: Effects) -> Forest:
-    """List the levels by the size of their effects, each with its interval; those of most account at first."""
+def levels(effects: Effects, term: str) -> Forest:
+    """List the levels of a term by the size of their effects, each with its interval; of most account at first."""
     size, few = len(effects.effect), effects.has_few
     order = sorted(range(size), key=lambda at: -effects.effect[at])
     weight = effects.rows or (1.0,) * size
@@ -62,7 +60,7 @@ def levels(effects: Effects) -> Forest:
     places = decimals(min(effects.effect), max(effects.effect))
     entries = [
         Entry(
-            effects.names[at].removeprefix(f"{column_of(effects.name)} = "),
+            effects.names[at].removeprefix(f"{term} = "),
             "" if effects.rows is None else count(effects.rows[at], "row"),
             _interval(effects, at),
             fixed(effects.effect[at], places),
@@ -90,20 +88,7 @@ def _caption(effects: Effects, first: int) -> str:
     return " ".join(said)
 
 
-def pair_names(given: Mapping[str, Any], effects: Effects) -> tuple[list[str], list[str]] | None:
-    """Return the levels of both columns of a pair: as given, or read off the names of its cells, "a & b"."""
-    first, second = texts(given.get("first")), texts(given.get("second"))
-    if not first or not second:
-        halves = [name.split(_AND) for name in effects.names]
-        if any(len(half) != 2 for half in halves):
-            return None
-        first, second = (list(dict.fromkeys(half[side] for half in halves)) for side in (0, 1))
-        if [f"{a}{_AND}{b}" for a in first for b in second] != list(effects.names):
-            return None
-    return (first, second) if len(first) * len(second) == len(effects.effect) <= _MOST_CELLS else None
-
-
-def heatmap(effects: Effects, first: Sequence[str], second: Sequence[str]) -> Heatmap:
+def heatmap(effects: Effects, first: Sequence[str], second: Sequence[str], axes: tuple[str, str]) -> Heatmap:
     """Draw a cell for each pair of levels, the darker the larger its effect; cells of few rows stay empty."""
     few = effects.has_few
     largest = max((abs(e) for e, lacks in zip(effects.effect, few, strict=True) if not lacks), default=0.0) or 1.0
@@ -119,7 +104,6 @@ def heatmap(effects: Effects, first: Sequence[str], second: Sequence[str]) -> He
         )
         for at, value in enumerate(effects.effect)
     )
-    axes = effects.name.split(" x ", 1)
     below = _marks(second, width, len(second), _LONGEST_ACROSS)
     is_upright = len(apart(below, NARROWEST_PLOT)) < len(below)
     said = "What the two add together, beyond what each adds by itself."
@@ -129,7 +113,7 @@ def heatmap(effects: Effects, first: Sequence[str], second: Sequence[str]) -> He
         cells,
         tuple(_marks(first, height, _MOST_LABELS, _LONGEST_DOWN)),
         tuple(_marks(second, width, _MOST_LABELS, _LONGEST_ACROSS) if is_upright else below),
-        (axes[0], axes[-1]) if len(axes) == 2 else ("first", "second"),
+        axes,
         tuple((shade, plain(largest * shade / _SHADES, 2)) for shade in (-4, -2, 0, 2, 4)),
         is_upright,
     )

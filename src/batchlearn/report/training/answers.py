@@ -1,21 +1,23 @@
-"""The questions a reader brings, answered with the figures of this result."""
+"""The questions that people ask of a training, with the figures of this result."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
-from batchlearn.report.answer import Answer, Finding
-from batchlearn.report.terms.shapes import by_column, shapes
+from batchlearn.evaluation.slices import Slice
+from batchlearn.report.document import Answer, Finding
+from batchlearn.report.estimate import with_interval
+from batchlearn.report.terms.shapes import Drawn, by_term
 from batchlearn.report.training.findings import findings
 from batchlearn.report.training.oddities import telling_columns
-from batchlearn.report.training.proof import ledger
 from batchlearn.report.training.quality import score
 from batchlearn.report.training.verdict import finished, good
-from batchlearn.report.training.worst import happened, slice_list, slice_name, worst_rows
-from batchlearn.report.values import LONGEST_SENTENCE, mapping, number, text, whole
-from batchlearn.report.words import Estimate, count, effect_scale, listed, size_said
+from batchlearn.report.training.worst import happened, slice_difference, slice_list, slice_name, worst_rows
+from batchlearn.report.values import LONGEST_SENTENCE, short
+from batchlearn.training.fit import Fit
+from batchlearn.words.names import effect_scale
+from batchlearn.words.numbers import count, listed, size_said
 
 _MOST_TERMS, _MOST_ACTIONS, _MOST_SLICES, _MOST_ODD, _MOST_ENDS = 5, 5, 3, 5, 3
 # What the cards on finished, good and odd have said already.
@@ -24,28 +26,28 @@ _SAID = {"score", "proof", "data"}
 _PRESSING = 50
 
 
-def cards(result: Mapping[str, Any]) -> list[Answer]:
+def cards(fit: Fit, terms: Sequence[Drawn]) -> list[Answer]:
     """Return the four answers on top of the page."""
-    return [finished(result), good(result), _matters(result), _odd(result)]
+    return [finished(fit), good(fit), _matters(fit, terms), _odd(fit)]
 
 
-def answers(result: Mapping[str, Any]) -> list[Answer]:
+def answers(fit: Fit, terms: Sequence[Drawn], model: str | None = None) -> list[Answer]:
     """Return the answers in the order in which people ask."""
-    return [finished(result), good(result), _matters(result), _wrong(result), _odd(result), _next(result)]
+    return [finished(fit), good(fit), _matters(fit, terms), _wrong(fit), _odd(fit), _next(fit, model)]
 
 
-def first_looks(result: Mapping[str, Any], most: int = 3) -> list[Finding]:
+def first_looks(fit: Fit, most: int = 3) -> list[Finding]:
     """Return the most pressing findings that no card has."""
-    return [found for found in findings(result) if found.kind not in _SAID][:most]
+    return [found for found in findings(fit) if found.kind not in _SAID][:most]
 
 
-def _matters(result: Mapping[str, Any]) -> Answer:
-    question, found = "What matters most?", by_column(shapes(result))
+def _matters(fit: Fit, terms: Sequence[Drawn]) -> Answer:
+    question, found = "What matters most?", by_term(terms)
     if not found:
         return Answer(question, "Not in this result", "plain", (), "terms", ("The result holds no effects to order.",))
-    scale = effect_scale(result.get("loss"))
-    named = [f"{name} ({size_said(size)})" for name, size in found[:_MOST_TERMS]]
-    known = all(shape.deviation is not None for shape in shapes(result))
+    scale = effect_scale(fit.model.loss)
+    named = [f"{short(name)} ({size_said(size)})" for name, size in found[:_MOST_TERMS]]
+    known = all(term.deviation is not None for term in terms)
     measured = "how much each moves the predictions of the rows" if known else "how far apart its effects lie"
     what = (
         "the standard deviation, over the rows, of what it adds" if known else "the largest effect minus the smallest"
@@ -53,87 +55,75 @@ def _matters(result: Mapping[str, Any]) -> Answer:
     brief = f"Ordered by {measured}: {listed(named, _MOST_TERMS)}. The number is {what}, in {scale.name} "
     brief += f"({scale.meaning}). Columns that go together share what they explain, or take it back from each other."
     leading = [name for name, _ in found[:_MOST_ENDS]]
-    ends = {shape.name: shape.ends for shape in shapes(result)}
-    directions = tuple(f"{name}: {ends[name]}." for name in leading if ends.get(name))
-    telling = [name for name in leading if name in telling_columns(result)]
+    ends = {term.name: term.ends for term in terms}
+    directions = tuple(f"{short(name)}: {ends[name]}." for name in leading if ends.get(name))
+    telling = [short(name) for name in leading if name in telling_columns(fit)]
     doubt = (f"Check {listed(telling)} first: some of its levels nearly give the label away.",) if telling else ()
     said = ("An effect says what the model has learned with the other columns held fixed. It is no proof of a cause.",)
-    return Answer(question, listed(leading, 3), "plain", said, "terms", (brief, *directions, *doubt))
+    top = listed([short(name) for name in leading], 3)
+    return Answer(question, top, "plain", said, "terms", (brief, *directions, *doubt))
 
 
-def _wrong(result: Mapping[str, Any]) -> Answer:
-    question, found = "Where is it wrong?", slice_list(result)
-    if mapping(result.get("evaluation")).get("slices") is None:
+def _wrong(fit: Fit) -> Answer:
+    question, found = "Where is it wrong?", slice_list(fit.evaluation)
+    if fit.evaluation is None:
         return Answer(question, "Not measured", "plain", ("No slices of held-out rows were compared.",), "slices")
-    said = [_slice_said(result, one) for one in found[:_MOST_SLICES]]
+    said = [_slice_said(fit, one) for one in found[:_MOST_SLICES]]
     if len(found) > _MOST_SLICES:
         said.append(f"{count(len(found) - _MOST_SLICES, 'more slice')} in the section on slices.")
-    said += [finding.what for finding in findings(result) if finding.kind == "calibration"]
-    worst = worst_rows(result)
-    if worst:
-        first = worst[0]
+    said += [finding.what for finding in findings(fit) if finding.kind == "calibration"]
+    for first in worst_rows(fit)[:1]:
         said.append(
             f"The largest loss of one row is {first.loss}: row {first.row}, predicted {first.response}, happened "
             f"{first.label}."
         )
     if not found:
         said.insert(0, "No level of a category column loses significantly more than the other rows.")
-    short = f"Where {slice_name(found[0])}" if found else "Nowhere in particular"
-    return Answer(question, short, "plain", tuple(said), "slices")
+    where = f"Where {slice_name(found[0])}" if found else "Nowhere in particular"
+    return Answer(question, where, "plain", tuple(said), "slices")
 
 
-def _slice_said(result: Mapping[str, Any], one: Mapping[str, Any]) -> str:
-    judged = score(result)
-    name = "loss" if judged is None else judged.name
-    figure = Estimate(number(one.get("difference")), number(one.get("low")), number(one.get("high")))
-    said = f"{slice_name(one)}: {count(whole(one.get('rows')) or 0, 'row')}, {name} {figure.both} above the others"
-    return f"{'; '.join([said, *happened(result, one)])}."
+def _slice_said(fit: Fit, one: Slice) -> str:
+    judged = score(fit.evaluation)
+    name, figure = "loss" if judged is None else judged.name, with_interval(slice_difference(one))
+    said = f"{slice_name(one)}: {count(one.rows, 'row')}, {name} {figure} above the others"
+    return f"{'; '.join([said, *happened(fit, one)])}."
 
 
-def _odd(result: Mapping[str, Any]) -> Answer:
+def _odd(fit: Fit) -> Answer:
     question = "What is odd in the data?"
-    found = [finding for finding in findings(result) if finding.kind == "data"]
+    found = [finding for finding in findings(fit) if finding.kind == "data"]
     if not found:
-        checked = _checked(result)
-        if not checked:
-            nothing = "The result holds no rows, notes or scores to check."
-            return Answer(question, "Not checked", "plain", (), "rows", (nothing,))
+        checked = _checked(fit)
         said = f"Checked: {listed(checked, len(checked))}. Nothing stands out."
         return Answer(question, "Nothing that these checks see", "plain", (), "rows", (said,))
-    short = count(len(found), "thing") + " to look at"
+    things = count(len(found), "thing") + " to look at"
     more = tuple(finding.what for finding in found[_MOST_ODD:])
-    told = [f"{_cut(finding.what)}: {finding.do}" for finding in found if finding.do]
+    told = [f"{finding.begins}: {finding.do}" for finding in found if finding.do]
     brief = tuple(finding.what for finding in found[:_MOST_ODD])
     tone = "warn" if found[0].weight >= _PRESSING else "plain"
-    return Answer(question, short, tone, (*more, *told), "answers", brief)
+    return Answer(question, things, tone, (*more, *told), "answers", brief)
 
 
-def _cut(what: str) -> str:
-    """Return how a finding begins: enough to know it again."""
-    begins = what.partition(":")[0].rstrip(".")
-    return begins.rpartition(" (")[0] if begins.count("(") > begins.count(")") else begins
-
-
-def _checked(result: Mapping[str, Any]) -> list[str]:
-    evaluation, found = mapping(result.get("evaluation")), mapping(result.get("facts"))
+def _checked(fit: Fit) -> list[str]:
     checks = {
-        "rows set aside": ledger(result) is not None,
-        "columns left out": result.get("notes") is not None,
-        "repeated rows": found.get("repeated_rows") is not None,
-        "values far outside the others, missing values and levels that tell the label": bool(found.get("columns")),
-        "the order of rows of one time": bool(found.get("neighbours")),
-        "classes never seen": evaluation.get("unseen_classes") is not None,
-        "scores too good to be true": bool(mapping(evaluation.get("metrics"))),
+        "rows set aside": True,
+        "columns left out": True,
+        "repeated rows": fit.facts is not None,
+        "values far outside the others, missing values and levels that tell the label": fit.facts is not None
+        and bool(fit.facts.columns),
+        "the order of rows of one time": fit.facts is not None and fit.facts.neighbours is not None,
+        "classes never seen": fit.evaluation is not None,
+        "scores too good to be true": fit.evaluation is not None,
     }
     return [name for name, made in checks.items() if made]
 
 
-def _next(result: Mapping[str, Any]) -> Answer:
+def _next(fit: Fit, model: str | None) -> Answer:
     question = "What would I do next?"
-    steps = [finding.do for finding in findings(result) if finding.do and finding.kind != "data"][:_MOST_ACTIONS]
-    model = text(result.get("model"), LONGEST_SENTENCE)
+    steps = [finding.do for finding in findings(fit) if finding.do and finding.kind != "data"][:_MOST_ACTIONS]
     if model:
-        path = shlex.quote(model)
+        path = shlex.quote(short(model, LONGEST_SENTENCE))
         steps.append(f"When labels of later rows are there: batchlearn evaluate {path} LATER.parquet")
         steps.append(
             "To predict, with the bound on each prediction: "

@@ -5,19 +5,23 @@ The thresholds only decide what is pointed out; every figure stands in its secti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from batchlearn.report.answer import Finding
+from batchlearn.data.ledger import EXCLUDED
+from batchlearn.report.document import Finding
+from batchlearn.report.estimate import places_of, shown
 from batchlearn.report.training.facts import repeated_share
 from batchlearn.report.training.oddities import oddities
-from batchlearn.report.training.proof import ASKED_FOR, ledger, proof
-from batchlearn.report.training.quality import Score, bins_off, score, unseen_table
+from batchlearn.report.training.proof import ledger, proved, refusal
+from batchlearn.report.training.quality import Score, bins_off, score
 from batchlearn.report.training.worst import slice_list, slice_name
-from batchlearn.report.values import LONGEST_SENTENCE, mapping, number, text, texts, whole
-from batchlearn.report.words import baseline, count, decimals, estimate, fixed, in_words, listed, metric, percent, plain
+from batchlearn.report.values import LONGEST_SENTENCE, short
+from batchlearn.training.fit import Fit
+from batchlearn.training.optimise import Status
+from batchlearn.words.names import baseline, metric
+from batchlearn.words.notes import Code
+from batchlearn.words.numbers import count, fixed, listed, percent, plain
 
-LEFT_OUT = " was left out: "
 _FEW_ROWS = 200
 # Below this a set-aside or miscounted share is not worth a reader's first minute.
 _SHARE_WORTH_SAYING = 0.01
@@ -30,9 +34,9 @@ _SLOPE_NEAR_ONE = 0.05
 _TOO_GOOD = {"auc": 0.995, "r2": 0.995, "d2": 0.995, "accuracy": 0.998}
 
 
-def findings(result: Mapping[str, Any]) -> list[Finding]:
+def findings(fit: Fit) -> list[Finding]:
     """Return what stands out, the most pressing first."""
-    looks: tuple[Callable[[Mapping[str, Any]], Iterator[Finding]], ...] = (
+    looks = (
         _of_proof,
         _of_score,
         _too_good,
@@ -43,60 +47,56 @@ def findings(result: Mapping[str, Any]) -> list[Finding]:
         oddities,
         _of_columns,
     )
-    return sorted((found for look in looks for found in look(result)), key=lambda finding: -finding.weight)
+    return sorted((found for look in looks for found in look(fit)), key=lambda finding: -finding.weight)
 
 
-def standing(result: Mapping[str, Any], judged: Score, name: str) -> str:
+def standing(fit: Fit, judged: Score, name: str) -> str:
     """Say how the model stands beside a baseline: better, ahead, unclear, worse or unknown."""
-    lower_is_better = metric(judged.key).lower_is_better
-    evaluation = mapping(result.get("evaluation"))
-    other = dict(judged.baselines)[name]
-    if lower_is_better is None or judged.model.value is None or other.value is None:
+    lower_is_better, model, other = metric(judged.key).lower_is_better, judged.model, judged.baselines[name]
+    if lower_is_better is None or model.value is None or other.value is None or fit.evaluation is None:
         return "unknown"
-    paired = estimate(mapping(evaluation.get("differences")).get(name))
-    if paired.low is not None and paired.high is not None:
+    paired = fit.evaluation.differences.get(name)
+    if paired is not None:
+        if paired.low is None or paired.high is None:
+            return "unclear"
         low, high = (paired.low, paired.high) if lower_is_better else (-paired.high, -paired.low)
         return "better" if high < 0.0 else "worse" if low > 0.0 else "unclear"
-    notes = map(in_words, texts(evaluation.get("notes"), LONGEST_SENTENCE))
-    told = " ".join(note for note in notes if f"the {in_words(name)} baseline" in note)
-    if "not shown to be better" in told or "too few rows" in told:
-        return "unclear"
     sign = 1.0 if lower_is_better else -1.0
-    if sign * (judged.model.value - other.value) >= 0.0:
+    if sign * (model.value - other.value) >= 0.0:
         return "worse"
-    ends = (judged.model.high, other.low) if lower_is_better else (judged.model.low, other.high)
+    ends = (model.high, other.low) if lower_is_better else (model.low, other.high)
     apart = ends[0] is not None and ends[1] is not None and sign * (ends[0] - ends[1]) < 0.0
     return "better" if apart else "ahead"
 
 
-def _of_proof(result: Mapping[str, Any]) -> Iterator[Finding]:
-    found = proof(result)
-    if not found.certified:
-        what = f"It is not proved that training is finished: {found.reason.rstrip('.')}."
+def _of_proof(fit: Fit) -> Iterator[Finding]:
+    if proved(fit) is None:
+        what = f"It is not proved that training is finished: {refusal(fit).rstrip('.')}."
         do = "Do what the reason asks for; a larger penalty (--alpha) makes a proof easier."
-        yield Finding("proof", 90, what, do, "proof")
-    elif not found.reached and not found.at_floor:
-        what = f"The proof falls short of what was asked: {found.status or 'the result does not say how it ended'}."
-        yield Finding("proof", 70, what, "Ask for a larger --tolerance, or for a larger penalty (--alpha).", "proof")
+        yield Finding("proof", 90, what, "", do, "proof")
+    elif fit.status not in (Status.TOLERANCE, Status.FLOOR):
+        what = f"The proof falls short of what was asked: {fit.status.value}."
+        do = "Ask for a larger --tolerance, or for a larger penalty (--alpha)."
+        yield Finding("proof", 70, what, "", do, "proof")
 
 
-def _of_score(result: Mapping[str, Any]) -> Iterator[Finding]:
-    judged = score(result)
+def _of_score(fit: Fit) -> Iterator[Finding]:
+    judged = score(fit.evaluation)
     if judged is None:
         what = "No score on held-out rows: nothing here says how the model does on rows it has not seen."
-        yield Finding("score", 80, what, "Hold rows out (--holdout), or run evaluate on later rows.", "scores")
+        yield Finding("score", 80, what, "", "Hold rows out (--holdout), or run evaluate on later rows.", "scores")
         return
-    for name, _ in judged.baselines:
-        words, stands = baseline(name).name, standing(result, judged, name)
+    for name in judged.baselines:
+        term, stands = baseline(name), standing(fit, judged, name)
         if stands == "worse":
-            what = f"Its {judged.name} is not better than that of the {words} baseline ({baseline(name).meaning})."
-            yield Finding("score", 100, what, _do_about(name), "scores")
+            what = f"Its {judged.name} is not better than that of the {term.name} baseline ({term.meaning})."
+            yield Finding("score", 100, what, "", _do_about(name), "scores")
         elif stands == "unclear":
-            what = f"The held-out rows do not show that it is better than the {words} baseline."
-            yield Finding("score", 75, what, "Judge it on more rows before putting it to use.", "scores")
-    if judged.rows is not None and judged.rows < _FEW_ROWS:
+            what = f"The held-out rows do not show that it is better than the {term.name} baseline."
+            yield Finding("score", 75, what, "", "Judge it on more rows before putting it to use.", "scores")
+    if judged.rows < _FEW_ROWS:
         what = f"Only {count(judged.rows, 'row')} held out: every score here is uncertain."
-        yield Finding("score", 50, what, "Judge it on more rows as they come.", "scores")
+        yield Finding("score", 50, what, "", "Judge it on more rows as they come.", "scores")
 
 
 def _do_about(name: str) -> str:
@@ -109,54 +109,54 @@ def _do_about(name: str) -> str:
     return f"Do not put it to use: the {baseline(name).name} baseline is simpler and does not do worse."
 
 
-def _too_good(result: Mapping[str, Any]) -> Iterator[Finding]:
-    metrics = mapping(mapping(result.get("evaluation")).get("metrics"))
+def _too_good(fit: Fit) -> Iterator[Finding]:
+    metrics = {} if fit.evaluation is None else fit.evaluation.metrics
     for key, limit in _TOO_GOOD.items():
-        value = estimate(metrics.get(key)).value
+        value = metrics[key].value if key in metrics else None
         if value is not None and value >= limit:
-            what = f"Its {metric(key).name} of {plain(value, 4)} is nearly perfect, which real columns seldom allow."
+            what = f"Its {metric(key).name} of {plain(value, 4)} is nearly perfect, which real columns seldom allow"
             do = "Check that no column is filled in after the answer is known; drop the ones that are (--drop)."
-            yield Finding("data", 85, what, do, "terms")
+            yield Finding("data", 85, what, ".", do, "terms")
             return
 
 
-def _of_calibration(result: Mapping[str, Any]) -> Iterator[Finding]:
-    off, groups = bins_off(result)
-    if off < _GROUPS_OFF:
+def _of_calibration(fit: Fit) -> Iterator[Finding]:
+    off, groups = bins_off(fit.evaluation)
+    found = None if fit.evaluation is None else fit.evaluation.calibration
+    if off < _GROUPS_OFF or found is None:
         return
-    found = mapping(mapping(result.get("evaluation")).get("calibration"))
-    ratio, slope = number(found.get("observed_over_expected")), number(found.get("slope"))
+    ratio, slope = found.observed_over_expected, found.slope
     what = f"Predictions are off: {off} of {groups} groups of rows turned out otherwise than predicted, beyond chance"
     if ratio is not None and abs(ratio - 1.0) >= _RATIO_WORTH_SAYING:
         side = "too low" if ratio > 1.0 else "too high"
-        what += f"; in sum, what happened is {ratio:.2f} times what was predicted: {side}."
+        what += f"; in sum, what happened is {fixed(ratio, 2)} times what was predicted: {side}."
         do = "Do not take predictions as amounts yet: train on more recent rows, or calibrate them on such rows"
         if slope is not None and abs(slope - 1.0) > _SLOPE_NEAR_ONE:
             extreme = "extreme" if slope < 1.0 else "timid"
-            do += f". One factor would not do: they are too {extreme} as well (slope {slope:.2f})"
-        yield Finding("calibration", 72, what, f"{do}.", "calibration")
+            do += f". One factor would not do: they are too {extreme} as well (slope {fixed(slope, 2)})"
+        yield Finding("calibration", 72, what, "", f"{do}.", "calibration")
     else:
         what += ", though in sum they are right." if ratio is not None else "."
         do = "See which groups: effects that bend, or pairs of columns, may be missing from the model."
-        yield Finding("calibration", 40, what, do, "calibration")
+        yield Finding("calibration", 40, what, "", do, "calibration")
 
 
-def _of_drift(result: Mapping[str, Any]) -> Iterator[Finding]:
-    side = drift(result)
+def _of_drift(fit: Fit) -> Iterator[Finding]:
+    side = drift(fit)
     if side is None:
         return
     what = f"On later rows it does {side} than on the rows it learned from, by more than chance would."
-    but = drift_doubt(result)
+    but = drift_doubt(fit)
     if but and side == "worse":
-        yield Finding("drift", 35, f"{what} {but}", "Mend the repeated rows, then look again.", "scores")
+        yield Finding("drift", 35, what, f" {but}", "Mend the repeated rows, then look again.", "scores")
         return
     do = "Judge it again on later rows; if the gap grows, train again more often." if side == "worse" else ""
-    yield Finding("drift", 65 if side == "worse" else 25, what, do, "scores")
+    yield Finding("drift", 65 if side == "worse" else 25, what, "", do, "scores")
 
 
-def drift_doubt(result: Mapping[str, Any]) -> str | None:
+def drift_doubt(fit: Fit) -> str | None:
     """Say why the leave-one-out score of these rows is too good, where it is: then a gap is no proof of drift."""
-    repeated = repeated_share(result)
+    repeated = repeated_share(fit)
     if repeated < _SHARE_WORTH_SAYING:
         return None
     return (
@@ -165,91 +165,77 @@ def drift_doubt(result: Mapping[str, Any]) -> str | None:
     )
 
 
-def drift(result: Mapping[str, Any]) -> str | None:
+def drift(fit: Fit) -> str | None:
     """Return "worse" or "better" where later rows fare so by more than chance allows."""
-    side = text(mapping(mapping(result.get("evaluation")).get("drift")).get("side"))
-    return side if side in ("worse", "better") else None
+    return None if fit.evaluation is None or fit.evaluation.drift is None else fit.evaluation.drift.side
 
 
-def drift_sentence(result: Mapping[str, Any], judged: Score | None) -> str | None:
+def drift_sentence(fit: Fit, judged: Score | None) -> str | None:
     """Compare the leave-one-out score with the held-out one, and say what the gap may mean where rows are later."""
-    if judged is None or judged.leave_one_out is None:
+    if judged is None or judged.leave_one_out is None or fit.evaluation is None:
         return None
-    inside_said = fixed(judged.leave_one_out.value, decimals(judged.model.low, judged.model.high))
+    inside_said = fixed(judged.leave_one_out.estimate.value, places_of(judged.model))
     inside = f"The leave-one-out {judged.name} of the rows it learned from is {inside_said}"
-    gap = mapping(mapping(result.get("evaluation")).get("drift"))
-    low, high = number(gap.get("low")), number(gap.get("high"))
-    if low is None or high is None:
-        return f"{inside}; on held-out rows it is {judged.model.shown}."
-    gap_said = plain(number(gap.get("value")))
+    gap = fit.evaluation.drift
+    if gap is None:
+        return f"{inside}; on held-out rows it is {shown(judged.model)}."
     apart = (
-        f"{inside}; on later rows it differs by {gap_said} ({plain(low)} to {plain(high)}, a 98 % interval with both "
-        "errors counted)"
+        f"{inside}; on later rows it differs by {plain(gap.value)} ({plain(gap.low)} to {plain(gap.high)}, a 98 % "
+        "interval with both errors counted)"
     )
-    side = drift(result)
-    if side is None:
+    if gap.side is None:
         return f"{apart}, which may be chance: this comparison alone shows no drift."
-    but = drift_doubt(result) if side == "worse" else None
+    but = drift_doubt(fit) if gap.side == "worse" else None
     if but:
-        return f"{apart}, which is {side}. {but}"
+        return f"{apart}, which is {gap.side}. {but}"
     return (
-        f"{apart}, which is {side}: the later rows differ from the earlier ones, a sign of drift. Where nothing "
+        f"{apart}, which is {gap.side}: the later rows differ from the earlier ones, a sign of drift. Where nothing "
         "changed, one table in a hundred would say so."
     )
 
 
-def _of_slices(result: Mapping[str, Any]) -> Iterator[Finding]:
-    found = slice_list(result)
-    if not found:
+def _of_slices(fit: Fit) -> Iterator[Finding]:
+    found = slice_list(fit.evaluation)
+    if fit.evaluation is None or not found:
         return
-    rows = whole(mapping(result.get("evaluation")).get("rows"))
     first = found[0]
-    share, inside = number(first.get("share_of_loss")), whole(first.get("rows"))
-    what = f"It is weakest where {slice_name(first)}"
-    if share is not None and inside is not None and rows:
-        what += f": {percent(inside / rows)} of the held-out rows carry {percent(share)} of the loss"
+    rows, loss = percent(first.rows / fit.evaluation.rows), percent(first.share_of_loss)
+    what = f"It is weakest where {slice_name(first)}: {rows} of the held-out rows carry {loss} of the loss"
     if len(found) > 1:
         what += f"; next where {listed([slice_name(one) for one in found[1:3]])}"
     do = f"Look for columns that tell the rows with {slice_name(first)} apart."
-    yield Finding("slice", 60, f"{what}.", do, "slices")
+    yield Finding("slice", 60, f"{what}.", "", do, "slices")
 
 
-def _of_rows(result: Mapping[str, Any]) -> Iterator[Finding]:
-    rows = ledger(result)
-    if rows is not None:
-        for part in rows.parts[1:]:
-            if part.rows >= _SHARE_WORTH_SAYING * rows.read and part.reason != ASKED_FOR:
-                what = (
-                    f"{count(part.rows, 'row')} ({part.share}) {'are' if part.rows != 1 else 'is'} not learned from: "
-                )
-                do = "Make sure that these rows are not the ones that matter."
-                yield Finding("data", 45, f"{what}{part.reason}.", do, "rows")
-    unseen = unseen_table(result)
+def _of_rows(fit: Fit) -> Iterator[Finding]:
+    for part in ledger(fit.rows)[1:]:
+        if part.rows >= _SHARE_WORTH_SAYING * fit.rows.read and part.said != EXCLUDED:
+            what = f"{count(part.rows, 'row')} ({part.share}) {'are' if part.rows != 1 else 'is'} not learned from"
+            do = "Make sure that these rows are not the ones that matter."
+            yield Finding("data", 45, what, f": {part.said}.", do, "rows")
+    unseen = {} if fit.evaluation is None else fit.evaluation.unseen_classes
     if unseen:
-        total = sum(number_of_rows for _, number_of_rows in unseen)
-        what = f"{count(total, 'held-out row')} have a class that training never saw: "
+        what = f"{count(sum(unseen.values()), 'held-out row')} have a class that training never saw"
         do = "Train on rows that have these classes, or join them to others."
-        yield Finding("data", 55, f"{what}{listed([name for name, _ in unseen], 3)}.", do, "scores")
+        yield Finding("data", 55, what, f": {listed(list(map(short, unseen)), 3)}.", do, "scores")
 
 
-def _of_columns(result: Mapping[str, Any]) -> Iterator[Finding]:
+def _of_columns(fit: Fit) -> Iterator[Finding]:
     # That the column of times is no feature is as it should be.
-    out = [(name, reason) for name, reason in left_out(result) if name != text(result.get("time"), LONGEST_SENTENCE)]
+    out = {name: reason for name, reason in left_out(fit).items() if name != fit.model.roles.time}
     if out:
         verb = "was" if len(out) == 1 else "were"
-        named = [f"{name} ({reason})" for name, reason in out]
-        what = f"{count(len(out), 'column')} {verb} left out: {listed(named, 3)}."
-        yield Finding("data", 20, what, "See the reasons; mend the columns that should have counted.", "notes")
+        named = listed([f"{name} ({reason})" for name, reason in out.items()], 3)
+        do = "See the reasons; mend the columns that should have counted."
+        yield Finding("data", 20, f"{count(len(out), 'column')} {verb} left out", f": {named}.", do, "notes")
 
 
-def left_out(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+def left_out(fit: Fit) -> dict[str, str]:
     """Return the columns that were left out, each with its reason."""
-    found = [note.partition(LEFT_OUT) for note in texts(result.get("notes"), LONGEST_SENTENCE) if LEFT_OUT in note]
-    return [(name, reason) for name, _, reason in found]
+    return {note.values["column"]: note.values["reason"] for note in fit.notes if note.code is Code.LEFT_OUT}
 
 
-def other_notes(result: Mapping[str, Any]) -> list[str]:
+def other_notes(fit: Fit) -> list[str]:
     """Return the notes of training and evaluation but those on columns left out."""
-    own = [note for note in texts(result.get("notes"), LONGEST_SENTENCE) if LEFT_OUT not in note]
-    judged = texts(mapping(result.get("evaluation")).get("notes"), LONGEST_SENTENCE)
-    return own + [in_words(note) for note in judged]
+    notes = [*fit.notes, *(() if fit.evaluation is None else fit.evaluation.notes)]
+    return [short(str(note), LONGEST_SENTENCE) for note in notes if note.code is not Code.LEFT_OUT]

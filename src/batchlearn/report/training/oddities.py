@@ -5,13 +5,16 @@ The thresholds only decide what is pointed out; the figures behind them are in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from batchlearn.report.answer import Finding
-from batchlearn.report.training.facts import facts, order_tells, outcome, rarest, repeated_share
-from batchlearn.report.values import mapping, number, records, text, whole
-from batchlearn.report.words import count, listed, percent, plain
+from batchlearn.report.document import Finding
+from batchlearn.report.training.facts import order_tells, outcome, rarest, repeated_share, time_name
+from batchlearn.report.values import short
+from batchlearn.training.facts.columns import ColumnFacts
+from batchlearn.training.facts.levels import TellingLevel
+from batchlearn.training.fit import Fit
+from batchlearn.words.numbers import count, listed, percent, plain
 
 # Repeated rows below the first share are not worth a word, above the second they flatter every comparison.
 _REPEATED, _MUCH_REPEATED = 0.005, 0.05
@@ -27,75 +30,59 @@ _RARE_CLASS = 0.1
 _MOST_NAMED, _MOST_EXTREMES = 3, 8
 
 
-def oddities(result: Mapping[str, Any]) -> Iterator[Finding]:
+def oddities(fit: Fit) -> Iterator[Finding]:
     """Yield what is odd in rows, labels and columns."""
-    looks: tuple[Callable[[Mapping[str, Any]], Iterator[Finding]], ...] = (
-        _order,
-        _telling,
-        _repeated,
-        _values,
-        _missing,
-        _classes,
-    )
-    for look in looks:
-        yield from look(result)
+    for look in (_order, _telling, _repeated, _values, _missing, _classes):
+        yield from look(fit)
 
 
-def columns(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the records of the columns that the model may read."""
-    return [one for one in records(facts(result).get("columns")) if not text(one.get("left_out"))]
+def columns(fit: Fit) -> list[ColumnFacts]:
+    """Return the facts of the columns that the model may read."""
+    return [] if fit.facts is None else [one for one in fit.facts.columns if one.left_out is None]
 
 
-def _order(result: Mapping[str, Any]) -> Iterator[Finding]:
-    said = order_tells(result)
+def _order(fit: Fit) -> Iterator[Finding]:
+    said = order_tells(fit)
     if said is not None:
         do = "See how the file is sorted; give a finer time, or sort rows of equal times at random."
-        yield Finding("data", 88, said, do, "scores")
+        yield Finding("data", 88, *said, do, "scores")
 
 
-def telling_columns(result: Mapping[str, Any]) -> list[str]:
+def telling_columns(fit: Fit) -> list[str]:
     """Return the columns of which a level that many rows have nearly gives the label away."""
-    return [text(one.get("column")) or "?" for one in columns(result) if _telling_levels(result, one)]
+    return [one.column for one in columns(fit) if _telling_levels(fit, one)]
 
 
-def _telling_levels(result: Mapping[str, Any], one: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    used = whole(mapping(result.get("rows")).get("used")) or 0
-    return [level for level in records(one.get("telling")) if _rows(level) >= max(_TELLING_ROWS * used, 1)]
+def _telling_levels(fit: Fit, one: ColumnFacts) -> list[TellingLevel]:
+    return [level for level in one.telling if level.rows >= max(_TELLING_ROWS * fit.rows.used, 1)]
 
 
-def _telling(result: Mapping[str, Any]) -> Iterator[Finding]:
+def _telling(fit: Fit) -> Iterator[Finding]:
     found: list[tuple[int, str]] = []
-    for one in columns(result):
-        levels = _telling_levels(result, one)
+    for one in columns(fit):
+        levels = _telling_levels(fit, one)
         if levels:
-            first = max(levels, key=_rows)
-            share = percent(number(first.get("share")) or 0.0)
-            said = f"{text(first.get('level')) or '?'} ({count(_rows(first), 'row')}: {share} "
-            said += f"{outcome(result, text(first.get('class')) or '?')})"
+            first = max(levels, key=lambda level: level.rows)
+            said = f"{short(first.level)} ({count(first.rows, 'row')}: {percent(first.share)} "
+            said += f"{outcome(fit, first.label)})"
             more = f" and {count(len(levels) - 1, 'more level')} of it" if len(levels) > 1 else ""
-            found.append((_rows(first), said + more))
+            found.append((first.rows, said + more))
     if found:
         found.sort(key=lambda pair: -pair[0])
-        what = f"Nearly certain labels: {listed([said for _, said in found], _MOST_NAMED)}."
+        named = listed([said for _, said in found], _MOST_NAMED)
         do = "Check that these columns are filled in before the answer is known; drop the ones that are not (--drop)."
-        yield Finding("data", 82, what, do, "terms")
+        yield Finding("data", 82, "Nearly certain labels", f": {named}.", do, "terms")
 
 
-def _rows(one: Mapping[str, Any]) -> int:
-    return whole(one.get("rows")) or 0
-
-
-def _repeated(result: Mapping[str, Any]) -> Iterator[Finding]:
-    share = repeated_share(result)
-    if share >= _REPEATED:
-        number_of_rows = whole(facts(result).get("repeated_rows")) or 0
-        what = (
-            f"{count(number_of_rows, 'row')} ({percent(share)}) repeat an earlier row in every column, label included."
-        )
+def _repeated(fit: Fit) -> Iterator[Finding]:
+    share = repeated_share(fit)
+    if fit.facts is not None and share >= _REPEATED:
+        rows = f"{count(fit.facts.repeated_rows, 'row')} ({percent(share)})"
+        what = f"{rows} repeat an earlier row in every column, label included"
         # Rows that repeat in every column have one time: a split by time parts none from its copy.
-        flattered = "leave-one-out" if text(result.get("time")) else "every score where copies are on both sides"
+        flattered = "leave-one-out" if time_name(fit) else "every score where copies are on both sides"
         do = f"Find out whether they are the same thing twice; copies flatter {flattered}."
-        yield Finding("data", 84 if share >= _MUCH_REPEATED else 35, what, do, "rows")
+        yield Finding("data", 84 if share >= _MUCH_REPEATED else 35, what, ".", do, "rows")
 
 
 class _Extreme(NamedTuple):
@@ -103,52 +90,44 @@ class _Extreme(NamedTuple):
     said: str
 
 
-def _values(result: Mapping[str, Any]) -> Iterator[Finding]:
-    found = [extreme for one in columns(result) for extreme in _extremes(one)]
+def _values(fit: Fit) -> Iterator[Finding]:
+    found = [extreme for one in columns(fit) for extreme in _extremes(one)]
     if found:
         found.sort(key=lambda extreme: -extreme.size)
-        what = f"Values far from all others: {listed([extreme.said for extreme in found], _MOST_EXTREMES)}."
+        named = listed([extreme.said for extreme in found], _MOST_EXTREMES)
         do = "Look the rows up; correct such values, or leave the rows out (--where)."
-        yield Finding("data", 60, what, do, "terms")
+        yield Finding("data", 60, "Values far from all others", f": {named}.", do, "terms")
 
 
-def _extremes(one: Mapping[str, Any]) -> Iterator[_Extreme]:
-    name, rows, missing = text(one.get("column")) or "?", whole(one.get("rows")) or 0, whole(one.get("missing")) or 0
-    keys = ("low", "per_cent_1", "median", "per_cent_99", "high")
-    low, first, middle, last, high = (number(one.get(key)) for key in keys)
-    if low is None or first is None or middle is None or last is None or high is None:
+def _extremes(one: ColumnFacts) -> Iterator[_Extreme]:
+    found, name = one.spread, short(one.column)
+    if found is None:
         return
-    negative = whole(one.get("below_zero")) or 0
-    if 0 < negative <= _NEGATIVE * max(rows - missing, 1) and (first == 0.0 or negative <= _FEW_NEGATIVE):
+    low, first, middle, last, high = found.low, found.per_cent_1, found.median, found.per_cent_99, found.high
+    negative = found.below_zero
+    if 0 < negative <= _NEGATIVE * max(one.rows - one.missing, 1) and (first == 0.0 or negative <= _FEW_NEGATIVE):
         few = "1 value" if negative == 1 else f"{negative:,} values"
         yield _Extreme(1e300, f"{name} below 0 in {few}, down to {plain(low)}")
     elif first < middle and middle - low > _FAR * (middle - first):
-        yield _Extreme(
-            (middle - low) / (middle - first), f"{name} down to {plain(low)} (99\u00a0% are at least {plain(first)})"
-        )
+        said = f"{name} down to {plain(low)} (99\u00a0% are at least {plain(first)})"
+        yield _Extreme((middle - low) / (middle - first), said)
     if last > middle and high - middle > _FAR * (last - middle):
-        yield _Extreme(
-            (high - middle) / (last - middle), f"{name} up to {plain(high)} (99\u00a0% are at most {plain(last)})"
-        )
+        said = f"{name} up to {plain(high)} (99\u00a0% are at most {plain(last)})"
+        yield _Extreme((high - middle) / (last - middle), said)
 
 
-def _missing(result: Mapping[str, Any]) -> Iterator[Finding]:
-    shares = {
-        text(one.get("column")) or "?": min((whole(one.get("missing")) or 0) / rows, 1.0)
-        for one in columns(result)
-        if (rows := whole(one.get("rows")) or 0) > 0
-    }
-    found = sorted(((name, share) for name, share in shares.items() if share >= _MISSING), key=lambda pair: -pair[1])
+def _missing(fit: Fit) -> Iterator[Finding]:
+    shares = [(short(one.column), one.missing / one.rows) for one in columns(fit) if one.rows]
+    found = sorted(((name, share) for name, share in shares if share >= _MISSING), key=lambda pair: -pair[1])
     if found:
-        what = f"Missing values: {listed([f'{name} ({percent(share)})' for name, share in found], _MOST_NAMED + 1)}."
+        named = listed([f"{name} ({percent(share)})" for name, share in found], _MOST_NAMED + 1)
         do = "Make sure that they will be missing in the same way when you predict."
-        yield Finding("data", 30, what, do, "terms")
+        yield Finding("data", 30, "Missing values", f": {named}.", do, "terms")
 
 
-def _classes(result: Mapping[str, Any]) -> Iterator[Finding]:
-    found = rarest(result)
+def _classes(fit: Fit) -> Iterator[Finding]:
+    found = rarest(fit)
     if found is not None and found[1] < _RARE_CLASS:
-        what = (
-            f"Unequal classes: {outcome(result, found[0])} in only {percent(found[1])} of rows; accuracy says little."
-        )
-        yield Finding("data", 40, what, "Judge by average precision, and by what a threshold finds.", "scores")
+        said = f": {outcome(fit, found[0])} in only {percent(found[1])} of rows; accuracy says little."
+        do = "Judge by average precision, and by what a threshold finds."
+        yield Finding("data", 40, "Unequal classes", said, do, "scores")

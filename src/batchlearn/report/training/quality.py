@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from batchlearn.report.plots import Axes, Entry, Forest, Heading, Interval, Plot, Point, forest
-from batchlearn.report.scales import WIDE_PLOT, apart, scale
+from batchlearn.data.target import class_name
+from batchlearn.evaluation.calibration import ReliabilityBin
+from batchlearn.evaluation.intervals import Estimate
+from batchlearn.evaluation.report import Evaluation, LeaveOneOut
+from batchlearn.report.document import Table
+from batchlearn.report.estimate import interval, places_of, shown
+from batchlearn.report.figures.plots import Axes, Entry, Forest, Heading, Interval, Plot, Point, forest
+from batchlearn.report.figures.scales import WIDE_PLOT, apart, scale
 from batchlearn.report.training.facts import yes
-from batchlearn.report.values import key_text, mapping, number, records, texts, whole
-from batchlearn.report.words import (
-    NOTHING,
-    Estimate,
-    baseline,
-    count,
-    decimals,
-    estimate,
-    fixed,
-    metric,
-    percent,
-    plain,
-    predicts_probabilities,
-)
-
-_CUT_SHARES = ("precision", "recall")
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells in words; the first column names the row."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+from batchlearn.report.values import short
+from batchlearn.training.fit import Fit
+from batchlearn.words.names import baseline, metric, predicts_probabilities
+from batchlearn.words.numbers import NOTHING, count, fixed, percent, plain
 
 
 @dataclass(frozen=True)
@@ -41,10 +25,9 @@ class Score:
 
     key: str
     model: Estimate
-    baselines: tuple[tuple[str, Estimate], ...]
-    leave_one_out: Estimate | None
-    leave_one_out_rows: int | None
-    rows: int | None
+    baselines: dict[str, Estimate]
+    leave_one_out: LeaveOneOut | None
+    rows: int
 
     @property
     def name(self) -> str:
@@ -52,42 +35,33 @@ class Score:
         return metric(self.key).name
 
 
-def score(result: Mapping[str, Any]) -> Score | None:
+def score(evaluation: Evaluation | None) -> Score | None:
     """Return the first metric of the evaluation with what stands beside it, or None where nothing was held out."""
-    evaluation = mapping(result.get("evaluation"))
-    metrics = mapping(evaluation.get("metrics"))
-    key = next(iter(metrics), None)
-    if key is None:
+    if evaluation is None:
         return None
-    model = estimate(metrics[key])
+    key, model = next(iter(evaluation.metrics.items()))
     if model.value is None:
         return None
-    beside = mapping(evaluation.get("baselines"))
-    baselines = [(key_text(name), estimate(mapping(figures).get(key))) for name, figures in beside.items()]
-    left_out = mapping(evaluation.get("leave_one_out"))
-    inside = estimate(left_out[key]) if key in left_out else None
+    beside = {name: figures[key] for name, figures in evaluation.baselines.items() if key in figures}
+    inside = evaluation.leave_one_out
     return Score(
-        key=key_text(key),
+        key=short(key),
         model=model,
-        baselines=tuple((name, figure) for name, figure in baselines if figure.value is not None),
-        leave_one_out=inside if inside is not None and inside.value is not None else None,
-        leave_one_out_rows=whole(left_out.get("rows")),
-        rows=whole(evaluation.get("rows")),
+        baselines={short(name): figure for name, figure in beside.items() if figure.value is not None},
+        leave_one_out=inside if inside is not None and inside.metric == key else None,
+        rows=evaluation.rows,
     )
 
 
 def score_forest(judged: Score) -> Forest:
     """Return the model's score beside those of its baselines, on one axis."""
-    term = metric(judged.key)
-    places = decimals(judged.model.low, judged.model.high)
-    held_out = "" if judged.rows is None else f"on {count(judged.rows, 'held-out row')}"
-    entries = [_entry("this model", held_out, judged.model, "model", places)]
+    term, places = metric(judged.key), places_of(judged.model)
+    entries = [_entry("this model", f"on {count(judged.rows, 'held-out row')}", judged.model, "model", places)]
     if judged.leave_one_out is not None:
-        rows = judged.leave_one_out_rows
-        detail = "on the rows it learned from, each judged as if it had been left out"
-        detail = detail if rows is None else f"on the {count(rows, 'row')} it learned from, each judged as if left out"
-        entries.append(_entry("leave-one-out", detail, judged.leave_one_out, "hollow", places))
-    for name, figure in judged.baselines:
+        rows = count(judged.leave_one_out.rows, "row")
+        detail = f"on the {rows} it learned from, each judged as if left out"
+        entries.append(_entry("leave-one-out", detail, judged.leave_one_out.estimate, "hollow", places))
+    for name, figure in judged.baselines.items():
         entries.append(_entry(baseline(name).name, baseline(name).meaning, figure, "other", places))
     better = {True: "further left is better", False: "further right is better", None: ""}[term.lower_is_better]
     said = ". ".join(part for part in (term.meaning, better.capitalize()) if part)
@@ -95,105 +69,88 @@ def score_forest(judged: Score) -> Forest:
 
 
 def _entry(name: str, detail: str, figure: Estimate, role: str, places: int | None) -> Entry:
-    shown = fixed(figure.value, places)
-    own = decimals(figure.low, figure.high)
+    said, own = fixed(figure.value, places), places_of(figure)
     if own is not None:
-        shown += f" ({fixed(figure.low, places or own)} to {fixed(figure.high, places or own)})"
-    return Entry(name, detail, Interval(figure.value, figure.low, figure.high, role), shown)
+        said += f" ({fixed(figure.low, places or own)} to {fixed(figure.high, places or own)})"
+    return Entry(name, detail, Interval(figure.value, figure.low, figure.high, role), said)
 
 
-def metric_table(result: Mapping[str, Any]) -> Table | None:
+def metric_table(evaluation: Evaluation) -> Table:
     """Return all metrics of the model beside those of the baselines."""
-    evaluation = mapping(result.get("evaluation"))
-    metrics = mapping(evaluation.get("metrics"))
-    baselines = mapping(evaluation.get("baselines"))
     rows = []
-    for key, given in metrics.items():
-        figure, term = estimate(given), metric(key_text(key))
-        places = decimals(figure.low, figure.high)
-        beside = [fixed(estimate(mapping(one).get(key)).value, places) for one in baselines.values()]
+    for key, figure in evaluation.metrics.items():
+        term, places = metric(short(key)), places_of(figure)
+        others = [one.get(key) for one in evaluation.baselines.values()]
+        beside = [fixed(None if one is None else one.value, places) for one in others]
         better = {True: "lower", False: "higher", None: ""}[term.lower_is_better]
-        rows.append((term.name, figure.shown, figure.interval or NOTHING, *beside, better, term.meaning))
-    names = [baseline(key_text(name)).name for name in baselines]
-    header = ("metric", "model", "95 % interval", *names, "better is", "what it is")
-    return Table(header, tuple(rows)) if rows else None
+        rows.append((term.name, shown(figure), interval(figure) or NOTHING, *beside, better, term.meaning))
+    names = [baseline(short(name)).name for name in evaluation.baselines]
+    return Table(("metric", "model", "95 % interval", *names, "better is", "what it is"), tuple(rows))
 
 
-def decision(result: Mapping[str, Any]) -> tuple[str, Table] | None:
+def decision(fit: Fit) -> tuple[str, Table] | None:
     """Return what decisions by the threshold cost beside deciding always the same, and a sentence to go above."""
-    found = mapping(mapping(result.get("evaluation")).get("decision"))
-    cost, threshold = estimate(found.get("cost")), number(found.get("threshold"))
-    if cost.value is None or threshold is None:
+    found = None if fit.evaluation is None else fit.evaluation.decision
+    if fit.evaluation is None or found is None or found.cost.value is None:
         return None
-    classes = texts(result.get("classes"))
-    no, decided = classes if len(classes) == 2 else ("no", "yes")
-    costs, best = mapping(found.get("costs")), mapping(found.get("best_on_these_rows"))
-    said = [f"The model decides for {decided} above a probability of {plain(threshold)}"]
-    false_yes, false_no = number(costs.get("false_positive")), number(costs.get("false_negative"))
-    if false_yes is not None and false_no is not None:
-        said[0] += f": a wrong {decided} costs {plain(false_yes)}, a wrong {no} {plain(false_no)}"
-    share = number(found.get("share_of_yes"))
-    said += [] if share is None else [f"It decides so for {percent(share)} of the held-out rows"]
-    given = (
-        ("by this threshold", "cost"),
-        (f"always {no}", "always_no"),
-        (f"always {decided}", "always_yes"),
+    no, decided = (short(class_name(one)) for one in fit.model.target.classes)
+    said = (
+        f"The model decides for {decided} above a probability of {plain(found.threshold)}: a wrong {decided} costs "
+        f"{plain(found.costs.false_positive)}, a wrong {no} {plain(found.costs.false_negative)}"
     )
-    figures = [(name, estimate(found.get(key))) for name, key in given]
-    places = decimals(cost.low, cost.high)
-    rows = [(name, fixed(one.value, places), one.interval or NOTHING) for name, one in figures if one.value is not None]
-    best_threshold, best_cost = number(best.get("threshold")), number(best.get("cost"))
-    if best_threshold is not None and best_cost is not None:
-        name = f"by the threshold that is best for these very rows, {plain(best_threshold)}: optimistic"
-        rows.append((name, fixed(best_cost, places), NOTHING))
-    people = mapping(mapping(result.get("evaluation")).get("abstention"))
-    left, with_people, fee = estimate(people.get("left")), estimate(people.get("cost_with_people")), people.get("fee")
-    if left.value is not None and with_people.value is not None and number(fee) is not None:
-        name = f"{percent(left.value)} left to people at {plain(number(fee) or 0.0)} a row, else by this threshold"
-        rows.append((name, fixed(with_people.value, places), with_people.interval or NOTHING))
-    return f"{'. '.join(said)}.", Table(("decided", "cost per row", "95 % interval"), tuple(rows))
+    if found.share_of_yes is not None:
+        said += f". It decides so for {percent(found.share_of_yes)} of the held-out rows"
+    places = places_of(found.cost)
+    lines = (
+        ("by this threshold", found.cost),
+        (f"always {no}", found.always_no),
+        (f"always {decided}", found.always_yes),
+    )
+    rows = [(name, fixed(one.value, places), interval(one) or NOTHING) for name, one in lines if one.value is not None]
+    if found.best_threshold is not None and found.best_cost is not None:
+        name = f"by the threshold that is best for these very rows, {plain(found.best_threshold)}: optimistic"
+        rows.append((name, fixed(found.best_cost, places), NOTHING))
+    people = fit.evaluation.abstention
+    if people is not None and people.left.value is not None and people.cost_with_people.value is not None:
+        name = f"{percent(people.left.value)} left to people at {plain(people.fee)} a row, else by this threshold"
+        cost = people.cost_with_people
+        rows.append((name, fixed(cost.value, places), interval(cost) or NOTHING))
+    return f"{said}.", Table(("decided", "cost per row", "95 % interval"), tuple(rows))
 
 
-def cut_table(result: Mapping[str, Any]) -> tuple[str, Table] | None:
+def cut_table(fit: Fit) -> tuple[str, Table] | None:
     """Return what saying yes above a threshold finds, and a sentence to go above."""
-    evaluation = mapping(result.get("evaluation"))
-    found = [one for one in records(evaluation.get("cuts")) if number(one.get("threshold")) is not None]
-    if not found:
+    evaluation = fit.evaluation
+    if evaluation is None or not evaluation.cuts:
         return None
     rows = []
-    for one in found:
-        flagged, share = whole(one.get("flagged")) or 0, estimate(one.get("share")).value
-        said = f"{flagged:,}" + ("" if share is None else f" ({percent(share)})")
-        rows.append(
-            (f"above {percent(number(one.get('threshold')) or 0.0)}", said, *(_share(one, key) for key in _CUT_SHARES))
-        )
-    name = yes(result) or "the second class"
-    of = "" if whole(evaluation.get("rows")) is None else f" {whole(evaluation.get('rows')) or 0:,}"
+    for one in evaluation.cuts:
+        share = "" if one.share.value is None else f" ({percent(one.share.value)})"
+        found = _share(one.precision), _share(one.recall)
+        rows.append((f"above {percent(one.threshold)}", f"{one.flagged:,}{share}", *found))
     said = (
-        f"Of the{of} held-out rows those are flagged whose predicted probability of {name} is above a threshold: one "
-        "half, and the share of such rows among those that the judged model learned from."
+        f"Of the {evaluation.rows:,} held-out rows those are flagged whose predicted probability of {yes(fit)} is "
+        "above a threshold: one half, and the share of such rows among those that the judged model learned from."
     )
     header = ("threshold", "flagged", "right of those flagged (precision)", "found of all such rows (recall)")
     return said, Table(header, tuple(rows))
 
 
-def _share(one: Mapping[str, Any], key: str) -> str:
-    figure = estimate(one.get(key))
+def _share(figure: Estimate) -> str:
     if figure.value is None:
         return NOTHING
     ends = "" if figure.low is None or figure.high is None else f" ({percent(figure.low)} to {percent(figure.high)})"
     return f"{percent(figure.value)}{ends}"
 
 
-def calibration_plot(result: Mapping[str, Any]) -> Plot | None:
+def calibration_plot(fit: Fit) -> Plot | None:
     """Return what happened against what was predicted, in groups of neighbouring predictions."""
-    bins = calibration_bins(result)
+    bins = calibration_bins(fit.evaluation)
     if not bins:
         return None
-    share = predicts_probabilities(result.get("loss"))
+    share = predicts_probabilities(fit.model.loss)
     points = [_bin_point(one, share) for one in bins]
-    ends = [end for p in points for end in (p.x, p.y, p.low, p.high) if end is not None]
-    both = scale(ends)
+    both = scale(end for p in points for end in (p.x, p.y, p.low, p.high) if end is not None)
     axes = Axes(both, both)
     return Plot(
         title="Predicted against what happened",
@@ -209,52 +166,43 @@ def calibration_plot(result: Mapping[str, Any]) -> Plot | None:
     )
 
 
-def _bin_point(one: Mapping[str, Any], share: bool) -> Point:
-    predicted, happened = number(one.get("mean_response")) or 0.0, number(one.get("mean_label")) or 0.0
+def _bin_point(one: ReliabilityBin, share: bool) -> Point:
     show = percent if share else plain
-    says = f"{count(whole(one.get('rows')) or 0, 'row')}: predicted {show(predicted)}, happened {show(happened)}"
-    return Point(predicted, happened, says, number(one.get("low")), number(one.get("high")))
+    says = f"{count(one.rows, 'row')}: predicted {show(one.mean_response)}, happened {show(one.mean_label)}"
+    return Point(one.mean_response, one.mean_label, says, one.low, one.high)
 
 
-def calibration_bins(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the groups of held-out rows whose means are both known."""
-    found = mapping(mapping(result.get("evaluation")).get("calibration"))
-    wanted = ("mean_response", "mean_label")
-    return [one for one in records(found.get("bins")) if all(number(one.get(key)) is not None for key in wanted)]
+def calibration_bins(evaluation: Evaluation | None) -> tuple[ReliabilityBin, ...]:
+    """Return the groups of held-out rows, where they were compared."""
+    return () if evaluation is None or evaluation.calibration is None else evaluation.calibration.bins
 
 
-def bins_off(result: Mapping[str, Any]) -> tuple[int, int]:
+def bins_off(evaluation: Evaluation | None) -> tuple[int, int]:
     """Return how many groups have an interval that leaves their prediction out, and how many have an interval."""
     known = [
-        (low, number(one.get("mean_response")) or 0.0, high)
-        for one in calibration_bins(result)
-        if (low := number(one.get("low"))) is not None and (high := number(one.get("high"))) is not None
+        (one.low, one.mean_response, one.high)
+        for one in calibration_bins(evaluation)
+        if one.low is not None and one.high is not None
     ]
     return sum(not low <= predicted <= high for low, predicted, high in known), len(known)
 
 
-def calibration_facts(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def calibration_facts(evaluation: Evaluation | None) -> list[tuple[str, str, str]]:
     """Return the figures of the calibration, each with what it means."""
-    found = mapping(mapping(result.get("evaluation")).get("calibration"))
-    ratio, slope = number(found.get("observed_over_expected")), number(found.get("slope"))
-    error = number(found.get("expected_calibration_error"))
+    found = None if evaluation is None else evaluation.calibration
+    if found is None:
+        return []
     facts = []
-    off, groups = bins_off(result)
+    off, groups = bins_off(evaluation)
     if groups:
         said = "groups whose 95 % interval leaves the prediction out; about 1 in 20 would by chance"
         facts.append(("Groups off", f"{off} of {groups}", said))
-    if ratio is not None:
-        facts.append(
-            ("Happened over predicted", f"{ratio:.3f}", "sum of what happened over sum of predictions; 1 is right")
-        )
-    if error is not None:
-        facts.append(("Mean distance", plain(error), "how far groups are from the line, weighted by their rows"))
-    if slope is not None:
-        facts.append(("Slope", f"{slope:.2f}", "1 is right; below 1 predictions are too extreme, above 1 too timid"))
+    if found.observed_over_expected is not None:
+        ratio = fixed(found.observed_over_expected, 3)
+        facts.append(("Happened over predicted", ratio, "sum of what happened over sum of predictions; 1 is right"))
+    error = plain(found.expected_calibration_error)
+    facts.append(("Mean distance", error, "how far groups are from the line, weighted by their rows"))
+    if found.slope is not None:
+        meaning = "1 is right; below 1 predictions are too extreme, above 1 too timid"
+        facts.append(("Slope", fixed(found.slope, 2), meaning))
     return facts
-
-
-def unseen_table(result: Mapping[str, Any]) -> Sequence[tuple[str, int]]:
-    """Return the classes that training never saw with their held-out rows."""
-    found = mapping(mapping(result.get("evaluation")).get("unseen_classes"))
-    return [(key_text(name), whole(rows) or 0) for name, rows in found.items()]

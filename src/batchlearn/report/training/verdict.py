@@ -4,69 +4,61 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
-from batchlearn.report.answer import Answer
-from batchlearn.report.training.facts import facts, neighbours_said, order_tells, target_name, yes
+from batchlearn.evaluation.intervals import Estimate
+from batchlearn.report.document import Answer
+from batchlearn.report.estimate import interval, places_of, shown
+from batchlearn.report.training.facts import neighbours, neighbours_said, order_tells, target_name, yes
 from batchlearn.report.training.findings import standing
-from batchlearn.report.training.proof import Proof, proof
+from batchlearn.report.training.proof import gained_share, proved, refusal
 from batchlearn.report.training.quality import Score, score
-from batchlearn.report.values import mapping, number, whole
-from batchlearn.report.words import (
-    KEPT_SPACE,
-    Estimate,
-    at_most,
-    baseline,
-    count,
-    decimals,
-    estimate,
-    fixed,
-    metric,
-    percent,
-    plain,
-    predicts_probabilities,
-    small_share,
-)
+from batchlearn.training.fit import Fit
+from batchlearn.training.optimise import Status
+from batchlearn.words.names import baseline, metric, predicts_probabilities
+from batchlearn.words.numbers import KEPT_SPACE, at_most, count, fixed, percent, plain, small_share
 
 _MOST_ZEROS = 9
 _MOSTLY_TIED = 0.5
 _GOOD = ("better", "ahead")
 
 
-def finished(result: Mapping[str, Any]) -> Answer:
+def finished(fit: Fit) -> Answer:
     """Say whether more training could improve the model, as far as that is proved."""
-    found, question = proof(result), "Is this model finished?"
-    if not found.certified or found.loss_bound is None:
-        refused = f"No bound on the distance to the optimum could be given: {found.reason.rstrip('.')}."
+    question, bound, share = "Is this model finished?", fit.certificate.loss_bound, gained_share(fit)
+    if bound is None or proved(fit) is None:
+        refused = f"No bound on the distance to the optimum could be given: {refusal(fit).rstrip('.')}."
         after = "The model may still be good; what is missing is the proof that training is at its end."
         return Answer(question, "Not proved", "warn", (after,), "proof", (refused,))
-    rows = whole(mapping(result.get("certificate")).get("rows"))
-    over = "the training rows" if rows is None else f"all {count(rows, 'training row')}"
-    of_gain = "" if found.share is None else f", {small_share(found.share)} of what training has gained over the mean"
-    said = [
-        f"The training loss over {over} is proved to be at most {at_most(found.loss_bound)} above the lowest that any "
-        f"coefficients of these terms and this penalty can reach{of_gain}."
-    ]
-    brief = (_plainly(result, found),)
-    if found.reached:
-        said.append("Training longer could change nothing beyond these bounds; other columns, terms or rows could.")
-        return Answer(question, "Yes, and it is proved", "good", tuple(said), "proof", brief)
-    if found.at_floor:
-        said.append("That is above the tolerance, but rounding allows no better proof in double precision.")
-        return Answer(question, "As near as rounding allows", "plain", tuple(said), "proof", brief)
-    said.append(f"How it ended: {found.status or 'the result does not say'}.")
-    return Answer(question, "Proved, short of what was asked", "warn", tuple(said), "proof", brief)
+    of_gain = "" if share is None else f", {small_share(share)} of what training has gained over the mean"
+    said = (
+        f"The training loss over all {count(fit.certificate.rows, 'training row')} is proved to be at most "
+        f"{at_most(bound)} above the lowest that any coefficients of these terms and this penalty can reach{of_gain}."
+    )
+    brief = (_plainly(fit, bound),)
+    if fit.status is Status.TOLERANCE:
+        end = "Training longer could change nothing beyond these bounds; other columns, terms or rows could."
+        return Answer(question, "Yes, and it is proved", "good", (said, end), "proof", brief)
+    if fit.status is Status.FLOOR:
+        end = "That is above the tolerance, but rounding allows no better proof in double precision."
+        return Answer(question, "As near as rounding allows", "plain", (said, end), "proof", brief)
+    end = f"How it ended: {fit.status.value}."
+    return Answer(question, "Proved, short of what was asked", "warn", (said, end), "proof", brief)
 
 
-def _plainly(result: Mapping[str, Any], found: Proof) -> str:
+def _plainly(fit: Fit, bound: float) -> str:
     """Say what the certificate means before any word of the field."""
-    said = f"{'Training is finished: no' if found.reached else 'No'} other coefficients can lower the training loss"
-    bound, objective = found.loss_bound or 0.0, found.objective
-    share = bound / objective if objective is not None and objective > 0.0 else math.inf
+    finished = fit.status is Status.TOLERANCE
+    said = f"{'Training is finished: no' if finished else 'No'} other coefficients can lower the training loss"
+    share = bound / fit.objective if fit.objective > 0.0 else math.inf
     said += f" by more than {_tiny_percent(share)}" if share < 1.0 else f" by more than {at_most(bound)}"
-    if found.prediction_bound is None:
+    prediction = fit.certificate.prediction_bound
+    if prediction is None:
         return f"{said}."
-    return f"{said}, and no prediction for a training row would differ by more than {_difference(result)}."
+    if predicts_probabilities(fit.model.loss):
+        moved = f"{at_most(100.0 * prediction)} percentage points"
+    else:
+        moved = f"{at_most(prediction)} in units of {target_name(fit)}"
+    return f"{said}, and no prediction for a training row would differ by more than {moved}."
 
 
 def _tiny_percent(share: float) -> str:
@@ -78,42 +70,33 @@ def _tiny_percent(share: float) -> str:
     return f"{math.ceil(size * 10.0**places * (1.0 - 1e-12)) / 10.0**places:.{places}f}{KEPT_SPACE}%"
 
 
-def _difference(result: Mapping[str, Any]) -> str:
-    bound = proof(result).prediction_bound or 0.0
-    if predicts_probabilities(result.get("loss")):
-        return f"{at_most(100.0 * bound)} percentage points"
-    return f"{at_most(bound)} in units of {target_name(result)}"
-
-
-def good(result: Mapping[str, Any]) -> Answer:
+def good(fit: Fit) -> Answer:
     """Say what the model is worth: first beside the constant, then beside what else was tried."""
-    question, judged = "Is it good?", score(result)
+    question, judged = "Is it good?", score(fit.evaluation)
     if judged is None:
         nothing = "No rows were held out, so nothing here says how it does on rows that it has not seen."
         return Answer(question, "Not measured", "warn", (), "scores", (nothing,))
-    stands = {name: standing(result, judged, name) for name, _ in judged.baselines}
+    stands = {name: standing(fit, judged, name) for name in judged.baselines}
     short, tone = _verdict(judged, stands)
-    on = "" if judged.rows is None else f" on {count(judged.rows, 'held-out row')}"
-    first = f"Its {judged.name}{on} is {_with_interval(judged.model)}."
+    first = f"Its {judged.name} on {count(judged.rows, 'held-out row')} is {_with_interval(judged.model)}."
     beside = {name: _beside(judged, name, stands[name]) for name in stands}
-    brief = [first, *(said for name, said in beside.items() if name == "constant"), *_in_words(result)]
+    brief = [first, *(said for name, said in beside.items() if name == "constant"), *_in_words(fit)]
     brief += [said for name, said in beside.items() if name != "constant"]
     if stands.get("last_value") in ("worse", "unclear"):
-        brief.append(_no_fair_rival(result))
-    said = []
-    reason = order_tells(result) or neighbours_said(result)
+        brief.append(_no_fair_rival(fit))
+    said, told = [], order_tells(fit)
+    reason = neighbours_said(fit) if told is None else "".join(told)
     if reason and "last_value" in stands:
         said.append(reason)
     said.append("Whether that is good enough depends on what a wrong prediction costs; these figures do not know it.")
     return Answer(question, short, tone, tuple(said), "scores", tuple(brief))
 
 
-def _no_fair_rival(result: Mapping[str, Any]) -> str:
-    why = "it knows the label of the row just before"
-    tied = number(mapping(facts(result).get("neighbours")).get("tied"))
-    if tied is not None and tied >= _MOSTLY_TIED:
-        why += f", in {percent(tied)} of cases a row of the same time"
-    if order_tells(result):
+def _no_fair_rival(fit: Fit) -> str:
+    why, found = "it knows the label of the row just before", neighbours(fit)
+    if found is not None and found.tied >= _MOSTLY_TIED:
+        why += f", in {percent(found.tied)} of cases a row of the same time"
+    if order_tells(fit):
         why += ", and the order of rows of equal times gives labels away"
     return f"That baseline may be no fair rival: {why}. Check when labels become known before you compare."
 
@@ -138,21 +121,21 @@ def _verdict(judged: Score, stands: Mapping[str, str]) -> tuple[str, str]:
 
 def _gain(judged: Score, name: str) -> float | None:
     """Return the share of a baseline's loss that the model removes, where lower is better."""
-    value, against = judged.model.value, dict(judged.baselines)[name].value
+    value, against = judged.model.value, judged.baselines[name].value
     if not metric(judged.key).lower_is_better or value is None or against is None or against <= 0.0:
         return None
     return 1.0 - value / against
 
 
 def _with_interval(figure: Estimate) -> str:
-    return f"{figure.shown} (95 % interval {figure.interval})" if figure.interval else figure.shown
+    between = interval(figure)
+    return f"{shown(figure)} (95 % interval {between})" if between else shown(figure)
 
 
 def _beside(judged: Score, name: str, stands: str) -> str:
-    other, term = dict(judged.baselines)[name], baseline(name)
-    places = decimals(judged.model.low, judged.model.high)
+    other, term = judged.baselines[name], baseline(name)
     said = f"The {term.name} baseline" + (f" ({term.meaning})" if term.meaning else "")
-    said += f" has {fixed(other.value, places)}"
+    said += f" has {fixed(other.value, places_of(judged.model))}"
     change = _gain(judged, name)
     if change is not None:
         said += f": the model's is {percent(change)} {'lower' if change >= 0.0 else 'higher'}"
@@ -163,22 +146,22 @@ def _beside(judged: Score, name: str, stands: str) -> str:
     return f"{said}{endings.get(stands, '')}."
 
 
-def _in_words(result: Mapping[str, Any]) -> list[str]:
-    evaluation = mapping(result.get("evaluation"))
-    metrics = mapping(evaluation.get("metrics"))
-    constant = mapping(mapping(evaluation.get("baselines")).get("constant"))
-    known = {key: value for key in metrics if (value := estimate(metrics[key]).value) is not None}
+def _in_words(fit: Fit) -> list[str]:
+    evaluation = fit.evaluation
+    if evaluation is None:
+        return []
+    known = {key: one.value for key, one in evaluation.metrics.items() if one.value is not None}
+    constant = {key: one.value for key, one in evaluation.baselines.get("constant", {}).items()}
     said = []
     if "auc" in known:
-        whose = yes(result)
-        pair = f"a row of {whose} and one of the other class" if whose else "a random row of each class"
+        pair = f"a row of {yes(fit)} and one of the other class"
         said.append(f"Of {pair}, it ranks the right one higher in {percent(known['auc'])} of cases (chance: 50 %).")
     elif "accuracy" in known:
-        always = estimate(constant.get("accuracy")).value
+        always = constant.get("accuracy")
         beside = "" if always is None else f"; always saying the most frequent one is right in {percent(always)}"
         said.append(f"The likeliest class is the true one in {percent(known['accuracy'])} of rows{beside}.")
     if "mae" in known:
-        always = estimate(constant.get("mae")).value
+        always = constant.get("mae")
         beside = "" if always is None else f", those of the constant by {plain(always)}"
         said.append(f"Its predictions are off by {plain(known['mae'])} on average{beside}.")
     return said

@@ -24,18 +24,20 @@ from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
 from batchlearn.retraining.child import Rehearsal, scores_same
 from batchlearn.retraining.cycle.starting import Champion, Parts, training_from
-from batchlearn.retraining.feed.known import Times, without
+from batchlearn.retraining.feed.known import Times
 from batchlearn.retraining.feed.sources import DataFeed
 from batchlearn.retraining.gate import Gate, Verdict, judge, judge_in_looks, judge_without_champion
 from batchlearn.retraining.policies import Span
 from batchlearn.retraining.project import Project
 from batchlearn.retraining.verdict import answered
+from batchlearn.tables.conditions import And, Condition, Not
 from batchlearn.tables.table import Table
 from batchlearn.training.evaluate import evaluate, responses
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import Progress, training
+from batchlearn.words.notes import Code, Note
 
 _LABELS = "Correct the labels or leave such rows out; if it is meant, set loss in [recipe] and promote by hand."
 
@@ -72,7 +74,7 @@ class Candidate(NamedTuple):
     table: Table
     verdict: Verdict
     evaluation: dict[str, Any] | None
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     judged_against: int | None
     alarms: tuple[str, ...] = ()
     forgotten: str | None = None
@@ -83,19 +85,19 @@ class Judged(NamedTuple):
 
     verdict: Verdict
     evaluation: dict[str, Any] | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     alarms: tuple[str, ...] = ()
     target: Target | None = None  # of the model that was judged
 
 
-def training_conditions(around: Surroundings, times: Times) -> tuple[str, ...]:
+def training_conditions(around: Surroundings, times: Times) -> tuple[Condition, ...]:
     """Return what holds for the rows that the policy trains on now."""
     window = around.project.settings.policy.window
     recent = () if window is None else (times.after(around.now - Span.parse(window).on(times.stamped)),)
     return (times.known_by(around.now), *recent)
 
 
-def parts_since(around: Surroundings, times: Times, champion: Champion, but: str | None = None) -> Parts:
+def parts_since(around: Surroundings, times: Times, champion: Champion, but: Condition | None = None) -> Parts:
     """Return the rows that the policy trains on now, and what came and went since the champion's training.
 
     `but` is a condition that some of the new rows do not meet.
@@ -103,7 +105,7 @@ def parts_since(around: Surroundings, times: Times, champion: Champion, but: str
     rows, new = training_conditions(around, times), times.known_since(around.now, champion.as_of)
     then = training_conditions(replace(around, now=champion.as_of), times)
     # Old rows go only where there is a window, which moves on.
-    removed = around.feed.table(*then, without(rows[1])) if len(rows) > 1 else None
+    removed = around.feed.table(*then, Not(rows[1])) if len(rows) > 1 else None
     return Parts(around.feed.table(*rows, but), around.feed.table(*rows, new, but), removed)
 
 
@@ -201,10 +203,10 @@ def _judged(around: Surroundings, times: Times, champion: Champion) -> Generator
     cut = _cut(around.feed.table(new), times, around.project.settings.gate.share)
     if isinstance(cut, str):
         return Judged(answered(gate, "not enough evidence", cut, 0))
-    judging = f"({new}) and ({times.after(cut)})"
+    judging = And((new, times.after(cut)))
     later = around.feed.table(judging)
     try:
-        twin = yield from _from_start(around, champion, parts_since(around, times, champion, without(judging)))
+        twin = yield from _from_start(around, champion, parts_since(around, times, champion, Not(judging)))
         unable = cannot_score(champion.model, twin.model, later)
         verdict = compare(gate, champion.model, twin.model, later)
         evaluation = evaluate(twin.model, later, seed=around.recipe.seed)
@@ -212,21 +214,21 @@ def _judged(around: Surroundings, times: Times, champion: Champion) -> Generator
         reason = f"The rows before those that judge, or these, cannot be used: {problem.message}"
         return Judged(answered(gate, "not enough evidence", reason, 0), alarms=(reason,))
     alarms = () if unable is None else (f"The champion cannot score the later rows: {unable}.",)
-    notes = [f"Judged by the rows seen after {times.literal(cut)} that were labelled since the champion was trained."]
+    notes = [Note(Code.JUDGED_BY_LATER_ROWS, {"after": times.literal(cut)})]
     if evaluation.abstention is not None:
-        notes.append(str(evaluation.abstention))
+        notes.append(Note(Code.LEFT_TO_PEOPLE, {"abstention": str(evaluation.abstention)}))
     return Judged(verdict, evaluation.to_json(), tuple(notes), alarms, twin.model.target)
 
 
-def _other_notes(fit: Fit) -> list[str]:
+def _other_notes(fit: Fit) -> list[Note]:
     """Return the notes of a fit from which nothing was held out, without the one that says so."""
-    return [note for note in fit.notes if note != "no rows were held out"] + set_aside(fit)
+    return [note for note in fit.notes if note.code is not Code.NOTHING_HELD_OUT] + set_aside(fit)
 
 
-def set_aside(fit: Fit) -> list[str]:
+def set_aside(fit: Fit) -> list[Note]:
     """Say how many rows with a known label were not trained on, and why."""
-    why = ", ".join(f"{rows:,} for {reason}" for reason, rows in fit.rows.rejected.items() if reason != EXCLUDED)
-    return [f"Trained on {fit.rows.used:,} rows; set aside were {why}."] if why else []
+    rejected = {reason: rows for reason, rows in fit.rows.rejected.items() if reason != EXCLUDED}
+    return [Note(Code.SET_ASIDE, {"used": fit.rows.used, "rejected": rejected})] if rejected else []
 
 
 def _cut(new: Table, times: Times, share: float) -> float | str:

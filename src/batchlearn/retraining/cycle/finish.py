@@ -23,6 +23,7 @@ from batchlearn.registry.version import EXPECTED, SAMPLE, Version, read_file, re
 from batchlearn.retraining.child import Rehearsal
 from batchlearn.retraining.cycle.candidate import Surroundings
 from batchlearn.retraining.verdict import EXIT_CODES
+from batchlearn.words.notes import Note
 
 FORMAT_VERSION = 1
 
@@ -44,7 +45,7 @@ class Turn:
     alarms: tuple[str, ...] = ()  # what should not be, in a sentence each
     rehearsed: bool = True  # whether the version, if there is one, scored its sample rows to the same bits
     rows: dict[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -68,7 +69,8 @@ class Turn:
             "asked": self.asked,
             "alarms": list(self.alarms),
             "rows": self.rows,
-            "notes": list(self.notes),
+            "notes": list(map(str, self.notes)),
+            "noted": [note.to_json() for note in self.notes],
             "seconds": self.seconds,
         }
 

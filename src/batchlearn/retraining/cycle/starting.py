@@ -41,10 +41,10 @@ from batchlearn.training.optimise import Problem, Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.stopping import PredictionsWithin
 from batchlearn.training.train import Progress, check_costs, fit_objective, thread_count, training
+from batchlearn.words.notes import Code, Note
 
 # What may differ between the recipes of a champion and of what goes on from it: none of it changes the optimum.
 _FREE = ("holdout", "seed", "tolerance", "costs")
-_ANEW = "a training from scratch would give it one of its own."
 # What an old row weighs in the second bracket, of the objective that looks at recent rows.
 _RECENT = 0.1
 # Two sums of the same weights in another order differ by less, as a share.
@@ -125,23 +125,21 @@ class Parts(NamedTuple):
     removed: Table | None
 
 
-def bracket_of(
-    champion: Champion, recipe: Recipe, parts: Parts, threads: int | None
-) -> tuple[Bracket | None, str | None]:
-    """Bracket the gain of training again from the rows that came and went alone; None with the reason where it cannot.
+def bracket_of(champion: Champion, recipe: Recipe, parts: Parts, threads: int | None) -> tuple[Bracket | None, Note]:
+    """Bracket the gain of training again from the rows that came and went alone, None where it cannot; with a note.
 
     It is of the champion's own encoding: levels that are new now count for nothing in it.
     """
     if champion.kept is None:
-        return None, "No bracket: the champion kept no totals."
+        return None, Note(Code.NO_BRACKET, {"why": "the champion kept no totals."})
     try:
         refuse_other_recipe("a bracket", champion, recipe)
         with one_blas_thread():
             change, _ = _change(champion.model, champion.kept, parts, threads)
             found = bracket(champion.kept, change, champion.penalty(recipe), recent=_RECENT).bracket
     except (DataError, CertificateError, UsageError) as problem:
-        return None, f"No bracket: {problem.message}"
-    return found, None
+        return None, Note(Code.NO_BRACKET, {"why": problem.message})
+    return found, Note(Code.BRACKET, {"bracket": str(found)})
 
 
 def _change(model: LinearModel, kept: KeptTotals, parts: Parts, threads: int | None) -> tuple[Change, Ledger]:
@@ -225,7 +223,8 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: Parts, thr
         fit = _fit(found, champion, recipe, recipe.alpha_for(weight), parts.everything, whole.ledger)
         came = None if champion.kept is None else _any(model, parts.added, threads)
         reasons = [] if champion.kept is None or came is None else outgrown(champion.kept, came.rows, model.encoding)
-        return replace(fit, notes=(*fit.notes, *(f"{reason[:1].upper()}{reason[1:]}: {_ANEW}" for reason in reasons)))
+        grown = (Note(Code.ENCODING_OUTGROWN, {"reason": reason}) for reason in reasons)
+        return replace(fit, notes=(*fit.notes, *grown))
     if champion.kept is None:
         raise _nothing_kept()
     change, ledger = _change(model, champion.kept, parts, threads)
@@ -290,7 +289,7 @@ def _fit(found: Start, champion: Champion, recipe: Recipe, alpha: float, table: 
         seconds=found.seconds,
         evaluation=None,
         notes=(found.said,),
-        condition=table.condition,
+        condition=None if table.condition is None else str(table.condition),
     )
 
 

@@ -29,7 +29,9 @@ from batchlearn.retraining.cycle.hindsight import record_outcomes
 from batchlearn.retraining.cycle.starting import Champion, bracket_of
 from batchlearn.retraining.feed.known import Look, Times, fingerprint, look, settled, shown_instant
 from batchlearn.retraining.policies import Decision, Situation
+from batchlearn.tables.conditions import Or
 from batchlearn.training.train import Progress
+from batchlearn.words.notes import Code, Note, all_recorded, recorded
 
 
 def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False) -> Generator[Progress, None, Turn]:
@@ -49,7 +51,7 @@ def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False
     times = around.feed.times()
     newest = newest_version(store)
     trained = None if newest is None else as_of(newest)
-    there = f"{times.seen_by(around.now)} or {times.untimed()}"
+    there = Or((times.seen_by(around.now), times.untimed()))
     found = look(around.feed.table(there), times, around.now, trained)
     changed = _past_changed(around, newest, found)
     decision = around.project.policy.decide(Situation(around.now, trained, found.new, times.stamped))
@@ -91,14 +93,13 @@ def _past_changed(around: Surroundings, newest: Version | None, found: Look) -> 
     )
 
 
-def _not_forgotten(around: Surroundings) -> list[str]:
+def _not_forgotten(around: Surroundings) -> list[Note]:
     """Say where the live version is older than a removal of rows: the command was killed, or it was rolled back."""
     stands = champion(around.project.store)
     if stands is None:
         return []
     return [
-        f"Version {stands.version}, which is live, was trained before the rows where {where} were forgotten, perhaps "
-        "on them: promote a later version, or run `batchlearn forget` again."
+        Note(Code.NOT_FORGOTTEN, {"version": stands.version, "where": where})
         for where in forgotten_since(events(around.project.store), stands.version)
     ]
 
@@ -117,17 +118,15 @@ def live_model(around: Surroundings) -> Champion | None:
 
 def _bracketed(around: Surroundings, times: Times, champion: Champion, turn: Turn) -> Turn:
     """Say what training again would gain, from the rows that came and went since the champion's training alone."""
-    found, reason = bracket_of(champion, around.recipe, parts_since(around, times, champion), around.threads)
-    if found is None:
-        return replace(turn, notes=(*turn.notes, *([reason] if reason else [])))
-    return replace(turn, bracket=plain(found.to_json()), notes=(*turn.notes, str(found)))
+    found, note = bracket_of(champion, around.recipe, parts_since(around, times, champion), around.threads)
+    return replace(turn, bracket=None if found is None else plain(found.to_json()), notes=(*turn.notes, note))
 
 
 def _finished(around: Surroundings, version: Version, began: float, turn: Turn | None = None) -> Turn:
     """Finish a turn whose version is registered: this one, or without `turn` one that was killed."""
     done = finish(around, version)
     description = version.description
-    resumed = () if turn is not None else (f"An earlier run was ended when version {version.number} was registered.",)
+    resumed = () if turn is not None else (Note(Code.EARLIER_RUN_ENDED, {"version": version.number}),)
     return Turn(
         "retrain",
         description["reason"],
@@ -142,14 +141,14 @@ def _finished(around: Surroundings, version: Version, began: float, turn: Turn |
         done.alarms,
         done.rehearsed,
         description["rows"],
-        (*description["notes"], *resumed, *([done.note] if done.note else [])),
+        (*all_recorded(description), *resumed, *([recorded(done.note)] if done.note else [])),
     )
 
 
 def register_candidate(around: Surroundings, times: Times, found: Look, candidate: Candidate, turn: Turn) -> Version:
     """Write a candidate as a new version, with its verdict and all that is known of its rows."""
     store, fit = around.project.store, candidate.fit
-    files = version_files(around, fit, candidate.table)
+    files, notes = version_files(around, fit, candidate.table), (*turn.notes, *candidate.notes)
     description = {
         "created_at": around.at,
         "created_by": around.by,
@@ -160,7 +159,7 @@ def register_candidate(around: Surroundings, times: Times, found: Look, candidat
             "last": None if found.last is None else shown_instant(found.last, times.stamped),
             "rows": fit.rows.to_json(),
             "fingerprint": fingerprint(candidate.table),
-            "condition": candidate.table.condition,
+            "condition": None if candidate.table.condition is None else str(candidate.table.condition),
             "origin": around.feed.origin,
         },
         "rows": turn.rows,
@@ -173,7 +172,8 @@ def register_candidate(around: Surroundings, times: Times, found: Look, candidat
         "gate": {**candidate.verdict.to_json(), "state": candidate.verdict.state},
         "judged_against": candidate.judged_against,
         "sample": {"shape": list(files.responses)},
-        "notes": list((*turn.notes, *candidate.notes)),
+        "notes": list(map(str, notes)),
+        "noted": [note.to_json() for note in notes],
         "alarms": [*turn.alarms, *candidate.alarms],
         "forgotten": candidate.forgotten,
     }
@@ -201,7 +201,7 @@ def _look_again(around: Surroundings, times: Times, newest: Version, turn: Turn)
     verdict = compare(gate, live.stored.model, challenger, later, state)
     judged = plain({**verdict.to_json(), "state": verdict.state})
     done = finish(around, newest, judged)
-    said_now = f"Version {newest.number} was judged again, by {stretch.rows:,} rows seen since the last look."
-    notes = (*turn.notes, said_now, *([done.note] if done.note else []))
+    again = Note(Code.JUDGED_AGAIN, {"version": newest.number, "rows": stretch.rows})
+    notes = (*turn.notes, again, *([recorded(done.note)] if done.note else []))
     looked = replace(turn, version=newest.number, gate=judged, notes=notes)
     return replace(looked, promoted=done.promoted, asked=done.asked, alarms=done.alarms, rehearsed=done.rehearsed)

@@ -1,4 +1,4 @@
-"""Which rows were known when: conditions in SQL's words over the times at which rows were seen and labelled.
+"""Which rows were known when: conditions on the times at which rows were seen and labelled.
 
 A row is known at a time if it was seen by then and its label was known by then. The condition is part of what a version
 has on record, so `verify` reads the very rows that it was trained on, whatever has come since.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,9 +19,10 @@ from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.retraining.policies import Span
 from batchlearn.tables.columns import Kind
+from batchlearn.tables.conditions import After, And, Before, Condition, Missing, Moment, Not, literal
 from batchlearn.tables.fingerprint import Fingerprint
 from batchlearn.tables.table import Table
-from batchlearn.tables.where import refuse_unreadable
+from batchlearn.words.notes import Code, Note
 
 _EPOCH = datetime.datetime(1970, 1, 1)
 # What 64 bits of nanoseconds hold, to the year; so no length of time that is added leaves what a date can be.
@@ -51,11 +51,14 @@ def parse_instant(text: str, stamped: bool) -> float:
     return value
 
 
+def moment_of(instant: float, stamped: bool) -> Moment:
+    """Return a time as a condition has it."""
+    return _EPOCH + datetime.timedelta(microseconds=int(instant)) if stamped else float(instant)
+
+
 def shown_instant(instant: float, stamped: bool) -> str:
-    """Write a time so that `parse_instant` and a condition read it back to the last bit."""
-    if not stamped:
-        return repr(float(instant))
-    return (_EPOCH + datetime.timedelta(microseconds=int(instant))).isoformat(sep=" ")
+    """Write a time so that `parse_instant` reads it back to the last bit."""
+    return literal(moment_of(instant, stamped)).strip("'")
 
 
 @dataclass(frozen=True)
@@ -90,48 +93,30 @@ class Times:
 
     def literal(self, instant: float) -> str:
         """Write a time as a literal of a condition."""
-        text = shown_instant(instant, self.stamped)
-        return f"'{text}'" if self.stamped else text
+        return literal(moment_of(instant, self.stamped))
 
-    def seen_by(self, instant: float) -> str:
+    def seen_by(self, instant: float) -> Condition:
         """Return the condition that a row was seen."""
-        return f"{_name(self.seen)} <= {self.literal(instant)}"
+        return Before(self.seen, moment_of(instant, self.stamped))
 
-    def untimed(self) -> str:
+    def untimed(self) -> Condition:
         """Return the condition that nobody knows when a row was seen."""
-        return f"{_name(self.seen)} is null"
+        return Missing(self.seen)
 
-    def after(self, instant: float) -> str:
+    def after(self, instant: float) -> Condition:
         """Return the condition that a row was seen later than a time."""
-        return f"{_name(self.seen)} > {self.literal(instant)}"
+        return After(self.seen, moment_of(instant, self.stamped))
 
-    def known_by(self, instant: float) -> str:
+    def known_by(self, instant: float) -> Condition:
         """Return the condition that a row was seen, has rested, and has its label."""
         rested = self.seen_by(instant - self.wait)
         if self.labelled is None:
             return rested
-        return f"{rested} and {_name(self.labelled)} <= {self.literal(instant)}"
+        return And((rested, Before(self.labelled, moment_of(instant, self.stamped))))
 
-    def known_since(self, instant: float, before: float) -> str:
+    def known_since(self, instant: float, before: float) -> Condition:
         """Return the condition that a row is known at a time and was not at an earlier one."""
-        return f"{self.known_by(instant)} and {without(self.known_by(before))}"
-
-
-def without(condition: str) -> str:
-    """Return the condition for all other rows, those for which it is unknown among them."""
-    return f"not (({condition}) is true)"
-
-
-def together(conditions: Iterable[str | None]) -> str | None:
-    """Return the condition that all of them hold; None for none. UsageError where one does not stand by itself."""
-    given = [condition for condition in conditions if condition is not None]
-    for condition in given:
-        refuse_unreadable(condition)  # else a stray bracket would change what the others mean
-    return " and ".join(f"({condition})" for condition in given) or None
-
-
-def _name(column: str) -> str:
-    return '"' + column.replace('"', '""') + '"'
+        return And((self.known_by(instant), Not(self.known_by(before))))
 
 
 @dataclass(frozen=True)
@@ -143,7 +128,7 @@ class Look:
     new: int  # known now and not at the last training
     first: float | None  # the earliest and latest time at which a known row was seen
     last: float | None
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
 
 def look(table: Table, times: Times, now: float, before: float | None) -> Look:
@@ -159,7 +144,7 @@ def look(table: Table, times: Times, now: float, before: float | None) -> Look:
         raise no_times(times.seen)
     notes = _notes(at[timed], (labels & (label_at <= now))[timed], times) if len(at) else ()
     if not timed.all():
-        notes = (*notes, f"{int(np.sum(~timed)):,} rows have no time in {quoted(times.seen)} and are left out.")
+        notes = (*notes, Note(Code.ROWS_WITHOUT_TIME, {"rows": int(np.sum(~timed)), "column": times.seen}))
     return Look(
         int(timed.sum()),
         int(known.sum()),
@@ -173,9 +158,9 @@ def look(table: Table, times: Times, now: float, before: float | None) -> Look:
 class Stretch(NamedTuple):
     """Rows of a stretch of time of which no label is still to come, by a condition, and why there are none."""
 
-    condition: str
+    condition: Condition
     rows: int
-    reason: str | None
+    reason: Note | None
 
 
 def settled(table: Table, times: Times, now: float, trained: float, until: float | None) -> Stretch:
@@ -194,21 +179,13 @@ def settled(table: Table, times: Times, now: float, trained: float, until: float
     rows, newer = int(np.sum(stretch & labels)), int(np.sum(known & labels & (at > after)))
     reason = None
     if times.labelled is None and not labels[stretch].all():
-        reason = (
-            f"Of {int(stretch.sum()):,} rows seen since the last look {int(np.sum(stretch & ~labels)):,} lack a label, "
-            "and those that are labelled early may not judge for the others. Name the column that says when labels "
-            "were known (labelled in [source]), let rows rest longer (wait), or leave out those that never get one "
-            "(where)."
-        )
+        reason = Note(Code.LABELS_MISSING, {"rows": int(stretch.sum()), "without": int(np.sum(stretch & ~labels))})
         rows = 0
     elif not rows and newer:
         taken = f"{longest / 86_400e6:.3g} days" if times.stamped else f"{longest:g}"
-        reason = (
-            f"Labels have taken up to {taken}, and none of {newer:,} labelled rows seen since the last look was seen "
-            "so long ago. Before that they may not judge for others of their time, whose labels are still to come."
-        )
+        reason = Note(Code.LABELS_STILL_TO_COME, {"taken": taken, "rows": newer})
     begins = [] if after == -np.inf else [times.after(after)]
-    return Stretch(" and ".join([*begins, times.seen_by(end), times.known_by(now)]), rows, reason)
+    return Stretch(And((*begins, times.seen_by(end), times.known_by(now))), rows, reason)
 
 
 def _known(seen: Floats, labelled: Floats, times: Times, now: float) -> np.ndarray:
@@ -232,23 +209,14 @@ def _times_and_labels(table: Table, times: Times) -> tuple[Floats, Floats, np.nd
     return np.concatenate(seen), np.concatenate(labelled), np.concatenate(has_label)
 
 
-def _notes(seen: Floats, labelled: np.ndarray, times: Times) -> tuple[str, ...]:
+def _notes(seen: Floats, labelled: np.ndarray, times: Times) -> tuple[Note, ...]:
     """Say where recent rows mostly have no label yet: those that have one early may be of another kind."""
     cut = np.nanquantile(seen, 1.0 - RECENT) if np.isfinite(seen).any() else np.inf
     recent = (seen >= cut) & (seen <= np.nanmax(seen) - times.wait) if times.wait else seen >= cut
     if not recent.any() or float(labelled[recent].mean()) >= MOSTLY:
         return ()
-    since = f"Of the rows seen last (since {shown_instant(float(cut), times.stamped)})"
-    return (late_labels(since, float(labelled[recent].mean())),)
-
-
-def late_labels(seen_last: str, share: float) -> str:
-    """Say of what was seen last that only a share has a label yet, and what to do."""
-    return (
-        f"{seen_last} only {share:.0%} have a label yet. Labels that are known early may differ from those that take "
-        "longer, so a model of these rows may be off for the others: let rows rest with wait in [source], or let time "
-        "be when the outcome is decided."
-    )
+    since = shown_instant(float(cut), times.stamped)
+    return (Note(Code.LATE_LABELS, {"share": float(labelled[recent].mean()), "since": since}),)
 
 
 def fingerprint(table: Table) -> str:

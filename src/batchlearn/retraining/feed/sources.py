@@ -26,11 +26,13 @@ from batchlearn.errors import DataError, RegistryError, quoted
 from batchlearn.registry.ledger import EVENTS
 from batchlearn.registry.promotions import PROMOTIONS
 from batchlearn.registry.version import VERSIONS
-from batchlearn.retraining.feed.known import MOSTLY, RECENT, Times, late_labels, together, without
+from batchlearn.retraining.feed.known import MOSTLY, RECENT, Times
 from batchlearn.retraining.project import Project, SourceSettings
+from batchlearn.tables.conditions import Condition, Not, Written, together, written
 from batchlearn.tables.database import Mark, Query, Reading, reading
 from batchlearn.tables.files import Stamp, find
 from batchlearn.tables.table import Table, read
+from batchlearn.words.notes import Code, Note
 
 SNAPSHOTS = "snapshots"
 _KEY = b"batchlearn"
@@ -55,17 +57,20 @@ class DataFeed:
         return dict(self.origin_said)
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[Note, ...]:
         """Say which rows of a query cannot be seen: those without a label time are not fetched."""
         waiting, share = self.origin.get("without_a_mark", 0), self.origin.get("recent_with_a_mark", 1.0)
         if not waiting:
             return ()
-        said = f"{waiting:,} rows of the query have no value in {quoted(self.settings.labelled or self.settings.time)}"
-        if share >= MOSTLY:
-            return (f"{said} and are not counted.",)
-        return (late_labels(f"{said} and are not counted. Of the rows that were seen last", share),)
+        column = self.settings.labelled or self.settings.time
+        return (
+            Note(
+                Code.ROWS_NOT_FETCHED,
+                {"rows": waiting, "column": column, "share": None if share >= MOSTLY else share},
+            ),
+        )
 
-    def table(self, *conditions: str | None) -> Table:
+    def table(self, *conditions: Condition | None) -> Table:
         """Read with the roles of the settings; when a label was known is no feature.
 
         DataError where a file is not as it was when the feed was opened.
@@ -74,7 +79,7 @@ class DataFeed:
             stamp.check()
         given = self.settings
         dropped = dict.fromkeys([*given.roles.drop, *([given.labelled] if given.labelled else [])])
-        where = together([given.reading.where, *(without(condition) for condition in self.forgotten), *conditions])
+        where = together(written(given.reading.where), *(Not(Written(one)) for one in self.forgotten), *conditions)
         try:
             return self._read(dropped, where)
         except DataError as problem:
@@ -87,7 +92,7 @@ class DataFeed:
                 code=problem.code,
             ) from problem
 
-    def _read(self, dropped: Iterable[str], where: str | None) -> Table:
+    def _read(self, dropped: Iterable[str], where: Condition | None) -> Table:
         roles, reading = self.settings.roles, self.settings.reading
         given = {**asdict(roles), "drop": tuple(dropped), "where": where}
         return read(self.data, **given, null=("", *reading.null), categories=reading.categories)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,51 @@ import numpy as np
 from batchlearn.data.build import Profiles
 from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile
 from batchlearn.tables.columns import Column
-from batchlearn.training.facts.levels import LevelCounts
+from batchlearn.training.facts.labels import LabelFacts, NeighbourFacts, SplitFacts
+from batchlearn.training.facts.levels import LevelCounts, TellingLevel
 
 _PER_CENTS = (0.01, 0.5, 0.99)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where the numbers of a column lie: the percentiles are of at most 200,000 rows, the ends of all of them."""
+
+    low: float
+    per_cent_1: float
+    median: float
+    per_cent_99: float
+    high: float
+    below_zero: int
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """What one column holds; `left_out` is the reason why the model does not read it."""
+
+    column: str
+    kind: str
+    rows: int
+    missing: int
+    left_out: str | None
+    levels: int | None = None  # of a category
+    spread: Spread | None = None  # of numbers, where there are any
+    telling: tuple[TellingLevel, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as plain values; what only numbers or only categories have stands where it is known."""
+        plain = {name: value for name, value in vars(self).items() if name not in ("levels", "spread", "telling")}
+        levels = {} if self.levels is None else {"levels": self.levels}
+        spread = {} if self.spread is None else vars(self.spread)
+        return {**plain, **levels, **spread, "telling": [one.to_json() for one in self.telling]}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The fit to the earlier rows, which is the one that is judged."""
+
+    coefficients: int
+    passes: int
 
 
 @dataclass(frozen=True)
@@ -22,11 +64,11 @@ class Facts:
     """What a training found out beside its model; of rows all that it learned from, unless it says otherwise."""
 
     repeated_rows: int
-    split: Mapping[str, Any] | None  # how the rows that judge were told apart, and when
-    judged: Mapping[str, int] | None  # coefficients and passes of the fit to the earlier rows
-    labels: Mapping[str, Mapping[str, Any]]  # of all rows, and of the earlier and the later ones
-    neighbours: Mapping[str, Any] | None  # how alike the labels of rows next to each other in time are
-    columns: Sequence[Mapping[str, Any]]
+    split: SplitFacts | None  # None where no rows were held out
+    judged: Judged | None
+    labels: Mapping[str, LabelFacts]  # of "all" rows, and of the "early" and the "late" ones
+    neighbours: NeighbourFacts | None  # None without a time
+    columns: Sequence[ColumnFacts]
     seconds: Mapping[str, float]  # of each stage
     levels: Mapping[str, LevelCounts] = field(default_factory=dict)  # by term; not printed
 
@@ -34,11 +76,11 @@ class Facts:
         """Return the facts as plain values."""
         return {
             "repeated_rows": self.repeated_rows,
-            "split": None if self.split is None else dict(self.split),
-            "judged": None if self.judged is None else dict(self.judged),
-            "labels": {part: dict(found) for part, found in self.labels.items()},
-            "neighbours": None if self.neighbours is None else dict(self.neighbours),
-            "columns": [dict(one) for one in self.columns],
+            "split": None if self.split is None else self.split.to_json(),
+            "judged": None if self.judged is None else asdict(self.judged),
+            "labels": {part: asdict(found) for part, found in self.labels.items()},
+            "neighbours": None if self.neighbours is None else asdict(self.neighbours),
+            "columns": [one.to_json() for one in self.columns],
             "seconds": dict(self.seconds),
         }
 
@@ -58,35 +100,29 @@ class Clock:
 
 
 def column_facts(
-    columns: Sequence[Column], profiles: Profiles, telling: Mapping[str, list[Any]], left_out: Mapping[str, str]
-) -> list[dict[str, Any]]:
-    """Return one record a column: rows without a value, the range of numbers, and the levels that tell the label."""
+    columns: Sequence[Column],
+    profiles: Profiles,
+    telling: Mapping[str, tuple[TellingLevel, ...]],
+    left_out: Mapping[str, str],
+) -> list[ColumnFacts]:
+    """Return of each column its rows without a value, the range of numbers, and the levels that tell the label."""
     return [
-        {
-            "column": column.name,
-            "kind": str(column.kind),
-            "rows": profiles[column.name].rows,
-            "missing": profiles[column.name].missing,
-            "left_out": left_out.get(column.name),
-            **_held(profiles[column.name]),
-            "telling": telling.get(column.name, []),
-        }
-        for column in columns
+        ColumnFacts(
+            column=column.name,
+            kind=str(column.kind),
+            rows=profile.rows,
+            missing=profile.missing,
+            left_out=left_out.get(column.name),
+            levels=len(profile.counts) if isinstance(profile, CategoryProfile) else None,
+            spread=_spread(profile),
+            telling=telling.get(column.name, ()),
+        )
+        for column, profile in ((column, profiles[column.name]) for column in columns)
     ]
 
 
-def _held(profile: Profile) -> dict[str, Any]:
-    if isinstance(profile, CategoryProfile):
-        return {"levels": len(profile.counts)}
+def _spread(profile: Profile) -> Spread | None:
     if not isinstance(profile, NumberProfile) or profile.missing == profile.rows:
-        return {}
-    # Of at most 200,000 rows: the range is of all of them.
+        return None
     low, middle, high = np.quantile(profile.sample, _PER_CENTS, method="nearest").tolist()
-    return {
-        "low": profile.low,
-        "per_cent_1": low,
-        "median": middle,
-        "per_cent_99": high,
-        "high": profile.high,
-        "below_zero": profile.below_zero,
-    }
+    return Spread(profile.low, low, middle, high, profile.high, profile.below_zero)

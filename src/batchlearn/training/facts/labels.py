@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,11 +15,55 @@ from batchlearn.data.target import class_name
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Table
 
+# The first and the last time of some rows: numbers, or texts where the column holds timestamps.
+Ends = tuple[float | str, float | str]
 # Fewer pairs of neighbours say nothing of how alike neighbours are.
 _FEWEST_PAIRS = 100
 
 
-def part_labels(ledger: Ledger, split: Split) -> dict[str, dict[str, Any]]:
+@dataclass(frozen=True)
+class LabelFacts:
+    """Labels of some rows: class shares, or mean and range of numbers; nothing of these where there is no row."""
+
+    rows: int
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    shares: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """How the rows that judge were told from those that were learned from: of a split by time, when each part was."""
+
+    by: str
+    how: str
+    early: int
+    late: int
+    earlier: Ends | None = None
+    later: Ends | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as plain values, the four times side by side."""
+        plain = {"by": self.by, "how": self.how, "early": self.early, "late": self.late}
+        if self.earlier is None or self.later is None:
+            return plain
+        return {**plain, **dict(zip(("first", "until", "from", "last"), (*self.earlier, *self.later), strict=True))}
+
+
+@dataclass(frozen=True)
+class NeighbourFacts:
+    """How alike the labels of neighbours in time are: all, those of one time, and those of different times."""
+
+    measure: str  # "share" of rows with the label of the row before, or "correlation" with it
+    tied: float  # share of rows that have the time of the row before
+    by_chance: float
+    alike: float | None
+    alike_tied: float | None
+    alike_untied: float | None
+
+
+def part_labels(ledger: Ledger, split: Split) -> dict[str, LabelFacts]:
     """Return what the labels are in all rows, and in those of each part where rows were held out."""
     parts = {"all": ledger.used}
     if split.late is not None:
@@ -25,39 +71,33 @@ def part_labels(ledger: Ledger, split: Split) -> dict[str, dict[str, Any]]:
     return {name: label_facts(ledger, part) for name, part in parts.items()}
 
 
-def label_facts(ledger: Ledger, part: NDArray[np.bool_]) -> dict[str, Any]:
+def label_facts(ledger: Ledger, part: NDArray[np.bool_]) -> LabelFacts:
     """Return rows, mean, range and class shares of the labels of a part, each row counted by its weight."""
     label = ledger.label[part]
     weight = None if ledger.weight is None else ledger.weight[part]
-    facts: dict[str, Any] = {"rows": len(label), "mean": None, "low": None, "high": None, "shares": None}
     if not len(label):
-        return facts
+        return LabelFacts(0)
     classes = ledger.target.classes
     if classes:
         held = np.bincount(label.astype(np.intp), weight, len(classes))
         names = [class_name(one) for one in classes]
-        return {**facts, "shares": dict(zip(names, (held / held.sum()).tolist(), strict=True))}
-    mean, low, high = float(np.average(label, weights=weight)), float(label.min()), float(label.max())
-    return {**facts, "mean": mean, "low": low, "high": high}
+        return LabelFacts(len(label), shares=dict(zip(names, (held / held.sum()).tolist(), strict=True)))
+    mean = float(np.average(label, weights=weight))
+    return LabelFacts(len(label), mean, float(label.min()), float(label.max()))
 
 
-def split_facts(table: Table, ledger: Ledger, split: Split) -> dict[str, Any] | None:
+def split_facts(table: Table, ledger: Ledger, split: Split) -> SplitFacts | None:
     """Return how the rows that judge were told from those that they were learned from; None where none were."""
     if split.late is None:
         return None
     late = split.late & ledger.used
-    facts: dict[str, Any] = {
-        "by": split.kind,
-        "how": split.how,
-        "early": int(split.early.sum()),
-        "late": int(late.sum()),
-    }
-    if split.kind == "time" and ledger.time is not None and late.any():
-        stamps = table.column(table.roles.time or "").kind is Kind.TIMESTAMP
-        early, later = ledger.time[split.early], ledger.time[late]
-        ends = {"first": early.min(), "until": early.max(), "from": later.min(), "last": later.max()}
-        facts |= {name: _moment(float(value), stamps) for name, value in ends.items()}
-    return facts
+    parts = split.kind, split.how, int(split.early.sum()), int(late.sum())
+    if split.kind != "time" or ledger.time is None or not late.any():
+        return SplitFacts(*parts)
+    stamps = table.column(table.roles.time or "").kind is Kind.TIMESTAMP
+    times = ledger.time[split.early], ledger.time[late]
+    ends = ((_moment(float(at.min()), stamps), _moment(float(at.max()), stamps)) for at in times)
+    return SplitFacts(*parts, *ends)
 
 
 def _moment(value: float, stamp: bool) -> str | float:
@@ -70,7 +110,7 @@ def _moment(value: float, stamp: bool) -> str | float:
     return shown
 
 
-def neighbour_facts(ledger: Ledger) -> dict[str, Any] | None:
+def neighbour_facts(ledger: Ledger) -> NeighbourFacts | None:
     """Return how alike the labels of neighbouring rows are in the order of time, among equal times and between them.
 
     Of classes the share of rows with the label of the row before, of numbers the correlation with it. None without a
@@ -86,14 +126,14 @@ def neighbour_facts(ledger: Ledger) -> dict[str, Any] | None:
     classes = len(ledger.target.classes)
     shares = np.bincount(label.astype(np.intp), minlength=classes) / len(label) if classes else np.zeros(1)
     every = np.ones_like(tied)
-    return {
-        "measure": "share" if classes else "correlation",
-        "tied": float(tied.mean()),
-        "by_chance": float(shares @ shares),
-        "alike": _alike(label, every, classes),
-        "alike_tied": _alike(label, tied, classes),
-        "alike_untied": _alike(label, ~tied, classes),
-    }
+    return NeighbourFacts(
+        measure="share" if classes else "correlation",
+        tied=float(tied.mean()),
+        by_chance=float(shares @ shares),
+        alike=_alike(label, every, classes),
+        alike_tied=_alike(label, tied, classes),
+        alike_untied=_alike(label, ~tied, classes),
+    )
 
 
 def _alike(label: NDArray[np.float64], chosen: NDArray[np.bool_], classes: int) -> float | None:

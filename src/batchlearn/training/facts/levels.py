@@ -29,6 +29,21 @@ class LevelCounts(NamedTuple):
     labels: Floats  # (levels + 1, classes): rows of each class; (levels + 1, 1): sums of the labels that are numbers
 
 
+class TellingLevel(NamedTuple):
+    """A level whose rows nearly all have one class."""
+
+    level: str
+    rows: int
+    label: str
+    share: float  # of its rows
+    share_of_all: float  # of all rows
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the level as plain values."""
+        plain = self._asdict()
+        return {"class": plain.pop("label"), **plain}
+
+
 @dataclass(frozen=True)
 class _LevelTotal:
     """The counts of all groups, one after the other."""
@@ -59,11 +74,13 @@ def count_levels(rows: Rows, encoding: Encoding, target: Target) -> dict[str, Le
     return {group_key(group): LevelCounts(number, labels) for group, number, labels in parts}
 
 
-def telling_levels(encoding: Encoding, counts: Mapping[str, LevelCounts], target: Target) -> dict[str, list[Any]]:
-    """Return by column the levels that all but determine the class, those of most rows first, as plain values."""
+def telling_levels(
+    encoding: Encoding, counts: Mapping[str, LevelCounts], target: Target
+) -> dict[str, tuple[TellingLevel, ...]]:
+    """Return by column the levels that all but determine the class, those of most rows first."""
     if not target.classes:
         return {}
-    found: dict[str, list[Any]] = {}
+    found: dict[str, tuple[TellingLevel, ...]] = {}
     for group in encoding.groups:
         if isinstance(group, PairTerm):
             continue
@@ -75,16 +92,16 @@ def telling_levels(encoding: Encoding, counts: Mapping[str, LevelCounts], target
         enough = rows >= max(FEWEST_ROWS, FEWEST_SHARE * total)
         clear = enough & (share >= NEARLY_ALL) & (common[likeliest] < COMMON)
         order = [int(k) for k in np.argsort(-rows, kind="stable") if clear[k] and k < len(group.names)]
-        levels = [
-            {
-                "level": group.names[k],
-                "rows": int(rows[k]),
-                "class": class_name(target.classes[int(likeliest[k])]),
-                "share": float(share[k]),
-                "share_of_all": float(common[likeliest[k]]),
-            }
+        levels = tuple(
+            TellingLevel(
+                level=group.names[k],
+                rows=int(rows[k]),
+                label=class_name(target.classes[int(likeliest[k])]),
+                share=float(share[k]),
+                share_of_all=float(common[likeliest[k]]),
+            )
             for k in order[:_MOST_TELLING]
-        ]
+        )
         if levels:
             found[group.column] = levels
     return found

@@ -14,6 +14,7 @@ from batchlearn.objectives.objective import Expansion
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.support import support_notes
 from batchlearn.training.recipe import Recipe
+from batchlearn.words.notes import Code, Note
 
 # Two columns whose correlation differs from one by no more than rounding say the same thing.
 _SAME = 1.0 - 1e-12
@@ -24,63 +25,50 @@ _FEW_VALUES = 10
 _LIGHT = 0.1
 
 
-def group_notes(ledger: Ledger, split: Split, column: str | None) -> list[str]:
+def group_notes(ledger: Ledger, split: Split, column: str | None) -> list[Note]:
     """Say where the same group is learned from and judged on: what is known of it flatters the evaluation."""
     both, late = groups_on_both_sides(ledger, split)
-    if not both:
-        return []
-    return [
-        f"{both:,} of the {late:,} groups of '{column}' among the held-out rows are learned from "
-        "too: the evaluation is for groups that are known. For new ones hold out whole groups (--split group)."
-    ]
+    return [Note(Code.GROUPS_ON_BOTH_SIDES, {"both": both, "late": late, "column": column})] if both else []
 
 
-def target_notes(ledger: Ledger, recipe: Recipe) -> list[str]:
+def target_notes(ledger: Ledger, recipe: Recipe) -> list[Note]:
     """Say what was concluded from labels and weights where users may have meant something else."""
-    notes = list[str]()
+    notes = list[Note]()
     if recipe.loss is None and ledger.target.task is Task.NUMBER:
         values = np.unique(ledger.label[ledger.used])
         if len(values) <= _FEW_VALUES:
-            notes.append(
-                f"'{ledger.target.column}' holds {len(values)} different numbers and was taken as a measurement, not "
-                "as classes (--loss softmax)."
-            )
+            notes.append(Note(Code.TAKEN_AS_NUMBER, {"column": ledger.target.column, "values": len(values)}))
     total = float(ledger.counts.used) if ledger.weight is None else float(np.sum(ledger.weight[ledger.used]))
     if recipe.alpha is None and total < _LIGHT * ledger.counts.used:
-        notes.append(
-            f"The weights of {ledger.counts.used:,} rows add up to {total:.3g} only, so the default penalty, 1 in "
-            "total, weighs much. Multiply the weights, or choose a penalty (--alpha)."
-        )
+        notes.append(Note(Code.LIGHT_WEIGHTS, {"rows": ledger.counts.used, "total": total}))
     return notes
 
 
-def row_notes(ledger: Ledger, encoding: Encoding, class_weights: Floats | None, repeated: int) -> list[str]:
+def row_notes(ledger: Ledger, encoding: Encoding, class_weights: Floats | None, repeated: int) -> list[Note]:
     """Say what rows repeat each other, what classes counted, and what the rows can carry."""
     notes = support_notes(ledger, encoding)
     if repeated:
-        share = repeated / ledger.counts.used
-        notes.insert(0, f"{repeated:,} rows ({share:.2%}) repeat an earlier row in every column; they are kept.")
+        notes.insert(0, Note(Code.REPEATED_ROWS, {"rows": repeated, "share": repeated / ledger.counts.used}))
     if class_weights is not None:
         notes.append(correction_note(ledger.target.classes, class_weights))
     return notes
 
 
-def feature_notes(encoding: Encoding, expansion: Expansion | None, penalty: Quadratic) -> list[str]:
+def feature_notes(encoding: Encoding, expansion: Expansion | None, penalty: Quadratic) -> list[Note]:
     """Say what was done about missing numbers, and which columns repeat each other or are not there at all."""
-    notes = list[str]()
+    notes = list[Note]()
     if encoding.layout.size == 1:
-        notes.append("No feature is left: the model is an intercept alone and predicts the same for every row.")
-    filled = [f"{term.column} ({term.missing_share:.2%})" for term in encoding.numbers if term.missing_share > 0.0]
-    if filled:
-        columns = ", ".join(filled)
-        notes.append(f"Missing numbers count as the column's mean, with an indicator of their own: {columns}.")
-    tiny = ", ".join(term.column for term in encoding.numbers if term.deviation < SMALLEST_UNIT)
+        notes.append(Note(Code.NO_FEATURE))
+    missing = {term.column: term.missing_share for term in encoding.numbers if term.missing_share > 0.0}
+    if missing:
+        notes.append(Note(Code.MISSING_NUMBERS, {"shares": missing}))
+    tiny = [term.column for term in encoding.numbers if term.deviation < SMALLEST_UNIT]
     if tiny:
-        notes.append(f"Coefficients are for one standard deviation, not for one unit, of numbers so small: {tiny}.")
+        notes.append(Note(Code.TINY_NUMBERS, {"columns": tiny}))
     pairs = _repeats(encoding, expansion, penalty)
-    notes += [f"{a} and {b} repeat each other: the penalty shares their effect." for a, b in pairs[:_MOST_PAIRS]]
+    notes += [Note(Code.SAME_COLUMNS, {"first": a, "second": b}) for a, b in pairs[:_MOST_PAIRS]]
     if len(pairs) > _MOST_PAIRS:
-        notes.append(f"{len(pairs) - _MOST_PAIRS:,} more pairs of columns repeat each other.")
+        notes.append(Note(Code.MORE_SAME_COLUMNS, {"pairs": len(pairs) - _MOST_PAIRS}))
     return notes
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,14 +13,16 @@ from batchlearn.kernels.design import Floats
 _MOST_PUSHES = 4
 
 
-def pushes(encoding: Encoding, rows: Rows, parameters: Floats, chosen: NDArray[np.intp]) -> list[list[dict[str, Any]]]:
-    """Return for each chosen row the terms that add most to its predictor, or take most, as plain values.
+def pushes(
+    encoding: Encoding, rows: Rows, parameters: Floats, chosen: NDArray[np.intp]
+) -> list[tuple[tuple[str, float], ...]]:
+    """Return for each chosen row the terms that add most to its predictor, or take most.
 
     An effect is what the term adds for this row minus what it adds on average over `rows`. Of more than two classes,
     where there are several predictors, nothing is returned.
     """
     if len(parameters) != encoding.layout.size:
-        return [[] for _ in chosen]
+        return [() for _ in chosen]
     taken, codes = next(rows.stretches(chosen, len(chosen))).together(), level_codes(rows)
     names, effects = list[str](), list[Floats]()
     start = 0
@@ -40,6 +40,6 @@ def pushes(encoding: Encoding, rows: Rows, parameters: Floats, chosen: NDArray[n
     every = np.stack(effects, axis=1) if effects else np.zeros((len(chosen), 0))
     strongest = np.argsort(-np.abs(every), axis=1, kind="stable")[:, :_MOST_PUSHES]
     return [
-        [{"term": names[k], "effect": float(row[k])} for k in order if row[k] != 0.0]
+        tuple((names[k], float(row[k])) for k in order if row[k] != 0.0)
         for row, order in zip(every, strongest, strict=True)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -24,9 +24,11 @@ from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.class_weights import log_odds_shift, moved_intercepts, weighted
 from batchlearn.objectives.statistics import ReturnedTotal
 from batchlearn.tables.columns import Kind
+from batchlearn.tables.conditions import written
 from batchlearn.tables.table import Table, read
 from batchlearn.training.certificate import Certificate, Certification, Units, certify
 from batchlearn.training.train import Progress, fit_objective, thread_count
+from batchlearn.words.notes import recorded
 
 # Another machine adds in another order: bounds may differ by so much, and by what the floor allows.
 _TOLERANCE = 0.01
@@ -143,7 +145,7 @@ def verifying(
 
 def _statement(stored: StoredModel, path: str | os.PathLike[str]) -> _Statement:
     try:
-        statement = TypeAdapter(_Statement).validate_python(stored.record)
+        statement = TypeAdapter(_Statement).validate_python(_with_recorded_reason(stored.record))
     except ValidationError as problem:
         first = problem.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -170,10 +172,18 @@ def _statement(stored: StoredModel, path: str | os.PathLike[str]) -> _Statement:
     return statement
 
 
+def _with_recorded_reason(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the record with the reason of its certificate, a sentence on any record, as it is and not taken apart."""
+    certificate = record.get("certificate")
+    if not isinstance(certificate, dict) or not isinstance(certificate.get("reason"), str):
+        return record
+    return {**record, "certificate": {**certificate, "reason": recorded(certificate["reason"])}}
+
+
 def _table(model: LinearModel, condition: str | None, data: object, null: Sequence[str]) -> Table:
     roles = replace(model.roles, target=model.target.column)
     if isinstance(data, Table):
-        return replace(data, roles=roles, condition=condition)
+        return replace(data, roles=roles, condition=written(condition))
     # A CSV file does not say which numbers are names; the model does.
     categories = [name for name, kind in model.encoding.kinds.items() if kind is Kind.CATEGORY]
     if any(isinstance(value, str) for value in model.target.classes):

@@ -6,11 +6,12 @@ stretched.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from batchlearn.report.scales import Scale, Tick, apart, scale
+from batchlearn.report.figures.scales import Scale, Tick, apart, scale
 
 # Beyond this many marks a row of them is read no better and the page grows.
 MOST_POINTS = 400
@@ -155,7 +156,7 @@ def forest(
 
 
 def _bar(axis: Scale, entry: Entry) -> Bar:
-    places = [None if end is None else axis.place(end) for end in entry.mark[:3]]
+    places = [None if end is None or math.isnan(end) else axis.place(end) for end in entry.mark[:3]]
     return Bar(entry.name, entry.detail, places[0], places[1], places[2], entry.mark.role, entry.shown)
 
 
@@ -170,12 +171,13 @@ class Axes:
         """Return the marks of the points, thinned evenly where there are too many to tell apart."""
         return tuple(
             Dot(self.x.place(p.x), self.up(p.y), role, p.says, self._end(p.low), self._end(p.high))
-            for p in thinned(points)
+            for p in thinned([p for p in points if not math.isnan(p.x) and not math.isnan(p.y)])
         )
 
     def line(self, points: Sequence[tuple[float, float]], role: str) -> Path:
-        """Return a line through the points."""
-        return Path("M" + "L".join(f"{self.x.place(x):g} {self.up(y):g}" for x, y in thinned(points)), role)
+        """Return a line through the points, but those of which a place is not known."""
+        drawn = [(x, y) for x, y in points if not math.isnan(x) and not math.isnan(y)]
+        return Path("M" + "L".join(f"{self.x.place(x):g} {self.up(y):g}" for x, y in thinned(drawn)), role)
 
     def area(self, upper: Sequence[tuple[float, float]], lower: Sequence[tuple[float, float]], role: str) -> Path:
         """Return the area between two lines."""
@@ -194,7 +196,7 @@ class Axes:
         return tuple(Tick(round(100.0 - tick.at, 3), tick.label) for tick in self.y.ticks(about))
 
     def _end(self, value: float | None) -> float | None:
-        return None if value is None else self.up(value)
+        return None if value is None or math.isnan(value) else self.up(value)
 
 
 def thinned(points: Sequence[Place]) -> list[Place]:

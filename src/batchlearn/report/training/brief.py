@@ -1,15 +1,11 @@
-"""How a fit, a certificate and an evaluation read on a page."""
+"""A fit, a certificate and an evaluation in brief, as a terminal shows them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from rich.text import Text
 
-from batchlearn.cli.page.figures import count, decimals, figure, interval, listed, named
-from batchlearn.cli.terminal import Page, clean
 from batchlearn.data.ledger import RowCounts
 from batchlearn.data.target import Target, Task, class_name
 from batchlearn.evaluation.abstention import Abstention
@@ -19,20 +15,17 @@ from batchlearn.evaluation.metrics import first_score, target_metrics
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import contrasts
+from batchlearn.report.document import Document, Marked
+from batchlearn.report.estimate import places_of, shown
 from batchlearn.report.training.findings import drift_sentence
 from batchlearn.report.training.quality import score
+from batchlearn.report.training.worst import slice_difference
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit
+from batchlearn.words.names import MODELS, in_short
+from batchlearn.words.notes import Code, Note
+from batchlearn.words.numbers import count, fixed, in_ascii, listed
 
-KINDS = {
-    "logistic": "logistic regression",
-    "softmax": "multinomial logistic regression",
-    "squared": "linear regression",
-    "huber": "robust linear regression",
-    "poisson": "Poisson regression",
-    "gamma": "gamma regression",
-    "tweedie": "Tweedie regression",
-}
 _SCALES = {
     "logistic": "the log odds of {1}",
     "softmax": "the logits of the classes",
@@ -43,12 +36,11 @@ _SCALES = {
     "tweedie": "the logarithm of the mean",
 }
 _MOST_SLICES, _MOST_EFFECTS, _MOST_NAMES = 3, 5, 6
-_LEFT_OUT = " was left out: "
-# What sentences of the report hold for a browser.
-_TO_ASCII = str.maketrans({"\u00a0": " ", "\u2212": "-", "\u00d7": "x"})
+# What was held out, by how it was chosen; the note with its figures would only say it again.
+_HELD_OUT = {"time": "the latest rows by time", "group": "whole groups", "random": "random rows"}
 
 
-def show_fit(page: Page, fit: Fit) -> None:
+def show_fit(page: Document, fit: Fit) -> None:
     """Write what came out of training: rows, model, certificate, evaluation, coefficients, notes."""
     model = fit.model
     page.title(f"Trained on {count(fit.rows.used, 'row')}: {model_sentence(model)}")
@@ -61,16 +53,14 @@ def show_fit(page: Page, fit: Fit) -> None:
         ]
     )
     if fit.evaluation is not None:
-        split = next((note for note in fit.notes if note.startswith("Held out: ")), "")
-        which = split.removeprefix("Held out: ").partition(",")[0]
+        which = next((_HELD_OUT[note.values["by"]] for note in fit.notes if note.code is Code.HELD_OUT), "")
         page.heading(f"Evaluation on {count(fit.evaluation.rows, 'held-out row')} ({which})")
         page.line("of the same recipe trained on the other rows; 95 % intervals", "dim")
         show_evaluation(page, fit.evaluation, model.target)
         if fit.evaluation.drift is not None and fit.evaluation.drift.side is not None:
-            result = fit.to_json()
-            page.line((drift_sentence(result, score(result)) or "").translate(_TO_ASCII))
+            page.line(in_ascii(drift_sentence(fit, score(fit.evaluation)) or ""))
     show_effects(page, fit)
-    show_notes(page, [note for note in fit.notes if not note.startswith("Held out: ")], fit.evaluation)
+    show_notes(page, [note for note in fit.notes if note.code is not Code.HELD_OUT], fit.evaluation)
 
 
 def model_sentence(model: LinearModel) -> str:
@@ -80,7 +70,7 @@ def model_sentence(model: LinearModel) -> str:
     if len(target.classes) > 2:
         which = f", {len(target.classes)} classes"
     power = "" if target.power is None else f" of power {target.power:.4g}"
-    return f"{KINDS[model.loss]}{power} for {target.column}{which}"
+    return f"{MODELS[model.loss]}{power} for {target.column}{which}"
 
 
 def ledger_sentence(rows: RowCounts) -> str:
@@ -92,10 +82,10 @@ def ledger_sentence(rows: RowCounts) -> str:
     return f"{rows.read:,} read = {' + '.join(parts)}"
 
 
-def certificate_sentence(certificate: Certificate, task: Task) -> Text:
+def certificate_sentence(certificate: Certificate, task: Task) -> Marked:
     """Say what is proved, or why nothing is."""
     if not certificate.certified or certificate.loss_bound is None:
-        return Text.assemble(("not certified", "yellow"), f": {clean(certificate.reason or 'no bound was proved')}")
+        return Marked("not certified", "yellow", f": {certificate.reason or 'no bound was proved'}")
     unit = " (probability)" if task is Task.CLASSES else ""
     others = []
     if certificate.coefficient_bound is not None:
@@ -103,48 +93,51 @@ def certificate_sentence(certificate: Certificate, task: Task) -> Text:
     if certificate.prediction_bound is not None:
         others.append(f"no prediction by more than {certificate.prediction_bound:.1e}{unit}")
     loss = f"the loss is within {certificate.loss_bound:.1e} of the optimum over all {count(certificate.rows, 'row')}"
-    return Text.assemble(("certified", "green"), f": {'; '.join([loss, *others])}")
+    return Marked("certified", "green", f": {'; '.join([loss, *others])}")
 
 
-def show_evaluation(page: Page, evaluation: Evaluation, target: Target) -> None:
+def show_evaluation(page: Document, evaluation: Evaluation, target: Target) -> None:
     """Write metrics beside baselines, calibration, and the slices that lose most."""
-    columns = {"constant": "constant", "last_value": "last value"}
-    baselines = {columns.get(name, named(name)): figures for name, figures in evaluation.baselines.items()}
+    names = [in_short(name) for name in evaluation.baselines]
     rows = [
-        _metric_row(metric.name, metric.lower_is_better, evaluation, baselines)
+        _metric_row(metric.name, metric.lower_is_better, evaluation)
         for metric in target_metrics(target)
         if metric.name in evaluation.metrics
     ]
-    header = ["", "model", "interval", *baselines]
-    if evaluation.leave_one_out is not None:
-        header.append("leave-one-out")
-    table = [*header, "better is"], [[row[0], *row[2:], row[1]] for row in rows]
-    if page.narrow or not page.fits(*table):
-        for name, better, value, between, *others in rows:
-            page.line(f"{name} ({better} is better): {value}{f' ({between})' if between else ''}")
-            page.line(", ".join(f"{who} {one}" for who, one in zip(header[3:], others, strict=True) if one), "dim", 4)
-    else:
-        page.table(*table)
+    header = ["", "model", "interval", *names, *(["leave-one-out"] if evaluation.leave_one_out is not None else [])]
+    listing = []
+    for name, better, value, between, *others in rows:
+        beside = ", ".join(f"{who} {one}" for who, one in zip(header[3:], others, strict=True) if one)
+        listing.append((f"{name} ({better} is better): {value}{f' ({between})' if between else ''}", beside))
+    page.table([*header, "better is"], [[row[0], *row[2:], row[1]] for row in rows], listing=listing)
     _show_calibration(page, evaluation)
     _show_decision(page, evaluation.decision, evaluation.abstention, target)
     _show_slices(page, evaluation, target)
 
 
-def _metric_row(
-    name: str, lower_is_better: bool, evaluation: Evaluation, baselines: Mapping[str, Mapping[str, Estimate]]
-) -> list[str]:
-    estimate = evaluation.metrics[name]
-    places = decimals(estimate)
-    row = [named(name), "lower" if lower_is_better else "higher", figure(estimate.value, places)]
-    row.append(interval(estimate.low, estimate.high, places))
-    row += [figure(figures[name].value, places) for figures in baselines.values()]
-    if evaluation.leave_one_out is not None:
-        given: Any = evaluation.leave_one_out.get(name)
-        row.append(figure(given["value"], places) if given else "")
+def _metric_row(name: str, lower_is_better: bool, evaluation: Evaluation) -> list[str]:
+    found = evaluation.metrics[name]
+    places = places_of(found)
+    row = [in_short(name), "lower" if lower_is_better else "higher", _figure(found.value, places), _interval(found)]
+    row += [_figure(figures[name].value, places) for figures in evaluation.baselines.values()]
+    inside = evaluation.leave_one_out
+    if inside is not None:
+        row.append(_figure(inside.estimate.value, places) if inside.metric == name else "")
     return row
 
 
-def _show_calibration(page: Page, evaluation: Evaluation) -> None:
+def _figure(value: float | None, places: int | None) -> str:
+    return in_ascii(fixed(value, places))
+
+
+def _interval(found: Estimate, places: int | None = None) -> str:
+    if found.low is None or found.high is None:
+        return ""
+    places = places_of(found) if places is None else places
+    return f"{_figure(found.low, places)} to {_figure(found.high, places)}"
+
+
+def _show_calibration(page: Document, evaluation: Evaluation) -> None:
     found = evaluation.calibration
     if found is None:
         return
@@ -156,12 +149,12 @@ def _show_calibration(page: Page, evaluation: Evaluation) -> None:
     page.line(f"Calibration: {'; '.join(said)}")
 
 
-def _show_decision(page: Page, decision: Decision | None, people: Abstention | None, target: Target) -> None:
+def _show_decision(page: Document, decision: Decision | None, people: Abstention | None, target: Target) -> None:
     """Write what decisions by the threshold cost, beside deciding always the same."""
     if decision is None or decision.cost.value is None:
         return
     no, yes = map(class_name, target.classes)
-    costs, places = decision.costs, decimals(decision.cost)
+    costs, places = decision.costs, places_of(decision.cost)
     page.heading(f"Decisions: {yes} above a probability of {decision.threshold:.3g}, else {no}")
     page.line(
         f"A wrong {yes} costs {costs.false_positive:g}, a wrong {no} {costs.false_negative:g}; "
@@ -170,33 +163,33 @@ def _show_decision(page: Page, decision: Decision | None, people: Abstention | N
     )
     lines = (("by this threshold", decision.cost), (f"always {no}", decision.always_no))
     rows = [
-        [name, figure(one.value, places), interval(one.low, one.high, places)]
+        [name, _figure(one.value, places), _interval(one, places)]
         for name, one in (*lines, (f"always {yes}", decision.always_yes))
     ]
     if people is not None and people.left.value is not None:
         told = f"{people.left.value:.1%} left to people at {people.fee:g} a row, else by this threshold"
         with_people = people.cost_with_people
-        rows.append([told, figure(with_people.value, places), interval(with_people.low, with_people.high, places)])
+        rows.append([told, _figure(with_people.value, places), _interval(with_people, places)])
     page.table(["", "cost a row", "interval"], rows)
     page.line(
         f"The threshold that would have been best for these very rows, {decision.best_threshold:.3g}, costs "
-        f"{figure(decision.best_cost, places)}: chosen on them, that is optimistic.",
+        f"{_figure(decision.best_cost, places)}: chosen on them, that is optimistic.",
         "dim",
     )
 
 
-def _show_slices(page: Page, evaluation: Evaluation, target: Target) -> None:
+def _show_slices(page: Document, evaluation: Evaluation, target: Target) -> None:
     if not evaluation.slices:
         return
-    score = named(first_score(target_metrics(target)).name)
+    score = in_short(first_score(target_metrics(target)).name)
     page.heading("Where it is worst")
     for one in evaluation.slices[:_MOST_SLICES]:
-        places = decimals(Estimate(one.difference, one.low, one.high))
+        found = slice_difference(one)
         means = "" if one.mean_label is None else f"; mean label {one.mean_label:.3g}"
         means += f"; predicted {one.mean_response:.3g}"
         page.bullet(
-            f"{one.column} = {one.level}: {count(one.rows, 'row')}, {score} {figure(one.difference, places)} higher "
-            f"({interval(one.low, one.high, places)}){means}"
+            f"{one.column} = {one.level}: {count(one.rows, 'row')}, {score} "
+            f"{in_ascii(shown(found))} higher ({_interval(found)}){means}"
         )
 
 
@@ -228,7 +221,7 @@ def strongest_effects(model: LinearModel, most: int) -> list[Effect]:
     ]
 
 
-def show_effects(page: Page, fit: Fit) -> None:
+def show_effects(page: Document, fit: Fit) -> None:
     """Write what moves the prediction most: single effects of a linear model, shapes of an additive one."""
     model = fit.model
     several = bool(model.class_shares)
@@ -246,7 +239,7 @@ def show_effects(page: Page, fit: Fit) -> None:
     page.line(f"Numbers: per unit of the column.{levels}", "dim")
 
 
-def _show_shapes(page: Page, fit: Fit, scale: str) -> None:
+def _show_shapes(page: Document, fit: Fit, scale: str) -> None:
     found, model = fit.shapes, fit.model
     page.heading(f"Largest over the rows of {count(len(found), 'shape')} on {scale}")
     rows = []
@@ -258,16 +251,15 @@ def _show_shapes(page: Page, fit: Fit, scale: str) -> None:
     page.table(["", *header] if model.class_shares else header, rows)
 
 
-def show_notes(page: Page, notes: list[str], evaluation: Evaluation | None) -> None:
+def show_notes(page: Document, notes: list[Note], evaluation: Evaluation | None) -> None:
     """Write the notes of a fit and of its evaluation; columns left out share a line for each reason."""
-    lines = [note for note in notes if _LEFT_OUT not in note]
+    lines = [str(note) for note in notes if note.code is not Code.LEFT_OUT]
     reasons: dict[str, list[str]] = {}
     for note in notes:
-        if _LEFT_OUT in note:
-            column, _, reason = note.partition(_LEFT_OUT)
-            reasons.setdefault(reason, []).append(column)
+        if note.code is Code.LEFT_OUT:
+            reasons.setdefault(note.values["reason"], []).append(note.values["column"])
     lines += [f"Left out: {listed(columns, _MOST_NAMES)} ({reason})" for reason, columns in reasons.items()]
-    lines += [] if evaluation is None else list(evaluation.notes)
+    lines += [] if evaluation is None else map(str, evaluation.notes)
     if lines:
         page.heading("Notes")
     for line in lines:

@@ -1,11 +1,9 @@
-"""Numbers and terms as people read them."""
+"""Numbers as people read them."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
-
-from batchlearn.report.values import mapping, number
+import re
 
 _MOST_DECIMALS = 8
 # Signs that look like others in code and are right in print.
@@ -13,81 +11,14 @@ MINUS, TIMES, NOTHING = "\u2212", "\u00d7", "\u2013"
 # A space at which no line is broken.
 KEPT_SPACE = "\u00a0"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_PLAIN_SCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+_POWER = re.compile(f" {TIMES} 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
 
 
-class Term(NamedTuple):
-    """A word of the field with the line that explains it; `lower_is_better` is None where neither is."""
-
-    name: str
-    meaning: str
-    lower_is_better: bool | None = None
-
-
-METRICS = {
-    "log_loss": Term("log loss", "the mean of -ln(probability given to what happened); 0 is perfect foresight", True),
-    "brier": Term("Brier score", "the mean squared distance of the probability from 0 or 1 as it turned out", True),
-    "auc": Term(
-        "AUC", "how often a random row of the one class is ranked above one of the other; 0.5 is chance", False
-    ),
-    "average_precision": Term("average precision", "the share of hits among the rows ranked first, averaged", False),
-    "accuracy": Term("accuracy", "the share of rows whose likelier class is the true one", False),
-    "mse": Term("mean squared error", "the mean of the squared errors, in squared units of the target", True),
-    "rmse": Term("RMSE", "the root of the mean squared error, in units of the target", True),
-    "mae": Term("mean absolute error", "how far predictions are off on average, in units of the target", True),
-    "r2": Term("R²", "the share of the squared error of the mean that the model removes", False),
-    "poisson_deviance": Term("Poisson deviance", "the misfit of predicted counts; 0 is perfect", True),
-    "gamma_deviance": Term("gamma deviance", "the misfit of predicted amounts; 0 is perfect", True),
-    "tweedie_deviance": Term("Tweedie deviance", "the misfit of predicted amounts; 0 is perfect", True),
-    "huber_loss": Term("Huber loss", "half the squared error, of large errors a multiple of their size", True),
-    "d2": Term("D²", "the share of the deviance of the mean that the model removes", False),
-}
-BASELINES = {
-    "constant": Term("constant", "always the mean, or the base rates, of the training labels"),
-    "last_value": Term("last value", "what the label of the row just before says"),
-}
-MODELS = {
-    "logistic": "logistic regression",
-    "squared": "linear regression",
-    "huber": "robust linear regression",
-    "poisson": "Poisson regression",
-    "gamma": "gamma regression",
-    "tweedie": "Tweedie regression",
-    "softmax": "multinomial regression",
-}
-_LOG_LINKS = {"poisson", "gamma", "tweedie"}
-_PROBABILITIES = {"logistic", "softmax"}
-
-
-def in_words(sentence: str) -> str:
-    """Return a sentence with the names of metrics and baselines as people say them."""
-    for name, term in {**METRICS, **BASELINES}.items():
-        if "_" in name:
-            sentence = sentence.replace(name, term.name)
-    return sentence
-
-
-def metric(name: str) -> Term:
-    """Return the words for a metric; an unknown one keeps its name and claims no direction."""
-    return METRICS.get(name, Term(name.replace("_", " "), ""))
-
-
-def baseline(name: str) -> Term:
-    """Return the words for a baseline."""
-    return BASELINES.get(name, Term(name.replace("_", " "), ""))
-
-
-def predicts_probabilities(loss: object) -> bool:
-    """Whether a model of this loss predicts probabilities."""
-    return isinstance(loss, str) and loss in _PROBABILITIES
-
-
-def effect_scale(loss: object) -> Term:
-    """Return the scale on which effects add up, and how to read it."""
-    if predicts_probabilities(loss):
-        return Term("log odds", "0.7 more is twice the odds, 1.1 more three times, 0.7 less half")
-    if isinstance(loss, str) and loss in _LOG_LINKS:
-        return Term("log of the mean", "0.7 more is twice the mean, 0.1 more is 10 % more, 0.7 less half")
-    return Term("units of the target", "1 more is a prediction that is 1 higher")
+def in_ascii(shown: str) -> str:
+    """Write a number in signs that every terminal has: 3.6e-12, -0.5, - for nothing."""
+    shown = _POWER.sub(lambda power: f"e{power[1].translate(_PLAIN_SCRIPTS)}", shown)
+    return shown.replace(MINUS, "-").replace(NOTHING, "-").replace(KEPT_SPACE, " ")
 
 
 def count(amount: float, thing: str) -> str:
@@ -97,7 +28,7 @@ def count(amount: float, thing: str) -> str:
 
 def plain(value: float | None, digits: int = 3) -> str:
     """Write a number with so many digits that count: 1,235, 0.0123, 3.6 times 10⁻¹²."""
-    if value is None:
+    if value is None or math.isnan(value):
         return NOTHING
     if value == 0.0:
         return "0"
@@ -142,7 +73,7 @@ def decimals(low: float | None, high: float | None) -> int | None:
 
 def fixed(value: float | None, places: int | None) -> str:
     """Write a number with so many decimals; with four digits that count where that is not said."""
-    if value is None:
+    if value is None or math.isnan(value):
         return NOTHING
     if places is None or abs(value) >= 1e9:
         return plain(value, 4)
@@ -160,42 +91,10 @@ def telling_places(values: list[float]) -> int | None:
     return places
 
 
-class Estimate(NamedTuple):
-    """A figure and its 95 % interval, any of which may be unknown."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-    @property
-    def shown(self) -> str:
-        """The figure, rounded as its interval deserves."""
-        return fixed(self.value, decimals(self.low, self.high))
-
-    @property
-    def interval(self) -> str:
-        """The interval in words, or nothing."""
-        places = decimals(self.low, self.high)
-        return "" if places is None else f"{fixed(self.low, places)} to {fixed(self.high, places)}"
-
-    @property
-    def both(self) -> str:
-        """The figure, with its interval in brackets where there is one."""
-        return f"{self.shown} ({self.interval})" if self.interval else self.shown
-
-
-def estimate(value: object) -> Estimate:
-    """Return an estimate from {"value", "low", "high"}, or from a bare number."""
-    if isinstance(value, int | float):
-        return Estimate(number(value), None, None)
-    given = mapping(value)
-    return Estimate(number(given.get("value")), number(given.get("low")), number(given.get("high")))
-
-
 def percent(share: float) -> str:
     """Write a share: 41 %, 0.3 %, less than 0.1 %, 99.8 %, more than 99.9 %."""
     size = abs(share) * 100.0
-    if size >= 1e6:
+    if size >= 1e6 or math.isnan(size):
         return f"{plain(size)}{KEPT_SPACE}%"
     if 0.0 < size < 0.1:
         return f"less than 0.1{KEPT_SPACE}%"
@@ -211,11 +110,15 @@ def small_share(share: float) -> str:
     for size, word in words:
         if share <= size:
             return f"less than a {word}"
+    if not math.isfinite(share):
+        return "an unknown share"
     return f"up to {percent(math.ceil(share * 1000.0) / 1000.0 if share < 1e6 else share)}"
 
 
 def duration(seconds: float) -> str:
     """Write a time: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    if not math.isfinite(seconds):
+        return NOTHING
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -228,7 +131,8 @@ def duration(seconds: float) -> str:
 
 def passes(amount: float) -> str:
     """Write how often all rows were read: 1 pass, 2.31 passes."""
-    return f"{amount:.3g} {'pass' if amount == 1.0 else 'passes'}"
+    shown = f"{amount:.3g}" if math.isfinite(amount) else NOTHING
+    return f"{shown} {'pass' if amount == 1.0 else 'passes'}"
 
 
 def size(number_of_bytes: float) -> str:

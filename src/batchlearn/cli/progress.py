@@ -1,0 +1,122 @@
+"""Progress on work that takes its time: one line that says where it stands."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol, TypeVar
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from batchlearn.report.terminal import clean
+
+Outcome = TypeVar("Outcome")
+
+_SHOWN_AFTER = 1.0
+_REFRESHES = 4.0
+
+
+class Report(Protocol):
+    """Where work stands, as the watched generators yield it."""
+
+    @property
+    def stage(self) -> str:
+        """What is being done."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """Rows read since the last report."""
+        ...
+
+    @property
+    def passes(self) -> int:
+        """Readings of the rows in this stage so far."""
+        ...
+
+    @property
+    def bound(self) -> float | None:
+        """How far the loss is from the optimum, at most."""
+        ...
+
+
+class Reading(NamedTuple):
+    """A report of work that has rows and no passes."""
+
+    stage: str
+    rows: int = 0
+    passes: int = 0
+    bound: float | None = None
+
+
+class Speedometer:
+    """The line of text that stands for work under way."""
+
+    def __init__(self) -> None:
+        self._began = self._stage_began = time.perf_counter()
+        self._stage = ""
+        self._rows = 0
+        self._said = ""
+
+    @property
+    def seconds(self) -> float:
+        """How long the whole work has taken so far."""
+        return time.perf_counter() - self._began
+
+    def update(self, report: Report) -> None:
+        """Take in a report; a new stage counts from its own beginning."""
+        if report.stage != self._stage:
+            self._stage, self._rows, self._stage_began = report.stage, 0, time.perf_counter()
+        self._rows += report.rows
+        passes = f", {report.passes} {'pass' if report.passes == 1 else 'passes'}" if report.passes else ""
+        bound = f", loss <= optimum + {report.bound:.1e}" if report.bound is not None else ""
+        self._said = f"{passes}{bound}"
+
+    def __rich__(self) -> Text:
+        taken = time.perf_counter() - self._stage_began
+        speed = f", {_short(self._rows / taken)} rows/s" if self._rows and taken > 0.05 else ""
+        text = f"{self.seconds:4.0f} s  {self._stage}{self._said}{speed}"
+        return Text(clean(text), style="dim", no_wrap=True, overflow="crop")
+
+
+def _short(number: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.0f}"
+
+
+def watch(work: Generator[Report, None, Outcome]) -> Outcome:
+    """Run the work to its end; after a second, show where it stands if standard error is a terminal."""
+    with progress() as report:
+        while True:
+            try:
+                report(next(work))
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                return outcome
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[Report], None]]:
+    """Give a function to report to; the line it keeps up to date is gone at the end."""
+    if not sys.stderr.isatty():
+        yield lambda _report: None
+        return
+    meter = Speedometer()
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    live = Live(meter, console=console, refresh_per_second=_REFRESHES, transient=True)
+
+    def report(news: Report) -> None:
+        meter.update(news)
+        if not live.is_started and meter.seconds > _SHOWN_AFTER:
+            live.start()
+
+    try:
+        yield report
+    finally:
+        live.stop()

@@ -1,0 +1,1 @@
+"""Figures as values: axes, marks and outlines, which the templates draw."""

@@ -1,0 +1,107 @@
+"""Conditions on rows as values: what a person wrote, times, and how they go together.
+
+A condition is true, false or unknown, as in SQL, and keeps the rows for which it is true. As text it is SQL that reads
+back as the same condition: that is what goes on record. Nothing is made by joining texts.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+Moment = datetime.datetime | float  # a time without a zone, in UTC, or a number where times are numbers
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a person wrote in SQL's words; it has to stand by itself."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Before:
+    """The time in a column is a moment or before it; unknown where there is no time."""
+
+    column: str
+    moment: Moment
+
+    def __str__(self) -> str:
+        return f"{_name(self.column)} <= {literal(self.moment)}"
+
+
+@dataclass(frozen=True)
+class After:
+    """The time in a column is after a moment; unknown where there is no time."""
+
+    column: str
+    moment: Moment
+
+    def __str__(self) -> str:
+        return f"{_name(self.column)} > {literal(self.moment)}"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A column holds no value."""
+
+    column: str
+
+    def __str__(self) -> str:
+        return f"{_name(self.column)} is null"
+
+
+@dataclass(frozen=True)
+class Not:
+    """All other rows, those for which a condition is unknown among them."""
+
+    part: Condition
+
+    def __str__(self) -> str:
+        return f"not (({self.part}) is true)"
+
+
+@dataclass(frozen=True)
+class And:
+    """All of its parts, of which there is at least one."""
+
+    parts: tuple[Condition, ...]
+
+    def __str__(self) -> str:
+        return " and ".join(f"({part})" for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Or:
+    """Any of its parts, of which there is at least one."""
+
+    parts: tuple[Condition, ...]
+
+    def __str__(self) -> str:
+        return " or ".join(f"({part})" for part in self.parts)
+
+
+Condition = Written | Before | After | Missing | Not | And | Or
+
+
+def together(*conditions: Condition | None) -> Condition | None:
+    """Return the condition that all of them hold; None for none."""
+    given = tuple(condition for condition in conditions if condition is not None)
+    return And(given) if given else None
+
+
+def written(text: str | None) -> Condition | None:
+    """Return what a person wrote, if anything, as a condition."""
+    return None if text is None else Written(text)
+
+
+def literal(moment: Moment) -> str:
+    """Write a moment so that it reads back to the last bit."""
+    return f"'{moment.isoformat(sep=' ')}'" if isinstance(moment, datetime.datetime) else repr(float(moment))
+
+
+def _name(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
