@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,16 @@ from batchlearn.evaluation.intervals import Estimate
 from batchlearn.report.estimate import with_interval
 from batchlearn.report.figures.scales import Tick, apart, exact_scale, powers, scale
 from batchlearn.report.values import clean, short
-from batchlearn.words.numbers import at_most, duration, listed, percent, plain, small_share
+from batchlearn.words.numbers import (
+    at_most,
+    duration,
+    listed,
+    percent,
+    plain,
+    rounded_down,
+    rounded_up,
+    small_share,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +44,20 @@ def test_a_bound_is_never_rounded_down() -> None:
     for value in map(float, 10.0 ** rng.uniform(-20.0, 8.0, 2000)):
         shown = at_most(value).replace(",", "").replace(" \u00d7 10", "e").translate(superscripts)
         assert value * (1.0 - 1e-9) <= float(shown) <= 1.11 * value
+
+
+@pytest.mark.parametrize("digits", [2, 3])
+def test_a_bound_in_few_digits_is_still_one(digits: int) -> None:
+    rng = np.random.default_rng(0)
+    for bound in map(float, 10.0 ** rng.uniform(-300.0, 300.0, 500)):
+        up, down = (f"{of(bound, digits):.{digits - 1}e}" for of in (rounded_up, rounded_down))
+        assert Decimal(down) <= Decimal(bound) <= Decimal(up)
+        assert Decimal(up) - Decimal(down) <= Decimal(bound) * Decimal(10) ** (1 - digits)
+
+
+@pytest.mark.parametrize("bound", [0.0, 0.25, 96.0, float("inf")])
+def test_a_bound_that_needs_no_more_digits_stays(bound: float) -> None:
+    assert rounded_up(bound) == bound == rounded_down(bound)
 
 
 def test_small_shares_are_bounds_as_well() -> None:

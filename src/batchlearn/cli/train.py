@@ -36,6 +36,7 @@ from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import thread_count, training
+from batchlearn.words.numbers import rounded_up
 
 _MODELS = Path("models")
 _LONGEST_NAME = 60
@@ -181,8 +182,8 @@ def _unmet(fit: Fit, path: Path) -> CertificateError | None:
         came = f"No bound could be proved: {certificate.reason}"
     else:
         came = (
-            f"The loss is proved to be within {certificate.loss_bound:.1e} of the optimum, "
-            f"{certificate.loss_bound / fit.null_objective:.1e} of the loss of the mean: {fit.status.value}"
+            f"The loss is proved to be within {rounded_up(certificate.loss_bound):.1e} of the optimum, "
+            f"{rounded_up(certificate.loss_bound / fit.null_objective):.1e} of the loss of the mean: {fit.status.value}"
         )
     return CertificateError(
         f"{came}. A bound of {fit.recipe.tolerance:g} was asked for. The model in {path} is the best there is; ask for "

@@ -31,6 +31,7 @@ from batchlearn.kept.update import Reached, Update
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Penalty
+from batchlearn.words.numbers import rounded_down, rounded_up
 
 # Readings of all rows that a training from scratch takes, and how much more than ours each of them costs.
 _SCRATCH_READINGS = 10.0
@@ -103,16 +104,20 @@ class Bracket:
 
     def __str__(self) -> str:
         """Say it in a sentence or two."""
-        most = f"at most {self.upper:.3g}" if self.upper_is_proved else f"about {self.upper:.3g} (an estimate)"
+        most = (
+            f"at most {rounded_up(self.upper, 3):.3g}"
+            if self.upper_is_proved
+            else f"about {self.upper:.3g} (an estimate)"
+        )
         ratio = "" if self.gain_over_null is None else f", {self.gain_over_null:.2g} times that of an unchanged world"
         if self.recent is not None and self.recent.gain_over_null is not None:
             ratio += f" ({self.recent.gain_over_null:.2g} with old rows at {self.recent.decay:g} of their weight)"
         moved = "no prediction moves" if self.upper_is_proved else "the step moves no prediction"
         later = "" if self.later_gain is None else f" {_later_words(self.later_gain)}"
         return (
-            f"Training again gains at least {self.lower:.3g} and {most}{ratio}; {moved} by more than "
-            f"{self.prediction_shift:.3g} (linear predictor). Rung {self.rung}: {self.rows_read:,} rows read in "
-            f"{self.seconds:.2f} s.{later}"
+            f"Training again gains at least {rounded_down(self.lower, 3):.3g} and {most}{ratio}; {moved} by more than "
+            f"{rounded_up(self.prediction_shift, 3):.3g} (linear predictor). Rung {self.rung}: {self.rows_read:,} rows "
+            f"read in {self.seconds:.2f} s.{later}"
         )
 
 

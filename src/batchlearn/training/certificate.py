@@ -34,6 +34,7 @@ from batchlearn.objectives.lower_bound import LowerBound
 from batchlearn.objectives.objective import Expansion, GradientError, Objective
 from batchlearn.objectives.statistics import ReturnedTotal
 from batchlearn.words.notes import Code, Note
+from batchlearn.words.numbers import rounded_up
 
 # Above this the d x d factor (and what is made of it) is too large: the rank-one bound serves.
 FACTOR_LIMIT = 5000
@@ -104,11 +105,13 @@ class Certificate:
         return {**vars(self), "status": self.status.value, "reason": reason, "reason_noted": noted}
 
     def __str__(self) -> str:
-        if not self.certified:
+        if self.loss_bound is None:
             return f"not certified because {self.reason}"
         bounds = (("coefficient off", self.coefficient_bound), ("prediction", self.prediction_bound))
-        moved = ", ".join(f"no {what} by more than {bound:.1e}" for what, bound in bounds if bound is not None)
-        return f"certified: loss <= optimum + {self.loss_bound:.1e}{moved and f'; {moved}'}"
+        moved = ", ".join(
+            f"no {what} by more than {rounded_up(bound):.1e}" for what, bound in bounds if bound is not None
+        )
+        return f"certified: loss <= optimum + {rounded_up(self.loss_bound):.1e}{moved and f'; {moved}'}"
 
 
 class Bounds(NamedTuple):

@@ -14,6 +14,7 @@ from typing import Any
 
 from batchlearn.errors import quoted
 from batchlearn.words.names import BASELINES, METRICS
+from batchlearn.words.numbers import rounded_down, rounded_up
 
 _MOST_NAMES = 5
 
@@ -204,10 +205,14 @@ def _threshold_not_cheaper(threshold: float, than: str, saved: float, low: float
 
 
 def _warm_start(rows: int, loss_bound: float, prediction_bound: float | None) -> str:
-    moved = "" if prediction_bound is None else f", and no prediction is off by more than {prediction_bound:.1e}"
+    moved = (
+        ""
+        if prediction_bound is None
+        else f", and no prediction is off by more than {rounded_up(prediction_bound):.1e}"
+    )
     return (
-        f"The objective is within {loss_bound:.1e} of its minimum over all {rows:,} rows{moved}. Any other start that "
-        "is certified ends in the same place: two fits differ by no more than the sum of their bounds."
+        f"The objective is within {rounded_up(loss_bound):.1e} of its minimum over all {rows:,} rows{moved}. Any other "
+        "start that is certified ends in the same place: two fits differ by no more than the sum of their bounds."
     )
 
 
@@ -216,7 +221,7 @@ def _updated(rows: int, loss_bound: float, readings: int, some_went: bool) -> st
     if readings:
         how = f"To prove it all rows were read {'once' if readings == 1 else f'{readings} times'}."
     return (
-        f"The objective over all {rows:,} rows is within {loss_bound:.1e} of its minimum, "
+        f"The objective over all {rows:,} rows is within {rounded_up(loss_bound):.1e} of its minimum, "
         f"the one that a training from scratch with this encoding ends at. {how}"
     )
 
@@ -297,10 +302,15 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.NOTHING_PROVED: "Nothing is proved about this fit: {reason}.",
     Code.WARM_START: _warm_start,
     Code.UPDATED: _updated,
-    Code.UPDATE_ESTIMATED: "A step that gains at least {lower:.3g} for certain; how much more a training on all rows "
-    "would gain is an estimate, {more:.3g}.",
-    Code.FINE_TUNED: "Not the optimum of all rows: the objective over all rows is within {loss_bound:.2e} of its "
-    "minimum there, and no training row's linear predictor is off by more than {predictor_bound:.2e}.",
+    Code.UPDATE_ESTIMATED: lambda lower, more: (
+        f"A step that gains at least {rounded_down(lower, 3):.3g} for certain; how much more a training on all rows "
+        f"would gain is an estimate, {more:.3g}."
+    ),
+    Code.FINE_TUNED: lambda loss_bound, predictor_bound: (
+        f"Not the optimum of all rows: the objective over all rows is within {rounded_up(loss_bound, 3):.2e} of its "
+        "minimum there, and no training row's linear predictor is off by more than "
+        f"{rounded_up(predictor_bound, 3):.2e}."
+    ),
     Code.FINE_TUNED_UNPROVED: "Not the optimum of all rows: how far is not proved; by the totals the objective over "
     "all rows, in total, is about {left:.2g} above it.",
     Code.ENCODING_OUTGROWN: _encoding_outgrown,

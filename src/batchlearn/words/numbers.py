@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 _MOST_DECIMALS = 8
 # Signs that look like others in code and are right in print.
@@ -48,14 +49,22 @@ def size_said(value: float) -> str:
     return f"{value:.1f}" if 1.0 <= value < 10.0 else plain(value, 2)
 
 
+def rounded_up(bound: float, digits: int = 2) -> float:
+    """Return the least number of so many decimal digits that is not below an upper bound: what is shown holds too."""
+    return float(Context(prec=digits, rounding=ROUND_CEILING).create_decimal(bound))
+
+
+def rounded_down(bound: float, digits: int = 2) -> float:
+    """Return the largest number of so many decimal digits that is not above a lower bound."""
+    return float(Context(prec=digits, rounding=ROUND_FLOOR).create_decimal(bound))
+
+
 def at_most(value: float | None) -> str:
     """Write a bound with two digits, rounded up: what is said to be at most may not be less than what is proved."""
-    # Near the ends of the floats there are no two digits to round up.
-    if value is None or not 1e-300 <= value <= 1e300:
-        return plain(1e-300 if value is not None and 0.0 < value < 1e-300 else value)
-    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
-    # A hair is taken off, so that 0.11 stays 0.11 whatever its last bit.
-    return plain(math.ceil(value / unit * (1.0 - 1e-12)) * unit, 3 if value >= 1e9 or value < 1e-4 else 2)
+    if value is None:
+        return plain(value)
+    shown = rounded_up(value)
+    return plain(shown, 3 if shown >= 1e9 or shown < 1e-4 else 2)
 
 
 def power_of_ten(exponent: int) -> str:

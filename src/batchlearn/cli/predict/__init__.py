@@ -22,7 +22,7 @@ from batchlearn.models.files import load
 from batchlearn.models.linear import LinearModel, Predictions
 from batchlearn.report.document import Document
 from batchlearn.tables.table import Table
-from batchlearn.words.numbers import count
+from batchlearn.words.numbers import count, rounded_up
 
 FORMAT_VERSION = 1
 # Above this share of rows with a level that training never saw, a column is probably not what it was.
@@ -120,7 +120,8 @@ def _show(record: dict[str, Any], tally: Tally) -> Document:
         left = f" ({tally.left_to_people / tally.rows:.1%})" if tally.rows else ""
         page.line(f"{count(tally.left_to_people, 'row')}{left} left to people: their prediction is empty")
     if tally.largest_bound is not None:
-        page.line(f"No prediction is off the optimum's by more than {tally.largest_bound:.1e}; each has its own bound.")
+        largest = rounded_up(tally.largest_bound)
+        page.line(f"No prediction is off the optimum's by more than {largest:.1e}; each has its own bound.")
     for name, number in tally.unseen.most_common():
         share = number / tally.rows
         page.line(f"{name}: {count(number, 'row')} ({share:.1%}) with a level that training never saw or pooled")

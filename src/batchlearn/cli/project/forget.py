@@ -14,6 +14,7 @@ from batchlearn.report.document import Document
 from batchlearn.retraining.cycle.lock import one_at_a_time
 from batchlearn.retraining.forget import Forgotten, forgetting
 from batchlearn.retraining.project import open_project
+from batchlearn.words.numbers import rounded_up
 
 
 def forget(
@@ -39,7 +40,7 @@ def _show(found: Forgotten) -> Document:
     page = Document()
     page.title(f"Version {found.version}, trained without the rows where {found.where}, is live")
     bound = found.certificate["loss_bound"]
-    page.line(f"A verified refit: it equals training without them within {bound:.1e} of the loss.")
+    page.line(f"A verified refit: it equals training without them within {rounded_up(bound):.1e} of the loss.")
     if found.held:
         page.heading("What still holds the rows")
     for one in found.held:

@@ -21,6 +21,7 @@ from batchlearn.retraining.cycle.turn import turning
 from batchlearn.retraining.feed.known import instant_of, latest_seen, parse_instant
 from batchlearn.retraining.feed.sources import open_feed
 from batchlearn.retraining.project import Project, open_project
+from batchlearn.words.numbers import rounded_up
 
 
 @Parameter(name="*")
@@ -83,7 +84,11 @@ def _show(turn: Turn, dry_run: bool) -> Document:
         facts.append(("Gate", turn.gate["sentence"]))
     if turn.certificate is not None:
         bound = turn.certificate.get("loss_bound")
-        said = f"the loss is within {bound:.1e} of the optimum" if bound is not None else turn.certificate.get("reason")
+        said = (
+            f"the loss is within {rounded_up(bound):.1e} of the optimum"
+            if bound is not None
+            else turn.certificate.get("reason")
+        )
         facts.append(("Certificate", str(said)))
     facts += [("Alarm", alarm) for alarm in turn.alarms]
     page.facts(facts)

@@ -6,7 +6,7 @@ from batchlearn.comparison.outcome import Comparison, Outcome
 from batchlearn.report.comparison.tables import critical_batch
 from batchlearn.report.document import Document
 from batchlearn.words.names import in_short
-from batchlearn.words.numbers import count, fixed, in_ascii, passes, size
+from batchlearn.words.numbers import count, fixed, in_ascii, passes, rounded_up, size
 
 
 def show_comparison(page: Document, comparison: Comparison) -> None:
@@ -38,7 +38,7 @@ def _optimum(comparison: Comparison) -> str:
     certificate, loss = comparison.trial.optimum.certification.certificate, f"{comparison.best:.6g}"
     if certificate.loss_bound is None:
         return f"the best known loss {loss}; not certified: {certificate.reason}"
-    return f"the certified optimum, a loss of {loss}, within {certificate.loss_bound:.1e}"
+    return f"the certified optimum, a loss of {loss}, within {rounded_up(certificate.loss_bound):.1e}"
 
 
 def _show_outcomes(page: Document, comparison: Comparison) -> None:
@@ -61,7 +61,7 @@ def _row(one: Outcome, judged: bool) -> list[str]:
     run = one.typical
     excess = one.excess(run)
     bound = one.loss_bound
-    above = f"<= {excess + bound:.1e}" if bound is not None and bound > 0.5 * excess else f"{excess:.1e}"
+    above = f"<= {rounded_up(excess + bound):.1e}" if bound is not None and bound > 0.5 * excess else f"{excess:.1e}"
     cells = [one.contender.name, f"{run.last.passes:.3g}", f"{run.last.seconds:.2f}"]
     cells.append("diverged" if one.diverged else above)
     cells.append(f"{one.spread[1]:.1e}" if len(one.runs) > 1 else "")

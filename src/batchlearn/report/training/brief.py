@@ -24,7 +24,7 @@ from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit
 from batchlearn.words.names import MODELS, in_short
 from batchlearn.words.notes import Code, Note
-from batchlearn.words.numbers import count, fixed, in_ascii, listed
+from batchlearn.words.numbers import count, fixed, in_ascii, listed, rounded_up
 
 _SCALES = {
     "logistic": "the log odds of {1}",
@@ -89,10 +89,11 @@ def certificate_sentence(certificate: Certificate, task: Task) -> Marked:
     unit = " (probability)" if task is Task.CLASSES else ""
     others = []
     if certificate.coefficient_bound is not None:
-        others.append(f"no coefficient is off by more than {certificate.coefficient_bound:.1e}")
+        others.append(f"no coefficient is off by more than {rounded_up(certificate.coefficient_bound):.1e}")
     if certificate.prediction_bound is not None:
-        others.append(f"no prediction by more than {certificate.prediction_bound:.1e}{unit}")
-    loss = f"the loss is within {certificate.loss_bound:.1e} of the optimum over all {count(certificate.rows, 'row')}"
+        others.append(f"no prediction by more than {rounded_up(certificate.prediction_bound):.1e}{unit}")
+    bound = rounded_up(certificate.loss_bound)
+    loss = f"the loss is within {bound:.1e} of the optimum over all {count(certificate.rows, 'row')}"
     return Marked("certified", "green", f": {'; '.join([loss, *others])}")
 
 

@@ -38,6 +38,7 @@ from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import Progress, training
 from batchlearn.words.notes import Code, Note
+from batchlearn.words.numbers import rounded_up
 
 _LABELS = "Correct the labels or leave such rows out; if it is meant, set loss in [recipe] and promote by hand."
 
@@ -170,7 +171,11 @@ def refuse_unmet(fit: Fit) -> None:
     if fit.recipe.tolerance is None or fit.status is Status.TOLERANCE:
         return
     bound = fit.certificate.loss_bound
-    came = "Nothing is proved" if bound is None else f"The loss is proved to be within {bound:.1e} of the optimum"
+    came = (
+        "Nothing is proved"
+        if bound is None
+        else f"The loss is proved to be within {rounded_up(bound):.1e} of the optimum"
+    )
     raise CertificateError(
         f"{came}, and [recipe] asks for a tolerance of {fit.recipe.tolerance:g} times the loss of the mean. No version "
         "was made. Ask for a larger tolerance or a larger alpha.",
