@@ -237,3 +237,13 @@ def test_student_quantile_is_that_of_the_tables() -> None:
     assert student_quantile(0.975, 4) == pytest.approx(2.7764, rel=0.01)
     assert student_quantile(0.975, 19) == pytest.approx(2.093024, rel=1e-5)
     assert student_quantile(0.975, 99) == pytest.approx(1.984217, rel=1e-6)
+
+
+def test_rows_of_a_cluster_in_another_order_have_the_same_interval() -> None:
+    """One of some hundred replicates of six clusters is the rows themselves: it is neither below them nor above."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        losses, plan = rng.exponential(size=(2, 90)), resampling(90, 0, clusters=np.repeat(np.arange(6), 15))
+        order = np.concatenate([15 * k + rng.permutation(15) for k in range(6)])
+        one, other = (paired_difference(a, b, np.ones(90), plan) for a, b in (losses, losses[:, order]))
+        assert (other.low, other.high) == pytest.approx((one.low, one.high), rel=1e-9)

@@ -36,8 +36,7 @@ def made(kind: str, seed: int) -> dict[str, Any]:
         "z": z,
         "u": u,
         "c": c,
-        # Many groups: of few, a replicate may be the rows themselves, and rounding says whether it is below them.
-        "g": rng.integers(0, 200, ROWS).astype(str),
+        "g": rng.integers(0, 40, ROWS).astype(str),
         "w": rng.uniform(0.5, 2.0, ROWS),
         "y": label,
     }

@@ -34,6 +34,8 @@ REPLICATES = 400
 LEVEL = 0.95
 # Half of them are cut by rows and half by rows of class 1, so that a rare class keeps its detail.
 RANK_GROUPS = 2048
+# Of the spread of the replicates: a difference that may be one of the order in which rows were added.
+_NO_DIFFERENCE = 1e-9
 
 NORMAL = NormalDist()
 
@@ -121,7 +123,10 @@ def interval(value: float, replicates: Array, blocks: int) -> Estimate:
     finite = np.sort(replicates[np.isfinite(replicates)])
     if 2 * finite.size < replicates.size:
         return Estimate(value, None, None)
-    below = (np.searchsorted(finite, value, "left") + np.searchsorted(finite, value, "right")) / (2 * finite.size)
+    # Of few blocks some replicates are the rows themselves: rounding does not say whether they are below them.
+    same = _NO_DIFFERENCE * (finite[-1] - finite[0])
+    ties = np.searchsorted(finite, value - same, "left"), np.searchsorted(finite, value + same, "right")
+    below = sum(ties) / (2 * finite.size)
     half = 0.5 / finite.size
     bias = NORMAL.inv_cdf(min(max(float(below), half), 1.0 - half))
     reach = (blocks / (blocks - 1)) ** 0.5 * student_quantile(0.5 + LEVEL / 2, blocks - 1)
