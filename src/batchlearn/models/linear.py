@@ -170,8 +170,9 @@ class LinearModel:
         if bounds:
             if self.bounds is None:
                 raise UsageError(
-                    "This model has no certificate, so its predictions have no bounds. Train with a penalty above 0 "
-                    "(--alpha) to get one, or predict without --bounds.",
+                    "This model keeps nothing that bounds its predictions: it has no certificate, or was updated from "
+                    'kept totals. Train with a penalty above 0 (--alpha; in a project start = "warm" or "scratch"), or '
+                    "predict without --bounds.",
                     code="no-bounds",
                 )
             sizes = predictors(layout, absolute(block), np.abs(self.parameters)) + np.abs(offset)

@@ -26,6 +26,7 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import UNDERFLOW, accumulated
+from batchlearn.models.linear import PredictionBounds
 from batchlearn.models.links import class_contrasts, class_logits, largest_returned_distance
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.leverage import LeverageTotal
@@ -38,6 +39,8 @@ from batchlearn.words.numbers import rounded_up
 
 # Above this the d x d factor (and what is made of it) is too large: the rank-one bound serves.
 FACTOR_LIMIT = 5000
+# Up to so many coefficients the inverse Hessian (8 d^2 bytes) is kept with the model, for bounds on predictions.
+KEPT_COEFFICIENTS = 2500
 # Multiplications that the exact leverages may cost; beyond it the leverage bound on kappa serves where it can.
 _LEVERAGE_BUDGET = 4e12
 
@@ -194,6 +197,20 @@ class Certification:
     expansion: Expansion | None
     factor: Factor | None
     leave_one_out: tuple[float, float] | None  # mean loss and mean squared loss of the approximate leave-one-out
+
+    def prediction_bounds(self) -> PredictionBounds | None:
+        """Return what bounds single predictions, of rows to come too; None where there is no factor or no radius."""
+        factor, radius = self.factor, self.certificate.radius
+        if factor is None or radius is None:
+            return None
+        kept = len(factor.diagonal) <= KEPT_COEFFICIENTS
+        return PredictionBounds(
+            radius * factor.inflation * (1.0 + 1e-9),
+            factor.coefficient_norms(),
+            factor.inverse_hessian if kept else None,
+            1.0 / factor.diagonal**2 if kept else None,
+            factor.form_error,
+        )
 
 
 def certify(objective: Objective, rows: Rows, parameters: Floats, units: Units | None = None) -> Certification:

@@ -22,7 +22,7 @@ from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
-from batchlearn.models.linear import LinearModel, PredictionBounds
+from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.class_weights import (
     counted_by_class,
     log_odds_shift,
@@ -40,7 +40,7 @@ from batchlearn.selection.structure import InnerSplit, Structure, choose_structu
 from batchlearn.selection.terms import encoding_penalty
 from batchlearn.selection.tweedie_power import profile_power
 from batchlearn.tables.table import Table
-from batchlearn.training.certificate import Units, certify
+from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units, certify
 from batchlearn.training.evaluate import evaluate_part, with_values
 from batchlearn.training.facts.columns import Clock, Facts, Judged, column_facts
 from batchlearn.training.facts.labels import neighbour_facts, part_labels, split_facts
@@ -52,8 +52,6 @@ from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import minimising
 from batchlearn.words.notes import Code, Note
 
-# Up to so many coefficients the inverse Hessian (8 d^2 bytes) is kept with the model, for bounds on predictions.
-_KEPT_COEFFICIENTS = 2500
 _LARGEST_THREADS = 256
 _FEWEST_ROWS = 2
 
@@ -326,22 +324,14 @@ def _evaluate(
 def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[Note, ...], facts: Facts) -> Fit:
     optimum = fitted.optimum
     factor, certificate = optimum.certification.factor, optimum.certification.certificate
-    errors = moments = bounds = dispersion = None
-    kept = len(optimum.parameters) <= _KEPT_COEFFICIENTS
+    errors = moments = dispersion = None
+    kept = len(optimum.parameters) <= KEPT_COEFFICIENTS
     if factor is not None:
         freedom = effective_coefficients(factor, fitted.penalty)
         dispersion = pearson_dispersion(loss_of(work.ledger.target), fitted.rows, optimum.parameters, freedom)
         errors, moments = _errors(work, fitted, factor, dispersion)
-        if certificate.radius is not None:
-            bounds = PredictionBounds(
-                certificate.radius * factor.inflation * (1.0 + 1e-9),
-                factor.coefficient_norms(),
-                factor.inverse_hessian if kept else None,
-                1.0 / factor.diagonal**2 if kept else None,
-                factor.form_error,
-            )
     return Fit(
-        model=_model(work, fitted, errors, moments if kept else None, bounds),
+        model=_model(work, fitted, errors, moments if kept else None),
         certificate=certificate,
         status=optimum.status,
         structure=work.structure,
@@ -377,9 +367,7 @@ def _errors(work: Work, fitted: Fitted, factor: Factor, dispersion: float) -> tu
     return (None, None) if found is None else class_moments(found, fitted.encoding, classes)
 
 
-def _model(
-    work: Work, fitted: Fitted, errors: Floats | None, moments: Floats | None, bounds: PredictionBounds | None
-) -> LinearModel:
+def _model(work: Work, fitted: Fitted, errors: Floats | None, moments: Floats | None) -> LinearModel:
     ledger = work.ledger
     weight = None if ledger.weight is None else ledger.weight[ledger.used]
     mean = float(np.average(ledger.label[ledger.used], weights=weight))
@@ -388,6 +376,7 @@ def _model(
     shares = np.bincount(ledger.label[ledger.used].astype(np.intp), weight, classes) if classes > 2 else np.zeros(0)
     told = tuple(map(float, shares / max(float(shares.sum()), 1e-300)))
     roles = work.table.roles
+    bounds = fitted.optimum.certification.prediction_bounds()
     return LinearModel(fitted.encoding, ledger.target, parameters, roles, mean, errors, bounds, costs, told, moments)
 
 

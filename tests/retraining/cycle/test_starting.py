@@ -97,6 +97,14 @@ def test_a_version_that_went_on_is_verified_by_its_own_rows_although_more_came(
     assert [note.split(":")[0] for note in map(str, found.notes)] == (
         ["The model has no fingerprint of its rows"] if start == "update" else []
     )
+    loaded = model_of(root, 2)
+    if start == "warm":
+        bound = loaded.predict(orders(0, 30).drop(["bought"]), bounds=True).bound
+        assert bound is not None
+        assert float(bound.max()) <= (found.certificate.prediction_bound or 0.0) * 1.01
+    else:
+        with pytest.raises(UsageError, match="was updated from kept totals"):
+            loaded.predict(orders(0, 30).drop(["bought"]), bounds=True)
     # A label that was turned round since is noticed all the same.
     rows = pq.read_table(root / "data" / "000.parquet")
     bought = np.asarray(rows["bought"])

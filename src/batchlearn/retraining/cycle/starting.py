@@ -268,7 +268,7 @@ def _fit(found: Start, champion: Champion, recipe: Recipe, alpha: float, table: 
         class_shares=shares,
         standard_errors=None,
         level_moments=None,
-        bounds=None,
+        bounds=None if optimum is None else optimum.certification.prediction_bounds(),
         costs=recipe.costs,
     )
     # Where the old rows were not read nobody knows the loss of all of them.
