@@ -16,7 +16,7 @@ from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, around, day, ma
 
 import batchlearn as bl
 from batchlearn.artifacts.store import FolderStore
-from batchlearn.errors import RegistryError
+from batchlearn.errors import DataError, RegistryError
 from batchlearn.models.decision import Costs
 from batchlearn.registry.decisions import record_promotion
 from batchlearn.registry.ledger import OVERRULED, choices, events, reviews
@@ -333,3 +333,14 @@ def test_a_challenger_may_be_looked_at_every_day(tmp_path: Path) -> None:
 
 def test_the_surroundings_say_the_recipe(copied: Path) -> None:
     assert around(copied, day(14)).recipe == bl.Recipe(alpha=0.01, holdout=0.0)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_window_that_holds_no_row_is_said(dry_run: bool, tmp_path: Path) -> None:
+    """Before: a dry run would have trained, and the training found that no row met a condition that nobody gave."""
+    root = make_project(tmp_path, SETTINGS_TEXT, {"rows = 300": 'rows = 300\nwindow = "5d"'})
+    add_days(root, 0, 10)
+    with pytest.raises(DataError, match=r"in the last 5 days before 2026-.*the latest was seen at 2026-") as refusal:
+        turn(root, day(30), dry_run=dry_run)
+    assert refusal.value.code == "window-empty"
+    assert turn(root, day(13)).version == 1

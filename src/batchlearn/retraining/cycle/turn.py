@@ -11,6 +11,7 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from batchlearn.artifacts.strict_json import plain
+from batchlearn.errors import DataError
 from batchlearn.registry.decisions import complete
 from batchlearn.registry.ledger import check_promotions, events, forgotten_since, highest_version, latest_turn_of
 from batchlearn.registry.loading import load_champion, load_version
@@ -28,7 +29,7 @@ from batchlearn.retraining.cycle.finish import Turn, finish, newest_version, unf
 from batchlearn.retraining.cycle.hindsight import record_outcomes
 from batchlearn.retraining.cycle.starting import Champion, bracket_of
 from batchlearn.retraining.feed.known import Look, Times, fingerprint, look, settled, shown_instant
-from batchlearn.retraining.policies import Decision, Situation
+from batchlearn.retraining.policies import Decision, Situation, Span
 from batchlearn.tables.conditions import Or
 from batchlearn.training.train import Progress
 from batchlearn.words.notes import Code, Note, all_recorded, recorded
@@ -57,6 +58,8 @@ def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False
     decision = around.project.policy.decide(Situation(around.now, trained, found.new, times.stamped))
     if anyway and not decision.retrain:
         decision = Decision(True, f"Asked for, whatever the policy says. {decision.reason}")
+    if decision.retrain:
+        _refuse_empty_window(around, times, found)
     turn = Turn(
         "retrain" if decision.retrain else "keep",
         decision.reason,
@@ -78,6 +81,21 @@ def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False
     yield Progress("registering")
     version = register_candidate(around, times, found, candidate, turn)
     return _finished(around, version, began, turn)
+
+
+def _refuse_empty_window(around: Surroundings, times: Times, found: Look) -> None:
+    """Refuse to train on a window of time that no known row is in: DataError."""
+    window = around.project.settings.policy.window
+    if window is None or found.last is None:
+        return
+    if found.last <= around.now - Span.parse(window).on(times.stamped):
+        raise DataError(
+            f"No row with a known label was seen in the last {Span.parse(window)} before "
+            f"{shown_instant(around.now, times.stamped)}, the window of [policy]; the latest was seen at "
+            f"{shown_instant(found.last, times.stamped)}. Bring newer rows, make the window longer, or give --now "
+            "the time that the rows are of.",
+            code="window-empty",
+        )
 
 
 def _past_changed(around: Surroundings, newest: Version | None, found: Look) -> tuple[str, ...]:
