@@ -62,31 +62,37 @@ class _ExtentTotal:
 
 
 class _Spread(NamedTuple):
+    first: Floats
     square: Floats
 
 
 @dataclass(frozen=True)
 class _SpreadTotal:
-    """Weighted sum of the squared distances from the mean, in units of each column's magnitude."""
+    """Weighted sums of the distances from the mean as a float, and of their squares, in units of each magnitude."""
 
     mean: Floats
     magnitude: Floats
-    combine: ClassVar[tuple[Any, ...]] = (np.add,)
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add)
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> _Spread:  # noqa: ARG002 - the protocol of a statistic
         mean, magnitude = np.split(self.mean, [chunk.layout.dense]), np.split(self.magnitude, [chunk.layout.dense])
         distance = (chunk.block.dense - mean[0][:, None]) / magnitude[0][:, None]
-        found = distance**2 @ chunk.weight
+        found = _Spread(distance @ chunk.weight, distance**2 @ chunk.weight)
         if not chunk.layout.sparse:
-            return _Spread(found)
+            return found
         part = chunk.block.sparse
         column, row = part.indices, np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))
         weight, size = chunk.weight[row], part.shape[1]
         distance = (part.data - mean[1][column]) / magnitude[1][column]
         stored = np.bincount(column, weights=weight, minlength=size)
-        squares = np.bincount(column, weights=weight * distance**2, minlength=size)
-        absent = np.maximum(chunk.weight.sum() - stored, 0.0)
-        return _Spread(np.concatenate([found, squares + absent * (mean[1] / magnitude[1]) ** 2]))
+        lacking = np.bincount(column, minlength=size) < part.shape[0]
+        absent = np.where(lacking, np.maximum(chunk.weight.sum() - stored, 0.0), 0.0)
+        of_absent = -mean[1] / magnitude[1]
+        first, square = (
+            np.bincount(column, weights=weight * distance**power, minlength=size) + absent * of_absent**power
+            for power in (1, 2)
+        )
+        return _Spread(np.append(found.first, first), np.append(found.square, square))
 
 
 @dataclass(frozen=True)
@@ -252,7 +258,10 @@ def read_matrix(
         )
     magnitude = np.where(magnitude > 0.0, magnitude, 1.0)
     mean = extent.total / rows.total_weight
-    spread = np.sqrt(rows.total(_SpreadTotal(mean, magnitude), np.empty(0)).square / rows.total_weight)
+    first, square = rows.total(_SpreadTotal(mean, magnitude), np.empty(0))
+    # The mean is rounded: where columns vary in its last places only, that is most of the squares (Chan, Golub and
+    # LeVeque 1983, the corrected two-pass algorithm).
+    spread = np.sqrt(np.maximum(square / rows.total_weight - (first / rows.total_weight) ** 2, 0.0))
     same = extent.low == extent.high
     deviation = np.where(same, 0.0, spread * magnitude)
     shifted = np.arange(len(mean)) < (rows.layout.dense if intercept and centre else 0)

@@ -20,6 +20,7 @@ from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.training import certificate as certificates
 from batchlearn.training.certificate import Units, certify
+from batchlearn.training.matrix import read_matrix
 from batchlearn.training.verification.foreign import verify
 
 _TRIALS = 75
@@ -190,3 +191,17 @@ def test_what_is_printed_holds_too() -> None:
         gap = oracle.value(exact(found)) - oracle.value(oracle.optimum(found))
         said = str(model.certificate_).partition("optimum + ")[2].partition(";")[0]
         assert mp.mpf(said) >= gap
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_penalty_per_standard_deviation_is_per_that_of_the_values(sparse: bool) -> None:
+    """Values that differ in the last places of their mean: its rounding was taken for what they vary by, 35 % of it."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        values = 1e8 * rng.uniform(0.5, 2.0) + 10.0 ** rng.uniform(-8.0, 0.0) * rng.normal(size=(25, 1))
+        weight = 10.0 ** rng.uniform(-3.0, 3.0, 25)
+        found = read_matrix(csr_array(values) if sparse else values, np.zeros(25), weight, intercept=not sparse)
+        x, w = exact(values), exact(weight)
+        mean = mp.fdot(x, w) / mp.fsum(w)
+        exactly = mp.sqrt(mp.fsum(b * (a - mean) ** 2 for a, b in zip(x, w, strict=True)) / mp.fsum(w))
+        assert found.deviation[0] == pytest.approx(float(exactly), rel=1e-13)
