@@ -17,7 +17,7 @@ from batchlearn.data.rows import Chunk
 from batchlearn.kernels.design import Floats, absolute, predictors, squared
 from batchlearn.kernels.rounding import UNDERFLOW, UNIT_ROUNDOFF, accumulated, predictor_error
 from batchlearn.kernels.sums import summed_predictors, symmetric, transposed_products, weighted_grams, with_absolute
-from batchlearn.models.links import class_logits, returned_distance
+from batchlearn.models.links import returned_distance
 from batchlearn.objectives.losses import Loss
 
 # Contrasts whose curvatures are in memory together.
@@ -321,14 +321,5 @@ class RecessionTotal:
         size = self.loss.largest_reach(predictors(chunk.layout, absolute(chunk.block), np.abs(parameters)))
         moved = (chunk.weight > 0) & (size > 0.0)
         change = predictors(chunk.layout, chunk.block, parameters)[..., moved] / size[moved]
-        label = chunk.label[moved]
-        if self.loss.name == "softmax":
-            logits = class_logits(change)
-            own = logits[label.astype(np.intp), np.arange(len(label))]
-            gained, lost = (logits - own).max(initial=0.0), (own - logits).max(initial=0.0)
-            return Recession(float(gained), float(lost))
-        if self.loss.name == "logistic":
-            signed = np.where(label > 0.5, -change, change)
-        else:
-            signed = np.where(label > 0.0, np.abs(change), change)
-        return Recession(float(signed.max(initial=0.0)), float((-signed).max(initial=0.0)))
+        rise = self.loss.rise(change, chunk.label[moved])
+        return Recession(float(rise.max(initial=0.0)), float((-rise).max(initial=0.0)))

@@ -21,7 +21,7 @@ from batchlearn.data.ledger import Ledger
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.dispersion import pearson_dispersion
-from batchlearn.objectives.losses import TweedieLoss
+from batchlearn.objectives.losses.log_link import TweedieLoss
 from batchlearn.objectives.statistics import predictor
 from batchlearn.selection.linear_sample import linear_sample
 from batchlearn.selection.strengths import Term, find_strengths

@@ -30,7 +30,6 @@ from batchlearn.models.linear import PredictionBounds
 from batchlearn.models.links import class_contrasts, class_logits, largest_returned_distance
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.leverage import LeverageTotal
-from batchlearn.objectives.losses.huber import HuberLoss
 from batchlearn.objectives.lower_bound import LowerBound
 from batchlearn.objectives.objective import Expansion, GradientError, Objective
 from batchlearn.objectives.statistics import ReturnedTotal
@@ -224,7 +223,7 @@ def certify(objective: Objective, rows: Rows, parameters: Floats, units: Units |
         error = objective.gradient_error(rows, parameters)
     if not np.all(np.isfinite(error.error)):
         return Certification(not_certified(rows, Note(Code.GRADIENT_NOT_FINITE)), None, None, None)
-    if len(parameters) > FACTOR_LIMIT and isinstance(objective.loss, HuberLoss):
+    if len(parameters) > FACTOR_LIMIT and objective.loss.corners is not None:
         many = Note(Code.HUBER_WITHOUT_FACTOR, {"coefficients": len(parameters)})
         return Certification(not_certified(rows, many), None, None, None)
     if len(parameters) > FACTOR_LIMIT:
@@ -263,7 +262,7 @@ def _certify_factored(point: _Point, expansion: Expansion, factor: Factor) -> Ce
     kappa = expansion.kappa * math.exp(0.5 * point.error.relative)
     reached = bounds(decrement, kappa, constant)
     method, leave_one_out, prediction = BOUNDED, None, None
-    corners = isinstance(objective.loss, HuberLoss)
+    corners = objective.loss.corners is not None
     if reached is None or corners or _leverage_cost(rows, objective.loss.outputs) <= _LEVERAGE_BUDGET:
         radius = reached.radius if reached else 0.0
         leverage = rows.total(_leverages(point, factor, radius), point.parameters)
