@@ -61,7 +61,7 @@ def find_class_strengths(
 def _approached(objective: Objective, rows: Rows, parameters: Floats, blocks: ClassBlocks, *, first: bool) -> Floats:
     """Return where some steps lead: near enough for the next update."""
     solver = LimitedMemory(renewed=_RENEWED if first else ())
-    state = solver.start(objective, rows, parameters, blocks)
+    state = solver.start(objective, rows, parameters, found=blocks)
     for _ in range(_FIRST_STEPS if first else _STEPS):
         # Half a hundredth of a unit of the total loss: what is left to gain decides no strength.
         if state.stuck or state.smallest * rows.total_weight < 1e-2:

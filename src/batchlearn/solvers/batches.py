@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,29 +20,6 @@ from batchlearn.kernels.single_rows import RowMajor, add_products, batch_predict
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.statistics import GradientTotal
-
-
-class Reading(NamedTuple):
-    """How rows come: the batch size, the rows that count and their total weight, and the seed of what is drawn."""
-
-    size: int
-    rows: int
-    weight: float
-    seed: int
-
-    @property
-    def whole(self) -> bool:
-        """Whether one batch is all rows."""
-        return self.size >= self.rows
-
-    @property
-    def batches(self) -> int:
-        """Batches in one pass."""
-        return -(-self.rows // self.size)
-
-    def weight_of(self, rows: int) -> float:
-        """Return the weight that a batch of so many rows is expected to have."""
-        return self.weight * (rows / self.rows)
 
 
 @dataclass(frozen=True)
@@ -86,42 +63,6 @@ class Stretch:
     def add(self, start: int, stop: int, parameters: Floats, values: Floats) -> None:
         """Add X' v of some rows to padded parameters, in place."""
         add_products(self.rows, start, stop, parameters, values)
-
-
-State = TypeVar("State", bound="BatchState")
-
-
-class BatchState(Protocol):
-    """Where a solver stands; a new value after each stretch."""
-
-    @property
-    def delivered(self) -> Floats:
-        """The parameters, flat, that would be delivered now: averaged where the solver averages."""
-        ...
-
-    @property
-    def further_rows(self) -> int:
-        """Rows read beside those of the stretches: for a start, an anchor, a probe."""
-        ...
-
-
-class BatchSolver(Protocol[State]):
-    """An update rule that needs no more than some rows at a time."""
-
-    name: ClassVar[str]
-    needs_all_rows: ClassVar[bool]
-
-    def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: Reading) -> State:
-        """Return the state before the first row."""
-        ...
-
-    def begin_pass(self, objective: Objective, rows: Rows, state: State, reading: Reading) -> State:
-        """Return the state at the beginning of a pass over all rows."""
-        ...
-
-    def advance(self, objective: Objective, stretch: Rows, state: State, reading: Reading) -> State:
-        """Return the state after the batches of a stretch."""
-        ...
 
 
 def whole_gradient(objective: Objective, rows: Rows, parameters: Floats) -> Floats:

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
-from batchlearn.objectives.losses.huber import HuberLoss, MajorisedHuber
+from batchlearn.objectives.losses.huber import HuberLoss
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.statistics import predictor
-from batchlearn.solvers.newton import Newton
+
+if TYPE_CHECKING:
+    from batchlearn.solvers.newton import Newton
 
 # From one threshold to the next; so many of them reach beyond every label.
 _FALL, _MOST = 4.0, 500
@@ -54,7 +56,7 @@ def from_above(objective: Objective, rows: Rows, loss: HuberLoss, solver: Newton
     within = rows.total(_WithinTotal(sizes), parameters).weight
     for threshold in sizes[int(np.argmax(within >= 0.5 * within[-1])) :: -1]:
         penalty = objective.penalty.times(threshold / loss.threshold)
-        above = Objective(MajorisedHuber(threshold), penalty)
+        above = Objective(HuberLoss(threshold).majorised, penalty)
         state = solver.start(above, rows, parameters)
         for _ in range(_LAST_STEPS if threshold == loss.threshold else _STEPS):
             if state.decrement < _NEAR_ENOUGH * threshold:

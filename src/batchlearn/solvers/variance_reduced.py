@@ -13,6 +13,7 @@ the lowest point of its own batch along its direction.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -27,7 +28,9 @@ from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.statistics import LineTotal, curvature_diagonal, predictor
-from batchlearn.solvers.batches import Reading, Stretch, only_stretch
+from batchlearn.solvers import Known, Reading, RowsAtOnce, Solver
+from batchlearn.solvers.batches import Stretch, only_stretch
+from batchlearn.solvers.stochastic import StochasticGradient
 
 # Rows of the sample that the Hessian is made from: a share of all, and at least so many a coefficient.
 _SAMPLE_SHARE, _SAMPLE_ROWS = 8, 20
@@ -40,6 +43,8 @@ _NOISE = 4.0
 _LENGTHS = tuple(0.5**k for k in range(13))
 # What one row of a batch may move of its own predictor through one coefficient, as a share of a full step.
 _SHARE_OF_ROW = 0.25
+# Anchors in a row that come no nearer.
+_SLOW_ANCHORS = 3
 
 
 class Anchored(NamedTuple):
@@ -104,6 +109,7 @@ class ReducedState:
     further_rows: int
     before: Floats  # where the run began
     value_before: float  # there, over the sample
+    reading: Reading
 
     @property
     def delivered(self) -> Floats:
@@ -112,11 +118,13 @@ class ReducedState:
 
 
 @dataclass(frozen=True)
-class VarianceReducedNewton:
+class VarianceReducedNewton(Solver["ReducedState"]):
     """The update above."""
 
     name: ClassVar[str] = "variance-reduced-newton"
-    needs_all_rows: ClassVar[bool] = False
+    needs: ClassVar[RowsAtOnce] = RowsAtOnce.SOME
+    without_factor: ClassVar[StochasticGradient] = StochasticGradient()
+    most_passes: ClassVar[float] = 100.0
 
     def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: Reading) -> ReducedState:
         """Make the first preconditioner from a sample. Raises NotPositiveDefinite."""
@@ -126,11 +134,12 @@ class VarianceReducedNewton:
         read = len(sample)
         value = objective.value(sample, parameters)
         return ReducedState(
-            parameters, parameters, 0, 0, length, preconditioner, None, True, read, parameters, value
+            parameters, parameters, 0, 0, length, preconditioner, None, True, read, parameters, value, reading
         )  # fmt: skip
 
-    def begin_pass(self, objective: Objective, rows: Rows, state: ReducedState, reading: Reading) -> ReducedState:
+    def begin_pass(self, objective: Objective, rows: Rows, state: ReducedState) -> ReducedState:
         """Read all rows at the mean of the last pass, from the second pass on."""
+        reading = state.reading
         if state.passes == 0 and not reading.whole:
             return replace(state, passes=1)
         total, value = _looked_at(objective, rows, state.mean)
@@ -164,20 +173,35 @@ class VarianceReducedNewton:
             further_rows=read,
         )  # fmt: skip
 
-    def advance(self, objective: Objective, stretch: Rows, state: ReducedState, reading: Reading) -> ReducedState:
+    def step(self, objective: Objective, rows: Rows, state: ReducedState) -> ReducedState:
         """Return the state after the batches of a stretch."""
-        walk = _Walk(objective, only_stretch(stretch), state, reading)
-        for start, stop in walk.rows.cut(reading.size):
+        walk = _Walk(objective, only_stretch(rows), state)
+        for start, stop in walk.rows.cut(state.reading.size):
             walk.step(start, stop)
         return walk.state()
+
+    def watch(self, objective: Objective, rows: Rows, parameters: Floats) -> Callable[[ReducedState], Known | None]:  # noqa: ARG002 - all is in the states
+        """Return what the sample's factor tells of each anchor; in the first pass there is none to speak of."""
+        nearest, told = math.inf, 1
+
+        def known(state: ReducedState) -> Known | None:
+            nonlocal nearest, told
+            if state.anchor is None or state.passes == told:
+                return None
+            told = state.passes
+            value, decrement = state.anchor.value, state.anchor.decrement
+            stalled, nearest = not decrement < 0.7 * nearest, min(decrement, nearest)
+            return Known(value, decrement, stalled=stalled, patience=_SLOW_ANCHORS)
+
+        return known
 
 
 class _Walk:
     """The batches of one stretch."""
 
-    def __init__(self, objective: Objective, rows: Stretch, state: ReducedState, reading: Reading) -> None:
+    def __init__(self, objective: Objective, rows: Stretch, state: ReducedState) -> None:
         self.rows = rows
-        self._objective, self._state, self._reading = objective, state, reading
+        self._objective, self._state, self._reading = objective, state, state.reading
         self._parameters, self._mean, self._batches = state.parameters, state.mean, state.batches
         self._outputs = objective.loss.outputs
         anchor = state.anchor

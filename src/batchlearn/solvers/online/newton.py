@@ -27,7 +27,9 @@ from batchlearn.objectives.factor import factorise
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.solvers.batches import Reading, Stretch, only_stretch
+from batchlearn.solvers import Reading, RowsAtOnce
+from batchlearn.solvers.batches import Stretch, only_stretch
+from batchlearn.solvers.online import RowSolver
 
 BLOCK = 32
 MOST_COEFFICIENTS = 512
@@ -47,6 +49,7 @@ class OnlineState:
     inverse: Floats
     debt: Floats
     base: Floats
+    weight: float = 0.0  # of all rows
     passes: int = 0
     further_rows: int = 0
 
@@ -57,11 +60,12 @@ class OnlineState:
 
 
 @dataclass(frozen=True)
-class OnlineNewton:
+class OnlineNewton(RowSolver["OnlineState"]):
     """The update above, row by row, whatever the batch size: a batch is as many single steps."""
 
     name: ClassVar[str] = "online-newton"
-    needs_all_rows: ClassVar[bool] = False
+    needs: ClassVar[RowsAtOnce] = RowsAtOnce.ONE
+    most_passes: ClassVar[float] = 5.0
 
     def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: Reading) -> OnlineState:
         """Return the state before the first row: curvature of the penalty alone, and a faint one where it has none."""
@@ -73,54 +77,50 @@ class OnlineNewton:
             )
         penalty = penalty_matrix(objective.penalty, rows.layout.size) * reading.weight
         curved = penalty + np.diag(np.where(np.diagonal(penalty) > 0.0, 0.0, FAINT))
-        return OnlineState(parameters.copy(), inverted(curved), penalty @ parameters, curved)
+        return OnlineState(parameters.copy(), inverted(curved), penalty @ parameters, curved, reading.weight)
 
-    def begin_pass(self, objective: Objective, rows: Rows, state: OnlineState, reading: Reading) -> OnlineState:
+    def begin_pass(self, objective: Objective, rows: Rows, state: OnlineState) -> OnlineState:
         """Count the penalty once more for a further pass: the rows will have been counted once more as well.
 
         Curvature met far from the optimum is forgotten: that of the last pass stands for each pass before it.
         """
         if state.passes == 0:
             return replace(state, passes=1)
-        penalty = penalty_matrix(objective.penalty, rows.layout.size) * reading.weight
+        penalty = penalty_matrix(objective.penalty, rows.layout.size) * state.weight
         fresh = inverted(state.inverse) - state.base
         curved = state.passes * fresh + (state.passes + 1) * penalty
         curved += np.diag(np.where(np.diagonal(penalty) > 0.0, 0.0, FAINT))
         inverse, point = inverted(curved), state.delivered
         moved = point - inverse @ (penalty @ point)
-        return OnlineState(moved, inverse, np.zeros_like(point), curved, state.passes + 1, state.further_rows)
+        return OnlineState(moved, inverse, np.zeros_like(point), curved, state.weight, state.passes + 1)
 
-    def advance(self, objective: Objective, stretch: Rows, state: OnlineState, reading: Reading) -> OnlineState:  # noqa: ARG002 - the protocol
-        """Return the state after the rows of a stretch."""
-        return follow(objective.loss, stretch, state)[0]
-
-
-def follow(loss: Loss, rows: Rows, state: OnlineState, shown: Rows | None = None) -> tuple[OnlineState, Floats]:
-    """Go through rows one by one; return the state after them, and predictors made on the way, (m,).
-
-    Number t is the predictor of row t of `shown`, the same rows unless given, before row t is learned from.
-    """
-    parameters, inverse = state.parameters.copy(), state.inverse.copy()
-    stretch = only_stretch(rows)
-    other = None if shown is None or shown is rows else only_stretch(shown)
-    predictors = np.empty(len(stretch))
-    for start, stop in stretch.cut(BLOCK):
-        chunk = stretch.chunk
-        design = _design(stretch, start, stop, len(parameters))
-        reach = design @ inverse  # (b, d): P x of each row
-        eta = design @ parameters + _offset(stretch, start, stop)
-        moved = _Block(loss, chunk.label[start:stop], chunk.weight[start:stop], eta).follow(reach @ design.T)
-        # Row t's P x is that of the block's start less what the rows before it took: a triangular system.
-        own = solve_triangular(moved.taken, reach, trans="T", unit_diagonal=True, check_finite=False)
-        predictors[start:stop] = moved.predictors
-        if other is not None:
-            view = _design(other, start, stop, len(parameters))
-            at_start = view @ parameters + _offset(other, start, stop)
-            predictors[start:stop] = at_start + np.tril(view @ own.T, -1) @ moved.steps
-        parameters += moved.steps @ own
-        own *= np.sqrt(moved.gains)[:, None]
-        inverse -= own.T @ own
-    return replace(state, parameters=parameters, inverse=inverse), predictors
+    def follow(
+        self, objective: Objective, rows: Rows, state: OnlineState, shown: Rows | None = None
+    ) -> tuple[OnlineState, Floats]:
+        """Go through rows one by one, a block at a time: the protocol's `follow`."""
+        parameters, inverse = state.parameters.copy(), state.inverse.copy()
+        stretch = only_stretch(rows)
+        other = None if shown is None or shown is rows else only_stretch(shown)
+        predictors = np.empty(len(stretch))
+        for start, stop in stretch.cut(BLOCK):
+            chunk = stretch.chunk
+            design = _design(stretch, start, stop, len(parameters))
+            reach = design @ inverse  # (b, d): P x of each row
+            eta = design @ parameters + _offset(stretch, start, stop)
+            moved = _Block(objective.loss, chunk.label[start:stop], chunk.weight[start:stop], eta).follow(
+                reach @ design.T
+            )
+            # Row t's P x is that of the block's start less what the rows before it took: a triangular system.
+            own = solve_triangular(moved.taken, reach, trans="T", unit_diagonal=True, check_finite=False)
+            predictors[start:stop] = moved.predictors
+            if other is not None:
+                view = _design(other, start, stop, len(parameters))
+                at_start = view @ parameters + _offset(other, start, stop)
+                predictors[start:stop] = at_start + np.tril(view @ own.T, -1) @ moved.steps
+            parameters += moved.steps @ own
+            own *= np.sqrt(moved.gains)[:, None]
+            inverse -= own.T @ own
+        return replace(state, parameters=parameters, inverse=inverse), predictors
 
 
 def _offset(stretch: Stretch, start: int, stop: int) -> Floats | float:

@@ -20,7 +20,9 @@ from batchlearn.kernels.design import Floats
 from batchlearn.kernels.single_rows import RowMajor, padded, unpadded
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.objective import Objective
-from batchlearn.solvers.batches import Reading, WindowMean, only_stretch
+from batchlearn.solvers import Reading, RowsAtOnce
+from batchlearn.solvers.batches import WindowMean, only_stretch
+from batchlearn.solvers.online import RowSolver
 
 # Of the one-row Newton step.
 _RATE = 0.25
@@ -53,11 +55,12 @@ class NormalisedState:
 
 
 @dataclass(frozen=True)
-class NormalisedGradient:
+class NormalisedGradient(RowSolver["NormalisedState"]):
     """The update above, row by row, whatever the batch size: a batch is as many single steps."""
 
     name: ClassVar[str] = "normalised-gradient"
-    needs_all_rows: ClassVar[bool] = False
+    needs: ClassVar[RowsAtOnce] = RowsAtOnce.ONE
+    most_passes: ClassVar[float] = 5.0
 
     def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: Reading) -> NormalisedState:
         """Return the state before the first row."""
@@ -68,48 +71,36 @@ class NormalisedGradient:
         mean = WindowMean.start(point, max(reading.rows // 16, 1))
         return NormalisedState(point, mean, np.zeros_like(point), size, seen, 0.0, 0.0, 0.0, 0.0)
 
-    def begin_pass(self, objective: Objective, rows: Rows, state: NormalisedState, reading: Reading) -> NormalisedState:  # noqa: ARG002 - the protocol
-        """Passes need no preparation."""
-        return state
-
-    def advance(self, objective: Objective, stretch: Rows, state: NormalisedState, reading: Reading) -> NormalisedState:  # noqa: ARG002 - the protocol
-        """Return the state after the rows of a stretch."""
-        return follow(objective, stretch, state)[0]
-
-
-def follow(
-    objective: Objective, rows: Rows, state: NormalisedState, shown: Rows | None = None
-) -> tuple[NormalisedState, Floats]:
-    """Go through rows one by one; return the state after them, and predictors made on the way, (m,) or (outputs, m).
-
-    Number t is the predictor of row t of `shown`, the same rows unless given, before row t is learned from.
-    """
-    stretch = only_stretch(rows)
-    layout = stretch.chunk.layout
-    walk = _Walk(objective, max(layout.lead + len(layout.groups), _FEWEST_TERMS), state)
-    view, chunk = stretch.rows, stretch.chunk
-    offsets = np.broadcast_to(np.asarray(chunk.offset), chunk.label.shape)
-    predictors = np.empty(state.parameters.shape[:-1] + chunk.label.shape)
-    other = None if shown is None or shown is rows else only_stretch(shown)
-    columns, values = _dense_entries(view, len(state.size) - 1)
-    known = np.where(state.seen[: view.lead], state.size[: view.lead], 0.0)
-    grown = _grown(values[:, : view.lead], known)
-    for i in range(len(stretch)):
-        row = columns[i], values[i]
-        if view.sparse is not None:
-            entries = slice(view.sparse.indptr[i], view.sparse.indptr[i + 1])
-            row = (
-                np.append(row[0], view.sparse.indices[entries] + view.first),
-                np.append(row[1], view.sparse.data[entries]),
-            )
-        if grown[i] or view.sparse is not None:
-            walk.grow(*row)
-        if other is not None:
-            predictors[..., i : i + 1] = other.predictor(i, i + 1, walk.parameters)
-        predictor = walk.step(*row, chunk.label[i : i + 1], float(chunk.weight[i]), float(offsets[i]))
-        if other is None:
-            predictors[..., i] = predictor
-    return walk.state(), predictors
+    def follow(
+        self, objective: Objective, rows: Rows, state: NormalisedState, shown: Rows | None = None
+    ) -> tuple[NormalisedState, Floats]:
+        """Go through rows one by one: the protocol's `follow`."""
+        stretch = only_stretch(rows)
+        layout = stretch.chunk.layout
+        walk = _Walk(objective, max(layout.lead + len(layout.groups), _FEWEST_TERMS), state)
+        view, chunk = stretch.rows, stretch.chunk
+        offsets = np.broadcast_to(np.asarray(chunk.offset), chunk.label.shape)
+        predictors = np.empty(state.parameters.shape[:-1] + chunk.label.shape)
+        other = None if shown is None or shown is rows else only_stretch(shown)
+        columns, values = _dense_entries(view, len(state.size) - 1)
+        known = np.where(state.seen[: view.lead], state.size[: view.lead], 0.0)
+        grown = _grown(values[:, : view.lead], known)
+        for i in range(len(stretch)):
+            row = columns[i], values[i]
+            if view.sparse is not None:
+                entries = slice(view.sparse.indptr[i], view.sparse.indptr[i + 1])
+                row = (
+                    np.append(row[0], view.sparse.indices[entries] + view.first),
+                    np.append(row[1], view.sparse.data[entries]),
+                )
+            if grown[i] or view.sparse is not None:
+                walk.grow(*row)
+            if other is not None:
+                predictors[..., i : i + 1] = other.predictor(i, i + 1, walk.parameters)
+            predictor = walk.step(*row, chunk.label[i : i + 1], float(chunk.weight[i]), float(offsets[i]))
+            if other is None:
+                predictors[..., i] = predictor
+        return walk.state(), predictors
 
 
 def _dense_entries(view: RowMajor, none: int) -> tuple[NDArray[np.intp], Floats]:
