@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-from batchlearn.models.tensors import pack, unpack
 from tests.kept.made import Made, kept_of, made
 
 from batchlearn.artifacts.tensors import pack, unpack

@@ -10,10 +10,10 @@ from scipy.sparse import csr_array
 from tests.solvers.problems import best, posed
 
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective
 from batchlearn.solvers import Solver
 from batchlearn.solvers.gradient_descent import GradientDescent
 from batchlearn.solvers.quasi_newton import LimitedMemory
+from batchlearn.statistics.objective import Objective
 from batchlearn.training.matrix import read_matrix
 from batchlearn.training.regimes import FullBatch, epochs
 

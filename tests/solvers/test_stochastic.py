@@ -10,11 +10,11 @@ from scipy.sparse import csr_array
 from tests.solvers.problems import posed, taken
 
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective, ridge
-from batchlearn.objectives.statistics import GradientTotal
 from batchlearn.solvers import Reading
 from batchlearn.solvers.batches import WindowMean
 from batchlearn.solvers.stochastic import StochasticGradient
+from batchlearn.statistics.objective import Objective, ridge
+from batchlearn.statistics.totals import GradientTotal
 from batchlearn.training.matrix import read_matrix
 from batchlearn.training.regimes import FullBatch, MiniBatch, Regime, default_solver, epochs
 

@@ -10,7 +10,8 @@ from tests.solvers.problems import Posed, pose, posed
 
 from batchlearn.solvers import Solver
 from batchlearn.solvers.stochastic import StochasticGradient
-from batchlearn.solvers.variance_reduced import AnchorTotal, VarianceReducedNewton
+from batchlearn.solvers.variance_reduced import VarianceReducedNewton
+from batchlearn.statistics.curvature import AnchorTotal
 from batchlearn.training.regimes import MiniBatch, epochs
 
 

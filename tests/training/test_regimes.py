@@ -16,7 +16,6 @@ from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
-from batchlearn.objectives.objective import Objective
 from batchlearn.solvers import Solver
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.online.newton import OnlineNewton
@@ -24,6 +23,7 @@ from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.solvers.variance_reduced import VarianceReducedNewton
+from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Problem, Status, optimise
 from batchlearn.training.regimes import (

@@ -20,9 +20,9 @@ from batchlearn.models.links import INVERSE_LINKS
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.losses.log_link import TweedieLoss
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers.newton import Newton
+from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Certificate, Units, certify
 
 _EARLY_STEPS = 4

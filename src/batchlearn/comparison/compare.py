@@ -22,9 +22,9 @@ from batchlearn.comparison.problem import Trial, posing
 from batchlearn.comparison.recommend import recommend
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import UsageError, quoted
-from batchlearn.objectives.objective import Objective
 from batchlearn.solvers import RowsAtOnce
 from batchlearn.solvers.stochastic import StochasticGradient
+from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import Table
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import MiniBatch

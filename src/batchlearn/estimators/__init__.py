@@ -23,8 +23,8 @@ from batchlearn.estimators.settings import Settings, checked
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import INVERSE_LINKS, logistic
 from batchlearn.objectives.class_weights import weights_of_classes
-from batchlearn.objectives.objective import Objective
 from batchlearn.solvers.refinement import refine
+from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Certificate, certify
 from batchlearn.training.matrix import Matrix, read_matrix, row_weights
 from batchlearn.training.optimise import Optimum, Problem, optimise

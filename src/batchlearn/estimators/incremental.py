@@ -23,11 +23,11 @@ from batchlearn.kernels.design import Floats, Layout
 from batchlearn.kernels.single_rows import unpadded
 from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers import Reading
 from batchlearn.solvers.online.newton import BLOCK, FAINT, MOST_COEFFICIENTS, OnlineNewton, OnlineState
 from batchlearn.solvers.online.normalised import NormalisedGradient, NormalisedState
+from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Certificate, Proved
 from batchlearn.training.matrix import Matrix, row_weights
 from batchlearn.words.notes import Code, Note

@@ -14,11 +14,11 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.selection.strengths import Strengths, Term, bounded_strength, penalty, settled
 from batchlearn.solvers.preconditioner import ClassBlocks, class_grams
 from batchlearn.solvers.quasi_newton import LimitedMemory
+from batchlearn.statistics.objective import Objective
 
 _UPDATES = 8
 _FIRST_STEPS, _STEPS = 30, 12

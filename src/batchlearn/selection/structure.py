@@ -30,14 +30,14 @@ from batchlearn.errors import NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, loss_of
 from batchlearn.objectives.losses.huber import HuberLoss
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import predictor
 from batchlearn.selection.class_strengths import find_class_strengths
 from batchlearn.selection.huber_threshold import narrowing, wide_enough
 from batchlearn.selection.interactions import best_pairs
 from batchlearn.selection.strengths import Strengths, find_strengths
 from batchlearn.selection.terms import encoding_terms
+from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.rowwise import predictor
 from batchlearn.tables.table import Table
 
 MOST_ROWS = 100_000

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.objective import Objective
+from batchlearn.statistics.objective import Objective
 
 
 class RowsAtOnce(IntEnum):

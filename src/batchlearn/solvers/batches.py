@@ -18,8 +18,9 @@ from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.single_rows import RowMajor, add_products, batch_predictor, padded, row_major, unpadded
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.statistics import GradientTotal
+from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.rowwise import weighted_slope
+from batchlearn.statistics.totals import GradientTotal
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Stretch:
 
     def weighted_slope(self, loss: Loss, start: int, stop: int, eta: Floats) -> Floats:
         """Return weight times slope of some rows, (m,) or (outputs, m), at linear predictors."""
-        return np.asarray(self.chunk.weight[start:stop] * loss.slope(eta, self.chunk.label[start:stop]))
+        return weighted_slope(loss, eta, self.chunk.label[start:stop], self.chunk.weight[start:stop])
 
     def change(self, direction: Floats, outputs: int, start: int = 0, stop: int | None = None) -> Floats:
         """Return how the linear predictors of some rows change along a direction, flat (d,)."""

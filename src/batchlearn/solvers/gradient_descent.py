@@ -14,8 +14,8 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.objective import Objective
 from batchlearn.solvers import Reading, RowsAtOnce, Solver
+from batchlearn.statistics.objective import Objective
 
 _REMEMBERED, _FALL, _HALVINGS = 10, 1e-4, 40
 

@@ -14,11 +14,11 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite
-from batchlearn.objectives.objective import Expansion, Objective
-from batchlearn.objectives.statistics import LineTotal
 from batchlearn.solvers import Known, Reading, RowsAtOnce, Solver
 from batchlearn.solvers.falling_threshold import from_above
 from batchlearn.solvers.quasi_newton import LimitedMemory
+from batchlearn.statistics.objective import Expansion, Objective
+from batchlearn.statistics.totals import LineTotal
 
 _LENGTHS = tuple(0.5**k for k in range(1, 9))
 # Of a loss with corners no length is sure: a descent direction has one, and the next corner may be near.

@@ -10,10 +10,10 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.lower_bound import LowerBound
-from batchlearn.objectives.objective import Objective
 from batchlearn.solvers import Known, Reading, RowsAtOnce, Solver
 from batchlearn.solvers.preconditioner import Preconditioner, preconditioner
+from batchlearn.statistics.lower_bound import LowerBound
+from batchlearn.statistics.objective import Objective
 
 # Hager and Zhang 2005: near the optimum function values cannot tell a better point from a worse one, slopes can.
 _ARMIJO, _CURVATURE = 1e-4, 0.9

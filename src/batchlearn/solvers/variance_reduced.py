@@ -15,22 +15,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlearn.data.rows import Chunk, Rows
-from batchlearn.kernels.design import Floats, squared
+from batchlearn.data.rows import Rows
+from batchlearn.kernels.design import Floats
 from batchlearn.kernels.single_rows import padded, unpadded
-from batchlearn.kernels.sums import transposed_products
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
-from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.statistics import LineTotal, curvature_diagonal, predictor
 from batchlearn.solvers import Known, Reading, RowsAtOnce, Solver
 from batchlearn.solvers.batches import Stretch, only_stretch
 from batchlearn.solvers.stochastic import StochasticGradient
+from batchlearn.statistics.curvature import Anchored, AnchorTotal, LargestCurvatureTotal
+from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.totals import LineTotal
 
 # Rows of the sample that the Hessian is made from: a share of all, and at least so many a coefficient.
 _SAMPLE_SHARE, _SAMPLE_ROWS = 8, 20
@@ -45,31 +44,6 @@ _LENGTHS = tuple(0.5**k for k in range(13))
 _SHARE_OF_ROW = 0.25
 # Anchors in a row that come no nearer.
 _SLOW_ANCHORS = 3
-
-
-class Anchored(NamedTuple):
-    """Weighted sums of the losses, their gradients, and the squared rows times curvature."""
-
-    value: float
-    gradient: Floats
-    diagonal: Floats
-
-
-@dataclass(frozen=True)
-class AnchorTotal:
-    """What one reading of all rows says at an anchor."""
-
-    loss: Loss
-    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add, np.add)
-
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Anchored:
-        """Return the chunk's totals."""
-        eta = predictor(chunk, parameters)
-        value = float(chunk.weight @ self.loss.value(eta, chunk.label))
-        slope = chunk.weight * self.loss.slope(eta, chunk.label)
-        curvature = chunk.weight * curvature_diagonal(self.loss, eta, chunk.label)
-        diagonal = transposed_products(chunk.layout, squared(chunk.block), curvature)
-        return Anchored(value, transposed_products(chunk.layout, chunk.block, slope), diagonal)
 
 
 @dataclass(frozen=True)
@@ -279,29 +253,6 @@ def _sample(rows: Rows, reading: Reading, number: int) -> Rows:
     return rows.sample([reading.seed, 3, number], wanted)
 
 
-class _Largest(NamedTuple):
-    size: Floats
-
-
-@dataclass(frozen=True)
-class _LargestTotal:
-    """The largest share of a row in each entry of the Hessian's diagonal, shape (d,)."""
-
-    loss: Loss
-    combine: ClassVar[tuple[Any, ...]] = (np.maximum,)
-
-    def __call__(self, chunk: Chunk, parameters: Floats) -> _Largest:
-        layout, block = chunk.layout, squared(chunk.block)
-        curvatures = chunk.weight * curvature_diagonal(self.loss, predictor(chunk, parameters), chunk.label)
-        sizes = np.repeat(curvatures.max(axis=1, initial=0.0)[:, None], layout.size, axis=1)
-        for size, curvature in zip(sizes, curvatures, strict=True):
-            size[: layout.lead] = np.max(block.dense * curvature, axis=1, initial=0.0)
-            if layout.sparse:
-                part = block.sparse.multiply(curvature[:, None]).tocsr()
-                size[layout.sparse_slice] = part.max(axis=0).toarray().ravel()
-        return _Largest(sizes.ravel())
-
-
 def _precondition(
     objective: Objective, sample: Rows, parameters: Floats, length: float, diagonal: Floats | None, size: int
 ) -> Preconditioner:
@@ -314,7 +265,7 @@ def _precondition(
     on = np.diag_indices_from(hessian)
     if diagonal is not None:
         hessian[on] = np.maximum(hessian[on], diagonal)
-    largest = sample.total(_LargestTotal(objective.loss), parameters).size * (len(sample) / sample.total_weight)
+    largest = sample.total(LargestCurvatureTotal(objective.loss), parameters).size * (len(sample) / sample.total_weight)
     floor = largest * length / (size * _SHARE_OF_ROW)
     safe = hessian.copy()
     safe[on] = np.maximum(hessian[on], floor)

@@ -10,7 +10,7 @@ self-concordance (Bach 2010; Sun and Tran-Dinh 2019) gives, where kappa nu < 1 a
 For the squared loss the bounds are exact: r = nu and F(w) - F* = nu^2 / 2. So they are for the Huber loss where no row
 can cross its threshold inside of ||v - w||_H <= nu: there the objective is one quadratic, its minimum w - H^-1 g lies
 in that ellipsoid, and a stationary point of a convex function is its optimum. Everything floating point can have done
-to g, to H and to the factor of H is bounded and added (`objectives.factor`, `objectives.statistics`). The certificate
+to g, to H and to the factor of H is bounded and added (`objectives.factor`, `statistics.rounding`). The certificate
 holds at any w, whoever found it; it is conditional on the encoding and the strength of the penalty.
 """
 
@@ -29,10 +29,10 @@ from batchlearn.kernels.rounding import UNDERFLOW, accumulated
 from batchlearn.models.linear import PredictionBounds
 from batchlearn.models.links import class_contrasts, class_logits, largest_returned_distance
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
-from batchlearn.objectives.leverage import LeverageTotal
-from batchlearn.objectives.lower_bound import LowerBound
-from batchlearn.objectives.objective import Expansion, GradientError, Objective
-from batchlearn.objectives.statistics import ReturnedTotal
+from batchlearn.statistics.leverage import LeverageTotal
+from batchlearn.statistics.lower_bound import LowerBound
+from batchlearn.statistics.objective import Expansion, GradientError, Objective
+from batchlearn.statistics.rounding import ReturnedTotal
 from batchlearn.words.notes import Code, Note
 from batchlearn.words.numbers import rounded_up
 

@@ -16,9 +16,9 @@ from batchlearn.data.rows import Rows
 from batchlearn.errors import DataError, NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
-from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.statistics import RecessionTotal
 from batchlearn.solvers import Known, RowsAtOnce, Solver
+from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.totals import RecessionTotal
 from batchlearn.training.certificate import Bounds, Certification, Units, bounds, certify, not_certified
 from batchlearn.training.regimes import Checkpoint, FullBatch, Regime, check_pair, default_solver, run
 from batchlearn.training.stopping import Situation, Stopping

@@ -20,7 +20,6 @@ from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
-from batchlearn.objectives.objective import Objective
 from batchlearn.solvers import Reading, RowsAtOnce, Solver
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.online import learns_from_single_rows
@@ -30,6 +29,7 @@ from batchlearn.solvers.online.progressive import predictors_before
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.solvers.variance_reduced import VarianceReducedNewton
+from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import FACTOR_LIMIT
 
 # Rows handed to a solver at once: enough that calls cost little, few enough to watch and to stop. Halved, but not

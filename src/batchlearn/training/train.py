@@ -29,16 +29,16 @@ from batchlearn.objectives.class_weights import (
     moved_intercepts,
     weights_of,
 )
-from batchlearn.objectives.dispersion import effective_coefficients, pearson_dispersion
 from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import loss_of
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.selection.covariance import Expanded, class_moments, second_moments
 from batchlearn.selection.huber_threshold import choose_threshold
 from batchlearn.selection.structure import InnerSplit, Structure, choose_structure
 from batchlearn.selection.terms import encoding_penalty
 from batchlearn.selection.tweedie_power import profile_power
+from batchlearn.statistics.dispersion import effective_coefficients, pearson_dispersion
+from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units, certify
 from batchlearn.training.evaluate import evaluate_part, with_values

@@ -11,9 +11,9 @@ from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels.design import Layout
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.solvers import Reading
 from batchlearn.solvers.online.normalised import NormalisedGradient
+from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.regimes import Online, epochs
 
 

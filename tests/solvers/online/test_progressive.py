@@ -9,12 +9,12 @@ import pytest
 from tests.solvers.problems import posed, taken
 
 from batchlearn.errors import UsageError
-from batchlearn.objectives.statistics import predictor
 from batchlearn.solvers import Reading
 from batchlearn.solvers.online import RowSolver
 from batchlearn.solvers.online.newton import OnlineNewton, OnlineState
 from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.solvers.online.progressive import predictors_before
+from batchlearn.statistics.rowwise import predictor
 
 SOLVERS: list[RowSolver[Any]] = [OnlineNewton(), NormalisedGradient()]
 

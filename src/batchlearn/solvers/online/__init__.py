@@ -6,8 +6,8 @@ from typing import Any, Protocol, TypeGuard
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.objective import Objective
 from batchlearn.solvers import RowsAtOnce, Solver, State
+from batchlearn.statistics.objective import Objective
 
 
 class RowSolver(Solver[State], Protocol[State]):

@@ -25,11 +25,11 @@ from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import factorise
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers import Reading, RowsAtOnce
 from batchlearn.solvers.batches import Stretch, only_stretch
 from batchlearn.solvers.online import RowSolver
+from batchlearn.statistics.objective import Objective
 
 BLOCK = 32
 MOST_COEFFICIENTS = 512

@@ -19,10 +19,10 @@ from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.single_rows import RowMajor, padded, unpadded
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.objective import Objective
 from batchlearn.solvers import Reading, RowsAtOnce
 from batchlearn.solvers.batches import WindowMean, only_stretch
 from batchlearn.solvers.online import RowSolver
+from batchlearn.statistics.objective import Objective
 
 # Of the one-row Newton step.
 _RATE = 0.25

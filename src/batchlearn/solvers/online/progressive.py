@@ -9,11 +9,11 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.statistics import predictor
 from batchlearn.solvers import Reading
 from batchlearn.solvers.online import RowSolver
 from batchlearn.solvers.online.newton import BLOCK
+from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.rowwise import predictor
 
 # Rows taken at a time: a multiple of the blocks of `newton`, so that cutting changes nothing.
 _STRETCH = 512 * BLOCK

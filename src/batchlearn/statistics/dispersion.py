@@ -12,7 +12,7 @@ from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import predictor
+from batchlearn.statistics.rowwise import predictor
 
 
 class _Pearson(NamedTuple):

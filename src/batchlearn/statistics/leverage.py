@@ -23,7 +23,7 @@ from batchlearn.kernels.design import (
 from batchlearn.kernels.rounding import UNDERFLOW, accumulated, predictor_error
 from batchlearn.models.links import largest_class_form, returned_distance
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.statistics import predictor, predictor_sizes
+from batchlearn.statistics.rowwise import left_out_predictor, predictor, predictor_sizes
 
 # Rows of several classes at a time: K^2 numbers each.
 _ROWS_AT_ONCE = 2048
@@ -103,8 +103,7 @@ class LeverageTotal:
         """Return the rows' forms (m,) and their leave-one-out predictors (m,)."""
         form = np.maximum(quadratic_form(chunk.layout, chunk.block, self.inverse), 0.0)
         share = form * chunk.weight / self.total_weight
-        room = np.maximum(1.0 - share * self.loss.least_curvature(eta, chunk.label), 1e-10)
-        return form, eta + share * self.loss.slope(eta, chunk.label) / room
+        return form, left_out_predictor(self.loss, eta, chunk.label, share)
 
     def _classes(self, chunk: Chunk, eta: Floats) -> tuple[Floats, Floats]:
         """Return the rows' largest forms (m,) and their leave-one-out predictors (K-1, m)."""

@@ -14,15 +14,9 @@ from batchlearn.kernels.rounding import UNDERFLOW, accumulated
 from batchlearn.objectives.factor import Factor, factorise
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import (
-    DiagonalTotal,
-    GradientTotal,
-    HessianTotal,
-    LabelTotal,
-    RoundingTotal,
-    ValueTotal,
-    assembled,
-)
+from batchlearn.statistics.curvature import DiagonalTotal
+from batchlearn.statistics.rounding import RoundingTotal
+from batchlearn.statistics.totals import GradientTotal, HessianTotal, LabelTotal, ValueTotal, assembled
 
 _NULL_STEPS = 20
 
