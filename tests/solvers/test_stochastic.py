@@ -9,9 +9,9 @@ import pytest
 from scipy.sparse import csr_array
 from tests.solvers.problems import posed, taken
 
+from batchlearn.kernels.window_mean import WindowMean
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.solvers import Reading
-from batchlearn.solvers.batches import WindowMean
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.statistics.totals import GradientTotal

@@ -20,13 +20,15 @@ from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.kernels.design import Floats, Layout
+from batchlearn.kernels.normalised import NormalisedState
+from batchlearn.kernels.online_newton import BLOCK
 from batchlearn.kernels.single_rows import unpadded
 from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers import Reading
-from batchlearn.solvers.online.newton import BLOCK, FAINT, MOST_COEFFICIENTS, OnlineNewton, OnlineState
-from batchlearn.solvers.online.normalised import NormalisedGradient, NormalisedState
+from batchlearn.solvers.online.newton import FAINT, MOST_COEFFICIENTS, OnlineNewton, OnlineState
+from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Certificate, Proved
 from batchlearn.training.matrix import Matrix, row_weights

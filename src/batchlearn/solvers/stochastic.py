@@ -11,8 +11,9 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.single_rows import padded, unpadded
+from batchlearn.kernels.window_mean import WindowMean
 from batchlearn.solvers import Reading, RowsAtOnce, Solver
-from batchlearn.solvers.batches import Stretch, WindowMean, only_stretch, whole_gradient
+from batchlearn.solvers.batches import Stretch, only_stretch, whole_gradient
 from batchlearn.statistics.objective import Objective
 
 # A probe takes so many batches, no more than a share of the rows and no fewer rows than are needed to tell rates apart.

@@ -10,9 +10,10 @@ from tests.solvers.problems import Posed, posed, taken
 
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.online_newton import BLOCK
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.solvers import Reading
-from batchlearn.solvers.online.newton import BLOCK, OnlineNewton, OnlineState, penalty_matrix
+from batchlearn.solvers.online.newton import OnlineNewton, OnlineState, penalty_matrix
 from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.regimes import MiniBatch, Online, epochs
 

@@ -9,9 +9,9 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.online_newton import BLOCK
 from batchlearn.solvers import Reading
 from batchlearn.solvers.online import RowSolver
-from batchlearn.solvers.online.newton import BLOCK
 from batchlearn.statistics.objective import Objective
 from batchlearn.statistics.rowwise import predictor
 
