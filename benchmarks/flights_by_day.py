@@ -48,12 +48,12 @@ from batchlearn.kept.totals import KeptTotals, keep
 from batchlearn.kept.update import Update
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, loss_of
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Penalty
-from batchlearn.objectives.statistics import LineTotal, ValueTotal
 from batchlearn.retraining.bracket import Answer, Change, bracket
 from batchlearn.selection.structure import InnerSplit, Structure, choose_structure
 from batchlearn.selection.terms import encoding_penalty
+from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.totals import LineTotal, ValueTotal
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Optimum, Problem, optimise

@@ -37,11 +37,11 @@ from batchlearn.kept.later import LaterGain
 from batchlearn.kept.storage import load
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import named_loss
-from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.statistics import predictor
 from batchlearn.retraining.bracket import Change, bracket
 from batchlearn.retraining.cycle.starting import encoded, kept_bytes, times_of
 from batchlearn.selection.terms import encoding_penalty
+from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.rowwise import predictor
 from batchlearn.tables.table import Table
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "bracket.md"

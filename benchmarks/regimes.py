@@ -25,7 +25,7 @@ from batchlearn.data.ledger import read_ledger, with_lots
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.objectives.losses import loss_of
-from batchlearn.objectives.objective import Objective, ridge
+from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Problem, optimise
 from batchlearn.training.regimes import MiniBatch, Online, epochs, progressive

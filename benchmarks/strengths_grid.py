@@ -32,13 +32,13 @@ from batchlearn.data.split import choose_rows, hold_out
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.losses import Loss, loss_of
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import ValueTotal
 from batchlearn.selection.structure import MOST_ROWS, InnerSplit, choose_structure
 from batchlearn.selection.terms import encoding_penalty, encoding_terms
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.quasi_newton import LimitedMemory
+from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.totals import ValueTotal
 
 GRID = np.logspace(6.0, -3.0, 30)
 NEAR = 0.01

@@ -190,6 +190,31 @@ def test_rows_are_asked_for_by_what_is_done_with_them() -> None:
     assert not {"take", "chunks", "read"} & asked
 
 
+# --- the loop -------------------------------------------------------------------------------------------------------
+
+
+def kinds_of(module: str) -> set[str]:
+    """Name the classes that the modules of a package define."""
+    paths = [path for path in SOURCES if path.relative_to(PACKAGE).as_posix().startswith(module)]
+    return {node.name for path in paths for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef)}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if path.relative_to(PACKAGE).parts[0] == "training"], ids=lambda p: p.name
+)
+def test_training_asks_solvers_regimes_and_losses_and_does_not_look_what_they_are(path: Path) -> None:
+    special = kinds_of("solvers/") | kinds_of("objectives/losses/") | kinds_of("training/regimes.py")
+    assert {"Newton", "NewtonState", "LimitedMemory", "HuberLoss", "SoftmaxLoss", "FullBatch"} <= special
+    tested = [
+        place(path, call)
+        for name, call in calls(path)
+        if name in {"isinstance", "issubclass", "type"} and special & set(re.findall(r"\w+", ast.unparse(call)))
+    ]
+    assert tested == []
+    imports = {alias.name for _, node in imported(path) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert not imports & {"HuberLoss", "MajorisedHuber", "SoftmaxLoss"}, "ask the loss"
+
+
 # --- safety ---------------------------------------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ from batchlearn.comparison.contenders import (
 from batchlearn.comparison.problem import Trial
 from batchlearn.errors import UsageError
 from batchlearn.solvers.newton import Newton
-from batchlearn.training.regimes import FullBatch, MiniBatch, Stretch
+from batchlearn.training.regimes import Checkpoint, FullBatch, MiniBatch
 
 AMPLE = Budget(3.0, 60.0)
 
@@ -76,11 +76,11 @@ def test_a_seed_decides_a_run_and_the_stored_order_is_another(posed: Trial) -> N
 def test_looks_at_the_objective_are_not_timed(posed: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
 
-    def stretches(*_: object) -> Iterator[Stretch]:
+    def stretches(*_: object) -> Iterator[Checkpoint]:
         nonlocal now
         for passes in (1.0, 2.0, 4.0):
             now += 1.0
-            yield Stretch(round(passes * len(posed.rows)), passes, 0.0, posed.start, "made")
+            yield Checkpoint(round(passes * len(posed.rows)), passes, 0.0, posed.start, "made", None)
 
     def slow_look(*_: object) -> float:
         nonlocal now

@@ -7,8 +7,8 @@ from tests.training.made import arrow, made
 
 import batchlearn as bl
 from batchlearn.comparison.problem import posing
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
+from batchlearn.statistics.objective import Objective
 from batchlearn.training.recipe import Recipe
 
 

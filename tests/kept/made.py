@@ -13,10 +13,10 @@ from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kept.totals import KeptTotals, keep
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.objectives.penalties import Penalty, Quadratic
 from batchlearn.objectives.penalties.smoothing import UnitPenalty, differences, product, squares
 from batchlearn.selection.strengths import Term, penalty
+from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Problem, optimise
 from batchlearn.training.stopping import PredictionsWithin

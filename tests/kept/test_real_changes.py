@@ -17,9 +17,9 @@ from batchlearn.data.ledger import read_ledger, with_lots
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kept.totals import keep
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.objectives.penalties import Penalty
 from batchlearn.retraining.bracket import Change, bracket
+from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.tables.table import read
 from batchlearn.training.optimise import optimise
 

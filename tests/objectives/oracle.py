@@ -18,7 +18,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.objective import Objective
+from batchlearn.statistics.objective import Objective
 
 mp.dps = 60
 

@@ -13,7 +13,8 @@ from tests.objectives.oracle import Oracle, power_of
 from batchlearn.errors import DataError, NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import INVERSE_LINKS, response_change
-from batchlearn.objectives.losses import LOSSES, Loss, TweedieLoss
+from batchlearn.objectives.losses import LOSSES, Loss
+from batchlearn.objectives.losses.log_link import TweedieLoss
 
 ETAS = np.array([-800.0, -60.0, -37.0, -5.0, -1.0, -1e-9, 0.0, 1e-3, 0.7, 3.0, 20.0, 37.0, 60.0, 500.0])
 LABELS = {

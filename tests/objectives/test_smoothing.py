@@ -12,10 +12,10 @@ from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.penalties.smoothing import UnitPenalty, differences, product, squares
 from batchlearn.solvers.newton import Newton
+from batchlearn.statistics.objective import Objective
 
 UNITS = {
     "squares": squares(5),

@@ -19,8 +19,8 @@ from batchlearn.data.target import Target
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.kernels.design import Layout
 from batchlearn.objectives.losses import loss_of
-from batchlearn.objectives.noise import Noise
-from batchlearn.objectives.objective import Objective, ridge
+from batchlearn.statistics.noise import Noise
+from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.certificate import Certification, Proved
 from batchlearn.training.optimise import Optimum, Status
 from batchlearn.training.regimes import FullBatch, MiniBatch, Online

@@ -16,8 +16,8 @@ from batchlearn.kept.totals import assemble, totals_at
 from batchlearn.kept.update import Local, least_share
 from batchlearn.kernels.design import Layout
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective
 from batchlearn.retraining.bracket import Change, bracket
+from batchlearn.statistics.objective import Objective
 
 _LOSSES = ("logistic", "poisson", "squared")
 

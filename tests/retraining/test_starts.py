@@ -22,10 +22,10 @@ from batchlearn.kept.frozen import new_levels
 from batchlearn.kept.totals import KeptTotals, keep
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.objectives.penalties import Penalty
 from batchlearn.retraining.bracket import Change
 from batchlearn.retraining.starts import FROM_TOTALS, fine_tune, refuse_new_tables, update, warm
+from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Problem, optimise
 from batchlearn.training.stopping import PredictionsWithin

@@ -14,9 +14,9 @@ from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels.design import Layout
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties.smoothing import UnitPenalty, differences, product, squares
 from batchlearn.selection.strengths import Term, penalty
+from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Units, certify
 
 _TRIALS = 40

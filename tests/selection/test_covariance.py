@@ -15,11 +15,11 @@ from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import class_contrasts
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.penalties.smoothing import end_differences
 from batchlearn.selection.covariance import Expanded, class_moments, plausible_strengths, second_moments
 from batchlearn.selection.terms import encoding_terms
+from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import Table
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train

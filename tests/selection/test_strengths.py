@@ -14,12 +14,12 @@ from batchlearn.kernels.design import Floats, Layout
 from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.factor import factorise
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.penalties.smoothing import differences, product, squares
-from batchlearn.objectives.statistics import HessianTotal
 from batchlearn.selection import strengths as module
 from batchlearn.selection.strengths import Term, find_strengths, penalty
+from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.totals import HessianTotal
 
 
 def rows_of(codes: list[np.ndarray], levels: list[int], label: Floats, weight: Floats | None = None) -> MemoryRows:

@@ -11,8 +11,8 @@ from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.solvers.newton import Newton
+from batchlearn.statistics.objective import Objective, ridge
 
 
 class Posed(NamedTuple):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from tests.solvers.problems import best, posed
 
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective
+from batchlearn.solvers import Solver
 from batchlearn.solvers.gradient_descent import GradientDescent
 from batchlearn.solvers.quasi_newton import LimitedMemory
+from batchlearn.statistics.objective import Objective
 from batchlearn.training.matrix import read_matrix
-from batchlearn.training.regimes import FullBatch, Solver, epochs
+from batchlearn.training.regimes import FullBatch, epochs
 
 
 @pytest.mark.parametrize("loss", ["logistic", "poisson", "squared"])
@@ -37,7 +40,7 @@ def test_many_nearly_orthogonal_columns_need_no_memory_of_steps() -> None:
     objective = Objective(LOSSES["logistic"], matrix.penalty(0.1))
     _, value = best(objective, matrix.rows)
 
-    def readings(solver: Solver) -> float:
+    def readings(solver: Solver[Any]) -> float:
         run = epochs(objective, matrix.rows, FullBatch(), solver, passes=40)
         return next(s.passes for s in run if objective.value(matrix.rows, s.parameters) - value < 1e-9)
 

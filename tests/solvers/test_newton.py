@@ -12,8 +12,8 @@ from tests.training.trials import amounts, dense_rows
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.solvers.newton import Newton, NewtonState
+from batchlearn.statistics.objective import Objective, ridge
 
 
 def posed(loss: str, alpha: float = 1e-3, size: float = 1.0) -> tuple[Objective, MemoryRows]:

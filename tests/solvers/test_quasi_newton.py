@@ -9,9 +9,9 @@ from tests.training.trials import amounts, dense_rows
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
-from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.quasi_newton import LimitedMemory, LimitedMemoryState
+from batchlearn.statistics.objective import Objective, ridge
 
 
 def posed(loss: str, scales: bool = True) -> tuple[Objective, MemoryRows]:

@@ -9,11 +9,12 @@ import pytest
 from scipy.sparse import csr_array
 from tests.solvers.problems import posed, taken
 
+from batchlearn.kernels.window_mean import WindowMean
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective, ridge
-from batchlearn.objectives.statistics import GradientTotal
-from batchlearn.solvers.batches import Reading, WindowMean
+from batchlearn.solvers import Reading
 from batchlearn.solvers.stochastic import StochasticGradient
+from batchlearn.statistics.objective import Objective, ridge
+from batchlearn.statistics.totals import GradientTotal
 from batchlearn.training.matrix import read_matrix
 from batchlearn.training.regimes import FullBatch, MiniBatch, Regime, default_solver, epochs
 
@@ -38,7 +39,7 @@ def test_steps_are_those_of_the_textbook(loss: str) -> None:
     reading = Reading(40, 160, rows.total_weight, 0)
     solver = StochasticGradient(0.05)
     state = solver.start(objective, rows, np.zeros(13), reading)
-    found = solver.advance(objective, rows, state, reading).parameters[:-1]
+    found = solver.step(objective, rows, state).parameters[:-1]
     expected = np.zeros(13)
     for step in range(4):
         batch = taken(rows, np.arange(40 * step, 40 * step + 40))
@@ -53,7 +54,7 @@ def test_steps_are_those_of_the_textbook(loss: str) -> None:
 def test_the_probe_is_on_the_record_and_takes_the_best() -> None:
     problem = posed()
     run = list(epochs(problem.objective, problem.rows, MiniBatch(64), StochasticGradient(), passes=1.0))
-    probe = run[-1].probe
+    probe = run[-1].state.probe
     assert len(probe) >= 3
     assert all(a.rate * 4.0 == pytest.approx(b.rate) for a, b in pairwise(probe))
     best = min(probe, key=lambda tried: tried.objective)

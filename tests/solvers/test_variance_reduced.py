@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from tests.solvers.problems import Posed, pose, posed
 
+from batchlearn.solvers import Solver
 from batchlearn.solvers.stochastic import StochasticGradient
-from batchlearn.solvers.variance_reduced import AnchorTotal, VarianceReducedNewton
-from batchlearn.training.regimes import MiniBatch, Solver, epochs
+from batchlearn.solvers.variance_reduced import VarianceReducedNewton
+from batchlearn.statistics.curvature import AnchorTotal
+from batchlearn.training.regimes import MiniBatch, epochs
 
 
-def after(problem: Posed, size: int, passes: float, solver: Solver | None = None) -> float:
+def after(problem: Posed, size: int, passes: float, solver: Solver[Any] | None = None) -> float:
     run = epochs(problem.objective, problem.rows, MiniBatch(size), solver or VarianceReducedNewton(), passes=passes)
     return problem.excess([s.parameters for s in run][-1])
 

@@ -16,12 +16,13 @@ from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
-from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.quasi_newton import LimitedMemory
+from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training import certificate as certificates
 from batchlearn.training.certificate import LOWER_BOUND, Units
-from batchlearn.training.optimise import Optimum, Problem, Status, choose_solver, leading_names, optimise, optimising
+from batchlearn.training.optimise import Optimum, Problem, Status, iter_optimise, leading_names, optimise
+from batchlearn.training.regimes import choose_solver
 from batchlearn.training.stopping import LossWithin, PredictionsWithin, Situation, Stopping
 
 SOLVERS = (Newton(), LimitedMemory())
@@ -309,7 +310,7 @@ def test_an_offset_for_all_rows_moves_the_intercept(loss: str) -> None:
 
 def test_every_step_is_seen_and_the_last_is_the_best() -> None:
     X, label = data("logistic")
-    seen = list(optimising(problem(dense_rows(X, label), "logistic", 1e-3)))
+    seen = list(iter_optimise(problem(dense_rows(X, label), "logistic", 1e-3)))
     assert len(seen) >= 3
     assert [step.passes for step in seen] == sorted({step.passes for step in seen})
     assert seen[-1].decrement == min(step.decrement for step in seen if step.decrement is not None)

@@ -16,36 +16,35 @@ from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
-from batchlearn.objectives.objective import Objective
+from batchlearn.solvers import Solver
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.online.newton import OnlineNewton
 from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.solvers.variance_reduced import VarianceReducedNewton
+from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Units
-from batchlearn.training.optimise import Problem, Status
+from batchlearn.training.optimise import Problem, Status, optimise
 from batchlearn.training.regimes import (
+    Checkpoint,
     FullBatch,
     MiniBatch,
     Online,
     Regime,
-    Solver,
-    Stretch,
     default_solver,
     epochs,
-    minimised,
     parse_regime,
     progressive,
 )
 from batchlearn.training.stopping import LossWithin
 
-BATCH_SOLVERS: list[Solver] = [StochasticGradient(0.3), StochasticGradient(), VarianceReducedNewton()]
-ONLINE_SOLVERS: list[Solver] = [OnlineNewton(), NormalisedGradient()]
+BATCH_SOLVERS: list[Solver[Any]] = [StochasticGradient(0.3), StochasticGradient(), VarianceReducedNewton()]
+ONLINE_SOLVERS: list[Solver[Any]] = [OnlineNewton(), NormalisedGradient()]
 REGIMES: list[Regime] = [FullBatch(), MiniBatch(32), MiniBatch(128), Online()]
 
 
-def run(problem: Posed, regime: Regime, solver: Solver | None = None, **settings: Any) -> list[Stretch]:
+def run(problem: Posed, regime: Regime, solver: Solver[Any] | None = None, **settings: Any) -> list[Checkpoint]:
     start = settings.pop("start", None)
     return list(epochs(problem.objective, problem.rows, regime, solver, start, **settings))
 
@@ -81,7 +80,7 @@ def test_a_recipe_is_checked_when_it_is_built() -> None:
 
 @pytest.mark.parametrize("solver", [Newton(), LimitedMemory()])
 @pytest.mark.parametrize("regime", [MiniBatch(64), Online()])
-def test_a_solver_that_needs_all_rows_is_refused_with_what_to_use(solver: Solver, regime: Regime) -> None:
+def test_a_solver_that_needs_all_rows_is_refused_with_what_to_use(solver: Solver[Any], regime: Regime) -> None:
     with pytest.raises(UsageError, match=r"needs all rows at every step.*Use FullBatch\(\), or a solver") as caught:
         run(posed(rows=50), regime, solver)
     assert caught.value.code == "solver-regime"
@@ -94,7 +93,7 @@ def test_an_unknown_order_is_refused() -> None:
 
 @pytest.mark.parametrize("loss", ["logistic", "poisson", "squared"])
 @pytest.mark.parametrize("solver", [StochasticGradient(0.2), VarianceReducedNewton()], ids=lambda s: s.name)
-def test_a_batch_of_all_rows_is_the_full_batch_bit_for_bit(loss: str, solver: Solver) -> None:
+def test_a_batch_of_all_rows_is_the_full_batch_bit_for_bit(loss: str, solver: Solver[Any]) -> None:
     problem = posed(loss)
     whole, batch = (run(problem, r, solver, passes=6.0) for r in (FullBatch(), MiniBatch(len(problem.rows))))
     assert len(whole) == len(batch) > 1
@@ -104,7 +103,7 @@ def test_a_batch_of_all_rows_is_the_full_batch_bit_for_bit(loss: str, solver: So
 
 
 @pytest.mark.parametrize("solver", ONLINE_SOLVERS, ids=lambda s: f"{s.name}-{s}")
-def test_row_by_row_a_batch_of_all_rows_is_all_rows(solver: Solver) -> None:
+def test_row_by_row_a_batch_of_all_rows_is_all_rows(solver: Solver[Any]) -> None:
     problem = posed()
     assert problem.rows.chunk_count > 1
     regimes = MiniBatch(len(problem.rows)), Online()
@@ -119,10 +118,10 @@ def test_one_pass_reads_every_row_exactly_once(regime: Regime, order: str) -> No
     seen: list[Floats] = []
 
     class Recorder(StochasticGradient):
-        def advance(self, objective: Objective, stretch: Rows, state: Any, reading: Any) -> Any:
-            seen.append(stretch.together().block.dense[1])
-            assert reading.size == regime.size
-            return super().advance(objective, stretch, state, reading)
+        def step(self, objective: Objective, rows: Rows, state: Any) -> Any:
+            seen.append(rows.together().block.dense[1])
+            assert state.reading.size == regime.size
+            return super().step(objective, rows, state)
 
     stretches = run(problem, regime, Recorder(0.01), passes=2.0, order=order)
     assert stretches[-1].rows_read == 2 * 2050
@@ -136,7 +135,7 @@ def test_one_pass_reads_every_row_exactly_once(regime: Regime, order: str) -> No
 
 
 @pytest.mark.parametrize("solver", [*BATCH_SOLVERS, *ONLINE_SOLVERS], ids=lambda s: f"{s.name}-{s}")
-def test_rows_without_weight_change_nothing(solver: Solver) -> None:
+def test_rows_without_weight_change_nothing(solver: Solver[Any]) -> None:
     problem = posed(rows=900, weighted=True)
     counted = np.concatenate([chunk.weight for chunk in problem.rows.chunks if chunk.weight is not None]) > 0.0
     assert not counted.all()
@@ -150,7 +149,7 @@ def test_rows_without_weight_change_nothing(solver: Solver) -> None:
 
 
 @pytest.mark.parametrize("solver", [*BATCH_SOLVERS, *ONLINE_SOLVERS], ids=lambda s: f"{s.name}-{s}")
-def test_the_seed_decides_every_bit(solver: Solver) -> None:
+def test_the_seed_decides_every_bit(solver: Solver[Any]) -> None:
     problem, regime = posed(rows=600), Online() if solver in ONLINE_SOLVERS else MiniBatch(32)
     bits = [run(problem, regime, solver, seed=seed, passes=2.0)[-1].parameters.tobytes() for seed in (1, 1, 2)]
     assert bits[0] == bits[1] != bits[2]
@@ -184,7 +183,7 @@ def test_rows_in_the_order_of_their_labels_do_no_harm(regime: Regime) -> None:
 def test_mini_batches_end_with_the_certificate_of_the_full_batch(loss: str) -> None:
     posed_ = posed(loss)
     problem = Problem(posed_.objective, posed_.rows, LossWithin(1e-9), Units.plain(13), ["x"] * 13)
-    found = minimised(problem, MiniBatch(128))
+    found = optimise(problem, regime=MiniBatch(128))
     assert found.solver == "variance-reduced-newton"
     assert found.status is Status.TOLERANCE
     bound = found.certification.certificate.loss_bound
@@ -198,7 +197,7 @@ def test_mini_batches_end_with_the_certificate_of_the_full_batch(loss: str) -> N
 def test_online_says_what_is_proved_about_where_it_ended() -> None:
     posed_ = posed(rows=1000)
     problem = Problem(posed_.objective, posed_.rows, LossWithin(1e-9), Units.plain(13), ["x"] * 13)
-    found = minimised(problem, Online())
+    found = optimise(problem, regime=Online())
     assert found.solver == "online-newton"
     assert found.status in (Status.OUT_OF_STEPS, Status.REFUSED)
     bound = found.certification.certificate.loss_bound

@@ -18,10 +18,11 @@ from batchlearn.errors import BatchlearnError
 from batchlearn.kernels.design import Floats, Layout, linear_predictor
 from batchlearn.models.links import INVERSE_LINKS
 from batchlearn.objectives.factor import NotPositiveDefinite
-from batchlearn.objectives.losses import LOSSES, TweedieLoss
-from batchlearn.objectives.objective import Objective
+from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.losses.log_link import TweedieLoss
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers.newton import Newton
+from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Certificate, Units, certify
 
 _EARLY_STEPS = 4

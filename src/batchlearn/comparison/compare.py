@@ -22,11 +22,12 @@ from batchlearn.comparison.problem import Trial, posing
 from batchlearn.comparison.recommend import recommend
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import UsageError, quoted
-from batchlearn.objectives.objective import Objective
+from batchlearn.solvers import RowsAtOnce
 from batchlearn.solvers.stochastic import StochasticGradient
+from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import Table
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.regimes import FullBatch, MiniBatch
+from batchlearn.training.regimes import MiniBatch
 from batchlearn.training.train import Progress, thread_count
 
 DEFAULT_SEEDS, MOST_SEEDS = 3, 100
@@ -159,7 +160,7 @@ class _Arena:
 def _all_runs(arena: _Arena, contender: Contender) -> Generator[Progress, None, tuple[tuple[Run, ...], Run | None]]:
     """Run a contender with each seed and on the rows as stored; once where nothing is drawn at random."""
     budget = arena.plan.budget
-    if isinstance(contender.regime, FullBatch):
+    if contender.regime.size is None:
         run = yield from running(arena.trial, contender, budget, arena.seed)
         return (run,), None
     runs = []
@@ -190,9 +191,9 @@ def _measured(
 ) -> Generator[Progress, None, Measured | None]:
     """Measure what each batch size leaves after the passes that every mini-batch run has made."""
     entrants = {
-        one.contender.regime.size: one
+        one.contender.regime.size or 0: one
         for one in outcomes
-        if isinstance(one.contender.regime, MiniBatch) and one.contender.solver is None
+        if one.contender.regime.shows is RowsAtOnce.SOME and one.contender.solver is None
     }
     if not entrants:
         return None

@@ -6,14 +6,15 @@ import math
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from batchlearn.comparison.problem import Trial
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
-from batchlearn.training.regimes import FullBatch, MiniBatch, Online, Regime, Solver, Stretch, check_pair, epochs
+from batchlearn.solvers import Solver
+from batchlearn.training.regimes import Checkpoint, FullBatch, MiniBatch, Online, Regime, check_pair, epochs
 from batchlearn.training.train import Progress
 
 # The objective is looked at again when so many times more rows have been read: each look reads all rows.
@@ -31,7 +32,7 @@ class Contender:
 
     name: str
     regime: Regime
-    solver: Solver | None = None
+    solver: Solver[Any] | None = None
 
     def __post_init__(self) -> None:
         if self.solver is not None:
@@ -103,7 +104,7 @@ class Run:
 
 def starting(
     trial: Trial, contender: Contender, passes: float, seed: int = 0, order: str = SHUFFLED
-) -> Generator[Stretch, None, Floats]:
+) -> Generator[Checkpoint, None, None]:
     """Start a contender where all start: at the model that knows only the mean."""
     objective, rows, start = trial.objective, trial.rows, trial.start
     return epochs(objective, rows, contender.regime, contender.solver, start, seed=seed, order=order, passes=passes)

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from batchlearn.comparison.problem import Trial
-from batchlearn.objectives.noise import Noise, gradient_noise
+from batchlearn.statistics.noise import Noise, gradient_noise
 
 # Where on the straight line from the start to the optimum the noise is taken; at 0.9 about 1 % of the gain is left.
 _ON_THE_WAY = 0.9

@@ -17,8 +17,8 @@ from batchlearn.data.target import Target
 from batchlearn.errors import DataError
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import loss_of
-from batchlearn.objectives.objective import Objective
 from batchlearn.selection.structure import Structure
+from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import Table
 from batchlearn.training.optimise import Optimum, Status
 from batchlearn.training.recipe import Recipe

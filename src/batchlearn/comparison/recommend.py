@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from batchlearn.comparison.outcome import Outcome, Recommendation
-from batchlearn.training.regimes import FullBatch, Online
+from batchlearn.solvers import RowsAtOnce
 from batchlearn.words.numbers import passes, size
 
 # A proof is worth waiting for: so many times longer, or so many seconds.
@@ -31,7 +31,7 @@ def recommend(outcomes: Sequence[Outcome], good_enough: float, certified: bool) 
     if not reached:
         return _none_near(usable or list(outcomes), good_enough)
     quickest = min(reached, key=lambda one: one.seconds)
-    full = next((one for one in reached if isinstance(one.outcome.contender.regime, FullBatch)), None)
+    full = next((one for one in reached if one.outcome.contender.regime.shows is RowsAtOnce.ALL), None)
     chosen, reason = quickest, _quickest(quickest, reached, good_enough)
     if full is not None and (full.seconds <= _WORTH * quickest.seconds or full.seconds <= _AT_ONCE):
         chosen, reason = full, _full(full, quickest, certified, good_enough)
@@ -83,7 +83,7 @@ def _changes(chosen: _Reached, reached: Sequence[_Reached], outcomes: Sequence[O
             f"{fewest.outcome.contender.name} needs {passes(fewest.passes)}, {chosen.outcome.contender.name} "
             f"{chosen.passes:.3g}."
         )
-    online = next((outcome for outcome in outcomes if isinstance(outcome.contender.regime, Online)), None)
+    online = next((outcome for outcome in outcomes if outcome.contender.regime.shows is RowsAtOnce.ONE), None)
     if online is not None and online is not chosen.outcome:
         said.append(f"Labels that come one at a time and have to count at once: online. {_online(online, chosen)}")
     memory = chosen.outcome.memory.rows

@@ -23,12 +23,11 @@ from batchlearn.estimators.settings import Settings, checked
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import INVERSE_LINKS, logistic
 from batchlearn.objectives.class_weights import weights_of_classes
-from batchlearn.objectives.objective import Objective
 from batchlearn.solvers.refinement import refine
+from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Certificate, certify
 from batchlearn.training.matrix import Matrix, read_matrix, row_weights
 from batchlearn.training.optimise import Optimum, Problem, optimise
-from batchlearn.training.regimes import FullBatch, minimised
 
 # Of kappa times decrement: far inside the region of quadratic convergence.
 _LARGEST_REACH = 0.1
@@ -319,14 +318,14 @@ def _fitted(settings: Settings, X: Any, label: Floats, weight: Floats | None, na
         _warn_of_constants(matrix, settings, names)
         problem = _problem(settings, matrix, names)
         try:
-            optimum = minimised(problem, settings.regime)
+            optimum = optimise(problem, regime=settings.regime)
         except NoFiniteOptimum:
             # To rows far out all others are alike: classes that seem apart along a column may only be far from one row.
             resistant = matrix.centred_at_medians()
             if resistant is None:
                 raise
             matrix, problem = resistant, _problem(settings, resistant, names)
-            optimum = minimised(problem, settings.regime)
+            optimum = optimise(problem, regime=settings.regime)
         hessian = optimum.certification.expansion and optimum.certification.expansion.hessian
         centred = None if hessian is None else matrix.centred_at(loss, optimum.parameters, hessian)
         if centred is not None:
@@ -334,7 +333,7 @@ def _fitted(settings: Settings, X: Any, label: Floats, weight: Floats | None, na
             matrix, problem = centred, _problem(settings, centred, names)
             optimum = optimise(problem, start)
         objective = problem.objective
-        full = isinstance(settings.regime, FullBatch)
+        full = settings.regime.size is None
         parameters = _refined(objective, matrix, optimum) if full else optimum.parameters
         coefficients, intercept = matrix.deliver(parameters)
         delivered = matrix.inside(coefficients, intercept)

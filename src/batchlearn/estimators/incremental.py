@@ -20,15 +20,16 @@ from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.kernels.design import Floats, Layout
+from batchlearn.kernels.normalised import NormalisedState
+from batchlearn.kernels.online_newton import BLOCK
 from batchlearn.kernels.single_rows import unpadded
 from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.solvers.batches import Reading
-from batchlearn.solvers.online import newton, normalised
-from batchlearn.solvers.online.newton import BLOCK, FAINT, MOST_COEFFICIENTS, OnlineState
-from batchlearn.solvers.online.normalised import NormalisedGradient, NormalisedState
+from batchlearn.solvers import Reading
+from batchlearn.solvers.online.newton import FAINT, MOST_COEFFICIENTS, OnlineNewton, OnlineState
+from batchlearn.solvers.online.normalised import NormalisedGradient
+from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Certificate, Proved
 from batchlearn.training.matrix import Matrix, row_weights
 from batchlearn.words.notes import Code, Note
@@ -146,11 +147,12 @@ def _learned(learner: Learner, values: Any, label: Floats, weight: Floats) -> Le
     chunk = StoredChunk(dense.T, codes, label, weight, sparse=sparse)
     shift, scale = learner.shift[:count], learner.scale[:count]
     rows = MemoryRows(learner.layout, (chunk,), shift, scale, sparse_scale=learner.scale[count:])
+    objective = Objective(learner.loss, Quadratic(_strengths(learner)))
     state: OnlineState | NormalisedState
     if isinstance(learner.state, OnlineState):
-        state = newton.follow(learner.loss, rows, learner.state)[0]
+        state = OnlineNewton().step(objective, rows, learner.state)
     else:
-        state = normalised.follow(Objective(learner.loss, Quadratic(_strengths(learner))), rows, learner.state)[0]
+        state = NormalisedGradient().step(objective, rows, learner.state)
     return replace(learner, state=state, weight=learner.weight + float(weight.sum()))
 
 

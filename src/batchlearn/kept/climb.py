@@ -9,12 +9,12 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.errors import DataError
-from batchlearn.kept.statistics import Point, PointTotal, totals_together
 from batchlearn.kept.update import Local, Optimum, Proof, Reached, Update, prove
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import accumulated
 from batchlearn.kernels.sums import symmetric
-from batchlearn.objectives.statistics import Hessian, HessianTotal
+from batchlearn.statistics.totals import Hessian, HessianTotal
+from batchlearn.statistics.updates import Point, PointTotal, totals_together
 
 MOST_PASSES = 3
 # A step that moves no row further than this needs no shortening.

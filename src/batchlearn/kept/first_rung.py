@@ -17,7 +17,6 @@ import numpy as np
 
 from batchlearn.errors import CertificateError
 from batchlearn.kept.remainder import FAR, Ahead, OldRows, Way
-from batchlearn.kept.statistics import Point, PointTotal, SlopeTotal
 from batchlearn.kept.totals import KeptTotals
 from batchlearn.kept.update import Local, Optimum, Reached, Update, joint_error, prove
 from batchlearn.kernels.design import Floats
@@ -25,7 +24,8 @@ from batchlearn.kernels.rounding import accumulated
 from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.factor import NotPositiveDefinite, StepFactor, step_factor
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import HessianTotal
+from batchlearn.statistics.totals import HessianTotal
+from batchlearn.statistics.updates import Point, PointTotal, SlopeTotal
 
 _REFINEMENTS = 5
 # The gradient that is left may cost this much of the room that kappa nu < 1 leaves.

@@ -21,7 +21,7 @@ from batchlearn.kept.update import Optimum, Update
 from batchlearn.kernels.design import Floats, linear_predictor
 from batchlearn.kernels.sums import transposed_product
 from batchlearn.objectives.factor import NotPositiveDefinite, step_factor
-from batchlearn.objectives.statistics import predictor
+from batchlearn.statistics.rowwise import predictor, weighted_slope
 
 # With fewer days, or other clusters of rows, their spread is hardly known.
 FEWEST_CLUSTERS = 8
@@ -102,7 +102,7 @@ def _steps_without(blocks: list[Rows], update: Update, optimum: Optimum) -> tupl
     left = np.empty((len(hessian), len(blocks)))
     for k, chunk in enumerate(block.together() for block in blocks):
         eta = predictor(chunk, optimum.parameters)
-        slopes.append(chunk.weight * loss.slope(eta, chunk.label))
+        slopes.append(weighted_slope(loss, eta, chunk.label, chunk.weight))
         # No more than what the Hessian of all rows holds of them, be it of w0 or of the optimum.
         before = loss.least_curvature(predictor(chunk, start), chunk.label)
         curvatures.append(chunk.weight * np.minimum(loss.least_curvature(eta, chunk.label), before))
@@ -141,7 +141,8 @@ def _gains(blocks: list[Rows], update: Update, parameters: Floats, steps: Floats
         weight[k] = chunk.weight.sum()
         before = loss.value(predictor(chunk, update.kept.parameters), chunk.label)
         alone[k] = chunk.weight @ (before - loss.value(own, chunk.label))
-        pairs[k] = transposed_product(chunk.layout, chunk.block, chunk.weight * loss.slope(own, chunk.label)) @ steps
+        slope = weighted_slope(loss, own, chunk.label, chunk.weight)
+        pairs[k] = transposed_product(chunk.layout, chunk.block, slope) @ steps
     np.fill_diagonal(pairs, 0.0)
     return weight, alone, pairs
 

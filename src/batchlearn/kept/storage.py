@@ -10,11 +10,11 @@ from batchlearn.artifacts.strict_json import Malformed
 from batchlearn.artifacts.tensors import header_of, pack, unpack
 from batchlearn.errors import IntegrityError
 from batchlearn.kept.domain import Domain, DomainParts
-from batchlearn.kept.statistics import Scatter
 from batchlearn.kept.third_order import tensor_size
 from batchlearn.kept.totals import KeptTotals, Totals
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.kernels.sums import symmetric
+from batchlearn.statistics.updates import Scatter
 
 # Version format 1 kept the penalty of its rows, of which nobody could tell what is in total and what per row: not used.
 _PENALTY, _BLOCK = "penalty", "penalty block "

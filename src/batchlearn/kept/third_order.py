@@ -18,7 +18,7 @@ from batchlearn.data.rows import Chunk
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.statistics import predictor
+from batchlearn.statistics.rowwise import predictor
 
 # Losses whose third and fourth derivatives are both at most the second one in size.
 THIRD_ORDER_LOSSES = ("logistic", "poisson")

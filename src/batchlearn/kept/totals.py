@@ -16,16 +16,17 @@ import numpy as np
 from batchlearn.data.rows import Rows, Statistic
 from batchlearn.errors import CertificateError
 from batchlearn.kept.domain import Domain, DomainParts, DomainTotal
-from batchlearn.kept.statistics import Scatter, ScatterTotal, totals_together
 from batchlearn.kept.third_order import ThirdTotal, worth_keeping
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.kernels.rounding import accumulated
 from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
-from batchlearn.objectives.leverage import LeverageTotal
 from batchlearn.objectives.losses import LOSSES, Loss
-from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.statistics import Hessian, HessianTotal, Rounding, RoundingTotal
+from batchlearn.statistics.leverage import LeverageTotal
+from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.rounding import Rounding, RoundingTotal
+from batchlearn.statistics.totals import Hessian, HessianTotal
+from batchlearn.statistics.updates import Scatter, ScatterTotal, totals_together
 
 # Beyond this the d x d matrix is too large to keep with every version.
 MOST_COEFFICIENTS = 5000

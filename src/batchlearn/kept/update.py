@@ -18,15 +18,15 @@ from scipy.linalg import LinAlgError, eigh
 
 from batchlearn.data.rows import Rows
 from batchlearn.kept.domain import Domain, DomainParts, DomainTotal
-from batchlearn.kept.statistics import FormTotal, totals_together
 from batchlearn.kept.totals import KeptTotals, largest_leverage
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import accumulated
 from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import Hessian, HessianTotal
+from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.totals import Hessian, HessianTotal
+from batchlearn.statistics.updates import FormTotal, totals_together
 from batchlearn.training.certificate import Bounds, bounds
 
 # Up to so many coefficients all generalised eigenvalues cost less than a reading.

@@ -6,7 +6,7 @@ are coefficients, always zero: the place of "no level". With several outputs the
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,46 @@ class RowMajor(NamedTuple):
     levels: NDArray[np.intp]  # (m, groups): where each level's coefficient stands
     sparse: Any = None  # CSR (m, columns) whose column numbers count from `first`
     first: int = 0
+
+
+class RowLoss(Protocol):
+    """What a loop over single rows asks of a loss; arrays have one entry a row, or (outputs, m)."""
+
+    self_concordance: ClassVar[float]
+
+    @property
+    def outputs(self) -> int:
+        """Linear predictors a row has."""
+        ...
+
+    def slope(self, eta: Floats, label: Floats) -> Floats:
+        """Return the first derivative."""
+        ...
+
+    def least_curvature(self, eta: Floats, label: Floats) -> Floats:
+        """Return the least second derivative along a direction of unit reach, (m,)."""
+        ...
+
+
+class RowPenalty(Protocol):
+    """What a loop over single rows asks of a penalty on flat parameters (d,)."""
+
+    def gradient(self, parameters: Floats) -> Floats:
+        """Return the gradient."""
+        ...
+
+    def magnitude(self, parameters: Floats) -> Floats:
+        """Return the gradient's terms without their signs."""
+        ...
+
+
+class LabelledRows(NamedTuple):
+    """Rows with what is to be learned from each, (m,)."""
+
+    rows: RowMajor
+    offset: Floats
+    label: Floats
+    weight: Floats
 
 
 def row_major(layout: Layout, block: Block) -> RowMajor:

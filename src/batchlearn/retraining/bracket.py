@@ -29,8 +29,8 @@ from batchlearn.kept.later import FEWEST_CLUSTERS, LaterGain, later_gain
 from batchlearn.kept.totals import KeptTotals, totals_at
 from batchlearn.kept.update import Reached, Update
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Penalty
+from batchlearn.statistics.objective import Objective
 from batchlearn.words.numbers import rounded_down, rounded_up
 
 # Readings of all rows that a training from scratch takes, and how much more than ours each of them costs.

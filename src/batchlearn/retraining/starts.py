@@ -24,10 +24,10 @@ from batchlearn.kernels.design import Floats, linear_predictor
 from batchlearn.kernels.rounding import predictor_error
 from batchlearn.models.links import largest_returned_distance
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Penalty, Quadratic
 from batchlearn.retraining.bracket import Answer, Bracket, Change, bracket, remaining, update_of
 from batchlearn.solvers.newton import Newton
+from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Certificate, Proved, Units
 from batchlearn.training.optimise import Optimum, Problem, optimise
 from batchlearn.training.stopping import PredictionsWithin

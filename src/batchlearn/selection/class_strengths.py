@@ -14,11 +14,11 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.selection.strengths import Strengths, Term, bounded_strength, penalty, settled
 from batchlearn.solvers.preconditioner import ClassBlocks, class_grams
 from batchlearn.solvers.quasi_newton import LimitedMemory
+from batchlearn.statistics.objective import Objective
 
 _UPDATES = 8
 _FIRST_STEPS, _STEPS = 30, 12
@@ -61,7 +61,7 @@ def find_class_strengths(
 def _approached(objective: Objective, rows: Rows, parameters: Floats, blocks: ClassBlocks, *, first: bool) -> Floats:
     """Return where some steps lead: near enough for the next update."""
     solver = LimitedMemory(renewed=_RENEWED if first else ())
-    state = solver.start(objective, rows, parameters, blocks)
+    state = solver.start(objective, rows, parameters, found=blocks)
     for _ in range(_FIRST_STEPS if first else _STEPS):
         # Half a hundredth of a unit of the total loss: what is left to gain decides no strength.
         if state.stuck or state.smallest * rows.total_weight < 1e-2:

@@ -27,11 +27,11 @@ from batchlearn.data.encoding import Encoding
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import class_contrasts
 from batchlearn.objectives.factor import NotPositiveDefinite, factorise
-from batchlearn.objectives.objective import Expansion
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.penalties.smoothing import UnitPenalty, end_differences
 from batchlearn.selection.strengths import Term
 from batchlearn.selection.terms import encoding_terms
+from batchlearn.statistics.objective import Expansion
 
 # Times what the rows say of a term: beyond it a strength leaves nothing to them, and an inverse would lose its digits.
 _STRONGEST = 1e4

@@ -19,9 +19,9 @@ from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES, Loss
 from batchlearn.objectives.losses.huber import HuberLoss
-from batchlearn.objectives.statistics import predictor
 from batchlearn.selection.linear_sample import linear_sample
 from batchlearn.selection.strengths import Term, find_strengths
+from batchlearn.statistics.rowwise import predictor
 from batchlearn.tables.table import Table
 from batchlearn.words.notes import Code, Note
 

@@ -25,7 +25,7 @@ from batchlearn.data.pairs import PairTerm, SingleTerm, coarsened
 from batchlearn.data.rows import Chunk, Rows, level_codes
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.statistics import predictor
+from batchlearn.statistics.rowwise import predictor
 
 _MOST_TERMS = 40
 _SIDE, _CELLS = 12, 260

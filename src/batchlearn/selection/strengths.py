@@ -18,12 +18,12 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.dispersion import pearson_dispersion
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.objective import Expansion, Objective
 from batchlearn.objectives.penalties import Penalty, Quadratic
 from batchlearn.objectives.penalties.smoothing import UnitPenalty
+from batchlearn.statistics.dispersion import pearson_dispersion
+from batchlearn.statistics.objective import Expansion, Objective
 
 _UPDATES = 15
 _SETTLED = 0.01  # relative change of the effective degrees of freedom

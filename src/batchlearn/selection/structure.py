@@ -29,15 +29,14 @@ from batchlearn.data.split import choose_rows, hold_out, stretches
 from batchlearn.errors import NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, loss_of
-from batchlearn.objectives.losses.huber import HuberLoss
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import predictor
 from batchlearn.selection.class_strengths import find_class_strengths
 from batchlearn.selection.huber_threshold import narrowing, wide_enough
 from batchlearn.selection.interactions import best_pairs
 from batchlearn.selection.strengths import Strengths, find_strengths
 from batchlearn.selection.terms import encoding_terms
+from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.rowwise import predictor
 from batchlearn.tables.table import Table
 
 MOST_ROWS = 100_000
@@ -166,15 +165,15 @@ def choose_structure(
     bench = _Bench(taken, cut, inside, judging, profiles[0], loss_of(cut.target), threads, seed)
     if _too_wide(bench, rules):
         return Structure(rules)
-    asked = bench.loss
-    if isinstance(asked, HuberLoss):
+    asked = bench.loss.corners
+    if asked is not None:
         encoding = _encoded(bench, Structure(rules))
         rows = _drain(build_rows(taken, cut, encoding, inside, threads, fingerprinted=False))
         bench = bench._replace(loss=wide_enough(asked, rows, tuple(encoding_terms(encoding).values())))
     best, tried = _best(bench, rules)
     found = best.structure
-    if isinstance(asked, HuberLoss) and isinstance(bench.loss, HuberLoss):
-        factor = narrowing(bench.loss, asked)
+    if asked is not None and bench.loss.corners is not None:
+        factor = narrowing(bench.loss.corners, asked)
         found = replace(found, strengths={name: factor * value for name, value in found.strengths.items()})
     return replace(found, alternatives=tried)
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from batchlearn.data.bins import BinTerm
 from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm
 from batchlearn.data.pairs import PairTerm, SingleTerm, term_key
-from batchlearn.objectives.objective import ridge
 from batchlearn.objectives.penalties import Penalty
 from batchlearn.objectives.penalties.smoothing import UnitPenalty, differences, product, squares
 from batchlearn.selection.strengths import Term, penalty
+from batchlearn.statistics.objective import ridge
 
 
 def encoding_terms(encoding: Encoding) -> dict[str, Term]:

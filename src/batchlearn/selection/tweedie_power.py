@@ -20,11 +20,11 @@ from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.ledger import Ledger
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.dispersion import pearson_dispersion
-from batchlearn.objectives.losses import TweedieLoss
-from batchlearn.objectives.statistics import predictor
+from batchlearn.objectives.losses.log_link import TweedieLoss
 from batchlearn.selection.linear_sample import linear_sample
 from batchlearn.selection.strengths import Term, find_strengths
+from batchlearn.statistics.dispersion import pearson_dispersion
+from batchlearn.statistics.rowwise import predictor
 from batchlearn.tables.table import Table
 from batchlearn.words.notes import Code, Note
 

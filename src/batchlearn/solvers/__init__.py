@@ -1,1 +1,122 @@
-"""One step towards the minimum: the update rules."""
+"""Solvers: update rules that lead towards the minimum of an objective, one step after the other.
+
+A regime decides how many rows one update sees, a solver says how many it needs; `training.regimes.run` brings them
+together. What is special about a solver it says here: no one asks which it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+
+from batchlearn.data.rows import Rows
+from batchlearn.kernels.design import Floats
+from batchlearn.statistics.objective import Objective
+
+
+class RowsAtOnce(IntEnum):
+    """How many rows one update sees, or needs."""
+
+    ONE = 1
+    SOME = 2
+    ALL = 3
+
+
+class Reading(NamedTuple):
+    """How rows come: the batch size, the rows that count and their total weight, and the seed of what is drawn."""
+
+    size: int
+    rows: int
+    weight: float
+    seed: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether one batch is all rows."""
+        return self.size >= self.rows
+
+    @property
+    def batches(self) -> int:
+        """Batches in one pass."""
+        return -(-self.rows // self.size)
+
+    def weight_of(self, rows: int) -> float:
+        """Return the weight that a batch of so many rows is expected to have."""
+        return self.weight * (rows / self.rows)
+
+
+class Known(NamedTuple):
+    """What a solver knows, from what it computed anyway, of how far it is from the optimum."""
+
+    value: float  # the objective
+    decrement: float | None = None  # sqrt(g' H^-1 g); None where nothing tells it
+    kappa: float | None = None  # what the bound of the decrement stands on; None where it knows none
+    exact: bool = False  # whether the Hessian is that of all rows at this point, else what is known may flatter
+    stalled: bool = False  # whether it came no nearer since the last time
+    patience: int = 1  # times in a row that it may stall before it is taken to be as near as it gets
+
+
+State = TypeVar("State", bound="SolverState")
+
+
+class SolverState(Protocol):
+    """Where a solver stands; a new value after each step."""
+
+    @property
+    def delivered(self) -> Floats:
+        """The parameters, flat, that would be delivered now: averaged where the solver averages."""
+        ...
+
+
+class Solver(Protocol[State]):
+    """An update rule."""
+
+    name: ClassVar[str]
+    needs: ClassVar[RowsAtOnce]
+    # Where the factor of a Hessian that it needs does not exist, another solver serves.
+    without_factor: ClassVar[Solver[Any] | None] = None
+    # Readings of all rows within which it comes as near as it can.
+    most_passes: ClassVar[float]
+
+    def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: Reading) -> State:
+        """Return the state before the first step. Raises NotPositiveDefinite where it needs a factor."""
+        ...
+
+    def step(self, objective: Objective, rows: Rows, state: State) -> State:
+        """Return the state after the rows that the regime shows: all of them, or a stretch to be cut into batches."""
+        ...
+
+    def begin_pass(self, objective: Objective, rows: Rows, state: State) -> State:  # noqa: ARG002 - most need nothing
+        """Return the state at the beginning of a pass over all rows."""
+        return state
+
+    def lead(
+        self,
+        objective: Objective,  # noqa: ARG002 - most begin where they are told
+        rows: Rows,  # noqa: ARG002
+        parameters: Floats,
+        *,
+        fresh: bool,  # noqa: ARG002
+        seconds: float,  # noqa: ARG002
+    ) -> tuple[Floats, int]:
+        """Return where cheaper steps than its own lead from the parameters, and how often they read all rows.
+
+        `fresh`: nothing is known of the parameters but that they are those of the null model.
+        """
+        return parameters, 0
+
+    def watch(self, objective: Objective, rows: Rows, parameters: Floats) -> Callable[[State], Known | None] | None:  # noqa: ARG002
+        """Return what tells from each state in turn what is known there, None where it is nothing yet.
+
+        Instead of that None where the solver never knows.
+        """
+        return None
+
+    def direction(self, state: State) -> Floats | None:  # noqa: ARG002
+        """Return the whole step (d,) that the state's factor asks for, where it has one."""
+        return None
+
+    def finished(self, state: State) -> bool:  # noqa: ARG002
+        """Whether no further step can lower the objective."""
+        return False

@@ -10,39 +10,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.kernels.single_rows import RowMajor, add_products, batch_predictor, padded, row_major, unpadded
+from batchlearn.kernels.single_rows import (
+    LabelledRows,
+    RowMajor,
+    add_products,
+    batch_predictor,
+    padded,
+    row_major,
+    unpadded,
+)
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.statistics import GradientTotal
-
-
-class Reading(NamedTuple):
-    """How rows come: the batch size, the rows that count and their total weight, and the seed of what is drawn."""
-
-    size: int
-    rows: int
-    weight: float
-    seed: int
-
-    @property
-    def whole(self) -> bool:
-        """Whether one batch is all rows."""
-        return self.size >= self.rows
-
-    @property
-    def batches(self) -> int:
-        """Batches in one pass."""
-        return -(-self.rows // self.size)
-
-    def weight_of(self, rows: int) -> float:
-        """Return the weight that a batch of so many rows is expected to have."""
-        return self.weight * (rows / self.rows)
+from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.rowwise import weighted_slope
+from batchlearn.statistics.totals import GradientTotal
 
 
 @dataclass(frozen=True)
@@ -56,6 +41,14 @@ class Stretch:
         """The rows, one after the other."""
         return row_major(self.chunk.layout, self.chunk.block)
 
+    @cached_property
+    def labelled(self) -> LabelledRows:
+        """The rows with offset, label and weight."""
+        offset = (
+            self.chunk.offset if isinstance(self.chunk.offset, np.ndarray) else np.full(len(self), self.chunk.offset)
+        )
+        return LabelledRows(self.rows, offset, self.chunk.label, self.chunk.weight)
+
     def __len__(self) -> int:
         return len(self.chunk.label)
 
@@ -65,10 +58,7 @@ class Stretch:
 
     def predictor(self, start: int, stop: int, parameters: Floats) -> Floats:
         """Return the linear predictor of some rows, (m,) or (outputs, m), for padded parameters."""
-        offset = self.chunk.offset
-        return batch_predictor(self.rows, start, stop, parameters) + (
-            offset[start:stop] if isinstance(offset, np.ndarray) else offset
-        )
+        return batch_predictor(self.rows, start, stop, parameters) + self.labelled.offset[start:stop]
 
     def slope(self, loss: Loss, start: int, stop: int, parameters: Floats) -> Floats:
         """Return weight times slope of some rows, (m,) or (outputs, m), at padded parameters."""
@@ -76,7 +66,7 @@ class Stretch:
 
     def weighted_slope(self, loss: Loss, start: int, stop: int, eta: Floats) -> Floats:
         """Return weight times slope of some rows, (m,) or (outputs, m), at linear predictors."""
-        return np.asarray(self.chunk.weight[start:stop] * loss.slope(eta, self.chunk.label[start:stop]))
+        return weighted_slope(loss, eta, self.chunk.label[start:stop], self.chunk.weight[start:stop])
 
     def change(self, direction: Floats, outputs: int, start: int = 0, stop: int | None = None) -> Floats:
         """Return how the linear predictors of some rows change along a direction, flat (d,)."""
@@ -86,42 +76,6 @@ class Stretch:
     def add(self, start: int, stop: int, parameters: Floats, values: Floats) -> None:
         """Add X' v of some rows to padded parameters, in place."""
         add_products(self.rows, start, stop, parameters, values)
-
-
-State = TypeVar("State", bound="BatchState")
-
-
-class BatchState(Protocol):
-    """Where a solver stands; a new value after each stretch."""
-
-    @property
-    def delivered(self) -> Floats:
-        """The parameters, flat, that would be delivered now: averaged where the solver averages."""
-        ...
-
-    @property
-    def further_rows(self) -> int:
-        """Rows read beside those of the stretches: for a start, an anchor, a probe."""
-        ...
-
-
-class BatchSolver(Protocol[State]):
-    """An update rule that needs no more than some rows at a time."""
-
-    name: ClassVar[str]
-    needs_all_rows: ClassVar[bool]
-
-    def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: Reading) -> State:
-        """Return the state before the first row."""
-        ...
-
-    def begin_pass(self, objective: Objective, rows: Rows, state: State, reading: Reading) -> State:
-        """Return the state at the beginning of a pass over all rows."""
-        ...
-
-    def advance(self, objective: Objective, stretch: Rows, state: State, reading: Reading) -> State:
-        """Return the state after the batches of a stretch."""
-        ...
 
 
 def whole_gradient(objective: Objective, rows: Rows, parameters: Floats) -> Floats:
@@ -134,40 +88,3 @@ def whole_gradient(objective: Objective, rows: Rows, parameters: Floats) -> Floa
 def only_stretch(rows: Rows) -> Stretch:
     """Return the rows as a stretch."""
     return Stretch(rows.together())
-
-
-class WindowMean(NamedTuple):
-    """The mean of the parameters after each batch, over between the last half and the last three quarters of them.
-
-    Windows double in length; the delivered mean is over the last full one and the present one. With `moves` the sum of
-    batch number times change, the mean of a window of n batches is w - moves / n: what a batch does not touch costs
-    nothing (Xu 2011, section 4).
-    """
-
-    length: int  # of the present window when full
-    batches: int  # in the present window so far
-    moves: Floats
-    previous: Floats
-    previous_batches: int
-
-    @staticmethod
-    def start(parameters: Floats, length: int) -> WindowMean:
-        """Return the mean before the first batch."""
-        return WindowMean(max(length, 1), 0, np.zeros_like(parameters), parameters, 0)
-
-    def mean(self, parameters: Floats) -> Floats:
-        """Return the mean, given the parameters now."""
-        if not self.batches:
-            return self.previous
-        present = parameters - self.moves / self.batches
-        if not self.previous_batches:
-            return present
-        share = self.batches / (self.batches + self.previous_batches)
-        return share * present + (1.0 - share) * self.previous
-
-    def turned(self, parameters: Floats) -> WindowMean:
-        """Return the mean with a new window where the present one is full."""
-        if self.batches < self.length:
-            return self
-        full = parameters - self.moves / self.batches
-        return WindowMean(2 * self.length, 0, np.zeros_like(parameters), full, self.batches)

@@ -9,18 +9,19 @@ outside does: otherwise it would hide the labels at one end of the path, or vani
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from batchlearn.data.rows import Chunk, Rows
+from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
-from batchlearn.objectives.losses.huber import HuberLoss, MajorisedHuber
-from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.statistics import predictor
-from batchlearn.solvers.newton import Newton
+from batchlearn.objectives.losses.huber import HuberLoss
+from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.totals import WithinTotal
+
+if TYPE_CHECKING:
+    from batchlearn.solvers.newton import Newton
 
 # From one threshold to the next; so many of them reach beyond every label.
 _FALL, _MOST = 4.0, 500
@@ -30,31 +31,14 @@ _NEAR_ENOUGH = 0.01
 _STEPS, _LAST_STEPS = 8, 200
 
 
-class _Within(NamedTuple):
-    weight: Floats
-
-
-@dataclass(frozen=True)
-class _WithinTotal:
-    """The weight of the rows whose residual is within each of some sizes, (sizes,)."""
-
-    sizes: Floats
-    combine: ClassVar[tuple[Any, ...]] = (np.add,)
-
-    def __call__(self, chunk: Chunk, parameters: Floats) -> _Within:
-        order = np.searchsorted(self.sizes, np.abs(predictor(chunk, parameters) - chunk.label))
-        counts = np.bincount(order, chunk.weight, len(self.sizes) + 1)
-        return _Within(np.cumsum(counts, dtype=np.float64)[:-1])
-
-
 def from_above(objective: Objective, rows: Rows, loss: HuberLoss, solver: Newton, parameters: Floats) -> Floats:
     """Return parameters (d,) so near to the optimum of the objective, whose loss is given, that few rows cross."""
     with np.errstate(over="ignore"):
         sizes: Floats = loss.threshold * _FALL ** np.arange(float(_MOST))
-    within = rows.total(_WithinTotal(sizes), parameters).weight
+    within = rows.total(WithinTotal(sizes), parameters).weight
     for threshold in sizes[int(np.argmax(within >= 0.5 * within[-1])) :: -1]:
         penalty = objective.penalty.times(threshold / loss.threshold)
-        above = Objective(MajorisedHuber(threshold), penalty)
+        above = Objective(HuberLoss(threshold).majorised, penalty)
         state = solver.start(above, rows, parameters)
         for _ in range(_LAST_STEPS if threshold == loss.threshold else _STEPS):
             if state.decrement < _NEAR_ENOUGH * threshold:

@@ -14,7 +14,8 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.objective import Objective
+from batchlearn.solvers import Reading, RowsAtOnce, Solver
+from batchlearn.statistics.objective import Objective
 
 _REMEMBERED, _FALL, _HALVINGS = 10, 1e-4, 40
 
@@ -32,15 +33,27 @@ class DescentState:
     passes: int
     stuck: bool = False  # no step lowers the objective any more
 
+    @property
+    def delivered(self) -> Floats:
+        """The point."""
+        return self.parameters
+
 
 @dataclass(frozen=True)
-class GradientDescent:
+class GradientDescent(Solver["DescentState"]):
     """The update above: one reading of all rows a step, and memory for four vectors."""
 
     name: ClassVar[str] = "gradient-descent"
-    needs_all_rows: ClassVar[bool] = True
+    needs: ClassVar[RowsAtOnce] = RowsAtOnce.ALL
+    most_passes: ClassVar[float] = 100.0
 
-    def start(self, objective: Objective, rows: Rows, parameters: Floats) -> DescentState:
+    def start(
+        self,
+        objective: Objective,
+        rows: Rows,
+        parameters: Floats,
+        reading: Reading | None = None,  # noqa: ARG002 - it reads all rows
+    ) -> DescentState:
         """Return the state before the first step."""
         diagonal = objective.hessian_diagonal(rows, parameters)
         # A coefficient that meets no curvature keeps its gradient as it is.
@@ -65,6 +78,10 @@ class GradientDescent:
                 return self._moved(state, parameters, value, gradient, passes)
             length *= 0.25
         return replace(state, passes=passes, stuck=True)
+
+    def finished(self, state: DescentState) -> bool:
+        """Whether rounding hides any further fall."""
+        return state.stuck
 
     @staticmethod
     def _moved(state: DescentState, parameters: Floats, value: float, gradient: Floats, passes: int) -> DescentState:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -10,13 +13,22 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.factor import Factor
-from batchlearn.objectives.objective import Expansion, Objective
-from batchlearn.objectives.statistics import LineTotal
+from batchlearn.objectives.factor import Factor, NotPositiveDefinite
+from batchlearn.solvers import Known, Reading, RowsAtOnce, Solver
+from batchlearn.solvers.falling_threshold import from_above
+from batchlearn.solvers.quasi_newton import LimitedMemory
+from batchlearn.statistics.objective import Expansion, Objective
+from batchlearn.statistics.totals import LineTotal
 
 _LENGTHS = tuple(0.5**k for k in range(1, 9))
 # Of a loss with corners no length is sure: a descent direction has one, and the next corner may be near.
 _CORNERED = tuple(0.5**k for k in range(1, 41))
+# Half the square of a decrement is what is left to gain: this is below the rounding of any objective.
+_AT_ROUNDING = 1e-9
+# Chunks of which a quarter are a sample, and the steps on it.
+_CHUNKS_TO_SAMPLE, _HEAD_STEPS = 8, 10
+# Steps with a block a class: until the gain that is left is this little, in total, for each coefficient.
+_STEPS_BY_BLOCKS, _BLOCKS_LEAD = 100, 1e-6
 
 
 class NewtonState(NamedTuple):
@@ -32,9 +44,14 @@ class NewtonState(NamedTuple):
         """sqrt(g' H^-1 g), without the rounding of the gradient."""
         return self.factor.norm(self.expansion.gradient)
 
+    @property
+    def delivered(self) -> Floats:
+        """The point."""
+        return self.parameters
+
 
 @dataclass(frozen=True)
-class Newton:
+class Newton(Solver["NewtonState"]):
     """w - H^-1 g, shortened where the objective does not fall by what the decrement promises.
 
     The shorter step is the best of a few lengths, all tried in one reading. One of them is sure to lower a generalised
@@ -43,16 +60,24 @@ class Newton:
     """
 
     name: ClassVar[str] = "newton-cholesky"
-    needs_all_rows: ClassVar[bool] = True
+    needs: ClassVar[RowsAtOnce] = RowsAtOnce.ALL
+    without_factor: ClassVar[LimitedMemory] = LimitedMemory()
+    most_passes: ClassVar[float] = 600.0
 
-    def start(self, objective: Objective, rows: Rows, parameters: Floats) -> NewtonState:
+    def start(
+        self,
+        objective: Objective,
+        rows: Rows,
+        parameters: Floats,
+        reading: Reading | None = None,  # noqa: ARG002 - it reads all rows
+    ) -> NewtonState:
         """Expand the objective at the start. Raises NotPositiveDefinite."""
         expansion = objective.expand(rows, parameters)
         return NewtonState(parameters, expansion, objective.factor(expansion), 1)
 
     def step(self, objective: Objective, rows: Rows, state: NewtonState) -> NewtonState:
         """Return the state after one step. Raises NotPositiveDefinite where the new Hessian cannot be factored."""
-        direction = -state.factor.solve(state.expansion.gradient)
+        direction = self.direction(state)
         passes = state.passes
         if objective.quadratic:
             return self._refine(objective, rows, state, state.parameters + direction)
@@ -66,6 +91,75 @@ class Newton:
             return NewtonState(state.parameters + direction, moved, factor, passes)
         length = self._length(objective, rows, state, direction)
         return self._move(objective, rows, state.parameters + length * direction, passes + 1)
+
+    def direction(self, state: NewtonState) -> Floats:
+        """Return -H^-1 g, shape (d,)."""
+        return -state.factor.solve(state.expansion.gradient)
+
+    def finished(self, state: NewtonState) -> bool:
+        """Whether rounding hides any further fall."""
+        return state.decrement < _AT_ROUNDING
+
+    def watch(self, objective: Objective, rows: Rows, parameters: Floats) -> Callable[[NewtonState], Known]:  # noqa: ARG002 - all is in the states
+        """Return what the factor tells of each state, and whether only rounding is left."""
+        constant, quadratic, before = objective.loss.self_concordance, objective.quadratic, math.inf
+
+        def known(state: NewtonState) -> Known:
+            nonlocal before
+            value, decrement = state.expansion.value, state.decrement
+            # Towards a far optimum (classes almost apart) the decrement falls by e^-1/2 a step: not yet the floor.
+            small = 1e-3 if constant > 0.0 else 1e-4 * math.sqrt(2.0 * abs(objective.loss.noise(value)))
+            # A quadratic needs no reason to go on but digits: refinement steps are cheap and only rounding ends them.
+            stalled = decrement > 0.5 * before if quadratic else 0.9 * before < decrement < small
+            before = decrement
+            return Known(value, decrement, state.expansion.kappa, True, stalled, 1 if quadratic else 2)
+
+        return known
+
+    def lead(
+        self, objective: Objective, rows: Rows, parameters: Floats, *, fresh: bool, seconds: float
+    ) -> tuple[Floats, int]:
+        """Return where steps lead that cost no factor of all rows: far from the optimum they say as much, sooner.
+
+        Of a loss with corners, where its own factor says something.
+        """
+        spent = 0
+        if fresh and objective.loss.outputs > 1:
+            parameters, spent = self._led_by_blocks(objective, rows, parameters, seconds)
+        elif fresh:
+            parameters, spent = self._led_by_a_sample(objective, rows, parameters)
+        if objective.loss.corners is not None:
+            with suppress(NotPositiveDefinite):
+                parameters = from_above(objective, rows, objective.loss.corners, self, parameters)
+        return parameters, spent
+
+    def _led_by_a_sample(self, objective: Objective, rows: Rows, parameters: Floats) -> tuple[Floats, int]:
+        """Return where a quarter of the chunks lead."""
+        if rows.chunk_count < _CHUNKS_TO_SAMPLE or objective.quadratic:
+            return parameters, 0
+        sample = rows.of_chunks(slice(None, None, 4))
+        try:
+            state = self.start(objective, sample, parameters)
+            for _ in range(_HEAD_STEPS):
+                # Half the gain that is left, in total, against half a unit for each coefficient that is noise.
+                if state.decrement**2 * sample.total_weight < len(parameters):
+                    break
+                state = self.step(objective, sample, state)
+        except NotPositiveDefinite:
+            return parameters, 0
+        better = objective.value(rows, state.parameters) < objective.value(rows, parameters)
+        return (state.parameters if better else parameters), state.passes // 4 + 2
+
+    @staticmethod
+    def _led_by_blocks(objective: Objective, rows: Rows, parameters: Floats, seconds: float) -> tuple[Floats, int]:
+        """Return where steps with a block a class lead: each costs readings, not a factor of all classes."""
+        solver, enough = LimitedMemory(), _BLOCKS_LEAD * len(parameters) / rows.total_weight
+        began, state = time.perf_counter(), solver.start(objective, rows, parameters)
+        while not state.stuck and state.steps < _STEPS_BY_BLOCKS and not state.smallest < enough:
+            if time.perf_counter() - began > seconds:
+                break
+            state = solver.step(objective, rows, state)
+        return state.parameters, state.passes
 
     @staticmethod
     def _length(objective: Objective, rows: Rows, state: NewtonState, direction: Floats) -> float:

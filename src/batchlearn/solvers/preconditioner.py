@@ -8,19 +8,19 @@ apart. (Boehning 1992 bounds the same Hessian by one block for all classes, whic
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from scipy.linalg import cho_factor
 from scipy.linalg.lapack import dpotri
 
-from batchlearn.data.rows import Chunk, Rows
+from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.kernels.sums import symmetric, weighted_grams
-from batchlearn.models.links import class_contrasts, class_shares, class_variances
-from batchlearn.objectives.objective import Objective
+from batchlearn.kernels.sums import symmetric
+from batchlearn.models.links import class_contrasts
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import predictor
+from batchlearn.statistics.curvature import ClassGramTotal
+from batchlearn.statistics.objective import Objective
 
 # Coefficients a class whose blocks can still be factored; rows that tell the curvature well enough, and the
 # multiplications that adding them up may cost.
@@ -46,29 +46,6 @@ class Diagonal:
     def apply(self, vector: Floats) -> Floats:
         """Return v / diagonal."""
         return vector / self.diagonal
-
-
-class ClassGrams(NamedTuple):
-    """X' diag(weight p (1 - p)) X of each class, upper triangles, (K, d, d)."""
-
-    grams: Floats
-
-
-@dataclass(frozen=True)
-class ClassGramTotal:
-    """The curvature of each class's own logit."""
-
-    combine: ClassVar[tuple[Any, ...]] = (np.add,)
-
-    def __call__(self, chunk: Chunk, parameters: Floats) -> ClassGrams:
-        """Return the chunk's totals."""
-        eta = predictor(chunk, parameters)
-        variances = class_variances(class_shares(class_contrasts(len(eta) + 1).T @ eta))
-        first = variances[:, :1]
-        if np.all(variances == first):  # before the first step all rows are told alike: one matrix serves all classes
-            gram = weighted_grams(chunk.layout, chunk.block, chunk.weight[None])
-            return ClassGrams(first[:, :, None] * gram)
-        return ClassGrams(weighted_grams(chunk.layout, chunk.block, chunk.weight * variances))
 
 
 @dataclass(frozen=True)

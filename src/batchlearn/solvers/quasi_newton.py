@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -9,8 +10,10 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.objective import Objective
+from batchlearn.solvers import Known, Reading, RowsAtOnce, Solver
 from batchlearn.solvers.preconditioner import Preconditioner, preconditioner
+from batchlearn.statistics.lower_bound import LowerBound
+from batchlearn.statistics.objective import Objective
 
 # Hager and Zhang 2005: near the optimum function values cannot tell a better point from a worse one, slopes can.
 _ARMIJO, _CURVATURE = 1e-4, 0.9
@@ -37,18 +40,30 @@ class LimitedMemoryState(NamedTuple):
     idle: int = 0  # steps since anything got better
     steps: int = 0
 
+    @property
+    def delivered(self) -> Floats:
+        """The point."""
+        return self.parameters
+
 
 @dataclass(frozen=True)
-class LimitedMemory:
+class LimitedMemory(Solver["LimitedMemoryState"]):
     """L-BFGS preconditioned by the diagonal of the Hessian at the start; of classes by their blocks, renewed."""
 
     memory: int = 20
     renewed: tuple[int, ...] = _RENEWED
     name: ClassVar[str] = "l-bfgs"
-    needs_all_rows: ClassVar[bool] = True
+    needs: ClassVar[RowsAtOnce] = RowsAtOnce.ALL
+    most_passes: ClassVar[float] = 20_000.0
 
     def start(
-        self, objective: Objective, rows: Rows, parameters: Floats, found: Preconditioner | None = None
+        self,
+        objective: Objective,
+        rows: Rows,
+        parameters: Floats,
+        reading: Reading | None = None,  # noqa: ARG002 - it reads all rows
+        *,
+        found: Preconditioner | None = None,
     ) -> LimitedMemoryState:
         """Return the state before the first step, with the preconditioner found before where one is given."""
         value, gradient = objective.gradient(rows, parameters)
@@ -93,6 +108,17 @@ class LimitedMemory:
                 return self._moved(state, parameters, value, gradient)._replace(passes=passes)
             length = 0.5 * (low + high) if np.isfinite(high) else 2.0 * length
         return state._replace(passes=passes, stuck=True)
+
+    def watch(self, objective: Objective, rows: Rows, parameters: Floats) -> Callable[[LimitedMemoryState], Known]:
+        """Return what a lower bound on the Hessian at the start tells of each state."""
+        error = objective.gradient_error(rows, parameters)
+        lower = LowerBound(objective.loss, objective.penalty, error, rows.layout.intercept)
+        kappa = min(error.kappa, lower.reach(rows))
+        return lambda state: Known(state.value, lower.norm(state.gradient), kappa, stalled=state.stuck)
+
+    def finished(self, state: LimitedMemoryState) -> bool:
+        """Whether rounding hides any further fall."""
+        return state.stuck
 
     def _moved(
         self, state: LimitedMemoryState, parameters: Floats, value: float, gradient: Floats

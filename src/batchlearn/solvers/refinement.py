@@ -7,37 +7,17 @@ rounding, times the inverse Hessian, is then what separates the coefficients fro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
-
 import numpy as np
 
-from batchlearn.data.rows import Chunk, Rows
+from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import Factor
-from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.objective import Expansion, Objective
+from batchlearn.statistics.objective import Expansion, Objective
+from batchlearn.statistics.totals import ExtendedGradientTotal
 
 # Values of the design matrix, rows times columns: a fraction of a second for all steps.
 _LARGEST_DESIGN = 250_000
 _STEPS = 6
-
-
-class _Extended(NamedTuple):
-    gradient: Any  # (d,), long double
-
-
-@dataclass(frozen=True)
-class _ExtendedGradientTotal:
-    """Weighted sum of the gradients of the losses, in long double; dense columns alone."""
-
-    loss: Loss
-    combine: ClassVar[tuple[Any, ...]] = (np.add,)
-
-    def __call__(self, chunk: Chunk, parameters: Floats) -> _Extended:
-        block = chunk.block.dense.astype(np.longdouble)
-        eta: Any = parameters.astype(np.longdouble) @ block + chunk.offset
-        return _Extended(block @ (chunk.weight * self.loss.slope(eta, chunk.label)))
 
 
 def refine(objective: Objective, rows: Rows, parameters: Floats, expansion: Expansion, factor: Factor) -> Floats:
@@ -50,7 +30,7 @@ def refine(objective: Objective, rows: Rows, parameters: Floats, expansion: Expa
         return parameters - factor.solve(expansion.gradient)
     previous = np.inf
     for _ in range(_STEPS):
-        total = rows.total(_ExtendedGradientTotal(objective.loss), parameters)
+        total = rows.total(ExtendedGradientTotal(objective.loss), parameters)
         penalty = objective.penalty.gradient(parameters)
         gradient = np.asarray(total.gradient / np.longdouble(rows.total_weight) + penalty, dtype=np.float64)
         length = factor.norm(gradient)

@@ -11,8 +11,10 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.single_rows import padded, unpadded
-from batchlearn.objectives.objective import Objective
-from batchlearn.solvers.batches import Reading, Stretch, WindowMean, only_stretch, whole_gradient
+from batchlearn.kernels.window_mean import WindowMean
+from batchlearn.solvers import Reading, RowsAtOnce, Solver
+from batchlearn.solvers.batches import Stretch, only_stretch, whole_gradient
+from batchlearn.statistics.objective import Objective
 
 # A probe takes so many batches, no more than a share of the rows and no fewer rows than are needed to tell rates apart.
 _PROBE_STEPS, _PROBE_ROWS, _PROBE_SHARE = 40, 8_192, 32
@@ -38,6 +40,7 @@ class GradientState:
     steps: int
     probe: tuple[Probed, ...]
     further_rows: int
+    reading: Reading
 
     @property
     def delivered(self) -> Floats:
@@ -46,7 +49,7 @@ class GradientState:
 
 
 @dataclass(frozen=True)
-class StochasticGradient:
+class StochasticGradient(Solver["GradientState"]):
     """w - rate_t * (gradient of a batch), rate_t = rate / sqrt(1 + passes so far).
 
     Without a rate, some are tried on a sample, and the one with the lowest objective on other rows is taken.
@@ -54,29 +57,26 @@ class StochasticGradient:
 
     rate: float | None = None
     name: ClassVar[str] = "sgd"
-    needs_all_rows: ClassVar[bool] = False
+    needs: ClassVar[RowsAtOnce] = RowsAtOnce.SOME
+    most_passes: ClassVar[float] = 5.0
 
     def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: Reading) -> GradientState:
         """Probe the rate and return the state before the first row."""
         point = padded(parameters, objective.loss.outputs)
         mean = WindowMean.start(point, max(reading.batches // 16, 1))
         if self.rate is not None:
-            return GradientState(point, mean, self.rate, 0, (), 0)
+            return GradientState(point, mean, self.rate, 0, (), 0, reading)
         probe, read = _probe(objective, rows, point, reading)
         best = min(probe, key=lambda tried: tried.objective)
-        return GradientState(point, mean, best.rate, 0, probe, read)
+        return GradientState(point, mean, best.rate, 0, probe, read, reading)
 
-    def begin_pass(self, objective: Objective, rows: Rows, state: GradientState, reading: Reading) -> GradientState:  # noqa: ARG002 - the protocol
-        """Passes need no preparation."""
-        return state
-
-    def advance(self, objective: Objective, stretch: Rows, state: GradientState, reading: Reading) -> GradientState:
+    def step(self, objective: Objective, rows: Rows, state: GradientState) -> GradientState:
         """Return the state after the batches of a stretch."""
-        if reading.whole:
-            return _whole_step(objective, stretch, state)
-        rows, walk = only_stretch(stretch), _Walk(objective, stretch, state, reading)
-        for start, stop in rows.cut(reading.size):
-            walk.step(rows, start, stop)
+        if state.reading.whole:
+            return _whole_step(objective, rows, state)
+        stretch, walk = only_stretch(rows), _Walk(objective, rows, state)
+        for start, stop in stretch.cut(state.reading.size):
+            walk.step(stretch, start, stop)
         walk.catch_up()
         return walk.state()
 
@@ -92,13 +92,13 @@ def _whole_step(objective: Objective, rows: Rows, state: GradientState) -> Gradi
 class _Walk:
     """The batches of one stretch; works on copies of the state's arrays."""
 
-    def __init__(self, objective: Objective, rows: Rows, state: GradientState, reading: Reading) -> None:
-        self._objective, self._reading, self._state = objective, reading, state
+    def __init__(self, objective: Objective, rows: Rows, state: GradientState) -> None:
+        self._objective, self._reading, self._state = objective, state.reading, state
         self._parameters, self._mean = state.parameters.copy(), state.mean
         self._moves, self._steps = state.mean.moves.copy(), state.steps
         terms = max(rows.layout.lead + len(rows.layout.groups), 1)
         # Touching every coefficient for the penalty may cost as much as touching those of the rows.
-        self._interval = math.ceil(self._parameters.size / (terms * reading.size))
+        self._interval = math.ceil(self._parameters.size / (terms * state.reading.size))
         self._due, self._waiting = 0.0, 0
         self._majorant = objective.penalty.magnitude(np.ones(self._parameters.size - objective.loss.outputs))
 
@@ -161,9 +161,9 @@ def _probe(objective: Objective, rows: Rows, point: Floats, reading: Reading) ->
 
 def _tried(objective: Objective, trained: Rows, judged: Rows, point: Floats, rate: float, part: Reading) -> float:
     """Return the objective on other rows after one pass over the sample, infinite where it diverged."""
-    state = GradientState(point, WindowMean.start(point, 1), rate, 0, (), 0)
+    state = GradientState(point, WindowMean.start(point, 1), rate, 0, (), 0, part)
     with np.errstate(over="ignore", invalid="ignore"):
-        state = StochasticGradient(rate).advance(objective, trained, state, part)
+        state = StochasticGradient(rate).step(objective, trained, state)
         value = objective.value(judged, state.delivered) if np.all(np.isfinite(state.parameters)) else math.inf
     return value if math.isfinite(value) else math.inf
 

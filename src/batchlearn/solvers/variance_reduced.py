@@ -13,21 +13,23 @@ the lowest point of its own batch along its direction.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlearn.data.rows import Chunk, Rows
-from batchlearn.kernels.design import Floats, squared
+from batchlearn.data.rows import Rows
+from batchlearn.kernels.design import Floats
 from batchlearn.kernels.single_rows import padded, unpadded
-from batchlearn.kernels.sums import transposed_products
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
-from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.statistics import LineTotal, curvature_diagonal, predictor
-from batchlearn.solvers.batches import Reading, Stretch, only_stretch
+from batchlearn.solvers import Known, Reading, RowsAtOnce, Solver
+from batchlearn.solvers.batches import Stretch, only_stretch
+from batchlearn.solvers.stochastic import StochasticGradient
+from batchlearn.statistics.curvature import Anchored, AnchorTotal, LargestCurvatureTotal
+from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.totals import LineTotal
 
 # Rows of the sample that the Hessian is made from: a share of all, and at least so many a coefficient.
 _SAMPLE_SHARE, _SAMPLE_ROWS = 8, 20
@@ -40,31 +42,8 @@ _NOISE = 4.0
 _LENGTHS = tuple(0.5**k for k in range(13))
 # What one row of a batch may move of its own predictor through one coefficient, as a share of a full step.
 _SHARE_OF_ROW = 0.25
-
-
-class Anchored(NamedTuple):
-    """Weighted sums of the losses, their gradients, and the squared rows times curvature."""
-
-    value: float
-    gradient: Floats
-    diagonal: Floats
-
-
-@dataclass(frozen=True)
-class AnchorTotal:
-    """What one reading of all rows says at an anchor."""
-
-    loss: Loss
-    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add, np.add)
-
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Anchored:
-        """Return the chunk's totals."""
-        eta = predictor(chunk, parameters)
-        value = float(chunk.weight @ self.loss.value(eta, chunk.label))
-        slope = chunk.weight * self.loss.slope(eta, chunk.label)
-        curvature = chunk.weight * curvature_diagonal(self.loss, eta, chunk.label)
-        diagonal = transposed_products(chunk.layout, squared(chunk.block), curvature)
-        return Anchored(value, transposed_products(chunk.layout, chunk.block, slope), diagonal)
+# Anchors in a row that come no nearer.
+_SLOW_ANCHORS = 3
 
 
 @dataclass(frozen=True)
@@ -104,6 +83,7 @@ class ReducedState:
     further_rows: int
     before: Floats  # where the run began
     value_before: float  # there, over the sample
+    reading: Reading
 
     @property
     def delivered(self) -> Floats:
@@ -112,11 +92,13 @@ class ReducedState:
 
 
 @dataclass(frozen=True)
-class VarianceReducedNewton:
+class VarianceReducedNewton(Solver["ReducedState"]):
     """The update above."""
 
     name: ClassVar[str] = "variance-reduced-newton"
-    needs_all_rows: ClassVar[bool] = False
+    needs: ClassVar[RowsAtOnce] = RowsAtOnce.SOME
+    without_factor: ClassVar[StochasticGradient] = StochasticGradient()
+    most_passes: ClassVar[float] = 100.0
 
     def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: Reading) -> ReducedState:
         """Make the first preconditioner from a sample. Raises NotPositiveDefinite."""
@@ -126,11 +108,12 @@ class VarianceReducedNewton:
         read = len(sample)
         value = objective.value(sample, parameters)
         return ReducedState(
-            parameters, parameters, 0, 0, length, preconditioner, None, True, read, parameters, value
+            parameters, parameters, 0, 0, length, preconditioner, None, True, read, parameters, value, reading
         )  # fmt: skip
 
-    def begin_pass(self, objective: Objective, rows: Rows, state: ReducedState, reading: Reading) -> ReducedState:
+    def begin_pass(self, objective: Objective, rows: Rows, state: ReducedState) -> ReducedState:
         """Read all rows at the mean of the last pass, from the second pass on."""
+        reading = state.reading
         if state.passes == 0 and not reading.whole:
             return replace(state, passes=1)
         total, value = _looked_at(objective, rows, state.mean)
@@ -164,20 +147,35 @@ class VarianceReducedNewton:
             further_rows=read,
         )  # fmt: skip
 
-    def advance(self, objective: Objective, stretch: Rows, state: ReducedState, reading: Reading) -> ReducedState:
+    def step(self, objective: Objective, rows: Rows, state: ReducedState) -> ReducedState:
         """Return the state after the batches of a stretch."""
-        walk = _Walk(objective, only_stretch(stretch), state, reading)
-        for start, stop in walk.rows.cut(reading.size):
+        walk = _Walk(objective, only_stretch(rows), state)
+        for start, stop in walk.rows.cut(state.reading.size):
             walk.step(start, stop)
         return walk.state()
+
+    def watch(self, objective: Objective, rows: Rows, parameters: Floats) -> Callable[[ReducedState], Known | None]:  # noqa: ARG002 - all is in the states
+        """Return what the sample's factor tells of each anchor; in the first pass there is none to speak of."""
+        nearest, told = math.inf, 1
+
+        def known(state: ReducedState) -> Known | None:
+            nonlocal nearest, told
+            if state.anchor is None or state.passes == told:
+                return None
+            told = state.passes
+            value, decrement = state.anchor.value, state.anchor.decrement
+            stalled, nearest = not decrement < 0.7 * nearest, min(decrement, nearest)
+            return Known(value, decrement, stalled=stalled, patience=_SLOW_ANCHORS)
+
+        return known
 
 
 class _Walk:
     """The batches of one stretch."""
 
-    def __init__(self, objective: Objective, rows: Stretch, state: ReducedState, reading: Reading) -> None:
+    def __init__(self, objective: Objective, rows: Stretch, state: ReducedState) -> None:
         self.rows = rows
-        self._objective, self._state, self._reading = objective, state, reading
+        self._objective, self._state, self._reading = objective, state, state.reading
         self._parameters, self._mean, self._batches = state.parameters, state.mean, state.batches
         self._outputs = objective.loss.outputs
         anchor = state.anchor
@@ -255,29 +253,6 @@ def _sample(rows: Rows, reading: Reading, number: int) -> Rows:
     return rows.sample([reading.seed, 3, number], wanted)
 
 
-class _Largest(NamedTuple):
-    size: Floats
-
-
-@dataclass(frozen=True)
-class _LargestTotal:
-    """The largest share of a row in each entry of the Hessian's diagonal, shape (d,)."""
-
-    loss: Loss
-    combine: ClassVar[tuple[Any, ...]] = (np.maximum,)
-
-    def __call__(self, chunk: Chunk, parameters: Floats) -> _Largest:
-        layout, block = chunk.layout, squared(chunk.block)
-        curvatures = chunk.weight * curvature_diagonal(self.loss, predictor(chunk, parameters), chunk.label)
-        sizes = np.repeat(curvatures.max(axis=1, initial=0.0)[:, None], layout.size, axis=1)
-        for size, curvature in zip(sizes, curvatures, strict=True):
-            size[: layout.lead] = np.max(block.dense * curvature, axis=1, initial=0.0)
-            if layout.sparse:
-                part = block.sparse.multiply(curvature[:, None]).tocsr()
-                size[layout.sparse_slice] = part.max(axis=0).toarray().ravel()
-        return _Largest(sizes.ravel())
-
-
 def _precondition(
     objective: Objective, sample: Rows, parameters: Floats, length: float, diagonal: Floats | None, size: int
 ) -> Preconditioner:
@@ -290,7 +265,7 @@ def _precondition(
     on = np.diag_indices_from(hessian)
     if diagonal is not None:
         hessian[on] = np.maximum(hessian[on], diagonal)
-    largest = sample.total(_LargestTotal(objective.loss), parameters).size * (len(sample) / sample.total_weight)
+    largest = sample.total(LargestCurvatureTotal(objective.loss), parameters).size * (len(sample) / sample.total_weight)
     floor = largest * length / (size * _SHARE_OF_ROW)
     safe = hessian.copy()
     safe[on] = np.maximum(hessian[on], floor)

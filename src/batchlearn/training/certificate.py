@@ -10,7 +10,7 @@ self-concordance (Bach 2010; Sun and Tran-Dinh 2019) gives, where kappa nu < 1 a
 For the squared loss the bounds are exact: r = nu and F(w) - F* = nu^2 / 2. So they are for the Huber loss where no row
 can cross its threshold inside of ||v - w||_H <= nu: there the objective is one quadratic, its minimum w - H^-1 g lies
 in that ellipsoid, and a stationary point of a convex function is its optimum. Everything floating point can have done
-to g, to H and to the factor of H is bounded and added (`objectives.factor`, `objectives.statistics`). The certificate
+to g, to H and to the factor of H is bounded and added (`objectives.factor`, `statistics.rounding`). The certificate
 holds at any w, whoever found it; it is conditional on the encoding and the strength of the penalty.
 """
 
@@ -29,11 +29,10 @@ from batchlearn.kernels.rounding import UNDERFLOW, accumulated
 from batchlearn.models.linear import PredictionBounds
 from batchlearn.models.links import class_contrasts, class_logits, largest_returned_distance
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
-from batchlearn.objectives.leverage import LeverageTotal
-from batchlearn.objectives.losses.huber import HuberLoss
-from batchlearn.objectives.lower_bound import LowerBound
-from batchlearn.objectives.objective import Expansion, GradientError, Objective
-from batchlearn.objectives.statistics import ReturnedTotal
+from batchlearn.statistics.leverage import LeverageTotal
+from batchlearn.statistics.lower_bound import LowerBound
+from batchlearn.statistics.objective import Expansion, GradientError, Objective
+from batchlearn.statistics.rounding import ReturnedTotal
 from batchlearn.words.notes import Code, Note
 from batchlearn.words.numbers import rounded_up
 
@@ -224,7 +223,7 @@ def certify(objective: Objective, rows: Rows, parameters: Floats, units: Units |
         error = objective.gradient_error(rows, parameters)
     if not np.all(np.isfinite(error.error)):
         return Certification(not_certified(rows, Note(Code.GRADIENT_NOT_FINITE)), None, None, None)
-    if len(parameters) > FACTOR_LIMIT and isinstance(objective.loss, HuberLoss):
+    if len(parameters) > FACTOR_LIMIT and objective.loss.corners is not None:
         many = Note(Code.HUBER_WITHOUT_FACTOR, {"coefficients": len(parameters)})
         return Certification(not_certified(rows, many), None, None, None)
     if len(parameters) > FACTOR_LIMIT:
@@ -263,7 +262,7 @@ def _certify_factored(point: _Point, expansion: Expansion, factor: Factor) -> Ce
     kappa = expansion.kappa * math.exp(0.5 * point.error.relative)
     reached = bounds(decrement, kappa, constant)
     method, leave_one_out, prediction = BOUNDED, None, None
-    corners = isinstance(objective.loss, HuberLoss)
+    corners = objective.loss.corners is not None
     if reached is None or corners or _leverage_cost(rows, objective.loss.outputs) <= _LEVERAGE_BUDGET:
         radius = reached.radius if reached else 0.0
         leverage = rows.total(_leverages(point, factor, radius), point.parameters)

@@ -24,7 +24,7 @@ from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.links import INVERSE_LINKS
-from batchlearn.objectives.statistics import predictor
+from batchlearn.statistics.rowwise import predictor
 from batchlearn.tables.table import Roles, Table
 from batchlearn.training.facts.pushes import pushes
 from batchlearn.training.optimise import Optimum

@@ -24,7 +24,7 @@ from batchlearn.errors import CertificateError, DataError
 from batchlearn.kernels.design import Floats, Layout, linear_predictor
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import DiagonalTotal
+from batchlearn.statistics.curvature import DiagonalTotal
 from batchlearn.training.certificate import Units
 
 # Sums and differences of values up to this cannot overflow.

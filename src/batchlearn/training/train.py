@@ -29,16 +29,16 @@ from batchlearn.objectives.class_weights import (
     moved_intercepts,
     weights_of,
 )
-from batchlearn.objectives.dispersion import effective_coefficients, pearson_dispersion
 from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import loss_of
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.selection.covariance import Expanded, class_moments, second_moments
 from batchlearn.selection.huber_threshold import choose_threshold
 from batchlearn.selection.structure import InnerSplit, Structure, choose_structure
 from batchlearn.selection.terms import encoding_penalty
 from batchlearn.selection.tweedie_power import profile_power
+from batchlearn.statistics.dispersion import effective_coefficients, pearson_dispersion
+from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units, certify
 from batchlearn.training.evaluate import evaluate_part, with_values
@@ -47,9 +47,8 @@ from batchlearn.training.facts.labels import neighbour_facts, part_labels, split
 from batchlearn.training.facts.levels import count_levels, telling_levels
 from batchlearn.training.facts.notes import feature_notes, group_notes, row_notes, target_notes
 from batchlearn.training.fit import Fit
-from batchlearn.training.optimise import Optimum, Problem
+from batchlearn.training.optimise import Optimum, Problem, iter_optimise
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.regimes import minimising
 from batchlearn.words.notes import Code, Note
 
 _LARGEST_THREADS = 256
@@ -261,7 +260,7 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
     objective = fit_objective(work.ledger.target, encoding, work.structure.strengths, given, rows.total_weight)
     names = [*encoding.names] * objective.loss.outputs
     problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.own_units), names, work.seconds)
-    steps = minimising(problem, work.recipe.regime, seed=work.recipe.seed)
+    steps = iter_optimise(problem, regime=work.recipe.regime, seed=work.recipe.seed)
     while True:
         try:
             step = next(steps)

@@ -18,7 +18,7 @@ from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LogisticLoss
-from batchlearn.objectives.statistics import GradientTotal, HessianTotal
+from batchlearn.statistics.totals import GradientTotal, HessianTotal
 
 
 class Seen(NamedTuple):

@@ -10,10 +10,11 @@ from tests.solvers.problems import Posed, posed, taken
 
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.online_newton import BLOCK
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective, ridge
-from batchlearn.solvers.batches import Reading
-from batchlearn.solvers.online.newton import BLOCK, OnlineNewton, OnlineState, follow, penalty_matrix
+from batchlearn.solvers import Reading
+from batchlearn.solvers.online.newton import OnlineNewton, OnlineState, penalty_matrix
+from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.regimes import MiniBatch, Online, epochs
 
 
@@ -57,7 +58,7 @@ def written_out(problem: Posed, state: OnlineState) -> tuple[Floats, Floats, Flo
 def test_blocks_do_what_the_formulas_say_row_by_row(loss: str, rtol: float) -> None:
     problem = posed(loss, rows=150, weighted=True)
     point, inverse, predictors = written_out(problem, started(problem))
-    state, found = follow(problem.objective.loss, taken(problem.rows, np.arange(150)), started(problem))
+    state, found = OnlineNewton().follow(problem.objective, taken(problem.rows, np.arange(150)), started(problem))
     # The step of one row is solved to about 1e-3 of itself where the loss is no square.
     scale = np.abs(point).max()
     np.testing.assert_allclose(state.parameters, point, atol=rtol * scale)
@@ -100,18 +101,18 @@ def test_no_step_overshoots_even_at_extreme_rows() -> None:
     rows = type(problem.rows)(
         problem.rows.layout, (type(chunk)(dense[0], chunk.codes, chunk.label),), np.zeros(4), np.ones(4)
     )
-    state, predictors = follow(problem.objective.loss, rows, started(problem))
+    state, predictors = OnlineNewton().follow(problem.objective, rows, started(problem))
     assert np.all(np.isfinite(state.parameters))
     assert np.all(np.isfinite(problem.objective.loss.value(predictors, chunk.label)[:3]))
 
 
 def test_blocks_follow_from_row_numbers() -> None:
     problem = posed(rows=4 * BLOCK)
-    whole, _ = follow(problem.objective.loss, taken(problem.rows, np.arange(4 * BLOCK)), started(problem))
+    whole, _ = OnlineNewton().follow(problem.objective, taken(problem.rows, np.arange(4 * BLOCK)), started(problem))
     state = started(problem)
     for first in (0, BLOCK, 3 * BLOCK):
         last = {0: BLOCK, BLOCK: 3 * BLOCK, 3 * BLOCK: 4 * BLOCK}[first]
-        state, _ = follow(problem.objective.loss, taken(problem.rows, np.arange(first, last)), state)
+        state, _ = OnlineNewton().follow(problem.objective, taken(problem.rows, np.arange(first, last)), state)
     assert state.parameters.tobytes() == whole.parameters.tobytes()
     assert state.inverse.tobytes() == whole.inverse.tobytes()
 

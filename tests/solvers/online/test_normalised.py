@@ -11,9 +11,9 @@ from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels.design import Layout
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective, ridge
-from batchlearn.solvers.batches import Reading
-from batchlearn.solvers.online.normalised import NormalisedGradient, follow
+from batchlearn.solvers import Reading
+from batchlearn.solvers.online.normalised import NormalisedGradient
+from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.regimes import Online, epochs
 
 
@@ -30,7 +30,7 @@ def raw(scale: float, label_scale: float = 1.0, loss: str = "logistic") -> tuple
 
 def predicted(objective: Objective, rows: MemoryRows) -> np.ndarray:
     state = NormalisedGradient().start(objective, rows, np.zeros(13), Reading(1, 400, 400.0, 0))
-    return follow(objective, rows, state)[1]
+    return NormalisedGradient().follow(objective, rows, state)[1]
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
@@ -67,16 +67,16 @@ def test_sparse_rows_are_learned_as_dense_ones() -> None:
     answers = []
     for rows in (dense, sparse):
         state = NormalisedGradient().start(objective, rows, np.zeros(5), Reading(1, 300, 300.0, 0))
-        answers.append(follow(objective, rows, state)[1])
+        answers.append(NormalisedGradient().follow(objective, rows, state)[1])
     np.testing.assert_allclose(answers[0], answers[1], rtol=1e-9, atol=1e-12)
 
 
 def test_cutting_a_stretch_changes_no_bit() -> None:
     problem = posed(rows=200)
     start = NormalisedGradient().start(problem.objective, problem.rows, np.zeros(13), Reading(1, 200, 200.0, 0))
-    whole, _ = follow(problem.objective, taken(problem.rows, np.arange(200)), start)
+    whole, _ = NormalisedGradient().follow(problem.objective, taken(problem.rows, np.arange(200)), start)
     state = start
     for first, last in ((0, 1), (1, 77), (77, 200)):
-        state, _ = follow(problem.objective, taken(problem.rows, np.arange(first, last)), state)
+        state, _ = NormalisedGradient().follow(problem.objective, taken(problem.rows, np.arange(first, last)), state)
     assert state.parameters.tobytes() == whole.parameters.tobytes()
     assert state.delivered.tobytes() == whole.delivered.tobytes()

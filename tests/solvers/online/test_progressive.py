@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from tests.solvers.problems import posed, taken
 
 from batchlearn.errors import UsageError
-from batchlearn.objectives.statistics import predictor
-from batchlearn.solvers.batches import Reading
+from batchlearn.solvers import Reading
+from batchlearn.solvers.online import RowSolver
 from batchlearn.solvers.online.newton import OnlineNewton, OnlineState
 from batchlearn.solvers.online.normalised import NormalisedGradient
-from batchlearn.solvers.online.progressive import OnlineSolver, predictors_before
+from batchlearn.solvers.online.progressive import predictors_before
+from batchlearn.statistics.rowwise import predictor
 
-SOLVERS: list[OnlineSolver] = [OnlineNewton(), NormalisedGradient()]
+SOLVERS: list[RowSolver[Any]] = [OnlineNewton(), NormalisedGradient()]
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: s.name)
 @pytest.mark.parametrize("delay", [0, 1, 40, 500])
-def test_each_row_is_predicted_from_the_labels_known_before_it(solver: OnlineSolver, delay: int) -> None:
+def test_each_row_is_predicted_from_the_labels_known_before_it(solver: RowSolver[Any], delay: int) -> None:
     problem = posed(rows=120, weighted=True)
     found = predictors_before(problem.objective, problem.rows, solver, delay=delay)
     reading = Reading(1, 120, problem.rows.total_weight, 0)
@@ -26,14 +29,14 @@ def test_each_row_is_predicted_from_the_labels_known_before_it(solver: OnlineSol
         state = solver.start(problem.objective, problem.rows, np.zeros(13), reading)
         known = max(row - delay, 0)
         if known:
-            state = solver.advance(problem.objective, taken(problem.rows, np.arange(known)), state, reading)  # type: ignore[arg-type]
+            state = solver.step(problem.objective, taken(problem.rows, np.arange(known)), state)
         point = state.parameters if isinstance(state, OnlineState) else state.parameters[:-1]
         one = problem.rows.read(taken(problem.rows, np.array([row])).chunks[0])._replace(weight=np.ones(1))
         np.testing.assert_allclose(found[row], predictor(one, point)[0], rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: s.name)
-def test_later_labels_change_nothing_before_them(solver: OnlineSolver) -> None:
+def test_later_labels_change_nothing_before_them(solver: RowSolver[Any]) -> None:
     problem = posed(rows=150)
     label = np.concatenate([chunk.label for chunk in problem.rows.chunks])
     changed = problem.rows.with_labels(np.where(np.arange(150) < 90, label, 1.0 - label))

@@ -27,7 +27,7 @@ from batchlearn.errors import BatchlearnError
 from batchlearn.estimators import LinearClassifier, LinearRegressor
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective
+from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import read
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit

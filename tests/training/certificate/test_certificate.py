@@ -16,9 +16,9 @@ from batchlearn.data.rows import Rows
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import GradientError, Objective, ridge
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers.newton import Newton
+from batchlearn.statistics.objective import GradientError, Objective, ridge
 from batchlearn.training import certificate as certificates
 from batchlearn.training.certificate import BOUNDED, EXACT, LOWER_BOUND, Units, bounds, certify
 

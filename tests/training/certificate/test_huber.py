@@ -21,8 +21,8 @@ from batchlearn.evaluation.metrics import first_score, target_metrics
 from batchlearn.kernels.design import Floats
 from batchlearn.models.files import load
 from batchlearn.objectives.losses.huber import HuberLoss
-from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.solvers.newton import Newton
+from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training import certificate as certificates
 from batchlearn.training.certificate import Certificate, Units, certify
 from batchlearn.training.fit import Fit

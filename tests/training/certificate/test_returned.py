@@ -17,7 +17,7 @@ from batchlearn.estimators import LinearClassifier, LinearRegressor
 from batchlearn.kernels.rounding import UNIT_ROUNDOFF
 from batchlearn.models.links import INVERSE_LINKS, class_contrasts, returned_distance
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective, ridge
+from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training import certificate as certificates
 from batchlearn.training.certificate import Units, certify
 from batchlearn.training.matrix import read_matrix

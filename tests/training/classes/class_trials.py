@@ -20,9 +20,9 @@ from batchlearn.kernels.design import Floats, Layout
 from batchlearn.models.links import class_contrasts
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers.newton import Newton
+from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Certificate, Units, certify
 
 _OPTIMAL = mp.mpf(10) ** -40

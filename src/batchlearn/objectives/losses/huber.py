@@ -24,6 +24,15 @@ class HuberLoss(OneOutput):
     self_concordance: ClassVar[float] = 0.0
     free_scale: ClassVar[bool] = True
 
+    @property
+    def corners(self) -> HuberLoss:
+        """This loss: its curvature jumps at the threshold."""
+        return self
+
+    def noise(self, value: float) -> float:
+        """Return no more than a row at the threshold: what lies far beyond says nothing of the centre."""
+        return min(value, 0.5 * self.threshold**2)
+
     def value(self, eta: Floats, label: Floats) -> Floats:
         """Return half the square, or the line that continues it."""
         size = np.abs(eta - label)
@@ -52,6 +61,11 @@ class HuberLoss(OneOutput):
 
     def check_labels(self, label: Floats) -> None:
         """Every finite number is a label."""
+
+    @property
+    def majorised(self) -> MajorisedHuber:
+        """This loss with curvature wherever a row is."""
+        return MajorisedHuber(self.threshold)
 
     def distance_to_a_corner(self, eta: Floats, label: Floats) -> Floats:
         """Return how far eta is from where the curvature jumps."""

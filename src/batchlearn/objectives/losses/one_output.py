@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from batchlearn.kernels.design import Floats
+
+if TYPE_CHECKING:
+    from batchlearn.objectives.losses.huber import HuberLoss
 
 
 class OneOutput(ABC):
@@ -17,6 +20,20 @@ class OneOutput(ABC):
     self_concordance: ClassVar[float]
     outputs: ClassVar[int] = 1
     contrasts: ClassVar[Floats] = np.ones((1, 1))
+    of_classes: ClassVar[bool] = False
+
+    @property
+    def corners(self) -> HuberLoss | None:
+        """None: the curvature has no jumps."""
+        return None
+
+    def noise(self, value: float) -> float:
+        """Return all of it."""
+        return value
+
+    def rise(self, change: Floats, label: Floats) -> Floats:  # noqa: ARG002 - every loss is called alike
+        """Return the size of the change: far away from the label the loss rises either way."""
+        return np.abs(change)
 
     @abstractmethod
     def curvature(self, eta: Floats, label: Floats) -> Floats:

@@ -23,6 +23,7 @@ from batchlearn.errors import DataError, NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import (
     class_contrasts,
+    class_logits,
     class_shares,
     class_variances,
     largest_class_range,
@@ -37,6 +38,8 @@ class SoftmaxLoss:
     name: ClassVar[str] = "softmax"
     self_concordance: ClassVar[float] = 1.0
     free_scale: ClassVar[bool] = False
+    of_classes: ClassVar[bool] = True
+    corners: ClassVar[None] = None
 
     @property
     def outputs(self) -> int:
@@ -52,6 +55,15 @@ class SoftmaxLoss:
     @cached_property
     def _pairs(self) -> tuple[tuple[int, int], ...]:
         return tuple(combinations(range(self.classes), 2))
+
+    def noise(self, value: float) -> float:
+        """Return all of it."""
+        return value
+
+    def rise(self, change: Floats, label: Floats) -> Floats:
+        """Return how much more each logit gains than the row's own, (K, m)."""
+        logits = class_logits(change)
+        return logits - logits[label.astype(np.intp), np.arange(len(label))]
 
     def value(self, eta: Floats, label: Floats) -> Floats:
         """Return log(sum_k exp(logit_k)) - logit_y, without cancellation where class y is all but certain."""

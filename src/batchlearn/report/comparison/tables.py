@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from batchlearn.comparison.critical import NoiseAt
 from batchlearn.comparison.outcome import Comparison, Outcome, Rates
-from batchlearn.objectives.noise import Noise
 from batchlearn.report.document import Table
 from batchlearn.report.estimate import shown
+from batchlearn.statistics.noise import Noise
 from batchlearn.training.regimes import FullBatch
 from batchlearn.words.numbers import NOTHING, at_most, duration, plain, size
 

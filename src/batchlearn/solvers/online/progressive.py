@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.statistics import predictor
-from batchlearn.solvers.batches import Reading
-from batchlearn.solvers.online import newton, normalised
-from batchlearn.solvers.online.newton import OnlineNewton, OnlineState
-from batchlearn.solvers.online.normalised import NormalisedGradient, NormalisedState
+from batchlearn.kernels.online_newton import BLOCK
+from batchlearn.solvers import Reading
+from batchlearn.solvers.online import RowSolver
+from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.rowwise import predictor
 
-OnlineSolver = OnlineNewton | NormalisedGradient
 # Rows taken at a time: a multiple of the blocks of `newton`, so that cutting changes nothing.
-_STRETCH = 512 * newton.BLOCK
+_STRETCH = 512 * BLOCK
 
 
 def predictors_before(
-    objective: Objective, rows: Rows, solver: OnlineSolver, *, delay: int = 0, start: Floats | None = None
+    objective: Objective, rows: Rows, solver: RowSolver[Any], *, delay: int = 0, start: Floats | None = None
 ) -> Floats:
     """Return each row's linear predictor from the rows before it alone, (rows,) or (outputs, rows).
 
@@ -35,14 +35,6 @@ def predictors_before(
     before = [part.map_rows(predictor, parameters) for part in rows.stretches(np.arange(delay), max(delay, 1))]
     asked = rows.stretches(np.arange(delay, count), _STRETCH) if delay else None
     for learned in rows.stretches(np.arange(count - delay), _STRETCH):
-        state, predictors = _follow(objective, learned, state, learned if asked is None else next(asked))
+        state, predictors = solver.follow(objective, learned, state, learned if asked is None else next(asked))
         before.append(predictors)
     return np.concatenate(before, axis=-1)
-
-
-def _follow(
-    objective: Objective, rows: Rows, state: OnlineState | NormalisedState, shown: Rows
-) -> tuple[OnlineState | NormalisedState, Floats]:
-    if isinstance(state, OnlineState):
-        return newton.follow(objective.loss, rows, state, shown)
-    return normalised.follow(objective, rows, state, shown)

@@ -10,9 +10,9 @@ from batchlearn.data.split import Split, groups_on_both_sides
 from batchlearn.data.target import Task
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.class_weights import correction_note
-from batchlearn.objectives.objective import Expansion
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.support import support_notes
+from batchlearn.statistics.objective import Expansion
 from batchlearn.training.recipe import Recipe
 from batchlearn.words.notes import Code, Note
 

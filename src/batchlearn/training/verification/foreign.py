@@ -18,7 +18,7 @@ from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, named_loss
-from batchlearn.objectives.objective import Objective
+from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Certificate, Certification, certify
 from batchlearn.training.matrix import Matrix, read_matrix, row_weights
 

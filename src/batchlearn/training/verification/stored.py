@@ -22,7 +22,7 @@ from batchlearn.kernels.rounding import accumulated
 from batchlearn.models.files import StoredModel, read_model
 from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.class_weights import log_odds_shift, moved_intercepts, weighted
-from batchlearn.objectives.statistics import ReturnedTotal
+from batchlearn.statistics.rounding import ReturnedTotal
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.conditions import written
 from batchlearn.tables.table import Table, read

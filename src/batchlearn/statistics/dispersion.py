@@ -11,11 +11,8 @@ from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.losses.huber import HuberLoss
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import predictor
-
-_OF_CLASSES = ("logistic", "softmax")
+from batchlearn.statistics.rowwise import predictor
 
 
 class _Pearson(NamedTuple):
@@ -54,11 +51,11 @@ def pearson_dispersion(loss: Loss, rows: Rows, parameters: Floats, freedom: floa
     The variance of a class follows from its mean. `freedom` is the effective number of coefficients. (McCullagh and
     Nelder 1989, section 4.5.2)
     """
-    if loss.name in _OF_CLASSES:
+    if loss.of_classes:
         return 1.0
     room = max(rows.total_weight - freedom, min(rows.total_weight, 1.0))
     found = rows.total(_PearsonTotal(loss), parameters)
-    if isinstance(loss, HuberLoss):
+    if loss.corners is not None:
         # The mean square of the slopes over the mean curvature: cov = that times H^-1 / n (Huber 1981, section 7.6).
         return found.total / room * rows.total_weight / max(found.curvature, 1e-300)
     return found.total / room

@@ -12,9 +12,9 @@ from tests.training.trials import FAMILIES, Trial, dense_rows, random_trial
 
 from batchlearn.kernels.design import Layout
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.lower_bound import LowerBound
-from batchlearn.objectives.objective import Objective, ridge
 from batchlearn.objectives.penalties import Quadratic
+from batchlearn.statistics.lower_bound import LowerBound
+from batchlearn.statistics.objective import Objective, ridge
 
 KINDS = [
     (loss, family) for loss in sorted(LOSSES) for family in ("weighted", "sparse", "single_precision", "everything")

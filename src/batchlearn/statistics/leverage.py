@@ -23,8 +23,7 @@ from batchlearn.kernels.design import (
 from batchlearn.kernels.rounding import UNDERFLOW, accumulated, predictor_error
 from batchlearn.models.links import largest_class_form, returned_distance
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.losses.huber import HuberLoss
-from batchlearn.objectives.statistics import predictor, predictor_sizes
+from batchlearn.statistics.rowwise import left_out_predictor, predictor, predictor_sizes
 
 # Rows of several classes at a time: K^2 numbers each.
 _ROWS_AT_ONCE = 2048
@@ -93,18 +92,18 @@ class LeverageTotal:
         return returned_distance(self.loss.name, eta, bound, error)
 
     def _margins(self, chunk: Chunk, parameters: Floats, eta: Floats, bound: Floats) -> Floats:
-        if not isinstance(self.loss, HuberLoss):
+        cornered = self.loss.corners
+        if cornered is None:
             return np.full(len(chunk.label), np.inf)
         size = predictor_sizes(chunk, parameters)
-        error = accumulated(chunk.layout.terms + 8) * (size + np.abs(chunk.label) + self.loss.threshold)
-        return self.loss.distance_to_a_corner(eta, chunk.label) - bound * (1.0 + 1e-9) - 2.0 * error
+        error = accumulated(chunk.layout.terms + 8) * (size + np.abs(chunk.label) + cornered.threshold)
+        return cornered.distance_to_a_corner(eta, chunk.label) - bound * (1.0 + 1e-9) - 2.0 * error
 
     def _one(self, chunk: Chunk, eta: Floats) -> tuple[Floats, Floats]:
         """Return the rows' forms (m,) and their leave-one-out predictors (m,)."""
         form = np.maximum(quadratic_form(chunk.layout, chunk.block, self.inverse), 0.0)
         share = form * chunk.weight / self.total_weight
-        room = np.maximum(1.0 - share * self.loss.least_curvature(eta, chunk.label), 1e-10)
-        return form, eta + share * self.loss.slope(eta, chunk.label) / room
+        return form, left_out_predictor(self.loss, eta, chunk.label, share)
 
     def _classes(self, chunk: Chunk, eta: Floats) -> tuple[Floats, Floats]:
         """Return the rows' largest forms (m,) and their leave-one-out predictors (K-1, m)."""

@@ -1,4 +1,4 @@
-"""Statistics of rows that updates need besides those of training; shapes as in `objectives.statistics`."""
+"""Statistics of rows that updates need besides those of training; shapes as in `statistics.totals`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from batchlearn.kernels.design import Floats, absolute, linear_predictor, quadra
 from batchlearn.kernels.rounding import UNIT_ROUNDOFF, accumulated
 from batchlearn.kernels.sums import transposed_product
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.statistics import gradient_rounding, predictor
+from batchlearn.statistics.rounding import gradient_rounding
+from batchlearn.statistics.rowwise import predictor, weighted_slope
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class SlopeTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Slope:
         """Return the chunk's total."""
-        slope = chunk.weight * self.loss.slope(predictor(chunk, parameters), chunk.label)
+        slope = weighted_slope(self.loss, predictor(chunk, parameters), chunk.label, chunk.weight)
         return Slope(transposed_product(chunk.layout, chunk.block, slope))
 
 
@@ -80,7 +81,7 @@ class ScatterTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Scatter:
         """Return the chunk's totals."""
-        slope = chunk.weight * self.loss.slope(predictor(chunk, parameters), chunk.label)
+        slope = weighted_slope(self.loss, predictor(chunk, parameters), chunk.label, chunk.weight)
         form = quadratic_form(chunk.layout, chunk.block, self.inverse)
         return Scatter(float(slope**2 @ form), float(chunk.weight @ chunk.weight))
 
@@ -119,7 +120,7 @@ class PointTotal:
         size += np.abs(chunk.offset)
         move[idle], size[idle] = 0.0, 0.0
         off = accumulated(layout.terms + 8) * size
-        slope = loss.slope(eta, label)
+        slope = weighted_slope(loss, eta, label, weight)
         rounding = gradient_rounding(loss, chunk, self.length, eta, slope, off)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             end = eta + self.lengths[0] * move
@@ -133,7 +134,7 @@ class PointTotal:
             share = float(np.min(curvature / bend, where=~idle & (bend > 0.0), initial=np.inf))
             values = np.asarray([float(weight @ (at - value)) for at in others])
         return Point(
-            transposed_product(layout, chunk.block, weight * slope),
+            transposed_product(layout, chunk.block, slope),
             rounding.error,
             rounding.growth,
             values,

@@ -23,8 +23,8 @@ from batchlearn.kernels.design import Floats, linear_predictor, quadratic_form, 
 from batchlearn.kernels.sums import transposed_products
 from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.objective import Objective
-from batchlearn.objectives.statistics import predictor
+from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.rowwise import predictor, weighted_slope
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class NoiseTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> NoiseSums:
         """Return the chunk's totals."""
-        slopes = [chunk.weight * self.loss.slope(predictor(chunk, point), chunk.label) for point in parameters]
+        slopes = [weighted_slope(self.loss, predictor(chunk, point), chunk.label, chunk.weight) for point in parameters]
         square = _row_squares(chunk, np.stack([np.atleast_2d(slope) for slope in slopes]), self.metric).sum(axis=1)
         gradient = np.stack([transposed_products(chunk.layout, chunk.block, slope) for slope in slopes])
         return NoiseSums(square, gradient, int(np.count_nonzero(chunk.weight)))

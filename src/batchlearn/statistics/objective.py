@@ -13,17 +13,10 @@ from batchlearn.kernels.design import Floats, Layout
 from batchlearn.kernels.rounding import UNDERFLOW, accumulated
 from batchlearn.objectives.factor import Factor, factorise
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.losses.huber import HuberLoss, MajorisedHuber
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import (
-    DiagonalTotal,
-    GradientTotal,
-    HessianTotal,
-    LabelTotal,
-    RoundingTotal,
-    ValueTotal,
-    assembled,
-)
+from batchlearn.statistics.curvature import DiagonalTotal
+from batchlearn.statistics.rounding import RoundingTotal
+from batchlearn.statistics.totals import GradientTotal, HessianTotal, LabelTotal, ValueTotal, assembled
 
 _NULL_STEPS = 20
 
@@ -63,7 +56,7 @@ class Objective:
     @property
     def quadratic(self) -> bool:
         """Whether the Hessian is the same everywhere."""
-        return self.loss.self_concordance == 0.0 and not isinstance(self.loss, HuberLoss)
+        return self.loss.self_concordance == 0.0 and self.loss.corners is None
 
     def value(self, rows: Rows, parameters: Floats) -> float:
         """Return F(w), reading every row once."""
@@ -129,14 +122,15 @@ class Objective:
             bare = rows.intercept_only()
             sums = bare.total(LabelTotal(self.loss), parameters[:outputs])
             intercepts = self.loss.null_intercept(sums.label / rows.total_weight)
-            if rows.has_offset or isinstance(self.loss, HuberLoss):
+            if rows.has_offset or self.loss.corners is not None:
                 intercepts = self._null_by_steps(bare, intercepts - sums.offset / rows.total_weight)
             parameters[::size] = intercepts
         return parameters
 
     def _null_by_steps(self, bare: Rows, intercept: Floats) -> Floats:
-        loss = MajorisedHuber(self.loss.threshold) if isinstance(self.loss, HuberLoss) else self.loss
-        longest = 2.0 if loss is self.loss else np.inf
+        cornered = self.loss.corners
+        loss = self.loss if cornered is None else cornered.majorised
+        longest = 2.0 if cornered is None else np.inf
         for _ in range(_NULL_STEPS):
             total = bare.total(HessianTotal(loss), intercept)
             step = np.clip(total.gradient / max(float(total.grams[0, 0, 0]), 1e-300), -longest, longest)

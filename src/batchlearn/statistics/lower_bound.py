@@ -23,8 +23,8 @@ from batchlearn.kernels.design import Floats, linear_predictor, squared
 from batchlearn.kernels.rounding import UNDERFLOW
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.losses import Loss
-from batchlearn.objectives.objective import GradientError
 from batchlearn.objectives.penalties import Quadratic
+from batchlearn.statistics.objective import GradientError
 
 _SLACK = 1.0 + 1e-9
 

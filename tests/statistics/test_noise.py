@@ -7,16 +7,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from tests.objectives.test_statistics import written
+from tests.statistics.test_totals import written
 from tests.training.trials import dense_rows, random_trial
 
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import Factor, factorise
 from batchlearn.objectives.losses import LOSSES, LogisticLoss
-from batchlearn.objectives.noise import Noise, NoiseTotal, gradient_noise
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
+from batchlearn.statistics.noise import Noise, NoiseTotal, gradient_noise
+from batchlearn.statistics.objective import Objective
 
 
 @pytest.fixture(params=[(loss, seed) for loss in sorted(LOSSES) for seed in range(4)], ids=str)

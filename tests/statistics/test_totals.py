@@ -13,11 +13,12 @@ from tests.training.trials import dense_rows, random_trial
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import accumulated
-from batchlearn.objectives.leverage import LeverageTotal
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.objective import Objective
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.statistics import DiagonalTotal, HessianTotal, LabelTotal, LineTotal, RecessionTotal
+from batchlearn.statistics.curvature import DiagonalTotal
+from batchlearn.statistics.leverage import LeverageTotal
+from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.totals import HessianTotal, LabelTotal, LineTotal, RecessionTotal
 
 
 class Written(NamedTuple):

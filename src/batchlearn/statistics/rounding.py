@@ -1,0 +1,110 @@
+"""What floating point can have done to a total, and to what is returned for a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from batchlearn.data.rows import Chunk
+from batchlearn.kernels.design import Floats, absolute
+from batchlearn.kernels.rounding import UNDERFLOW, UNIT_ROUNDOFF, accumulated, predictor_error
+from batchlearn.kernels.sums import transposed_products, with_absolute
+from batchlearn.models.links import returned_distance
+from batchlearn.objectives.losses import Loss
+from batchlearn.statistics.rowwise import (
+    predictor,
+    predictor_sizes,
+    smallest_curvature,
+    weighted_curvatures,
+    weighted_slope,
+)
+
+
+class GradientRounding(NamedTuple):
+    """How wrong a computed gradient can be, and the curvature of a row beside it."""
+
+    error: Floats  # (parameters,): sum of the possible error of each row's contribution
+    growth: float  # the largest possible error of the logarithm of a row's curvature
+
+
+def gradient_rounding(
+    loss: Loss, chunk: Chunk, length: int, eta: Floats, slope: Floats, error: Floats
+) -> GradientRounding:
+    """Bound the error of the gradient's total: of the inner products, of the slopes, and of the summation.
+
+    Higham 2002, section 3.1, for inner products and sums in any order. `slope` is the weighted one at the
+    predictors eta, `error` what those can be off by (both as eta); `length` is the number of additions a total can go
+    through: the rows of the longest chunk and the number of chunks.
+    """
+    reach = loss.largest_reach(error)
+    growth = loss.self_concordance * reach  # of the logarithm of the curvature
+    own = 8.0 * UNIT_ROUNDOFF * chunk.weight * loss.slope_magnitude(eta, chunk.label)
+    # Twelve more operations than additions: entries, weights, the division by their sum, the penalty.
+    summed = accumulated(length + 12) * np.abs(slope)
+    row = chunk.weight * loss.slope_change(eta, chunk.label, reach) + own + summed + UNDERFLOW
+    products = transposed_products(chunk.layout, absolute(chunk.block), row)
+    return GradientRounding(products, float(growth.max(initial=0.0)))
+
+
+class Rounding(NamedTuple):
+    """How wrong a computed gradient can be, and the curvature the bound for many coefficients needs."""
+
+    error: Floats  # (parameters,), and the next: as in `GradientRounding`
+    growth: float
+    curvature: Floats  # (contrasts,): sum of weight times curvature
+    centre: Floats  # (contrasts, d): sum of weight times curvature times the row
+    magnitude: Floats  # (contrasts, d): the same of the absolute row
+    smallest: float  # the smallest weight times curvature of a row
+
+
+@dataclass(frozen=True)
+class RoundingTotal:
+    """What `gradient_rounding` bounds, and the curvature, in one reading."""
+
+    loss: Loss
+    length: int
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.maximum, np.add, np.add, np.add, np.minimum)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Rounding:
+        """Return the chunk's totals."""
+        layout, eta = chunk.layout, predictor(chunk, parameters)
+        error = predictor_error(layout, self.loss.outputs, predictor_sizes(chunk, parameters))
+        sums, centres, sizes = list[Floats](), list[Floats](), list[Floats]()
+        for some in weighted_curvatures(self.loss, eta, chunk.label, chunk.weight):
+            sums.append(some.sum(axis=1))
+            centres.append(transposed_products(layout, chunk.block, some).reshape(len(some), -1))
+            sizes.append(with_absolute(layout, chunk.block, centres[-1], some))
+        slope = weighted_slope(self.loss, eta, chunk.label, chunk.weight)
+        return Rounding(
+            *gradient_rounding(self.loss, chunk, self.length, eta, slope, error),
+            np.concatenate(sums),
+            np.concatenate(centres),
+            np.concatenate(sizes),
+            smallest_curvature(self.loss, eta, chunk.label, chunk.weight),
+        )
+
+
+class Returned(NamedTuple):
+    """What rounding alone can do to a row at most."""
+
+    error: float  # to its predictor, of classes to the range of its logits
+    response: float  # to its response
+
+
+@dataclass(frozen=True)
+class ReturnedTotal:
+    """What `rounding.predictor_error` bounds, over all rows; `carried` as in `LeverageTotal`."""
+
+    loss: Loss
+    carried: float
+    combine: ClassVar[tuple[Any, ...]] = (np.maximum, np.maximum)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Returned:
+        """Return the chunk's largest."""
+        error = predictor_error(chunk.layout, self.loss.outputs, predictor_sizes(chunk, parameters)) + self.carried
+        eta, counted = predictor(chunk, parameters), chunk.weight > 0.0
+        distance = returned_distance(self.loss.name, eta, np.zeros(len(chunk.label)), error)
+        reach = self.loss.largest_reach(error)
+        return Returned(float(reach[counted].max(initial=0.0)), float(distance[counted].max(initial=0.0)))

@@ -1,0 +1,222 @@
+"""Per-chunk statistics of an objective: what `rows.total` adds up.
+
+Each is a small frozen value, called with a chunk and the parameters. Arrays over rows have shape (m,), arrays over
+coefficients (d,). `combine` names the ufunc that puts two chunks' fields together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from batchlearn.data.rows import Chunk
+from batchlearn.kernels.design import Floats, absolute, predictors
+from batchlearn.kernels.sums import summed_predictors, symmetric, transposed_products, weighted_grams
+from batchlearn.objectives.losses import Loss
+from batchlearn.statistics.rowwise import (
+    predictor,
+    smallest_curvature,
+    weighted_curvatures,
+    weighted_loss,
+    weighted_slope,
+)
+
+
+class Value(NamedTuple):
+    """Weighted sum of the losses."""
+
+    value: float
+
+
+class Gradient(NamedTuple):
+    """Weighted sums of the losses and of their gradients."""
+
+    value: float
+    gradient: Floats
+
+
+class Hessian(NamedTuple):
+    """Weighted sums of the losses, gradients and Hessians, and the smallest weight times curvature of a row."""
+
+    value: float
+    gradient: Floats
+    grams: Floats  # (contrasts, d, d): upper triangles of X' diag(weight c_p) X
+    smallest: float
+
+
+@dataclass(frozen=True)
+class ValueTotal:
+    """The loss alone."""
+
+    loss: Loss
+    combine: ClassVar[tuple[Any, ...]] = (np.add,)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Value:
+        """Return the chunk's total."""
+        eta = predictor(chunk, parameters)
+        return Value(weighted_loss(self.loss, eta, chunk.label, chunk.weight))
+
+
+@dataclass(frozen=True)
+class GradientTotal:
+    """Loss and gradient in one reading."""
+
+    loss: Loss
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Gradient:
+        """Return the chunk's totals."""
+        eta = predictor(chunk, parameters)
+        slope = weighted_slope(self.loss, eta, chunk.label, chunk.weight)
+        value = weighted_loss(self.loss, eta, chunk.label, chunk.weight)
+        return Gradient(value, transposed_products(chunk.layout, chunk.block, slope))
+
+
+class ExtendedGradient(NamedTuple):
+    """Weighted sum of the gradients of the losses."""
+
+    gradient: Any  # (d,), long double
+
+
+@dataclass(frozen=True)
+class ExtendedGradientTotal:
+    """Weighted sum of the gradients of the losses, in long double; dense columns alone."""
+
+    loss: Loss
+    combine: ClassVar[tuple[Any, ...]] = (np.add,)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> ExtendedGradient:
+        """Return the chunk's total."""
+        block = chunk.block.dense.astype(np.longdouble)
+        eta: Any = parameters.astype(np.longdouble) @ block + chunk.offset
+        return ExtendedGradient(block @ (weighted_slope(self.loss, eta, chunk.label, chunk.weight)))
+
+
+@dataclass(frozen=True)
+class HessianTotal:
+    """Loss, gradient and Hessian in one reading."""
+
+    loss: Loss
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add, np.add, np.minimum)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Hessian:
+        """Return the chunk's totals."""
+        eta = predictor(chunk, parameters)
+        slope = weighted_slope(self.loss, eta, chunk.label, chunk.weight)
+        curvatures = weighted_curvatures(self.loss, eta, chunk.label, chunk.weight)
+        return Hessian(
+            weighted_loss(self.loss, eta, chunk.label, chunk.weight),
+            transposed_products(chunk.layout, chunk.block, slope),
+            np.concatenate([weighted_grams(chunk.layout, chunk.block, some) for some in curvatures]),
+            smallest_curvature(self.loss, eta, chunk.label, chunk.weight),
+        )
+
+
+def assembled(loss: Loss, grams: Floats) -> Floats:
+    """Return sum_p z_p z_p' (x) gram_p, (outputs d, outputs d), from the Gram matrix of each contrast, (p, d, d)."""
+    if loss.outputs == 1:
+        return symmetric(grams[0])
+    contrasts, size = loss.contrasts, grams.shape[1]
+    hessian = np.empty((loss.outputs * size, loss.outputs * size))
+    for a in range(loss.outputs):
+        for b in range(a + 1):
+            block = symmetric(np.tensordot(contrasts[a] * contrasts[b], grams, axes=1))
+            hessian[a * size : (a + 1) * size, b * size : (b + 1) * size] = block
+            hessian[b * size : (b + 1) * size, a * size : (a + 1) * size] = block
+    return hessian
+
+
+class Line(NamedTuple):
+    """Weighted sums of the losses at points along a line, and the largest change of a predictor per unit of it."""
+
+    values: Floats  # (lengths,)
+    reach: float
+
+
+@dataclass(frozen=True)
+class LineTotal:
+    """The loss at `lengths` along a direction (d,) from the parameters: one reading answers for all of them."""
+
+    loss: Loss
+    direction: Floats
+    lengths: tuple[float, ...]
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.maximum)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Line:
+        """Return the chunk's totals."""
+        eta = predictor(chunk, parameters)
+        change = summed_predictors(chunk.layout, chunk.block, self.direction)
+        change[..., chunk.weight == 0.0] = 0.0
+        points = (eta + length * change for length in self.lengths)
+        values = [weighted_loss(self.loss, point, chunk.label, chunk.weight) for point in points]
+        return Line(np.asarray(values), float(self.loss.reach(change).max(initial=0.0)))
+
+
+class Label(NamedTuple):
+    """Weighted sums of the labels' indicators, (numbers,), and of the offsets."""
+
+    label: Floats
+    offset: float
+
+
+@dataclass(frozen=True)
+class LabelTotal:
+    """The labels and the offsets, for the null model's start."""
+
+    loss: Loss
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Label:  # noqa: ARG002 - every statistic is called alike
+        """Return the chunk's total; the parameters do not matter."""
+        return Label(self.loss.indicators(chunk.label) @ chunk.weight, float(np.sum(chunk.weight * chunk.offset)))
+
+
+class Recession(NamedTuple):
+    """How the losses go along a direction: the largest rise and fall of a row's predictor, against its own terms."""
+
+    rise: float
+    fall: float
+
+
+@dataclass(frozen=True)
+class RecessionTotal:
+    """Which way phi(t x'd, y) goes as t grows: a direction along which no row's loss rises in the end has no end.
+
+    A logistic row rises with -x'd for a label of 1 and with x'd for one of 0; a row with a log link rises with x'd for
+    a label of 0 and either way for one above, so that gamma rows, all above, have no such direction; a row of several
+    classes rises where its own logit is not the one that gains most. Each is taken relative to sum_j |x_j d_j| of its
+    own row, so that neither the scale of a column nor one huge row can hide another row's rise.
+    """
+
+    loss: Loss
+    combine: ClassVar[tuple[Any, ...]] = (np.maximum, np.maximum)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Recession:
+        """Return the chunk's totals; the parameters are the direction."""
+        size = self.loss.largest_reach(predictors(chunk.layout, absolute(chunk.block), np.abs(parameters)))
+        moved = (chunk.weight > 0) & (size > 0.0)
+        change = predictors(chunk.layout, chunk.block, parameters)[..., moved] / size[moved]
+        rise = self.loss.rise(change, chunk.label[moved])
+        return Recession(float(rise.max(initial=0.0)), float((-rise).max(initial=0.0)))
+
+
+class Within(NamedTuple):
+    """Weights of rows, (sizes,)."""
+
+    weight: Floats
+
+
+@dataclass(frozen=True)
+class WithinTotal:
+    """The weight of the rows whose residual is within each of some sizes, (sizes,)."""
+
+    sizes: Floats
+    combine: ClassVar[tuple[Any, ...]] = (np.add,)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Within:
+        """Return the chunk's totals."""
+        order = np.searchsorted(self.sizes, np.abs(predictor(chunk, parameters) - chunk.label))
+        counts = np.bincount(order, chunk.weight, len(self.sizes) + 1)
+        return Within(np.cumsum(counts, dtype=np.float64)[:-1])
