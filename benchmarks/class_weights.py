@@ -19,8 +19,8 @@ import batchlearn as bl
 from batchlearn.data.build import Mask
 from batchlearn.data.ledger import read_ledger, with_lots
 from batchlearn.data.split import hold_out, split_kind
-from batchlearn.evaluation.report import HeldOut
 from batchlearn.evaluation.report import evaluate as evaluate_held_out
+from batchlearn.evaluation.scored import ScoredRows
 from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.class_weights import log_odds_shift, moved_intercepts
 from batchlearn.tables.table import Table
@@ -33,7 +33,7 @@ def score(model: LinearModel, table: Table, late: Mask, name: str) -> None:
     """Print what a model is worth on the held-out rows."""
     ledger = read_ledger(table, model.target)
     found = evaluate_held_out(
-        "classes", HeldOut(ledger.label[late], model.predict(table).response[late]), {}, 0, costs=COSTS
+        "classes", ScoredRows(ledger.label[late], model.predict(table).response[late]), {}, 0, costs=COSTS
     )
     loss, cost = found.metrics["log_loss"], found.decision.cost if found.decision else None
     ratio = found.calibration.observed_over_expected if found.calibration else None

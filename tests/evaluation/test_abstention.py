@@ -21,7 +21,8 @@ from batchlearn.evaluation.abstention import (
 )
 from batchlearn.evaluation.intervals import resampling
 from batchlearn.evaluation.metrics import Array
-from batchlearn.evaluation.report import HeldOut, evaluate
+from batchlearn.evaluation.report import evaluate
+from batchlearn.evaluation.scored import ScoredRows
 from batchlearn.models.decision import Costs
 
 ROWS = 20_000
@@ -91,7 +92,7 @@ def test_the_fee_is_the_best_threshold() -> None:
 
 def test_an_evaluation_with_a_fee_has_the_share_left_to_people() -> None:
     probability, label, weight = two_classes(rows=2_000)
-    held_out = HeldOut(label.astype(float), probability, weight)
+    held_out = ScoredRows(label.astype(float), probability, weight)
     costs = Costs(1.0, 4.0, fee=0.5)
     found = evaluate("classes", held_out, {}, 0, costs=costs)
     alone = abstention(probability, label, weight, costs.table, 0.5, resampling(2_000, 0))
@@ -101,7 +102,7 @@ def test_an_evaluation_with_a_fee_has_the_share_left_to_people() -> None:
     assert f"{alone.left.value:.1%} of rows" in str(alone)
     # Rows of a class that training never saw have no costs and are left out.
     unseen = np.arange(2_000) < 100
-    some = HeldOut(np.where(unseen, np.nan, label), probability, weight, {}, unseen, {"new": 100})
+    some = ScoredRows(np.where(unseen, np.nan, label), probability, weight, {}, unseen, {"new": 100})
     without = evaluate("classes", some, {}, 0, costs=costs).abstention
     assert without is not None
     rest = np.average((np.minimum(1 - probability, 4 * probability) > 0.5)[100:], weights=weight[100:])

@@ -11,7 +11,8 @@ import pytest
 from batchlearn.evaluation.decision import Decision, cuts_at, judge_decisions
 from batchlearn.evaluation.intervals import resampling
 from batchlearn.evaluation.metrics import Array
-from batchlearn.evaluation.report import HeldOut, evaluate
+from batchlearn.evaluation.report import evaluate
+from batchlearn.evaluation.scored import ScoredRows
 from batchlearn.models.decision import Costs
 
 COSTS = Costs(1.0, 9.0)
@@ -104,11 +105,11 @@ def test_rows_of_unseen_classes_are_left_out() -> None:
 
 def test_an_evaluation_says_where_decisions_save_nothing() -> None:
     label, response = two_classes(2_000)
-    good = evaluate("classes", HeldOut(label, response), {}, 0, costs=COSTS)
+    good = evaluate("classes", ScoredRows(label, response), {}, 0, costs=COSTS)
     assert good.decision is not None
     assert good.to_json()["decision"]["threshold"] == pytest.approx(0.1)
     assert not any("cheaper" in note for note in map(str, good.notes))
-    poor = evaluate("classes", HeldOut(label, np.full(2_000, label.mean())), {}, 0, costs=COSTS)
+    poor = evaluate("classes", ScoredRows(label, np.full(2_000, label.mean())), {}, 0, costs=COSTS)
     (note,) = [note for note in map(str, poor.notes) if "cheaper" in note]
     assert "is not shown to be cheaper than always yes" in note or "always no" in note
 
@@ -142,7 +143,7 @@ def test_a_cut_above_every_row_has_no_precision() -> None:
 
 def test_an_evaluation_cuts_at_one_half_the_base_rate_and_the_threshold_of_the_costs() -> None:
     label, response = two_classes(500)
-    evaluation = evaluate("classes", HeldOut(label, response), {"constant": np.full(500, 0.3)}, 0, costs=COSTS)
+    evaluation = evaluate("classes", ScoredRows(label, response), {"constant": np.full(500, 0.3)}, 0, costs=COSTS)
     assert [cut.threshold for cut in evaluation.cuts] == pytest.approx([0.1, 0.3, 0.5])
     assert json.loads(json.dumps(evaluation.to_json()["cuts"]))[2]["threshold"] == 0.5
-    assert evaluate("number", HeldOut(label, response), {}, 0).cuts == ()
+    assert evaluate("number", ScoredRows(label, response), {}, 0).cuts == ()

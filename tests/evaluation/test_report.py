@@ -13,14 +13,15 @@ from batchlearn.errors import BatchlearnError, DataError, UsageError
 from batchlearn.evaluation.baselines import constant_baseline, last_value_baseline
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.metrics import METRICS, Task
-from batchlearn.evaluation.report import HeldOut, LeaveOneOut, evaluate
+from batchlearn.evaluation.report import LeaveOneOut, evaluate
+from batchlearn.evaluation.scored import ScoredRows
 
 
-def two_classes(rows: int = 1000, seed: int = 0) -> HeldOut:
+def two_classes(rows: int = 1000, seed: int = 0) -> ScoredRows:
     rng = np.random.default_rng(seed)
     response = 1.0 / (1.0 + np.exp(-rng.normal(-0.5, 1.2, rows)))
     label = (rng.random(rows) < response).astype(np.float64)
-    return HeldOut(label, response, categories={"side": (rng.integers(0, 2, rows), ["left", "right"])})
+    return ScoredRows(label, response, categories={"side": (rng.integers(0, 2, rows), ["left", "right"])})
 
 
 def plain(evaluation: Any) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def test_a_class_never_seen_is_counted_and_said() -> None:
     label[unseen] = np.nan
     named = replace(held_out, label=label, unseen=unseen, unseen_classes={"maybe": 2, "n/a": 1})
     read = plain(evaluate("classes", named, {"constant": np.full(200, 0.4)}, seed=0))
-    rest = plain(evaluate("classes", HeldOut(held_out.label[~unseen], held_out.response[~unseen]), {}, seed=0))
+    rest = plain(evaluate("classes", ScoredRows(held_out.label[~unseen], held_out.response[~unseen]), {}, seed=0))
     assert read["unseen_classes"] == {"maybe": 2, "n/a": 1}
     assert "3 of 200 held-out rows" in read["notes"][0]
     assert "'maybe', 'n/a'" in read["notes"][0]
@@ -107,14 +108,14 @@ def test_one_class_only_has_no_auc_and_a_note() -> None:
 
 
 def test_rows_that_are_all_unseen_still_evaluate() -> None:
-    held_out = HeldOut(np.full(30, np.nan), np.full(30, 0.5), unseen=np.ones(30, dtype=bool))
+    held_out = ScoredRows(np.full(30, np.nan), np.full(30, 0.5), unseen=np.ones(30, dtype=bool))
     read = plain(evaluate("classes", held_out, {"constant": np.full(30, 0.4)}, seed=0))
     assert read["metrics"]["log_loss"]["value"] == pytest.approx(-np.log(1e-15))
     assert read["calibration"] is None
 
 
 def test_one_row_has_values_and_no_intervals() -> None:
-    read = plain(evaluate("number", HeldOut(np.array([2.0]), np.array([1.0])), {"constant": np.zeros(1)}, seed=0))
+    read = plain(evaluate("number", ScoredRows(np.array([2.0]), np.array([1.0])), {"constant": np.zeros(1)}, seed=0))
     assert read["metrics"]["mse"] == {"value": 1.0, "low": None, "high": None}
     assert read["metrics"]["r2"]["value"] is None
     assert "too few rows" in read["notes"][0]
@@ -177,24 +178,24 @@ FOUR = np.array([0.0, 1.0, 1.0, 0.0])
 @pytest.mark.parametrize(
     ("task", "held_out", "kind", "code"),
     [
-        ("number", HeldOut(NONE, NONE), DataError, "evaluation-no-rows"),
-        ("number", HeldOut(FOUR, FOUR, np.zeros(4)), DataError, "evaluation-weight"),
-        ("number", HeldOut(FOUR, FOUR, -FOUR), DataError, "evaluation-weight"),
-        ("number", HeldOut(FOUR, FOUR, FOUR[:3]), DataError, "evaluation-weight"),
-        ("number", HeldOut(FOUR, FOUR, np.full(4, np.inf)), DataError, "evaluation-weight"),
-        ("number", HeldOut(FOUR, FOUR[:3]), UsageError, "evaluation-length"),
-        ("number", HeldOut(FOUR, np.where(FOUR, np.inf, 0.0)), DataError, "evaluation-response"),
-        ("classes", HeldOut(FOUR, 2 * FOUR), DataError, "evaluation-response"),
-        ("classes", HeldOut(2 * FOUR, FOUR), DataError, "evaluation-label"),
-        ("classes", HeldOut(np.where(FOUR, np.nan, 0.0), FOUR), DataError, "evaluation-label"),
-        ("number", HeldOut(np.where(FOUR, np.nan, 0.0), FOUR), DataError, "evaluation-label"),
-        ("count", HeldOut(-FOUR, FOUR), DataError, "evaluation-label"),
-        ("classes", HeldOut(FOUR, FOUR, unseen=FOUR == 1.0), UsageError, "evaluation-unseen"),
-        ("classes", HeldOut(FOUR, FOUR, unseen_classes={"a": 1}), UsageError, "evaluation-unseen"),
+        ("number", ScoredRows(NONE, NONE), DataError, "evaluation-no-rows"),
+        ("number", ScoredRows(FOUR, FOUR, np.zeros(4)), DataError, "evaluation-weight"),
+        ("number", ScoredRows(FOUR, FOUR, -FOUR), DataError, "evaluation-weight"),
+        ("number", ScoredRows(FOUR, FOUR, FOUR[:3]), DataError, "evaluation-weight"),
+        ("number", ScoredRows(FOUR, FOUR, np.full(4, np.inf)), DataError, "evaluation-weight"),
+        ("number", ScoredRows(FOUR, FOUR[:3]), UsageError, "evaluation-length"),
+        ("number", ScoredRows(FOUR, np.where(FOUR, np.inf, 0.0)), DataError, "evaluation-response"),
+        ("classes", ScoredRows(FOUR, 2 * FOUR), DataError, "evaluation-response"),
+        ("classes", ScoredRows(2 * FOUR, FOUR), DataError, "evaluation-label"),
+        ("classes", ScoredRows(np.where(FOUR, np.nan, 0.0), FOUR), DataError, "evaluation-label"),
+        ("number", ScoredRows(np.where(FOUR, np.nan, 0.0), FOUR), DataError, "evaluation-label"),
+        ("count", ScoredRows(-FOUR, FOUR), DataError, "evaluation-label"),
+        ("classes", ScoredRows(FOUR, FOUR, unseen=FOUR == 1.0), UsageError, "evaluation-unseen"),
+        ("classes", ScoredRows(FOUR, FOUR, unseen_classes={"a": 1}), UsageError, "evaluation-unseen"),
     ],
 )
 def test_rows_that_cannot_be_evaluated_are_refused(
-    task: Task, held_out: HeldOut, kind: type[BatchlearnError], code: str
+    task: Task, held_out: ScoredRows, kind: type[BatchlearnError], code: str
 ) -> None:
     with pytest.raises(kind) as raised:
         evaluate(task, held_out, {}, seed=0)
@@ -203,4 +204,4 @@ def test_rows_that_cannot_be_evaluated_are_refused(
 
 def test_a_baseline_that_does_not_fit_is_refused_by_name() -> None:
     with pytest.raises(UsageError, match="'constant' gave 3 responses for 4"):
-        evaluate("number", HeldOut(FOUR, FOUR), {"constant": np.zeros(3)}, seed=0)
+        evaluate("number", ScoredRows(FOUR, FOUR), {"constant": np.zeros(3)}, seed=0)

@@ -14,7 +14,7 @@ from batchlearn.artifacts.strict_json import Malformed
 from batchlearn.errors import UsageError
 from batchlearn.models.decision import Costs
 from batchlearn.models.files import load, read_model, save
-from batchlearn.models.linear import Predictions
+from batchlearn.models.model import Predictions
 from batchlearn.models.schema import describe, parse_schema
 
 

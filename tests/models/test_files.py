@@ -22,7 +22,8 @@ from batchlearn.artifacts.manifest import MANIFEST
 from batchlearn.errors import DataError, ResourceError, UsageError
 from batchlearn.models.files import check_writable, load, read_model, read_record, save
 from batchlearn.models.folder import MODEL, WEIGHTS
-from batchlearn.models.linear import LinearModel, Predictions
+from batchlearn.models.linear import LinearModel
+from batchlearn.models.model import Predictions
 from batchlearn.tables.table import read
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe

@@ -5,7 +5,7 @@ One pass over the columns that have a role. Every row is accounted for: read = u
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -87,13 +87,31 @@ def role_columns(table: Table) -> list[str]:
     return [name for name in named if name is not None]
 
 
-def read_ledger(table: Table, target: Target | None = None, loss: str | None = None) -> Ledger:
+def usable_rows(table: Table, batch: pa.RecordBatch) -> NDArray[np.bool_]:
+    """Say which rows of a batch with the role columns a ledger uses, or would, if it knew their class, (rows,)."""
+    needed = [name for name in role_columns(table) if name != table.roles.group]
+    usable = np.logical_and.reduce([np.asarray(batch.column(name).is_valid()) for name in needed])
+    for name in (table.roles.weight, table.roles.exposure):
+        if name is not None:
+            usable &= _floats(batch.column(name)) > 0.0
+    return np.asarray(usable)
+
+
+def read_ledger(
+    table: Table,
+    target: Target | None = None,
+    loss: str | None = None,
+    *,
+    beside: Sequence[str] = (),
+    visit: Callable[[pa.RecordBatch], None] | None = None,
+) -> Ledger:
     """Read the role columns of all rows once. `target` is a model's; otherwise it is inferred, with `loss`.
 
-    Rows with a label but without a weight above 0, an offset or a time are set aside. Raises DataError, UsageError.
+    Rows with a label but without a weight above 0, an offset or a time are set aside. `visit` is handed each batch of
+    the same reading, with the columns named by `beside` too. Raises DataError, UsageError.
     """
-    scan = table.scan(role_columns(table))
-    columns = _collect(scan)
+    scan = table.scan(list(dict.fromkeys([*role_columns(table), *beside])))
+    columns = _collect(scan, role_columns(table), visit)
     roles = table.roles
     labels = columns[roles.target or ""]
     if not scan.rows_kept:
@@ -138,17 +156,21 @@ def read_ledger(table: Table, target: Target | None = None, loss: str | None = N
     return Ledger(target, used, label, unseen, weight, offset, time, group, counts)
 
 
-def with_lots(table: Table, ledger: Ledger, columns: Sequence[str] | None = None) -> Ledger:
-    """Read the features, or the columns named, once; return the ledger with the lots of its rows.
+def with_lots(table: Table, ledger: Ledger) -> Ledger:
+    """Read the features once; return the ledger with the lots of its rows."""
+    hashes = RowHashes()
+    names = [column.name for column in table.features]
+    # Where there are no features, rows are told apart by their labels.
+    read = [hashes.of(batch) for _, batch in walk(table, names)] if names else []
+    return with_lots_of(ledger, np.concatenate(read) if read else np.zeros(len(ledger.used), dtype=np.uint64))
+
+
+def with_lots_of(ledger: Ledger, features: Hashes) -> Ledger:
+    """Return the ledger with the lots of its rows, from the hash of each row's features.
 
     Rows with the same features get different lots, in the order of their labels: neither the unit of the labels nor the
     features of other rows have a say. Of rows equal in all that is read it does not matter which of them gets which.
     """
-    hashes = RowHashes()
-    names = [column.name for column in table.features] if columns is None else list(columns)
-    # Where there are no features, rows are told apart by their labels.
-    read = [hashes.of(batch) for _, batch in walk(table, names)] if names else []
-    features = np.concatenate(read) if read else np.zeros(len(ledger.used), dtype=np.uint64)
     row = whole = mixed(features ^ bits_of(ledger.label), np.uint64(1))
     for salt, role in enumerate((ledger.weight, ledger.offset, ledger.time, ledger.group), start=2):
         if role is not None:
@@ -223,17 +245,17 @@ def _row(table: Table, index: int) -> str:
     return f"row {index + 1:,}" + (" of those that meet the condition" if table.condition else "")
 
 
-def _collect(scan: Scan) -> dict[str, pa.ChunkedArray]:
-    chunks: dict[str, list[pa.Array]] = {}
+def _collect(
+    scan: Scan, names: Sequence[str], visit: Callable[[pa.RecordBatch], None] | None
+) -> dict[str, pa.ChunkedArray]:
+    """Return the named columns of a scan, showing each batch to `visit` on the way."""
+    read: dict[str, list[pa.Array]] = {name: [] for name in names}
     for batch in scan:
-        for name, array in zip(batch.schema.names, batch.columns, strict=True):
-            chunks.setdefault(name, []).append(array)
-    return {name: pa.chunked_array(arrays) for name, arrays in chunks.items()} or _Empty()
-
-
-class _Empty(dict[str, pa.ChunkedArray]):
-    def __missing__(self, name: str) -> pa.ChunkedArray:
-        return pa.chunked_array([], type=pa.float64())
+        for name, arrays in read.items():
+            arrays.append(batch.column(name))
+        if visit is not None:
+            visit(batch)
+    return {name: pa.chunked_array(arrays, None if arrays else pa.float64()) for name, arrays in read.items()}
 
 
 def _distinct(labels: pa.ChunkedArray, usable: NDArray[np.bool_]) -> list[Class]:

@@ -100,6 +100,20 @@ def drawn(ledger: Ledger, part: NDArray[np.bool_], seed: int) -> NDArray[np.intp
     return entries[np.argsort(_seeded(ledger.lots.lot[entries], seed))]
 
 
+def in_order(ledger: Ledger, part: NDArray[np.bool_], by_group: bool, seed: int = 0) -> NDArray[np.intp]:
+    """Return the entries of a part by time, in random order where there is no time; `by_group`: group after group."""
+    if ledger.time is None:
+        entries = drawn(ledger, part, seed)
+    else:
+        entries = np.flatnonzero(part)
+        entries = entries[np.argsort(ledger.time[entries], kind="stable")]
+    if not by_group or ledger.group is None:
+        return entries
+    _, group = np.unique(ledger.group[entries], return_inverse=True)
+    place = np.random.default_rng(seed).permutation(int(group.max(initial=0)) + 1)
+    return entries[np.argsort(place[group], kind="stable")]
+
+
 def choose_rows(ledger: Ledger, part: NDArray[np.bool_], most: int, seed: int) -> NDArray[np.intp]:
     """Return the entries of at most `most` of a part's rows, chosen at random and in random order."""
     return drawn(ledger, part, seed)[:most]

@@ -35,33 +35,12 @@ from batchlearn.evaluation.metrics import (
 )
 from batchlearn.evaluation.metrics.multiclass import confidences
 from batchlearn.evaluation.paired import later_difference
-from batchlearn.evaluation.slices import Categories, Slice, slices
+from batchlearn.evaluation.scored import ScoredRows
+from batchlearn.evaluation.slices import Slice, slices
 from batchlearn.models.decision import Costs
 from batchlearn.words.notes import Code, Note
 
 UNNAMED_CLASSES = "(classes never seen in training)"
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Held-out rows in the order of time, or in random order where there is no time.
-
-    `label`, `response` and `weight` have shape (n,). For classes the label is 0 or 1 and the response the
-    probability of 1; for "multiclass" the label is a number from 0 to K - 1 and the response (n, K). A row whose
-    class training never saw has label NaN and is marked in `unseen`. `unseen_classes` counts those rows by label.
-    `categories` gives (codes, level names) for each column. `clusters` names rows that belong together, which then
-    stand together: intervals come from drawing whole clusters. `time`, shape (n,), is given where all rows are later
-    than those learned from: only then can there be drift.
-    """
-
-    label: Array
-    response: Array
-    weight: Array | None = None
-    categories: Categories = field(default_factory=dict)
-    unseen: NDArray[np.bool_] | None = None
-    unseen_classes: Mapping[str, int] = field(default_factory=dict)
-    clusters: NDArray[np.integer] | None = None
-    time: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -160,7 +139,7 @@ class Evaluation:
 
 def evaluate(
     task: Task,
-    held_out: HeldOut,
+    held_out: ScoredRows,
     baselines: Mapping[str, Array | None],
     seed: int,
     leave_one_out: LeaveOneOut | None = None,
@@ -221,7 +200,7 @@ def evaluate(
 
 
 def _cuts(
-    task: Task, held_out: HeldOut, constant: Array | None, weight: Array, plan: Resampling, costs: Costs | None
+    task: Task, held_out: ScoredRows, constant: Array | None, weight: Array, plan: Resampling, costs: Costs | None
 ) -> tuple[Cut, ...]:
     if task != "classes":
         return ()
@@ -245,7 +224,7 @@ def _estimates_json(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, fl
     return {name: estimate.to_json() for name, estimate in estimates.items()}
 
 
-def _check_rows(task: Task, held_out: HeldOut, weight: Array) -> None:
+def _check_rows(task: Task, held_out: ScoredRows, weight: Array) -> None:
     label, rows = held_out.label, len(held_out.label)
     if rows == 0:
         raise DataError(
@@ -306,7 +285,7 @@ def _check_response(task: Task, response: Array, rows: int, whose: str) -> None:
         )
 
 
-def _unseen_counts(held_out: HeldOut) -> dict[str, int]:
+def _unseen_counts(held_out: ScoredRows) -> dict[str, int]:
     rows = 0 if held_out.unseen is None else int(np.sum(held_out.unseen))
     counts = dict(held_out.unseen_classes)
     if rows and not counts:

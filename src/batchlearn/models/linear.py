@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from batchlearn.data.encoding import Encoding
+from batchlearn.data.encoding import Encoding, LevelTerm
 from batchlearn.data.encoding_fit import check_kinds
 from batchlearn.data.target import Target, Task, class_name
 from batchlearn.errors import DataError, UsageError
@@ -37,6 +37,7 @@ from batchlearn.models.links import (
     largest_class_range,
     returned_distance,
 )
+from batchlearn.models.model import Predictions
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Roles, Table, read
 
@@ -75,14 +76,6 @@ class PredictionBounds:
         each = predictors(layout, squared(block), self.inverse_square_scale)
         rounding = self.form_error * (each if outputs == 1 else 2.0 * each.sum(axis=0))
         return self.radius * np.sqrt(np.maximum(form, 0.0) + rounding + UNDERFLOW)
-
-
-class Predictions(NamedTuple):
-    """One entry a row, in the order of the rows."""
-
-    response: Floats  # probability of the second class, mean or count; of K > 2 classes their probabilities (rows, K)
-    predictor: Floats  # of K > 2 classes their logits (rows, K)
-    bound: Floats | None  # the response as it stands here is no further from the optimum's
 
 
 @dataclass(frozen=True)
@@ -128,6 +121,25 @@ class LinearModel:
         named = (self.roles.offset, self.roles.exposure)
         return tuple(dict.fromkeys([*self.encoding.columns, *(name for name in named if name is not None)]))
 
+    @property
+    def level_terms(self) -> tuple[LevelTerm, ...]:
+        """The categories that it tells rows apart by, with their levels."""
+        return tuple(term for term in self.encoding.groups if isinstance(term, LevelTerm))
+
+    @property
+    def no_certificate(self) -> str | None:
+        """Why no prediction comes with a bound on its distance from the optimum's; None where each does."""
+        if self.bounds is not None:
+            return None
+        return (
+            "This model keeps nothing that bounds its predictions: it has no certificate, or was updated from kept "
+            "totals."
+        )
+
+    def constant(self, rows: int) -> Floats:
+        """Return what a model without features responds to so many rows."""
+        return np.tile(self.class_shares, (rows, 1)) if self.class_shares else np.full(rows, self.label_mean)
+
     def predict(self, data: object, *, bounds: bool = False) -> Predictions:
         """Predict every row of a table, a path, a data frame or Arrow data, in order."""
         table = data if isinstance(data, Table) else read(data)
@@ -170,9 +182,8 @@ class LinearModel:
         if bounds:
             if self.bounds is None:
                 raise UsageError(
-                    "This model keeps nothing that bounds its predictions: it has no certificate, or was updated from "
-                    'kept totals. Train with a penalty above 0 (--alpha; in a project start = "warm" or "scratch"), or '
-                    "predict without --bounds.",
+                    f'{self.no_certificate} Train with a penalty above 0 (--alpha; in a project start = "warm" or '
+                    '"scratch"), or predict without --bounds.',
                     code="no-bounds",
                 )
             sizes = predictors(layout, absolute(block), np.abs(self.parameters)) + np.abs(offset)
@@ -203,6 +214,16 @@ class LinearModel:
             total = total + (values if transform is None else transform(values))
         return total
 
+    def decide(self, response: Floats) -> pa.Array:
+        """Return the prediction for each response: a number or a class, missing where a person has to decide."""
+        classes = self.target.classes
+        if len(classes) > 2:
+            return pa.array([classes[code] for code in np.argmax(response, axis=1)])
+        if self.target.task is Task.CLASSES:
+            chosen = pa.array((response > self.threshold).astype(int), mask=self.left_to_people(response))
+            return pa.array(classes).take(chosen)
+        return pa.array(response)
+
     def to_table(self, predictions: Predictions) -> pa.RecordBatch:
         """Return predictions as columns: `prediction`, for classes also `probability`, and `bound` where asked for.
 
@@ -210,23 +231,17 @@ class LinearModel:
         Where the costs of decisions have a fee, `left_to_people` says which rows a person is worth asking about; their
         `prediction` is missing, because the model does not decide them.
         """
-        columns: dict[str, Any] = {}
+        columns: dict[str, Any] = {"prediction": self.decide(predictions.response)}
         classes = self.target.classes
         if len(classes) > 2:
-            chosen = np.argmax(predictions.response, axis=1)
-            columns["prediction"] = pa.array([classes[code] for code in chosen])
-            columns["probability"] = predictions.response[np.arange(len(chosen)), chosen]
+            columns["probability"] = predictions.response.max(axis=1)
             for code, known in enumerate(classes):
                 columns[f"probability {class_name(known)}"] = predictions.response[:, code]
         elif self.target.task is Task.CLASSES:
-            left = self.left_to_people(predictions.response)
-            chosen = pa.array((predictions.response > self.threshold).astype(int), mask=left)
-            columns["prediction"] = pa.array(classes).take(chosen)
             columns["probability"] = predictions.response
+            left = self.left_to_people(predictions.response)
             if left is not None:
                 columns["left_to_people"] = left
-        else:
-            columns["prediction"] = predictions.response
         if predictions.bound is not None:
             columns["bound"] = predictions.bound
         return pa.RecordBatch.from_pydict(columns)

@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.errors import DataError, UsageError
-from batchlearn.evaluation.looks import Look, Looks
 from batchlearn.evaluation.metrics import Array
 from batchlearn.evaluation.paired import (
     FEWEST_BLOCKS,
@@ -37,6 +36,7 @@ from batchlearn.evaluation.paired import (
     sequential_difference,
     time_blocks,
 )
+from batchlearn.retraining.looks import Look, Looks
 from batchlearn.retraining.verdict import Gate, Tested, Verdict, answered, conclude
 
 __all__ = ["Gate", "Verdict", "judge", "judge_in_looks", "judge_without_champion"]

@@ -19,7 +19,7 @@ from batchlearn.errors import RegistryError
 from batchlearn.registry.ledger import TURN, events, reviews, waiting
 from batchlearn.registry.promotions import champion
 from batchlearn.retraining.child import Rehearsal
-from batchlearn.retraining.cycle.candidate import compare, uncertified
+from batchlearn.retraining.cycle.candidate import compare, contest, uncertified
 from batchlearn.retraining.cycle.finish import Turn
 from batchlearn.retraining.cycle.turn import turning
 from batchlearn.retraining.gate import Gate
@@ -156,6 +156,6 @@ def test_no_look_judges_a_model_of_another_kind() -> None:
         for one in (rows, number)
     )
     later = bl.read(number, target="bought", time="seen", drop=["known", "user"])
-    found = compare(Gate("anytime"), classes, numbers, later)
+    found = compare(Gate("anytime"), contest(classes, numbers, later))
     assert found.verdict == "not enough evidence"
     assert "a model with the loss squared, and the champion is a model of 2 classes" in found.sentence

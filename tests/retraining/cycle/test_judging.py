@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from batchlearn.kernels.design import Floats
 from batchlearn.registry.loading import load_version
 from batchlearn.registry.promotions import Reason, champion, promote
 from batchlearn.registry.version import KEPT, read_version
-from batchlearn.tables.table import Table, read
+from batchlearn.tables.conditions import After, And, Condition
+from batchlearn.tables.table import Scan, Table, read
 from batchlearn.training.evaluate import evaluate
 
 PLAIN = ("squared", "poisson", "gamma")
@@ -241,6 +243,32 @@ def test_labels_that_the_loss_does_not_know_are_refused_by_every_start(
         turn(root, day(33))
     assert refusal.value.code == code
     assert FolderStore(root).names("versions") == ["000001"]
+
+
+def parts(condition: Condition | None) -> list[Condition | None]:
+    """Return what has to hold, each by itself."""
+    return [one for part in condition.parts for one in parts(part)] if isinstance(condition, And) else [condition]
+
+
+@pytest.mark.parametrize("start", ["scratch", "warm"])
+def test_a_turn_reads_the_judging_rows_once(start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_project(tmp_path, SETTINGS_TEXT, {"rows = 300": f'rows = 300\nstart = "{start}"'})
+    add_days(root, 0, 10)
+    turn(root, day(13))
+    add_days(root, 10, 30, slope=-1.0)
+    scans, scan = Counter[Condition | None](), Table.scan
+
+    def counted(table: Table, columns: list[str]) -> Scan:
+        scans[table.condition] += 1
+        return scan(table, columns)
+
+    monkeypatch.setattr(Table, "scan", counted)
+    second = turn(root, day(33))
+    assert second.gate is not None
+    assert second.gate["rows"] == 4 * ROWS
+    # They alone have to be seen after the cut.
+    judging = [condition for condition in scans if any(isinstance(part, After) for part in parts(condition))]
+    assert [scans[condition] for condition in judging] == [1]
 
 
 def test_rows_without_what_they_need_are_set_aside_and_told(tmp_path: Path) -> None:

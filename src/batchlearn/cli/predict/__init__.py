@@ -19,7 +19,8 @@ from batchlearn.cli.options import ALL_ROWS, Flag, Json, Names, RowFlags, open_f
 from batchlearn.cli.predict.scored import Writer, check_output, writing
 from batchlearn.cli.progress import Reading, Report, progress
 from batchlearn.models.files import load
-from batchlearn.models.linear import LinearModel, Predictions
+from batchlearn.models.linear import LinearModel
+from batchlearn.models.model import Predictions
 from batchlearn.report.document import Document
 from batchlearn.tables.table import Table
 from batchlearn.words.numbers import count, rounded_up
@@ -58,7 +59,7 @@ def predict(  # noqa: PLR0913 - each argument is a flag
     table = open_for(loaded, data, rows, drop=drop)
     loaded.check(table)
     with progress() as report, writing(path, output_schema(loaded, bounds), force) as writer:
-        tally = score(loaded, table, bounds, writer, report)
+        tally = write_predictions(loaded, table, bounds, writer, report)
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "model": model,
@@ -86,7 +87,9 @@ class Tally:
     largest_bound: float | None = None
 
 
-def score(model: LinearModel, table: Table, bounds: bool, writer: Writer, report: Callable[[Report], None]) -> Tally:
+def write_predictions(
+    model: LinearModel, table: Table, bounds: bool, writer: Writer, report: Callable[[Report], None]
+) -> Tally:
     """Write a prediction for each row of the table; memory does not grow with it."""
     tally = Tally()
     scan = table.scan(model.columns)

@@ -14,25 +14,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from batchlearn.data.ledger import EXCLUDED, read_ledger
+from batchlearn.data.ledger import EXCLUDED
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import CertificateError, DataError, NoFiniteOptimum
-from batchlearn.evaluation.metrics import first_score, losses_under, target_metrics
+from batchlearn.evaluation.scored import ScoredRows, score_each
 from batchlearn.kernels.design import Floats
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.model import Model
 from batchlearn.retraining.child import Rehearsal, scores_same
 from batchlearn.retraining.cycle.starting import Champion, Parts, training_from
 from batchlearn.retraining.feed.known import Times
 from batchlearn.retraining.feed.sources import DataFeed
-from batchlearn.retraining.gate import Gate, Verdict, judge, judge_in_looks, judge_without_champion
+from batchlearn.retraining.gate import Gate, Verdict, judge, judge_without_champion
 from batchlearn.retraining.policies import Span
 from batchlearn.retraining.project import Project
 from batchlearn.retraining.verdict import answered
 from batchlearn.tables.conditions import And, Condition, Not
 from batchlearn.tables.table import Table
-from batchlearn.training.evaluate import evaluate, responses
+from batchlearn.training.evaluate import evaluate_scored
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
@@ -212,13 +211,13 @@ def _judged(around: Surroundings, times: Times, champion: Champion) -> Generator
     later = around.feed.table(judging)
     try:
         twin = yield from _from_start(around, champion, parts_since(around, times, champion, Not(judging)))
-        unable = cannot_score(champion.model, twin.model, later)
-        verdict = compare(gate, champion.model, twin.model, later)
-        evaluation = evaluate(twin.model, later, seed=around.recipe.seed)
+        both = contest(champion.model, twin.model, later, around.recipe.seed)
+        verdict = compare(gate, both)
+        evaluation = evaluate_scored(twin.model, both.rows, seed=around.recipe.seed)
     except (DataError, NoFiniteOptimum) as problem:
         reason = f"The rows before those that judge, or these, cannot be used: {problem.message}"
         return Judged(answered(gate, "not enough evidence", reason, 0), alarms=(reason,))
-    alarms = () if unable is None else (f"The champion cannot score the later rows: {unable}.",)
+    alarms = () if both.unable is None else (f"The champion cannot score the later rows: {both.unable}.",)
     notes = [Note(Code.JUDGED_BY_LATER_ROWS, {"after": times.literal(cut)})]
     if evaluation.abstention is not None:
         notes.append(Note(Code.LEFT_TO_PEOPLE, {"abstention": str(evaluation.abstention)}))
@@ -257,83 +256,45 @@ def _cut(new: Table, times: Times, share: float) -> float | str:
     return float(at[int(np.argmin(np.abs(later - share * counts.sum())))])
 
 
-def compare(
-    gate: Gate,
-    champion: LinearModel,
-    challenger: LinearModel,
-    later: Table,
-    state: Mapping[str, Any] | None = None,
-) -> Verdict:
-    """Judge a challenger on labelled rows that neither model was trained on. DataError where it cannot score them."""
-    rows = _judging_rows(challenger, later)
-    other = _other_task(champion.target, challenger.target)
-    if other is not None:
-        return answered(gate, "not enough evidence", other, 0)
-    unable = cannot_score(champion, challenger, later)
-    if unable is not None:
-        shape = (len(rows.label), len(challenger.class_shares)) if challenger.class_shares else len(rows.label)
-        constant = rows.losses(np.full(shape, challenger.class_shares or challenger.label_mean))
-        return judge_without_champion(gate, unable, constant, *rows.judged(challenger), state=state)
-    return judge(gate, rows.losses_of(champion), *rows.judged(challenger), state)
+class Contest(NamedTuple):
+    """Labelled rows that neither of two models was trained on, as both score them, from one reading.
 
-
-def compare_in_looks(
-    gate: Gate,
-    champion: LinearModel,
-    challenger: LinearModel,
-    later: Table,
-    state: Mapping[str, Any] | None,
-) -> Verdict:
-    """Judge as `gate.judge_in_looks` on rows that no earlier look has seen; the champion has to be able to score them.
-
-    Errors as those of `compare`.
-    """
-    rows = _judging_rows(challenger, later)
-    return judge_in_looks(gate, rows.losses_of(champion), *rows.judged(challenger), state)
-
-
-@dataclass(frozen=True)
-class _JudgingRows:
-    """The labelled rows of a table that judge two models of one target; arrays have one entry for each of them.
-
-    Both are judged by the proper score of the challenger's target, which may hold a power or threshold of its own.
+    `unlike` says why the two cannot be compared at all; `unable`, as a clause, why the champion cannot score the rows.
     """
 
-    table: Table
-    used: NDArray[np.bool_]  # of the table's rows
-    target: Target
-    label: Floats
-    weight: Floats | None
-    time: Floats | None
+    target: Target  # the challenger's: both are judged by its proper score, with its power or threshold
+    rows: ScoredRows  # by the challenger
+    champion: ScoredRows  # by a constant where the champion is unable
+    unlike: str | None
+    unable: str | None
 
-    def losses(self, response: Floats) -> Floats:
-        return losses_under(first_score(target_metrics(self.target)), self.label, response)
-
-    def losses_of(self, model: LinearModel) -> Floats:
-        return self.losses(responses(model, self.table, self.used)[self.used])
-
-    def judged(self, challenger: LinearModel) -> tuple[Floats, Floats | None, Floats | None, Floats | None]:
-        """Return the challenger's losses with weights, times and classes, as the gate takes them."""
-        classes = self.label if self.target.task is Task.CLASSES else None
-        return self.losses_of(challenger), self.weight, self.time, classes
+    def losses(self) -> tuple[Floats, Floats, Floats | None, Floats | None, Floats | None]:
+        """Return losses of champion and challenger, weights, times and classes of the rows of known classes."""
+        rows, target = self.rows, self.target
+        known = ~np.isnan(rows.label)
+        weight, time = (None if one is None else one[known] for one in (rows.weight, rows.time))
+        classes = rows.label[known] if target.task is Task.CLASSES else None
+        return self.champion.losses(target)[known], rows.losses(target)[known], weight, time, classes
 
 
-def _judging_rows(challenger: LinearModel, later: Table) -> _JudgingRows:
-    challenger.check(later)
-    ledger = read_ledger(later, target=challenger.target)
-    used = ledger.used
-    weight = None if ledger.weight is None else ledger.weight[used]
-    time = None if ledger.time is None else ledger.time[used]
-    return _JudgingRows(later, used, challenger.target, ledger.label[used], weight, time)
-
-
-def cannot_score(champion: LinearModel, challenger: LinearModel, later: Table) -> str | None:
-    """Return why the champion cannot score the rows that the challenger can, as a clause; None where it can."""
+def contest(champion: Model, challenger: Model, later: Table, seed: int = 0) -> Contest:
+    """Let two models score the labelled rows of a table. DataError where the challenger cannot."""
     # A power or a threshold changes how they learn, not what they predict.
-    if _free(champion.target) != _free(challenger.target):
-        return "its target is another one"
+    unable = None if _free(champion.target) == _free(challenger.target) else "its target is another one"
     try:
         champion.check(later)
     except DataError as problem:
-        return problem.message.rstrip(".")
-    return None
+        unable = unable or problem.message.rstrip(".")
+    models = (challenger,) if unable else (challenger, champion)
+    rows, *rivals = score_each(models, later, seed=seed)
+    rival = rivals[0] if rivals else replace(rows, response=challenger.constant(len(rows.label)))
+    return Contest(challenger.target, rows, rival, _other_task(champion.target, challenger.target), unable)
+
+
+def compare(gate: Gate, both: Contest, state: Mapping[str, Any] | None = None) -> Verdict:
+    """Judge the challenger of a contest; where the champion is unable, against a constant."""
+    if both.unlike is not None:
+        return answered(gate, "not enough evidence", both.unlike, 0)
+    if both.unable is not None:
+        return judge_without_champion(gate, both.unable, *both.losses(), state=state)
+    return judge(gate, *both.losses(), state)

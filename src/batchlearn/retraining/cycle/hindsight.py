@@ -16,9 +16,9 @@ from batchlearn.registry.ledger import HINDSIGHT, OUTCOME, OVERRULED, choices, e
 from batchlearn.registry.loading import load_version
 from batchlearn.registry.records import Record
 from batchlearn.registry.version import read_version
-from batchlearn.retraining.cycle.candidate import Surroundings, cannot_score, compare_in_looks
+from batchlearn.retraining.cycle.candidate import Surroundings, contest
 from batchlearn.retraining.feed.known import Times, settled
-from batchlearn.retraining.gate import Gate, Verdict
+from batchlearn.retraining.gate import Gate, Verdict, judge_in_looks
 
 _GATE = Gate("anytime")
 
@@ -70,9 +70,10 @@ def _looked_again(
         gates, persons = (load_version(store, read_version(store, number)).model for number in (rival, chosen))
         stretch = settled(seen, times, around.now, known, None if state is None else state["until"])
         later = around.feed.table(stretch.condition)
-        if not stretch.rows or cannot_score(gates, persons, later):
+        both = contest(gates, persons, later) if stretch.rows else None
+        if both is None or both.unable is not None:
             return None
-        return compare_in_looks(_GATE, gates, persons, later, state)
+        return judge_in_looks(_GATE, *both.losses(), state)
     except (DataError, IntegrityError, UsageError):
         # A version that is damaged or cannot score these rows leaves the question open; the check names the damage.
         return None

@@ -21,6 +21,7 @@ from batchlearn.retraining.cycle.candidate import (
     Candidate,
     Surroundings,
     compare,
+    contest,
     parts_since,
     train_candidate,
 )
@@ -216,7 +217,7 @@ def _look_again(around: Surroundings, times: Times, newest: Version, turn: Turn)
         return None if stretch.reason is None else replace(turn, notes=(*turn.notes, stretch.reason))
     later = around.feed.table(stretch.condition)
     live, challenger = load_champion(store), load_version(store, newest).model
-    verdict = compare(gate, live.stored.model, challenger, later, state)
+    verdict = compare(gate, contest(live.stored.model, challenger, later), state)
     judged = plain({**verdict.to_json(), "state": verdict.state})
     done = finish(around, newest, judged)
     again = Note(Code.JUDGED_AGAIN, {"version": newest.number, "rows": stretch.rows})

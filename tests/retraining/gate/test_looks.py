@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from batchlearn.evaluation.looks import Look, Looks
+from batchlearn.retraining.looks import Look, Looks
 
 
 def test_two_looks_as_one_are_the_mean_of_their_rows() -> None:
