@@ -148,6 +148,13 @@ def test_a_file_without_a_value_of_a_column_says_nothing_of_its_type(tmp_path: P
     assert [column.kind for column in read(tmp_path).columns] == ["category", "boolean", "number", "timestamp"]
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to be in: a short path is named in full, wherever the tests keep their files."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.mark.parametrize(
     ("second", "named"),
     [
@@ -156,19 +163,19 @@ def test_a_file_without_a_value_of_a_column_says_nothing_of_its_type(tmp_path: P
         ({"a": ["1"], "b": ["x"]}, "stores 'a' as string"),
     ],
 )
-def test_files_of_other_columns_are_refused(tmp_path: Path, second: dict[str, list[object]], named: str) -> None:
-    pq.write_table(pa.table(ROWS), tmp_path / "1.parquet")
-    pq.write_table(pa.table(second), tmp_path / "2.parquet")
-    error = refusal(tmp_path)
+def test_files_of_other_columns_are_refused(here: Path, second: dict[str, list[object]], named: str) -> None:
+    pq.write_table(pa.table(ROWS), here / "1.parquet")
+    pq.write_table(pa.table(second), here / "2.parquet")
+    error = refusal(Path())
     assert error.code == "files-differ"
     assert "2.parquet" in error.message
     assert named in error.message
 
 
-def test_d51_files_with_and_without_a_time_zone(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"t": pa.array([0], pa.timestamp("us"))}), tmp_path / "1.parquet")
-    pq.write_table(pa.table({"t": pa.array([0], pa.timestamp("us", tz="UTC"))}), tmp_path / "2.parquet")
-    error = refusal(tmp_path)
+def test_d51_files_with_and_without_a_time_zone(here: Path) -> None:
+    pq.write_table(pa.table({"t": pa.array([0], pa.timestamp("us"))}), here / "1.parquet")
+    pq.write_table(pa.table({"t": pa.array([0], pa.timestamp("us", tz="UTC"))}), here / "2.parquet")
+    error = refusal(Path())
     assert error.code == "time-zones-mixed"
     assert "2.parquet" in error.message
 
@@ -281,8 +288,9 @@ def test_d62_an_address_is_never_fetched(address: str) -> None:
         assert error.code == "address-not-path"
 
 
-def test_a_missing_file_is_named_with_the_nearest(parquet: Path) -> None:
-    error = refusal(parquet.with_name("row.parquet"))
+def test_a_missing_file_is_named_with_the_nearest(here: Path, parquet: Path) -> None:
+    assert parquet.parent == here
+    error = refusal(Path("row.parquet"))
     assert error.code == "file-missing"
     assert "rows.parquet" in error.message
     assert refusal(parquet / "below").code == "file-missing"

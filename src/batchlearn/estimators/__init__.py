@@ -85,8 +85,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
     >>> from batchlearn import LinearClassifier
     >>> x = np.arange(8.0)[:, None]
     >>> fitted = LinearClassifier(alpha=0.1).fit(x, [0, 0, 1, 0, 1, 0, 1, 1])
-    >>> fitted.certificate_.status, fitted.certificate_.loss_bound < 1e-9
-    ('certified', True)
+    >>> fitted.certificate_.certified, fitted.certificate_.loss_bound < 1e-9
+    (True, True)
     """
 
     def __init__(  # noqa: PLR0913 - scikit-learn reads parameters from here
