@@ -307,3 +307,17 @@ def test_rows_that_are_dearer_to_decide_than_to_ask_about_are_left_to_people(run
     assert f"{pc.sum(scored['left_to_people']).as_py()} rows" not in out, "the fee is that of the training again"
     assert "%) left to people: their prediction is empty" in out
     assert "left to people at 0.5 a row" in run("evaluate", "careful", "rows.parquet")[1]
+
+
+@pytest.mark.parametrize("name", ["scored.parquet", "scored.csv"])
+def test_more_than_two_classes_are_predicted_with_a_probability_of_each(run: Run, name: str) -> None:
+    run("train", "rows.parquet", "--target", "colour", "--drop", "count", "--output", "model")
+    code, out, _ = run("predict", "model", "rows.csv", "-o", name, "--bounds", "--json")
+    assert (code, one_object(out)["rows"]) == (0, ROWS)
+    written = pq.read_table(name) if name.endswith(".parquet") else pacsv.read_csv(name)
+    expected = bl.load("model").predict("rows.parquet", bounds=True)
+    for place, colour in enumerate(["blue", "green", "red"]):
+        assert np.allclose(written[f"probability {colour}"].to_numpy(), expected.response[:, place], rtol=1e-15, atol=0)
+    assert written["prediction"].to_pylist() == bl.load("model").decide(expected.response).to_pylist()
+    assert expected.bound is not None
+    assert one_object(out)["largest_bound"] == expected.bound.max()

@@ -110,8 +110,9 @@ def write_predictions(
 
 def output_schema(model: LinearModel, bounds: bool) -> pa.Schema:
     """Return the columns of the predictions."""
-    one = np.zeros(1)
-    return model.to_table(Predictions(one, one, one if bounds else None)).schema
+    classes = len(model.target.classes)
+    one = np.zeros((1, classes) if classes > 2 else 1)
+    return model.to_table(Predictions(one, one, np.zeros(1) if bounds else None)).schema
 
 
 def _show(record: dict[str, Any], tally: Tally) -> Document:
