@@ -51,12 +51,12 @@ def size_said(value: float) -> str:
 
 def rounded_up(bound: float, digits: int = 2) -> float:
     """Return the least number of so many decimal digits that is not below an upper bound: what is shown holds too."""
-    return float(Context(prec=digits, rounding=ROUND_CEILING).create_decimal(bound))
+    return float(Context(prec=digits, rounding=ROUND_CEILING).create_decimal(repr(float(bound))))
 
 
 def rounded_down(bound: float, digits: int = 2) -> float:
     """Return the largest number of so many decimal digits that is not above a lower bound."""
-    return float(Context(prec=digits, rounding=ROUND_FLOOR).create_decimal(bound))
+    return float(Context(prec=digits, rounding=ROUND_FLOOR).create_decimal(repr(float(bound))))
 
 
 def at_most(value: float | None) -> str:
