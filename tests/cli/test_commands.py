@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -321,3 +322,14 @@ def test_more_than_two_classes_are_predicted_with_a_probability_of_each(run: Run
     assert written["prediction"].to_pylist() == bl.load("model").decide(expected.response).to_pylist()
     assert expected.bound is not None
     assert one_object(out)["largest_bound"] == expected.bound.max()
+
+
+def test_a_straight_line_is_lowest_and_highest_at_the_ends_of_its_range(run: Run) -> None:
+    _, out, _ = run(
+        "train", "rows.parquet", "--target", "colour", "--drop", "count", "--output", "model", "--alpha", "1"
+    )
+    line = next(line for line in out.splitlines() if line.lstrip().startswith("size (class red)"))
+    found = re.fullmatch(r" *size \(class red\) +size = (\S+) +-(\S+) +size = (\S+) +\+(\S+)", line)
+    assert found is not None
+    assert found[1] != found[3]
+    assert found[2] == found[4]

@@ -122,7 +122,7 @@ def test_what_is_odd_is_named_with_its_figures() -> None:
         "below 0 in 1 value, down to \u22126",
         "up to 5,400 (99\u00a0% are at most 9)",
         "Missing values: ",
-        "in only 8.0\u00a0% of rows; accuracy says little",
+        "in 8.0\u00a0% of rows only; accuracy says little",
     ):
         assert any(part in one for one in said), part
     assert cards(fit, [])[3].short == f"{len(said)} things to look at"
@@ -293,6 +293,17 @@ def test_the_card_on_what_matters_says_which_way_and_what_to_doubt() -> None:
     telling = next(one.column for one in fit.facts.columns if one.telling)
     renamed = [replace(one, term=telling) if one is given else one for one in terms]
     assert any(f"Check {telling} first" in one for one in cards(fit, drawn(renamed))[2].brief)
+
+
+def test_a_slope_is_not_compared_with_the_effect_of_a_missing_value() -> None:
+    terms = {one.name: one for one in made.shapes()}
+    slope = next(one for one in terms.values() if one.kind == "number")
+    for effect, said in (([0.5, -4.0], "predictions rise with it"), ([-0.5, 4.0], "predictions fall as it rises")):
+        both = replace(
+            slope, names=("size", "size = (missing)"), effect=np.array(effect), standard_error=None, rows=None
+        )
+        terms[slope.name] = both
+        assert next(one for one in drawn(terms.values()) if one.name == slope.name).ends == said
 
 
 def test_terms_without_rows_come_by_the_spread_of_their_effects() -> None:

@@ -119,6 +119,12 @@ def test_the_page_says_whether_intervals_count_what_a_penalty_took_away() -> Non
     assert "the penalty taken as given" in alike
 
 
+def test_a_fit_that_began_at_its_end_says_how_often_it_read_the_rows() -> None:
+    fit = complete()
+    begun = replace(fit, trace=(fit.trace[-1]._replace(passes=1),), passes=4)
+    assert "read them 4 times: 1 to train, the others to prove the end." in Reading(page(begun)).text
+
+
 def test_every_link_leads_to_a_section_of_the_page() -> None:
     left_out = Note(Code.LEFT_OUT, {"column": "x", "reason": "y"})
     sliceless = changed(complete(), "evaluation.slices", ())

@@ -272,4 +272,5 @@ def _keys(section: list[str]) -> list[str]:
 
 
 def _refused(what: str) -> BatchlearnError:
-    return UsageError(f"{SETTINGS} cannot be used: {what}. See `batchlearn init --help`.", code="project-settings")
+    ended = what if what.endswith("?") else f"{what}."
+    return UsageError(f"{SETTINGS} cannot be used: {ended} See `batchlearn init --help`.", code="project-settings")

@@ -117,7 +117,7 @@ def test_the_gate_is_told_by_the_exit_code(shop: Path, run: Run) -> None:
     assert (forced["version"], forced["forced"], forced["by"]) == (2, True, "bob")
     assert "1 overruled (1 not known yet)" in run("status")[1]
     # Who takes it back agrees with the gate, and overrules nobody.
-    assert answer(run, "rollback", "--by", "ann", "--why", "the regulator is content")["version"] == 1
+    assert answer(run, "rollback", "--by", "ann", "--why", "the regulator is content.")["version"] == 1
     reviews = answer(run, "status")["reviews"]
     assert isinstance(reviews, dict)
     assert reviews["overrides"] == 1
@@ -126,7 +126,7 @@ def test_the_gate_is_told_by_the_exit_code(shop: Path, run: Run) -> None:
     kept = ("by", "why", "answer", "chosen", "instead_of", "outcome", "because")
     assert [tuple(one[key] for key in kept) for one in decisions] == [
         ("bob", "the regulator asks", "overruled", 2, 1, None, None),
-        ("ann", "the regulator is content", "agreed", 1, 2, None, None),
+        ("ann", "the regulator is content.", "agreed", 1, 2, None, None),
     ]
     page = " ".join(run("history")[1].split())
     assert "bob: version 2 instead of version 1 (the regulator asks). The gate was overruled; whether rightly" in page

@@ -69,7 +69,7 @@ def test_a_project_is_not_overwritten(tmp_path: Path) -> None:
     ],
 )
 def test_c63_an_unknown_key_is_refused_with_the_nearest_name(wrong: str, nearest: str) -> None:
-    assert f"did you mean {nearest}?" in refusal(wrong)
+    assert f"did you mean {nearest}? See `batchlearn init --help`." in refusal(wrong)
 
 
 @pytest.mark.parametrize(

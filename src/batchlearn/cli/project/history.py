@@ -80,7 +80,7 @@ def history(
 def _in_words(choice: Choice) -> str:
     chosen = "no version" if choice.chosen is None else f"version {choice.chosen}"
     rival = "" if choice.instead_of is None else f" instead of version {choice.instead_of}"
-    reason = f" ({choice.why})" if choice.why else ""
+    reason = f" ({choice.why.removesuffix('.')})" if choice.why else ""
     said = f"{choice.at}, {choice.by}: {chosen}{rival}{reason}"
     if choice.answer != OVERRULED:
         return f"{said}. The gate was not overruled."

@@ -52,13 +52,18 @@ class Effects(NamedTuple):
     def ends(self) -> str | None:
         """Where the effect is highest and lowest, of the levels that have rows enough; None where nothing is said."""
         shown = [at for at, few in enumerate(self.has_few) if not few]
-        if len(self.effect) == 1 and self.effect[0] != 0.0:
-            return "predictions rise with it" if self.effect[0] > 0.0 else "predictions fall as it rises"
         if len(shown) < 2:
             return None
         highest, lowest = (pick(shown, key=self.effect.__getitem__) for pick in (max, min))
         said = (f"{self.names[at]} ({plain(self.effect[at], 2)})" for at in (highest, lowest))
         return "highest where {}, lowest where {}".format(*said)
+
+    @property
+    def direction(self) -> str | None:
+        """Which way predictions go as a number rises: its first effect is a slope, and no level to be compared."""
+        if self.effect[0] == 0.0:
+            return None
+        return "predictions rise with it" if self.effect[0] > 0.0 else "predictions fall as it rises"
 
     @property
     def vertical(self) -> Scale:

@@ -66,7 +66,8 @@ def by_term(found: Iterable[Drawn]) -> list[tuple[str, float]]:
 def _drawn(shape: Shape) -> Drawn:
     effects = effects_of(shape)
     figure = _figure(shape, effects)
-    return Drawn(shape.name, shape.term, shape.kind, shape.spread, shape.deviation, figure, effects.ends)
+    ends = effects.direction if shape.kind == "number" else effects.ends
+    return Drawn(shape.name, shape.term, shape.kind, shape.spread, shape.deviation, figure, ends)
 
 
 def _figure(shape: Shape, effects: Effects) -> Plot | Forest | Heatmap:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.metrics import first_score, target_metrics
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.models.linear import LinearModel
-from batchlearn.models.shapes import contrasts
+from batchlearn.models.shapes import Shape, contrasts
 from batchlearn.report.document import Document, Marked
 from batchlearn.report.estimate import places_of, shown
 from batchlearn.report.training.findings import drift_sentence
@@ -24,7 +25,7 @@ from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit
 from batchlearn.words.names import MODELS, in_short
 from batchlearn.words.notes import Code, Note
-from batchlearn.words.numbers import count, fixed, in_ascii, listed, rounded_up
+from batchlearn.words.numbers import count, fixed, in_ascii, listed, plain, rounded_up
 
 _SCALES = {
     "logistic": "the log odds of {1}",
@@ -245,11 +246,21 @@ def _show_shapes(page: Document, fit: Fit, scale: str) -> None:
     page.heading(f"Largest over the rows of {count(len(found), 'shape')} on {scale}")
     rows = []
     for shape in found[:_MOST_EFFECTS]:
-        low, high = int(np.argmin(shape.effect)), int(np.argmax(shape.effect))
-        row = [shape.names[low], f"{shape.effect[low]:+.3g}", shape.names[high], f"{shape.effect[high]:+.3g}"]
+        (low, least), (high, most) = _ends(shape)
+        row = [low, f"{least:+.3g}", high, f"{most:+.3g}"]
         rows.append([shape.name, *row] if model.class_shares else row)
     header = ["lowest at", "", "highest at", ""]
     page.table(["", *header] if model.class_shares else header, rows)
+
+
+def _ends(shape: Shape) -> list[tuple[str, float]]:
+    """Return where a shape is lowest and highest; of a straight line the ends of its range, 0 being in the middle."""
+    if shape.kind == "number":
+        low, high = shape.low or 0.0, shape.high or 0.0
+        reach = float(shape.effect[0]) * (high / 2.0 - low / 2.0)
+        found = [(f"{shape.term} = {plain(low)}", -reach), (f"{shape.term} = {plain(high)}", reach)]
+        return sorted(found, key=itemgetter(1))
+    return [(shape.names[at], float(shape.effect[at])) for at in (np.argmin(shape.effect), np.argmax(shape.effect))]
 
 
 def show_notes(page: Document, notes: list[Note], evaluation: Evaluation | None) -> None:

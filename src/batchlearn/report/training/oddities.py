@@ -128,6 +128,6 @@ def _missing(fit: Fit) -> Iterator[Finding]:
 def _classes(fit: Fit) -> Iterator[Finding]:
     found = rarest(fit)
     if found is not None and found[1] < _RARE_CLASS:
-        said = f": {outcome(fit, found[0])} in only {percent(found[1])} of rows; accuracy says little."
+        said = f": {outcome(fit, found[0])} in {percent(found[1])} of rows only; accuracy says little."
         do = "Judge by average precision, and by what a threshold finds."
         yield Finding("data", 40, "Unequal classes", said, do, "scores")

@@ -102,10 +102,11 @@ def facts(fit: Fit) -> list[tuple[str, str, str]]:
 
 def passes_said(fit: Fit) -> str | None:
     """Say what the passes of the fit on all rows were for."""
-    if len(fit.trace) < 2 or not 0 < fit.trace[-1].passes < fit.passes:
+    if not fit.trace or not 0 < fit.trace[-1].passes < fit.passes:
         return None
+    drawn = ", as drawn here" if trace_plots(fit) else ""
     return (
-        f"The fit on all rows read them {count(fit.passes, 'time')}: {fit.trace[-1].passes:,} to train, as drawn here, "
+        f"The fit on all rows read them {count(fit.passes, 'time')}: {fit.trace[-1].passes:,} to train{drawn}, "
         "the others to prove the end."
     )
 
