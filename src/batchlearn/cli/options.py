@@ -13,14 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 from cyclopts import Parameter
 
-from batchlearn.data.target import Class
-from batchlearn.errors import UsageError, quoted
-from batchlearn.models.decision import Costs
+from batchlearn.errors import quoted
 from batchlearn.models.linear import LinearModel
-from batchlearn.objectives.class_weights import BALANCED
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import ReadingRules, Roles, Table, read
-from batchlearn.training.recipe import Recipe
 
 
 def whole_number(_kind: Any, tokens: Sequence[Any]) -> int:
@@ -58,28 +54,6 @@ def typed(given: Sequence[str]) -> str:
     return line.getvalue()
 
 
-def class_weight_rule(given: Sequence[str]) -> str | dict[Class, float] | None:
-    """Read "balanced" or "yes=5,no=1"; a label that holds a comma is written in double quotes with its weight."""
-    parts = [part.strip() for line in csv.reader(given, skipinitialspace=True) for part in line if part.strip()]
-    if not parts or parts == [BALANCED]:
-        return BALANCED if parts else None
-    rule: dict[Class, float] = {}
-    for part in parts:
-        label, sign, number = part.rpartition("=")
-        try:
-            weight = float(number)
-        except ValueError:
-            sign = ""
-        if not sign or label in rule:
-            raise UsageError(
-                f"--class-weight came with {quoted(part)}; it takes {BALANCED}, or each label once with its weight: "
-                "yes=5,no=1.",
-                code="class-weight-rule",
-            )
-        rule[label.strip()] = weight
-    return rule
-
-
 Names = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False, converter=names)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 Json = Annotated[Flag, Parameter(help="Print one JSON object instead of text.")]
@@ -113,54 +87,12 @@ if TYPE_CHECKING:
     FeatureFlags: TypeAlias = Roles
     ReadingFlags: TypeAlias = ReadingRules
     RowFlags: TypeAlias = ReadingRules
-    RecipeFlags: TypeAlias = Recipe
 else:
     RoleFlags = flags_of(Roles, "time", "group", "weight", "drop", "offset", "exposure")
     JudgingFlags = flags_of(Roles, "time", "group", "weight")
     FeatureFlags = flags_of(Roles, "group", "weight", "drop", "offset", "exposure")
     ReadingFlags = flags_of(ReadingRules, "categories", "where", "null")
     RowFlags = flags_of(ReadingRules, "where", "null")
-    RecipeFlags = flags_of(
-        Recipe, "loss", "power", "threshold", "alpha", "tolerance", "batch_size", "holdout", "split", "class_weight"
-    )
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class CostOptions:
-    """What wrong decisions cost."""
-
-    cost_false_positive: Annotated[
-        float | None, Parameter(help="Cost of deciding for the second class where the first is true.")
-    ] = None
-    cost_false_negative: Annotated[
-        float | None, Parameter(help="Cost of deciding for the first class where the second is true.")
-    ] = None
-
-    fee: Annotated[
-        float | None,
-        Parameter(help="Cost of a person's look at a row; rows more uncertain than that are left to people."),
-    ] = None
-
-    @property
-    def costs(self) -> Costs | None:
-        """The costs of wrong decisions; UsageError where one of them is missing."""
-        if self.cost_false_positive is None and self.cost_false_negative is None:
-            if self.fee is not None:
-                raise UsageError(
-                    "A --fee for a person's look at a row was given without the costs it is weighed against; add "
-                    "--cost-false-positive and --cost-false-negative, in the same units.",
-                    code="cost-missing",
-                )
-            return None
-        if self.cost_false_positive is None or self.cost_false_negative is None:
-            missing = "negative" if self.cost_false_negative is None else "positive"
-            raise UsageError(
-                f"One cost was given and --cost-false-{missing} is missing; both are needed, because only their ratio "
-                "decides.",
-                code="cost-missing",
-            )
-        return Costs(self.cost_false_positive, self.cost_false_negative, self.fee)
 
 
 @Parameter(name="*")
@@ -179,7 +111,6 @@ class RunOptions:
 
 NO_ROLES, UNJUDGED, ALL_FEATURES = RoleFlags(), JudgingFlags(), FeatureFlags()
 AS_STORED, ALL_ROWS = ReadingFlags(), RowFlags()
-DEFAULT_RECIPE, NO_COSTS = RecipeFlags(), CostOptions()
 DEFAULT_RUN = RunOptions()
 
 

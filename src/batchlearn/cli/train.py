@@ -13,20 +13,22 @@ from cyclopts import Parameter
 from batchlearn.cli.arguments import Answer, warn
 from batchlearn.cli.options import (
     AS_STORED,
-    DEFAULT_RECIPE,
     DEFAULT_RUN,
-    NO_COSTS,
     NO_ROLES,
-    CostOptions,
     ReadingFlags,
-    RecipeFlags,
     RoleFlags,
     RunOptions,
-    class_weight_rule,
     open_table,
     typed,
 )
 from batchlearn.cli.progress import watch
+from batchlearn.cli.recipe_options import (
+    DEFAULT_RECIPE,
+    NO_COSTS,
+    CostOptions,
+    RecipeFlags,
+    class_weight_rule,
+)
 from batchlearn.errors import CertificateError, ResourceError, UsageError
 from batchlearn.models.files import check_writable
 from batchlearn.report.document import Document

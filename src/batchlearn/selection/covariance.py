@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.integrate import trapezoid
 
 from batchlearn.data.bins import BinTerm
 from batchlearn.data.encoding import Encoding
@@ -147,7 +146,7 @@ def _plausible(known: _Known, dispersion: float, weakest: float) -> float:
     explained = strengths / (strengths + known.information)
     misfit = (known.score**2 / (dispersion * known.information) * explained - np.log(explained)).sum(axis=1)
     likelihood = np.exp(-0.5 * (misfit - misfit.min()))
-    variance = trapezoid(likelihood * deviations**2, deviations) / trapezoid(likelihood, deviations)
+    variance = np.trapezoid(likelihood * deviations**2, deviations) / np.trapezoid(likelihood, deviations)
     return weakest / float(variance)
 
 
