@@ -217,6 +217,9 @@ def test_a_column_that_a_forgotten_condition_names_has_to_stay(root: Path) -> No
     make_project(root, SETTINGS_TEXT, {'drop = ["user"]\n': ""})
     with pytest.raises(DataError, match="part of the condition is what was forgotten: user = 7"):
         open_feed(around(root, day(20)).project, [WHERE]).times()
+    make_project(root, SETTINGS_TEXT, {'target = "bought"': 'target = "baught"'})
+    with pytest.raises(DataError, match=r"there is no column 'baught' in .* did you mean 'bought'[^;]*$"):
+        open_feed(around(root, day(20)).project, [WHERE]).times()
 
 
 def test_without_a_champion_there_is_nothing_to_train_again(tmp_path: Path) -> None:

@@ -79,12 +79,13 @@ class DataFeed:
             stamp.check()
         given = self.settings
         dropped = dict.fromkeys([*given.roles.drop, *([given.labelled] if given.labelled else [])])
-        where = together(written(given.reading.where), *(Not(Written(one)) for one in self.forgotten), *conditions)
+        where = written(given.reading.where)
         try:
-            return self._read(dropped, where)
+            return self._read(dropped, together(where, *(Not(Written(one)) for one in self.forgotten), *conditions))
         except DataError as problem:
             if problem.code != "column-missing" or not self.forgotten:
                 raise
+            self._read(dropped, together(where, *conditions))  # what is missing for another reason is said as it is
             raise DataError(
                 f"{problem.message.rstrip('?')}; part of the condition is what was forgotten: "
                 f"{'; '.join(self.forgotten)}. Keep the columns that it names in the source; drop in [source] leaves "
