@@ -13,7 +13,6 @@ from batchlearn.evaluation.intervals import (
     Resampling,
     interval,
     metric_estimate,
-    metric_estimates,
     paired_difference,
     resampling,
     student_quantile,
@@ -215,10 +214,11 @@ def test_replicates_that_are_mostly_undefined_give_no_interval() -> None:
 
 
 def test_an_undefined_metric_has_no_interval() -> None:
-    found = metric_estimates("classes", np.ones(50), np.linspace(0.1, 0.9, 50), np.ones(50), resampling(50, 0))
-    assert found["auc"] == Estimate(None, None, None)
-    assert found["auc"].to_json() == {"value": None, "low": None, "high": None}
-    assert found["log_loss"].low is not None
+    rows = np.ones(50), np.linspace(0.1, 0.9, 50), np.ones(50), resampling(50, 0)
+    found = metric_estimate(metric_named("classes", "auc"), *rows)
+    assert found == Estimate(None, None, None)
+    assert found.to_json() == {"value": None, "low": None, "high": None}
+    assert metric_estimate(metric_named("classes", "log_loss"), *rows).low is not None
 
 
 def test_weight_on_few_blocks_leaves_the_interval_finite() -> None:

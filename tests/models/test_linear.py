@@ -110,7 +110,7 @@ def test_a_column_of_another_kind_is_refused_by_name(name: str, value: Any, held
 
 
 def test_bounds_need_a_certificate(model: LinearModel) -> None:
-    bare = model.without_bounds()
+    bare = replace(model, bounds=None)
     assert bare.predict(asked()).bound is None
     with pytest.raises(UsageError, match="no certificate") as refusal:
         bare.predict(asked(), bounds=True)

@@ -18,10 +18,8 @@ from batchlearn.evaluation.metrics import (
     MeanMetric,
     Metric,
     RankMetric,
-    Task,
     falling_groups,
     first_mean,
-    metrics_of,
 )
 
 BLOCKS = 100
@@ -88,11 +86,6 @@ def resampling(
     rng = np.random.default_rng(seed)
     multiplicity = rng.multinomial(blocks, np.full(blocks, 1.0 / blocks), size=replicates).astype(np.float64)
     return Resampling(starts, block, multiplicity)
-
-
-def metric_estimates(task: Task, label: Array, response: Array, weight: Array, plan: Resampling) -> dict[str, Estimate]:
-    """Return every metric of the task with its interval, by name."""
-    return {metric.name: metric_estimate(metric, label, response, weight, plan) for metric in metrics_of(task)}
 
 
 def metric_estimate(metric: Metric, label: Array, response: Array, weight: Array, plan: Resampling) -> Estimate:

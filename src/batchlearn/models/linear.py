@@ -264,7 +264,3 @@ class LinearModel:
                 code="no-costs",
             )
         return replace(self, costs=replace(self.costs, fee=fee))
-
-    def without_bounds(self) -> LinearModel:
-        """Return the model without what only bounds need."""
-        return replace(self, bounds=None)
