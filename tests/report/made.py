@@ -27,7 +27,7 @@ from batchlearn.models.shapes import Shape
 from batchlearn.selection.structure import Alternative, Structure
 from batchlearn.tables.table import Roles
 from batchlearn.training.certificate import Certificate, Proved
-from batchlearn.training.facts.columns import ColumnFacts, Facts, Judged, Spread
+from batchlearn.training.facts.columns import ColumnFacts, Facts, JudgedFit, Spread
 from batchlearn.training.facts.labels import LabelFacts, NeighbourFacts, SplitFacts
 from batchlearn.training.facts.levels import TellingLevel
 from batchlearn.training.fit import Fit
@@ -161,7 +161,7 @@ def facts(name: Name) -> Facts:
             "time", "the latest rows by time", 1080, 270,
             ("2020-01-01", "2020-08-31"), ("2020-09-01", "2020-12-31"),
         ),
-        judged=Judged(coefficients=30, passes=9),
+        judged=JudgedFit(coefficients=30, passes=9),
         labels={
             part: LabelFacts(1350, shares={first: 1.0 - share, second: share})
             for part, share in (("all", 0.08), ("early", 0.07), ("late", 0.12))

@@ -9,7 +9,7 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.errors import DataError
-from batchlearn.kept.update import Local, Optimum, Proof, Reached, Update, prove
+from batchlearn.kept.update import BestKnown, Local, Proof, Reached, Update, prove
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import accumulated
 from batchlearn.kernels.sums import symmetric
@@ -81,7 +81,7 @@ def _stand(update: Update, before: Reached, rows: Rows) -> Reached:
     doubt = point.error + accumulated(4 * len(back) + 40) * float(size @ np.abs(back))
     reached = _with_gain(update, before, proof, gradient, (gained, doubt))
     left = 0.0 if proof.factor is None else proof.factor.solve(gradient)
-    return reached._replace(optimum=Optimum(parameters - left, hessian))
+    return reached._replace(optimum=BestKnown(parameters - left, hessian))
 
 
 def _with_gain(update: Update, before: Reached, proof: Proof, gradient: Floats, gain: tuple[float, float]) -> Reached:

@@ -18,7 +18,7 @@ import numpy as np
 from batchlearn.errors import CertificateError
 from batchlearn.kept.remainder import FAR, Ahead, OldRows, Way
 from batchlearn.kept.totals import KeptTotals
-from batchlearn.kept.update import Local, Optimum, Reached, Update, joint_error, prove
+from batchlearn.kept.update import BestKnown, Local, Reached, Update, joint_error, prove
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import accumulated
 from batchlearn.kernels.sums import symmetric
@@ -62,7 +62,7 @@ def _stand(update: Update, old: OldRows, parameters: Floats, readings: int) -> R
     point = _look(update, old, way, (1.0, *_shortened(update, old, way)))
     lower, best = _lower(old, way, point)
     known = -(point.change + point.ahead.rise.change)
-    proof, optimum = prove(update, point.local), Optimum(parameters, point.likely)
+    proof, optimum = prove(update, point.local), BestKnown(parameters, point.likely)
     estimate = max(known + 0.5 * proof.decrement_known**2, lower, 0.0)
     weight, upper = update.weight, None
     if proof.bounds is not None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from batchlearn.data.rows import Rows
-from batchlearn.kept.update import Optimum, Update
+from batchlearn.kept.update import BestKnown, Update
 from batchlearn.kernels.design import Floats, linear_predictor
 from batchlearn.kernels.sums import transposed_product
 from batchlearn.objectives.factor import NotPositiveDefinite, step_factor
@@ -49,7 +49,7 @@ class LaterGain:
     cluster: str
 
 
-def later_gain(update: Update, optimum: Optimum, times: NDArray[np.generic] | None) -> tuple[LaterGain | None, int]:
+def later_gain(update: Update, optimum: BestKnown, times: NDArray[np.generic] | None) -> tuple[LaterGain | None, int]:
     """Estimate the gain of rows like the new ones; return it, and how often the new rows were read.
 
     `times` (rows,) are dates or numbers, and each row is a cluster of its own without them. There is no gain where no
@@ -90,7 +90,7 @@ def _blocks(rows: Rows, clusters: NDArray[np.intp]) -> list[Rows]:
     return [next(rows.stretches(each, len(each))) for each in numbers]
 
 
-def _steps_without(blocks: list[Rows], update: Update, optimum: Optimum) -> tuple[Floats, int]:
+def _steps_without(blocks: list[Rows], update: Update, optimum: BestKnown) -> tuple[Floats, int]:
     """Return the Newton step from the optimum of all rows to that without each block, (d, blocks), and readings.
 
     (H - H_k) s_k = g_k with the gradient and the Hessian of block k, by conjugate gradients preconditioned by H, for

@@ -96,7 +96,7 @@ def _rounded(*terms: Floats) -> Floats:
     return np.asarray(accumulated(4) * sum(np.abs(term) for term in terms))
 
 
-class Proved(Protocol):
+class Factored(Protocol):
     """What `keep` needs of a fit: the factor of the mean Hessian, with the penalty, at the parameters."""
 
     @property
@@ -114,7 +114,7 @@ class Found(Protocol):
         ...
 
     @property
-    def certification(self) -> Proved:
+    def certification(self) -> Factored:
         """What was proved about them."""
         ...
 

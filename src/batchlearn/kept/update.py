@@ -63,7 +63,7 @@ class Proof(NamedTuple):
     factor: Factor | None  # of `Local.hessian`
 
 
-class Optimum(NamedTuple):
+class BestKnown(NamedTuple):
     """The best known optimum of all rows and the total Hessian there, as far as they are known: nothing is proved."""
 
     parameters: Floats  # (d,)
@@ -80,7 +80,7 @@ class Reached(NamedTuple):
     proof: Proof
     reach: float  # how far the update moved any row's linear predictor
     readings: int  # of the new rows
-    optimum: Optimum
+    optimum: BestKnown
     gradient: Floats | None = None  # of the total objective at the parameters, where all rows were read
 
 

@@ -29,7 +29,7 @@ class Sentence(NamedTuple):
     indent: int = 2
 
 
-class Facts(NamedTuple):
+class FactLines(NamedTuple):
     """Labels with their sentences."""
 
     entries: tuple[tuple[str, str | Marked], ...]
@@ -87,7 +87,7 @@ class Finding:
 class Document:
     """The blocks so far; each method adds one."""
 
-    blocks: list[Sentence | Facts | Table] = field(default_factory=list)
+    blocks: list[Sentence | FactLines | Table] = field(default_factory=list)
 
     def title(self, text: str) -> None:
         """Write the one line that says what happened."""
@@ -111,7 +111,7 @@ class Document:
 
     def facts(self, entries: Sequence[tuple[str, str | Marked]]) -> None:
         """Write labels with their sentences."""
-        self.blocks.append(Facts(tuple(entries)))
+        self.blocks.append(FactLines(tuple(entries)))
 
     def table(
         self,

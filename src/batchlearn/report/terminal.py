@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table as Cells
 from rich.text import Text
 
-from batchlearn.report.document import Document, Facts, Marked, Sentence, Table
+from batchlearn.report.document import Document, FactLines, Marked, Sentence, Table
 
 NARROW = 78
 _VERY_NARROW = 40
@@ -34,7 +34,7 @@ def printed(document: Document) -> str:
         for block in document.blocks:
             if isinstance(block, Sentence):
                 _sentence(console, block)
-            elif isinstance(block, Facts):
+            elif isinstance(block, FactLines):
                 _facts(console, block)
             else:
                 _table(console, block)
@@ -61,7 +61,7 @@ def _sentence(console: Console, said: Sentence) -> None:
         console.print(Padding(folded, (0, 0, 0, said.indent), expand=False))
 
 
-def _facts(console: Console, facts: Facts) -> None:
+def _facts(console: Console, facts: FactLines) -> None:
     """Write labels with their sentences beside them; below them where the terminal is very narrow."""
     if console.width < _VERY_NARROW:
         for label, value in facts.entries:

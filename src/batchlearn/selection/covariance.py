@@ -116,14 +116,14 @@ def _mean_variance(unit: UnitPenalty) -> float:
     return float(np.sum(1.0 / np.linalg.eigvalsh(unit.matrix)[-unit.rank :])) / len(unit.matrix)
 
 
-class _Known(NamedTuple):
+class _Evidence(NamedTuple):
     """What the rows say of a term, all others following, along axes (r,) where it and its prior are independent."""
 
     information: Floats  # the negative second derivative of the log likelihood, times the dispersion
     score: Floats  # its first derivative where the term is zero, times the dispersion
 
 
-def _known(term: Term, strength: float, found: Expanded, inverse: Floats) -> _Known:
+def _known(term: Term, strength: float, found: Expanded, inverse: Floats) -> _Evidence:
     """Return what the rows say of a term, from the inverse Hessian (d, d) at this strength of it."""
     outputs = len(found.parameters) // found.size
     at = np.concatenate([np.arange(term.part.start, term.part.stop) + k * found.size for k in range(outputs)])
@@ -136,10 +136,10 @@ def _known(term: Term, strength: float, found: Expanded, inverse: Floats) -> _Kn
     information = np.maximum(information, _DIGITS * strength)
     slope = found.total_weight * (found.penalty.gradient(found.parameters) - found.expansion.gradient)
     score = turn.T @ (into.T @ slope[at]) + information * (turn.T @ (back.T @ found.parameters[at]))
-    return _Known(information, score)
+    return _Evidence(information, score)
 
 
-def _plausible(known: _Known, dispersion: float, weakest: float) -> float:
+def _plausible(known: _Evidence, dispersion: float, weakest: float) -> float:
     """Return 1 / E[1 / lambda] over the strengths lambda above the weakest that the rows leave plausible."""
     deviations = np.geomspace(_NARROWEST, 1.0, _DEVIATIONS)
     strengths = weakest / deviations[:, None] ** 2

@@ -42,7 +42,7 @@ from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units, certify
 from batchlearn.training.evaluate import evaluate_part, with_values
-from batchlearn.training.facts.columns import Clock, Facts, Judged, column_facts
+from batchlearn.training.facts.columns import Clock, Facts, JudgedFit, column_facts
 from batchlearn.training.facts.labels import neighbour_facts, part_labels, split_facts
 from batchlearn.training.facts.levels import count_levels, telling_levels
 from batchlearn.training.facts.notes import feature_notes, group_notes, row_notes, target_notes
@@ -146,7 +146,7 @@ def _facts(
     profiles: Profiles,
     split: Split,
     repeated: int,
-    judged: Judged | None,
+    judged: JudgedFit | None,
     seconds: Mapping[str, float],
 ) -> Facts:
     levels = count_levels(fitted.rows, fitted.encoding, work.ledger.target)
@@ -289,7 +289,7 @@ def _put_right(problem: Problem, optimum: Optimum, weights: Floats) -> Optimum:
 
 def _evaluate(
     work: Work, split: Split, profiles: Profiles
-) -> Generator[Progress, None, tuple[Evaluation | None, Judged | None, list[Note]]]:
+) -> Generator[Progress, None, tuple[Evaluation | None, JudgedFit | None, list[Note]]]:
     """Return the evaluation, coefficients and passes of the fit that it is of, and notes."""
     if split.late is None:
         return None, None, [Note(Code.NOTHING_HELD_OUT)]
@@ -316,7 +316,7 @@ def _evaluate(
     notes = [Note(Code.HELD_OUT, held)]
     if unseen:
         notes.append(Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen}))
-    judged = Judged(len(fitted.optimum.parameters), fitted.optimum.passes)
+    judged = JudgedFit(len(fitted.optimum.parameters), fitted.optimum.passes)
     return evaluation, judged, notes + group_notes(work.ledger, split, work.table.roles.group)
 
 

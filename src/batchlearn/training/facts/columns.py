@@ -52,7 +52,7 @@ class ColumnFacts:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedFit:
     """The fit to the earlier rows, which is the one that is judged."""
 
     coefficients: int
@@ -65,7 +65,7 @@ class Facts:
 
     repeated_rows: int
     split: SplitFacts | None  # None where no rows were held out
-    judged: Judged | None
+    judged: JudgedFit | None
     labels: Mapping[str, LabelFacts]  # of "all" rows, and of the "early" and the "late" ones
     neighbours: NeighbourFacts | None  # None without a time
     columns: Sequence[ColumnFacts]
