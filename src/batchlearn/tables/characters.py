@@ -63,6 +63,7 @@ class CheckedCharacters(io.RawIOBase):
 
     def read(self, size: int = -1, /) -> bytes:
         """Return the next bytes, after checking them; none at the end."""
+        # 1. The bytes, unpacked, unless they are many more than the file has.
         try:
             with named_problems(self._path):
                 chunk = self._plain.read(size)
@@ -71,21 +72,14 @@ class CheckedCharacters(io.RawIOBase):
                 f"is no complete gzip file ({problem}): write or copy it again", "gzip-unreadable"
             ) from problem
         self._bytes += len(chunk)
-        if self._compressed:
-            self._refuse_bomb()
-        self._check(chunk)
-        return chunk
-
-    def _refuse_bomb(self) -> None:
         ratio = self._bytes / max(self._packed.tell(), 1)
-        if (self._bytes > _SMALL and ratio > _HIGHEST_RATIO) or self._bytes > _MOST_BYTES:
+        if self._compressed and ((self._bytes > _SMALL and ratio > _HIGHEST_RATIO) or self._bytes > _MOST_BYTES):
             raise self._error(
                 f"unpacks to more than {_HIGHEST_RATIO} times its size or {_MOST_BYTES >> 30} GiB; this is how attacks "
                 "look: unpack it yourself and read the result if you trust it",
                 "gzip-bomb",
             )
-
-    def _check(self, chunk: bytes) -> None:
+        # 2. Their characters.
         try:
             self._decoder.decode(chunk, final=not chunk)
         except UnicodeDecodeError as problem:
@@ -99,9 +93,11 @@ class CheckedCharacters(io.RawIOBase):
             line = self._lines + chunk[: chunk.index(b"\0")].count(b"\n")
             raise self._error(f"has a NUL byte in line {line:,}; text has none: correct it", "csv-nul-byte")
         self._lines += chunk.count(b"\n")
+        # 3. At the end, their quotes.
         self._quotes += chunk.count(b'"')
         if not chunk and self._quotes % 2:
             self._refuse_unclosed_quote()
+        return chunk
 
     def _refuse_unclosed_quote(self) -> None:
         """Find out whether an odd number of quotes is an open quote, or an inch sign inside a value."""

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchlearn.errors import DataError, quoted
+from batchlearn.kernels.design import Floats
 
 EXACT_INTEGER = 2**53
 """Above it neighbouring integers share one float64, so an integer would silently become another one."""
@@ -77,11 +78,6 @@ def _is_vector(stored: pa.DataType) -> bool:
     return bool(pa.types.is_fixed_size_list(stored)) and kind_of(stored.value_type) is Kind.NUMBER
 
 
-def _is_unnamed_index(name: str) -> bool:
-    """Recognise the row labels that pandas stores under a name of its own: they number rows and describe nothing."""
-    return name.startswith("__index_level_") and name.endswith("__")
-
-
 def places(schema: pa.Schema) -> dict[str, Place]:
     """Map every column name to where it is stored; lists of one size give one column per position."""
     found: dict[str, Place] = {}
@@ -103,7 +99,8 @@ def columns_of(
     """
     found: list[Column] = []
     for field in schema:
-        if _is_unnamed_index(field.name):
+        # Row labels that pandas stores under a name of its own: they number rows and describe nothing.
+        if field.name.startswith("__index_level_") and field.name.endswith("__"):
             continue
         if _is_vector(field.type):
             stored = str(field.type.value_type)
@@ -198,11 +195,27 @@ class Canonical:
         """Convert `array`; `rows` are the numbers of its rows in the source, from 1, for messages."""
         match self.column.kind:
             case Kind.CATEGORY:
-                return self._checked_text(_categories(array))
+                array = _categories(array)
+                try:
+                    array.dictionary.validate(full=True)
+                except pa.ArrowInvalid as problem:
+                    raise DataError(
+                        f"column {quoted(self.column.name)} of {self.where} holds text that is not UTF-8 ({problem}); "
+                        "write it again as UTF-8, or drop the column",
+                        code="not-utf8",
+                    ) from problem
+                return array
             case Kind.BOOLEAN:
                 return _plain(array).cast(pa.bool_())
             case Kind.TIMESTAMP:
-                return self._checked_times(array)
+                try:
+                    return _timestamps(array)
+                except pa.ArrowInvalid as problem:
+                    raise DataError(
+                        f"column {quoted(self.column.name)} of {self.where} holds a time that microseconds since 1970 "
+                        f"cannot ({problem}); times must be within the years ±290,000: correct it, or drop the column",
+                        code="time-out-of-range",
+                    ) from problem
             case Kind.NUMBER:
                 array = _plain(array)
                 if pa.types.is_integer(array.type) and array.type in (pa.int64(), pa.uint64()):
@@ -246,26 +259,11 @@ class Canonical:
             code="number-overflows",
         )
 
-    def _checked_times(self, array: pa.Array) -> pa.Array:
-        try:
-            return _timestamps(array)
-        except pa.ArrowInvalid as problem:
-            raise DataError(
-                f"column {quoted(self.column.name)} of {self.where} holds a time that microseconds since 1970 cannot "
-                f"({problem}); times must be within the years ±290,000: correct it, or drop the column",
-                code="time-out-of-range",
-            ) from problem
 
-    def _checked_text(self, array: pa.DictionaryArray) -> pa.DictionaryArray:
-        try:
-            array.dictionary.validate(full=True)
-        except pa.ArrowInvalid as problem:
-            raise DataError(
-                f"column {quoted(self.column.name)} of {self.where} holds text that is not UTF-8 ({problem}); write it "
-                "again as UTF-8, or drop the column",
-                code="not-utf8",
-            ) from problem
-        return array
+def floats(array: pa.Array) -> Floats:
+    """Return a canonical column of numbers or booleans as float64, NaN where missing."""
+    values = pc.cast(array, pa.float64()) if not pa.types.is_float64(array.type) else array
+    return np.asarray(pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False))
 
 
 def inexact_integer(name: str, value: str, place: str) -> DataError:

@@ -30,7 +30,7 @@ class Before:
     moment: Moment
 
     def __str__(self) -> str:
-        return f"{_name(self.column)} <= {literal(self.moment)}"
+        return f"{identifier(self.column)} <= {literal(self.moment)}"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class After:
     moment: Moment
 
     def __str__(self) -> str:
-        return f"{_name(self.column)} > {literal(self.moment)}"
+        return f"{identifier(self.column)} > {literal(self.moment)}"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Missing:
     column: str
 
     def __str__(self) -> str:
-        return f"{_name(self.column)} is null"
+        return f"{identifier(self.column)} is null"
 
 
 @dataclass(frozen=True)
@@ -103,5 +103,6 @@ def literal(moment: Moment) -> str:
     return f"'{moment.isoformat(sep=' ')}'" if isinstance(moment, datetime.datetime) else repr(float(moment))
 
 
-def _name(column: str) -> str:
+def identifier(column: str) -> str:
+    """Write the name of a column as SQL reads it."""
     return '"' + column.replace('"', '""') + '"'

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from batchlearn.errors import DataError, ResourceError, UsageError, quoted
 from batchlearn.tables.columns import EXACT_INTEGER, inexact_integer, name_advice
+from batchlearn.tables.conditions import identifier
 from batchlearn.tables.files import named_problems
 
 Mark = str | int | float
@@ -54,7 +55,7 @@ class Reading:
                 f"The query has no column {quoted(query.mark)}; {name_advice(query.mark, self.columns)}",
                 code="column-missing",
             )
-        self._mark = _identifier(query.mark)
+        self._mark = identifier(query.mark)
 
     def unmarked(self) -> int:
         """Return how many rows have no mark yet."""
@@ -62,7 +63,7 @@ class Reading:
 
     def marked_of_last(self, time: str, share: float) -> float:
         """Return which part of the last rows by `time`, a share of all, has a mark; 1 where there is none."""
-        name = _identifier(time)
+        name = identifier(time)
         last = f"SELECT {self._mark} AS mark FROM {self._rows} WHERE {name} IS NOT NULL ORDER BY {name} DESC LIMIT ?"
         rows = self._run(f"SELECT count(*) FROM {self._rows} WHERE {name} IS NOT NULL").fetchone()[0]
         looked, marked = self._run(f"SELECT count(*), count(mark) FROM ({last})", (math.ceil(share * rows),)).fetchone()
@@ -73,7 +74,7 @@ class Reading:
 
         It is another one as soon as rows are gone or came, unless as many rows with the very same times came.
         """
-        times = ", ".join(_identifier(name) for name in dict.fromkeys((self._query.mark, *self._query.times)))
+        times = ", ".join(identifier(name) for name in dict.fromkeys((self._query.mark, *self._query.times)))
         counted = (
             f"SELECT {times}, count(*) FROM {self._rows} WHERE {self._mark} <= ? GROUP BY {times} ORDER BY {times}"
         )
@@ -162,29 +163,18 @@ def _only_reading(action: int, first: str | None, second: str | None, *_: str | 
 def _named_problems(query: Query) -> Iterator[None]:
     try:
         yield
-    except sqlite3.OperationalError as problem:
-        if problem.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    except sqlite3.DatabaseError as problem:
+        locked = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        if isinstance(problem, sqlite3.OperationalError) and problem.sqlite_errorcode in locked:
             raise ResourceError(
                 f"The database {quoted(query.database)} is locked by another program; try again when it is done.",
                 code="database-locked",
             ) from problem
-        raise _not_answered(query, problem) from problem
-    except sqlite3.DatabaseError as problem:
-        raise _not_answered(query, problem) from problem
-    except sqlite3.ProgrammingError as problem:
-        raise _not_answered(query, problem) from problem
-
-
-def _not_answered(query: Query, problem: sqlite3.Error) -> UsageError:
-    return UsageError(
-        f"The query {quoted(query.text)} of {quoted(query.database)} was not answered: {problem}. It needs to be one "
-        "SELECT of a SQLite database.",
-        code="query-failed",
-    )
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+        raise UsageError(
+            f"The query {quoted(query.text)} of {quoted(query.database)} was not answered: {problem}. It needs to be "
+            "one SELECT of a SQLite database.",
+            code="query-failed",
+        ) from problem
 
 
 def _numbers(name: str, values: list[Any]) -> pa.Array:

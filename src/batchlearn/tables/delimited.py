@@ -44,10 +44,21 @@ class DelimitedSource:
     def __init__(self, files: Files, null: tuple[str, ...], categories: frozenset[str]) -> None:
         self._stamps = tuple(Stamp.of(path) for path in files.paths)
         self._null = null
+        # 1. Headers.
         self._names, self._delimiter = _header(files.paths[0])
         self._headers = {files.paths[0]: self._names}
         refuse_equal_names(self._names, f"file {quoted(files.paths[0])}")
-        self._refuse_other_headers(files.paths[1:])
+        for path in files.paths[1:]:
+            names, delimiter = _header(path)
+            self._headers[path] = names
+            if sorted(names) != sorted(self._names) or delimiter != self._delimiter:
+                different = sorted({*names} ^ {*self._names})
+                raise DataError(
+                    f"file {quoted(path)} does not have the header of the first file ({quoted(different)} differ); all "
+                    "files of one table need the same columns and delimiter: write it again, or leave it out",
+                    code="files-differ",
+                )
+        # 2. Types.
         self._types = {name: pa.string() for name in categories if name in self._names}
         first = self._first_block(files.paths[0])
         for name in first.schema.names:
@@ -152,18 +163,6 @@ class DelimitedSource:
         csv.writer(sample).writerows([["value"], [text]])
         table = pacsv.read_csv(io.BytesIO(sample.getvalue().encode()))
         return _lasting(table.schema.field(0).type)
-
-    def _refuse_other_headers(self, paths: Sequence[Path]) -> None:
-        for path in paths:
-            names, delimiter = _header(path)
-            self._headers[path] = names
-            if sorted(names) != sorted(self._names) or delimiter != self._delimiter:
-                different = sorted({*names} ^ {*self._names})
-                raise DataError(
-                    f"file {quoted(path)} does not have the header of the first file ({quoted(different)} differ); all "
-                    "files of one table need the same columns and delimiter: write it again, or leave it out",
-                    code="files-differ",
-                )
 
     def _refuse_long_integers(self, path: Path, batch: pa.RecordBatch, unchecked: set[str]) -> None:
         """Refuse integers that float64 would round; a column with such large numbers is read once more, as text."""

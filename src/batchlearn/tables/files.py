@@ -143,12 +143,8 @@ def _matching(pattern: str, but: Sequence[Path]) -> Files:
     paths = [path for path in paths if not path.is_dir() and not _below(path, but)]
     if not paths:
         raise DataError(f"no file matches {quoted(pattern)}: check the pattern", code="file-missing")
-    for path in paths:
-        with named_problems(path):
-            _refuse_special(path, path.stat().st_mode)
     # The deepest folder without a sign; values may be in the names of the folders below it.
-    folder = Path(re.split(r"[*?\[]", pattern, maxsplit=1)[0] + "x").parent
-    return Files(tuple(paths), _one_format(paths, pattern), folder, _short_name(folder.absolute()))
+    return _together(paths, pattern, Path(re.split(r"[*?\[]", pattern, maxsplit=1)[0] + "x").parent)
 
 
 def _below(path: Path, folders: Sequence[Path]) -> bool:
@@ -168,13 +164,14 @@ def _in_folder(folder: Path, but: Sequence[Path]) -> Files:
             f"folder {quoted(folder)} has no tables; Parquet (.parquet), CSV or TSV files are needed in it",
             code="folder-without-tables",
         )
+    return _together(paths, str(folder), folder)
+
+
+def _together(paths: list[Path], given: str, folder: Path) -> Files:
+    """Return the files that were found below a folder, all regular and of one format."""
     for path in paths:
         with named_problems(path):
             _refuse_special(path, path.stat().st_mode)
-    return Files(tuple(paths), _one_format(paths, str(folder)), folder, _short_name(folder.absolute()))
-
-
-def _one_format(paths: list[Path], given: str) -> Format:
     formats = {format_of(path): path for path in paths}
     if len(formats) > 1:
         first, second = (quoted(path) for path in formats.values())
@@ -183,7 +180,7 @@ def _one_format(paths: list[Path], given: str) -> Format:
             "give a pattern such as 'data/*.parquet'",
             code="formats-mixed",
         )
-    return next(iter(formats))
+    return Files(tuple(paths), next(iter(formats)), folder, _short_name(folder.absolute()))
 
 
 def _refuse_special(path: Path, mode: int) -> None:

@@ -65,7 +65,12 @@ class _ColumnDigest:
             )
         match self.kind:
             case Kind.CATEGORY:
-                self._update_texts(array)
+                lengths = pc.binary_length(array.dictionary).take(array.indices).fill_null(0)
+                self._lengths.update(_bytes(lengths.to_numpy(), "<i4"))
+                _, offsets, characters = array.dictionary.take(array.indices).fill_null("").buffers()
+                if characters is not None:
+                    ends = np.frombuffer(offsets, np.int32)
+                    self._values.update(memoryview(characters)[ends[0] : ends[len(array)]])
             case Kind.BOOLEAN:
                 self._values.update(_bytes(array.fill_null(False).cast(pa.uint8()).to_numpy(), "u1"))
             case Kind.TIMESTAMP:
@@ -73,14 +78,6 @@ class _ColumnDigest:
             case _:
                 numbers = array.fill_null(0.0).to_numpy()
                 self._values.update(_bytes(numbers + 0.0, "<f8"))  # -0.0 + 0.0 = 0.0
-
-    def _update_texts(self, array: pa.DictionaryArray) -> None:
-        lengths = pc.binary_length(array.dictionary).take(array.indices).fill_null(0)
-        self._lengths.update(_bytes(lengths.to_numpy(), "<i4"))
-        _, offsets, characters = array.dictionary.take(array.indices).fill_null("").buffers()
-        if characters is not None:
-            ends = np.frombuffer(offsets, np.int32)
-            self._values.update(memoryview(characters)[ends[0] : ends[len(array)]])
 
     def summary(self) -> list[str]:
         digests = (stream.hexdigest() for stream in (self._values, self._lengths, self._missing))

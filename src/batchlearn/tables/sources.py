@@ -71,9 +71,11 @@ class ParquetSource:
                 rows += file.metadata.num_rows
             if number == 0:
                 self._stored = schema
-            else:
-                _refuse_other_columns(path, schema, self._stored)
-                self._stored = _typed(self._stored, schema)
+            _refuse_other_columns(path, schema, self._stored)
+            # Columns in which no file so far has a value get the type that this one stores them as.
+            for place, field in enumerate(self._stored):
+                if pa.types.is_null(field.type) and schema.names.count(field.name) == 1:
+                    self._stored = self._stored.set(place, schema.field(field.name))
         if not rows:
             raise DataError(f"{quoted(files.name)} has 0 rows; at least one is needed", code="no-rows")
         self.rows = rows
@@ -98,24 +100,16 @@ class ParquetSource:
             stamp.check()
 
     def _with_folder_values(self, batch: pa.RecordBatch, columns: Sequence[str], file: int) -> pa.RecordBatch:
-        folders = {name: pa.repeat(values[file], batch.num_rows) for name, values in self._folder_columns.items()}
-        arrays = [folders[name] if name in folders else self._typed_column(batch, name) for name in columns]
+        arrays = []
+        for name in columns:
+            if name in self._folder_columns:
+                arrays.append(pa.repeat(self._folder_columns[name][file], batch.num_rows))
+            elif pa.types.is_null(batch.column(name).type):
+                # The file has no value of it, and so no type: it gets the one of the other files.
+                arrays.append(pa.nulls(batch.num_rows, self._stored.field(name).type))
+            else:
+                arrays.append(batch.column(name))
         return pa.RecordBatch.from_arrays(arrays, names=list(columns))
-
-    def _typed_column(self, batch: pa.RecordBatch, name: str) -> pa.Array:
-        """Give a column of a batch; where its file has no value of it, and so no type, the one of the other files."""
-        array = batch.column(name)
-        if not pa.types.is_null(array.type):
-            return array
-        return pa.nulls(batch.num_rows, self._stored.field(name).type)
-
-
-def _typed(first: pa.Schema, schema: pa.Schema) -> pa.Schema:
-    """Give columns in which no file so far has a value the type that this file stores them as."""
-    for number, field in enumerate(first):
-        if pa.types.is_null(field.type) and schema.names.count(field.name) == 1:
-            first = first.set(number, schema.field(field.name))
-    return first
 
 
 def _opened(path: Path, text: Sequence[str] = ()) -> pq.ParquetFile:
@@ -129,7 +123,10 @@ def _folder_columns(files: Files) -> dict[str, pa.Array]:
     """Read values from names of folders: name -> one value for each file; whole numbers where all of them are."""
     if files.folder is None:
         return {}
-    named = [_folder_values(path.relative_to(files.folder).parts[:-1]) for path in files.paths]
+    named: list[dict[str, str | None]] = []
+    for path in files.paths:
+        pairs = (folder.partition("=") for folder in path.relative_to(files.folder).parts[:-1] if "=" in folder)
+        named.append({unquote(name): None if value == _NO_VALUE else unquote(value) for name, _, value in pairs})
     columns: dict[str, pa.Array] = {}
     for name in named[0]:
         values = [found.get(name) for found in named]
@@ -138,24 +135,36 @@ def _folder_columns(files: Files) -> dict[str, pa.Array]:
     return columns
 
 
-def _folder_values(folders: Sequence[str]) -> dict[str, str | None]:
-    pairs = (folder.partition("=") for folder in folders if "=" in folder)
-    return {unquote(name): None if value == _NO_VALUE else unquote(value) for name, _, value in pairs}
-
-
 def _refuse_other_columns(path: Path, schema: pa.Schema, first: pa.Schema) -> None:
     for name in sorted({*schema.names, *first.names}):
         if name not in schema.names or name not in first.names:
             side = "lacks" if name not in schema.names else "has, unlike the first file,"
             raise _differing(path, f"{side} the column {quoted(name)}")
-        if schema.names.count(name) == 1:  # else refused, with its name, where the columns are listed
-            _refuse_other_type(path, schema.field(name), first.field(name))
+        if schema.names.count(name) > 1:
+            continue  # refused, with its name, where the columns are listed
+        stored, other = schema.field(name).type, first.field(name).type
+        if pa.types.is_null(stored) or pa.types.is_null(other):
+            continue  # no value is of another type
+        if kind_of(stored) is not kind_of(other) or (kind_of(stored) is None and stored != other):
+            raise _differing(path, f"stores {quoted(name)} as {stored}, the first file as {other}")
+        zoned, other_zoned = (getattr(_values(of), "tz", None) is not None for of in (stored, other))
+        if zoned != other_zoned:
+            raise DataError(
+                f"file {quoted(path)}: the times in {quoted(name)} {'have' if zoned else 'lack'} a time zone, unlike "
+                "those in the first file; such times cannot be ordered: write them all in UTC",
+                code="time-zones-mixed",
+            )
 
 
 def arrow_table(source: object) -> pa.Table:
     """Bring data frames, Arrow streams (read to their end) and NumPy arrays to an Arrow table."""
     if isinstance(source, np.ndarray):
-        return _from_matrix(source)
+        if source.ndim != 2:
+            raise DataError(
+                f"the array has {source.ndim} dimensions; a table needs two, rows and columns: use reshape",
+                code="array-not-two-dimensional",
+            )
+        return _from_arrays({f"x{i}": source[:, i] for i in range(source.shape[1])})
     if isinstance(source, Mapping):
         return _from_arrays(source)
     collect = getattr(source, "collect", None)
@@ -175,15 +184,6 @@ def arrow_table(source: object) -> pa.Table:
             "convert or rename the column first",
             code="frame-not-readable",
         ) from problem
-
-
-def _from_matrix(matrix: np.ndarray[Any, Any]) -> pa.Table:
-    if matrix.ndim != 2:
-        raise DataError(
-            f"the array has {matrix.ndim} dimensions; a table needs two, rows and columns: use reshape",
-            code="array-not-two-dimensional",
-        )
-    return _from_arrays({f"x{i}": matrix[:, i] for i in range(matrix.shape[1])})
 
 
 def _from_arrays(arrays: Mapping[Any, Any]) -> pa.Table:
@@ -212,21 +212,6 @@ def _batch_rows(schema: pa.Schema, columns: Sequence[str]) -> int:
     types = [field.type for field in schema if field.name in columns]
     cells = sum(stored.list_size if pa.types.is_fixed_size_list(stored) else 1 for stored in types)
     return max(1024, min(BATCH_ROWS, _BATCH_CELLS // max(cells, 1)))
-
-
-def _refuse_other_type(path: Path, field: pa.Field, first: pa.Field) -> None:
-    if pa.types.is_null(field.type) or pa.types.is_null(first.type):
-        return  # no value is of another type
-    mine, other = kind_of(field.type), kind_of(first.type)
-    if mine is not other or (mine is None and field.type != first.type):
-        raise _differing(path, f"stores {quoted(field.name)} as {field.type}, the first file as {first.type}")
-    mine_zoned, other_zoned = (getattr(_values(stored), "tz", None) is not None for stored in (field.type, first.type))
-    if mine_zoned != other_zoned:
-        raise DataError(
-            f"file {quoted(path)}: the times in {quoted(field.name)} {'have' if mine_zoned else 'lack'} a time zone, "
-            "unlike those in the first file; such times cannot be ordered: write them all in UTC",
-            code="time-zones-mixed",
-        )
 
 
 def _values(stored: pa.DataType) -> pa.DataType:

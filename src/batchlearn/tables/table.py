@@ -127,7 +127,7 @@ class Scan(Iterator[pa.RecordBatch]):
         self._canonical = [Canonical(column, table.name, is_target=column.name == target) for column in wanted]
         self._places = places(table.source.schema)
         self._kinds = {column.name: column.kind for column in table.columns}
-        self._condition = _condition_of(table)
+        self._condition = _compiled(table.condition, table.columns)
         named = [*columns, *(self._condition.columns if self._condition else ())]
         stored = dict.fromkeys(self._places[name].field for name in named)
         # Counting rows alone needs some column too.
@@ -146,7 +146,10 @@ class Scan(Iterator[pa.RecordBatch]):
                 rows = first + kept
             self.rows_kept += batch.num_rows
             if batch.num_rows:
-                return self._converted(batch, rows)
+                names = [canonical.column.name for canonical in self._canonical]
+                stored = stored_arrays(batch, [self._places[name] for name in names])
+                arrays = [canonical(array, rows) for canonical, array in zip(self._canonical, stored, strict=True)]
+                return pa.RecordBatch.from_arrays(arrays, names=names)
 
     def _filtered(self, batch: pa.RecordBatch, condition: Filter) -> tuple[pa.RecordBatch, np.ndarray[Any, Any]]:
         """Return the rows that meet the condition and their positions in the batch."""
@@ -167,12 +170,6 @@ class Scan(Iterator[pa.RecordBatch]):
             ) from problem
         columns = kept.columns[len(tested) + 1 :]
         return pa.RecordBatch.from_arrays(columns, names=batch.schema.names), kept.column(len(tested)).to_numpy()
-
-    def _converted(self, batch: pa.RecordBatch, rows: range | np.ndarray[Any, Any]) -> pa.RecordBatch:
-        names = [canonical.column.name for canonical in self._canonical]
-        stored = stored_arrays(batch, [self._places[name] for name in names])
-        arrays = [canonical(array, rows) for canonical, array in zip(self._canonical, stored, strict=True)]
-        return pa.RecordBatch.from_arrays(arrays, names=names)
 
 
 def read(  # noqa: PLR0913 - the one door for users: each argument is a role or says how the source is to be read
@@ -198,13 +195,16 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
     opened, name = _open(source, tuple(null), frozenset(categories))
     refuse_equal_names(opened.schema.names, quoted(name))
     columns = columns_of(opened.schema, categories, roles.drop, quoted(name))
-    roles = _with_all_positions(roles, opened.schema)
+    # A dropped list of numbers stands for the columns that it becomes.
+    stored_in = {name: place.field for name, place in places(opened.schema).items()}
+    positions = [name for name, field in stored_in.items() if field != name and field in roles.drop]
+    roles = replace(roles, drop=(*roles.drop, *positions))
     condition = Written(where) if isinstance(where, str) else where
     table = Table(opened, columns, roles, condition, name)
     _check_roles(table, opened.schema.names)
     for category in categories:
         table.column(category)
-    _condition_of(table)
+    _compiled(condition, columns)
     return table
 
 
@@ -215,12 +215,6 @@ def _open(source: object, null: tuple[str, ...], categories: frozenset[str]) -> 
     if files.format is Format.PARQUET:
         return ParquetSource(files), files.name
     return DelimitedSource(files, null, categories), files.name
-
-
-def _with_all_positions(roles: Roles, schema: pa.Schema) -> Roles:
-    """Let a dropped list of numbers stand for the columns that it becomes."""
-    positions = [name for name, place in places(schema).items() if place.field != name and place.field in roles.drop]
-    return replace(roles, drop=(*roles.drop, *positions))
 
 
 def _check_roles(table: Table, stored: Sequence[str]) -> None:
@@ -260,12 +254,10 @@ def _missing(name: str, names: list[str], table: str) -> DataError:
     return DataError(what, code="column-missing")
 
 
-def _condition_of(table: Table) -> Filter | None:
-    return None if table.condition is None else _compiled(table.condition, table.columns)
-
-
 @lru_cache(maxsize=16)  # opening a table and each scan ask for the same one
-def _compiled(condition: Condition, columns: tuple[Column, ...]) -> Filter:
+def _compiled(condition: Condition | None, columns: tuple[Column, ...]) -> Filter | None:
+    if condition is None:
+        return None
     # Imported here because it loads sqlglot, which most tables do not need.
     from batchlearn.tables.where import compile_condition
 

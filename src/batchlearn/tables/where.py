@@ -21,7 +21,7 @@ from sqlglot.errors import SqlglotError
 
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.tables.columns import EXACT_INTEGER, Column, Kind, name_advice
-from batchlearn.tables.conditions import And, Before, Condition, Missing, Moment, Not, Or, Written, literal
+from batchlearn.tables.conditions import And, Before, Condition, Missing, Not, Or, Written, literal
 
 _LONGEST = 10_000
 _COMPARISONS: Final[dict[type[exp.Expr], str]] = {
@@ -136,7 +136,13 @@ class _Translator:
         if isinstance(condition, Missing):
             return column.expression.is_null()
         function = "less_equal" if isinstance(condition, Before) else "greater"
-        return self._compared(function, column, _moment_operand(condition.moment))
+        # A time is a number where times are numbers.
+        moment, shown = condition.moment, literal(condition.moment)
+        if isinstance(moment, datetime.datetime):
+            return self._compared(
+                function, column, _known(pa.scalar(moment, pa.timestamp("us")), Kind.TIMESTAMP, shown)
+            )
+        return self._compared(function, column, _known(_exact(moment), Kind.NUMBER, shown))
 
     def truth(self, node: exp.Expr) -> pc.Expression:
         """Translate what must be true, false or unknown."""
@@ -283,20 +289,17 @@ class _Translator:
         return self._operand_of(node.name)
 
     def _operand_of(self, name: str) -> _Operand:
-        column = self._named(name)
-        index = self.used.setdefault(column.name, len(self.used))
-        return _Operand(pc.field(index), column.kind, f"column {quoted(column.name)}")
-
-    def _named(self, name: str) -> Column:
         exact = [column for column in self.columns if column.name == name]
         alike = exact or [column for column in self.columns if column.name.casefold() == name.casefold()]
-        if len(alike) == 1:
-            return alike[0]
-        advice = name_advice(name, [column.name for column in self.columns])
-        raise DataError(
-            f"the condition {quoted(self.text)} names the column {quoted(name)}, which is not in the table; {advice}",
-            code="column-missing",
-        )
+        if len(alike) != 1:
+            advice = name_advice(name, [column.name for column in self.columns])
+            raise DataError(
+                f"the condition {quoted(self.text)} names the column {quoted(name)}, which is not in the table; "
+                f"{advice}",
+                code="column-missing",
+            )
+        index = self.used.setdefault(alike[0].name, len(self.used))
+        return _Operand(pc.field(index), alike[0].kind, f"column {quoted(alike[0].name)}")
 
     def _matched(self, first: _Operand, second: _Operand) -> tuple[_Operand, _Operand]:
         """Bring two operands to one kind: a text beside a timestamp is read as a time; NULL goes with everything."""
@@ -321,13 +324,6 @@ def _exact(value: float) -> int | float:
     if abs(value) >= 2**63:
         return float(value)
     return int(value) if value == int(value) else value
-
-
-def _moment_operand(moment: Moment) -> _Operand:
-    shown = literal(moment)
-    if isinstance(moment, datetime.datetime):
-        return _known(pa.scalar(moment, pa.timestamp("us")), Kind.TIMESTAMP, shown)
-    return _known(_exact(moment), Kind.NUMBER, shown)
 
 
 def _known(value: Any, kind: Kind, shown: str, text: str | None = None) -> _Operand:
