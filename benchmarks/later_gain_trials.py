@@ -27,7 +27,7 @@ from data_sets import DataSet, data_sets
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from tests.kept.made import Made, design, drawn, drawn_codes, fitted, joined, kept_of, one_chunk
+from tests.kept.made import Made, design, drawn, drawn_codes, fitted, joined, kept_of, labelled, one_chunk
 
 import batchlearn as bl
 from batchlearn.data.rows.memory import MemoryRows
@@ -103,7 +103,7 @@ def drawn_days(
     dense += world.shocks * rng.normal(size=(layout.dense, len(sizes)))[:, day]
     rows = one_chunk(layout, dense, drawn_codes(rng, layout, len(day)), np.zeros(len(day)))
     eta = np.einsum("ij,ij->i", design(rows), truth + shock[day])
-    return rows.with_labels(drawn(rng, world.loss, eta)), day, eta
+    return labelled(rows, drawn(rng, world.loss, eta)), day, eta
 
 
 def turn(world: World, seed: int) -> Turn:

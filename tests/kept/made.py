@@ -48,7 +48,7 @@ class Made:
         rows = one_chunk(layout, dense, codes, np.zeros(count), weight, offset)
         parameters = self.truth + drift * rng.normal(size=layout.size)
         eta = design(rows) @ parameters + (0.0 if offset is None else offset)
-        return rows.with_labels(drawn(rng, self.loss, eta))
+        return labelled(rows, drawn(rng, self.loss, eta))
 
     @property
     def penalty(self) -> Penalty:
@@ -88,6 +88,12 @@ def one_chunk(
     """Return rows in one chunk whose columns are read as they are."""
     chunk = StoredChunk(dense, codes, label, weight, offset)
     return MemoryRows(layout, (chunk,), np.zeros(layout.dense), np.ones(layout.dense))
+
+
+def labelled(rows: MemoryRows, label: Floats) -> MemoryRows:
+    """Return rows of one chunk with other labels."""
+    (chunk,) = rows.chunks
+    return replace(rows, chunks=(replace(chunk, label=label),))
 
 
 def drawn(rng: np.random.Generator, loss: str, eta: Floats) -> Floats:

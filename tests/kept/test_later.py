@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.kept.made import Made, design, drawn, drawn_codes, fitted, joined, kept_of, one_chunk, some
+from tests.kept.made import Made, design, drawn, drawn_codes, fitted, joined, kept_of, labelled, one_chunk, some
 
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.errors import UsageError
@@ -35,7 +35,7 @@ def days_of(rng: np.random.Generator, problem: Made, days: NDArray[np.int64], sh
     moved = problem.truth + shocks * rng.normal(size=(days.max() + 1, problem.layout.size))[days]
     codes = drawn_codes(rng, problem.layout, len(days))
     rows = one_chunk(problem.layout, rng.normal(size=(problem.layout.dense, len(days))), codes, np.zeros(len(days)))
-    return rows.with_labels(drawn(rng, problem.loss, np.einsum("ij,ij->i", design(rows), moved)))
+    return labelled(rows, drawn(rng, problem.loss, np.einsum("ij,ij->i", design(rows), moved)))
 
 
 def made_turn(seed: int, count: int = 12, shocks: float = 0.4, loss: str = "logistic") -> Turn:

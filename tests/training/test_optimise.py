@@ -178,11 +178,11 @@ def test_columns_that_repeat_each_other_are_named(loss: str) -> None:
 
 @pytest.mark.parametrize("label", [0.0, 1.0])
 def test_one_class_alone_has_no_finite_intercept(label: float) -> None:
-    rows = dense_rows(np.random.default_rng(5).normal(size=(20, 2)), np.full(20, label))
+    features = np.random.default_rng(5).normal(size=(20, 2))
     with pytest.raises(NoFiniteOptimum, match="rows of both classes"):
-        optimise(problem(rows, "logistic", 1e-2))
+        optimise(problem(dense_rows(features, np.full(20, label)), "logistic", 1e-2))
     with pytest.raises(NoFiniteOptimum, match=r"count above 0|finite"):
-        optimise(problem(rows.with_labels(np.zeros(20)), "poisson", 1e-2))
+        optimise(problem(dense_rows(features, np.zeros(20)), "poisson", 1e-2))
 
 
 def test_columns_too_large_to_square_are_refused() -> None:

@@ -13,10 +13,10 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from batchlearn.kernels.design import Floats
+from batchlearn.tables.columns import floats
 
 MISSING_BIN = "(missing)"
 
@@ -49,15 +49,17 @@ class BinTerm:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """One name a coefficient."""
-        shown = next(texts for digits in (6, 9, 12, 17) if _all_differ(texts := _texts(self.edges, digits)))
+        for digits in (6, 9, 12, 17):
+            shown = [f"{edge:.{digits}g}" for edge in self.edges]
+            if len(set(shown)) == len(shown):
+                break
         inner = [f"{a} < {self.column} <= {b}" for a, b in pairwise(shown)]
         names = (f"{self.column} <= {shown[0]}", *inner, f"{self.column} > {shown[-1]}")
         return (*names, f"{self.column} = {MISSING_BIN}") if self.missing else names
 
     def encode(self, array: pa.Array) -> NDArray[np.intp]:
         """Return the codes of the rows; a missing value that training never met has no level."""
-        values = pc.cast(array, pa.float64()) if not pa.types.is_float64(array.type) else array
-        numbers = pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False)
+        numbers = floats(array)
         codes = _edges_below(np.asarray(self.edges), numbers)
         codes[np.isnan(numbers)] = self.ordered
         return codes
@@ -71,14 +73,6 @@ def _edges_below(edges: Floats, numbers: Floats) -> NDArray[np.intp]:
     for edge in edges:
         below += numbers > edge
     return below.astype(np.intp)
-
-
-def _texts(edges: tuple[float, ...], digits: int) -> list[str]:
-    return [f"{edge:.{digits}g}" for edge in edges]
-
-
-def _all_differ(texts: list[str]) -> bool:
-    return len(set(texts)) == len(texts)
 
 
 def cut_points(values: Floats, bins: int) -> tuple[float, ...]:
@@ -96,7 +90,11 @@ def cut_points(values: Floats, bins: int) -> tuple[float, ...]:
         atom = counts >= len(values) / bins
         room = max(bins - int(atom.sum()), 1)
         share = float(counts[~atom].sum()) / room
-        last = _fewest_merged(_ends(counts, atom, share), counts, bins)
+        last, upto = _ends(counts, atom, share), np.cumsum(counts)
+        # What lies between atoms makes more bins than asked for: the smallest neighbours merge.
+        while len(last) >= bins:
+            held = np.diff(upto[last], prepend=0, append=upto[-1])
+            last = np.delete(last, int(np.argmin(held[:-1] + held[1:])))
     middle = 0.5 * distinct[last] + 0.5 * distinct[last + 1]
     # Half-way between neighbouring floats rounds to one of them: the lower one keeps the two apart.
     middle = np.where(middle >= distinct[last + 1], distinct[last], middle)
@@ -116,12 +114,3 @@ def _ends(counts: NDArray[np.intp], atom: NDArray[np.bool_], share: float) -> ND
             ends.append(position)
             held = 0
     return np.asarray(ends, dtype=np.intp)
-
-
-def _fewest_merged(ends: NDArray[np.intp], counts: NDArray[np.intp], bins: int) -> NDArray[np.intp]:
-    """Return the ends of at most `bins` bins: what lies between atoms makes more of them, and the smallest merge."""
-    upto = np.cumsum(counts)
-    while len(ends) >= bins:
-        held = np.diff(upto[ends], prepend=0, append=upto[-1])
-        ends = np.delete(ends, int(np.argmin(held[:-1] + held[1:])))
-    return ends

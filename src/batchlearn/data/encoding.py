@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -200,13 +200,6 @@ class CalendarTerm:
         return table[calendar_part(array, self.part)]
 
 
-class Encoded(NamedTuple):
-    """One batch, encoded."""
-
-    dense: Floats  # (dense columns, rows), not yet shifted and scaled
-    codes: NDArray[np.unsignedinteger[Any]]  # (groups, rows), in as few bytes as hold them
-
-
 @dataclass(frozen=True)
 class Encoding:
     """The fitted terms of a model, and the columns left out with the reason."""
@@ -257,8 +250,12 @@ class Encoding:
         units[1 : self.layout.lead] = self.scale
         return units
 
-    def encode(self, batch: pa.RecordBatch) -> Encoded:
-        """Encode the rows of a batch in canonical types."""
+    def encode(self, batch: pa.RecordBatch) -> tuple[Floats, NDArray[np.unsignedinteger[Any]]]:
+        """Encode the rows of a batch in canonical types.
+
+        Returns the dense columns (dense, rows), not yet shifted and scaled, and the codes (groups, rows), in as few
+        bytes as hold them.
+        """
         dense = np.empty((self.layout.dense, batch.num_rows))
         row = 0
         for term in self.numbers:
@@ -268,7 +265,7 @@ class Encoding:
         codes = np.empty((len(self.groups), batch.num_rows), dtype=self.layout.code_type)
         for out, group in zip(codes, self.groups, strict=True):
             out[:] = group.encode(*(batch.column(name) for name in group.columns))
-        return Encoded(dense, codes)
+        return dense, codes
 
     def count_unseen(self, batch: pa.RecordBatch) -> dict[str, int]:
         """Return, for each category, how many rows hold a level never seen in training (or pooled there)."""

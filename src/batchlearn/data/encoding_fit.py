@@ -74,7 +74,9 @@ def fit_encoding(
             groups += [level] if level else []
         else:
             number = _number_term(column, profile, left_out)
-            edges = cut_points(profile.sample, _bins(profile, rules)) if rules.additive and number else ()
+            # Few bins where rows are few: one of a row or two says nothing.
+            bins = min(rules.bins, max(_FEWEST_BINS, profile.rows // _ROWS_A_BIN))
+            edges = cut_points(profile.sample, bins) if rules.additive and number else ()
             if number and edges:
                 groups.append(BinTerm(column.name, edges, profile.low, profile.high, profile.missing > 0))
             else:
@@ -96,11 +98,6 @@ def _refuse_repeats(what: str, names: Sequence[str]) -> None:
             f"Two {what} would be called {quoted(repeated[0])}; each needs a name of its own. Rename a column.",
             code="coefficient-name-repeated",
         )
-
-
-def _bins(profile: NumberProfile, rules: EncodingRules) -> int:
-    """Return how many bins a number gets: few where rows are few, for a bin of a row or two says nothing."""
-    return min(rules.bins, max(_FEWEST_BINS, profile.rows // _ROWS_A_BIN))
 
 
 def _number_term(column: Column, profile: NumberProfile, left_out: dict[str, str]) -> NumberTerm | None:

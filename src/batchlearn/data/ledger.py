@@ -139,9 +139,7 @@ def read_ledger(
     label, unseen = _encoded(target, table, labels)
     unseen &= usable
     used = usable & ~unseen
-    _check_range(target, label, used)
-    if given is None:
-        _check_some(target, label, used)
+    _check_range(target, label, used, to_learn=given is None)
     rejected[UNSEEN] = int(unseen.sum())
     if not used.any():
         raise _none_left(table, unlabelled, rejected)
@@ -356,7 +354,8 @@ def _check_offset(target: Target, table: Table) -> None:
         )
 
 
-def _check_range(target: Target, label: Floats, used: NDArray[np.bool_]) -> None:
+def _check_range(target: Target, label: Floats, used: NDArray[np.bool_], *, to_learn: bool) -> None:
+    """Refuse counts and amounts that the loss cannot have, and those that are all 0, where they are learned from."""
     if target.task not in (Task.COUNT, Task.AMOUNT):
         return
     least = float(label[used].min(initial=np.inf))
@@ -373,10 +372,7 @@ def _check_range(target: Target, label: Floats, used: NDArray[np.bool_]) -> None
             "some of which are 0, or leave such rows out with --where.",
             code="label-not-positive",
         )
-
-
-def _check_some(target: Target, label: Floats, used: NDArray[np.bool_]) -> None:
-    if target.task in (Task.COUNT, Task.AMOUNT) and not np.any(label[used] > 0.0):
+    if to_learn and not np.any(label[used] > 0.0):
         raise DataError(
             f"Column '{target.column}' is 0 in every row; labels above 0 are needed to learn from.", code="one-class"
         )

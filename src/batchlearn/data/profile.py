@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from batchlearn.kernels.design import Floats
-from batchlearn.tables.columns import Kind
+from batchlearn.tables.columns import Kind, floats
 from batchlearn.tables.row_hashes import Hashes
 
 CALENDAR_PARTS = {"hour": 24, "weekday": 7, "month": 12}
@@ -109,7 +109,7 @@ class NumberProfile:
 
     def update(self, array: pa.Array, weight: Floats, lots: Hashes) -> None:
         """Add a batch; `weight` has one positive entry a row, `lots` one that decides who is in a sample."""
-        values = _numbers(array)
+        values = floats(array)
         if not len(values):
             return
         there = ~np.isnan(values)
@@ -272,8 +272,3 @@ def merge(first: dict[str, Profile], second: dict[str, Profile]) -> dict[str, Pr
         other: Any = second[name]
         merged[name] = profile.merge(other)
     return merged
-
-
-def _numbers(array: pa.Array) -> Floats:
-    values = pc.cast(array, pa.float64()) if not pa.types.is_float64(array.type) else array
-    return np.asarray(pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False))

@@ -29,12 +29,7 @@ def take(table: Table, ledger: Ledger, entries: NDArray[np.intp]) -> Generator[i
     rows = pa.Table.from_batches(batches).unify_dictionaries().take(np.argsort(np.argsort(entries)))
     columns = tuple(table.column(name) for name in names)
     taken = replace(table, source=ArrowSource(rows), columns=columns, condition=None, roles=replace(roles, drop=()))
-    return taken, _cut(ledger, entries)
-
-
-def _cut(ledger: Ledger, entries: NDArray[np.intp]) -> Ledger:
-    rows = len(entries)
-    return replace(
+    cut = replace(
         ledger,
         used=ledger.used[entries],
         label=ledger.label[entries],
@@ -43,6 +38,7 @@ def _cut(ledger: Ledger, entries: NDArray[np.intp]) -> Ledger:
         offset=None if ledger.offset is None else ledger.offset[entries],
         time=None if ledger.time is None else ledger.time[entries],
         group=None if ledger.group is None else ledger.group[entries],
-        counts=RowCounts(rows, rows, 0, {}),
+        counts=RowCounts(len(entries), len(entries), 0, {}),
         read_lots=ledger.lots.at(entries),
     )
+    return taken, cut

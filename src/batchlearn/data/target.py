@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.kernels.design import Floats
-from batchlearn.tables.columns import Column, Kind
+from batchlearn.tables.columns import Column, Kind, floats
 
 Class = str | float | bool
 
@@ -76,7 +76,7 @@ class Target:
     def encode(self, array: pa.Array) -> tuple[Floats, NDArray[np.bool_]]:
         """Return labels as numbers (NaN where there is none), and which rows hold a class never seen in training."""
         if self.task is not Task.CLASSES:
-            return _numbers(array), np.zeros(len(array), dtype=bool)
+            return floats(array), np.zeros(len(array), dtype=bool)
         values, numbers = _coded(array)
         label = np.full(len(values), np.nan)
         for code, known in enumerate(self.classes):
@@ -144,8 +144,3 @@ def infer_target(column: Column, found: Sequence[Class], loss: str | None) -> Ta
             code="loss-for-two",
         )
     return Target(column.name, "logistic" if two else "softmax", tuple(sorted(found)))
-
-
-def _numbers(array: pa.Array) -> Floats:
-    values = pc.cast(array, pa.float64()) if not pa.types.is_float64(array.type) else array
-    return np.asarray(pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False))

@@ -172,10 +172,9 @@ class LinearModel:
 
     def predict_batch(self, batch: pa.RecordBatch, *, bounds: bool = False) -> Predictions:
         """Predict the rows of one batch in canonical types, as `Table.scan` gives them."""
-        encoded = self.encoding.encode(batch)
+        stored, codes = self.encoding.encode(batch)
         layout = self.encoding.layout
-        dense = standardised(layout, encoded.dense, self.encoding.shift, self.encoding.scale)
-        block = Block(dense, encoded.codes)
+        block = Block(standardised(layout, stored, self.encoding.shift, self.encoding.scale), codes)
         offset = self._offset(batch)
         eta = predictors(layout, block, self.parameters) + offset
         bound = None

@@ -126,10 +126,10 @@ def test_the_intercept_alone_keeps_labels_weights_and_offsets() -> None:
     np.testing.assert_array_equal(read.offset, rows.chunks[1].offset)
 
 
-def test_other_labels_fall_into_the_same_chunks() -> None:
-    rows = some_rows((4, 6)).with_labels(np.arange(10.0))
-    assert rows.chunks[0].label.tolist() == [0.0, 1.0, 2.0, 3.0]
-    assert rows.chunks[1].label.tolist() == [4.0, 5.0, 6.0, 7.0, 8.0, 9.0]
+def test_other_offsets_fall_into_the_same_chunks() -> None:
+    rows = some_rows((4, 6)).with_offset(np.arange(10.0))
+    np.testing.assert_array_equal(rows.chunks[0].offset, np.arange(4.0))
+    np.testing.assert_array_equal(rows.chunks[1].offset, np.arange(4.0, 10.0))
 
 
 @pytest.mark.parametrize("columns", [0, 1, 10, 64, 1000, 10**5, 10**9])

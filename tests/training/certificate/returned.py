@@ -217,8 +217,8 @@ def _encoded(rows: MemoryRows, fit: Fit, columns: dict[str, Any]) -> list[list[A
     scan = read(pa.table(columns)).scan(fit.model.columns)
     design = []
     for batch in scan:
-        encoded = fit.model.encoding.encode(batch)
-        design += exact_rows(rows, StoredChunk(encoded.dense, encoded.codes, np.zeros(batch.num_rows)))
+        dense, codes = fit.model.encoding.encode(batch)
+        design += exact_rows(rows, StoredChunk(dense, codes, np.zeros(batch.num_rows)))
     return design
 
 

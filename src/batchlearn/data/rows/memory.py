@@ -192,18 +192,11 @@ class MemoryRows:
         shift, scale = self.shift[:0], self.scale[:0]
         return replace(self, layout=layout, chunks=chunks, shift=shift, scale=scale, sparse_scale=None)
 
-    def with_labels(self, label: Floats) -> MemoryRows:
-        """Return the same rows with other labels, shape (rows,)."""
-        parts = zip(self.chunks, self._split(label), strict=True)
-        return replace(self, chunks=tuple(replace(chunk, label=own) for chunk, own in parts))
-
     def with_offset(self, offset: Floats) -> MemoryRows:
         """Return the same rows with other offsets, shape (rows,)."""
-        parts = zip(self.chunks, self._split(offset), strict=True)
-        return replace(self, chunks=tuple(replace(chunk, offset=own) for chunk, own in parts))
-
-    def _split(self, values: Floats) -> list[Floats]:
-        return np.split(values, np.cumsum([len(chunk) for chunk in self.chunks])[:-1])
+        own = np.split(offset, np.cumsum([len(chunk) for chunk in self.chunks])[:-1])
+        parts = zip(self.chunks, own, strict=True)
+        return replace(self, chunks=tuple(replace(chunk, offset=part) for chunk, part in parts))
 
     def _some(self, chunks: tuple[StoredChunk, ...]) -> MemoryRows:
         return replace(self, chunks=chunks, fingerprint=None)
