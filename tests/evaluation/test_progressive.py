@@ -63,7 +63,7 @@ def test_the_score_is_the_weighted_mean_of_the_proper_score() -> None:
     assert score.metric == "log_loss"
     assert len(score.parts) == 10
     assert score.parts[0] == pytest.approx(np.average(losses[:9], weights=weight[:9]))
-    assert score.to_json()["delay"] == 2
+    assert score.delay == 2
 
 
 def test_labels_that_stick_are_what_the_last_value_is_good_at() -> None:

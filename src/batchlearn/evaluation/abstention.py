@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from batchlearn.errors import DataError, UsageError
 from batchlearn.evaluation.intervals import Estimate, Resampling, metric_estimate
-from batchlearn.evaluation.metrics import Array, MeanMetric, mean_of
+from batchlearn.evaluation.metrics import Array, MeanMetric, mean_of, ratio_of_means
 from batchlearn.models.decision import best_action, checked_cost, errors_cost, expected_costs, uncertainty
 
 __all__ = [
@@ -134,7 +134,7 @@ def abstention(
     paid = cost[best_action(probability, cost), label]
     person = fee + cost.min(axis=0)[label]
     left = uncertain > threshold
-    decided = MeanMetric("cost_decided", True, lambda spent, one: (spent * one, one), _ratio_of_means)
+    decided = MeanMetric("cost_decided", True, lambda spent, one: (spent * one, one), ratio_of_means)
     plain = mean_of("cost", lambda spent, _: spent)
     none = np.zeros_like(paid)
     return Abstention(
@@ -161,10 +161,6 @@ def risk_coverage(uncertain: Array, paid: Array, weight: Array) -> list[Point]:
     wanted = covered[-1] * np.arange(1, MOST_POINTS + 1) / MOST_POINTS
     at = ends[np.unique(np.minimum(np.searchsorted(covered[ends], wanted * (1.0 - 1e-12)), len(ends) - 1))]
     return [Point(float(covered[i] / covered[-1]), float(values[i]), float(spent[i] / covered[i])) for i in at]
-
-
-def _ratio_of_means(means: Array) -> Array:
-    return np.asarray(np.divide(means[0], means[1], out=np.full_like(means[0], np.nan), where=means[1] > 0.0))
 
 
 def _check_labels(label: NDArray[np.integer], weight: Array, rows: int, classes: int) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,23 +57,29 @@ def last_value_baseline(
     known = ~np.isnan(last[:train_rows])
     if not np.any(weight[known] > 0.0):
         return None
-    before = Transitions(last[:train_rows][known], train_label[known], weight[known])
+    # What the last label says, by the training rows that have an earlier one.
+    before, after, part, latest = last[:train_rows][known], train_label[known], weight[known], last[train_rows:]
     if classes > _TWO:
-        table = after_last(before.last, before.label, before.weight, classes)
-        table = np.vstack([table, class_shares(train_label, weight, classes)])
-        latest = last[train_rows:]
+        table = np.vstack([after_last(before, after, part, classes), class_shares(train_label, weight, classes)])
         return np.asarray(table[np.where(np.isnan(latest), classes, latest).astype(np.intp)])
+    if task == "classes":
+        after_zero, after_one = (
+            float((np.sum(part[here] * after[here]) + 1.0) / (np.sum(part[here]) + 2.0))
+            for here in (before == 0.0, before == 1.0)
+        )
+        response = np.where(latest == 1.0, after_one, after_zero)
+    else:
+        mean_before, mean_after = np.average(before, weights=part), np.average(after, weights=part)
+        centred = before - mean_before
+        spread = np.sum(part * centred**2)
+        common = np.sum(part * centred * (after - mean_after))
+        slope = float(np.clip(common / spread, 0.0, 1.0)) if spread > 0.0 else 0.0
+        response = float(mean_after - slope * mean_before) + slope * latest
     constant = float(np.average(train_label, weights=weight))
-    return _predicted(task, before, last[train_rows:], constant)
-
-
-@dataclass(frozen=True)
-class Transitions:
-    """Training rows that have an earlier label: that label, their own, and their weight, each (m,)."""
-
-    last: Array
-    label: Array
-    weight: Array
+    response = np.where(np.isnan(latest), constant, response)
+    if task in ("count", "amount"):
+        return np.maximum(response, max(LEAST_SHARE_OF_MEAN * constant, SMALLEST_RESPONSE))
+    return response
 
 
 def last_known(label: Array, group: NDArray[np.integer]) -> Array:
@@ -91,31 +95,3 @@ def last_known(label: Array, group: NDArray[np.integer]) -> Array:
     last = np.full(len(label), np.nan)
     last[order] = np.where(source >= first_of_group, ordered_label[np.maximum(source, 0)], np.nan)
     return last
-
-
-def _predicted(task: Task, train: Transitions, last: Array, constant: float) -> Array:
-    if task == "classes":
-        after_zero, after_one = (_smoothed_rate(train, state) for state in (0.0, 1.0))
-        response = np.where(last == 1.0, after_one, after_zero)
-    else:
-        intercept, slope = _regression_to_last(train)
-        response = intercept + slope * last
-    response = np.where(np.isnan(last), constant, response)
-    if task in ("count", "amount"):
-        return np.maximum(response, max(LEAST_SHARE_OF_MEAN * constant, SMALLEST_RESPONSE))
-    return response
-
-
-def _smoothed_rate(train: Transitions, state: float) -> float:
-    here = train.last == state
-    return float((np.sum(train.weight[here] * train.label[here]) + 1.0) / (np.sum(train.weight[here]) + 2.0))
-
-
-def _regression_to_last(train: Transitions) -> tuple[float, float]:
-    mean_last = np.average(train.last, weights=train.weight)
-    mean_label = np.average(train.label, weights=train.weight)
-    centred = train.last - mean_last
-    spread = np.sum(train.weight * centred**2)
-    common = np.sum(train.weight * centred * (train.label - mean_label))
-    slope = float(np.clip(common / spread, 0.0, 1.0)) if spread > 0.0 else 0.0
-    return float(mean_label - slope * mean_last), slope

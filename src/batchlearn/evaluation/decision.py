@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from batchlearn.evaluation.intervals import Estimate, Resampling, metric_estimate, paired_difference
-from batchlearn.evaluation.metrics import Array, MeanMetric, falling_groups, first_mean
+from batchlearn.evaluation.metrics import Array, MeanMetric, falling_groups, first_mean, ratio_of_means
 from batchlearn.models.decision import Costs
 
 
@@ -83,17 +83,12 @@ def cuts_at(
             metric_estimate(metric, label, above, weight, plan)
             for metric in (
                 MeanMetric("share", True, lambda _, flagged: (flagged,), first_mean),
-                MeanMetric("precision", False, lambda truth, flagged: (truth * flagged, flagged), _ratio),
-                MeanMetric("recall", False, lambda truth, flagged: (truth * flagged, truth), _ratio),
+                MeanMetric("precision", False, lambda truth, flagged: (truth * flagged, flagged), ratio_of_means),
+                MeanMetric("recall", False, lambda truth, flagged: (truth * flagged, truth), ratio_of_means),
             )
         )
         found.append(Cut(threshold, int(above[known].sum()), *shares))
     return tuple(found)
-
-
-def _ratio(means: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(means[1] > 0.0, means[0] / means[1], np.nan))
 
 
 def judge_decisions(costs: Costs, label: Array, response: Array, weight: Array, plan: Resampling) -> Decision:

@@ -95,7 +95,10 @@ def metric_estimate(metric: Metric, label: Array, response: Array, weight: Array
         return Estimate(value, None, None)
     with np.errstate(over="ignore", invalid="ignore"):
         if isinstance(metric, MeanMetric):
-            replicates = _mean_replicates(metric, label, response, weight, plan)
+            total = plan.multiplicity @ np.add.reduceat(weight, plan.starts)
+            total[total == 0.0] = np.nan
+            sums = [np.add.reduceat(moment * weight, plan.starts) for moment in metric.moments(label, response)]
+            replicates = metric.combine(np.stack([plan.multiplicity @ block_sums / total for block_sums in sums]))
         else:
             replicates = _rank_replicates(metric, label, response, weight, plan, value)
     return interval(value, replicates, len(plan.starts))
@@ -137,13 +140,6 @@ def student_quantile(probability: float, freedom: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
     )
     return math.fsum(term / float(freedom) ** power for power, term in enumerate(terms))
-
-
-def _mean_replicates(metric: MeanMetric, label: Array, response: Array, weight: Array, plan: Resampling) -> Array:
-    total = plan.multiplicity @ np.add.reduceat(weight, plan.starts)
-    total[total == 0.0] = np.nan
-    sums = [np.add.reduceat(moment * weight, plan.starts) for moment in metric.moments(label, response)]
-    return metric.combine(np.stack([plan.multiplicity @ block_sums / total for block_sums in sums]))
 
 
 def _rank_replicates(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -30,18 +29,6 @@ class ProgressiveScore:
     parts: tuple[float, ...]
     rows: int
     delay: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {
-            "metric": self.metric,
-            "loss": self.loss,
-            "last_value": self.last_value,
-            "running_mean": self.running_mean,
-            "parts": list(self.parts),
-            "rows": self.rows,
-            "delay": self.delay,
-        }
 
 
 def judge_progressive(

@@ -82,10 +82,28 @@ def slices(
         for at in np.flatnonzero((_ratios(one) >= reach) & (one.difference > 0.0))
     ]
     found.sort(key=lambda item: (-item[0], item[1].column, item[1].level[item[2]]))
-    return [
-        _slice(one, at, reach, categories[one.column][0], (losses, label, response, weight))
-        for _, one, at in found[:MOST_SLICES]
-    ]
+    reported = []
+    for _, one, at in found[:MOST_SLICES]:
+        inside = categories[one.column][0] == one.code[at]
+        known = inside & ~np.isnan(label)
+        known_weight = float(np.sum(weight[known]))
+        difference, error = float(one.difference[at]), float(one.standard_error[at])
+        reported.append(
+            Slice(
+                column=one.column,
+                level=one.level[at],
+                rows=int(one.rows[at]),
+                mean_loss=float(one.mean_loss[at]),
+                overall=float(np.average(losses, weights=weight)),
+                difference=difference,
+                low=difference - reach * error,
+                high=difference + reach * error,
+                share_of_loss=float(np.sum(weight[inside] * losses[inside]) / np.sum(weight * losses)),
+                mean_label=float(np.sum(weight[known] * label[known]) / known_weight) if known_weight > 0.0 else None,
+                mean_response=float(np.average(response[inside], weights=weight[inside])),
+            )
+        )
+    return reported
 
 
 def discovery_threshold(probabilities: Array) -> float:
@@ -153,26 +171,3 @@ def _mean_and_variance(sums: Array, rows: NDArray[np.integer]) -> tuple[Array, A
     mean = first / total
     around = np.maximum(second - 2.0 * mean * cross + mean**2 * squares, 0.0)
     return mean, around / total**2 * (rows / (rows - 1.0))
-
-
-def _slice(
-    one: _Candidates, at: int, reach: float, codes: NDArray[np.integer], arrays: tuple[Array, Array, Array, Array]
-) -> Slice:
-    losses, label, response, weight = arrays
-    inside = codes == one.code[at]
-    known = inside & ~np.isnan(label)
-    known_weight = float(np.sum(weight[known]))
-    difference, error = float(one.difference[at]), float(one.standard_error[at])
-    return Slice(
-        column=one.column,
-        level=one.level[at],
-        rows=int(one.rows[at]),
-        mean_loss=float(one.mean_loss[at]),
-        overall=float(np.average(losses, weights=weight)),
-        difference=difference,
-        low=difference - reach * error,
-        high=difference + reach * error,
-        share_of_loss=float(np.sum(weight[inside] * losses[inside]) / np.sum(weight * losses)),
-        mean_label=float(np.sum(weight[known] * label[known]) / known_weight) if known_weight > 0.0 else None,
-        mean_response=float(np.average(response[inside], weights=weight[inside])),
-    )

@@ -186,7 +186,8 @@ def share_explained(name: str, row_loss: RowLoss) -> MeanMetric:
     """
 
     def moments(label: Array, response: Array) -> tuple[Array, ...]:
-        fixed = np.full_like(label, _reference(label))
+        # The mean of equal labels may differ from them in the last place, which would look like a spread.
+        fixed = np.full_like(label, label[0] if label.min() == label.max() else label.mean())
         return row_loss(label, response), row_loss(label, fixed), label, fixed
 
     def combine(means: Array) -> Array:
@@ -267,20 +268,18 @@ def first_mean(means: Array) -> Array:
     return np.asarray(means[0])
 
 
-def _root(means: Array) -> Array:
-    return np.asarray(np.sqrt(means[0]))
-
-
-def _reference(label: Array) -> float:
-    # The mean of equal labels may differ from them in the last place, which would look like a spread.
-    return float(label[0]) if label.min() == label.max() else float(label.mean())
+def ratio_of_means(means: Array) -> Array:
+    """Return the mean of the first statistic over that of the second, NaN where that is not above 0."""
+    return _ratio(means[0], means[1])
 
 
 def _ratio(above: Array, below: Array) -> Array:
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0.0)
 
 
-RMSE = MeanMetric("rmse", True, lambda label, response: (squared_rows(label, response),), _root)
+RMSE = MeanMetric(
+    "rmse", True, lambda label, response: (squared_rows(label, response),), lambda means: np.sqrt(means[0])
+)
 
 # Each task's proper score comes first. Amounts have none of their own: it follows from the loss (`target_metrics`).
 METRICS: Mapping[Task, tuple[Metric, ...]] = {
