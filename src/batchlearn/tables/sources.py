@@ -147,7 +147,8 @@ def _refuse_other_columns(path: Path, schema: pa.Schema, first: pa.Schema) -> No
             continue  # no value is of another type
         if kind_of(stored) is not kind_of(other) or (kind_of(stored) is None and stored != other):
             raise _differing(path, f"stores {quoted(name)} as {stored}, the first file as {other}")
-        zoned, other_zoned = (getattr(_values(of), "tz", None) is not None for of in (stored, other))
+        values = (of.value_type if pa.types.is_dictionary(of) else of for of in (stored, other))
+        zoned, other_zoned = (getattr(of, "tz", None) is not None for of in values)
         if zoned != other_zoned:
             raise DataError(
                 f"file {quoted(path)}: the times in {quoted(name)} {'have' if zoned else 'lack'} a time zone, unlike "
@@ -212,10 +213,6 @@ def _batch_rows(schema: pa.Schema, columns: Sequence[str]) -> int:
     types = [field.type for field in schema if field.name in columns]
     cells = sum(stored.list_size if pa.types.is_fixed_size_list(stored) else 1 for stored in types)
     return max(1024, min(BATCH_ROWS, _BATCH_CELLS // max(cells, 1)))
-
-
-def _values(stored: pa.DataType) -> pa.DataType:
-    return stored.value_type if pa.types.is_dictionary(stored) else stored
 
 
 def _differing(path: Path, what: str) -> DataError:

@@ -192,7 +192,16 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
     value in CSV files, and `categories` the columns that are categories although they look like numbers.
     """
     roles = Roles(target, time, group, weight, offset, exposure, tuple([drop] if isinstance(drop, str) else drop))
-    opened, name = _open(source, tuple(null), frozenset(categories))
+    opened: Source
+    if not isinstance(source, (str, os.PathLike, Files)):
+        opened, name = ArrowSource(arrow_table(source)), "table"
+    else:
+        files = source if isinstance(source, Files) else find(source)
+        name = files.name
+        if files.format is Format.PARQUET:
+            opened = ParquetSource(files)
+        else:
+            opened = DelimitedSource(files, tuple(null), frozenset(categories))
     refuse_equal_names(opened.schema.names, quoted(name))
     columns = columns_of(opened.schema, categories, roles.drop, quoted(name))
     # A dropped list of numbers stands for the columns that it becomes.
@@ -206,15 +215,6 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
         table.column(category)
     _compiled(condition, columns)
     return table
-
-
-def _open(source: object, null: tuple[str, ...], categories: frozenset[str]) -> tuple[Source, str]:
-    if not isinstance(source, (str, os.PathLike, Files)):
-        return ArrowSource(arrow_table(source)), "table"
-    files = source if isinstance(source, Files) else find(source)
-    if files.format is Format.PARQUET:
-        return ParquetSource(files), files.name
-    return DelimitedSource(files, null, categories), files.name
 
 
 def _check_roles(table: Table, stored: Sequence[str]) -> None:

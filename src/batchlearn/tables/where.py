@@ -239,7 +239,9 @@ class _Translator:
         if isinstance(node, exp.Paren):
             return self.operand(node.this)
         if isinstance(node, exp.Column):
-            return self._column(node)
+            if node.args.get("table") is not None:
+                raise _unsupported(self.text, f"a name with a point ({quoted(node.sql(dialect='duckdb'), 40)})")
+            return self._operand_of(node.name)
         if isinstance(node, exp.Null):
             return _Operand(pc.scalar(pa.scalar(None, pa.bool_())), None, "NULL")
         if isinstance(node, _PREDICATES):
@@ -282,11 +284,6 @@ class _Translator:
         if moment.tzinfo is not None:
             moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
         return _known(pa.scalar(moment, pa.timestamp("us")), Kind.TIMESTAMP, quoted(text))
-
-    def _column(self, node: exp.Column) -> _Operand:
-        if node.args.get("table") is not None:
-            raise _unsupported(self.text, f"a name with a point ({quoted(node.sql(dialect='duckdb'), 40)})")
-        return self._operand_of(node.name)
 
     def _operand_of(self, name: str) -> _Operand:
         exact = [column for column in self.columns if column.name == name]
