@@ -24,7 +24,6 @@ from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import UsageError, quoted
 from batchlearn.solvers import RowsAtOnce
 from batchlearn.solvers.stochastic import StochasticGradient
-from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import Table
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import MiniBatch
@@ -217,7 +216,9 @@ def _rates(arena: _Arena) -> Generator[Progress, None, Rates | None]:
     trial = arena.trial
     if len(trial.rows) < 2 * _RATES_BATCH or arena.late:
         return None
-    curvature = _mean_curvature(trial.objective, trial)
+    # The trace of the Hessian's data part: the mean over rows of curvature times squared length.
+    diagonal = trial.objective.hessian_diagonal(trial.rows, trial.start) - trial.objective.penalty.diagonal
+    curvature = max(float(diagonal.sum()), 1e-300)
     tried = []
     budget = Budget(1.0, min(arena.plan.budget.seconds, _RATE_SECONDS))
     for multiple in _RATES:
@@ -226,9 +227,3 @@ def _rates(arena: _Arena) -> Generator[Progress, None, Rates | None]:
         run = yield from running(trial, contender, budget, arena.seed)
         tried.append((rate, max(run.last.value - trial.optimum.value, 0.0)))
     return Rates(_RATES_BATCH, 1.0, tuple(tried))
-
-
-def _mean_curvature(objective: Objective, trial: Trial) -> float:
-    """Return the trace of the Hessian's data part: the mean over rows of curvature times squared length."""
-    diagonal = objective.hessian_diagonal(trial.rows, trial.start) - objective.penalty.diagonal
-    return max(float(diagonal.sum()), 1e-300)

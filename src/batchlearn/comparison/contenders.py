@@ -127,7 +127,11 @@ def running(
         spent += time.perf_counter() - began
         if stretch is None:
             break
-        latest, ended = stretch, _spent(budget, stretch.passes, spent)
+        latest = stretch
+        if spent >= budget.seconds:
+            ended = SECONDS_SPENT
+        elif stretch.passes >= budget.passes * (1.0 - 1e-9):
+            ended = PASSES_SPENT
         yield Progress(f"{contender.name}, seed {seed}", rows=stretch.rows_read - read, passes=int(stretch.passes))
         read = stretch.rows_read
         if ended or stretch.passes >= look:
@@ -138,12 +142,6 @@ def running(
         points.append(Point(read, latest.passes, spent, value_at(trial, latest.parameters)))
     parameters, solver = (trial.start, "") if latest is None else (latest.parameters, latest.solver)
     return Run(contender, seed, order, solver, tuple(points), parameters, ended or FINISHED)
-
-
-def _spent(budget: Budget, passes: float, seconds: float) -> str:
-    if seconds >= budget.seconds:
-        return SECONDS_SPENT
-    return PASSES_SPENT if passes >= budget.passes * (1.0 - 1e-9) else ""
 
 
 def value_at(trial: Trial, parameters: Floats) -> float:

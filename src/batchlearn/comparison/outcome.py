@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from batchlearn.artifacts.strict_json import plain
 from batchlearn.comparison.contenders import Budget, Contender, Point, Run
 from batchlearn.comparison.critical import Measured, NoiseAt, sampling_loss
 from batchlearn.comparison.judging import HeldOutScore, Memory
@@ -29,12 +30,6 @@ class Rates:
         """Return the rates as plain values."""
         tried = [{"rate": rate, "excess_loss": excess} for rate, excess in self.tried]
         return {"solver": "sgd", "batch_size": self.batch_size, "passes": self.passes, "tried": tried}
-
-
-def _coming_nearer(run: Run) -> bool:
-    """Whether the last look at a run was lower than the one before, its start not counted."""
-    looks = [point.value for point in run.points[1:]]
-    return len(looks) > 1 and looks[-1] < looks[-2] < math.inf
 
 
 @dataclass(frozen=True)
@@ -79,26 +74,29 @@ class Outcome:
         start = self.runs[0].points[0].value
         # Where there is next to nothing to learn, noise leaves a run a little above its start: that is no divergence.
         allowed = start + max(0.1 * (start - self.best), 0.01 * abs(start))
-        overflowed = self.stored is not None and not math.isfinite(self.stored.last.value)
-        return overflowed or any(not run.last.value <= allowed and not _coming_nearer(run) for run in self.runs)
+        for run in self.runs:
+            looks = [point.value for point in run.points[1:]]  # the start not counted
+            coming_nearer = len(looks) > 1 and looks[-1] < looks[-2] < math.inf
+            if not run.last.value <= allowed and not coming_nearer:
+                return True
+        return self.stored is not None and not math.isfinite(self.stored.last.value)
 
     def spent_until(self, excess: float) -> tuple[float, float] | None:
         """Return the passes and seconds after which the excess loss stayed below; None where it never did.
 
         Medians over the seeds; None where any seed never came so near.
         """
-        found = [reached for run in self.runs if (reached := self._reached(run, excess)) is not None]
-        if len(found) < len(self.runs):
-            return None
+        found = []
+        for run in self.runs:
+            reached = None
+            for point in reversed(run.points):
+                if not point.value - self.best <= excess:
+                    break
+                reached = point.passes, point.seconds
+            if reached is None:
+                return None
+            found.append(reached)
         return median(passes for passes, _ in found), median(seconds for _, seconds in found)
-
-    def _reached(self, run: Run, excess: float) -> tuple[float, float] | None:
-        reached = None
-        for point in reversed(run.points):
-            if not point.value - self.best <= excess:
-                break
-            reached = point.passes, point.seconds
-        return reached
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain values: of the typical run where one run is meant."""
@@ -119,7 +117,14 @@ class Outcome:
             "diverged": self.diverged,
             "held_out": None if self.held_out is None else self.held_out.to_json(),
             "spread_over_seeds": {"low": low, "high": high, "seeds": len(self.runs)},
-            "stored_order": None if self.stored is None else self._stored_json(self.stored),
+            "stored_order": None
+            if self.stored is None
+            else {
+                "excess_loss": self.excess(self.stored),
+                "passes": self.stored.last.passes,
+                "seconds": self.stored.last.seconds,
+                "better_than_start": self.stored.last.value < self.stored.points[0].value,
+            },
             "memory": {"rows": self.memory.rows, "working": self.memory.working},
             "curve": [
                 {
@@ -130,14 +135,6 @@ class Outcome:
                 }
                 for point in run.points
             ],
-        }
-
-    def _stored_json(self, run: Run) -> dict[str, Any]:
-        return {
-            "excess_loss": self.excess(run),
-            "passes": run.last.passes,
-            "seconds": run.last.seconds,
-            "better_than_start": run.last.value < run.points[0].value,
         }
 
 
@@ -172,7 +169,7 @@ class Comparison:
     @property
     def best(self) -> float:
         """The lowest objective that the optimum or any contender reached."""
-        return lowest(self.trial, self.outcomes)
+        return min([self.trial.optimum.value, *(outcome.best for outcome in self.outcomes)])
 
     @property
     def good_enough(self) -> float:
@@ -188,7 +185,7 @@ class Comparison:
         optimum = self.trial.optimum
         certificate = optimum.certification.certificate
         on_the_way = self.noise[1].critical_batch
-        return _plain(
+        whole: dict[str, Any] = plain(
             {
                 "format_version": FORMAT_VERSION,
                 "table": self.table,
@@ -221,11 +218,7 @@ class Comparison:
                 "notes": list(self.notes),
             }
         )
-
-
-def lowest(trial: Trial, outcomes: Sequence[Outcome]) -> float:
-    """Return the lowest objective known."""
-    return min([trial.optimum.value, *(outcome.best for outcome in outcomes)])
+        return whole
 
 
 def good_enough(trial: Trial, noise: Sequence[NoiseAt]) -> float:
@@ -237,16 +230,3 @@ def good_enough(trial: Trial, noise: Sequence[NoiseAt]) -> float:
     found = sampling_loss(noise)
     gain = max(trial.optimum.null_value - trial.optimum.value, 0.0)
     return 1e-4 * gain if found is None else found
-
-
-def _plain(value: dict[str, Any]) -> dict[str, Any]:
-    return {key: _finite(item) for key, item in value.items()}
-
-
-def _finite(value: Any) -> Any:
-    """Return the value with None for numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.build import build_rows, profile_parts
-from batchlearn.data.ledger import Ledger, read_ledger, with_classes_of, with_lots
+from batchlearn.data.ledger import read_ledger, with_classes_of, with_lots
 from batchlearn.data.rows import Rows
 from batchlearn.data.sample import take
-from batchlearn.data.split import Split, choose_rows, drawn, hold_out
+from batchlearn.data.split import choose_rows, drawn, hold_out
 from batchlearn.data.target import Target
 from batchlearn.errors import DataError
 from batchlearn.kernels.design import Floats
@@ -85,10 +85,14 @@ def posing(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Genera
     work = Work(table, ledger, recipe, Structure(recipe.rules), threads, _OPTIMUM_SECONDS)
     (profiles,) = yield from reading("reading columns", profile_parts(table, ledger, [split.early]))
     fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
-    later = None
+    later, later_order = None, np.zeros(0, dtype=np.intp)
     if split.late is not None:
         encoded = build_rows(table, ledger, fitted.encoding, split.late, threads, fingerprinted=False)
         later = yield from reading("encoding the later rows", encoded)
+        if ledger.time is None:
+            later_order = (np.cumsum(split.late) - 1)[drawn(ledger, split.late, recipe.seed)]
+        else:
+            later_order = np.argsort(ledger.time[split.late], kind="stable")
     judged = "no rows were held out" if later is None else f"judged on {len(later):,} ({split.how})"
     notes.append(f"Contenders learn from {len(fitted.rows):,} rows; {judged}.")
     notes.append(
@@ -108,15 +112,7 @@ def posing(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Genera
         fitted.optimum,
         ledger.target,
         later,
-        _later_order(ledger, split, recipe.seed),
+        later_order,
         ledger.time is not None,
         tuple(notes),
     )
-
-
-def _later_order(ledger: Ledger, split: Split, seed: int) -> NDArray[np.intp]:
-    if split.late is None:
-        return np.zeros(0, dtype=np.intp)
-    if ledger.time is None:
-        return (np.cumsum(split.late) - 1)[drawn(ledger, split.late, seed)]
-    return np.argsort(ledger.time[split.late], kind="stable")

@@ -29,7 +29,13 @@ def recommend(outcomes: Sequence[Outcome], good_enough: float, certified: bool) 
         _Reached(outcome, *spent) for outcome in usable if (spent := outcome.spent_until(good_enough)) is not None
     ]
     if not reached:
-        return _none_near(usable or list(outcomes), good_enough)
+        best = min(usable or outcomes, key=lambda outcome: outcome.excess(outcome.typical))
+        reason = (
+            f"No contender came within {good_enough:.2g} of the optimum on this budget; this one came nearest, to "
+            f"{best.excess(best.typical):.2g}."
+        )
+        changes = ("A larger budget (--passes, --seconds): the order of the contenders may change with it.",)
+        return Recommendation(best.contender.name, reason, changes)
     quickest = min(reached, key=lambda one: one.seconds)
     full = next((one for one in reached if one.outcome.contender.regime.shows is RowsAtOnce.ALL), None)
     chosen, reason = quickest, _quickest(quickest, reached, good_enough)
@@ -62,16 +68,6 @@ def _quickest(quickest: _Reached, reached: Sequence[_Reached], good_enough: floa
     return f"{said}; next is {second.outcome.contender.name} with {second.seconds:.2f} s."
 
 
-def _none_near(outcomes: Sequence[Outcome], good_enough: float) -> Recommendation:
-    best = min(outcomes, key=lambda outcome: outcome.excess(outcome.typical))
-    reason = (
-        f"No contender came within {good_enough:.2g} of the optimum on this budget; this one came nearest, to "
-        f"{best.excess(best.typical):.2g}."
-    )
-    changes = ("A larger budget (--passes, --seconds): the order of the contenders may change with it.",)
-    return Recommendation(best.contender.name, reason, changes)
-
-
 def _changes(chosen: _Reached, reached: Sequence[_Reached], outcomes: Sequence[Outcome]) -> list[str]:
     fewest = min(reached, key=lambda one: one.passes)
     said = []
@@ -85,7 +81,12 @@ def _changes(chosen: _Reached, reached: Sequence[_Reached], outcomes: Sequence[O
         )
     online = next((outcome for outcome in outcomes if outcome.contender.regime.shows is RowsAtOnce.ONE), None)
     if online is not None and online is not chosen.outcome:
-        said.append(f"Labels that come one at a time and have to count at once: online. {_online(online, chosen)}")
+        stored = "" if online.stored is None else f", {online.excess(online.stored):.2g} with the rows as stored"
+        said.append(
+            "Labels that come one at a time and have to count at once: online. On this budget it ended "
+            f"{online.excess(online.typical):.2g} above the optimum{stored}; {chosen.outcome.contender.name}: "
+            f"{chosen.outcome.excess(chosen.outcome.typical):.2g}."
+        )
     memory = chosen.outcome.memory.rows
     least = min(outcomes, key=lambda outcome: outcome.memory.rows)
     if least.memory.rows < memory:
@@ -94,9 +95,3 @@ def _changes(chosen: _Reached, reached: Sequence[_Reached], outcomes: Sequence[O
             f"{size(least.memory.rows)} at a time."
         )
     return said
-
-
-def _online(online: Outcome, chosen: _Reached) -> str:
-    behind = f"On this budget it ended {online.excess(online.typical):.2g} above the optimum"
-    stored = "" if online.stored is None else f", {online.excess(online.stored):.2g} with the rows as stored"
-    return f"{behind}{stored}; {chosen.outcome.contender.name}: {chosen.outcome.excess(chosen.outcome.typical):.2g}."
