@@ -18,7 +18,6 @@ from batchlearn.errors import BatchlearnError, IntegrityError, RegistryError
 from batchlearn.registry.ledger import EVENTS, check_promotions, events, forgotten_since
 from batchlearn.registry.loading import load_version
 from batchlearn.registry.promotions import PROMOTIONS, Promotion, champion, promotions
-from batchlearn.registry.records import Record
 from batchlearn.registry.version import VERSIONS, read_version, verify_version, version_numbers
 from batchlearn.selection.terms import encoding_terms
 
@@ -49,7 +48,10 @@ def check(store: FolderStore) -> list[Finding]:
             verify_version(store, number)
         except (IntegrityError, RegistryError) as problem:
             bad[number] = problem
-    live = _live(store)
+    try:
+        live = champion(store)
+    except (IntegrityError, RegistryError):
+        live = None
     gone = _removed(store, history or (), numbers, live)
     found += [
         Finding(
@@ -60,13 +62,13 @@ def check(store: FolderStore) -> list[Finding]:
     for number, refusal in bad.items():
         found.append(_damaged_version(store, number, refusal, live, numbers[-1]))
     for number in numbers:
-        if number not in bad and _is_of_another_objective(store, number):
-            found.append(_other_objective(number, live))
+        if number not in bad:
+            found += _check_objective(store, number, live)
     # Of many promotions of the same bytes one says it for all.
     for promotion in {(one.version, one.identity): one for one in reversed(history or ())}.values():
         found += _check_promotion(store, promotion, numbers, bad) if promotion.version not in gone else []
     if history is not None:
-        found += _check_clock(history) + _check_orphans(history, numbers)
+        found += _oddities(history, numbers)
     found += _leftovers(store)
     return sorted(found, key=lambda finding: not finding.serious)
 
@@ -95,29 +97,24 @@ def _damaged_version(
     return Finding(refusal.code, False, f"version {number}: {refusal.message}", advice)
 
 
-def _is_of_another_objective(store: FolderStore, number: int) -> bool:
-    """Whether a version went on from kept totals when that scaled the centres of its terms as if they were in total."""
+def _check_objective(store: FolderStore, number: int, live: Promotion | None) -> list[Finding]:
+    """Find out whether a version went on from kept totals when that scaled its terms' centres as if in total."""
     version = read_version(store, number)
     if version.description["format_version"] > 1 or version.description.get("start") not in ("update", "fine-tune"):
-        return False
+        return []
     stored = load_version(store, version)
     if stored.record["solver"] not in ("update", "fine-tune") or not stored.record["structure"]["strengths"]:
-        return False  # the first version of a project is from scratch whatever its policy says
-    return any(term.unit.centre is not None for term in encoding_terms(stored.model.encoding).values())
-
-
-def _other_objective(number: int, live: Promotion | None) -> Finding:
+        return []  # the first version of a project is from scratch whatever its policy says
+    if all(term.unit.centre is None for term in encoding_terms(stored.model.encoding).values()):
+        return []
     is_live = live is not None and live.version == number
-    return Finding(
-        "update-of-another-objective",
-        is_live,
+    what = (
         f"{'the champion, ' * is_live}version {number} went on from kept totals by an earlier release, which penalised "
         "pairs, bins and cycles otherwise than a training does: what is stated of its distance from the optimum is of "
-        "another objective",
-        'batchlearn retrain --anyway   # with start = "warm" or "scratch" in [policy]'
-        if is_live
-        else "leave it unused",
+        "another objective"
     )
+    again = 'batchlearn retrain --anyway   # with start = "warm" or "scratch" in [policy]'
+    return [Finding("update-of-another-objective", is_live, what, again if is_live else "leave it unused")]
 
 
 def _check_records(store: FolderStore) -> tuple[list[Finding], list[Promotion] | None]:
@@ -130,8 +127,10 @@ def _check_records(store: FolderStore) -> tuple[list[Finding], list[Promotion] |
         found.append(Finding(problem.code, True, problem.message, f"restore {PROMOTIONS}/ from a backup"))
     try:
         past = events(store)
-        if history is not None:
-            found += _check_events(past, history)
+        told = max((one.reason.asked or 0 for one in history or ()), default=0)
+        if told > len(past):
+            what = f"{EVENTS} ends with {len(past)}, and a promotion answers event {told}"
+            found.append(Finding("registry-damaged", True, what, f"restore {EVENTS}/ from a backup"))
     except (IntegrityError, RegistryError) as problem:
         found.append(Finding(problem.code, True, problem.message, f"restore {EVENTS}/ from a backup"))
         return found, history
@@ -141,21 +140,6 @@ def _check_records(store: FolderStore) -> tuple[list[Finding], list[Promotion] |
     except IntegrityError as problem:
         found.append(Finding(problem.code, True, problem.message, f"restore {PROMOTIONS}/ from a backup"))
     return found, history
-
-
-def _check_events(past: list[Record], history: list[Promotion]) -> list[Finding]:
-    told = max((one.reason.asked or 0 for one in history), default=0)
-    if told <= len(past):
-        return []
-    what = f"{EVENTS} ends with {len(past)}, and a promotion answers event {told}"
-    return [Finding("registry-damaged", True, what, f"restore {EVENTS}/ from a backup")]
-
-
-def _live(store: FolderStore) -> Promotion | None:
-    try:
-        return champion(store)
-    except (IntegrityError, RegistryError):
-        return None
 
 
 def _check_promotion(
@@ -173,9 +157,9 @@ def _check_promotion(
     return []
 
 
-def _check_clock(history: list[Promotion]) -> list[Finding]:
-    """A clock that went back changes nothing, because generations order promotions; but tenures read oddly."""
-    return [
+def _oddities(history: list[Promotion], numbers: list[int]) -> list[Finding]:
+    """Return what harms nothing: tenures that read oddly because a clock went back, and versions never live."""
+    found = [
         Finding(
             "clock-went-back",
             False,
@@ -186,14 +170,10 @@ def _check_clock(history: list[Promotion]) -> list[Finding]:
         for earlier, later in pairwise(history)
         if later.reason.at < earlier.reason.at
     ]
-
-
-def _check_orphans(history: list[Promotion], numbers: list[int]) -> list[Finding]:
-    promoted = {promotion.version for promotion in history}
-    return [
-        Finding("never-promoted", False, f"version {number} was never live", "keep it: history and forget look at it")
-        for number in numbers
-        if number not in promoted
+    advice = "keep it: history and forget look at it"
+    never_live = sorted(set(numbers) - {promotion.version for promotion in history})
+    return found + [
+        Finding("never-promoted", False, f"version {number} was never live", advice) for number in never_live
     ]
 
 

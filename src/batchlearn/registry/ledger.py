@@ -28,11 +28,8 @@ class Tenure:
 
     def to_json(self) -> dict[str, Any]:
         """Return the stretch as plain values."""
-        return {"version": self.version, "since": self.since, "until": self.until, **_why(self.promotion)}
-
-
-def _why(promotion: Promotion) -> dict[str, Any]:
-    return {key: value for key, value in promotion.to_json().items() if key not in ("version", "at")}
+        why = {key: value for key, value in self.promotion.to_json().items() if key not in ("version", "at")}
+        return {"version": self.version, "since": self.since, "until": self.until, **why}
 
 
 def tenures(history: Sequence[Promotion]) -> list[Tenure]:

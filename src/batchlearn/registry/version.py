@@ -117,7 +117,11 @@ def verify_version(store: Store, number: int, identity: str | None = None) -> Ve
             f"{identity[:16]}. Restore the folder {quoted(version.path)} from a backup, or roll back to another one.",
             code="version-replaced",
         )
-    found = _files_in(version.path)
+    found: set[str] = set()
+    for parent, folders, names in os.walk(version.path):
+        inside = Path(parent).relative_to(version.path)
+        found.update(str(inside / name) for name in names)
+        found.update(str(inside / name) for name in folders if (Path(parent) / name).is_symlink())
     stated = {*version.sizes, MANIFEST}
     if found != stated:
         odd = quoted(", ".join(sorted(found ^ stated)), 200)
@@ -125,16 +129,6 @@ def verify_version(store: Store, number: int, identity: str | None = None) -> Ve
     for file in version.sizes:
         read_file(store, version, file)
     return version
-
-
-def _files_in(folder: Path) -> set[str]:
-    """Return the names of all entries below a folder; a folder as "name/..." for what is in it."""
-    found: set[str] = set()
-    for parent, folders, names in os.walk(folder):
-        inside = Path(parent).relative_to(folder)
-        found.update(str(inside / name) for name in names)
-        found.update(str(inside / name) for name in folders if (Path(parent) / name).is_symlink())
-    return found
 
 
 def _entries(name: str, manifest: bytes) -> dict[str, dict[str, Any]]:
