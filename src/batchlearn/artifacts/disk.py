@@ -104,17 +104,13 @@ def read_regular(path: str | Path, largest: int, *, folder: int | None = None, n
             raise Irregular("it is no regular file with one name but a link, a folder, a pipe or a device")
         if status.st_size > largest:
             raise Irregular(f"it has {status.st_size:,} bytes instead of at most {largest:,}")
-        return _read_bytes(file, status.st_size)
+        parts: list[bytes] = []
+        left = status.st_size + 1  # one more, to notice a file that grows
+        while left and (part := os.read(file, min(left, _READ_BYTES))):
+            parts.append(part)
+            left -= len(part)
+        if left != 1:
+            raise Irregular("its size changed while it was read")
+        return b"".join(parts)
     finally:
         os.close(file)
-
-
-def _read_bytes(file: int, size: int) -> bytes:
-    parts: list[bytes] = []
-    left = size + 1  # one more, to notice a file that grows
-    while left and (part := os.read(file, min(left, _READ_BYTES))):
-        parts.append(part)
-        left -= len(part)
-    if left != 1:
-        raise Irregular("its size changed while it was read")
-    return b"".join(parts)

@@ -28,10 +28,24 @@ def unpack(data: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Floa
 
     Malformed unless it holds the arrays in `shapes`, of float64, finite, and nothing else.
     """
-    _check_header(header_of(data), shapes)
-    needed = _header_bytes(data) + 8 * sum(prod(shape) for shape in shapes.values())
-    if len(data) != needed:
-        raise Malformed(f"it has {len(data):,} bytes where its arrays need {needed:,}")
+    # 1. What the header says.
+    header = header_of(data)
+    if not isinstance(header, dict) or set(header) != set(shapes):
+        found = sorted(header) if isinstance(header, dict) else header
+        raise Malformed(f"it holds {quoted(found)}; {quoted(sorted(shapes))} are needed")
+    for name, shape in shapes.items():
+        entry, needed = header[name], {"dtype": "F64", "shape": list(shape)}
+        # Where its bytes are the library checks.
+        stated = (
+            {key: entry[key] for key in sorted(entry) if key != "data_offsets"} if isinstance(entry, dict) else entry
+        )
+        if stated != needed:
+            raise Malformed(f"the array {quoted(name)} is {quoted(stated)}; {quoted(needed)} is needed")
+    # 2. How many bytes follow.
+    size = _header_bytes(data) + 8 * sum(prod(shape) for shape in shapes.values())
+    if len(data) != size:
+        raise Malformed(f"it has {len(data):,} bytes where its arrays need {size:,}")
+    # 3. The values.
     try:
         arrays = load(data)
     except SafetensorError as problem:
@@ -53,17 +67,3 @@ def header_of(data: bytes) -> object:
 
 def _header_bytes(data: bytes) -> int:
     return _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
-
-
-def _check_header(header: object, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    if not isinstance(header, dict) or set(header) != set(shapes):
-        found = sorted(header) if isinstance(header, dict) else header
-        raise Malformed(f"it holds {quoted(found)}; {quoted(sorted(shapes))} are needed")
-    for key, shape in shapes.items():
-        entry = header[key]
-        stated = (
-            {key: entry[key] for key in sorted(entry) if key != "data_offsets"} if isinstance(entry, dict) else entry
-        )
-        needed = {"dtype": "F64", "shape": list(shape)}
-        if stated != needed:
-            raise Malformed(f"the array {quoted(key)} is {quoted(stated)}; {quoted(needed)} is needed")
