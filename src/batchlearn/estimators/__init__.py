@@ -6,7 +6,7 @@ Both minimise F = weighted mean loss + alpha/2 ||coef||^2 over the columns as gi
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from sklearn.utils.validation import validate_data
 
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import DataError, NoFiniteOptimum, quoted
-from batchlearn.estimators.incremental import Learner, class_labels, go_on, learn_rows
+from batchlearn.estimators.incremental import class_labels, go_on, learn_rows
 from batchlearn.estimators.reading import STORED_TYPES, arrays, names_of, row_predictors
 from batchlearn.estimators.settings import Settings, checked
 from batchlearn.kernels.design import Floats
@@ -89,6 +89,11 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
     (True, True)
     """
 
+    # Kept by `fit` and `partial_fit`.
+    objective_: float
+    n_iter_: int
+    certificate_: Certificate
+
     def __init__(  # noqa: PLR0913 - scikit-learn reads parameters from here
         self,
         *,
@@ -140,11 +145,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
             code = label.astype(np.intp)
             each = weights_of_classes(self.class_weight, self.classes_.tolist(), code, weight)
             weight = each[code] * (1.0 if weight is None else weight)
-        fitted = _fitted(settings, X, label, weight, names_of(self))
-        self.coef_ = fitted.coefficients[None, :]
-        self.intercept_ = np.array([fitted.intercept])
-        self.objective_, self.n_iter_, self.certificate_ = fitted.objective, fitted.steps, fitted.certificate
-        self._learner = fitted.learner
+        coefficients, intercept = _fit_rows(self, settings, X, label, weight)
+        self.coef_, self.intercept_ = coefficients[None, :], np.array([intercept])
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -241,6 +243,11 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
     (array([3.]), 1.0)
     """
 
+    # Kept by `fit` and `partial_fit`.
+    objective_: float
+    n_iter_: int
+    certificate_: Certificate
+
     def __init__(  # noqa: PLR0913 - scikit-learn reads parameters from here
         self,
         *,
@@ -271,10 +278,7 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
         settings = checked(self, ("squared", "poisson", "gamma", "tweedie"))
         X, y = validate_data(self, arrays(X), y, accept_sparse="csr", dtype=STORED_TYPES, y_numeric=True)
         label = np.asarray(y, dtype=np.float64)
-        fitted = _fitted(settings, X, label, row_weights(sample_weight, len(label)), names_of(self))
-        self.coef_, self.intercept_ = fitted.coefficients, fitted.intercept
-        self.objective_, self.n_iter_, self.certificate_ = fitted.objective, fitted.steps, fitted.certificate
-        self._learner = fitted.learner
+        self.coef_, self.intercept_ = _fit_rows(self, settings, X, label, row_weights(sample_weight, len(label)))
         return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -299,23 +303,22 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
         return tags
 
 
-class _Fitted(NamedTuple):
-    coefficients: Floats
-    intercept: float
-    objective: float
-    steps: int
-    certificate: Certificate
-    learner: Learner | None
-
-
-def _fitted(settings: Settings, X: Any, label: Floats, weight: Floats | None, names: list[str]) -> _Fitted:
-    loss = settings.loss
+def _fit_rows(estimator: Any, settings: Settings, X: Any, label: Floats, weight: Floats | None) -> tuple[Floats, float]:
+    """Fit to checked rows; return coefficients and intercept. The estimator keeps certificate and learner."""
+    loss, names = settings.loss, names_of(estimator)
     loss.check_labels(label)
     with one_blas_thread():
         matrix = read_matrix(X, label, weight, intercept=settings.intercept, threads=settings.threads)
         lead = int(settings.intercept)
         names = [*names[:lead], *(names[lead + j] for j in matrix.order)]
-        _warn_of_constants(matrix, settings, names)
+        if settings.alpha == 0.0 and matrix.constant.any():
+            columns = [names[lead + j] for j in np.flatnonzero(matrix.constant)]
+            warnings.warn(
+                f"{' and '.join(columns[:3])}{' and others' if len(columns) > 3 else ''} never vary: with alpha=0 "
+                "their coefficients are set to 0. Drop such columns.",
+                UserWarning,
+                stacklevel=3,
+            )
         problem = _problem(settings, matrix, names)
         try:
             optimum = optimise(problem, regime=settings.regime)
@@ -348,8 +351,9 @@ def _fitted(settings: Settings, X: Any, label: Floats, weight: Floats | None, na
             ConvergenceWarning,
             stacklevel=3,
         )
-    learner = go_on(loss, settings.alpha, matrix, delivered, optimum.certification.factor)
-    return _Fitted(coefficients, intercept, value, len(optimum.trace), certificate, learner)
+    estimator.objective_, estimator.n_iter_, estimator.certificate_ = value, len(optimum.trace), certificate
+    estimator._learner = go_on(loss, settings.alpha, matrix, delivered, optimum.certification.factor)
+    return coefficients, intercept
 
 
 def _problem(settings: Settings, matrix: Matrix, names: list[str]) -> Problem:
@@ -365,15 +369,3 @@ def _refined(objective: Objective, matrix: Matrix, optimum: Optimum) -> Floats:
     if objective.loss.self_concordance * certificate.kappa * certificate.decrement > _LARGEST_REACH:
         return optimum.parameters
     return refine(objective, matrix.rows, optimum.parameters, proof.expansion, proof.factor)
-
-
-def _warn_of_constants(matrix: Matrix, settings: Settings, names: list[str]) -> None:
-    if settings.alpha > 0.0 or not matrix.constant.any():
-        return
-    columns = [names[j + int(settings.intercept)] for j in np.flatnonzero(matrix.constant)]
-    warnings.warn(
-        f"{' and '.join(columns[:3])}{' and others' if len(columns) > 3 else ''} never vary: with alpha=0 their "
-        "coefficients are set to 0. Drop such columns.",
-        UserWarning,
-        stacklevel=4,
-    )

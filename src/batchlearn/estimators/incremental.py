@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.estimators.settings import Settings
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.kernels.normalised import NormalisedState
 from batchlearn.kernels.online_newton import BLOCK
@@ -57,11 +58,6 @@ class Learner:
     weight: float = 0.0  # of the rows learned
     paid: Floats | None = None  # (d,): the weight up to which each coefficient's penalty is in the state
     turn: int = 0
-
-    @property
-    def rows_pending(self) -> int:
-        """Rows of the unfinished block."""
-        return 0 if self.pending is None else len(self.pending[1])
 
 
 def begin(loss: Loss, alpha: float, values: Any, intercept: bool) -> Learner:
@@ -183,30 +179,6 @@ def _turned(learner: Learner) -> Learner:
     return replace(learner, state=state, paid=paid, turn=learner.turn + 1)
 
 
-class Settings(Protocol):
-    """What of an estimator's checked settings learning row by row depends on."""
-
-    @property
-    def alpha(self) -> float:
-        """The strength of the penalty."""
-        ...
-
-    @property
-    def loss(self) -> Loss:
-        """What is minimised."""
-        ...
-
-    @property
-    def intercept(self) -> bool:
-        """Whether there is an intercept."""
-        ...
-
-    @property
-    def standardize(self) -> bool:
-        """Whether the penalty is on coefficients per standard deviation."""
-        ...
-
-
 def learn_rows(
     estimator: Any, settings: Settings, values: Any, label: Floats, sample_weight: Any
 ) -> tuple[Floats, float]:
@@ -216,13 +188,25 @@ def learn_rows(
     weight = row_weights(sample_weight, len(label))
     learner: Learner | None = getattr(estimator, "_learner", None)
     if learner is None:
-        _refuse_start(hasattr(estimator, "coef_"), settings.standardize)
+        if hasattr(estimator, "coef_"):
+            raise UsageError(
+                f"This estimator was fitted by fit() and has no curvature to go on from: partial_fit after fit needs "
+                f"at most {MOST_COEFFICIENTS} coefficients and a certificate with a factor. Fit all rows again, or "
+                "begin with partial_fit on a new estimator.",
+                code="partial-fit-start",
+            )
+        if settings.standardize:
+            raise UsageError(
+                "A penalty per standard deviation needs all rows first. Call fit before partial_fit, or set "
+                "standardize=False.",
+                code="partial-fit-standardize",
+            )
         counted = values if weight is None else values[weight > 0.0]
         learner = begin(loss, settings.alpha, counted, settings.intercept)
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
         learner, parameters = learn(learner, values, label, weight)
     estimator._learner, estimator.n_iter_, estimator.objective_ = learner, 1, math.nan
-    rows = int(learner.weight) + learner.rows_pending
+    rows = int(learner.weight) + (0 if learner.pending is None else len(learner.pending[1]))
     reason = Note(Code.ROWS_NOT_KEPT)
     estimator.certificate_ = Certificate(Proved.NOT_CERTIFIED, reason, None, None, None, None, None, rows, None)
     return delivered(learner, parameters)
@@ -254,19 +238,3 @@ def class_labels(label: Any, classes: Any, known: Any) -> tuple[Floats, Any]:
 
 def _both(classes: Any) -> str:
     return " and ".join(quoted(one) for one in classes.tolist())
-
-
-def _refuse_start(fitted: bool, standardize: bool) -> None:
-    if fitted:
-        raise UsageError(
-            f"This estimator was fitted by fit() and has no curvature to go on from: partial_fit after fit needs at "
-            f"most {MOST_COEFFICIENTS} coefficients and a certificate with a factor. Fit all rows again, or begin with "
-            "partial_fit on a new estimator.",
-            code="partial-fit-start",
-        )
-    if standardize:
-        raise UsageError(
-            "A penalty per standard deviation needs all rows first. Call fit before partial_fit, or set "
-            "standardize=False.",
-            code="partial-fit-standardize",
-        )
