@@ -20,7 +20,7 @@ from tests.models.made import FIXTURES, GOLDEN, RULES, SCHEMA, asked, made, made
 
 from batchlearn.artifacts.manifest import MANIFEST
 from batchlearn.errors import DataError, ResourceError, UsageError
-from batchlearn.models.files import check_writable, load, read_model, read_record, save
+from batchlearn.models.files import check_writable, load, read_model, save
 from batchlearn.models.folder import MODEL, WEIGHTS
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.model import Predictions
@@ -101,7 +101,7 @@ def test_what_a_model_lacks_it_lacks_when_loaded(fit: Fit, without: str, tmp_pat
 
 
 def test_the_record_says_how_the_model_came_about(fit: Fit, tmp_path: Path) -> None:
-    record = read_record(fit.save(tmp_path / "model"))
+    record = read_model(fit.save(tmp_path / "model")).record
     assert record["certificate"] == fit.certificate.to_json()
     assert record["alpha"] == fit.alpha
     assert record["rows"] == fit.rows.to_json()
@@ -115,7 +115,7 @@ def test_the_record_says_how_the_model_came_about(fit: Fit, tmp_path: Path) -> N
 def test_a_record_holds_plain_values(fit: Fit, tmp_path: Path) -> None:
     record = {"one": (1, 2.5), "none": math.nan, "inf": [math.inf], "x": np.float64(0.1), "n": 2**64 - 1, "s": "\udc80"}
     plain = {"one": [1, 2.5], "none": None, "inf": [None], "x": 0.1, "n": 2**64 - 1, "s": "?"}
-    assert read_record(save(fit.model, record, tmp_path / "model")) == plain
+    assert read_model(save(fit.model, record, tmp_path / "model")).record == plain
 
 
 def test_the_identity_is_that_of_the_bytes(fit: Fit, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_format_1_is_read_for_ever() -> None:
     rounding = predictions.bound - golden["bound"]
     assert np.all(rounding > 0.0)
     np.testing.assert_allclose(rounding, 0.0, atol=1e-13)
-    assert read_record(GOLDEN)["certificate"]["status"] == "certified"
+    assert read_model(GOLDEN).record["certificate"]["status"] == "certified"
 
 
 # --- as a whole or not at all ---------------------------------------------------------------------------------------
@@ -163,9 +163,9 @@ def test_a_path_that_exists_is_refused_and_stays_as_it_was(fit: Fit, tmp_path: P
 def test_force_replaces_a_model(fit: Fit, tmp_path: Path) -> None:
     saved = save(fit.model, {"turn": 1}, tmp_path / "model")
     check_writable(saved, force=True)
-    assert read_record(saved) == {"turn": 1}
+    assert read_model(saved).record == {"turn": 1}
     save(fit.model, {"turn": 2}, saved, force=True)
-    assert read_record(saved) == {"turn": 2}
+    assert read_model(saved).record == {"turn": 2}
     assert names_in(tmp_path) == {"model"}
 
 
@@ -234,7 +234,7 @@ def test_a_disk_that_fills_up_leaves_the_old_model(fit: Fit, tmp_path: Path, roo
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert ended.stderr.strip() == "disk-full"
-    assert read_record(saved) == {"turn": 1}
+    assert read_model(saved).record == {"turn": 1}
     assert names_in(tmp_path) == {"model"}
 
 

@@ -18,7 +18,7 @@ from batchlearn.models.folder import MODEL, WEIGHTS, check_writable, damaged, re
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.schema import describe, parse_schema, restore, tensors_of
 
-__all__ = ["StoredModel", "check_writable", "files_of", "load", "read_model", "read_record", "save"]
+__all__ = ["StoredModel", "check_writable", "files_of", "load", "read_model", "save"]
 
 
 class StoredModel(NamedTuple):
@@ -61,19 +61,14 @@ def load(path: str | os.PathLike[str]) -> LinearModel:
     return read_model(path).model
 
 
-def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what the fit of a saved model has on record; errors as those of `load`."""
-    return read_model(path).record
-
-
 def read_model(path: str | os.PathLike[str]) -> StoredModel:
     """Return a saved model with its record and identity; errors as those of `load`."""
-    contents = read_folder(Path(path))
+    files, identity = read_folder(Path(path))
     try:
-        model, record = _parsed(contents.files)
+        model, record = _parsed(files)
     except _MalformedFile as problem:
         raise damaged(Path(path) / problem.name, str(problem)) from problem
-    return StoredModel(model, record, contents.identity)
+    return StoredModel(model, record, identity)
 
 
 class _MalformedFile(ValueError):

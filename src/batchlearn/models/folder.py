@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from batchlearn.artifacts.disk import Irregular, read_regular
 from batchlearn.artifacts.folders import named_problems, temporary_folder, write_durably, write_folder
@@ -28,27 +27,21 @@ _LARGEST_MANIFEST = 1 << 16
 PLAUSIBLE_BYTES = 1 << 26
 
 
-class Contents(NamedTuple):
-    """The bytes of each file but the manifest, and the SHA-256 of the manifest."""
-
-    files: dict[str, bytes]
-    identity: str
-
-
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def read_folder(path: Path) -> Contents:
+def read_folder(path: Path) -> tuple[dict[str, bytes], str]:
     """Read the files of a model and check them against their manifest.
 
+    Returns the bytes of each file but the manifest, and the SHA-256 of the manifest.
     IntegrityError where a file is missing, altered, too many or no file of its own; RegistryError where a newer
     version wrote them; UsageError where there is nothing.
     """
     with _folder(path) as folder:
         if MANIFEST not in os.listdir(folder):
             raise _no_model(path, f"it has no {MANIFEST}")
-        reading = _Reading(folder, path)
-        manifest = _read_file(reading, MANIFEST, _LARGEST_MANIFEST)
+        # Opened once: what the path means later does not matter.
+        manifest = _read_file(folder, path / MANIFEST, _LARGEST_MANIFEST)
         sizes = _stated_sizes(manifest, path)
         found = set(os.listdir(folder))
         if found != {MANIFEST, *_LARGEST} or sizes.keys() != _LARGEST.keys():
@@ -57,19 +50,14 @@ def read_folder(path: Path) -> Contents:
                 f"{WEIGHTS} and {MANIFEST} are needed. Copy the model again, and keep other files elsewhere.",
                 code="model-files",
             )
-        files = {name: _read_file(reading, name, most, sizes[name]) for name, most in _LARGEST.items()}
+        files = {name: _read_file(folder, path / name, most, sizes[name]) for name, most in _LARGEST.items()}
     if manifest_of(files) != manifest:
         raise IntegrityError(
             f"The files of the model {quoted(path)} are not those that its {MANIFEST} lists: a SHA-256 differs. The "
             "bytes that were written are needed: copy the model again from where it was saved, or train again.",
             code="model-altered",
         )
-    return Contents(files, sha256(manifest))
-
-
-class _Reading(NamedTuple):
-    folder: int  # opened: what the path means later does not matter
-    path: Path
+    return files, sha256(manifest)
 
 
 @contextmanager
@@ -114,13 +102,12 @@ def _unreadable(path: Path, problem: OSError) -> ResourceError:
     )
 
 
-def _read_file(reading: _Reading, name: str, largest: int, size: int | None = None) -> bytes:
-    """Read a regular file that has no other name, of `size` bytes if given, without following links."""
-    path = reading.path / name
+def _read_file(folder: int, path: Path, largest: int, size: int | None = None) -> bytes:
+    """Read a regular file that has no other name, of `size` bytes if given, from an opened folder, no link followed."""
     if size is not None and not 0 <= size <= largest:
         raise damaged(path, f"it is said to have {size:,} bytes instead of at most {largest:,}")
     try:
-        data = read_regular(name, largest if size is None else size, folder=reading.folder)
+        data = read_regular(path.name, largest if size is None else size, folder=folder)
     except Irregular as problem:
         raise damaged(path, str(problem)) from problem
     except OSError as problem:

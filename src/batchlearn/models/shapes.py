@@ -134,18 +134,17 @@ def _shapes(model: LinearModel, position: int, counts: Mapping[str, NDArray[np.i
         edges, low, high = (None, None, None) if bins is None else (bins.edges, bins.low, bins.high)
         spread = float(np.ptp(effect)) if len(effect) else 0.0
         rows = (counts or {}).get(group_key(group))
-        told = (None, None) if rows is None else (tuple(map(int, rows[:-1])), _deviation(raw[part], rows))
-        pair = _sides(group) if isinstance(group, PairTerm) else None
-        held = Shape(group_key(group), group.kind, group.names, effect, error, spread, edges, low, high, *told)
-        found.append(replace(held, pair=pair))
+        level_rows, deviation = None, None
+        if rows is not None:
+            # Rows of no level get nothing.
+            added, total = np.append(raw[part], 0.0), max(float(rows.sum()), 1.0)
+            level_rows = tuple(map(int, rows[:-1]))
+            deviation = float(np.sqrt(rows @ (added - rows @ added / total) ** 2 / total))
+        pair: tuple[PairSide, PairSide] | None = None
+        if isinstance(group, PairTerm):
+            pair = (term_key(group.first), group.first.names), (term_key(group.second), group.second.names)
+        term = group_key(group)
+        found.append(
+            Shape(term, group.kind, group.names, effect, error, spread, edges, low, high, level_rows, deviation, pair)
+        )
     return found
-
-
-def _sides(pair: PairTerm) -> tuple[PairSide, PairSide]:
-    return (term_key(pair.first), pair.first.names), (term_key(pair.second), pair.second.names)
-
-
-def _deviation(coefficients: Floats, rows: NDArray[np.intp]) -> float:
-    """Return the standard deviation over the rows of what their levels add; rows of no level get nothing."""
-    added, total = np.append(coefficients, 0.0), max(float(rows.sum()), 1.0)
-    return float(np.sqrt(rows @ (added - rows @ added / total) ** 2 / total))
