@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from batchlearn.data.target import MOST_CLASSES, Class, Target, Task, infer_target
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kernels.design import Floats
-from batchlearn.tables.columns import Kind
+from batchlearn.tables.columns import Kind, floats
 from batchlearn.tables.row_hashes import Hashes, RowHashes, bits_of, mixed
 from batchlearn.tables.table import Scan, Table
 
@@ -93,7 +93,7 @@ def usable_rows(table: Table, batch: pa.RecordBatch) -> NDArray[np.bool_]:
     usable = np.logical_and.reduce([np.asarray(batch.column(name).is_valid()) for name in needed])
     for name in (table.roles.weight, table.roles.exposure):
         if name is not None:
-            usable &= _floats(batch.column(name)) > 0.0
+            usable &= floats(batch.column(name)) > 0.0
     return np.asarray(usable)
 
 
@@ -119,7 +119,7 @@ def read_ledger(
             f"{table.name} has no rows{' that meet the condition' if table.condition else ''}; rows are needed.",
             code="no-rows",
         )
-    weight = _floats(columns[roles.weight]) if roles.weight else None
+    weight = floats(columns[roles.weight]) if roles.weight else None
     offset = _offset(table, columns)
     time = _times(columns[roles.time]) if roles.time else None
     if time is not None and table.column(roles.time or "").kind is Kind.TIMESTAMP:
@@ -283,16 +283,11 @@ def _encoded(target: Target, table: Table, labels: pa.ChunkedArray) -> tuple[Flo
     return np.concatenate([label for label, _ in parts]), np.concatenate([unseen for _, unseen in parts])
 
 
-def _floats(column: pa.ChunkedArray) -> Floats:
-    return np.asarray(pc.fill_null(column, np.nan).to_numpy())
-
-
 def _times(column: pa.ChunkedArray) -> Floats:
     if pa.types.is_timestamp(column.type):
         # Beyond 285 years from 1970 floats have no single microseconds any more: order is kept, near times become one.
-        known = pc.cast(pc.cast(column, pa.int64()), pa.float64(), safe=False)
-        return _floats(known)
-    return _floats(column)
+        column = pc.cast(pc.cast(column, pa.int64()), pa.float64(), safe=False)
+    return floats(column)
 
 
 def _check_years(table: Table, time: Floats) -> None:
@@ -329,10 +324,10 @@ def _group_codes(column: pa.ChunkedArray) -> NDArray[np.intp]:
 
 def _offset(table: Table, columns: dict[str, pa.ChunkedArray]) -> Floats | None:
     """Return what is added to the linear predictor: the offset, and the logarithm of the exposure."""
-    offset = _floats(columns[table.roles.offset]) if table.roles.offset else None
+    offset = floats(columns[table.roles.offset]) if table.roles.offset else None
     if table.roles.exposure is None:
         return offset
-    exposure = _floats(columns[table.roles.exposure])
+    exposure = floats(columns[table.roles.exposure])
     if np.any(exposure <= 0.0):
         row = int(np.argmax(exposure <= 0.0))
         raise DataError(

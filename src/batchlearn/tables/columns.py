@@ -260,7 +260,7 @@ class Canonical:
         )
 
 
-def floats(array: pa.Array) -> Floats:
+def floats(array: pa.Array | pa.ChunkedArray) -> Floats:
     """Return a canonical column of numbers or booleans as float64, NaN where missing."""
     values = pc.cast(array, pa.float64()) if not pa.types.is_float64(array.type) else array
     return np.asarray(pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False))
