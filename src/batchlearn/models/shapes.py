@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.bins import BinTerm
-from batchlearn.data.pairs import PairTerm, group_key, term_key
+from batchlearn.data.encoding import PairTerm
 from batchlearn.data.target import class_name
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
@@ -82,7 +82,7 @@ def contrasts(
     moments = None if model.level_moments is None else model.level_moments[position]
     at = 0
     for group, part in zip(model.encoding.groups, layout.group_slices, strict=True):
-        rows = (level_rows or {}).get(group_key(group))
+        rows = (level_rows or {}).get(group.key)
         levels = len(group.names) + (getattr(group, "reference", None) is not None)
         share = np.full(len(group.names), 1.0 / levels) if rows is None else rows[:-1] / max(int(rows.sum()), 1)
         estimates[part] -= share @ estimates[part]
@@ -133,16 +133,16 @@ def _shapes(model: LinearModel, position: int, counts: Mapping[str, NDArray[np.i
         bins = group if isinstance(group, BinTerm) else None
         edges, low, high = (None, None, None) if bins is None else (bins.edges, bins.low, bins.high)
         spread = float(np.ptp(effect)) if len(effect) else 0.0
-        rows = (counts or {}).get(group_key(group))
+        rows = (counts or {}).get(group.key)
         told = (None, None) if rows is None else (tuple(map(int, rows[:-1])), _deviation(raw[part], rows))
         pair = _sides(group) if isinstance(group, PairTerm) else None
-        held = Shape(group_key(group), group.kind, group.names, effect, error, spread, edges, low, high, *told)
+        held = Shape(group.key, group.kind, group.names, effect, error, spread, edges, low, high, *told)
         found.append(replace(held, pair=pair))
     return found
 
 
 def _sides(pair: PairTerm) -> tuple[PairSide, PairSide]:
-    return (term_key(pair.first), pair.first.names), (term_key(pair.second), pair.second.names)
+    return (pair.first.key, pair.first.names), (pair.second.key, pair.second.names)
 
 
 def _deviation(coefficients: Floats, rows: NDArray[np.intp]) -> float:
