@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from numbers import Real
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -46,8 +47,8 @@ _TWO = 2
 
 
 def power_fits(power: float | None) -> bool:
-    """Whether a Tweedie power lies between 1 and 2, or is not given."""
-    return power is None or 1.0 < power < 2.0
+    """Whether a Tweedie power is a number between 1 and 2, or is not given."""
+    return power is None or (isinstance(power, Real) and 1.0 < power < 2.0)
 
 
 @dataclass(frozen=True)
