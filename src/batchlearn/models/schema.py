@@ -4,8 +4,9 @@ A description is the model's own values, written field by field in their order a
 and ranges beside the fields, and what a value checks of itself when it is made. Nothing in it names code: every kind of
 term is one of those that `data.encoding` lists, and an unknown key is refused.
 
-To add a field, give it to the dataclass that holds it, at the end and with a default, and say in `_LATER` what files
-without it mean. It is then written, read, checked, and demanded of files that should have it.
+To add a field, give it to the dataclass that holds it, with its type and range, and say in `_LATER` what files of the
+formats before mean by lacking it: one line there. It is then written, read and checked like the others, and demanded of
+files of the new `FORMAT_VERSION`.
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ from batchlearn.models.linear import LinearModel, PredictionBounds
 from batchlearn.tables.table import Roles
 
 FORMAT_VERSION = 1
-# What files older than a field mean, part by part of the description ("" is the whole).
-_LATER: dict[str, dict[str, Any]] = {
-    "": {"class_shares": [], "level_moments": False, "costs": None},
-    "target": {"loss": None, "power": None, "threshold": None},
-    "costs": {"fee": None},
+# What files mean by a field they lack, by the last format in which that may be, and by part of the description ("" is
+# the whole). Format 1 grew while nothing was released: the loss is then the first one of the task.
+_LATER: dict[int, dict[str, dict[str, Any]]] = {
+    1: {
+        "": {"class_shares": [], "level_moments": False, "costs": None},
+        "target": {"loss": None, "power": None, "threshold": None},
+        "costs": {"fee": None},
+    },
 }
 _LONGEST_NAME = 512
 # Control characters, lone surrogates, line and paragraph separators; and what reorders the text around it.
@@ -133,16 +137,19 @@ def _as_written_today(value: object) -> object:
     """Return a description of any age with the fields that it is too old to have, and none but those of today."""
     if not isinstance(value, dict):
         return value
-    current = {**_LATER[""], **value}
-    for part, later in _LATER.items():
-        if isinstance(current.get(part), dict):
-            current[part] = {**later, **current[part]}
-    target = current.get("target")
-    if isinstance(target, dict):
-        task, loss = target.pop("task", None), target["loss"]
+    current, version = dict(value), value.get("format_version")
+    for last, parts in _LATER.items():
+        for part, later in parts.items() if type(version) is int and version <= last else ():
+            if part == "":
+                current = {**later, **current}
+            elif isinstance(current.get(part), dict):
+                current[part] = {**later, **current[part]}
+    if isinstance(current.get("target"), dict):
+        target = current["target"] = dict(current["target"])
+        task, loss = target.pop("task", None), target.get("loss")
         if task not in list(Task):
             raise Malformed(f"'target.task' is {quoted(task)}; needed is one of {', '.join(Task)}")
-        if loss is None:  # once it was the first loss of its task
+        if loss is None:
             target["loss"] = next(first for first, served in TASK_OF_LOSS.items() if served == task)
         elif not isinstance(loss, str) or TASK_OF_LOSS.get(loss) != task:
             raise Malformed(f"'target.loss' is {quoted(loss)}, which is no loss for {task}")
