@@ -215,6 +215,58 @@ def test_training_asks_solvers_regimes_and_losses_and_does_not_look_what_they_ar
     assert not imports & {"HuberLoss", "MajorisedHuber", "SoftmaxLoss"}, "ask the loss"
 
 
+# --- what passes between packages -----------------------------------------------------------------------------------
+
+UNTYPED = re.compile(r"\b(?:dict|Mapping|MutableMapping)\[str, (?:Any|object)\]")
+# Modules in which JSON, TOML or a template begins or ends: what is public there may be, or take, such a dictionary.
+EDGES = {
+    "cli/arguments.py": "what --json prints",
+    "models/files.py": "the record of a fit is written with the model; what is in it, training alone knows",
+    "models/schema.py": "model.json before it is written, with that record",
+    "registry/ledger.py": "an event as it is written",
+    "registry/promotions.py": "a promotion has the verdict on record, as the registry read it",
+    "registry/records.py": "a record as it was read",
+    "registry/version.py": "the description of a version as it was read",
+    "report/html.py": "the content of a template",
+    "retraining/cycle/candidate.py": "an evaluation as it goes on record; looks as a record has them",
+    "retraining/cycle/finish.py": "a turn as it goes on record",
+    "retraining/cycle/starting.py": "the recipe of the live version as its record has it",
+    "retraining/feed/sources.py": "where rows came from, as it goes on record",
+    "retraining/forget.py": "the certificate of a version as its record has it",
+    "retraining/gate.py": "looks so far, which callers keep as JSON until the next ones",
+    "retraining/verdict.py": "the same, as the gate gives them",
+    "training/fit.py": "what is saved beside a model",
+    "words/notes.py": "the values of a note, of such types as its sentence names; records as they were read",
+}
+
+
+def public_annotations(path: Path) -> Iterator[tuple[str, ast.expr]]:
+    """Yield what public functions take and return and public classes hold; to_json and from_json are edges by name."""
+    for node in public_definitions(tree(path).body):
+        if isinstance(node, ast.ClassDef):
+            held = [each for each in node.body if isinstance(each, ast.AnnAssign)]
+            fields = ((ast.unparse(each.target), each.annotation) for each in held)
+            yield from ((f"{node.name}.{name}", type_) for name, type_ in fields if not name.startswith("_"))
+        elif node.name not in {"to_json", "from_json"}:
+            parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            yield from ((f"{node.name}({each.arg})", each.annotation) for each in parameters if each.annotation)
+            if node.returns:
+                yield f"{node.name} ->", node.returns
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_dictionary_of_anything_passes_between_packages(path: Path) -> None:
+    found = [name for name, type_ in public_annotations(path) if UNTYPED.search(ast.unparse(type_))]
+    if path.relative_to(PACKAGE).as_posix() in EDGES:
+        assert found, "it is no edge any more: take it off the list"
+    else:
+        assert found == [], "a frozen dataclass says what is in it"
+
+
+def test_edges_are_modules() -> None:
+    assert set(EDGES) <= {path.relative_to(PACKAGE).as_posix() for path in SOURCES}
+
+
 # --- safety ---------------------------------------------------------------------------------------------------------
 
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from batchlearn.data.bins import BinTerm
-from batchlearn.data.encoding import CalendarTerm, LevelTerm
-from batchlearn.data.pairs import PairTerm, coarsened, group_key, term_key
+from batchlearn.data.encoding import CalendarTerm, LevelTerm, PairTerm
+from batchlearn.data.pairs import coarsened
 
 BINS = BinTerm("x", (0.0, 1.0), -1.0, 2.0, missing=True)
 LEVELS = LevelTerm("c", ("a", "b"), rare=True)
@@ -40,11 +40,11 @@ def test_a_row_without_a_level_in_either_has_no_cell() -> None:
 
 def test_a_part_of_a_time_is_named_with_its_column() -> None:
     hour, weekday = CalendarTerm("when", "hour", (3, 4)), CalendarTerm("when", "weekday", (0, 1))
-    assert term_key(hour) == "hour(when)"
+    assert hour.key == "hour(when)"
     pair = PairTerm(hour, weekday)
-    assert group_key(pair) == pair.column == "hour(when) x weekday(when)"
-    assert group_key(hour) == "hour(when)"
-    assert group_key(LEVELS) == "c"
+    assert pair.key == pair.column == "hour(when) x weekday(when)"
+    assert hour.key == "hour(when)"
+    assert LEVELS.key == "c"
     monday = pa.array([datetime(2024, 1, 1, 4, tzinfo=UTC)], pa.timestamp("us", tz="UTC"))
     assert pair.encode(monday, monday).tolist() == [2]
 

@@ -294,11 +294,15 @@ def test_a_fitted_estimator_survives_pickle(model: Estimator) -> None:
         ({"alpha": -1.0}, "alpha-negative"),
         ({"alpha": float("nan")}, "alpha-negative"),
         ({"alpha": "strong"}, "alpha-negative"),
+        ({"alpha": None}, "alpha-negative"),
         ({"tol": 0.0}, "tolerance-not-positive"),
         ({"tol": "small"}, "tolerance-not-positive"),
+        ({"tol": None}, "tolerance-not-positive"),
+        ({"batch_size": 0}, "batch-size"),
         ({"loss": "hinge"}, "loss-unknown"),
         ({"threads": 0}, "threads-range"),
         ({"threads": 1.5}, "threads-range"),
+        ({"threads": "many"}, "threads-range"),
     ],
 )
 @every_model

@@ -255,7 +255,10 @@ def broken(model: LinearModel, how: str) -> LinearModel:
         return replace(model, parameters=parameters)
     if how == "fewer parameters":
         return replace(model, parameters=model.parameters[:-1])
-    return replace(model, encoding=replace(model.encoding, numbers=(numbers[how], *model.encoding.numbers[1:])))
+    changed = numbers[how]
+    kinds = {changed.column if name == number.column else name: kind for name, kind in model.encoding.kinds.items()}
+    encoding = replace(model.encoding, numbers=(changed, *model.encoding.numbers[1:]), kinds=kinds)
+    return replace(model, encoding=encoding)
 
 
 @pytest.mark.parametrize(

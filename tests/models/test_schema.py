@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from tests.models.made import GOLDEN
 from tests.models.spoiling import changed, refused, sealed
 
 from batchlearn.artifacts.manifest import MANIFEST
+from batchlearn.artifacts.strict_json import Malformed
+from batchlearn.data.target import Target
 from batchlearn.models.files import load
 from batchlearn.models.folder import MODEL
-from batchlearn.models.schema import TargetSchema
+from batchlearn.models.schema import describe, parse_schema
 
 
 @pytest.mark.parametrize(
@@ -90,13 +92,91 @@ def test_json_that_could_be_read_in_two_ways_is_refused(text: bytes, name: str, 
     refused(sealed(folder) if name == MODEL else folder, "damaged", "model-damaged")
 
 
-def with_target(loss: str, power: object) -> dict[str, Any]:
-    return {"column": "y", "task": "amount", "classes": [], "loss": loss, "power": power}
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("roles", "offset"),
+        ("roles", "drop"),
+        ("encoding", "left_out"),
+        ("encoding", "numbers", 0, "missing_share"),
+        ("encoding", "groups", 0, "rare"),
+        ("encoding", "groups", 0, "kind"),
+        ("target", "task"),
+        ("standard_errors",),
+        ("record",),
+    ],
+)
+def test_a_key_that_every_file_has_is_missed(path: tuple[str | int, ...], folder: Path) -> None:
+    value = json.loads((folder / MODEL).read_text(encoding="utf-8"))
+    place = value
+    for step in path[:-1]:
+        place = place[step]
+    del place[path[-1]]
+    (folder / MODEL).write_text(json.dumps(value), encoding="utf-8")
+    refused(sealed(folder), str(path[-1]), "model-damaged")
 
 
-def test_a_tweedie_target_has_a_power_and_no_other_has() -> None:
-    assert TargetSchema.model_validate(with_target("tweedie", 1.5)).power == 1.5
-    assert TargetSchema.model_validate(with_target("gamma", None)).power is None
-    for loss, power in (("tweedie", None), ("tweedie", 2.0), ("tweedie", 1.0), ("gamma", 1.5)):
-        with pytest.raises(ValidationError, match="power"):
-            TargetSchema.model_validate(with_target(loss, power))
+def test_a_key_that_older_files_lack_means_what_it_meant(folder: Path) -> None:
+    value = json.loads((folder / MODEL).read_text(encoding="utf-8"))
+    for key in ("class_shares", "level_moments", "costs"):
+        value.pop(key, None)
+    for key in ("loss", "power", "threshold"):
+        value["target"].pop(key, None)
+    (folder / MODEL).write_text(json.dumps(value), encoding="utf-8")
+    model = load(sealed(folder))
+    assert (model.costs, model.class_shares, model.level_moments) == (None, (), None)
+    assert model.target == Target("late", "logistic", ("no", "yes"))
+    number = parse_schema({**value, "target": {"column": "late", "task": "number", "classes": []}})
+    assert number.target.loss == "squared"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (("encoding", "numbers", 0, "deviation"), -1.5, "'encoding.numbers.0.deviation' is '-1.5'.*greater than 0"),
+        (("encoding", "groups", 0, "levels", 0), 7, "levels.0' is '7'.*valid string"),
+        (("encoding", "groups", 0, "kind"), "tree", "'tree'.*expected tags: 'bins', 'category', 'calendar', 'pair'"),
+        (("encoding", "groups", 2, "part"), "minute", "minute.*hour, weekday, month"),
+        (("encoding", "groups", 2, "values", 0), 24, "24.*no hour"),
+        (("target", "loss"), "poisson", "poisson.*classes"),
+        (("target", "loss"), ["logistic"], "no loss"),
+        (("target", "task"), {}, "one of classes, number, count, amount"),
+        (("target", "extra"), 1, "extra"),
+        (("roles", "extra"), 1, "extra"),
+        (("costs",), {"false_positive": 1.0, "false_negative": 0.0, "fee": None}, "false negative is 0.0"),
+    ],
+)
+def test_a_refusal_says_what_came_and_what_is_needed(
+    path: tuple[str | int, ...], value: object, said: str, folder: Path
+) -> None:
+    refused(changed(folder, *path, to=value), said, "model-damaged")
+
+
+def test_a_description_of_more_levels_than_memory_holds_is_refused_at_once(folder: Path) -> None:
+    hashed = {"kind": "category", "buckets": 1 << 20, "levels": [], "rare": False, "missing": False, "reference": None}
+    pair = {"kind": "pair", "first": {**hashed, "column": "colour"}, "second": {**hashed, "column": "code"}}
+    value = json.loads((folder / MODEL).read_text(encoding="utf-8"))
+    value["encoding"]["groups"].append(pair)
+    (folder / MODEL).write_text(json.dumps(value), encoding="utf-8")
+    refused(sealed(folder), "damaged", "model-damaged")
+
+
+@pytest.mark.parametrize(
+    ("loss", "power", "fits"),
+    [
+        ("tweedie", 1.5, True),
+        ("gamma", None, True),
+        ("tweedie", None, False),
+        ("tweedie", 2.0, False),
+        ("tweedie", 1.0, False),
+        ("gamma", 1.5, False),
+    ],
+)
+def test_a_tweedie_target_has_a_power_and_no_other_has(loss: str, power: float | None, fits: bool) -> None:
+    target: dict[str, object] = {"column": "y", "task": "amount", "classes": [], "loss": loss, "power": power}
+    description = {**describe(load(GOLDEN), {}), "target": target}
+    if fits:
+        assert parse_schema(description).target == Target("y", loss, power=power)
+    else:
+        with pytest.raises(Malformed, match="power"):
+            parse_schema(description)

@@ -18,9 +18,8 @@ from tests.retraining.made import SETTINGS_TEXT, add_days, day, make_project, tu
 
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.data.bins import BinTerm
-from batchlearn.data.encoding import LevelTerm
+from batchlearn.data.encoding import LevelTerm, PairTerm
 from batchlearn.data.encoding_fit import EncodingRules
-from batchlearn.data.pairs import PairTerm
 from batchlearn.registry.promotions import Reason, needed_champion, promote, rollback
 from batchlearn.selection.structure import Structure
 

@@ -11,10 +11,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from batchlearn.data.bins import BinTerm
-from batchlearn.data.encoding import Encoding
+from batchlearn.data.encoding import Encoding, PairTerm
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.ledger import RowCounts
-from batchlearn.data.pairs import PairTerm
 from batchlearn.data.target import Target
 from batchlearn.evaluation.calibration import Calibration, ReliabilityBin
 from batchlearn.evaluation.decision import Cut, Decision

@@ -16,9 +16,8 @@ import pytest
 from tests.kept.made import design
 
 from batchlearn.data.bins import BinTerm
-from batchlearn.data.encoding import CalendarTerm, LevelTerm
+from batchlearn.data.encoding import CalendarTerm, LevelTerm, PairTerm
 from batchlearn.data.encoding_fit import EncodingRules
-from batchlearn.data.pairs import PairTerm
 from batchlearn.data.rows import Rows
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kept.storage import load

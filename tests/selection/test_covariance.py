@@ -20,6 +20,7 @@ from batchlearn.objectives.penalties.smoothing import end_differences
 from batchlearn.selection.covariance import Expanded, class_moments, plausible_strengths, second_moments
 from batchlearn.selection.terms import encoding_terms
 from batchlearn.statistics.objective import Objective
+from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Table
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train
@@ -27,7 +28,7 @@ from batchlearn.training.train import train
 ENCODING = Encoding(
     (),
     (BinTerm("x", (-1.0, -0.5, 0.0, 0.4, 0.8), -2.0, 2.0), LevelTerm("c", ("a", "b", "c", "d"))),
-    {},
+    {"x": Kind.NUMBER, "c": Kind.CATEGORY},
     {},
 )
 N, DISPERSION = 70, 0.7

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from batchlearn.data.bins import BinTerm
-from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm, NumberTerm
-from batchlearn.data.pairs import PairTerm
+from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm, NumberTerm, PairTerm
 from batchlearn.objectives.penalties.smoothing import differences, product, squares
 from batchlearn.selection.terms import encoding_penalty, encoding_terms
 from batchlearn.tables.columns import Kind

@@ -6,17 +6,19 @@ the zeros of an amount) gets a bin of its own; plain quantiles would put the sam
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import Field
 
+from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats
-from batchlearn.tables.columns import floats
+from batchlearn.tables.columns import Kind, floats
 
 MISSING_BIN = "(missing)"
 
@@ -29,12 +31,29 @@ _EDGES_COMPARED, _ROWS_COMPARED = 32, 1000
 class BinTerm:
     """A number in bins: (-inf, edge_0], (edge_0, edge_1], ..., (edge_last, inf), and one more where it is missing."""
 
+    kind: Literal["bins"] = field(default="bins", kw_only=True)
     column: str
-    edges: tuple[float, ...]  # ascending, at least one
+    edges: Annotated[tuple[float, ...], Field(min_length=1, max_length=4096)]  # ascending
     low: float  # range seen in training
     high: float
     missing: bool = False
-    kind: ClassVar[str] = "bins"
+    reads: ClassVar = (Kind.NUMBER, Kind.BOOLEAN)
+
+    def __post_init__(self) -> None:
+        if any(a >= b for a, b in pairwise(self.edges)):
+            raise ValueError(f"the edges of {quoted(self.column)} do not ascend")
+        if self.low > self.high:
+            raise ValueError(f"the range of {quoted(self.column)} ends before it begins: {self.low!r} to {self.high!r}")
+
+    @property
+    def key(self) -> str:
+        """What it is called wherever terms are listed."""
+        return self.column
+
+    @property
+    def width(self) -> int:
+        """Its number of coefficients."""
+        return self.ordered + self.missing
 
     @property
     def columns(self) -> tuple[str, ...]:

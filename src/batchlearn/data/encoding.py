@@ -1,25 +1,29 @@
 """Encoding: from the columns of a table to dense columns and level codes, fitted by totals and kept in the model.
 
-A fitted encoding is a tuple of terms. Each term reads one column and gives either dense columns or one group of
-levels; it knows its domain, so that an objective can build penalties from it and a later update can tell whether new
-rows still fit. Training, batch scoring and serving call the same `Encoding.encode`.
+A fitted encoding is a tuple of terms. Each term reads one column, or two, and gives either dense columns or one group
+of levels; it knows its domain, so that an objective can build penalties from it and a later update can tell whether new
+rows still fit. Training, batch scoring and serving call the same `Encoding.encode`. What terms consist of is what model
+files hold: the ranges beside their fields are checked there, what several fields must be together wherever one is made.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import Field
 
-from batchlearn.data.profile import calendar_part
+from batchlearn.data.bins import BinTerm
+from batchlearn.data.profile import CALENDAR_PARTS, calendar_part
+from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.tables.columns import Kind
 
@@ -28,7 +32,7 @@ Codes = NDArray[np.intp]
 # Levels whose bucket is remembered: a batch after the other asks for the same ones.
 _REMEMBERED = 1_000_000
 
-MISSING, RARE = "(missing)", "(rare)"
+INTERCEPT, MISSING, RARE = "(intercept)", "(missing)", "(rare)"
 SMALLEST_UNIT = 1e-280
 """A column that deviates by less has no coefficient in its own units: it would be beyond the largest float."""
 
@@ -38,29 +42,10 @@ def level_label(level: str) -> str:
     return json.dumps(level, ensure_ascii=False) if level.startswith(("(", '"')) else level
 
 
-class GroupTerm(Protocol):
-    """One group of levels, each with a coefficient of its own."""
-
-    kind: ClassVar[str]
-
-    @property
-    def column(self) -> str:
-        """What it is called."""
-        ...
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns it reads."""
-        ...
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One name for each coefficient."""
-        ...
-
-    def encode(self, *arrays: Any) -> Codes:
-        """Return the codes of the rows, from one array for each column; the number of names means "no level"."""
-        ...
+def _refuse_repeats(what: str, values: Iterable[object]) -> None:
+    listed = list(values)
+    if len(set(listed)) != len(listed):
+        raise ValueError(f"{what} are not distinct")
 
 
 @dataclass(frozen=True)
@@ -69,11 +54,21 @@ class NumberTerm:
 
     column: str
     mean: float
-    deviation: float
+    deviation: Annotated[float, Field(gt=0.0)]
     low: float  # range seen in training
     high: float
-    missing_share: float = 0.0  # of the training rows' weight; above 0 there is an indicator column
-    kind: ClassVar[str] = "number"
+    # Of the training rows' weight; above 0 there is an indicator column.
+    missing_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    reads: ClassVar = (Kind.NUMBER, Kind.BOOLEAN)
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError(f"the range of {quoted(self.column)} ends before it begins: {self.low!r} to {self.high!r}")
+
+    @property
+    def width(self) -> int:
+        """Its number of coefficients."""
+        return 2 if self.missing_share > 0.0 else 1
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -108,13 +103,30 @@ class LevelTerm:
     missing value where training had none, and the reference level where there is one.
     """
 
+    kind: Literal["category"] = field(default="category", kw_only=True)
     column: str
     levels: tuple[str, ...]
-    buckets: int = 0
+    buckets: Annotated[int, Field(ge=0, le=1 << 20)] = 0
     rare: bool = False
     missing: bool = False
     reference: str | None = None  # the level without a coefficient, where no penalty tells levels and intercept apart
-    kind: ClassVar[str] = "category"
+    reads: ClassVar = (Kind.CATEGORY,)
+
+    def __post_init__(self) -> None:
+        known = self.levels if self.reference is None else (*self.levels, self.reference)
+        _refuse_repeats(f"the levels of {quoted(self.column)}", known)
+        if self.rare and self.buckets:
+            raise ValueError(f"the rare levels of {quoted(self.column)} are both pooled and hashed")
+
+    @property
+    def key(self) -> str:
+        """What it is called wherever terms are listed."""
+        return self.column
+
+    @property
+    def width(self) -> int:
+        """Its number of coefficients."""
+        return len(self.levels) + self.buckets + self.rare + self.missing
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -172,12 +184,32 @@ class LevelTerm:
 class CalendarTerm:
     """One calendar part of a timestamp (hour, weekday or month), one coefficient for each value that occurred."""
 
+    kind: Literal["calendar"] = field(default="calendar", kw_only=True)
     column: str
     part: str
     values: tuple[int, ...]
-    missing: bool = False
     reference: int | None = None
-    kind: ClassVar[str] = "calendar"
+    missing: bool = False
+    reads: ClassVar = (Kind.TIMESTAMP,)
+
+    def __post_init__(self) -> None:
+        if self.part not in CALENDAR_PARTS:
+            raise ValueError(f"{quoted(self.part)} is no part of a time; needed is one of {', '.join(CALENDAR_PARTS)}")
+        known = self.values if self.reference is None else (*self.values, self.reference)
+        _refuse_repeats(f"the values of {quoted(self.key)}", known)
+        odd = [value for value in known if not 0 <= value < CALENDAR_PARTS[self.part]]
+        if odd:
+            raise ValueError(f"a value of {quoted(self.key)} is {odd[0]}, which is no {self.part}")
+
+    @property
+    def key(self) -> str:
+        """What it is called wherever terms are listed: its column and the part of the time."""
+        return f"{self.part}({self.column})"
+
+    @property
+    def width(self) -> int:
+        """Its number of coefficients."""
+        return len(self.values) + self.missing
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -189,7 +221,7 @@ class CalendarTerm:
         """One name a coefficient; months count from 1, as people do."""
         shown = [value + 1 if self.part == "month" else value for value in self.values]
         labels = [*map(str, shown), *([MISSING] * self.missing)]
-        return tuple(f"{self.part}({self.column}) = {label}" for label in labels)
+        return tuple(f"{self.key} = {label}" for label in labels)
 
     def encode(self, array: pa.Array) -> Codes:
         """Return the codes of the rows."""
@@ -198,6 +230,60 @@ class CalendarTerm:
         table[list(self.values)] = np.arange(len(self.values))
         table[-1] = none - 1 if self.missing else none
         return table[calendar_part(array, self.part)]
+
+
+SingleTerm = BinTerm | LevelTerm | CalendarTerm
+_Single = Annotated[SingleTerm, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True)
+class PairTerm:
+    """The cells of two terms, the first varying slowest; a row without a level in either has no cell."""
+
+    kind: Literal["pair"] = field(default="pair", kw_only=True)
+    first: _Single
+    second: _Single
+
+    def __post_init__(self) -> None:
+        if self.first.key == self.second.key:
+            raise ValueError(f"a pair has {quoted(self.first.key)} twice")
+
+    @property
+    def key(self) -> str:
+        """What it is called wherever terms are listed: both terms."""
+        return f"{self.first.key} x {self.second.key}"
+
+    @property
+    def column(self) -> str:
+        """Both terms, for messages."""
+        return self.key
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns it reads."""
+        return (self.first.column, self.second.column)
+
+    @property
+    def width(self) -> int:
+        """Its number of coefficients."""
+        return self.first.width * self.second.width
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """One name a coefficient."""
+        return tuple(f"{a} & {b}" for a in self.first.names for b in self.second.names)
+
+    def encode(self, first: pa.Array, second: pa.Array) -> Codes:
+        """Return the codes of the rows from the arrays of both columns."""
+        a, b = self.first.encode(first), self.second.encode(second)
+        rows, columns = self.first.width, self.second.width
+        cell = a * columns + b
+        cell[(a == rows) | (b == columns)] = rows * columns
+        return np.asarray(cell)
+
+
+# One group of levels, each with a coefficient of its own.
+GroupTerm = Annotated[SingleTerm | PairTerm, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)
@@ -209,16 +295,27 @@ class Encoding:
     kinds: Mapping[str, Kind]  # of every column it reads
     left_out: Mapping[str, str]  # column -> reason
 
+    def __post_init__(self) -> None:
+        _refuse_repeats("the terms", [*(number.column for number in self.numbers), *(g.key for g in self.groups)])
+        halves = [half for g in self.groups for half in ((g.first, g.second) if isinstance(g, PairTerm) else (g,))]
+        terms = (*self.numbers, *halves)
+        if {term.column for term in terms} != self.kinds.keys():
+            raise ValueError("the columns of the terms are not those that have a kind")
+        for term in terms:
+            kind = self.kinds[term.column]
+            if kind not in term.reads:
+                raise ValueError(f"column {quoted(term.column)} is a {kind} and its term is for a {term.reads[0]}")
+
     @cached_property
     def layout(self) -> Layout:
         """Where each coefficient stands."""
-        return Layout(True, sum(len(term.names) for term in self.numbers), tuple(len(g.names) for g in self.groups))
+        return Layout(True, sum(term.width for term in self.numbers), tuple(group.width for group in self.groups))
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """One name a coefficient, the intercept first."""
         numbers = (name for term in self.numbers for name in term.names)
-        return ("(intercept)", *numbers, *(name for group in self.groups for name in group.names))
+        return (INTERCEPT, *numbers, *(name for group in self.groups for name in group.names))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -259,9 +356,8 @@ class Encoding:
         dense = np.empty((self.layout.dense, batch.num_rows))
         row = 0
         for term in self.numbers:
-            width = len(term.names)
-            term.encode(batch.column(term.column), dense[row : row + width])
-            row += width
+            term.encode(batch.column(term.column), dense[row : row + term.width])
+            row += term.width
         codes = np.empty((len(self.groups), batch.num_rows), dtype=self.layout.code_type)
         for out, group in zip(codes, self.groups, strict=True):
             out[:] = group.encode(*(batch.column(name) for name in group.columns))

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from batchlearn.data.bins import BinTerm, cut_points
-from batchlearn.data.encoding import CalendarTerm, Encoding, GroupTerm, LevelTerm, NumberTerm
-from batchlearn.data.pairs import PairTerm, group_key
+from batchlearn.data.encoding import INTERCEPT, CalendarTerm, Encoding, GroupTerm, LevelTerm, NumberTerm, PairTerm
 from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile, TimeProfile
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.tables.columns import Column, Kind
@@ -85,10 +84,10 @@ def fit_encoding(
     # A pair was chosen on other rows: here one of its columns may have nothing to say any more.
     groups += [pair for pair in pairs if used.issuperset(pair.columns)]
     kinds = {column.name: column.kind for column in columns if column.name in used}
-    encoding = Encoding(tuple(numbers), tuple(groups), kinds, left_out)
-    _refuse_repeats("coefficients", encoding.names)
-    _refuse_repeats("terms", [*(term.column for term in numbers), *map(group_key, groups)])
-    return encoding
+    names = (name for term in (*numbers, *groups) for name in term.names)
+    _refuse_repeats("coefficients", [INTERCEPT, *names])
+    _refuse_repeats("terms", [*(term.column for term in numbers), *(group.key for group in groups)])
+    return Encoding(tuple(numbers), tuple(groups), kinds, left_out)
 
 
 def _refuse_repeats(what: str, names: Sequence[str]) -> None:
@@ -169,7 +168,7 @@ def _calendar_terms(name: str, profile: TimeProfile, rules: EncodingRules) -> li
         reference = max(values, key=lambda value: int(counts[value])) if rules.reference else None
         kept = tuple(value for value in values if value != reference)
         missing = profile.missing > 0 and not terms  # one coefficient for "no time" is enough
-        terms.append(CalendarTerm(name, part, kept, missing, reference))
+        terms.append(CalendarTerm(name, part, kept, reference, missing))
     return terms
 
 

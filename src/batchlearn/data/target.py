@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from numbers import Real
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import Field
 
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.kernels.design import Floats
@@ -45,8 +47,8 @@ _TWO = 2
 
 
 def power_fits(power: float | None) -> bool:
-    """Whether a Tweedie power lies between 1 and 2, or is not given."""
-    return power is None or 1.0 < power < 2.0
+    """Whether a Tweedie power is a number between 1 and 2, or is not given."""
+    return power is None or (isinstance(power, Real) and 1.0 < power < 2.0)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,21 @@ class Target:
     loss: str
     classes: tuple[Class, ...] = ()
     power: float | None = None
-    threshold: float | None = None
+    threshold: Annotated[float, Field(gt=0.0)] | None = None
+
+    def check_learned(self) -> None:
+        """Refuse a target that no model could have learned: ValueError. Nothing is left to choose by then."""
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("the classes are not distinct")
+        if len({type(value) for value in self.classes}) > 1:
+            raise ValueError("the classes are of two types")
+        number, needed = len(self.classes), _TWO if self.task is Task.CLASSES else 0
+        if not (number > needed if self.loss == "softmax" else number == needed):
+            raise ValueError(f"the loss {quoted(self.loss)} has {number} classes")
+        if (self.threshold is not None) != (self.loss == "huber"):
+            raise ValueError(f"the threshold {self.threshold!r} does not go with the loss {quoted(self.loss)}")
+        if (self.power is not None) != (self.loss == "tweedie") or not power_fits(self.power):
+            raise ValueError(f"the power {self.power!r} does not go with the loss {quoted(self.loss)}")
 
     @property
     def task(self) -> Task:

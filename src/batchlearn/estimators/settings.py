@@ -1,16 +1,15 @@
-"""The parameters of an estimator, checked when it is fitted."""
+"""The parameters of an estimator, checked when it is fitted: by the recipe that they are part of."""
 
 from __future__ import annotations
 
-import math
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, NamedTuple
 
-from batchlearn.data.target import power_fits
 from batchlearn.errors import UsageError, quoted
 from batchlearn.objectives.losses import Loss, named_loss
-from batchlearn.training.regimes import Regime, parse_regime
-from batchlearn.training.stopping import LossWithin
+from batchlearn.training.recipe import Recipe
+from batchlearn.training.regimes import Regime
+from batchlearn.training.stopping import Stopping
 from batchlearn.training.train import thread_count
 
 
@@ -20,7 +19,7 @@ class Settings(NamedTuple):
     alpha: float
     loss: Loss
     intercept: bool
-    stopping: LossWithin
+    stopping: Stopping
     standardize: bool
     threads: int
     regime: Regime
@@ -34,41 +33,33 @@ def checked(estimator: Any, losses: tuple[str, ...]) -> Settings:
             "Set loss to one of them.",
             code="loss-unknown",
         )
-    alpha, tolerance, threads = estimator.alpha, estimator.tol, estimator.threads
-    if not (isinstance(alpha, Real) and math.isfinite(alpha) and float(alpha) >= 0.0):
-        raise UsageError(
-            f"The penalty alpha is {quoted(alpha)}; it needs to be a finite number of 0 or more. Set alpha=0 for none.",
-            code="alpha-negative",
-        )
-    if not isinstance(tolerance, Real):
-        raise UsageError(
-            f"The tolerance is {quoted(tolerance)}; it needs to be a positive number, such as tol=1e-10.",
-            code="tolerance-not-positive",
-        )
-    if not (threads is None or isinstance(threads, Integral)):
-        raise UsageError(
-            f"The number of threads is {quoted(threads)}; it needs to be a whole number of 1 or more, or None.",
-            code="threads-range",
-        )
-    return Settings(
-        float(alpha),
-        named_loss(estimator.loss, _power(estimator)),
-        bool(estimator.fit_intercept),
-        LossWithin(float(tolerance)),
-        bool(estimator.standardize),
-        1 if threads is None else thread_count(int(threads)),
-        parse_regime(estimator.batch_size),
+    # A recipe without one of these has it chosen by the data.
+    needed = {"alpha": "alpha-negative", "tol": "tolerance-not-positive"}
+    if estimator.loss == "tweedie":
+        needed["power"] = "power-range"
+    for name, code in needed.items():
+        if getattr(estimator, name) is None:
+            raise UsageError(
+                f"{name} is None; {type(estimator).__name__} needs a number. batchlearn.train chooses one by the data.",
+                code=code,
+            )
+    # Numbers of NumPy become Python's: the bits do not depend on how wide a parameter is.
+    values = {name: getattr(estimator, name) for name in needed}
+    numbers = {name: float(value) if isinstance(value, Real) else value for name, value in values.items()}
+    recipe = Recipe(
+        loss=estimator.loss,
+        alpha=numbers["alpha"],
+        tolerance=numbers["tol"],
+        power=numbers.get("power"),
+        class_weight=getattr(estimator, "class_weight", None),
+        batch_size=estimator.batch_size,
     )
-
-
-def _power(estimator: Any) -> float | None:
-    if estimator.loss != "tweedie":
-        return None
-    power = getattr(estimator, "power", None)
-    if not (isinstance(power, Real) and power_fits(float(power))):
-        raise UsageError(
-            f"The power is {quoted(power)}; the Tweedie loss needs one above 1 and below 2. Power 1 is loss='poisson', "
-            "power 2 is loss='gamma'.",
-            code="power-range",
-        )
-    return float(power)
+    return Settings(
+        numbers["alpha"],
+        named_loss(estimator.loss, recipe.power),
+        bool(estimator.fit_intercept),
+        recipe.stopping,
+        bool(estimator.standardize),
+        1 if estimator.threads is None else thread_count(estimator.threads),
+        recipe.regime,
+    )

@@ -11,8 +11,7 @@ from collections import Counter
 import numpy as np
 import pyarrow.compute as pc
 
-from batchlearn.data.encoding import CalendarTerm, Encoding, GroupTerm, LevelTerm
-from batchlearn.data.pairs import PairTerm
+from batchlearn.data.encoding import CalendarTerm, Encoding, GroupTerm, LevelTerm, PairTerm
 from batchlearn.errors import quoted
 from batchlearn.kept.domain import Domain
 from batchlearn.tables.table import Table

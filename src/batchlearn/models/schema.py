@@ -1,162 +1,104 @@
 """What model.json says: a closed description of a linear model, and the way from a model to it and back.
 
-Nothing in a description names code: every kind of term is one of those listed here, and an unknown key is refused.
+A description is the model's own values, written field by field in their order and checked as they are read: the types
+and ranges beside the fields, and what a value checks of itself when it is made. Nothing in it names code: every kind of
+term is one of those that `data.encoding` lists, and an unknown key is refused.
+
+To add a field, give it to the dataclass that holds it, with its type and range, and say in `_LATER` what files of the
+formats before mean by lacking it: one line there. It is then written, read and checked like the others, and demanded of
+files of the new `FORMAT_VERSION`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from batchlearn.artifacts.strict_json import Malformed
 from batchlearn.data.encoding import Encoding
-from batchlearn.data.target import TASK_OF_LOSS, Target, power_fits
+from batchlearn.data.target import TASK_OF_LOSS, Target, Task
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel, PredictionBounds
-from batchlearn.models.term_schema import Closed, GroupSchema, Name, NumberSchema, describe_group, distinct
-from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Roles
 
 FORMAT_VERSION = 1
-_LEAST_MEMBERS = 2
+# What files mean by a field they lack, by the last format in which that may be, and by part of the description ("" is
+# the whole). Format 1 grew while nothing was released: the loss is then the first one of the task.
+_LATER: dict[int, dict[str, dict[str, Any]]] = {
+    1: {
+        "": {"class_shares": [], "level_moments": False, "costs": None},
+        "target": {"loss": None, "power": None, "threshold": None},
+        "costs": {"fee": None},
+    },
+}
+_LONGEST_NAME = 512
+# Control characters, lone surrogates, line and paragraph separators; and what reorders the text around it.
+_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-class EncodingSchema(Closed):
-    """An `Encoding`."""
+class _Closed(BaseModel):
+    """A description that refuses what it does not know, and so do the dataclasses in it."""
 
-    numbers: list[NumberSchema]
-    groups: list[GroupSchema]
-    kinds: dict[Name, Literal["number", "category", "boolean", "timestamp"]]
-    left_out: dict[Name, str]
-
-    @model_validator(mode="after")
-    def _consistent(self) -> EncodingSchema:
-        distinct([*(n.column for n in self.numbers), *(g.key for g in self.groups)], "the terms")
-        served: list[tuple[str, tuple[str, ...]]] = [(number.column, ("number", "boolean")) for number in self.numbers]
-        served += [pair for group in self.groups for pair in group.serves]
-        if {column for column, _ in served} != self.kinds.keys():
-            raise ValueError("the columns of the terms are not those that have a kind")
-        for column, kinds in served:
-            self._check_kind(column, *kinds)
-        return self
-
-    def _check_kind(self, column: str, *served: str) -> None:
-        if self.kinds[column] not in served:
-            raise ValueError(f"column {quoted(column)} is a {self.kinds[column]} and its term is for a {served[0]}")
-
-    @property
-    def coefficients(self) -> int:
-        """The number of coefficients, the intercept included."""
-        return 1 + sum(term.width for term in (*self.numbers, *self.groups))
-
-    def encoding(self) -> Encoding:
-        """Return the encoding described."""
-        return Encoding(
-            tuple(number.term() for number in self.numbers),
-            tuple(group.term() for group in self.groups),
-            {column: Kind(kind) for column, kind in self.kinds.items()},
-            dict(self.left_out),
-        )
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
 
-class TargetSchema(Closed):
-    """A `Target`."""
-
-    column: Name
-    task: Literal["classes", "number", "count", "amount"]
-    classes: list[str | float | bool]
-    loss: str | None = None  # files older than this field hold the first loss of their task
-    power: float | None = None
-    threshold: float | None = Field(default=None, gt=0.0)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> TargetSchema:
-        distinct(self.classes, "the classes")
-        number, needed = len(self.classes), _LEAST_MEMBERS if self.task == "classes" else 0
-        if not (number > needed if self.loss == "softmax" else number == needed):
-            raise ValueError(f"a target of {self.task} has {len(self.classes)} classes")
-        if self.loss is not None and TASK_OF_LOSS.get(self.loss) != self.task:
-            raise ValueError(f"the loss {quoted(self.loss)} is none of {self.task}")
-        if (self.threshold is not None) != (self.loss == "huber"):
-            raise ValueError(f"the threshold {self.threshold!r} does not go with the loss {quoted(self.loss)}")
-        if len({type(value) for value in self.classes}) > 1:
-            raise ValueError("the classes are of two types")
-        if (self.power is not None) != (self.loss == "tweedie") or not power_fits(self.power):
-            raise ValueError(f"the power {self.power!r} does not go with the loss {quoted(self.loss)}")
-        return self
-
-
-class RolesSchema(Closed):
-    """The `Roles` of the table that was learned from."""
-
-    target: Name | None
-    time: Name | None
-    group: Name | None
-    weight: Name | None
-    offset: Name | None
-    exposure: Name | None
-    drop: list[Name]
-
-
-class CostsSchema(Closed):
-    """The `Costs` of wrong decisions."""
-
-    false_positive: float = Field(ge=1e-100, le=1e100)
-    false_negative: float = Field(ge=1e-100, le=1e100)
-    fee: float | None = Field(default=None, ge=0.0)  # files older than this field leave nothing to people
-
-
-class BoundsSchema(Closed):
+class BoundsSchema(_Closed):
     """The scalars of `PredictionBounds`; `inverse` says whether the inverse Hessian is kept."""
 
-    radius: float = Field(ge=0.0)
-    form_error: float = Field(ge=0.0)
+    radius: Annotated[float, Field(ge=0.0)]
+    form_error: Annotated[float, Field(ge=0.0)]
     inverse: bool
 
 
-class ModelSchema(Closed):
+class ModelSchema(_Closed):
     """Everything in model.json; `record` is what the fit has to say about itself, in plain values."""
 
     format_version: Literal[1]
     kind: Literal["linear"]
-    encoding: EncodingSchema
-    target: TargetSchema
-    roles: RolesSchema
+    encoding: Encoding
+    target: Target
+    roles: Roles
     label_mean: float
-    class_shares: list[float] = Field(default_factory=list)
+    class_shares: tuple[float, ...]
     standard_errors: bool
-    level_moments: bool = False  # files older than this field have none
+    level_moments: bool
     bounds: BoundsSchema | None
-    costs: CostsSchema | None = None  # files older than this field decide at one half
+    costs: Costs | None
     record: dict[str, Any]
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelSchema:
+        self.target.check_learned()
         classes = len(self.target.classes)
-        if self.costs is not None and classes != _LEAST_MEMBERS:
-            raise ValueError(f"there are costs of decisions between {classes} classes")
-        if len(self.class_shares) != (classes if classes > _LEAST_MEMBERS else 0):
+        if self.costs is not None and classes != 2:
+            raise ValueError(f"there are costs of decisions between {classes} classes; they need two")
+        if len(self.class_shares) != (classes if classes > 2 else 0):
             raise ValueError(f"{len(self.class_shares)} shares for {classes} classes")
+        roles = self.roles
+        of_roles = (roles.target, roles.time, roles.group, roles.weight, roles.offset, roles.exposure, *roles.drop)
+        _check_names([self.target.column, *self.encoding.kinds, *self.encoding.left_out, *filter(None, of_roles)])
         return self
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The arrays that belong to the description, by name."""
-        classes = len(self.target.classes)
-        several = classes > _LEAST_MEMBERS
-        size = self.encoding.coefficients * (classes - 1 if several else 1)
+        layout, classes = self.encoding.layout, len(self.target.classes)
+        several = classes > 2
+        size = layout.size * (classes - 1 if several else 1)
         shapes: dict[str, tuple[int, ...]] = {"parameters": (size,)}
         if self.standard_errors:
-            shapes["standard_errors"] = (self.encoding.coefficients * (classes if several else 1),)
+            shapes["standard_errors"] = (layout.size * (classes if several else 1),)
         if self.level_moments:
-            squares = sum(group.width**2 for group in self.encoding.groups)
-            shapes["level_moments"] = (classes if several else 1, squares)
+            shapes["level_moments"] = (classes if several else 1, sum(width**2 for width in layout.groups))
         if self.bounds is not None:
             shapes["bounds.norms"] = (size,)
             if self.bounds.inverse:
@@ -165,76 +107,97 @@ class ModelSchema(Closed):
         return shapes
 
 
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if len(name) > _LONGEST_NAME:
+            raise ValueError(f"the name {quoted(name)} has {len(name):,} characters; {_LONGEST_NAME} is the most")
+        if any(unicodedata.category(sign) in _UNPRINTABLE or sign in _REORDERING for sign in name):
+            raise ValueError(f"the name {quoted(name)} has a character that cannot be printed")
+
+
 def parse_schema(value: object) -> ModelSchema:
-    """Check a description; Malformed where it is none."""
+    """Check a description, in plain values as JSON gives them; Malformed says what is wrong with which part."""
+    current = _as_written_today(value)
     try:
-        return ModelSchema.model_validate(value)
+        # As text, because the strict reading of Python values takes no list for a tuple.
+        schema = ModelSchema.model_validate_json(json.dumps(current))
     except ValidationError as problem:
-        first = problem.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise Malformed(f"{quoted(where)}: {quoted(first['msg'], 200)}") from problem
+        first = problem.errors(include_url=False)[0]
+        where, came = quoted(".".join(map(str, first["loc"]))), first["input"]
+        if first["type"] == "value_error":
+            raise Malformed(f"{where}: {quoted(first['ctx']['error'], 200)}") from problem
+        given = "" if isinstance(came, dict | list) else f" is {quoted(came)}"
+        raise Malformed(f"{where}{given}: {quoted(first['msg'], 200)}") from problem
+    for key in _missing(current, schema.model_dump(mode="json", exclude={"record"})):
+        raise Malformed(f"{quoted(key)} is missing")
+    return schema
+
+
+def _as_written_today(value: object) -> object:
+    """Return a description of any age with the fields that it is too old to have, and none but those of today."""
+    if not isinstance(value, dict):
+        return value
+    current, version = dict(value), value.get("format_version")
+    for last, parts in _LATER.items():
+        for part, later in parts.items() if type(version) is int and version <= last else ():
+            if part == "":
+                current = {**later, **current}
+            elif isinstance(current.get(part), dict):
+                current[part] = {**later, **current[part]}
+    if isinstance(current.get("target"), dict):
+        target = current["target"] = dict(current["target"])
+        task, loss = target.pop("task", None), target.get("loss")
+        if task not in list(Task):
+            raise Malformed(f"'target.task' is {quoted(task)}; needed is one of {', '.join(Task)}")
+        if loss is None:
+            target["loss"] = next(first for first, served in TASK_OF_LOSS.items() if served == task)
+        elif not isinstance(loss, str) or TASK_OF_LOSS.get(loss) != task:
+            raise Malformed(f"'target.loss' is {quoted(loss)}, which is no loss for {task}")
+    return current
+
+
+def _missing(given: Any, full: Any, place: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the keys of a description in full that the one given lacks: a default in code is none in a file."""
+    if isinstance(full, dict):
+        for key, value in full.items():
+            if key in given:
+                yield from _missing(given[key], value, (*place, key))
+            else:
+                yield ".".join((*place, key))
+    elif isinstance(full, list) and full and isinstance(full[0], dict):
+        for number, parts in enumerate(zip(given, full, strict=True)):
+            yield from _missing(*parts, (*place, str(number)))
 
 
 def describe(model: LinearModel, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the description of a model, unchecked."""
+    """Return the description of a model, unchecked, in values that JSON can hold."""
+    target, bounds = asdict(model.target), model.bounds
     return {
         "format_version": FORMAT_VERSION,
         "kind": "linear",
-        "encoding": _describe_encoding(model.encoding),
+        "encoding": asdict(model.encoding),
+        # The task follows from the loss; the first files had no other word for it.
         "target": {
-            "column": model.target.column,
-            "task": model.target.task.value,
-            "classes": list(model.target.classes),
-            "loss": model.target.loss,
-            "power": model.target.power,
-            "threshold": model.target.threshold,
+            "column": target.pop("column"),
+            "task": model.target.task,
+            "classes": target.pop("classes"),
+            **target,
         },
-        "roles": {
-            "target": model.roles.target,
-            "time": model.roles.time,
-            "group": model.roles.group,
-            "weight": model.roles.weight,
-            "offset": model.roles.offset,
-            "exposure": model.roles.exposure,
-            "drop": list(model.roles.drop),
-        },
+        "roles": asdict(model.roles),
         "label_mean": model.label_mean,
-        "class_shares": list(model.class_shares),
+        "class_shares": model.class_shares,
         "standard_errors": model.standard_errors is not None,
         "level_moments": model.level_moments is not None,
         "bounds": None
-        if model.bounds is None
+        if bounds is None
         else {
-            "radius": model.bounds.radius,
-            "form_error": model.bounds.form_error,
-            "inverse": _keeps_inverse(model.bounds),
+            "radius": bounds.radius,
+            "form_error": bounds.form_error,
+            "inverse": bounds.inverse is not None and bounds.inverse_square_scale is not None,
         },
         "costs": None if model.costs is None else asdict(model.costs),
-        "record": dict(record),
+        "record": record,
     }
-
-
-def _describe_encoding(encoding: Encoding) -> dict[str, Any]:
-    return {
-        "numbers": [
-            {
-                "column": term.column,
-                "mean": term.mean,
-                "deviation": term.deviation,
-                "low": term.low,
-                "high": term.high,
-                "missing_share": term.missing_share,
-            }
-            for term in encoding.numbers
-        ],
-        "groups": [describe_group(group) for group in encoding.groups],
-        "kinds": {column: kind.value for column, kind in encoding.kinds.items()},
-        "left_out": dict(encoding.left_out),
-    }
-
-
-def _keeps_inverse(bounds: PredictionBounds) -> bool:
-    return bounds.inverse is not None and bounds.inverse_square_scale is not None
 
 
 def tensors_of(model: LinearModel) -> dict[str, Floats]:
@@ -266,18 +229,15 @@ def restore(schema: ModelSchema, arrays: Mapping[str, Floats]) -> LinearModel:
             arrays.get("bounds.inverse_square_scale"),
             schema.bounds.form_error,
         )
-    loss = schema.target.loss or next(loss for loss, task in TASK_OF_LOSS.items() if task == schema.target.task)
-    stored, roles = schema.target, schema.roles
-    target = Target(stored.column, loss, tuple(stored.classes), stored.power, stored.threshold)
     return LinearModel(
-        schema.encoding.encoding(),
-        target,
+        schema.encoding,
+        schema.target,
         arrays["parameters"],
-        Roles(roles.target, roles.time, roles.group, roles.weight, roles.offset, roles.exposure, tuple(roles.drop)),
+        schema.roles,
         schema.label_mean,
         arrays.get("standard_errors"),
         bounds,
-        None if schema.costs is None else Costs(**dict(schema.costs)),
-        tuple(schema.class_shares),
+        schema.costs,
+        schema.class_shares,
         arrays.get("level_moments"),
     )

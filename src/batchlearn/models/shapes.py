@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.bins import BinTerm
-from batchlearn.data.pairs import PairTerm, group_key, term_key
+from batchlearn.data.encoding import PairTerm
 from batchlearn.data.target import class_name
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
@@ -82,7 +82,7 @@ def contrasts(
     moments = None if model.level_moments is None else model.level_moments[position]
     at = 0
     for group, part in zip(model.encoding.groups, layout.group_slices, strict=True):
-        rows = (level_rows or {}).get(group_key(group))
+        rows = (level_rows or {}).get(group.key)
         levels = len(group.names) + (getattr(group, "reference", None) is not None)
         share = np.full(len(group.names), 1.0 / levels) if rows is None else rows[:-1] / max(int(rows.sum()), 1)
         estimates[part] -= share @ estimates[part]
@@ -133,7 +133,7 @@ def _shapes(model: LinearModel, position: int, counts: Mapping[str, NDArray[np.i
         bins = group if isinstance(group, BinTerm) else None
         edges, low, high = (None, None, None) if bins is None else (bins.edges, bins.low, bins.high)
         spread = float(np.ptp(effect)) if len(effect) else 0.0
-        rows = (counts or {}).get(group_key(group))
+        rows = (counts or {}).get(group.key)
         level_rows, deviation = None, None
         if rows is not None:
             # Rows of no level get nothing.
@@ -142,9 +142,10 @@ def _shapes(model: LinearModel, position: int, counts: Mapping[str, NDArray[np.i
             deviation = float(np.sqrt(rows @ (added - rows @ added / total) ** 2 / total))
         pair: tuple[PairSide, PairSide] | None = None
         if isinstance(group, PairTerm):
-            pair = (term_key(group.first), group.first.names), (term_key(group.second), group.second.names)
-        term = group_key(group)
+            pair = (group.first.key, group.first.names), (group.second.key, group.second.names)
         found.append(
-            Shape(term, group.kind, group.names, effect, error, spread, edges, low, high, level_rows, deviation, pair)
+            Shape(
+                group.key, group.kind, group.names, effect, error, spread, edges, low, high, level_rows, deviation, pair
+            )
         )
     return found

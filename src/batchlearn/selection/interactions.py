@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.bins import BinTerm
-from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm
-from batchlearn.data.pairs import PairTerm, SingleTerm, coarsened
+from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm, PairTerm, SingleTerm
+from batchlearn.data.pairs import coarsened
 from batchlearn.data.rows import Chunk, Rows, level_codes
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss

@@ -19,10 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.build import Profiles, build_rows, profile_parts
-from batchlearn.data.encoding import Encoding
+from batchlearn.data.encoding import Encoding, PairTerm
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import Ledger, with_classes_of
-from batchlearn.data.pairs import PairTerm
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.data.sample import take
 from batchlearn.data.split import choose_rows, hold_out, stretches

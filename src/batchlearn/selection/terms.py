@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from batchlearn.data.bins import BinTerm
-from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm
-from batchlearn.data.pairs import PairTerm, SingleTerm, term_key
+from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm, PairTerm, SingleTerm
 from batchlearn.objectives.penalties import Penalty
 from batchlearn.objectives.penalties.smoothing import UnitPenalty, differences, product, squares
 from batchlearn.selection.strengths import Term, penalty
@@ -24,7 +23,7 @@ def encoding_terms(encoding: Encoding) -> dict[str, Term]:
         if isinstance(group, PairTerm):
             terms[group.column] = Term(part, product(_unit(group.first), _unit(group.second)))
         elif isinstance(group, BinTerm | LevelTerm | CalendarTerm):
-            terms[term_key(group)] = Term(part, _unit(group))
+            terms[group.key] = Term(part, _unit(group))
     return terms
 
 

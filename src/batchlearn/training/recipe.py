@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
+from numbers import Real
 from typing import Any
 
 from batchlearn.data.encoding_fit import EncodingRules
@@ -94,9 +95,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         self._check_loss()
-        if self.alpha is not None and not (math.isfinite(self.alpha) and self.alpha >= 0.0):
+        alpha = self.alpha
+        if alpha is not None and not (isinstance(alpha, Real) and math.isfinite(alpha) and float(alpha) >= 0.0):
             raise UsageError(
-                f"The penalty alpha is {self.alpha!r}; it needs to be a number of 0 or more.", code="alpha-negative"
+                f"The penalty alpha is {alpha!r}; it needs to be a finite number of 0 or more. 0 is none.",
+                code="alpha-negative",
             )
         if not (math.isfinite(self.holdout) and 0.0 <= self.holdout < 1.0):
             raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import NamedTuple, Protocol
 
 from batchlearn.errors import UsageError
@@ -50,7 +51,7 @@ class LossWithin:
     tolerance: float
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.tolerance) and self.tolerance > 0.0):
+        if not (isinstance(self.tolerance, Real) and math.isfinite(self.tolerance) and float(self.tolerance) > 0.0):
             raise UsageError(
                 f"The tolerance is {self.tolerance!r}; it needs to be a positive number, such as 1e-10.",
                 code="tolerance-not-positive",

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Generator, Mapping
 from dataclasses import replace
+from numbers import Integral
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.data.split import Split, hold_out, split_kind
 from batchlearn.data.target import Target, Task
-from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
+from batchlearn.errors import DataError, NoFiniteOptimum, UsageError, quoted
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
@@ -186,9 +187,12 @@ def thread_count(threads: int | None) -> int:
     """Return how many threads read chunks: as many as there are cores unless said otherwise."""
     if threads is None:
         return min(os.cpu_count() or 1, 8)
-    if threads < 1:
-        raise UsageError(f"The number of threads is {threads}; it needs to be at least 1.", code="threads-range")
-    return min(threads, _LARGEST_THREADS)
+    if not isinstance(threads, Integral) or threads < 1:
+        raise UsageError(
+            f"The number of threads is {quoted(threads)}; it needs to be a whole number of 1 or more.",
+            code="threads-range",
+        )
+    return min(int(threads), _LARGEST_THREADS)
 
 
 def _with_number(

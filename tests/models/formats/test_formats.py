@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from batchlearn.kept.storage import load as load_totals
-from batchlearn.models.files import load
+from batchlearn.models.files import files_of, load, read_model
+from batchlearn.models.folder import MODEL
 from batchlearn.training.verification.stored import verify_model
 
 STORED = sorted((Path(__file__).parent / "fixtures").glob("*/*"))
@@ -50,3 +51,12 @@ def test_stored_totals_are_of_their_model(folder: Path) -> None:
     assert kept.rows == rows
     np.testing.assert_array_equal(kept.parameters, model.parameters)
     assert kept.totals.weight > 0.0
+
+
+@pytest.mark.parametrize("folder", STORED, ids=named)
+def test_a_stored_model_is_written_again_as_it_was(folder: Path) -> None:
+    stored, before = read_model(folder / "model"), json.loads((folder / "model" / MODEL).read_text(encoding="utf-8"))
+    written = json.loads(files_of(stored.model, stored.record)[MODEL])
+    # As text, because the order of keys is part of the bytes; only what is younger than the file is added.
+    assert json.dumps({key: written[key] for key in written if key in before}) == json.dumps(before)
+    assert set(written) - set(before) <= {"class_shares", "level_moments", "costs"}

@@ -77,12 +77,12 @@ def init(  # noqa: PLR0913 - each argument is a flag
         **vars(roles),
         **vars(reading),
     }
-    text = settings_text(given, policy)
+    text = _settings_text(given, policy)
     settings = parse_settings(text)
     stamped = _stamped(settings.source, root)
     if stamped is False and policy.every is None and policy.after_rows is None:
         # Where times are numbers nobody but the user knows how long a period is.
-        text = settings_text(given, replace(policy, after_rows=_ROWS))
+        text = _settings_text(given, replace(policy, after_rows=_ROWS))
     elif stamped is not None and policy.every is not None:
         Span.parse(policy.every).on(stamped)
     root.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def _stamped(settings: SourceSettings, root: Path) -> bool | None:
     return None
 
 
-def settings_text(given: dict[str, Any], policy: PolicyOptions) -> str:
+def _settings_text(given: dict[str, Any], policy: PolicyOptions) -> str:
     """Return a batchlearn.toml with a comment for each key; keys that were not given are comments themselves."""
     lines = [
         "# A batchlearn project. `batchlearn retrain` reads this file; a key that it does not know is refused.",

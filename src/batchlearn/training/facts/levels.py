@@ -9,8 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlearn.data.encoding import Encoding
-from batchlearn.data.pairs import PairTerm, group_key
+from batchlearn.data.encoding import Encoding, PairTerm
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.data.target import Target, class_name
 from batchlearn.kernels.design import Floats
@@ -71,7 +70,7 @@ def count_levels(rows: Rows, encoding: Encoding, target: Target) -> dict[str, Le
     counts = rows.levels_only().total(_LevelTotal(len(target.classes)), np.empty(0))
     ends = np.cumsum([levels + 1 for levels in rows.layout.groups])[:-1]
     parts = zip(encoding.groups, np.split(counts.rows, ends), np.split(counts.labels, ends), strict=True)
-    return {group_key(group): LevelCounts(number, labels) for group, number, labels in parts}
+    return {group.key: LevelCounts(number, labels) for group, number, labels in parts}
 
 
 def telling_levels(
@@ -84,7 +83,7 @@ def telling_levels(
     for group in encoding.groups:
         if isinstance(group, PairTerm):
             continue
-        rows, labels = counts[group_key(group)]
+        rows, labels = counts[group.key]
         total = max(int(rows.sum()), 1)
         common = labels.sum(axis=0) / total
         likeliest = labels.argmax(axis=1)

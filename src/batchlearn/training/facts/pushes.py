@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.encoding import Encoding
-from batchlearn.data.pairs import group_key
 from batchlearn.data.rows import Rows, level_codes
 from batchlearn.kernels.design import Floats
 
@@ -35,7 +34,7 @@ def pushes(
     for place, (group, part) in enumerate(zip(encoding.groups, encoding.layout.group_slices, strict=True)):
         added = np.append(parameters[part], 0.0)
         held = np.bincount(codes[place], minlength=len(added))
-        names.append(group_key(group))
+        names.append(group.key)
         effects.append(added[taken.block.codes[place]] - held @ added / max(len(rows), 1))
     every = np.stack(effects, axis=1) if effects else np.zeros((len(chosen), 0))
     strongest = np.argsort(-np.abs(every), axis=1, kind="stable")[:, :_MOST_PUSHES]
