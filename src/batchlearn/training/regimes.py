@@ -47,13 +47,19 @@ _READINGS_OF_CLASSES = 200.0
 
 @dataclass(frozen=True)
 class FullBatch:
-    """Every update sees all rows."""
+    """Every update sees all rows.
+
+    Example:
+        >>> from batchlearn import FullBatch, Recipe
+        >>> Recipe(batch_size="full").regime == FullBatch()
+        True
+    """
 
     shows: ClassVar[RowsAtOnce] = RowsAtOnce.ALL
 
     @property
     def size(self) -> None:
-        """All rows, however many."""
+        """None: all rows, however many."""
         return None
 
     def __str__(self) -> str:
@@ -62,7 +68,19 @@ class FullBatch:
 
 @dataclass(frozen=True)
 class MiniBatch:
-    """Every update sees `size` rows; the last of a pass may see fewer."""
+    """Every update sees `size` rows; the last of a pass may see fewer.
+
+    Args:
+        size: Rows an update sees, 1 or more; 32 to 512 serve most tables.
+
+    Raises:
+        UsageError: `size` is no whole number of 1 or more.
+
+    Example:
+        >>> from batchlearn import MiniBatch, Recipe
+        >>> Recipe(batch_size=128).regime == MiniBatch(128)
+        True
+    """
 
     size: int
 
@@ -79,13 +97,19 @@ class MiniBatch:
 
 @dataclass(frozen=True)
 class Online:
-    """Every update sees one row."""
+    """Every update sees one row.
+
+    Example:
+        >>> from batchlearn import Online, Recipe
+        >>> Recipe(batch_size=1).regime == Online()
+        True
+    """
 
     shows: ClassVar[RowsAtOnce] = RowsAtOnce.ONE
 
     @property
     def size(self) -> int:
-        """One row."""
+        """1: one row."""
         return 1
 
     def __str__(self) -> str:
