@@ -172,7 +172,7 @@ class Comparison:
 
     Example:
         >>> import batchlearn as bl
-        >>> table = bl.read({"x": [float(i % 7) for i in range(50)], "y": [2.0 * (i % 7) for i in range(50)]}, target="y")
+        >>> table = bl.read({"x": [float(i % 7) for i in range(50)], "y": [2.0 * i for i in range(50)]}, target="y")
         >>> plan = bl.ComparisonPlan((bl.Contender("all rows", bl.FullBatch()),), bl.Budget(3, 0.1), seeds=1)
         >>> comparison = bl.compare(table, plan)
         >>> comparison.recommendation.contender, comparison.to_json()["rows"]
@@ -197,7 +197,7 @@ class Comparison:
 
     @property
     def good_enough(self) -> float:
-        """The excess loss below which more training is not worth it: what having only so many rows costs on average."""
+        """The excess loss below which more training is not worth it; having only so many rows costs as much."""
         return good_enough(self.trial, self.noise)
 
     def __str__(self) -> str:

@@ -53,7 +53,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
             same.
 
     Attributes:
-        coef_: Coefficients of the log odds of `classes_[1]`, shape (1, n_features_in_).
+        coef_: Coefficients of the log odds of `classes_[1]`, shape `(1, n_features_in_)`.
         intercept_: The intercept, shape (1,).
         classes_: The labels, sorted, shape (2,).
         certificate_: What is proved about `coef_` and `intercept_` as delivered, a `Certificate`.
@@ -223,7 +223,7 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
             same.
 
     Attributes:
-        coef_: Coefficients, shape (n_features_in_,).
+        coef_: Coefficients, shape `(n_features_in_,)`.
         intercept_: The intercept, a number.
         certificate_: What is proved about `coef_` and `intercept_` as delivered, a `Certificate`.
         objective_: F at the fitted coefficients.

@@ -162,7 +162,7 @@ class LinearModel:
             rows: To how many rows.
 
         Returns:
-            The mean label, or the share of the second class, for each, (rows,); of K > 2 classes their shares, (rows, K).
+            The mean label or the share of the second class, (rows,); of K > 2 classes their shares, (rows, K).
         """
         return np.tile(self.class_shares, (rows, 1)) if self.class_shares else np.full(rows, self.label_mean)
 
@@ -174,8 +174,8 @@ class LinearModel:
             bounds: Whether each prediction comes with a bound on its distance from the optimum's.
 
         Returns:
-            `response` (n,): the probability of the second class, the mean or the count; of K > 2 classes (n, K).
-            `predictor`: the same before the link. `bound` (n,), None unless asked for.
+            `response` (n,), the probability of the second class, the mean or the count, of K > 2 classes (n, K);
+            `predictor`, the same before the link; and `bound` (n,), None unless asked for.
 
         Raises:
             DataError: A column that the model reads is missing, of another kind, or missing where an offset is needed.

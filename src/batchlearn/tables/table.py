@@ -111,7 +111,7 @@ class Table:
 
     @property
     def features(self) -> tuple[Column, ...]:
-        """The columns to learn from: all but target, weight, offset, exposure and those dropped."""
+        """The columns to learn from, which are all but target, weight, offset, exposure and those dropped."""
         return tuple(column for column in self.columns if column.name not in self.roles.apart)
 
     def column(self, name: str) -> Column:
@@ -138,8 +138,8 @@ class Table:
             columns: The names of the columns.
 
         Returns:
-            Arrow record batches, none of them empty: numbers as float64 (missing is null), booleans as bool, categories
-            as dictionaries of texts, timestamps as microseconds in UTC.
+            Arrow record batches, none of them empty, with numbers as float64 (missing is null), booleans as bool,
+            categories as dictionaries of texts and timestamps as microseconds in UTC.
 
         Raises:
             DataError: A column is missing, or while rows are read a value is not what its column holds.
@@ -230,7 +230,7 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
     """Open a table without reading its rows.
 
     Args:
-        source: A path (a Parquet or CSV file, a folder of them, or a pattern such as "day-*.parquet"), a data frame,
+        source: A path (a Parquet or CSV file, a folder of them, or a pattern such as `day-*.parquet`), a data frame,
             Arrow data, a dictionary of columns, or a NumPy array of two dimensions.
         target: The column to predict.
         time: The column of timestamps or numbers that orders the rows.

@@ -59,7 +59,7 @@ class FullBatch:
 
     @property
     def size(self) -> None:
-        """None: all rows, however many."""
+        """None, which stands for all rows, however many."""
         return None
 
     def __str__(self) -> str:
@@ -109,7 +109,7 @@ class Online:
 
     @property
     def size(self) -> int:
-        """1: one row."""
+        """One row."""
         return 1
 
     def __str__(self) -> str:

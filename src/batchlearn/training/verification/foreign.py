@@ -69,6 +69,7 @@ def verify(estimator: Any, X: Any = None, y: Any = None, sample_weight: Any = No
         DataError: The rows do not fit the model.
 
     Example:
+        >>> from batchlearn import verify
         >>> from sklearn.linear_model import Ridge
         >>> x, y = [[0.0], [1.0], [2.0]], [1.0, 2.0, 4.0]
         >>> verify(Ridge().fit(x, y), x, y).loss_bound < 1e-20
