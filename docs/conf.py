@@ -19,10 +19,12 @@ myst_heading_anchors = 2
 default_role = "code"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+# Without it a name that ends in an underscore, as those of fitted estimators, loses it.
+strip_signature_backslash = True
 # Types stand beside the arguments, from the signatures: a docstring does not repeat them.
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
-autodoc_type_aliases = {name: name for name in ("Condition", "Floats", "Regime")}
+autodoc_type_aliases = {name: name for name in ("Floats", "Regime")}
 autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 python_use_unqualified_type_names = True

@@ -77,9 +77,17 @@ class RegistryError(BatchlearnError):
     """A model or a store was written by something newer, or is in another state than the command needs.
 
     Example:
+        >>> import tempfile
         >>> import batchlearn as bl
-        >>> bl.RegistryError.exit_code
-        4
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     saved = bl.train(bl.read({"x": [1.0, 2.0], "y": [1.0, 3.0]}, target="y")).save(f"{folder}/model")
+        ...     manifest = saved / "manifest.json"
+        ...     size = manifest.write_text(manifest.read_text().replace('"format_version": 1', '"format_version": 99'))
+        ...     try:
+        ...         bl.load(saved)
+        ...     except bl.RegistryError as error:
+        ...         print(error.code)
+        model-newer
     """
 
     exit_code = 4
@@ -102,10 +110,9 @@ class IntegrityError(BatchlearnError):
 
     Example:
         >>> import tempfile
-        >>> from pathlib import Path
         >>> import batchlearn as bl
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     saved = bl.train(bl.read({"x": [1.0, 2.0], "y": [1.0, 3.0]}, target="y")).save(Path(folder) / "model")
+        ...     saved = bl.train(bl.read({"x": [1.0, 2.0], "y": [1.0, 3.0]}, target="y")).save(f"{folder}/model")
         ...     size = (saved / "model.json").write_text("{}")
         ...     try:
         ...         bl.load(saved)
