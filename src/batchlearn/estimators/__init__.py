@@ -272,7 +272,7 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
         Raises:
             UsageError: A parameter is out of its range.
             DataError: Rows or labels are not what they should be; it is a ValueError, as is UsageError.
-            NoFiniteOptimum: alpha is 0 and the objective has no minimum: repeated columns, or labels 0 along a column.
+            NoFiniteOptimum: alpha is 0 and no minimum exists: repeated columns, or labels that are all 0 along one.
         """
         settings = checked(self, ("squared", "poisson", "gamma", "tweedie"))
         X, y = validate_data(self, arrays(X), y, accept_sparse="csr", dtype=STORED_TYPES, y_numeric=True)

@@ -76,6 +76,7 @@ def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = N
     Raises:
         UsageError: The table has no target, or the recipe does not fit it.
         DataError: The rows are not what they should be, or fewer than two have a label.
+        ResourceError: The rows cannot fit into the memory of this machine.
         NoFiniteOptimum: The penalty is 0 and the objective has no minimum.
 
     Example:
