@@ -163,7 +163,8 @@ class Comparison:
         table: The name of the table.
         budget: What each run could spend.
         outcomes: One for each contender: its runs, and its score on the rows held out.
-        noise: The gradient noise at the start, on the way and at the optimum, each with its critical batch size.
+        noise: The gradient noise at the start, on the way and at the optimum, each with its critical batch size
+            (McCandlish et al. 2018).
         measured: The largest batch that lost nothing, as measured; None without mini-batches.
         rates: What plain stochastic gradients left at five learning rates; None where there was no time for it.
         recommendation: The contender recommended, the reason, and what would change it.

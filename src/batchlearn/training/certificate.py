@@ -65,7 +65,7 @@ class Certificate:
     Attributes:
         status: "certified" or "not certified".
         reason: Why nothing is proved; None where something is.
-        method: How it was proved.
+        method: How it was proved, by generalised self-concordance (Bach 2010; Sun and Tran-Dinh 2019).
         loss_bound: F(w) - F* is at most this.
         coefficient_bound: No coefficient, in the units of its column, is further from the optimum's; None also where
             that number is beyond the largest float.

@@ -142,8 +142,8 @@ def evaluate(model: Model, table: Table, *, seed: int = 0) -> Evaluation:
         seed: Of the order of rows without a time, 0 to 2**64 - 1; intervals depend on it.
 
     Returns:
-        `metrics`, each with `value` and a 95 % interval `low` to `high`, the proper score first; the same of
-        `baselines`; `calibration`, `slices` by category, and `notes`. `to_json()` gives plain values.
+        `metrics`, each with `value` and a 95 % interval `low` to `high` by a block bootstrap, the proper score first;
+        the same of `baselines`; `calibration`, `slices` by category, and `notes`. `to_json()` gives plain values.
 
     Raises:
         DataError: No row has a label, a column that the model reads is missing, or a value cannot be used.

@@ -27,7 +27,8 @@ class Recipe:
     Args:
         loss: "logistic", "softmax", "squared", "poisson", "gamma", "tweedie" or "huber"; None follows from the target.
         alpha: F = mean loss + alpha/2 ||w||^2 over standardised columns and levels, 0 or more, of a linear model. None:
-            the data choose terms and their strengths; where nothing is chosen, alpha is 1 / total weight.
+            the data choose terms by forward validation and their strengths by restricted likelihood (Wood and Fasiolo
+            2017); where nothing is chosen, alpha is 1 / total weight.
         tolerance: A bound on the loss to reach, above 0, in losses of the model that knows only the mean. None stops
             where no linear predictor is off by more than 1 % of its standard error.
         holdout: The share of the latest rows (of random ones without a time column), 0 to below 1, that the evaluation
@@ -41,9 +42,9 @@ class Recipe:
             probabilities delivered are corrected back to how often the classes occur in the rows.
         costs: Of wrong decisions between two classes: the model decides for the second one above the probability that
             makes it the cheaper decision, else above one half.
-        power: The Tweedie loss's, above 1 and below 2; None is chosen by profile likelihood.
+        power: The Tweedie loss's, above 1 and below 2; None is chosen by profile likelihood (Dunn and Smyth 2005).
         threshold: The Huber loss's, above 0, in units of the label; None is 1.345 times a robust scale of the
-            residuals.
+            residuals (Holland and Welsch 1977).
         batch_size: Rows an update sees: "full" for all, 1 for online, or a number such as 256; the objective is the
             same.
 

@@ -47,7 +47,7 @@ _READINGS_OF_CLASSES = 200.0
 
 @dataclass(frozen=True)
 class FullBatch:
-    """Every update sees all rows.
+    """Every update sees all rows; by default Newton's method, or L-BFGS for many coefficients.
 
     Example:
         >>> from batchlearn import FullBatch, Recipe
@@ -69,6 +69,8 @@ class FullBatch:
 @dataclass(frozen=True)
 class MiniBatch:
     """Every update sees `size` rows; the last of a pass may see fewer.
+
+    By default variance-reduced Newton steps (Derezinski 2022), or stochastic gradients for many coefficients.
 
     Args:
         size: Rows an update sees, 1 or more; 32 to 512 serve most tables.
@@ -98,6 +100,8 @@ class MiniBatch:
 @dataclass(frozen=True)
 class Online:
     """Every update sees one row.
+
+    By default online Newton, above 512 coefficients normalised gradients (Ross, Mineiro and Langford 2013).
 
     Example:
         >>> from batchlearn import Online, Recipe
