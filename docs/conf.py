@@ -12,8 +12,22 @@ project = "batchlearn"
 author = "the batchlearn developers"
 copyright = "the batchlearn developers"
 
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 2
+
+# Docstrings name a thing by one pair of backquotes, as the Markdown beside them does.
+default_role = "code"
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+# Without it a name that ends in an underscore, as those of fitted estimators, loses it.
+strip_signature_backslash = True
+# Types stand beside the arguments, from the signatures: a docstring does not repeat them.
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_type_aliases = {name: name for name in ("Floats", "Regime")}
+autodoc_default_options = {"members": True}
+autodoc_member_order = "bysource"
+python_use_unqualified_type_names = True
 
 html_theme = "furo"
 html_title = "batchlearn"

@@ -19,7 +19,25 @@ from typing import ClassVar
 
 
 class BatchlearnError(Exception):
-    """An error with a sentence for people, a stable code for programs and an exit code for shells."""
+    """An error with a sentence for people, a stable code for programs and an exit code for shells.
+
+    Args:
+        message: What came, what is needed and what to do.
+        code: A slug that never changes, such as "column-missing"; the page of errors lists all.
+
+    Attributes:
+        message: The sentence.
+        code: The slug.
+        exit_code: What the command line exits with: 1, or that of the subclass.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> try:
+        ...     bl.Recipe(holdout=2.0)
+        ... except bl.BatchlearnError as error:
+        ...     print(error.code, error.exit_code)
+        holdout-range 2
+    """
 
     exit_code: ClassVar[int] = 1
 
@@ -30,43 +48,107 @@ class BatchlearnError(Exception):
 
 
 class UsageError(BatchlearnError, ValueError):
-    """An argument, a flag or a setting is not what it should be."""
+    """An argument, a flag or a setting is not what it should be. It is a ValueError too.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> bl.Recipe(holdout=2.0)
+        Traceback (most recent call last):
+        batchlearn.errors.UsageError: The held-out share is 2.0; it needs to be at least 0 and below 1, such as 0.2.
+    """
 
     exit_code = 2
 
 
 class DataError(BatchlearnError, ValueError):
-    """The rows are not what they should be."""
+    """The rows are not what they should be. It is a ValueError too.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> bl.read({"hours": [7.0, 8.0]}, target="delay")
+        Traceback (most recent call last):
+        batchlearn.errors.DataError: there is no column 'delay' in 'table'; it has 'hours'
+    """
 
     exit_code = 3
 
 
 class RegistryError(BatchlearnError):
-    """A model or a store was written by something newer, or is in another state than the command needs."""
+    """A model or a store was written by something newer, or is in another state than the command needs.
+
+    Example:
+        >>> import tempfile
+        >>> import batchlearn as bl
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     saved = bl.train(bl.read({"x": [1.0, 2.0], "y": [1.0, 3.0]}, target="y")).save(f"{folder}/model")
+        ...     manifest = saved / "manifest.json"
+        ...     size = manifest.write_text(manifest.read_text().replace('"format_version": 1', '"format_version": 99'))
+        ...     try:
+        ...         bl.load(saved)
+        ...     except bl.RegistryError as error:
+        ...         print(error.code)
+        model-newer
+    """
 
     exit_code = 4
 
 
 class ResourceError(BatchlearnError):
-    """Disk, memory or permission is not there."""
+    """Disk, memory or permission is not there.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> bl.ResourceError.exit_code
+        5
+    """
 
     exit_code = 5
 
 
 class IntegrityError(BatchlearnError):
-    """Bytes are not the ones that were written, or a certificate does not hold for the rows given."""
+    """Bytes are not the ones that were written, or a certificate does not hold for the rows given.
+
+    Example:
+        >>> import tempfile
+        >>> import batchlearn as bl
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     saved = bl.train(bl.read({"x": [1.0, 2.0], "y": [1.0, 3.0]}, target="y")).save(f"{folder}/model")
+        ...     size = (saved / "model.json").write_text("{}")
+        ...     try:
+        ...         bl.load(saved)
+        ...     except bl.IntegrityError as error:
+        ...         print(error.code)
+        model-damaged
+    """
 
     exit_code = 6
 
 
 class CertificateError(BatchlearnError):
-    """A required certificate could not be given."""
+    """A required certificate could not be given.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> bl.CertificateError.exit_code, issubclass(bl.NoFiniteOptimum, bl.CertificateError)
+        (7, True)
+    """
 
     exit_code = 7
 
 
 class NoFiniteOptimum(CertificateError):
-    """The objective has no minimum at finite coefficients: separable classes, or columns that repeat each other."""
+    """The objective has no minimum at finite coefficients: separable classes, or columns that repeat each other.
+
+    A penalty above 0 gives every objective one.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> try:
+        ...     bl.LinearClassifier(alpha=0.0).fit([[1.0], [2.0], [3.0], [4.0]], [0, 0, 1, 1])
+        ... except bl.NoFiniteOptimum as error:
+        ...     print(error.code)
+        no-finite-optimum
+    """
 
 
 def quoted(value: object, limit: int = 80) -> str:

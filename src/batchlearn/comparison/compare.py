@@ -50,8 +50,20 @@ _LEFT_OUT = (
 class ComparisonPlan:
     """What is compared, on how much, and how often. Checked here, once.
 
-    contenders: full batch, mini-batches of 32, 128 and 512, and online unless given. rows: larger tables are compared
-    on a random sample of so many rows. seeds: runs of each contender whose result depends on one.
+    Args:
+        contenders: Full batch, mini-batches of 32, 128 and 512, and online unless given.
+        budget: What each run may spend: ten passes and two seconds unless given.
+        seeds: Runs of each contender whose result depends on a seed, 1 to 100.
+        rows: A larger table is compared on a random sample of so many rows, 2 or more.
+
+    Raises:
+        UsageError: A number is out of its range, or two contenders have one name.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> plan = bl.ComparisonPlan((bl.Contender("all", bl.FullBatch()), bl.Contender("one", bl.Online())), seeds=1)
+        >>> [contender.name for contender in plan.entrants]
+        ['all', 'one']
     """
 
     contenders: tuple[Contender, ...] = ()
@@ -87,8 +99,31 @@ def compare(
 ) -> Comparison:
     """Compare ways of reading the rows of a table that has a target, by default full batch, mini-batch and online.
 
-    All minimise one objective over the same rows (those before the held-out part) from the same start; the recipe says
-    loss, penalty, held-out share and seed. Raises DataError, UsageError or NoFiniteOptimum.
+    All minimise one objective over the same rows (those before the held-out part) from the same start.
+
+    Args:
+        table: Rows with a target, as `read` opens them; logistic, softmax, squared and Poisson losses are compared.
+        plan: Who takes part and what each may spend; `ComparisonPlan()` unless given.
+        recipe: Loss, penalty, held-out share and seed; `Recipe()` unless given, with alpha 1 / total weight.
+        threads: Threads that read rows; as many as there are cores, at most 8, unless given.
+
+    Returns:
+        One outcome for each contender, measured from the certified optimum, and a recommendation.
+
+    Raises:
+        UsageError: The table has no target, or the loss is not compared.
+        DataError: The rows are not what they should be, or fewer than ten have a label.
+        NoFiniteOptimum: The penalty is 0 and the objective has no minimum.
+
+    Example:
+        >>> import numpy as np
+        >>> import batchlearn as bl
+        >>> hour = np.arange(60.0) % 24
+        >>> table = bl.read({"hour": hour, "delay": 3.0 * hour + hour % 5}, target="delay")
+        >>> contenders = (bl.Contender("all rows", bl.FullBatch()), bl.Contender("8 rows", bl.MiniBatch(8)))
+        >>> plan = bl.ComparisonPlan(contenders, bl.Budget(passes=3, seconds=0.1), seeds=1)
+        >>> [outcome.contender.name for outcome in bl.compare(table, plan).outcomes]
+        ['all rows', '8 rows']
     """
     steps = comparing(table, plan or ComparisonPlan(), recipe or Recipe(), threads=threads)
     while True:

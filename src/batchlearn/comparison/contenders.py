@@ -25,9 +25,20 @@ FINISHED, PASSES_SPENT, SECONDS_SPENT = "finished", "passes", "seconds"
 
 @dataclass(frozen=True)
 class Contender:
-    """A way of reading the rows; `solver` None is the regime's default, which has no learning rate to tune.
+    """A way of reading the rows, as one entry of a comparison.
 
-    Raises UsageError for a solver that cannot serve the regime.
+    Args:
+        name: What its outcome is called.
+        regime: `FullBatch()`, `MiniBatch(size)` or `Online()`.
+        solver: One of `batchlearn.solvers`; None is the regime's default, which has no learning rate to tune.
+
+    Raises:
+        UsageError: The solver cannot serve the regime.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> bl.Contender("64 rows", bl.MiniBatch(64)).name
+        '64 rows'
     """
 
     name: str
@@ -55,7 +66,20 @@ def mini_batch(size: int) -> Contender:
 
 @dataclass(frozen=True)
 class Budget:
-    """What each run may spend: passes over the rows, and seconds of its own work."""
+    """What each run of a comparison may spend; whichever is spent first ends it.
+
+    Args:
+        passes: Readings of all rows, above 0. Full batch, mini-batch and online count rows alike.
+        seconds: Seconds of the run's own work, above 0; looks at the objective are not counted.
+
+    Raises:
+        UsageError: One of them is not a number above 0.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> bl.Budget(passes=4)
+        Budget(passes=4, seconds=2.0)
+    """
 
     passes: float = 10.0
     seconds: float = 2.0

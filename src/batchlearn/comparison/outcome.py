@@ -153,7 +153,29 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All contenders beside one optimum."""
+    """What `compare` returns: all contenders beside one optimum. As text it is the recommendation.
+
+    Attributes:
+        trial: What all were given: the objective, the rows, the optimum and the rows held out.
+        table: The name of the table.
+        budget: What each run could spend.
+        outcomes: One for each contender: its runs, and its score on the rows held out.
+        noise: The gradient noise at the start, on the way and at the optimum, each with its critical batch size
+            (McCandlish et al. 2018).
+        measured: The largest batch that lost nothing, as measured; None without mini-batches.
+        rates: What plain stochastic gradients left at five learning rates; None where there was no time for it.
+        recommendation: The contender recommended, the reason, and what would change it.
+        seconds: Seconds of the whole comparison.
+        notes: Sentences on what was left out or sampled.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> table = bl.read({"x": [float(i % 7) for i in range(50)], "y": [2.0 * i for i in range(50)]}, target="y")
+        >>> plan = bl.ComparisonPlan((bl.Contender("all rows", bl.FullBatch()),), bl.Budget(3, 0.1), seeds=1)
+        >>> comparison = bl.compare(table, plan)
+        >>> comparison.recommendation.contender, comparison.to_json()["rows"]
+        ('all rows', 40)
+    """
 
     trial: Trial
     table: str
@@ -173,7 +195,7 @@ class Comparison:
 
     @property
     def good_enough(self) -> float:
-        """The excess loss that does not matter: see `good_enough`."""
+        """The excess loss below which more training is not worth it; having only so many rows costs as much."""
         return good_enough(self.trial, self.noise)
 
     def __str__(self) -> str:
@@ -181,7 +203,7 @@ class Comparison:
         return f"{recommended.contender}: {recommended.reason}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `compare --json` prints, the path of the report aside."""
+        """Return what `compare --json` prints, the path of the report aside, as plain values."""
         optimum = self.trial.optimum
         certificate = optimum.certification.certificate
         on_the_way = self.noise[1].critical_batch

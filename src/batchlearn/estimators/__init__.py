@@ -36,57 +36,41 @@ _LARGEST_REACH = 0.1
 class LinearClassifier(ClassifierMixin, BaseEstimator):
     """Logistic regression for two classes, with a proved bound on its distance from the optimum.
 
-    Parameters
-    ----------
-    alpha : float, default=1e-4
-        Strength of the penalty: F = weighted mean loss + alpha/2 ||coef||^2. The default is that of scikit-learn's
-        SGDClassifier; LogisticRegression(C=1) on n rows is alpha = 1/n.
-    loss : "logistic"
-        The negative log likelihood of the class.
-    fit_intercept : bool, default=True
-        Whether there is an intercept; it is never penalised.
-    tol : float, default=1e-10
-        The fit ends once the bound on F - F* is this times the loss of the model without features, or once rounding
-        allows no better; `certificate_.loss_bound` says which.
-    standardize : bool, default=False
-        Whether the penalty is on coefficients per standard deviation of their column. `coef_` is in the units of the
-        columns as given either way.
-    class_weight : dict or "balanced", default=None
-        What a row of each class counts, as in scikit-learn: probabilities are those of the weighted rows and are not
-        corrected, unlike those of `batchlearn.train`. Classes that a dict does not name count once.
-    threads : int, default=None
-        Threads that read the rows; None is one. The answer has the same bits for any number.
-    batch_size : "full" or int, default="full"
-        Rows an update of `fit` sees: all, 1 for online, or a number such as 256. The objective is the same.
+    Args:
+        alpha: Strength of the penalty, 0 or more: F = weighted mean loss + alpha/2 ||coef||^2. The default is that of
+            scikit-learn's SGDClassifier; LogisticRegression(C=1) on n rows is alpha = 1/n.
+        loss: "logistic": the negative log likelihood of the class.
+        fit_intercept: Whether there is an intercept; it is never penalised.
+        tol: Above 0. The fit ends once the bound on F - F* is this times the loss of the model without features, or
+            once rounding allows no better; `certificate_.loss_bound` says which.
+        standardize: Whether the penalty is on coefficients per standard deviation of their column. `coef_` is in the
+            units of the columns as given either way.
+        class_weight: "balanced" or a dict of what a row of each class counts, as in scikit-learn: probabilities are
+            those of the weighted rows and are not corrected, unlike those of `batchlearn.train`. Classes that a dict
+            does not name count once.
+        threads: Threads that read the rows; None is one. The answer has the same bits for any number.
+        batch_size: Rows an update of `fit` sees: "full", 1 for online, or a number such as 256. The objective is the
+            same.
 
-    Attributes
-    ----------
-    coef_ : ndarray of shape (1, n_features_in_)
-        Coefficients of the log odds of `classes_[1]`.
-    intercept_ : ndarray of shape (1,)
-        The intercept.
-    classes_ : ndarray of shape (2,)
-        The labels, sorted.
-    certificate_ : Certificate
-        What is proved about `coef_` and `intercept_` as delivered: `status`, `reason`, `loss_bound`,
-        `coefficient_bound`, `prediction_bound` and `floor`.
-    objective_ : float
-        F at the fitted coefficients.
-    n_iter_ : int
-        Points the solver looked at.
-    n_features_in_ : int
-        The number of columns.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, where they have names.
+    Attributes:
+        coef_: Coefficients of the log odds of `classes_[1]`, shape `(1, n_features_in_)`.
+        intercept_: The intercept, shape (1,).
+        classes_: The labels, sorted, shape (2,).
+        certificate_: What is proved about `coef_` and `intercept_` as delivered, a `Certificate`.
+        objective_: F at the fitted coefficients.
+        n_iter_: Points the solver looked at.
+        n_features_in_: The number of columns.
+        feature_names_in_: Their names, where they have names.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from batchlearn import LinearClassifier
-    >>> x = np.arange(8.0)[:, None]
-    >>> fitted = LinearClassifier(alpha=0.1).fit(x, [0, 0, 1, 0, 1, 0, 1, 1])
-    >>> fitted.certificate_.certified, fitted.certificate_.loss_bound < 1e-9
-    (True, True)
+    Example:
+        >>> import numpy as np
+        >>> from batchlearn import LinearClassifier
+        >>> x = np.arange(8.0)[:, None]
+        >>> fitted = LinearClassifier(alpha=0.1).fit(x, [0, 0, 1, 0, 1, 0, 1, 1])
+        >>> fitted.certificate_.certified, fitted.certificate_.loss_bound < 1e-9
+        (True, True)
+        >>> fitted.predict([[0.0], [7.0]])
+        array([0, 1])
     """
 
     # Kept by `fit` and `partial_fit`.
@@ -116,10 +100,20 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         self.batch_size = batch_size
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fit to every row; a row of weight 0 changes nothing.
+        """Fit to every row.
 
-        Raises DataError or UsageError (both ValueError), or NoFiniteOptimum where alpha is 0 and the objective has no
-        minimum: separable classes, or columns that repeat each other.
+        Args:
+            X: Rows, (n, columns): an array, a sparse matrix, a data frame or Arrow data, all numbers and none missing.
+            y: Labels of two classes, (n,).
+            sample_weight: How much each row counts, 0 or more, (n,); a row of weight 0 changes nothing.
+
+        Returns:
+            This estimator. A ConvergenceWarning says where the fit is not certified.
+
+        Raises:
+            UsageError: A parameter is out of its range.
+            DataError: Rows or labels are not what they should be; it is a ValueError, as is UsageError.
+            NoFiniteOptimum: alpha is 0 and the objective has no minimum: separable classes, or repeated columns.
         """
         settings = checked(self, ("logistic",))
         X, y = validate_data(self, arrays(X), y, accept_sparse="csr", dtype=STORED_TYPES)
@@ -152,7 +146,13 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Learn more rows, one by one; the answer does not depend on how rows are cut into calls.
 
-        Goes on from what `fit` or earlier calls learned; the first call of all needs both `classes`. Raises as `fit`.
+        Goes on from what `fit` or earlier calls learned, without a certificate. Returns and raises as `fit`.
+
+        Args:
+            X: Rows, as for `fit`.
+            y: Labels, (n,).
+            classes: Both classes; the first call of all needs them.
+            sample_weight: As for `fit`.
         """
         first = not hasattr(self, "classes_")
         settings = checked(self, ("logistic",))
@@ -164,21 +164,37 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def decision_function(self, X: Any) -> Floats:
-        """Return the log odds of `classes_[1]`, shape (n,)."""
+        """Return the log odds of `classes_[1]`, shape (n,).
+
+        Args:
+            X: Rows, as for `fit`.
+        """
         return row_predictors(self, X, self.coef_[0] if hasattr(self, "coef_") else None)
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the likelier class of each row, shape (n,)."""
+        """Return the likelier class of each row, shape (n,).
+
+        Args:
+            X: Rows, as for `fit`.
+        """
         above = self.decision_function(X) > 0.0
         return np.asarray(self.classes_[above.astype(np.intp)])
 
     def predict_proba(self, X: Any) -> Floats:
-        """Return the probability of each class, shape (n, 2)."""
+        """Return the probability of each class, shape (n, 2).
+
+        Args:
+            X: Rows, as for `fit`.
+        """
         eta = self.decision_function(X)
         return np.column_stack([logistic(-eta), logistic(eta)])
 
     def predict_log_proba(self, X: Any) -> Floats:
-        """Return the logarithm of the probability of each class, shape (n, 2), finite however sure the model is."""
+        """Return the logarithm of the probability of each class, shape (n, 2), finite however sure the model is.
+
+        Args:
+            X: Rows, as for `fit`.
+        """
         eta = self.decision_function(X)
         return -np.column_stack([np.logaddexp(0.0, eta), np.logaddexp(0.0, -eta)])
 
@@ -192,55 +208,38 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
 class LinearRegressor(RegressorMixin, BaseEstimator):
     """Least squares, Poisson, gamma or Tweedie regression, with a proved bound on its distance from the optimum.
 
-    Parameters
-    ----------
-    alpha : float, default=1e-4
-        Strength of the penalty: F = weighted mean loss + alpha/2 ||coef||^2. The default is that of scikit-learn's
-        SGDRegressor; Ridge(alpha=a) on n rows is alpha = a/n.
-    loss : "squared", "poisson", "gamma" or "tweedie", default="squared"
-        Half the squared error, or half the deviance of a mean that is exp(x'coef + intercept): of counts, of amounts
-        above 0, or of amounts some of which are 0.
-    power : float, default=1.5
-        Of the Tweedie loss, above 1 and below 2: the variance is in proportion to mean^power. Other losses have none.
-    fit_intercept : bool, default=True
-        Whether there is an intercept; it is never penalised.
-    tol : float, default=1e-10
-        The fit ends once the bound on F - F* is this times the loss of the model without features, or once rounding
-        allows no better; `certificate_.loss_bound` says which. Least squares goes on to what rounding allows.
-    standardize : bool, default=False
-        Whether the penalty is on coefficients per standard deviation of their column. `coef_` is in the units of the
-        columns as given either way.
-    threads : int, default=None
-        Threads that read the rows; None is one. The answer has the same bits for any number.
-    batch_size : "full" or int, default="full"
-        Rows an update of `fit` sees: all, 1 for online, or a number such as 256. The objective is the same.
+    Args:
+        alpha: Strength of the penalty, 0 or more: F = weighted mean loss + alpha/2 ||coef||^2. The default is that of
+            scikit-learn's SGDRegressor; Ridge(alpha=a) on n rows is alpha = a/n.
+        loss: "squared" is half the squared error; "poisson", "gamma" and "tweedie" are half the deviance of a mean
+            that is exp(x'coef + intercept): of counts, of amounts above 0, or of amounts some of which are 0.
+        power: Of the Tweedie loss, above 1 and below 2: the variance is in proportion to mean^power. Others have none.
+        fit_intercept: Whether there is an intercept; it is never penalised.
+        tol: Above 0. The fit ends once the bound on F - F* is this times the loss of the model without features, or
+            once rounding allows no better; `certificate_.loss_bound` says which. Least squares goes on to what
+            rounding allows.
+        standardize: Whether the penalty is on coefficients per standard deviation of their column. `coef_` is in the
+            units of the columns as given either way.
+        threads: Threads that read the rows; None is one. The answer has the same bits for any number.
+        batch_size: Rows an update of `fit` sees: "full", 1 for online, or a number such as 256. The objective is the
+            same.
 
-    Attributes
-    ----------
-    coef_ : ndarray of shape (n_features_in_,)
-        Coefficients.
-    intercept_ : float
-        The intercept.
-    certificate_ : Certificate
-        What is proved about `coef_` and `intercept_` as delivered: `status`, `reason`, `loss_bound`,
-        `coefficient_bound`, `prediction_bound` and `floor`.
-    objective_ : float
-        F at the fitted coefficients.
-    n_iter_ : int
-        Points the solver looked at.
-    n_features_in_ : int
-        The number of columns.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, where they have names.
+    Attributes:
+        coef_: Coefficients, shape `(n_features_in_,)`.
+        intercept_: The intercept, a number.
+        certificate_: What is proved about `coef_` and `intercept_` as delivered, a `Certificate`.
+        objective_: F at the fitted coefficients.
+        n_iter_: Points the solver looked at.
+        n_features_in_: The number of columns.
+        feature_names_in_: Their names, where they have names.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from batchlearn import LinearRegressor
-    >>> x = np.arange(8.0)[:, None]
-    >>> fitted = LinearRegressor(alpha=0.0).fit(x, 3.0 * x[:, 0] + 1.0)
-    >>> fitted.coef_.round(12), round(fitted.intercept_, 12)
-    (array([3.]), 1.0)
+    Example:
+        >>> import numpy as np
+        >>> from batchlearn import LinearRegressor
+        >>> x = np.arange(8.0)[:, None]
+        >>> fitted = LinearRegressor(alpha=0.0).fit(x, 3.0 * x[:, 0] + 1.0)
+        >>> fitted.coef_.round(12), round(fitted.intercept_, 12)
+        (array([3.]), 1.0)
     """
 
     # Kept by `fit` and `partial_fit`.
@@ -270,10 +269,17 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
         self.batch_size = batch_size
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fit to every row; a row of weight 0 changes nothing.
+        """Fit to every row. Returns and warns as `LinearClassifier.fit`.
 
-        Raises DataError or UsageError (both ValueError), or NoFiniteOptimum where alpha is 0 and the objective has no
-        minimum: columns that repeat each other, or a label that is always 0 along some column.
+        Args:
+            X: Rows, (n, columns): an array, a sparse matrix, a data frame or Arrow data, all numbers and none missing.
+            y: Labels, (n,): 0 or more for "poisson" and "tweedie", above 0 for "gamma".
+            sample_weight: How much each row counts, 0 or more, (n,); a row of weight 0 changes nothing.
+
+        Raises:
+            UsageError: A parameter is out of its range.
+            DataError: Rows or labels are not what they should be; it is a ValueError, as is UsageError.
+            NoFiniteOptimum: alpha is 0 and no minimum exists: repeated columns, or labels that are all 0 along one.
         """
         settings = checked(self, ("squared", "poisson", "gamma", "tweedie"))
         X, y = validate_data(self, arrays(X), y, accept_sparse="csr", dtype=STORED_TYPES, y_numeric=True)
@@ -284,7 +290,12 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learn more rows, one by one; the answer does not depend on how rows are cut into calls.
 
-        Goes on from what `fit` or earlier calls learned. Raises as `fit`.
+        Goes on from what `fit` or earlier calls learned, without a certificate. Returns and raises as `fit`.
+
+        Args:
+            X: Rows, as for `fit`.
+            y: Labels, (n,).
+            sample_weight: As for `fit`.
         """
         settings, first = checked(self, ("squared", "poisson", "gamma", "tweedie")), not hasattr(self, "coef_")
         X = arrays(X)
@@ -293,7 +304,11 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, X: Any) -> Floats:
-        """Return the mean of each row's label, shape (n,)."""
+        """Return the mean of each row's label, shape (n,).
+
+        Args:
+            X: Rows, as for `fit`.
+        """
         return INVERSE_LINKS[self.loss](row_predictors(self, X, getattr(self, "coef_", None)))
 
     def __sklearn_tags__(self) -> Any:

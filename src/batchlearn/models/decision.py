@@ -28,10 +28,25 @@ SUM_TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Costs:
-    """What deciding for the second of two classes costs where the first is true, and the other way round.
+    """What wrong decisions between two classes cost, all in the same units; only the ratios matter.
 
-    `fee`, in the same units, is what a person's look at a row costs: a row whose uncertainty exceeds it is left to
-    people. None: the model decides every row.
+    Args:
+        false_positive: Deciding for the second class where the first is true; above 0.
+        false_negative: Deciding for the first class where the second is true; above 0.
+        fee: A person's look at a row, 0 or more: a row whose uncertainty exceeds it is left to people. None: the
+            model decides every row.
+
+    Raises:
+        UsageError: A cost is not above 0, or the fee is negative or not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from batchlearn import Costs
+        >>> costs = Costs(false_positive=1.0, false_negative=4.0, fee=0.5)
+        >>> costs.threshold
+        0.2
+        >>> costs.left_to_people(np.array([0.01, 0.2, 0.9]))
+        array([False,  True, False])
     """
 
     false_positive: float
@@ -63,13 +78,22 @@ class Costs:
 
     @property
     def table(self) -> Floats:
-        """The costs of both decisions (rows) in both classes (columns)."""
+        """The costs of both decisions (rows) in both classes (columns), shape (2, 2)."""
         return errors_cost(self.false_positive, self.false_negative)
 
     def left_to_people(self, probability: Floats) -> NDArray[np.bool_]:
-        """Say for each row whether asking a person costs less on average than deciding; (n,) from (n,).
+        """Say for each row whether asking a person costs less on average than deciding.
 
-        `probability` is that of the second class. Nothing is left to people without a fee.
+        A row's uncertainty is the expected value of knowing its class (Raiffa and Schlaifer 1961).
+
+        Args:
+            probability: Of the second class, shape (n,).
+
+        Returns:
+            True where the uncertainty exceeds the fee, shape (n,); nowhere without a fee.
+
+        Raises:
+            DataError: A number is no probability.
         """
         if self.fee is None:
             return np.zeros(len(probability), dtype=bool)

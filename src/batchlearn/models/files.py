@@ -54,9 +54,28 @@ def files_of(model: LinearModel, record: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def load(path: str | os.PathLike[str]) -> LinearModel:
-    """Load a saved model, every byte checked.
+    """Load a saved model, every byte checked; nothing from it is run.
 
-    IntegrityError where it is no model or not as it was written, RegistryError where a newer version wrote it.
+    Args:
+        path: The folder that `Fit.save` or `train --output` wrote.
+
+    Returns:
+        The model that was saved, to the last bit.
+
+    Raises:
+        UsageError: Nothing is there.
+        IntegrityError: It is no model, or not as it was written.
+        RegistryError: A newer version of batchlearn wrote it.
+        ResourceError: It cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> import batchlearn as bl
+        >>> fit = bl.train(bl.read({"x": [1.0, 2.0, 3.0], "y": [1.0, 3.0, 5.0]}, target="y"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model = bl.load(fit.save(f"{folder}/model"))
+        >>> (model.parameters == fit.model.parameters).all()
+        np.True_
     """
     return read_model(path).model
 

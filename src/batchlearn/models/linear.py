@@ -80,21 +80,40 @@ class PredictionBounds:
 
 @dataclass(frozen=True)
 class LinearModel:
-    """Predicts link(intercept + encoded row ' coefficients + offset).
+    """Predicts link(intercept + encoded row ' coefficients + offset); `train` makes one and `load` reads one.
 
-    Of K > 2 classes the parameters are those of K - 1 predictors, one after the other; `coefficients` are the classes'.
+    Attributes:
+        encoding: How columns become terms.
+        target: What is predicted: column, classes, loss.
+        parameters: (d,); of K > 2 classes those of K - 1 predictors, one after the other.
+        roles: What the columns of its training were for.
+        label_mean: Of the training rows: what a model without features predicts; of K > 2 classes of their numbers.
+        standard_errors: As `coefficients`, flat; None where there is no factor.
+        bounds: What bounds single predictions; None where nothing is proved.
+        costs: Of wrong decisions between two classes, where they were given.
+        class_shares: Of K > 2 classes: what a model without features predicts.
+        level_moments: Of each group of L levels in turn the (L, L) moments of its coefficients less the true ones,
+            (K, sum L^2), a row a class.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> rows = {"hour": [6, 7, 8, 9, 10, 11], "late": [False, False, True, False, True, True]}
+        >>> model = bl.train(bl.read(rows, target="late"), bl.Recipe(alpha=0.1, holdout=0.0)).model
+        >>> model.predict({"hour": [6.0, 11.0]}, bounds=True).response.round(2)
+        array([0.17, 0.83])
+        >>> model.to_table(model.predict({"hour": [6.0, 11.0]})).column("prediction").to_pylist()
+        [False, True]
     """
 
     encoding: Encoding
     target: Target
-    parameters: Floats  # (coefficients,)
+    parameters: Floats
     roles: Roles
-    label_mean: float  # of the training rows: what a model without features predicts; of K > 2 classes of their numbers
-    standard_errors: Floats | None = None  # as `coefficients`, flat
+    label_mean: float
+    standard_errors: Floats | None = None
     bounds: PredictionBounds | None = None
-    costs: Costs | None = None  # of wrong decisions between two classes
-    class_shares: tuple[float, ...] = ()  # of K > 2 classes: what a model without features predicts
-    # Of each group of levels in turn those (L, L) of its coefficients less the true ones; a row a class, (K, sum L^2).
+    costs: Costs | None = None
+    class_shares: tuple[float, ...] = ()
     level_moments: Floats | None = None
 
     @property
@@ -137,11 +156,31 @@ class LinearModel:
         )
 
     def constant(self, rows: int) -> Floats:
-        """Return what a model without features responds to so many rows."""
+        """Return what a model without features responds.
+
+        Args:
+            rows: To how many rows.
+
+        Returns:
+            The mean label or the share of the second class, (rows,); of K > 2 classes their shares, (rows, K).
+        """
         return np.tile(self.class_shares, (rows, 1)) if self.class_shares else np.full(rows, self.label_mean)
 
     def predict(self, data: object, *, bounds: bool = False) -> Predictions:
-        """Predict every row of a table, a path, a data frame or Arrow data, in order."""
+        """Predict every row, in order. A row's prediction has the same bits in whatever batch it comes.
+
+        Args:
+            data: A table, or what `read` takes: a path, a data frame, Arrow data, a dictionary of columns.
+            bounds: Whether each prediction comes with a bound on its distance from the optimum's.
+
+        Returns:
+            `response` (n,), the probability of the second class, the mean or the count, of K > 2 classes (n, K);
+            `predictor`, the same before the link; and `bound` (n,), None unless asked for.
+
+        Raises:
+            DataError: A column that the model reads is missing, of another kind, or missing where an offset is needed.
+            UsageError: Bounds were asked for and `no_certificate` says why there are none.
+        """
         table = data if isinstance(data, Table) else read(data)
         parts = list(self.stream(table, bounds=bounds))
         if not parts:
@@ -152,14 +191,29 @@ class LinearModel:
         )
 
     def stream(self, table: Table, *, bounds: bool = False) -> Iterator[Predictions]:
-        """Predict batch by batch: memory does not grow with the table."""
+        """Predict batch by batch: memory does not grow with the table.
+
+        Args:
+            table: The rows.
+            bounds: As for `predict`, and so is what is raised.
+
+        Yields:
+            The predictions of the next rows, as `predict` returns them.
+        """
         self.check(table)
         # An intercept alone reads no column, but its rows have to be counted.
         for batch in table.scan(self.columns or [table.columns[0].name]):
             yield self.predict_batch(batch, bounds=bounds)
 
     def check(self, table: Table) -> None:
-        """Refuse a table that lacks what the model reads, or holds it in another kind: DataError."""
+        """Refuse a table that the model cannot predict.
+
+        Args:
+            table: The table; no row of it is read.
+
+        Raises:
+            DataError: It lacks a column that the model reads, or holds it in another kind.
+        """
         kinds = {column.name: column.kind for column in table.columns}
         check_kinds(self.encoding, kinds, table.name)
         for name in (self.roles.offset, self.roles.exposure):
@@ -171,7 +225,12 @@ class LinearModel:
                 )
 
     def predict_batch(self, batch: pa.RecordBatch, *, bounds: bool = False) -> Predictions:
-        """Predict the rows of one batch in canonical types, as `Table.scan` gives them."""
+        """Predict the rows of one batch.
+
+        Args:
+            batch: Rows in canonical types, as `Table.scan` gives them, with the model's `columns`.
+            bounds: As for `predict`, and so is what is returned and raised.
+        """
         stored, codes = self.encoding.encode(batch)
         layout = self.encoding.layout
         block = Block(standardised(layout, stored, self.encoding.shift, self.encoding.scale), codes)
@@ -214,7 +273,14 @@ class LinearModel:
         return total
 
     def decide(self, response: Floats) -> pa.Array:
-        """Return the prediction for each response: a number or a class, missing where a person has to decide."""
+        """Return the prediction for each response.
+
+        Args:
+            response: That of `predict`, (n,); of K > 2 classes (n, K).
+
+        Returns:
+            Numbers or classes; missing where a person has to decide.
+        """
         classes = self.target.classes
         if len(classes) > 2:
             return pa.array([classes[code] for code in np.argmax(response, axis=1)])
@@ -229,6 +295,9 @@ class LinearModel:
         Of two classes `probability` is that of the second, of more that of the prediction, and each has one of its own.
         Where the costs of decisions have a fee, `left_to_people` says which rows a person is worth asking about; their
         `prediction` is missing, because the model does not decide them.
+
+        Args:
+            predictions: What `predict` returned.
         """
         columns: dict[str, Any] = {"prediction": self.decide(predictions.response)}
         classes = self.target.classes
@@ -246,16 +315,27 @@ class LinearModel:
         return pa.RecordBatch.from_pydict(columns)
 
     def left_to_people(self, response: Floats) -> NDArray[np.bool_] | None:
-        """Say which rows cost less on average with a person's look at them; None where the costs have no fee.
+        """Say which rows cost less on average with a person's look at them.
 
-        `response` is that of `predict`, the probability of the second class, (n,).
+        Args:
+            response: That of `predict`, the probability of the second class, (n,).
+
+        Returns:
+            True for such rows, (n,); None where the costs have no fee.
         """
         if self.costs is None or self.costs.fee is None:
             return None
         return self.costs.left_to_people(response)
 
     def with_fee(self, fee: float) -> LinearModel:
-        """Return the model with another fee for a person's look at a row. UsageError where it has no costs."""
+        """Return the model with another fee for a person's look at a row.
+
+        Args:
+            fee: In the units of the costs, 0 or more.
+
+        Raises:
+            UsageError: The model has no costs, or the fee is negative or not finite.
+        """
         if self.costs is None:
             raise UsageError(
                 "A fee was given and this model has no costs of wrong decisions to weigh it against; it decides every "

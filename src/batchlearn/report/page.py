@@ -9,8 +9,21 @@ from batchlearn.training.fit import Fit
 
 
 def page(result: Fit | Comparison, model: str | None = None) -> str:
-    """Return the page of a fit or of a comparison as HTML; `model` is where the fit's model was saved.
+    """Return the page of a fit or of a comparison as HTML.
 
     The page has no script, asks for nothing, and escapes every name.
+
+    Args:
+        result: What `train` or `compare` returned.
+        model: Where the fit's model was saved, which the page then says; a comparison has none.
+
+    Returns:
+        The whole page; write it with encoding UTF-8.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> fit = bl.train(bl.read({"x": [1.0, 2.0, 3.0], "y": [1.0, 3.0, 5.0]}, target="y"))
+        >>> bl.page(fit).startswith("<!DOCTYPE html>")
+        True
     """
     return comparison_page(result) if isinstance(result, Comparison) else training_page(result, model)

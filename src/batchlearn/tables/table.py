@@ -85,7 +85,23 @@ class ReadingRules:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows as they are stored, with the kinds and roles of their columns; nothing is read before `scan`."""
+    """Rows as they are stored, with the kinds and roles of their columns; `read` makes one, nothing is read yet.
+
+    Attributes:
+        source: Where the rows come from.
+        columns: Each column with its name, its kind (number, boolean, category or timestamp) and its stored type.
+        roles: What columns are for: target, time, group, weight, offset, exposure, and those dropped.
+        condition: What a row has to meet to be read; None where all are.
+        name: What messages and reports call the table.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> table = bl.read({"hour": [7, 8, 9], "delay": [1.0, 4.0, 2.0]}, target="delay", where="hour < 9")
+        >>> [column.name for column in table.features]
+        ['hour']
+        >>> [batch.column("delay").to_pylist() for batch in table.scan(["delay"])]
+        [[1.0, 4.0]]
+    """
 
     source: Source
     columns: tuple[Column, ...]
@@ -95,18 +111,40 @@ class Table:
 
     @property
     def features(self) -> tuple[Column, ...]:
-        """The columns to learn from: all but target, weight, offset, exposure and those dropped."""
+        """The columns to learn from, which are all but target, weight, offset, exposure and those dropped."""
         return tuple(column for column in self.columns if column.name not in self.roles.apart)
 
     def column(self, name: str) -> Column:
-        """Look a column up by its exact name; DataError names the nearest one."""
+        """Look a column up.
+
+        Args:
+            name: Its exact name.
+
+        Returns:
+            Its name, kind and stored type.
+
+        Raises:
+            DataError: There is none of this name; the message has the nearest one.
+        """
         for column in self.columns:
             if column.name == name:
                 return column
         raise _missing(name, [column.name for column in self.columns], self.name)
 
     def scan(self, columns: Sequence[str]) -> Scan:
-        """Read the named columns of all rows that meet the condition, in order, as canonical batches."""
+        """Read columns of all rows that meet the condition, in the order in which they are stored.
+
+        Args:
+            columns: The names of the columns.
+
+        Returns:
+            Arrow record batches, none of them empty, with numbers as float64 (missing is null), booleans as bool,
+            categories as dictionaries of texts and timestamps as microseconds in UTC.
+
+        Raises:
+            DataError: A column is missing, or while rows are read a value is not what its column holds.
+            UsageError: The condition cannot be read.
+        """
         return Scan(self, columns)
 
 
@@ -186,10 +224,36 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
     null: Sequence[str] = ("",),
     categories: Sequence[str] = (),
 ) -> Table:
-    """Open a table without reading its rows: files, data frames, Arrow data or NumPy arrays.
+    """Open a table without reading its rows.
 
-    `where` keeps the rows for which a condition in SQL's words is true. `null` lists the texts that mean a missing
-    value in CSV files, and `categories` the columns that are categories although they look like numbers.
+    Args:
+        source: A path (a Parquet or CSV file, a folder of them, or a pattern such as `day-*.parquet`), a data frame,
+            Arrow data, a dictionary of columns, or a NumPy array of two dimensions.
+        target: The column to predict.
+        time: The column of timestamps or numbers that orders the rows.
+        group: The column of what rows belong to, such as a person or a machine.
+        weight: The column of numbers, 0 or more, that says how much each row counts; each counts once without it.
+        offset: The column of numbers that is added to the linear predictor.
+        exposure: The column of numbers above 0 whose logarithm is added to it, such as days at risk.
+        drop: Columns to leave out.
+        where: Keeps the rows for which a condition in SQL's words is true, such as "not cancelled".
+        null: Texts that mean a missing value in CSV files.
+        categories: Columns that are categories although they look like numbers.
+
+    Returns:
+        The table; its rows are read when it is trained on, evaluated or scanned.
+
+    Raises:
+        UsageError: The source is of no known kind, a column has two roles, or the condition cannot be read.
+        DataError: The file or a column is missing, the source has no rows, or a role's column is of the wrong kind.
+        ResourceError: The file may not be read.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> flights = {"day": [1, 1, 2], "carrier": ["AA", "DL", "AA"], "delay": [3.0, 12.5, 0.0]}
+        >>> table = bl.read(flights, target="delay", time="day")
+        >>> {column.name: str(column.kind) for column in table.columns}
+        {'day': 'number', 'carrier': 'category', 'delay': 'number'}
     """
     roles = Roles(target, time, group, weight, offset, exposure, tuple([drop] if isinstance(drop, str) else drop))
     opened: Source

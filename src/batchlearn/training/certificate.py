@@ -62,10 +62,27 @@ class Proved(StrEnum):
 class Certificate:
     """What is proved about one fit. Bounds are None where nothing could be proved; `reason` then says why.
 
-    loss_bound: F(w) - F* is at most this. coefficient_bound: no coefficient, in the units of its column, is further
-    from the optimum's (None also where that number is beyond the largest float). prediction_bound: no training row's
-    prediction, as double precision returns it on the response scale, is further from the optimum's. floor: the
-    loss_bound that rounding alone would leave.
+    Attributes:
+        status: "certified" or "not certified".
+        reason: Why nothing is proved; None where something is.
+        method: How it was proved, by generalised self-concordance (Bach 2010; Sun and Tran-Dinh 2019).
+        loss_bound: F(w) - F* is at most this.
+        coefficient_bound: No coefficient, in the units of its column, is further from the optimum's; None also where
+            that number is beyond the largest float.
+        prediction_bound: No training row's prediction, as double precision returns it on the response scale, is
+            further from the optimum's.
+        floor: The `loss_bound` that rounding alone would leave.
+        rows: How many rows it is about.
+        fingerprint: Of those rows; None where they were given as arrays.
+        decrement: nu, the length of the gradient in the metric of the inverse Hessian.
+        kappa: The largest length of a row in that metric.
+        radius: No further, in the metric of the Hessian, is the optimum.
+
+    Example:
+        >>> from batchlearn import LinearRegressor
+        >>> certificate = LinearRegressor().fit([[0.0], [1.0], [2.0]], [1.0, 2.0, 4.0]).certificate_
+        >>> certificate.certified, certificate.loss_bound < 1e-20, certificate.reason
+        (True, True, None)
     """
 
     status: Proved
@@ -87,10 +104,13 @@ class Certificate:
         return self.status == Proved.CERTIFIED
 
     def of_moved(self, shift: Floats) -> Certificate:
-        """Return the certificate of a model whose intercepts, (outputs,), were moved by `shift` afterwards.
+        """Return the certificate of a model whose intercepts were moved afterwards.
 
         The bounds on loss, coefficients and linear predictors stay. The slope of a probability p is at most p (1 - p),
         of which two classes change by no more than e^|shift| and more classes each factor by e^(range of the shifts).
+
+        Args:
+            shift: What was added to each intercept, (outputs,).
         """
         if self.prediction_bound is None or not np.any(shift):
             return self

@@ -136,7 +136,24 @@ def leave_one_out(target: Target, optimum: Optimum, rows: int) -> LeaveOneOut | 
 def evaluate(model: Model, table: Table, *, seed: int = 0) -> Evaluation:
     """Evaluate a model on every labelled row of a table.
 
-    The table's roles say which columns hold time, group and weight; target, offset and exposure are the model's.
+    Args:
+        model: A model, as `Fit.model` or `load` gives it; its target, offset and exposure are read from the table.
+        table: The rows; its roles say which columns hold time, group and weight.
+        seed: Of the order of rows without a time, 0 to 2**64 - 1; intervals depend on it.
+
+    Returns:
+        `metrics`, each with `value` and a 95 % interval `low` to `high` by a block bootstrap, the proper score first;
+        the same of `baselines`; `calibration`, `slices` by category, and `notes`. `to_json()` gives plain values.
+
+    Raises:
+        DataError: No row has a label, a column that the model reads is missing, or a value cannot be used.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> table = bl.read({"x": [0.0, 1.0, 2.0, 3.0], "y": [1.0, 3.0, 4.0, 7.0]}, target="y")
+        >>> evaluation = bl.evaluate(bl.train(table, bl.Recipe(alpha=0.0)).model, table)
+        >>> f"{evaluation.metrics['mse'].value:.3f} against {evaluation.baselines['constant']['mse'].value:.3f}"
+        '0.175 against 4.688'
     """
     return evaluate_scored(model, score(model, table, seed=seed), seed=seed)
 

@@ -27,7 +27,38 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Fit:
-    """A model trained on every row, its certificate, and the evaluation of the same recipe on later rows."""
+    """What `train` returns: a model of every row, its certificate, and the evaluation of the recipe on later rows.
+
+    Attributes:
+        model: The model; it predicts, and is what `save` writes.
+        certificate: What is proved about it.
+        status: Why the fit ended.
+        structure: What was chosen by data: linear or additive, pairs, and a strength for each term.
+        recipe: How it was trained.
+        alpha: The penalty beside the mean loss; where strengths were chosen by data, those of `structure` count.
+        rows: How many rows were read and used, had no label, or were set aside and why.
+        objective: F at the parameters: mean loss of a row plus penalty.
+        null_objective: F of the model that knows only the mean.
+        solver: The solver's name.
+        trace: A line for each point the solver looked at.
+        passes: Readings of all rows.
+        seconds: Seconds of the whole training.
+        evaluation: Of a model of the earlier rows on the later ones; None where none were held out.
+        notes: What is worth saying, each with a code and values; as text a sentence.
+        condition: Which rows were read, as text; None where all were.
+        class_weights: What each class counted, in order; None where all count once.
+        dispersion: That the standard errors carry: 1 for classes; None where there are none.
+        facts: What was found out about the data on the way.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> table = bl.read({"x": [0.0, 1.0, 2.0, 3.0], "y": [1.0, 3.0, 5.0, 7.0]}, target="y")
+        >>> fit = bl.train(table, bl.Recipe(alpha=0.0, holdout=0.0))
+        >>> {name: round(value, 6) for name, value in fit.coefficients.items()}
+        {'(intercept)': 4.0, 'x': 2.0}
+        >>> fit.certificate.certified, fit.rows.used
+        (True, 4)
+    """
 
     model: LinearModel
     certificate: Certificate
@@ -84,7 +115,7 @@ class Fit:
         return shapes(self.model, {name: counts.rows for name, counts in self.facts.levels.items()})
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `train --json` prints, the path of the model aside."""
+        """Return what `train --json` prints, the path of the model aside, as plain values."""
         certificate = self.certificate.to_json()
         return {
             "format_version": FORMAT_VERSION,
@@ -125,9 +156,19 @@ class Fit:
         }
 
     def save(self, path: str | os.PathLike[str], force: bool = False) -> Path:
-        """Save the model with this record as a new folder and return its path.
+        """Save the model with this record as a new folder, which `load` reads.
 
-        UsageError where the path exists and not `force`, ResourceError where it cannot be written.
+        Args:
+            path: The folder to make, in one that exists.
+            force: Replace the model that is there.
+
+        Returns:
+            The folder's absolute path.
+
+        Raises:
+            UsageError: The path exists and `force` was not given, or the folder above it does not.
+            ResourceError: It cannot be written.
+            DataError: The model holds what no file may, such as a column name with control characters.
         """
         return save(self.model, self.record(), path, force=force)
 

@@ -25,20 +25,38 @@ class Recipe:
 
     Flags of the command line and keys of a project's file are made from these fields: `help` and `example` are theirs.
 
-    loss: "logistic", "squared", "poisson", "gamma", "tweedie" or "huber"; None follows from the target. power: the
-    Tweedie loss's, above 1 and below 2; None is chosen by profile likelihood. threshold: the Huber loss's, in units of
-    the label; None is 1.345 times a robust scale of the residuals. alpha: F = mean loss + alpha/2 ||w||^2 over
-    standardised columns and levels; None is a total penalty of 1, alpha = 1 / total weight. tolerance: None stops
-    where no linear predictor is off by more than 1 % of its standard error, a number asks for a bound on the loss of so
-    many times the null model's loss. holdout: the share of the latest rows (of random ones without a time column)
-    that the evaluation keeps apart; 0 for no evaluation. split: "time", "group" or "random", how that share, and the
-    block on which the structure is chosen, is kept apart; None is by time where there is a time column, by whole groups
-    where there is a group column instead, and random otherwise. class_weight: "balanced", or a weight for each of some
-    labels, that rows of a class count with in training; the probabilities delivered are corrected back to how often
-    the classes occur in the rows (`objectives.class_weights`). costs: of wrong decisions between two classes; the model
-    then decides for the second one above the probability that makes it the cheaper decision, else above one half.
-    batch_size: rows an update sees: "full" for all of them, 1 for online, or a number such as 256; the objective is the
-    same.
+    Args:
+        loss: "logistic", "softmax", "squared", "poisson", "gamma", "tweedie" or "huber"; None follows from the target.
+        alpha: F = mean loss + alpha/2 ||w||^2 over standardised columns and levels, 0 or more, of a linear model. None:
+            the data choose terms by forward validation and their strengths by restricted likelihood (Wood and Fasiolo
+            2017); where nothing is chosen, alpha is 1 / total weight.
+        tolerance: A bound on the loss to reach, above 0, in losses of the model that knows only the mean. None stops
+            where no linear predictor is off by more than 1 % of its standard error.
+        holdout: The share of the latest rows (of random ones without a time column), 0 to below 1, that the evaluation
+            keeps apart; 0 for no evaluation.
+        seed: Of whatever is drawn at random, 0 to 2**64 - 1.
+        rules: How columns become terms: how many rows make a level, how many levels have a coefficient of their own.
+        split: "time", "group" or "random": how the share, and the block on which the structure is chosen, is kept
+            apart. None is by time where there is a time column, else by whole groups where there is a group column,
+            else random.
+        class_weight: "balanced", or a weight for each of some labels, that rows of a class count with in training; the
+            probabilities delivered are corrected back to how often the classes occur in the rows.
+        costs: Of wrong decisions between two classes: the model decides for the second one above the probability that
+            makes it the cheaper decision, else above one half.
+        power: The Tweedie loss's, above 1 and below 2; None is chosen by profile likelihood (Dunn and Smyth 2005).
+        threshold: The Huber loss's, above 0, in units of the label; None is 1.345 times a robust scale of the
+            residuals (Holland and Welsch 1977).
+        batch_size: Rows an update sees: "full" for all, 1 for online, or a number such as 256; the objective is the
+            same.
+
+    Raises:
+        UsageError: A value is out of its range, or belongs to another loss.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> recipe = bl.Recipe(loss="logistic", alpha=0.001, holdout=0.1, seed=7)
+        >>> recipe.to_json()["split"] is None, recipe.alpha_for(1_000.0)
+        (True, 0.001)
     """
 
     loss: str | None = field(
@@ -158,7 +176,14 @@ class Recipe:
         return PredictionsWithin() if self.tolerance is None else LossWithin(self.tolerance)
 
     def alpha_for(self, total_weight: float) -> float:
-        """Return the penalty for rows of this total weight."""
+        """Return the penalty beside the mean loss.
+
+        Args:
+            total_weight: Of the rows: their number where none has a weight.
+
+        Returns:
+            `alpha`, or 1 / `total_weight` where it is None.
+        """
         return 1.0 / total_weight if self.alpha is None else self.alpha
 
     def to_json(self) -> dict[str, Any]:

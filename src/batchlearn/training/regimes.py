@@ -47,13 +47,19 @@ _READINGS_OF_CLASSES = 200.0
 
 @dataclass(frozen=True)
 class FullBatch:
-    """Every update sees all rows."""
+    """Every update sees all rows; by default Newton's method, or L-BFGS for many coefficients.
+
+    Example:
+        >>> from batchlearn import FullBatch, Recipe
+        >>> Recipe(batch_size="full").regime == FullBatch()
+        True
+    """
 
     shows: ClassVar[RowsAtOnce] = RowsAtOnce.ALL
 
     @property
     def size(self) -> None:
-        """All rows, however many."""
+        """None, which stands for all rows, however many."""
         return None
 
     def __str__(self) -> str:
@@ -62,7 +68,21 @@ class FullBatch:
 
 @dataclass(frozen=True)
 class MiniBatch:
-    """Every update sees `size` rows; the last of a pass may see fewer."""
+    """Every update sees `size` rows; the last of a pass may see fewer.
+
+    By default variance-reduced Newton steps (Derezinski 2022), or stochastic gradients for many coefficients.
+
+    Args:
+        size: Rows an update sees, 1 or more; 32 to 512 serve most tables.
+
+    Raises:
+        UsageError: `size` is no whole number of 1 or more.
+
+    Example:
+        >>> from batchlearn import MiniBatch, Recipe
+        >>> Recipe(batch_size=128).regime == MiniBatch(128)
+        True
+    """
 
     size: int
 
@@ -79,7 +99,15 @@ class MiniBatch:
 
 @dataclass(frozen=True)
 class Online:
-    """Every update sees one row."""
+    """Every update sees one row.
+
+    By default online Newton, above 512 coefficients normalised gradients (Ross, Mineiro and Langford 2013).
+
+    Example:
+        >>> from batchlearn import Online, Recipe
+        >>> Recipe(batch_size=1).regime == Online()
+        True
+    """
 
     shows: ClassVar[RowsAtOnce] = RowsAtOnce.ONE
 

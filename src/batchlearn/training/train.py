@@ -24,12 +24,7 @@ from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel
-from batchlearn.objectives.class_weights import (
-    counted_by_class,
-    log_odds_shift,
-    moved_intercepts,
-    weights_of,
-)
+from batchlearn.objectives.class_weights import counted_by_class, log_odds_shift, moved_intercepts, weights_of
 from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.penalties import Quadratic
@@ -69,10 +64,27 @@ Answer = TypeVar("Answer")
 
 
 def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = None) -> Fit:
-    """Train on every row of a table that has a target.
+    """Train on every row of a table that has a target, and evaluate the same recipe fitted to the earlier part alone.
 
-    The model is fitted to all rows; the evaluation is of the same recipe fitted to the earlier part alone. Raises
-    DataError, UsageError, or NoFiniteOptimum where the penalty is zero and the objective has no minimum.
+    Args:
+        table: Rows with a target, as `read` opens them.
+        recipe: How to train; `Recipe()` unless given.
+        threads: Threads that read rows; as many as there are cores, at most 8, unless given. No bit depends on it.
+
+    Returns:
+        The model, its certificate, its evaluation, and what was found on the way.
+
+    Raises:
+        UsageError: The table has no target, or the recipe does not fit it.
+        DataError: The rows are not what they should be, or fewer than two have a label.
+        ResourceError: The rows cannot fit into the memory of this machine.
+        NoFiniteOptimum: The penalty is 0 and the objective has no minimum.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> fit = bl.train(bl.read({"hour": [6.0, 7.0, 8.0, 9.0], "delay": [1.0, 2.0, 4.0, 6.0]}, target="delay"))
+        >>> fit.certificate.certified, fit.rows.used
+        (True, 4)
     """
     steps = training(table, recipe or Recipe(), threads=threads)
     while True:

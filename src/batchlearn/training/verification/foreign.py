@@ -1,7 +1,6 @@
 """Certificates for models that other libraries fitted: their coefficients, their objective, our bound.
 
-No library is imported for it: a fitted model is recognised by the name and the module of its class and read through its
-public attributes. What cannot be read without doubt is refused with the reason.
+No library is imported: a model is known by the name and module of its class, and read through public attributes.
 """
 
 from __future__ import annotations
@@ -57,11 +56,24 @@ class GivenRows(NamedTuple):
 
 
 def verify(estimator: Any, X: Any = None, y: Any = None, sample_weight: Any = None) -> Certificate:
-    """Bound how far a fitted linear model is from the optimum of its own objective over these rows.
+    """Return a certificate of how far a fitted linear model, as it stands, is from the optimum of its own objective.
 
-    X, y and sample_weight are what the model was fitted to; for results of statsmodels they may be left out. An offset
-    counts only where statsmodels kept it. The certificate speaks about the coefficients as they stand in the model.
-    Raises UsageError for a model it cannot read and DataError for rows that do not fit the model.
+    Args:
+        estimator: A fitted model of scikit-learn, glum or batchlearn, or results of statsmodels.
+        X: The rows it was fitted to, (n, columns), after any encoding; may be left out for results of statsmodels.
+        y: Their labels, (n,), left out with X. An offset counts only where statsmodels kept it.
+        sample_weight: Their weights, (n,), where it was fitted with some.
+
+    Raises:
+        UsageError: The model, or what it minimises, is none of those that can be read; the message names them.
+        DataError: The rows do not fit the model.
+
+    Example:
+        >>> from batchlearn import verify
+        >>> from sklearn.linear_model import Ridge
+        >>> x, y = [[0.0], [1.0], [2.0]], [1.0, 2.0, 4.0]
+        >>> verify(Ridge().fit(x, y), x, y).loss_bound < 1e-20
+        True
     """
     reader = _READERS.get((type(estimator).__module__.partition(".")[0], type(estimator).__name__))
     statsmodels = hasattr(estimator, "model") and _family(estimator.model) == "statsmodels"
@@ -237,14 +249,7 @@ def _least_squares(estimator: Any) -> FittedModel:
         raise _refused("coefficients that must be positive: their optimum may lie on a bound", "use positive=False")
     alpha = np.ravel(np.asarray(getattr(estimator, "alpha", 0.0), dtype=np.float64))
     coefficients, intercept = _single(estimator)
-    return FittedModel(
-        loss="squared",
-        coefficients=coefficients,
-        intercept=intercept,
-        has_intercept=bool(estimator.fit_intercept),
-        alpha=float(alpha[0]),
-        summed=True,
-    )
+    return FittedModel("squared", coefficients, intercept, bool(estimator.fit_intercept), float(alpha[0]), summed=True)
 
 
 def _generalised(estimator: Any) -> FittedModel:
@@ -255,14 +260,8 @@ def _generalised(estimator: Any) -> FittedModel:
     if loss is None:
         raise _refused(f"power {power:g} with the {link} link", "use one of those pairs")
     coefficients, intercept = _single(estimator)
-    return FittedModel(
-        loss,
-        coefficients,
-        intercept,
-        bool(estimator.fit_intercept),
-        float(estimator.alpha),
-        power=power if loss == "tweedie" else None,
-    )
+    own = power if loss == "tweedie" else None
+    return FittedModel(loss, coefficients, intercept, bool(estimator.fit_intercept), float(estimator.alpha), power=own)
 
 
 _POWERS = {"PoissonRegressor": 1.0, "GammaRegressor": 2.0}
