@@ -334,6 +334,7 @@ def _fit_rows(estimator: Any, settings: Settings, X: Any, label: Floats, weight:
                 UserWarning,
                 stacklevel=3,
             )
+        # 1. The optimum.
         problem = _problem(settings, matrix, names)
         try:
             optimum = optimise(problem, regime=settings.regime)
@@ -344,12 +345,14 @@ def _fit_rows(estimator: Any, settings: Settings, X: Any, label: Floats, weight:
                 raise
             matrix, problem = resistant, _problem(settings, resistant, names)
             optimum = optimise(problem, regime=settings.regime)
+        # 2. Once more in better numbers, where a row far out hides a column in the rounding of the intercept.
         hessian = optimum.certification.expansion and optimum.certification.expansion.hessian
         centred = None if hessian is None else matrix.centred_at(loss, optimum.parameters, hessian)
         if centred is not None:
             start = centred.inside(*matrix.deliver(optimum.parameters))
             matrix, problem = centred, _problem(settings, centred, names)
             optimum = optimise(problem, start)
+        # 3. What is delivered, in the units of the columns, and what is proved of that.
         objective = problem.objective
         full = settings.regime.size is None
         parameters = _refined(objective, matrix, optimum) if full else optimum.parameters
