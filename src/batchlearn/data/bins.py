@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from batchlearn.kernels.design import Floats
+from batchlearn.words.numbers import MINUS
 
 MISSING_BIN = "(missing)"
 
@@ -49,10 +50,20 @@ class BinTerm:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """One name a coefficient."""
-        shown = next(texts for digits in (6, 9, 12, 17) if _all_differ(texts := _texts(self.edges, digits)))
+        shown = self._shown
         inner = [f"{a} < {self.column} <= {b}" for a, b in pairwise(shown)]
         names = (f"{self.column} <= {shown[0]}", *inner, f"{self.column} > {shown[-1]}")
         return (*names, f"{self.column} = {MISSING_BIN}") if self.missing else names
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The upper end of each bin, of the last one the lower: where it lies on an axis."""
+        ends = [f"{MINUS}{text[1:]}" if text.startswith("-") else text for text in self._shown]
+        return (*(f"\u2264 {end}" for end in ends), f"> {ends[-1]}", *[MISSING_BIN] * self.missing)
+
+    @cached_property
+    def _shown(self) -> list[str]:
+        return next(texts for digits in (6, 9, 12, 17) if _all_differ(texts := _texts(self.edges, digits)))
 
     def encode(self, array: pa.Array) -> NDArray[np.intp]:
         """Return the codes of the rows; a missing value that training never met has no level."""

@@ -58,6 +58,11 @@ class GroupTerm(Protocol):
         """One name for each coefficient."""
         ...
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What each is called where the term is named already."""
+        ...
+
     def encode(self, *arrays: Any) -> Codes:
         """Return the codes of the rows, from one array for each column; the number of names means "no level"."""
         ...
@@ -117,11 +122,15 @@ class LevelTerm:
     kind: ClassVar[str] = "category"
 
     @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The levels, and what buckets are called."""
+        hashed = [f"(hash {k})" for k in range(self.buckets)]
+        return (*map(level_label, self.levels), *hashed, *[RARE] * self.rare, *[MISSING] * self.missing)
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """One name a coefficient."""
-        labels = [*map(level_label, self.levels), *(f"(hash {k})" for k in range(self.buckets))]
-        labels += [RARE] * self.rare + [MISSING] * self.missing
-        return tuple(f"{self.column} = {label}" for label in labels)
+        return tuple(f"{self.column} = {label}" for label in self.labels)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -185,11 +194,15 @@ class CalendarTerm:
         return (self.column,)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """One name a coefficient; months count from 1, as people do."""
+    def labels(self) -> tuple[str, ...]:
+        """The values; months count from 1, as people do."""
         shown = [value + 1 if self.part == "month" else value for value in self.values]
-        labels = [*map(str, shown), *([MISSING] * self.missing)]
-        return tuple(f"{self.part}({self.column}) = {label}" for label in labels)
+        return (*map(str, shown), *[MISSING] * self.missing)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name a coefficient."""
+        return tuple(f"{self.part}({self.column}) = {label}" for label in self.labels)
 
     def encode(self, array: pa.Array) -> Codes:
         """Return the codes of the rows."""

@@ -39,6 +39,11 @@ class PairTerm:
         """One name a coefficient."""
         return tuple(f"{a} & {b}" for a in self.first.names for b in self.second.names)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the cells: neither column says which of the two a level is of."""
+        return self.names
+
     def encode(self, first: pa.Array, second: pa.Array) -> NDArray[np.intp]:
         """Return the codes of the rows from the arrays of both columns."""
         a, b = self.first.encode(first), self.second.encode(second)

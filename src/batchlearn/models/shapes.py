@@ -15,7 +15,7 @@ from batchlearn.data.target import class_name
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
 
-# One column of a pair: its name and those of its levels.
+# One column of a pair: its name and the labels of its levels.
 PairSide = tuple[str, tuple[str, ...]]
 
 
@@ -33,6 +33,7 @@ class Shape:
     term: str
     kind: str
     names: tuple[str, ...]  # of the coefficients
+    labels: tuple[str, ...]  # the same where the term is named already
     effect: Floats  # (coefficients,)
     standard_error: Floats | None  # (coefficients,)
     spread: float
@@ -126,7 +127,9 @@ def _shapes(model: LinearModel, position: int, counts: Mapping[str, NDArray[np.i
         # Dense columns are standardised: over the rows learned from, each has a deviation of 1.
         size = float(np.linalg.norm(estimates[part])) if counts is not None else None
         ends = None, number.low, number.high
-        found.append(Shape(number.column, "number", number.names, effect, error, spread, *ends, None, size))
+        found.append(
+            Shape(number.column, "number", number.names, number.names, effect, error, spread, *ends, None, size)
+        )
         start = part.stop
     for group, part in zip(encoding.groups, encoding.layout.group_slices, strict=True):
         effect, error = estimates[part], None if errors is None else errors[part]
@@ -134,15 +137,16 @@ def _shapes(model: LinearModel, position: int, counts: Mapping[str, NDArray[np.i
         edges, low, high = (None, None, None) if bins is None else (bins.edges, bins.low, bins.high)
         spread = float(np.ptp(effect)) if len(effect) else 0.0
         rows = (counts or {}).get(group_key(group))
-        told = (None, None) if rows is None else (tuple(map(int, rows[:-1])), _deviation(raw[part], rows))
+        of_level = None if rows is None else tuple(map(int, rows[:-1]))
+        size = None if rows is None else _deviation(raw[part], rows)
         pair = _sides(group) if isinstance(group, PairTerm) else None
-        held = Shape(group_key(group), group.kind, group.names, effect, error, spread, edges, low, high, *told)
-        found.append(replace(held, pair=pair))
+        known = group_key(group), group.kind, group.names, group.labels
+        found.append(Shape(*known, effect, error, spread, edges, low, high, of_level, size, pair))
     return found
 
 
 def _sides(pair: PairTerm) -> tuple[PairSide, PairSide]:
-    return (term_key(pair.first), pair.first.names), (term_key(pair.second), pair.second.names)
+    return (term_key(pair.first), pair.first.labels), (term_key(pair.second), pair.second.labels)
 
 
 def _deviation(coefficients: Floats, rows: NDArray[np.intp]) -> float:
