@@ -49,6 +49,7 @@ from batchlearn.training.facts.notes import feature_notes, group_notes, row_note
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Optimum, Problem, iter_optimise
 from batchlearn.training.recipe import Recipe
+from batchlearn.words.names import how_split
 from batchlearn.words.notes import Code, Note
 
 _LARGEST_THREADS = 256
@@ -312,7 +313,12 @@ def _evaluate(
         evaluation = with_values(work.table, evaluation)
     except (DataError, NoFiniteOptimum) as refusal:
         return None, None, [Note(Code.NOT_EVALUATED, {"refusal": refusal.message})]
-    held = {"by": split.kind, "how": split.how, "rows": len(rows), "of": work.ledger.counts.used}
+    held = {
+        "by": split.kind.value,
+        "how": how_split(split.kind, split.one_time),
+        "rows": len(rows),
+        "of": work.ledger.counts.used,
+    }
     notes = [Note(Code.HELD_OUT, held)]
     if unseen:
         notes.append(Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batchlearn.comparison.outcome import Comparison, Outcome
-from batchlearn.report.comparison.tables import critical_batch
+from batchlearn.report.comparison.tables import at_place, critical_batch
 from batchlearn.report.document import Document
 from batchlearn.words.names import in_short
 from batchlearn.words.numbers import count, fixed, in_ascii, passes, rounded_up, size
@@ -31,7 +31,7 @@ def show_comparison(page: Document, comparison: Comparison) -> None:
         page.bullet(change)
     page.heading("Notes")
     for note in comparison.notes:
-        page.bullet(note)
+        page.bullet(str(note))
 
 
 def _optimum(comparison: Comparison) -> str:
@@ -77,9 +77,8 @@ def _show_batch(page: Document, comparison: Comparison) -> None:
     for one in comparison.noise:
         critical = critical_batch(one)
         said = "all rows" if critical is None or critical >= rows else count(round(max(critical, 1.0)), "row")
-        where = one.where if one.where == "on the way" else f"at the {one.where}"
         above = f", {one.excess_loss:.1e} above the optimum" if one.excess_loss else ""
-        page.bullet(f"Predicted {where}{above}: {said}")
+        page.bullet(f"Predicted {at_place(one.where)}{above}: {said}")
     if measured is not None and measured.largest is not None:
         made = passes(measured.passes)
         page.bullet(f"Measured: batches of up to {measured.largest:,} rows lost nothing in {made}")

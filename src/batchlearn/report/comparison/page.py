@@ -28,7 +28,7 @@ def comparison_page(result: Comparison) -> str:
         "batch_sizes": figures.batch_sizes(result),
         "sensitivity": tables.sensitivity(found),
         "rates": tables.rates(result.rates),
-        "notes": [short(note, LONGEST_SENTENCE) for note in result.notes],
+        "notes": [short(str(note), LONGEST_SENTENCE) for note in result.notes],
         "answers": asked,
     }
     return render("comparison.html", content)

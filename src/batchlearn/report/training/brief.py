@@ -37,8 +37,6 @@ _SCALES = {
     "tweedie": "the logarithm of the mean",
 }
 _MOST_SLICES, _MOST_EFFECTS, _MOST_NAMES = 3, 5, 6
-# What was held out, by how it was chosen; the note with its figures would only say it again.
-_HELD_OUT = {"time": "the latest rows by time", "group": "whole groups", "random": "random rows"}
 
 
 def show_fit(page: Document, fit: Fit) -> None:
@@ -54,7 +52,8 @@ def show_fit(page: Document, fit: Fit) -> None:
         ]
     )
     if fit.evaluation is not None:
-        which = next((_HELD_OUT[note.values["by"]] for note in fit.notes if note.code is Code.HELD_OUT), "")
+        # The note with its figures would only say the heading again.
+        which = next((note.values["how"] for note in fit.notes if note.code is Code.HELD_OUT), "")
         page.heading(f"Evaluation on {count(fit.evaluation.rows, 'held-out row')} ({which})")
         page.line("of the same recipe trained on the other rows; 95 % intervals", "dim")
         show_evaluation(page, fit.evaluation, model.target)

@@ -11,7 +11,7 @@ from batchlearn.report.html import render
 from batchlearn.report.terms import shapes as terms
 from batchlearn.report.training import answers, facts, findings, proof, quality, worst
 from batchlearn.report.values import clean, short
-from batchlearn.selection.structure import Alternative, Structure
+from batchlearn.selection.structure import Structure
 from batchlearn.training.fit import Fit
 from batchlearn.words.names import MODELS, effect_scale
 from batchlearn.words.numbers import count, duration, fixed, plain, telling_places
@@ -138,9 +138,9 @@ def _alternatives(structure: Structure) -> Forest | None:
     lowest, places = min(one.loss for one in given), telling_places([one.loss for one in given])
     entries = [
         Entry(
-            short(one.name),
+            one.name,
             f"{count(one.coefficients, 'coefficient')}; {duration(one.seconds)}",
-            Interval(one.loss, role="model" if _is_chosen(structure, one) else "other"),
+            Interval(one.loss, role="model" if one.chosen else "other"),
             fixed(one.loss, places),
         )
         for one in given
@@ -149,7 +149,7 @@ def _alternatives(structure: Structure) -> Forest | None:
         "Mean loss on the last block of the rows that the judged model learned from; each was fitted to the rows "
         "before that block, and coefficients and seconds are of that fit. Lower is better."
     ]
-    chosen = [one.loss for one in given if _is_chosen(structure, one)]
+    chosen = [one.loss for one in given if one.chosen]
     if chosen:
         said.append("The chosen one is in blue.")
         if min(chosen) > lowest:
@@ -158,7 +158,3 @@ def _alternatives(structure: Structure) -> Forest | None:
                 "falls by 0.3 % and two standard errors."
             )
     return forest(Heading("What the alternatives scored", " ".join(said), "mean loss"), entries)
-
-
-def _is_chosen(structure: Structure, one: Alternative) -> bool:
-    return one.name == structure.described

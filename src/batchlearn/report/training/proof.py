@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from batchlearn.data.ledger import EXCLUDED, RowCounts
+from batchlearn.data.ledger import RowCounts
 from batchlearn.report.figures.plots import Axes, Legend, Plot, Point, Rule
 from batchlearn.report.figures.scales import WIDE_PLOT, apart, powers, scale
-from batchlearn.report.values import short
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Step
 from batchlearn.words.names import predicts_probabilities
 from batchlearn.words.numbers import at_most, count, duration, percent, plain, small_share
+from batchlearn.words.rejections import Rejection
 
 # Labels that are closer than this many per cent of the height would lie on each other.
 _CLOSE = 10.0
@@ -45,7 +45,9 @@ def parts_of(named: Sequence[tuple[str, int, str]], whole: int) -> tuple[Part, .
 def ledger(rows: RowCounts) -> tuple[Part, ...]:
     """Return where every row that was read went; what the user asked to leave out is no warning."""
     named = [("without a label", rows.unlabelled, "other")]
-    named += [(short(why), left, "other" if why == EXCLUDED else "warn") for why, left in rows.rejected.items()]
+    named += [
+        (why.value, left, "other" if why is Rejection.EXCLUDED else "warn") for why, left in rows.rejected.items()
+    ]
     return parts_of([("used for training", rows.used, "model"), *(one for one in named if one[1])], rows.read)
 
 
