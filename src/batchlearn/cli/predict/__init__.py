@@ -15,7 +15,7 @@ import pyarrow as pa
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import ALL_ROWS, Flag, Json, Names, RowFlags, open_for
+from batchlearn.cli.options import ALL_ROWS, Flag, Names, RowFlags, open_for
 from batchlearn.cli.predict.scored import Writer, check_output, writing
 from batchlearn.cli.progress import Reading, Report, progress
 from batchlearn.models.files import load
@@ -44,7 +44,6 @@ def predict(  # noqa: PLR0913 - each argument is a flag
     rows: RowFlags = ALL_ROWS,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False,
-    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Score every row of a table, in order, however large it is.
 
