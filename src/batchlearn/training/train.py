@@ -39,6 +39,7 @@ from batchlearn.selection.terms import encoding_penalty
 from batchlearn.selection.tweedie_power import profile_power
 from batchlearn.statistics.dispersion import effective_coefficients, pearson_dispersion
 from batchlearn.statistics.objective import Objective
+from batchlearn.tables.conditions import for_any_time
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units, certify
 from batchlearn.training.evaluate import evaluate_part, with_values
@@ -327,7 +328,7 @@ def _evaluate(
 
 
 def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[Note, ...], facts: Facts) -> Fit:
-    optimum = fitted.optimum
+    optimum, where = fitted.optimum, for_any_time(work.table.condition)
     factor, certificate = optimum.certification.factor, optimum.certification.certificate
     errors = moments = dispersion = None
     kept = len(optimum.parameters) <= KEPT_COEFFICIENTS
@@ -352,6 +353,7 @@ def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: 
         evaluation=evaluation,
         notes=notes,
         condition=None if work.table.condition is None else str(work.table.condition),
+        where=None if where is None else str(where),
         class_weights=None if fitted.class_weights is None else tuple(map(float, fitted.class_weights)),
         dispersion=dispersion,
         facts=facts,

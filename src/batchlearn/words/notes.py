@@ -264,9 +264,11 @@ def _set_aside(used: int, rejected: Mapping[str, int]) -> str:
 
 
 def _name(code: str) -> str:
-    """Write the name of a metric or baseline within a sentence; a single word stays as it is."""
+    """Write the name of a metric or baseline within a sentence, in ASCII: a short one where the field has it."""
     known = METRICS.get(code) or BASELINES.get(code)
-    return code if known is None or "_" not in code else known.name
+    if known is None:
+        return code
+    return known.short if known.short and "_" not in code else known.name
 
 
 _SENTENCES: Mapping[Code, str | Callable[..., str]] = {

@@ -16,7 +16,11 @@ def show_comparison(page: Document, comparison: Comparison) -> None:
     budget = comparison.budget
     page.facts(
         [
-            ("Budget", f"{passes(budget.passes)} or {budget.seconds:g} s a run; {comparison.seconds:.0f} s in all"),
+            (
+                "Budget",
+                f"{passes(budget.passes)} or {budget.seconds:g} s a run, which ends with the stretch of rows that "
+                f"spends it; {comparison.seconds:.0f} s in all",
+            ),
             ("Measured from", _optimum(comparison)),
             ("Good enough", f"{comparison.good_enough:.2g} above it, what the rows themselves cannot tell"),
         ]
