@@ -36,7 +36,7 @@ def printed(document: Document) -> str:
                 _sentence(console, block)
             elif isinstance(block, FactLines):
                 _facts(console, block)
-            else:
+            elif isinstance(block, Table):
                 _table(console, block)
     return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))
 
@@ -64,14 +64,14 @@ def _sentence(console: Console, said: Sentence) -> None:
 def _facts(console: Console, facts: FactLines) -> None:
     """Write labels with their sentences beside them; below them where the terminal is very narrow."""
     if console.width < _VERY_NARROW:
-        for label, value in facts.entries:
+        for label, value, _ in facts.entries:
             console.print(Text(label, style="bold"))
             console.print(Padding(_text(value), (0, 0, 0, 2), expand=False))
         return
     grid = Cells.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
-    for label, value in facts.entries:
+    for label, value, _ in facts.entries:
         grid.add_row(label, _text(value))
     console.print(Padding(grid, (0, 0, 0, 2), expand=False))
 

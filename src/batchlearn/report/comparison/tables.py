@@ -151,4 +151,4 @@ def rates(tried: Rates | None) -> Table | None:
     if tried is None:
         return None
     rows = ((plain(rate, 2), plain(excess, 2) if math.isfinite(excess) else "diverged") for rate, excess in tried.tried)
-    return Table(("learning rate", "loss above the optimum"), tuple(rows))
+    return Table(("learning rate", "loss above the optimum"), tuple(rows), figures_only=True, compact=True)

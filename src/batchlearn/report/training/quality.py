@@ -8,7 +8,7 @@ from batchlearn.data.target import class_name
 from batchlearn.evaluation.calibration import ReliabilityBin
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.report import Evaluation, LeaveOneOut
-from batchlearn.report.document import Table
+from batchlearn.report.document import Fact, Table
 from batchlearn.report.estimate import interval, places_of, shown
 from batchlearn.report.figures.plots import Axes, Entry, Forest, Heading, Interval, Plot, Point, forest
 from batchlearn.report.figures.scales import WIDE_PLOT, apart, scale
@@ -133,7 +133,7 @@ def cut_table(fit: Fit) -> tuple[str, Table] | None:
         "above a threshold: one half, and the share of such rows among those that the judged model learned from."
     )
     header = ("threshold", "flagged", "right of those flagged (precision)", "found of all such rows (recall)")
-    return said, Table(header, tuple(rows))
+    return said, Table(header, tuple(rows), figures_only=True)
 
 
 def _share(figure: Estimate) -> str:
@@ -187,22 +187,22 @@ def bins_off(evaluation: Evaluation | None) -> tuple[int, int]:
     return sum(not low <= predicted <= high for low, predicted, high in known), len(known)
 
 
-def calibration_facts(evaluation: Evaluation | None) -> list[tuple[str, str, str]]:
+def calibration_facts(evaluation: Evaluation | None) -> tuple[Fact, ...]:
     """Return the figures of the calibration, each with what it means."""
     found = None if evaluation is None else evaluation.calibration
     if found is None:
-        return []
+        return ()
     facts = []
     off, groups = bins_off(evaluation)
     if groups:
         said = "groups whose 95 % interval leaves the prediction out; about 1 in 20 would by chance"
-        facts.append(("Groups off", f"{off} of {groups}", said))
+        facts.append(Fact("Groups off", f"{off} of {groups}", said))
     if found.observed_over_expected is not None:
         ratio = fixed(found.observed_over_expected, 3)
-        facts.append(("Happened over predicted", ratio, "sum of what happened over sum of predictions; 1 is right"))
+        facts.append(Fact("Happened over predicted", ratio, "sum of what happened over sum of predictions; 1 is right"))
     error = plain(found.expected_calibration_error)
-    facts.append(("Mean distance", error, "how far groups are from the line, weighted by their rows"))
+    facts.append(Fact("Mean distance", error, "how far groups are from the line, weighted by their rows"))
     if found.slope is not None:
         meaning = "1 is right; below 1 predictions are too extreme, above 1 too timid"
-        facts.append(("Slope", fixed(found.slope, 2), meaning))
-    return facts
+        facts.append(Fact("Slope", fixed(found.slope, 2), meaning))
+    return tuple(facts)
