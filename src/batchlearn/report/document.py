@@ -65,7 +65,7 @@ class Table(NamedTuple):
     In a terminal the first `left` columns hold words, the others figures. `listing` says the same in lines, each with
     a line below it, for where the table has no room; without it a table gets narrower. On a page the last column holds
     words unless it is `figures_only`; a `compact` table takes no more room than it needs, and `swatches` are the
-    colours before its rows.
+    colours before its rows. `page_only` and `terminal_only` are the places of columns that the other leaves out.
     """
 
     header: tuple[str, ...]
@@ -75,6 +75,14 @@ class Table(NamedTuple):
     figures_only: bool = False
     compact: bool = False
     swatches: tuple[str, ...] = ()
+    page_only: tuple[int, ...] = ()
+    terminal_only: tuple[int, ...] = ()
+
+    def without(self, left_out: tuple[int, ...]) -> Table:
+        """Return the table without some of its columns."""
+        kept = [at for at in range(len(self.header)) if at not in left_out]
+        rows = tuple(tuple(row[at] for at in kept) for row in self.rows)
+        return self._replace(header=tuple(self.header[at] for at in kept), rows=rows)
 
 
 class Part(NamedTuple):
@@ -97,15 +105,10 @@ class Stack(NamedTuple):
 
 
 class Beside(NamedTuple):
-    """Blocks that stand beside each other where there is room."""
+    """Blocks that stand beside each other where there is room: a pair of them, or the terms of a model."""
 
     blocks: tuple[Block, ...]
-
-
-class Terms(NamedTuple):
-    """Terms of a model as figures beside each other."""
-
-    drawn: tuple[Drawn, ...]
+    kind: Literal["pair", "shapes"] = "pair"
 
 
 class WorstRows(NamedTuple):
@@ -123,7 +126,7 @@ class Folded(NamedTuple):
 
 
 Block: TypeAlias = (
-    "Sentence | FactLines | Bullets | Table | Stack | Beside | Terms | WorstRows | Folded | Plot | Forest"
+    "Sentence | FactLines | Bullets | Table | Stack | Beside | WorstRows | Folded | Plot | Forest | Drawn"
 )
 
 
@@ -136,17 +139,6 @@ class Section(NamedTuple):
     blocks: tuple[Block, ...]
 
 
-class Card(NamedTuple):
-    """What stands on top of a page: a question, its answer in short, and sentences or questions with short answers."""
-
-    question: str
-    short: str
-    tone: str
-    sentences: tuple[str, ...] = ()
-    in_short: tuple[tuple[str, str], ...] = ()
-    anchor: str = ""
-
-
 @dataclass(frozen=True)
 class Page:
     """One report as it is read in a browser: what it is of, the cards, what to look at, sections and answers."""
@@ -155,7 +147,7 @@ class Page:
     title: str
     subtitle: str
     facts: tuple[Fact, ...]
-    cards: tuple[Card, ...]
+    cards: tuple[Answer, ...]
     looks: tuple[Finding, ...]
     sections: tuple[Section, ...]
     answers: tuple[Answer, ...]
@@ -170,7 +162,8 @@ class Page:
 class Answer:
     """A question, its answer in a few words and in sentences; `tone` is good, warn or plain.
 
-    `brief` is what the card on top of a page says; `sentences` are what is said in full, without what is in brief.
+    `brief` is what the card on top of a page says; `sentences` are what is said in full, without what is in brief. A
+    card may hold other questions with their answers `in_short`.
     """
 
     question: str
@@ -179,6 +172,7 @@ class Answer:
     sentences: tuple[str, ...]
     anchor: str
     brief: tuple[str, ...] = ()
+    in_short: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

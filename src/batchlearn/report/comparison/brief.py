@@ -6,7 +6,7 @@ from batchlearn.comparison.outcome import Comparison, Outcome
 from batchlearn.report.comparison.tables import at_place, critical_batch
 from batchlearn.report.document import Document
 from batchlearn.words.names import in_short
-from batchlearn.words.numbers import count, fixed, in_ascii, passes, rounded_up, size
+from batchlearn.words.numbers import count, fixed, passes, rounded_up, size
 
 
 def show_comparison(page: Document, comparison: Comparison) -> None:
@@ -71,7 +71,7 @@ def _row(one: Outcome, judged: bool) -> list[str]:
     cells.append(f"{one.spread[1]:.1e}" if len(one.runs) > 1 else "")
     cells.append("" if one.stored is None else f"{one.excess(one.stored):.1e}")
     if judged:
-        cells.append("" if one.held_out is None else in_ascii(fixed(one.held_out.score.value, None)))
+        cells.append("" if one.held_out is None else fixed(one.held_out.score.value, None))
     return cells
 
 

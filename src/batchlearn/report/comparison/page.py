@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from batchlearn.comparison.outcome import Comparison
 from batchlearn.report.comparison import answers, figures, tables
-from batchlearn.report.document import Answer, Beside, Block, Bullets, Card, Fact, Page, Section, Sentence
+from batchlearn.report.document import Answer, Beside, Block, Bullets, Fact, Page, Section, Sentence
 from batchlearn.report.html import render
 from batchlearn.report.values import LONGEST_SENTENCE, clean, short
 from batchlearn.words.names import MODELS
@@ -27,19 +29,14 @@ def comparison_page(result: Comparison) -> str:
             Fact("comparison took", duration(result.seconds)),
         ),
         cards=(
-            _card(answers.recommended(result)),
-            _card(answers.optimum(result)),
-            Card("In short", "", "plain", in_short=in_short, anchor="answers"),
+            *(replace(one, brief=one.sentences, anchor="") for one in (asked[0], answers.optimum(result))),
+            Answer("In short", "", "plain", (), "answers", in_short=in_short),
         ),
         looks=(),
         sections=_sections(result),
         answers=tuple(asked),
     )
     return render(page)
-
-
-def _card(one: Answer) -> Card:
-    return Card(one.question, one.short, one.tone, one.sentences)
 
 
 def _sections(result: Comparison) -> tuple[Section, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from batchlearn.models.shapes import Shape
-from batchlearn.report.document import Card, Fact, Page
+from batchlearn.report.document import Fact, Page
 from batchlearn.report.html import render
 from batchlearn.report.terms.shapes import drawn
 from batchlearn.report.training import answers, facts
@@ -31,13 +31,12 @@ def training_page(fit: Fit, model: str | None = None, shapes: Sequence[Shape] | 
         Fact("passes of the last fit", f"{fit.passes:,}"),
         Fact("time in all", duration(fit.seconds)),
     ]
-    cards = [Card(one.question, one.short, one.tone, one.brief, anchor=one.anchor) for one in answers.cards(fit, found)]
     page = Page(
         kind="Training report",
         title=facts.target_name(fit),
         subtitle=_subtitle(fit),
         facts=(*shown, *([Fact("ordered by", time)] if time else [])),
-        cards=tuple(cards),
+        cards=tuple(answers.cards(fit, found)),
         looks=tuple(answers.first_looks(fit)),
         sections=sections(fit, found, max(len(shapes) - _MOST_SHAPES, 0)),
         answers=tuple(answers.answers(fit, found, model)),

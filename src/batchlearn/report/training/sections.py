@@ -16,7 +16,6 @@ from batchlearn.report.document import (
     Sentence,
     Stack,
     Table,
-    Terms,
     WorstRows,
 )
 from batchlearn.report.figures.plots import Entry, Forest, Heading, Interval, forest
@@ -107,7 +106,7 @@ def _scores(fit: Fit) -> tuple[Block, ...]:
     if drift:
         found.append(Sentence("line", drift, anchor="drift"))
     found += [Sentence("heading", "All scores"), quality.metric_table(evaluation)]
-    cuts, decision = quality.cut_table(fit), quality.decision(fit)
+    cuts, decision = quality.cut_table(fit), quality.decision(evaluation, fit.model.target)
     for heading, anchor, told in (("What a threshold finds", "", cuts), ("What decisions cost", "decision", decision)):
         if told is not None:
             found += [Sentence("heading", heading, anchor=anchor), Sentence("line", told[0]), told[1]]
@@ -156,11 +155,11 @@ def _terms(fit: Fit, terms: Sequence[Drawn], unlisted: int) -> tuple[Block, ...]
             "differences within a figure count, not its height. A band or bar is the 95 % interval of such a "
             f"difference: {reach}. It is not the range in which predictions or single rows lie."
         ),
-        Terms(shown[:_TERMS_AT_FIRST]),
+        Beside(shown[:_TERMS_AT_FIRST], "shapes"),
     ]
     more = shown[_TERMS_AT_FIRST:]
     if more:
-        found.append(Folded(f"{len(more)} more that move predictions less", (Terms(more),)))
+        found.append(Folded(f"{len(more)} more that move predictions less", (Beside(more, "shapes"),)))
     if terms[flat:]:
         hardly = f"Hardly any prediction is moved by these, which are not drawn: {flat_said(terms[flat:])}."
         found.append(Sentence("line", hardly))
