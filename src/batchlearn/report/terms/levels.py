@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
-from batchlearn.report.figures.plots import Entry, Forest, Heading, Interval, forest
+from batchlearn.report.figures.plots import Entry, Forest, Interval, forest
 from batchlearn.report.figures.scales import NARROWEST_LANE, NARROWEST_PLOT, Tick, apart
 from batchlearn.report.terms.effects import Effects
 from batchlearn.report.values import short
@@ -68,8 +68,8 @@ def levels(effects: Effects) -> Forest:
         )
         for at in shown
     ]
-    heading = Heading(effects.name, _caption(effects, len(first)), "effect")
-    return forest(heading, entries, zero=True, first=len(first), width=NARROWEST_LANE)
+    caption, lane = _caption(effects, len(first)), NARROWEST_LANE
+    return forest(effects.name, caption, "effect", entries, zero=True, first=len(first), width=lane)
 
 
 def _interval(effects: Effects, at: int) -> Interval:

@@ -10,7 +10,7 @@ from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.report import Evaluation, LeaveOneOut
 from batchlearn.report.document import Fact, Table
 from batchlearn.report.estimate import interval, places_of, shown
-from batchlearn.report.figures.plots import Axes, Entry, Forest, Heading, Interval, Plot, Point, forest
+from batchlearn.report.figures.plots import Axes, Entry, Forest, Interval, Plot, Point, forest
 from batchlearn.report.figures.scales import WIDE_PLOT, apart, scale
 from batchlearn.report.training.facts import yes
 from batchlearn.report.values import short
@@ -65,7 +65,7 @@ def score_forest(judged: Score) -> Forest:
         entries.append(_entry(baseline(name).name, baseline(name).meaning, figure, "other", places))
     better = {True: "further left is better", False: "further right is better", None: ""}[term.lower_is_better]
     said = ". ".join(part for part in (term.meaning, better.capitalize()) if part)
-    return forest(Heading(f"{term.name[:1].upper()}{term.name[1:]}, with 95 % intervals", said, term.name), entries)
+    return forest(f"{term.name[:1].upper()}{term.name[1:]}, with 95 % intervals", said, term.name, entries)
 
 
 def _entry(name: str, detail: str, figure: Estimate, role: str, places: int | None) -> Entry:

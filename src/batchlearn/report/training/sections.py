@@ -18,7 +18,7 @@ from batchlearn.report.document import (
     Table,
     WorstRows,
 )
-from batchlearn.report.figures.plots import Entry, Forest, Heading, Interval, forest
+from batchlearn.report.figures.plots import Entry, Forest, Interval, forest
 from batchlearn.report.terms.shapes import Drawn, flat_from, flat_said
 from batchlearn.report.training import facts, findings, proof, quality, worst
 from batchlearn.report.training.verdict import finished
@@ -228,7 +228,7 @@ def _alternatives(structure: Structure) -> Forest | None:
                 "It is not the lowest. 64 bins stay unless few do better by 1 %, and pairs come in only where the loss "
                 "falls by 0.3 % and two standard errors."
             )
-    return forest(Heading("What the alternatives scored", " ".join(said), "mean loss"), entries)
+    return forest("What the alternatives scored", " ".join(said), "mean loss", entries)
 
 
 def _notes(fit: Fit) -> tuple[Block, ...]:
