@@ -145,7 +145,7 @@ def test_predict_needs_no_target_and_counts_unseen_levels(run: Run) -> None:
     assert code == 0
     assert one_object(out)["unseen"] == {"colour": 6}
     code, out, _ = run("predict", "model", "new.parquet", "-o", "scored.parquet", "--force")
-    assert "colour: 6 rows (60.0%)" in out
+    assert "colour: 6 rows (60 %)" in out
     assert "is this column still what it was" in out
 
 
@@ -280,7 +280,7 @@ def test_costs_decide_what_is_predicted_and_are_judged(run: Run, here: Path) -> 
     assert scored["probability"].to_numpy().max() > 0.1
     code, out, _ = run("evaluate", "dear", "rows.parquet")
     assert code == 0
-    assert "Decisions: no above a probability of 0.1, else =yes" in out
+    assert "The model decides for no above a probability of 0.1: a wrong no costs" in " ".join(out.split())
     assert "always =yes" in out
     assert "optimistic" in out
 

@@ -33,6 +33,12 @@ def test_figures_of_the_edges() -> None:
     assert places_of(Estimate(1.0, 1.0, 1.0)) is None
     assert places_of(Estimate(1e-12, 0.0, 1e-12)) is None
     assert interval(Estimate(1.0, None, None)) == ""
+    assert interval(Estimate(1.0, 1.0, 1.0)) == "1 to 1"
+    assert interval(Estimate(0.5, 0.25, 0.75), 3) == "0.250 to 0.750"
+    # A sentence may hold names from the data, which stay as they are.
+    assert in_ascii("a\u2013b\u00a0c: \u22120.5 of 9\u00a0%, 3.6 \u00d7 10\u207b\u00b9\u00b2") == (
+        "a\u2013b\u00a0c: -0.5 of 9 %, 3.6e-12"
+    )
     assert (count(1, "row"), count(1234, "row")) == ("1 row", "1,234 rows")
     assert (in_short("auc"), in_short("log_loss"), in_short("r2")) == ("AUC", "log loss", "R2")
     assert listed(["a", "b", "c"], 2) == "a, b and 1 more"

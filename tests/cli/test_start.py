@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from tests.cli.made import Run, environment
+from tests.cli.made import Run, environment, one_object
 
 import batchlearn
 from batchlearn.cli import COMMANDS
@@ -60,3 +60,11 @@ def test_version_names_what_matters(run: Run) -> None:
     assert code == 0
     for part in (batchlearn.__version__, "Python 3", "NumPy", "NumPy kernels"):
         assert part in out
+
+
+@pytest.mark.parametrize("tokens", [("--json", "status"), ("status", "--json"), ("status", "--json=true")])
+def test_json_is_read_wherever_it_is_typed(run: Run, tokens: tuple[str, ...]) -> None:
+    code, out, err = run(*tokens)
+    assert (code, err) == (2, "")
+    assert one_object(out)["error"]["code"] == "no-project"
+    assert run("status", "--json=false")[1] == ""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from tests.training.made import made, table_of
 
-from batchlearn.comparison.contenders import Contender, Point, Run, default_contenders
+from batchlearn.comparison.contenders import Contender, Point, Run, RunEnd, default_contenders
 from batchlearn.comparison.judging import Memory
 from batchlearn.comparison.outcome import Outcome
 from batchlearn.comparison.problem import Trial, posing
@@ -46,7 +46,7 @@ def run_of(name: str, *points: tuple[float, float, float], seed: int = 0) -> Run
     """Make a run that began at a loss of 1.0 and then stood at (passes, seconds, loss)."""
     contender = {one.name: one for one in default_contenders()}[name]
     made_points = [Point(0, 0.0, 0.0, 1.0), *(Point(round(100 * p), p, s, value) for p, s, value in points)]
-    return Run(contender, seed, "shuffled", "made", tuple(made_points), np.zeros(2), "passes")
+    return Run(contender, seed, "shuffled", "made", tuple(made_points), np.zeros(2), RunEnd.PASSES_SPENT)
 
 
 def outcome_of(*runs: Run, stored: Run | None = None, rows: int = 1000, bound: float | None = 1e-9) -> Outcome:

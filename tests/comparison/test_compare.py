@@ -20,7 +20,7 @@ from batchlearn.report.page import page
 from batchlearn.training.certificate import Proved
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import FullBatch, Online
-from batchlearn.words.notes import recorded
+from batchlearn.words.notes import Code, Note, recorded
 
 SHORT = ComparisonPlan(budget=Budget(3.0, 20.0), seeds=2)
 
@@ -93,8 +93,8 @@ def test_a_sample_is_stated() -> None:
     plan = replace(SHORT, rows=300, contenders=(Contender("full batch", FullBatch()),))
     found = compare(table(), plan, threads=1)
     assert len(found.trial.rows) == 240
-    assert any("A sample of 300 of 600 rows" in note for note in found.notes)
-    assert not any("sample" in note for note in compare(table(), replace(plan, rows=600), threads=1).notes)
+    assert Note(Code.SAMPLED, {"rows": 300, "of": 600, "seed": 0}) in found.notes
+    assert not any(note.code is Code.SAMPLED for note in compare(table(), replace(plan, rows=600), threads=1).notes)
 
 
 def test_only_those_take_part_that_were_asked_for() -> None:
@@ -140,8 +140,8 @@ def test_what_is_not_needed_is_left_out_where_it_took_long(monkeypatch: pytest.M
     assert late.rates is None
     assert late.measured is not None
     assert [size for size, *_ in late.measured.sizes] == [8]
-    assert any("left out" in note for note in late.notes)
-    assert not any("left out" in note for note in in_time.notes)
+    assert any(note.code is Code.COMPARISON_OUT_OF_TIME for note in late.notes)
+    assert not any(note.code is Code.COMPARISON_OUT_OF_TIME for note in in_time.notes)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,11 @@ from tests.comparison.made import drained, run_of, trial
 
 from batchlearn.comparison import contenders
 from batchlearn.comparison.contenders import (
-    PASSES_SPENT,
-    SECONDS_SPENT,
     STORED,
     Budget,
     Contender,
     Run,
+    RunEnd,
     default_contenders,
     mini_batch,
     running,
@@ -61,9 +60,9 @@ def test_full_batch_reaches_the_certified_optimum(posed: Trial) -> None:
 
 def test_seconds_end_a_run_after_the_stretch_in_which_they_are_spent(posed: Trial) -> None:
     found = run(posed, mini_batch(32), Budget(1000.0, 1e-9))
-    assert found.ended == SECONDS_SPENT
+    assert found.ended is RunEnd.SECONDS_SPENT
     assert len(found.points) == 2
-    assert run(posed, mini_batch(32)).ended in (PASSES_SPENT, "finished")
+    assert run(posed, mini_batch(32)).ended in (RunEnd.PASSES_SPENT, RunEnd.FINISHED)
 
 
 def test_a_seed_decides_a_run_and_the_stored_order_is_another(posed: Trial) -> None:

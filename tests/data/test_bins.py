@@ -95,6 +95,8 @@ def test_codes_say_where_a_value_stands_and_missing_ones_come_last() -> None:
     array = pa.array([-9.0, 0.0, 0.1, 1.5, 1.6, np.inf, -np.inf, None, float("nan")])
     assert term.encode(array).tolist() == [0, 0, 1, 1, 2, 2, 0, 3, 3]
     assert term.names == ("x <= 0", "0 < x <= 1.5", "x > 1.5", f"x = {MISSING_BIN}")
+    assert term.labels == ("\u2264 0", "\u2264 1.5", "> 1.5", MISSING_BIN)
+    assert BinTerm("x", (-2.0, 0.0), -9.0, 9.0).labels == ("\u2264 \u22122", "\u2264 0", "> 0")
     assert term.ordered == 3
     assert term.columns == ("x",)
 

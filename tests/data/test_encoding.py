@@ -98,6 +98,7 @@ def test_booleans_are_zero_and_one() -> None:
 def test_codes_are_the_levels_then_buckets_then_rare_then_missing() -> None:
     term = LevelTerm("c", ("a", "b"), rare=True, missing=True)
     assert term.names == ("c = a", "c = b", "c = (rare)", "c = (missing)")
+    assert term.labels == ("a", "b", "(rare)", "(missing)")
     assert term.encode(levels(["b", "a", "other", None])).tolist() == [1, 0, 2, 3]
 
 
@@ -147,6 +148,7 @@ def test_labels_of_levels_never_meet() -> None:
 def test_months_are_coded_by_value_and_shown_from_one() -> None:
     term = CalendarTerm("t", "month", (0, 11), missing=True)
     assert term.names == ("month(t) = 1", "month(t) = 12", "month(t) = (missing)")
+    assert term.labels == ("1", "12", "(missing)")
     shown = times([datetime(1950, 12, 31), None, datetime(2000, 1, 1), datetime(2000, 6, 1)])
     assert term.encode(shown).tolist() == [1, 2, 0, 3]
 

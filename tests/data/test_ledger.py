@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from batchlearn.data.ledger import EXCLUDED, UNSEEN, read_ledger, role_columns, walk
+from batchlearn.data.ledger import read_ledger, role_columns, walk
 from batchlearn.data.target import Target
 from batchlearn.errors import DataError
 from batchlearn.tables.table import Table, read
+from batchlearn.words.rejections import Rejection
 
 NUMBERS = Target("y", "squared")
 
@@ -53,10 +54,10 @@ def expected_counts(columns: dict[str, Any], roles: dict[str, Any], classes: tup
             ("a weight of 0", "weight" in roles and value["w"] == 0.0),
             (f"no {' or '.join(added)}", any(np.isnan(value[role[0]]) for role in added)),
             ("no time", "time" in roles and np.isnan(value["t"])),
-            (UNSEEN, bool(classes) and value["y"] not in classes),
+            (Rejection.UNSEEN, bool(classes) and value["y"] not in classes),
         ]
         if "where" in roles and not value["x"] > 0.0:
-            place = EXCLUDED
+            place: str = Rejection.EXCLUDED
         elif np.isnan(value["y"]):
             place = "unlabelled"
         else:
@@ -81,7 +82,7 @@ def test_every_row_is_accounted_for() -> None:
         ledger = read_ledger(table, target)
         counts = ledger.counts
         assert counts.read == len(columns["y"]) == counts.used + counts.unlabelled + sum(counts.rejected.values())
-        assert {"used": counts.used, "unlabelled": counts.unlabelled, **counts.rejected} == expected
+        assert {"used": counts.used, "unlabelled": counts.unlabelled, **counts.to_json()["rejected"]} == expected
         assert counts.used == ledger.used.sum()
         assert not (ledger.used & ledger.unseen).any()
         assert np.isfinite(ledger.label[ledger.used]).all()
@@ -98,7 +99,7 @@ def test_entries_stand_in_the_order_of_the_rows_that_meet_the_condition() -> Non
     assert ledger.label.tolist() == [1.0, 3.0, 5.0]
     shown = [(entries, batch.column("x").to_pylist()) for entries, batch in walk(table, ["x"])]
     assert shown == [(slice(0, 3), [1.0, 1.0, 1.0])]
-    assert ledger.counts.to_json() == {"read": 5, "used": 3, "unlabelled": 0, "rejected": {EXCLUDED: 2}}
+    assert ledger.counts.to_json() == {"read": 5, "used": 3, "unlabelled": 0, "rejected": {Rejection.EXCLUDED: 2}}
 
 
 def test_classes_are_those_of_rows_that_count() -> None:
@@ -115,7 +116,7 @@ def test_an_unseen_class_is_marked_only_where_the_row_could_be_scored() -> None:
     columns = {"y": ["no", "yes", "new", "new"], "w": [1.0, 1.0, 1.0, None]}
     ledger = read_ledger(table_of(columns, target="y", weight="w"), Target("y", "logistic", ("no", "yes")))
     assert ledger.unseen.tolist() == [False, False, True, False]
-    assert ledger.counts.rejected == {"no weight": 1, UNSEEN: 1}
+    assert ledger.counts.rejected == {"no weight": 1, Rejection.UNSEEN: 1}
 
 
 def test_the_offset_is_the_offset_and_the_logarithm_of_the_exposure() -> None:

@@ -14,6 +14,7 @@ from batchlearn.data.bins import BinTerm
 from batchlearn.data.encoding import Encoding, PairTerm
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.ledger import RowCounts
+from batchlearn.data.split import SplitKind
 from batchlearn.data.target import Target
 from batchlearn.evaluation.calibration import Calibration, ReliabilityBin
 from batchlearn.evaluation.decision import Cut, Decision
@@ -33,6 +34,7 @@ from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status, Step
 from batchlearn.training.recipe import Recipe
 from batchlearn.words.notes import Code, Note, recorded
+from batchlearn.words.rejections import Rejection
 
 Name = Callable[[], str]
 Result = TypeVar("Result")
@@ -98,7 +100,7 @@ def complete(name: Name | None = None) -> Fit:
         structure=structure(name),
         recipe=Recipe(),
         alpha=2.0e-5,
-        rows=RowCounts(1500, 1350, 100, {"excluded by the condition": 10, "no weight": 40}),
+        rows=RowCounts(1500, 1350, 100, {Rejection.EXCLUDED: 10, Rejection.NO_WEIGHT: 40}),
         objective=0.3165,
         null_objective=0.5503,
         solver="newton-cholesky",
@@ -157,7 +159,7 @@ def facts(name: Name) -> Facts:
     return Facts(
         repeated_rows=270,
         split=SplitFacts(
-            "time", "the latest rows by time", 1080, 270,
+            SplitKind.TIME, 1080, 270, False,
             ("2020-01-01", "2020-08-31"), ("2020-09-01", "2020-12-31"),
         ),
         judged=JudgedFit(coefficients=30, passes=9),
@@ -254,8 +256,8 @@ def structure(name: Name) -> Structure:
         pairs=(PairTerm(*(BinTerm(name(), (1.0,), 0.0, 2.0) for _ in range(2))),),
         strengths={name(): 12.0, name(): 0.5},
         alternatives=(
-            Alternative(name(), 0.318, 20, 19.0, 0.4),
-            Alternative("additive, 1 pairs", 0.286, 34, 25.0, 1.1),
+            Alternative(None, 0, 0.318, 20, 19.0, 0.4),
+            Alternative(64, 1, 0.286, 34, 25.0, 1.1, chosen=True),
         ),
     )
 
@@ -299,4 +301,4 @@ def term(column: str, kind: str, names: list[str], effect: list[float], **more: 
         "rows": (5, *(100 + at for at in range(1, len(effect)))),
         "deviation": 0.5 * size or 0.05,
     }
-    return Shape(column, kind, tuple(names), np.array(effect), **(given | more))
+    return Shape(column, kind, tuple(names), tuple(names), np.array(effect), **(given | more))

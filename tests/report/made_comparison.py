@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from tests.report.made import Name, certificate, harmless
 
-from batchlearn.comparison.contenders import Budget, Contender, Point, Run
-from batchlearn.comparison.critical import Measured, NoiseAt
+from batchlearn.comparison.contenders import Budget, Contender, Point, Run, RunEnd
+from batchlearn.comparison.critical import Measured, NoiseAt, NoisePlace
 from batchlearn.comparison.judging import HeldOutScore, Memory
 from batchlearn.comparison.outcome import Comparison, Outcome, Rates, Recommendation
 from batchlearn.comparison.problem import Trial
@@ -24,7 +24,7 @@ from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.certificate import Certification, Proved
 from batchlearn.training.optimise import Optimum, Status
 from batchlearn.training.regimes import FullBatch, MiniBatch, Online
-from batchlearn.words.notes import recorded
+from batchlearn.words.notes import Code, Note, recorded
 
 ROWS, BEST, NULL = 39_074, 0.315073, 0.5499
 CONTENDERS = (
@@ -51,7 +51,7 @@ def comparison(name: Name | None = None) -> Comparison:
             "full batch", f"It is quick, says {name()}.", (f"Another {name()}.", "More rows.")
         ),
         seconds=61.5,
-        notes=(name(), "Terms enter as they are."),
+        notes=(recorded(name()), Note(Code.COMPARED_TERMS, {"coefficients": 109, "alpha": 1.0})),
     )
 
 
@@ -75,7 +75,7 @@ def run(contender: Contender, at: int, excess: float, seed: int = 0) -> Run:
     ]
     # A hair more, so that the difference to the best is not a hair less.
     last = Point(5000, 1.6**5 - 1.0, 0.5 * (at + 1), BEST + excess * (1.0 + 1e-12))
-    return Run(contender, seed, "shuffled", "newton-cholesky", (*points, last), np.zeros(109), "passes")
+    return Run(contender, seed, "shuffled", "newton-cholesky", (*points, last), np.zeros(109), RunEnd.PASSES_SPENT)
 
 
 def outcome(at: int, contender: Contender) -> Outcome:
@@ -143,10 +143,10 @@ def without_certificate(result: Comparison) -> Comparison:
 def noise() -> tuple[NoiseAt, ...]:
     """Return the noise at three places; at the optimum a Newton-like step has no gradient left."""
     sampling = 2.0 * 1.1e-3 * ROWS
-    places = (("start", 0.2348, 37.1, 65.4), ("on the way", 1.2e-3, 4406.8, 33_089.8), ("optimum", 0.0, 2e13, math.inf))
+    figures = ((0.2348, 37.1, 65.4), (1.2e-3, 4406.8, 33_089.8), (0.0, 2e13, math.inf))
     return tuple(
         NoiseAt(where, excess, Noise(4.4, 4.4 / plain, ROWS), Noise(sampling, sampling / fitting, ROWS))
-        for where, excess, plain, fitting in places
+        for where, (excess, plain, fitting) in zip(NoisePlace, figures, strict=True)
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.report.made import changed, complete, estimate, minimal, predicting, term
 
+from batchlearn.data.split import SplitKind
 from batchlearn.evaluation.decision import Cut
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.report.figures.plots import Plot
@@ -34,15 +35,15 @@ def with_facts(**facts: Any) -> Fit:
 
 def test_the_split_is_told_as_it_was_made() -> None:
     assert split_said(with_facts(split=None)) is None
-    random = split_said(with_facts(split=SplitFacts("random", "random rows", 80, 20)))
+    random = split_said(with_facts(split=SplitFacts(SplitKind.RANDOM, 80, 20)))
     assert random == (
         "To judge it, the same recipe was trained on 80 rows and scored on 20 others, drawn at random. The model "
         "delivered then learned from all 1,350."
     )
-    group = split_said(with_facts(split=SplitFacts("group", "whole groups, drawn at random", 80, 20)))
+    group = split_said(with_facts(split=SplitFacts(SplitKind.GROUP, 80, 20)))
     assert group is not None
     assert "scored on 20 of other groups" in group
-    numbered = SplitFacts("time", "the latest rows by time", 80, 20, (0.0, 79.0), (80.0, 99.0))
+    numbered = SplitFacts(SplitKind.TIME, 80, 20, False, (0.0, 79.0), (80.0, 99.0))
     assert "the first 80 rows by day (0 to 79) and scored on the last 20 (80 to 99)" in str(
         split_said(with_facts(split=numbered))
     )

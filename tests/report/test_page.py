@@ -26,10 +26,15 @@ from tests.report.made import (
 from tests.report.reading import Reading
 
 from batchlearn.models.shapes import Shape
+from batchlearn.report.document import Document
+from batchlearn.report.terminal import printed
+from batchlearn.report.training.brief import show_evaluation
 from batchlearn.report.training.page import training_page
+from batchlearn.report.training.quality import decision, metric_table
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Step
 from batchlearn.words.notes import Code, Note
+from batchlearn.words.numbers import in_ascii
 
 LARGEST_PAGE = 3_000_000
 NUMBERS = (math.nan, math.inf, -1e308, 1e308, 5e-324, 0.0, -1.0)
@@ -108,6 +113,26 @@ def test_a_complete_page_has_every_section_and_says_what_the_figures_say() -> No
         "best for these very rows, 0.08: optimistic 0.305",
     ):
         assert sentence in reading.text, sentence
+
+
+def test_a_terminal_and_a_page_are_of_the_same_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    fit, document = complete(), Document()
+    assert fit.evaluation is not None
+    show_evaluation(document, fit.evaluation, fit.model.target)
+    text, reading = " ".join(printed(document).split()), Reading(page(fit))
+    decided = decision(fit.evaluation, fit.model.target)
+    assert decided is not None
+    for said in (decided[0], *(cell for row in decided[1].rows for cell in row)):
+        assert " ".join(said.split()) in reading.text
+        assert in_ascii(said) in text
+    # Each leaves out the columns that the other has: short names and leave-one-out, or what a metric is.
+    found = metric_table(fit.evaluation)
+    places, names = found.without(found.page_only).header, found.without(found.terminal_only).header
+    assert ("leave-one-out" in places, "leave-one-out" in names) == (True, False)
+    assert ("what it is" in places, "what it is" in names) == (False, True)
+    assert set(reading.values("data-label")) >= set(names[1:])
+    assert "leave-one-out" in text
 
 
 def test_the_page_says_whether_intervals_count_what_a_penalty_took_away() -> None:

@@ -10,7 +10,7 @@ from tests.training.made import labels, made, table_of
 
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.ledger import read_ledger, with_lots
-from batchlearn.data.split import hold_out
+from batchlearn.data.split import SplitKind, hold_out
 from batchlearn.kernels.design import Floats
 from batchlearn.selection import structure as module
 from batchlearn.selection.structure import FEWEST_ROWS, InnerSplit, Structure, choose_structure
@@ -26,7 +26,7 @@ def choose(
     seed: int = 0,
     threads: int = 1,
     part: Any = None,
-    kind: str | None = None,
+    kind: SplitKind | None = None,
     **roles: Any,
 ) -> Structure:
     table = table_of(columns, **roles)
@@ -277,14 +277,14 @@ def test_what_was_chosen_is_told_as_plain_values() -> None:
 def test_the_last_block_is_whole_groups_where_the_evaluation_is(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
-    def spying(ledger: Any, share: float, seed: int, kind: str | None = None) -> Any:
+    def spying(ledger: Any, share: float, seed: int, kind: SplitKind | None = None) -> Any:
         seen.append((ledger, hold_out(ledger, share, seed, kind)))
         return seen[-1][1]
 
     monkeypatch.setattr(module, "hold_out", spying)
     columns = made(600)
     columns["person"] = np.random.default_rng(0).integers(0, 40, 600).astype(float)
-    chosen = choose(columns, "squared", kind="group", group="person")
+    chosen = choose(columns, "squared", kind=SplitKind.GROUP, group="person")
     ((ledger, split),) = seen
     assert chosen.alternatives
     assert not set(ledger.group[split.early]) & set(ledger.group[split.late])
@@ -292,4 +292,4 @@ def test_the_last_block_is_whole_groups_where_the_evaluation_is(monkeypatch: pyt
 
 def test_one_group_alone_leaves_nothing_to_choose_by() -> None:
     columns = {**made(600), "person": np.ones(600)}
-    assert choose(columns, "squared", kind="group", group="person") == Structure(RULES)
+    assert choose(columns, "squared", kind=SplitKind.GROUP, group="person") == Structure(RULES)

@@ -16,6 +16,7 @@ from batchlearn.tables.conditions import (
     Not,
     Or,
     Written,
+    for_any_time,
     together,
 )
 
@@ -82,3 +83,11 @@ def test_a_column_that_is_not_there_is_refused_in_the_words_of_the_whole() -> No
     with pytest.raises(bl.DataError, match="and") as refusal:
         kept(And((Before("nowhere", 1.0), A)))
     assert refusal.value.code == "column-missing"
+
+
+def test_what_rows_of_any_time_can_meet_is_what_people_wrote() -> None:
+    known = And((Before("at", NOON), Not(Missing("b")), After("b", 1.5)))
+    assert for_any_time(together(A, Not(B), known)) == And((A, Not(B)))
+    assert for_any_time(A) == A
+    assert for_any_time(known) is None
+    assert for_any_time(None) is None

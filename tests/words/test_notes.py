@@ -28,6 +28,11 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.TWEEDIE_POWER: {"power": 1.99, "rows": 900, "dispersion": 2.0, "near": "gamma"},
     Code.TWEEDIE_POWER_UNKNOWN: {"power": 1.5},
     Code.NOTHING_HELD_OUT: {},
+    Code.SAMPLED: {"rows": 100, "of": 400, "seed": 0},
+    Code.COMPARED_ON: {"rows": 80, "held_out": 20, "how": "random rows"},
+    Code.COMPARED_TERMS: {"coefficients": 4, "alpha": 0.01},
+    Code.OPTIMUM_OUT_OF_TIME: {"seconds": 30.0},
+    Code.COMPARISON_OUT_OF_TIME: {"seconds": 75.0},
     Code.HELD_OUT: {"by": "random", "how": "random rows", "rows": 80, "of": 400},
     Code.ONE_LABEL: {"label": 0.0, "column": "y"},
     Code.NOT_EVALUATED: {"refusal": "There are no rows."},
@@ -113,3 +118,12 @@ def test_a_code_that_does_not_say_the_sentence_leaves_it_as_it_stands(noted: dic
 def test_a_sentence_on_record_is_shown_as_it_is() -> None:
     assert str(recorded("x was left out: {it} is constant")) == "x was left out: {it} is constant"
     assert recorded("x was left out: it is constant").code is Code.RECORDED
+
+
+def test_a_metric_is_called_what_the_field_calls_it() -> None:
+    figures = {"baseline": "last_value", "difference": 0.5, "low": 0.1, "high": 0.9}
+    said = [str(Note(Code.BASELINE_BETTER, {**figures, "metric": metric})) for metric in ("mse", "log_loss")]
+    assert said == [
+        "The model is worse than the last value baseline: MSE +0.5 (+0.1 to +0.9).",
+        "The model is worse than the last value baseline: log loss +0.5 (+0.1 to +0.9).",
+    ]

@@ -38,7 +38,9 @@ COMMANDS = {
     "registry": "Check every record and every byte of the registry.",
     "demo": "Train, evaluate, verify and tamper on data that comes with scikit-learn.",
 }
-_JSON_FLAGS = frozenset(["--json", "--json=true", "--json=True"])
+# Flags that belong to every command, at whatever place they are typed.
+_JSON = {"--json": True, "--json=true": True, "--json=True": True, "--json=false": False, "--json=False": False}
+_DEBUG = "--debug"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,9 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     tokens = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         _accept_any_character(stream)
-    debug = "--debug" in tokens or os.environ.get("BATCHLEARN_DEBUG", "") not in ("", "0")
-    tokens = [token for token in tokens if token != "--debug"]
-    boundary = _Boundary(as_json=not _JSON_FLAGS.isdisjoint(tokens), debug=debug)
+    debug = _DEBUG in tokens or os.environ.get("BATCHLEARN_DEBUG", "") not in ("", "0")
+    boundary = _Boundary(as_json=any(_JSON.get(token, False) for token in tokens), debug=debug)
+    tokens = [token for token in tokens if token not in _JSON and token != _DEBUG]
     with boundary, _interruptible():
         boundary.exit_code = _run(tokens, boundary.as_json)
     return boundary.exit_code

@@ -32,6 +32,9 @@ _CODES: Mapping[type[CycloptsError], str] = {
     UnusedCliTokensError: "argument-unexpected",
 }
 
+# Read by `main` wherever it is typed, and so no parameter of any command.
+_ALWAYS = "And with every command: --json prints one JSON object instead of text."
+
 # Commands whose module is not the one of their name.
 _HOMES = {
     "init": "project.init",
@@ -62,7 +65,7 @@ def warn(message: str) -> None:
 
 def parse_and_run(tokens: list[str], commands: Mapping[str, str]) -> Any:
     """Run the command that was typed and return its answer. Raises UsageError for what cannot be understood."""
-    app = App(name="batchlearn", result_action="return_value", suppress_keyboard_interrupt=False)
+    app = App(name="batchlearn", result_action="return_value", suppress_keyboard_interrupt=False, help_epilogue=_ALWAYS)
     for name, what in commands.items():
         app.command(f"batchlearn.cli.{_HOMES.get(name, name)}:{name}", name=name, help=what)
     try:

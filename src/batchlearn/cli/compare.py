@@ -16,7 +16,6 @@ from batchlearn.cli.options import (
     NO_ROLES,
     Count,
     Flag,
-    Json,
     ReadingFlags,
     RoleFlags,
     open_table,
@@ -69,7 +68,6 @@ class PageOptions:
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False
     seed: Annotated[Count, Parameter(help="The first seed; the others follow it.")] = 0
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None
-    json: Json = False
 
 
 DEFAULT_PLAN = PlanOptions()

@@ -16,9 +16,6 @@ from cyclopts import Parameter
 from sklearn.datasets import load_breast_cancer
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import (
-    Json,
-)
 from batchlearn.cli.progress import watch
 from batchlearn.errors import UsageError, quoted
 from batchlearn.report.document import Document
@@ -36,7 +33,6 @@ _ROW, _COLUMN = 100, "mean radius"
 def demo(
     *,
     output: Annotated[str | None, Parameter(help="New folder to keep the data and the model in.")] = None,
-    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Train, evaluate, verify and tamper on data that comes with scikit-learn.
 

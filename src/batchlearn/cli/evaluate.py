@@ -11,7 +11,6 @@ from batchlearn.cli.options import (
     ALL_ROWS,
     UNJUDGED,
     Count,
-    Json,
     JudgingFlags,
     Names,
     RowFlags,
@@ -36,7 +35,6 @@ def evaluate(
     rows: RowFlags = ALL_ROWS,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
     seed: Annotated[Count, Parameter(help="Seed of the intervals.")] = 0,
-    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Judge a model on labelled rows: metrics with intervals, baselines, calibration, slices.
 
@@ -48,7 +46,8 @@ def evaluate(
     evaluation = evaluate_model(stored.model, table, seed=seed)
     target = stored.model.target
     notes = list[Note]()
-    condition = stored.record.get("condition")
+    # Older records tell only the whole condition, with the times of a version's rows.
+    condition = stored.record.get("where", stored.record.get("condition"))
     if condition and not rows.where:
         notes.append(Note(Code.TRAINED_UNDER_CONDITION, {"condition": condition}))
     record: dict[str, Any] = {

@@ -18,7 +18,9 @@ from batchlearn.training.recipe import Recipe
 
 if TYPE_CHECKING:
     RecipeFlags: TypeAlias = Recipe
+    LossFlags: TypeAlias = Recipe
 else:
+    LossFlags = flags_of(Recipe, "loss", "power", "threshold", "alpha")
     RecipeFlags = flags_of(
         Recipe, "loss", "power", "threshold", "alpha", "tolerance", "batch_size", "holdout", "split", "class_weight"
     )
@@ -84,4 +86,4 @@ class CostOptions:
         return Costs(self.cost_false_positive, self.cost_false_negative, self.fee)
 
 
-DEFAULT_RECIPE, NO_COSTS = RecipeFlags(), CostOptions()
+DEFAULT_RECIPE, ANY_LOSS, NO_COSTS = RecipeFlags(), LossFlags(), CostOptions()

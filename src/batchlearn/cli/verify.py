@@ -9,7 +9,6 @@ from cyclopts import Parameter
 from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import (
     Count,
-    Json,
     Names,
 )
 from batchlearn.cli.progress import watch
@@ -29,7 +28,6 @@ def verify(
     *,
     null: Annotated[Names, Parameter(help="Texts that mean a missing value in CSV files, besides nothing: NA,.")] = (),
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None,
-    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Read the rows again and check a model's certificate against them.
 

@@ -28,6 +28,7 @@ from batchlearn.tables.table import Table
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import MiniBatch
 from batchlearn.training.train import Progress, thread_count
+from batchlearn.words.notes import Code, Note
 
 DEFAULT_SEEDS, MOST_SEEDS = 3, 100
 # So many rows that 100,000 are learned from when a fifth is held out.
@@ -40,10 +41,6 @@ _RATES_BATCH = 128
 # Seconds of a rate's run; and seconds after which larger batches and rates are left out: who compares waits.
 _RATE_SECONDS, _PATIENCE = 1.0, 75.0
 _LOSSES = ("logistic", "softmax", "squared", "poisson")
-_LEFT_OUT = (
-    f"The comparison took more than {_PATIENCE:.0f} seconds, so larger batches or learning rates were left out; a "
-    "smaller budget (--seconds) or fewer rows (--rows) make room for them."
-)
 
 
 @dataclass(frozen=True)
@@ -158,7 +155,7 @@ def comparing(
         outcomes = yield from _outcomes(arena, runs)
         batch = yield from _measured(arena, noise, outcomes)
         rates = yield from _rates(arena)
-        notes = [*trial.notes, *([_LEFT_OUT] if rates is None and arena.late else [])]
+        left_out = [Note(Code.COMPARISON_OUT_OF_TIME, {"seconds": _PATIENCE})] if rates is None and arena.late else []
     certified = trial.optimum.certification.certificate.certified
     return Comparison(
         trial=trial,
@@ -170,7 +167,7 @@ def comparing(
         rates=rates,
         recommendation=recommend(outcomes, good_enough(trial, noise), certified),
         seconds=time.perf_counter() - began,
-        notes=tuple(notes),
+        notes=(*trial.notes, *left_out),
     )
 
 

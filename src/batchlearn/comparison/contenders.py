@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,14 @@ from batchlearn.training.train import Progress
 # The objective is looked at again when so many times more rows have been read: each look reads all rows.
 _NEXT_LOOK = 1.2
 SHUFFLED, STORED = "shuffled", "stored"
-FINISHED, PASSES_SPENT, SECONDS_SPENT = "finished", "passes", "seconds"
+
+
+class RunEnd(StrEnum):
+    """How a run ended: of its own accord, or which budget was spent; the value is what `--json` says."""
+
+    FINISHED = "finished"
+    PASSES_SPENT = "passes"
+    SECONDS_SPENT = "seconds"
 
 
 @dataclass(frozen=True)
@@ -113,7 +121,7 @@ class Run:
     solver: str
     points: tuple[Point, ...]
     parameters: Floats
-    ended: str  # "finished" of its own accord, or which budget was spent: "passes", "seconds"
+    ended: RunEnd
 
     @property
     def last(self) -> Point:
@@ -143,8 +151,9 @@ def running(
     """
     points = [Point(0, 0.0, 0.0, trial.optimum.null_value)]
     stretches = starting(trial, contender, budget.passes, seed, order)
-    latest, read, spent, look, ended = None, 0, 0.0, 0.0, ""
-    while not ended:
+    latest, read, spent, look = None, 0, 0.0, 0.0
+    ended: RunEnd | None = None
+    while ended is None:
         began = time.perf_counter()
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is said in the result
             stretch = next(stretches, None)
@@ -153,19 +162,19 @@ def running(
             break
         latest = stretch
         if spent >= budget.seconds:
-            ended = SECONDS_SPENT
+            ended = RunEnd.SECONDS_SPENT
         elif stretch.passes >= budget.passes * (1.0 - 1e-9):
-            ended = PASSES_SPENT
+            ended = RunEnd.PASSES_SPENT
         yield Progress(f"{contender.name}, seed {seed}", rows=stretch.rows_read - read, passes=int(stretch.passes))
         read = stretch.rows_read
-        if ended or stretch.passes >= look:
+        if ended is not None or stretch.passes >= look:
             points.append(Point(read, stretch.passes, spent, value_at(trial, stretch.parameters)))
             look = stretch.passes * _NEXT_LOOK
     stretches.close()
     if latest is not None and points[-1].rows_read < read:
         points.append(Point(read, latest.passes, spent, value_at(trial, latest.parameters)))
     parameters, solver = (trial.start, "") if latest is None else (latest.parameters, latest.solver)
-    return Run(contender, seed, order, solver, tuple(points), parameters, ended or FINISHED)
+    return Run(contender, seed, order, solver, tuple(points), parameters, ended or RunEnd.FINISHED)
 
 
 def value_at(trial: Trial, parameters: Floats) -> float:

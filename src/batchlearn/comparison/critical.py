@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from statistics import median
 from typing import Any
 
@@ -17,11 +18,19 @@ _ON_THE_WAY = 0.9
 _TOLERANCE, _NEGLIGIBLE = 1.1, 0.01
 
 
+class NoisePlace(StrEnum):
+    """Where the noise is taken; the value is what `--json` says."""
+
+    START = "start"
+    ON_THE_WAY = "on the way"
+    OPTIMUM = "optimum"
+
+
 @dataclass(frozen=True)
 class NoiseAt:
     """The gradient noise at one place; `preconditioned` is in the metric of the Hessian at the optimum."""
 
-    where: str
+    where: NoisePlace
     excess_loss: float
     plain: Noise
     preconditioned: Noise | None
@@ -34,7 +43,7 @@ class NoiseAt:
     def to_json(self) -> dict[str, Any]:
         """Return the noise as plain values."""
         return {
-            "where": self.where,
+            "where": self.where.value,
             "excess_loss": self.excess_loss,
             "trace": self.plain.trace,
             "critical_batch_plain": self.plain.critical_batch,
@@ -50,12 +59,11 @@ def noise_along(trial: Trial) -> list[NoiseAt]:
     objective, rows = trial.objective, trial.rows
     start, optimum = trial.start, trial.optimum.parameters
     factor = trial.optimum.certification.factor
-    places = {"start": start, "on the way": start + _ON_THE_WAY * (optimum - start), "optimum": optimum}
-    points = tuple(places.values())
+    points = start, start + _ON_THE_WAY * (optimum - start), optimum
     plain = gradient_noise(objective, rows, points)
     fitting = (None,) * len(points) if factor is None else gradient_noise(objective, rows, points, factor)
     excess = [max(objective.value(rows, point) - trial.optimum.value, 0.0) for point in points]
-    return [NoiseAt(*found) for found in zip(places, excess, plain, fitting, strict=True)]
+    return [NoiseAt(*found) for found in zip(NoisePlace, excess, plain, fitting, strict=True)]
 
 
 def sampling_loss(noise: Sequence[NoiseAt]) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -13,6 +13,7 @@ from batchlearn.comparison.contenders import Budget, Contender, Point, Run
 from batchlearn.comparison.critical import Measured, NoiseAt, sampling_loss
 from batchlearn.comparison.judging import HeldOutScore, Memory
 from batchlearn.comparison.problem import Trial
+from batchlearn.words.notes import Note
 
 FORMAT_VERSION = 1
 CERTIFIED, BEST_KNOWN = "certified optimum", "best known"
@@ -113,7 +114,7 @@ class Outcome:
             "excess_loss": excess,
             "excess_low": excess,
             "excess_high": None if self.loss_bound is None else excess + self.loss_bound,
-            "ended": run.ended,
+            "ended": run.ended.value,
             "diverged": self.diverged,
             "held_out": None if self.held_out is None else self.held_out.to_json(),
             "spread_over_seeds": {"low": low, "high": high, "seeds": len(self.runs)},
@@ -186,7 +187,7 @@ class Comparison:
     rates: Rates | None
     recommendation: Recommendation
     seconds: float
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[Note, ...] = ()
 
     @property
     def best(self) -> float:
@@ -237,7 +238,8 @@ class Comparison:
                 "learning_rate": None if self.rates is None else self.rates.to_json(),
                 "recommendation": self.recommendation.to_json(),
                 "seconds": self.seconds,
-                "notes": list(self.notes),
+                "notes": list(map(str, self.notes)),
+                "noted": [note.to_json() for note in self.notes],
             }
         )
         return whole

@@ -23,6 +23,8 @@ from batchlearn.tables.table import Table
 from batchlearn.training.optimise import Optimum, Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import Progress, Work, fit_part, reading
+from batchlearn.words.names import how_split
+from batchlearn.words.notes import Code, Note
 
 _FEWEST_ROWS = 10
 # Who compares waits: after so many seconds the optimum is where its solver stands, with what is proved there.
@@ -41,7 +43,7 @@ class Trial:
     later: Rows | None
     later_order: NDArray[np.intp]  # of the later rows: by time, at random where there is no time
     ordered: bool  # whether rows have a time
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
     @property
     def loss_bound(self) -> float | None:
@@ -62,12 +64,10 @@ def posing(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Genera
     where the penalty is zero and the objective has no minimum, NoFiniteOptimum.
     """
     yield Progress("reading labels")
-    ledger, notes = read_ledger(table, loss=recipe.loss), list[str]()
+    ledger, notes = read_ledger(table, loss=recipe.loss), list[Note]()
     ledger = with_lots(table, ledger)
     if ledger.counts.used > most_rows:
-        notes.append(
-            f"A sample of {most_rows:,} of {ledger.counts.used:,} rows, drawn at random with seed {recipe.seed}."
-        )
+        notes.append(Note(Code.SAMPLED, {"rows": most_rows, "of": ledger.counts.used, "seed": recipe.seed}))
         # In the order of the table, which those who read few rows at a time follow.
         chosen = np.sort(choose_rows(ledger, ledger.used, most_rows, recipe.seed))
         table, ledger = yield from reading("drawing a sample", take(table, ledger, chosen))
@@ -80,30 +80,26 @@ def posing(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Genera
     split = hold_out(ledger, recipe.holdout, recipe.seed)
     ledger = with_classes_of(ledger, split.early)
     if split.late is not None and (unseen := int((split.late & ledger.unseen).sum())):
-        notes.append(f"{unseen:,} held-out rows have a class that the earlier rows lack: they are left out.")
+        notes.append(Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen}))
         split = split._replace(late=split.late & ledger.used)
     work = Work(table, ledger, recipe, Structure(recipe.rules), threads, _OPTIMUM_SECONDS)
     (profiles,) = yield from reading("reading columns", profile_parts(table, ledger, [split.early]))
     fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
-    later, later_order = None, np.zeros(0, dtype=np.intp)
+    later, how, later_order = None, None, np.zeros(0, dtype=np.intp)
     if split.late is not None:
         encoded = build_rows(table, ledger, fitted.encoding, split.late, threads, fingerprinted=False)
         later = yield from reading("encoding the later rows", encoded)
+        how = how_split(split.kind, split.one_time)
         if ledger.time is None:
             later_order = (np.cumsum(split.late) - 1)[drawn(ledger, split.late, recipe.seed)]
         else:
             later_order = np.argsort(ledger.time[split.late], kind="stable")
-    judged = "no rows were held out" if later is None else f"judged on {len(later):,} ({split.how})"
-    notes.append(f"Contenders learn from {len(fitted.rows):,} rows; {judged}.")
-    notes.append(
-        f"Terms enter as they are (linear encoding), {len(fitted.optimum.parameters):,} coefficients, penalty alpha "
-        f"{fitted.alpha:.3g}."
-    )
+    judged_on = 0 if later is None else len(later)
+    notes.append(Note(Code.COMPARED_ON, {"rows": len(fitted.rows), "held_out": judged_on, "how": how}))
+    coefficients = len(fitted.optimum.parameters)
+    notes.append(Note(Code.COMPARED_TERMS, {"coefficients": coefficients, "alpha": fitted.alpha}))
     if fitted.optimum.status is Status.OUT_OF_TIME:
-        notes.append(
-            f"The optimum that distances are measured from is where its solver stood after {_OPTIMUM_SECONDS:.0f} "
-            "seconds."
-        )
+        notes.append(Note(Code.OPTIMUM_OUT_OF_TIME, {"seconds": _OPTIMUM_SECONDS}))
     objective = Objective(loss_of(ledger.target), fitted.penalty)
     return Trial(
         objective,

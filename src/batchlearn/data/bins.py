@@ -19,6 +19,7 @@ from pydantic import Field
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.columns import Kind, floats
+from batchlearn.words.numbers import MINUS
 
 MISSING_BIN = "(missing)"
 
@@ -68,13 +69,24 @@ class BinTerm:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """One name a coefficient."""
+        shown = self._shown
+        inner = [f"{a} < {self.column} <= {b}" for a, b in pairwise(shown)]
+        names = (f"{self.column} <= {shown[0]}", *inner, f"{self.column} > {shown[-1]}")
+        return (*names, f"{self.column} = {MISSING_BIN}") if self.missing else names
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The upper end of each bin, of the last one the lower: where it lies on an axis."""
+        ends = [f"{MINUS}{text[1:]}" if text.startswith("-") else text for text in self._shown]
+        return (*(f"\u2264 {end}" for end in ends), f"> {ends[-1]}", *[MISSING_BIN] * self.missing)
+
+    @cached_property
+    def _shown(self) -> list[str]:
         for digits in (6, 9, 12, 17):
             shown = [f"{edge:.{digits}g}" for edge in self.edges]
             if len(set(shown)) == len(shown):
                 break
-        inner = [f"{a} < {self.column} <= {b}" for a, b in pairwise(shown)]
-        names = (f"{self.column} <= {shown[0]}", *inner, f"{self.column} > {shown[-1]}")
-        return (*names, f"{self.column} = {MISSING_BIN}") if self.missing else names
+        return shown
 
     def encode(self, array: pa.Array) -> NDArray[np.intp]:
         """Return the codes of the rows; a missing value that training never met has no level."""

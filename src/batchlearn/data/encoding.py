@@ -129,11 +129,15 @@ class LevelTerm:
         return len(self.levels) + self.buckets + self.rare + self.missing
 
     @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The levels, and what buckets are called."""
+        hashed = [f"(hash {k})" for k in range(self.buckets)]
+        return (*map(level_label, self.levels), *hashed, *[RARE] * self.rare, *[MISSING] * self.missing)
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """One name a coefficient."""
-        labels = [*map(level_label, self.levels), *(f"(hash {k})" for k in range(self.buckets))]
-        labels += [RARE] * self.rare + [MISSING] * self.missing
-        return tuple(f"{self.column} = {label}" for label in labels)
+        return tuple(f"{self.column} = {label}" for label in self.labels)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -217,11 +221,15 @@ class CalendarTerm:
         return (self.column,)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """One name a coefficient; months count from 1, as people do."""
+    def labels(self) -> tuple[str, ...]:
+        """The values; months count from 1, as people do."""
         shown = [value + 1 if self.part == "month" else value for value in self.values]
-        labels = [*map(str, shown), *([MISSING] * self.missing)]
-        return tuple(f"{self.key} = {label}" for label in labels)
+        return (*map(str, shown), *[MISSING] * self.missing)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name a coefficient."""
+        return tuple(f"{self.key} = {label}" for label in self.labels)
 
     def encode(self, array: pa.Array) -> Codes:
         """Return the codes of the rows."""
@@ -262,6 +270,11 @@ class PairTerm:
     def columns(self) -> tuple[str, ...]:
         """The columns it reads."""
         return (self.first.column, self.second.column)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the cells: neither column says which of the two a level is of."""
+        return self.names
 
     @property
     def width(self) -> int:

@@ -5,7 +5,7 @@ One pass over the columns that have a role. Every row is accounted for: read = u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,9 +20,9 @@ from batchlearn.kernels.design import Floats
 from batchlearn.tables.columns import Kind, floats
 from batchlearn.tables.row_hashes import Hashes, RowHashes, bits_of, mixed
 from batchlearn.tables.table import Scan, Table
+from batchlearn.words.rejections import Rejection
 
-EXCLUDED, UNSEEN = "excluded by the condition", "a class not seen in training"
-ZERO_WEIGHT = "a weight of 0"
+EXCLUDED = Rejection.EXCLUDED
 _LEAST_WEIGHT = 1e-150
 # Seconds since 1970 until the year 2100, taken for milliseconds, end before February 17th 1970; milliseconds taken for
 # seconds begin in the year 3,000 or so, and 9999-12-31 is a common stand-in for "never".
@@ -38,11 +38,12 @@ class RowCounts:
     read: int
     used: int
     unlabelled: int
-    rejected: dict[str, int]
+    rejected: Mapping[Rejection, int]
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts as plain values."""
-        return {"read": self.read, "used": self.used, "unlabelled": self.unlabelled, "rejected": dict(self.rejected)}
+        rejected = {reason.value: rows for reason, rows in self.rejected.items()}
+        return {"read": self.read, "used": self.used, "unlabelled": self.unlabelled, "rejected": rejected}
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def read_ledger(
         _check_years(table, time)
     group = _group_codes(columns[roles.group]) if roles.group else None
     labelled = np.asarray(pc.is_valid(labels).to_numpy())
-    usable, rejected = labelled.copy(), {EXCLUDED: scan.rows_read - scan.rows_kept}
+    usable, rejected = labelled.copy(), {Rejection.EXCLUDED: scan.rows_read - scan.rows_kept}
     for reason, lacking in _lacks(table, weight, offset, time):
         rejected[reason] = int((usable & lacking).sum())
         usable &= ~lacking
@@ -140,7 +141,7 @@ def read_ledger(
     unseen &= usable
     used = usable & ~unseen
     _check_range(target, label, used, to_learn=given is None)
-    rejected[UNSEEN] = int(unseen.sum())
+    rejected[Rejection.UNSEEN] = int(unseen.sum())
     if not used.any():
         raise _none_left(table, unlabelled, rejected)
     if weight is not None and float(np.sum(weight[used])) < _LEAST_WEIGHT:
@@ -203,7 +204,7 @@ def with_classes_of(ledger: Ledger, part: NDArray[np.bool_]) -> Ledger:
 
 def _lacks(
     table: Table, weight: Floats | None, offset: Floats | None, time: Floats | None
-) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+) -> Iterator[tuple[Rejection, NDArray[np.bool_]]]:
     """Yield each reason to set rows aside, with the rows that it holds for."""
     if weight is not None:
         if np.any(weight < 0.0):
@@ -213,18 +214,19 @@ def _lacks(
                 "to be 0 or more. Correct it, or leave such rows out with --where.",
                 code="weight-negative",
             )
-        yield "no weight", np.isnan(weight)
-        yield ZERO_WEIGHT, weight == 0.0
+        yield Rejection.NO_WEIGHT, np.isnan(weight)
+        yield Rejection.ZERO_WEIGHT, weight == 0.0
     if offset is not None:
-        given = [name for name in ("offset", "exposure") if getattr(table.roles, name) is not None]
-        yield f"no {' or '.join(given)}", np.isnan(offset)
+        only = Rejection.NO_EXPOSURE if table.roles.offset is None else Rejection.NO_OFFSET
+        both = table.roles.offset is not None and table.roles.exposure is not None
+        yield Rejection.NO_OFFSET_OR_EXPOSURE if both else only, np.isnan(offset)
     if time is not None:
-        yield "no time", np.isnan(time)
+        yield Rejection.NO_TIME, np.isnan(time)
 
 
-def _none_left(table: Table, unlabelled: int, rejected: dict[str, int]) -> DataError:
-    found = {reason: number for reason, number in rejected.items() if number and reason != EXCLUDED}
-    if list(found) == [ZERO_WEIGHT]:
+def _none_left(table: Table, unlabelled: int, rejected: Mapping[Rejection, int]) -> DataError:
+    found = {reason: number for reason, number in rejected.items() if number and reason is not Rejection.EXCLUDED}
+    if list(found) == [Rejection.ZERO_WEIGHT]:
         return DataError(
             f"The weights in column '{table.roles.weight}' add up to 0; some need to be above 0. Correct them, or "
             "train without weights.",

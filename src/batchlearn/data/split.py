@@ -6,6 +6,7 @@ the same way.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,15 @@ from batchlearn.data.ledger import Ledger
 from batchlearn.errors import DataError, UsageError
 from batchlearn.tables.row_hashes import Hashes, mixed
 
-SPLITS = ("time", "group", "random")
+
+class SplitKind(StrEnum):
+    """By what rows are told apart: by time, by whole groups, or by chance; the value is what `--split` takes."""
+
+    TIME = "time"
+    GROUP = "group"
+    RANDOM = "random"
+
+
 # Copies of a row that make up more than this share are no accident; a single copy is none in any table.
 _LARGEST_UNIT, _PAIR = 0.01, 2
 
@@ -25,47 +34,47 @@ class Split(NamedTuple):
 
     early: NDArray[np.bool_]
     late: NDArray[np.bool_] | None
-    how: str
-    by_group: bool = False
-    kind: str = "random"  # one of SPLITS, as it came out
+    kind: SplitKind = SplitKind.RANDOM  # as it came out
+    one_time: bool = False  # by chance, because all rows have the same time
 
 
-def split_kind(ledger: Ledger, asked: str | None) -> str:
+def split_kind(ledger: Ledger, asked: str | None) -> SplitKind:
     """Return how to split: as asked, else by time or by group where the rows differ in it, else at random.
 
     UsageError or DataError where a split by time or group was asked for and the rows cannot have it.
     """
-    given = {"time": ledger.time, "group": ledger.group}
+    given = {SplitKind.TIME: ledger.time, SplitKind.GROUP: ledger.group}
     if asked is None:
-        either = "random" if ledger.time is None else "time"
+        either = SplitKind.RANDOM if ledger.time is None else SplitKind.TIME
         return next((kind for kind, found in given.items() if found is not None and _differs(ledger, found)), either)
-    if asked == "random":
-        return asked
-    found = given[asked]
+    kind = SplitKind(asked)
+    if kind is SplitKind.RANDOM:
+        return kind
+    found = given[kind]
     if found is None:
         raise UsageError(
-            f"A split by {asked} was asked for and no column says the {asked}; name it with --{asked}, or split at "
+            f"A split by {kind} was asked for and no column says the {kind}; name it with --{kind}, or split at "
             "random (--split random).",
-            code="split-needs-time" if asked == "time" else "split-needs-group",
+            code="split-needs-time" if kind is SplitKind.TIME else "split-needs-group",
         )
     if not _differs(ledger, found):
         raise DataError(
-            f"A split by {asked} was asked for and all {int(ledger.used.sum()):,} usable rows have the same {asked}; "
-            f"two are needed, or none can be held out. Name another column with --{asked}, or split at random "
+            f"A split by {kind} was asked for and all {int(ledger.used.sum()):,} usable rows have the same {kind}; "
+            f"two are needed, or none can be held out. Name another column with --{kind}, or split at random "
             "(--split random).",
-            code="one-time" if asked == "time" else "one-group",
+            code="one-time" if kind is SplitKind.TIME else "one-group",
         )
-    return asked
+    return kind
 
 
 def _differs(ledger: Ledger, found: NDArray[np.floating] | NDArray[np.intp]) -> bool:
     return len(np.unique(found[ledger.used])) > 1
 
 
-def hold_out(ledger: Ledger, share: float, seed: int, kind: str | None = None) -> Split:
+def hold_out(ledger: Ledger, share: float, seed: int, kind: SplitKind | None = None) -> Split:
     """Split the used rows: the later part is about `share` of them.
 
-    `kind` is "time" (the latest rows), "group" (whole groups, drawn at random) or "random"; None is by time where there
+    `kind` is by time (the latest rows), by group (whole groups, drawn at random) or random; None is by time where there
     is a time column and random otherwise. Rows of one time, or of one group, stay together, so the held-out share is
     the nearest that whole times give, or close to it for groups; rows without a group stay together as if they were
     one. Nothing is held out where there is one group only. Of random rows, those that repeat each other in features and
@@ -74,24 +83,23 @@ def hold_out(ledger: Ledger, share: float, seed: int, kind: str | None = None) -
     """
     used = ledger.used
     rows = int(used.sum())
-    nothing = Split(used, None, "no rows were held out")
+    nothing = Split(used, None)
     if share == 0.0 or round(share * rows) == 0 or round(share * rows) == rows:
         return nothing
-    if kind == "group":
+    if kind is SplitKind.GROUP:
         late = _whole_groups(ledger, share, seed)
-        return nothing if late is None else Split(used & ~late, late, "whole groups, drawn at random", True, "group")
-    if kind != "random" and ledger.time is not None:
+        return nothing if late is None else Split(used & ~late, late, kind)
+    if kind is not SplitKind.RANDOM and ledger.time is not None:
         times, counts = np.unique(ledger.time[used], return_counts=True)
         if len(times) > 1:
             later = rows - np.cumsum(counts)[:-1]
             cut = times[int(np.argmin(np.abs(later - share * rows)))]
             late = used & (ledger.time > cut)
-            return Split(used & ~late, late, "the latest rows by time", kind="time")
+            return Split(used & ~late, late, SplitKind.TIME)
     late = np.zeros_like(used)
     late[_random_rows(ledger, round(share * rows), seed)] = True
-    one_time = kind != "random" and ledger.time is not None
-    how = "random rows, because all rows have the same time" if one_time else "random rows"
-    return Split(used & ~late, late, how)
+    one_time = kind is not SplitKind.RANDOM and ledger.time is not None
+    return Split(used & ~late, late, one_time=one_time)
 
 
 def drawn(ledger: Ledger, part: NDArray[np.bool_], seed: int) -> NDArray[np.intp]:

@@ -113,6 +113,5 @@ def score_each(models: Sequence[Model], table: Table, *, seed: int = 0) -> list[
 
 def level_names(term: LevelTerm) -> list[str]:
     """Return the name of each code: the levels' own, and one for rows that meet no coefficient."""
-    prefix = len(term.column) + len(" = ")
     other = "(not seen in training)" if term.reference is None else level_label(term.reference)
-    return [*(name[prefix:] for name in term.names), other]
+    return [*term.labels, other]

@@ -15,7 +15,7 @@ from batchlearn.data.target import class_name
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
 
-# One column of a pair: its name and those of its levels.
+# One column of a pair: its name and the labels of its levels.
 PairSide = tuple[str, tuple[str, ...]]
 
 
@@ -33,6 +33,7 @@ class Shape:
     term: str
     kind: str
     names: tuple[str, ...]  # of the coefficients
+    labels: tuple[str, ...]  # the same where the term is named already
     effect: Floats  # (coefficients,)
     standard_error: Floats | None  # (coefficients,)
     spread: float
@@ -126,7 +127,9 @@ def _shapes(model: LinearModel, position: int, counts: Mapping[str, NDArray[np.i
         # Dense columns are standardised: over the rows learned from, each has a deviation of 1.
         size = float(np.linalg.norm(estimates[part])) if counts is not None else None
         ends = None, number.low, number.high
-        found.append(Shape(number.column, "number", number.names, effect, error, spread, *ends, None, size))
+        found.append(
+            Shape(number.column, "number", number.names, number.names, effect, error, spread, *ends, None, size)
+        )
         start = part.stop
     for group, part in zip(encoding.groups, encoding.layout.group_slices, strict=True):
         effect, error = estimates[part], None if errors is None else errors[part]
@@ -142,10 +145,7 @@ def _shapes(model: LinearModel, position: int, counts: Mapping[str, NDArray[np.i
             deviation = float(np.sqrt(rows @ (added - rows @ added / total) ** 2 / total))
         pair: tuple[PairSide, PairSide] | None = None
         if isinstance(group, PairTerm):
-            pair = (group.first.key, group.first.names), (group.second.key, group.second.names)
-        found.append(
-            Shape(
-                group.key, group.kind, group.names, effect, error, spread, edges, low, high, level_rows, deviation, pair
-            )
-        )
+            pair = (group.first.key, group.first.labels), (group.second.key, group.second.labels)
+        known = group.key, group.kind, group.names, group.labels
+        found.append(Shape(*known, effect, error, spread, edges, low, high, level_rows, deviation, pair))
     return found

@@ -16,10 +16,12 @@ def shown(figure: Estimate) -> str:
     return fixed(figure.value, places_of(figure))
 
 
-def interval(figure: Estimate) -> str:
-    """Write the interval, or nothing where there is none."""
-    places = places_of(figure)
-    return "" if places is None else f"{fixed(figure.low, places)} to {fixed(figure.high, places)}"
+def interval(figure: Estimate, places: int | None = None) -> str:
+    """Write the interval with the decimals it deserves unless they are given, or nothing where there is none."""
+    if figure.low is None or figure.high is None or not figure.low <= figure.high:
+        return ""
+    places = places_of(figure) if places is None else places
+    return f"{fixed(figure.low, places)} to {fixed(figure.high, places)}"
 
 
 def with_interval(figure: Estimate) -> str:

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from batchlearn.report.document import Page
 from batchlearn.report.values import clean
 
 
-def render(template: str, content: Mapping[str, Any]) -> str:
-    """Return a page as HTML: a template of `report/templates` with its content and the one style of all pages."""
+def render(page: Page) -> str:
+    """Return a page as HTML, in the one style of all pages."""
     style = _style()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return _environment().get_template(template).render(style=style, style_hash=digest, **content)
+    return _template().render(page=page, style=style, style_hash=digest)
 
 
 @cache
-def _environment() -> Environment:
-    return Environment(
+def _template() -> Template:
+    environment = Environment(
         loader=PackageLoader("batchlearn.report"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -31,6 +30,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
+    # A macro that is imported, or called by another one, knows no more than the environment does.
+    environment.globals["kind_of"] = lambda block: type(block).__name__
+    return environment.get_template("document.html")
 
 
 def _finalize(value: object) -> object:

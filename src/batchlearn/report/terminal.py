@@ -13,11 +13,17 @@ from rich.table import Table as Cells
 from rich.text import Text
 
 from batchlearn.report.document import Document, FactLines, Marked, Sentence, Table
+from batchlearn.words.numbers import in_ascii
 
 NARROW = 78
 _VERY_NARROW = 40
 # Marks that change the order in which text is shown: a level's name could hide another behind them.
 _REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
+
+
+def _shown(text: str) -> str:
+    """Return a text of ours as a terminal shows it: its numbers in ASCII, and nothing that could steer it."""
+    return clean(in_ascii(text))
 
 
 def clean(text: str) -> str:
@@ -36,13 +42,13 @@ def printed(document: Document) -> str:
                 _sentence(console, block)
             elif isinstance(block, FactLines):
                 _facts(console, block)
-            else:
-                _table(console, block)
+            elif isinstance(block, Table):
+                _table(console, block.without(block.page_only))
     return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))
 
 
 def _sentence(console: Console, said: Sentence) -> None:
-    text = clean(said.text)
+    text = _shown(said.text)
     if said.kind == "heading":
         console.print()
     if said.kind in ("title", "heading"):
@@ -64,26 +70,28 @@ def _sentence(console: Console, said: Sentence) -> None:
 def _facts(console: Console, facts: FactLines) -> None:
     """Write labels with their sentences beside them; below them where the terminal is very narrow."""
     if console.width < _VERY_NARROW:
-        for label, value in facts.entries:
+        for label, value, _ in facts.entries:
             console.print(Text(label, style="bold"))
             console.print(Padding(_text(value), (0, 0, 0, 2), expand=False))
         return
     grid = Cells.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
-    for label, value in facts.entries:
+    for label, value, _ in facts.entries:
         grid.add_row(label, _text(value))
     console.print(Padding(grid, (0, 0, 0, 2), expand=False))
 
 
 def _text(value: str | Marked) -> Text:
-    text = Text(clean(value)) if isinstance(value, str) else Text.assemble((value.mark, value.style), clean(value.rest))
+    mark, style, rest = value if isinstance(value, Marked) else ("", "", value)
+    text = Text.assemble((mark, style), _shown(rest))
     text.overflow = "fold"
     return text
 
 
 def _table(console: Console, grid: Table) -> None:
-    widest = [max(cell_len(clean(cell)) for cell in column) for column in zip(grid.header, *grid.rows, strict=True)]
+    header, *rows = ([_shown(cell) for cell in row] for row in (grid.header, *grid.rows))
+    widest = [max(map(cell_len, column)) for column in zip(header, *rows, strict=True)]
     fits = console.width >= NARROW and sum(widest) + 2 * len(widest) <= console.width
     if grid.listing and not fits:
         for line, below in grid.listing:
@@ -91,9 +99,9 @@ def _table(console: Console, grid: Table) -> None:
             _sentence(console, Sentence("line", below, "dim", 4))
         return
     table = Cells(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
-    for number, name in enumerate(grid.header):
+    for number, name in enumerate(header):
         words = number < grid.left
-        table.add_column(clean(name), justify="left" if words else "right", overflow="fold", no_wrap=not words)
-    for row in grid.rows:
-        table.add_row(*(Text(clean(cell)) for cell in row))
+        table.add_column(name, justify="left" if words else "right", overflow="fold", no_wrap=not words)
+    for row in rows:
+        table.add_row(*map(Text, row))
     console.print(Padding(table, (0, 0, 0, 2), expand=False))

@@ -24,7 +24,7 @@ from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import Ledger, with_classes_of
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.data.sample import take
-from batchlearn.data.split import choose_rows, hold_out, stretches
+from batchlearn.data.split import SplitKind, choose_rows, hold_out, stretches
 from batchlearn.errors import NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, loss_of
@@ -68,11 +68,24 @@ _COARSE_WORTHWHILE = 1e-2
 class Alternative:
     """A candidate and its mean loss on the last block with that block's own level, in the units of the objective."""
 
-    name: str
+    bins: int | None  # at most, of each number; None where numbers enter as they are
+    pairs: int
     loss: float
     coefficients: int
     degrees_of_freedom: float
     seconds: float
+    chosen: bool = False
+
+    @property
+    def name(self) -> str:
+        """Linear or additive, with what sets it apart from other candidates: few bins, pairs."""
+        bins = [f"{self.bins} bins"] if self.bins is not None and self.bins <= _COARSE_BINS else []
+        pairs = [f"{self.pairs} pairs"] if self.pairs else []
+        return ", ".join(["linear" if self.bins is None else "additive", *bins, *pairs])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the candidate as plain values."""
+        return {"name": self.name, **vars(self)}
 
 
 @dataclass(frozen=True)
@@ -89,12 +102,6 @@ class Structure:
         """Linear or additive."""
         return "additive" if self.rules.additive else "linear"
 
-    @property
-    def described(self) -> str:
-        """The name with what sets it apart from other candidates: few bins, pairs."""
-        bins = [f"{self.rules.bins} bins"] if self.rules.additive and self.rules.bins <= _COARSE_BINS else []
-        return ", ".join([self.name, *bins, *([f"{len(self.pairs)} pairs"] if self.pairs else [])])
-
     def to_json(self) -> dict[str, Any]:
         """Return what was chosen as plain values."""
         return {
@@ -102,7 +109,7 @@ class Structure:
             "bins": self.rules.bins if self.rules.additive else None,
             "pairs": [pair.column for pair in self.pairs],
             "strengths": dict(self.strengths),
-            "alternatives": [{**vars(one), "chosen": one.name == self.described} for one in self.alternatives],
+            "alternatives": [one.to_json() for one in self.alternatives],
         }
 
 
@@ -134,7 +141,7 @@ class InnerSplit(NamedTuple):
     """The rows that choices are made on, and how their last block is told apart: as the evaluation tells its own."""
 
     part: NDArray[np.bool_]
-    kind: str | None = None
+    kind: SplitKind | None = None
     seed: int = 0
 
 
@@ -174,7 +181,7 @@ def choose_structure(
     if asked is not None and bench.loss.corners is not None:
         factor = narrowing(bench.loss.corners, asked)
         found = replace(found, strengths={name: factor * value for name, value in found.strengths.items()})
-    return replace(found, alternatives=tried)
+    return replace(found, alternatives=tuple(replace(one, chosen=one is best.alternative) for one in tried))
 
 
 def _best(bench: _Bench, rules: EncodingRules) -> tuple[_Fitted, tuple[Alternative, ...]]:
@@ -293,7 +300,8 @@ def _try(bench: _Bench, structure: Structure, before: _Fitted | None = None) -> 
     strengths, parameters = find(bench.loss, rows, tuple(terms.values()), start)
     losses = _late_losses(bench.loss, later, parameters)
     alternative = Alternative(
-        structure.described,
+        structure.rules.bins if structure.rules.additive else None,
+        len(structure.pairs),
         float(losses.mean()),
         encoding.layout.size * bench.loss.outputs,
         1.0 + sum(strengths.degrees_of_freedom),

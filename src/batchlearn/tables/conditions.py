@@ -98,6 +98,14 @@ def written(text: str | None) -> Condition | None:
     return None if text is None else Written(text)
 
 
+def for_any_time(condition: Condition | None) -> Condition | None:
+    """Return what of a condition rows of any time can meet: what people wrote, without when rows were seen or known."""
+    if isinstance(condition, And):
+        return together(*map(for_any_time, condition.parts))
+    wrote = isinstance(condition, Written) or (isinstance(condition, Not) and isinstance(condition.part, Written))
+    return condition if wrote else None
+
+
 def literal(moment: Moment) -> str:
     """Write a moment so that it reads back to the last bit."""
     return f"'{moment.isoformat(sep=' ')}'" if isinstance(moment, datetime.datetime) else repr(float(moment))

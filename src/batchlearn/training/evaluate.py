@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from batchlearn.data.encoding import Encoding, LevelTerm
 from batchlearn.data.ledger import Ledger, walk
 from batchlearn.data.rows import Rows, level_codes
-from batchlearn.data.split import Split, in_order
+from batchlearn.data.split import Split, SplitKind, in_order
 from batchlearn.data.target import Target, Task, class_name
 from batchlearn.evaluation.baselines import constant_baseline, last_value_baseline
 from batchlearn.evaluation.intervals import Estimate
@@ -44,7 +44,7 @@ def evaluate_part(
     link = INVERSE_LINKS[ledger.target.loss]
     response = later.map_rows(lambda chunk, parameters: link(predictor(chunk, parameters)), optimum.parameters).T
     held = ledger.used if split.late is None else split.late
-    by_group = split.by_group or ledger.time is None
+    by_group = split.kind is SplitKind.GROUP or ledger.time is None
     early, late = in_order(ledger, split.early, by_group), in_order(ledger, held, by_group, seed)
     position = np.cumsum(held) - 1  # of each late row among the encoded ones
     order = position[late]
@@ -58,7 +58,7 @@ def evaluate_part(
         },
         group=ledger.group[late] if by_group and ledger.group is not None else None,
         # Only where all rows are later than those learned from can there be drift.
-        time=ledger.time[late] if split.kind == "time" and ledger.time is not None else None,
+        time=ledger.time[late] if split.kind is SplitKind.TIME and ledger.time is not None else None,
         entry=late,
     )
     classes, weight = len(ledger.target.classes), None if ledger.weight is None else ledger.weight[early]

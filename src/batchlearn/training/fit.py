@@ -76,6 +76,7 @@ class Fit:
     evaluation: Evaluation | None
     notes: tuple[Note, ...]
     condition: str | None = None
+    where: str | None = None  # what of the condition rows of any time can meet
     class_weights: tuple[float, ...] | None = None  # what each class counted in the objective, in order
     dispersion: float | None = None  # that the standard errors carry: 1 for classes; None where there is no factor
     facts: Facts | None = None  # what it found out about the data on the way
@@ -152,6 +153,7 @@ class Fit:
             "created_with": f"batchlearn {_installed_version()}",
             "recipe": self.recipe.to_json(),
             "condition": self.condition,
+            "where": self.where,
             "trace": [step._asdict() for step in self.trace],
         }
 

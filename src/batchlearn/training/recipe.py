@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any
 
 from batchlearn.data.encoding_fit import EncodingRules
-from batchlearn.data.split import SPLITS
+from batchlearn.data.split import SplitKind
 from batchlearn.data.target import TASK_OF_LOSS, power_fits
 from batchlearn.errors import UsageError, quoted
 from batchlearn.models.decision import Costs
@@ -124,9 +124,10 @@ class Recipe:
                 f"The held-out share is {self.holdout!r}; it needs to be at least 0 and below 1, such as 0.2.",
                 code="holdout-range",
             )
-        if self.split is not None and self.split not in SPLITS:
+        if self.split is not None and self.split not in list(SplitKind):
             raise UsageError(
-                f"The split is {quoted(self.split)}; it needs to be one of {', '.join(SPLITS)}.", code="split-unknown"
+                f"The split is {quoted(self.split)}; it needs to be one of {', '.join(SplitKind)}.",
+                code="split-unknown",
             )
         if self.class_weight is not None:
             check_rule(self.class_weight)

@@ -35,6 +35,7 @@ from batchlearn.selection.terms import encoding_penalty
 from batchlearn.selection.tweedie_power import profile_power
 from batchlearn.statistics.dispersion import effective_coefficients, pearson_dispersion
 from batchlearn.statistics.objective import Objective
+from batchlearn.tables.conditions import for_any_time
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units, certify
 from batchlearn.training.evaluate import evaluate_part, with_values
@@ -45,6 +46,7 @@ from batchlearn.training.facts.notes import feature_notes, group_notes, row_note
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Optimum, Problem, iter_optimise
 from batchlearn.training.recipe import Recipe
+from batchlearn.words.names import how_split
 from batchlearn.words.notes import Code, Note
 
 _LARGEST_THREADS = 256
@@ -328,7 +330,12 @@ def _evaluate(
         evaluation = with_values(work.table, evaluation)
     except (DataError, NoFiniteOptimum) as refusal:
         return None, None, [Note(Code.NOT_EVALUATED, {"refusal": refusal.message})]
-    held = {"by": split.kind, "how": split.how, "rows": len(rows), "of": work.ledger.counts.used}
+    held = {
+        "by": split.kind.value,
+        "how": how_split(split.kind, split.one_time),
+        "rows": len(rows),
+        "of": work.ledger.counts.used,
+    }
     notes = [Note(Code.HELD_OUT, held)]
     if unseen:
         notes.append(Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen}))
@@ -337,7 +344,7 @@ def _evaluate(
 
 
 def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[Note, ...], facts: Facts) -> Fit:
-    optimum = fitted.optimum
+    optimum, where = fitted.optimum, for_any_time(work.table.condition)
     factor, certificate = optimum.certification.factor, optimum.certification.certificate
     errors = moments = dispersion = None
     kept = len(optimum.parameters) <= KEPT_COEFFICIENTS
@@ -362,6 +369,7 @@ def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: 
         evaluation=evaluation,
         notes=notes,
         condition=None if work.table.condition is None else str(work.table.condition),
+        where=None if where is None else str(where),
         class_weights=None if fitted.class_weights is None else tuple(map(float, fitted.class_weights)),
         dispersion=dispersion,
         facts=facts,

@@ -56,6 +56,7 @@ MODELS = {
     "tweedie": "Tweedie regression",
     "softmax": "multinomial logistic regression",
 }
+_SPLITS = {"time": "the latest rows by time", "group": "whole groups, drawn at random", "random": "random rows"}
 _LOG_LINKS = {"poisson", "gamma", "tweedie"}
 _PROBABILITIES = {"logistic", "softmax"}
 
@@ -68,6 +69,11 @@ def metric(name: str) -> Term:
 def baseline(name: str) -> Term:
     """Return the words for a baseline."""
     return BASELINES.get(name, Term(name.replace("_", " "), ""))
+
+
+def how_split(kind: str, one_time: bool = False) -> str:
+    """Say which rows were held out, by how they were told apart; `one_time`: a split by time found one time only."""
+    return f"{_SPLITS[kind]}{', because all rows have the same time' if one_time else ''}"
 
 
 def in_short(name: str) -> str:

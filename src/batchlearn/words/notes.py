@@ -54,6 +54,12 @@ class Code(StrEnum):
     BASELINE_NOT_BEATEN = auto()
     THRESHOLD_NOT_CHEAPER = auto()
     TRAINED_UNDER_CONDITION = auto()
+    # Of a comparison of regimes.
+    SAMPLED = auto()
+    COMPARED_ON = auto()
+    COMPARED_TERMS = auto()
+    OPTIMUM_OUT_OF_TIME = auto()
+    COMPARISON_OUT_OF_TIME = auto()
     # Of a start that goes on from an earlier version.
     NOTHING_PROVED = auto()
     WARM_START = auto()
@@ -204,6 +210,11 @@ def _threshold_not_cheaper(threshold: float, than: str, saved: float, low: float
     )
 
 
+def _compared_on(rows: int, held_out: int, how: str | None) -> str:
+    judged = "no rows were held out" if how is None else f"judged on {held_out:,} ({how})"
+    return f"Contenders learn from {rows:,} rows; {judged}."
+
+
 def _warm_start(rows: int, loss_bound: float, prediction_bound: float | None) -> str:
     moved = (
         ""
@@ -253,9 +264,11 @@ def _set_aside(used: int, rejected: Mapping[str, int]) -> str:
 
 
 def _name(code: str) -> str:
-    """Write the name of a metric or baseline within a sentence; a single word stays as it is."""
+    """Write the name of a metric or baseline within a sentence, in ASCII: a short one where the field has it."""
     known = METRICS.get(code) or BASELINES.get(code)
-    return code if known is None or "_" not in code else known.name
+    if known is None:
+        return code
+    return known.short if known.short and "_" not in code else known.name
 
 
 _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
@@ -299,6 +312,14 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.BASELINE_NOT_BEATEN: _baseline_not_beaten,
     Code.THRESHOLD_NOT_CHEAPER: _threshold_not_cheaper,
     Code.TRAINED_UNDER_CONDITION: "The model was trained on rows where {condition}; --where keeps such rows only.",
+    Code.SAMPLED: "A sample of {rows:,} of {of:,} rows, drawn at random with seed {seed}.",
+    Code.COMPARED_ON: _compared_on,
+    Code.COMPARED_TERMS: "Terms enter as they are (linear encoding), {coefficients:,} coefficients, penalty alpha "
+    "{alpha:.3g}.",
+    Code.OPTIMUM_OUT_OF_TIME: "The optimum that distances are measured from is where its solver stood after "
+    "{seconds:.0f} seconds.",
+    Code.COMPARISON_OUT_OF_TIME: "The comparison took more than {seconds:.0f} seconds, so larger batches or learning "
+    "rates were left out; a smaller budget (--seconds) or fewer rows (--rows) make room for them.",
     Code.NOTHING_PROVED: "Nothing is proved about this fit: {reason}.",
     Code.WARM_START: _warm_start,
     Code.UPDATED: _updated,

@@ -13,13 +13,15 @@ MINUS, TIMES, NOTHING = "\u2212", "\u00d7", "\u2013"
 KEPT_SPACE = "\u00a0"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _PLAIN_SCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+_MINUS = re.compile(rf"(?<!\w){MINUS}(?=\d)")
 _POWER = re.compile(f" {TIMES} 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
 
 
 def in_ascii(shown: str) -> str:
-    """Write a number in signs that every terminal has: 3.6e-12, -0.5, - for nothing."""
+    """Write the numbers of a text in signs that every terminal has: 3.6e-12, -0.5, - for nothing; leave the rest."""
     shown = _POWER.sub(lambda power: f"e{power[1].translate(_PLAIN_SCRIPTS)}", shown)
-    return shown.replace(MINUS, "-").replace(NOTHING, "-").replace(KEPT_SPACE, " ")
+    shown = _MINUS.sub("-", shown).replace(f"{KEPT_SPACE}%", " %")
+    return "-" if shown == NOTHING else shown
 
 
 def count(amount: float, thing: str) -> str:

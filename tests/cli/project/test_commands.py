@@ -16,6 +16,7 @@ from tests.cli.made import Run, one_object, process
 from tests.retraining.made import add_days, day, into_database, orders
 
 from batchlearn.artifacts.store import FolderStore
+from batchlearn.retraining.project import open_project
 
 INIT = ("init", "--source", "data/*.parquet", "--target", "bought", "--time", "seen", "--labelled", "known")
 TURN_KEYS = {"decision", "reason", "bracket", "start", "version", "certificate", "gate", "promoted", "seconds"}
@@ -95,6 +96,16 @@ def test_retrain_keeps_the_contract_of_its_json(lived: Path, run: Run) -> None:
     assert again["bracket"].keys() >= BRACKET_KEYS
 
 
+def test_a_version_is_judged_without_advice_to_leave_out_what_came_after_it(lived: Path, run: Run) -> None:
+    assert answer(run, "evaluate", "versions/000001/model", "data")["notes"] == []
+    # What a person wrote later rows can meet.
+    settings = (lived / "batchlearn.toml").read_text()
+    (lived / "batchlearn.toml").write_text(settings.replace("# where =", "where = 'size < 9' #"))
+    assert run("retrain", "--now", day(33), "--anyway")[0] in (0, 10, 11)
+    said = "The model was trained on rows where (size < 9); --where keeps such rows only."
+    assert answer(run, "evaluate", "versions/000003/model", "data")["notes"] == [said]
+
+
 def test_a_keep_says_why(lived: Path, run: Run) -> None:
     code, out, _ = run("retrain", "--now", day(33))
     assert code == 0
@@ -151,7 +162,7 @@ def test_a_person_may_decline(lived: Path, run: Run) -> None:
     assert lived.is_dir()
 
 
-def test_rollback_and_history(lived: Path, run: Run) -> None:
+def test_rollback_and_history(lived: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("promote")[0] == 0
     assert answer(run, "rollback", "--why", "complaints")["version"] == 1
     history = answer(run, "history")
@@ -160,10 +171,12 @@ def test_rollback_and_history(lived: Path, run: Run) -> None:
     assert history["tenures"][-1]["why"] == "complaints"
     assert refusal(run, "rollback")[:2] == (2, "no-earlier-champion")
     assert refusal(run, "rollback", "--to", "1")[:2] == (2, "never-live"), "it is live"
+    monkeypatch.setenv("COLUMNS", "80")
     for command in ("history", "status"):
         code, out, _ = run(command)
         assert code == 0
         assert "complaints" in out
+        assert history["tenures"][-1]["since"] in out, "no time is broken"
     assert lived.is_dir()
 
 
@@ -313,6 +326,10 @@ def test_forget_lists_what_still_holds_the_rows(lived: Path, run: Run) -> None:
     code, out, _ = run("forget", "--where", "user = 8", "--now", day(33))
     assert code == 0
     assert "verified refit" in out
+    out = run("history")[1]
+    turns = [line.split() for line in out.split("Turns of the cycle")[1].splitlines() if "Z" in line]
+    # Nobody was the rival of the first version, nor of one that goes live because rows had to go.
+    assert [" ".join(turn[2:-1]) for turn in turns] == ["no contest", "promote", "no contest", "no contest"]
     assert answer(run, "history")["forgotten"] == ["user = 7", "user = 8"]
     assert FolderStore(lived).names("versions") == ["000001", "000002", "000003", "000004"]
 
@@ -339,6 +356,13 @@ def test_init_refuses_what_the_source_does_not_have(shop: Path, run: Run) -> Non
     assert not (shop / "batchlearn.toml").exists()
     assert run(*INIT)[0] == 0
     assert refusal(run, *INIT)[:2] == (2, "project-exists")
+
+
+def test_init_takes_what_a_recipe_says_of_the_loss(shop: Path, run: Run) -> None:
+    assert refusal(run, *INIT, "--loss", "cubic")[1] == "project-settings"
+    assert run(*INIT, "--loss", "squared", "--alpha", "0.01")[0] == 0
+    recipe = open_project(shop).settings.recipe
+    assert (recipe.loss, recipe.alpha) == ("squared", 0.01)
 
 
 def test_what_init_writes_is_explained_and_read_back(shop: Path, run: Run) -> None:

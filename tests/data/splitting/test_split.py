@@ -10,8 +10,8 @@ import pytest
 
 from batchlearn.data.ledger import Ledger, read_ledger, with_lots
 from batchlearn.data.split import (
-    SPLITS,
     Split,
+    SplitKind,
     choose_rows,
     drawn,
     groups_on_both_sides,
@@ -49,7 +49,7 @@ def test_the_latest_rows_are_held_out_whatever_their_order(share: float) -> None
     assert split.late is not None
     assert split.late.sum() == round(share * 200)
     assert times[split.late].min() > times[split.early].max()
-    assert split.how == "the latest rows by time"
+    assert split.kind is SplitKind.TIME
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -83,14 +83,14 @@ def test_random_rows_depend_on_the_seed_alone() -> None:
     assert first.sum() == 20
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
-    assert hold_out(ledger_of(), 0.2, 1).how == "random rows"
+    assert hold_out(ledger_of(), 0.2, 1).kind is SplitKind.RANDOM
 
 
 def test_one_time_for_all_rows_orders_nothing() -> None:
     split = hold_out(ledger_of(np.full(100, 5.0)), 0.2, 0)
     assert split.late is not None
     assert split.late.sum() == 20
-    assert split.how == "random rows, because all rows have the same time"
+    assert (split.kind, split.one_time) == (SplitKind.RANDOM, True)
 
 
 @pytest.mark.parametrize(("share", "rows"), [(0.0, 100), (0.2, 2), (0.9, 3), (0.001, 100)])
@@ -98,7 +98,6 @@ def test_no_part_is_ever_empty(share: float, rows: int) -> None:
     split = hold_out(ledger_of(rows=rows), share, 0)
     assert split.late is None
     assert split.early.sum() == rows
-    assert split.how == "no rows were held out"
 
 
 def sides(ledger: Ledger, split: Split) -> tuple[set[int], set[int]]:
@@ -115,19 +114,18 @@ def test_no_group_is_ever_on_both_sides(seed: int, share: float) -> None:
     groups = rng.integers(0, rng.integers(2, 60), 300).astype(float)
     labels = np.where(rng.random(300) < 0.1, np.nan, 1.0 + rng.random(300))
     ledger = ledger_of(labels=labels, rows=300, groups=groups)
-    split = hold_out(ledger, share, seed, "group")
+    split = hold_out(ledger, share, seed, SplitKind.GROUP)
     early, late = sides(ledger, split)
     assert early
     assert late
     assert not early & late
-    assert split.by_group
-    assert split.how == "whole groups, drawn at random"
+    assert split.kind is SplitKind.GROUP
 
 
 def test_the_share_of_many_small_groups_is_near_what_was_asked_for() -> None:
     for seed in range(20):
         groups = np.random.default_rng(seed).geometric(0.1, 2_000).cumsum().searchsorted(np.arange(2_000))
-        split = hold_out(ledger_of(rows=2_000, groups=groups.astype(float)), 0.2, seed, "group")
+        split = hold_out(ledger_of(rows=2_000, groups=groups.astype(float)), 0.2, seed, SplitKind.GROUP)
         assert split.late is not None
         assert abs(split.late.sum() - 400) <= np.bincount(groups).max() / 2
 
@@ -136,7 +134,7 @@ def test_the_share_of_many_small_groups_is_near_what_was_asked_for() -> None:
 def test_a_group_with_nearly_all_rows_is_never_held_out(seed: int) -> None:
     groups = np.where(np.arange(100) < 90, 0.0, 1.0 + np.arange(100) % 3)
     ledger = ledger_of(groups=groups)
-    split = hold_out(ledger, 0.05, seed, "group")
+    split = hold_out(ledger, 0.05, seed, SplitKind.GROUP)
     assert split.late is not None
     assert 0 < split.late.sum() <= 10
 
@@ -145,14 +143,14 @@ def test_rows_without_a_group_stay_together() -> None:
     groups = np.where(np.arange(200) % 4 == 0, np.nan, np.arange(200) % 20.0)
     for seed in range(20):
         ledger = ledger_of(rows=200, groups=groups)
-        early, late = sides(ledger, hold_out(ledger, 0.2, seed, "group"))
+        early, late = sides(ledger, hold_out(ledger, 0.2, seed, SplitKind.GROUP))
         assert not early & late
         assert -1 in early | late
 
 
 def test_groups_depend_on_the_seed_alone() -> None:
     groups = np.arange(100) % 17.0
-    first, again, other = (hold_out(ledger_of(groups=groups), 0.2, seed, "group").late for seed in (1, 1, 2))
+    first, again, other = (hold_out(ledger_of(groups=groups), 0.2, seed, SplitKind.GROUP).late for seed in (1, 1, 2))
     assert first is not None
     assert np.array_equal(first, again)  # type: ignore[arg-type]
     assert not np.array_equal(first, other)  # type: ignore[arg-type]
@@ -174,7 +172,7 @@ def test_the_kind_follows_from_the_columns_unless_asked_for(times: Any, groups: 
     ledger = ledger_of(times, rows=10, groups=groups)
     assert split_kind(ledger, None) == kind
     assert split_kind(ledger, "random") == "random"
-    assert kind in SPLITS
+    assert isinstance(split_kind(ledger, None), SplitKind)
 
 
 @pytest.mark.parametrize("asked", ["time", "group"])
@@ -191,9 +189,9 @@ def test_a_split_that_the_rows_cannot_have_is_refused(asked: str) -> None:
 
 def test_time_can_be_set_aside_for_groups() -> None:
     ledger = ledger_of(np.arange(100), groups=np.arange(100) % 9.0)
-    by_time = hold_out(ledger, 0.2, 0, "time")
+    by_time = hold_out(ledger, 0.2, 0, SplitKind.TIME)
     assert groups_on_both_sides(ledger, by_time) == (9, 9)
-    by_group = hold_out(ledger, 0.2, 0, "group")
+    by_group = hold_out(ledger, 0.2, 0, SplitKind.GROUP)
     assert groups_on_both_sides(ledger, by_group)[0] == 0
 
 
@@ -215,9 +213,9 @@ def mixture(rows: int, seed: int = 0) -> dict[str, Any]:
     return columns
 
 
-@pytest.mark.parametrize("kind", ["random", "group"])
+@pytest.mark.parametrize("kind", [SplitKind.RANDOM, SplitKind.GROUP])
 @pytest.mark.parametrize("seed", range(5))
-def test_rows_in_another_order_are_split_in_the_same_way(kind: str, seed: int) -> None:
+def test_rows_in_another_order_are_split_in_the_same_way(kind: SplitKind, seed: int) -> None:
     columns = mixture(600, seed)
     order = np.random.default_rng(seed).permutation(600)
     ledgers = [lotted(one, None, "g", weight="w") for one in (columns, {k: v[order] for k, v in columns.items()})]

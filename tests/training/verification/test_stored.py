@@ -22,6 +22,7 @@ from batchlearn.tables.table import read
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train
 from batchlearn.training.verification.stored import verify_model, verifying
+from batchlearn.words.rejections import Rejection
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_untouched_rows_hold_in_any_format(model: Path, rows: pa.Table, tmp_path
         assert verification.certificate == verification.stated
         assert verification.certificate.to_json() == stated.record["certificate"]
         assert verification.rows.to_json() == stated.record["rows"]
-        assert verification.rows.rejected["excluded by the condition"] > 0
+        assert verification.rows.rejected[Rejection.EXCLUDED] > 0
         assert verification.rows.unlabelled > 0
         assert verification.identity == stated.identity
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import ALL_ROWS, Flag, Json, Names, RowFlags, open_for
+from batchlearn.cli.options import ALL_ROWS, Flag, Names, RowFlags, open_for
 from batchlearn.cli.predict.scored import Writer, check_output, writing
 from batchlearn.cli.progress import Reading, Report, progress
 from batchlearn.models.files import load
@@ -23,7 +23,7 @@ from batchlearn.models.linear import LinearModel
 from batchlearn.models.model import Predictions
 from batchlearn.report.document import Document
 from batchlearn.tables.table import Table
-from batchlearn.words.numbers import count, rounded_up
+from batchlearn.words.numbers import count, percent, rounded_up
 
 FORMAT_VERSION = 1
 # Above this share of rows with a level that training never saw, a column is probably not what it was.
@@ -44,7 +44,6 @@ def predict(  # noqa: PLR0913 - each argument is a flag
     rows: RowFlags = ALL_ROWS,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False,
-    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Score every row of a table, in order, however large it is.
 
@@ -121,14 +120,14 @@ def _show(record: dict[str, Any], tally: Tally) -> Document:
     if tally.rows_read != tally.rows:
         page.line(f"{tally.rows_read:,} read = {tally.rows:,} predicted + {tally.rows_read - tally.rows:,} excluded")
     if tally.left_to_people is not None:
-        left = f" ({tally.left_to_people / tally.rows:.1%})" if tally.rows else ""
+        left = f" ({percent(tally.left_to_people / tally.rows)})" if tally.rows else ""
         page.line(f"{count(tally.left_to_people, 'row')}{left} left to people: their prediction is empty")
     if tally.largest_bound is not None:
         largest = rounded_up(tally.largest_bound)
         page.line(f"No prediction is off the optimum's by more than {largest:.1e}; each has its own bound.")
     for name, number in tally.unseen.most_common():
         share = number / tally.rows
-        page.line(f"{name}: {count(number, 'row')} ({share:.1%}) with a level that training never saw or pooled")
+        page.line(f"{name}: {count(number, 'row')} ({percent(share)}) with a level that training never saw or pooled")
         if share > _MANY_UNSEEN:
             page.line("Most rows: is this column still what it was in training?", "yellow", 4)
     page.line("Next:")

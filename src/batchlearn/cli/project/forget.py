@@ -7,7 +7,6 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import Json
 from batchlearn.cli.progress import watch
 from batchlearn.cli.project.retrain import DEFAULT_CYCLE, CycleOptions, surroundings
 from batchlearn.report.document import Document
@@ -22,7 +21,6 @@ def forget(
     where: Annotated[str, Parameter(help='Which rows, as a condition in SQL\'s words: "user_id = 42".')],
     why: Annotated[str, Parameter(help="Reason for the ledger.")] = "asked for",
     cycle: CycleOptions = DEFAULT_CYCLE,
-    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Train again without some rows, make that version live, and list what still holds them.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import Flag, Json, moment
+from batchlearn.cli.options import Flag, moment
 from batchlearn.errors import IntegrityError
 from batchlearn.registry.check import Finding
 from batchlearn.registry.check import check as check_registry
@@ -38,7 +39,6 @@ InProject = Annotated[str, Parameter(help="Folder of the project, or one inside 
 def history(
     *,
     project: InProject = ".",
-    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Say which version was live when, why and by whom, and how each turn of the cycle ended."""
     store = open_store(project)
@@ -56,17 +56,22 @@ def history(
 
     page = Document()
     page.title(f"{count(len(lives), 'tenure')}, {count(len(version_numbers(store)), 'version')}")
-    rows = [
-        [str(one.version), one.since, one.until or "live", one.promotion.reason.by, one.promotion.reason.why]
-        for one in lives
-    ]
+    rows, listing = [], []
+    for one in lives:
+        reason, until = one.promotion.reason, one.until or "live"
+        rows.append([str(one.version), one.since, until, reason.by, reason.why])
+        when = f"{one.since} to {one.until}" if one.until else f"since {one.since}, live"
+        listing.append((f"version {one.version}, by {reason.by}: {when}", reason.why))
     if rows:
-        page.table(["version", "since", "until", "by", "why"], rows, 5)
+        page.table(["version", "since", "until", "by", "why"], rows, 5, listing)
     if turns:
         page.heading("Turns of the cycle")
         page.table(
             ["version", "at", "gate", "live"],
-            [[str(t["version"]), t["at"], t["verdict"], "yes" if t["promote"] else "no"] for t in record["turns"]],
+            [
+                [str(said["version"]), said["at"], _gate(said["gate"]), "yes" if said["promote"] else "no"]
+                for said in (event.content for event in turns)
+            ],
             4,
         )
     if decided:
@@ -75,6 +80,11 @@ def history(
         page.bullet(_in_words(choice))
 
     return Answer(record, page)
+
+
+def _gate(said: Mapping[str, Any]) -> str:
+    """Return the verdict; no row judged a first version, or one that takes another's place without forgotten rows."""
+    return str(said["verdict"]) if said["rows"] or said["verdict"] != "promote" else "no contest"
 
 
 def _in_words(choice: Choice) -> str:
@@ -97,7 +107,6 @@ def _turn(event: Record) -> dict[str, Any]:
 def status(
     *,
     project: InProject = ".",
-    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Say who is live, what waits for a person, and how often people were asked and overruled the gate."""
     store = open_store(project)
@@ -159,7 +168,6 @@ def registry(
     *,
     repair: Annotated[Flag, Parameter(help="Propose a command for each finding; none is run.")] = False,
     project: InProject = ".",
-    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Check the registry. Exit code 6 where something that is relied on is not what was written."""
     found = check_registry(open_store(project))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json as json_text
+import json
 import os
 import shlex
 from collections.abc import Container
@@ -13,7 +13,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import ALL_FEATURES, AS_STORED, Count, FeatureFlags, Json, ReadingFlags
+from batchlearn.cli.options import ALL_FEATURES, AS_STORED, Count, FeatureFlags, ReadingFlags
+from batchlearn.cli.recipe_options import ANY_LOSS, LossFlags
 from batchlearn.report.document import Document
 from batchlearn.retraining.feed.sources import DataFeed, inside
 from batchlearn.retraining.policies import Span
@@ -60,9 +61,9 @@ def init(  # noqa: PLR0913 - each argument is a flag
     roles: FeatureFlags = ALL_FEATURES,
     labels: LabelOptions = NO_LABELS,
     reading: ReadingFlags = AS_STORED,
+    recipe: LossFlags = ANY_LOSS,
     policy: PolicyOptions = NO_POLICY,
     folder: Annotated[str, Parameter(help="Where the project goes; the current folder unless given.")] = ".",
-    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Write batchlearn.toml: where rows come from, how to train, when, and what may go live.
 
@@ -76,6 +77,7 @@ def init(  # noqa: PLR0913 - each argument is a flag
         **vars(labels),
         **vars(roles),
         **vars(reading),
+        **vars(recipe),
     }
     text = _settings_text(given, policy)
     settings = parse_settings(text)
@@ -129,7 +131,7 @@ def _settings_text(given: dict[str, Any], policy: PolicyOptions) -> str:
         "",
     ]
     lines += ["[source]", *(_entry(key, given.get(key), *said) for key, said in _SOURCE.items() if _shown(key, given))]
-    lines += ["", "[recipe]", *(_entry(key, None, *said) for key, said in _RECIPE.items())]
+    lines += ["", "[recipe]", *(_entry(key, given.get(key), *said) for key, said in _RECIPE.items())]
     lines += ["", "[policy]", *_policy_lines(policy)]
     lines += ["", "[gate]", _entry("promote", policy.promote, "ask", "or auto: what passes goes live by itself")]
     lines += [_entry(key, None, *said) for key, said in _GATE.items()]
@@ -145,7 +147,7 @@ def _shown(key: str, given: dict[str, Any]) -> bool:
 def _entry(key: str, value: object, example: object, comment: str) -> str:
     is_given = value not in (None, (), [])
     # A JSON string is a TOML string, and so are numbers and lists of strings.
-    written = f"{key} = {json_text.dumps(value if is_given else example, ensure_ascii=False)}"
+    written = f"{key} = {json.dumps(value if is_given else example, ensure_ascii=False)}"
     return f"{'' if is_given else '# '}{written:<44} # {comment}"
 
 

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import Count, Flag, Json, moment, who
+from batchlearn.cli.options import Count, Flag, moment, who
 from batchlearn.errors import RegistryError, UsageError
 from batchlearn.registry.decisions import complete, record_promotion, record_refusal
 from batchlearn.registry.ledger import (
@@ -55,7 +55,6 @@ def promote(
     force: Annotated[Flag, Parameter(help="Promote although the gate did not say so; needs --why.")] = False,
     decline: Annotated[Flag, Parameter(help="Leave the champion live, and say so in the ledger.")] = False,
     ledger: LedgerOptions = DEFAULT_LEDGER,
-    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Make a version live, or decline to.
 
@@ -102,7 +101,6 @@ def rollback(
     *,
     to: Annotated[Count | None, Parameter(help="An earlier champion; the one before, unless given.")] = None,
     ledger: LedgerOptions = DEFAULT_LEDGER,
-    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Make the version live again that was live before. No data is needed, and nothing is lost."""
     store = open_store(ledger.project)

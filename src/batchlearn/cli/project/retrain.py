@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import Count, Flag, Json, moment, who
+from batchlearn.cli.options import Count, Flag, moment, who
 from batchlearn.cli.progress import watch
 from batchlearn.cli.train import threads_given
 from batchlearn.registry.ledger import FORGET, events
@@ -43,7 +43,6 @@ def retrain(
     dry_run: Annotated[Flag, Parameter(help="Say what would be done and what it would gain; train nothing.")] = False,
     anyway: Annotated[Flag, Parameter(help="Train whatever the policy says.")] = False,
     cycle: CycleOptions = DEFAULT_CYCLE,
-    json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Look, decide, train, judge, record: one turn of the cycle for this project.
 

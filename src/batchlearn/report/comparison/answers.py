@@ -7,14 +7,13 @@ from collections.abc import Sequence
 
 from batchlearn.comparison.critical import sampling_loss
 from batchlearn.comparison.outcome import Comparison, Outcome
-from batchlearn.report.comparison.tables import batch, critical_batch, excess_of, excess_said, is_misled
+from batchlearn.report.comparison.tables import at_place, batch, critical_batch, excess_of, excess_said, is_misled
 from batchlearn.report.document import Answer
 from batchlearn.report.values import LONGEST_SENTENCE, short
 from batchlearn.training.regimes import FullBatch, MiniBatch, Online, Regime
 from batchlearn.words.names import metric
 from batchlearn.words.numbers import count, duration, passes, percent, plain, size
 
-_WHERE = {"start": "at the start", "optimum": "at the optimum"}
 _MIDDLE = 128
 
 
@@ -166,7 +165,7 @@ def _batch_size(result: Comparison) -> Answer:
     question, rows, measured = "What batch size does this data want?", len(result.trial.rows), result.measured
     said = []
     if result.noise:
-        steps = [f"{batch(critical_batch(one), rows)} {_WHERE.get(one.where, one.where)}" for one in result.noise]
+        steps = [f"{batch(critical_batch(one), rows)} {at_place(one.where)}" for one in result.noise]
         said.append(
             f"Predicted from the gradient noise: {', '.join(steps)}. Up to there twice the batch is nearly twice the "
             "progress a step; beyond it rows are wasted."

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from batchlearn.comparison.outcome import Comparison, Outcome
-from batchlearn.report.comparison.tables import critical_batch
+from batchlearn.report.comparison.tables import at_place, critical_batch
 from batchlearn.report.document import Document
 from batchlearn.words.names import in_short
-from batchlearn.words.numbers import count, fixed, in_ascii, passes, rounded_up, size
+from batchlearn.words.numbers import count, fixed, passes, rounded_up, size
 
 
 def show_comparison(page: Document, comparison: Comparison) -> None:
@@ -16,7 +16,11 @@ def show_comparison(page: Document, comparison: Comparison) -> None:
     budget = comparison.budget
     page.facts(
         [
-            ("Budget", f"{passes(budget.passes)} or {budget.seconds:g} s a run; {comparison.seconds:.0f} s in all"),
+            (
+                "Budget",
+                f"{passes(budget.passes)} or {budget.seconds:g} s a run, which ends with the stretch of rows that "
+                f"spends it; {comparison.seconds:.0f} s in all",
+            ),
             ("Measured from", _optimum(comparison)),
             ("Good enough", f"{comparison.good_enough:.2g} above it, what the rows themselves cannot tell"),
         ]
@@ -31,7 +35,7 @@ def show_comparison(page: Document, comparison: Comparison) -> None:
         page.bullet(change)
     page.heading("Notes")
     for note in comparison.notes:
-        page.bullet(note)
+        page.bullet(str(note))
 
 
 def _optimum(comparison: Comparison) -> str:
@@ -67,7 +71,7 @@ def _row(one: Outcome, judged: bool) -> list[str]:
     cells.append(f"{one.spread[1]:.1e}" if len(one.runs) > 1 else "")
     cells.append("" if one.stored is None else f"{one.excess(one.stored):.1e}")
     if judged:
-        cells.append("" if one.held_out is None else in_ascii(fixed(one.held_out.score.value, None)))
+        cells.append("" if one.held_out is None else fixed(one.held_out.score.value, None))
     return cells
 
 
@@ -77,9 +81,8 @@ def _show_batch(page: Document, comparison: Comparison) -> None:
     for one in comparison.noise:
         critical = critical_batch(one)
         said = "all rows" if critical is None or critical >= rows else count(round(max(critical, 1.0)), "row")
-        where = one.where if one.where == "on the way" else f"at the {one.where}"
         above = f", {one.excess_loss:.1e} above the optimum" if one.excess_loss else ""
-        page.bullet(f"Predicted {where}{above}: {said}")
+        page.bullet(f"Predicted {at_place(one.where)}{above}: {said}")
     if measured is not None and measured.largest is not None:
         made = passes(measured.passes)
         page.bullet(f"Measured: batches of up to {measured.largest:,} rows lost nothing in {made}")

@@ -9,7 +9,7 @@ from batchlearn.comparison.contenders import Point as Look
 from batchlearn.comparison.judging import HeldOutScore
 from batchlearn.comparison.outcome import Comparison, Outcome
 from batchlearn.report.estimate import interval, shown
-from batchlearn.report.figures.plots import Axes, Entry, Forest, Heading, Interval, Legend, Plot, Point, Rule, forest
+from batchlearn.report.figures.plots import Axes, Entry, Forest, Interval, Legend, Plot, Point, Rule, forest
 from batchlearn.report.figures.scales import WIDE_PLOT, Scale, apart, powers, scale
 from batchlearn.words.names import metric
 from batchlearn.words.numbers import duration, passes, plain
@@ -171,13 +171,14 @@ def held_out(found: Sequence[Outcome]) -> Forest | None:
         for one, held, colour in judged
     ]
     term = metric(judged[0][1].metric)
-    heading = Heading(
+    return forest(
         "On held-out rows",
         f"Mean {term.name} of each contender minus that of the optimum's model, row by row on the same held-out rows; "
         "95 % intervals. Below 0 is better than the optimum of the training rows; that can be chance.",
         f"difference in {term.name}",
+        entries,
+        zero=True,
     )
-    return forest(heading, entries, zero=True)
 
 
 def batch_sizes(result: Comparison) -> Plot | None:

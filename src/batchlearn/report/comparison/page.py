@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from batchlearn.comparison.outcome import Comparison
 from batchlearn.report.comparison import answers, figures, tables
+from batchlearn.report.document import Answer, Beside, Block, Bullets, Fact, Page, Section, Sentence
 from batchlearn.report.html import render
 from batchlearn.report.values import LONGEST_SENTENCE, clean, short
 from batchlearn.words.names import MODELS
@@ -12,37 +15,91 @@ from batchlearn.words.numbers import duration, passes
 
 def comparison_page(result: Comparison) -> str:
     """Return the report of a comparison as HTML. The page has no script, asks for nothing, and escapes every name."""
-    found, curves, asked = result.outcomes, figures.curves(result), answers.answers(result)
-    content = {
-        "title": short(result.trial.target.column),
-        "subtitle": _subtitle(result),
-        "facts": _facts(result),
-        "verdict": [answers.recommended(result), answers.optimum(result)],
-        "looks": asked[1:4],
-        "curves": curves[:2],
-        "by_byte": curves[2:],
-        "plane": figures.plane(found),
-        "held_out": figures.held_out(found),
-        "contenders": tables.contenders(found),
-        "noise": tables.noise(result),
-        "batch_sizes": figures.batch_sizes(result),
-        "sensitivity": tables.sensitivity(found),
-        "rates": tables.rates(result.rates),
-        "notes": [short(note, LONGEST_SENTENCE) for note in result.notes],
-        "answers": asked,
-    }
-    return render("comparison.html", content)
-
-
-def _subtitle(result: Comparison) -> str:
+    asked = answers.answers(result)
+    in_short = tuple((one.question, one.short) for one in asked[1:4])
     where = f"{MODELS[result.trial.objective.loss.name]} on {clean(short(result.table))}"
-    return f"Full batch, mini-batch and online head to head: {where}, one objective, one budget."
+    page = Page(
+        kind="Comparison of regimes",
+        title=short(result.trial.target.column),
+        subtitle=f"Full batch, mini-batch and online head to head: {where}, one objective, one budget.",
+        facts=(
+            Fact("rows learned from", f"{len(result.trial.rows):,}"),
+            Fact("coefficients", f"{len(result.trial.start):,}"),
+            Fact("budget of each run", f"{passes(result.budget.passes)} or {duration(result.budget.seconds)}"),
+            Fact("comparison took", duration(result.seconds)),
+        ),
+        cards=(
+            *(replace(one, brief=one.sentences, anchor="") for one in (asked[0], answers.optimum(result))),
+            Answer("In short", "", "plain", (), "answers", in_short=in_short),
+        ),
+        looks=(),
+        sections=_sections(result),
+        answers=tuple(asked),
+    )
+    return render(page)
 
 
-def _facts(result: Comparison) -> list[tuple[str, str]]:
-    return [
-        ("rows learned from", f"{len(result.trial.rows):,}"),
-        ("coefficients", f"{len(result.trial.start):,}"),
-        ("budget of each run", f"{passes(result.budget.passes)} or {duration(result.budget.seconds)}"),
-        ("comparison took", duration(result.seconds)),
+def _sections(result: Comparison) -> tuple[Section, ...]:
+    notes = tuple(("", short(str(note), LONGEST_SENTENCE)) for note in result.notes)
+    every = (
+        Section("curves", "Curves", "How near to the optimum, for what", _curves(result)),
+        Section("contenders", "Contenders", "What each one costs and is worth", _contenders(result)),
+        Section("noise", "Batch size", "What batch size this data wants", _noise(result)),
+        Section("sensitivity", "Sensitivity", "What the result hangs on", _sensitivity(result)),
+        Section("notes", "Notes", "Notes", (Bullets(notes),) if notes else ()),
+    )
+    return tuple(section for section in every if section.blocks)
+
+
+def _curves(result: Comparison) -> tuple[Block, ...]:
+    curves = figures.curves(result)[:2]
+    if not curves:
+        return (Sentence("lead", "The result holds no curves."),)
+    said = (
+        "The same objective, rows, start and budget for all. A run ends with the stretch of rows that spends its "
+        "budget, so it may make a few passes more; a line that ends early has spent its seconds, or has reached the "
+        "optimum."
+    )
+    return (Sentence("lead", said), Beside(tuple(curves)))
+
+
+def _contenders(result: Comparison) -> tuple[Block, ...]:
+    found = result.outcomes
+    if not found:
+        return (Sentence("lead", "No contender took part."),)
+    plane, held_out = figures.plane(found), figures.held_out(found)
+    beside = (*([] if plane is None else [plane]), *figures.curves(result)[2:])
+    return (tables.contenders(found), Beside(beside), *([] if held_out is None else [held_out]))
+
+
+def _noise(result: Comparison) -> tuple[Block, ...]:
+    said = (
+        "The gradient of a batch is the gradient of all rows plus noise. Where the batch is small the noise is larger "
+        "than the gradient, and twice the batch makes nearly twice the progress; beyond the critical size more rows "
+        "add little. Near the optimum the gradient vanishes and the noise does not: there all rows are worth reading, "
+        "unless the solver takes the noise out itself."
+    )
+    found: list[Block] = [Sentence("lead", said)]
+    noise, sizes = tables.noise(result), figures.batch_sizes(result)
+    if noise is not None:
+        found += [Sentence("heading", "Predicted: gradient noise, exact over all rows"), noise]
+    if sizes is not None:
+        found.append(Beside((sizes,)))
+    return tuple(found)
+
+
+def _sensitivity(result: Comparison) -> tuple[Block, ...]:
+    table, rates = tables.sensitivity(result.outcomes), tables.rates(result.rates)
+    found: list[Block] = [
+        Sentence("lead", "No contender here depends on a seed or on the order of the rows."),
     ]
+    if table is not None:
+        said = "Loss above the optimum at the end of the budget. Full batch depends on neither."
+        found = [Sentence("heading", "Seed and order of the rows"), Sentence("line", said), table]
+    if rates is not None:
+        said = (
+            "The contenders have no learning rate to choose. This is what choosing one for plain stochastic gradients "
+            "would mean: mini-batches of 128 rows, one pass."
+        )
+        found += [Sentence("heading", "Learning rate"), Sentence("line", said), rates]
+    return tuple(found)

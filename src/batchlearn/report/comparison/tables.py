@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from batchlearn.comparison.critical import NoiseAt
+from batchlearn.comparison.critical import NoiseAt, NoisePlace
 from batchlearn.comparison.outcome import Comparison, Outcome, Rates
 from batchlearn.report.document import Table
 from batchlearn.report.estimate import shown
@@ -68,7 +68,7 @@ def noise(result: Comparison) -> Table | None:
 
 def _noise(one: NoiseAt, rows: int) -> tuple[str, ...]:
     return (
-        one.where,
+        one.where.value,
         plain(one.excess_loss, 2),
         plain(one.plain.trace, 2),
         batch(_finite_batch(one.plain), rows),
@@ -84,6 +84,11 @@ def _meaning(one: NoiseAt, rows: int) -> str:
     if critical >= rows:
         return "no batch is too large for a plain step"
     return f"{batch(critical, rows)} rows say as much about the direction as they add noise"
+
+
+def at_place(where: NoisePlace) -> str:
+    """Say where the noise is taken, within a sentence."""
+    return where.value if where is NoisePlace.ON_THE_WAY else f"at the {where.value}"
 
 
 def critical_batch(one: NoiseAt) -> float | None:
@@ -146,4 +151,4 @@ def rates(tried: Rates | None) -> Table | None:
     if tried is None:
         return None
     rows = ((plain(rate, 2), plain(excess, 2) if math.isfinite(excess) else "diverged") for rate, excess in tried.tried)
-    return Table(("learning rate", "loss above the optimum"), tuple(rows))
+    return Table(("learning rate", "loss above the optimum"), tuple(rows), figures_only=True, compact=True)

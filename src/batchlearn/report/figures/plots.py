@@ -130,29 +130,25 @@ class Entry(NamedTuple):
     shown: str
 
 
-class Heading(NamedTuple):
-    """What stands around a figure."""
-
-    title: str
-    caption: str
-    axis: str
-
-
 def forest(
-    heading: Heading, entries: Sequence[Entry], *, zero: bool = False, first: int = 12, width: float = 240.0
+    title: str,
+    caption: str,
+    axis: str,
+    entries: Sequence[Entry],
+    zero: bool = False,
+    first: int = 12,
+    width: float = 240.0,
 ) -> Forest:
     """Lay the entries on one axis, which includes 0 where `zero` is asked for; those after `first` fold away.
 
     Entries after the 48th are counted only. `width` is that of the narrowest axis, in CSS pixels.
     """
-    unshown = max(len(entries) - MOST_BARS, 0)
-    entries = entries[:MOST_BARS]
-    ends = [end for entry in entries for end in entry.mark[:3] if isinstance(end, float)]
-    axis = scale([*ends, 0.0] if zero else ends)
-    bars = tuple(_bar(axis, entry) for entry in entries)
-    return Forest(
-        *heading, bars[:first], apart(axis.ticks(4), width), axis.place(0.0) if zero else None, bars[first:], unshown
-    )
+    shown = entries[:MOST_BARS]
+    ends = [end for entry in shown for end in entry.mark[:3] if isinstance(end, float)]
+    drawn = scale([*ends, 0.0] if zero else ends)
+    bars, ticks = tuple(_bar(drawn, entry) for entry in shown), apart(drawn.ticks(4), width)
+    at_zero, unshown = drawn.place(0.0) if zero else None, len(entries) - len(shown)
+    return Forest(title, caption, axis, bars[:first], ticks, at_zero, bars[first:], unshown)
 
 
 def _bar(axis: Scale, entry: Entry) -> Bar:

@@ -9,12 +9,13 @@ from typing import Any
 
 from batchlearn.report.figures.plots import Axes, Path, Plot, Point
 from batchlearn.report.figures.scales import NARROWEST_PLOT, Scale, Tick, apart, exact_scale, scale
-from batchlearn.report.terms.effects import Effects, last_word
+from batchlearn.report.terms.effects import Effects
+from batchlearn.report.values import short
 from batchlearn.words.numbers import plain
 
 # Where the middle half of the bins fills less of the axis than this, bins of equal width show more.
 _CROWDED = 0.2
-_MOST_LABELS = 6
+_MOST_LABELS, _LONGEST_LABEL = 6, 9
 # Beside the range, for the dot of what is missing.
 _ROOM = 0.08
 # Of the height of a figure, for the bars that show where the rows are.
@@ -153,7 +154,7 @@ def calendar(effects: Effects) -> Plot:
     few = effects.has_few
     dots = [dot for k, p in enumerate(points) for dot in axes.dots([p], "other" if few[k] else "model")]
     step = max(1, math.ceil(count / _MOST_LABELS))
-    labels = [last_word(effects.names[k]) for k in range(count)]
+    labels = [short(effects.labels[k], _LONGEST_LABEL) for k in range(count)]
     edges = [k - 0.5 for k in range(count + 1)]
     return Plot(
         title=effects.name,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from batchlearn.models.shapes import Shape
 from batchlearn.report.figures.scales import Scale, scale
 from batchlearn.report.values import short
-from batchlearn.words.numbers import MINUS, count, plain
+from batchlearn.words.numbers import count, plain
 
 _Z = 1.96
 # A level of fewer rows, or of a smaller share of them, says little: it is drawn in grey and moves no axis.
@@ -19,6 +19,7 @@ class Effects(NamedTuple):
 
     name: str
     names: tuple[str, ...]
+    labels: tuple[str, ...]
     effect: tuple[float, ...]
     error: tuple[float, ...] | None
     edges: tuple[float, ...]
@@ -78,6 +79,7 @@ def effects_of(shape: Shape) -> Effects:
     return Effects(
         short(shape.name),
         tuple(map(short, shape.names)),
+        tuple(map(short, shape.labels)),
         tuple(map(float, shape.effect)),
         None if shape.standard_error is None else tuple(map(float, shape.standard_error)),
         shape.edges or (),
@@ -85,12 +87,3 @@ def effects_of(shape: Shape) -> Effects:
         shape.high,
         shape.rows if shape.rows and sum(shape.rows) else None,
     )
-
-
-def last_word(name: str, most: int = 9) -> str:
-    """Return the level of a name, short enough for an axis: of a bin, the upper end says where it lies."""
-    shown = name.rpartition(" = ")[2] or name
-    shown = f"\u2264 {shown.rpartition(' <= ')[2]}" if " <= " in shown else shown
-    shown = f"> {shown.rpartition(' > ')[2]}" if " > " in shown else shown
-    shown = shown.replace(" -", f" {MINUS}")
-    return shown if len(shown) <= most else f"{shown[: most - 1]}…"

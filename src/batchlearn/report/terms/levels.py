@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
-from batchlearn.report.figures.plots import Entry, Forest, Heading, Interval, forest
+from batchlearn.report.figures.plots import Entry, Forest, Interval, forest
 from batchlearn.report.figures.scales import NARROWEST_LANE, NARROWEST_PLOT, Tick, apart
-from batchlearn.report.terms.effects import Effects, last_word
+from batchlearn.report.terms.effects import Effects
+from batchlearn.report.values import short
 from batchlearn.words.numbers import count, decimals, fixed, plain
 
 _MOST_LEVELS_AT_FIRST = 8
@@ -44,7 +45,7 @@ class Heatmap:
     is_upright: bool  # the labels below: they stand where they have no room side by side
 
 
-def levels(effects: Effects, term: str) -> Forest:
+def levels(effects: Effects) -> Forest:
     """List the levels of a term by the size of their effects, each with its interval; of most account at first."""
     size, few = len(effects.effect), effects.has_few
     order = sorted(range(size), key=lambda at: -effects.effect[at])
@@ -60,15 +61,15 @@ def levels(effects: Effects, term: str) -> Forest:
     places = decimals(min(effects.effect), max(effects.effect))
     entries = [
         Entry(
-            effects.names[at].removeprefix(f"{term} = "),
+            effects.labels[at],
             "" if effects.rows is None else count(effects.rows[at], "row"),
             _interval(effects, at),
             fixed(effects.effect[at], places),
         )
         for at in shown
     ]
-    heading = Heading(effects.name, _caption(effects, len(first)), "effect")
-    return forest(heading, entries, zero=True, first=len(first), width=NARROWEST_LANE)
+    caption, lane = _caption(effects, len(first)), NARROWEST_LANE
+    return forest(effects.name, caption, "effect", entries, zero=True, first=len(first), width=lane)
 
 
 def _interval(effects: Effects, at: int) -> Interval:
@@ -121,4 +122,4 @@ def heatmap(effects: Effects, first: Sequence[str], second: Sequence[str], axes:
 
 def _marks(names: Sequence[str], size: float, most: int, longest: int) -> list[Tick]:
     step = max(1, math.ceil(len(names) / most))
-    return [Tick(size * (at + 0.5), last_word(names[at], longest)) for at in range(0, len(names), step)]
+    return [Tick(size * (at + 0.5), short(names[at], longest)) for at in range(0, len(names), step)]

@@ -81,7 +81,7 @@ def _figure(shape: Shape, effects: Effects) -> Plot | Forest | Heatmap:
     if shape.pair is not None and len(effects.effect) <= MOST_CELLS:
         (first, down), (second, across) = shape.pair
         return heatmap(effects, [*map(short, down)], [*map(short, across)], (short(first), short(second)))
-    return levels(effects, shape.term)
+    return levels(effects)
 
 
 def flat_said(found: Sequence[Drawn]) -> str:

@@ -9,23 +9,20 @@ import numpy as np
 
 from batchlearn.data.ledger import RowCounts
 from batchlearn.data.target import Target, Task, class_name
-from batchlearn.evaluation.abstention import Abstention
-from batchlearn.evaluation.decision import Decision
-from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.metrics import first_score, target_metrics
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import Shape, contrasts
 from batchlearn.report.document import Document, Marked
-from batchlearn.report.estimate import places_of, shown
+from batchlearn.report.estimate import interval, shown
 from batchlearn.report.training.findings import drift_sentence
-from batchlearn.report.training.quality import score
+from batchlearn.report.training.quality import decision, metric_table, score
 from batchlearn.report.training.worst import slice_difference
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit
 from batchlearn.words.names import MODELS, in_short
 from batchlearn.words.notes import Code, Note
-from batchlearn.words.numbers import count, fixed, in_ascii, listed, plain, rounded_up
+from batchlearn.words.numbers import count, listed, plain, rounded_up
 
 _SCALES = {
     "logistic": "the log odds of {1}",
@@ -37,8 +34,6 @@ _SCALES = {
     "tweedie": "the logarithm of the mean",
 }
 _MOST_SLICES, _MOST_EFFECTS, _MOST_NAMES = 3, 5, 6
-# What was held out, by how it was chosen; the note with its figures would only say it again.
-_HELD_OUT = {"time": "the latest rows by time", "group": "whole groups", "random": "random rows"}
 
 
 def show_fit(page: Document, fit: Fit) -> None:
@@ -54,12 +49,13 @@ def show_fit(page: Document, fit: Fit) -> None:
         ]
     )
     if fit.evaluation is not None:
-        which = next((_HELD_OUT[note.values["by"]] for note in fit.notes if note.code is Code.HELD_OUT), "")
+        # The note with its figures would only say the heading again.
+        which = next((note.values["how"] for note in fit.notes if note.code is Code.HELD_OUT), "")
         page.heading(f"Evaluation on {count(fit.evaluation.rows, 'held-out row')} ({which})")
         page.line("of the same recipe trained on the other rows; 95 % intervals", "dim")
         show_evaluation(page, fit.evaluation, model.target)
         if fit.evaluation.drift is not None and fit.evaluation.drift.side is not None:
-            page.line(in_ascii(drift_sentence(fit, score(fit.evaluation)) or ""))
+            page.line(drift_sentence(fit, score(fit.evaluation)) or "")
     show_effects(page, fit)
     show_notes(page, [note for note in fit.notes if note.code is not Code.HELD_OUT], fit.evaluation)
 
@@ -99,44 +95,15 @@ def certificate_sentence(certificate: Certificate, task: Task) -> Marked:
 
 
 def show_evaluation(page: Document, evaluation: Evaluation, target: Target) -> None:
-    """Write metrics beside baselines, calibration, and the slices that lose most."""
-    names = [in_short(name) for name in evaluation.baselines]
-    rows = [
-        _metric_row(metric.name, metric.lower_is_better, evaluation)
-        for metric in target_metrics(target)
-        if metric.name in evaluation.metrics
-    ]
-    header = ["", "model", "interval", *names, *(["leave-one-out"] if evaluation.leave_one_out is not None else [])]
-    listing = []
-    for name, better, value, between, *others in rows:
-        beside = ", ".join(f"{who} {one}" for who, one in zip(header[3:], others, strict=True) if one)
-        listing.append((f"{name} ({better} is better): {value}{f' ({between})' if between else ''}", beside))
-    page.table([*header, "better is"], [[row[0], *row[2:], row[1]] for row in rows], listing=listing)
+    """Write metrics beside baselines, calibration, what decisions cost, and the slices that lose most."""
+    page.blocks.append(metric_table(evaluation))
     _show_calibration(page, evaluation)
-    _show_decision(page, evaluation.decision, evaluation.abstention, target)
+    decided = decision(evaluation, target)
+    if decided is not None:
+        page.heading("What decisions cost")
+        page.line(decided[0], "dim")
+        page.blocks.append(decided[1])
     _show_slices(page, evaluation, target)
-
-
-def _metric_row(name: str, lower_is_better: bool, evaluation: Evaluation) -> list[str]:
-    found = evaluation.metrics[name]
-    places = places_of(found)
-    row = [in_short(name), "lower" if lower_is_better else "higher", _figure(found.value, places), _interval(found)]
-    row += [_figure(figures[name].value, places) for figures in evaluation.baselines.values()]
-    inside = evaluation.leave_one_out
-    if inside is not None:
-        row.append(_figure(inside.estimate.value, places) if inside.metric == name else "")
-    return row
-
-
-def _figure(value: float | None, places: int | None) -> str:
-    return in_ascii(fixed(value, places))
-
-
-def _interval(found: Estimate, places: int | None = None) -> str:
-    if found.low is None or found.high is None:
-        return ""
-    places = places_of(found) if places is None else places
-    return f"{_figure(found.low, places)} to {_figure(found.high, places)}"
 
 
 def _show_calibration(page: Document, evaluation: Evaluation) -> None:
@@ -151,35 +118,6 @@ def _show_calibration(page: Document, evaluation: Evaluation) -> None:
     page.line(f"Calibration: {'; '.join(said)}")
 
 
-def _show_decision(page: Document, decision: Decision | None, people: Abstention | None, target: Target) -> None:
-    """Write what decisions by the threshold cost, beside deciding always the same."""
-    if decision is None or decision.cost.value is None:
-        return
-    no, yes = map(class_name, target.classes)
-    costs, places = decision.costs, places_of(decision.cost)
-    page.heading(f"Decisions: {yes} above a probability of {decision.threshold:.3g}, else {no}")
-    page.line(
-        f"A wrong {yes} costs {costs.false_positive:g}, a wrong {no} {costs.false_negative:g}; "
-        f"{decision.share_of_yes:.1%} of the rows are decided {yes}.",
-        "dim",
-    )
-    lines = (("by this threshold", decision.cost), (f"always {no}", decision.always_no))
-    rows = [
-        [name, _figure(one.value, places), _interval(one, places)]
-        for name, one in (*lines, (f"always {yes}", decision.always_yes))
-    ]
-    if people is not None and people.left.value is not None:
-        told = f"{people.left.value:.1%} left to people at {people.fee:g} a row, else by this threshold"
-        with_people = people.cost_with_people
-        rows.append([told, _figure(with_people.value, places), _interval(with_people, places)])
-    page.table(["", "cost a row", "interval"], rows)
-    page.line(
-        f"The threshold that would have been best for these very rows, {decision.best_threshold:.3g}, costs "
-        f"{_figure(decision.best_cost, places)}: chosen on them, that is optimistic.",
-        "dim",
-    )
-
-
 def _show_slices(page: Document, evaluation: Evaluation, target: Target) -> None:
     if not evaluation.slices:
         return
@@ -191,7 +129,7 @@ def _show_slices(page: Document, evaluation: Evaluation, target: Target) -> None
         means += f"; predicted {one.mean_response:.3g}"
         page.bullet(
             f"{one.column} = {one.level}: {count(one.rows, 'row')}, {score} "
-            f"{in_ascii(shown(found))} higher ({_interval(found)}){means}"
+            f"{shown(found)} higher ({interval(found)}){means}"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from batchlearn.data.split import SplitKind
 from batchlearn.data.target import Class, class_name
 from batchlearn.report.values import short
 from batchlearn.training.facts.labels import Ends, LabelFacts, NeighbourFacts
@@ -47,12 +48,12 @@ def split_said(fit: Fit) -> str | None:
     split = None if fit.facts is None else fit.facts.split
     if split is None:
         return None
-    if split.by == "time":
+    if split.by is SplitKind.TIME:
         by = f" by {time_name(fit)}" if time_name(fit) else ""
         parts = f"the first {split.early:,} rows{by}{_between(split.earlier)} and scored on the last {split.late:,}"
         parts += _between(split.later)
     else:
-        others = "of other groups" if split.by == "group" else "others"
+        others = "of other groups" if split.by is SplitKind.GROUP else "others"
         parts = f"{split.early:,} rows and scored on {split.late:,} {others}, drawn at random"
     after = f"The model delivered then learned from all {fit.rows.used:,}."
     return f"To judge it, the same recipe was trained on {parts}. {after}"

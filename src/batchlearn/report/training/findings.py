@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batchlearn.data.ledger import EXCLUDED
 from batchlearn.report.document import Finding
 from batchlearn.report.estimate import places_of, shown
 from batchlearn.report.training.facts import repeated_share
 from batchlearn.report.training.oddities import oddities
-from batchlearn.report.training.proof import ledger, proved, refusal
+from batchlearn.report.training.proof import proved, refusal
 from batchlearn.report.training.quality import Score, bins_off, score
 from batchlearn.report.training.worst import slice_list, slice_name
 from batchlearn.report.values import LONGEST_SENTENCE, short
@@ -21,6 +20,7 @@ from batchlearn.training.optimise import Status
 from batchlearn.words.names import baseline, metric
 from batchlearn.words.notes import Code
 from batchlearn.words.numbers import count, fixed, listed, percent, plain
+from batchlearn.words.rejections import Rejection
 
 _FEW_ROWS = 200
 # Below this a set-aside or miscounted share is not worth a reader's first minute.
@@ -208,11 +208,14 @@ def _of_slices(fit: Fit) -> Iterator[Finding]:
 
 
 def _of_rows(fit: Fit) -> Iterator[Finding]:
-    for part in ledger(fit.rows)[1:]:
-        if part.rows >= _SHARE_WORTH_SAYING * fit.rows.read and part.said != EXCLUDED:
-            what = f"{count(part.rows, 'row')} ({part.share}) {'are' if part.rows != 1 else 'is'} not learned from"
+    aside = [("without a label", fit.rows.unlabelled)]
+    aside += [(why.value, rows) for why, rows in fit.rows.rejected.items() if why is not Rejection.EXCLUDED]
+    for said, rows in aside:
+        if rows and rows >= _SHARE_WORTH_SAYING * fit.rows.read:
+            share, are = percent(rows / max(fit.rows.read, 1)), "are" if rows != 1 else "is"
+            what = f"{count(rows, 'row')} ({share}) {are} not learned from"
             do = "Make sure that these rows are not the ones that matter."
-            yield Finding("data", 45, what, f": {part.said}.", do, "rows")
+            yield Finding("data", 45, what, f": {said}.", do, "rows")
     unseen = {} if fit.evaluation is None else fit.evaluation.unseen_classes
     if unseen:
         what = f"{count(sum(unseen.values()), 'held-out row')} have a class that training never saw"

@@ -6,7 +6,6 @@ The thresholds only decide what is pointed out; the figures behind them are in t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from batchlearn.report.document import Finding
 from batchlearn.report.training.facts import order_tells, outcome, rarest, repeated_share, time_name
@@ -85,21 +84,16 @@ def _repeated(fit: Fit) -> Iterator[Finding]:
         yield Finding("data", 84 if share >= _MUCH_REPEATED else 35, what, ".", do, "rows")
 
 
-class _Extreme(NamedTuple):
-    size: float
-    said: str
-
-
 def _values(fit: Fit) -> Iterator[Finding]:
-    found = [extreme for one in columns(fit) for extreme in _extremes(one)]
+    found = sorted((extreme for one in columns(fit) for extreme in _extremes(one)), key=lambda extreme: -extreme[0])
     if found:
-        found.sort(key=lambda extreme: -extreme.size)
-        named = listed([extreme.said for extreme in found], _MOST_EXTREMES)
+        named = listed([said for _, said in found], _MOST_EXTREMES)
         do = "Look the rows up; correct such values, or leave the rows out (--where)."
         yield Finding("data", 60, "Values far from all others", f": {named}.", do, "terms")
 
 
-def _extremes(one: ColumnFacts) -> Iterator[_Extreme]:
+def _extremes(one: ColumnFacts) -> Iterator[tuple[float, str]]:
+    """Yield how far out a column's ends lie, as a multiple of what 99 % of the values do, each with its sentence."""
     found, name = one.spread, short(one.column)
     if found is None:
         return
@@ -107,13 +101,13 @@ def _extremes(one: ColumnFacts) -> Iterator[_Extreme]:
     negative = found.below_zero
     if 0 < negative <= _NEGATIVE * max(one.rows - one.missing, 1) and (first == 0.0 or negative <= _FEW_NEGATIVE):
         few = "1 value" if negative == 1 else f"{negative:,} values"
-        yield _Extreme(1e300, f"{name} below 0 in {few}, down to {plain(low)}")
+        yield 1e300, f"{name} below 0 in {few}, down to {plain(low)}"
     elif first < middle and middle - low > _FAR * (middle - first):
         said = f"{name} down to {plain(low)} (99\u00a0% are at least {plain(first)})"
-        yield _Extreme((middle - low) / (middle - first), said)
+        yield (middle - low) / (middle - first), said
     if last > middle and high - middle > _FAR * (last - middle):
         said = f"{name} up to {plain(high)} (99\u00a0% are at most {plain(last)})"
-        yield _Extreme((high - middle) / (last - middle), said)
+        yield (high - middle) / (last - middle), said
 
 
 def _missing(fit: Fit) -> Iterator[Finding]:

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
-from batchlearn.data.ledger import EXCLUDED, RowCounts
+from batchlearn.data.ledger import RowCounts
+from batchlearn.report.document import Fact, Part
 from batchlearn.report.figures.plots import Axes, Legend, Plot, Point, Rule
 from batchlearn.report.figures.scales import WIDE_PLOT, apart, powers, scale
-from batchlearn.report.values import short
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Step
 from batchlearn.words.names import predicts_probabilities
 from batchlearn.words.numbers import at_most, count, duration, percent, plain, small_share
+from batchlearn.words.rejections import Rejection
 
 # Labels that are closer than this many per cent of the height would lie on each other.
 _CLOSE = 10.0
-
-
-class Part(NamedTuple):
-    """Some of the rows: what they are, how many, and where they lie in a bar, in per cent."""
-
-    said: str
-    rows: int
-    share: str
-    at: float
-    width: float
-    role: str
 
 
 def parts_of(named: Sequence[tuple[str, int, str]], whole: int) -> tuple[Part, ...]:
@@ -45,7 +34,9 @@ def parts_of(named: Sequence[tuple[str, int, str]], whole: int) -> tuple[Part, .
 def ledger(rows: RowCounts) -> tuple[Part, ...]:
     """Return where every row that was read went; what the user asked to leave out is no warning."""
     named = [("without a label", rows.unlabelled, "other")]
-    named += [(short(why), left, "other" if why == EXCLUDED else "warn") for why, left in rows.rejected.items()]
+    named += [
+        (why.value, left, "other" if why is Rejection.EXCLUDED else "warn") for why, left in rows.rejected.items()
+    ]
     return parts_of([("used for training", rows.used, "model"), *(one for one in named if one[1])], rows.read)
 
 
@@ -74,11 +65,11 @@ def gained_share(fit: Fit) -> float | None:
     return bound / gain if bound is not None and proved(fit) is not None and gain > 0.0 else None
 
 
-def facts(fit: Fit) -> list[tuple[str, str, str]]:
+def facts(fit: Fit) -> tuple[Fact, ...]:
     """Return the figures of the certificate, each with what it means."""
     found = [
-        ("Training loss", plain(fit.objective), "the mean loss of the training rows plus the penalty"),
-        ("Loss of the mean", plain(fit.null_objective), "the same for a model that knows only the mean"),
+        Fact("Training loss", plain(fit.objective), "the mean loss of the training rows plus the penalty"),
+        Fact("Loss of the mean", plain(fit.null_objective), "the same for a model that knows only the mean"),
     ]
     certificate, share = proved(fit), gained_share(fit)
     if certificate is not None:
@@ -92,12 +83,12 @@ def facts(fit: Fit) -> list[tuple[str, str, str]]:
             ("Prediction off by at most", certificate.prediction_bound, over),
             ("Coefficient off by at most", certificate.coefficient_bound, units),
         )
-        found += [(name, at_most(value), meaning) for name, value, meaning in bounds if value is not None]
+        found += [Fact(name, at_most(value), meaning) for name, value, meaning in bounds if value is not None]
     if fit.certificate.floor is not None:
-        found.append(("Floor", plain(fit.certificate.floor), "the bound that rounding alone would leave"))
+        found.append(Fact("Floor", plain(fit.certificate.floor), "the bound that rounding alone would leave"))
     if fit.certificate.method:
-        found.append(("Method", fit.certificate.method, "how the bound was proved"))
-    return found
+        found.append(Fact("Method", fit.certificate.method, "how the bound was proved"))
+    return tuple(found)
 
 
 def passes_said(fit: Fit) -> str | None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from batchlearn.data.target import class_name
+from batchlearn.data.target import Target, class_name
 from batchlearn.evaluation.calibration import ReliabilityBin
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.report import Evaluation, LeaveOneOut
-from batchlearn.report.document import Table
+from batchlearn.report.document import Fact, Table
 from batchlearn.report.estimate import interval, places_of, shown
-from batchlearn.report.figures.plots import Axes, Entry, Forest, Heading, Interval, Plot, Point, forest
+from batchlearn.report.figures.plots import Axes, Entry, Forest, Interval, Plot, Point, forest
 from batchlearn.report.figures.scales import WIDE_PLOT, apart, scale
 from batchlearn.report.training.facts import yes
 from batchlearn.report.values import short
 from batchlearn.training.fit import Fit
-from batchlearn.words.names import baseline, metric, predicts_probabilities
+from batchlearn.words.names import baseline, in_short, metric, predicts_probabilities
 from batchlearn.words.numbers import NOTHING, count, fixed, percent, plain
 
 
@@ -65,7 +65,7 @@ def score_forest(judged: Score) -> Forest:
         entries.append(_entry(baseline(name).name, baseline(name).meaning, figure, "other", places))
     better = {True: "further left is better", False: "further right is better", None: ""}[term.lower_is_better]
     said = ". ".join(part for part in (term.meaning, better.capitalize()) if part)
-    return forest(Heading(f"{term.name[:1].upper()}{term.name[1:]}, with 95 % intervals", said, term.name), entries)
+    return forest(f"{term.name[:1].upper()}{term.name[1:]}, with 95 % intervals", said, term.name, entries)
 
 
 def _entry(name: str, detail: str, figure: Estimate, role: str, places: int | None) -> Entry:
@@ -76,24 +76,42 @@ def _entry(name: str, detail: str, figure: Estimate, role: str, places: int | No
 
 
 def metric_table(evaluation: Evaluation) -> Table:
-    """Return all metrics of the model beside those of the baselines."""
-    rows = []
-    for key, figure in evaluation.metrics.items():
-        term, places = metric(short(key)), places_of(figure)
-        others = [one.get(key) for one in evaluation.baselines.values()]
-        beside = [fixed(None if one is None else one.value, places) for one in others]
-        better = {True: "lower", False: "higher", None: ""}[term.lower_is_better]
-        rows.append((term.name, shown(figure), interval(figure) or NOTHING, *beside, better, term.meaning))
+    """Return all metrics of the model beside those of the baselines, by their short names where room is scarce."""
+    inside, rows, listing = evaluation.leave_one_out, [], []
     names = [baseline(short(name)).name for name in evaluation.baselines]
-    return Table(("metric", "model", "95 % interval", *names, "better is", "what it is"), tuple(rows))
+    for key, figure in evaluation.metrics.items():
+        term, places, between = metric(short(key)), places_of(figure), interval(figure)
+        figures = [one.get(key) for one in evaluation.baselines.values()]
+        beside = [fixed(None if one is None else one.value, places) for one in figures]
+        left_out = fixed(inside.estimate.value, places) if inside is not None and inside.metric == key else ""
+        better = {True: "lower", False: "higher", None: ""}[term.lower_is_better]
+        brief, told = in_short(short(key)), [*zip(names, beside, strict=True), ("leave-one-out", left_out)]
+        rows.append(
+            (brief, term.name, shown(figure), between, between or NOTHING, *beside, left_out, better, term.meaning)
+        )
+        listing.append(
+            (
+                f"{brief} ({better} is better): {shown(figure)}{f' ({between})' if between else ''}",
+                ", ".join(f"{who} {value}" for who, value in told if value),
+            )
+        )
+    header = ("", "metric", "model", "interval", "95 % interval", *names, "leave-one-out", "better is", "what it is")
+    last = len(header) - 1
+    return Table(
+        header,
+        tuple(rows),
+        listing=tuple(listing),
+        page_only=(1, 4, last) if inside is not None else (1, 4, last - 2, last),
+        terminal_only=(0, 3, last - 2),
+    )
 
 
-def decision(fit: Fit) -> tuple[str, Table] | None:
+def decision(evaluation: Evaluation, target: Target) -> tuple[str, Table] | None:
     """Return what decisions by the threshold cost beside deciding always the same, and a sentence to go above."""
-    found = None if fit.evaluation is None else fit.evaluation.decision
-    if fit.evaluation is None or found is None or found.cost.value is None:
+    found = evaluation.decision
+    if found is None or found.cost.value is None:
         return None
-    no, decided = (short(class_name(one)) for one in fit.model.target.classes)
+    no, decided = (short(class_name(one)) for one in target.classes)
     said = (
         f"The model decides for {decided} above a probability of {plain(found.threshold)}: a wrong {decided} costs "
         f"{plain(found.costs.false_positive)}, a wrong {no} {plain(found.costs.false_negative)}"
@@ -106,15 +124,16 @@ def decision(fit: Fit) -> tuple[str, Table] | None:
         (f"always {no}", found.always_no),
         (f"always {decided}", found.always_yes),
     )
-    rows = [(name, fixed(one.value, places), interval(one) or NOTHING) for name, one in lines if one.value is not None]
+    known = [(name, one) for name, one in lines if one.value is not None]
+    rows = [(name, fixed(one.value, places), interval(one, places) or NOTHING) for name, one in known]
     if found.best_threshold is not None and found.best_cost is not None:
         name = f"by the threshold that is best for these very rows, {plain(found.best_threshold)}: optimistic"
         rows.append((name, fixed(found.best_cost, places), NOTHING))
-    people = fit.evaluation.abstention
+    people = evaluation.abstention
     if people is not None and people.left.value is not None and people.cost_with_people.value is not None:
         name = f"{percent(people.left.value)} left to people at {plain(people.fee)} a row, else by this threshold"
         cost = people.cost_with_people
-        rows.append((name, fixed(cost.value, places), interval(cost) or NOTHING))
+        rows.append((name, fixed(cost.value, places), interval(cost, places) or NOTHING))
     return f"{said}.", Table(("decided", "cost per row", "95 % interval"), tuple(rows))
 
 
@@ -133,7 +152,7 @@ def cut_table(fit: Fit) -> tuple[str, Table] | None:
         "above a threshold: one half, and the share of such rows among those that the judged model learned from."
     )
     header = ("threshold", "flagged", "right of those flagged (precision)", "found of all such rows (recall)")
-    return said, Table(header, tuple(rows))
+    return said, Table(header, tuple(rows), figures_only=True)
 
 
 def _share(figure: Estimate) -> str:
@@ -187,22 +206,22 @@ def bins_off(evaluation: Evaluation | None) -> tuple[int, int]:
     return sum(not low <= predicted <= high for low, predicted, high in known), len(known)
 
 
-def calibration_facts(evaluation: Evaluation | None) -> list[tuple[str, str, str]]:
+def calibration_facts(evaluation: Evaluation | None) -> tuple[Fact, ...]:
     """Return the figures of the calibration, each with what it means."""
     found = None if evaluation is None else evaluation.calibration
     if found is None:
-        return []
+        return ()
     facts = []
     off, groups = bins_off(evaluation)
     if groups:
         said = "groups whose 95 % interval leaves the prediction out; about 1 in 20 would by chance"
-        facts.append(("Groups off", f"{off} of {groups}", said))
+        facts.append(Fact("Groups off", f"{off} of {groups}", said))
     if found.observed_over_expected is not None:
         ratio = fixed(found.observed_over_expected, 3)
-        facts.append(("Happened over predicted", ratio, "sum of what happened over sum of predictions; 1 is right"))
+        facts.append(Fact("Happened over predicted", ratio, "sum of what happened over sum of predictions; 1 is right"))
     error = plain(found.expected_calibration_error)
-    facts.append(("Mean distance", error, "how far groups are from the line, weighted by their rows"))
+    facts.append(Fact("Mean distance", error, "how far groups are from the line, weighted by their rows"))
     if found.slope is not None:
         meaning = "1 is right; below 1 predictions are too extreme, above 1 too timid"
-        facts.append(("Slope", fixed(found.slope, 2), meaning))
-    return facts
+        facts.append(Fact("Slope", fixed(found.slope, 2), meaning))
+    return tuple(facts)

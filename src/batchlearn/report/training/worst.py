@@ -8,7 +8,7 @@ from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.report import Evaluation, WorstRow
 from batchlearn.evaluation.slices import Slice
 from batchlearn.report.estimate import with_interval
-from batchlearn.report.figures.plots import Entry, Forest, Heading, Interval, forest
+from batchlearn.report.figures.plots import Entry, Forest, Interval, forest
 from batchlearn.report.training.facts import outcome, target_name
 from batchlearn.report.training.quality import Score
 from batchlearn.report.values import short
@@ -58,9 +58,9 @@ def slice_forest(fit: Fit, judged: Score | None) -> Forest | None:
         f"Levels that {percent(_MOST_OF_THE_ROWS)} of the rows or more have are left out. The intervals allow for many "
         "looks."
     )
-    heading = Heading(f"{loss[:1].upper()}{loss[1:]} above that of the other rows", caption, loss)
+    title = f"{loss[:1].upper()}{loss[1:]} above that of the other rows"
     entries = [_slice_entry(fit, one, fit.evaluation.rows) for one in found]
-    return forest(heading, entries, zero=True, first=_MOST_SLICES_AT_FIRST)
+    return forest(title, caption, loss, entries, zero=True, first=_MOST_SLICES_AT_FIRST)
 
 
 def _slice_entry(fit: Fit, one: Slice, rows: int) -> Entry:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.ledger import Ledger
-from batchlearn.data.split import Split
+from batchlearn.data.split import Split, SplitKind
 from batchlearn.data.target import class_name
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Table
+from batchlearn.words.names import how_split
 
 # The first and the last time of some rows: numbers, or texts where the column holds timestamps.
 Ends = tuple[float | str, float | str]
@@ -36,16 +37,17 @@ class LabelFacts:
 class SplitFacts:
     """How the rows that judge were told from those that were learned from: of a split by time, when each part was."""
 
-    by: str
-    how: str
+    by: SplitKind
     early: int
     late: int
+    one_time: bool = False  # by chance, because all rows have the same time
     earlier: Ends | None = None
     later: Ends | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as plain values, the four times side by side."""
-        plain = {"by": self.by, "how": self.how, "early": self.early, "late": self.late}
+        how = how_split(self.by, self.one_time)
+        plain = {"by": self.by.value, "how": how, "early": self.early, "late": self.late}
         if self.earlier is None or self.later is None:
             return plain
         return {**plain, **dict(zip(("first", "until", "from", "last"), (*self.earlier, *self.later), strict=True))}
@@ -91,8 +93,8 @@ def split_facts(table: Table, ledger: Ledger, split: Split) -> SplitFacts | None
     if split.late is None:
         return None
     late = split.late & ledger.used
-    parts = split.kind, split.how, int(split.early.sum()), int(late.sum())
-    if split.kind != "time" or ledger.time is None or not late.any():
+    parts = split.kind, int(split.early.sum()), int(late.sum()), split.one_time
+    if split.kind is not SplitKind.TIME or ledger.time is None or not late.any():
         return SplitFacts(*parts)
     stamps = table.column(table.roles.time or "").kind is Kind.TIMESTAMP
     times = ledger.time[split.early], ledger.time[late]
