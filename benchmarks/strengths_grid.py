@@ -115,7 +115,8 @@ def judged(own: Parts, penalty: Quadratic, start: Floats | None) -> tuple[float,
     """Fit with a penalty; return the mean loss of the judging rows and the parameters."""
     objective = Objective(own.loss, penalty)
     found = fitted(objective, own.early, objective.null_parameters(own.early) if start is None else start)
-    return own.late.total(ValueTotal(own.loss), found).value / own.late.total_weight, found
+    (total,) = own.late.total(ValueTotal(own.loss), found)
+    return total / own.late.total_weight, found
 
 
 def line(data: DataSet) -> tuple[str, bool]:

@@ -112,7 +112,8 @@ def _settle(update: Update, old: OldRows) -> tuple[Floats, int]:
         turn = way.turn if way.reach < FAR else None
         gradient = old.slope(way, cubic=turn is not None) + penalty.gradient(kept.parameters + way.step)
         if added is not None:
-            gradient += added.total(SlopeTotal(update.objective.loss), kept.parameters + way.step).gradient
+            (slope,) = added.total(SlopeTotal(update.objective.loss), kept.parameters + way.step)
+            gradient += slope
             readings += 1
         solution = factor.solve(gradient)
         left = math.sqrt(max(float(gradient @ solution), 0.0))

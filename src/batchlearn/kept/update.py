@@ -122,7 +122,7 @@ class Update:
         """Return an upper bound on the largest leverage of a new row; one reading."""
         if self.added is None:
             return 0.0
-        form = self.added.total(FormTotal(factor.inverse_hessian), self.kept.parameters).form
+        (form,) = self.added.total(FormTotal(factor.inverse_hessian), self.kept.parameters)
         return largest_leverage(factor, form, self.domain.square(1.0 / factor.diagonal**2))
 
 

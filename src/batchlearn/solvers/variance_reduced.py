@@ -30,7 +30,6 @@ from batchlearn.solvers.batches import labelled
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.statistics.curvature import AnchorTotal, LargestCurvatureTotal
 from batchlearn.statistics.objective import Objective
-from batchlearn.statistics.totals import LineTotal
 
 # Rows of the sample that the Hessian is made from: a share of all, and at least so many a coefficient.
 _SAMPLE_SHARE, _SAMPLE_ROWS = 8, 20
@@ -43,14 +42,6 @@ _LENGTHS = tuple(0.5**k for k in range(13))
 _SHARE_OF_ROW = 0.25
 # Anchors in a row that come no nearer.
 _SLOW_ANCHORS = 3
-
-
-@dataclass(frozen=True)
-class Preconditioner:
-    """The inverse of a Hessian made from a sample: in single precision for batches, as a factor for the anchor."""
-
-    factor: Factor
-    inverse: NDArray[np.float32]
 
 
 class Anchor(NamedTuple):
@@ -69,7 +60,8 @@ class ReducedState:
     point: Averaged
     passes: int
     length: float  # of a step
-    preconditioner: Preconditioner
+    factor: Factor  # of a Hessian made from a sample, for the anchor
+    inverse: NDArray[np.float32]  # of one that is safe for batches, in single precision
     anchor: Anchor | None
     fresh: bool  # no batch yet since the anchor
     further_rows: int
@@ -96,11 +88,20 @@ class VarianceReducedNewton(Solver["ReducedState"]):
         """Make the first preconditioner from a sample. Raises NotPositiveDefinite."""
         sample = _sample(rows, reading, 0)
         length = 1.0 / (1.0 + _NOISE * len(parameters) / reading.size)
-        preconditioner = _precondition(objective, sample, parameters, length, None, reading.size)
-        read = len(sample)
-        value = objective.value(sample, parameters)
-        point = Averaged(parameters, parameters, 0)
-        return ReducedState(point, 0, length, preconditioner, None, True, read, parameters, value, reading)
+        factor, inverse = _precondition(objective, sample, parameters, length, None, reading.size)
+        return ReducedState(
+            point=Averaged(parameters, parameters, 0),
+            passes=0,
+            length=length,
+            factor=factor,
+            inverse=inverse,
+            anchor=None,
+            fresh=True,
+            further_rows=len(sample),
+            before=parameters,
+            value_before=objective.value(sample, parameters),
+            reading=reading,
+        )
 
     def begin_pass(self, objective: Objective, rows: Rows, state: ReducedState) -> ReducedState:
         """Read all rows at the mean of the last pass, from the second pass on."""
@@ -113,20 +114,22 @@ class VarianceReducedNewton(Solver["ReducedState"]):
         if state.passes > 0 and anchor is None and not value <= state.value_before:
             # The first pass led nowhere: back to where it began, now with what all rows say of it.
             first_value, first, _ = _looked_at(objective, rows, state.before)
-            anchor = Anchor(state.before, first_value, first, state.preconditioner.factor.norm(first))
+            anchor = Anchor(state.before, first_value, first, state.factor.norm(first))
             read += reading.rows
         if anchor is not None and not value <= anchor.value:
             # Worse than where the pass began: batches that hold an outlying row threw it. All rows say how far the
             # anchor's own step may go, and batches go on from there, more carefully.
-            mean = _safe_step(objective, rows, anchor, state.preconditioner)
+            direction = -state.factor.solve(anchor.gradient)
+            values, _ = objective.along(rows, anchor.parameters, direction, _LENGTHS)
+            mean = np.asarray(anchor.parameters + _LENGTHS[int(np.argmin(values))] * direction)
             state = replace(state, length=0.5 * state.length)
             value, gradient, diagonal = _looked_at(objective, rows, mean)
             read += 2 * reading.rows
         if anchor is None or value <= anchor.value:
             sample = _sample(rows, reading, state.passes)
-            preconditioner = _precondition(objective, sample, mean, state.length, diagonal, reading.size)
-            anchor = Anchor(mean, value, gradient, preconditioner.factor.norm(gradient))
-            state = replace(state, preconditioner=preconditioner)
+            factor, inverse = _precondition(objective, sample, mean, state.length, diagonal, reading.size)
+            anchor = Anchor(mean, value, gradient, factor.norm(gradient))
+            state = replace(state, factor=factor, inverse=inverse)
         point = Averaged(anchor.parameters, anchor.parameters, 0)
         passes = state.passes + 1
         return replace(state, point=point, passes=passes, anchor=anchor, fresh=True, further_rows=read)
@@ -136,7 +139,7 @@ class VarianceReducedNewton(Solver["ReducedState"]):
         loss, stretch, point, anchor = objective.loss, labelled(rows), state.point, state.anchor
         if anchor is not None and state.fresh:
             # The whole Newton step of the anchor's gradient, as far as the rows at hand say that it is safe.
-            direction = -state.preconditioner.factor.solve(anchor.gradient)
+            direction = -state.factor.solve(anchor.gradient)
             change = batch_predictor(stretch.rows, 0, len(rows), padded(direction, loss.outputs))
             reach = loss.self_concordance * float(np.max(np.abs(change), initial=0.0))
             length = math.log1p(reach) / reach if reach > 0.0 else 1.0
@@ -147,7 +150,7 @@ class VarianceReducedNewton(Solver["ReducedState"]):
             objective.penalty,
             stretch,
             state.reading.cut(len(rows)),
-            (state.preconditioner.inverse, state.length),
+            (state.inverse, state.length),
             None if anchor is None else (anchor.parameters, anchor.gradient),
             point,
         )
@@ -171,20 +174,10 @@ class VarianceReducedNewton(Solver["ReducedState"]):
 
 def _looked_at(objective: Objective, rows: Rows, parameters: Floats) -> tuple[float, Floats, Floats]:
     """Return the objective, its gradient and the diagonal of its Hessian, reading all rows once."""
-    total, weight, penalty = rows.total(AnchorTotal(objective.loss), parameters), rows.total_weight, objective.penalty
-    value = total.value / weight + penalty.value(parameters)
-    return value, total.gradient / weight + penalty.gradient(parameters), total.diagonal / weight + penalty.diagonal
-
-
-def _safe_step(objective: Objective, rows: Rows, anchor: Anchor, preconditioner: Preconditioner) -> Floats:
-    """Return the best of several lengths of the anchor's Newton step, reading all rows once."""
-    direction = -preconditioner.factor.solve(anchor.gradient)
-    with np.errstate(over="ignore", invalid="ignore"):
-        line = rows.total(LineTotal(objective.loss, direction, _LENGTHS), anchor.parameters)
-    penalties = [objective.penalty.value(anchor.parameters + length * direction) for length in _LENGTHS]
-    values = line.values / rows.total_weight + penalties
-    best = int(np.argmin(np.where(np.isfinite(values), values, np.inf)))
-    return np.asarray(anchor.parameters + _LENGTHS[best] * direction)
+    value, gradient, diagonal = rows.total(AnchorTotal(objective.loss), parameters)
+    weight, penalty = rows.total_weight, objective.penalty
+    gradient = gradient / weight + penalty.gradient(parameters)
+    return value / weight + penalty.value(parameters), gradient, diagonal / weight + penalty.diagonal
 
 
 def _sample(rows: Rows, reading: Reading, number: int) -> Rows:
@@ -196,18 +189,18 @@ def _sample(rows: Rows, reading: Reading, number: int) -> Rows:
 
 def _precondition(
     objective: Objective, sample: Rows, parameters: Floats, length: float, diagonal: Floats | None, size: int
-) -> Preconditioner:
-    """Return the inverse Hessian of a sample, whose diagonal is nowhere below that of all rows.
+) -> tuple[Factor, NDArray[np.float32]]:
+    """Return the factor of the Hessian of a sample, whose diagonal is nowhere below that of all rows, and an inverse.
 
-    For batches it is nowhere below what one row alone may bring to a step either: a rare level, which a batch meets
-    once or not at all, would otherwise be thrown about by its own rows.
+    In the inverse, for batches, it is nowhere below what one row alone may bring to a step either: a rare level, which
+    a batch meets once or not at all, would otherwise be thrown about by its own rows.
     """
     hessian = objective.expand(sample, parameters).hessian
     on = np.diag_indices_from(hessian)
     if diagonal is not None:
         hessian[on] = np.maximum(hessian[on], diagonal)
-    largest = sample.total(LargestCurvatureTotal(objective.loss), parameters).size * (len(sample) / sample.total_weight)
-    floor = largest * length / (size * _SHARE_OF_ROW)
+    (largest,) = sample.total(LargestCurvatureTotal(objective.loss), parameters)
+    floor = largest * (len(sample) / sample.total_weight) * length / (size * _SHARE_OF_ROW)
     safe = hessian.copy()
     safe[on] = np.maximum(hessian[on], floor)
     inner = factorise(safe, 0.0)
@@ -215,4 +208,4 @@ def _precondition(
         factor = factorise(hessian, 0.0)
     except NotPositiveDefinite:  # a level that the sample does not hold, without a penalty
         factor = inner
-    return Preconditioner(factor, inner.inverse_hessian.astype(np.float32))
+    return factor, inner.inverse_hessian.astype(np.float32)

@@ -327,7 +327,7 @@ def _leverage_cost(rows: Rows, outputs: int) -> float:
 def _returned(point: _Point, predictor_bound: float) -> float | None:
     """Return the bound on the returned prediction of any row whose exact predictor is within a bound; None without."""
     loss = point.objective.loss
-    error = point.rows.total(ReturnedTotal(loss, point.carried), point.parameters).error
+    error, _ = point.rows.total(ReturnedTotal(loss, point.carried), point.parameters)
     return largest_returned_distance(loss.name, predictor_bound + error, loss.outputs)
 
 

@@ -315,8 +315,8 @@ def _refuse_recession(problem: Problem, direction: Floats | None) -> None:
     direction = _significant(direction)
     if penalty.stops(direction):
         return
-    change = problem.rows.total(RecessionTotal(loss), direction)
-    if change.rise <= _RECESSION_TOLERANCE and change.fall >= 100.0 * _RECESSION_TOLERANCE:
+    rise, fall = problem.rows.total(RecessionTotal(loss), direction)
+    if rise <= _RECESSION_TOLERANCE and fall >= 100.0 * _RECESSION_TOLERANCE:
         columns = leading_names(problem.names, direction)
         what = "separate the classes" if loss.of_classes else "send the mean of rows whose label is 0 to zero"
         raise NoFiniteOptimum(

@@ -206,7 +206,7 @@ def _prove(model: LinearModel, statement: _Statement, rows: Rows) -> _Proof:
     certification = certify(objective, rows, parameters, Units(model.encoding.own_units))
     certification = replace(certification, certificate=certification.certificate.of_moved(shift))
     delivered = accumulated(objective.loss.outputs + 3) * np.abs(model.coefficients) / model.encoding.own_units
-    returned = rows.total(ReturnedTotal(objective.loss, 0.0), parameters).response
+    _, returned = rows.total(ReturnedTotal(objective.loss, 0.0), parameters)
     rounding = replace(certification.certificate, prediction_bound=returned).of_moved(shift).prediction_bound or 0.0
     return _Proof(objective.value(rows, parameters), certification, (float(np.max(delivered)), rounding))
 
