@@ -131,21 +131,18 @@ class Objective:
             labels, offset = bare.total(LabelTotal(self.loss), parameters[:outputs])
             intercepts = self.loss.null_intercept(labels / rows.total_weight)
             if rows.has_offset or self.loss.corners is not None:
-                intercepts = self._null_by_steps(bare, intercepts - offset / rows.total_weight)
+                cornered = self.loss.corners
+                loss = self.loss if cornered is None else cornered.majorised
+                longest = 2.0 if cornered is None else np.inf
+                intercepts = intercepts - offset / rows.total_weight
+                for _ in range(_NULL_STEPS):
+                    total = bare.total(HessianTotal(loss), intercepts)
+                    step = np.clip(total.gradient / max(float(total.grams[0, 0, 0]), 1e-300), -longest, longest)
+                    intercepts = intercepts - step
+                    if abs(step[0]) < 1e-12 * (1.0 + abs(intercepts[0])):
+                        break
             parameters[::size] = intercepts
         return parameters
-
-    def _null_by_steps(self, bare: Rows, intercept: Floats) -> Floats:
-        cornered = self.loss.corners
-        loss = self.loss if cornered is None else cornered.majorised
-        longest = 2.0 if cornered is None else np.inf
-        for _ in range(_NULL_STEPS):
-            total = bare.total(HessianTotal(loss), intercept)
-            step = np.clip(total.gradient / max(float(total.grams[0, 0, 0]), 1e-300), -longest, longest)
-            intercept = intercept - step
-            if abs(step[0]) < 1e-12 * (1.0 + abs(intercept[0])):
-                break
-        return intercept
 
 
 def ridge(layout: Layout, alpha: float, scale: Floats | None = None, outputs: int = 1) -> Quadratic:
