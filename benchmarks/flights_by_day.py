@@ -50,7 +50,7 @@ from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, loss_of
 from batchlearn.objectives.penalties import Penalty
 from batchlearn.retraining.bracket import Answer, Change, bracket
-from batchlearn.selection.structure import InnerSplit, Structure, choose_structure
+from batchlearn.selection.structure import Structure, choose_structure
 from batchlearn.selection.terms import encoding_penalty
 from batchlearn.statistics.objective import Objective
 from batchlearn.statistics.totals import LineTotal, ValueTotal
@@ -127,7 +127,7 @@ def chosen(name: str, table: Table, ledger: Ledger, part: Mask, threads: int = 2
     """Choose what the recipe leaves open on a part of the rows."""
     minimum = RECIPES[name][1]
     if minimum is None:
-        structure: Structure = run(choose_structure(table, ledger, InnerSplit(part), EncodingRules(), threads))
+        structure: Structure = run(choose_structure(table, ledger, part, EncodingRules(), threads))
         return structure
     return Structure(EncodingRules(additive=True, bins=8, minimum_rows=minimum))
 
