@@ -221,7 +221,8 @@ def read_matrix(
     """
     total = float(len(label)) if weight is None else math.fsum(weight)
     if weight is not None:
-        weight = _normalised(weight)
+        # By a power of two: the largest weight is near one, a mean stays as it is, and nothing overflows.
+        weight = np.asarray(np.ldexp(weight, 1 - int(np.frexp(weight.max())[1])))
         counted = weight > 0.0
         if not counted.all():
             values, label, weight = values[counted], label[counted], weight[counted]
@@ -298,11 +299,6 @@ def row_weights(sample_weight: Any, rows: int) -> Floats | None:
             code="weight-total-zero",
         )
     return weight
-
-
-def _normalised(weight: Floats) -> Floats:
-    """Divide by a power of two: the largest weight is near one, a mean stays as it is, and nothing overflows."""
-    return np.asarray(np.ldexp(weight, 1 - int(np.frexp(weight.max())[1])))
 
 
 def _power_of_two(size: Floats) -> Floats:
