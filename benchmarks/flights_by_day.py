@@ -50,7 +50,7 @@ from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, loss_of
 from batchlearn.objectives.penalties import Penalty
 from batchlearn.retraining.bracket import Answer, Change, bracket
-from batchlearn.selection.structure import InnerSplit, Structure, choose_structure
+from batchlearn.selection.structure import Structure, choose_structure
 from batchlearn.selection.terms import encoding_penalty
 from batchlearn.statistics.objective import Objective
 from batchlearn.statistics.totals import LineTotal, ValueTotal
@@ -127,7 +127,7 @@ def chosen(name: str, table: Table, ledger: Ledger, part: Mask, threads: int = 2
     """Choose what the recipe leaves open on a part of the rows."""
     minimum = RECIPES[name][1]
     if minimum is None:
-        structure: Structure = run(choose_structure(table, ledger, InnerSplit(part), EncodingRules(), threads))
+        structure: Structure = run(choose_structure(table, ledger, part, EncodingRules(), threads))
         return structure
     return Structure(EncodingRules(additive=True, bins=8, minimum_rows=minimum))
 
@@ -246,7 +246,7 @@ def day_of(setting: Setting, number: int, champion: Optimum, rows: list[MemoryRo
         plain = replace(kept, totals=kept.totals._replace(third=None))
         second = first_rung(Update.of(plain, new, objective)).upper is not None
     true = objective.value(everything, kept.parameters) - scratch.value
-    moved = everything.total(
+    _, moved = everything.total(
         LineTotal(objective.loss, scratch.parameters - found.reached.parameters, (1.0,)), kept.parameters
     )
     theirs = scratch.certification.certificate
@@ -256,7 +256,7 @@ def day_of(setting: Setting, number: int, champion: Optimum, rows: list[MemoryRo
     after = None if number + 1 == DAYS else _mean_gain(objective, rows[number + 1], kept, found)
     result = Day(
         true, found,
-        seconds, scratch_seconds, found.bracket.rung - 1, moved.reach / allowed,
+        seconds, scratch_seconds, found.bracket.rung - 1, moved / allowed,
         (by_formula(update), second, first.bracket.upper_is_proved), after, len(dump(kept)),
     )  # fmt: skip
     return result, scratch
@@ -273,7 +273,7 @@ def _climbed(first: Answer, everything: MemoryRows) -> Answer:
 
 
 def _mean_gain(objective: Objective, rows: MemoryRows, kept: KeptTotals, found: Answer) -> float:
-    losses = (rows.total(ValueTotal(objective.loss), w).value for w in (kept.parameters, found.reached.parameters))
+    losses = (rows.total(ValueTotal(objective.loss), w)[0] for w in (kept.parameters, found.reached.parameters))
     before, after = losses
     return (before - after) / rows.total_weight
 

@@ -33,7 +33,7 @@ from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.losses import Loss, loss_of
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.selection.structure import MOST_ROWS, InnerSplit, choose_structure
+from batchlearn.selection.structure import MOST_ROWS, choose_structure
 from batchlearn.selection.terms import encoding_penalty, encoding_terms
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.quasi_newton import LimitedMemory
@@ -72,7 +72,7 @@ def parts(data: DataSet) -> Parts:
     table = open_table(data)
     ledger = with_lots(table, read_ledger(table, loss=data.loss))
     outer = hold_out(ledger, SHARE, SEED)
-    structure = drained(choose_structure(table, ledger, InnerSplit(outer.early, None, SEED), EncodingRules(), 2))
+    structure = drained(choose_structure(table, ledger, outer.early, EncodingRules(), 2, seed=SEED))
     inner = hold_out(replace(ledger, used=outer.early), SHARE, SEED)
     most = MOST_ROWS if data.task != "multiclass" else MOST_ROWS_OF_CLASSES
     early, late = choose_rows(ledger, inner.early, most, SEED), choose_rows(ledger, inner.late, most // 2, SEED)
@@ -115,7 +115,8 @@ def judged(own: Parts, penalty: Quadratic, start: Floats | None) -> tuple[float,
     """Fit with a penalty; return the mean loss of the judging rows and the parameters."""
     objective = Objective(own.loss, penalty)
     found = fitted(objective, own.early, objective.null_parameters(own.early) if start is None else start)
-    return own.late.total(ValueTotal(own.loss), found).value / own.late.total_weight, found
+    (total,) = own.late.total(ValueTotal(own.loss), found)
+    return total / own.late.total_weight, found
 
 
 def line(data: DataSet) -> tuple[str, bool]:

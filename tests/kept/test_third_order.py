@@ -47,7 +47,7 @@ def test_along_is_the_tensor_times_the_step(layout: Layout, loss: str) -> None:
     eta, weight = X @ parameters, np.concatenate([c.weight for c in rows.chunks if c.weight is not None])
     p = 1.0 / (1.0 + np.exp(-eta))
     third = weight * (p * (1.0 - p) * (1.0 - 2.0 * p) if loss == "logistic" else np.exp(eta))
-    entries = rows.total(ThirdTotal(LOSSES[loss]), parameters).entries
+    (entries,) = rows.total(ThirdTotal(LOSSES[loss]), parameters)
     assert entries.shape == (tensor_size(layout),)
     np.testing.assert_allclose(along(layout, entries, step), X.T @ ((third * (X @ step))[:, None] * X), atol=1e-11)
 

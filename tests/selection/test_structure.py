@@ -13,7 +13,7 @@ from batchlearn.data.ledger import read_ledger, with_lots
 from batchlearn.data.split import SplitKind, hold_out
 from batchlearn.kernels.design import Floats
 from batchlearn.selection import structure as module
-from batchlearn.selection.structure import FEWEST_ROWS, InnerSplit, Structure, choose_structure
+from batchlearn.selection.structure import FEWEST_ROWS, Structure, choose_structure
 
 RULES = EncodingRules()
 TASKS = ("squared", "logistic", "poisson")
@@ -32,7 +32,7 @@ def choose(
     table = table_of(columns, **roles)
     ledger = with_lots(table, read_ledger(table, loss=loss))
     used = ledger.used if part is None else ledger.used & part
-    work = choose_structure(table, ledger, InnerSplit(used, kind, seed), RULES, threads)
+    work = choose_structure(table, ledger, used, RULES, threads, kind, seed)
     while True:
         try:
             next(work)

@@ -44,7 +44,7 @@ def test_steps_are_those_of_the_textbook(loss: str) -> None:
     for step in range(4):
         batch = taken(rows, np.arange(40 * step, 40 * step + 40))
         rate = 0.05 / np.sqrt(1.0 + step / 4)
-        total = GradientTotal(objective.loss)(batch.read(batch.chunks[0]), expected).gradient
+        _, total = GradientTotal(objective.loss)(batch.read(batch.chunks[0]), expected)
         expected = expected - rate * total / (rows.total_weight / 4)
         # The penalty is stepped along implicitly after the rows.
         expected -= rate * objective.penalty.gradient(expected) / (1.0 + rate * objective.penalty.strengths)
@@ -62,7 +62,8 @@ def test_the_probe_is_on_the_record_and_takes_the_best() -> None:
         problem.objective, problem.rows, np.zeros(13), Reading(64, 4000, problem.rows.total_weight, 0)
     )
     assert state.rate in [tried.rate for tried in state.probe]
-    assert best.objective < problem.objective.null_value(problem.rows)
+    null = problem.objective.null_parameters(problem.rows)
+    assert best.objective < problem.objective.value(problem.rows, null)
     assert run[0].rows_read > 4000 * 0.1  # the probe's rows are counted
 
 

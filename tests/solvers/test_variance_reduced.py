@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.solvers.problems import Posed, pose, posed
+from tests.solvers.problems import Posed, pose, posed, taken
 
-from batchlearn.solvers import Solver
+from batchlearn.kernels.design import linear_predictor
+from batchlearn.solvers import Reading, Solver
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.solvers.variance_reduced import VarianceReducedNewton
 from batchlearn.statistics.curvature import AnchorTotal
@@ -34,16 +35,47 @@ def test_stochastic_gradients_come_nowhere_near_that() -> None:
     assert after(problem, 128, 5.2) < 1e-3 * after(problem, 128, 5.2, StochasticGradient())
 
 
+def test_steps_are_those_of_the_formula_written_out() -> None:
+    problem = posed("poisson", rows=120, weighted=True)
+    objective, rows = problem.objective, taken(problem.rows, np.arange(120))
+    solver, reading = VarianceReducedNewton(), Reading(40, 120, rows.total_weight, 0)
+    state = solver.start(objective, rows, np.full(13, 0.1), reading)
+    state = solver.begin_pass(objective, rows, solver.step(objective, rows, solver.begin_pass(objective, rows, state)))
+    found = solver.step(objective, rows, state).point
+
+    anchor, strengths, chunk = state.anchor, objective.penalty.strengths, rows.together()
+    assert anchor is not None
+    design = np.stack([linear_predictor(chunk.layout, chunk.block, unit) for unit in np.eye(13)], axis=1)
+    whole = -state.factor.solve(anchor.gradient)
+    reach = float(np.max(np.abs(design @ whole)))
+    points = [anchor.parameters + np.log1p(reach) / reach * whole]
+    mean = points[0]
+    for step in range(3):
+        own, weight, w = slice(40 * step, 40 * step + 40), rows.total_weight / 3, points[-1]
+        x, counts = design[own], chunk.weight[own]
+        rate, still = np.exp(x @ w), np.exp(x @ anchor.parameters)
+        gradient = x.T @ (counts * (rate - still)) / weight + strengths * (w - anchor.parameters) + anchor.gradient
+        move = -state.length * (state.inverse @ gradient)
+        move /= max(float(np.max(np.abs(x @ move))), 1.0)
+        bend = np.sum(counts * (np.exp(x @ (w + move)) - rate) * (x @ move)) / weight + strengths @ move**2
+        points.append(w + move * min(1.0, -(gradient @ move) / bend))
+        mean = mean + min(1.0, 3.0 / (step + 3.0)) * (points[-1] - mean)
+    # Directions are in single precision.
+    np.testing.assert_allclose(found.parameters, points[-1], atol=1e-6)
+    np.testing.assert_allclose(found.mean, mean, atol=1e-6)
+    assert np.max(np.abs(points[-1] - points[0])) > 1e-3
+
+
 def test_an_anchor_says_what_a_reading_of_all_rows_says() -> None:
     problem = posed(weighted=True)
     objective, rows, point = problem.objective, problem.rows, np.linspace(-0.5, 0.5, 13)
     total = rows.total(AnchorTotal(objective.loss), point)
     value, gradient = objective.gradient(rows, point)
     weight = rows.total_weight
-    assert total.value / weight + objective.penalty.value(point) == pytest.approx(value, rel=1e-13)
-    np.testing.assert_allclose(total.gradient / weight + objective.penalty.gradient(point), gradient, rtol=1e-12)
+    assert total[0] / weight + objective.penalty.value(point) == pytest.approx(value, rel=1e-13)
+    np.testing.assert_allclose(total[1] / weight + objective.penalty.gradient(point), gradient, rtol=1e-12)
     diagonal = objective.hessian_diagonal(rows, point)
-    np.testing.assert_allclose(total.diagonal / weight + objective.penalty.diagonal, diagonal, rtol=1e-12)
+    np.testing.assert_allclose(total[2] / weight + objective.penalty.diagonal, diagonal, rtol=1e-12)
 
 
 @pytest.mark.parametrize("size", [32, 128])

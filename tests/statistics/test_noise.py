@@ -106,10 +106,10 @@ def test_several_outputs_add_up(kind: str) -> None:
     gradients = np.concatenate([slopes[0][:, None] * X, slopes[1][:, None] * X], axis=1)
     root = rng.normal(size=(6, 6))
     metric = np.diagonal(root @ root.T).copy() if kind == "diagonal" else root @ root.T
-    total = rows.total(NoiseTotal(ThreeClasses(), metric), w[None])
+    square, gradient, _ = rows.total(NoiseTotal(ThreeClasses(), metric), w[None])
     matrix = np.diag(metric) if kind == "diagonal" else metric
-    assert total.square[0] == pytest.approx(float(np.einsum("nd,de,ne->", gradients, matrix, gradients)), rel=1e-12)
-    np.testing.assert_allclose(total.gradient[0], gradients.sum(axis=0), rtol=1e-10)
+    assert square[0] == pytest.approx(float(np.einsum("nd,de,ne->", gradients, matrix, gradients)), rel=1e-12)
+    np.testing.assert_allclose(gradient[0], gradients.sum(axis=0), rtol=1e-10)
     noise = one_noise(Objective(ThreeClasses(), Quadratic(np.zeros(6))), rows, w)
     assert noise.trace == pytest.approx(np.trace(np.cov(gradients.T, bias=True)), rel=1e-10)
 

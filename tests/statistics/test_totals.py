@@ -67,18 +67,19 @@ def test_totals_are_sums_over_the_written_out_rows(posed: tuple[str, MemoryRows,
     upper = np.triu_indices(len(w))
     np.testing.assert_allclose(total.grams[0][upper], expected[upper], rtol=1e-9, atol=1e-12)
     assert total.smallest == pytest.approx(float((weight * bend).min()), rel=1e-9)
-    np.testing.assert_allclose(rows.total(DiagonalTotal(LOSSES[loss]), w).diagonal, np.diagonal(expected), rtol=1e-9)
+    (diagonal,) = rows.total(DiagonalTotal(LOSSES[loss]), w)
+    np.testing.assert_allclose(diagonal, np.diagonal(expected), rtol=1e-9)
 
 
 def test_the_line_is_the_loss_along_it(posed: tuple[str, MemoryRows, Floats]) -> None:
     loss, rows, w = posed
     X, label, weight, offset = written(rows, loss)
     direction = np.linspace(-1.0, 1.0, len(w))
-    line = rows.total(LineTotal(LOSSES[loss], direction, (0.5, 0.25)), w)
-    for length, value in zip((0.5, 0.25), line.values, strict=True):
+    values, reach = rows.total(LineTotal(LOSSES[loss], direction, (0.5, 0.25)), w)
+    for length, value in zip((0.5, 0.25), values, strict=True):
         expected = weight @ LOSSES[loss].value(X @ (w + length * direction) + offset, label)
         assert value == pytest.approx(expected, rel=1e-9)
-    assert line.reach == pytest.approx(float(np.abs(X @ direction).max()), rel=1e-9)
+    assert reach == pytest.approx(float(np.abs(X @ direction).max()), rel=1e-9)
 
 
 def test_leverages_and_what_follows_from_them() -> None:

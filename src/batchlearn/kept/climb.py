@@ -9,8 +9,7 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.errors import DataError
-from batchlearn.kept.update import BestKnown, Local, Proof, Reached, Update, prove
-from batchlearn.kernels.design import Floats
+from batchlearn.kept.update import BestKnown, Local, Reached, Update, prove
 from batchlearn.kernels.rounding import accumulated
 from batchlearn.kernels.sums import symmetric
 from batchlearn.statistics.totals import Hessian, HessianTotal
@@ -44,21 +43,12 @@ def climb(update: Update, start: Reached, rows: Rows, most: int = MOST_PASSES) -
         reached, passes = _stand(update, reached, rows), passes + 1
         if reached.proof.bounds is not None or passes == most:
             break
-        step = _step(update, reached)
-        if step is None:
+        factor, gradient = reached.proof.factor, reached.gradient
+        if factor is None or gradient is None:
             break
+        step = update.shortened(-factor.solve(gradient), _SHORT)
         reached = reached._replace(parameters=reached.parameters + step)
     return Climbed(reached, passes)
-
-
-def _step(update: Update, reached: Reached) -> Floats | None:
-    """Return the Newton step, shortened where it moves a row far: ln(1 + a) / a is safe (Sun and Tran-Dinh 2019)."""
-    factor, gradient = reached.proof.factor, reached.gradient
-    if factor is None or gradient is None:
-        return None
-    step = -factor.solve(gradient)
-    a = update.objective.loss.self_concordance * update.domain.reach(step)
-    return step if a <= _SHORT else np.asarray(step * (math.log1p(a) / a))
 
 
 def _stand(update: Update, before: Reached, rows: Rows) -> Reached:
@@ -79,15 +69,8 @@ def _stand(update: Update, before: Reached, rows: Rows) -> Reached:
     gained = float(point.values[0]) + float(back @ penalty.gradient(parameters + 0.5 * back))
     size = penalty.magnitude(parameters) + penalty.magnitude(kept.parameters)
     doubt = point.error + accumulated(4 * len(back) + 40) * float(size @ np.abs(back))
-    reached = _with_gain(update, before, proof, gradient, (gained, doubt))
-    left = 0.0 if proof.factor is None else proof.factor.solve(gradient)
-    return reached._replace(optimum=BestKnown(parameters - left, hessian))
-
-
-def _with_gain(update: Update, before: Reached, proof: Proof, gradient: Floats, gain: tuple[float, float]) -> Reached:
-    (gained, doubt), weight = gain, update.weight
-    lower = max(before.lower, (gained - doubt) / weight * (1.0 - 1e-12))
-    upper = None
+    weight, left = update.weight, 0.0 if proof.factor is None else proof.factor.solve(gradient)
+    lower, upper = max(before.lower, (gained - doubt) / weight * (1.0 - 1e-12)), None
     if proof.bounds is not None:
         upper = max((gained + doubt) / weight, 0.0) * (1.0 + 1e-12) + proof.bounds.loss
     estimate = max((gained + 0.5 * proof.decrement_known**2) / weight, lower)
@@ -96,7 +79,8 @@ def _with_gain(update: Update, before: Reached, proof: Proof, gradient: Floats, 
         upper=upper,
         estimate=estimate if upper is None else min(estimate, upper),
         proof=proof,
-        reach=update.domain.reach(before.parameters - update.kept.parameters),
+        reach=update.domain.reach(parameters - kept.parameters),
         readings=before.readings + (proof.factor is not None and update.added is not None),
+        optimum=BestKnown(parameters - left, hessian),
         gradient=gradient,
     )

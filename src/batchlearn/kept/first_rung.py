@@ -22,7 +22,7 @@ from batchlearn.kept.update import BestKnown, Local, Reached, Update, joint_erro
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import accumulated
 from batchlearn.kernels.sums import symmetric
-from batchlearn.objectives.factor import NotPositiveDefinite, StepFactor, step_factor
+from batchlearn.objectives.factor import NotPositiveDefinite, step_factor
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.statistics.totals import HessianTotal
 from batchlearn.statistics.updates import Point, PointTotal, SlopeTotal
@@ -60,7 +60,12 @@ def _stand(update: Update, old: OldRows, parameters: Floats, readings: int) -> R
     step = parameters - update.kept.parameters
     way = old.way(step)
     point = _look(update, old, way, (1.0, *_shortened(update, old, way)))
-    lower, best = _lower(old, way, point)
+    # The most that is certainly gained along the step, in total, and the length where it is (C7).
+    lengths = list(point.values)
+    gains = [-(sum(old.rise(way.part(t))) + point.values[t]) - point.error for t in lengths]
+    gains = [gain if math.isfinite(gain) else -math.inf for gain in gains]
+    largest = int(np.argmax(gains))
+    lower, best = (gains[largest], lengths[largest]) if gains[largest] > 0.0 else (0.0, 0.0)
     known = -(point.change + point.ahead.rise.change)
     proof, optimum = prove(update, point.local), BestKnown(parameters, point.likely)
     estimate = max(known + 0.5 * proof.decrement_known**2, lower, 0.0)
@@ -102,17 +107,25 @@ def _settle(update: Update, old: OldRows) -> tuple[Floats, int]:
     kept, penalty, added = update.kept, update.penalty, update.added
     base = kept.totals.hessian + update.fresh.hessian
     penalty.add_to(base)
-    factor = _first_factor(base)
+    try:
+        factor = step_factor(base)
+    except NotPositiveDefinite as refusal:
+        raise CertificateError(
+            "Nothing can be said from kept totals: the Hessian of the rows that remain has no safe factor, "
+            f"{refusal}. Remove fewer rows, or retrain warm from all rows.",
+            code="no-update",
+        ) from refusal
     gradient = kept.totals.gradient + update.fresh.gradient + penalty.gradient(kept.parameters)
     solution = factor.solve(gradient)
-    way, readings, before = old.way(_short(update, -solution)), 1, math.inf
+    way, readings, before = old.way(update.shortened(-solution, 1.0)), 1, math.inf
     last, exact, factored, first = way, way, None, math.sqrt(max(float(gradient @ solution), 0.0))
     for _ in range(_REFINEMENTS):
         # Far away the cubic polynomial need not have a minimum.
         turn = way.turn if way.reach < FAR else None
         gradient = old.slope(way, cubic=turn is not None) + penalty.gradient(kept.parameters + way.step)
         if added is not None:
-            gradient += added.total(SlopeTotal(update.objective.loss), kept.parameters + way.step).gradient
+            (slope,) = added.total(SlopeTotal(update.objective.loss), kept.parameters + way.step)
+            gradient += slope
             readings += 1
         solution = factor.solve(gradient)
         left = math.sqrt(max(float(gradient @ solution), 0.0))
@@ -131,7 +144,7 @@ def _settle(update: Update, old: OldRows) -> tuple[Floats, int]:
             solution = factor.solve(gradient)
         # What is left falls from step to step by the same factor, and faster once the step is short.
         expected, before, last = left * left / min(before, first), left, way
-        step = way.step + _short(update, -solution)
+        step = way.step + update.shortened(-solution, 1.0)
         if old.constant * update.domain.reach(step - exact.step) <= _CLOSE:
             way = old.near(exact, step)
         else:
@@ -144,23 +157,6 @@ def _settle(update: Update, old: OldRows) -> tuple[Floats, int]:
 def _settled(left: float, kept: KeptTotals) -> bool:
     """Whether so much of a gradient may be left, in the dual norm of the Hessian."""
     return left < _SETTLED and left * math.sqrt(kept.leverage) < _SETTLED
-
-
-def _short(update: Update, step: Floats) -> Floats:
-    """Return the step, shortened where it moves a row far: ln(1 + a) / a is safe (Sun and Tran-Dinh 2019)."""
-    a = update.objective.loss.self_concordance * update.domain.reach(step)
-    return step if a <= 1.0 else np.asarray(step * (math.log1p(a) / a))
-
-
-def _first_factor(hessian: Floats) -> StepFactor:
-    try:
-        return step_factor(hessian)
-    except NotPositiveDefinite as refusal:
-        raise CertificateError(
-            f"Nothing can be said from kept totals: the Hessian of the rows that remain has no safe factor, {refusal}. "
-            "Remove fewer rows, or retrain warm from all rows.",
-            code="no-update",
-        ) from refusal
 
 
 class _Known(NamedTuple):
@@ -231,12 +227,3 @@ def _fresh_below(update: Update, point: Point, parameters: Floats) -> tuple[floa
 
 def _penalty_change(penalty: Quadratic, start: Floats, step: Floats) -> float:
     return float(step @ penalty.gradient(start + 0.5 * step))
-
-
-def _lower(old: OldRows, way: Way, point: _Known) -> tuple[float, float]:
-    """Return the most that is certainly gained along the step, in total, and the length where it is (C7)."""
-    lengths = list(point.values)
-    gains = [-(sum(old.rise(way.part(t))) + point.values[t]) - point.error for t in lengths]
-    gains = [gain if math.isfinite(gain) else -math.inf for gain in gains]
-    best = int(np.argmax(gains))
-    return (gains[best], lengths[best]) if gains[best] > 0.0 else (0.0, 0.0)

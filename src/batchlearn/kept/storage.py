@@ -56,8 +56,10 @@ def load(data: bytes, layout: Layout, loss: str) -> KeptTotals:
 
     IntegrityError where the bytes are not those of `dump`."""
     try:
-        shapes = _shapes(layout, _declared(data))
-        arrays = unpack(data, shapes)
+        header = header_of(data)
+        if not isinstance(header, dict):
+            raise Malformed("their header is no object")
+        arrays = unpack(data, _shapes(layout, header))
         return _restored(layout, loss, {**{name: np.empty(0) for name in _plain(layout)}, **arrays})
     except (Malformed, ValueError, KeyError, IndexError) as problem:
         raise IntegrityError(
@@ -82,13 +84,6 @@ def _plain(layout: Layout) -> dict[str, tuple[int, ...]]:
         "second": (layout.dense,),
         "numbers": (_NUMBERS,),
     }
-
-
-def _declared(data: bytes) -> Mapping[str, object]:
-    header = header_of(data)
-    if not isinstance(header, dict):
-        raise Malformed("their header is no object")
-    return header
 
 
 def _shapes(layout: Layout, declared: Mapping[str, object]) -> dict[str, tuple[int, ...]]:

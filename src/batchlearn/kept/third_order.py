@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -52,20 +52,14 @@ def worth_keeping(loss: Loss, layout: Layout) -> bool:
     return loss.name in THIRD_ORDER_LOSSES and layout.sparse == 0 and tensor_size(layout) <= _LARGEST_TENSOR
 
 
-class Third(NamedTuple):
-    """All blocks, one after the other."""
-
-    entries: Floats
-
-
 @dataclass(frozen=True)
 class ThirdTotal:
-    """The third-order total, in blocks."""
+    """The third-order total: all blocks, one after the other."""
 
     loss: Loss
     combine: ClassVar[tuple[Any, ...]] = (np.add,)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Third:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats]:
         """Return the chunk's total."""
         eta = predictor(chunk, parameters)
         values = chunk.weight * third_derivative(self.loss, eta, self.loss.least_curvature(eta, chunk.label))
@@ -81,7 +75,7 @@ class ThirdTotal:
             rows = [[self._counted(chunk, (g, k), weighted) for k in behind]]
             rows += [[self._counted(chunk, (h, g, k), weighted[:1])[0] for k in behind] for h in range(g)]
             blocks.append(np.concatenate([np.concatenate(row, axis=2) for row in rows]).ravel())
-        return Third(np.concatenate(blocks))
+        return (np.concatenate(blocks),)
 
     @staticmethod
     def _counted(chunk: Chunk, groups: tuple[int, ...], sides: Floats) -> Floats:

@@ -64,10 +64,11 @@ class KeptTotals:
         """Return the totals of the rows that are left when some of them, with these totals at w0, are removed."""
         old = self.totals
         third = None if old.third is None or removed.third is None else old.third - removed.third
+        rounded = np.asarray(accumulated(4) * (np.abs(old.gradient) + np.abs(removed.gradient)))
         left = Totals(
             old.weight - removed.weight,
             old.gradient - removed.gradient,
-            (old.gradient_error + removed.gradient_error) * (1.0 + 1e-9) + _rounded(old.gradient, removed.gradient),
+            (old.gradient_error + removed.gradient_error) * (1.0 + 1e-9) + rounded,
             old.hessian - removed.hessian,
             old.relative + removed.relative + accumulated(4),
             old.scale,
@@ -90,10 +91,6 @@ class KeptTotals:
             None if old.third is None else old.third * factor,
         )
         return replace(self, totals=scaled)
-
-
-def _rounded(*terms: Floats) -> Floats:
-    return np.asarray(accumulated(4) * sum(np.abs(term) for term in terms))
 
 
 class Factored(Protocol):

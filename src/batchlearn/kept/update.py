@@ -118,11 +118,19 @@ class Update:
         """The penalty of the total objective."""
         return self.objective.penalty.times(self.weight)
 
+    def shortened(self, step: Floats, safe: float) -> Floats:
+        """Return a Newton step (d,), shortened where it moves a row far, beyond what is safe without.
+
+        ln(1 + a) / a of it is safe, a the largest change of a row's predictor (Sun and Tran-Dinh 2019).
+        """
+        a = self.objective.loss.self_concordance * self.domain.reach(step)
+        return step if a <= safe else np.asarray(step * (math.log1p(a) / a))
+
     def new_leverage(self, factor: Factor) -> float:
         """Return an upper bound on the largest leverage of a new row; one reading."""
         if self.added is None:
             return 0.0
-        form = self.added.total(FormTotal(factor.inverse_hessian), self.kept.parameters).form
+        (form,) = self.added.total(FormTotal(factor.inverse_hessian), self.kept.parameters)
         return largest_leverage(factor, form, self.domain.square(1.0 / factor.diagonal**2))
 
 

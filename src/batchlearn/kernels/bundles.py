@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import accumulate
-from math import isqrt
+from math import isqrt, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,17 +73,17 @@ def _bundles(levels: tuple[int, ...], most: int) -> tuple[Bundle, ...]:
             waiting, cells = [], 1
         waiting.append(group)
         cells *= levels[group] + 1
-    return tuple(_bundle(groups, levels) for groups in [*found, *([waiting] if waiting else [])])
-
-
-def _bundle(groups: list[int], levels: tuple[int, ...]) -> Bundle:
-    own = tuple(levels[group] for group in groups)
-    indicator = None
-    if len(groups) > 1:
-        places = np.indices([count + 1 for count in own]).reshape(len(own), -1)
-        indicator = np.concatenate([place[:, None] == np.arange(n) for place, n in zip(places, own, strict=True)], 1)
-    cells = int(np.prod([count + 1 for count in own]))
-    return Bundle(tuple(groups), own, cells, None if indicator is None else indicator.astype(np.float64))
+    found += [waiting] if waiting else []
+    made = []
+    for groups in found:
+        own = tuple(levels[group] for group in groups)
+        wide, indicator = [count + 1 for count in own], None
+        if len(groups) > 1:
+            places = np.indices(wide).reshape(len(own), -1)
+            parts = [place[:, None] == np.arange(n) for place, n in zip(places, own, strict=True)]
+            indicator = np.concatenate(parts, axis=1).astype(np.float64)
+        made.append(Bundle(tuple(groups), own, prod(wide), indicator))
+    return tuple(made)
 
 
 def bundles(levels: tuple[int, ...], rows: int) -> tuple[Bundle, ...]:

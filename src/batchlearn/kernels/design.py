@@ -126,8 +126,12 @@ def quadratic_form(layout: Layout, block: Block, matrix: Floats) -> Floats:
     lead, first, count = layout.lead, int(layout.intercept), block.dense.shape[1]
     form: Floats = np.einsum("jm,jm->m", block.dense, matrix[:lead, :lead] @ block.dense)
     found = [(bundle, bundle.cell(block.codes)) for bundle in bundles(layout.groups, count)]
-    # A slice where a bundle is one group: a view of the matrix and not a copy.
-    spots = [_spots(layout, bundle.groups) for bundle, _ in found]
+    spots: list[Any] = []
+    for bundle, _ in found:
+        parts = [layout.group_slices[group] for group in bundle.groups]
+        # A slice where a bundle is one group: a view of the matrix and not a copy.
+        several = len(parts) > 1
+        spots.append(np.concatenate([np.arange(part.start, part.stop) for part in parts]) if several else parts[0])
     for i, ((one, cells), here) in enumerate(zip(found, spots, strict=True)):
         strip = matrix[here]
         own = one.cell_forms(strip[:, here])
@@ -157,11 +161,6 @@ def _add_pairs(pairs: Floats, one: _Found, two: _Found, matrix: Floats) -> None:
     else:
         table = second.cell_sums(first.cell_sums(matrix).T)
         pairs += table.ravel()[there * first.cells + here]
-
-
-def _spots(layout: Layout, groups: tuple[int, ...]) -> Any:
-    parts = [layout.group_slices[group] for group in groups]
-    return parts[0] if len(parts) == 1 else np.concatenate([np.arange(part.start, part.stop) for part in parts])
 
 
 def quadratic_forms(layout: Layout, block: Block, matrix: Floats) -> Floats:

@@ -12,7 +12,6 @@ from batchlearn.kernels.design import Floats
 from batchlearn.kernels.single_rows import (
     LabelledRows,
     RowLoss,
-    RowMajor,
     RowPenalty,
     batch_predictor,
     padded,
@@ -60,9 +59,14 @@ def follow_rows(
     view, label = rows.rows, rows.label
     walk = _Walk(loss, penalty, max(view.lead + view.levels.shape[1], _FEWEST_TERMS), state)
     predictors = np.empty(state.parameters.shape[:-1] + label.shape)
-    columns, values = _dense_entries(view, len(state.size) - 1)
+    # Coefficient and value of each entry of the dense columns and the levels, (m, entries) both; "no level" has the
+    # last place, and value zero.
+    columns = np.concatenate([np.broadcast_to(np.arange(view.lead), view.dense.shape), view.levels], axis=1)
+    values = np.concatenate([view.dense, view.levels != len(state.size) - 1], axis=1)
+    # In which rows a dense value is larger than all before it.
+    sizes = np.abs(view.dense)
     known = np.where(state.seen[: view.lead], state.size[: view.lead], 0.0)
-    grown = _grown(values[:, : view.lead], known)
+    grown = np.any(sizes > np.maximum.accumulate(np.concatenate([known[None, :], sizes[:-1]]), axis=0), axis=1)
     for i in range(len(label)):
         row = columns[i], values[i]
         if view.sparse is not None:
@@ -80,23 +84,6 @@ def follow_rows(
         if shown is None:
             predictors[..., i] = predictor
     return walk.state(), predictors
-
-
-def _dense_entries(view: RowMajor, none: int) -> tuple[NDArray[np.intp], Floats]:
-    """Return coefficient and value of each entry of the dense columns and the levels, (m, entries) both.
-
-    "No level" is the place `none`, and has value zero.
-    """
-    lead = np.broadcast_to(np.arange(view.lead), view.dense.shape)
-    columns = np.concatenate([lead, view.levels], axis=1)
-    return columns, np.concatenate([view.dense, view.levels != none], axis=1)
-
-
-def _grown(values: Floats, size: Floats) -> NDArray[np.bool_]:
-    """Return in which rows a dense value is larger than all before it, shape (m,)."""
-    sizes = np.abs(values)
-    before = np.maximum.accumulate(np.concatenate([size[None, :], sizes[:-1]]), axis=0)
-    return np.asarray(np.any(sizes > before, axis=1))
 
 
 class _Walk:

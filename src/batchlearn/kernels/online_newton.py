@@ -6,8 +6,6 @@ rows update among themselves, so that one row at a time costs what a block costs
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from scipy.linalg import solve_triangular
 
@@ -32,29 +30,27 @@ def follow_rows(
         design = _design(rows.rows, part, len(parameters))
         reach = design @ inverse  # (b, d): P x of each row
         eta = design @ parameters + rows.offset[part]
-        moved = _block(loss, eta, rows.label[part], rows.weight[part], reach @ design.T)
+        predictors[part], steps, gains, taken = _block(loss, eta, rows.label[part], rows.weight[part], reach @ design.T)
         # Row t's P x is that of the block's start less what the rows before it took: a triangular system.
-        own = solve_triangular(moved.taken, reach, trans="T", unit_diagonal=True, check_finite=False)
-        predictors[part] = moved.predictors
+        own = solve_triangular(taken, reach, trans="T", unit_diagonal=True, check_finite=False)
         if shown is not None:
             view = _design(shown.rows, part, len(parameters))
             at_start = view @ parameters + shown.offset[part]
-            predictors[part] = at_start + np.tril(view @ own.T, -1) @ moved.steps
-        parameters += moved.steps @ own
-        own *= np.sqrt(moved.gains)[:, None]
+            predictors[part] = at_start + np.tril(view @ own.T, -1) @ steps
+        parameters += steps @ own
+        own *= np.sqrt(gains)[:, None]
         inverse -= own.T @ own
     return parameters, inverse, predictors
 
 
-class _Moved(NamedTuple):
-    predictors: Floats  # (b,): before each row was used
-    steps: Floats  # (b,): (z - eta) / h
-    gains: Floats  # (b,): g
-    taken: Floats  # (b, b), upper triangular: g_s x_t' P_s x_s for s < t
+def _block(
+    loss: RowLoss, predictor: Floats, label: Floats, weight: Floats, gram: Floats
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Go through a block's rows from their predictors (b,) and X P X' (b, b) at its start, which are used up.
 
-
-def _block(loss: RowLoss, predictor: Floats, label: Floats, weight: Floats, gram: Floats) -> _Moved:
-    """Go through a block's rows from their predictors (b,) and X P X' (b, b) at its start, which are used up."""
+    Return the predictors before each row was used, the steps (z - eta) / h and the gains g, (b,) each; and, upper
+    triangular (b, b), g_s x_t' P_s x_s for s < t: what each row took from those after it.
+    """
     count = len(label)
     before, steps, gains, taken = np.empty(count), np.zeros(count), np.zeros(count), np.zeros((count, count))
     for t in range(count):
@@ -70,7 +66,7 @@ def _block(loss: RowLoss, predictor: Floats, label: Floats, weight: Floats, gram
         taken[t, t + 1 :] = gain * column[t + 1 :]
         rest = column[t + 1 :]
         gram[t + 1 :, t + 1 :] -= np.multiply.outer(gain * rest, rest)
-    return _Moved(before, steps, gains, taken)
+    return before, steps, gains, taken
 
 
 def _proximal(loss: RowLoss, eta: Floats, label: Floats, weight: float, reach: float) -> tuple[float, float]:

@@ -99,7 +99,11 @@ def weighted_gram(layout: Layout, block: Block, values: Floats) -> Floats:
 def weighted_grams(layout: Layout, block: Block, values: Floats) -> Floats:
     """Return what `weighted_gram` does for each row of the values, (k, m), as (k, coefficients, coefficients)."""
     grams = np.zeros((len(values), layout.size, layout.size))
-    grams[:, : layout.lead, : layout.lead] = _dense_grams(block.dense, values)
+    for start in range(0, values.shape[1], _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        for gram, own_values in zip(grams, values, strict=True):
+            root = block.dense[:, rows] * np.sqrt(own_values[rows])
+            gram[: layout.lead, : layout.lead] += root @ root.T
     by_row, first = np.ascontiguousarray(values.T), int(layout.intercept)
     found = [(bundle, bundle.cell(block.codes)) for bundle in bundles(layout.groups, values.shape[1])]
     for i, (one, cells) in enumerate(found):
@@ -116,16 +120,6 @@ def weighted_grams(layout: Layout, block: Block, values: Floats) -> Floats:
     if layout.sparse:
         for gram, own_values in zip(grams, values, strict=True):
             _add_sparse(gram, layout, block, block.dense * own_values, own_values)
-    return grams
-
-
-def _dense_grams(dense: Floats, values: Floats) -> Floats:
-    grams = np.zeros((len(values), len(dense), len(dense)))
-    for start in range(0, values.shape[1], _ROWS_AT_ONCE):
-        rows = slice(start, start + _ROWS_AT_ONCE)
-        for gram, own in zip(grams, values, strict=True):
-            root = dense[:, rows] * np.sqrt(own[rows])
-            gram += root @ root.T
     return grams
 
 

@@ -156,15 +156,9 @@ def _scaled_factor(hessian: Floats) -> tuple[Floats, Floats]:
     lower, information = lapack.dpotrf(scaled.T, lower=1, clean=1, overwrite_a=1)
     if information != 0:
         scaled = hessian / diagonal[:, None] / diagonal
-        raise NotPositiveDefinite(
-            "it is singular to working precision", _flat_direction(scaled, int(information)) / diagonal
-        )
+        # A direction of no curvature inside the leading minor where Cholesky stopped.
+        order, direction = int(information), np.zeros(size)
+        _, vectors = np.linalg.eigh(scaled[:order, :order])
+        direction[:order] = vectors[:, 0]
+        raise NotPositiveDefinite("it is singular to working precision", direction / diagonal)
     return diagonal, lower
-
-
-def _flat_direction(scaled: Floats, order: int) -> Floats:
-    """Return a direction of no curvature inside the leading minor where Cholesky stopped."""
-    direction = np.zeros(len(scaled))
-    _, vectors = np.linalg.eigh(scaled[:order, :order])
-    direction[:order] = vectors[:, 0]
-    return direction

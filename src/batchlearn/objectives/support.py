@@ -18,42 +18,23 @@ _UNEQUAL = 0.1
 
 def support_notes(ledger: Ledger, encoding: Encoding) -> list[Note]:
     """Return what should be known about the rows before the model is believed."""
-    return [*_class_notes(ledger), *_weight_notes(ledger), *_size_notes(ledger, encoding), *_level_notes(encoding)]
-
-
-def _class_notes(ledger: Ledger) -> list[Note]:
-    if ledger.target.task is not Task.CLASSES:
-        return []
-    rows = ledger.counts.used
-    counts = np.bincount(ledger.label[ledger.used].astype(np.intp), minlength=len(ledger.target.classes))
-    return [
-        Note(Code.RARE_CLASS, {"rows": int(number), "of": rows, "label": str(label)})
-        for label, number in zip(ledger.target.classes, counts, strict=True)
-        if number < _FEW_OF_A_CLASS and number < 0.1 * rows
-    ]
-
-
-def _weight_notes(ledger: Ledger) -> list[Note]:
-    """Say how many equal rows the weights are worth (Kish 1965): (sum of weights)^2 / sum of squared weights."""
-    if ledger.weight is None:
-        return []
-    weight = ledger.weight[ledger.used] / np.max(ledger.weight[ledger.used])
-    effective = float(np.sum(weight)) ** 2 / float(np.sum(weight**2))
-    if effective >= _UNEQUAL * len(weight):
-        return []
-    return [Note(Code.UNEQUAL_WEIGHTS, {"rows": len(weight), "effective": effective})]
-
-
-def _size_notes(ledger: Ledger, encoding: Encoding) -> list[Note]:
+    rows, notes = ledger.counts.used, list[Note]()
+    if ledger.target.task is Task.CLASSES:
+        counts = np.bincount(ledger.label[ledger.used].astype(np.intp), minlength=len(ledger.target.classes))
+        for label, number in zip(ledger.target.classes, counts, strict=True):
+            if number < _FEW_OF_A_CLASS and number < 0.1 * rows:
+                notes.append(Note(Code.RARE_CLASS, {"rows": int(number), "of": rows, "label": str(label)}))
+    if ledger.weight is not None:
+        weight = ledger.weight[ledger.used] / np.max(ledger.weight[ledger.used])
+        # How many equal rows the weights are worth (Kish 1965).
+        effective = float(np.sum(weight)) ** 2 / float(np.sum(weight**2))
+        if effective < _UNEQUAL * len(weight):
+            notes.append(Note(Code.UNEQUAL_WEIGHTS, {"rows": len(weight), "effective": effective}))
     coefficients = encoding.layout.size
-    if coefficients <= ledger.counts.used:
-        return []
-    return [Note(Code.MORE_COEFFICIENTS_THAN_ROWS, {"coefficients": coefficients, "rows": ledger.counts.used})]
-
-
-def _level_notes(encoding: Encoding) -> list[Note]:
-    hashed = [term for term in encoding.groups if isinstance(term, LevelTerm) and term.buckets]
-    return [
-        Note(Code.HASHED_LEVELS, {"column": term.column, "levels": len(term.levels), "buckets": term.buckets})
-        for term in hashed
-    ]
+    if coefficients > rows:
+        notes.append(Note(Code.MORE_COEFFICIENTS_THAN_ROWS, {"coefficients": coefficients, "rows": rows}))
+    for term in encoding.groups:
+        if isinstance(term, LevelTerm) and term.buckets:
+            hashed = {"column": term.column, "levels": len(term.levels), "buckets": term.buckets}
+            notes.append(Note(Code.HASHED_LEVELS, hashed))
+    return notes

@@ -40,7 +40,15 @@ def find_class_strengths(
     for update in range(1, _UPDATES + 1):
         objective = Objective(loss, penalty(terms, strengths, size, loss.outputs).over(weight))
         blocks = ClassBlocks.penalised(objective.penalty, grams)
-        parameters = _approached(objective, rows, parameters, blocks, first=update == 1)
+        # Steps until the point is near enough for the next update.
+        solver = LimitedMemory(renewed=_RENEWED if update == 1 else ())
+        state = solver.start(objective, rows, parameters, found=blocks)
+        for _ in range(_FIRST_STEPS if update == 1 else _STEPS):
+            # Half a hundredth of a unit of the total loss: what is left to gain decides no strength.
+            if state.stuck or state.smallest * weight < 1e-2:
+                break
+            state = solver.step(objective, rows, state)
+        parameters = state.parameters
         grams = class_grams(rows, parameters)
         inverses = ClassBlocks.penalised(objective.penalty, grams).inverses / weight
         traces = [float(np.sum(inverses[:, t.part, t.part] * t.unit.matrix)) for t in terms]
@@ -56,15 +64,3 @@ def find_class_strengths(
             break
         before = total
     return Strengths(tuple(strengths), tuple(map(float, freedom)), 1.0, update, given), parameters
-
-
-def _approached(objective: Objective, rows: Rows, parameters: Floats, blocks: ClassBlocks, *, first: bool) -> Floats:
-    """Return where some steps lead: near enough for the next update."""
-    solver = LimitedMemory(renewed=_RENEWED if first else ())
-    state = solver.start(objective, rows, parameters, found=blocks)
-    for _ in range(_FIRST_STEPS if first else _STEPS):
-        # Half a hundredth of a unit of the total loss: what is left to gain decides no strength.
-        if state.stuck or state.smallest * rows.total_weight < 1e-2:
-            break
-        state = solver.step(objective, rows, state)
-    return state.parameters

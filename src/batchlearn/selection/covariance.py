@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -27,7 +26,7 @@ from batchlearn.kernels.design import Floats
 from batchlearn.models.links import class_contrasts
 from batchlearn.objectives.factor import NotPositiveDefinite, factorise
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.objectives.penalties.smoothing import UnitPenalty, end_differences
+from batchlearn.objectives.penalties.smoothing import end_differences
 from batchlearn.selection.strengths import Term
 from batchlearn.selection.terms import encoding_terms
 from batchlearn.statistics.objective import Expansion
@@ -80,7 +79,13 @@ def second_moments(encoding: Encoding, chosen: Mapping[str, float], found: Expan
     try:
         weak = plausible_strengths(terms, strengths, found)
         changes = [(term.part, (weak[name] - strengths[name]) * term.unit.matrix) for name, term in terms.items()]
-        gradient, hessian = found.changed([*changes, *_untied_ends(encoding, weak, found.row)])
+        # What the penalty loses where the ends of a number are tied to their neighbours by one row's worth.
+        ends = [
+            (part, min(found.row - weak[group.column], 0.0) * end_differences(group.ordered, int(group.missing)))
+            for group, part in zip(encoding.groups, encoding.layout.group_slices, strict=True)
+            if isinstance(group, BinTerm)
+        ]
+        gradient, hessian = found.changed([*changes, *ends])
         factor = factorise(hessian, 0.0)
     except NotPositiveDefinite:
         return None
@@ -90,41 +95,30 @@ def second_moments(encoding: Encoding, chosen: Mapping[str, float], found: Expan
 
 def plausible_strengths(terms: Mapping[str, Term], chosen: Mapping[str, float], found: Expanded) -> dict[str, float]:
     """Return 1 / E[1 / lambda] of each term where that is weaker than what was chosen."""
-    weakest = {name: found.row * _mean_variance(term.unit) for name, term in terms.items()}
+    # Times the mean prior variance of a coefficient at strength and dispersion one: tr(S^+) / L.
+    weakest = {}
+    for name, term in terms.items():
+        inverse_squares = 1.0 / np.linalg.eigvalsh(term.unit.matrix)[-term.unit.rank :]
+        weakest[name] = found.row * (float(np.sum(inverse_squares)) / len(term.unit.matrix))
     safe = {name: min(chosen[name], _STRONGEST * found.total_weight * weakest[name]) for name in terms}
     changes = [
         (t.part, (safe[name] - chosen[name]) * t.unit.matrix) for name, t in terms.items() if safe[name] < chosen[name]
     ]
     inverse = factorise(found.changed(changes)[1], 0.0).inverse_hessian if changes else found.inverse
     return {
-        name: min(chosen[name], _plausible(_known(term, safe[name], found, inverse), found.dispersion, weakest[name]))
+        name: min(chosen[name], _plausible(term, safe[name], found, inverse, weakest[name]))
         for name, term in terms.items()
     }
 
 
-def _untied_ends(encoding: Encoding, strengths: Mapping[str, float], row: float) -> list[tuple[slice, Floats]]:
-    """Return what the penalty loses where the ends of a number are tied to their neighbours by one row's worth."""
-    return [
-        (part, min(row - strengths[group.column], 0.0) * end_differences(group.ordered, int(group.missing)))
-        for group, part in zip(encoding.groups, encoding.layout.group_slices, strict=True)
-        if isinstance(group, BinTerm)
-    ]
+def _plausible(term: Term, strength: float, found: Expanded, inverse: Floats, weakest: float) -> float:
+    """Return 1 / E[1 / lambda] over the strengths lambda above the weakest that the rows leave plausible.
 
-
-def _mean_variance(unit: UnitPenalty) -> float:
-    """Return the mean prior variance of a coefficient at strength and dispersion one: tr(S^+) / L."""
-    return float(np.sum(1.0 / np.linalg.eigvalsh(unit.matrix)[-unit.rank :])) / len(unit.matrix)
-
-
-class _Evidence(NamedTuple):
-    """What the rows say of a term, all others following, along axes (r,) where it and its prior are independent."""
-
-    information: Floats  # the negative second derivative of the log likelihood, times the dispersion
-    score: Floats  # its first derivative where the term is zero, times the dispersion
-
-
-def _known(term: Term, strength: float, found: Expanded, inverse: Floats) -> _Evidence:
-    """Return what the rows say of a term, from the inverse Hessian (d, d) at this strength of it."""
+    `inverse` is the inverse Hessian (d, d) at this strength of the term.
+    """
+    # 1. What the rows say of the term, all others following, along axes (r,) where it and its prior are independent:
+    # the negative second derivative of the log likelihood and the first one where the term is zero, times the
+    # dispersion.
     outputs = len(found.parameters) // found.size
     at = np.concatenate([np.arange(term.part.start, term.part.stop) + k * found.size for k in range(outputs)])
     squares, axes = np.linalg.eigh(term.unit.matrix)
@@ -136,15 +130,11 @@ def _known(term: Term, strength: float, found: Expanded, inverse: Floats) -> _Ev
     information = np.maximum(information, _DIGITS * strength)
     slope = found.total_weight * (found.penalty.gradient(found.parameters) - found.expansion.gradient)
     score = turn.T @ (into.T @ slope[at]) + information * (turn.T @ (back.T @ found.parameters[at]))
-    return _Evidence(information, score)
-
-
-def _plausible(known: _Evidence, dispersion: float, weakest: float) -> float:
-    """Return 1 / E[1 / lambda] over the strengths lambda above the weakest that the rows leave plausible."""
+    # 2. The mean over the prior.
     deviations = np.geomspace(_NARROWEST, 1.0, _DEVIATIONS)
     strengths = weakest / deviations[:, None] ** 2
-    explained = strengths / (strengths + known.information)
-    misfit = (known.score**2 / (dispersion * known.information) * explained - np.log(explained)).sum(axis=1)
+    explained = strengths / (strengths + information)
+    misfit = (score**2 / (found.dispersion * information) * explained - np.log(explained)).sum(axis=1)
     likelihood = np.exp(-0.5 * (misfit - misfit.min()))
     variance = np.trapezoid(likelihood * deviations**2, deviations) / np.trapezoid(likelihood, deviations)
     return weakest / float(variance)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,34 +31,36 @@ _MEDIAN_OF_NORMAL = 0.6744897501960817
 _ROUNDS, _SETTLED, _DIGITS = 4, 0.01, 4
 
 
-@dataclass(frozen=True)
-class ThresholdChoice:
-    """The threshold chosen, in units of the label and rounded so that it can be typed, and on how many rows."""
-
-    threshold: float
-    rows: int
-
-    @property
-    def note(self) -> Note:
-        """How the threshold was found."""
-        return Note(Code.HUBER_THRESHOLD, {"threshold": self.threshold, "factor": EFFICIENT, "rows": self.rows})
-
-
 def choose_threshold(
     table: Table, ledger: Ledger, part: NDArray[np.bool_], rules: EncodingRules, seed: int, threads: int
-) -> Generator[int, None, ThresholdChoice]:
-    """Yield rows read; return the threshold that a random sample of the part asks for, around a linear model."""
+) -> Generator[int, None, tuple[float, Note]]:
+    """Yield rows read; return the threshold that a random sample of the part asks for, around a linear model.
+
+    In units of the label, rounded so that it can be typed; and a note of how it was found.
+    """
     rows, terms = yield from linear_sample(table, ledger, part, rules, seed, threads)
-    return ThresholdChoice(float(f"{settled_threshold(rows, terms):.{_DIGITS}g}"), len(rows))
+    threshold = float(f"{settled_threshold(rows, terms):.{_DIGITS}g}")
+    return threshold, Note(Code.HUBER_THRESHOLD, {"threshold": threshold, "factor": EFFICIENT, "rows": len(rows)})
 
 
 def settled_threshold(rows: Rows, terms: tuple[Term, ...]) -> float:
     """Return the threshold at which the residuals' own scale gives it again; from least squares on."""
     loss: Loss = LOSSES["squared"]
     threshold = 0.0
+
+    def residuals(chunk: Chunk, parameters: Floats) -> Floats:
+        """Return the size of each residual and its weight, (2, m)."""
+        return np.stack([np.abs(predictor(chunk, parameters) - chunk.label), chunk.weight])
+
     for _ in range(_ROUNDS):
         _, parameters = find_strengths(loss, rows, terms)
-        before, threshold = threshold, EFFICIENT * _scale(*rows.map_rows(_residuals, parameters))
+        size, weight = rows.map_rows(residuals, parameters)
+        order = np.argsort(size, kind="stable")
+        share = np.cumsum(weight[order])
+        median = float(size[order][int(np.searchsorted(share, 0.5 * share[-1]))])
+        # More than half of the rows fitted exactly: the mean size instead; where all are, any threshold is the same.
+        scales = (median / _MEDIAN_OF_NORMAL, float(np.average(size, weights=weight)), 1.0)
+        before, threshold = threshold, EFFICIENT * next(scale for scale in scales if scale > 0.0)
         if abs(threshold - before) <= _SETTLED * threshold:
             break
         loss = HuberLoss(threshold)
@@ -81,17 +82,3 @@ def narrowing(wide: HuberLoss, narrow: HuberLoss) -> float:
     if wide.threshold == narrow.threshold:
         return 1.0
     return narrow.threshold / wide.threshold * EFFICIENT * math.sqrt(math.pi / 2.0) * 0.821 / 0.710
-
-
-def _residuals(chunk: Chunk, parameters: Floats) -> Floats:
-    """Return the size of each residual and its weight, (2, m)."""
-    return np.stack([np.abs(predictor(chunk, parameters) - chunk.label), chunk.weight])
-
-
-def _scale(size: Floats, weight: Floats) -> float:
-    order = np.argsort(size, kind="stable")
-    share = np.cumsum(weight[order])
-    median = float(size[order][int(np.searchsorted(share, 0.5 * share[-1]))])
-    # More than half of the rows fitted exactly: the mean size instead; where all are, any threshold is the same.
-    sizes = (median / _MEDIAN_OF_NORMAL, float(np.average(size, weights=weight)), 1.0)
-    return next(size for size in sizes if size > 0.0)

@@ -41,15 +41,6 @@ class Candidate:
     gain: float
 
 
-class _Residuals(NamedTuple):
-    """Each row's slopes and curvatures, (outputs, n), its stretch of time, (n,), and how many stretches there are."""
-
-    slope: Floats
-    curvature: Floats
-    stretch: NDArray[np.intp]
-    stretches: int
-
-
 def best_pairs(
     loss: Loss, rows: Rows, fitted: tuple[Encoding, Floats], stretches: NDArray[np.intp], count: int
 ) -> list[Candidate]:
@@ -67,46 +58,37 @@ def best_pairs(
         both = loss.slope(eta, chunk.label), loss.expected_curvature(eta)
         return np.stack([np.atleast_2d(chunk.weight * values) for values in both])
 
+    # 1. The groups with the widest effects, no more than can be ranked in a moment.
     (slope, curvature), codes = rows.map_rows(residuals, parameters), level_codes(rows)
+    outputs = parameters.reshape(-1, encoding.layout.size)
+    spread = [float(np.ptp(outputs[:, part], axis=1).max()) for part in encoding.layout.group_slices]
     sides = []
-    for position in _promising(encoding, parameters):
+    for position in sorted(int(k) for k in np.argsort(-np.asarray(spread), kind="stable")[:_MOST_TERMS]):
         term = encoding.groups[position]
         if isinstance(term, BinTerm | LevelTerm | CalendarTerm):
             counts = np.bincount(codes[position], minlength=len(term.names))
             sides.append(_Side(term, counts, codes[position]))
+    # 2. Their pairs. One that is shrunk leaves some of its signal behind and would be proposed again; and a column may
+    # be called as a pair would be.
     known = {*(term.column for term in encoding.numbers), *(term.column for term in encoding.groups)}
-    # A pair that is shrunk leaves some of its signal behind and would be proposed again; and a column may be
-    # called as a pair would be.
     free = [(a, b) for a, b in combinations(sides, 2) if PairTerm(a.term, b.term).column not in known]
-    return _greedy(free, _Residuals(slope, curvature, stretches, int(stretches.max()) + 1), count)
-
-
-def _greedy(free: list[tuple[_Side, _Side]], rows: _Residuals, count: int) -> list[Candidate]:
-    """Return the best pairs one after the other.
-
-    Gains shrink, or nearly always do, as other pairs come in: one whose gain, looked at again, is still the highest is
-    the best, and the others need no second look (Minoux 1978).
-    """
+    # 3. The best one after the other. Gains shrink, or nearly always do, as other pairs come in: one whose gain, looked
+    # at again, is still the highest is the best, and the others need no second look (Minoux 1978).
     found: list[Candidate] = []
-    tables = (_table(*sides, rows) for sides in free)
-    queue = [(-table.gain, table.term.column, number, 0) for number, table in enumerate(tables)]
+    queue = []
+    for number, pair in enumerate(free):
+        term, _, _, gain = _table(*pair, slope, curvature, stretches)
+        queue.append((-gain, term.column, number, 0))
     heapq.heapify(queue)
     while queue and len(found) < count and queue[0][0] < 0.0:
         _, name, number, beside = heapq.heappop(queue)
-        table = _table(*free[number], rows)
+        term, cell, step, gain = _table(*free[number], slope, curvature, stretches)
         if beside < len(found):
-            heapq.heappush(queue, (-table.gain, name, number, len(found)))
+            heapq.heappush(queue, (-gain, name, number, len(found)))
             continue
-        found.append(Candidate(table.term, table.gain))
-        rows = rows._replace(slope=rows.slope + rows.curvature * np.pad(table.step, ((0, 0), (0, 1)))[:, table.cell])
+        found.append(Candidate(term, gain))
+        slope = slope + curvature * np.pad(step, ((0, 0), (0, 1)))[:, cell]
     return found
-
-
-def _promising(encoding: Encoding, parameters: Floats) -> list[int]:
-    """Return the groups with the widest effects, no more than can be ranked in a moment."""
-    outputs = parameters.reshape(-1, encoding.layout.size)
-    spread = [float(np.ptp(outputs[:, part], axis=1).max()) for part in encoding.layout.group_slices]
-    return sorted(int(k) for k in np.argsort(-np.asarray(spread), kind="stable")[:_MOST_TERMS])
 
 
 class _Side(NamedTuple):
@@ -138,33 +120,36 @@ def _recode(fine: SingleTerm, coarse: SingleTerm) -> NDArray[np.intp]:
     return table
 
 
-class _Table(NamedTuple):
-    """A pair, where each row is in it, and what it is worth."""
+def _table(
+    a: _Side, b: _Side, slopes: Floats, curvatures: Floats, stretches: NDArray[np.intp]
+) -> tuple[PairTerm, NDArray[np.intp], Floats, float]:
+    """Return a pair, where each row is in it, the steps of its cells (outputs, cells), and what it is worth.
 
-    term: PairTerm
-    cell: NDArray[np.intp]  # (n,): of the table of the row's stretch; the number of cells for a row without a level
-    step: Floats  # (outputs, cells)
-    gain: float
-
-
-def _table(a: _Side, b: _Side, rows: _Residuals) -> _Table:
+    From the rows' slopes and curvatures (outputs, n) and stretches (n,). A row's cell, (n,), is of the table of its
+    stretch; the number of cells for a row without a level. Steps are each stretch's Newton step from all the others,
+    shrunk as if some rows of average curvature spoke against each cell, as many as serve the pair best.
+    """
     full = len(a.term.names) * len(b.term.names) <= _CELLS
     first, codes_a = a.coarse(len(a.term.names) if full else _SIDE)
     second, codes_b = b.coarse(len(b.term.names) if full else _SIDE)
-    shape = rows.stretches, len(first.names), len(second.names)
+    shape = int(stretches.max()) + 1, len(first.names), len(second.names)
     size = math.prod(shape)
-    cell = (rows.stretch * shape[1] + codes_a) * shape[2] + codes_b
+    cell = (stretches * shape[1] + codes_a) * shape[2] + codes_b
     cell[(codes_a == shape[1]) | (codes_b == shape[2])] = size
     steps, gain = [], 0.0
-    for slope, curvature in zip(rows.slope, rows.curvature, strict=True):
+    for slope, curvature in zip(slopes, curvatures, strict=True):
         gradient, hessian = (
             np.bincount(cell, weights=values, minlength=size + 1)[:-1].reshape(shape).astype(np.float64, copy=False)
             for values in (slope, curvature)
         )
-        step, own = _steps_elsewhere(_interaction(gradient, hessian), hessian, float(curvature.mean()))
-        steps.append(step.ravel())
-        gain += own
-    return _Table(PairTerm(first, second), cell, np.stack(steps), gain)
+        gradient, one_row = _interaction(gradient, hessian), float(curvature.mean())
+        others, known = gradient.sum(axis=0) - gradient, hessian.sum(axis=0) - hessian
+        shrunk = [-others / (known + rows * one_row) for rows in _SHRINKING]
+        gains = [-float(np.sum(step * (gradient + 0.5 * hessian * step))) for step in shrunk]
+        best = int(np.argmax(gains))
+        steps.append(shrunk[best].ravel())
+        gain += gains[best]
+    return PairTerm(first, second), cell, np.stack(steps), gain
 
 
 def _interaction(gradient: Floats, hessian: Floats) -> Floats:
@@ -177,15 +162,3 @@ def _interaction(gradient: Floats, hessian: Floats) -> Floats:
             total, weight = gradient.sum(axis=axis, keepdims=True), hessian.sum(axis=axis, keepdims=True)
             gradient = gradient - hessian * np.divide(total, weight, out=np.zeros_like(total), where=weight > 0.0)
     return gradient
-
-
-def _steps_elsewhere(gradient: Floats, hessian: Floats, one_row: float) -> tuple[Floats, float]:
-    """Return each stretch's Newton step from all the others, and by how much these lower the total loss.
-
-    Steps are shrunk as if some rows of average curvature spoke against each cell, as many as serve the pair best.
-    """
-    others, known = gradient.sum(axis=0) - gradient, hessian.sum(axis=0) - hessian
-    steps = [-others / (known + rows * one_row) for rows in _SHRINKING]
-    gains = [-float(np.sum(step * (gradient + 0.5 * hessian * step))) for step in steps]
-    best = int(np.argmax(gains))
-    return steps[best], gains[best]

@@ -112,7 +112,10 @@ def find_strengths(
         )
         total = 1.0 + float(freedom.sum())
         dispersion = pearson_dispersion(loss, rows, parameters, total)
-        strengths = [_update(t, parameters, float(f), dispersion) for t, f in zip(terms, freedom, strict=True)]
+        strengths = [
+            bounded_strength(dispersion * float(f), float(values @ t.unit.matrix @ values), dispersion)
+            for t, f, values in zip(terms, freedom, (parameters[t.part] for t in terms), strict=True)
+        ]
         if settled(total, before):
             break
         before = total
@@ -167,11 +170,6 @@ def _traces(factor: Factor, terms: Sequence[Term]) -> Floats:
 def settled(freedom: float, before: float) -> bool:
     """Whether the effective degrees of freedom have stopped to change."""
     return abs(freedom - before) <= _SETTLED * freedom
-
-
-def _update(term: Term, parameters: Floats, freedom: float, dispersion: float) -> float:
-    values = parameters[term.part]
-    return bounded_strength(dispersion * freedom, float(values @ term.unit.matrix @ values), dispersion)
 
 
 def bounded_strength(wanted: float, size: float, dispersion: float = 1.0) -> float:

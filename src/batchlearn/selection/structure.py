@@ -13,7 +13,7 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from batchlearn.errors import NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, loss_of
 from batchlearn.objectives.penalties import Quadratic
+from batchlearn.progress import finish
 from batchlearn.selection.class_strengths import find_class_strengths
 from batchlearn.selection.huber_threshold import narrowing, wide_enough
 from batchlearn.selection.interactions import best_pairs
@@ -137,26 +138,25 @@ class _Bench(NamedTuple):
     seed: int
 
 
-class InnerSplit(NamedTuple):
-    """The rows that choices are made on, and how their last block is told apart: as the evaluation tells its own."""
-
-    part: NDArray[np.bool_]
-    kind: SplitKind | None = None
-    seed: int = 0
-
-
-Answer = TypeVar("Answer")
-
-
 def choose_structure(
-    table: Table, ledger: Ledger, split: InnerSplit, rules: EncodingRules, threads: int
+    table: Table,
+    ledger: Ledger,
+    part: NDArray[np.bool_],
+    rules: EncodingRules,
+    threads: int,
+    kind: SplitKind | None = None,
+    seed: int = 0,
 ) -> Generator[int, None, Structure]:
-    """Yield rows read; return what the rows of the part ask for."""
-    part, kind, seed = split
+    """Yield rows read; return what the rows of the part ask for.
+
+    `kind` and `seed` say how their last block is told apart: as the evaluation tells its own.
+    """
     inner = hold_out(replace(ledger, used=part), _LAST_BLOCK, seed, kind)
     if inner.late is None or int(part.sum()) < FEWEST_ROWS:
         return Structure(rules)
-    most = _most_rows(table, ledger)
+    classes, most = len(ledger.target.classes), MOST_ROWS
+    if classes > 2:  # fewer, where each is read for many classes and columns
+        most = int(min(MOST_ROWS, max(_VALUES / (classes * max(len(table.features), 1)), _FEWEST_OF_CLASSES)))
     # Rows are taken in the order of their lots: in any order of the table the choice is the same to the bit.
     early, late = choose_rows(ledger, inner.early, most, seed), choose_rows(ledger, inner.late, most // 2, seed)
     taken, cut = yield from take(table, ledger, np.concatenate([early, late]))
@@ -174,7 +174,7 @@ def choose_structure(
     asked = bench.loss.corners
     if asked is not None:
         encoding = _encoded(bench, Structure(rules))
-        rows = _drain(build_rows(taken, cut, encoding, inside, threads, fingerprinted=False))
+        rows = finish(build_rows(taken, cut, encoding, inside, threads, fingerprinted=False))
         bench = bench._replace(loss=wide_enough(asked, rows, tuple(encoding_terms(encoding).values())))
     best, tried = _best(bench, rules)
     found = best.structure
@@ -189,22 +189,18 @@ def _best(bench: _Bench, rules: EncodingRules) -> tuple[_Fitted, tuple[Alternati
     linear = _try(bench, Structure(rules))
     if _too_wide(bench, replace(rules, additive=True)):
         return linear, (linear.alternative,)
-    additive, bins = _try_bins(bench, rules)
+    # Of as many bins as the rules allow, or of few.
+    additive = fine = _try(bench, Structure(replace(rules, additive=True)))
+    tried = [linear.alternative, fine.alternative]
+    few = replace(fine.structure.rules, bins=min(_COARSE_BINS, rules.bins))
+    if _encoded(bench, Structure(few)).layout.size != fine.encoding.layout.size:
+        coarse = _try(bench, Structure(few))
+        tried.append(coarse.alternative)
+        if _beats(coarse, fine, _COARSE_WORTHWHILE * max(fine.alternative.loss, 0.0), _PAIR_ERRORS):
+            additive = coarse
     best = additive if _beats(additive, linear) else linear
     best, pairs = _add_pairs(bench, additive, best)
-    return best, (linear.alternative, *bins, *pairs)
-
-
-def _try_bins(bench: _Bench, rules: EncodingRules) -> tuple[_Fitted, list[Alternative]]:
-    """Return the additive candidate, of as many bins as the rules allow or of few, and what was tried."""
-    fine = _try(bench, Structure(replace(rules, additive=True)))
-    few = replace(fine.structure.rules, bins=min(_COARSE_BINS, rules.bins))
-    if _encoded(bench, Structure(few)).layout.size == fine.encoding.layout.size:
-        return fine, [fine.alternative]
-    coarse = _try(bench, Structure(few))
-    margin = _COARSE_WORTHWHILE * max(fine.alternative.loss, 0.0)
-    best = coarse if _beats(coarse, fine, margin, _PAIR_ERRORS) else fine
-    return best, [fine.alternative, coarse.alternative]
+    return best, (*tried, *pairs)
 
 
 def _add_pairs(bench: _Bench, start: _Fitted, best: _Fitted) -> tuple[_Fitted, list[Alternative]]:
@@ -259,14 +255,6 @@ def _late_losses(loss: Loss, later: Rows, parameters: Floats) -> Floats:
     return bare.map_rows(weighted_loss, level) * share
 
 
-def _most_rows(table: Table, ledger: Ledger) -> int:
-    """Return how many rows are chosen from: fewer where each is read for many classes and columns."""
-    classes = len(ledger.target.classes)
-    if classes <= 2:
-        return MOST_ROWS
-    return int(min(MOST_ROWS, max(_VALUES / (classes * max(len(table.features), 1)), _FEWEST_OF_CLASSES)))
-
-
 def _too_wide(bench: _Bench, rules: EncodingRules) -> bool:
     """Whether strengths could not be chosen for this encoding: the Hessian, or a block a class, would be too large."""
     blocks = 1 if bench.loss.outputs == 1 else bench.loss.outputs + 1
@@ -287,7 +275,7 @@ def _try(bench: _Bench, structure: Structure, before: _Fitted | None = None) -> 
     began = time.perf_counter()
     encoding = _encoded(bench, structure)
     rows, later = (
-        _drain(build_rows(bench.table, bench.ledger, encoding, part, bench.threads, fingerprinted=False))
+        finish(build_rows(bench.table, bench.ledger, encoding, part, bench.threads, fingerprinted=False))
         for part in (bench.early, bench.late)
     )
     terms = encoding_terms(encoding)
@@ -309,12 +297,3 @@ def _try(bench: _Bench, structure: Structure, before: _Fitted | None = None) -> 
     )
     chosen = replace(structure, strengths=dict(zip(terms, strengths.values, strict=True)))
     return _Fitted(chosen, encoding, rows, later, parameters, strengths, losses, alternative)
-
-
-def _drain(work: Generator[int, None, Answer]) -> Answer:
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            answer: Answer = end.value
-            return answer

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +17,11 @@ from scipy.special import expit, gammaln, logit
 
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.ledger import Ledger
-from batchlearn.data.rows import Chunk, Rows
+from batchlearn.data.rows import Chunk
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses.log_link import TweedieLoss
 from batchlearn.selection.linear_sample import linear_sample
-from batchlearn.selection.strengths import Term, find_strengths
+from batchlearn.selection.strengths import find_strengths
 from batchlearn.statistics.dispersion import pearson_dispersion
 from batchlearn.statistics.rowwise import predictor
 from batchlearn.tables.table import Table
@@ -71,7 +70,10 @@ def log_density(label: Floats, mean: Floats, dispersion: float, power: float) ->
         series[few], least = _log_sum(_log_terms(j, amount[few], dispersion, power)), most
     smooth = terms > _SMOOTH
     many = (terms > least) & ~smooth
-    series[many] = _sum_on_a_grid(amount[many], dispersion, power, terms[many])
+    # Over eight standard deviations either side; half a deviation apart a smooth sum is exact to 1e-34.
+    step = np.maximum(0.5 * np.sqrt(terms[many] * (power - 1.0)), 1.0)
+    j = np.rint(terms[many]) + np.arange(-16.0, 17.0)[:, None] * step
+    series[many] = _log_sum(_log_terms(j, amount[many], dispersion, power)) + np.log(step)
     # exp(-deviance / (2 phi)) / sqrt(2 pi phi y^p), less the part that is in `natural` already.
     saturated = amount[smooth] ** rise / (fall * rise * dispersion)
     series[smooth] = saturated - 0.5 * np.log(2.0 * np.pi * dispersion * amount[smooth] ** power)
@@ -92,37 +94,21 @@ def _log_sum(terms: Floats) -> Floats:
     return np.asarray(largest + np.log(np.exp(terms - largest).sum(axis=0)))
 
 
-def _sum_on_a_grid(amount: Floats, dispersion: float, power: float, terms: Floats) -> Floats:
-    """Sum over eight standard deviations either side; half a deviation apart a smooth sum is exact to 1e-34."""
-    step = np.maximum(0.5 * np.sqrt(terms * (power - 1.0)), 1.0)
-    j = np.rint(terms) + np.arange(-16.0, 17.0)[:, None] * step
-    return _log_sum(_log_terms(j, amount, dispersion, power)) + np.log(step)
-
-
-class _Means(NamedTuple):
-    label: Floats
-    mean: Floats
-    weight: Floats
-
-
-def _means(chunk: Chunk, parameters: Floats) -> Floats:
-    """Return label, mean and weight of each row, (3, m)."""
-    return np.stack([chunk.label, np.exp(predictor(chunk, parameters)), chunk.weight])
-
-
-def likeliest_power(means: _Means, start: float, dispersion: float) -> tuple[float, float]:
+def likeliest_power(
+    label: Floats, mean: Floats, weight: Floats, start: float, dispersion: float
+) -> tuple[float, float]:
     """Return the power and the dispersion under which the labels are likeliest, their means given."""
 
     def badness(point: Floats) -> float:
         power, scale = _power(float(point[0])), float(np.exp(point[1]))
-        return -float(means.weight @ log_density(means.label, means.mean, scale, power))
+        return -float(weight @ log_density(label, mean, scale, power))
 
     spread = _HIGHEST - _LOWEST
     starts = np.asarray([[logit((p - _LOWEST) / spread), np.log(dispersion)] for p in (start, *_STARTS)])
-    variance = means.weight @ (means.label - means.mean) ** 2
+    variance = weight @ (label - mean) ** 2
     for one, power in zip(starts[1:], _STARTS, strict=True):
         # What makes the variance right at this power.
-        one[1] = np.log(variance / float(means.weight @ means.mean**power))
+        one[1] = np.log(variance / float(weight @ mean**power))
     best = starts[int(np.argmin([badness(one) for one in starts]))]
     simplex = best + np.asarray([[0.0, 0.0], [0.4, 0.0], [0.0, 0.2]])
     options = {"initial_simplex": simplex, "xatol": 1e-3, "fatol": 1e-3, "maxfev": 200}
@@ -143,19 +129,20 @@ def profile_power(
     if not np.any(ledger.label[part] > 0.0):
         part = ledger.used
     rows, terms = yield from linear_sample(table, ledger, part, rules, seed, threads)
-    return _settled(rows, terms)
 
+    def means(chunk: Chunk, parameters: Floats) -> Floats:
+        """Return label, mean and weight of each row, (3, m)."""
+        return np.stack([chunk.label, np.exp(predictor(chunk, parameters)), chunk.weight])
 
-def _settled(rows: Rows, terms: tuple[Term, ...]) -> PowerProfile:
     power, dispersion, start = FIRST_POWER, 1.0, None
     for _ in range(_ROUNDS):
         before, loss = power, TweedieLoss(power)
         strengths, parameters = find_strengths(loss, rows, terms, start)
-        means = _Means(*rows.map_rows(_means, parameters))
+        label, mean, weight = rows.map_rows(means, parameters)
         dispersion = pearson_dispersion(loss, rows, parameters, 1.0 + sum(strengths.degrees_of_freedom))
-        if not (np.isfinite(dispersion) and dispersion > 1e-12 * float(np.max(means.label)) ** (2.0 - power)):
+        if not (np.isfinite(dispersion) and dispersion > 1e-12 * float(np.max(label)) ** (2.0 - power)):
             return PowerProfile(FIRST_POWER, None, len(rows))
-        power, dispersion = likeliest_power(means, power, dispersion)
+        power, dispersion = likeliest_power(label, mean, weight, power, dispersion)
         start = strengths.values, parameters
         if abs(power - before) < _SETTLED:
             break

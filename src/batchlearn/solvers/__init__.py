@@ -6,7 +6,7 @@ together. What is special about a solver it says here: no one asks which it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
@@ -41,9 +41,14 @@ class Reading(NamedTuple):
         """Batches in one pass."""
         return -(-self.rows // self.size)
 
-    def weight_of(self, rows: int) -> float:
-        """Return the weight that a batch of so many rows is expected to have."""
-        return self.weight * (rows / self.rows)
+    def cut(self, rows: int) -> Iterator[tuple[int, int, float]]:
+        """Yield the batches of a stretch: the first row, the one after the last, and the weight it stands for.
+
+        Each stands for all rows: its total is divided by its share of their weight.
+        """
+        for start in range(0, rows, self.size):
+            stop = min(start + self.size, rows)
+            yield start, stop, self.weight * ((stop - start) / self.rows)
 
 
 class Known(NamedTuple):

@@ -35,7 +35,7 @@ def from_above(objective: Objective, rows: Rows, loss: HuberLoss, solver: Newton
     """Return parameters (d,) so near to the optimum of the objective, whose loss is given, that few rows cross."""
     with np.errstate(over="ignore"):
         sizes: Floats = loss.threshold * _FALL ** np.arange(float(_MOST))
-    within = rows.total(WithinTotal(sizes), parameters).weight
+    (within,) = rows.total(WithinTotal(sizes), parameters)
     for threshold in sizes[int(np.argmax(within >= 0.5 * within[-1])) :: -1]:
         penalty = objective.penalty.times(threshold / loss.threshold)
         above = Objective(HuberLoss(threshold).majorised, penalty)

@@ -75,27 +75,18 @@ class GradientDescent(Solver["DescentState"]):
                 value, gradient = objective.gradient(rows, parameters)
             passes += 1
             if np.isfinite(value) and value <= worst + _FALL * length * slope + noise:
-                return self._moved(state, parameters, value, gradient, passes)
+                break
             length *= 0.25
-        return replace(state, passes=passes, stuck=True)
-
-    def finished(self, state: DescentState) -> bool:
-        """Whether rounding hides any further fall."""
-        return state.stuck
-
-    @staticmethod
-    def _moved(state: DescentState, parameters: Floats, value: float, gradient: Floats, passes: int) -> DescentState:
+        else:
+            return replace(state, passes=passes, stuck=True)
         moved, bend = parameters - state.parameters, gradient - state.gradient
         curvature = float(moved @ bend)
         size = float(moved @ (state.diagonal * moved))
         stuck = size <= 1e-32 * float(parameters @ (state.diagonal * parameters)) or not curvature > 0.0
-        return DescentState(
-            parameters,
-            value,
-            gradient,
-            state.diagonal,
-            size / curvature if curvature > 0.0 else state.length,
-            (*state.values, value)[-_REMEMBERED:],
-            passes,
-            stuck,
-        )
+        length = size / curvature if curvature > 0.0 else state.length
+        values = (*state.values, value)[-_REMEMBERED:]
+        return DescentState(parameters, value, gradient, state.diagonal, length, values, passes, stuck)
+
+    def finished(self, state: DescentState) -> bool:
+        """Whether rounding hides any further fall."""
+        return state.stuck

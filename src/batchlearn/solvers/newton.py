@@ -13,12 +13,11 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.factor import Factor, NotPositiveDefinite
+from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.solvers import Known, Reading, RowsAtOnce, Solver
 from batchlearn.solvers.falling_threshold import from_above
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.statistics.objective import Expansion, Objective
-from batchlearn.statistics.totals import LineTotal
 
 _LENGTHS = tuple(0.5**k for k in range(1, 9))
 # Of a loss with corners no length is sure: a descent direction has one, and the next corner may be near.
@@ -72,25 +71,36 @@ class Newton(Solver["NewtonState"]):
         reading: Reading | None = None,  # noqa: ARG002 - it reads all rows
     ) -> NewtonState:
         """Expand the objective at the start. Raises NotPositiveDefinite."""
-        expansion = objective.expand(rows, parameters)
-        return NewtonState(parameters, expansion, objective.factor(expansion), 1)
+        return _factored(parameters, objective.expand(rows, parameters), 1)
 
     def step(self, objective: Objective, rows: Rows, state: NewtonState) -> NewtonState:
         """Return the state after one step. Raises NotPositiveDefinite where the new Hessian cannot be factored."""
         direction = self.direction(state)
-        passes = state.passes
+        parameters = state.parameters + direction
         if objective.quadratic:
-            return self._refine(objective, rows, state, state.parameters + direction)
+            # The Hessian is the same everywhere: a gradient is enough, and steps refine each other.
+            value, gradient = objective.gradient(rows, parameters)
+            expansion = state.expansion._replace(value=value, gradient=gradient)
+            return NewtonState(parameters, expansion, state.factor, state.passes + 1)
+        # 1. The whole step, where the objective falls by half of what the decrement promises.
         promise = 0.25 * float(-(state.expansion.gradient @ direction))
         with np.errstate(over="ignore", invalid="ignore"):
-            moved = objective.expand(rows, state.parameters + direction)
-        passes += 1
+            moved = objective.expand(rows, parameters)
         slack = 4e-15 * (1.0 + abs(state.expansion.value))
         if math.isfinite(moved.value) and moved.value <= state.expansion.value - promise + slack:
-            factor = objective.factor(moved)
-            return NewtonState(state.parameters + direction, moved, factor, passes)
-        length = self._length(objective, rows, state, direction)
-        return self._move(objective, rows, state.parameters + length * direction, passes + 1)
+            return _factored(parameters, moved, state.passes + 1)
+        # 2. The best of shorter ones, or the one that is sure.
+        cornered = objective.loss.self_concordance == 0.0
+        lengths = _CORNERED if cornered else _LENGTHS
+        values, reach = objective.along(rows, state.parameters, direction, lengths)
+        best = int(np.argmin(values))
+        length = lengths[best]
+        if not cornered:
+            reach *= objective.loss.self_concordance
+            sure = math.log1p(reach) / reach if reach > 0.0 else 1.0
+            length = max(length, sure) if values[best] < state.expansion.value else sure
+        parameters = state.parameters + length * direction
+        return _factored(parameters, objective.expand(rows, parameters), state.passes + 3)
 
     def direction(self, state: NewtonState) -> Floats:
         """Return -H^-1 g, shape (d,)."""
@@ -161,29 +171,7 @@ class Newton(Solver["NewtonState"]):
             state = solver.step(objective, rows, state)
         return state.parameters, state.passes
 
-    @staticmethod
-    def _length(objective: Objective, rows: Rows, state: NewtonState, direction: Floats) -> float:
-        corners = objective.loss.self_concordance == 0.0
-        lengths = _CORNERED if corners else _LENGTHS
-        with np.errstate(over="ignore", invalid="ignore"):
-            line = rows.total(LineTotal(objective.loss, direction, lengths), state.parameters)
-        penalties = [objective.penalty.value(state.parameters + length * direction) for length in lengths]
-        values = line.values / rows.total_weight + penalties
-        best = int(np.argmin(np.where(np.isfinite(values), values, np.inf)))
-        if corners:
-            return lengths[best]
-        reach = line.reach * objective.loss.self_concordance
-        sure = math.log1p(reach) / reach if reach > 0.0 else 1.0
-        return max(lengths[best], sure) if values[best] < state.expansion.value else sure
 
-    @staticmethod
-    def _move(objective: Objective, rows: Rows, parameters: Floats, passes: int) -> NewtonState:
-        expansion = objective.expand(rows, parameters)
-        return NewtonState(parameters, expansion, objective.factor(expansion), passes + 1)
-
-    @staticmethod
-    def _refine(objective: Objective, rows: Rows, state: NewtonState, parameters: Floats) -> NewtonState:
-        """Move where the Hessian is the same everywhere: a gradient is enough, and steps refine each other."""
-        value, gradient = objective.gradient(rows, parameters)
-        expansion = state.expansion._replace(value=value, gradient=gradient)
-        return NewtonState(parameters, expansion, state.factor, state.passes + 1)
+def _factored(parameters: Floats, expansion: Expansion, passes: int) -> NewtonState:
+    """Return the state at a point: what its own rounding did to the Hessian is for a certificate to bound."""
+    return NewtonState(parameters, expansion, factorise(expansion.hessian, 0.0), passes)

@@ -55,11 +55,6 @@ class ClassBlocks:
     inverses: Floats  # (K, d, d): a product with one takes half the time of two solves with its factor
 
     @staticmethod
-    def of(objective: Objective, rows: Rows, parameters: Floats) -> ClassBlocks:
-        """Invert the blocks at these parameters."""
-        return ClassBlocks.penalised(objective.penalty, class_grams(rows, parameters))
-
-    @staticmethod
     def penalised(whole: Quadratic, grams: Floats) -> ClassBlocks:
         """Invert mean curvatures (K, d, d), upper triangles, with the penalty of all outputs."""
         penalty, inverses = whole.first(grams.shape[1]), np.empty_like(grams)
@@ -87,13 +82,14 @@ def class_grams(rows: Rows, parameters: Floats) -> Floats:
     classes = len(parameters) // rows.layout.size + 1
     most = min(_MOST_ROWS, _BUDGET / (classes * max(rows.layout.lead, 1) ** 2))
     sample = rows.every(max(int(len(rows) / max(most, 1.0)), 1))
-    return np.asarray(sample.total(ClassGramTotal(), parameters).grams / sample.total_weight)
+    (grams,) = sample.total(ClassGramTotal(), parameters)
+    return np.asarray(grams / sample.total_weight)
 
 
 def preconditioner(objective: Objective, rows: Rows, parameters: Floats) -> Preconditioner:
     """Return what approximates the inverse Hessian at these parameters."""
     if objective.loss.outputs > 1 and rows.layout.size <= _MOST_COEFFICIENTS:
-        return ClassBlocks.of(objective, rows, parameters)
+        return ClassBlocks.penalised(objective.penalty, class_grams(rows, parameters))
     # A coefficient that meets no curvature keeps its gradient as it is.
     diagonal = objective.hessian_diagonal(rows, parameters)
     return Diagonal(np.where(diagonal > 0.0, diagonal, 1.0))

@@ -30,9 +30,9 @@ def refine(objective: Objective, rows: Rows, parameters: Floats, expansion: Expa
         return parameters - factor.solve(expansion.gradient)
     previous = np.inf
     for _ in range(_STEPS):
-        total = rows.total(ExtendedGradientTotal(objective.loss), parameters)
+        (total,) = rows.total(ExtendedGradientTotal(objective.loss), parameters)
         penalty = objective.penalty.gradient(parameters)
-        gradient = np.asarray(total.gradient / np.longdouble(rows.total_weight) + penalty, dtype=np.float64)
+        gradient = np.asarray(total / np.longdouble(rows.total_weight) + penalty, dtype=np.float64)
         length = factor.norm(gradient)
         if not length < 0.5 * previous:
             break

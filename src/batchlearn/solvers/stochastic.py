@@ -11,9 +11,10 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.single_rows import padded, unpadded
+from batchlearn.kernels.stochastic import follow_batches
 from batchlearn.kernels.window_mean import WindowMean
 from batchlearn.solvers import Reading, RowsAtOnce, Solver
-from batchlearn.solvers.batches import Stretch, only_stretch, whole_gradient
+from batchlearn.solvers.batches import labelled
 from batchlearn.statistics.objective import Objective
 
 # A probe takes so many batches, no more than a share of the rows and no fewer rows than are needed to tell rates apart.
@@ -72,63 +73,26 @@ class StochasticGradient(Solver["GradientState"]):
 
     def step(self, objective: Objective, rows: Rows, state: GradientState) -> GradientState:
         """Return the state after the batches of a stretch."""
-        if state.reading.whole:
-            return _whole_step(objective, rows, state)
-        stretch, walk = only_stretch(rows), _Walk(objective, rows, state)
-        for start, stop in stretch.cut(state.reading.size):
-            walk.step(stretch, start, stop)
-        walk.catch_up()
-        return walk.state()
-
-
-def _whole_step(objective: Objective, rows: Rows, state: GradientState) -> GradientState:
-    rate = state.rate / math.sqrt(1.0 + state.steps)
-    change = padded(-rate * whole_gradient(objective, rows, state.parameters), objective.loss.outputs)
-    parameters = state.parameters + change
-    mean = state.mean._replace(moves=state.mean.moves + state.mean.batches * change, batches=state.mean.batches + 1)
-    return replace(state, parameters=parameters, mean=mean.turned(parameters), steps=state.steps + 1)
-
-
-class _Walk:
-    """The batches of one stretch; works on copies of the state's arrays."""
-
-    def __init__(self, objective: Objective, rows: Rows, state: GradientState) -> None:
-        self._objective, self._reading, self._state = objective, state.reading, state
-        self._parameters, self._mean = state.parameters.copy(), state.mean
-        self._moves, self._steps = state.mean.moves.copy(), state.steps
-        terms = max(rows.layout.lead + len(rows.layout.groups), 1)
+        reading, outputs = state.reading, objective.loss.outputs
+        if reading.whole:
+            # By `Rows.total` in the stored order: a batch of all rows has the bits of the full batch.
+            rate = state.rate / math.sqrt(1.0 + state.steps)
+            change = padded(-rate * objective.gradient(rows, unpadded(state.parameters))[1], outputs)
+            parameters, mean = state.parameters + change, state.mean
+            mean = mean._replace(moves=mean.moves + mean.batches * change, batches=mean.batches + 1)
+            return replace(state, parameters=parameters, mean=mean.turned(parameters), steps=state.steps + 1)
+        batches = [
+            (*cut, state.rate / math.sqrt(1.0 + (state.steps + number) / reading.batches))
+            for number, cut in enumerate(reading.cut(len(rows)))
+        ]
         # Touching every coefficient for the penalty may cost as much as touching those of the rows.
-        self._interval = math.ceil(self._parameters.size / (terms * state.reading.size))
-        self._due, self._waiting = 0.0, 0
-        self._majorant = objective.penalty.magnitude(np.ones(self._parameters.size - objective.loss.outputs))
-
-    def step(self, rows: Stretch, start: int, stop: int) -> None:
-        rate = self._state.rate / math.sqrt(1.0 + self._steps / self._reading.batches)
-        slope = rows.slope(self._objective.loss, start, stop, self._parameters)
-        slope *= -rate / self._reading.weight_of(stop - start)
-        rows.add(start, stop, self._parameters, slope)
-        rows.add(start, stop, self._moves, self._mean.batches * slope)
-        self._due, self._waiting = self._due + rate, self._waiting + 1
-        if self._waiting >= self._interval:
-            self.catch_up()
-        self._steps += 1
-        self._mean = self._mean._replace(batches=self._mean.batches + 1)
-        if self._mean.batches >= self._mean.length:
-            self._mean = self._mean._replace(moves=self._moves).turned(self._parameters)
-            self._moves = self._mean.moves
-
-    def catch_up(self) -> None:
-        """Step along the penalty for the batches since the last time, no further than is stable at any rate."""
-        flat = unpadded(self._parameters)
-        change = -self._due * self._objective.penalty.gradient(flat) / (1.0 + self._due * self._majorant)
-        moved = padded(change, self._objective.loss.outputs)
-        self._parameters += moved
-        self._moves += self._mean.batches * moved
-        self._due, self._waiting = 0.0, 0
-
-    def state(self) -> GradientState:
-        mean = self._mean._replace(moves=self._moves)
-        return replace(self._state, parameters=self._parameters, mean=mean, steps=self._steps)
+        terms = max(rows.layout.lead + len(rows.layout.groups), 1)
+        interval = math.ceil(state.parameters.size / (terms * reading.size))
+        stretch = labelled(rows)
+        parameters, mean = follow_batches(
+            objective.loss, objective.penalty, stretch, batches, interval, state.parameters, state.mean
+        )
+        return replace(state, parameters=parameters, mean=mean, steps=state.steps + len(batches))
 
 
 def _probe(objective: Objective, rows: Rows, point: Floats, reading: Reading) -> tuple[tuple[Probed, ...], int]:
@@ -143,12 +107,22 @@ def _probe(objective: Objective, rows: Rows, point: Floats, reading: Reading) ->
     trained, judged = (next(rows.stretches(own, count)) for own in drawn)
     size = max(1, min(reading.size, count // _FEWEST_STEPS))
     part = Reading(size, count, trained.total_weight, reading.seed)
-    unit = 1.0 / _squared_length(objective, trained, unpadded(point))
+    # The trace of the Hessian's data part is the mean of curvature times the squared length of a row.
+    diagonal: Any = objective.hessian_diagonal(trained, unpadded(point)) - objective.penalty.diagonal
+    trace = float(np.sum(diagonal))
+    unit = 1.0 / trace if math.isfinite(trace) and trace > 0.0 else 1.0
     tried: dict[int, Probed] = {}
 
     def value(power: int) -> float:
+        """Return the objective on other rows after one pass over the sample, infinite where it diverged."""
         if power not in tried:
-            tried[power] = Probed(unit * 4.0**power, _tried(objective, trained, judged, point, unit * 4.0**power, part))
+            rate, reached = unit * 4.0**power, math.inf
+            state = GradientState(point, WindowMean.start(point, 1), rate, 0, (), 0, part)
+            with np.errstate(over="ignore", invalid="ignore"):
+                state = StochasticGradient(rate).step(objective, trained, state)
+                if np.all(np.isfinite(state.parameters)):
+                    reached = objective.value(judged, state.delivered)
+            tried[power] = Probed(rate, reached if math.isfinite(reached) else math.inf)
         return tried[power].objective
 
     way = 1 if value(1) <= value(0) < math.inf else -1
@@ -157,19 +131,3 @@ def _probe(objective: Objective, rows: Rows, point: Floats, reading: Reading) ->
         power += way
     probe = tuple(tried[power] for power in sorted(tried))
     return probe, 2 * count * len(probe) + count
-
-
-def _tried(objective: Objective, trained: Rows, judged: Rows, point: Floats, rate: float, part: Reading) -> float:
-    """Return the objective on other rows after one pass over the sample, infinite where it diverged."""
-    state = GradientState(point, WindowMean.start(point, 1), rate, 0, (), 0, part)
-    with np.errstate(over="ignore", invalid="ignore"):
-        state = StochasticGradient(rate).step(objective, trained, state)
-        value = objective.value(judged, state.delivered) if np.all(np.isfinite(state.parameters)) else math.inf
-    return value if math.isfinite(value) else math.inf
-
-
-def _squared_length(objective: Objective, rows: Rows, parameters: Floats) -> float:
-    """Return the trace of the Hessian's data part: the mean of curvature times the squared length of a row."""
-    diagonal: Any = objective.hessian_diagonal(rows, parameters) - objective.penalty.diagonal
-    trace = float(np.sum(diagonal))
-    return trace if math.isfinite(trace) and trace > 0.0 else 1.0

@@ -22,19 +22,17 @@ from numpy.typing import NDArray
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.kernels.single_rows import padded, unpadded
+from batchlearn.kernels.single_rows import batch_predictor, padded
+from batchlearn.kernels.variance_reduced import Averaged, follow_batches
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.solvers import Known, Reading, RowsAtOnce, Solver
-from batchlearn.solvers.batches import Stretch, only_stretch
+from batchlearn.solvers.batches import labelled
 from batchlearn.solvers.stochastic import StochasticGradient
-from batchlearn.statistics.curvature import Anchored, AnchorTotal, LargestCurvatureTotal
+from batchlearn.statistics.curvature import AnchorTotal, LargestCurvatureTotal
 from batchlearn.statistics.objective import Objective
-from batchlearn.statistics.totals import LineTotal
 
 # Rows of the sample that the Hessian is made from: a share of all, and at least so many a coefficient.
 _SAMPLE_SHARE, _SAMPLE_ROWS = 8, 20
-# The weight of the mean's newest point after t batches is this over t (Shamir and Zhang 2013, polynomial decay).
-_DECAY = 3.0
 # A batch of b rows of d coefficients has curvature of up to about 1 + d / b in the metric of the Hessian; the length of
 # a step is one over 1 + this times d / b. Of 2, 4 and faster decay, 4 lost on no table tried.
 _NOISE = 4.0
@@ -44,19 +42,6 @@ _LENGTHS = tuple(0.5**k for k in range(13))
 _SHARE_OF_ROW = 0.25
 # Anchors in a row that come no nearer.
 _SLOW_ANCHORS = 3
-
-
-@dataclass(frozen=True)
-class Preconditioner:
-    """The inverse of a Hessian made from a sample: in single precision for batches, as a factor for the anchor."""
-
-    factor: Factor
-    inverse: NDArray[np.float32]
-
-    def apply(self, gradient: Floats) -> Floats:
-        """Return the inverse times a gradient (d,), in single precision: a direction needs no more digits."""
-        size = float(np.max(np.abs(gradient))) or 1.0
-        return np.asarray(self.inverse @ (gradient / size).astype(np.float32), dtype=np.float64) * size
 
 
 class Anchor(NamedTuple):
@@ -72,12 +57,11 @@ class Anchor(NamedTuple):
 class ReducedState:
     """Where the point, its mean, and the anchor stand; flat arrays (d,)."""
 
-    parameters: Floats
-    mean: Floats
-    batches: int  # in the mean
+    point: Averaged
     passes: int
     length: float  # of a step
-    preconditioner: Preconditioner
+    factor: Factor  # of a Hessian made from a sample, for the anchor
+    inverse: NDArray[np.float32]  # of one that is safe for batches, in single precision
     anchor: Anchor | None
     fresh: bool  # no batch yet since the anchor
     further_rows: int
@@ -88,7 +72,7 @@ class ReducedState:
     @property
     def delivered(self) -> Floats:
         """The anchor, the best point that all rows vouch for; before there is one, the mean of the first pass."""
-        return self.mean.copy() if self.anchor is None else self.anchor.parameters.copy()
+        return self.point.mean.copy() if self.anchor is None else self.anchor.parameters.copy()
 
 
 @dataclass(frozen=True)
@@ -104,55 +88,73 @@ class VarianceReducedNewton(Solver["ReducedState"]):
         """Make the first preconditioner from a sample. Raises NotPositiveDefinite."""
         sample = _sample(rows, reading, 0)
         length = 1.0 / (1.0 + _NOISE * len(parameters) / reading.size)
-        preconditioner = _precondition(objective, sample, parameters, length, None, reading.size)
-        read = len(sample)
-        value = objective.value(sample, parameters)
+        factor, inverse = _precondition(objective, sample, parameters, length, None, reading.size)
         return ReducedState(
-            parameters, parameters, 0, 0, length, preconditioner, None, True, read, parameters, value, reading
-        )  # fmt: skip
+            point=Averaged(parameters, parameters, 0),
+            passes=0,
+            length=length,
+            factor=factor,
+            inverse=inverse,
+            anchor=None,
+            fresh=True,
+            further_rows=len(sample),
+            before=parameters,
+            value_before=objective.value(sample, parameters),
+            reading=reading,
+        )
 
     def begin_pass(self, objective: Objective, rows: Rows, state: ReducedState) -> ReducedState:
         """Read all rows at the mean of the last pass, from the second pass on."""
         reading = state.reading
         if state.passes == 0 and not reading.whole:
             return replace(state, passes=1)
-        total, value = _looked_at(objective, rows, state.mean)
-        read = state.further_rows + reading.rows
-        if state.passes > 0 and state.anchor is None and not value <= state.value_before:
+        mean = state.point.mean
+        value, gradient, diagonal = _looked_at(objective, rows, mean)
+        read, anchor = state.further_rows + reading.rows, state.anchor
+        if state.passes > 0 and anchor is None and not value <= state.value_before:
             # The first pass led nowhere: back to where it began, now with what all rows say of it.
-            first, value_first = _looked_at(objective, rows, state.before)
-            gradient = first.gradient / rows.total_weight + objective.penalty.gradient(state.before)
-            decrement = state.preconditioner.factor.norm(gradient)
-            state = replace(state, anchor=Anchor(state.before, value_first, gradient, decrement))
+            first_value, first, _ = _looked_at(objective, rows, state.before)
+            anchor = Anchor(state.before, first_value, first, state.factor.norm(first))
             read += reading.rows
-        if state.anchor is not None and not value <= state.anchor.value:
+        if anchor is not None and not value <= anchor.value:
             # Worse than where the pass began: batches that hold an outlying row threw it. All rows say how far the
             # anchor's own step may go, and batches go on from there, more carefully.
-            moved = _safe_step(objective, rows, state.anchor, state.preconditioner)
-            state = replace(state, length=0.5 * state.length, mean=moved)
-            total, value = _looked_at(objective, rows, moved)
+            direction = -state.factor.solve(anchor.gradient)
+            values, _ = objective.along(rows, anchor.parameters, direction, _LENGTHS)
+            mean = np.asarray(anchor.parameters + _LENGTHS[int(np.argmin(values))] * direction)
+            state = replace(state, length=0.5 * state.length)
+            value, gradient, diagonal = _looked_at(objective, rows, mean)
             read += 2 * reading.rows
-        if state.anchor is not None and not value <= state.anchor.value:
-            anchor = state.anchor
-        else:
-            gradient = total.gradient / rows.total_weight + objective.penalty.gradient(state.mean)
-            diagonal = total.diagonal / rows.total_weight + objective.penalty.diagonal
+        if anchor is None or value <= anchor.value:
             sample = _sample(rows, reading, state.passes)
-            preconditioner = _precondition(objective, sample, state.mean, state.length, diagonal, reading.size)
-            anchor = Anchor(state.mean, value, gradient, preconditioner.factor.norm(gradient))
-            state = replace(state, preconditioner=preconditioner)
-        point = anchor.parameters
-        return replace(
-            state, parameters=point, mean=point, batches=0, passes=state.passes + 1, anchor=anchor, fresh=True,
-            further_rows=read,
-        )  # fmt: skip
+            factor, inverse = _precondition(objective, sample, mean, state.length, diagonal, reading.size)
+            anchor = Anchor(mean, value, gradient, factor.norm(gradient))
+            state = replace(state, factor=factor, inverse=inverse)
+        point = Averaged(anchor.parameters, anchor.parameters, 0)
+        passes = state.passes + 1
+        return replace(state, point=point, passes=passes, anchor=anchor, fresh=True, further_rows=read)
 
     def step(self, objective: Objective, rows: Rows, state: ReducedState) -> ReducedState:
         """Return the state after the batches of a stretch."""
-        walk = _Walk(objective, only_stretch(rows), state)
-        for start, stop in walk.rows.cut(state.reading.size):
-            walk.step(start, stop)
-        return walk.state()
+        loss, stretch, point, anchor = objective.loss, labelled(rows), state.point, state.anchor
+        if anchor is not None and state.fresh:
+            # The whole Newton step of the anchor's gradient, as far as the rows at hand say that it is safe.
+            direction = -state.factor.solve(anchor.gradient)
+            change = batch_predictor(stretch.rows, 0, len(rows), padded(direction, loss.outputs))
+            reach = loss.self_concordance * float(np.max(np.abs(change), initial=0.0))
+            length = math.log1p(reach) / reach if reach > 0.0 else 1.0
+            moved = anchor.parameters + length * direction
+            point = point._replace(parameters=moved, mean=moved)
+        point = follow_batches(
+            loss,
+            objective.penalty,
+            stretch,
+            state.reading.cut(len(rows)),
+            (state.inverse, state.length),
+            None if anchor is None else (anchor.parameters, anchor.gradient),
+            point,
+        )
+        return replace(state, point=point, fresh=False)
 
     def watch(self, objective: Objective, rows: Rows, parameters: Floats) -> Callable[[ReducedState], Known | None]:  # noqa: ARG002 - all is in the states
         """Return what the sample's factor tells of each anchor; in the first pass there is none to speak of."""
@@ -170,80 +172,12 @@ class VarianceReducedNewton(Solver["ReducedState"]):
         return known
 
 
-class _Walk:
-    """The batches of one stretch."""
-
-    def __init__(self, objective: Objective, rows: Stretch, state: ReducedState) -> None:
-        self.rows = rows
-        self._objective, self._state, self._reading = objective, state, state.reading
-        self._parameters, self._mean, self._batches = state.parameters, state.mean, state.batches
-        self._outputs = objective.loss.outputs
-        anchor = state.anchor
-        if anchor is not None:
-            self._still = rows.slope(objective.loss, 0, len(rows), padded(anchor.parameters, self._outputs))
-            if state.fresh:
-                self._first_step(anchor)
-
-    def _first_step(self, anchor: Anchor) -> None:
-        """Take the whole Newton step of the anchor's gradient, as far as the rows at hand say that it is safe."""
-        direction = -self._state.preconditioner.factor.solve(anchor.gradient)
-        change = self.rows.change(direction, self._outputs)
-        reach = self._objective.loss.self_concordance * float(np.max(np.abs(change), initial=0.0))
-        length = math.log1p(reach) / reach if reach > 0.0 else 1.0
-        self._parameters = anchor.parameters + length * direction
-        self._mean = self._parameters
-
-    def step(self, start: int, stop: int) -> None:
-        objective, rows, loss = self._objective, self.rows, self._objective.loss
-        weight = self._reading.weight_of(stop - start)
-        point = padded(self._parameters, self._outputs)
-        eta = rows.predictor(start, stop, point)
-        slope = rows.weighted_slope(loss, start, stop, eta)
-        gradient = self._gradient(start, stop, slope, weight)
-        direction = -self._state.length * self._state.preconditioner.apply(gradient)
-        change = rows.change(direction, self._outputs, start, stop)
-        reach = loss.self_concordance * float(np.max(np.abs(change)))
-        if reach > 1.0:  # further, curvature here says nothing about curvature there
-            direction, change = direction / reach, change / reach
-        bend = rows.weighted_slope(loss, start, stop, eta + change) - slope
-        fall = -float(gradient @ direction)
-        curvature = float(np.sum(bend * change)) / weight + float(direction @ objective.penalty.gradient(direction))
-        if curvature > fall:
-            direction *= max(fall, 0.0) / curvature
-        self._parameters = self._parameters + direction
-        self._batches += 1
-        share = min(1.0, _DECAY / (self._batches + _DECAY - 1.0))
-        self._mean = self._mean + share * (self._parameters - self._mean)
-
-    def _gradient(self, start: int, stop: int, slope: Floats, weight: float) -> Floats:
-        penalty, anchor = self._objective.penalty, self._state.anchor
-        total = padded(np.zeros_like(self._parameters), self._outputs)
-        if anchor is None:
-            self.rows.add(start, stop, total, slope / weight)
-            return unpadded(total) + penalty.gradient(self._parameters)
-        self.rows.add(start, stop, total, (slope - self._still[..., start:stop]) / weight)
-        return unpadded(total) + penalty.gradient(self._parameters - anchor.parameters) + anchor.gradient
-
-    def state(self) -> ReducedState:
-        return replace(
-            self._state, parameters=self._parameters, mean=self._mean, batches=self._batches, fresh=False
-        )  # fmt: skip
-
-
-def _looked_at(objective: Objective, rows: Rows, parameters: Floats) -> tuple[Anchored, float]:
-    total = rows.total(AnchorTotal(objective.loss), parameters)
-    return total, total.value / rows.total_weight + objective.penalty.value(parameters)
-
-
-def _safe_step(objective: Objective, rows: Rows, anchor: Anchor, preconditioner: Preconditioner) -> Floats:
-    """Return the best of several lengths of the anchor's Newton step, reading all rows once."""
-    direction = -preconditioner.factor.solve(anchor.gradient)
-    with np.errstate(over="ignore", invalid="ignore"):
-        line = rows.total(LineTotal(objective.loss, direction, _LENGTHS), anchor.parameters)
-    penalties = [objective.penalty.value(anchor.parameters + length * direction) for length in _LENGTHS]
-    values = line.values / rows.total_weight + penalties
-    best = int(np.argmin(np.where(np.isfinite(values), values, np.inf)))
-    return np.asarray(anchor.parameters + _LENGTHS[best] * direction)
+def _looked_at(objective: Objective, rows: Rows, parameters: Floats) -> tuple[float, Floats, Floats]:
+    """Return the objective, its gradient and the diagonal of its Hessian, reading all rows once."""
+    value, gradient, diagonal = rows.total(AnchorTotal(objective.loss), parameters)
+    weight, penalty = rows.total_weight, objective.penalty
+    gradient = gradient / weight + penalty.gradient(parameters)
+    return value / weight + penalty.value(parameters), gradient, diagonal / weight + penalty.diagonal
 
 
 def _sample(rows: Rows, reading: Reading, number: int) -> Rows:
@@ -255,18 +189,18 @@ def _sample(rows: Rows, reading: Reading, number: int) -> Rows:
 
 def _precondition(
     objective: Objective, sample: Rows, parameters: Floats, length: float, diagonal: Floats | None, size: int
-) -> Preconditioner:
-    """Return the inverse Hessian of a sample, whose diagonal is nowhere below that of all rows.
+) -> tuple[Factor, NDArray[np.float32]]:
+    """Return the factor of the Hessian of a sample, whose diagonal is nowhere below that of all rows, and an inverse.
 
-    For batches it is nowhere below what one row alone may bring to a step either: a rare level, which a batch meets
-    once or not at all, would otherwise be thrown about by its own rows.
+    In the inverse, for batches, it is nowhere below what one row alone may bring to a step either: a rare level, which
+    a batch meets once or not at all, would otherwise be thrown about by its own rows.
     """
     hessian = objective.expand(sample, parameters).hessian
     on = np.diag_indices_from(hessian)
     if diagonal is not None:
         hessian[on] = np.maximum(hessian[on], diagonal)
-    largest = sample.total(LargestCurvatureTotal(objective.loss), parameters).size * (len(sample) / sample.total_weight)
-    floor = largest * length / (size * _SHARE_OF_ROW)
+    (largest,) = sample.total(LargestCurvatureTotal(objective.loss), parameters)
+    floor = largest * (len(sample) / sample.total_weight) * length / (size * _SHARE_OF_ROW)
     safe = hessian.copy()
     safe[on] = np.maximum(hessian[on], floor)
     inner = factorise(safe, 0.0)
@@ -274,4 +208,4 @@ def _precondition(
         factor = factorise(hessian, 0.0)
     except NotPositiveDefinite:  # a level that the sample does not hold, without a penalty
         factor = inner
-    return Preconditioner(factor, inner.inverse_hessian.astype(np.float32))
+    return factor, inner.inverse_hessian.astype(np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,54 +15,34 @@ from batchlearn.objectives.losses import Loss
 from batchlearn.statistics.rowwise import curvature_diagonal, predictor, weighted_loss, weighted_slope
 
 
-class Diagonal(NamedTuple):
-    """Weighted sum of the squared rows times curvature, (parameters,)."""
-
-    diagonal: Floats
-
-
 @dataclass(frozen=True)
 class DiagonalTotal:
-    """The diagonal of the Hessian's data part."""
+    """The diagonal of the Hessian's data part, (parameters,): weighted sum of the squared rows times curvature."""
 
     loss: Loss
     combine: ClassVar[tuple[Any, ...]] = (np.add,)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Diagonal:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats]:
         """Return the chunk's total."""
         curvature = chunk.weight * curvature_diagonal(self.loss, predictor(chunk, parameters), chunk.label)
-        return Diagonal(transposed_products(chunk.layout, squared(chunk.block), curvature))
-
-
-class Anchored(NamedTuple):
-    """Weighted sums of the losses, their gradients, and the squared rows times curvature."""
-
-    value: float
-    gradient: Floats
-    diagonal: Floats
+        return (transposed_products(chunk.layout, squared(chunk.block), curvature),)
 
 
 @dataclass(frozen=True)
 class AnchorTotal:
-    """What one reading of all rows says at an anchor."""
+    """What one reading of all rows says at an anchor: sums of the losses, their gradients, the Hessian's diagonal."""
 
     loss: Loss
     combine: ClassVar[tuple[Any, ...]] = (np.add, np.add, np.add)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Anchored:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[float, Floats, Floats]:
         """Return the chunk's totals."""
         eta = predictor(chunk, parameters)
         value = weighted_loss(self.loss, eta, chunk.label, chunk.weight)
         slope = weighted_slope(self.loss, eta, chunk.label, chunk.weight)
         curvature = chunk.weight * curvature_diagonal(self.loss, eta, chunk.label)
         diagonal = transposed_products(chunk.layout, squared(chunk.block), curvature)
-        return Anchored(value, transposed_products(chunk.layout, chunk.block, slope), diagonal)
-
-
-class LargestCurvature(NamedTuple):
-    """What one row brings to the Hessian's diagonal at most, (parameters,)."""
-
-    size: Floats
+        return value, transposed_products(chunk.layout, chunk.block, slope), diagonal
 
 
 @dataclass(frozen=True)
@@ -72,7 +52,7 @@ class LargestCurvatureTotal:
     loss: Loss
     combine: ClassVar[tuple[Any, ...]] = (np.maximum,)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> LargestCurvature:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats]:
         """Return the chunk's largest."""
         layout, block = chunk.layout, squared(chunk.block)
         curvatures = chunk.weight * curvature_diagonal(self.loss, predictor(chunk, parameters), chunk.label)
@@ -82,27 +62,21 @@ class LargestCurvatureTotal:
             if layout.sparse:
                 part = block.sparse.multiply(curvature[:, None]).tocsr()
                 size[layout.sparse_slice] = part.max(axis=0).toarray().ravel()
-        return LargestCurvature(sizes.ravel())
-
-
-class ClassGrams(NamedTuple):
-    """X' diag(weight p (1 - p)) X of each class, upper triangles, (K, d, d)."""
-
-    grams: Floats
+        return (sizes.ravel(),)
 
 
 @dataclass(frozen=True)
 class ClassGramTotal:
-    """The curvature of each class's own logit."""
+    """X' diag(weight p (1 - p)) X of each class, the curvature of its own logit: upper triangles, (K, d, d)."""
 
     combine: ClassVar[tuple[Any, ...]] = (np.add,)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> ClassGrams:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats]:
         """Return the chunk's totals."""
         eta = predictor(chunk, parameters)
         variances = class_variances(class_shares(class_contrasts(len(eta) + 1).T @ eta))
         first = variances[:, :1]
         if np.all(variances == first):  # before the first step all rows are told alike: one matrix serves all classes
             gram = weighted_grams(chunk.layout, chunk.block, chunk.weight[None])
-            return ClassGrams(first[:, :, None] * gram)
-        return ClassGrams(weighted_grams(chunk.layout, chunk.block, chunk.weight * variances))
+            return (first[:, :, None] * gram,)
+        return (weighted_grams(chunk.layout, chunk.block, chunk.weight * variances),)

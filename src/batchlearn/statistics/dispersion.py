@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,23 +15,18 @@ from batchlearn.objectives.penalties import Quadratic
 from batchlearn.statistics.rowwise import predictor
 
 
-class _Pearson(NamedTuple):
-    total: float
-    curvature: float
-
-
 @dataclass(frozen=True)
 class _PearsonTotal:
-    """The weighted sum of squared residuals over their variance under the loss: slope^2 / E[curvature]."""
+    """Weighted sums of squared residuals over their variance, slope^2 / E[curvature], and of curvatures."""
 
     loss: Loss
     combine: ClassVar[tuple[Any, ...]] = (np.add, np.add)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> _Pearson:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[float, float]:
         eta = predictor(chunk, parameters)
         slope, variance = self.loss.slope(eta, chunk.label), self.loss.expected_curvature(eta)
         curvature = float(chunk.weight @ self.loss.least_curvature(eta, chunk.label))
-        return _Pearson(float(chunk.weight @ (slope**2 / np.maximum(variance, 1e-12))), curvature)
+        return float(chunk.weight @ (slope**2 / np.maximum(variance, 1e-12))), curvature
 
 
 def effective_coefficients(factor: Factor, penalty: Quadratic) -> float:
@@ -54,8 +49,8 @@ def pearson_dispersion(loss: Loss, rows: Rows, parameters: Floats, freedom: floa
     if loss.of_classes:
         return 1.0
     room = max(rows.total_weight - freedom, min(rows.total_weight, 1.0))
-    found = rows.total(_PearsonTotal(loss), parameters)
+    total, curvature = rows.total(_PearsonTotal(loss), parameters)
     if loss.corners is not None:
         # The mean square of the slopes over the mean curvature: cov = that times H^-1 / n (Huber 1981, section 7.6).
-        return found.total / room * rows.total_weight / max(found.curvature, 1e-300)
-    return found.total / room
+        return total / room * rows.total_weight / max(curvature, 1e-300)
+    return total / room

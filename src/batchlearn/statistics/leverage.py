@@ -70,6 +70,17 @@ class LeverageTotal:
         for part in self.inverse_square_scale.reshape(self.loss.outputs, -1):
             scaled += factor * linear_predictor(chunk.layout, squares, part)
         bound = self.radius * np.sqrt(form + self.form_error * scaled + UNDERFLOW)
+        # What each row's prediction, as it is returned, can be off by. Both probabilities of two classes are returned:
+        # the one near one is rounded most.
+        sizes = predictor_sizes(chunk, parameters)
+        error = predictor_error(chunk.layout, self.loss.outputs, sizes) + self.carried
+        shown = np.abs(eta) if self.loss.name == "logistic" else eta
+        response = returned_distance(self.loss.name, shown, bound, error)
+        margin, cornered = np.inf, self.loss.corners
+        if cornered is not None:
+            error = accumulated(chunk.layout.terms + 8) * (sizes + np.abs(chunk.label) + cornered.threshold)
+            margins = cornered.distance_to_a_corner(eta, chunk.label) - bound * (1.0 + 1e-9) - 2.0 * error
+            margin = float(margins[counted].min(initial=np.inf))
         left_out = left_out[..., counted]
         losses = self.loss.value(left_out, chunk.label[counted])
         weight = chunk.weight[counted]
@@ -78,26 +89,11 @@ class LeverageTotal:
         return Leverage(
             float(form[counted].max(initial=0.0)),
             float(scaled[counted].max(initial=0.0)),
-            float(self._returned(chunk, parameters, eta, bound)[counted].max(initial=0.0)),
+            float(response[counted].max(initial=0.0)),
             loss,
             square,
-            float(self._margins(chunk, parameters, eta, bound)[counted].min(initial=np.inf)),
+            margin,
         )
-
-    def _returned(self, chunk: Chunk, parameters: Floats, eta: Floats, bound: Floats) -> Floats:
-        """Return what each row's prediction, as it is returned, can be off by, (m,)."""
-        error = predictor_error(chunk.layout, self.loss.outputs, predictor_sizes(chunk, parameters)) + self.carried
-        # Both probabilities of two classes are returned: the one near one is rounded most.
-        eta = np.abs(eta) if self.loss.name == "logistic" else eta
-        return returned_distance(self.loss.name, eta, bound, error)
-
-    def _margins(self, chunk: Chunk, parameters: Floats, eta: Floats, bound: Floats) -> Floats:
-        cornered = self.loss.corners
-        if cornered is None:
-            return np.full(len(chunk.label), np.inf)
-        size = predictor_sizes(chunk, parameters)
-        error = accumulated(chunk.layout.terms + 8) * (size + np.abs(chunk.label) + cornered.threshold)
-        return cornered.distance_to_a_corner(eta, chunk.label) - bound * (1.0 + 1e-9) - 2.0 * error
 
     def _one(self, chunk: Chunk, eta: Floats) -> tuple[Floats, Floats]:
         """Return the rows' forms (m,) and their leave-one-out predictors (m,)."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +29,6 @@ from batchlearn.statistics.objective import GradientError
 _SLACK = 1.0 + 1e-9
 
 
-class _Largest(NamedTuple):
-    square: float
-
-
 @dataclass(frozen=True)
 class _LargestTotal:
     """The largest sum of x_j^2 times `square` (d,) of a row; it has one level of each group, so blocks do not mix."""
@@ -40,9 +36,9 @@ class _LargestTotal:
     square: Floats
     combine: ClassVar[tuple[Any, ...]] = (np.maximum,)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> _Largest:  # noqa: ARG002 - the protocol of a statistic
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[float]:  # noqa: ARG002 - the protocol of a statistic
         forms = linear_predictor(chunk.layout, squared(chunk.block), self.square)
-        return _Largest(float(forms[chunk.weight > 0].max(initial=0.0)))
+        return (float(forms[chunk.weight > 0].max(initial=0.0)),)
 
 
 @dataclass(frozen=True)
@@ -148,7 +144,8 @@ class LowerBound:
         if self.reason is not None:
             return float("inf")
         norms = self._own_norms
-        largest = float(np.sqrt(rows.total(_LargestTotal(norms**2), norms).square)) * _SLACK
+        (square,) = rows.total(_LargestTotal(norms**2), norms)
+        largest = float(np.sqrt(square)) * _SLACK
         contrasts = self.loss.contrasts
         lengths = np.linalg.norm(contrasts, axis=0) * largest
         if not self.intercept:

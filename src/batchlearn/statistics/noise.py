@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -65,34 +65,25 @@ class Noise:
         return 0.5 * self.trace / excess
 
 
-class NoiseSums(NamedTuple):
-    """For each point: the sum of the rows' weighted squared gradients, (points,), and of their gradients, (points, d).
-
-    And the rows counted.
-    """
-
-    square: Floats
-    gradient: Floats
-    rows: int
-
-
 @dataclass(frozen=True)
 class NoiseTotal:
     """What the noise at several points is made of, in one metric M: its diagonal, (d,), or the matrix, (d, d).
 
-    Called with parameters (points, d), d of all outputs: what a row's own form in the metric costs is paid once.
+    Called with parameters (points, d), d of all outputs: what a row's own form in the metric costs is paid once. For
+    each point the sum of the rows' weighted squared gradients, (points,), and of their gradients, (points, d); and the
+    rows counted.
     """
 
     loss: Loss
     metric: Floats
     combine: ClassVar[tuple[Any, ...]] = (np.add, np.add, np.add)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> NoiseSums:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats, Floats, int]:
         """Return the chunk's totals."""
         slopes = [weighted_slope(self.loss, predictor(chunk, point), chunk.label, chunk.weight) for point in parameters]
         square = _row_squares(chunk, np.stack([np.atleast_2d(slope) for slope in slopes]), self.metric).sum(axis=1)
         gradient = np.stack([transposed_products(chunk.layout, chunk.block, slope) for slope in slopes])
-        return NoiseSums(square, gradient, int(np.count_nonzero(chunk.weight)))
+        return square, gradient, int(np.count_nonzero(chunk.weight))
 
 
 def _row_squares(chunk: Chunk, slopes: Floats, metric: Floats) -> Floats:
@@ -126,13 +117,13 @@ def gradient_noise(
     In the metric of the Hessian whose factor is given; in the parameters' own metric where none is.
     """
     metric = np.ones(len(points[0])) if factor is None else factor.inverse_hessian
-    total = rows.total(NoiseTotal(objective.loss, metric), np.stack(points))
+    squares, gradients, counted = rows.total(NoiseTotal(objective.loss, metric), np.stack(points))
     found = []
-    for point, square, gradient in zip(points, total.square, total.gradient, strict=True):
+    for point, square, gradient in zip(points, squares, gradients, strict=True):
         mean = gradient / rows.total_weight
         # A row of weight v has v / mean weight times its gradient: the mean of these over rows is the weighted mean.
-        trace = max(float(square) * total.rows / rows.total_weight**2 - _square(metric, mean), 0.0)
-        found.append(Noise(trace, _square(metric, mean + objective.penalty.gradient(point)), int(total.rows)))
+        trace = max(float(square) * counted / rows.total_weight**2 - _square(metric, mean), 0.0)
+        found.append(Noise(trace, _square(metric, mean + objective.penalty.gradient(point)), int(counted)))
     return tuple(found)
 
 

@@ -11,12 +11,11 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.kernels.rounding import UNDERFLOW, accumulated
-from batchlearn.objectives.factor import Factor, factorise
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.statistics.curvature import DiagonalTotal
 from batchlearn.statistics.rounding import RoundingTotal
-from batchlearn.statistics.totals import GradientTotal, HessianTotal, LabelTotal, ValueTotal, assembled
+from batchlearn.statistics.totals import GradientTotal, HessianTotal, LabelTotal, LineTotal, ValueTotal, assembled
 
 _NULL_STEPS = 20
 
@@ -60,14 +59,27 @@ class Objective:
 
     def value(self, rows: Rows, parameters: Floats) -> float:
         """Return F(w), reading every row once."""
-        total = rows.total(ValueTotal(self.loss), parameters)
-        return float(total.value / rows.total_weight) + self.penalty.value(parameters)
+        (total,) = rows.total(ValueTotal(self.loss), parameters)
+        return float(total / rows.total_weight) + self.penalty.value(parameters)
 
     def gradient(self, rows: Rows, parameters: Floats) -> tuple[float, Floats]:
         """Return F(w) and its gradient, reading every row once."""
-        total = rows.total(GradientTotal(self.loss), parameters)
-        value = float(total.value / rows.total_weight) + self.penalty.value(parameters)
-        return value, total.gradient / rows.total_weight + self.penalty.gradient(parameters)
+        total, gradient = rows.total(GradientTotal(self.loss), parameters)
+        value = float(total / rows.total_weight) + self.penalty.value(parameters)
+        return value, gradient / rows.total_weight + self.penalty.gradient(parameters)
+
+    def along(
+        self, rows: Rows, parameters: Floats, direction: Floats, lengths: tuple[float, ...]
+    ) -> tuple[Floats, float]:
+        """Return F at these lengths along a direction, infinite where it overflows, reading every row once.
+
+        And the largest change of a row's predictor per unit of the direction.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            totals, reach = rows.total(LineTotal(self.loss, direction, lengths), parameters)
+        penalties = [self.penalty.value(parameters + length * direction) for length in lengths]
+        values = totals / rows.total_weight + penalties
+        return np.where(np.isfinite(values), values, np.inf), reach
 
     def expand(self, rows: Rows, parameters: Floats) -> Expansion:
         """Return value, gradient and Hessian, reading every row once."""
@@ -81,8 +93,8 @@ class Objective:
 
     def hessian_diagonal(self, rows: Rows, parameters: Floats) -> Floats:
         """Return the diagonal of the Hessian, shape (parameters,), reading every row once."""
-        total = rows.total(DiagonalTotal(self.loss), parameters)
-        return total.diagonal / rows.total_weight + self.penalty.diagonal
+        (diagonal,) = rows.total(DiagonalTotal(self.loss), parameters)
+        return diagonal / rows.total_weight + self.penalty.diagonal
 
     def gradient_error(self, rows: Rows, parameters: Floats) -> GradientError:
         """Bound the rounding error of the gradient at these parameters, reading every row once."""
@@ -106,10 +118,6 @@ class Objective:
             _leverage_bound(weight, total.smallest),
         )
 
-    def factor(self, expansion: Expansion) -> Factor:
-        """Factor the Hessian for a step: what its own rounding did to it is for a certificate to bound."""
-        return factorise(expansion.hessian, 0.0)
-
     def null_parameters(self, rows: Rows) -> Floats:
         """Return the parameters of the null model: the best intercept, all else zero.
 
@@ -120,28 +128,21 @@ class Objective:
         parameters = np.zeros(outputs * size)
         if rows.layout.intercept:
             bare = rows.intercept_only()
-            sums = bare.total(LabelTotal(self.loss), parameters[:outputs])
-            intercepts = self.loss.null_intercept(sums.label / rows.total_weight)
+            labels, offset = bare.total(LabelTotal(self.loss), parameters[:outputs])
+            intercepts = self.loss.null_intercept(labels / rows.total_weight)
             if rows.has_offset or self.loss.corners is not None:
-                intercepts = self._null_by_steps(bare, intercepts - sums.offset / rows.total_weight)
+                cornered = self.loss.corners
+                loss = self.loss if cornered is None else cornered.majorised
+                longest = 2.0 if cornered is None else np.inf
+                intercepts = intercepts - offset / rows.total_weight
+                for _ in range(_NULL_STEPS):
+                    total = bare.total(HessianTotal(loss), intercepts)
+                    step = np.clip(total.gradient / max(float(total.grams[0, 0, 0]), 1e-300), -longest, longest)
+                    intercepts = intercepts - step
+                    if abs(step[0]) < 1e-12 * (1.0 + abs(intercepts[0])):
+                        break
             parameters[::size] = intercepts
         return parameters
-
-    def _null_by_steps(self, bare: Rows, intercept: Floats) -> Floats:
-        cornered = self.loss.corners
-        loss = self.loss if cornered is None else cornered.majorised
-        longest = 2.0 if cornered is None else np.inf
-        for _ in range(_NULL_STEPS):
-            total = bare.total(HessianTotal(loss), intercept)
-            step = np.clip(total.gradient / max(float(total.grams[0, 0, 0]), 1e-300), -longest, longest)
-            intercept = intercept - step
-            if abs(step[0]) < 1e-12 * (1.0 + abs(intercept[0])):
-                break
-        return intercept
-
-    def null_value(self, rows: Rows) -> float:
-        """Return the loss of the model without features, the yardstick of relative tolerances."""
-        return self.value(rows, self.null_parameters(rows))
 
 
 def ridge(layout: Layout, alpha: float, scale: Floats | None = None, outputs: int = 1) -> Quadratic:

@@ -22,17 +22,12 @@ from batchlearn.statistics.rowwise import (
 )
 
 
-class GradientRounding(NamedTuple):
-    """How wrong a computed gradient can be, and the curvature of a row beside it."""
-
-    error: Floats  # (parameters,): sum of the possible error of each row's contribution
-    growth: float  # the largest possible error of the logarithm of a row's curvature
-
-
 def gradient_rounding(
     loss: Loss, chunk: Chunk, length: int, eta: Floats, slope: Floats, error: Floats
-) -> GradientRounding:
-    """Bound the error of the gradient's total: of the inner products, of the slopes, and of the summation.
+) -> tuple[Floats, float]:
+    """Bound the error of the gradient's total, (parameters,): of inner products, of slopes, and of the summation.
+
+    And return the largest possible error of the logarithm of a row's curvature.
 
     Higham 2002, section 3.1, for inner products and sums in any order. `slope` is the weighted one at the
     predictors eta, `error` what those can be off by (both as eta); `length` is the number of additions a total can go
@@ -45,13 +40,13 @@ def gradient_rounding(
     summed = accumulated(length + 12) * np.abs(slope)
     row = chunk.weight * loss.slope_change(eta, chunk.label, reach) + own + summed + UNDERFLOW
     products = transposed_products(chunk.layout, absolute(chunk.block), row)
-    return GradientRounding(products, float(growth.max(initial=0.0)))
+    return products, float(growth.max(initial=0.0))
 
 
 class Rounding(NamedTuple):
     """How wrong a computed gradient can be, and the curvature the bound for many coefficients needs."""
 
-    error: Floats  # (parameters,), and the next: as in `GradientRounding`
+    error: Floats  # (parameters,), and the next: as in `gradient_rounding`
     growth: float
     curvature: Floats  # (contrasts,): sum of weight times curvature
     centre: Floats  # (contrasts, d): sum of weight times curvature times the row
@@ -86,25 +81,21 @@ class RoundingTotal:
         )
 
 
-class Returned(NamedTuple):
-    """What rounding alone can do to a row at most."""
-
-    error: float  # to its predictor, of classes to the range of its logits
-    response: float  # to its response
-
-
 @dataclass(frozen=True)
 class ReturnedTotal:
-    """What `rounding.predictor_error` bounds, over all rows; `carried` as in `LeverageTotal`."""
+    """What rounding can do to a row at most (`rounding.predictor_error`): to its predictor, and to its response.
+
+    Of classes to the range of its logits. `carried` as in `LeverageTotal`.
+    """
 
     loss: Loss
     carried: float
     combine: ClassVar[tuple[Any, ...]] = (np.maximum, np.maximum)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Returned:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[float, float]:
         """Return the chunk's largest."""
         error = predictor_error(chunk.layout, self.loss.outputs, predictor_sizes(chunk, parameters)) + self.carried
         eta, counted = predictor(chunk, parameters), chunk.weight > 0.0
         distance = returned_distance(self.loss.name, eta, np.zeros(len(chunk.label)), error)
         reach = self.loss.largest_reach(error)
-        return Returned(float(reach[counted].max(initial=0.0)), float(distance[counted].max(initial=0.0)))
+        return float(reach[counted].max(initial=0.0)), float(distance[counted].max(initial=0.0))

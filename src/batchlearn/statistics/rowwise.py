@@ -53,15 +53,11 @@ def weighted_curvatures(loss: Loss, eta: Floats, label: Floats, weight: Floats) 
         yield weight * np.stack(some)
 
 
-def weighted_least_curvature(loss: Loss, eta: Floats, label: Floats, weight: Floats) -> Floats:
-    """Return weight times the least curvature along a direction of unit reach, (m,)."""
-    return np.asarray(weight * loss.least_curvature(eta, label))
-
-
 def smallest_curvature(loss: Loss, eta: Floats, label: Floats, weight: Floats) -> float:
     """Return the smallest weight times curvature of a row that counts."""
     counted = weight > 0.0
-    return float(weighted_least_curvature(loss, eta, label, weight)[counted].min()) if counted.any() else np.inf
+    curvature = weight * loss.least_curvature(eta, label)
+    return float(curvature[counted].min()) if counted.any() else np.inf
 
 
 def curvature_diagonal(loss: Loss, eta: Floats, label: Floats) -> Floats:

@@ -24,19 +24,6 @@ from batchlearn.statistics.rowwise import (
 )
 
 
-class Value(NamedTuple):
-    """Weighted sum of the losses."""
-
-    value: float
-
-
-class Gradient(NamedTuple):
-    """Weighted sums of the losses and of their gradients."""
-
-    value: float
-    gradient: Floats
-
-
 class Hessian(NamedTuple):
     """Weighted sums of the losses, gradients and Hessians, and the smallest weight times curvature of a row."""
 
@@ -48,50 +35,44 @@ class Hessian(NamedTuple):
 
 @dataclass(frozen=True)
 class ValueTotal:
-    """The loss alone."""
+    """Weighted sum of the losses."""
 
     loss: Loss
     combine: ClassVar[tuple[Any, ...]] = (np.add,)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Value:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[float]:
         """Return the chunk's total."""
         eta = predictor(chunk, parameters)
-        return Value(weighted_loss(self.loss, eta, chunk.label, chunk.weight))
+        return (weighted_loss(self.loss, eta, chunk.label, chunk.weight),)
 
 
 @dataclass(frozen=True)
 class GradientTotal:
-    """Loss and gradient in one reading."""
+    """Weighted sums of the losses and of their gradients, (d,)."""
 
     loss: Loss
     combine: ClassVar[tuple[Any, ...]] = (np.add, np.add)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Gradient:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[float, Floats]:
         """Return the chunk's totals."""
         eta = predictor(chunk, parameters)
         slope = weighted_slope(self.loss, eta, chunk.label, chunk.weight)
         value = weighted_loss(self.loss, eta, chunk.label, chunk.weight)
-        return Gradient(value, transposed_products(chunk.layout, chunk.block, slope))
-
-
-class ExtendedGradient(NamedTuple):
-    """Weighted sum of the gradients of the losses."""
-
-    gradient: Any  # (d,), long double
+        return value, transposed_products(chunk.layout, chunk.block, slope)
 
 
 @dataclass(frozen=True)
 class ExtendedGradientTotal:
-    """Weighted sum of the gradients of the losses, in long double; dense columns alone."""
+    """Weighted sum of the gradients of the losses, (d,), in long double; dense columns alone."""
 
     loss: Loss
     combine: ClassVar[tuple[Any, ...]] = (np.add,)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> ExtendedGradient:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Any]:
         """Return the chunk's total."""
         block = chunk.block.dense.astype(np.longdouble)
         eta: Any = parameters.astype(np.longdouble) @ block + chunk.offset
-        return ExtendedGradient(block @ (weighted_slope(self.loss, eta, chunk.label, chunk.weight)))
+        return (block @ weighted_slope(self.loss, eta, chunk.label, chunk.weight),)
 
 
 @dataclass(frozen=True)
@@ -128,56 +109,38 @@ def assembled(loss: Loss, grams: Floats) -> Floats:
     return hessian
 
 
-class Line(NamedTuple):
-    """Weighted sums of the losses at points along a line, and the largest change of a predictor per unit of it."""
-
-    values: Floats  # (lengths,)
-    reach: float
-
-
 @dataclass(frozen=True)
 class LineTotal:
-    """The loss at `lengths` along a direction (d,) from the parameters: one reading answers for all of them."""
+    """Weighted sums of the losses at `lengths` along a direction (d,) from the parameters, one of each.
+
+    And the largest change of a predictor per unit of it: one reading answers for all of them.
+    """
 
     loss: Loss
     direction: Floats
     lengths: tuple[float, ...]
     combine: ClassVar[tuple[Any, ...]] = (np.add, np.maximum)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Line:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats, float]:
         """Return the chunk's totals."""
         eta = predictor(chunk, parameters)
         change = summed_predictors(chunk.layout, chunk.block, self.direction)
         change[..., chunk.weight == 0.0] = 0.0
         points = (eta + length * change for length in self.lengths)
         values = [weighted_loss(self.loss, point, chunk.label, chunk.weight) for point in points]
-        return Line(np.asarray(values), float(self.loss.reach(change).max(initial=0.0)))
-
-
-class Label(NamedTuple):
-    """Weighted sums of the labels' indicators, (numbers,), and of the offsets."""
-
-    label: Floats
-    offset: float
+        return np.asarray(values), float(self.loss.reach(change).max(initial=0.0))
 
 
 @dataclass(frozen=True)
 class LabelTotal:
-    """The labels and the offsets, for the null model's start."""
+    """Weighted sums of the labels' indicators, (numbers,), and of the offsets: for the null model's start."""
 
     loss: Loss
     combine: ClassVar[tuple[Any, ...]] = (np.add, np.add)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Label:  # noqa: ARG002 - every statistic is called alike
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats, float]:  # noqa: ARG002 - every statistic is called alike
         """Return the chunk's total; the parameters do not matter."""
-        return Label(self.loss.indicators(chunk.label) @ chunk.weight, float(np.sum(chunk.weight * chunk.offset)))
-
-
-class Recession(NamedTuple):
-    """How the losses go along a direction: the largest rise and fall of a row's predictor, against its own terms."""
-
-    rise: float
-    fall: float
+        return self.loss.indicators(chunk.label) @ chunk.weight, float(np.sum(chunk.weight * chunk.offset))
 
 
 @dataclass(frozen=True)
@@ -193,19 +156,13 @@ class RecessionTotal:
     loss: Loss
     combine: ClassVar[tuple[Any, ...]] = (np.maximum, np.maximum)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Recession:
-        """Return the chunk's totals; the parameters are the direction."""
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[float, float]:
+        """Return the chunk's largest rise and fall; the parameters are the direction."""
         size = self.loss.largest_reach(predictors(chunk.layout, absolute(chunk.block), np.abs(parameters)))
         moved = (chunk.weight > 0) & (size > 0.0)
         change = predictors(chunk.layout, chunk.block, parameters)[..., moved] / size[moved]
         rise = self.loss.rise(change, chunk.label[moved])
-        return Recession(float(rise.max(initial=0.0)), float((-rise).max(initial=0.0)))
-
-
-class Within(NamedTuple):
-    """Weights of rows, (sizes,)."""
-
-    weight: Floats
+        return float(rise.max(initial=0.0)), float((-rise).max(initial=0.0))
 
 
 @dataclass(frozen=True)
@@ -215,8 +172,8 @@ class WithinTotal:
     sizes: Floats
     combine: ClassVar[tuple[Any, ...]] = (np.add,)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Within:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats]:
         """Return the chunk's totals."""
         order = np.searchsorted(self.sizes, np.abs(predictor(chunk, parameters) - chunk.label))
         counts = np.bincount(order, chunk.weight, len(self.sizes) + 1)
-        return Within(np.cumsum(counts, dtype=np.float64)[:-1])
+        return (np.cumsum(counts, dtype=np.float64)[:-1],)

@@ -23,14 +23,9 @@ class _Together:
     statistics: tuple[Statistic[Any], ...]
     combine: tuple[Any, ...]
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> _Fields:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Any, ...]:
         found = (statistic(chunk, parameters) for statistic in self.statistics)
-        return _Fields(*(field for totals in found for field in totals))
-
-
-class _Fields(tuple[Any, ...]):
-    def __new__(cls, *fields: Any) -> _Fields:
-        return super().__new__(cls, fields)
+        return tuple(field for totals in found for field in totals)
 
 
 def totals_together(rows: Rows, statistics: tuple[Statistic[Any], ...], parameters: Floats) -> list[tuple[Any, ...]]:
@@ -45,23 +40,17 @@ def totals_together(rows: Rows, statistics: tuple[Statistic[Any], ...], paramete
     return found
 
 
-class Slope(NamedTuple):
-    """Weighted sum of the gradients of the losses."""
-
-    gradient: Floats  # (d,)
-
-
 @dataclass(frozen=True)
 class SlopeTotal:
-    """The gradient alone."""
+    """Weighted sum of the gradients of the losses, (d,)."""
 
     loss: Loss
     combine: ClassVar[tuple[Any, ...]] = (np.add,)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Slope:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats]:
         """Return the chunk's total."""
         slope = weighted_slope(self.loss, predictor(chunk, parameters), chunk.label, chunk.weight)
-        return Slope(transposed_product(chunk.layout, chunk.block, slope))
+        return (transposed_product(chunk.layout, chunk.block, slope),)
 
 
 class Scatter(NamedTuple):
@@ -121,7 +110,7 @@ class PointTotal:
         move[idle], size[idle] = 0.0, 0.0
         off = accumulated(layout.terms + 8) * size
         slope = weighted_slope(loss, eta, label, weight)
-        rounding = gradient_rounding(loss, chunk, self.length, eta, slope, off)
+        gradient_error, growth = gradient_rounding(loss, chunk, self.length, eta, slope, off)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             end = eta + self.lengths[0] * move
             value, doubt, curvature = self._doubt(eta, label, off)
@@ -135,8 +124,8 @@ class PointTotal:
             values = np.asarray([float(weight @ (at - value)) for at in others])
         return Point(
             transposed_product(layout, chunk.block, slope),
-            rounding.error,
-            rounding.growth,
+            gradient_error,
+            growth,
             values,
             float(weight @ error) * (1.0 + 1e-9),
             share,
@@ -152,20 +141,14 @@ class PointTotal:
         return value, own + off * (slope + curved * off) * np.exp(off), curved
 
 
-class Form(NamedTuple):
-    """The largest quadratic form of a row that counts."""
-
-    form: float
-
-
 @dataclass(frozen=True)
 class FormTotal:
-    """The largest x' A x, A an inverse Hessian (d, d)."""
+    """The largest x' A x of a row that counts, A an inverse Hessian (d, d)."""
 
     inverse: Floats
     combine: ClassVar[tuple[Any, ...]] = (np.maximum,)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Form:  # noqa: ARG002 - every statistic is called alike
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[float]:  # noqa: ARG002 - every statistic is called alike
         """Return the chunk's total; the parameters do not matter."""
         form = quadratic_form(chunk.layout, chunk.block, self.inverse)
-        return Form(float(form[chunk.weight > 0.0].max(initial=0.0)))
+        return (float(form[chunk.weight > 0.0].max(initial=0.0)),)

@@ -282,8 +282,11 @@ def _certify_factored(point: _Point, expansion: Expansion, factor: Factor) -> Ce
     kappa = expansion.kappa * math.exp(0.5 * point.error.relative)
     reached = bounds(decrement, kappa, constant)
     method, leave_one_out, prediction = BOUNDED, None, None
-    corners = objective.loss.corners is not None
-    if reached is None or corners or _leverage_cost(rows, objective.loss.outputs) <= _LEVERAGE_BUDGET:
+    corners, outputs = objective.loss.corners is not None, objective.loss.outputs
+    lead, groups, sparse = rows.layout.lead, len(rows.layout.groups), rows.layout.sparse
+    row = lead**2 + groups * lead + groups**2 + sparse * (sparse + lead)
+    cost = float(len(rows)) * (row * outputs * (outputs + 1) / 2.0 + float(outputs) ** 4)
+    if reached is None or corners or cost <= _LEVERAGE_BUDGET:
         radius = reached.radius if reached else 0.0
         leverage = rows.total(_leverages(point, factor, radius), point.parameters)
         form = leverage.form + factor.form_error * leverage.scaled + UNDERFLOW
@@ -337,17 +340,10 @@ def _leverages(point: _Point, factor: Factor, radius: float) -> LeverageTotal:
     )
 
 
-def _leverage_cost(rows: Rows, outputs: int) -> float:
-    layout = rows.layout
-    groups = len(layout.groups)
-    row = layout.lead**2 + groups * layout.lead + groups**2 + layout.sparse * (layout.sparse + layout.lead)
-    return float(len(rows)) * (row * outputs * (outputs + 1) / 2.0 + float(outputs) ** 4)
-
-
 def _returned(point: _Point, predictor_bound: float) -> float | None:
     """Return the bound on the returned prediction of any row whose exact predictor is within a bound; None without."""
     loss = point.objective.loss
-    error = point.rows.total(ReturnedTotal(loss, point.carried), point.parameters).error
+    error, _ = point.rows.total(ReturnedTotal(loss, point.carried), point.parameters)
     return largest_returned_distance(loss.name, predictor_bound + error, loss.outputs)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from batchlearn.data.encoding import Encoding, LevelTerm
 from batchlearn.data.ledger import Ledger, walk
@@ -61,18 +60,20 @@ def evaluate_part(
         time=ledger.time[late] if split.kind is SplitKind.TIME and ledger.time is not None else None,
         entry=late,
     )
-    classes, weight = len(ledger.target.classes), None if ledger.weight is None else ledger.weight[early]
-    baselines = {
-        "constant": constant_baseline(ledger.label[early], weight, len(late), classes),
-        "last_value": _last_value(ledger, early, late),
-    }
     target, metrics = ledger.target, target_metrics(ledger.target)
+    classes, weight = len(target.classes), None if ledger.weight is None else ledger.weight[early]
+    learned, told = ledger.label[early], ledger.label[late]
+    last = None
+    if ledger.time is not None:
+        before, after = (None, None) if ledger.group is None else (ledger.group[early], ledger.group[late])
+        last = last_value_baseline(target.scored_as, learned, before, told, after, weight, classes)
+    baselines = {"constant": constant_baseline(learned, weight, len(late), classes), "last_value": last}
     left_out = leave_one_out(target, optimum, len(early))
     evaluation = evaluate_held_out(target.scored_as, held_out, baselines, seed, left_out, costs, metrics)
     worst = _worst(target, held_out)
     places = np.asarray([position[one.row - 1] for one in worst], dtype=np.intp)
-    told = pushes(encoding, later, optimum.parameters, places)
-    return replace(evaluation, worst_rows=[replace(one, pushed=most) for one, most in zip(worst, told, strict=True)])
+    most = pushes(encoding, later, optimum.parameters, places)
+    return replace(evaluation, worst_rows=[replace(one, pushed=own) for one, own in zip(worst, most, strict=True)])
 
 
 def _worst(target: Target, held_out: ScoredRows) -> list[WorstRow]:
@@ -102,22 +103,6 @@ def with_values(table: Table, evaluation: Evaluation) -> Evaluation:
             row = batch.slice(entry - entries.start, 1).to_pylist()[0]
             found[entry] = {name: "" if value is None else str(value) for name, value in row.items()}
     return replace(evaluation, worst_rows=[replace(one, values=found.get(entry, {})) for entry, one in wanted.items()])
-
-
-def _last_value(ledger: Ledger, early: NDArray[np.intp], late: NDArray[np.intp]) -> Floats | None:
-    if ledger.time is None:
-        return None
-    groups = (None, None) if ledger.group is None else (ledger.group[early], ledger.group[late])
-    weight = None if ledger.weight is None else ledger.weight[early]
-    return last_value_baseline(
-        ledger.target.scored_as,
-        ledger.label[early],
-        groups[0],
-        ledger.label[late],
-        groups[1],
-        weight,
-        len(ledger.target.classes),
-    )
 
 
 def leave_one_out(target: Target, optimum: Optimum, rows: int) -> LeaveOneOut | None:

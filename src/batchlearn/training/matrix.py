@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,31 +39,20 @@ _HIDDEN = 0.999
 _FAR_OUT = 1e-3
 
 
-class _Extent(NamedTuple):
-    low: Floats
-    high: Floats
-    total: Floats
-
-
 @dataclass(frozen=True)
 class _ExtentTotal:
     """Smallest and largest value and weighted sum of each column."""
 
     combine: ClassVar[tuple[Any, ...]] = (np.minimum, np.maximum, np.add)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> _Extent:  # noqa: ARG002 - the protocol of a statistic
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats, Floats, Floats]:  # noqa: ARG002 - the protocol of a statistic
         dense, part = chunk.block.dense, chunk.block.sparse
-        found = _Extent(dense.min(axis=1), dense.max(axis=1), dense @ chunk.weight)
-        if not chunk.layout.sparse:
-            return found
-        low, high = part.min(axis=0).toarray().ravel(), part.max(axis=0).toarray().ravel()
-        pairs = zip(found, (low, high, part.T @ chunk.weight), strict=True)
-        return _Extent(*(np.concatenate(pair) for pair in pairs))
-
-
-class _Spread(NamedTuple):
-    first: Floats
-    square: Floats
+        low, high, total = dense.min(axis=1), dense.max(axis=1), dense @ chunk.weight
+        if chunk.layout.sparse:
+            low = np.append(low, part.min(axis=0).toarray().ravel())
+            high = np.append(high, part.max(axis=0).toarray().ravel())
+            total = np.append(total, part.T @ chunk.weight)
+        return low, high, total
 
 
 @dataclass(frozen=True)
@@ -74,10 +63,10 @@ class _SpreadTotal:
     magnitude: Floats
     combine: ClassVar[tuple[Any, ...]] = (np.add, np.add)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> _Spread:  # noqa: ARG002 - the protocol of a statistic
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats, Floats]:  # noqa: ARG002 - the protocol of a statistic
         mean, magnitude = np.split(self.mean, [chunk.layout.dense]), np.split(self.magnitude, [chunk.layout.dense])
         distance = (chunk.block.dense - mean[0][:, None]) / magnitude[0][:, None]
-        found = _Spread(distance @ chunk.weight, distance**2 @ chunk.weight)
+        found = distance @ chunk.weight, distance**2 @ chunk.weight
         if not chunk.layout.sparse:
             return found
         part = chunk.block.sparse
@@ -92,7 +81,7 @@ class _SpreadTotal:
             np.bincount(column, weights=weight * distance**power, minlength=size) + absent * of_absent**power
             for power in (1, 2)
         )
-        return _Spread(np.append(found.first, first), np.append(found.square, square))
+        return np.append(found[0], first), np.append(found[1], square)
 
 
 @dataclass(frozen=True)
@@ -154,8 +143,8 @@ class Matrix:
             return None
         mean = self.shift[:dense] + distance * self.scale[:dense]
         moved = np.append(parameters[0] + distance @ parameters[lead], parameters[1:])
-        square = replace(self.rows, shift=mean).total(DiagonalTotal(loss), moved).diagonal[lead]
-        deviation = np.sqrt(square / self.rows.total_weight / curvature) * self.scale[:dense]
+        (diagonal,) = replace(self.rows, shift=mean).total(DiagonalTotal(loss), moved)
+        deviation = np.sqrt(diagonal[lead] / self.rows.total_weight / curvature) * self.scale[:dense]
         return self._moved_to(mean, deviation)
 
     def centred_at_medians(self) -> Matrix | None:
@@ -232,7 +221,8 @@ def read_matrix(
     """
     total = float(len(label)) if weight is None else math.fsum(weight)
     if weight is not None:
-        weight = _normalised(weight)
+        # By a power of two: the largest weight is near one, a mean stays as it is, and nothing overflows.
+        weight = np.asarray(np.ldexp(weight, 1 - int(np.frexp(weight.max())[1])))
         counted = weight > 0.0
         if not counted.all():
             values, label, weight = values[counted], label[counted], weight[counted]
@@ -248,8 +238,8 @@ def read_matrix(
             order = np.concatenate([np.flatnonzero(full), np.flatnonzero(~full)])
             dense, sparse = np.asfortranarray(sparse[:, full].toarray()), None if full.all() else sparse[:, ~full]
     rows = _stored(dense, sparse, label, weight, offset, threads)
-    extent = rows.total(_ExtentTotal(), np.empty(0))
-    magnitude = np.maximum(np.abs(extent.low), np.abs(extent.high))
+    low, high, sums = rows.total(_ExtentTotal(), np.empty(0))
+    magnitude = np.maximum(np.abs(low), np.abs(high))
     if not float(magnitude.max(initial=0.0)) <= _LARGEST_VALUE:
         raise DataError(
             f"A value of the matrix is {magnitude.max():.1e} in size; values need to be below {_LARGEST_VALUE:.0e}, or "
@@ -257,17 +247,17 @@ def read_matrix(
             code="value-too-large",
         )
     magnitude = np.where(magnitude > 0.0, magnitude, 1.0)
-    mean = extent.total / rows.total_weight
+    mean = sums / rows.total_weight
     first, square = rows.total(_SpreadTotal(mean, magnitude), np.empty(0))
     # The mean is rounded: where columns vary in its last places only, that is most of the squares (Chan, Golub and
     # LeVeque 1983, the corrected two-pass algorithm).
     spread = np.sqrt(np.maximum(square / rows.total_weight - (first / rows.total_weight) ** 2, 0.0))
-    same = extent.low == extent.high
+    same = low == high
     deviation = np.where(same, 0.0, spread * magnitude)
     shifted = np.arange(len(mean)) < (rows.layout.dense if intercept and centre else 0)
     scale = _power_of_two(np.where(shifted, deviation, np.hypot(spread, mean / magnitude) * magnitude))
-    shift = np.where(shifted, np.where(same, extent.low, _few_digits(mean, scale)), 0.0)
-    constant = same if intercept and centre else same & (extent.low == 0.0)
+    shift = np.where(shifted, np.where(same, low, _few_digits(mean, scale)), 0.0)
+    constant = same if intercept and centre else same & (low == 0.0)
     rows = replace(rows, layout=replace(rows.layout, intercept=intercept))
     count = rows.layout.dense
     rows = replace(rows, shift=shift[:count], scale=scale[:count], sparse_scale=scale[count:])
@@ -309,11 +299,6 @@ def row_weights(sample_weight: Any, rows: int) -> Floats | None:
             code="weight-total-zero",
         )
     return weight
-
-
-def _normalised(weight: Floats) -> Floats:
-    """Divide by a power of two: the largest weight is near one, a mean stays as it is, and nothing overflows."""
-    return np.asarray(np.ldexp(weight, 1 - int(np.frexp(weight.max())[1])))
 
 
 def _power_of_two(size: Floats) -> Floats:

@@ -16,6 +16,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.errors import DataError, NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
+from batchlearn.progress import finish
 from batchlearn.solvers import Known, RowsAtOnce, Solver
 from batchlearn.statistics.objective import Objective
 from batchlearn.statistics.totals import RecessionTotal
@@ -98,13 +99,7 @@ def optimise(
     seed: int = 0,
 ) -> Optimum:
     """Minimise the objective and certify the answer. Raises NoFiniteOptimum."""
-    steps = iter_optimise(problem, start, solver, regime=regime, seed=seed)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            optimum: Optimum = end.value
-            return optimum
+    return finish(iter_optimise(problem, start, solver, regime=regime, seed=seed))
 
 
 def iter_optimise(
@@ -176,14 +171,12 @@ class _Found(NamedTuple):
     passes: int
 
 
-class _Look(NamedTuple):
-    checkpoint: Checkpoint
-    known: Known | None  # None where nothing new is
-    passes: int  # readings of all rows so far, those for looks among them
+def _looks(way: _Way) -> Generator[tuple[Checkpoint, Known | None, int], None, None]:
+    """Yield where the solver stands after each step, for as many passes as it may take.
 
-
-def _looks(way: _Way) -> Generator[_Look, None, None]:
-    """Yield where the solver stands after each step and what is known there, for as many passes as it may take."""
+    With what is known there, None where nothing new is, and the readings of all rows so far, those for looks among
+    them.
+    """
     objective, rows, solver = way.problem.objective, way.rows, way.solver
     watch, looks, checkpoint = solver.watch(objective, rows, way.parameters), 0, None
     try:
@@ -193,7 +186,7 @@ def _looks(way: _Way) -> Generator[_Look, None, None]:
                 looks = int(checkpoint.passes)
                 with np.errstate(over="ignore", invalid="ignore"):
                     known = Known(objective.value(rows, checkpoint.parameters))
-            yield _Look(checkpoint, known, math.ceil(way.spent + checkpoint.passes + looks))
+            yield checkpoint, known, math.ceil(way.spent + checkpoint.passes + looks)
             if checkpoint.passes >= way.most_passes or (watch is None and solver.finished(checkpoint.state)):
                 return
     except NotPositiveDefinite as refusal:
@@ -204,48 +197,48 @@ def _looks(way: _Way) -> Generator[_Look, None, None]:
 
 def _proved(way: _Way) -> Generator[Step, None, _Found]:
     """Go on until a bound seems to be within what was asked for and its certificate agrees, or until nothing helps."""
-    problem, objective = way.problem, way.problem.objective
-    began, trace, wanted, stalled, look = time.perf_counter(), list[Step](), 1.0, 0, None
-    for look in _looks(way):
-        known, parameters = look.known, look.checkpoint.parameters
+    problem, objective, rows = way.problem, way.problem.objective, way.problem.rows
+    began, trace, wanted, stalled = time.perf_counter(), list[Step](), 1.0, 0
+    parameters, passes = way.parameters, way.spent
+    for checkpoint, known, passes in _looks(way):
+        parameters = checkpoint.parameters
         if known is None:
             continue
-        reached = _reached(objective, known)
+        # 1. What is known goes on the trace.
+        reached = None
+        if known.decrement is not None and known.kappa is not None:
+            reached = bounds(known.decrement, known.kappa, objective.loss.self_concordance)
         # A loss with corners has no bound before it is shown that no row crosses one.
         shown = reached.loss if reached is not None and objective.loss.corners is None else None
-        trace.append(Step(look.passes, known.value, known.decrement, shown, time.perf_counter() - began))
+        trace.append(Step(passes, known.value, known.decrement, shown, time.perf_counter() - began))
         yield trace[-1]
+        # 2. A certificate, where it seems to be within what was asked for or no further step helps.
         situation = problem.situation(known.value, way.null_value)
         stalled = stalled + 1 if known.stalled else 0
         exhausted = stalled >= known.patience
         if exhausted or _near(problem, known, reached, situation, wanted):
-            proof = certify(objective, problem.rows, parameters, problem.units)
-            status = judge(problem, proof, situation)
-            turning = status is Status.REFUSED and _turns(known, proof.certificate.floor)
+            proof = certify(objective, rows, parameters, problem.units)
+            status, floor = judge(problem, proof, situation), proof.certificate.floor
+            # What stalls or rises far above its rounding is on its way: one row may still have to turn.
+            decrement = known.decrement if known.exact else None
+            far = decrement is not None and floor is not None and 0.5 * decrement**2 > 16.0 * floor
+            turning = status is Status.REFUSED and far
             if status in (Status.TOLERANCE, Status.FLOOR) or (exhausted and not turning):
-                return _Found(parameters, proof, status, trace, look.passes + 3)
+                return _Found(parameters, proof, status, trace, passes + 3)
             stalled = 0 if turning else stalled
             wanted *= 0.3  # what is known flattered: ask for more before paying for another certificate
+        # 3. The end where the time is spent; certified where a bound is in reach, for it costs readings.
+        if trace[-1].seconds > problem.seconds and reached is None:
+            proof = Certification(not_certified(rows, Note(Code.TIME_SPENT)), None, None, None)
+            return _Found(parameters, proof, Status.OUT_OF_TIME, trace, passes)
         if trace[-1].seconds > problem.seconds:
-            return _out_of_time(problem, parameters, reached, trace, look.passes)
+            proof = certify(objective, rows, parameters, problem.units)
+            return _Found(parameters, proof, Status.OUT_OF_TIME, trace, passes + 3)
         if len(trace) > _RECESSION_AFTER:
-            _refuse_recession(problem, way.solver.direction(look.checkpoint.state))
-    assert look is not None
-    parameters = look.checkpoint.parameters
-    proof = certify(objective, problem.rows, parameters, problem.units)
-    situation = problem.situation(objective.value(problem.rows, parameters), way.null_value)
-    return _Found(parameters, proof, judge(problem, proof, situation), trace, look.passes + 3)
-
-
-def _turns(known: Known, floor: float | None) -> bool:
-    """Whether what stalls or rises is far above its rounding, and so on its way: one row may still have to turn."""
-    return known.exact and known.decrement is not None and floor is not None and 0.5 * known.decrement**2 > 16.0 * floor
-
-
-def _reached(objective: Objective, known: Known) -> Bounds | None:
-    if known.decrement is None or known.kappa is None:
-        return None
-    return bounds(known.decrement, known.kappa, objective.loss.self_concordance)
+            _refuse_recession(problem, way.solver.direction(checkpoint.state))
+    proof = certify(objective, rows, parameters, problem.units)
+    situation = problem.situation(objective.value(rows, parameters), way.null_value)
+    return _Found(parameters, proof, judge(problem, proof, situation), trace, passes + 3)
 
 
 def _near(problem: Problem, known: Known, reached: Bounds | None, situation: Situation, wanted: float) -> bool:
@@ -261,17 +254,6 @@ def _near(problem: Problem, known: Known, reached: Bounds | None, situation: Sit
         near = Bounds(known.decrement, 0.5 * known.decrement**2)
         return known.decrement < 1e-4 and problem.stopping.met(near, situation)
     return problem.stopping.met(reached, situation)
-
-
-def _out_of_time(
-    problem: Problem, parameters: Floats, reached: Bounds | None, trace: list[Step], passes: int
-) -> _Found:
-    """Return where a loop stands whose time is spent; certified where a bound is in reach, for it costs readings."""
-    if reached is None:
-        proof = Certification(not_certified(problem.rows, Note(Code.TIME_SPENT)), None, None, None)
-        return _Found(parameters, proof, Status.OUT_OF_TIME, trace, passes)
-    proof = certify(problem.objective, problem.rows, parameters, problem.units)
-    return _Found(parameters, proof, Status.OUT_OF_TIME, trace, passes + 3)
 
 
 def judge(problem: Problem, certification: Certification, situation: Situation) -> Status:
@@ -315,8 +297,8 @@ def _refuse_recession(problem: Problem, direction: Floats | None) -> None:
     direction = _significant(direction)
     if penalty.stops(direction):
         return
-    change = problem.rows.total(RecessionTotal(loss), direction)
-    if change.rise <= _RECESSION_TOLERANCE and change.fall >= 100.0 * _RECESSION_TOLERANCE:
+    rise, fall = problem.rows.total(RecessionTotal(loss), direction)
+    if rise <= _RECESSION_TOLERANCE and fall >= 100.0 * _RECESSION_TOLERANCE:
         columns = leading_names(problem.names, direction)
         what = "separate the classes" if loss.of_classes else "send the mean of rows whose label is 0 to zero"
         raise NoFiniteOptimum(

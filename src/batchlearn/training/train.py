@@ -7,7 +7,7 @@ import os
 from collections.abc import Generator, Mapping
 from dataclasses import replace
 from numbers import Integral
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,12 +25,12 @@ from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.class_weights import counted_by_class, log_odds_shift, moved_intercepts, weights_of
-from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.penalties import Quadratic
+from batchlearn.progress import Answer, finish, told
 from batchlearn.selection.covariance import Expanded, class_moments, second_moments
 from batchlearn.selection.huber_threshold import choose_threshold
-from batchlearn.selection.structure import InnerSplit, Structure, choose_structure
+from batchlearn.selection.structure import Structure, choose_structure
 from batchlearn.selection.terms import encoding_penalty
 from batchlearn.selection.tweedie_power import profile_power
 from batchlearn.statistics.dispersion import effective_coefficients, pearson_dispersion
@@ -62,9 +62,6 @@ class Progress(NamedTuple):
     bound: float | None = None
 
 
-Answer = TypeVar("Answer")
-
-
 def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = None) -> Fit:
     """Train on every row of a table that has a target, and evaluate the same recipe fitted to the earlier part alone.
 
@@ -88,13 +85,7 @@ def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = N
         >>> fit.certificate.certified, fit.rows.used
         (True, 4)
     """
-    steps = training(table, recipe or Recipe(), threads=threads)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            fit: Fit = end.value
-            return fit
+    return finish(training(table, recipe or Recipe(), threads=threads))
 
 
 def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Generator[Progress, None, Fit]:
@@ -130,13 +121,15 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         early = replace(early, target=ledger.target)
         structure = Structure(recipe.rules)
         if recipe.alpha is None:
-            inner = InnerSplit(split.early, kind, recipe.seed)
-            choice = choose_structure(table, early, inner, recipe.rules, workers)
+            choice = choose_structure(table, early, split.early, recipe.rules, workers, kind, recipe.seed)
             structure = yield from reading("choosing what to fit", choice)
         clock.stop("choosing")
         work = Work(table, ledger, recipe, structure, workers)
         known = work._replace(ledger=with_classes_of(ledger, split.early))
-        known = known._replace(recipe=_for_classes(recipe, known.ledger.target))
+        if not isinstance(recipe.class_weight, str | None):
+            # A part of the rows may lack a class that was given a weight.
+            weights = weights_of(recipe.class_weight, known.ledger.target.classes)
+            known = known._replace(recipe=replace(recipe, class_weight=weights or None))
         evaluation, judged, notes = yield from _evaluate(known, split, profiles[0])
         clock.stop("judging")
         fitted = yield from fit_part(work, ledger.used, profiles[-1], "all rows")
@@ -178,14 +171,6 @@ def _facts(
     )
 
 
-def _for_classes(recipe: Recipe, target: Target) -> Recipe:
-    """Return the recipe without weights of classes that a part of the rows lacks."""
-    rule = recipe.class_weight
-    if rule is None or isinstance(rule, str):
-        return recipe
-    return replace(recipe, class_weight=weights_of(rule, target.classes) or None)
-
-
 def check_costs(target: Target, costs: Costs | None) -> None:
     """Refuse costs of decisions for a target that has no two classes: UsageError."""
     if costs is not None and len(target.classes) != 2:
@@ -217,8 +202,8 @@ def _with_number(
         threshold, said = recipe.threshold, list[Note]()
         if threshold is None:
             look = choose_threshold(table, ledger, split.early, recipe.rules, recipe.seed, threads)
-            choice = yield from reading("choosing the threshold", look)
-            threshold, said = choice.threshold, [choice.note]
+            threshold, note = yield from reading("choosing the threshold", look)
+            said = [note]
         return replace(ledger, target=replace(ledger.target, threshold=threshold)), said
     if ledger.target.loss != "tweedie":
         return ledger, []
@@ -254,13 +239,7 @@ class Fitted(NamedTuple):
 
 def reading(stage: str, work: Generator[int, None, Answer]) -> Generator[Progress, None, Answer]:
     """Run work that yields rows read as a stage of progress; return its answer."""
-    while True:
-        try:
-            rows = next(work)
-        except StopIteration as end:
-            answer: Answer = end.value
-            return answer
-        yield Progress(stage, rows=rows)
+    return told(work, lambda rows: Progress(stage, rows=rows))
 
 
 def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generator[Progress, None, Fitted]:
@@ -278,14 +257,13 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
     objective = fit_objective(work.ledger.target, encoding, work.structure.strengths, given, rows.total_weight)
     names = [*encoding.names] * objective.loss.outputs
     problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.own_units), names, work.seconds)
-    steps = iter_optimise(problem, regime=work.recipe.regime, seed=work.recipe.seed)
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            optimum = end.value if weights is None else _put_right(problem, end.value, weights)
-            return Fitted(encoding, rows, optimum, alpha, objective.penalty, weights)
-        yield Progress(f"fitting {whose}", rows=len(rows), passes=step.passes, bound=step.bound)
+    optimum = yield from told(
+        iter_optimise(problem, regime=work.recipe.regime, seed=work.recipe.seed),
+        lambda step: Progress(f"fitting {whose}", rows=len(rows), passes=step.passes, bound=step.bound),
+    )
+    if weights is not None:
+        optimum = _put_right(problem, optimum, weights)
+    return Fitted(encoding, rows, optimum, alpha, objective.penalty, weights)
 
 
 def _put_right(problem: Problem, optimum: Optimum, weights: Floats) -> Optimum:
@@ -351,7 +329,15 @@ def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: 
     if factor is not None:
         freedom = effective_coefficients(factor, fitted.penalty)
         dispersion = pearson_dispersion(loss_of(work.ledger.target), fitted.rows, optimum.parameters, freedom)
-        errors, moments = _errors(work, fitted, factor, dispersion)
+        # Given a penalty, or with chosen strengths: the standard errors and the moments within groups of levels.
+        expansion, weight = optimum.certification.expansion, fitted.rows.total_weight
+        found: Floats | None = dispersion / weight * factor.inverse_hessian
+        if work.structure.strengths and expansion is not None:
+            size, inverse = fitted.encoding.layout.size, factor.inverse_hessian
+            here = Expanded(optimum.parameters, expansion, inverse, fitted.penalty, dispersion, weight, size)
+            found = second_moments(fitted.encoding, work.structure.strengths, here)
+        if found is not None:
+            errors, moments = class_moments(found, fitted.encoding, len(work.ledger.target.classes))
     return Fit(
         model=_model(work, fitted, errors, moments if kept else None),
         certificate=certificate,
@@ -374,20 +360,6 @@ def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: 
         dispersion=dispersion,
         facts=facts,
     )
-
-
-def _errors(work: Work, fitted: Fitted, factor: Factor, dispersion: float) -> tuple[Floats | None, Floats | None]:
-    """Return the standard errors and the moments within groups of levels: given a penalty, or with chosen strengths."""
-    expansion, weight = fitted.optimum.certification.expansion, fitted.rows.total_weight
-    found: Floats | None = dispersion / weight * factor.inverse_hessian
-    if work.structure.strengths and expansion is not None:
-        size = fitted.encoding.layout.size
-        here = Expanded(
-            fitted.optimum.parameters, expansion, factor.inverse_hessian, fitted.penalty, dispersion, weight, size
-        )
-        found = second_moments(fitted.encoding, work.structure.strengths, here)
-    classes = len(work.ledger.target.classes)
-    return (None, None) if found is None else class_moments(found, fitted.encoding, classes)
 
 
 def _model(work: Work, fitted: Fitted, errors: Floats | None, moments: Floats | None) -> LinearModel:

@@ -113,8 +113,9 @@ class MemoryRows:
         """Read every row once and return the totals of the statistic, added in the order of the chunks."""
         parts = in_order(lambda stored: statistic(self.read(stored), parameters), self.chunks, self.threads)
         totals = next(parts)
+        make: Any = getattr(totals, "_make", tuple)  # with names or without
         for part in parts:
-            totals = type(totals)(*(add(a, b) for add, a, b in zip(statistic.combine, totals, part, strict=True)))
+            totals = make(add(a, b) for add, a, b in zip(statistic.combine, totals, part, strict=True))
         return totals
 
     def map_rows(self, values: Callable[[Chunk, Floats], Values], parameters: Floats) -> Values:

@@ -25,7 +25,7 @@ from batchlearn.kernels.online_newton import follow_rows
 from batchlearn.objectives.factor import factorise
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers import Reading, RowsAtOnce
-from batchlearn.solvers.batches import only_stretch
+from batchlearn.solvers.batches import labelled
 from batchlearn.solvers.online import RowSolver
 from batchlearn.statistics.objective import Objective
 
@@ -94,9 +94,8 @@ class OnlineNewton(RowSolver["OnlineState"]):
         self, objective: Objective, rows: Rows, state: OnlineState, shown: Rows | None = None
     ) -> tuple[OnlineState, Floats]:
         """Go through rows one by one, a block at a time: the protocol's `follow`."""
-        other = None if shown is None or shown is rows else only_stretch(shown).labelled
-        stretch = only_stretch(rows).labelled
-        parameters, inverse, made = follow_rows(objective.loss, stretch, state.parameters, state.inverse, other)
+        other = None if shown is None or shown is rows else labelled(shown)
+        parameters, inverse, made = follow_rows(objective.loss, labelled(rows), state.parameters, state.inverse, other)
         return replace(state, parameters=parameters, inverse=inverse), made
 
 

@@ -19,7 +19,7 @@ from batchlearn.kernels.normalised import NormalisedState, follow_rows
 from batchlearn.kernels.single_rows import padded
 from batchlearn.kernels.window_mean import WindowMean
 from batchlearn.solvers import Reading, RowsAtOnce
-from batchlearn.solvers.batches import only_stretch
+from batchlearn.solvers.batches import labelled
 from batchlearn.solvers.online import RowSolver
 from batchlearn.statistics.objective import Objective
 
@@ -45,5 +45,5 @@ class NormalisedGradient(RowSolver[NormalisedState]):
         self, objective: Objective, rows: Rows, state: NormalisedState, shown: Rows | None = None
     ) -> tuple[NormalisedState, Floats]:
         """Go through rows one by one: the protocol's `follow`."""
-        other = None if shown is None or shown is rows else only_stretch(shown).labelled
-        return follow_rows(objective.loss, objective.penalty, only_stretch(rows).labelled, state, other)
+        other = None if shown is None or shown is rows else labelled(shown)
+        return follow_rows(objective.loss, objective.penalty, labelled(rows), state, other)

@@ -76,7 +76,7 @@ def verify(estimator: Any, X: Any = None, y: Any = None, sample_weight: Any = No
         True
     """
     reader = _READERS.get((type(estimator).__module__.partition(".")[0], type(estimator).__name__))
-    statsmodels = hasattr(estimator, "model") and _family(estimator.model) == "statsmodels"
+    statsmodels = type(getattr(estimator, "model", None)).__module__.partition(".")[0] == "statsmodels"
     if statsmodels:
         model, rows = _statsmodels_results(estimator), GivenRows(X, y, sample_weight)
         if X is None:
@@ -86,7 +86,12 @@ def verify(estimator: Any, X: Any = None, y: Any = None, sample_weight: Any = No
         elif sample_weight is None and _statsmodels_weight(estimator.model) is not None:
             raise _refused("a model with weights and rows without", "leave out X and y: the model kept its rows")
     elif reader is not None:
-        _check_fitted(estimator)
+        if not hasattr(estimator, "coef_"):
+            raise UsageError(
+                f"The {type(estimator).__name__} has no coefficients; a certificate is for a fitted model. Call fit "
+                "first.",
+                code="verify-not-fitted",
+            )
         model, rows = reader(estimator), GivenRows(X, y, sample_weight)
     else:
         raise _refused(f"a {type(estimator).__module__}.{type(estimator).__name__}", "give one of those")
@@ -182,14 +187,6 @@ def _intercept_from_ones(model: FittedModel, values: Any) -> tuple[FittedModel, 
     return free, np.delete(values, first, axis=1)
 
 
-def _check_fitted(estimator: Any) -> None:
-    if not hasattr(estimator, "coef_"):
-        raise UsageError(
-            f"The {type(estimator).__name__} has no coefficients; a certificate is for a fitted model. Call fit first.",
-            code="verify-not-fitted",
-        )
-
-
 def _check_names(estimator: Any, values: Any) -> None:
     known = getattr(estimator, "feature_names_in_", None)
     names = getattr(values, "column_names", getattr(values, "columns", None))
@@ -208,16 +205,13 @@ def _refused(what: str, remedy: str) -> UsageError:
     )
 
 
-def _family(value: Any) -> str:
-    return type(value).__module__.partition(".")[0]
-
-
-def _single(estimator: Any) -> tuple[Floats, float]:
-    """Return the coefficients and the intercept of a model with one output."""
+def _single(estimator: Any, loss: str) -> FittedModel:
+    """Return what a model with one output says of its coefficients; no penalty unless its reader says more."""
     coefficients = np.atleast_2d(np.asarray(estimator.coef_, dtype=np.float64))
     if len(coefficients) != 1:
         raise _refused(f"{len(coefficients)} outputs or classes", "fit one at a time")
-    return coefficients[0], float(np.ravel(np.asarray(estimator.intercept_, dtype=np.float64))[0])
+    intercept = float(np.ravel(np.asarray(estimator.intercept_, dtype=np.float64))[0])
+    return FittedModel(loss, coefficients[0], intercept, bool(estimator.fit_intercept))
 
 
 def _logistic_regression(estimator: Any) -> FittedModel:
@@ -227,14 +221,9 @@ def _logistic_regression(estimator: Any) -> FittedModel:
         raise _refused("an objective with an L1 part, which has no derivative where a coefficient is 0", "use L2")
     if len(estimator.classes_) != 2 or getattr(estimator, "multi_class", None) == "multinomial":
         raise _refused("a multinomial objective", "fit two classes at a time")
-    coefficients, intercept = _single(estimator)
     alpha = 0.0 if free else 1.0 / float(estimator.C)
     penalised = estimator.solver == "liblinear" and estimator.fit_intercept
-    return FittedModel(
-        loss="logistic",
-        coefficients=coefficients,
-        intercept=intercept,
-        has_intercept=bool(estimator.fit_intercept),
+    return _single(estimator, "logistic")._replace(
         alpha=alpha,
         summed=True,
         # liblinear appends a column of intercept_scaling and penalises its coefficient like any other.
@@ -248,8 +237,7 @@ def _least_squares(estimator: Any) -> FittedModel:
     if estimator.positive:
         raise _refused("coefficients that must be positive: their optimum may lie on a bound", "use positive=False")
     alpha = np.ravel(np.asarray(getattr(estimator, "alpha", 0.0), dtype=np.float64))
-    coefficients, intercept = _single(estimator)
-    return FittedModel("squared", coefficients, intercept, bool(estimator.fit_intercept), float(alpha[0]), summed=True)
+    return _single(estimator, "squared")._replace(alpha=float(alpha[0]), summed=True)
 
 
 def _generalised(estimator: Any) -> FittedModel:
@@ -259,9 +247,8 @@ def _generalised(estimator: Any) -> FittedModel:
     loss = _loss_of_power(power, link)
     if loss is None:
         raise _refused(f"power {power:g} with the {link} link", "use one of those pairs")
-    coefficients, intercept = _single(estimator)
-    own = power if loss == "tweedie" else None
-    return FittedModel(loss, coefficients, intercept, bool(estimator.fit_intercept), float(estimator.alpha), power=own)
+    power_given = power if loss == "tweedie" else None
+    return _single(estimator, loss)._replace(alpha=float(estimator.alpha), power=power_given)
 
 
 _POWERS = {"PoissonRegressor": 1.0, "GammaRegressor": 2.0}
@@ -301,12 +288,7 @@ def _glum(estimator: Any) -> FittedModel:
     bounds = ("lower_bounds", "upper_bounds", "A_ineq", "monotonic_constraints")
     if any(getattr(estimator, name, None) is not None for name in bounds):
         raise _refused("coefficients under constraints: their optimum may lie on a bound", "fit without them")
-    coefficients, intercept = _single(estimator)
-    return FittedModel(
-        loss=loss,
-        coefficients=coefficients,
-        intercept=intercept,
-        has_intercept=bool(estimator.fit_intercept),
+    return _single(estimator, loss)._replace(
         alpha=float(alpha),
         standardize=bool(estimator.scale_predictors),
         power=power if loss == "tweedie" else None,
@@ -314,12 +296,7 @@ def _glum(estimator: Any) -> FittedModel:
 
 
 def _own(estimator: Any) -> FittedModel:
-    coefficients, intercept = _single(estimator)
-    return FittedModel(
-        loss=estimator.loss,
-        coefficients=coefficients,
-        intercept=intercept,
-        has_intercept=bool(estimator.fit_intercept),
+    return _single(estimator, estimator.loss)._replace(
         alpha=float(estimator.alpha),
         standardize=bool(estimator.standardize),
         classes=getattr(estimator, "classes_", None),

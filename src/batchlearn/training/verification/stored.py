@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -22,12 +21,13 @@ from batchlearn.kernels.rounding import accumulated
 from batchlearn.models.files import StoredModel, read_model
 from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.class_weights import log_odds_shift, moved_intercepts, weighted
+from batchlearn.progress import finish
 from batchlearn.statistics.rounding import ReturnedTotal
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.conditions import written
 from batchlearn.tables.table import Table, read
 from batchlearn.training.certificate import Certificate, Certification, Units, certify
-from batchlearn.training.train import Progress, fit_objective, thread_count
+from batchlearn.training.train import Progress, fit_objective, reading, thread_count
 from batchlearn.words.notes import recorded
 
 # Another machine adds in another order: bounds may differ by so much, and by what the floor allows.
@@ -99,13 +99,7 @@ def verify_model(
     `data` is a table, a path, a data frame or Arrow data, in any format; roles and condition are those of the model.
     Raises DataError where the table cannot be what the model was trained on, and the errors of `load`.
     """
-    steps = verifying(path, data, null=null, threads=threads)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            verification: Verification = end.value
-            return verification
+    return finish(verifying(path, data, null=null, threads=threads))
 
 
 def verifying(
@@ -121,22 +115,27 @@ def verifying(
         yield Progress("reading labels")
         ledger = read_ledger(table, stored.model.target)
         counted = ledger if statement.weights is None else weighted(ledger, statement.weights)
-        reading = build_rows(table, counted, stored.model.encoding, ledger.used, workers)
-        while True:
-            try:
-                count = next(reading)
-            except StopIteration as end:
-                rows: Rows = end.value
-                break
-            yield Progress("reading rows", rows=count)
+        encoded = build_rows(table, counted, stored.model.encoding, ledger.used, workers)
+        rows = yield from reading("reading rows", encoded)
         yield Progress("certifying", rows=len(rows))
-        proof = _prove(stored.model, statement, rows)
-    reasons = _differences(_Check(stored.model, statement, ledger, proof))
+        objective, certification, rounding = _prove(stored.model, statement, rows)
+    # Why the certificate does not hold, a sentence each.
+    if statement.certificate.certified:
+        reasons = _other_rows(stored.model, statement, ledger, objective, certification.certificate)
+        if certification.certificate.certified:
+            reasons += _larger_bounds(statement.certificate, certification.certificate, rounding)
+            reasons += _other_prediction_bounds(stored.model, certification)
+        else:
+            why = certification.certificate.reason
+            reasons.append(f"The stored coefficients are not certified for these rows because {why}.")
+    else:
+        why = statement.certificate.reason
+        reasons = [f"The model has no certificate that could hold: it is not certified because {why}."]
     return Verification(
         not reasons,
         tuple(reasons),
         () if statement.certificate.fingerprint is not None else (_NO_FINGERPRINT,),
-        proof.certification.certificate,
+        certification.certificate,
         statement.certificate,
         ledger.counts,
         stored.identity,
@@ -145,7 +144,11 @@ def verifying(
 
 def _statement(stored: StoredModel, path: str | os.PathLike[str]) -> _Statement:
     try:
-        statement = TypeAdapter(_Statement).validate_python(_with_recorded_reason(stored.record))
+        record, certificate = stored.record, stored.record.get("certificate")
+        if isinstance(certificate, dict) and isinstance(certificate.get("reason"), str):
+            # On any record the reason is a sentence: it stays as it is and is not taken apart.
+            record = {**record, "certificate": {**certificate, "reason": recorded(certificate["reason"])}}
+        statement = TypeAdapter(_Statement).validate_python(record)
     except ValidationError as problem:
         first = problem.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -172,14 +175,6 @@ def _statement(stored: StoredModel, path: str | os.PathLike[str]) -> _Statement:
     return statement
 
 
-def _with_recorded_reason(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the record with the reason of its certificate, a sentence on any record, as it is and not taken apart."""
-    certificate = record.get("certificate")
-    if not isinstance(certificate, dict) or not isinstance(certificate.get("reason"), str):
-        return record
-    return {**record, "certificate": {**certificate, "reason": recorded(certificate["reason"])}}
-
-
 def _table(model: LinearModel, condition: str | None, data: object, null: Sequence[str]) -> Table:
     roles = replace(model.roles, target=model.target.column)
     if isinstance(data, Table):
@@ -191,14 +186,11 @@ def _table(model: LinearModel, condition: str | None, data: object, null: Sequen
     return read(data, **asdict(roles), where=condition, null=null, categories=categories)
 
 
-class _Proof(NamedTuple):
-    objective: float
-    certification: Certification
-    rounding: tuple[float, float]  # what delivering can do to a coefficient, and returning to a prediction
+def _prove(model: LinearModel, statement: _Statement, rows: Rows) -> tuple[float, Certification, tuple[float, float]]:
+    """Certify the stored coefficients for the objective that they were trained on; return its value there as well.
 
-
-def _prove(model: LinearModel, statement: _Statement, rows: Rows) -> _Proof:
-    """Certify the stored coefficients for the objective that they were trained on."""
+    And what delivering can do to a coefficient, and returning to a prediction.
+    """
     strengths = statement.structure.strengths
     objective = fit_objective(model.target, model.encoding, strengths, statement.alpha, rows.total_weight)
     shift = np.zeros(objective.loss.outputs) if statement.weights is None else log_odds_shift(statement.weights)
@@ -206,64 +198,45 @@ def _prove(model: LinearModel, statement: _Statement, rows: Rows) -> _Proof:
     certification = certify(objective, rows, parameters, Units(model.encoding.own_units))
     certification = replace(certification, certificate=certification.certificate.of_moved(shift))
     delivered = accumulated(objective.loss.outputs + 3) * np.abs(model.coefficients) / model.encoding.own_units
-    returned = rows.total(ReturnedTotal(objective.loss, 0.0), parameters).response
+    _, returned = rows.total(ReturnedTotal(objective.loss, 0.0), parameters)
     rounding = replace(certification.certificate, prediction_bound=returned).of_moved(shift).prediction_bound or 0.0
-    return _Proof(objective.value(rows, parameters), certification, (float(np.max(delivered)), rounding))
+    return objective.value(rows, parameters), certification, (float(np.max(delivered)), rounding)
 
 
-@dataclass(frozen=True)
-class _Check:
-    model: LinearModel
-    statement: _Statement
-    ledger: Ledger
-    proof: _Proof
-
-    @cached_property
-    def label_mean(self) -> float:
-        used, weight = self.ledger.used, self.ledger.weight
-        return float(np.average(self.ledger.label[used], weights=None if weight is None else weight[used]))
-
-    @property
-    def same_labels(self) -> bool:
-        reach = float(np.max(np.abs(self.ledger.label[self.ledger.used])))
-        return abs(self.label_mean - self.model.label_mean) <= _SAME_LABELS * reach
-
-
-def _differences(check: _Check) -> list[str]:
-    """Return why the certificate does not hold, a sentence each; nothing where it does."""
-    stated, proved = check.statement.certificate, check.proof.certification.certificate
-    if not stated.certified:
-        return [f"The model has no certificate that could hold: it is not certified because {stated.reason}."]
-    reasons = []
+def _other_rows(
+    model: LinearModel, statement: _Statement, ledger: Ledger, objective: float, proved: Certificate
+) -> list[str]:
+    """Return how the rows are others than those that the model was trained on."""
+    stated, used, reasons = statement.certificate, ledger.used, list[str]()
+    weight = None if ledger.weight is None else ledger.weight[used]
+    mean = float(np.average(ledger.label[used], weights=weight))
+    same_labels = abs(mean - model.label_mean) <= _SAME_LABELS * float(np.max(np.abs(ledger.label[used])))
     if proved.rows != stated.rows:
+        counts = ledger.counts
+        rejected = (f"{n:,} {reason}" for reason, n in counts.rejected.items())
+        left_out = ", ".join([f"{counts.unlabelled:,} without a label", *rejected])
         reasons.append(
-            f"The table has {proved.rows:,} usable rows ({_shown(check.ledger.counts)}); the model was trained on "
+            f"The table has {proved.rows:,} usable rows ({counts.read:,} read, {left_out}); the model was trained on "
             f"{stated.rows:,}."
         )
-    if stated.fingerprint is not None and proved.fingerprint != stated.fingerprint:
-        if proved.rows == stated.rows:
-            reasons.append(_what_changed(check))
-        reasons.append(f"The rows' fingerprint is {proved.fingerprint}; the certificate is for {stated.fingerprint}.")
-    elif not check.same_labels:
-        reasons.append(f"The labels' mean is {check.label_mean!r}; the model states {check.model.label_mean!r}.")
-    if not proved.certified:
-        return [*reasons, f"The stored coefficients are not certified for these rows because {proved.reason}."]
-    return [*reasons, *_larger_bounds(stated, proved, check.proof.rounding), *_other_prediction_bounds(check)]
-
-
-def _shown(counts: RowCounts) -> str:
-    left_out = [f"{counts.unlabelled:,} without a label", *(f"{n:,} {reason}" for reason, n in counts.rejected.items())]
-    return f"{counts.read:,} read, {', '.join(left_out)}"
-
-
-def _what_changed(check: _Check) -> str:
-    """Say what the totals tell about rows that are as many as they were and yet not the same."""
-    before, now = check.statement.objective, check.proof.objective
-    if not check.same_labels:
-        return f"Labels or weights differ: the labels' mean is {check.label_mean!r} and was {check.model.label_mean!r}."
-    if before is not None and abs(now - before) > _SAME_OBJECTIVE * abs(before):
-        return f"Values of the columns differ: the objective is {now!r} and was {before!r}."
-    return "The rows are in another order, or a value differs by so little that the objective is the same."
+    if stated.fingerprint is None or proved.fingerprint == stated.fingerprint:
+        if not same_labels:
+            reasons.append(f"The labels' mean is {mean!r}; the model states {model.label_mean!r}.")
+        return reasons
+    if proved.rows == stated.rows:
+        # What the totals tell about rows that are as many as they were and yet not the same.
+        before = statement.objective
+        if not same_labels:
+            what = f"Labels or weights differ: the labels' mean is {mean!r} and was {model.label_mean!r}."
+        elif before is not None and abs(objective - before) > _SAME_OBJECTIVE * abs(before):
+            what = f"Values of the columns differ: the objective is {objective!r} and was {before!r}."
+        else:
+            what = "The rows are in another order, or a value differs by so little that the objective is the same."
+        reasons.append(what)
+    return [
+        *reasons,
+        f"The rows' fingerprint is {proved.fingerprint}; the certificate is for {stated.fingerprint}.",
+    ]
 
 
 def _larger_bounds(stated: Certificate, proved: Certificate, rounding: tuple[float, float]) -> list[str]:
@@ -290,13 +263,13 @@ def _larger_bounds(stated: Certificate, proved: Certificate, rounding: tuple[flo
     return reasons
 
 
-def _other_prediction_bounds(check: _Check) -> list[str]:
+def _other_prediction_bounds(model: LinearModel, certification: Certification) -> list[str]:
     """Return whether what bounds single predictions is what these rows give."""
-    kept, factor = check.model.bounds, check.proof.certification.factor
+    kept, factor, certificate = model.bounds, certification.factor, certification.certificate
     if kept is None or factor is None:
         return []
-    norms, radius = factor.coefficient_norms(), check.proof.certification.certificate.radius or 0.0
-    floor = math.sqrt(2.0 * (check.proof.certification.certificate.floor or 0.0))
+    norms, radius = factor.coefficient_norms(), certificate.radius or 0.0
+    floor = math.sqrt(2.0 * (certificate.floor or 0.0))
     same = (radius - floor) * factor.inflation <= kept.radius * (1.0 + _TOLERANCE)
     same = same and bool(np.all(norms <= kept.norms * (1.0 + _TOLERANCE)))
     if kept.inverse is not None:
