@@ -215,6 +215,16 @@ def test_training_asks_solvers_regimes_and_losses_and_does_not_look_what_they_ar
     assert not imports & {"HuberLoss", "MajorisedHuber", "SoftmaxLoss"}, "ask the loss"
 
 
+# --- the cycle ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "retraining" / "cycle").glob("*.py")), ids=lambda path: path.name)
+def test_the_cycle_opens_nothing_and_asks_no_clock(path: Path) -> None:
+    # What it may not import, import contracts say in pyproject.toml; these need no import.
+    named = {"open", "print", "input"} | {"now", "today", "utcnow", "perf_counter", "time_ns", "monotonic"}
+    assert [place(path, call) for name, call in calls(path) if name.rpartition(".")[2] in named] == []
+
+
 # --- safety ---------------------------------------------------------------------------------------------------------
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from batchlearn.artifacts.store import Store
 from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.rows import Rows
@@ -23,16 +22,12 @@ from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import CertificateError, DataError, RegistryError, UsageError
 from batchlearn.evaluation.metrics.multiclass import class_shares
 from batchlearn.kept.frozen import new_levels
-from batchlearn.kept.storage import dump, load
 from batchlearn.kept.totals import MOST_COEFFICIENTS, KeptTotals, assemble, totals_at
 from batchlearn.models.linear import LinearModel
-from batchlearn.objectives.penalties import Penalty
-from batchlearn.registry.loading import Live
-from batchlearn.registry.version import KEPT, read_file
 from batchlearn.retraining.bracket import Bracket, Change, bracket
+from batchlearn.retraining.cycle.state import Champion, Parts
 from batchlearn.retraining.starts import Start, fine_tune, outgrown, update, warm
 from batchlearn.selection.structure import Structure
-from batchlearn.selection.terms import encoding_penalty
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units
@@ -49,33 +44,6 @@ _FREE = ("holdout", "seed", "tolerance", "costs")
 _RECENT = 0.1
 # Two sums of the same weights in another order differ by less, as a share.
 _SAME_WEIGHT = 1e-9
-
-
-@dataclass(frozen=True)
-class Champion:
-    """The live model with what is needed to go on from it: as of when it was trained, and what it kept of its rows."""
-
-    model: LinearModel
-    as_of: float
-    generation: int
-    strengths: dict[str, float]
-    recipe: dict[str, Any]
-    kept: KeptTotals | None
-
-    @classmethod
-    def of(cls, store: Store, live: Live) -> Champion:
-        """Return the champion with its totals, every byte checked."""
-        model, record = live.stored.model, live.stored.record
-        strengths = {str(name): float(one) for name, one in record["structure"].get("strengths", {}).items()}
-        kept = None
-        if KEPT in live.version.sizes:
-            kept = load(read_file(store, live.version, KEPT), model.encoding.layout, model.loss)
-        as_of = float(live.version.description["data"]["as_of_instant"])
-        return cls(model, as_of, live.promotion.generation, strengths, dict(record["recipe"]), kept)
-
-    def penalty(self, recipe: Recipe) -> Penalty:
-        """Return the penalty of what goes on from the champion by this recipe, for any number of rows."""
-        return encoding_penalty(self.model.encoding, self.strengths, recipe.alpha)
 
 
 class Encoded(NamedTuple):
@@ -99,7 +67,7 @@ def encoded(model: LinearModel, table: Table, threads: int | None, fingerprinted
             return Encoded(end.value, ledger)
 
 
-def kept_bytes(fit: Fit, table: Table, threads: int | None) -> bytes | None:
+def kept_totals(fit: Fit, table: Table, threads: int | None) -> KeptTotals | None:
     """Return what a version keeps of its rows, reading them again; None where nothing can be bounded from totals."""
     model = fit.model
     size = model.encoding.layout.size
@@ -112,17 +80,9 @@ def kept_bytes(fit: Fit, table: Table, threads: int | None) -> bytes | None:
         objective = fit_objective(model.target, model.encoding, strengths, fit.recipe.alpha, rows.total_weight)
         try:
             totals, domain = totals_at(objective.loss, rows, model.parameters)
-            return dump(assemble(objective, rows, model.parameters, totals, domain))
+            return assemble(objective, rows, model.parameters, totals, domain)
         except CertificateError:
             return None
-
-
-class Parts(NamedTuple):
-    """The rows to train on, those of them that the champion has not seen, and those that it has and that go."""
-
-    everything: Table
-    added: Table
-    removed: Table | None
 
 
 def bracket_of(champion: Champion, recipe: Recipe, parts: Parts, threads: int | None) -> tuple[Bracket | None, Note]:
