@@ -46,12 +46,18 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.UPDATE_ESTIMATED: {"lower": 0.1, "more": 0.2},
     Code.FINE_TUNED: {"loss_bound": 1e-3, "predictor_bound": 0.1},
     Code.FINE_TUNED_UNPROVED: {"left": 0.2},
-    Code.ENCODING_OUTGROWN: {"reason": "9 new rows have a month that meets no coefficient"},
+    Code.ENCODING_OUTGROWN: {
+        "reason": {"code": "new_group", "values": {"rows": 9, "entry": "month", "of": "'seen'"}},
+    },
+    Code.NEW_LEVEL: {"level": "teal", "column": "colour", "rows": 1200},
+    Code.NEW_GROUP: {"rows": 1200, "entry": "month", "of": "'seen'"},
+    Code.NEW_SCALE: {"column": "'size'", "times": 3.61},
     Code.LATE_LABELS: {"share": 0.1, "since": "2024-01-01"},
     Code.ROWS_NOT_FETCHED: {"rows": 1200, "column": "known_at", "share": None},
     Code.ROWS_WITHOUT_TIME: {"rows": 7, "column": "at"},
     Code.NOT_FORGOTTEN: {"version": 1, "where": "user = 7"},
-    Code.NO_BRACKET: {"why": "the champion kept no totals."},
+    Code.NO_BRACKET: {"why": "There are no rows."},
+    Code.NO_BRACKET_WITHOUT_TOTALS: {},
     Code.BRACKET: {"bracket": "A training on all rows would gain nothing."},
     Code.JUDGED_BY_LATER_ROWS: {"after": "'2024-01-01'"},
     Code.JUDGED_AGAIN: {"version": 3, "rows": 40},
@@ -139,6 +145,13 @@ def test_every_code_has_one_sentence_and_plain_values(code: Code) -> None:
     for name, value in VALUES[code].items():
         if isinstance(value, str) and name not in ("by", "near"):
             assert str(Note(code, {**VALUES[code], name: "something else"})) != said, name
+
+
+def test_an_outgrown_encoding_of_an_older_record_has_its_reason_as_text() -> None:
+    older = Note(Code.ENCODING_OUTGROWN, {"reason": "9 new rows have a month of 'seen' that meets no coefficient"})
+    newer = Note(Code.ENCODING_OUTGROWN, VALUES[Code.ENCODING_OUTGROWN])
+    assert str(older) == str(newer)
+    assert all_recorded({"notes": [str(older)], "noted": [older.to_json()]}) == (older,)
 
 
 def test_a_record_without_codes_holds_sentences() -> None:

@@ -48,12 +48,17 @@ class Code(StrEnum):
     FINE_TUNED = auto()
     FINE_TUNED_UNPROVED = auto()
     ENCODING_OUTGROWN = auto()
+    # Why rows do not fit an encoding: each is a clause.
+    NEW_LEVEL = auto()
+    NEW_GROUP = auto()
+    NEW_SCALE = auto()
     # Of one turn of the cycle.
     LATE_LABELS = auto()
     ROWS_NOT_FETCHED = auto()
     ROWS_WITHOUT_TIME = auto()
     NOT_FORGOTTEN = auto()
     NO_BRACKET = auto()
+    NO_BRACKET_WITHOUT_TOTALS = auto()
     BRACKET = auto()
     JUDGED_BY_LATER_ROWS = auto()
     JUDGED_AGAIN = auto()

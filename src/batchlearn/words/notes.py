@@ -164,8 +164,10 @@ def _updated(rows: int, loss_bound: float, readings: int, some_went: bool) -> st
     )
 
 
-def _encoding_outgrown(reason: str) -> str:
-    return f"{reason[:1].upper()}{reason[1:]}: a training from scratch would give it one of its own."
+def _encoding_outgrown(reason: Mapping[str, Any] | str) -> str:
+    # A text on records of before these reasons had codes.
+    clause = reason if isinstance(reason, str) else str(Note(Code(reason["code"]), reason["values"]))
+    return f"{clause[:1].upper()}{clause[1:]}: a training from scratch would give it one of its own."
 
 
 def _late_labels(share: float, since: str) -> str:
@@ -252,12 +254,18 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.FINE_TUNED_UNPROVED: "Not the optimum of all rows: how far is not proved; by the totals the objective over "
     "all rows, in total, is about {left:.2g} above it.",
     Code.ENCODING_OUTGROWN: _encoding_outgrown,
+    Code.NEW_LEVEL: lambda level, column, rows: (
+        f"level {quoted(level)} of '{column}' has {rows:,} new rows and no coefficient"
+    ),
+    Code.NEW_GROUP: "{rows:,} new rows have a {entry} of {of} that meets no coefficient",
+    Code.NEW_SCALE: "with the new rows {column} deviates {times:.3g} times as much",
     Code.LATE_LABELS: _late_labels,
     Code.ROWS_NOT_FETCHED: _rows_not_fetched,
     Code.ROWS_WITHOUT_TIME: lambda rows, column: f"{rows:,} rows have no time in {quoted(column)} and are left out.",
     Code.NOT_FORGOTTEN: "Version {version}, which is live, was trained before the rows where {where} were forgotten, "
     "perhaps on them: promote a later version, or run `batchlearn forget` again.",
     Code.NO_BRACKET: "No bracket: {why}",
+    Code.NO_BRACKET_WITHOUT_TOTALS: "No bracket: the champion kept no totals.",
     Code.BRACKET: "{bracket}",
     Code.JUDGED_BY_LATER_ROWS: "Judged by the rows seen after {after} that were labelled since the champion was "
     "trained.",

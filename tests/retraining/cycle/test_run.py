@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from tests.retraining.cycle.memory import History
 from tests.retraining.made import SETTINGS_TEXT, add_days, around, day, make_project, orders
-from tests.retraining.memory import History
 
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.retraining.cycle.events import (

@@ -91,7 +91,7 @@ def bracket_of(champion: Champion, recipe: Recipe, parts: Parts, threads: int | 
     It is of the champion's own encoding: levels that are new now count for nothing in it.
     """
     if champion.kept is None:
-        return None, Note(Code.NO_BRACKET, {"why": "the champion kept no totals."})
+        return None, Note(Code.NO_BRACKET_WITHOUT_TOTALS)
     try:
         refuse_other_recipe("a bracket", champion, recipe)
         with one_blas_thread():
@@ -170,8 +170,8 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: Parts, thr
     reasons = new_levels(model.encoding, parts.added, recipe.rules.minimum_rows)
     if reasons:
         raise DataError(
-            f"The champion's encoding does not fit the new rows: {'; '.join(reasons[:3])}. Train from scratch, which "
-            'makes new tables: start = "scratch" in [policy].',
+            f"The champion's encoding does not fit the new rows: {'; '.join(map(str, reasons[:3]))}. Train from "
+            'scratch, which makes new tables: start = "scratch" in [policy].',
             code="encoding-outgrown",
         )
     if start == "warm":
@@ -183,10 +183,15 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: Parts, thr
         fit = _fit(found, champion, recipe, recipe.alpha_for(weight), parts.everything, whole.ledger)
         came = None if champion.kept is None else _any(model, parts.added, threads)
         reasons = [] if champion.kept is None or came is None else outgrown(champion.kept, came.rows, model.encoding)
-        grown = (Note(Code.ENCODING_OUTGROWN, {"reason": reason}) for reason in reasons)
+        grown = (Note(Code.ENCODING_OUTGROWN, {"reason": reason.to_json()}) for reason in reasons)
         return replace(fit, notes=(*fit.notes, *grown))
     if champion.kept is None:
-        raise _nothing_kept()
+        raise RegistryError(
+            "The champion kept no totals of its rows, so nothing can go on from them. They are kept neither for more "
+            "than two classes or class weights nor for Tweedie and Huber losses, nor for very many coefficients: use "
+            'start = "warm" or "scratch" in [policy].',
+            code="champion-kept-nothing",
+        )
     change, ledger = _change(model, champion.kept, parts, threads)
     penalty = champion.penalty(recipe)
     if start == "fine-tune":
@@ -262,12 +267,3 @@ def _status(found: Start, loss: str) -> Status:
     # Of a squared loss the noise would be needed, which the old rows hold.
     unit = found.certificate.radius * math.sqrt(found.certificate.rows)
     return Status.TOLERANCE if loss != "squared" and unit <= PredictionsWithin().fraction else Status.OUT_OF_STEPS
-
-
-def _nothing_kept() -> RegistryError:
-    return RegistryError(
-        "The champion kept no totals of its rows, so nothing can go on from them. They are kept neither for more than "
-        "two classes or class weights nor for Tweedie and Huber losses, nor for very many coefficients: "
-        'use start = "warm" or "scratch" in [policy].',
-        code="champion-kept-nothing",
-    )
