@@ -28,10 +28,10 @@ _LONGEST = 1_000  # characters of what a process said last
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """Whether a fresh process scored the sample rows to the same bits, and what is to be said; true where it did."""
+    """Whether a fresh process scored the sample rows to the same bits, and a note of how it went; true where it did."""
 
     same: bool
-    said: Note
+    note: Note
 
     def __bool__(self) -> bool:
         return self.same

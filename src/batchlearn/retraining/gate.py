@@ -119,7 +119,7 @@ def judge_without_champion(  # noqa: PLR0913 - the arguments of `judge`, and why
         found = _judged_in_looks(gate, rows, state)
     else:
         found = _judge_once(replace(gate, mode="superiority", margin=None), rows)
-    return replace(found, said=(*found.said, Note(Code.CONSTANT_STOOD_IN, {"why": why})))
+    return replace(found, reasons=(*found.reasons, Note(Code.CONSTANT_STOOD_IN, {"why": why})))
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ def _judge_look(gate: Gate, rows: _Paired, before: Looks) -> Verdict:
     verdict = replace(_judge_looks(gate, looks), state=looks.to_json())
     if not before.dropped:
         return verdict
-    return replace(verdict, said=(*verdict.said, Note(Code.EARLIER_LOOKS_DROPPED, {"looks": before.dropped})))
+    return replace(verdict, reasons=(*verdict.reasons, Note(Code.EARLIER_LOOKS_DROPPED, {"looks": before.dropped})))
 
 
 def _judge_looks(gate: Gate, looks: Looks) -> Verdict:
@@ -311,8 +311,8 @@ def _judge_looks(gate: Gate, looks: Looks) -> Verdict:
     verdict = conclude(gate, rows, level, found, looks.against, negative)
     if verdict.verdict != "not enough evidence":
         return verdict
-    said = [Note(Code.NEXT_TEST, {"looks": len(tested), "next": 2 * len(tested)})]
+    more = [Note(Code.NEXT_TEST, {"looks": len(tested), "next": 2 * len(tested)})]
     if found.low is None:
         correlation = {"correlation": largest_correlation(apart, weight), "largest": LARGEST_CORRELATION}
-        said.insert(0, Note(Code.LOOKS_CORRELATED, correlation))
-    return replace(verdict, said=(*verdict.said, *said))
+        more.insert(0, Note(Code.LOOKS_CORRELATED, correlation))
+    return replace(verdict, reasons=(*verdict.reasons, *more))

@@ -84,12 +84,12 @@ class Decision(NamedTuple):
     """Keep or retrain, and why."""
 
     retrain: bool
-    said: tuple[Note, ...]
+    reasons: tuple[Note, ...]
 
     @property
     def reason(self) -> str:
         """Why, as one text."""
-        return joined(self.said)
+        return joined(self.reasons)
 
 
 class Policy(Protocol):

@@ -64,7 +64,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate found: a decision, what is to be said of it, and the figures behind it.
+    """What the gate found: a decision, its reasons, and the figures behind it.
 
     `difference`, `low` and `high` are in units of the loss, challenger minus champion; None where nothing was compared
     or the rows are too few for an interval. `asks` says that a promotion waits for a person. `state` is what the next
@@ -72,7 +72,7 @@ class Verdict:
     """
 
     verdict: Decision
-    said: tuple[Note, ...]
+    reasons: tuple[Note, ...]
     mode: Mode
     alpha: float
     rows: int
@@ -85,8 +85,8 @@ class Verdict:
     @property
     def sentence(self) -> str:
         """The decision and its reasons as one text; that of an older record as it stands."""
-        told = joined(self.said)
-        return told if self.said[0].code is Code.RECORDED else _beginning(self.verdict) + told
+        text = joined(self.reasons)
+        return text if self.reasons[0].code is Code.RECORDED else _beginning(self.verdict) + text
 
     @property
     def exit_code(self) -> int:
@@ -104,7 +104,7 @@ class Verdict:
             "alpha": self.alpha,
             "rows": self.rows,
             "sentence": self.sentence,
-            "noted": [note.to_json() for note in self.said],
+            "noted": [note.to_json() for note in self.reasons],
             "asks": self.asks,
         }
 
@@ -112,9 +112,9 @@ class Verdict:
     def from_json(cls, value: Mapping[str, Any]) -> Verdict:
         """Return the verdict that a record holds, with its state if that stands there."""
         decision = value["verdict"]
-        said = recorded_together(value["sentence"], value.get("noted"), _beginning(decision))
+        reasons = recorded_together(value["sentence"], value.get("noted"), _beginning(decision))
         figures = (value["rows"], value["difference"], value["low"], value["high"], value["asks"])
-        return cls(decision, said, value["mode"], value["alpha"], *figures, value.get("state"))
+        return cls(decision, reasons, value["mode"], value["alpha"], *figures, value.get("state"))
 
 
 def _beginning(decision: Decision) -> str:
@@ -151,5 +151,5 @@ def conclude(
     shown = Difference(found.value + by, low, high)
     figures = {"rows": rows, "champion": champion, "difference": shown.value, "low": low, "high": high}
     settings = {"alpha": gate.alpha, "margin": gate.margin, "against": against, "negative": negative}
-    said = Note(Code.LOSSES_COMPARED, {**figures, **settings, "rows_needed": needed})
-    return answered(gate, decision, said, rows, shown)
+    reason = Note(Code.LOSSES_COMPARED, {**figures, **settings, "rows_needed": needed})
+    return answered(gate, decision, reason, rows, shown)

@@ -23,8 +23,8 @@ from batchlearn.retraining.cycle.state import (
     LiveVersion,
     Newest,
     Plan,
+    Rehearsed,
     RowSource,
-    Standing,
 )
 from batchlearn.training.train import Progress
 from batchlearn.words.notes import recorded
@@ -48,10 +48,10 @@ class History:
     def model(self, number: int) -> LinearModel:
         return self.trained[number - 1][1].fit.model
 
-    def standing(self) -> Standing:
+    def rehearse_newest(self) -> Rehearsed:
         live = self.state.live
         said = recorded("Scored in the process of the test.")
-        return Standing(True, said, None if live is None else live.generation)
+        return Rehearsed(True, said, None if live is None else live.generation)
 
     def turn(self, rows: RowSource, clock: Clock, plan: Plan, anyway: bool = False) -> list[Event]:
         """Turn the cycle once; what it says is the state of the next turn."""
@@ -65,7 +65,7 @@ class History:
     def _after(self, event: Event, events: Iterable[Event], clock: Clock) -> CycleState:
         state, newest = self.state, self.state.newest
         match event:
-            case Trained(verdict=verdict, against=against, alarms=alarms):
+            case Trained(verdict=verdict, judged_against=against, alarms=alarms):
                 self.trained.append((clock.now, event))
                 (counted,) = (one for one in events if isinstance(one, RowsCounted))
                 known, number = counted.look.known, len(self.trained)
@@ -77,7 +77,7 @@ class History:
             case Settled(asked=asked):
                 assert newest is not None
                 times = (*state.asked, clock.at) if asked else state.asked
-                return replace(state, newest=replace(newest, judged=clock.now), asked=times)
+                return replace(state, newest=replace(newest, judged_at=clock.now), asked=times)
             case Promoted():
                 assert newest is not None
                 generation = 1 if state.live is None else state.live.generation + 1

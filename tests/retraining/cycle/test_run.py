@@ -83,7 +83,7 @@ def compared(event: Event) -> tuple[type[Event], Any]:
     if not isinstance(event, Trained):
         return type(event), event
     fit = event.fit
-    stated = fit.certificate.to_json(), event.evaluation, event.verdict, event.against, event.alarms
+    stated = fit.certificate.to_json(), event.evaluation, event.verdict, event.judged_against, event.alarms
     kept = None if event.kept is None else (event.kept.parameters.tobytes(), event.kept.totals.hessian.tobytes())
     notes = [note for note in event.notes if note.code is not Code.LEFT_TO_PEOPLE]
     return type(event), (fit.model.parameters.tobytes(), *stated, kept, notes, str(event.table.condition))
@@ -175,4 +175,4 @@ def test_a_state_without_versions_is_the_start() -> None:
     turns = History().turn(source(history()), clock(2), replace(PLAN, window=Span.parse("5d")))
     decided = turns[1]
     assert isinstance(decided, PolicyDecided)
-    assert [note.code for note in decided.decision.said] == [Code.NOTHING_TO_LEARN]
+    assert [note.code for note in decided.decision.reasons] == [Code.NOTHING_TO_LEARN]

@@ -89,7 +89,7 @@ def test_a_verdict_on_record_is_read_back(gate: Gate) -> None:
     assert Verdict.from_json(record) == found
     # Records of before there were codes have the sentence alone, which is shown as it stands.
     older = Verdict.from_json({key: record[key] for key in record if key != "noted"})
-    assert older.said == (recorded(found.sentence),)
+    assert older.reasons == (recorded(found.sentence),)
     assert older.sentence == found.sentence
     assert {**older.to_json(), "noted": None} == {**found.to_json(), "noted": None}
 

@@ -80,7 +80,7 @@ def train_candidate(known: KnownRows, champion: Champion | None) -> Generator[Pr
         verdict=judged.verdict,
         evaluation=judged.evaluation,
         notes=tuple(notes),
-        against=None if champion is None else champion.generation,
+        judged_against=None if champion is None else champion.generation,
         alarms=(*judged.alarms, *uncertified(fit)),
     )
 

@@ -59,12 +59,12 @@ class ChoiceJudged:
     event: int  # of the choice
     verdict: Verdict
     outcome: str | None
-    said: Note
+    note: Note
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model of all wanted rows, and what was found out about it; `against` is the champion's generation."""
+    """A model of all wanted rows, and what was found out about it; `judged_against` is the champion's generation."""
 
     fit: Fit
     table: Table
@@ -72,7 +72,7 @@ class Trained:
     verdict: Verdict
     evaluation: Mapping[str, Any] | None
     notes: tuple[Note, ...]
-    against: int | None
+    judged_against: int | None
     alarms: tuple[Note, ...] = ()
     forgotten: str | None = None  # the condition of rows that had to go
 

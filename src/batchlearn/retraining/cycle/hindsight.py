@@ -47,11 +47,11 @@ def judge_choices(
             # A version that is damaged or cannot score these rows leaves the question open; the check names the damage.
             continue
         if found.difference is None or found.low is None or found.high is None:
-            said = Note(Code.CHOICE_OPEN, {"rows": found.rows, "verdict": found.sentence})
-            yield ChoiceJudged(choice.event, found, None, said)
+            note = Note(Code.CHOICE_OPEN, {"rows": found.rows, "verdict": found.sentence})
+            yield ChoiceJudged(choice.event, found, None, note)
             continue
         figures = {"difference": found.difference, "low": found.low, "high": found.high, "alpha": found.alpha}
-        said = Note(Code.CHOICE_COMPARED, {"rows": found.rows, "chosen": chosen, "instead_of": rival, **figures})
+        note = Note(Code.CHOICE_COMPARED, {"rows": found.rows, "chosen": chosen, "instead_of": rival, **figures})
         # By the side of 0 on which the interval lies: two versions that lose the same make nobody right or wrong.
         outcome = "right" if found.high < 0.0 else "wrong" if found.low > 0.0 else None
-        yield ChoiceJudged(choice.event, found, outcome, said)
+        yield ChoiceJudged(choice.event, found, outcome, note)

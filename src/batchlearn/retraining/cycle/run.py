@@ -25,7 +25,7 @@ from batchlearn.retraining.cycle.events import (
 )
 from batchlearn.retraining.cycle.hindsight import judge_choices
 from batchlearn.retraining.cycle.starting import bracket_of
-from batchlearn.retraining.cycle.state import Clock, CycleState, KnownRows, Newest, Plan, RowSource, Standing, Versions
+from batchlearn.retraining.cycle.state import Clock, CycleState, KnownRows, Newest, Plan, Rehearsed, RowSource, Versions
 from batchlearn.retraining.feed.known import Look, look, settled, shown_instant
 from batchlearn.retraining.policies import Decision, Situation
 from batchlearn.retraining.verdict import Verdict
@@ -47,7 +47,7 @@ def run_cycle(
     """Yield what one turn of the cycle finds and decides, in order, with progress in between.
 
     A dry run ends where training would begin. `anyway` trains whatever the policy says. Each event is to be written
-    down, if at all, before the next one is asked for: after `Trained` the cycle asks how that version stands. Raises
+    down, if at all, before the next one is asked for: after `Trained` the cycle has that version rehearsed. Raises
     what reading and training raise.
     """
     yield Progress("looking for new rows")
@@ -57,7 +57,7 @@ def run_cycle(
     found = look(rows.table(there), times, clock.now, trained)
     decision = plan.policy.decide(Situation(clock.now, trained, found.new, times.stamped))
     if anyway and not decision.retrain:
-        decision = Decision(True, (Note(Code.ASKED_FOR), *decision.said))
+        decision = Decision(True, (Note(Code.ASKED_FOR), *decision.reasons))
     if decision.retrain:
         _refuse_empty_window(plan, clock, found, times.stamped)
     yield RowsCounted(found, times.stamped)
@@ -86,7 +86,7 @@ def run_cycle(
         candidate = replace(candidate, alarms=(*alarms, *candidate.alarms))
         yield Progress("registering")
         yield candidate
-        yield from settle(plan, clock, state.asked, candidate, versions.standing())
+        yield from settle(plan, clock, state.asked, candidate, versions.rehearse_newest())
     elif newest is not None and live is not None:
         yield from _judge_again(state, newest, known, versions, clock)
 
@@ -110,9 +110,9 @@ def _judge_again(
     plan, before, live = known.plan, newest.verdict, state.live
     waits = plan.gate.mode == "anytime" and before.verdict == "not enough evidence"
     # What it waited to be compared with may not be live any more.
-    if not waits or newest.judged is None or known.now <= newest.judged or live is None:
+    if not waits or newest.judged_at is None or known.now <= newest.judged_at or live is None:
         return
-    if newest.against != live.generation:
+    if newest.judged_against != live.generation:
         return
     seen = known.source.table(known.times.seen_by(known.now))
     until = None if before.state is None else before.state["until"]
@@ -125,7 +125,7 @@ def _judge_again(
     verdict = compare(plan.gate, both, before.state)
     yield JudgedAgain(newest.number, verdict)
     yield Noted(Note(Code.JUDGED_AGAIN, {"version": newest.number, "rows": stretch.rows}))
-    yield from settle(plan, clock, state.asked, newest, versions.standing(), verdict)
+    yield from settle(plan, clock, state.asked, newest, versions.rehearse_newest(), verdict)
 
 
 def settle(
@@ -133,7 +133,7 @@ def settle(
     clock: Clock,
     asked: tuple[str, ...],
     version: Trained | Newest,
-    standing: Standing,
+    rehearsed: Rehearsed,
     later: Verdict | None = None,
 ) -> Iterator[Settled | Promoted]:
     """Say what becomes of a version by its verdict, or a later one: whether it goes live, waits for a person, or not.
@@ -141,12 +141,12 @@ def settle(
     `asked` is when a person was asked before, for the budget of a month.
     """
     verdict = later or version.verdict
-    moved = standing.generation != version.against
-    alarms = version.alarms if standing.rehearsed else (*version.alarms, standing.said)
+    moved = rehearsed.live != version.judged_against
+    alarms = version.alarms if rehearsed.same else (*version.alarms, rehearsed.note)
     held = bool(alarms) and "alarm" in plan.review
-    passed = verdict.verdict == "promote" and standing.rehearsed and not moved
+    passed = verdict.verdict == "promote" and rehearsed.same and not moved
     # The first version displaces nobody, and where rows had to go it is no contest: nobody is asked.
-    no_contest = standing.generation is None or version.forgotten is not None
+    no_contest = rehearsed.live is None or version.forgotten is not None
     goes_live = passed and not held and (no_contest or plan.gate.promote == "auto")
     about = None
     if passed and not goes_live:
@@ -159,9 +159,9 @@ def settle(
     if about is not None and plan.budget is not None and sum(at[:7] == clock.at[:7] for at in asked) >= plan.budget:
         about, note = None, Note(Code.REVIEWS_SPENT, {"budget": plan.budget})
     if moved:
-        note = Note(Code.OVERTAKEN, {"generation": standing.generation})
-    elif not standing.rehearsed:
-        note = Note(Code.NOT_REHEARSED, {"why": str(standing.said)})
-    yield Settled(verdict, goes_live, about, standing.rehearsed, standing.said, alarms, note)
+        note = Note(Code.OVERTAKEN, {"generation": rehearsed.live})
+    elif not rehearsed.same:
+        note = Note(Code.NOT_REHEARSED, {"why": str(rehearsed.note)})
+    yield Settled(verdict, goes_live, about, rehearsed.same, rehearsed.note, alarms, note)
     if goes_live:
         yield Promoted(verdict)

@@ -77,8 +77,8 @@ class Newest:
     as_of: float
     known: int | None  # rows with a known label by then; None where rows were forgotten since
     verdict: Verdict
-    against: int | None  # generation of the champion that it was judged against
-    judged: float | None = None  # as of when it was judged last; None where that never ended
+    judged_against: int | None  # generation of a champion
+    judged_at: float | None = None  # as of when it was judged last; None where that never ended
     alarms: tuple[Note, ...] = ()
     forgotten: str | None = None  # the condition of rows that had to go, where that is why it was trained
 
@@ -105,12 +105,12 @@ class CycleState:
     asked: tuple[str, ...] = ()  # when a person was asked, as `Clock.at` says it
 
 
-class Standing(NamedTuple):
+class Rehearsed(NamedTuple):
     """Whether a version scores its sample rows to the same bits as at its training, and who is live by then."""
 
-    rehearsed: bool
-    said: Note
-    generation: int | None
+    same: bool
+    note: Note
+    live: int | None  # generation of the promotion that stands
 
 
 class Versions(Protocol):
@@ -124,8 +124,8 @@ class Versions(Protocol):
         """Return the model of a version."""
         ...
 
-    def standing(self) -> Standing:
-        """Return how the newest version stands: the one of the last `Trained` event, where there was one."""
+    def rehearse_newest(self) -> Rehearsed:
+        """Rehearse the newest version: the one of the last `Trained` event, where there was one."""
         ...
 
 

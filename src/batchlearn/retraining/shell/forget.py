@@ -135,11 +135,11 @@ def forgetting(around: Surroundings, where: str, why: str) -> Generator[Progress
     rehearsal = rehearse(around, version)
     if not rehearsal:
         raise IntegrityError(
-            f"Version {version.number}, trained without the rows, is not made live: {rehearsal.said} Run "
+            f"Version {version.number}, trained without the rows, is not made live: {rehearsal.note} Run "
             "`batchlearn retrain --anyway`.",
             code="version-not-rehearsed",
         )
-    record_turn(then, version, Settled(verdict, True, None, True, rehearsal.said, (), None))
+    record_turn(then, version, Settled(verdict, True, None, True, rehearsal.note, (), None))
     promote(store, version.number, Reason(str(reason), around.by, around.at, forced=True), stands)
     held = tuple(_still_held(around, feed, where, rows, version))
     certificate = version.description["certificate"]

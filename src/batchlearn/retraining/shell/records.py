@@ -29,7 +29,16 @@ from batchlearn.registry.promotions import Promotion, champion, promotions
 from batchlearn.registry.records import Record
 from batchlearn.registry.version import EXPECTED, KEPT, SAMPLE, Version, read_file, read_version, version_numbers
 from batchlearn.retraining.child import Rehearsal, scores_same
-from batchlearn.retraining.cycle.state import Champion, Clock, CycleState, LiveVersion, Newest, Override, Plan, Standing
+from batchlearn.retraining.cycle.state import (
+    Champion,
+    Clock,
+    CycleState,
+    LiveVersion,
+    Newest,
+    Override,
+    Plan,
+    Rehearsed,
+)
 from batchlearn.retraining.feed.sources import DataFeed
 from batchlearn.retraining.policies import Span
 from batchlearn.retraining.project import Project
@@ -176,12 +185,12 @@ class RegisteredVersions:
         store = self.around.project.store
         return load_version(store, read_version(store, number)).model
 
-    def standing(self) -> Standing:
-        """Rehearse the newest version: see who is live, and have its sample rows scored by a fresh process."""
+    def rehearse_newest(self) -> Rehearsed:
+        """See who is live, and have the sample rows of the newest version scored by a fresh process."""
         self.stands = champion(self.around.project.store)
         assert self.newest is not None
         found = rehearse(self.around, self.newest)
-        return Standing(found.same, found.said, None if self.stands is None else self.stands.generation)
+        return Rehearsed(found.same, found.note, None if self.stands is None else self.stands.generation)
 
 
 def rehearse(around: Surroundings, version: Version) -> Rehearsal:

@@ -65,7 +65,7 @@ class Turn:
     """What one turn of the cycle came to."""
 
     decision: str  # keep or retrain
-    said: tuple[Note, ...]  # why
+    reasons: tuple[Note, ...]
     seconds: float = 0.0
     bracket: dict[str, Any] | None = None
     start: str | None = None
@@ -82,7 +82,7 @@ class Turn:
     @property
     def reason(self) -> str:
         """Why, as one text."""
-        return joined(self.said)
+        return joined(self.reasons)
 
     @property
     def exit_code(self) -> int:
@@ -97,7 +97,7 @@ class Turn:
             "format_version": FORMAT_VERSION,
             "decision": self.decision,
             "reason": self.reason,
-            "reason_noted": _coded(self.said),
+            "reason_noted": _coded(self.reasons),
             "bracket": self.bracket,
             "start": self.start,
             "version": self.version,
@@ -120,7 +120,7 @@ class Turn:
             case RowsCounted(look):
                 turn = replace(self, rows={"seen": look.seen, "known": look.known, "new": look.new})
             case PolicyDecided(decision):
-                turn = replace(self, decision="retrain" if decision.retrain else "keep", said=decision.said)
+                turn = replace(self, decision="retrain" if decision.retrain else "keep", reasons=decision.reasons)
             case Bracketed(bracket):
                 turn = replace(self, bracket=plain(bracket.to_json()))
             case Noted(note):
@@ -183,8 +183,8 @@ class Writer:
         """Write an event down, if it is one to be kept."""
         turn, store, at = self.turn, self.around.project.store, self.around.at
         match event:
-            case ChoiceJudged(about, verdict, outcome, said):
-                content = {"about": about, "why": str(said), "why_noted": said.to_json()}
+            case ChoiceJudged(about, verdict, outcome, note):
+                content = {"about": about, "why": str(note), "why_noted": note.to_json()}
                 if outcome is None:
                     content |= {"looked": self.around.now, "state": plain(verdict.state)}
                     record_event(store, HINDSIGHT, at, content)
@@ -217,7 +217,7 @@ def turn_of(version: Version, verdict: Verdict) -> Turn:
     said = version.description
     return Turn(
         decision="retrain",
-        said=recorded_together(said["reason"], said.get("reason_noted")),
+        reasons=recorded_together(said["reason"], said.get("reason_noted")),
         bracket=said["bracket"],
         start=said["start"],
         version=version.number,
@@ -238,7 +238,7 @@ def finish(around: Surroundings, version: Version) -> Turn:
     written.write(Noted(Note(Code.EARLIER_RUN_ENDED, {"version": version.number})))
     if turn is None:
         asked = state_of(around.project.store).asked
-        for event in settle(around.plan, around.clock, asked, newest, written.versions.standing()):
+        for event in settle(around.plan, around.clock, asked, newest, written.versions.rehearse_newest()):
             written.write(event)
         return written.turn
     told = turn.content
@@ -296,14 +296,14 @@ def register_trained(around: Surroundings, counted: RowsCounted, trained: Traine
         },
         "rows": turn.rows,
         "reason": turn.reason,
-        "reason_noted": _coded(turn.said),
+        "reason_noted": _coded(turn.reasons),
         "start": turn.start,
         "bracket": turn.bracket,
         "certificate": fit.certificate.to_json(),
         "recipe": fit.recipe.to_json(),
         "evaluation": trained.evaluation,
         "gate": judged(trained.verdict),
-        "judged_against": trained.against,
+        "judged_against": trained.judged_against,
         "sample": {"shape": list(files.responses)},
         "notes": list(map(str, turn.notes)),
         "noted": _coded(turn.notes),
