@@ -131,14 +131,14 @@ def newest_of(version: Version, past: Sequence[Record]) -> Newest:
     """Return what is on record of a version: its own verdict, or that of the last look at it."""
     said, turn = version.description, latest_turn_of(past, version.number)
     return Newest(
-        version.number,
-        as_of(version),
-        None if forgotten_since(past, version.number) else int(said["rows"]["known"]),
-        Verdict.from_json(said["gate"] if turn is None else turn.content["gate"]),
-        said["judged_against"],
-        None if turn is None else turn.content["looked"],
-        recorded_alarms(said),
-        said.get("forgotten"),
+        number=version.number,
+        as_of=as_of(version),
+        known=None if forgotten_since(past, version.number) else int(said["rows"]["known"]),
+        verdict=Verdict.from_json(said["gate"] if turn is None else turn.content["gate"]),
+        judged_against=said["judged_against"],
+        judged_at=None if turn is None else turn.content["looked"],
+        alarms=recorded_alarms(said),
+        forgotten=said.get("forgotten"),
     )
 
 
