@@ -34,11 +34,10 @@ from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.evaluation.paired import Difference, blocked_difference, time_blocks
 from batchlearn.kept.later import LaterGain
-from batchlearn.kept.storage import load
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import named_loss
 from batchlearn.retraining.bracket import Change, bracket
-from batchlearn.retraining.cycle.starting import encoded, kept_bytes, times_of
+from batchlearn.retraining.cycle.starting import encoded, kept_totals, times_of
 from batchlearn.selection.terms import encoding_penalty
 from batchlearn.statistics.objective import Objective
 from batchlearn.statistics.rowwise import predictor
@@ -189,9 +188,8 @@ def real_turn(whole: pa.Table, one: DataSet, start: int, rows: int) -> str:
 
     old, new = blocks(0, 6), blocks(6, 7)
     fit = bl.train(old, bl.Recipe(loss=one.loss, holdout=0.0))
-    written = kept_bytes(fit, old, None)
-    assert written is not None
-    kept = load(written, fit.model.encoding.layout, fit.model.loss)
+    kept = kept_totals(fit, old, None)
+    assert kept is not None
     added, both, later = (encoded(fit.model, table, None) for table in (new, blocks(0, 7), blocks(7, 8)))
     penalty = encoding_penalty(fit.model.encoding, fit.structure.strengths, None)
     found = bracket(kept, Change(added.rows, times=times_of(new, added.ledger)), penalty).bracket

@@ -30,7 +30,7 @@ from benchmarks.registry_kills import FIXTURE
 from tests.registry.made import WHY, store_with
 
 from batchlearn.registry.promotions import champion, promote, promotions, rollback
-from batchlearn.retraining.cycle.lock import one_at_a_time
+from batchlearn.retraining.shell.lock import one_at_a_time
 
 COMMANDS = {
     "promote": ("promote", "2", "--force", "--why", "timed"),

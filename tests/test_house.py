@@ -215,6 +215,16 @@ def test_training_asks_solvers_regimes_and_losses_and_does_not_look_what_they_ar
     assert not imports & {"HuberLoss", "MajorisedHuber", "SoftmaxLoss"}, "ask the loss"
 
 
+# --- the cycle ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "retraining" / "cycle").glob("*.py")), ids=lambda path: path.name)
+def test_the_cycle_opens_nothing_and_asks_no_clock(path: Path) -> None:
+    # What it may not import, import contracts say in pyproject.toml; these need no import.
+    named = {"open", "print", "input"} | {"now", "today", "utcnow", "perf_counter", "time_ns", "monotonic"}
+    assert [place(path, call) for name, call in calls(path) if name.rpartition(".")[2] in named] == []
+
+
 # --- what passes between packages -----------------------------------------------------------------------------------
 
 UNTYPED = re.compile(r"\b(?:dict|Mapping|MutableMapping)\[str, (?:Any|object)\]")
@@ -227,12 +237,13 @@ EDGES = {
     "registry/promotions.py": "a promotion has the verdict on record, as the registry read it",
     "registry/records.py": "a record as it was read",
     "registry/version.py": "the description of a version as it was read",
-    "report/html.py": "the content of a template",
     "retraining/cycle/candidate.py": "an evaluation as it goes on record; looks as a record has them",
-    "retraining/cycle/finish.py": "a turn as it goes on record",
-    "retraining/cycle/starting.py": "the recipe of the live version as its record has it",
+    "retraining/cycle/events.py": "an evaluation as it goes on record",
+    "retraining/cycle/state.py": "a recipe and interim analyses as a record has them",
+    "retraining/shell/forget.py": "the certificate of a version as its record has it",
+    "retraining/shell/records.py": "the description of a version as it was read",
+    "retraining/shell/turn.py": "a turn as it goes on record and as --json prints it",
     "retraining/feed/sources.py": "where rows came from, as it goes on record",
-    "retraining/forget.py": "the certificate of a version as its record has it",
     "retraining/gate.py": "looks so far, which callers keep as JSON until the next ones",
     "retraining/verdict.py": "the same, as the gate gives them",
     "training/fit.py": "what is saved beside a model",

@@ -21,7 +21,7 @@ def rows(column: float, none: int, count: int = 100) -> MemoryRows:
 
 def reasons(old: MemoryRows, new: MemoryRows) -> list[str]:
     one, two = (Domain(LAYOUT, DomainParts(*some.total(DomainTotal(), np.zeros(4)))) for some in (old, new))
-    return new_domain(None, one, two, (old.total_weight, new.total_weight))
+    return list(map(str, new_domain(None, one, two, (old.total_weight, new.total_weight))))
 
 
 def test_rows_like_the_old_ones_fit() -> None:

@@ -19,12 +19,12 @@ from batchlearn.kernels.design import Floats
 from batchlearn.models.files import load
 from batchlearn.registry.place import SETTINGS
 from batchlearn.retraining.child import Rehearsal
-from batchlearn.retraining.cycle.candidate import Surroundings
-from batchlearn.retraining.cycle.finish import Turn
-from batchlearn.retraining.cycle.turn import turning
 from batchlearn.retraining.feed.known import parse_instant
 from batchlearn.retraining.feed.sources import open_feed
 from batchlearn.retraining.project import open_project
+from batchlearn.retraining.shell.records import Surroundings
+from batchlearn.retraining.shell.turn import Turn, turning
+from batchlearn.words.notes import recorded
 
 ROWS = 60  # a day
 DELAY = 3  # days until a label is known
@@ -107,7 +107,7 @@ def around(root: Path, now: str, disk: Disk = LOCAL_DISK) -> Surroundings:
 def rehearse_here(model: Path, sample: Path, expected: Floats) -> Rehearsal:
     """Load and score in this process, which takes a tenth of the time of a new one."""
     same = load(model).predict(sample).response.tobytes() == expected.tobytes()
-    return Rehearsal(same, "Scored in the process of the test.")
+    return Rehearsal(same, recorded("Scored in the process of the test."))
 
 
 def turn(root: Path, now: str, disk: Disk = LOCAL_DISK, **flags: Any) -> Turn:

@@ -32,7 +32,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Array]:
 def test_the_same_bits_in_another_process(sample: tuple[Path, Array]) -> None:
     found = scores_same(GOLDEN, *sample)
     assert found
-    assert found.sentence == "A new process scored all 40 sample rows to the same bits."
+    assert str(found.note) == "A new process scored all 40 sample rows to the same bits."
 
 
 def test_one_bit_is_seen(sample: tuple[Path, Array]) -> None:
@@ -41,14 +41,14 @@ def test_one_bit_is_seen(sample: tuple[Path, Array]) -> None:
     other[5] = np.nextafter(other[5], 1.0)
     found = scores_same(GOLDEN, path, other)
     assert not found
-    assert "scored 1 of 40 rows otherwise, by up to" in found.sentence
+    assert "scored 1 of 40 rows otherwise, by up to" in str(found.note)
 
 
 def test_another_number_of_rows_is_not_the_same(sample: tuple[Path, Array]) -> None:
     path, expected = sample
     found = scores_same(GOLDEN, path, expected[:-1])
     assert not found
-    assert "(40,), where (39,) was expected" in found.sentence
+    assert "(40,), where (39,) was expected" in str(found.note)
 
 
 def test_a_damaged_version_is_refused_by_the_child(sample: tuple[Path, Array], tmp_path: Path) -> None:
@@ -60,8 +60,8 @@ def test_a_damaged_version_is_refused_by_the_child(sample: tuple[Path, Array], t
     weights.write_bytes(bytes(damaged))
     found = scores_same(folder, *sample)
     assert not found
-    assert found.sentence.startswith("The new process ended with exit code 6: ")
-    assert "SHA-256 differs" in found.sentence
+    assert str(found.note).startswith("The new process ended with exit code 6: ")
+    assert "SHA-256 differs" in str(found.note)
 
 
 def test_rows_that_the_version_cannot_score_are_said(sample: tuple[Path, Array], tmp_path: Path) -> None:
@@ -69,13 +69,13 @@ def test_rows_that_the_version_cannot_score_are_said(sample: tuple[Path, Array],
     pq.write_table(pa.table({"unknown": [1.0]}), path)
     found = scores_same(GOLDEN, path, sample[1])
     assert not found
-    assert "exit code 3" in found.sentence
+    assert "exit code 3" in str(found.note)
 
 
 def test_a_child_that_hangs_is_not_waited_for(sample: tuple[Path, Array]) -> None:
     found = scores_same(GOLDEN, *sample, seconds=0.001)
     assert not found
-    assert "had not scored the sample rows after 0.001 s" in found.sentence
+    assert "had not scored the sample rows after 0.001 s" in str(found.note)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_child_that_does_something_else_is_not_the_same(
     monkeypatch.setattr(sys, "executable", str(program))
     found = scores_same(GOLDEN, *sample)
     assert not found
-    assert said in found.sentence
+    assert said in str(found.note)
 
 
 def test_no_process_is_a_resource_error(

@@ -20,12 +20,13 @@ from batchlearn.data.encoding import CalendarTerm, LevelTerm, PairTerm
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.rows import Rows
 from batchlearn.data.rows.memory import MemoryRows
-from batchlearn.kept.storage import load
+from batchlearn.kept.storage import dump, load
 from batchlearn.kernels.design import Floats
 from batchlearn.models.files import save
 from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.losses import loss_of
-from batchlearn.retraining.cycle.starting import Champion, Parts, encoded, kept_bytes, training_from
+from batchlearn.retraining.cycle.starting import encoded, kept_totals, training_from
+from batchlearn.retraining.cycle.state import Champion, Parts
 from batchlearn.selection.structure import Structure
 from batchlearn.selection.terms import encoding_terms
 from batchlearn.tables.table import Table, read
@@ -169,9 +170,9 @@ def test_every_start_ends_at_the_optimum_of_one_objective(
     recipe = Recipe(KINDS[kind][2], holdout=0.0)
     begun = train(table_of(kind, old), recipe, threads=1)
     check(begun, table_of(kind, old), tmp_path / "scratch")
-    kept = kept_bytes(begun, table_of(kind, old), 1)
+    kept = kept_totals(begun, table_of(kind, old), 1)
     assert kept is not None
-    totals = load(kept, begun.model.encoding.layout, begun.model.loss)
+    totals = load(dump(kept), begun.model.encoding.layout, begun.model.loss)
     strengths = {
         name: STRENGTHS.get(name, 0.0) or begun.structure.strengths[name] for name in begun.structure.strengths
     }
@@ -200,7 +201,7 @@ def test_classes_are_verified_from_scratch_and_warm(tmp_path: Path, monkeypatch:
     old, new = columns("classes", ROWS, 1), columns("classes", 200, 2)
     recipe = Recipe(holdout=0.0)
     begun = train(table_of("classes", old), recipe, threads=1)
-    assert kept_bytes(begun, table_of("classes", old), 1) is None
+    assert kept_totals(begun, table_of("classes", old), 1) is None
     champion = Champion(begun.model, 0.0, 1, dict(begun.structure.strengths), recipe.to_json(), None)
     parts = Parts(table_of("classes", pa.concat_tables([old, new])), table_of("classes", new), None)
     warm = drained(training_from("warm", champion, recipe, parts, 1))

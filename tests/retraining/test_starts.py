@@ -29,6 +29,7 @@ from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Problem, optimise
 from batchlearn.training.stopping import PredictionsWithin
+from batchlearn.words.notes import Code, Note
 
 Answer = TypeVar("Answer")
 PROBLEM = Made("logistic", Layout(True, 2, (4, 3)), np.array([0.2, 0.6, -0.4, *0.3 * np.arange(7)]), 1.0, False)
@@ -155,7 +156,9 @@ def test_a_table_with_a_new_level_is_named_and_one_without_is_updated() -> None:
     assert found.certificate.certified
     assert new_levels(encoding, table) == []
     columns["colour"] = ["teal" if k % 30 == 0 else colour for k, colour in enumerate(columns["colour"])]
-    assert new_levels(encoding, table_of(columns)) == ["level 'teal' of 'colour' has 20 new rows and no coefficient"]
+    (new_level,) = new_levels(encoding, table_of(columns))
+    assert new_level == Note(Code.NEW_LEVEL, {"level": "teal", "column": "colour", "rows": 20})
+    assert str(new_level) == "level 'teal' of 'colour' has 20 new rows and no coefficient"
     again = _done(build_rows(table_of(columns), ledger, encoding, ledger.used & ~early, 1))
     refuse_new_tables(kept, again, encoding)  # four rows of a new level are fewer than would get a coefficient
 

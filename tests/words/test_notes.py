@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batchlearn.words.notes import Code, Note, all_recorded, recorded
+from batchlearn.words.notes import Code, Note, all_recorded, joined, recorded, recorded_together
 
 # What each code is about; a code that is new needs an entry here.
 VALUES: dict[Code, dict[str, Any]] = {
@@ -51,12 +51,18 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.UPDATE_ESTIMATED: {"lower": 0.1, "more": 0.2},
     Code.FINE_TUNED: {"loss_bound": 1e-3, "predictor_bound": 0.1},
     Code.FINE_TUNED_UNPROVED: {"left": 0.2},
-    Code.ENCODING_OUTGROWN: {"reason": "9 new rows have a month that meets no coefficient"},
+    Code.ENCODING_OUTGROWN: {
+        "reason": {"code": "new_group", "values": {"rows": 9, "entry": "month", "of": "'seen'"}},
+    },
+    Code.NEW_LEVEL: {"level": "teal", "column": "colour", "rows": 1200},
+    Code.NEW_GROUP: {"rows": 1200, "entry": "month", "of": "'seen'"},
+    Code.NEW_SCALE: {"column": "'size'", "times": 3.61},
     Code.LATE_LABELS: {"share": 0.1, "since": "2024-01-01"},
     Code.ROWS_NOT_FETCHED: {"rows": 1200, "column": "known_at", "share": None},
     Code.ROWS_WITHOUT_TIME: {"rows": 7, "column": "at"},
     Code.NOT_FORGOTTEN: {"version": 1, "where": "user = 7"},
-    Code.NO_BRACKET: {"why": "the champion kept no totals."},
+    Code.NO_BRACKET: {"why": "There are no rows."},
+    Code.NO_BRACKET_WITHOUT_TOTALS: {},
     Code.BRACKET: {"bracket": "A training on all rows would gain nothing."},
     Code.JUDGED_BY_LATER_ROWS: {"after": "'2024-01-01'"},
     Code.JUDGED_AGAIN: {"version": 3, "rows": 40},
@@ -65,6 +71,58 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.LEFT_TO_PEOPLE: {"abstention": "Left to people: 10 % of rows."},
     Code.SET_ASIDE: {"used": 300, "rejected": {"no weight": 7}},
     Code.EARLIER_RUN_ENDED: {"version": 3},
+    Code.FIRST_VERSION: {},
+    Code.NOTHING_TO_LEARN: {},
+    Code.NEVER_AGAIN: {},
+    Code.CLOCK_WENT_BACK: {},
+    Code.PERIOD_NOT_OVER: {"periods": 0.5, "period": "7 days"},
+    Code.PERIOD_WITHOUT_LABELS: {"periods": 1.5, "period": "7 days"},
+    Code.PERIOD_OVER: {"periods": 1.5, "period": "7 days", "rows": 1200},
+    Code.FEW_NEW_LABELS: {"rows": 1200, "needed": 10_000},
+    Code.ENOUGH_NEW_LABELS: {"rows": 12_000, "needed": 10_000},
+    Code.ASKED_FOR: {},
+    Code.TRAINED_WITHOUT: {"rows": 7, "where": "user = 7", "why": "asked for"},
+    Code.NO_CHAMPION: {},
+    Code.AWAITS_LABELS: {},
+    Code.NO_LABELS_SINCE: {},
+    Code.LABELS_OF_ONE_TIME: {"rows": 60},
+    Code.JUDGING_ROWS_UNUSABLE: {"refusal": "There are no rows."},
+    Code.NO_LABEL_YET: {},
+    Code.LOSS_NOT_FINITE: {"failed": 3, "rows": 1200},
+    Code.SAME_LOSSES: {"rows": 1200},
+    Code.JUDGED_BY_ONE_CLASS: {"rows": 1200},
+    Code.FEW_OF_A_CLASS: {"rarer": 3, "rows": 1200, "needed": 20},
+    Code.FEW_BLOCKS: {"rows": 99, "blocks": 4, "rows_each": 20, "needed": 5},
+    Code.FEW_LOOKS: {"complete": 3, "rows_each": 20, "needed": 15},
+    Code.LOSSES_COMPARED: {
+        **{"rows": 1200, "champion": 0.5, "difference": -0.01, "low": -0.03, "high": 0.01, "alpha": 0.05},
+        **{"margin": 0.01, "against": "champion", "negative": False, "rows_needed": 4800.0},
+    },
+    Code.LOOKS_CORRELATED: {"correlation": 0.8, "largest": 0.5},
+    Code.NEXT_TEST: {"looks": 15, "next": 30},
+    Code.EARLIER_LOOKS_DROPPED: {"looks": 14},
+    Code.CONSTANT_STOOD_IN: {"why": "column 'age' is gone"},
+    Code.NO_CONTEST: {"champion": 1},
+    Code.PAST_CHANGED: {"before": 1200, "now": 900},
+    Code.CHAMPION_CANNOT_SCORE: {"why": "column 'age' is gone"},
+    Code.ANOTHER_KIND: {"kind": {"loss": "squared"}, "champion": {"classes": 2}},
+    Code.ANOTHER_KIND_JUDGED: {"kind": {"classes": 4}, "judged": {"classes": 3}},
+    Code.NO_CERTIFICATE: {"reason": "the time for a solver was spent"},
+    Code.FIRST_GOES_LIVE: {},
+    Code.OVERTAKEN: {"generation": 3},
+    Code.NOT_REHEARSED: {"why": "The new process ended with exit code 9."},
+    Code.REVIEWS_SPENT: {"budget": 4},
+    Code.SAME_BITS: {"rows": 300},
+    Code.OTHER_BITS: {"rows": 3, "of": 300, "most": 1e-16},
+    Code.OTHER_SHAPE: {"shape": "(40,)", "expected": "(39,)"},
+    Code.NO_RESPONSES: {},
+    Code.PROCESS_LATE: {"seconds": 120.0},
+    Code.PROCESS_FAILED: {"exit_code": -11, "last_line": "Killed"},
+    Code.CHOICE_COMPARED: {
+        **{"rows": 1200, "chosen": 1, "instead_of": 2},
+        **{"difference": 0.02, "low": 0.01, "high": 0.03, "alpha": 0.05},
+    },
+    Code.CHOICE_OPEN: {"rows": 60, "verdict": "Not enough evidence: No later row has a label yet."},
     Code.GRADIENT_NOT_FINITE: {},
     Code.NO_SAFE_FACTOR: {"why": "it is singular"},
     Code.HUBER_WITHOUT_FACTOR: {"coefficients": 6000},
@@ -92,6 +150,13 @@ def test_every_code_has_one_sentence_and_plain_values(code: Code) -> None:
     for name, value in VALUES[code].items():
         if isinstance(value, str) and name not in ("by", "near"):
             assert str(Note(code, {**VALUES[code], name: "something else"})) != said, name
+
+
+def test_an_outgrown_encoding_of_an_older_record_has_its_reason_as_text() -> None:
+    older = Note(Code.ENCODING_OUTGROWN, {"reason": "9 new rows have a month of 'seen' that meets no coefficient"})
+    newer = Note(Code.ENCODING_OUTGROWN, VALUES[Code.ENCODING_OUTGROWN])
+    assert str(older) == str(newer)
+    assert all_recorded({"notes": [str(older)], "noted": [older.to_json()]}) == (older,)
 
 
 def test_a_record_without_codes_holds_sentences() -> None:
@@ -127,3 +192,13 @@ def test_a_metric_is_called_what_the_field_calls_it() -> None:
         "The model is worse than the last value baseline: MSE +0.5 (+0.1 to +0.9).",
         "The model is worse than the last value baseline: log loss +0.5 (+0.1 to +0.9).",
     ]
+
+
+def test_joined_notes_are_read_back_only_as_what_they_say() -> None:
+    notes = (Note(Code.ASKED_FOR), Note(Code.FEW_NEW_LABELS, {"rows": 0, "needed": 300}))
+    told, codes = joined(notes), [note.to_json() for note in notes]
+    assert told == "Asked for, whatever the policy says. Not due: 0 of 300 rows were labelled since the last training."
+    assert recorded_together(told, codes) == notes
+    assert recorded_together(f"Reject: {told}", codes, "Reject: ") == notes
+    for text, noted in ((told, None), (told, []), (told, codes[:1]), (f"Reject: {told}", codes), (told, [{"a": 1}])):
+        assert recorded_together(text, noted) == (recorded(text),)

@@ -22,7 +22,6 @@ from batchlearn.tables.row_hashes import Hashes, RowHashes, bits_of, mixed
 from batchlearn.tables.table import Scan, Table
 from batchlearn.words.rejections import Rejection
 
-EXCLUDED = Rejection.EXCLUDED
 _LEAST_WEIGHT = 1e-150
 # Seconds since 1970 until the year 2100, taken for milliseconds, end before February 17th 1970; milliseconds taken for
 # seconds begin in the year 3,000 or so, and 9999-12-31 is a common stand-in for "never".

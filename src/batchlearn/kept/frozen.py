@@ -12,16 +12,16 @@ import numpy as np
 import pyarrow.compute as pc
 
 from batchlearn.data.encoding import CalendarTerm, Encoding, GroupTerm, LevelTerm, PairTerm
-from batchlearn.errors import quoted
 from batchlearn.kept.domain import Domain
 from batchlearn.tables.table import Table
+from batchlearn.words.notes import Code, Note
 
 MINIMUM_ROWS = 10
 # A column whose deviation over all rows is off the frozen one by more than this factor has another scale.
 _LARGEST_DRIFT = 2.0
 
 
-def new_levels(encoding: Encoding, table: Table, minimum_rows: int = MINIMUM_ROWS) -> list[str]:
+def new_levels(encoding: Encoding, table: Table, minimum_rows: int = MINIMUM_ROWS) -> list[Note]:
     """Return a reason for each category in which a level without a coefficient has at least so many new rows."""
     terms = {term.column: term for term in encoding.groups if isinstance(term, LevelTerm)}
     counts: dict[str, Counter[str]] = {name: Counter() for name in terms}
@@ -33,7 +33,7 @@ def new_levels(encoding: Encoding, table: Table, minimum_rows: int = MINIMUM_ROW
                 for entry in pc.value_counts(column.filter(unseen).dictionary_decode()).to_pylist():
                     counts[name][entry["values"]] += entry["counts"]
     return [
-        f"level {quoted(level)} of '{name}' has {rows:,} new rows and no coefficient"
+        Note(Code.NEW_LEVEL, {"level": level, "column": name, "rows": rows})
         for name, found in counts.items()
         for level, rows in found.most_common()
         if rows >= minimum_rows
@@ -42,7 +42,7 @@ def new_levels(encoding: Encoding, table: Table, minimum_rows: int = MINIMUM_ROW
 
 def new_domain(
     encoding: Encoding | None, old: Domain, new: Domain, weights: tuple[float, float], minimum_rows: int = MINIMUM_ROWS
-) -> list[str]:
+) -> list[Note]:
     """Return a reason for each group and column that old and new rows together would encode in another way.
 
     `weights` are the total weights of old and new rows; without an encoding groups and columns go by their numbers.
@@ -50,7 +50,7 @@ def new_domain(
     reasons = []
     for g, (before, after) in enumerate(zip(old.group_counts(), new.group_counts(), strict=True)):
         if before[-1] == 0.0 and after[-1] >= minimum_rows:
-            reasons.append(f"{int(after[-1]):,} new rows have {_group(encoding, g)} that meets no coefficient")
+            reasons.append(Note(Code.NEW_GROUP, {"rows": int(after[-1]), **_group(encoding, g)}))
     total = weights[0] + weights[1]
     mean = (old.parts.first + new.parts.first) / total
     square = np.maximum((old.parts.second + new.parts.second) / total - mean**2, 0.0)
@@ -58,18 +58,15 @@ def new_domain(
     with np.errstate(divide="ignore", invalid="ignore"):
         drift = np.sqrt(np.where(start > 0.0, square / start, np.where(square > 0.0, np.inf, 1.0)))
     for column in np.flatnonzero((drift > _LARGEST_DRIFT) | (drift < 1.0 / _LARGEST_DRIFT)):
-        reasons.append(f"with the new rows {_column(encoding, int(column))} deviates {drift[column]:.3g} times as much")
+        name = f"column {column + 1}" if encoding is None else f"'{encoding.names[1 + column]}'"
+        reasons.append(Note(Code.NEW_SCALE, {"column": name, "times": float(drift[column])}))
     return reasons
 
 
-def _group(encoding: Encoding | None, number: int) -> str:
+def _group(encoding: Encoding | None, number: int) -> dict[str, str]:
+    """Return what an entry of a group of columns is called, and of what."""
     if encoding is None:
-        return f"a level of group {number + 1}"
+        return {"entry": "level", "of": f"group {number + 1}"}
     term: GroupTerm = encoding.groups[number]
-    if isinstance(term, CalendarTerm):
-        return f"a {term.part} of '{term.column}'"
-    return f"a cell of '{term.column}'" if isinstance(term, PairTerm) else f"a value of '{term.column}'"
-
-
-def _column(encoding: Encoding | None, number: int) -> str:
-    return f"column {number + 1}" if encoding is None else f"'{encoding.names[1 + number]}'"
+    entry = "cell" if isinstance(term, PairTerm) else "value"
+    return {"entry": term.part if isinstance(term, CalendarTerm) else entry, "of": f"'{term.column}'"}

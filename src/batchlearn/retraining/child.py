@@ -17,19 +17,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlearn.errors import BatchlearnError, ResourceError, quoted
+from batchlearn.errors import BatchlearnError, ResourceError
 from batchlearn.models.files import load
+from batchlearn.words.notes import Code, Note
 
 # Loading takes a second or two; a process that has not scored a few hundred rows by then hangs.
 SECONDS = 120.0
+_LONGEST = 1_000  # characters of what a process said last
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """Whether a fresh process scored the sample rows to the same bits, and a sentence; true where it did."""
+    """Whether a fresh process scored the sample rows to the same bits, and a note of how it went; true where it did."""
 
     same: bool
-    sentence: str
+    note: Note
 
     def __bool__(self) -> bool:
         return self.same
@@ -53,7 +55,7 @@ def scores_same(
             [*command, os.fspath(sample_table_path)], stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds
         )
     except subprocess.TimeoutExpired:
-        return Rehearsal(False, f"The new process had not scored the sample rows after {seconds:g} s.")
+        return Rehearsal(False, Note(Code.PROCESS_LATE, {"seconds": seconds}))
     except OSError as problem:
         raise ResourceError(
             f"No process could be started to load the version in ({problem.strerror}); a version goes live only after "
@@ -61,34 +63,23 @@ def scores_same(
             code="child-not-started",
         ) from problem
     if child.returncode:
-        return Rehearsal(False, _failed(child.returncode, child.stderr))
+        lines = child.stderr.decode(errors="replace").strip().splitlines()
+        ended = {"exit_code": child.returncode, "last_line": lines[-1][:_LONGEST] if lines else None}
+        return Rehearsal(False, Note(Code.PROCESS_FAILED, ended))
     try:
         found = np.load(io.BytesIO(child.stdout), allow_pickle=False)
     except (ValueError, EOFError, OSError):
-        return Rehearsal(False, "The new process wrote something that is no table of responses.")
-    return _compared(found, np.asarray(expected, dtype=np.float64))
-
-
-def _failed(code: int, errors: bytes) -> str:
-    lines = errors.decode(errors="replace").strip().splitlines()
-    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    said = f": {quoted(lines[-1], 600)}" if lines else ""
-    return f"The new process {how}{said}."
-
-
-def _compared(found: NDArray[np.float64], expected: NDArray[np.float64]) -> Rehearsal:
+        return Rehearsal(False, Note(Code.NO_RESPONSES))
+    expected = np.asarray(expected, dtype=np.float64)
     if found.dtype != expected.dtype or found.shape != expected.shape:
-        return Rehearsal(
-            False, f"The new process gave responses of shape {found.shape}, where {expected.shape} was expected."
-        )
+        shapes = {"shape": str(found.shape), "expected": str(expected.shape)}
+        return Rehearsal(False, Note(Code.OTHER_SHAPE, shapes))
     if found.tobytes() == expected.tobytes():
-        return Rehearsal(True, f"A new process scored all {len(expected):,} sample rows to the same bits.")
+        return Rehearsal(True, Note(Code.SAME_BITS, {"rows": len(expected)}))
     apart = found.view(np.uint64) != expected.view(np.uint64)
     rows = int(apart.reshape(len(expected), -1).any(axis=1).sum())
     most = float(np.max(np.abs(found - expected)))
-    return Rehearsal(
-        False, f"The new process scored {rows:,} of {len(expected):,} rows otherwise, by up to {most:.3g}."
-    )
+    return Rehearsal(False, Note(Code.OTHER_BITS, {"rows": rows, "of": len(expected), "most": most}))
 
 
 def main(arguments: list[str]) -> int:

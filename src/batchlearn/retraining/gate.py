@@ -37,7 +37,8 @@ from batchlearn.evaluation.paired import (
     time_blocks,
 )
 from batchlearn.retraining.looks import Look, Looks
-from batchlearn.retraining.verdict import Gate, Tested, Verdict, answered, conclude
+from batchlearn.retraining.verdict import Gate, Verdict, answered, conclude
+from batchlearn.words.notes import Code, Note
 
 __all__ = ["Gate", "Verdict", "judge", "judge_in_looks", "judge_without_champion"]
 
@@ -70,7 +71,7 @@ def judge(
     """
     if champion_losses is None:
         return _failing(gate, challenger_losses) or answered(
-            gate, "promote", "There is no champion yet.", len(challenger_losses)
+            gate, "promote", Note(Code.NO_CHAMPION), len(challenger_losses)
         )
     return _judged(gate, _paired(champion_losses, challenger_losses, weight, time, label), state)
 
@@ -118,8 +119,7 @@ def judge_without_champion(  # noqa: PLR0913 - the arguments of `judge`, and why
         found = _judged_in_looks(gate, rows, state)
     else:
         found = _judge_once(replace(gate, mode="superiority", margin=None), rows)
-    instead = f"The champion cannot score these rows ({why}); a constant prediction stood in for it."
-    return replace(found, sentence=f"{found.sentence} {instead}")
+    return replace(found, reasons=(*found.reasons, Note(Code.CONSTANT_STOOD_IN, {"why": why})))
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def _paired(
 def _unusable(gate: Gate, rows: _Paired) -> Verdict | None:
     """Return the verdict on rows that cannot be averaged: there are none, or the challenger fails on some."""
     if not len(rows):
-        return answered(gate, "not enough evidence", "No later row has a label yet.", 0)
+        return answered(gate, "not enough evidence", Note(Code.NO_LABEL_YET), 0)
     if not np.isfinite(rows.champion).all():
         raise DataError(
             f"The {rows.against}'s loss is not finite in some rows; a difference needs both. Judge it as a champion "
@@ -199,27 +199,25 @@ def _failing(gate: Gate, challenger: Array) -> Verdict | None:
     failed = int(np.sum(~np.isfinite(challenger)))
     if not failed:
         return None
-    reason = f"The challenger's loss is not finite in {failed:,} of {len(challenger):,} rows."
-    return answered(gate, "reject", reason, len(challenger))
+    why = Note(Code.LOSS_NOT_FINITE, {"failed": failed, "rows": len(challenger)})
+    return answered(gate, "reject", why, len(challenger))
 
 
 def _same(gate: Gate, apart: Array, level: float, rows: int) -> Verdict | None:
     """Return the verdict on two models that are one but for rounding; with a margin such a challenger is judged."""
     if gate.margin is not None or np.max(np.abs(apart)) > SAME * abs(level):
         return None
-    reason = f"The challenger's losses are the champion's on all {rows:,} rows, so there is nothing to gain."
-    return answered(gate, "reject", reason, rows, Difference(0.0, 0.0, 0.0))
+    return answered(gate, "reject", Note(Code.SAME_LOSSES, {"rows": rows}), rows, Difference(0.0, 0.0, 0.0))
 
 
-def _few_of_a_class(classes: Mapping[str, int] | None) -> str | None:
+def _few_of_a_class(classes: Mapping[str, int] | None) -> Note | None:
     if classes is None:
         return None
     rows, commonest = sum(classes.values()), max(classes.values())
     if rows == commonest:
-        return f"All {rows:,} rows are of one class; a model is judged by rows of both."
+        return Note(Code.JUDGED_BY_ONE_CLASS, {"rows": rows})
     if rows - commonest < FEWEST_RARER:
-        rarer = f"Only {rows - commonest} of {rows:,} rows are of another class than the commonest"
-        return f"{rarer}; {FEWEST_RARER} are needed."
+        return Note(Code.FEW_OF_A_CLASS, {"rarer": rows - commonest, "rows": rows, "needed": FEWEST_RARER})
     return None
 
 
@@ -263,12 +261,12 @@ def _judge_once(gate: Gate, rows: _Paired) -> Verdict:
     starts = time_blocks(rows.weight, rows.time)
     found = blocked_difference(apart - margin * rows.champion, rows.weight, starts, gate.alpha)
     if found.low is None:
-        blocks = f"{len(starts)} block{'s' * (len(starts) > 1)} of time with {ROWS_PER_BLOCK} rows or more"
-        reason = f"{len(rows):,} later rows make {blocks}; {FEWEST_BLOCKS} are needed."
+        needed = {"rows_each": ROWS_PER_BLOCK, "needed": FEWEST_BLOCKS}
+        why = Note(Code.FEW_BLOCKS, {"rows": len(rows), "blocks": len(starts), **needed})
         value = Difference(found.value + margin * level, None, None)
-        return answered(gate, "not enough evidence", reason, len(rows), value)
+        return answered(gate, "not enough evidence", why, len(rows), value)
     negative = bool(min(np.min(rows.champion), np.min(rows.challenger)) < 0.0)
-    return conclude(gate, Tested(len(rows), level, found, rows.against, negative))
+    return conclude(gate, len(rows), level, found, rows.against, negative)
 
 
 def _judge_look(gate: Gate, rows: _Paired, before: Looks) -> Verdict:
@@ -289,15 +287,14 @@ def _judge_look(gate: Gate, rows: _Paired, before: Looks) -> Verdict:
     verdict = replace(_judge_looks(gate, looks), state=looks.to_json())
     if not before.dropped:
         return verdict
-    dropped = f"{before.dropped} looks of an earlier release, whose test did not keep its rate, do not count."
-    return replace(verdict, sentence=f"{verdict.sentence} {dropped}")
+    return replace(verdict, reasons=(*verdict.reasons, Note(Code.EARLIER_LOOKS_DROPPED, {"looks": before.dropped})))
 
 
 def _judge_looks(gate: Gate, looks: Looks) -> Verdict:
     complete = [look for look in looks.looks if look.rows >= ROWS_PER_BLOCK]
     few = _few_of_a_class(looks.classes)
     if few is None and len(complete) < FIRST_TEST:
-        few = f"{len(complete)} of the looks so far have {ROWS_PER_BLOCK} rows or more; {FIRST_TEST} are needed."
+        few = Note(Code.FEW_LOOKS, {"complete": len(complete), "rows_each": ROWS_PER_BLOCK, "needed": FIRST_TEST})
     if few is not None:
         return answered(gate, "not enough evidence", few, looks.rows)
     tested = complete[: looks_tested(len(complete))]
@@ -311,12 +308,11 @@ def _judge_looks(gate: Gate, looks: Looks) -> Verdict:
         return same
     negative = bool(min(np.min(champion), np.min(challenger)) < 0.0)
     found = sequential_difference(apart, weight, gate.alpha)
-    verdict = conclude(gate, Tested(rows, level, found, looks.against, negative))
+    verdict = conclude(gate, rows, level, found, looks.against, negative)
     if verdict.verdict != "not enough evidence":
         return verdict
-    why = ""
+    more = [Note(Code.NEXT_TEST, {"looks": len(tested), "next": 2 * len(tested)})]
     if found.low is None:
-        largest = largest_correlation(apart, weight)
-        why = f" Successive looks may be correlated by {largest:.2f}; above {LARGEST_CORRELATION} they say too little."
-    after = f" This is after {len(tested)} looks; the next test is after {2 * len(tested)}."
-    return replace(verdict, sentence=f"{verdict.sentence}{why}{after}")
+        correlation = {"correlation": largest_correlation(apart, weight), "largest": LARGEST_CORRELATION}
+        more.insert(0, Note(Code.LOOKS_CORRELATED, correlation))
+    return replace(verdict, reasons=(*verdict.reasons, *more))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from batchlearn.errors import UsageError, quoted
+from batchlearn.words.notes import Code, Note, joined
 
 _UNITS = {"w": 7 * 86_400, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _NAMES = {"w": "week", "d": "day", "h": "hour", "m": "minute", "s": "second"}
@@ -80,10 +81,15 @@ class Situation(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """Keep or retrain, and the reason as a sentence."""
+    """Keep or retrain, and why."""
 
     retrain: bool
-    reason: str
+    reasons: tuple[Note, ...]
+
+    @property
+    def reason(self) -> str:
+        """Why, as one text."""
+        return joined(self.reasons)
 
 
 class Policy(Protocol):
@@ -102,7 +108,7 @@ class Never:
         """Retrain only where there is no version at all."""
         if situation.trained is None:
             return _first(situation)
-        return Decision(False, "The policy is never to train again.")
+        return Decision(False, (Note(Code.NEVER_AGAIN),))
 
 
 @dataclass(frozen=True)
@@ -117,14 +123,14 @@ class Every:
         if situation.trained is None:
             return _first(situation)
         if situation.now < situation.trained:
-            return Decision(False, "The clock is before the last training; nothing is due.")
+            return Decision(False, (Note(Code.CLOCK_WENT_BACK),))
         passed = (situation.now - situation.trained) / period
-        since = f"{passed:.2f} times the period of {self.period} has passed since the last training"
+        since = {"periods": passed, "period": str(self.period)}
         if passed < 1.0:
-            return Decision(False, f"Not due: {since}.")
+            return Decision(False, (Note(Code.PERIOD_NOT_OVER, since),))
         if not situation.new_rows:
-            return Decision(False, f"Due, but no row was labelled since: {since}.")
-        return Decision(True, f"Due: {since}, and {situation.new_rows:,} rows were labelled.")
+            return Decision(False, (Note(Code.PERIOD_WITHOUT_LABELS, since),))
+        return Decision(True, (Note(Code.PERIOD_OVER, {**since, "rows": situation.new_rows}),))
 
 
 @dataclass(frozen=True)
@@ -142,14 +148,11 @@ class EveryRows:
         if situation.trained is None:
             return _first(situation)
         enough = situation.new_rows >= self.rows
-        return Decision(
-            enough,
-            f"{'Due' if enough else 'Not due'}: {situation.new_rows:,} of {self.rows:,} rows were labelled since the "
-            "last training.",
-        )
+        code = Code.ENOUGH_NEW_LABELS if enough else Code.FEW_NEW_LABELS
+        return Decision(enough, (Note(code, {"rows": situation.new_rows, "needed": self.rows}),))
 
 
 def _first(situation: Situation) -> Decision:
     if not situation.new_rows:
-        return Decision(False, "There is no version yet, and no row has a label to learn from.")
-    return Decision(True, "There is no version yet.")
+        return Decision(False, (Note(Code.NOTHING_TO_LEARN),))
+    return Decision(True, (Note(Code.FIRST_VERSION),))

@@ -94,7 +94,7 @@ def update(
     return Start("update", answer.reached.parameters, certificate, said, found.rows_read, found.seconds, None, found)
 
 
-def outgrown(kept: KeptTotals, added: Rows | None, encoding: Encoding | None = None) -> list[str]:
+def outgrown(kept: KeptTotals, added: Rows | None, encoding: Encoding | None = None) -> list[Note]:
     """Return a reason for each group and column of a frozen encoding that new rows would encode in another way."""
     if added is None or len(added) == 0:
         return []
@@ -107,8 +107,8 @@ def refuse_new_tables(kept: KeptTotals, added: Rows | None, encoding: Encoding |
     reasons = outgrown(kept, added, encoding)
     if reasons:
         raise DataError(
-            f"The frozen encoding does not fit the new rows: {'; '.join(reasons[:3])}. Train from scratch, which makes "
-            "new tables and scales.",
+            f"The frozen encoding does not fit the new rows: {'; '.join(map(str, reasons[:3]))}. Train from "
+            "scratch, which makes new tables and scales.",
             code="encoding-outgrown",
         )
 

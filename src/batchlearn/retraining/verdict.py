@@ -1,14 +1,14 @@
-"""The settings of a gate, and what it says: a decision that follows from an interval, and the sentence for it."""
+"""The settings of a gate, and what it says: a decision that follows from an interval, and the figures behind it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from batchlearn.errors import UsageError, quoted
 from batchlearn.evaluation.paired import Difference
+from batchlearn.words.notes import Code, Note, joined, recorded_together
 
 Mode = Literal["superiority", "non-inferiority", "anytime"]
 Promote = Literal["ask", "auto"]
@@ -64,7 +64,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate found: a decision, a sentence that gives the reason, and the figures behind it.
+    """What the gate found: a decision, its reasons, and the figures behind it.
 
     `difference`, `low` and `high` are in units of the loss, challenger minus champion; None where nothing was compared
     or the rows are too few for an interval. `asks` says that a promotion waits for a person. `state` is what the next
@@ -72,7 +72,7 @@ class Verdict:
     """
 
     verdict: Decision
-    sentence: str
+    reasons: tuple[Note, ...]
     mode: Mode
     alpha: float
     rows: int
@@ -81,6 +81,12 @@ class Verdict:
     high: float | None = None
     asks: bool = False
     state: Mapping[str, Any] | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The decision and its reasons as one text; that of an older record as it stands."""
+        text = joined(self.reasons)
+        return text if self.reasons[0].code is Code.RECORDED else _beginning(self.verdict) + text
 
     @property
     def exit_code(self) -> int:
@@ -98,79 +104,52 @@ class Verdict:
             "alpha": self.alpha,
             "rows": self.rows,
             "sentence": self.sentence,
+            "noted": [note.to_json() for note in self.reasons],
             "asks": self.asks,
         }
 
-
-@dataclass(frozen=True)
-class Tested:
-    """A paired comparison: the champion's mean loss and the interval of challenger - (1 + margin) x champion."""
-
-    rows: int
-    champion: float
-    difference: Difference
-    against: str = "champion"
-    """Who stands in the champion's place, in the sentence."""
-    negative: bool = False
-    """Whether some losses are below 0; where none is, no loss can fall by more than 100 %."""
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Verdict:
+        """Return the verdict that a record holds, with its state if that stands there."""
+        decision = value["verdict"]
+        reasons = recorded_together(value["sentence"], value.get("noted"), _beginning(decision))
+        figures = (value["rows"], value["difference"], value["low"], value["high"], value["asks"])
+        return cls(decision, reasons, value["mode"], value["alpha"], *figures, value.get("state"))
 
 
-def answered(gate: Gate, decision: Decision, reason: str, rows: int, found: Difference | None = None) -> Verdict:
-    """Return a verdict with its sentence, and its figures where there are some."""
+def _beginning(decision: Decision) -> str:
+    return f"{decision.capitalize()}: "
+
+
+def answered(gate: Gate, decision: Decision, why: Note, rows: int, found: Difference | None = None) -> Verdict:
+    """Return a verdict with its reason, and its figures where there are some."""
     value, low, high = (None, None, None) if found is None else (found.value, found.low, found.high)
     asks = decision == "promote" and gate.promote == "ask"
-    return Verdict(decision, f"{decision.capitalize()}: {reason}", gate.mode, gate.alpha, rows, value, low, high, asks)
+    return Verdict(decision, (why,), gate.mode, gate.alpha, rows, value, low, high, asks)
 
 
-def conclude(gate: Gate, tested: Tested) -> Verdict:
-    """Return the verdict that follows from the side of 0 on which the interval lies."""
-    found, level, rows = tested.difference, tested.champion, tested.rows
+def conclude(
+    gate: Gate, rows: int, champion: float, found: Difference, against: str = "champion", negative: bool = False
+) -> Verdict:
+    """Return the verdict that follows from the side of 0 on which the interval lies.
+
+    `champion` is its mean loss over the rows, and `found` is of challenger - (1 + margin) x champion. `against` says
+    who stands in the champion's place; `negative` whether some losses are below 0.
+    """
     decision: Decision = "not enough evidence"
+    needed = None
     if found.low is not None and found.high is not None:
         if found.high < 0.0:
             decision = "promote"
         elif found.low >= 0.0:
             decision = "reject"
-    shown = _moved(found, (gate.margin or 0.0) * level)
-    losses = f"the challenger's loss is {level + shown.value:.5g}, the {tested.against}'s {level:.5g}"
-    words = f"On {rows:,} later rows {losses}: {_in_words(shown, tested, gate.alpha)}"
-    words += f", with a margin of {gate.margin:.4g} of the {tested.against}'s loss." if gate.margin else "."
-    if decision == "not enough evidence" and gate.mode != "anytime" and found.high is not None and found.value < 0.0:
-        times = (found.value - found.high) / found.value
-        if times < _FAR:
-            words += f" If it stays so, about {_rounded_up(rows * times**2)} rows would show it."
-    return answered(gate, decision, words, rows, shown)
-
-
-def _moved(found: Difference, by: float) -> Difference:
+        elif gate.mode != "anytime" and found.value < 0.0:
+            times = (found.value - found.high) / found.value
+            needed = rows * times**2 if times < _FAR else None
+    by = (gate.margin or 0.0) * champion
     low, high = (None if bound is None else bound + by for bound in (found.low, found.high))
-    return Difference(found.value + by, low, high)
-
-
-def _in_words(found: Difference, tested: Tested, alpha: float) -> str:
-    level = tested.champion
-    value = _change(found.value, level)
-    if found.low is None or found.high is None:
-        return f"{value}, without an interval yet"
-    low, high = found.low if tested.negative else max(found.low, -level), found.high
-    if low * high > 0.0:
-        nearer, farther = sorted((abs(low), abs(high)))
-        interval = f"{_size(nearer, level)} to {_change(math.copysign(farther, found.value), level)}"
-    else:
-        interval = f"{_change(low, level)} to {_change(high, level)}"
-    return f"{value} ({100 * (1 - alpha):g} % interval: {interval})"
-
-
-def _change(difference: float, level: float) -> str:
-    if difference == 0.0:
-        return "no difference"
-    return f"{_size(abs(difference), level)} {'lower' if difference < 0.0 else 'higher'}"
-
-
-def _size(difference: float, level: float) -> str:
-    return f"{100 * difference / level:.3g} %" if level > 0.0 else f"{difference:.3g}"
-
-
-def _rounded_up(rows: float) -> str:
-    step = 10 ** max(len(str(int(rows))) - 2, 0)
-    return f"{math.ceil(rows / step) * step:,}"
+    shown = Difference(found.value + by, low, high)
+    figures = {"rows": rows, "champion": champion, "difference": shown.value, "low": low, "high": high}
+    settings = {"alpha": gate.alpha, "margin": gate.margin, "against": against, "negative": negative}
+    reason = Note(Code.LOSSES_COMPARED, {**figures, **settings, "rows_needed": needed})
+    return answered(gate, decision, reason, rows, shown)

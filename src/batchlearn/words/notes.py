@@ -7,94 +7,19 @@ report, because records on disk keep them. Nothing takes a sentence apart again.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum, auto
 from typing import Any
 
 from batchlearn.errors import quoted
+from batchlearn.words.codes import Code
 from batchlearn.words.names import BASELINES, METRICS
 from batchlearn.words.numbers import rounded_down, rounded_up
+from batchlearn.words.retraining import SENTENCES as _OF_RETRAINING
+
+__all__ = ["Code", "Note", "all_recorded", "joined", "recorded", "recorded_together"]
 
 _MOST_NAMES = 5
-
-
-class Code(StrEnum):
-    """Everything that a note can be about; a value is stable once released, so a program may test it."""
-
-    # Of the rows and columns of a training.
-    LEFT_OUT = auto()
-    REPEATED_ROWS = auto()
-    TAKEN_AS_NUMBER = auto()
-    LIGHT_WEIGHTS = auto()
-    UNEQUAL_WEIGHTS = auto()
-    CLASS_WEIGHTS = auto()
-    RARE_CLASS = auto()
-    MORE_COEFFICIENTS_THAN_ROWS = auto()
-    HASHED_LEVELS = auto()
-    NO_FEATURE = auto()
-    MISSING_NUMBERS = auto()
-    TINY_NUMBERS = auto()
-    SAME_COLUMNS = auto()
-    MORE_SAME_COLUMNS = auto()
-    HUBER_THRESHOLD = auto()
-    TWEEDIE_POWER = auto()
-    TWEEDIE_POWER_UNKNOWN = auto()
-    # Of what was held out, and of what it says.
-    NOTHING_HELD_OUT = auto()
-    HELD_OUT = auto()
-    ONE_LABEL = auto()
-    NOT_EVALUATED = auto()
-    CLASSES_NOT_EARLIER = auto()
-    GROUPS_ON_BOTH_SIDES = auto()
-    ONE_CLASS_HELD_OUT = auto()
-    CLASSES_NEVER_SEEN = auto()
-    BASELINE_NOT_TOLD = auto()
-    BASELINE_BETTER = auto()
-    BASELINE_NOT_BEATEN = auto()
-    THRESHOLD_NOT_CHEAPER = auto()
-    TRAINED_UNDER_CONDITION = auto()
-    # Of a comparison of regimes.
-    SAMPLED = auto()
-    COMPARED_ON = auto()
-    COMPARED_TERMS = auto()
-    OPTIMUM_OUT_OF_TIME = auto()
-    COMPARISON_OUT_OF_TIME = auto()
-    # Of a start that goes on from an earlier version.
-    NOTHING_PROVED = auto()
-    WARM_START = auto()
-    UPDATED = auto()
-    UPDATE_ESTIMATED = auto()
-    FINE_TUNED = auto()
-    FINE_TUNED_UNPROVED = auto()
-    ENCODING_OUTGROWN = auto()
-    # Of one turn of the cycle.
-    LATE_LABELS = auto()
-    ROWS_NOT_FETCHED = auto()
-    ROWS_WITHOUT_TIME = auto()
-    NOT_FORGOTTEN = auto()
-    NO_BRACKET = auto()
-    BRACKET = auto()
-    JUDGED_BY_LATER_ROWS = auto()
-    JUDGED_AGAIN = auto()
-    LABELS_MISSING = auto()
-    LABELS_STILL_TO_COME = auto()
-    LEFT_TO_PEOPLE = auto()
-    SET_ASIDE = auto()
-    EARLIER_RUN_ENDED = auto()
-    # Why nothing is proved: each is a clause.
-    GRADIENT_NOT_FINITE = auto()
-    NO_SAFE_FACTOR = auto()
-    HUBER_WITHOUT_FACTOR = auto()
-    TOO_MANY_TO_FACTOR = auto()
-    MAY_CROSS_THRESHOLD = auto()
-    NOT_NEAR_ENOUGH = auto()
-    MORE_ROWS_NEEDED = auto()
-    TIME_SPENT = auto()
-    ANCHORED = auto()
-    ROWS_NOT_KEPT = auto()
-    # What stands on an older record as a sentence, whatever it was about.
-    RECORDED = auto()
 
 
 @dataclass(frozen=True)
@@ -124,20 +49,27 @@ def all_recorded(record: Mapping[str, Any]) -> tuple[Note, ...]:
     So it is with records of before there were codes, and with codes that only a newer program has.
     """
     codes = record.get("noted", [None] * len(record["notes"]))
-    return tuple(_read(sentence, noted) for sentence, noted in zip(record["notes"], codes, strict=True))
-
-
-def _read(sentence: str, noted: Mapping[str, Any] | None) -> Note:
-    try:
-        note = None if noted is None else Note(Code(noted["code"]), noted["values"])
-        return note if note is not None and str(note) == sentence else recorded(sentence)
-    except (KeyError, TypeError, ValueError):
-        return recorded(sentence)
+    read = (recorded_together(said, noted and [noted]) for said, noted in zip(record["notes"], codes, strict=True))
+    return tuple(note for notes in read for note in notes)
 
 
 def recorded(text: str) -> Note:
     """Return what a record says in a sentence, which is shown as it is."""
     return Note(Code.RECORDED, {"text": text})
+
+
+def joined(notes: Sequence[Note]) -> str:
+    """Return the sentences of notes as one text."""
+    return " ".join(map(str, notes))
+
+
+def recorded_together(text: str, noted: Sequence[Mapping[str, Any]] | None, beginning: str = "") -> tuple[Note, ...]:
+    """Return the notes whose `joined` sentences, after a beginning, are a text; else the text as it stands."""
+    try:
+        notes = tuple(Note(Code(one["code"]), one["values"]) for one in noted or ())
+        return notes if notes and beginning + joined(notes) == text else (recorded(text),)
+    except (KeyError, TypeError, ValueError):
+        return (recorded(text),)
 
 
 def _class_weights(weights: Mapping[str, float]) -> str:
@@ -237,8 +169,10 @@ def _updated(rows: int, loss_bound: float, readings: int, some_went: bool) -> st
     )
 
 
-def _encoding_outgrown(reason: str) -> str:
-    return f"{reason[:1].upper()}{reason[1:]}: a training from scratch would give it one of its own."
+def _encoding_outgrown(reason: Mapping[str, Any] | str) -> str:
+    # A text on records of before these reasons had codes.
+    clause = reason if isinstance(reason, str) else str(Note(Code(reason["code"]), reason["values"]))
+    return f"{clause[:1].upper()}{clause[1:]}: a training from scratch would give it one of its own."
 
 
 def _late_labels(share: float, since: str) -> str:
@@ -335,12 +269,18 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.FINE_TUNED_UNPROVED: "Not the optimum of all rows: how far is not proved; by the totals the objective over "
     "all rows, in total, is about {left:.2g} above it.",
     Code.ENCODING_OUTGROWN: _encoding_outgrown,
+    Code.NEW_LEVEL: lambda level, column, rows: (
+        f"level {quoted(level)} of '{column}' has {rows:,} new rows and no coefficient"
+    ),
+    Code.NEW_GROUP: "{rows:,} new rows have a {entry} of {of} that meets no coefficient",
+    Code.NEW_SCALE: "with the new rows {column} deviates {times:.3g} times as much",
     Code.LATE_LABELS: _late_labels,
     Code.ROWS_NOT_FETCHED: _rows_not_fetched,
     Code.ROWS_WITHOUT_TIME: lambda rows, column: f"{rows:,} rows have no time in {quoted(column)} and are left out.",
     Code.NOT_FORGOTTEN: "Version {version}, which is live, was trained before the rows where {where} were forgotten, "
     "perhaps on them: promote a later version, or run `batchlearn forget` again.",
     Code.NO_BRACKET: "No bracket: {why}",
+    Code.NO_BRACKET_WITHOUT_TOTALS: "No bracket: the champion kept no totals.",
     Code.BRACKET: "{bracket}",
     Code.JUDGED_BY_LATER_ROWS: "Judged by the rows seen after {after} that were labelled since the champion was "
     "trained.",
@@ -367,4 +307,5 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.ANCHORED: "fine-tuning ends at the optimum of the new rows and an anchor, not at that of all rows",
     Code.ROWS_NOT_KEPT: "its rows were learned one by one and were not kept",
     Code.RECORDED: "{text}",
+    **_OF_RETRAINING,
 }

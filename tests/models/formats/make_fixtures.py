@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchlearn.data.encoding_fit import EncodingRules
+from batchlearn.kept.storage import dump
 from batchlearn.models.decision import Costs
-from batchlearn.retraining.cycle.starting import kept_bytes
+from batchlearn.retraining.cycle.starting import kept_totals
 from batchlearn.tables.table import read
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train
@@ -67,9 +68,9 @@ def main(folder: Path) -> None:
         fit = train(table, recipe, threads=1)
         assert fit.certificate.certified
         fit.save(here / "model")
-        kept = kept_bytes(fit, table, 1)
+        kept = kept_totals(fit, table, 1)
         if kept is not None:
-            (here / "kept.safetensors").write_bytes(kept)
+            (here / "kept.safetensors").write_bytes(dump(kept))
         pq.write_table(rows, here / "rows.parquet", compression="zstd")
         predictions = fit.model.predict(rows.slice(0, 20), bounds=True)
         assert predictions.bound is not None

@@ -20,11 +20,10 @@ from batchlearn.registry.ledger import TURN, events, reviews, waiting
 from batchlearn.registry.promotions import champion
 from batchlearn.retraining.child import Rehearsal
 from batchlearn.retraining.cycle.candidate import compare, contest, uncertified
-from batchlearn.retraining.cycle.finish import Turn
-from batchlearn.retraining.cycle.turn import turning
 from batchlearn.retraining.gate import Gate
+from batchlearn.retraining.shell.turn import Turn, turning
 from batchlearn.training.certificate import Certificate, Proved
-from batchlearn.words.notes import recorded
+from batchlearn.words.notes import Code, Note, recorded
 
 AUTO = '[gate]\npromote = "auto"\n\n'
 ASKED = AUTO + '[review]\nof = ["alarm"]\n\n'
@@ -41,7 +40,7 @@ def renamed(root: Path, settings: str) -> Turn:
 
 def test_a_champion_that_cannot_score_raises_an_alarm_which_holds_the_version_back(tmp_path: Path) -> None:
     second = renamed(tmp_path, ASKED)
-    (alarm,) = second.alarms
+    (alarm,) = map(str, second.alarms)
     assert alarm.startswith("The champion cannot score the later rows:")
     assert "size" in alarm
     assert (second.promoted, second.asked) == (False, "promotion"), "it passed the gate, and waits all the same"
@@ -62,7 +61,7 @@ def test_a_version_that_fails_its_rehearsal_never_goes_live(settings: str, asked
     add_days(tmp_path, 0, 10)
     assert turn(tmp_path, day(13)).promoted
     add_days(tmp_path, 10, 30, slope=-1.5)
-    failed = Rehearsal(False, "Its sample rows scored other bits.")
+    failed = Rehearsal(False, recorded("Its sample rows scored other bits."))
     failing = replace(around(tmp_path, day(33)), rehearse=lambda *_: failed)
     turns = turning(failing)
     while True:
@@ -71,7 +70,7 @@ def test_a_version_that_fails_its_rehearsal_never_goes_live(settings: str, asked
         except StopIteration as end:
             second = end.value
             break
-    assert second.alarms == ("Its sample rows scored other bits.",)
+    assert second.alarms == (recorded("Its sample rows scored other bits."),)
     assert (second.promoted, second.asked, second.exit_code) == (False, asked, 6)
     store = FolderStore(tmp_path)
     counts = reviews(events(store), day(33))
@@ -87,7 +86,7 @@ def test_a_fit_without_the_certificate_of_its_start_is_an_alarm() -> None:
     fit = bl.train(bl.read(orders(0, 5), target="bought", time="seen", drop=["known", "user"]), bl.Recipe(alpha=0.01))
     none = Certificate(Proved.NOT_CERTIFIED, recorded("too few steps"), None, None, None, None, None, 300, None)
     assert uncertified(fit) == ()
-    assert uncertified(replace(fit, certificate=none)) == ("The version has no certificate: too few steps.",)
+    assert uncertified(replace(fit, certificate=none)) == (Note(Code.NO_CERTIFICATE, {"reason": "too few steps"}),)
     assert uncertified(replace(fit, certificate=none, solver="fine-tune")) == ()
 
 
@@ -98,7 +97,7 @@ def test_rows_of_the_past_that_come_or_go_raise_an_alarm_whatever_was_kept(tmp_p
     assert turn(tmp_path, day(13)).alarms == ()
     add_days(tmp_path, 10, 30)
     (tmp_path / "data" / "000.parquet").unlink()
-    (alarm,) = turn(tmp_path, day(33)).alarms
+    (alarm,) = map(str, turn(tmp_path, day(33)).alarms)
     assert alarm.startswith("Of the rows with a known label there were 600 at the last training")
     assert "there are 300 now: rows came late or are gone" in alarm
 
@@ -119,8 +118,8 @@ def test_what_goes_live_is_of_the_kind_that_was_judged(tmp_path: Path) -> None:
     add(10, 30, -1.5, wrong=True)
     second = turn(tmp_path, day(33))
     assert second.gate is not None
-    assert (second.promoted, second.gate["verdict"]) == (False, "not enough evidence")
-    assert any("the champion is a model of 2 classes" in alarm for alarm in second.alarms)
+    assert (second.promoted, second.gate.verdict) == (False, "not enough evidence")
+    assert any("the champion is a model of 2 classes" in str(alarm) for alarm in second.alarms)
     add(10, 30, -1.5, wrong=False)
     assert turn(tmp_path, day(34), anyway=True).promoted
 
@@ -143,8 +142,10 @@ def test_a_class_that_only_the_judging_rows_have_was_not_judged(tmp_path: Path) 
     add(10, 30, -1.5)
     second = turn(tmp_path, day(33))
     assert second.gate is not None
-    assert (second.promoted, second.gate["verdict"]) == (False, "not enough evidence")
-    assert any("With the labels of the judging rows it is a model of 4 classes" in alarm for alarm in second.alarms)
+    assert (second.promoted, second.gate.verdict) == (False, "not enough evidence")
+    assert any(
+        "With the labels of the judging rows it is a model of 4 classes" in str(alarm) for alarm in second.alarms
+    )
 
 
 def test_no_look_judges_a_model_of_another_kind() -> None:

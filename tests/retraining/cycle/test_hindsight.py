@@ -14,8 +14,10 @@ from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import DataError
 from batchlearn.registry.ledger import HINDSIGHT, OUTCOME, OVERRULED, REVIEW, events, record_event, reviews
 from batchlearn.registry.version import read_version
-from batchlearn.retraining.cycle.hindsight import record_outcomes
+from batchlearn.retraining.cycle.hindsight import judge_choices
 from batchlearn.retraining.gate import Gate, judge_in_looks
+from batchlearn.retraining.shell.records import state_of
+from batchlearn.retraining.shell.turn import Writer
 
 TRIALS, TRAININGS = 80, 12
 AUTO = {"[policy]": '[gate]\npromote = "auto"\n\n[policy]'}
@@ -37,8 +39,15 @@ def overruled(root: Path, slope: float, first: int = 10) -> FolderStore:
 
 
 def look(root: Path, number: int) -> list[str]:
-    surroundings = around(root, day(number))
-    return record_outcomes(surroundings, surroundings.feed.times())
+    """Look at what was overruled, as a training does, and write that down; return the outcomes."""
+    given = around(root, day(number))
+    store = given.project.store
+    written = Writer(given, None)
+    overrides = state_of(store).overrides
+    found = list(judge_choices(overrides, given.feed, given.feed.times(), written.versions, given.now))
+    for event in found:
+        written.write(event)
+    return [event.outcome for event in found if event.outcome is not None]
 
 
 def said_of(store: FolderStore, kind: str) -> list[dict[str, Any]]:

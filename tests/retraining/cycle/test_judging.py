@@ -69,7 +69,7 @@ def test_each_target_is_judged_by_its_own_score(kind: str, score: str, start: st
     add_rows(root, kind, 10, 30, slope=-1.0)
     second = turn(root, day(33))
     assert second.gate is not None
-    assert (second.gate["verdict"], second.gate["rows"]) == ("promote", 4 * ROWS)
+    assert (second.gate.verdict, second.gate.rows) == ("promote", 4 * ROWS)
     store = FolderStore(root)
     # Totals of a loss with a number of its own would be read back as those of another one.
     assert (KEPT in read_version(store, 1).sizes) == (second.bracket is not None) == (kind in PLAIN)
@@ -77,10 +77,11 @@ def test_each_target_is_judged_by_its_own_score(kind: str, score: str, start: st
     champion = evaluate(load_version(store, read_version(store, 1)).model, later).to_json()
     twin = read_version(store, 2).description["evaluation"]
     if kind in ("huber", "tweedie"):  # the champion's threshold or power is another one, and the score with it
-        assert second.gate["difference"] < 0.0
+        assert second.gate.difference is not None
+        assert second.gate.difference < 0.0
     else:
         apart = twin["metrics"][score]["value"] - champion["metrics"][score]["value"]
-        assert second.gate["difference"] == pytest.approx(apart, rel=1e-9)
+        assert second.gate.difference == pytest.approx(apart, rel=1e-9)
 
 
 @pytest.mark.parametrize("changes", [None, WITHOUT_A_LABEL_TIME], ids=["a time of the label", "none"])
@@ -95,8 +96,8 @@ def test_rows_without_a_label_do_not_judge(changes: dict[str, str] | None, tmp_p
     pq.write_table(later.set_column(place, "bought", label), root / "data" / "later.parquet")
     second = turn(root, day(33))
     assert second.gate is not None
-    assert second.gate["rows"] == 2 * ROWS
-    assert second.gate["verdict"] == "promote"
+    assert second.gate.rows == 2 * ROWS
+    assert second.gate.verdict == "promote"
 
 
 def test_where_no_new_row_has_a_label_warm_trains_on_the_old_ones(tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ def test_where_no_new_row_has_a_label_warm_trains_on_the_old_ones(tmp_path: Path
     assert second.certificate is not None
     assert second.certificate["rows"] == 10 * ROWS
     assert second.gate is not None
-    assert second.gate["verdict"] == "not enough evidence"
+    assert second.gate.verdict == "not enough evidence"
 
 
 def test_rows_that_were_all_seen_at_once_cannot_judge_each_other(tmp_path: Path) -> None:
@@ -123,7 +124,7 @@ def test_rows_that_were_all_seen_at_once_cannot_judge_each_other(tmp_path: Path)
     pq.write_table(later.set_column(0, "seen", at), root / "data" / "later.parquet")
     second = turn(root, day(33), anyway=True)
     assert second.gate is not None
-    assert "The 60 rows labelled since the champion was trained were all seen at one time" in second.gate["sentence"]
+    assert "The 60 rows labelled since the champion was trained were all seen at one time" in second.gate.sentence
 
 
 def test_what_rests_is_judged_when_it_has_rested(tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ def test_what_rests_is_judged_when_it_has_rested(tmp_path: Path) -> None:
     for number in (60, 70, 80):
         looked = turn(root, day(number)).gate
         assert looked is not None
-        rows.append(looked["rows"])
+        rows.append(looked.rows)
     assert rows == [10 * ROWS, 20 * ROWS, 30 * ROWS]
 
 
@@ -197,7 +198,7 @@ def test_the_twin_that_is_judged_has_seen_none_of_the_judging_rows(tmp_path: Pat
     champion = load_version(FolderStore(root), read_version(FolderStore(root), 1)).model
     losses = [evaluate(one, table(later)).to_json()["metrics"]["log_loss"]["value"] for one in (twin, champion)]
     assert second.gate is not None
-    assert second.gate["difference"] == pytest.approx(losses[0] - losses[1], rel=1e-9)
+    assert second.gate.difference == pytest.approx(losses[0] - losses[1], rel=1e-9)
 
 
 def test_weights_that_changed_in_the_past_are_noticed(tmp_path: Path) -> None:
@@ -265,7 +266,7 @@ def test_a_turn_reads_the_judging_rows_once(start: str, tmp_path: Path, monkeypa
     monkeypatch.setattr(Table, "scan", counted)
     second = turn(root, day(33))
     assert second.gate is not None
-    assert second.gate["rows"] == 4 * ROWS
+    assert second.gate.rows == 4 * ROWS
     # They alone have to be seen after the cut.
     judging = [condition for condition in scans if any(isinstance(part, After) for part in parts(condition))]
     assert [scans[condition] for condition in judging] == [1]
@@ -292,7 +293,7 @@ def test_rows_without_what_they_need_are_set_aside_and_told(tmp_path: Path) -> N
     add(10, 20)
     second = turn(root, day(23))
     assert second.gate is not None
-    assert second.gate["rows"] > 0
+    assert second.gate.rows > 0
 
 
 def test_one_class_that_is_known_later_does_not_promote_by_the_other(tmp_path: Path) -> None:
@@ -317,4 +318,4 @@ def test_one_class_that_is_known_later_does_not_promote_by_the_other(tmp_path: P
     assert any(str(note).startswith("Labels have taken up to 8 days") for note in waiting.notes)
     looked = turn(root, day(40))
     assert looked.gate is not None
-    assert looked.gate["rows"] == 2 * ROWS  # seen on days 30 and 31, of either class
+    assert looked.gate.rows == 2 * ROWS  # seen on days 30 and 31, of either class

@@ -154,12 +154,9 @@ def test_the_rate_is_the_one_of_the_settings() -> None:
     ],
 )
 def test_an_interval_decides_by_its_side_of_zero(low: float, high: float, verdict: str) -> None:
-    assert (
-        verdicts.conclude(Gate(), verdicts.Tested(100, 1.0, Difference(0.5 * (low + high), low, high))).verdict
-        == verdict
-    )
+    assert verdicts.conclude(Gate(), 100, 1.0, Difference(0.5 * (low + high), low, high)).verdict == verdict
 
 
 def test_how_many_rows_would_show_it_grows_with_the_square_of_the_width() -> None:
-    said = verdicts.conclude(Gate(), verdicts.Tested(1_000, 1.0, Difference(-0.01, -0.03, 0.01))).sentence
+    said = verdicts.conclude(Gate(), 1_000, 1.0, Difference(-0.01, -0.03, 0.01)).sentence
     assert "If it stays so, about 4,000 rows would show it." in said

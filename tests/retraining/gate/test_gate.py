@@ -12,6 +12,7 @@ from tests.retraining.gate.losses import INSTANTS, ROWS, losses
 from batchlearn.errors import DataError, IntegrityError, UsageError
 from batchlearn.evaluation.metrics import Array
 from batchlearn.retraining.gate import Gate, Verdict, judge, judge_without_champion
+from batchlearn.words.notes import recorded
 
 ONES_AND_TWOS = INSTANTS % 2 + 1
 
@@ -79,6 +80,18 @@ def test_json_has_the_figures() -> None:
     assert (found["mode"], found["alpha"], found["rows"], found["asks"]) == ("superiority", 0.05, ROWS, False)
     assert judge(Gate(), *losses(-0.02)).asks
     assert not judge(Gate(), *losses(0.02)).asks
+
+
+@pytest.mark.parametrize("gate", [Gate(), Gate("non-inferiority", margin=0.01), Gate("anytime")])
+def test_a_verdict_on_record_is_read_back(gate: Gate) -> None:
+    found = judge(gate, *losses(-0.002))
+    record = json.loads(json.dumps({**found.to_json(), "state": found.state}))
+    assert Verdict.from_json(record) == found
+    # Records of before there were codes have the sentence alone, which is shown as it stands.
+    older = Verdict.from_json({key: record[key] for key in record if key != "noted"})
+    assert older.reasons == (recorded(found.sentence),)
+    assert older.sentence == found.sentence
+    assert {**older.to_json(), "noted": None} == {**found.to_json(), "noted": None}
 
 
 # --- answers without a test -----------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from batchlearn.cli.arguments import Answer
 from batchlearn.cli.progress import watch
 from batchlearn.cli.project.retrain import DEFAULT_CYCLE, CycleOptions, surroundings
 from batchlearn.report.document import Document
-from batchlearn.retraining.cycle.lock import one_at_a_time
-from batchlearn.retraining.forget import Forgotten, forgetting
 from batchlearn.retraining.project import open_project
+from batchlearn.retraining.shell.forget import Forgotten, forgetting
+from batchlearn.retraining.shell.lock import one_at_a_time
 from batchlearn.words.numbers import rounded_up
 
 

@@ -14,13 +14,12 @@ from batchlearn.cli.progress import watch
 from batchlearn.cli.train import threads_given
 from batchlearn.registry.ledger import FORGET, events
 from batchlearn.report.document import Document
-from batchlearn.retraining.cycle.candidate import Surroundings
-from batchlearn.retraining.cycle.finish import Turn
-from batchlearn.retraining.cycle.lock import one_at_a_time
-from batchlearn.retraining.cycle.turn import turning
 from batchlearn.retraining.feed.known import instant_of, latest_seen, parse_instant
 from batchlearn.retraining.feed.sources import open_feed
 from batchlearn.retraining.project import Project, open_project
+from batchlearn.retraining.shell.lock import one_at_a_time
+from batchlearn.retraining.shell.records import Surroundings
+from batchlearn.retraining.shell.turn import Turn, turning
 from batchlearn.words.numbers import rounded_up
 
 
@@ -80,7 +79,7 @@ def _show(turn: Turn, dry_run: bool) -> Document:
         rows = turn.rows
         facts.append(("Rows", f"{rows['seen']:,} seen, {rows['known']:,} with a known label, {rows['new']:,} new"))
     if turn.gate is not None:
-        facts.append(("Gate", turn.gate["sentence"]))
+        facts.append(("Gate", turn.gate.sentence))
     if turn.certificate is not None:
         bound = turn.certificate.get("loss_bound")
         said = (
@@ -89,12 +88,12 @@ def _show(turn: Turn, dry_run: bool) -> Document:
             else turn.certificate.get("reason")
         )
         facts.append(("Certificate", str(said)))
-    facts += [("Alarm", alarm) for alarm in turn.alarms]
+    facts += [("Alarm", str(alarm)) for alarm in turn.alarms]
     page.facts(facts)
     for note in turn.notes:
         page.bullet(str(note))
     if turn.version is not None and not turn.promoted:
-        passed = turn.gate is not None and turn.gate["verdict"] == "promote"
+        passed = turn.gate is not None and turn.gate.verdict == "promote"
         page.line("Next:")
         page.command(f"batchlearn promote {turn.version}" + ("" if passed else " --force --why WHY"))
     page.line(f"{turn.seconds:.1f} s", "dim")
@@ -113,6 +112,6 @@ def _headline(turn: Turn, dry_run: bool) -> str:
             "alarm": "is not live; a person is asked about an alarm",
         }
         return f"Version {turn.version} {waits[turn.asked]}"
-    verdict = "" if turn.gate is None else turn.gate["verdict"]
+    verdict = "" if turn.gate is None else turn.gate.verdict
     plain = {"reject": "was rejected", "promote": "passed the gate and is not live"}
     return f"Version {turn.version} {plain.get(verdict, f'is not live: {verdict}')}"

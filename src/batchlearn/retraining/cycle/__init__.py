@@ -1,1 +1,1 @@
-"""One turn of the cycle: look, decide, train, judge, record. Clock, rows and store are given to it."""
+"""One turn of the cycle as a function of state, rows and clock: it returns events, and knows no disk."""

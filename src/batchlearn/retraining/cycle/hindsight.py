@@ -7,91 +7,51 @@ were seen since the last and have all their labels, and the rate of wrong outcom
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-from batchlearn.artifacts.strict_json import plain
 from batchlearn.errors import DataError, IntegrityError, UsageError
-from batchlearn.registry.ledger import HINDSIGHT, OUTCOME, OVERRULED, choices, events, record_event
-from batchlearn.registry.loading import load_version
-from batchlearn.registry.records import Record
-from batchlearn.registry.version import read_version
-from batchlearn.retraining.cycle.candidate import Surroundings, contest
+from batchlearn.retraining.cycle.candidate import contest
+from batchlearn.retraining.cycle.events import ChoiceJudged
+from batchlearn.retraining.cycle.state import Override, RowSource, Versions
 from batchlearn.retraining.feed.known import Times, settled
-from batchlearn.retraining.gate import Gate, Verdict, judge_in_looks
+from batchlearn.retraining.gate import Gate, judge_in_looks
+from batchlearn.words.notes import Code, Note
 
 _GATE = Gate("anytime")
 
 
-def record_outcomes(around: Surroundings, times: Times) -> list[str]:
-    """Look again at each override that has no outcome yet; those that later rows decide are recorded and returned.
+def judge_choices(
+    overrides: Iterable[Override], rows: RowSource, times: Times, versions: Versions, now: float
+) -> Iterator[ChoiceJudged]:
+    """Look again at each override: yield what rows say of those of which there are new ones.
 
     The person's choice is tested for superiority over the gate's, on rows that neither was trained on, each of which
     is looked at once. As long as neither is shown to be better there is no outcome. Over all looks together an outcome
     is wrong with a probability of 5 % at most.
     """
-    history = events(around.project.store)
-    settled = {event.content["about"] for event in history if event.content["kind"] == OUTCOME}
-    decided, found = {choice.event for choice in choices(history)}, []
-    for event in history:
-        said = event.content
-        if event.number not in decided or said["answer"] != OVERRULED or event.number in settled:
+    for choice in overrides:
+        chosen, rival = choice.chosen, choice.instead_of
+        since = choice.as_of if choice.looked is None else choice.looked
+        if chosen is None or rival is None or choice.as_of is None or since is None or now <= since:
             continue
-        verdict = _looked_again(around, times, said, _latest_look(history, event.number))
-        if verdict is None:
+        until = None if choice.looks is None else choice.looks["until"]
+        seen = rows.table(times.seen_by(now))
+        try:
+            gates, persons = versions.model(rival), versions.model(chosen)
+            stretch = settled(seen, times, now, choice.as_of, until)
+            both = contest(gates, persons, rows.table(stretch.condition)) if stretch.rows else None
+            if both is None or both.unable is not None:
+                continue
+            found = judge_in_looks(_GATE, *both.losses(), choice.looks)
+        except (DataError, IntegrityError, UsageError):
+            # A version that is damaged or cannot score these rows leaves the question open; the check names the damage.
             continue
-        about = {"about": event.number, "why": _in_words(verdict, said)}
-        outcome = _outcome(verdict)
-        if outcome is None:
-            content = {**about, "looked": around.now, "state": plain(verdict.state)}
-            record_event(around.project.store, HINDSIGHT, around.at, content)
-        else:
-            record_event(around.project.store, OUTCOME, around.at, {**about, "outcome": outcome})
-            found.append(outcome)
-    return found
-
-
-def _latest_look(history: Sequence[Record], about: int) -> Mapping[str, Any] | None:
-    looks = (one.content for one in reversed(history) if one.content["kind"] == HINDSIGHT)
-    return next((look for look in looks if look["about"] == about), None)
-
-
-def _looked_again(
-    around: Surroundings, times: Times, said: Mapping[str, Any], before: Mapping[str, Any] | None
-) -> Verdict | None:
-    """Compare the version that a person chose with the other one; None where there is nothing new to compare by."""
-    chosen, rival = said["chosen"], said["instead_of"]
-    known, state = said["as_of"], None if before is None else before["state"]
-    since = known if before is None else before["looked"]
-    if chosen is None or rival is None or since is None or around.now <= since:
-        return None
-    store, seen = around.project.store, around.feed.table(times.seen_by(around.now))
-    try:
-        gates, persons = (load_version(store, read_version(store, number)).model for number in (rival, chosen))
-        stretch = settled(seen, times, around.now, known, None if state is None else state["until"])
-        later = around.feed.table(stretch.condition)
-        both = contest(gates, persons, later) if stretch.rows else None
-        if both is None or both.unable is not None:
-            return None
-        return judge_in_looks(_GATE, *both.losses(), state)
-    except (DataError, IntegrityError, UsageError):
-        # A version that is damaged or cannot score these rows leaves the question open; the check names the damage.
-        return None
-
-
-def _outcome(verdict: Verdict) -> str | None:
-    """Say on which side of 0 the interval lies: two versions that lose the same make nobody right or wrong."""
-    if verdict.low is None or verdict.high is None or verdict.low <= 0.0 <= verdict.high:
-        return None
-    return "right" if verdict.high < 0.0 else "wrong"
-
-
-def _in_words(verdict: Verdict, said: Mapping[str, Any]) -> str:
-    if verdict.difference is None or verdict.low is None or verdict.high is None:
-        return f"{verdict.rows:,} rows were labelled since. {verdict.sentence}"
-    return (
-        f"On {verdict.rows:,} rows labelled since the loss of version {said['chosen']}, which the "
-        f"person chose, minus that of version {said['instead_of']}: {verdict.difference:+.4g} "
-        f"({100 * (1 - verdict.alpha):g} % interval, however often one looks: {verdict.low:+.4g} to "
-        f"{verdict.high:+.4g})."
-    )
+        if found.difference is None or found.low is None or found.high is None:
+            note = Note(Code.CHOICE_OPEN, {"rows": found.rows, "verdict": found.sentence})
+            yield ChoiceJudged(choice.event, found, None, note)
+            continue
+        figures = {"difference": found.difference, "low": found.low, "high": found.high, "alpha": found.alpha}
+        note = Note(Code.CHOICE_COMPARED, {"rows": found.rows, "chosen": chosen, "instead_of": rival, **figures})
+        # By the side of 0 on which the interval lies: two versions that lose the same make nobody right or wrong.
+        outcome = "right" if found.high < 0.0 else "wrong" if found.low > 0.0 else None
+        yield ChoiceJudged(choice.event, found, outcome, note)

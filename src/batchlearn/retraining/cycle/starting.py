@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from batchlearn.artifacts.store import Store
 from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.rows import Rows
@@ -23,17 +22,14 @@ from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import CertificateError, DataError, RegistryError, UsageError
 from batchlearn.evaluation.metrics.multiclass import class_shares
 from batchlearn.kept.frozen import new_levels
-from batchlearn.kept.storage import dump, load
 from batchlearn.kept.totals import MOST_COEFFICIENTS, KeptTotals, assemble, totals_at
 from batchlearn.models.linear import LinearModel
-from batchlearn.objectives.penalties import Penalty
-from batchlearn.registry.loading import Live
-from batchlearn.registry.version import KEPT, read_file
 from batchlearn.retraining.bracket import Bracket, Change, bracket
+from batchlearn.retraining.cycle.state import Champion, Parts
 from batchlearn.retraining.starts import Start, fine_tune, outgrown, update, warm
 from batchlearn.selection.structure import Structure
-from batchlearn.selection.terms import encoding_penalty
 from batchlearn.tables.columns import Kind
+from batchlearn.tables.conditions import for_any_time
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units
 from batchlearn.training.fit import Fit
@@ -49,33 +45,6 @@ _FREE = ("holdout", "seed", "tolerance", "costs")
 _RECENT = 0.1
 # Two sums of the same weights in another order differ by less, as a share.
 _SAME_WEIGHT = 1e-9
-
-
-@dataclass(frozen=True)
-class Champion:
-    """The live model with what is needed to go on from it: as of when it was trained, and what it kept of its rows."""
-
-    model: LinearModel
-    as_of: float
-    generation: int
-    strengths: dict[str, float]
-    recipe: dict[str, Any]
-    kept: KeptTotals | None
-
-    @classmethod
-    def of(cls, store: Store, live: Live) -> Champion:
-        """Return the champion with its totals, every byte checked."""
-        model, record = live.stored.model, live.stored.record
-        strengths = {str(name): float(one) for name, one in record["structure"].get("strengths", {}).items()}
-        kept = None
-        if KEPT in live.version.sizes:
-            kept = load(read_file(store, live.version, KEPT), model.encoding.layout, model.loss)
-        as_of = float(live.version.description["data"]["as_of_instant"])
-        return cls(model, as_of, live.promotion.generation, strengths, dict(record["recipe"]), kept)
-
-    def penalty(self, recipe: Recipe) -> Penalty:
-        """Return the penalty of what goes on from the champion by this recipe, for any number of rows."""
-        return encoding_penalty(self.model.encoding, self.strengths, recipe.alpha)
 
 
 class Encoded(NamedTuple):
@@ -99,7 +68,7 @@ def encoded(model: LinearModel, table: Table, threads: int | None, fingerprinted
             return Encoded(end.value, ledger)
 
 
-def kept_bytes(fit: Fit, table: Table, threads: int | None) -> bytes | None:
+def kept_totals(fit: Fit, table: Table, threads: int | None) -> KeptTotals | None:
     """Return what a version keeps of its rows, reading them again; None where nothing can be bounded from totals."""
     model = fit.model
     size = model.encoding.layout.size
@@ -112,17 +81,9 @@ def kept_bytes(fit: Fit, table: Table, threads: int | None) -> bytes | None:
         objective = fit_objective(model.target, model.encoding, strengths, fit.recipe.alpha, rows.total_weight)
         try:
             totals, domain = totals_at(objective.loss, rows, model.parameters)
-            return dump(assemble(objective, rows, model.parameters, totals, domain))
+            return assemble(objective, rows, model.parameters, totals, domain)
         except CertificateError:
             return None
-
-
-class Parts(NamedTuple):
-    """The rows to train on, those of them that the champion has not seen, and those that it has and that go."""
-
-    everything: Table
-    added: Table
-    removed: Table | None
 
 
 def bracket_of(champion: Champion, recipe: Recipe, parts: Parts, threads: int | None) -> tuple[Bracket | None, Note]:
@@ -131,7 +92,7 @@ def bracket_of(champion: Champion, recipe: Recipe, parts: Parts, threads: int | 
     It is of the champion's own encoding: levels that are new now count for nothing in it.
     """
     if champion.kept is None:
-        return None, Note(Code.NO_BRACKET, {"why": "the champion kept no totals."})
+        return None, Note(Code.NO_BRACKET_WITHOUT_TOTALS)
     try:
         refuse_other_recipe("a bracket", champion, recipe)
         with one_blas_thread():
@@ -210,8 +171,8 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: Parts, thr
     reasons = new_levels(model.encoding, parts.added, recipe.rules.minimum_rows)
     if reasons:
         raise DataError(
-            f"The champion's encoding does not fit the new rows: {'; '.join(reasons[:3])}. Train from scratch, which "
-            'makes new tables: start = "scratch" in [policy].',
+            f"The champion's encoding does not fit the new rows: {'; '.join(map(str, reasons[:3]))}. Train from "
+            'scratch, which makes new tables: start = "scratch" in [policy].',
             code="encoding-outgrown",
         )
     if start == "warm":
@@ -223,10 +184,15 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: Parts, thr
         fit = _fit(found, champion, recipe, recipe.alpha_for(weight), parts.everything, whole.ledger)
         came = None if champion.kept is None else _any(model, parts.added, threads)
         reasons = [] if champion.kept is None or came is None else outgrown(champion.kept, came.rows, model.encoding)
-        grown = (Note(Code.ENCODING_OUTGROWN, {"reason": reason}) for reason in reasons)
+        grown = (Note(Code.ENCODING_OUTGROWN, {"reason": reason.to_json()}) for reason in reasons)
         return replace(fit, notes=(*fit.notes, *grown))
     if champion.kept is None:
-        raise _nothing_kept()
+        raise RegistryError(
+            "The champion kept no totals of its rows, so nothing can go on from them. They are kept neither for more "
+            "than two classes or class weights nor for Tweedie and Huber losses, nor for very many coefficients: use "
+            'start = "warm" or "scratch" in [policy].',
+            code="champion-kept-nothing",
+        )
     change, ledger = _change(model, champion.kept, parts, threads)
     penalty = champion.penalty(recipe)
     if start == "fine-tune":
@@ -272,7 +238,7 @@ def _fit(found: Start, champion: Champion, recipe: Recipe, alpha: float, table: 
         costs=recipe.costs,
     )
     # Where the old rows were not read nobody knows the loss of all of them.
-    unread = math.nan
+    unread, where = math.nan, for_any_time(table.condition)
     return Fit(
         model=continued,
         certificate=found.certificate,
@@ -290,6 +256,7 @@ def _fit(found: Start, champion: Champion, recipe: Recipe, alpha: float, table: 
         evaluation=None,
         notes=(found.said,),
         condition=None if table.condition is None else str(table.condition),
+        where=None if where is None else str(where),
     )
 
 
@@ -302,12 +269,3 @@ def _status(found: Start, loss: str) -> Status:
     # Of a squared loss the noise would be needed, which the old rows hold.
     unit = found.certificate.radius * math.sqrt(found.certificate.rows)
     return Status.TOLERANCE if loss != "squared" and unit <= PredictionsWithin().fraction else Status.OUT_OF_STEPS
-
-
-def _nothing_kept() -> RegistryError:
-    return RegistryError(
-        "The champion kept no totals of its rows, so nothing can go on from them. They are kept neither for more than "
-        "two classes or class weights nor for Tweedie and Huber losses, nor for very many coefficients: "
-        'use start = "warm" or "scratch" in [policy].',
-        code="champion-kept-nothing",
-    )

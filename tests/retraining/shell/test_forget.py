@@ -18,9 +18,10 @@ from batchlearn.registry.ledger import FORGET, events, record_event
 from batchlearn.registry.loading import load_champion
 from batchlearn.registry.promotions import promotions
 from batchlearn.retraining.child import Rehearsal
-from batchlearn.retraining.cycle.finish import unfinished
 from batchlearn.retraining.feed.sources import open_feed
-from batchlearn.retraining.forget import Forgotten, forgetting
+from batchlearn.retraining.shell.forget import Forgotten, forgetting
+from batchlearn.retraining.shell.records import unfinished
+from batchlearn.words.notes import recorded
 
 WHERE = "user = 7"
 
@@ -149,7 +150,7 @@ def test_a_refit_that_proves_too_little_or_fails_its_rehearsal_does_not_go_live(
     with pytest.raises(CertificateError) as unmet:
         forget(strict)
     assert unmet.value.code == "tolerance-not-met"
-    given = replace(around(root, day(20)), rehearse=lambda *_: Rehearsal(False, "It scored other bits."))
+    given = replace(around(root, day(20)), rehearse=lambda *_: Rehearsal(False, recorded("It scored other bits.")))
     with pytest.raises(IntegrityError, match="It scored other bits") as failed:
         list(forgetting(given, WHERE, "asked for"))
     assert failed.value.code == "version-not-rehearsed"

@@ -23,12 +23,12 @@ from batchlearn.registry.ledger import OVERRULED, choices, events, reviews
 from batchlearn.registry.loading import load_champion, load_version
 from batchlearn.registry.promotions import Reason, champion, needed_champion, promote, promotions, rollback
 from batchlearn.registry.version import read_version, verify_version, version_numbers
-from batchlearn.retraining.cycle import turn as turn_module
-from batchlearn.retraining.cycle.candidate import Candidate, Surroundings, train_candidate
-from batchlearn.retraining.cycle.finish import unfinished
-from batchlearn.retraining.cycle.lock import one_at_a_time
-from batchlearn.retraining.cycle.starting import Champion
-from batchlearn.retraining.feed.known import Times
+from batchlearn.retraining.cycle import run as cycle_module
+from batchlearn.retraining.cycle.candidate import train_candidate
+from batchlearn.retraining.cycle.events import Trained
+from batchlearn.retraining.cycle.state import Champion, KnownRows
+from batchlearn.retraining.shell.lock import one_at_a_time
+from batchlearn.retraining.shell.records import unfinished
 from batchlearn.training.train import Progress
 from batchlearn.training.verification.stored import verify_model as verified
 
@@ -96,20 +96,20 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(copied: Path) -> N
 def test_in_a_world_that_turned_over_the_challenger_goes_live(copied: Path) -> None:
     second = turn(copied, day(33))
     assert second.gate is not None
-    assert second.gate["verdict"] == "promote"
+    assert second.gate.verdict == "promote"
     assert second.promoted
     assert live(copied) == 2
     described = read_version(FolderStore(copied), 2).description
     assert described["data"]["rows"]["used"] == 30 * ROWS
     assert described["judged_against"] == 1
-    assert described["evaluation"]["rows"] == second.gate["rows"]
+    assert described["evaluation"]["rows"] == second.gate.rows
 
 
 def test_the_judging_rows_are_later_and_were_seen_by_neither_model(copied: Path) -> None:
     second = turn(copied, day(33))
     assert second.gate is not None
     # A fifth of the 1,200 rows labelled since: rows of one second stay together.
-    assert abs(second.gate["rows"] - 240) <= 2
+    assert abs(second.gate.rows - 240) <= 2
     note = next(note for note in map(str, second.notes) if note.startswith("Judged by"))
     cut = note.split("'")[1]
     assert day(25) <= cut < day(27)
@@ -146,7 +146,7 @@ def test_what_passes_the_gate_waits_for_a_person_unless_told_otherwise(tmp_path:
     root = drifting(tmp_path)
     second = turn(root, day(33))
     assert second.gate is not None
-    assert (second.gate["verdict"], second.promoted, second.asked, second.exit_code) == (
+    assert (second.gate.verdict, second.promoted, second.asked, second.exit_code) == (
         "promote",
         False,
         "promotion",
@@ -162,7 +162,7 @@ def test_a_challenger_that_is_no_better_is_not_promoted(tmp_path: Path) -> None:
     assert turn(root, day(13)).promoted
     second = turn(root, day(23))
     assert second.gate is not None
-    assert second.gate["verdict"] in ("reject", "not enough evidence")
+    assert second.gate.verdict in ("reject", "not enough evidence")
     assert second.exit_code in (10, 11)
     assert live(root) == 1
     assert version_numbers(FolderStore(root)) == [1, 2], "it is kept all the same, for who would overrule"
@@ -215,8 +215,8 @@ def test_a_rejection_can_ask_a_person_too(tmp_path: Path) -> None:
     add_days(root, 25, 30)
     second = turn(root, day(33))
     assert second.gate is not None
-    assert second.asked == ("rejection" if second.gate["verdict"] == "reject" else None)
-    assert second.gate["verdict"] == "reject"
+    assert second.asked == ("rejection" if second.gate.verdict == "reject" else None)
+    assert second.gate.verdict == "reject"
 
 
 def test_a_champion_that_cannot_score_the_new_rows_is_judged_as_such(tmp_path: Path) -> None:
@@ -227,21 +227,21 @@ def test_a_champion_that_cannot_score_the_new_rows_is_judged_as_such(tmp_path: P
     pq.write_table(orders(0, 30).rename_columns({"size": "amount"}), root / "data" / "000.parquet")
     second = turn(root, day(33))
     assert second.gate is not None
-    assert "cannot score these rows" in second.gate["sentence"]
+    assert "cannot score these rows" in second.gate.sentence
     assert second.promoted
 
 
 def trained_once(monkeypatch: pytest.MonkeyPatch, after: Callable[[], object] = lambda: None) -> None:
     """Let training give the same candidate again without its work, and do something when it is done."""
-    train, found = train_candidate, list[Candidate]()
+    train, found = train_candidate, list[Trained]()
 
-    def again(around: Surroundings, times: Times, live: Champion | None) -> Generator[Progress, None, Candidate]:
+    def again(known: KnownRows, live: Champion | None) -> Generator[Progress, None, Trained]:
         if not found:
-            found.append((yield from train(around, times, live)))
+            found.append((yield from train(known, live)))
         after()
         return found[0]
 
-    monkeypatch.setattr(turn_module, "train_candidate", again)
+    monkeypatch.setattr(cycle_module, "train_candidate", again)
 
 
 def test_killed_at_any_point_the_champion_stands_and_the_next_run_goes_on(
@@ -327,12 +327,12 @@ def test_a_challenger_may_be_looked_at_every_day(tmp_path: Path) -> None:
     assert live(root) == 2
     assert looked.decision == "keep"
     assert looked.gate is not None
-    assert looked.gate["verdict"] == "promote"
+    assert looked.gate.verdict == "promote"
     assert load_champion(FolderStore(root)).version.number == 2
 
 
 def test_the_surroundings_say_the_recipe(copied: Path) -> None:
-    assert around(copied, day(14)).recipe == bl.Recipe(alpha=0.01, holdout=0.0)
+    assert around(copied, day(14)).plan.recipe == bl.Recipe(alpha=0.01, holdout=0.0)
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from batchlearn.artifacts.strict_json import dump
 from batchlearn.artifacts.tensors import pack
 from batchlearn.data.ledger import read_ledger
+from batchlearn.kept.storage import dump as dump_kept
 from batchlearn.models.files import files_of
 from batchlearn.registry.version import ENVIRONMENT, EXPECTED, KEPT, MODEL_FOLDER, RECIPE, SAMPLE
-from batchlearn.retraining.cycle.candidate import Surroundings
-from batchlearn.retraining.cycle.starting import kept_bytes
+from batchlearn.retraining.cycle.events import Trained
 from batchlearn.tables.table import Table
-from batchlearn.training.fit import Fit
 
 SAMPLE_ROWS = 300
 _PACKAGES = ("batchlearn", "numpy", "scipy", "pyarrow", "safetensors", "scikit-learn")
@@ -33,23 +32,23 @@ class VersionFiles(NamedTuple):
     responses: tuple[int, ...]
 
 
-def version_files(around: Surroundings, fit: Fit, table: Table) -> VersionFiles:
+def version_files(trained: Trained, recipe: str, seed: int) -> VersionFiles:
     """Return the files of a version: model, recipe as text, environment, sample rows and what they must score."""
-    sample = _sample(table, read_ledger(table, target=fit.model.target).used, around.recipe.seed)
+    fit, table = trained.fit, trained.table
+    sample = _sample(table, read_ledger(table, target=fit.model.target).used, seed)
     expected = fit.model.predict(sample).response
     sink = io.BytesIO()
     pq.write_table(sample, sink, write_page_checksum=True)
     model = {f"{MODEL_FOLDER}/{name}": data for name, data in files_of(fit.model, fit.record()).items()}
     files = {
         **model,
-        RECIPE: around.project.text.encode(),
+        RECIPE: recipe.encode(),
         ENVIRONMENT: dump(_environment()),
         SAMPLE: sink.getvalue(),
         EXPECTED: pack({"response": expected}),
     }
-    kept = kept_bytes(fit, table, around.threads)
-    if kept is not None:
-        files[KEPT] = kept
+    if trained.kept is not None:
+        files[KEPT] = dump_kept(trained.kept)
     return VersionFiles(files, expected.shape)
 
 

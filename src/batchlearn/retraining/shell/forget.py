@@ -21,16 +21,20 @@ from batchlearn.errors import CertificateError, DataError, IntegrityError, NoFin
 from batchlearn.registry.ledger import FORGET, record_event
 from batchlearn.registry.promotions import Reason, needed_champion, promote
 from batchlearn.registry.version import SAMPLE, VERSIONS, Version, read_file, read_version, version_numbers
-from batchlearn.retraining.cycle.candidate import Candidate, Surroundings, refuse_unmet, training_conditions
-from batchlearn.retraining.cycle.finish import Turn, record_turn, rehearse
-from batchlearn.retraining.cycle.turn import as_of, register_candidate
+from batchlearn.retraining.cycle.candidate import refuse_unmet
+from batchlearn.retraining.cycle.events import RowsCounted, Settled, Trained
+from batchlearn.retraining.cycle.starting import kept_totals
+from batchlearn.retraining.cycle.state import KnownRows
 from batchlearn.retraining.feed.known import look
 from batchlearn.retraining.feed.sources import SNAPSHOTS, DataFeed
 from batchlearn.retraining.project import Project
-from batchlearn.retraining.verdict import Gate, Verdict, answered
+from batchlearn.retraining.shell.records import Surroundings, as_of, rehearse
+from batchlearn.retraining.shell.turn import Turn, record_turn, register_trained
+from batchlearn.retraining.verdict import answered
 from batchlearn.tables.conditions import Written
 from batchlearn.tables.table import Table, read
 from batchlearn.training.train import Progress, training
+from batchlearn.words.notes import Code, Note
 
 FORMAT_VERSION = 1
 
@@ -97,11 +101,11 @@ def forgetting(around: Surroundings, where: str, why: str) -> Generator[Progress
             code="no-rows",
         )
     lessened = replace(feed, forgotten=(*others, where))
-    then = replace(around, feed=lessened, now=as_of(before))
-    times = lessened.times()
-    table = lessened.table(*training_conditions(then, times))
+    then, times = replace(around, feed=lessened, now=as_of(before)), lessened.times()
+    plan = then.plan
+    table = lessened.table(*KnownRows(lessened, times, then.now, plan).wanted())
     try:
-        fit = yield from training(table, then.recipe, threads=around.threads)
+        fit = yield from training(table, plan.recipe, threads=around.threads)
     except (DataError, NoFiniteOptimum) as problem:
         raise type(problem)(
             f"Without the {rows:,} rows where {where} no model can be trained, and nothing was recorded: "
@@ -118,33 +122,28 @@ def forgetting(around: Surroundings, where: str, why: str) -> Generator[Progress
             code="forget-not-certified",
         )
     refuse_unmet(fit)
-    reason = f"Trained again without the {rows:,} rows where {where}: {why}"
+    reason = Note(Code.TRAINED_WITHOUT, {"rows": rows, "where": where, "why": why})
     found = look(lessened.table(times.seen_by(then.now)), times, then.now, None)
-    verdict = _no_contest(around.project.gate, stands.version)
-    candidate = Candidate(fit, table, verdict, None, fit.notes, stands.generation, forgotten=where)
-    turn = Turn("retrain", reason, 0.0, start="scratch", rows={"seen": found.seen, "known": found.known, "new": 0})
-    version = register_candidate(then, times, found, candidate, turn)
+    # It goes live whether it is better or not.
+    no_contest = Note(Code.NO_CONTEST, {"champion": stands.version})
+    verdict = replace(answered(plan.gate, "promote", no_contest, 0), asks=False)
+    kept = kept_totals(fit, table, around.threads)
+    trained = Trained(fit, table, kept, verdict, None, fit.notes, stands.generation, forgotten=where)
+    counts = {"seen": found.seen, "known": found.known, "new": 0}
+    turn = Turn("retrain", (reason,), start="scratch", rows=counts, notes=fit.notes)
+    version = register_trained(then, RowsCounted(found, times.stamped), trained, turn)
     rehearsal = rehearse(around, version)
     if not rehearsal:
         raise IntegrityError(
-            f"Version {version.number}, trained without the rows, is not made live: {rehearsal.sentence} Run "
+            f"Version {version.number}, trained without the rows, is not made live: {rehearsal.note} Run "
             "`batchlearn retrain --anyway`.",
             code="version-not-rehearsed",
         )
-    record_turn(then, version, {"promote": True, "review": None, "note": "", "rehearsed": True})
-    promote(store, version.number, Reason(reason, around.by, around.at, forced=True), stands)
+    record_turn(then, version, Settled(verdict, True, None, True, rehearsal.note, (), None))
+    promote(store, version.number, Reason(str(reason), around.by, around.at, forced=True), stands)
     held = tuple(_still_held(around, feed, where, rows, version))
     certificate = version.description["certificate"]
     return Forgotten(where, rows, version.number, certificate, held, time.perf_counter() - began)
-
-
-def _no_contest(gate: Gate, champion: int) -> Verdict:
-    """Return the verdict on a version that goes live because rows had to go, whether it is better or not."""
-    reason = (
-        f"Rows were removed, which is no contest: this version takes the place of version {champion} without a proof "
-        "that it is better. The losses of the two were not compared."
-    )
-    return replace(answered(gate, "promote", reason, 0), asks=False)
 
 
 def _count(table: Table) -> int:

@@ -11,12 +11,12 @@ import pytest
 from tests.cli.made import environment
 
 from batchlearn.errors import RegistryError
-from batchlearn.retraining.cycle.lock import one_at_a_time
+from batchlearn.retraining.shell.lock import one_at_a_time
 
 HOLD = """
 import sys
 from pathlib import Path
-from batchlearn.retraining.cycle.lock import one_at_a_time
+from batchlearn.retraining.shell.lock import one_at_a_time
 with one_at_a_time(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -1,0 +1,119 @@
+"""What one turn of the cycle found and decided, as values: whoever runs the cycle writes them down, or does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from batchlearn.kept.totals import KeptTotals
+from batchlearn.retraining.bracket import Bracket
+from batchlearn.retraining.feed.known import Look
+from batchlearn.retraining.policies import Decision
+from batchlearn.retraining.verdict import Verdict
+from batchlearn.tables.table import Table
+from batchlearn.training.fit import Fit
+from batchlearn.words.notes import Note
+
+
+@dataclass(frozen=True)
+class RowsCounted:
+    """How many rows there are, and how many of them are known and new; whether their times are timestamps."""
+
+    look: Look
+    stamped: bool
+
+
+@dataclass(frozen=True)
+class PolicyDecided:
+    """Whether it is time to train again, and why."""
+
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Something that is worth saying."""
+
+    note: Note
+
+
+@dataclass(frozen=True)
+class Alarmed:
+    """Something that should not be."""
+
+    note: Note
+
+
+@dataclass(frozen=True)
+class Bracketed:
+    """What training again would gain, at least and at most."""
+
+    bracket: Bracket
+
+
+@dataclass(frozen=True)
+class ChoiceJudged:
+    """What later rows say of a person's choice; `outcome` is right, wrong, or None as long as they do not tell."""
+
+    event: int  # of the choice
+    verdict: Verdict
+    outcome: str | None
+    note: Note
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model of all wanted rows, and what was found out about it; `judged_against` is the champion's generation."""
+
+    fit: Fit
+    table: Table
+    kept: KeptTotals | None
+    verdict: Verdict
+    evaluation: Mapping[str, Any] | None
+    notes: tuple[Note, ...]
+    judged_against: int | None
+    alarms: tuple[Note, ...] = ()
+    forgotten: str | None = None  # the condition of rows that had to go
+
+
+@dataclass(frozen=True)
+class JudgedAgain:
+    """A version that waited for evidence was judged by rows that came since."""
+
+    version: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What becomes of a version: whether it goes live, what a person is asked about, and why."""
+
+    verdict: Verdict
+    goes_live: bool
+    asked: str | None
+    rehearsed: bool
+    rehearsal: Note
+    alarms: tuple[Note, ...]
+    note: Note | None
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """The version goes live by this verdict."""
+
+    verdict: Verdict
+
+
+Event = (
+    RowsCounted
+    | PolicyDecided
+    | Noted
+    | Alarmed
+    | Bracketed
+    | ChoiceJudged
+    | Trained
+    | JudgedAgain
+    | Settled
+    | Promoted
+)

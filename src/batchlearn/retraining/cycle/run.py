@@ -1,0 +1,167 @@
+"""One turn of the cycle: look, decide, train, judge, and say what becomes of the version.
+
+A function of the state of the versions, the rows, the clock and the plan, which returns events. Nothing is locked, read
+from a folder or written here: `retraining.shell` does that around it, and whoever plays history again does without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from batchlearn.errors import DataError
+from batchlearn.retraining.cycle.candidate import compare, contest, train_candidate
+from batchlearn.retraining.cycle.events import (
+    Alarmed,
+    Bracketed,
+    Event,
+    JudgedAgain,
+    Noted,
+    PolicyDecided,
+    Promoted,
+    RowsCounted,
+    Settled,
+    Trained,
+)
+from batchlearn.retraining.cycle.hindsight import judge_choices
+from batchlearn.retraining.cycle.starting import bracket_of
+from batchlearn.retraining.cycle.state import Clock, CycleState, KnownRows, Newest, Plan, Rehearsed, RowSource, Versions
+from batchlearn.retraining.feed.known import Look, look, settled, shown_instant
+from batchlearn.retraining.policies import Decision, Situation
+from batchlearn.retraining.verdict import Verdict
+from batchlearn.tables.conditions import Or
+from batchlearn.training.train import Progress
+from batchlearn.words.notes import Code, Note
+
+
+def run_cycle(
+    state: CycleState,
+    rows: RowSource,
+    versions: Versions,
+    clock: Clock,
+    plan: Plan,
+    *,
+    dry_run: bool = False,
+    anyway: bool = False,
+) -> Iterator[Event | Progress]:
+    """Yield what one turn of the cycle finds and decides, in order, with progress in between.
+
+    A dry run ends where training would begin. `anyway` trains whatever the policy says. Each event is to be written
+    down, if at all, before the next one is asked for: after `Trained` the cycle has that version rehearsed. Raises
+    what reading and training raise.
+    """
+    yield Progress("looking for new rows")
+    times, newest, live = rows.times(), state.newest, state.live
+    trained = None if newest is None else newest.as_of
+    there = Or((times.seen_by(clock.now), times.untimed()))
+    found = look(rows.table(there), times, clock.now, trained)
+    decision = plan.policy.decide(Situation(clock.now, trained, found.new, times.stamped))
+    if anyway and not decision.retrain:
+        decision = Decision(True, (Note(Code.ASKED_FOR), *decision.reasons))
+    if decision.retrain:
+        _refuse_empty_window(plan, clock, found, times.stamped)
+    yield RowsCounted(found, times.stamped)
+    yield PolicyDecided(decision)
+    yield from map(Noted, (*rows.notes, *found.notes))
+    alarms: tuple[Note, ...] = ()
+    if newest is not None and newest.known not in (None, found.known - found.new):
+        # What was known at the last training is more or less by now, as rows with old times come and go.
+        alarms = (Note(Code.PAST_CHANGED, {"before": newest.known, "now": found.known - found.new}),)
+        yield Alarmed(alarms[0])
+    if live is not None:
+        yield from (Noted(Note(Code.NOT_FORGOTTEN, {"version": live.number, "where": one})) for one in live.forgotten)
+    known = KnownRows(rows, times, clock.now, plan)
+    champion = versions.champion() if live is not None and (decision.retrain or dry_run) else None
+    if champion is not None:
+        yield Progress("bracketing the gain")
+        bracket, note = bracket_of(champion, plan.recipe, known.parts(champion), plan.threads)
+        if bracket is not None:
+            yield Bracketed(bracket)
+        yield Noted(note)
+    if dry_run:
+        return
+    if decision.retrain:
+        yield from judge_choices(state.overrides, rows, times, versions, clock.now)
+        candidate = yield from train_candidate(known, champion)
+        candidate = replace(candidate, alarms=(*alarms, *candidate.alarms))
+        yield Progress("registering")
+        yield candidate
+        yield from settle(plan, clock, state.asked, candidate, versions.rehearse_newest())
+    elif newest is not None and live is not None:
+        yield from _judge_again(state, newest, known, versions, clock)
+
+
+def _refuse_empty_window(plan: Plan, clock: Clock, found: Look, stamped: bool) -> None:
+    """Refuse to train on a window of time that no known row is in: DataError."""
+    if plan.window is None or found.last is None or found.last > clock.now - plan.window.on(stamped):
+        return
+    raise DataError(
+        f"No row with a known label was seen in the last {plan.window} before {shown_instant(clock.now, stamped)}, the "
+        f"window of [policy]; the latest was seen at {shown_instant(found.last, stamped)}. Bring newer rows, make the "
+        "window longer, or give --now the time that the rows are of.",
+        code="window-empty",
+    )
+
+
+def _judge_again(
+    state: CycleState, newest: Newest, known: KnownRows, versions: Versions, clock: Clock
+) -> Iterator[Event]:
+    """Judge a challenger that waits for evidence by the rows seen since the last look, where there are any."""
+    plan, before, live = known.plan, newest.verdict, state.live
+    waits = plan.gate.mode == "anytime" and before.verdict == "not enough evidence"
+    # What it waited to be compared with may not be live any more.
+    if not waits or newest.judged_at is None or known.now <= newest.judged_at or live is None:
+        return
+    if newest.judged_against != live.generation:
+        return
+    seen = known.source.table(known.times.seen_by(known.now))
+    until = None if before.state is None else before.state["until"]
+    stretch = settled(seen, known.times, known.now, newest.as_of, until)
+    if not stretch.rows:
+        yield from () if stretch.reason is None else (Noted(stretch.reason),)
+        return
+    later = known.source.table(stretch.condition)
+    both = contest(versions.champion().model, versions.model(newest.number), later)
+    verdict = compare(plan.gate, both, before.state)
+    yield JudgedAgain(newest.number, verdict)
+    yield Noted(Note(Code.JUDGED_AGAIN, {"version": newest.number, "rows": stretch.rows}))
+    yield from settle(plan, clock, state.asked, newest, versions.rehearse_newest(), verdict)
+
+
+def settle(
+    plan: Plan,
+    clock: Clock,
+    asked: tuple[str, ...],
+    version: Trained | Newest,
+    rehearsed: Rehearsed,
+    later: Verdict | None = None,
+) -> Iterator[Settled | Promoted]:
+    """Say what becomes of a version by its verdict, or a later one: whether it goes live, waits for a person, or not.
+
+    `asked` is when a person was asked before, for the budget of a month.
+    """
+    verdict = later or version.verdict
+    moved = rehearsed.live != version.judged_against
+    alarms = version.alarms if rehearsed.same else (*version.alarms, rehearsed.note)
+    held = bool(alarms) and "alarm" in plan.review
+    passed = verdict.verdict == "promote" and rehearsed.same and not moved
+    # The first version displaces nobody, and where rows had to go it is no contest: nobody is asked.
+    no_contest = rehearsed.live is None or version.forgotten is not None
+    goes_live = passed and not held and (no_contest or plan.gate.promote == "auto")
+    about = None
+    if passed and not goes_live:
+        about = "promotion"
+    elif verdict.verdict == "reject" and "rejection" in plan.review:
+        about = "rejection"
+    elif held and later is None:
+        about = "alarm"
+    note = None
+    if about is not None and plan.budget is not None and sum(at[:7] == clock.at[:7] for at in asked) >= plan.budget:
+        about, note = None, Note(Code.REVIEWS_SPENT, {"budget": plan.budget})
+    if moved:
+        note = Note(Code.OVERTAKEN, {"generation": rehearsed.live})
+    elif not rehearsed.same:
+        note = Note(Code.NOT_REHEARSED, {"why": str(rehearsed.note)})
+    yield Settled(verdict, goes_live, about, rehearsed.same, rehearsed.note, alarms, note)
+    if goes_live:
+        yield Promoted(verdict)

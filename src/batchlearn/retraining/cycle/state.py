@@ -1,0 +1,184 @@
+"""What a turn of the cycle is a function of: the state of the versions, the rows, the clock and the plan.
+
+Where they come from is nothing that the cycle can tell: a registry and files, or a history that is played again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from batchlearn.kept.totals import KeptTotals
+from batchlearn.models.linear import LinearModel
+from batchlearn.objectives.penalties import Penalty
+from batchlearn.retraining.feed.known import Times
+from batchlearn.retraining.policies import Policy, Span
+from batchlearn.retraining.verdict import Gate, Verdict
+from batchlearn.selection.terms import encoding_penalty
+from batchlearn.tables.conditions import Condition, Not
+from batchlearn.tables.table import Table
+from batchlearn.training.recipe import Recipe
+from batchlearn.words.notes import Note
+
+
+class Clock(NamedTuple):
+    """The time of a turn, on the scale of the time column and in words (ISO 8601 in UTC)."""
+
+    now: float
+    at: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a project wants: how to train, when, on which rows, from which start, and what may go live."""
+
+    recipe: Recipe  # with nothing held out
+    policy: Policy
+    window: Span | None
+    start: str  # scratch, warm, fine-tune or update
+    gate: Gate
+    share: float  # of the new rows, the latest, that judge
+    review: tuple[str, ...] = ("promotion",)  # what a person is asked about: promotion, rejection, alarm
+    budget: int | None = None  # of reviews a month
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The live model with what is needed to go on from it: as of when it was trained, and what it kept of its rows."""
+
+    model: LinearModel
+    as_of: float
+    generation: int
+    strengths: Mapping[str, float]
+    recipe: Mapping[str, Any]  # as `Recipe.to_json` says it
+    kept: KeptTotals | None
+
+    def penalty(self, recipe: Recipe) -> Penalty:
+        """Return the penalty of what goes on from the champion by this recipe, for any number of rows."""
+        return encoding_penalty(self.model.encoding, self.strengths, recipe.alpha)
+
+
+@dataclass(frozen=True)
+class LiveVersion:
+    """Who is live, by which promotion, and the conditions of rows that were forgotten after its training."""
+
+    number: int
+    generation: int
+    forgotten: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The newest version: what was known when it was trained, and what was found about it."""
+
+    number: int
+    as_of: float
+    known: int | None  # rows with a known label by then; None where rows were forgotten since
+    verdict: Verdict
+    judged_against: int | None  # generation of a champion
+    judged_at: float | None = None  # as of when it was judged last; None where that never ended
+    alarms: tuple[Note, ...] = ()
+    forgotten: str | None = None  # the condition of rows that had to go, where that is why it was trained
+
+
+@dataclass(frozen=True)
+class Override:
+    """A choice of a person against the gate, of which rows labelled since have not told whether it was right."""
+
+    event: int
+    chosen: int | None  # versions
+    instead_of: int | None
+    as_of: float | None  # up to when rows had been looked at
+    looked: float | None = None  # as of when the choice was looked at last
+    looks: Mapping[str, Any] | None = None  # what the next look needs of the earlier ones
+
+
+@dataclass(frozen=True)
+class CycleState:
+    """What is known of the versions before a turn, as plain values."""
+
+    newest: Newest | None = None
+    live: LiveVersion | None = None
+    overrides: tuple[Override, ...] = ()
+    asked: tuple[str, ...] = ()  # when a person was asked, as `Clock.at` says it
+
+
+class Rehearsed(NamedTuple):
+    """Whether a version scores its sample rows to the same bits as at its training, and who is live by then."""
+
+    same: bool
+    note: Note
+    live: int | None  # generation of the promotion that stands
+
+
+class Versions(Protocol):
+    """The models of versions, each read when it is asked for; what is altered or missing raises."""
+
+    def champion(self) -> Champion:
+        """Return the live model."""
+        ...
+
+    def model(self, number: int) -> LinearModel:
+        """Return the model of a version."""
+        ...
+
+    def rehearse_newest(self) -> Rehearsed:
+        """Rehearse the newest version: the one of the last `Trained` event, where there was one."""
+        ...
+
+
+class RowSource(Protocol):
+    """Rows that can be asked for by a condition."""
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What is worth saying of all rows."""
+        ...
+
+    def table(self, *conditions: Condition | None) -> Table:
+        """Return the rows that meet all conditions, not read yet."""
+        ...
+
+    def times(self) -> Times:
+        """Return which columns say when a row was seen and labelled."""
+        ...
+
+
+class Parts(NamedTuple):
+    """The rows to train on, those of them that the champion has not seen, and those that it has and that go."""
+
+    everything: Table
+    added: Table
+    removed: Table | None
+
+
+@dataclass(frozen=True)
+class KnownRows:
+    """The rows as they are known at a time, of which a plan wants some."""
+
+    source: RowSource
+    times: Times
+    now: float
+    plan: Plan
+
+    def wanted(self, now: float | None = None) -> tuple[Condition, ...]:
+        """Return what holds for the rows that the plan trains on, now or at another time."""
+        then, window = self.now if now is None else now, self.plan.window
+        recent = () if window is None else (self.times.after(then - window.on(self.times.stamped)),)
+        return (self.times.known_by(then), *recent)
+
+    def since(self, champion: Champion) -> Condition:
+        """Return what holds for the rows that are known and were not when the champion was trained."""
+        return self.times.known_since(self.now, champion.as_of)
+
+    def parts(self, champion: Champion, but: Condition | None = None) -> Parts:
+        """Return the rows to train on, and what came and went since the champion's training.
+
+        `but` is a condition that some of the new rows do not meet.
+        """
+        rows, table = self.wanted(), self.source.table
+        # Old rows go only where there is a window, which moves on.
+        removed = table(*self.wanted(champion.as_of), Not(rows[1])) if len(rows) > 1 else None
+        return Parts(table(*rows, but), table(*rows, self.since(champion), but), removed)

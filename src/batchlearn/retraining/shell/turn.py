@@ -1,0 +1,315 @@
+"""One turn of the cycle for a project: what the cycle says is written to the registry, event by event.
+
+It may be run as often as one likes. Where nothing is due it reads three columns and keeps; killed at any point it
+leaves the champion as it was, and the next turn goes on: everything that follows on a registered version follows from
+the version's own files and the ledger.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from batchlearn.artifacts.strict_json import plain
+from batchlearn.errors import IntegrityError
+from batchlearn.registry.decisions import complete
+from batchlearn.registry.ledger import (
+    HINDSIGHT,
+    OUTCOME,
+    TURN,
+    check_promotions,
+    events,
+    highest_version,
+    latest_turn_of,
+    record_event,
+)
+from batchlearn.registry.promotions import Reason, champion, promote
+from batchlearn.registry.version import Version, register
+from batchlearn.retraining.cycle.events import (
+    Alarmed,
+    Bracketed,
+    ChoiceJudged,
+    Event,
+    JudgedAgain,
+    Noted,
+    PolicyDecided,
+    Promoted,
+    RowsCounted,
+    Settled,
+    Trained,
+)
+from batchlearn.retraining.cycle.run import run_cycle, settle
+from batchlearn.retraining.feed.known import fingerprint, shown_instant
+from batchlearn.retraining.shell.files import version_files
+from batchlearn.retraining.shell.records import (
+    RegisteredVersions,
+    Surroundings,
+    as_of,
+    newest_of,
+    newest_version,
+    recorded_alarms,
+    state_of,
+    unfinished,
+)
+from batchlearn.retraining.verdict import Verdict
+from batchlearn.training.train import Progress
+from batchlearn.words.notes import Code, Note, all_recorded, joined, recorded, recorded_together
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one turn of the cycle came to."""
+
+    decision: str  # keep or retrain
+    reasons: tuple[Note, ...]
+    seconds: float = 0.0
+    bracket: dict[str, Any] | None = None
+    start: str | None = None
+    version: int | None = None
+    certificate: dict[str, Any] | None = None
+    gate: Verdict | None = None
+    promoted: bool = False
+    asked: str | None = None  # what a person was asked about
+    alarms: tuple[Note, ...] = ()  # what should not be
+    rehearsed: bool = True  # whether the version, if there is one, scored its sample rows to the same bits
+    rows: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """Why, as one text."""
+        return joined(self.reasons)
+
+    @property
+    def exit_code(self) -> int:
+        """0 kept, promoted or waiting; 6 the rehearsal failed; 10 the gate rejected; 11 not enough evidence."""
+        if not self.rehearsed:
+            return IntegrityError.exit_code
+        return 0 if self.gate is None else self.gate.exit_code
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `retrain --json` prints."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "decision": self.decision,
+            "reason": self.reason,
+            "reason_noted": _coded(self.reasons),
+            "bracket": self.bracket,
+            "start": self.start,
+            "version": self.version,
+            "certificate": self.certificate,
+            "gate": None if self.gate is None else judged(self.gate),
+            "promoted": self.promoted,
+            "asked": self.asked,
+            "alarms": list(map(str, self.alarms)),
+            "alarms_noted": _coded(self.alarms),
+            "rows": self.rows,
+            "notes": list(map(str, self.notes)),
+            "noted": _coded(self.notes),
+            "seconds": self.seconds,
+        }
+
+    def after(self, event: Event) -> Turn:
+        """Return what the turn came to by one more event, of those that are told and not kept."""
+        turn = self
+        match event:
+            case RowsCounted(look):
+                turn = replace(self, rows={"seen": look.seen, "known": look.known, "new": look.new})
+            case PolicyDecided(decision):
+                turn = replace(self, decision="retrain" if decision.retrain else "keep", reasons=decision.reasons)
+            case Bracketed(bracket):
+                turn = replace(self, bracket=plain(bracket.to_json()))
+            case Noted(note):
+                turn = replace(self, notes=(*self.notes, note))
+            case Alarmed(note):
+                turn = replace(self, alarms=(*self.alarms, note))
+            case JudgedAgain(number, verdict):
+                turn = replace(self, version=number, gate=verdict)
+        return turn
+
+
+def _coded(notes: Iterable[Note]) -> list[dict[str, Any]]:
+    return [note.to_json() for note in notes]
+
+
+def judged(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict with its state as the registry keeps it."""
+    kept: dict[str, Any] = plain({**verdict.to_json(), "state": verdict.state})
+    return kept
+
+
+def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False) -> Generator[Progress, None, Turn]:
+    """Yield progress while the cycle turns once; return what it came to. `anyway` trains whatever the policy says.
+
+    A dry run registers nothing. Raises what reading and training raise; the champion is then as it was.
+    """
+    began, store, plan = time.perf_counter(), around.project.store, around.plan
+    check_promotions(events(store), champion(store))
+    if not dry_run:
+        complete(store)
+        left = unfinished(store)
+        if left is not None:
+            return replace(finish(around, left), seconds=time.perf_counter() - began)
+    written = Writer(around, newest_version(store))
+    cycle = run_cycle(
+        state_of(store), around.feed, written.versions, around.clock, plan, dry_run=dry_run, anyway=anyway
+    )
+    for event in cycle:
+        if isinstance(event, Progress):
+            yield event
+        else:
+            written.write(event)
+    return replace(written.turn, seconds=time.perf_counter() - began)
+
+
+class Writer:
+    """Writes the events of a turn to the registry, in their order; `turn` is what they came to so far.
+
+    The order is such that a turn that is killed in between is finished by the next one: first the version, then how it
+    ended, then the promotion.
+    """
+
+    def __init__(self, around: Surroundings, newest: Version | None) -> None:
+        self.around = around
+        self.versions = RegisteredVersions(around, newest)
+        self.turn = Turn("keep", (), start=around.plan.start)
+        self.counted: RowsCounted | None = None
+
+    def write(self, event: Event) -> None:
+        """Write an event down, if it is one to be kept."""
+        turn, store, at = self.turn, self.around.project.store, self.around.at
+        match event:
+            case ChoiceJudged(about, verdict, outcome, note):
+                content = {"about": about, "why": str(note), "why_noted": note.to_json()}
+                if outcome is None:
+                    content |= {"looked": self.around.now, "state": plain(verdict.state)}
+                    record_event(store, HINDSIGHT, at, content)
+                else:
+                    record_event(store, OUTCOME, at, {**content, "outcome": outcome})
+            case Trained():
+                assert self.counted is not None
+                turn = replace(turn, alarms=event.alarms, notes=(*turn.notes, *event.notes))
+                version = register_trained(self.around, self.counted, event, turn)
+                self.versions.newest, self.turn = version, turn_of(version, event.verdict)
+            case Settled(alarms=alarms, note=note, asked=asked, rehearsed=rehearsed):
+                assert self.versions.newest is not None
+                record_turn(self.around, self.versions.newest, event)
+                notes = turn.notes if note is None else (*turn.notes, note)
+                self.turn = replace(turn, alarms=alarms, asked=asked, rehearsed=rehearsed, notes=notes)
+            case Promoted(verdict):
+                stands, newest = self.versions.stands, self.versions.newest
+                assert newest is not None
+                why = str(Note(Code.FIRST_GOES_LIVE)) if stands is None else verdict.sentence
+                reason = Reason(why, self.around.by, at, False, judged(verdict), None)
+                promote(store, newest.number, reason, stands)
+                self.turn = replace(turn, promoted=True)
+            case _:
+                self.counted = event if isinstance(event, RowsCounted) else self.counted
+                self.turn = turn.after(event)
+
+
+def turn_of(version: Version, verdict: Verdict) -> Turn:
+    """Return the turn that a registered version came of, as far as the version itself says it."""
+    said = version.description
+    return Turn(
+        decision="retrain",
+        reasons=recorded_together(said["reason"], said.get("reason_noted")),
+        bracket=said["bracket"],
+        start=said["start"],
+        version=version.number,
+        certificate=said["certificate"],
+        gate=verdict,
+        alarms=recorded_alarms(said),
+        rows=said["rows"],
+        notes=all_recorded(said),
+    )
+
+
+def finish(around: Surroundings, version: Version) -> Turn:
+    """Finish the turn of a version that was registered, and then killed: it is rehearsed, recorded and promoted."""
+    past = events(around.project.store)
+    newest, turn = newest_of(version, past), latest_turn_of(past, version.number)
+    written = Writer(around, version)
+    written.turn = turn_of(version, newest.verdict)
+    written.write(Noted(Note(Code.EARLIER_RUN_ENDED, {"version": version.number})))
+    if turn is None:
+        asked = state_of(around.project.store).asked
+        for event in settle(around.plan, around.clock, asked, newest, written.versions.rehearse_newest()):
+            written.write(event)
+        return written.turn
+    told = turn.content
+    if told["note"]:
+        written.write(Noted(recorded(told["note"])))
+    written.turn = replace(written.turn, asked=told["review"], rehearsed=bool(told["rehearsed"]))
+    written.versions.stands = champion(around.project.store)
+    written.write(Promoted(newest.verdict))
+    return written.turn
+
+
+def record_turn(around: Surroundings, version: Version, settled: Settled) -> None:
+    """Write down how the turn ended that made or judged a version."""
+    description = version.description
+    content = {
+        "decision": "retrain",
+        "reason": description["reason"],
+        "version": version.number,
+        "as_of": as_of(version),
+        "looked": around.now,
+        "gate": judged(settled.verdict),
+        "judged_against": description["judged_against"],
+        "by": around.by,
+        "rehearsed": settled.rehearsed,
+        "rehearsal": str(settled.rehearsal),
+        "alarms": list(map(str, settled.alarms)),
+        "alarms_noted": _coded(settled.alarms),
+        "promote": settled.goes_live,
+        "review": settled.asked,
+        "note": "" if settled.note is None else str(settled.note),
+    }
+    record_event(around.project.store, TURN, around.at, plain(content))
+
+
+def register_trained(around: Surroundings, counted: RowsCounted, trained: Trained, turn: Turn) -> Version:
+    """Write a candidate as a new version, with its verdict and all that is known of its rows."""
+    store, fit, look = around.project.store, trained.fit, counted.look
+
+    def shown(instant: float | None) -> str | None:
+        return None if instant is None else shown_instant(instant, counted.stamped)
+
+    files = version_files(trained, around.project.text, around.plan.recipe.seed)
+    description = {
+        "created_at": around.at,
+        "created_by": around.by,
+        "data": {
+            "as_of": shown(around.now),
+            "as_of_instant": around.now,
+            "first": shown(look.first),
+            "last": shown(look.last),
+            "rows": fit.rows.to_json(),
+            "fingerprint": fingerprint(trained.table),
+            "condition": None if trained.table.condition is None else str(trained.table.condition),
+            "origin": around.feed.origin,
+        },
+        "rows": turn.rows,
+        "reason": turn.reason,
+        "reason_noted": _coded(turn.reasons),
+        "start": turn.start,
+        "bracket": turn.bracket,
+        "certificate": fit.certificate.to_json(),
+        "recipe": fit.recipe.to_json(),
+        "evaluation": trained.evaluation,
+        "gate": judged(trained.verdict),
+        "judged_against": trained.judged_against,
+        "sample": {"shape": list(files.responses)},
+        "notes": list(map(str, turn.notes)),
+        "noted": _coded(turn.notes),
+        "alarms": list(map(str, turn.alarms)),
+        "alarms_noted": _coded(turn.alarms),
+        "forgotten": trained.forgotten,
+    }
+    # A number that was given is not given again, though its folder be gone: records speak of it.
+    return register(store, plain(description), files.files, beyond=highest_version(events(store)))
