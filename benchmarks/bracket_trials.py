@@ -26,10 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from tests.objectives.oracle import exact
 from tests.retraining.brackets import KINDS, MODELS, Truth, answer, trial, truth, violations
 
-from batchlearn.retraining.bracket import Answer
+from batchlearn.retraining.bracket import BracketResult
 
 
-def share_of_bound(found: Answer, true: Truth) -> float:
+def share_of_bound(found: BracketResult, true: Truth) -> float:
     """Return how far an update is above the optimum as a share of its bound; 0 where it is not certified."""
     bounds = found.reached.proof.bounds
     if bounds is None:

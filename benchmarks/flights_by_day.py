@@ -41,15 +41,10 @@ from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import Ledger, read_ledger, with_lots
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.threads import one_blas_thread
-from batchlearn.kept.climb import climb
-from batchlearn.kept.first_rung import first_rung
-from batchlearn.kept.storage import dump, load
-from batchlearn.kept.totals import KeptTotals, keep
-from batchlearn.kept.update import Update
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, loss_of
 from batchlearn.objectives.penalties import Penalty
-from batchlearn.retraining.bracket import Answer, Change, bracket
+from batchlearn.retraining.bracket import BracketResult, Change, bracket
 from batchlearn.selection.structure import Structure, choose_structure
 from batchlearn.selection.terms import encoding_penalty
 from batchlearn.statistics.objective import Objective
@@ -59,6 +54,11 @@ from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Optimum, Problem, optimise
 from batchlearn.training.stopping import PredictionsWithin
 from batchlearn.training.train import fit_objective
+from batchlearn.updating.bound_from_totals import bound_from_totals
+from batchlearn.updating.refine import refine
+from batchlearn.updating.storage import dump, load
+from batchlearn.updating.sufficient_statistics import SufficientStatistics, collect_statistics
+from batchlearn.updating.update import Update
 
 FLIGHTS = FOLDER / "flights2008_jan.parquet"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "bracket.md"
@@ -97,7 +97,7 @@ class Day(NamedTuple):
     """What one day showed."""
 
     true: float
-    found: Answer
+    found: BracketResult
     seconds: float
     scratch_seconds: float
     certified_passes: int
@@ -157,7 +157,7 @@ def from_files(setting: Setting) -> tuple[float, float, float]:
     its kept totals are read as a version keeps them.
     """
     name, old = setting.name, joined(setting.days[:FIRST])
-    kept = dump(keep(setting.objective_for(old.total_weight), old, fit(setting, old)))
+    kept = dump(collect_statistics(setting.objective_for(old.total_weight), old, fit(setting, old)))
     rows, loss = pq.read_table(FLIGHTS), setting.loss.name
     day = np.floor(rows["sched_dep"].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy() / 86_400e6) - JANUARY
     alone, scratch = [], dict[int, list[float]]({1: [], 2: []})
@@ -227,7 +227,7 @@ def by_formula(update: Update) -> bool:
 def day_of(setting: Setting, number: int, champion: Optimum, rows: list[MemoryRows]) -> tuple[Day, Optimum]:
     old, everything, new = joined(rows[:number]), joined(rows[: number + 1]), rows[number]
     objective = setting.objective_for(everything.total_weight)
-    kept = keep(setting.objective_for(old.total_weight), old, champion)
+    kept = collect_statistics(setting.objective_for(old.total_weight), old, champion)
     began = time.process_time()
     first = bracket(kept, Change(new, times=np.full(len(new), number).astype("datetime64[D]")), setting.penalty)
     seconds = time.process_time() - began
@@ -244,7 +244,7 @@ def day_of(setting: Setting, number: int, champion: Optimum, rows: list[MemoryRo
     second = first.bracket.upper_is_proved
     if kept.totals.third is not None:
         plain = replace(kept, totals=kept.totals._replace(third=None))
-        second = first_rung(Update.of(plain, new, objective)).upper is not None
+        second = bound_from_totals(Update.of(plain, new, objective)).upper is not None
     true = objective.value(everything, kept.parameters) - scratch.value
     _, moved = everything.total(
         LineTotal(objective.loss, scratch.parameters - found.reached.parameters, (1.0,)), kept.parameters
@@ -262,9 +262,9 @@ def day_of(setting: Setting, number: int, champion: Optimum, rows: list[MemoryRo
     return result, scratch
 
 
-def _climbed(first: Answer, everything: MemoryRows) -> Answer:
+def _climbed(first: BracketResult, everything: MemoryRows) -> BracketResult:
     """Return the bracket after readings of all rows, its lower bound still that of rung 1."""
-    reached, passes = climb(first.update, first.reached, everything)
+    reached, passes = refine(first.update, first.reached, everything)
     proved = reached.upper is not None
     upper = reached.upper if reached.upper is not None else reached.estimate
     return replace(
@@ -272,7 +272,7 @@ def _climbed(first: Answer, everything: MemoryRows) -> Answer:
     )
 
 
-def _mean_gain(objective: Objective, rows: MemoryRows, kept: KeptTotals, found: Answer) -> float:
+def _mean_gain(objective: Objective, rows: MemoryRows, kept: SufficientStatistics, found: BracketResult) -> float:
     losses = (rows.total(ValueTotal(objective.loss), w)[0] for w in (kept.parameters, found.reached.parameters))
     before, after = losses
     return (before - after) / rows.total_weight
@@ -301,7 +301,7 @@ def null_ratios(setting: Setting, show: Callable[[str], None]) -> list[float]:
         for number in range(FIRST, DAYS, 2 if setting.encoding.layout.size <= MANY else 4):
             old = joined(rows[:number])
             champion = fit(setting, old, None if champion is None else champion.parameters)
-            kept = keep(setting.objective_for(old.total_weight), old, champion)
+            kept = collect_statistics(setting.objective_for(old.total_weight), old, champion)
             ratio = bracket(kept, Change(rows[number]), setting.penalty).bracket.gain_over_null
             ratios.append(ratio or math.nan)
     show(f"  shuffled: gain/null {np.mean(ratios):.3f} on average, {min(ratios):.2f} to {max(ratios):.2f}")

@@ -27,21 +27,21 @@ from data_sets import DataSet, data_sets
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from tests.kept.made import Made, design, drawn, drawn_codes, fitted, joined, kept_of, labelled, one_chunk
+from tests.updating.made import Made, design, drawn, drawn_codes, fitted, joined, kept_of, labelled, one_chunk
 
 import batchlearn as bl
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.evaluation.paired import Difference, blocked_difference, time_blocks
-from batchlearn.kept.later import LaterGain
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import named_loss
 from batchlearn.retraining.bracket import Change, bracket
-from batchlearn.retraining.cycle.starting import encoded, kept_totals, times_of
+from batchlearn.retraining.cycle.continued import encode_rows, statistics_of, times_of
 from batchlearn.selection.terms import encoding_penalty
 from batchlearn.statistics.objective import Objective
 from batchlearn.statistics.rowwise import predictor
 from batchlearn.tables.table import Table
+from batchlearn.updating.later_gain import LaterGain
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "bracket.md"
 OLD_DAYS, FRESH_DAYS, FRESH_ROWS = 40, 1000, 20
@@ -188,9 +188,9 @@ def real_turn(whole: pa.Table, one: DataSet, start: int, rows: int) -> str:
 
     old, new = blocks(0, 6), blocks(6, 7)
     fit = bl.train(old, bl.Recipe(loss=one.loss, holdout=0.0))
-    kept = kept_totals(fit, old, None)
+    kept = statistics_of(fit, old, None)
     assert kept is not None
-    added, both, later = (encoded(fit.model, table, None) for table in (new, blocks(0, 7), blocks(7, 8)))
+    added, both, later = (encode_rows(fit.model, table, None) for table in (new, blocks(0, 7), blocks(7, 8)))
     penalty = encoding_penalty(fit.model.encoding, fit.structure.strengths, None)
     found = bracket(kept, Change(added.rows, times=times_of(new, added.ledger)), penalty).bracket
     said, objective = found.later_gain, Objective(named_loss(kept.loss), penalty.over(both.rows.total_weight))

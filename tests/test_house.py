@@ -243,11 +243,11 @@ EDGES = {
     "retraining/shell/forget.py": "the certificate of a version as its record has it",
     "retraining/shell/records.py": "the description of a version as it was read",
     "retraining/shell/turn.py": "a turn as it goes on record and as --json prints it",
-    "retraining/feed/sources.py": "where rows came from, as it goes on record",
+    "retraining/sources/project_source.py": "where rows came from, as it goes on record",
     "retraining/gate.py": "looks so far, which callers keep as JSON until the next ones",
     "retraining/verdict.py": "the same, as the gate gives them",
     "training/fit.py": "what is saved beside a model",
-    "words/notes.py": "the values of a note, of such types as its sentence names; records as they were read",
+    "formatting/notes.py": "the values of a note, of such types as its sentence names; records as they were read",
 }
 
 

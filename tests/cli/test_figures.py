@@ -10,11 +10,11 @@ from tests.cli.made import Run, small_table
 
 import batchlearn as bl
 from batchlearn.evaluation.intervals import Estimate
+from batchlearn.formatting.names import in_short
+from batchlearn.formatting.numbers import count, fixed, in_ascii, listed
 from batchlearn.report.estimate import interval, places_of
 from batchlearn.report.terminal import clean
 from batchlearn.report.training.brief import strongest_effects
-from batchlearn.words.names import in_short
-from batchlearn.words.numbers import count, fixed, in_ascii, listed
 
 
 @pytest.mark.parametrize(

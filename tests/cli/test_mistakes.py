@@ -208,17 +208,17 @@ def test_the_exit_code_reaches_the_shell(here: Path) -> None:
 
 def test_c82_of_two_trainings_of_one_model_the_second_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     module: Any = import_module("batchlearn.cli.train")
-    real, before = module.training, []
+    real, before = module.iter_train, []
 
     def overtaken(*arguments: Any, **named: Any) -> Any:
         """Let another training of the same model begin and end while this one is under way."""
         fit = yield from real(*arguments, **named)
-        monkeypatch.setattr(module, "training", real)
+        monkeypatch.setattr(module, "iter_train", real)
         assert run(*TRAIN, "--output", "model", "--alpha", "1")[0] == 0
         before.append(Path("model/manifest.json").read_bytes())
         return fit
 
-    monkeypatch.setattr(module, "training", overtaken)
+    monkeypatch.setattr(module, "iter_train", overtaken)
     code, out, _ = run(*TRAIN, "--output", "model", "--json")
     error = one_object(out)["error"]
     assert (code, error["code"]) == (2, "output-exists")

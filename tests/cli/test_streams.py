@@ -26,11 +26,11 @@ import os, signal, sys
 import batchlearn.cli.train
 from batchlearn import cli
 
-def training(*arguments, **options):
+def iter_train(*arguments, **options):
     os.kill(os.getpid(), signal.SIGINT)
     yield
 
-batchlearn.cli.train.training = training
+batchlearn.cli.train.iter_train = iter_train
 sys.exit(cli.main(["train", "rows.parquet", "--target", "bought", "--json"]))
 """
 
@@ -39,7 +39,7 @@ import os, signal, sys
 import batchlearn.cli.train
 from batchlearn import cli
 
-def training(*arguments, **options):
+def iter_train(*arguments, **options):
     try:
         os.kill(os.getpid(), signal.SIGINT)
         yield
@@ -47,7 +47,7 @@ def training(*arguments, **options):
         os.kill(os.getpid(), signal.SIGINT)
         print("still cleaning up", flush=True)
 
-batchlearn.cli.train.training = training
+batchlearn.cli.train.iter_train = iter_train
 sys.exit(cli.main(["train", "rows.parquet", "--target", "bought"]))
 """
 
@@ -181,12 +181,12 @@ def test_levels_cannot_steer_the_terminal(run: Run) -> None:
 def test_progress_is_shown_on_a_terminal_after_a_second_and_then_removed(here: Path) -> None:
     slow = """
 import time
-from batchlearn.cli.progress import Reading, watch
+from batchlearn.cli.progress import RowProgress, watch
 
 def work():
     for _ in range(16):
         time.sleep(0.1)
-        yield Reading("fitting all rows", rows=100_000, passes=3, bound=1e-9)
+        yield RowProgress("fitting all rows", rows=100_000, passes=3, bound=1e-9)
     return "outcome"
 
 assert watch(work()) == "outcome"

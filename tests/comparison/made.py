@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from tests.training.made import made, table_of
 
-from batchlearn.comparison.contenders import Contender, Point, Run, RunEnd, default_contenders
+from batchlearn.comparison.contenders import Contender, Run, RunCheckpoint, RunEnd, default_contenders
 from batchlearn.comparison.judging import Memory
 from batchlearn.comparison.outcome import Outcome
-from batchlearn.comparison.problem import Trial, posing
+from batchlearn.comparison.problem import Benchmark, build_problem
 from batchlearn.tables.table import Table
 from batchlearn.training.recipe import Recipe
 
@@ -22,14 +22,14 @@ def table(loss: str = "logistic", rows: int = ROWS, **roles: Any) -> Table:
     return table_of(made(rows, 5, loss), **roles)
 
 
-def trial(loss: str = "logistic", rows: int = ROWS, recipe: Recipe | None = None, most: int = 100_000) -> Trial:
+def benchmark(loss: str = "logistic", rows: int = ROWS, recipe: Recipe | None = None, most: int = 100_000) -> Benchmark:
     """Pose a small problem."""
-    steps = posing(table(loss, rows), recipe or Recipe(loss=loss), most, 1)
+    steps = build_problem(table(loss, rows), recipe or Recipe(loss=loss), most, 1)
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            posed: Trial = end.value
+            posed: Benchmark = end.value
             return posed
 
 
@@ -45,7 +45,10 @@ def drained(work: Any) -> Any:
 def run_of(name: str, *points: tuple[float, float, float], seed: int = 0) -> Run:
     """Make a run that began at a loss of 1.0 and then stood at (passes, seconds, loss)."""
     contender = {one.name: one for one in default_contenders()}[name]
-    made_points = [Point(0, 0.0, 0.0, 1.0), *(Point(round(100 * p), p, s, value) for p, s, value in points)]
+    made_points = [
+        RunCheckpoint(0, 0.0, 0.0, 1.0),
+        *(RunCheckpoint(round(100 * p), p, s, value) for p, s, value in points),
+    ]
     return Run(contender, seed, "shuffled", "made", tuple(made_points), np.zeros(2), RunEnd.PASSES_SPENT)
 
 

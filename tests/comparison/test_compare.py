@@ -16,11 +16,11 @@ from batchlearn.comparison.compare import ComparisonPlan, compare
 from batchlearn.comparison.contenders import Budget, Contender, mini_batch
 from batchlearn.comparison.outcome import BEST_KNOWN, CERTIFIED, Comparison
 from batchlearn.errors import DataError, UsageError
+from batchlearn.formatting.notes import Code, Note, recorded
 from batchlearn.report.page import page
 from batchlearn.training.certificate import Proved
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import FullBatch, Online
-from batchlearn.words.notes import Code, Note, recorded
 
 SHORT = ComparisonPlan(budget=Budget(3.0, 20.0), seeds=2)
 
@@ -68,7 +68,7 @@ def test_it_prints_its_recommendation_and_has_a_page(compared: Comparison) -> No
 
 
 def test_every_contender_starts_from_the_same_point_and_gains(compared: Comparison) -> None:
-    start = compared.trial.optimum.null_value - compared.best
+    start = compared.benchmark.optimum.null_value - compared.best
     for outcome in compared.outcomes:
         assert all(run.points[0].value - compared.best == pytest.approx(start) for run in outcome.runs)
         assert outcome.excess(outcome.typical) < 0.5 * start
@@ -77,8 +77,8 @@ def test_every_contender_starts_from_the_same_point_and_gains(compared: Comparis
 
 
 def test_the_objective_is_that_of_training(compared: Comparison) -> None:
-    loss = compared.trial.objective.loss.name
-    (early,) = {len(compared.trial.rows)}
+    loss = compared.benchmark.objective.loss.name
+    (early,) = {len(compared.benchmark.rows)}
     fit = bl.train(table(loss), Recipe(loss=loss, alpha=1.0 / early), threads=1)
     # The evaluation of `train` is of the same recipe on the same earlier rows.
     assert fit.evaluation is not None
@@ -92,7 +92,7 @@ def test_the_objective_is_that_of_training(compared: Comparison) -> None:
 def test_a_sample_is_stated() -> None:
     plan = replace(SHORT, rows=300, contenders=(Contender("full batch", FullBatch()),))
     found = compare(table(), plan, threads=1)
-    assert len(found.trial.rows) == 240
+    assert len(found.benchmark.rows) == 240
     assert Note(Code.SAMPLED, {"rows": 300, "of": 600, "seed": 0}) in found.notes
     assert not any(note.code is Code.SAMPLED for note in compare(table(), replace(plan, rows=600), threads=1).notes)
 
@@ -105,7 +105,7 @@ def test_only_those_take_part_that_were_asked_for() -> None:
 
 
 def test_an_optimum_without_a_certificate_is_called_best_known(compared: Comparison) -> None:
-    optimum = compared.trial.optimum
+    optimum = compared.benchmark.optimum
     refused = replace(
         optimum.certification.certificate,
         status=Proved.NOT_CERTIFIED,
@@ -114,9 +114,9 @@ def test_an_optimum_without_a_certificate_is_called_best_known(compared: Compari
         radius=None,
     )
     certification = replace(optimum.certification, certificate=refused, factor=None)
-    trial = replace(compared.trial, optimum=replace(optimum, certification=certification))
-    outcomes = tuple(replace(one, loss_bound=trial.loss_bound) for one in compared.outcomes)
-    found = replace(compared, trial=trial, outcomes=outcomes).to_json()
+    benchmark = replace(compared.benchmark, optimum=replace(optimum, certification=certification))
+    outcomes = tuple(replace(one, loss_bound=benchmark.loss_bound) for one in compared.outcomes)
+    found = replace(compared, benchmark=benchmark, outcomes=outcomes).to_json()
     assert found["optimum"]["called"] == BEST_KNOWN
     assert found["optimum"]["certificate"]["reason"] == "of a reason"
     assert all(one["excess_high"] is None for one in found["contenders"])

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from tests.comparison.made import drained, run_of, trial
+from tests.comparison.made import benchmark, drained, run_of
 
 from batchlearn.comparison import contenders
 from batchlearn.comparison.contenders import (
@@ -16,10 +16,10 @@ from batchlearn.comparison.contenders import (
     RunEnd,
     default_contenders,
     mini_batch,
-    running,
+    run_contender,
     value_at,
 )
-from batchlearn.comparison.problem import Trial
+from batchlearn.comparison.problem import Benchmark
 from batchlearn.errors import UsageError
 from batchlearn.solvers.newton import Newton
 from batchlearn.training.regimes import Checkpoint, FullBatch, MiniBatch
@@ -28,17 +28,17 @@ AMPLE = Budget(3.0, 60.0)
 
 
 @pytest.fixture(scope="module")
-def posed() -> Trial:
-    return trial()
+def posed() -> Benchmark:
+    return benchmark()
 
 
-def run(posed: Trial, contender: Contender, budget: Budget = AMPLE, seed: int = 0, order: str = "shuffled") -> Run:
-    found: Run = drained(running(posed, contender, budget, seed, order))
+def run(posed: Benchmark, contender: Contender, budget: Budget = AMPLE, seed: int = 0, order: str = "shuffled") -> Run:
+    found: Run = drained(run_contender(posed, contender, budget, seed, order))
     return found
 
 
 @pytest.mark.parametrize("contender", default_contenders(), ids=lambda one: one.name)
-def test_a_run_spends_its_passes_and_comes_nearer(posed: Trial, contender: Contender) -> None:
+def test_a_run_spends_its_passes_and_comes_nearer(posed: Benchmark, contender: Contender) -> None:
     found = run(posed, contender)
     first, last = found.points[0], found.last
     assert first == (0, 0.0, 0.0, posed.optimum.null_value)
@@ -52,27 +52,27 @@ def test_a_run_spends_its_passes_and_comes_nearer(posed: Trial, contender: Conte
     assert 3.0 <= last.passes <= 6.0  # no more than a stretch, or an anchor, beyond
 
 
-def test_full_batch_reaches_the_certified_optimum(posed: Trial) -> None:
+def test_full_batch_reaches_the_certified_optimum(posed: Benchmark) -> None:
     last = run(posed, Contender("full batch", FullBatch()), Budget(30.0, 60.0)).last
     assert posed.loss_bound is not None
     assert abs(last.value - posed.optimum.value) <= posed.loss_bound + 1e-15
 
 
-def test_seconds_end_a_run_after_the_stretch_in_which_they_are_spent(posed: Trial) -> None:
+def test_seconds_end_a_run_after_the_stretch_in_which_they_are_spent(posed: Benchmark) -> None:
     found = run(posed, mini_batch(32), Budget(1000.0, 1e-9))
     assert found.ended is RunEnd.SECONDS_SPENT
     assert len(found.points) == 2
     assert run(posed, mini_batch(32)).ended in (RunEnd.PASSES_SPENT, RunEnd.FINISHED)
 
 
-def test_a_seed_decides_a_run_and_the_stored_order_is_another(posed: Trial) -> None:
+def test_a_seed_decides_a_run_and_the_stored_order_is_another(posed: Benchmark) -> None:
     one, same, other = (run(posed, mini_batch(32), seed=seed) for seed in (0, 0, 1))
     assert np.array_equal(one.parameters, same.parameters)
     assert not np.array_equal(one.parameters, other.parameters)
     assert not np.array_equal(one.parameters, run(posed, mini_batch(32), order=STORED).parameters)
 
 
-def test_looks_at_the_objective_are_not_timed(posed: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_looks_at_the_objective_are_not_timed(posed: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
 
     def stretches(*_: object) -> Iterator[Checkpoint]:
@@ -86,14 +86,14 @@ def test_looks_at_the_objective_are_not_timed(posed: Trial, monkeypatch: pytest.
         now += 1000.0
         return 0.5
 
-    monkeypatch.setattr(contenders, "starting", stretches)
+    monkeypatch.setattr(contenders, "start_contender", stretches)
     monkeypatch.setattr(contenders, "value_at", slow_look)
     monkeypatch.setattr("time.perf_counter", lambda: now)
     assert [point.seconds for point in run(posed, mini_batch(32), Budget(4.0, 60.0)).points] == [0.0, 1.0, 2.0, 3.0]
 
 
-def test_an_overflow_counts_as_infinite(posed: Trial) -> None:
-    poisson = trial("poisson")
+def test_an_overflow_counts_as_infinite(posed: Benchmark) -> None:
+    poisson = benchmark("poisson")
     far = np.full(len(poisson.start), 1e6)
     assert value_at(poisson, far) == math.inf
     assert value_at(posed, posed.optimum.parameters) == posed.optimum.value

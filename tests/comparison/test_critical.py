@@ -3,14 +3,14 @@ from __future__ import annotations
 import math
 
 import pytest
-from tests.comparison.made import trial
+from tests.comparison.made import benchmark
 
-from batchlearn.comparison.critical import Measured, measured, noise_along, sampling_loss
+from batchlearn.comparison.critical import MeasuredBatchSizes, judge_batch_sizes, noise_along, sampling_loss
 
 
 @pytest.mark.parametrize("loss", ["logistic", "squared", "poisson"])
 def test_the_noise_is_taken_at_the_start_on_the_way_and_at_the_optimum(loss: str) -> None:
-    posed = trial(loss)
+    posed = benchmark(loss)
     start, way, optimum = noise_along(posed)
     assert [start.where, way.where, optimum.where] == ["start", "on the way", "optimum"]
     assert start.excess_loss == pytest.approx(posed.optimum.null_value - posed.optimum.value)
@@ -22,7 +22,7 @@ def test_the_noise_is_taken_at_the_start_on_the_way_and_at_the_optimum(loss: str
 
 
 def test_on_a_quadratic_the_critical_batch_follows_from_the_excess_loss() -> None:
-    start, way, _ = noise_along(trial("squared"))
+    start, way, _ = noise_along(benchmark("squared"))
     assert way.excess_loss == pytest.approx(0.01 * start.excess_loss, rel=1e-9)
     for at in (start, way):
         assert at.preconditioned is not None
@@ -31,7 +31,7 @@ def test_on_a_quadratic_the_critical_batch_follows_from_the_excess_loss() -> Non
 
 
 def test_at_an_excess_of_the_sampling_loss_every_row_is_worth_reading() -> None:
-    posed = trial("squared")
+    posed = benchmark("squared")
     noise = noise_along(posed)
     yardstick = sampling_loss(noise)
     assert yardstick is not None
@@ -42,7 +42,7 @@ def test_at_an_excess_of_the_sampling_loss_every_row_is_worth_reading() -> None:
 
 
 def test_the_largest_batch_that_lost_nothing_is_the_largest_near_the_lowest() -> None:
-    found = measured({32: [1.0, 1.2, 0.9], 512: [1.05], 128: [0.96, 1.04], 2048: [1.2]}, 2.0, None, None)
+    found = judge_batch_sizes({32: [1.0, 1.2, 0.9], 512: [1.05], 128: [0.96, 1.04], 2048: [1.2]}, 2.0, None, None)
     assert [size for size, *_ in found.sizes] == [32, 128, 512, 2048]
     assert found.sizes[0] == (32, 1.0, 0.9, 1.2)
     assert found.largest == 512
@@ -50,15 +50,15 @@ def test_the_largest_batch_that_lost_nothing_is_the_largest_near_the_lowest() ->
 
 def test_what_is_negligible_is_no_loss() -> None:
     excess = {32: [1e-6], 128: [1e-4], 512: [1e-2]}
-    assert measured(excess, 1.0, None, None).largest == 32
-    assert measured(excess, 1.0, 0.02, None).largest == 128
-    assert measured(excess, 1.0, None, 1e-1).largest == 512
+    assert judge_batch_sizes(excess, 1.0, None, None).largest == 32
+    assert judge_batch_sizes(excess, 1.0, 0.02, None).largest == 128
+    assert judge_batch_sizes(excess, 1.0, None, 1e-1).largest == 512
 
 
 def test_small_batches_that_are_worse_do_not_bind_the_larger_ones() -> None:
-    assert measured({32: [5.0], 128: [1.0], 512: [1.0]}, 1.0, None, None).largest == 512
+    assert judge_batch_sizes({32: [5.0], 128: [1.0], 512: [1.0]}, 1.0, None, None).largest == 512
 
 
 def test_nothing_is_measured_where_every_run_overflowed() -> None:
-    assert measured({32: [math.inf], 128: []}, 1.0, None, None).largest is None
-    assert Measured(1.0, (), 0.0).largest is None
+    assert judge_batch_sizes({32: [math.inf], 128: []}, 1.0, None, None).largest is None
+    assert MeasuredBatchSizes(1.0, (), 0.0).largest is None

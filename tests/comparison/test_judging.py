@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss, mean_poisson_deviance, mean_squared_error
-from tests.comparison.made import drained, trial
+from tests.comparison.made import benchmark, drained
 
 from batchlearn.comparison.contenders import Contender, mini_batch
-from batchlearn.comparison.judging import held_out_scores, measuring_memory
+from batchlearn.comparison.judging import held_out_scores, measure_memory
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels.design import predictors
 from batchlearn.models.links import INVERSE_LINKS
@@ -21,7 +21,7 @@ ORACLES = {"logistic": log_loss, "squared": mean_squared_error, "poisson": mean_
 
 @pytest.mark.parametrize("loss", sorted(ORACLES))
 def test_the_score_is_the_proper_score_of_the_task(loss: str) -> None:
-    posed = trial(loss)
+    posed = benchmark(loss)
     vector = 0.5 * (posed.start + posed.optimum.parameters)
     found = held_out_scores(posed, {"half way": vector, "optimum": posed.optimum.parameters}, 0)
     assert posed.later is not None
@@ -42,18 +42,18 @@ def test_the_score_is_the_proper_score_of_the_task(loss: str) -> None:
 
 
 def test_predictions_that_overflow_have_no_score() -> None:
-    posed = trial("poisson")
+    posed = benchmark("poisson")
     found = held_out_scores(posed, {"far": np.full(len(posed.start), 1e6)}, 0)["far"]
     assert found.score.value is None
     assert found.difference.value is None
 
 
 def test_without_held_out_rows_there_are_no_scores() -> None:
-    assert held_out_scores(trial(recipe=Recipe(holdout=0.0)), {"x": np.zeros(7)}, 0) == {}
+    assert held_out_scores(benchmark(recipe=Recipe(holdout=0.0)), {"x": np.zeros(7)}, 0) == {}
 
 
 def test_full_batch_holds_all_rows_and_online_a_chunk() -> None:
-    posed = trial(rows=4000)
+    posed = benchmark(rows=4000)
     rows = posed.rows
     assert isinstance(rows, MemoryRows)
     (stored,) = rows.chunks
@@ -61,7 +61,7 @@ def test_full_batch_holds_all_rows_and_online_a_chunk() -> None:
     parts = [(0, 1000), (1000, 2000), (2000, 3200)]
     chunks = tuple(replace(stored, dense=dense[:, a:b], codes=codes[:, a:b], label=label[a:b]) for a, b in parts)
     posed = replace(posed, rows=replace(rows, chunks=chunks))
-    full, one = (drained(measuring_memory(posed, Contender("x", regime))) for regime in (FullBatch(), Online()))
+    full, one = (drained(measure_memory(posed, Contender("x", regime))) for regime in (FullBatch(), Online()))
     assert full.rows == round(posed.row_bytes * 3200)
     assert one.rows == round(posed.row_bytes * 1000)
     assert full.working > 1000 * 8 * len(dense)  # a chunk in double precision
@@ -69,14 +69,14 @@ def test_full_batch_holds_all_rows_and_online_a_chunk() -> None:
 
 
 def test_memory_leaves_no_trace_running() -> None:
-    assert drained(measuring_memory(trial(), mini_batch(32))).working > 0
+    assert drained(measure_memory(benchmark(), mini_batch(32))).working > 0
     assert not tracemalloc.is_tracing()
 
 
 def test_a_trace_of_someone_else_is_left_alone() -> None:
     tracemalloc.start()
     try:
-        assert drained(measuring_memory(trial(), mini_batch(32))).working == 0
+        assert drained(measure_memory(benchmark(), mini_batch(32))).working == 0
         assert tracemalloc.is_tracing()
     finally:
         tracemalloc.stop()

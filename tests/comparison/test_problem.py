@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.comparison.made import drained, trial
+from tests.comparison.made import benchmark, drained
 from tests.training.made import arrow, made
 
 import batchlearn as bl
-from batchlearn.comparison.problem import posing
+from batchlearn.comparison.problem import build_problem
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.statistics.objective import Objective
 from batchlearn.training.recipe import Recipe
 
 
 def test_contenders_start_from_the_mean_and_are_measured_from_the_certified_optimum() -> None:
-    posed = trial()
+    posed = benchmark()
     label = posed.rows.together().label
     mean = float(label.mean())
     assert posed.start[0] == pytest.approx(np.log(mean / (1.0 - mean)))
@@ -25,7 +25,7 @@ def test_contenders_start_from_the_mean_and_are_measured_from_the_certified_opti
 
 def test_the_penalty_is_one_in_total_unless_asked_for() -> None:
     for recipe, strength in ((Recipe(), 1.0 / 480.0), (Recipe(alpha=0.25), 0.25)):
-        objective: Objective = trial(recipe=recipe).objective
+        objective: Objective = benchmark(recipe=recipe).objective
         assert isinstance(objective.penalty, Quadratic)
         assert objective.penalty.strengths[0] == 0.0
         np.testing.assert_allclose(objective.penalty.strengths[1:], strength)
@@ -35,7 +35,7 @@ def test_later_rows_are_judged_in_the_order_of_their_time() -> None:
     columns = made(300, 2, "logistic")
     when = np.random.default_rng(0).permutation(300).astype(float)
     kept = {name: columns[name] for name in ("first", "second", "label")} | {"when": when}
-    posed = drained(posing(bl.read(arrow(kept), target="label", time="when"), Recipe(), 1000, 1))
+    posed = drained(build_problem(bl.read(arrow(kept), target="label", time="when"), Recipe(), 1000, 1))
     assert posed.ordered
     later = np.sort(when)[240:]
     stored = when[when >= later[0]]
@@ -44,5 +44,5 @@ def test_later_rows_are_judged_in_the_order_of_their_time() -> None:
 
 
 def test_rows_are_as_wide_as_they_are_stored() -> None:
-    posed = trial()
+    posed = benchmark()
     assert posed.row_bytes == 2 * 8 + 1 + 8, "two numbers, a category of four levels, a label"

@@ -11,8 +11,8 @@ import pytest
 from batchlearn.data.ledger import read_ledger, role_columns, walk
 from batchlearn.data.target import Target
 from batchlearn.errors import DataError
+from batchlearn.formatting.rejections import Rejection
 from batchlearn.tables.table import Table, read
-from batchlearn.words.rejections import Rejection
 
 NUMBERS = Target("y", "squared")
 

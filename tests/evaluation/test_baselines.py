@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from batchlearn.errors import UsageError
 from batchlearn.evaluation.baselines import constant_baseline, last_known, last_value_baseline
-from batchlearn.evaluation.metrics import Array, Task
+from batchlearn.evaluation.metrics import Array, MetricTask
 
 
 def looped_last(label: Array, group: NDArray[np.integer]) -> Array:
@@ -93,7 +93,7 @@ def test_counts_stay_above_zero() -> None:
 
 
 @pytest.mark.parametrize("task", ["classes", "number", "count"])
-def test_a_group_never_seen_gets_the_constant_and_then_its_own_last(task: Task) -> None:
+def test_a_group_never_seen_gets_the_constant_and_then_its_own_last(task: MetricTask) -> None:
     train, group = np.array([0.0, 1.0, 1.0, 1.0, 0.0, 1.0]), np.array([0, 0, 1, 1, 0, 1])
     found = last_value_baseline(task, train, group, np.array([1.0, 0.0, 1.0]), np.array([9, 9, 0]))
     assert found is not None
@@ -102,7 +102,7 @@ def test_a_group_never_seen_gets_the_constant_and_then_its_own_last(task: Task) 
 
 
 @pytest.mark.parametrize("task", ["classes", "number", "count"])
-def test_no_look_ahead(task: Task) -> None:
+def test_no_look_ahead(task: MetricTask) -> None:
     rng = np.random.default_rng(2)
     label, group = rng.integers(0, 2, 100).astype(np.float64), rng.integers(0, 4, 100)
     before = last_value_baseline(task, label[:60], group[:60], label[60:], group[60:])

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from batchlearn.errors import UsageError
 from batchlearn.evaluation.calibration import calibration, logistic_recalibration
-from batchlearn.evaluation.metrics import Array, Task
+from batchlearn.evaluation.metrics import Array, MetricTask
 
 
 def two_classes(rows: int, seed: int = 0) -> tuple[Array, Array]:
@@ -103,7 +103,7 @@ def test_overdispersed_counts_and_exposures_have_wider_intervals() -> None:
 
 
 @pytest.mark.parametrize(("task", "zeros"), [("count", True), ("count", False), ("amount", False)])
-def test_intervals_do_not_depend_on_the_unit_of_weights_and_amounts(task: Task, zeros: bool) -> None:
+def test_intervals_do_not_depend_on_the_unit_of_weights_and_amounts(task: MetricTask, zeros: bool) -> None:
     rng = np.random.default_rng(2)
     response = np.exp(rng.normal(size=200))
     size = np.ones(200) if task == "count" else rng.gamma(1.0, 1.0, 200)
@@ -135,7 +135,7 @@ def test_a_bin_that_says_nothing_of_its_spread_has_no_interval() -> None:
     ("task", "rows", "mean"),
     [("count", 300, 0.05), ("amount", 300, 0.05), ("number", 100, 0.0), ("classes", 300, 0.05)],
 )
-def test_intervals_hold_the_true_means_of_rare_labels(task: Task, rows: int, mean: float) -> None:
+def test_intervals_hold_the_true_means_of_rare_labels(task: MetricTask, rows: int, mean: float) -> None:
     held = []
     for trial in range(100):
         rng = np.random.default_rng(trial)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from batchlearn.evaluation.decision import Decision, cuts_at, judge_decisions
+from batchlearn.evaluation.decision import DecisionCosts, cuts_at, judge_decisions
 from batchlearn.evaluation.intervals import resampling
 from batchlearn.evaluation.metrics import Array
 from batchlearn.evaluation.report import evaluate
@@ -24,7 +24,7 @@ def two_classes(rows: int, seed: int = 0) -> tuple[Array, Array]:
     return (rng.random(rows) < response).astype(np.float64), response
 
 
-def judged(label: Array, response: Array, weight: Array | None = None, costs: Costs = COSTS) -> Decision:
+def judged(label: Array, response: Array, weight: Array | None = None, costs: Costs = COSTS) -> DecisionCosts:
     weight = np.ones(len(label)) if weight is None else weight
     return judge_decisions(costs, label, response, weight, resampling(len(label), 0))
 

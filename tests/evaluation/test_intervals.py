@@ -17,10 +17,10 @@ from batchlearn.evaluation.intervals import (
     resampling,
     student_quantile,
 )
-from batchlearn.evaluation.metrics import METRICS, Array, Metric, Task, falling_groups, proper_score
+from batchlearn.evaluation.metrics import METRICS, Array, Metric, MetricTask, falling_groups, proper_score
 
 
-def metric_named(task: Task, name: str) -> Metric:
+def metric_named(task: MetricTask, name: str) -> Metric:
     return next(metric for metric in METRICS[task] if metric.name == name)
 
 
@@ -100,7 +100,7 @@ def slow_replicates(metric: Metric, label: Array, response: Array, weight: Array
 
 @pytest.mark.parametrize("task", ["classes", "number", "count"])
 @pytest.mark.parametrize("rows", [150, 900])
-def test_block_sums_give_the_replicates_of_the_rows(task: Task, rows: int) -> None:
+def test_block_sums_give_the_replicates_of_the_rows(task: MetricTask, rows: int) -> None:
     rng = np.random.default_rng(3)
     label, response = two_classes(rng, rows)
     if task != "classes":

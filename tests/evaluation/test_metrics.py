@@ -14,18 +14,18 @@ from batchlearn.evaluation.metrics import (
     METRICS,
     Array,
     Metric,
-    Task,
+    MetricTask,
     metrics_of,
     proper_score,
     row_losses,
     target_metrics,
 )
 
-TASKS: tuple[Task, ...] = ("classes", "number", "count")
+TASKS: tuple[MetricTask, ...] = ("classes", "number", "count")
 Oracle = Callable[..., float]
 
 
-def rows_of(task: Task, rows: int = 400, seed: int = 0) -> tuple[Array, Array, Array]:
+def rows_of(task: MetricTask, rows: int = 400, seed: int = 0) -> tuple[Array, Array, Array]:
     """Labels, responses with many ties, and whole-number weights that include zero."""
     rng = np.random.default_rng(seed)
     weight = rng.integers(0, 4, rows).astype(np.float64)
@@ -39,7 +39,7 @@ def rows_of(task: Task, rows: int = 400, seed: int = 0) -> tuple[Array, Array, A
     return rng.poisson(response).astype(np.float64), response, weight
 
 
-ORACLES: dict[tuple[Task, str], Oracle] = {
+ORACLES: dict[tuple[MetricTask, str], Oracle] = {
     ("classes", "log_loss"): oracle.log_loss,
     ("classes", "brier"): oracle.brier_score_loss,
     ("classes", "auc"): oracle.roc_auc_score,
@@ -89,14 +89,14 @@ def test_every_entry_of_the_table_has_an_oracle() -> None:
 
 @pytest.mark.parametrize(("task", "metric"), ENTRIES, ids=NAMES)
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_equals_scikit_learn(task: Task, metric: Metric, seed: int) -> None:
+def test_equals_scikit_learn(task: MetricTask, metric: Metric, seed: int) -> None:
     label, response, weight = rows_of(task, seed=seed)
     expected = ORACLES[task, metric.name](label, response, sample_weight=weight)
     assert metric(label, response, weight) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize(("task", "metric"), ENTRIES, ids=NAMES)
-def test_weight_k_is_k_rows_and_order_is_nothing(task: Task, metric: Metric) -> None:
+def test_weight_k_is_k_rows_and_order_is_nothing(task: MetricTask, metric: Metric) -> None:
     label, response, weight = rows_of(task)
     value = metric(label, response, weight)
     repeated = np.repeat(np.arange(len(label)), weight.astype(np.intp))
@@ -105,14 +105,14 @@ def test_weight_k_is_k_rows_and_order_is_nothing(task: Task, metric: Metric) -> 
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_row_losses_average_to_the_proper_score(task: Task) -> None:
+def test_row_losses_average_to_the_proper_score(task: MetricTask) -> None:
     label, response, weight = rows_of(task)
     mean = np.average(row_losses(task, label, response), weights=weight)
     assert proper_score(task)(label, response, weight) == pytest.approx(mean, rel=1e-12)
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_direction_says_that_a_perfect_response_wins(task: Task) -> None:
+def test_direction_says_that_a_perfect_response_wins(task: MetricTask) -> None:
     label, response, _ = rows_of(task)
     ones = np.ones(len(label))
     for metric in METRICS[task]:
@@ -157,7 +157,7 @@ def test_average_precision_without_class_one_is_undefined() -> None:
 
 
 @pytest.mark.parametrize(("task", "name"), [("number", "r2"), ("count", "d2")])
-def test_equal_labels_leave_nothing_to_explain(task: Task, name: str) -> None:
+def test_equal_labels_leave_nothing_to_explain(task: MetricTask, name: str) -> None:
     metric = next(metric for metric in METRICS[task] if metric.name == name)
     rng = np.random.default_rng(0)
     assert metric(np.full(7, 0.1), rng.random(7), rng.random(7)) is None

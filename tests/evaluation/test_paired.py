@@ -10,9 +10,9 @@ from scipy import stats
 
 from batchlearn.evaluation.paired import (
     Difference,
+    analyses_tested,
     blocked_difference,
     largest_correlation,
-    looks_tested,
     sequential_difference,
     time_blocks,
 )
@@ -119,7 +119,7 @@ def test_scale_and_sign_of_the_difference_carry_over() -> None:
 
 
 def test_looks_are_tested_when_they_have_doubled() -> None:
-    assert [looks_tested(looks) for looks in (0, 14, 15, 29, 30, 59, 60, 119, 120, 10_000)] == [
+    assert [analyses_tested(looks) for looks in (0, 14, 15, 29, 30, 59, 60, 119, 120, 10_000)] == [
         *(0, 0, 15, 15, 30, 30, 60, 60, 120),
         7_680,
     ]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from batchlearn.evaluation.metrics import Task, row_losses
+from batchlearn.evaluation.metrics import MetricTask, row_losses
 from batchlearn.evaluation.progressive import judge_progressive, last_value_so_far, running_mean
 
 
-def written_out(task: Task, label: np.ndarray, weight: np.ndarray, delay: int) -> tuple[np.ndarray, np.ndarray]:
+def written_out(task: MetricTask, label: np.ndarray, weight: np.ndarray, delay: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the running mean and the last-value baseline, row by row from the labels known."""
     means, lasts = np.empty(len(label)), np.empty(len(label))
     classes = task == "classes"
@@ -39,7 +39,7 @@ def written_out(task: Task, label: np.ndarray, weight: np.ndarray, delay: int) -
 
 @pytest.mark.parametrize("task", ["classes", "number", "count"])
 @pytest.mark.parametrize("delay", [0, 3])
-def test_baselines_are_what_labels_known_at_the_time_say(task: Task, delay: int) -> None:
+def test_baselines_are_what_labels_known_at_the_time_say(task: MetricTask, delay: int) -> None:
     rng = np.random.default_rng(2)
     label = {
         "classes": (rng.random(60) < 0.4).astype(float),

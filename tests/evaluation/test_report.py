@@ -12,7 +12,7 @@ import pytest
 from batchlearn.errors import BatchlearnError, DataError, UsageError
 from batchlearn.evaluation.baselines import constant_baseline, last_value_baseline
 from batchlearn.evaluation.intervals import Estimate
-from batchlearn.evaluation.metrics import METRICS, Task
+from batchlearn.evaluation.metrics import METRICS, MetricTask
 from batchlearn.evaluation.report import LeaveOneOut, evaluate
 from batchlearn.evaluation.scored import ScoredRows
 
@@ -30,7 +30,7 @@ def plain(evaluation: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("task", ["classes", "number", "count"])
-def test_json_has_the_shape_that_was_promised(task: Task) -> None:
+def test_json_has_the_shape_that_was_promised(task: MetricTask) -> None:
     rng = np.random.default_rng(0)
     held_out = two_classes()
     if task != "classes":
@@ -195,7 +195,7 @@ FOUR = np.array([0.0, 1.0, 1.0, 0.0])
     ],
 )
 def test_rows_that_cannot_be_evaluated_are_refused(
-    task: Task, held_out: ScoredRows, kind: type[BatchlearnError], code: str
+    task: MetricTask, held_out: ScoredRows, kind: type[BatchlearnError], code: str
 ) -> None:
     with pytest.raises(kind) as raised:
         evaluate(task, held_out, {}, seed=0)

@@ -14,7 +14,6 @@ from tests.retraining.made import add_days, day, turn
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.artifacts.tensors import unpack
 from batchlearn.errors import RegistryError
-from batchlearn.kept.storage import load
 from batchlearn.registry.check import check
 from batchlearn.registry.ledger import events, tenures
 from batchlearn.registry.loading import load_champion, load_version
@@ -23,6 +22,7 @@ from batchlearn.registry.version import EXPECTED, KEPT, SAMPLE, read_file, verif
 from batchlearn.retraining.policies import EveryRows
 from batchlearn.retraining.project import open_project
 from batchlearn.training.verification.stored import verify_model
+from batchlearn.updating.storage import load
 
 FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("registry-*"))
 WHY = Reason("tried", "ann", "2027-01-01T00:00:00Z")

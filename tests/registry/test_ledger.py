@@ -7,14 +7,14 @@ from tests.registry.made import WHY, store_with
 
 from batchlearn.registry.ledger import (
     AGREED,
-    HINDSIGHT,
+    CYCLE,
     OUTCOME,
+    OVERRIDE_INTERIM,
     OVERRULED,
     REVIEW,
-    TURN,
     choices,
     events,
-    latest_turn_of,
+    latest_cycle_of,
     record_event,
     reviews,
     tenures,
@@ -41,7 +41,7 @@ def test_reviews_are_counted_with_what_became_of_them(tmp_path: Path) -> None:
     store = store_with(tmp_path, 0)
 
     def turn(at: str, review: str | None, version: int) -> int:
-        return record_event(store, TURN, at, {"review": review, "version": version}).number
+        return record_event(store, CYCLE, at, {"review": review, "version": version}).number
 
     first = turn("2026-01-05T00:00:00Z", "promotion", 1)
     turn("2026-01-06T00:00:00Z", None, 2)
@@ -58,10 +58,10 @@ def test_reviews_are_counted_with_what_became_of_them(tmp_path: Path) -> None:
     assert (counts.overrides, counts.right, counts.wrong) == (2, 1, 0)
     assert counts.open == (third,)
     assert counts.to_json()["unknown"] == 1
-    latest = latest_turn_of(events(store), 3)
+    latest = latest_cycle_of(events(store), 3)
     assert latest is not None
     assert latest.number == second
-    assert latest_turn_of(events(store), 9) is None
+    assert latest_cycle_of(events(store), 9) is None
 
 
 def test_decisions_are_told_with_the_latest_that_is_known_of_them(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_decisions_are_told_with_the_latest_that_is_known_of_them(tmp_path: Path
 
     told, open_still, unseen, agreed = (decided(said) for said in (OVERRULED, OVERRULED, OVERRULED, AGREED))
     for about in (told, open_still):
-        record_event(store, HINDSIGHT, "2026-02-03T00:00:00Z", {"about": about, "why": "few rows"})
+        record_event(store, OVERRIDE_INTERIM, "2026-02-03T00:00:00Z", {"about": about, "why": "few rows"})
     record_event(store, OUTCOME, "2026-02-04T00:00:00Z", {"about": told, "why": "many rows", "outcome": "wrong"})
     found = [(one.event, one.outcome, one.because) for one in choices(events(store))]
     assert found == [

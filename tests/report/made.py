@@ -17,24 +17,24 @@ from batchlearn.data.ledger import RowCounts
 from batchlearn.data.split import SplitKind
 from batchlearn.data.target import Target
 from batchlearn.evaluation.calibration import Calibration, ReliabilityBin
-from batchlearn.evaluation.decision import Cut, Decision
+from batchlearn.evaluation.decision import Cut, DecisionCosts
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.report import Drift, Evaluation, LeaveOneOut, WorstRow
 from batchlearn.evaluation.slices import Slice
+from batchlearn.formatting.notes import Code, Note, recorded
+from batchlearn.formatting.rejections import Rejection
 from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import Shape
 from batchlearn.selection.structure import Alternative, Structure
 from batchlearn.tables.table import Roles
 from batchlearn.training.certificate import Certificate, Proved
-from batchlearn.training.facts.columns import ColumnFacts, Facts, JudgedFit, Spread
-from batchlearn.training.facts.labels import LabelFacts, NeighbourFacts, SplitFacts
-from batchlearn.training.facts.levels import TellingLevel
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status, Step
 from batchlearn.training.recipe import Recipe
-from batchlearn.words.notes import Code, Note, recorded
-from batchlearn.words.rejections import Rejection
+from batchlearn.training.summary.columns import ColumnSummary, DataSummary, JudgedFit, Spread
+from batchlearn.training.summary.labels import LabelSummary, NeighbourSummary, SplitSummary
+from batchlearn.training.summary.levels import LeakingLevel
 
 Name = Callable[[], str]
 Result = TypeVar("Result")
@@ -112,7 +112,7 @@ def complete(name: Name | None = None) -> Fit:
             Note(Code.LEFT_OUT, {"column": name(), "reason": "it is constant"}),
             Note(Code.TINY_NUMBERS, {"columns": [name()]}),
         ),
-        facts=facts(name),
+        summary=summary(name),
     )
 
 
@@ -127,7 +127,7 @@ def minimal() -> Fit:
         trace=(),
         evaluation=None,
         notes=(),
-        facts=None,
+        summary=None,
     )
 
 
@@ -154,31 +154,31 @@ def worst_row(name: Name, row: int) -> WorstRow:
     )
 
 
-def facts(name: Name) -> Facts:
+def summary(name: Name) -> DataSummary:
     first, second = name(), name()
-    return Facts(
+    return DataSummary(
         repeated_rows=270,
-        split=SplitFacts(
+        split=SplitSummary(
             SplitKind.TIME, 1080, 270, False,
             ("2020-01-01", "2020-08-31"), ("2020-09-01", "2020-12-31"),
         ),
         judged=JudgedFit(coefficients=30, passes=9),
         labels={
-            part: LabelFacts(1350, shares={first: 1.0 - share, second: share})
+            part: LabelSummary(1350, shares={first: 1.0 - share, second: share})
             for part, share in (("all", 0.08), ("early", 0.07), ("late", 0.12))
         },
-        neighbours=NeighbourFacts("share", 0.9, 0.55, 0.92, 0.95, 0.5),
-        columns=[replace(column(name()), telling=(telling(name),)), column(name())],
+        neighbours=NeighbourSummary("share", 0.9, 0.55, 0.92, 0.95, 0.5),
+        columns=[replace(column(name()), leaking=(leaking(name),)), column(name())],
         seconds={"reading": 0.1, "choosing": 0.8, "judging": 0.4, "fitting": 0.2},
     )  # fmt: skip
 
 
-def column(name: str) -> ColumnFacts:
-    return ColumnFacts(name, "number", 1350, 400, None, None, Spread(-6.0, 1.0, 5.0, 9.0, 5400.0, 1))
+def column(name: str) -> ColumnSummary:
+    return ColumnSummary(name, "number", 1350, 400, None, None, Spread(-6.0, 1.0, 5.0, 9.0, 5400.0, 1))
 
 
-def telling(name: Name) -> TellingLevel:
-    return TellingLevel(name(), 200, name(), 0.995, 0.08)
+def leaking(name: Name) -> LeakingLevel:
+    return LeakingLevel(name(), 200, name(), 0.995, 0.08)
 
 
 def certificate() -> Certificate:
@@ -219,7 +219,7 @@ def evaluation(name: Name) -> Evaluation:
             Cut(threshold, 60, estimate(0.22, 0.02), estimate(0.7, 0.05), estimate(0.6, 0.05))
             for threshold in (0.07, 0.5)
         ),
-        decision=Decision(
+        decision=DecisionCosts(
             costs=Costs(1.0, 9.0),
             cost=estimate(0.31, 0.02),
             always_no=estimate(1.2, 0.1),

@@ -8,15 +8,16 @@ from dataclasses import replace
 import numpy as np
 from tests.report.made import Name, certificate, harmless
 
-from batchlearn.comparison.contenders import Budget, Contender, Point, Run, RunEnd
-from batchlearn.comparison.critical import Measured, NoiseAt, NoisePlace
+from batchlearn.comparison.contenders import Budget, Contender, Run, RunCheckpoint, RunEnd
+from batchlearn.comparison.critical import MeasuredBatchSizes, NoiseAt, NoisePlace
 from batchlearn.comparison.judging import HeldOutScore, Memory
 from batchlearn.comparison.outcome import Comparison, Outcome, Rates, Recommendation
-from batchlearn.comparison.problem import Trial
+from batchlearn.comparison.problem import Benchmark
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.data.target import Target
 from batchlearn.evaluation.intervals import Estimate
+from batchlearn.formatting.notes import Code, Note, recorded
 from batchlearn.kernels.design import Layout
 from batchlearn.objectives.losses import loss_of
 from batchlearn.statistics.noise import Noise
@@ -24,7 +25,6 @@ from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.certificate import Certification, Proved
 from batchlearn.training.optimise import Optimum, Status
 from batchlearn.training.regimes import FullBatch, MiniBatch, Online
-from batchlearn.words.notes import Code, Note, recorded
 
 ROWS, BEST, NULL = 39_074, 0.315073, 0.5499
 CONTENDERS = (
@@ -40,7 +40,7 @@ def comparison(name: Name | None = None) -> Comparison:
     name = name or harmless()
     tried = tuple((10.0**at, math.inf if at == 2 else 0.1 / (at + 3)) for at in range(-2, 3))
     return Comparison(
-        trial=trial(name()),
+        benchmark=benchmark(name()),
         table=name(),
         budget=Budget(10.0, 2.0),
         outcomes=tuple(outcome(at, one) for at, one in enumerate(CONTENDERS)),
@@ -55,7 +55,7 @@ def comparison(name: Name | None = None) -> Comparison:
     )
 
 
-def trial(column: str) -> Trial:
+def benchmark(column: str) -> Benchmark:
     """Return what all were given: rows without a feature, whose optimum is certified."""
     layout, nothing = Layout(True, 0), np.zeros((0, ROWS))
     rows = MemoryRows(
@@ -65,16 +65,17 @@ def trial(column: str) -> Trial:
     proof = Certification(certificate(), None, None, None)
     optimum = Optimum(np.zeros(109), proof, Status.TOLERANCE, "newton-cholesky", BEST, NULL, (), 12, 1.1)
     objective = Objective(loss_of(target), ridge(layout, 1.0))
-    return Trial(objective, rows, np.zeros(109), optimum, target, None, np.zeros(0, dtype=np.intp), False, ())
+    return Benchmark(objective, rows, np.zeros(109), optimum, target, None, np.zeros(0, dtype=np.intp), False, ())
 
 
 def run(contender: Contender, at: int, excess: float, seed: int = 0) -> Run:
     """Return a run that ends so far above the optimum, after 9.49 passes."""
     points = [
-        Point(1000 * k, 1.6**k - 1.0, 0.1 * k * (at + 1), BEST + 0.2348 * 0.1**k + min(excess, 1.0)) for k in range(5)
+        RunCheckpoint(1000 * k, 1.6**k - 1.0, 0.1 * k * (at + 1), BEST + 0.2348 * 0.1**k + min(excess, 1.0))
+        for k in range(5)
     ]
     # A hair more, so that the difference to the best is not a hair less.
-    last = Point(5000, 1.6**5 - 1.0, 0.5 * (at + 1), BEST + excess * (1.0 + 1e-12))
+    last = RunCheckpoint(5000, 1.6**5 - 1.0, 0.5 * (at + 1), BEST + excess * (1.0 + 1e-12))
     return Run(contender, seed, "shuffled", "newton-cholesky", (*points, last), np.zeros(109), RunEnd.PASSES_SPENT)
 
 
@@ -135,9 +136,9 @@ def stored_as(result: Comparison, name: str, excess: float | None) -> Comparison
 def without_certificate(result: Comparison) -> Comparison:
     """Return the result with an optimum of which nothing is proved."""
     refused = replace(certificate(), status=Proved.NOT_CERTIFIED, reason=recorded("of a reason"), loss_bound=None)
-    optimum = replace(result.trial.optimum, certification=Certification(refused, None, None, None))
+    optimum = replace(result.benchmark.optimum, certification=Certification(refused, None, None, None))
     outcomes = tuple(replace(one, loss_bound=None) for one in result.outcomes)
-    return replace(result, trial=replace(result.trial, optimum=optimum), outcomes=outcomes)
+    return replace(result, benchmark=replace(result.benchmark, optimum=optimum), outcomes=outcomes)
 
 
 def noise() -> tuple[NoiseAt, ...]:
@@ -150,8 +151,8 @@ def noise() -> tuple[NoiseAt, ...]:
     )
 
 
-def measured() -> Measured:
+def measured() -> MeasuredBatchSizes:
     """Return what each batch size left."""
     excess = (2.8e-7, 4.3e-7, 6.1e-7, 1.08e-5, 1.3e-2)
     sizes = tuple((2 ** (5 + 2 * at), value, 0.5 * value, 2.0 * value) for at, value in enumerate(excess))
-    return Measured(4.96, sizes, 1.1e-5)
+    return MeasuredBatchSizes(4.96, sizes, 1.1e-5)

@@ -12,6 +12,7 @@ from tests.report.test_page import page
 from batchlearn.data.ledger import RowCounts
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.report import Drift
+from batchlearn.formatting.notes import Code, Note
 from batchlearn.report.figures.plots import Forest, Plot
 from batchlearn.report.terms.levels import Heatmap
 from batchlearn.report.terms.shapes import drawn
@@ -23,11 +24,10 @@ from batchlearn.report.training.verdict import finished, good
 from batchlearn.report.training.worst import slice_list, worst_rows
 from batchlearn.selection.structure import Alternative
 from batchlearn.training.certificate import Proved
-from batchlearn.training.facts.columns import Spread
-from batchlearn.training.facts.labels import NeighbourFacts
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
-from batchlearn.words.notes import Code, Note
+from batchlearn.training.summary.columns import Spread
+from batchlearn.training.summary.labels import NeighbourSummary
 
 
 def with_scores(model: Estimate, constant: Estimate, metric: str = "log_loss") -> Fit:
@@ -136,13 +136,13 @@ def test_what_to_do_about_what_is_odd_stands_in_the_questions() -> None:
 
 
 def test_what_is_as_it_should_be_is_not_odd() -> None:
-    assert complete().facts is not None
+    assert complete().summary is not None
     usual = replace(made.column("x"), missing=9)
     some = replace(usual, spread=Spread(-9.0, -8.0, 5.0, 9.0, 10.0, 500))
     constant = replace(usual, missing=400, left_out="it is constant")
-    fit = changed(complete(), "facts.columns", [some, constant])
-    fit = changed(fit, "facts.repeated_rows", 2)
-    fit = changed(fit, "facts.neighbours", NeighbourFacts("share", 0.9, 0.55, 0.92, 0.6, 0.58))
+    fit = changed(complete(), "summary.columns", [some, constant])
+    fit = changed(fit, "summary.repeated_rows", 2)
+    fit = changed(fit, "summary.neighbours", NeighbourSummary("share", 0.9, 0.55, 0.92, 0.6, 0.58))
     said = " ".join(finding.what for finding in findings(fit) if finding.kind == "data")
     for part in ("repeat an earlier row", "the same", "Nearly certain", "far from all others", "Missing values"):
         assert part not in said, part
@@ -150,7 +150,7 @@ def test_what_is_as_it_should_be_is_not_odd() -> None:
 
 def test_repeated_rows_make_a_gap_no_proof_of_drift() -> None:
     assert "of that is drift cannot be told" in " ".join(page(complete()).split())
-    alone = page(changed(complete(), "facts.repeated_rows", 0))
+    alone = page(changed(complete(), "summary.repeated_rows", 0))
     assert "of that is drift cannot be told" not in alone
     assert "a sign of drift" in alone
 
@@ -185,7 +185,7 @@ def test_drift_is_said_as_the_evaluation_decided() -> None:
     said = {}
     gaps = {"worse": Drift(0.034, 0.014, 0.054), "better": Drift(-0.034, -0.054, -0.014), None: Drift(0.0, -0.1, 0.1)}
     for side, gap in gaps.items():
-        fit = changed(changed(complete(), "facts.repeated_rows", 0), "evaluation.drift", gap)
+        fit = changed(changed(complete(), "summary.repeated_rows", 0), "evaluation.drift", gap)
         assert drift(fit) == side
         assert any(one.kind == "drift" for one in findings(fit)) == (side is not None)
         said[side] = " ".join(page(fit).split())
@@ -208,10 +208,10 @@ def test_where_no_row_is_later_nothing_is_said_of_drift() -> None:
 
 def test_what_is_in_order_is_not_pointed_out() -> None:
     fit = replace(complete(), rows=RowCounts(1350, 1350, 0, {}), notes=())
-    fit = changed(changed(fit, "facts.repeated_rows", 0), "facts.labels", {})
-    fit = changed(fit, "facts.neighbours", NeighbourFacts("share", 0.0, 0.6, 0.6, None, None))
+    fit = changed(changed(fit, "summary.repeated_rows", 0), "summary.labels", {})
+    fit = changed(fit, "summary.neighbours", NeighbourSummary("share", 0.0, 0.6, 0.6, None, None))
     usual = Spread(-6.0, 1.0, 5.0, 9.0, 9.0, 0)
-    fit = changed(fit, "facts.columns", [replace(made.column("x"), missing=0, spread=usual)])
+    fit = changed(fit, "summary.columns", [replace(made.column("x"), missing=0, spread=usual)])
     for part, nothing in (
         ("calibration", None),
         ("slices", ()),
@@ -289,10 +289,10 @@ def test_the_card_on_what_matters_says_which_way_and_what_to_doubt() -> None:
     given = next(one for one in terms if one.name == first.name)
     highest = given.names[int(np.argmax(given.effect))]
     assert f"highest where {highest}" in first.ends
-    assert fit.facts is not None
-    telling = next(one.column for one in fit.facts.columns if one.telling)
-    renamed = [replace(one, term=telling) if one is given else one for one in terms]
-    assert any(f"Check {telling} first" in one for one in cards(fit, drawn(renamed))[2].brief)
+    assert fit.summary is not None
+    leaking = next(one.column for one in fit.summary.columns if one.leaking)
+    renamed = [replace(one, term=leaking) if one is given else one for one in terms]
+    assert any(f"Check {leaking} first" in one for one in cards(fit, drawn(renamed))[2].brief)
 
 
 def test_a_slope_is_not_compared_with_the_effect_of_a_missing_value() -> None:

@@ -147,7 +147,7 @@ def test_any_number_may_be_extreme(value: float) -> None:
     places = [f"{last}.5.value", f"{last}.5.passes", f"{last}.5.seconds", f"{last}.2.value", "seconds"]
     places += [f"outcomes.1.held_out.difference.{end}" for end in ("value", "low", "high")]
     places += ["outcomes.1.held_out.score.value", "measured.sizes.1", "rates.tried.0", "noise.0.excess_loss"]
-    places += ["noise.0.plain.trace", "noise.1.preconditioned.gradient_square", "trial.optimum.value"]
+    places += ["noise.0.plain.trace", "noise.1.preconditioned.gradient_square", "benchmark.optimum.value"]
     whole = {"measured.sizes.1": (128, value, value, value), "rates.tried.0": (value, value)}
     for at in places:
         page = comparison_page(changed(comparison(), at, whole.get(at, value)))

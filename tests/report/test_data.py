@@ -12,45 +12,45 @@ from tests.report.made import changed, complete, estimate, minimal, predicting, 
 from batchlearn.data.split import SplitKind
 from batchlearn.evaluation.decision import Cut
 from batchlearn.evaluation.intervals import Estimate
+from batchlearn.formatting.notes import Code, Note
+from batchlearn.formatting.numbers import plain, telling_places
 from batchlearn.report.figures.plots import Plot
 from batchlearn.report.terms.shapes import drawn
-from batchlearn.report.training.facts import base_rates, neighbours_said, order_tells, split_said
+from batchlearn.report.training.data_summary import base_rates, neighbours_said, order_tells, split_said
 from batchlearn.report.training.findings import findings
 from batchlearn.report.training.proof import split_parts
 from batchlearn.report.training.quality import cut_table
 from batchlearn.report.training.verdict import finished, good
-from batchlearn.training.facts.labels import LabelFacts, NeighbourFacts, SplitFacts
 from batchlearn.training.fit import Fit
-from batchlearn.words.notes import Code, Note
-from batchlearn.words.numbers import plain, telling_places
+from batchlearn.training.summary.labels import LabelSummary, NeighbourSummary, SplitSummary
 
 
-def with_facts(**facts: Any) -> Fit:
+def with_summary(**summary: Any) -> Fit:
     fit = predicting(complete(), "late", "no", "yes")
     fit = changed(fit, "model.roles.time", "day")
-    for name, value in facts.items():
-        fit = changed(fit, f"facts.{name}", value)
+    for name, value in summary.items():
+        fit = changed(fit, f"summary.{name}", value)
     return fit
 
 
 def test_the_split_is_told_as_it_was_made() -> None:
-    assert split_said(with_facts(split=None)) is None
-    random = split_said(with_facts(split=SplitFacts(SplitKind.RANDOM, 80, 20)))
+    assert split_said(with_summary(split=None)) is None
+    random = split_said(with_summary(split=SplitSummary(SplitKind.RANDOM, 80, 20)))
     assert random == (
         "To judge it, the same recipe was trained on 80 rows and scored on 20 others, drawn at random. The model "
         "delivered then learned from all 1,350."
     )
-    group = split_said(with_facts(split=SplitFacts(SplitKind.GROUP, 80, 20)))
+    group = split_said(with_summary(split=SplitSummary(SplitKind.GROUP, 80, 20)))
     assert group is not None
     assert "scored on 20 of other groups" in group
-    numbered = SplitFacts(SplitKind.TIME, 80, 20, False, (0.0, 79.0), (80.0, 99.0))
+    numbered = SplitSummary(SplitKind.TIME, 80, 20, False, (0.0, 79.0), (80.0, 99.0))
     assert "the first 80 rows by day (0 to 79) and scored on the last 20 (80 to 99)" in str(
-        split_said(with_facts(split=numbered))
+        split_said(with_summary(split=numbered))
     )
 
 
 def test_the_parts_of_the_split_fill_the_bar() -> None:
-    first, second = split_parts(with_facts())
+    first, second = split_parts(with_summary())
     assert (first.at, first.width, second.at, second.width) == (0.0, 80.0, 80.0, 20.0)
     assert (first.rows, first.share.replace("\u00a0", " ")) == (1080, "80 %")
     assert split_parts(minimal()) == ()
@@ -58,23 +58,23 @@ def test_the_parts_of_the_split_fill_the_bar() -> None:
 
 def test_base_rates_are_those_of_two_classes_of_many_or_a_mean() -> None:
     shares = {"a": 0.5, "b": 0.3, "c": 0.2}
-    several = with_facts(labels={"all": LabelFacts(100, shares=shares)})
+    several = with_summary(labels={"all": LabelSummary(100, shares=shares)})
     assert base_rates(several) == "Shares of late in all rows: a 50\u00a0%, b 30\u00a0% and c 20\u00a0%."
-    means = {name: LabelFacts(9, mean) for name, mean in (("all", 79.75), ("early", 80.2), ("late", 78.3))}
-    assert base_rates(with_facts(labels=means)) == (
+    means = {name: LabelSummary(9, mean) for name, mean in (("all", 79.75), ("early", 80.2), ("late", 78.3))}
+    assert base_rates(with_summary(labels=means)) == (
         "The mean of late is 79.8 over all rows: 80.2 in those the judged model learned from, 78.3 in those held out."
     )
     assert base_rates(minimal()) is None
 
 
 def test_an_order_that_gives_labels_away_needs_ties_and_a_gap() -> None:
-    near = NeighbourFacts("correlation", 0.9, 0.0, 0.9, 0.9, 0.85)
-    assert order_tells(with_facts(neighbours=near)) is None
-    assert order_tells(with_facts(neighbours=replace(near, tied=0.01, alike_untied=0.1))) is None
-    said = order_tells(with_facts(neighbours=replace(near, alike_untied=0.1)))
+    near = NeighbourSummary("correlation", 0.9, 0.0, 0.9, 0.9, 0.85)
+    assert order_tells(with_summary(neighbours=near)) is None
+    assert order_tells(with_summary(neighbours=replace(near, tied=0.01, alike_untied=0.1))) is None
+    said = order_tells(with_summary(neighbours=replace(near, alike_untied=0.1)))
     assert said is not None
     assert "where a new day begins: 0.10" in "".join(said)
-    assert neighbours_said(with_facts(neighbours=near)) == "The labels of neighbouring rows correlate by 0.90."
+    assert neighbours_said(with_summary(neighbours=near)) == "The labels of neighbouring rows correlate by 0.90."
 
 
 @pytest.mark.parametrize(("slope", "said"), [(0.8, True), (1.2, True), (1.0, False), (None, False)])
@@ -86,7 +86,7 @@ def test_one_factor_is_no_cure_where_the_slope_is_off(slope: float | None, said:
 
 
 def test_a_threshold_says_what_it_finds() -> None:
-    fit = with_facts()
+    fit = with_summary()
     found = cut_table(fit)
     assert found is not None
     sentence, table = found

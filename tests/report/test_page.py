@@ -25,6 +25,8 @@ from tests.report.made import (
 )
 from tests.report.reading import Reading
 
+from batchlearn.formatting.notes import Code, Note
+from batchlearn.formatting.numbers import in_ascii
 from batchlearn.models.shapes import Shape
 from batchlearn.report.document import Document
 from batchlearn.report.terminal import printed
@@ -33,8 +35,6 @@ from batchlearn.report.training.page import training_page
 from batchlearn.report.training.quality import decision, metric_table
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Step
-from batchlearn.words.notes import Code, Note
-from batchlearn.words.numbers import in_ascii
 
 LARGEST_PAGE = 3_000_000
 NUMBERS = (math.nan, math.inf, -1e308, 1e308, 5e-324, 0.0, -1.0)
@@ -190,7 +190,7 @@ def test_every_loss_has_a_page(loss: str) -> None:
 # --- whatever comes -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("part", ["facts", "evaluation", "evaluation.calibration", "evaluation.leave_one_out"])
+@pytest.mark.parametrize("part", ["summary", "evaluation", "evaluation.calibration", "evaluation.leave_one_out"])
 @pytest.mark.parametrize("whole", [complete(), minimal()], ids=["complete", "minimal"])
 def test_what_is_not_known_is_left_out(whole: Fit, part: str) -> None:
     if whole.evaluation is not None or "." not in part:

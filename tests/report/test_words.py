@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 
 from batchlearn.evaluation.intervals import Estimate
-from batchlearn.report.estimate import with_interval
-from batchlearn.report.figures.scales import Tick, apart, exact_scale, powers, scale
-from batchlearn.report.values import clean, short
-from batchlearn.words.numbers import (
+from batchlearn.formatting.numbers import (
     at_most,
     duration,
     listed,
@@ -19,6 +16,9 @@ from batchlearn.words.numbers import (
     rounded_up,
     small_share,
 )
+from batchlearn.report.estimate import with_interval
+from batchlearn.report.figures.scales import Tick, apart, exact_scale, powers, scale
+from batchlearn.report.values import clean, short
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from mpmath import mp
-from tests.kept.made import Made, fitted, joined, kept_of, lighter, made, made_with_pairs
 from tests.objectives.oracle import Oracle, exact
+from tests.updating.made import Made, fitted, joined, kept_of, lighter, made, made_with_pairs
 
 from batchlearn.data.rows.memory import MemoryRows
-from batchlearn.kept.totals import KeptTotals
 from batchlearn.kernels.design import Floats
-from batchlearn.retraining.bracket import Answer, Change, bracket
+from batchlearn.retraining.bracket import BracketResult, Change, bracket
 from batchlearn.training.certificate import Units, certify
+from batchlearn.updating.sufficient_statistics import SufficientStatistics
 
 KINDS = ("added", "removed", "decayed", "window")
 MODELS = {"ridge": made, "pairs": made_with_pairs}
@@ -23,7 +23,7 @@ class Trial(NamedTuple):
     """A version's kept totals, a change, and the rows of the objective after it."""
 
     problem: Made
-    kept: KeptTotals
+    kept: SufficientStatistics
     change: Change
     after: MemoryRows
 
@@ -51,7 +51,7 @@ def trial(seed: int, loss: str, kind: str, size: int = 60, model: str = "ridge")
     return Trial(problem, kept, Change(added, gone if with_gone else None, decay), after)
 
 
-def answer(one: Trial, climbing: bool) -> Answer:
+def answer(one: Trial, climbing: bool) -> BracketResult:
     """Bracket the change; `climbing` says whether all rows may be read."""
     return bracket(one.kept, one.change, one.problem.penalty, all_rows=(lambda: one.after) if climbing else None)
 
@@ -64,7 +64,7 @@ def truth(one: Trial) -> Truth:
     return Truth(oracle.value(exact(one.kept.parameters)) - oracle.value(optimum), optimum, oracle)
 
 
-def violations(one: Trial, found: Answer, true: Truth) -> list[str]:
+def violations(one: Trial, found: BracketResult, true: Truth) -> list[str]:
     """Return what was said and is not so."""
     said, reached = found.bracket, found.reached
     wrong = [] if said.lower <= true.gain else [f"lower {said.lower} above {mp.nstr(true.gain, 5)}"]

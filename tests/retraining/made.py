@@ -15,16 +15,16 @@ import pyarrow.parquet as pq
 
 from batchlearn.artifacts.disk import LOCAL_DISK, Disk
 from batchlearn.artifacts.store import FolderStore
+from batchlearn.formatting.notes import recorded
 from batchlearn.kernels.design import Floats
 from batchlearn.models.files import load
 from batchlearn.registry.place import SETTINGS
 from batchlearn.retraining.child import Rehearsal
-from batchlearn.retraining.feed.known import parse_instant
-from batchlearn.retraining.feed.sources import open_feed
 from batchlearn.retraining.project import open_project
-from batchlearn.retraining.shell.records import Surroundings
-from batchlearn.retraining.shell.turn import Turn, turning
-from batchlearn.words.notes import recorded
+from batchlearn.retraining.shell.records import CycleContext
+from batchlearn.retraining.shell.turn import CycleResult, run_turn
+from batchlearn.retraining.sources.label_times import parse_instant
+from batchlearn.retraining.sources.project_source import open_source
 
 ROWS = 60  # a day
 DELAY = 3  # days until a label is known
@@ -98,10 +98,10 @@ def into_database(path: Path, table: pa.Table) -> None:
     connection.close()
 
 
-def around(root: Path, now: str, disk: Disk = LOCAL_DISK) -> Surroundings:
+def context(root: Path, now: str, disk: Disk = LOCAL_DISK) -> CycleContext:
     project = replace(open_project(root), store=FolderStore(root, disk))
     instant = parse_instant(now, stamped=True)
-    return Surroundings(project, open_feed(project), instant, f"{now}T00:00:00Z", "ann", 1, rehearse_here)
+    return CycleContext(project, open_source(project), instant, f"{now}T00:00:00Z", "ann", 1, rehearse_here)
 
 
 def rehearse_here(model: Path, sample: Path, expected: Floats) -> Rehearsal:
@@ -110,12 +110,12 @@ def rehearse_here(model: Path, sample: Path, expected: Floats) -> Rehearsal:
     return Rehearsal(same, recorded("Scored in the process of the test."))
 
 
-def turn(root: Path, now: str, disk: Disk = LOCAL_DISK, **flags: Any) -> Turn:
+def turn(root: Path, now: str, disk: Disk = LOCAL_DISK, **flags: Any) -> CycleResult:
     """Turn the cycle once, as on the day `now`."""
-    steps = turning(around(root, now, disk), **flags)
+    steps = run_turn(context(root, now, disk), **flags)
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            found: Turn = end.value
+            found: CycleResult = end.value
             return found

@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.kept.made import Made, design, fitted, joined, kept_of, some
 from tests.retraining.brackets import KINDS, MODELS, answer, parameters_of, trial, truth, violations
+from tests.updating.made import Made, design, fitted, joined, kept_of, some
 
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.errors import CertificateError, DataError, UsageError
-from batchlearn.kept.totals import assemble, totals_at
-from batchlearn.kept.update import Local, least_share
 from batchlearn.kernels.design import Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.retraining.bracket import Change, bracket
 from batchlearn.statistics.objective import Objective
+from batchlearn.updating.sufficient_statistics import assemble_statistics, totals_at
+from batchlearn.updating.update import Local, least_share
 
 _LOSSES = ("logistic", "poisson", "squared")
 
@@ -49,7 +49,7 @@ def test_an_exact_bound_for_the_squared_loss_needs_no_old_row() -> None:
 
 
 def test_without_the_remainder_the_bracket_would_lie(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batchlearn.kept.remainder.tail", lambda a, order: 0.0)  # noqa: ARG005
+    monkeypatch.setattr("batchlearn.updating.remainder.tail", lambda a, order: 0.0)  # noqa: ARG005
     wrong = 0
     for seed in range(6):
         one = trial(seed, "poisson", "added")
@@ -64,7 +64,7 @@ def test_a_share_of_the_new_rows_hessian_is_below_it_and_saves_a_reading(
     for seed in range(4):
         one, found = trial(seed, loss, "added"), []
         for lost in (-1.0, 1.0):
-            monkeypatch.setattr("batchlearn.kept.first_rung._LOST", lost)
+            monkeypatch.setattr("batchlearn.updating.bound_from_totals._LOST", lost)
             found.append(answer(one, climbing=False))
             assert violations(one, found[-1], truth(one)) == []
         read, shared = found
@@ -222,7 +222,9 @@ def test_no_totals_without_a_factor() -> None:
     lone = replace(rows, chunks=(replace(rows.chunks[0], codes=np.zeros_like(rows.chunks[0].codes)),))
     kept = kept_of(replace(problem, strength=1.0), rows)
     with pytest.raises(CertificateError, match="no safe factor"):
-        assemble(problem.objective(30.0), lone, np.zeros(2), *totals_at(LOSSES["squared"], lone, kept.parameters))
+        assemble_statistics(
+            problem.objective(30.0), lone, np.zeros(2), *totals_at(LOSSES["squared"], lone, kept.parameters)
+        )
 
 
 def test_one_row_far_out_is_in_the_bounds() -> None:

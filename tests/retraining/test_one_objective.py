@@ -13,20 +13,19 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.kept.made import design
+from tests.updating.made import design
 
 from batchlearn.data.bins import BinTerm
 from batchlearn.data.encoding import CalendarTerm, LevelTerm, PairTerm
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.rows import Rows
 from batchlearn.data.rows.memory import MemoryRows
-from batchlearn.kept.storage import dump, load
 from batchlearn.kernels.design import Floats
 from batchlearn.models.files import save
 from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.losses import loss_of
-from batchlearn.retraining.cycle.starting import encoded, kept_totals, training_from
-from batchlearn.retraining.cycle.state import Champion, Parts
+from batchlearn.retraining.cycle.continued import encode_rows, statistics_of, train_from
+from batchlearn.retraining.cycle.state import Champion, TrainingTables
 from batchlearn.selection.structure import Structure
 from batchlearn.selection.terms import encoding_terms
 from batchlearn.tables.table import Table, read
@@ -34,6 +33,7 @@ from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import fit_objective, train
 from batchlearn.training.verification.stored import verify_model
+from batchlearn.updating.storage import dump, load
 
 Answer = TypeVar("Answer")
 ROWS, GONE = 600, 150
@@ -132,7 +132,7 @@ class Optimum(NamedTuple):
 
 def check(fit: Fit, table: Table, folder: Path) -> Optimum:
     """Check what a fit states against the optimum of the objective written out, and that it is verified."""
-    model, rows = fit.model, encoded(fit.model, table, 1).rows
+    model, rows = fit.model, encode_rows(fit.model, table, 1).rows
     strengths = dict(fit.structure.strengths)
     true = Optimum.of(model, rows, strengths)
     rng = np.random.default_rng(0)
@@ -170,7 +170,7 @@ def test_every_start_ends_at_the_optimum_of_one_objective(
     recipe = Recipe(KINDS[kind][2], holdout=0.0)
     begun = train(table_of(kind, old), recipe, threads=1)
     check(begun, table_of(kind, old), tmp_path / "scratch")
-    kept = kept_totals(begun, table_of(kind, old), 1)
+    kept = statistics_of(begun, table_of(kind, old), 1)
     assert kept is not None
     totals = load(dump(kept), begun.model.encoding.layout, begun.model.loss)
     strengths = {
@@ -178,18 +178,18 @@ def test_every_start_ends_at_the_optimum_of_one_objective(
     }
     champion = Champion(begun.model, 0.0, 1, strengths, recipe.to_json(), totals)
     everything, stayed = pa.concat_tables([old, new]), pa.concat_tables([old.slice(GONE), new])
-    whole = Parts(table_of(kind, everything), table_of(kind, new), None)
-    window = Parts(table_of(kind, stayed), table_of(kind, new), table_of(kind, old.slice(0, GONE)))
+    whole = TrainingTables(table_of(kind, everything), table_of(kind, new), None)
+    window = TrainingTables(table_of(kind, stayed), table_of(kind, new), table_of(kind, old.slice(0, GONE)))
     for name, start, parts in (
         ("warm", "warm", whole),
         ("update", "update", whole),
         ("warm in a window", "warm", window),
         ("update in a window", "update", window),
     ):
-        fit = drained(training_from(start, champion, recipe, parts, 1))
+        fit = drained(train_from(start, champion, recipe, parts, 1))
         check(fit, parts.everything, tmp_path / name)
-    tuned = drained(training_from("fine-tune", champion, recipe, whole, 1))
-    true = Optimum.of(tuned.model, encoded(tuned.model, whole.everything, 1).rows, strengths)
+    tuned = drained(train_from("fine-tune", champion, recipe, whole, 1))
+    true = Optimum.of(tuned.model, encode_rows(tuned.model, whole.everything, 1).rows, strengths)
     gap = true.value(tuned.model.parameters) - true.value(true.parameters)
     proved = str(tuned.notes[0]).split("is within ")
     assert len(proved) == 1 or gap <= 1.01 * float(proved[1].split(" ")[0])
@@ -201,14 +201,14 @@ def test_classes_are_verified_from_scratch_and_warm(tmp_path: Path, monkeypatch:
     old, new = columns("classes", ROWS, 1), columns("classes", 200, 2)
     recipe = Recipe(holdout=0.0)
     begun = train(table_of("classes", old), recipe, threads=1)
-    assert kept_totals(begun, table_of("classes", old), 1) is None
+    assert statistics_of(begun, table_of("classes", old), 1) is None
     champion = Champion(begun.model, 0.0, 1, dict(begun.structure.strengths), recipe.to_json(), None)
-    parts = Parts(table_of("classes", pa.concat_tables([old, new])), table_of("classes", new), None)
-    warm = drained(training_from("warm", champion, recipe, parts, 1))
+    parts = TrainingTables(table_of("classes", pa.concat_tables([old, new])), table_of("classes", new), None)
+    warm = drained(train_from("warm", champion, recipe, parts, 1))
     for name, fit, table in (("scratch", begun, table_of("classes", old)), ("warm", warm, parts.everything)):
         assert fit.certificate.certified
         assert verify_model(save(fit.model, fit.record(), tmp_path / name), table).reasons == ()
-        rows = encoded(fit.model, table, 1).rows
+        rows = encode_rows(fit.model, table, 1).rows
         strengths = fit.structure.strengths
         objective = fit_objective(fit.model.target, fit.model.encoding, strengths, fit.alpha, rows.total_weight)
         centre = encoding_terms(fit.model.encoding)["x x colour"]

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from batchlearn.evaluation.metrics import Array, log_loss_rows
-from batchlearn.retraining.gate import Gate, Verdict, judge, judge_in_looks
+from batchlearn.retraining.gate import Gate, Verdict, judge, judge_interim
 
 DAYS = 30
 MANY = 1_000_000
@@ -166,7 +166,7 @@ def called_within(trainings: int, rows: int, rng: np.random.Generator) -> tuple[
     for end in range(rows, len(ours) + 1, rows):
         if said in ("", "not enough evidence"):
             new = slice(end - rows, end)
-            found = judge_in_looks(Gate("anytime"), ours[new], theirs[new], state=state)
+            found = judge_interim(Gate("anytime"), ours[new], theirs[new], state=state)
             said, state = found.verdict, found.state
         naive |= judge(Gate(), ours[:end], theirs[:end]).verdict != "not enough evidence"
     return said, naive

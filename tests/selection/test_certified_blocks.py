@@ -15,7 +15,7 @@ from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels.design import Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.penalties.smoothing import UnitPenalty, differences, product, squares
-from batchlearn.selection.strengths import Term, penalty
+from batchlearn.selection.penalty_selection import PenalisedTerm, penalty
 from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Units, certify
 
@@ -58,7 +58,7 @@ def block_trial(rng: np.random.Generator, loss: str) -> Trial:
         for part in [None if weight is None else weight[start:stop]]
     )
     rows = MemoryRows(layout, chunks, np.zeros(0), np.ones(0))
-    terms = [Term(part, unit) for part, unit in zip(layout.group_slices, units, strict=True)]
+    terms = [PenalisedTerm(part, unit) for part, unit in zip(layout.group_slices, units, strict=True)]
     strengths = 10.0 ** rng.uniform(-3, 5, len(terms))
     quadratic = penalty(terms, list(strengths), layout.size).over(rows.total_weight)
     return Trial("blocks", loss, Objective(LOSSES[loss], quadratic), rows, Units.plain(layout.size))

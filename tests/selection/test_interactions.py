@@ -20,8 +20,8 @@ from batchlearn.data.pairs import coarsened
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.selection.interactions import Candidate, _interaction, _recode, best_pairs
-from batchlearn.selection.strengths import find_strengths
+from batchlearn.selection.interactions import PairCandidate, _interaction, _recode, best_pairs
+from batchlearn.selection.penalty_selection import select_penalties
 from batchlearn.selection.terms import encoding_terms
 from batchlearn.tables.table import read
 
@@ -44,10 +44,10 @@ def encoded(columns: dict[str, Any], pairs: tuple[PairTerm, ...] = ()) -> tuple[
 
 def ranked(
     loss: str, columns: dict[str, Any], pairs: tuple[PairTerm, ...] = (), count: int = 8, stretches: Any = None
-) -> list[Candidate]:
+) -> list[PairCandidate]:
     encoding, rows = encoded(columns, pairs)
     terms = tuple(encoding_terms(encoding).values())
-    _, parameters = find_strengths(LOSSES[loss], rows, terms)
+    _, parameters = select_penalties(LOSSES[loss], rows, terms)
     when = np.arange(len(rows)) * 5 // len(rows) if stretches is None else stretches
     return best_pairs(LOSSES[loss], rows, (encoding, parameters), when, count)
 

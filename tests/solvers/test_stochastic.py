@@ -11,7 +11,7 @@ from tests.solvers.problems import posed, taken
 
 from batchlearn.kernels.window_mean import WindowMean
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.solvers import Reading
+from batchlearn.solvers import ReadingPlan
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.statistics.totals import GradientTotal
@@ -36,7 +36,7 @@ def test_a_window_mean_is_the_mean_of_its_points() -> None:
 def test_steps_are_those_of_the_textbook(loss: str) -> None:
     problem = posed(loss, rows=160, weighted=True)
     objective, rows = problem.objective, taken(problem.rows, np.arange(160))
-    reading = Reading(40, 160, rows.total_weight, 0)
+    reading = ReadingPlan(40, 160, rows.total_weight, 0)
     solver = StochasticGradient(0.05)
     state = solver.start(objective, rows, np.zeros(13), reading)
     found = solver.step(objective, rows, state).parameters[:-1]
@@ -59,7 +59,7 @@ def test_the_probe_is_on_the_record_and_takes_the_best() -> None:
     assert all(a.rate * 4.0 == pytest.approx(b.rate) for a, b in pairwise(probe))
     best = min(probe, key=lambda tried: tried.objective)
     state = StochasticGradient().start(
-        problem.objective, problem.rows, np.zeros(13), Reading(64, 4000, problem.rows.total_weight, 0)
+        problem.objective, problem.rows, np.zeros(13), ReadingPlan(64, 4000, problem.rows.total_weight, 0)
     )
     assert state.rate in [tried.rate for tried in state.probe]
     null = problem.objective.null_parameters(problem.rows)
@@ -69,7 +69,7 @@ def test_the_probe_is_on_the_record_and_takes_the_best() -> None:
 
 def test_rates_that_diverge_are_never_taken() -> None:
     problem = posed("poisson", rows=3000)
-    reading = Reading(32, 3000, problem.rows.total_weight, 0)
+    reading = ReadingPlan(32, 3000, problem.rows.total_weight, 0)
     state = StochasticGradient().start(problem.objective, problem.rows, np.zeros(13), reading)
     assert np.isfinite(min(tried.objective for tried in state.probe))
     assert np.isfinite(state.rate)

@@ -9,7 +9,7 @@ import pytest
 from tests.solvers.problems import Posed, pose, posed, taken
 
 from batchlearn.kernels.design import linear_predictor
-from batchlearn.solvers import Reading, Solver
+from batchlearn.solvers import ReadingPlan, Solver
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.solvers.variance_reduced import VarianceReducedNewton
 from batchlearn.statistics.curvature import AnchorTotal
@@ -38,7 +38,7 @@ def test_stochastic_gradients_come_nowhere_near_that() -> None:
 def test_steps_are_those_of_the_formula_written_out() -> None:
     problem = posed("poisson", rows=120, weighted=True)
     objective, rows = problem.objective, taken(problem.rows, np.arange(120))
-    solver, reading = VarianceReducedNewton(), Reading(40, 120, rows.total_weight, 0)
+    solver, reading = VarianceReducedNewton(), ReadingPlan(40, 120, rows.total_weight, 0)
     state = solver.start(objective, rows, np.full(13, 0.1), reading)
     state = solver.begin_pass(objective, rows, solver.step(objective, rows, solver.begin_pass(objective, rows, state)))
     found = solver.step(objective, rows, state).point

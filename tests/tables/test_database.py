@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from batchlearn.errors import BatchlearnError, DataError, ResourceError, UsageError
-from batchlearn.tables.database import Query, reading
+from batchlearn.tables.database import Query, open_view
 
 COLUMNS = "a real, colour text, seen text, known text, code integer"
 
@@ -38,7 +38,7 @@ def change(path: Path, statement: str) -> None:
 
 
 def test_rows_come_in_the_order_of_their_marks_in_types_of_their_own(shop: Path) -> None:
-    with reading(query(shop)) as view:
+    with open_view(query(shop)) as view:
         rows, last = view.after(None)
         assert view.unmarked() == 1
         assert view.marked_of_last("seen", 1.0) == 0.9
@@ -48,11 +48,11 @@ def test_rows_come_in_the_order_of_their_marks_in_types_of_their_own(shop: Path)
 
 
 def test_only_what_is_beyond_the_last_mark_is_fetched(shop: Path) -> None:
-    with reading(query(shop)) as view:
+    with open_view(query(shop)) as view:
         _, last = view.after(None)
         assert view.after(last)[0].num_rows == 0
     change(shop, "UPDATE orders SET known = '2026-03-01 00:00:00' WHERE code = 77")
-    with reading(query(shop)) as view:
+    with open_view(query(shop)) as view:
         rows, last = view.after(last)
     assert rows.column("code").to_pylist() == [77.0]
     assert last == "2026-03-01 00:00:00"
@@ -76,7 +76,7 @@ def test_only_what_is_beyond_the_last_mark_is_fetched(shop: Path) -> None:
 )
 def test_a_query_that_cannot_be_used_is_refused_and_changes_nothing(text: str, code: str, shop: Path) -> None:
     before = shop.read_bytes()
-    with pytest.raises(BatchlearnError) as refusal, reading(query(shop, text)) as view:
+    with pytest.raises(BatchlearnError) as refusal, open_view(query(shop, text)) as view:
         view.after(None)
     assert refusal.value.code == code
     assert shop.read_bytes() == before
@@ -85,13 +85,13 @@ def test_a_query_that_cannot_be_used_is_refused_and_changes_nothing(text: str, c
 def test_times_that_the_database_orders_in_another_way_are_refused(shop: Path) -> None:
     change(shop, "UPDATE orders SET known = '2026-02-01T12:00:00' WHERE code = 0")
     change(shop, "UPDATE orders SET known = '2026-02-01 18:00:00' WHERE code = 1")
-    with reading(query(shop)) as view, pytest.raises(DataError) as refusal:
+    with open_view(query(shop)) as view, pytest.raises(DataError) as refusal:
         view.after(None)
     assert refusal.value.code == "query-order"
 
 
 def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no file"), reading(query(tmp_path / "shop.sqlite")):
+    with pytest.raises(DataError, match="there is no file"), open_view(query(tmp_path / "shop.sqlite")):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -100,7 +100,7 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 def test_what_is_no_database_is_refused(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "shop.sqlite"
     path.write_bytes(data)
-    with pytest.raises(UsageError) as refusal, reading(query(path)):
+    with pytest.raises(UsageError) as refusal, open_view(query(path)):
         pass
     assert refusal.value.code == "query-failed"
 
@@ -110,7 +110,7 @@ def test_a_locked_database_is_said_to_be_locked(shop: Path, monkeypatch: pytest.
     other = sqlite3.connect(shop, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     try:
-        with pytest.raises(ResourceError) as refusal, reading(query(shop)):
+        with pytest.raises(ResourceError) as refusal, open_view(query(shop)):
             pass
         assert refusal.value.code == "database-locked"
     finally:
@@ -119,9 +119,9 @@ def test_a_locked_database_is_said_to_be_locked(shop: Path, monkeypatch: pytest.
 
 def test_a_view_is_of_one_moment(shop: Path) -> None:
     change(shop, "PRAGMA journal_mode=WAL")
-    with reading(query(shop)) as view:
+    with open_view(query(shop)) as view:
         before = view.digest("2027")
         change(shop, "DELETE FROM orders WHERE code < 5")
         assert view.digest("2027") == before
-    with reading(query(shop)) as view:
+    with open_view(query(shop)) as view:
         assert view.digest("2027") != before

@@ -23,7 +23,7 @@ from batchlearn.training import certificate as certificates
 from batchlearn.training.certificate import LOWER_BOUND, Units
 from batchlearn.training.optimise import Optimum, Problem, Status, iter_optimise, leading_names, optimise
 from batchlearn.training.regimes import choose_solver
-from batchlearn.training.stopping import LossWithin, PredictionsWithin, Situation, Stopping
+from batchlearn.training.stopping import LossWithin, PredictionsWithin, Stopping, StoppingContext
 
 SOLVERS = (Newton(), LimitedMemory())
 
@@ -338,9 +338,9 @@ def test_the_default_stop_is_one_part_in_a_hundred_of_a_standard_error() -> None
     X, label = data("logistic")
     found = optimise(problem(dense_rows(X, label), "logistic", 1e-3))
     assert (found.certification.certificate.radius or 1.0) * np.sqrt(len(label)) <= 0.01
-    situation = Situation(value=2.0, null_value=3.0, weight=100.0, free_scale=True)
-    assert PredictionsWithin(0.01).met(certificates.Bounds(0.00199, 1.0), situation)
-    assert not PredictionsWithin(0.01).met(certificates.Bounds(0.00201, 1.0), situation)
+    stopping_context = StoppingContext(value=2.0, null_value=3.0, weight=100.0, free_scale=True)
+    assert PredictionsWithin(0.01).met(certificates.Bounds(0.00199, 1.0), stopping_context)
+    assert not PredictionsWithin(0.01).met(certificates.Bounds(0.00201, 1.0), stopping_context)
 
 
 @pytest.mark.parametrize("tolerance", [0.0, -1.0, float("nan"), float("inf")])
@@ -365,7 +365,7 @@ def test_rows_that_repeat_are_merged_on_the_way_and_all_certified(solver: Newton
     X, label = data("logistic", 60)
     rows = dense_rows(np.repeat(X, 9, axis=0), np.repeat(label, 9), chunk=120)
     posed = problem(rows, "logistic", 1e-3)
-    assert len(posed.merged) < 0.2 * len(rows)
+    assert len(posed.deduplicated) < 0.2 * len(rows)
     found = optimise(posed, solver=solver)
     assert found.certification.certificate.certified
     assert found.certification.certificate.rows == len(rows)

@@ -20,7 +20,7 @@ from batchlearn.models.files import load
 from batchlearn.tables.table import read
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.train import Progress, thread_count, train, training
+from batchlearn.training.train import Progress, iter_train, thread_count, train
 from batchlearn.training.verification.stored import verify_model
 
 TIGHT = 1e-14
@@ -258,7 +258,7 @@ def test_weights_that_add_up_to_one_are_said_to_make_the_penalty_heavy() -> None
 
 
 def test_progress_counts_the_rows_of_each_reading() -> None:
-    steps = training(table_of(made(seed=11)), Recipe(alpha=ALPHA), threads=1)
+    steps = iter_train(table_of(made(seed=11)), Recipe(alpha=ALPHA), threads=1)
     seen = list[Progress](steps)
     stages = list(dict.fromkeys(step.stage for step in seen))
     assert stages == [

@@ -62,10 +62,10 @@ def _run(tokens: list[str], as_json: bool) -> int:
     if tokens == ["--version"]:
         return _write(_version(), 0)
     # Imported here so that --help and --version answer at once.
-    from batchlearn.cli.arguments import Answer, parse_and_run
+    from batchlearn.cli.arguments import CommandResult, parse_and_run
 
     answer = parse_and_run(tokens, COMMANDS)
-    if not isinstance(answer, Answer):  # the help of a command has been printed
+    if not isinstance(answer, CommandResult):  # the help of a command has been printed
         return 0
     if as_json:
         return _write(_as_json(answer.record), answer.exit_code)

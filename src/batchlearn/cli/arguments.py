@@ -49,7 +49,7 @@ _HOMES = {
 
 
 @dataclass(frozen=True)
-class Answer:
+class CommandResult:
     """How a command ended. `record` holds plain finite values only; `document` says the same to people."""
 
     record: dict[str, Any]

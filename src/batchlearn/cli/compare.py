@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from batchlearn.cli.arguments import Answer
+from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.options import (
     AS_STORED,
     NO_ROLES,
@@ -22,7 +22,7 @@ from batchlearn.cli.options import (
 )
 from batchlearn.cli.progress import watch
 from batchlearn.cli.train import threads_given, write_page
-from batchlearn.comparison.compare import DEFAULT_ROWS, DEFAULT_SEEDS, ComparisonPlan, comparing
+from batchlearn.comparison.compare import DEFAULT_ROWS, DEFAULT_SEEDS, ComparisonPlan, iter_compare
 from batchlearn.comparison.contenders import Budget
 from batchlearn.errors import UsageError, quoted
 from batchlearn.models.folder import check_writable
@@ -83,30 +83,30 @@ def compare(
     reading: ReadingFlags = AS_STORED,
     plan: PlanOptions = DEFAULT_PLAN,
     run: PageOptions = DEFAULT_PAGE,
-) -> Answer:
+) -> CommandResult:
     """Compare full batch, mini-batch and online on one objective: what each costs, and what it is worth.
 
     All start from the model that knows only the mean and may spend the same passes and seconds. Distances are from the
     certified optimum over the same rows; scores are on held-out rows: the last fifth by --time, or a random fifth.
     """
     recipe = Recipe(plan.loss, plan.alpha, holdout=plan.holdout, seed=run.seed)
-    destination = _Destination(run.output, target, run.force)
+    destination = _ComparisonFolder(run.output, target, run.force)
     destination.check()
     chosen, threads = plan.plan, threads_given(run.threads)
     table = open_table(data, target, roles, reading)
-    comparison = watch(comparing(table, chosen, recipe, threads=threads))
+    comparison = watch(iter_compare(table, chosen, recipe, threads=threads))
     record = comparison.to_json()
     report = destination.save(page_of(comparison))
     record["report"] = str(report)
 
-    page = Document()
-    show_comparison(page, comparison)
-    page.heading(f"Report written to {report}")
+    document = Document()
+    show_comparison(document, comparison)
+    document.heading(f"Report written to {report}")
 
-    return Answer(record, page)
+    return CommandResult(record, document)
 
 
-class _Destination:
+class _ComparisonFolder:
     """Where the page goes: the file given, or comparisons/TARGET-N.html with the first number that is free."""
 
     def __init__(self, output: str | None, target: str, force: bool) -> None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from cyclopts import Parameter
 from sklearn.datasets import load_breast_cancer
 
-from batchlearn.cli.arguments import Answer
+from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.progress import watch
 from batchlearn.errors import UsageError, quoted
 from batchlearn.report.document import Document
@@ -23,7 +23,7 @@ from batchlearn.report.training.brief import certificate_sentence, show_effects,
 from batchlearn.tables.table import read
 from batchlearn.training.fit import FORMAT_VERSION, Fit
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.train import training
+from batchlearn.training.train import iter_train
 from batchlearn.training.verification.stored import Verification, verify_model
 
 _TARGET = "diagnosis"
@@ -33,7 +33,7 @@ _ROW, _COLUMN = 100, "mean radius"
 def demo(
     *,
     output: Annotated[str | None, Parameter(help="New folder to keep the data and the model in.")] = None,
-) -> Answer:
+) -> CommandResult:
     """Train, evaluate, verify and tamper on data that comes with scikit-learn.
 
     569 tumours with 30 measurements of their cell nuclei (Wisconsin, 1995): is it benign or malignant?
@@ -42,7 +42,7 @@ def demo(
         data, model = folder / "tumours.parquet", folder / "model"
         rows = tumours()
         pq.write_table(rows, data)
-        fit = watch(training(read(str(data), target=_TARGET), Recipe()))
+        fit = watch(iter_train(read(str(data), target=_TARGET), Recipe()))
         fit.save(model)
         verified = verify_model(model, str(data))
         tampered = verify_model(model, with_one_value_changed(rows))
@@ -53,7 +53,7 @@ def demo(
         "verify": verified.to_json(),
         "tampered": tampered.to_json(),
     }
-    return Answer(record, _show(fit, verified, tampered, output))
+    return CommandResult(record, _show(fit, verified, tampered, output))
 
 
 @contextmanager
@@ -92,29 +92,29 @@ def with_one_value_changed(rows: pa.Table) -> pa.Table:
 
 
 def _show(fit: Fit, verified: Verification, tampered: Verification, output: str | None) -> Document:
-    page = Document()
-    page.title("Is a tumour benign or malignant? 569 patients, 30 measurements of cell nuclei, from scikit-learn")
+    document = Document()
+    document.title("Is a tumour benign or malignant? 569 patients, 30 measurements of cell nuclei, from scikit-learn")
     target = fit.model.target
-    page.heading(f"1. Train on every row: {fit.passes} passes, {fit.seconds:.1f} s")
-    page.line(certificate_sentence(fit.certificate, target.task).plain)
-    show_effects(page, fit)
+    document.heading(f"1. Train on every row: {fit.passes} passes, {fit.seconds:.1f} s")
+    document.line(certificate_sentence(fit.certificate, target.task).plain)
+    show_effects(document, fit)
     if fit.evaluation is not None:
-        page.heading(f"2. Evaluate: the same recipe on {fit.evaluation.rows} rows that it did not see")
-        show_evaluation(page, fit.evaluation, target)
-    page.heading("3. Verify: read the rows again and prove the bounds again")
-    page.line("The certificate holds." if verified.holds else "The certificate does not hold: a fault of ours.")
-    page.heading(f"4. Tamper: change {_COLUMN} of patient {_ROW + 1} in its last bit")
-    page.line(
+        document.heading(f"2. Evaluate: the same recipe on {fit.evaluation.rows} rows that it did not see")
+        show_evaluation(document, fit.evaluation, target)
+    document.heading("3. Verify: read the rows again and prove the bounds again")
+    document.line("The certificate holds." if verified.holds else "The certificate does not hold: a fault of ours.")
+    document.heading(f"4. Tamper: change {_COLUMN} of patient {_ROW + 1} in its last bit")
+    document.line(
         "The certificate does not hold any more: " + tampered.reasons[0]
         if tampered.reasons
         else "The change went unnoticed: a fault of ours."
     )
-    page.heading("Next:")
+    document.heading("Next:")
     if output is None:
-        page.command("batchlearn demo --output demo    # keeps the data and the model")
+        document.command("batchlearn demo --output demo    # keeps the data and the model")
     else:
         folder = shlex.quote(output)
-        page.command(f"batchlearn verify {folder}/model {folder}/tumours.parquet")
-        page.command(f"batchlearn predict {folder}/model {folder}/tumours.parquet -o scored.csv --bounds")
-    page.command("batchlearn train YOUR.parquet --target COLUMN")
-    return page
+        document.command(f"batchlearn verify {folder}/model {folder}/tumours.parquet")
+        document.command(f"batchlearn predict {folder}/model {folder}/tumours.parquet -o scored.csv --bounds")
+    document.command("batchlearn train YOUR.parquet --target COLUMN")
+    return document

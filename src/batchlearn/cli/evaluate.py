@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from batchlearn.cli.arguments import Answer
+from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.options import (
     ALL_ROWS,
     UNJUDGED,
@@ -16,14 +16,14 @@ from batchlearn.cli.options import (
     RowFlags,
     open_for,
 )
+from batchlearn.formatting.notes import Code, Note
+from batchlearn.formatting.numbers import count
 from batchlearn.models.files import read_model
 from batchlearn.report.document import Document
 from batchlearn.report.training.brief import model_sentence, show_evaluation, show_notes
 from batchlearn.training.evaluate import evaluate as evaluate_model
 from batchlearn.training.fit import FORMAT_VERSION
 from batchlearn.training.recipe import Recipe
-from batchlearn.words.notes import Code, Note
-from batchlearn.words.numbers import count
 
 
 def evaluate(
@@ -35,7 +35,7 @@ def evaluate(
     rows: RowFlags = ALL_ROWS,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
     seed: Annotated[Count, Parameter(help="Seed of the intervals.")] = 0,
-) -> Answer:
+) -> CommandResult:
     """Judge a model on labelled rows: metrics with intervals, baselines, calibration, slices.
 
     Rows are ordered, grouped and weighted by the columns of the training where the table has them.
@@ -60,9 +60,9 @@ def evaluate(
         "noted": [note.to_json() for note in notes],
     }
 
-    page = Document()
-    page.title(f"Evaluated on {count(evaluation.rows, 'row')}: {model_sentence(stored.model)}")
-    show_evaluation(page, evaluation, target)
-    show_notes(page, notes, evaluation)
+    document = Document()
+    document.title(f"Evaluated on {count(evaluation.rows, 'row')}: {model_sentence(stored.model)}")
+    show_evaluation(document, evaluation, target)
+    show_notes(document, notes, evaluation)
 
-    return Answer(record, page)
+    return CommandResult(record, document)

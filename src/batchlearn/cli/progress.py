@@ -14,7 +14,7 @@ from rich.text import Text
 
 from batchlearn.report.terminal import clean
 
-Outcome = TypeVar("Outcome")
+Result = TypeVar("Result")
 
 _SHOWN_AFTER = 1.0
 _REFRESHES = 4.0
@@ -44,7 +44,7 @@ class Report(Protocol):
         ...
 
 
-class Reading(NamedTuple):
+class RowProgress(NamedTuple):
     """A report of work that has rows and no passes."""
 
     stage: str
@@ -90,14 +90,14 @@ def _short(number: float) -> str:
     return f"{number:.0f}"
 
 
-def watch(work: Generator[Report, None, Outcome]) -> Outcome:
+def watch(work: Generator[Report, None, Result]) -> Result:
     """Run the work to its end; after a second, show where it stands if standard error is a terminal."""
     with progress() as report:
         while True:
             try:
                 report(next(work))
             except StopIteration as end:
-                outcome: Outcome = end.value
+                outcome: Result = end.value
                 return outcome
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from batchlearn.cli.arguments import Answer, warn
+from batchlearn.cli.arguments import CommandResult, warn
 from batchlearn.cli.options import (
     AS_STORED,
     DEFAULT_RUN,
@@ -30,6 +30,7 @@ from batchlearn.cli.recipe_options import (
     class_weight_rule,
 )
 from batchlearn.errors import CertificateError, ResourceError, UsageError
+from batchlearn.formatting.numbers import rounded_up
 from batchlearn.models.files import check_writable
 from batchlearn.report.document import Document
 from batchlearn.report.page import page as page_of
@@ -37,8 +38,7 @@ from batchlearn.report.training.brief import show_fit
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.train import thread_count, training
-from batchlearn.words.numbers import rounded_up
+from batchlearn.training.train import iter_train, thread_count
 
 _MODELS = Path("models")
 _LONGEST_NAME = 60
@@ -55,7 +55,7 @@ def train(
     recipe: RecipeFlags = DEFAULT_RECIPE,
     costs: CostOptions = NO_COSTS,
     run: RunOptions = DEFAULT_RUN,
-) -> Answer:
+) -> CommandResult:
     """Fit a model to every row of a table, certify and evaluate it.
 
     The model is trained on all rows that have a label. Its evaluation is of the same recipe trained on the earlier
@@ -70,7 +70,7 @@ def train(
     destination.check()
     table = open_table(data, target, roles, reading)
     again = shlex.quote(data) + (f" --null {shlex.quote(typed(reading.null))}" if reading.null else "")
-    return save_and_answer(watch(training(table, plan, threads=threads)), destination, again)
+    return save_and_report(watch(iter_train(table, plan, threads=threads)), destination, again)
 
 
 def threads_given(threads: int | None) -> int | None:
@@ -129,7 +129,7 @@ class Destination:
                 return path
 
 
-def save_and_answer(fit: Fit, destination: Destination, source: str) -> Answer:
+def save_and_report(fit: Fit, destination: Destination, source: str) -> CommandResult:
     """Save the model; where the tolerance asked for is not proved, say so and exit with 7.
 
     `source` is how to type the rows again.
@@ -141,17 +141,17 @@ def save_and_answer(fit: Fit, destination: Destination, source: str) -> Answer:
     if unmet is not None:
         record["error"] = {"code": unmet.code, "message": unmet.message, "exit_code": unmet.exit_code}
 
-    page = Document()
-    show_fit(page, fit)
-    page.heading(f"Model written to {path}, its report to {report}")
+    document = Document()
+    show_fit(document, fit)
+    document.heading(f"Model written to {path}, its report to {report}")
     if unmet is not None:
-        page.line(f"error: {unmet.message}", "red")
-    page.line("Next:")
+        document.line(f"error: {unmet.message}", "red")
+    document.line("Next:")
     model = shlex.quote(str(path))
-    page.command(f"batchlearn predict {model} NEW.parquet -o scored.parquet --bounds")
-    page.command(f"batchlearn verify {model} {source}")
+    document.command(f"batchlearn predict {model} NEW.parquet -o scored.parquet --bounds")
+    document.command(f"batchlearn verify {model} {source}")
 
-    return Answer(record, page, 0 if unmet is None else unmet.exit_code)
+    return CommandResult(record, document, 0 if unmet is None else unmet.exit_code)
 
 
 def write_report(fit: Fit, model: Path) -> Path:

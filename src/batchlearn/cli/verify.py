@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from batchlearn.cli.arguments import Answer
+from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.options import (
     Count,
     Names,
@@ -18,7 +18,7 @@ from batchlearn.errors import IntegrityError
 from batchlearn.report.document import Document
 from batchlearn.report.training.brief import certificate_sentence, ledger_sentence
 from batchlearn.training.fit import FORMAT_VERSION
-from batchlearn.training.verification.stored import Verification, verifying
+from batchlearn.training.verification.stored import Verification, iter_verify_model
 
 
 def verify(
@@ -28,35 +28,35 @@ def verify(
     *,
     null: Annotated[Names, Parameter(help="Texts that mean a missing value in CSV files, besides nothing: NA,.")] = (),
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None,
-) -> Answer:
+) -> CommandResult:
     """Read the rows again and check a model's certificate against them.
 
     The rows, their order and every value must be those of the training. Exit code 6 where the certificate does not
     hold.
     """
-    verification = watch(verifying(model, data, null=("", *null), threads=threads_given(threads)))
+    verification = watch(iter_verify_model(model, data, null=("", *null), threads=threads_given(threads)))
     record: dict[str, Any] = {"format_version": FORMAT_VERSION, "model": model, "data": data, **verification.to_json()}
     if not verification.holds:
         refusal = IntegrityError(" ".join(verification.reasons), code="certificate-does-not-hold")
         record["error"] = {"code": refusal.code, "message": refusal.message, "exit_code": refusal.exit_code}
 
-    page = Document()
-    show_verification(page, verification, model)
+    document = Document()
+    show_verification(document, verification, model)
 
-    return Answer(record, page, 0 if verification.holds else IntegrityError.exit_code)
+    return CommandResult(record, document, 0 if verification.holds else IntegrityError.exit_code)
 
 
-def show_verification(page: Document, verification: Verification, model: str) -> None:
+def show_verification(document: Document, verification: Verification, model: str) -> None:
     """Say whether the certificate holds, and if not, why."""
     if verification.holds:
-        page.title(f"The certificate of {model} holds for these rows")
+        document.title(f"The certificate of {model} holds for these rows")
     else:
-        page.title(f"The certificate of {model} does not hold for these rows")
+        document.title(f"The certificate of {model} does not hold for these rows")
         for reason in verification.reasons:
-            page.bullet(reason, "red")
+            document.bullet(reason, "red")
     for note in verification.notes:
-        page.bullet(note)
-    page.facts(
+        document.bullet(note)
+    document.facts(
         [
             ("Rows", ledger_sentence(verification.rows)),
             ("Stated", certificate_sentence(verification.stated, Task.NUMBER)),

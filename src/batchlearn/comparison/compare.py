@@ -13,22 +13,22 @@ from batchlearn.comparison.contenders import (
     Run,
     default_contenders,
     mini_batch,
-    running,
+    run_contender,
 )
-from batchlearn.comparison.critical import Measured, NoiseAt, measured, noise_along, sampling_loss
-from batchlearn.comparison.judging import held_out_scores, measuring_memory
+from batchlearn.comparison.critical import MeasuredBatchSizes, NoiseAt, judge_batch_sizes, noise_along, sampling_loss
+from batchlearn.comparison.judging import held_out_scores, measure_memory
 from batchlearn.comparison.outcome import Comparison, Outcome, Rates, good_enough
-from batchlearn.comparison.problem import Trial, posing
+from batchlearn.comparison.problem import Benchmark, build_problem
 from batchlearn.comparison.recommend import recommend
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import UsageError, quoted
+from batchlearn.formatting.notes import Code, Note
 from batchlearn.solvers import RowsAtOnce
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.tables.table import Table
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import MiniBatch
 from batchlearn.training.train import Progress, thread_count
-from batchlearn.words.notes import Code, Note
 
 DEFAULT_SEEDS, MOST_SEEDS = 3, 100
 # So many rows that 100,000 are learned from when a fifth is held out.
@@ -122,7 +122,7 @@ def compare(
         >>> [outcome.contender.name for outcome in bl.compare(table, plan).outcomes]
         ['all rows', '8 rows']
     """
-    steps = comparing(table, plan or ComparisonPlan(), recipe or Recipe(), threads=threads)
+    steps = iter_compare(table, plan or ComparisonPlan(), recipe or Recipe(), threads=threads)
     while True:
         try:
             next(steps)
@@ -131,7 +131,7 @@ def compare(
             return comparison
 
 
-def comparing(
+def iter_compare(
     table: Table, plan: ComparisonPlan, recipe: Recipe, *, threads: int | None = None
 ) -> Generator[Progress, None, Comparison]:
     """Yield progress while comparing; return the comparison."""
@@ -146,9 +146,9 @@ def comparing(
         )
     began = time.perf_counter()
     with one_blas_thread():
-        trial = yield from posing(table, recipe, plan.rows, thread_count(threads))
-        noise = tuple(noise_along(trial))
-        arena = _Arena(trial, plan, recipe.seed, began)
+        benchmark = yield from build_problem(table, recipe, plan.rows, thread_count(threads))
+        noise = tuple(noise_along(benchmark))
+        arena = _Arena(benchmark, plan, recipe.seed, began)
         runs = {}
         for contender in plan.entrants:
             runs[contender.name] = yield from _all_runs(arena, contender)
@@ -156,24 +156,24 @@ def comparing(
         batch = yield from _measured(arena, noise, outcomes)
         rates = yield from _rates(arena)
         left_out = [Note(Code.COMPARISON_OUT_OF_TIME, {"seconds": _PATIENCE})] if rates is None and arena.late else []
-    certified = trial.optimum.certification.certificate.certified
+    certified = benchmark.optimum.certification.certificate.certified
     return Comparison(
-        trial=trial,
+        benchmark=benchmark,
         table=table.name,
         budget=plan.budget,
         outcomes=outcomes,
         noise=noise,
         measured=batch,
         rates=rates,
-        recommendation=recommend(outcomes, good_enough(trial, noise), certified),
+        recommendation=recommend(outcomes, good_enough(benchmark, noise), certified),
         seconds=time.perf_counter() - began,
-        notes=(*trial.notes, *left_out),
+        notes=(*benchmark.notes, *left_out),
     )
 
 
 @dataclass(frozen=True)
 class _Arena:
-    trial: Trial
+    benchmark: Benchmark
     plan: ComparisonPlan
     seed: int
     began: float
@@ -192,34 +192,34 @@ def _all_runs(arena: _Arena, contender: Contender) -> Generator[Progress, None, 
     """Run a contender with each seed and on the rows as stored; once where nothing is drawn at random."""
     budget = arena.plan.budget
     if contender.regime.size is None:
-        run = yield from running(arena.trial, contender, budget, arena.seed)
+        run = yield from run_contender(arena.benchmark, contender, budget, arena.seed)
         return (run,), None
     runs = []
     for seed in arena.seeds:
-        runs.append((yield from running(arena.trial, contender, budget, seed)))
-    stored = yield from running(arena.trial, contender, budget, arena.seed, STORED)
+        runs.append((yield from run_contender(arena.benchmark, contender, budget, seed)))
+    stored = yield from run_contender(arena.benchmark, contender, budget, arena.seed, STORED)
     return tuple(runs), stored
 
 
 def _outcomes(
     arena: _Arena, runs: dict[str, tuple[tuple[Run, ...], Run | None]]
 ) -> Generator[Progress, None, tuple[Outcome, ...]]:
-    trial = arena.trial
+    benchmark = arena.benchmark
     every = [run for kept, stored in runs.values() for run in (*kept, *([stored] if stored else []))]
-    best = min([trial.optimum.value, *(point.value for run in every for point in run.points)])
+    best = min([benchmark.optimum.value, *(point.value for run in every for point in run.points)])
     found = []
     for kept, stored in runs.values():
         contender = kept[0].contender
-        memory = yield from measuring_memory(trial, contender)
-        bare = Outcome(contender, kept, stored, None, memory, best, trial.loss_bound, trial.row_bytes)
+        memory = yield from measure_memory(benchmark, contender)
+        bare = Outcome(contender, kept, stored, None, memory, best, benchmark.loss_bound, benchmark.row_bytes)
         found.append(bare)
-    scores = held_out_scores(trial, {one.contender.name: one.typical.parameters for one in found}, arena.seed)
+    scores = held_out_scores(benchmark, {one.contender.name: one.typical.parameters for one in found}, arena.seed)
     return tuple(replace(one, held_out=scores.get(one.contender.name)) for one in found)
 
 
 def _measured(
     arena: _Arena, noise: Sequence[NoiseAt], outcomes: Sequence[Outcome]
-) -> Generator[Progress, None, Measured | None]:
+) -> Generator[Progress, None, MeasuredBatchSizes | None]:
     """Measure what each batch size leaves after the passes that every mini-batch run has made."""
     entrants = {
         one.contender.regime.size or 0: one
@@ -228,34 +228,36 @@ def _measured(
     }
     if not entrants:
         return None
-    trial, best = arena.trial, outcomes[0].best
+    benchmark, best = arena.benchmark, outcomes[0].best
     passes = min(run.last.passes for one in entrants.values() for run in one.runs)
     values = {size: [run.value_at(passes) for run in one.runs] for size, one in entrants.items()}
     budget = Budget(passes, arena.plan.budget.seconds)
     for size in _LARGER_BATCHES:
-        if size in values or 4 * size > len(trial.rows) or arena.late:
+        if size in values or 4 * size > len(benchmark.rows) or arena.late:
             continue
         values[size] = []
         for seed in arena.seeds:
-            run = yield from running(trial, mini_batch(size), budget, seed)
+            run = yield from run_contender(benchmark, mini_batch(size), budget, seed)
             values[size].append(run.value_at(passes))
     excess = {size: [value - best for value in found if value is not None] for size, found in values.items()}
-    return measured(excess, passes, sampling_loss(noise), trial.loss_bound)
+    return judge_batch_sizes(excess, passes, sampling_loss(noise), benchmark.loss_bound)
 
 
 def _rates(arena: _Arena) -> Generator[Progress, None, Rates | None]:
     """Try learning rates far apart for plain stochastic gradients: what the defaults spare their users."""
-    trial = arena.trial
-    if len(trial.rows) < 2 * _RATES_BATCH or arena.late:
+    benchmark = arena.benchmark
+    if len(benchmark.rows) < 2 * _RATES_BATCH or arena.late:
         return None
     # The trace of the Hessian's data part: the mean over rows of curvature times squared length.
-    diagonal = trial.objective.hessian_diagonal(trial.rows, trial.start) - trial.objective.penalty.diagonal
+    diagonal = (
+        benchmark.objective.hessian_diagonal(benchmark.rows, benchmark.start) - benchmark.objective.penalty.diagonal
+    )
     curvature = max(float(diagonal.sum()), 1e-300)
     tried = []
     budget = Budget(1.0, min(arena.plan.budget.seconds, _RATE_SECONDS))
     for multiple in _RATES:
         rate = multiple / curvature
         contender = Contender(f"learning rate {rate:.2g}", MiniBatch(_RATES_BATCH), StochasticGradient(rate))
-        run = yield from running(trial, contender, budget, arena.seed)
-        tried.append((rate, max(run.last.value - trial.optimum.value, 0.0)))
+        run = yield from run_contender(benchmark, contender, budget, arena.seed)
+        tried.append((rate, max(run.last.value - benchmark.optimum.value, 0.0)))
     return Rates(_RATES_BATCH, 1.0, tuple(tried))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from batchlearn.comparison.problem import Trial
+from batchlearn.comparison.problem import Benchmark
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
 from batchlearn.solvers import Solver
@@ -19,7 +19,7 @@ from batchlearn.training.regimes import Checkpoint, FullBatch, MiniBatch, Online
 from batchlearn.training.train import Progress
 
 # The objective is looked at again when so many times more rows have been read: each look reads all rows.
-_NEXT_LOOK = 1.2
+_NEXT_CHECKPOINT = 1.2
 SHUFFLED, STORED = "shuffled", "stored"
 
 
@@ -102,7 +102,7 @@ class Budget:
                 )
 
 
-class Point(NamedTuple):
+class RunCheckpoint(NamedTuple):
     """Where a run stood: what it had spent, and the objective over all rows (infinite where it overflowed)."""
 
     rows_read: int
@@ -119,12 +119,12 @@ class Run:
     seed: int
     order: str
     solver: str
-    points: tuple[Point, ...]
+    points: tuple[RunCheckpoint, ...]
     parameters: Floats
     ended: RunEnd
 
     @property
-    def last(self) -> Point:
+    def last(self) -> RunCheckpoint:
         """Where it ended."""
         return self.points[-1]
 
@@ -134,24 +134,24 @@ class Run:
         return seen[-1] if seen else None
 
 
-def starting(
-    trial: Trial, contender: Contender, passes: float, seed: int = 0, order: str = SHUFFLED
+def start_contender(
+    benchmark: Benchmark, contender: Contender, passes: float, seed: int = 0, order: str = SHUFFLED
 ) -> Generator[Checkpoint, None, None]:
     """Start a contender where all start: at the model that knows only the mean."""
-    objective, rows, start = trial.objective, trial.rows, trial.start
+    objective, rows, start = benchmark.objective, benchmark.rows, benchmark.start
     return epochs(objective, rows, contender.regime, contender.solver, start, seed=seed, order=order, passes=passes)
 
 
-def running(
-    trial: Trial, contender: Contender, budget: Budget, seed: int = 0, order: str = SHUFFLED
+def run_contender(
+    benchmark: Benchmark, contender: Contender, budget: Budget, seed: int = 0, order: str = SHUFFLED
 ) -> Generator[Progress, None, Run]:
     """Yield progress; return the run. Only the contender's own work is timed, not the looks at the objective.
 
     The budget of seconds is checked after each stretch of rows, so a run may overspend by one stretch.
     """
-    points = [Point(0, 0.0, 0.0, trial.optimum.null_value)]
-    stretches = starting(trial, contender, budget.passes, seed, order)
-    latest, read, spent, look = None, 0, 0.0, 0.0
+    points = [RunCheckpoint(0, 0.0, 0.0, benchmark.optimum.null_value)]
+    stretches = start_contender(benchmark, contender, budget.passes, seed, order)
+    latest, read, spent, next_checkpoint = None, 0, 0.0, 0.0
     ended: RunEnd | None = None
     while ended is None:
         began = time.perf_counter()
@@ -167,18 +167,18 @@ def running(
             ended = RunEnd.PASSES_SPENT
         yield Progress(f"{contender.name}, seed {seed}", rows=stretch.rows_read - read, passes=int(stretch.passes))
         read = stretch.rows_read
-        if ended is not None or stretch.passes >= look:
-            points.append(Point(read, stretch.passes, spent, value_at(trial, stretch.parameters)))
-            look = stretch.passes * _NEXT_LOOK
+        if ended is not None or stretch.passes >= next_checkpoint:
+            points.append(RunCheckpoint(read, stretch.passes, spent, value_at(benchmark, stretch.parameters)))
+            next_checkpoint = stretch.passes * _NEXT_CHECKPOINT
     stretches.close()
     if latest is not None and points[-1].rows_read < read:
-        points.append(Point(read, latest.passes, spent, value_at(trial, latest.parameters)))
-    parameters, solver = (trial.start, "") if latest is None else (latest.parameters, latest.solver)
+        points.append(RunCheckpoint(read, latest.passes, spent, value_at(benchmark, latest.parameters)))
+    parameters, solver = (benchmark.start, "") if latest is None else (latest.parameters, latest.solver)
     return Run(contender, seed, order, solver, tuple(points), parameters, ended or RunEnd.FINISHED)
 
 
-def value_at(trial: Trial, parameters: Floats) -> float:
+def value_at(benchmark: Benchmark, parameters: Floats) -> float:
     """Return the objective; infinity where it overflows or is no number, so that it can be compared."""
     with np.errstate(over="ignore", invalid="ignore"):
-        value = trial.objective.value(trial.rows, parameters)
+        value = benchmark.objective.value(benchmark.rows, parameters)
     return value if math.isfinite(value) else math.inf

@@ -9,7 +9,7 @@ from enum import StrEnum
 from statistics import median
 from typing import Any
 
-from batchlearn.comparison.problem import Trial
+from batchlearn.comparison.problem import Benchmark
 from batchlearn.statistics.noise import Noise, gradient_noise
 
 # Where on the straight line from the start to the optimum the noise is taken; at 0.9 about 1 % of the gain is left.
@@ -54,15 +54,15 @@ class NoiseAt:
         }
 
 
-def noise_along(trial: Trial) -> list[NoiseAt]:
+def noise_along(benchmark: Benchmark) -> list[NoiseAt]:
     """Return the gradient noise at the start, on the way and at the optimum, one reading of the rows a metric."""
-    objective, rows = trial.objective, trial.rows
-    start, optimum = trial.start, trial.optimum.parameters
-    factor = trial.optimum.certification.factor
+    objective, rows = benchmark.objective, benchmark.rows
+    start, optimum = benchmark.start, benchmark.optimum.parameters
+    factor = benchmark.optimum.certification.factor
     points = start, start + _ON_THE_WAY * (optimum - start), optimum
     plain = gradient_noise(objective, rows, points)
     fitting = (None,) * len(points) if factor is None else gradient_noise(objective, rows, points, factor)
-    excess = [max(objective.value(rows, point) - trial.optimum.value, 0.0) for point in points]
+    excess = [max(objective.value(rows, point) - benchmark.optimum.value, 0.0) for point in points]
     return [NoiseAt(*found) for found in zip(NoisePlace, excess, plain, fitting, strict=True)]
 
 
@@ -73,7 +73,7 @@ def sampling_loss(noise: Sequence[NoiseAt]) -> float | None:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredBatchSizes:
     """What each batch size had left after the same number of passes: the median over seeds and the ends."""
 
     passes: float
@@ -101,12 +101,12 @@ class Measured:
         }
 
 
-def measured(
+def judge_batch_sizes(
     excess: Mapping[int, Sequence[float]], passes: float, yardstick: float | None, loss_bound: float | None
-) -> Measured:
+) -> MeasuredBatchSizes:
     """Judge batch sizes by the excess losses of their runs, one a seed, after the same number of passes."""
     negligible = max(_NEGLIGIBLE * (yardstick or 0.0), loss_bound or 0.0)
     sizes = tuple(
         (size, float(median(values)), min(values), max(values)) for size, values in sorted(excess.items()) if values
     )
-    return Measured(passes, sizes, negligible)
+    return MeasuredBatchSizes(passes, sizes, negligible)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from batchlearn.comparison.contenders import Contender, starting
-from batchlearn.comparison.problem import Trial
+from batchlearn.comparison.contenders import Contender, start_contender
+from batchlearn.comparison.problem import Benchmark
 from batchlearn.data.rows import Chunk
 from batchlearn.data.target import Task
 from batchlearn.evaluation.intervals import Estimate, paired_difference, resampling
@@ -46,18 +46,18 @@ class HeldOutScore:
         }
 
 
-def held_out_scores(trial: Trial, parameters: dict[str, Floats], seed: int) -> dict[str, HeldOutScore]:
+def held_out_scores(benchmark: Benchmark, parameters: dict[str, Floats], seed: int) -> dict[str, HeldOutScore]:
     """Return the score of each of the parameters by name, on the same rows and the same blocks; none without rows."""
-    if trial.later is None:
+    if benchmark.later is None:
         return {}
     # Objectives hold half the squared error and half the deviance.
-    unit = 1.0 if trial.target.task is Task.CLASSES else 2.0
-    metric = proper_score(trial.target.task.value).name
-    plan = resampling(len(trial.later), seed)
-    best, weight = _losses(trial, trial.optimum.parameters, unit)
+    unit = 1.0 if benchmark.target.task is Task.CLASSES else 2.0
+    metric = proper_score(benchmark.target.task.value).name
+    plan = resampling(len(benchmark.later), seed)
+    best, weight = _losses(benchmark, benchmark.optimum.parameters, unit)
     found = {}
     for name, vector in parameters.items():
-        losses, _ = _losses(trial, vector, unit)
+        losses, _ = _losses(benchmark, vector, unit)
         if np.all(np.isfinite(losses)):
             zero = np.zeros_like(losses)
             score, difference = (paired_difference(losses, other, weight, plan) for other in (zero, best))
@@ -67,16 +67,16 @@ def held_out_scores(trial: Trial, parameters: dict[str, Floats], seed: int) -> d
     return found
 
 
-def _losses(trial: Trial, parameters: Floats, unit: float) -> tuple[Floats, Floats]:
-    assert trial.later is not None
-    loss = trial.objective.loss
+def _losses(benchmark: Benchmark, parameters: Floats, unit: float) -> tuple[Floats, Floats]:
+    assert benchmark.later is not None
+    loss = benchmark.objective.loss
 
     def losses_and_weight(chunk: Chunk, parameters: Floats) -> Floats:
         return np.stack([loss.value(predictor(chunk, parameters), chunk.label), chunk.weight])
 
     with np.errstate(over="ignore", invalid="ignore"):
-        losses, weight = trial.later.map_rows(losses_and_weight, parameters)
-    return unit * losses[trial.later_order], weight[trial.later_order]
+        losses, weight = benchmark.later.map_rows(losses_and_weight, parameters)
+    return unit * losses[benchmark.later_order], weight[benchmark.later_order]
 
 
 class Memory(NamedTuple):
@@ -86,28 +86,28 @@ class Memory(NamedTuple):
     working: int
 
 
-def measuring_memory(trial: Trial, contender: Contender) -> Generator[Progress, None, Memory]:
+def measure_memory(benchmark: Benchmark, contender: Contender) -> Generator[Progress, None, Memory]:
     """Measure what a contender allocates; return it with the rows it has to hold.
 
     Full batch reads all rows for each step and is measured on the first chunks, one a thread; the others hold no more
     than these chunks and are measured on the first 4,096 rows. The working memory is what Python and NumPy allocate at
     the most; it is not counted where another trace is running already.
     """
-    rows = trial.rows
+    rows = benchmark.rows
     first = rows.of_chunks(slice(rows.threads))
     held = len(rows) if contender.regime.size is None else len(first)
     if contender.regime.size is not None and len(first) > _TRACED_ROWS:
         first = next(first.stretches(np.arange(_TRACED_ROWS), _TRACED_ROWS))
     if tracemalloc.is_tracing():
-        return Memory(round(held * trial.row_bytes), 0)
+        return Memory(round(held * benchmark.row_bytes), 0)
     tracemalloc.start()
     try:
         began = time.perf_counter()
-        for stretch in starting(replace(trial, rows=first), contender, 1.0):
+        for stretch in start_contender(replace(benchmark, rows=first), contender, 1.0):
             if time.perf_counter() - began > _LONGEST_TRACE:
                 break
             yield Progress(f"memory of {contender.name}", passes=int(stretch.passes))
         working = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    return Memory(round(held * trial.row_bytes), working)
+    return Memory(round(held * benchmark.row_bytes), working)

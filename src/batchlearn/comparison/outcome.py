@@ -9,11 +9,11 @@ from statistics import median
 from typing import Any
 
 from batchlearn.artifacts.strict_json import plain
-from batchlearn.comparison.contenders import Budget, Contender, Point, Run
-from batchlearn.comparison.critical import Measured, NoiseAt, sampling_loss
+from batchlearn.comparison.contenders import Budget, Contender, Run, RunCheckpoint
+from batchlearn.comparison.critical import MeasuredBatchSizes, NoiseAt, sampling_loss
 from batchlearn.comparison.judging import HeldOutScore, Memory
-from batchlearn.comparison.problem import Trial
-from batchlearn.words.notes import Note
+from batchlearn.comparison.problem import Benchmark
+from batchlearn.formatting.notes import Note
 
 FORMAT_VERSION = 1
 CERTIFIED, BEST_KNOWN = "certified optimum", "best known"
@@ -50,7 +50,7 @@ class Outcome:
         """Return how far a run ended above the best known objective."""
         return max(run.last.value - self.best, 0.0)
 
-    def bytes_read(self, point: Point) -> int:
+    def bytes_read(self, point: RunCheckpoint) -> int:
         """Return how many bytes of rows, as kept in memory, were read until a point of a run."""
         return round(point.rows_read * self.row_bytes)
 
@@ -178,12 +178,12 @@ class Comparison:
         ('all rows', 40)
     """
 
-    trial: Trial
+    benchmark: Benchmark
     table: str
     budget: Budget
     outcomes: tuple[Outcome, ...]
     noise: tuple[NoiseAt, ...]
-    measured: Measured | None
+    measured: MeasuredBatchSizes | None
     rates: Rates | None
     recommendation: Recommendation
     seconds: float
@@ -192,12 +192,12 @@ class Comparison:
     @property
     def best(self) -> float:
         """The lowest objective that the optimum or any contender reached."""
-        return min([self.trial.optimum.value, *(outcome.best for outcome in self.outcomes)])
+        return min([self.benchmark.optimum.value, *(outcome.best for outcome in self.outcomes)])
 
     @property
     def good_enough(self) -> float:
         """The excess loss below which more training is not worth it; having only so many rows costs as much."""
-        return good_enough(self.trial, self.noise)
+        return good_enough(self.benchmark, self.noise)
 
     def __str__(self) -> str:
         recommended = self.recommendation
@@ -205,17 +205,17 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `compare --json` prints, the path of the report aside, as plain values."""
-        optimum = self.trial.optimum
+        optimum = self.benchmark.optimum
         certificate = optimum.certification.certificate
         on_the_way = self.noise[1].critical_batch
         whole: dict[str, Any] = plain(
             {
                 "format_version": FORMAT_VERSION,
                 "table": self.table,
-                "target": self.trial.target.column,
-                "loss": self.trial.objective.loss.name,
-                "rows": len(self.trial.rows),
-                "coefficients": len(self.trial.start),
+                "target": self.benchmark.target.column,
+                "loss": self.benchmark.objective.loss.name,
+                "rows": len(self.benchmark.rows),
+                "coefficients": len(self.benchmark.start),
                 "budget": {"passes": self.budget.passes, "seconds": self.budget.seconds},
                 "optimum": {
                     "called": CERTIFIED if certificate.certified else BEST_KNOWN,
@@ -245,12 +245,12 @@ class Comparison:
         return whole
 
 
-def good_enough(trial: Trial, noise: Sequence[NoiseAt]) -> float:
+def good_enough(benchmark: Benchmark, noise: Sequence[NoiseAt]) -> float:
     """Return the excess loss below which more training is not worth it.
 
     What having no more than these rows costs on average; where the Hessian has no factor, a ten-thousandth of what the
     optimum gains over the mean.
     """
     found = sampling_loss(noise)
-    gain = max(trial.optimum.null_value - trial.optimum.value, 0.0)
+    gain = max(benchmark.optimum.null_value - benchmark.optimum.value, 0.0)
     return 1e-4 * gain if found is None else found

@@ -15,6 +15,8 @@ from batchlearn.data.sample import take
 from batchlearn.data.split import choose_rows, drawn, hold_out
 from batchlearn.data.target import Target
 from batchlearn.errors import DataError
+from batchlearn.formatting.names import how_split
+from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import loss_of
 from batchlearn.selection.structure import Structure
@@ -22,9 +24,7 @@ from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import Table
 from batchlearn.training.optimise import Optimum, Status
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.train import Progress, Work, fit_part, reading
-from batchlearn.words.names import how_split
-from batchlearn.words.notes import Code, Note
+from batchlearn.training.train import Progress, Work, fit_part, run_stage
 
 _FEWEST_ROWS = 10
 # Who compares waits: after so many seconds the optimum is where its solver stands, with what is proved there.
@@ -32,7 +32,7 @@ _OPTIMUM_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Trial:
+class Benchmark:
     """One objective over rows in memory, the optimum that distances are measured from, and the rows held out."""
 
     objective: Objective
@@ -56,7 +56,7 @@ class Trial:
         return self.rows.stored_bytes / max(len(self.rows), 1)
 
 
-def posing(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Generator[Progress, None, Trial]:
+def build_problem(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Generator[Progress, None, Benchmark]:
     """Yield progress while reading and optimising; return the trial.
 
     Terms enter as they are (the linear encoding) under one penalty strength: the recipe's alpha, else 1 / total weight.
@@ -70,7 +70,7 @@ def posing(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Genera
         notes.append(Note(Code.SAMPLED, {"rows": most_rows, "of": ledger.counts.used, "seed": recipe.seed}))
         # In the order of the table, which those who read few rows at a time follow.
         chosen = np.sort(choose_rows(ledger, ledger.used, most_rows, recipe.seed))
-        table, ledger = yield from reading("drawing a sample", take(table, ledger, chosen))
+        table, ledger = yield from run_stage("drawing a sample", take(table, ledger, chosen))
     if ledger.counts.used < _FEWEST_ROWS:
         raise DataError(
             f"{table.name} has {ledger.counts.used} rows with a label; at least {_FEWEST_ROWS} are needed to compare "
@@ -83,12 +83,12 @@ def posing(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Genera
         notes.append(Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen}))
         split = split._replace(late=split.late & ledger.used)
     work = Work(table, ledger, recipe, Structure(recipe.rules), threads, _OPTIMUM_SECONDS)
-    (profiles,) = yield from reading("reading columns", profile_parts(table, ledger, [split.early]))
+    (profiles,) = yield from run_stage("reading columns", profile_parts(table, ledger, [split.early]))
     fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
     later, how, later_order = None, None, np.zeros(0, dtype=np.intp)
     if split.late is not None:
         encoded = build_rows(table, ledger, fitted.encoding, split.late, threads, fingerprinted=False)
-        later = yield from reading("encoding the later rows", encoded)
+        later = yield from run_stage("encoding the later rows", encoded)
         how = how_split(split.kind, split.one_time)
         if ledger.time is None:
             later_order = (np.cumsum(split.late) - 1)[drawn(ledger, split.late, recipe.seed)]
@@ -101,7 +101,7 @@ def posing(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Genera
     if fitted.optimum.status is Status.OUT_OF_TIME:
         notes.append(Note(Code.OPTIMUM_OUT_OF_TIME, {"seconds": _OPTIMUM_SECONDS}))
     objective = Objective(loss_of(ledger.target), fitted.penalty)
-    return Trial(
+    return Benchmark(
         objective,
         fitted.rows,
         objective.null_parameters(fitted.rows),

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from batchlearn.comparison.outcome import Outcome, Recommendation
+from batchlearn.formatting.numbers import passes, size
 from batchlearn.solvers import RowsAtOnce
-from batchlearn.words.numbers import passes, size
 
 # A proof is worth waiting for: so many times longer, or so many seconds.
 _WORTH, _AT_ONCE = 3.0, 1.0
 
 
-class _Reached(NamedTuple):
+class _FirstWithin(NamedTuple):
     outcome: Outcome
     passes: float
     seconds: float
@@ -26,7 +26,7 @@ def recommend(outcomes: Sequence[Outcome], good_enough: float, certified: bool) 
     """
     usable = [outcome for outcome in outcomes if not outcome.diverged]
     reached = [
-        _Reached(outcome, *spent) for outcome in usable if (spent := outcome.spent_until(good_enough)) is not None
+        _FirstWithin(outcome, *spent) for outcome in usable if (spent := outcome.spent_until(good_enough)) is not None
     ]
     if not reached:
         best = min(usable or outcomes, key=lambda outcome: outcome.excess(outcome.typical))
@@ -44,7 +44,7 @@ def recommend(outcomes: Sequence[Outcome], good_enough: float, certified: bool) 
     return Recommendation(chosen.outcome.contender.name, reason, tuple(_changes(chosen, reached, outcomes)))
 
 
-def _full(full: _Reached, quickest: _Reached, certified: bool, good_enough: float) -> str:
+def _full(full: _FirstWithin, quickest: _FirstWithin, certified: bool, good_enough: float) -> str:
     end = "the optimum with a certificate" if certified else "the best known objective"
     said = (
         f"It is within {good_enough:.2g} of the optimum after {passes(full.passes)} and {full.seconds:.2f} s, and "
@@ -56,7 +56,7 @@ def _full(full: _Reached, quickest: _Reached, certified: bool, good_enough: floa
     return f"{said}; {other}, the quickest there, took {quickest.seconds:.2f} s and proves nothing."
 
 
-def _quickest(quickest: _Reached, reached: Sequence[_Reached], good_enough: float) -> str:
+def _quickest(quickest: _FirstWithin, reached: Sequence[_FirstWithin], good_enough: float) -> str:
     said = (
         f"It is the quickest within {good_enough:.2g} of the optimum, what the rows themselves cannot tell: "
         f"{passes(quickest.passes)} and {quickest.seconds:.2f} s"
@@ -68,7 +68,7 @@ def _quickest(quickest: _Reached, reached: Sequence[_Reached], good_enough: floa
     return f"{said}; next is {second.outcome.contender.name} with {second.seconds:.2f} s."
 
 
-def _changes(chosen: _Reached, reached: Sequence[_Reached], outcomes: Sequence[Outcome]) -> list[str]:
+def _changes(chosen: _FirstWithin, reached: Sequence[_FirstWithin], outcomes: Sequence[Outcome]) -> list[str]:
     fewest = min(reached, key=lambda one: one.passes)
     said = []
     if fewest.outcome is chosen.outcome:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from batchlearn.errors import quoted
+from batchlearn.formatting.numbers import MINUS
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.columns import Kind, floats
-from batchlearn.words.numbers import MINUS
 
 MISSING_BIN = "(missing)"
 

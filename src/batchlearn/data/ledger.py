@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from batchlearn.data.target import MOST_CLASSES, Class, Target, Task, infer_target
 from batchlearn.errors import DataError, UsageError
+from batchlearn.formatting.rejections import Rejection
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.columns import Kind, floats
 from batchlearn.tables.row_hashes import Hashes, RowHashes, bits_of, mixed
 from batchlearn.tables.table import Scan, Table
-from batchlearn.words.rejections import Rejection
 
 _LEAST_WEIGHT = 1e-150
 # Seconds since 1970 until the year 2100, taken for milliseconds, end before February 17th 1970; milliseconds taken for

@@ -19,7 +19,7 @@ from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import DataError, NoFiniteOptimum, quoted
 from batchlearn.estimators.incremental import class_labels, go_on, learn_rows
 from batchlearn.estimators.reading import STORED_TYPES, arrays, names_of, row_predictors
-from batchlearn.estimators.settings import Settings, checked
+from batchlearn.estimators.settings import EstimatorSettings, checked
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import INVERSE_LINKS, logistic
 from batchlearn.objectives.class_weights import weights_of_classes
@@ -318,7 +318,9 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
         return tags
 
 
-def _fit_rows(estimator: Any, settings: Settings, X: Any, label: Floats, weight: Floats | None) -> tuple[Floats, float]:
+def _fit_rows(
+    estimator: Any, settings: EstimatorSettings, X: Any, label: Floats, weight: Floats | None
+) -> tuple[Floats, float]:
     """Fit to checked rows; return coefficients and intercept. The estimator keeps certificate and learner."""
     loss, names = settings.loss, names_of(estimator)
     loss.check_labels(label)
@@ -374,7 +376,7 @@ def _fit_rows(estimator: Any, settings: Settings, X: Any, label: Floats, weight:
     return coefficients, intercept
 
 
-def _problem(settings: Settings, matrix: Matrix, names: list[str]) -> Problem:
+def _problem(settings: EstimatorSettings, matrix: Matrix, names: list[str]) -> Problem:
     objective = Objective(settings.loss, matrix.penalty(settings.alpha, standardize=settings.standardize))
     return Problem(objective, matrix.rows, settings.stopping, matrix.units, names)
 

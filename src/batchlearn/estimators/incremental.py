@@ -19,7 +19,8 @@ from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import DataError, UsageError, quoted
-from batchlearn.estimators.settings import Settings
+from batchlearn.estimators.settings import EstimatorSettings
+from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.kernels.normalised import NormalisedState
 from batchlearn.kernels.online_newton import BLOCK
@@ -27,13 +28,12 @@ from batchlearn.kernels.single_rows import unpadded
 from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.solvers import Reading
+from batchlearn.solvers import ReadingPlan
 from batchlearn.solvers.online.newton import FAINT, MOST_COEFFICIENTS, OnlineNewton, OnlineState
 from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Certificate, Proved
 from batchlearn.training.matrix import Matrix, row_weights
-from batchlearn.words.notes import Code, Note
 
 # Coefficients whose penalty is brought up to date after a block, in turn.
 _IN_TURN = 8
@@ -73,7 +73,7 @@ def begin(loss: Loss, alpha: float, values: Any, intercept: bool) -> Learner:
     else:
         empty = MemoryRows(layout, (), np.zeros(layout.dense), np.ones(layout.dense))
         objective = Objective(loss, Quadratic(np.zeros(size)))
-        state = NormalisedGradient().start(objective, empty, np.zeros(size), Reading(1, 16 * BLOCK, 1.0, 0))
+        state = NormalisedGradient().start(objective, empty, np.zeros(size), ReadingPlan(1, 16 * BLOCK, 1.0, 0))
     scale, seen, order = np.ones(columns), np.zeros(columns, dtype=bool), np.arange(columns)
     return Learner(loss, alpha, layout, shift, scale, seen, order, state, paid=np.zeros(size))
 
@@ -180,7 +180,7 @@ def _turned(learner: Learner) -> Learner:
 
 
 def learn_rows(
-    estimator: Any, settings: Settings, values: Any, label: Floats, sample_weight: Any
+    estimator: Any, settings: EstimatorSettings, values: Any, label: Floats, sample_weight: Any
 ) -> tuple[Floats, float]:
     """Learn checked rows; return coefficients and intercept. The estimator keeps the learner, without certificate."""
     loss = settings.loss

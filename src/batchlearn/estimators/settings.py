@@ -13,7 +13,7 @@ from batchlearn.training.stopping import Stopping
 from batchlearn.training.train import thread_count
 
 
-class Settings(NamedTuple):
+class EstimatorSettings(NamedTuple):
     """The parameters of an estimator, checked."""
 
     alpha: float
@@ -25,7 +25,7 @@ class Settings(NamedTuple):
     regime: Regime
 
 
-def checked(estimator: Any, losses: tuple[str, ...]) -> Settings:
+def checked(estimator: Any, losses: tuple[str, ...]) -> EstimatorSettings:
     """Check the parameters of an estimator, which knows these losses: UsageError."""
     if estimator.loss not in losses:
         raise UsageError(
@@ -54,7 +54,7 @@ def checked(estimator: Any, losses: tuple[str, ...]) -> Settings:
         class_weight=getattr(estimator, "class_weight", None),
         batch_size=estimator.batch_size,
     )
-    return Settings(
+    return EstimatorSettings(
         numbers["alpha"],
         named_loss(estimator.loss, recipe.power),
         bool(estimator.fit_intercept),

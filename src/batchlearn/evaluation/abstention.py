@@ -23,7 +23,7 @@ from batchlearn.models.decision import best_action, checked_cost, errors_cost, e
 
 __all__ = [
     "Abstention",
-    "Point",
+    "CoveragePoint",
     "abstention",
     "best_action",
     "checked_cost",
@@ -39,7 +39,7 @@ MOST_POINTS = 50
 
 
 @dataclass(frozen=True)
-class Point:
+class CoveragePoint:
     """What the rows decided by the model cost each on average, where the most certain share of the rows is decided."""
 
     coverage: float
@@ -63,7 +63,7 @@ class Abstention:
     cost_decided: Estimate
     cost_with_people: Estimate
     cost_alone: Estimate
-    curve: Sequence[Point]
+    curve: Sequence[CoveragePoint]
 
     def __str__(self) -> str:
         """Return what leaving rows to people is worth as a sentence."""
@@ -148,7 +148,7 @@ def abstention(
     )
 
 
-def risk_coverage(uncertain: Array, paid: Array, weight: Array) -> list[Point]:
+def risk_coverage(uncertain: Array, paid: Array, weight: Array) -> list[CoveragePoint]:
     """Return the risk-coverage curve (El-Yaniv and Wiener 2010): the mean cost of the most certain rows, by share.
 
     At most 50 points, always the full coverage; rows of equal uncertainty are decided together.
@@ -160,7 +160,7 @@ def risk_coverage(uncertain: Array, paid: Array, weight: Array) -> list[Point]:
     ends = np.flatnonzero(np.concatenate((values[1:] != values[:-1], [True])) & (covered > 0.0))
     wanted = covered[-1] * np.arange(1, MOST_POINTS + 1) / MOST_POINTS
     at = ends[np.unique(np.minimum(np.searchsorted(covered[ends], wanted * (1.0 - 1e-12)), len(ends) - 1))]
-    return [Point(float(covered[i] / covered[-1]), float(values[i]), float(spent[i] / covered[i])) for i in at]
+    return [CoveragePoint(float(covered[i] / covered[-1]), float(values[i]), float(spent[i] / covered[i])) for i in at]
 
 
 def _check_labels(label: NDArray[np.integer], weight: Array, rows: int, classes: int) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.errors import UsageError
-from batchlearn.evaluation.metrics import SMALLEST_RESPONSE, Array, Task
+from batchlearn.evaluation.metrics import SMALLEST_RESPONSE, Array, MetricTask
 from batchlearn.evaluation.metrics.multiclass import after_last, class_shares
 
 # A count baseline that said "never" would pay 34 times the label at the first event: it says a hundredth of the mean.
@@ -25,7 +25,7 @@ def constant_baseline(train_label: Array, train_weight: Array | None, n: int, cl
 
 
 def last_value_baseline(
-    task: Task,
+    task: MetricTask,
     train_label: Array,
     train_group: NDArray[np.integer] | None,
     test_label: Array,

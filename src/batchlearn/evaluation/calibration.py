@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv, gammaincinv, stdtrit
 
 from batchlearn.errors import UsageError
-from batchlearn.evaluation.metrics import SMALLEST_RESPONSE, Array, Task
+from batchlearn.evaluation.metrics import SMALLEST_RESPONSE, Array, MetricTask
 
 MOST_BINS = 20
 TAIL = 0.025
@@ -58,7 +58,7 @@ class Calibration:
         return {**asdict(self), "bins": [asdict(one) for one in self.bins]}
 
 
-def calibration(task: Task, label: Array, response: Array, weight: Array, bins: int = 10) -> Calibration | None:
+def calibration(task: MetricTask, label: Array, response: Array, weight: Array, bins: int = 10) -> Calibration | None:
     """Compare responses with labels in 1 to 20 bins of equal count, equal responses sharing a bin.
 
     Rows whose label is NaN or whose weight is zero are left out; None where no row is left.
@@ -148,7 +148,7 @@ def _logistic_loss(design: Array, label: Array, weight: Array, parameters: Array
 
 
 def _bin_intervals(
-    task: Task, label: Array, response: Array, weight: Array, starts: NDArray[np.intp]
+    task: MetricTask, label: Array, response: Array, weight: Array, starts: NDArray[np.intp]
 ) -> tuple[Array, Array]:
     """Return 95 % intervals of each bin's mean label given its rows' features, each end of shape (bins,)."""
     # Unequal weights count for fewer rows: Kish's (sum w)^2 / sum w^2.
@@ -177,7 +177,7 @@ def _bin_intervals(
     return mean - reach, mean + reach
 
 
-def _variance_a_unit(task: Task, label: Array, response: Array, weight: Array, starts: NDArray[np.intp]) -> Array:
+def _variance_a_unit(task: MetricTask, label: Array, response: Array, weight: Array, starts: NDArray[np.intp]) -> Array:
     """Return how much variance a bin's weighted total of counts or amounts has for each unit of its mean, (bins,).
 
     A total over this unit varies as a Poisson count does. The unit is that of the bin's own rows, around responses that

@@ -14,7 +14,7 @@ from batchlearn.models.decision import Costs
 
 
 @dataclass(frozen=True)
-class Decision:
+class DecisionCosts:
     """Mean costs per row, each with its interval; rows of classes never seen in training are left out.
 
     `saved` is the cost of the cheaper constant decision minus that of deciding by `threshold`, on the same rows.
@@ -91,7 +91,7 @@ def cuts_at(
     return tuple(found)
 
 
-def judge_decisions(costs: Costs, label: Array, response: Array, weight: Array, plan: Resampling) -> Decision:
+def judge_decisions(costs: Costs, label: Array, response: Array, weight: Array, plan: Resampling) -> DecisionCosts:
     """Return what deciding by the threshold costs; label 0, 1 or NaN and response, the probability of 1, are (n,)."""
     known = ~np.isnan(label)
     # Left out by weight and not by selection: the blocks of the plan are made of all rows.
@@ -105,7 +105,7 @@ def judge_decisions(costs: Costs, label: Array, response: Array, weight: Array, 
     total = float(np.sum(weight))
     share = float(np.sum(weight * yes)) / total if total > 0.0 else None
     best = (None, None) if total == 0.0 else _best(costs, label, response, weight)
-    return Decision(costs, cost, no, always, saved, share, *best)
+    return DecisionCosts(costs, cost, no, always, saved, share, *best)
 
 
 def _row_costs(costs: Costs, label: Array, decided: Array) -> Array:

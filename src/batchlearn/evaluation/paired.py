@@ -103,9 +103,9 @@ def blocked_difference(difference: Array, weight: Array, starts: NDArray[np.intp
     return _interval(mean, block_weight, alpha, min(max(correlation, 0.0), LARGEST_CORRELATION))
 
 
-def looks_tested(looks: int) -> int:
+def analyses_tested(analyses: int) -> int:
     """Return how many of so many looks the latest test is of: 15, 30, 60, ..., or 0 before the first."""
-    return 0 if looks < FIRST_TEST else FIRST_TEST * 2 ** int(math.log2(looks // FIRST_TEST))
+    return 0 if analyses < FIRST_TEST else FIRST_TEST * 2 ** int(math.log2(analyses // FIRST_TEST))
 
 
 def sequential_difference(mean: Array, weight: Array, alpha: float) -> Difference:
@@ -118,8 +118,8 @@ def sequential_difference(mean: Array, weight: Array, alpha: float) -> Differenc
     two standard errors above the correlation seen, corrected for its bias in short series (Kendall 1954, "Note on bias
     in the estimation of autocorrelation", Biometrika 41). Where that is above 0.9 there is no interval.
     """
-    looks = len(mean)
-    later = round(math.log2(looks / FIRST_TEST))
+    analyses = len(mean)
+    later = round(math.log2(analyses / FIRST_TEST))
     share = FIRST_SHARE if later == 0 else (1.0 - FIRST_SHARE) * 0.5**later
     correlation = largest_correlation(mean, weight)
     if correlation > LARGEST_CORRELATION:
@@ -129,9 +129,9 @@ def sequential_difference(mean: Array, weight: Array, alpha: float) -> Differenc
 
 def largest_correlation(mean: Array, weight: Array) -> float:
     """Return how much successive looks may resemble each other: two standard errors above what is seen, at least 0."""
-    looks, seen = len(mean), _correlation(mean, weight)
-    unbiased = (looks * seen + 1.0) / (looks - 3.0)
-    return max(unbiased + CORRELATION_ERRORS * math.sqrt((1.0 - seen**2) / looks), 0.0)
+    analyses, seen = len(mean), _correlation(mean, weight)
+    unbiased = (analyses * seen + 1.0) / (analyses - 3.0)
+    return max(unbiased + CORRELATION_ERRORS * math.sqrt((1.0 - seen**2) / analyses), 0.0)
 
 
 def _interval(mean: Array, weight: Array, alpha: float, correlation: float) -> Difference:

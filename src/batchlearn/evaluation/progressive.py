@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from batchlearn.evaluation.metrics import SMALLEST_RESPONSE, Array, Task, proper_score, row_losses
+from batchlearn.evaluation.metrics import SMALLEST_RESPONSE, Array, MetricTask, proper_score, row_losses
 
 _PARTS = 10
 
@@ -32,7 +32,7 @@ class ProgressiveScore:
 
 
 def judge_progressive(
-    task: Task, label: Array, response: Array, weight: Array | None = None, *, delay: int = 0
+    task: MetricTask, label: Array, response: Array, weight: Array | None = None, *, delay: int = 0
 ) -> ProgressiveScore:
     """Judge responses made before labels were used, in the order of the rows; all arrays (rows,)."""
     weight = np.ones(len(label)) if weight is None else weight
@@ -53,7 +53,7 @@ def judge_progressive(
     )
 
 
-def running_mean(task: Task, label: Array, weight: Array, delay: int) -> Array:
+def running_mean(task: MetricTask, label: Array, weight: Array, delay: int) -> Array:
     """Return for each row the mean of the labels known before it, (rows,): as if one half of each had come first."""
     total = _known(weight * label, delay) + (0.5 if task == "classes" else 0.0)
     count = _known(weight, delay) + (1.0 if task == "classes" else 0.0)
@@ -62,7 +62,7 @@ def running_mean(task: Task, label: Array, weight: Array, delay: int) -> Array:
     return np.where((count > 0.0) & (mean > 0.0), mean, 1.0) if task == "count" else mean
 
 
-def last_value_so_far(task: Task, label: Array, weight: Array, delay: int) -> Array:
+def last_value_so_far(task: MetricTask, label: Array, weight: Array, delay: int) -> Array:
     """Return for each row what the last label known before it says, by what last labels have said so far, (rows,).
 
     P(1 | last label) with add-one smoothing for classes, else a + b * last by least squares, b in [0, 1].

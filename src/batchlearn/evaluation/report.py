@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.evaluation.abstention import Abstention, abstention
 from batchlearn.evaluation.calibration import Calibration, calibration
-from batchlearn.evaluation.decision import Cut, Decision, cuts_at, judge_decisions
+from batchlearn.evaluation.decision import Cut, DecisionCosts, cuts_at, judge_decisions
 from batchlearn.evaluation.intervals import (
     LEVEL,
     NORMAL,
@@ -28,7 +28,7 @@ from batchlearn.evaluation.metrics import (
     Array,
     MeanMetric,
     Metric,
-    Task,
+    MetricTask,
     first_score,
     losses_under,
     metrics_of,
@@ -37,8 +37,8 @@ from batchlearn.evaluation.metrics.multiclass import confidences
 from batchlearn.evaluation.paired import later_difference
 from batchlearn.evaluation.scored import ScoredRows
 from batchlearn.evaluation.slices import Slice, slices
+from batchlearn.formatting.notes import Code, Note
 from batchlearn.models.decision import Costs
-from batchlearn.words.notes import Code, Note
 
 UNNAMED_CLASSES = "(classes never seen in training)"
 
@@ -111,7 +111,7 @@ class Evaluation:
     leave_one_out: LeaveOneOut | None = None
     drift: Drift | None = None  # where the held-out rows are later ones and there is a leave-one-out score
     differences: Mapping[str, Estimate] = field(default_factory=dict)  # its proper score minus that of each baseline
-    decision: Decision | None = None  # where costs of wrong decisions were given
+    decision: DecisionCosts | None = None  # where costs of wrong decisions were given
     cuts: Sequence[Cut] = ()  # of two classes, what thresholds find: one half, the base rate, and that of the costs
     abstention: Abstention | None = None  # where they have a fee for a person's look at a row
     worst_rows: Sequence[WorstRow] = ()  # those of the largest losses
@@ -138,7 +138,7 @@ class Evaluation:
 
 
 def evaluate(
-    task: Task,
+    task: MetricTask,
     held_out: ScoredRows,
     baselines: Mapping[str, Array | None],
     seed: int,
@@ -170,7 +170,7 @@ def evaluate(
     }
     unseen = _unseen_counts(held_out)
     # Of many classes calibration and slices speak of the likeliest: how sure it is, and whether it is right.
-    told: tuple[Task, Array, Array] = (task, label, response)
+    told: tuple[MetricTask, Array, Array] = (task, label, response)
     if task == "multiclass":
         told = "classes", *confidences(label, response)
     decision = None if costs is None else judge_decisions(costs, label, response, weight, plan)
@@ -200,7 +200,7 @@ def evaluate(
 
 
 def _cuts(
-    task: Task, held_out: ScoredRows, constant: Array | None, weight: Array, plan: Resampling, costs: Costs | None
+    task: MetricTask, held_out: ScoredRows, constant: Array | None, weight: Array, plan: Resampling, costs: Costs | None
 ) -> tuple[Cut, ...]:
     if task != "classes":
         return ()
@@ -224,7 +224,7 @@ def _estimates_json(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, fl
     return {name: estimate.to_json() for name, estimate in estimates.items()}
 
 
-def _check_rows(task: Task, held_out: ScoredRows, weight: Array) -> None:
+def _check_rows(task: MetricTask, held_out: ScoredRows, weight: Array) -> None:
     label, rows = held_out.label, len(held_out.label)
     if rows == 0:
         raise DataError(
@@ -254,7 +254,7 @@ def _check_rows(task: Task, held_out: ScoredRows, weight: Array) -> None:
         )
 
 
-def _labels_that_fit(task: Task, label: Array, response: Array) -> tuple[str, NDArray[np.bool_]]:
+def _labels_that_fit(task: MetricTask, label: Array, response: Array) -> tuple[str, NDArray[np.bool_]]:
     if task == "multiclass":
         classes = response.shape[-1]
         return f"a class is a whole number from 0 to {classes - 1}", np.isin(label, np.arange(classes))
@@ -267,7 +267,7 @@ def _labels_that_fit(task: Task, label: Array, response: Array) -> tuple[str, ND
     return "it must be a finite number", np.isfinite(label)
 
 
-def _check_response(task: Task, response: Array, rows: int, whose: str) -> None:
+def _check_response(task: MetricTask, response: Array, rows: int, whose: str) -> None:
     if len(response) != rows:
         raise UsageError(
             f"The {whose} gave {len(response)} responses for {rows} held-out rows. Give one a row.",
@@ -299,7 +299,7 @@ def _unseen_counts(held_out: ScoredRows) -> dict[str, int]:
     return counts
 
 
-def _row_notes(task: Task, label: Array, weight: Array, unseen: Mapping[str, int]) -> list[Note]:
+def _row_notes(task: MetricTask, label: Array, weight: Array, unseen: Mapping[str, int]) -> list[Note]:
     notes = []
     if task == "classes":
         classes = np.unique(label[~np.isnan(label) & (weight > 0.0)])
@@ -323,7 +323,7 @@ def _baseline_notes(score: MeanMetric, differences: Mapping[str, Estimate]) -> l
     return notes
 
 
-def _decision_notes(decision: Decision | None) -> list[Note]:
+def _decision_notes(decision: DecisionCosts | None) -> list[Note]:
     if decision is None or decision.saved.value is None:
         return []
     saved = decision.saved

@@ -57,7 +57,7 @@ def follow_rows(
     Number t is the predictor of row t of `shown`, the same rows unless given, before row t is learned from.
     """
     view, label = rows.rows, rows.label
-    walk = _Walk(loss, penalty, max(view.lead + view.levels.shape[1], _FEWEST_TERMS), state)
+    walk = _NormalisedWalk(loss, penalty, max(view.lead + view.levels.shape[1], _FEWEST_TERMS), state)
     predictors = np.empty(state.parameters.shape[:-1] + label.shape)
     # Coefficient and value of each entry of the dense columns and the levels, (m, entries) both; "no level" has the
     # last place, and value zero.
@@ -86,7 +86,7 @@ def follow_rows(
     return walk.state(), predictors
 
 
-class _Walk:
+class _NormalisedWalk:
     """The rows of one stretch; works on copies of the state's arrays."""
 
     def __init__(self, loss: RowLoss, penalty: RowPenalty, terms: int, state: NormalisedState) -> None:

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from batchlearn.data.ledger import Ledger
 from batchlearn.data.target import Class, Task
 from batchlearn.errors import UsageError, quoted
+from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import class_contrasts
-from batchlearn.words.notes import Code, Note
 
 BALANCED = "balanced"
 ClassWeightRule = str | Mapping[Any, float]  # by label

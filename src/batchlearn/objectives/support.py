@@ -7,7 +7,7 @@ import numpy as np
 from batchlearn.data.encoding import Encoding, LevelTerm
 from batchlearn.data.ledger import Ledger
 from batchlearn.data.target import Task
-from batchlearn.words.notes import Code, Note
+from batchlearn.formatting.notes import Code, Note
 
 # Ten to twenty rows of the rarer class a coefficient are the usual advice (Peduzzi et al. 1996); fewer than so many in
 # all say next to nothing about any of them.

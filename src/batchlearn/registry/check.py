@@ -25,7 +25,7 @@ _GONE = "nothing, if it was removed on purpose; else restore it from a backup"
 
 
 @dataclass(frozen=True)
-class Finding:
+class RegistryFinding:
     """One thing that is not as it should be, or that a person may want to know."""
 
     state: str  # a slug
@@ -38,7 +38,7 @@ class Finding:
         return {"state": self.state, "serious": self.serious, "what": self.what, "proposal": self.proposal}
 
 
-def check(store: FolderStore) -> list[Finding]:
+def check(store: FolderStore) -> list[RegistryFinding]:
     """Read every record and every byte of every version; return what is wrong, the serious first."""
     found, history = _check_records(store)
     numbers = version_numbers(store)
@@ -54,7 +54,7 @@ def check(store: FolderStore) -> list[Finding]:
         live = None
     gone = _removed(store, history or (), numbers, live)
     found += [
-        Finding(
+        RegistryFinding(
             "removed-version", False, f"version {number} is not there; rows were forgotten after its training", _GONE
         )
         for number in sorted(gone)
@@ -85,19 +85,21 @@ def _removed(store: FolderStore, history: Sequence[Promotion], numbers: list[int
 
 def _damaged_version(
     store: FolderStore, number: int, refusal: BatchlearnError, live: Promotion | None, newest: int
-) -> Finding:
+) -> RegistryFinding:
     folder = f"versions/{number:06d}"
     if live is not None and live.version == number:
-        return Finding(refusal.code, True, f"the champion, version {number}: {refusal.message}", "batchlearn rollback")
+        return RegistryFinding(
+            refusal.code, True, f"the champion, version {number}: {refusal.message}", "batchlearn rollback"
+        )
     if number == newest:
         what = f"version {number}, which the next training goes on from: {refusal.message}"
         command = f"rm -r {shlex.quote(str(store.path(folder)))}   # or restore it from a backup"
-        return Finding(refusal.code, True, what, command)
+        return RegistryFinding(refusal.code, True, what, command)
     advice = f"restore {folder} from a backup, or leave it unused"
-    return Finding(refusal.code, False, f"version {number}: {refusal.message}", advice)
+    return RegistryFinding(refusal.code, False, f"version {number}: {refusal.message}", advice)
 
 
-def _check_objective(store: FolderStore, number: int, live: Promotion | None) -> list[Finding]:
+def _check_objective(store: FolderStore, number: int, live: Promotion | None) -> list[RegistryFinding]:
     """Find out whether a version went on from kept totals when that scaled its terms' centres as if in total."""
     version = read_version(store, number)
     if version.description["format_version"] > 1 or version.description.get("start") not in ("update", "fine-tune"):
@@ -114,53 +116,57 @@ def _check_objective(store: FolderStore, number: int, live: Promotion | None) ->
         "another objective"
     )
     again = 'batchlearn retrain --anyway   # with start = "warm" or "scratch" in [policy]'
-    return [Finding("update-of-another-objective", is_live, what, again if is_live else "leave it unused")]
+    return [RegistryFinding("update-of-another-objective", is_live, what, again if is_live else "leave it unused")]
 
 
-def _check_records(store: FolderStore) -> tuple[list[Finding], list[Promotion] | None]:
+def _check_records(store: FolderStore) -> tuple[list[RegistryFinding], list[Promotion] | None]:
     """Check promotions and events; return the promotions too, None where they cannot be read."""
-    found: list[Finding] = []
+    found: list[RegistryFinding] = []
     history: list[Promotion] | None = None
     try:
         history = promotions(store)
     except (IntegrityError, RegistryError) as problem:
-        found.append(Finding(problem.code, True, problem.message, f"restore {PROMOTIONS}/ from a backup"))
+        found.append(RegistryFinding(problem.code, True, problem.message, f"restore {PROMOTIONS}/ from a backup"))
     try:
         past = events(store)
         told = max((one.reason.asked or 0 for one in history or ()), default=0)
         if told > len(past):
             what = f"{EVENTS} ends with {len(past)}, and a promotion answers event {told}"
-            found.append(Finding("registry-damaged", True, what, f"restore {EVENTS}/ from a backup"))
+            found.append(RegistryFinding("registry-damaged", True, what, f"restore {EVENTS}/ from a backup"))
     except (IntegrityError, RegistryError) as problem:
-        found.append(Finding(problem.code, True, problem.message, f"restore {EVENTS}/ from a backup"))
+        found.append(RegistryFinding(problem.code, True, problem.message, f"restore {EVENTS}/ from a backup"))
         return found, history
     try:
         if history is not None:
             check_promotions(past, history[-1] if history else None)
     except IntegrityError as problem:
-        found.append(Finding(problem.code, True, problem.message, f"restore {PROMOTIONS}/ from a backup"))
+        found.append(RegistryFinding(problem.code, True, problem.message, f"restore {PROMOTIONS}/ from a backup"))
     return found, history
 
 
 def _check_promotion(
     store: FolderStore, promotion: Promotion, numbers: list[int], bad: dict[int, BatchlearnError]
-) -> list[Finding]:
+) -> list[RegistryFinding]:
     named = f"generation {promotion.generation} names version {promotion.version}"
     if promotion.version not in numbers:
-        return [Finding("promoted-version-missing", True, f"{named}, which is not there", "restore it from a backup")]
+        return [
+            RegistryFinding(
+                "promoted-version-missing", True, f"{named}, which is not there", "restore it from a backup"
+            )
+        ]
     if promotion.version in bad:
         return []
     try:
         verify_version(store, promotion.version, promotion.identity)
     except IntegrityError as problem:
-        return [Finding(problem.code, True, f"{named}: {problem.message}", "restore it from a backup")]
+        return [RegistryFinding(problem.code, True, f"{named}: {problem.message}", "restore it from a backup")]
     return []
 
 
-def _oddities(history: list[Promotion], numbers: list[int]) -> list[Finding]:
+def _oddities(history: list[Promotion], numbers: list[int]) -> list[RegistryFinding]:
     """Return what harms nothing: tenures that read oddly because a clock went back, and versions never live."""
     found = [
-        Finding(
+        RegistryFinding(
             "clock-went-back",
             False,
             f"generation {later.generation} is dated {later.reason.at}, before generation {earlier.generation} "
@@ -173,11 +179,11 @@ def _oddities(history: list[Promotion], numbers: list[int]) -> list[Finding]:
     advice = "keep it: history and forget look at it"
     never_live = sorted(set(numbers) - {promotion.version for promotion in history})
     return found + [
-        Finding("never-promoted", False, f"version {number} was never live", advice) for number in never_live
+        RegistryFinding("never-promoted", False, f"version {number} was never live", advice) for number in never_live
     ]
 
 
-def _leftovers(store: FolderStore) -> list[Finding]:
+def _leftovers(store: FolderStore) -> list[RegistryFinding]:
     """List what killed writers left behind; a writer at work has such a name too."""
     found = []
     for folder in (VERSIONS, PROMOTIONS, EVENTS):
@@ -187,8 +193,8 @@ def _leftovers(store: FolderStore) -> list[Finding]:
             if name.startswith(TEMPORARY):
                 what = f"{folder}/{name} was left by a command that was killed, or is being written"
                 command = f"rm -r {shlex.quote(str(path / name))}   # while no batchlearn command runs"
-                found.append(Finding("unfinished-write", False, what, command))
+                found.append(RegistryFinding("unfinished-write", False, what, command))
             elif not name.removesuffix(".json").isdigit():
                 what = f"{folder}/{name} is nothing that batchlearn wrote"
-                found.append(Finding("stranger", False, what, "keep other files elsewhere"))
+                found.append(RegistryFinding("stranger", False, what, "keep other files elsewhere"))
     return found

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from batchlearn.artifacts.store import Store
 from batchlearn.registry.ledger import (
     AGREED,
+    CYCLE,
     OVERRULED,
     REVIEW,
-    TURN,
     events,
-    latest_turn_of,
+    latest_cycle_of,
     record_event,
 )
 from batchlearn.registry.promotions import ROLLBACK, Promotion, champion, promotion_of
@@ -31,7 +31,7 @@ def record_promotion(store: Store, done: Promotion) -> None:
     past = events(store)
     if done.kind == ROLLBACK:
         taken_back = promotion_of(store, done.generation - 1)
-        turn = latest_turn_of(past, taken_back.version)
+        turn = latest_cycle_of(past, taken_back.version)
         agreed = taken_back.reason.forced  # who takes back what was forced past the gate agrees with it
     else:
         turn = next((event for event in past if event.number == done.reason.asked), None)
@@ -42,7 +42,7 @@ def record_promotion(store: Store, done: Promotion) -> None:
 def record_refusal(store: Store, at: str, by: str, why: str | None, version: int, live: int | None) -> str:
     """Write down that a version was declined and the live one stays; return whether that agreed with the gate."""
     past = events(store)
-    turn = latest_turn_of(past, version)
+    turn = latest_cycle_of(past, version)
     agreed = not judged_better(store, turn, live)
     return _record(store, past, at, turn, agreed, by, why, live, version)
 
@@ -63,7 +63,7 @@ def _record(  # noqa: PLR0913, PLR0917 - the fields of one event
         "about": None if turn is None else turn.number,
         "answer": AGREED if agreed else OVERRULED,
         # Up to when rows had been looked at: those labelled since judge the decision.
-        "as_of": max((one.content["looked"] for one in past if one.content["kind"] == TURN), default=None),
+        "as_of": max((one.content["looked"] for one in past if one.content["kind"] == CYCLE), default=None),
         "by": by,
         "why": why,
         "chosen": chosen,

@@ -13,7 +13,7 @@ from batchlearn.registry.records import Log, Record
 EVENTS = "events"
 # The kinds of events: a turn of the cycle; rows that must not come back; what a person decided where the gate had
 # spoken; what rows labelled since say of that so far, and whether the person was right.
-TURN, FORGET, REVIEW, HINDSIGHT, OUTCOME = "turn", "forget", "review", "hindsight", "outcome"
+CYCLE, FORGET, REVIEW, OVERRIDE_INTERIM, OUTCOME = "turn", "forget", "review", "hindsight", "outcome"
 AGREED, OVERRULED = "agreed", "overruled"
 
 
@@ -124,7 +124,7 @@ def choices(history: Sequence[Record]) -> list[Choice]:
     """Return what people decided, in order, each once and with its outcome as far as it is known."""
     reviewed = [event for event in history if event.content["kind"] == REVIEW]
     decided = {_which(event): event for event in reversed(reviewed)}
-    looks = {one.content["about"]: one.content for one in history if one.content["kind"] in (HINDSIGHT, OUTCOME)}
+    looks = {one.content["about"]: one.content for one in history if one.content["kind"] in (OVERRIDE_INTERIM, OUTCOME)}
     return [
         Choice(
             event.number,
@@ -155,14 +155,14 @@ def waiting(history: Sequence[Record], live: Promotion | None) -> list[Record]:
 
 def forgotten_since(history: Sequence[Record], version: int) -> list[str]:
     """Return the conditions of rows that were forgotten after a version was trained, perhaps on them."""
-    turns = (event for event in history if event.content["kind"] == TURN)
+    turns = (event for event in history if event.content["kind"] == CYCLE)
     trained = next((turn.number for turn in turns if turn.content["version"] == version), 0)
     return [event.content["where"] for event in history if event.content["kind"] == FORGET and event.number > trained]
 
 
 def highest_version(history: Sequence[Record]) -> int:
     """Return the highest number of a version that turns speak of, 0 for none: it is never given again."""
-    return max((event.content["version"] for event in history if event.content["kind"] == TURN), default=0)
+    return max((event.content["version"] for event in history if event.content["kind"] == CYCLE), default=0)
 
 
 def check_promotions(history: Sequence[Record], stands: Promotion | None) -> None:
@@ -175,7 +175,7 @@ def check_promotions(history: Sequence[Record], stands: Promotion | None) -> Non
         raise damaged(PROMOTIONS, f"it ends with generation {known}, and {EVENTS} speak of generation {told}")
 
 
-def latest_turn_of(history: Sequence[Record], version: int) -> Record | None:
+def latest_cycle_of(history: Sequence[Record], version: int) -> Record | None:
     """Return the turn of the cycle that made or judged a version last, or None."""
-    turns = (event for event in reversed(history) if event.content["kind"] == TURN)
+    turns = (event for event in reversed(history) if event.content["kind"] == CYCLE)
     return next((event for event in turns if event.content.get("version") == version), None)

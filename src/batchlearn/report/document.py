@@ -59,7 +59,7 @@ class Bullets(NamedTuple):
     entries: tuple[tuple[str, str], ...]
 
 
-class Table(NamedTuple):
+class TextTable(NamedTuple):
     """Cells in words; the first of a row names it.
 
     In a terminal the first `left` columns hold words, the others figures. `listing` says the same in lines, each with
@@ -78,7 +78,7 @@ class Table(NamedTuple):
     page_only: tuple[int, ...] = ()
     terminal_only: tuple[int, ...] = ()
 
-    def without(self, left_out: tuple[int, ...]) -> Table:
+    def without(self, left_out: tuple[int, ...]) -> TextTable:
         """Return the table without some of its columns."""
         kept = [at for at in range(len(self.header)) if at not in left_out]
         rows = tuple(tuple(row[at] for at in kept) for row in self.rows)
@@ -126,7 +126,7 @@ class Folded(NamedTuple):
 
 
 Block: TypeAlias = (
-    "Sentence | FactLines | Bullets | Table | Stack | Beside | WorstRows | Folded | Plot | Forest | Drawn"
+    "Sentence | FactLines | Bullets | TextTable | Stack | Beside | WorstRows | Folded | Plot | Forest | Drawn"
 )
 
 
@@ -232,5 +232,5 @@ class Document:
         left: int = 1,
         listing: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """Write a table; see `Table`."""
-        self.blocks.append(Table(tuple(header), tuple(map(tuple, rows)), left, tuple(listing)))
+        """Write a table; see `TextTable`."""
+        self.blocks.append(TextTable(tuple(header), tuple(map(tuple, rows)), left, tuple(listing)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batchlearn.evaluation.intervals import Estimate
-from batchlearn.words.numbers import decimals, fixed
+from batchlearn.formatting.numbers import decimals, fixed
 
 
 def places_of(figure: Estimate) -> int | None:

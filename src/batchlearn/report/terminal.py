@@ -12,8 +12,8 @@ from rich.padding import Padding
 from rich.table import Table as Cells
 from rich.text import Text
 
-from batchlearn.report.document import Document, FactLines, Marked, Sentence, Table
-from batchlearn.words.numbers import in_ascii
+from batchlearn.formatting.numbers import in_ascii
+from batchlearn.report.document import Document, FactLines, Marked, Sentence, TextTable
 
 NARROW = 78
 _VERY_NARROW = 40
@@ -42,7 +42,7 @@ def printed(document: Document) -> str:
                 _sentence(console, block)
             elif isinstance(block, FactLines):
                 _facts(console, block)
-            elif isinstance(block, Table):
+            elif isinstance(block, TextTable):
                 _table(console, block.without(block.page_only))
     return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))
 
@@ -89,7 +89,7 @@ def _text(value: str | Marked) -> Text:
     return text
 
 
-def _table(console: Console, grid: Table) -> None:
+def _table(console: Console, grid: TextTable) -> None:
     header, *rows = ([_shown(cell) for cell in row] for row in (grid.header, *grid.rows))
     widest = [max(map(cell_len, column)) for column in zip(header, *rows, strict=True)]
     fits = console.width >= NARROW and sum(widest) + 2 * len(widest) <= console.width

@@ -23,15 +23,15 @@ from numpy.typing import NDArray
 
 from batchlearn.data.rows import Rows
 from batchlearn.errors import DataError, UsageError
-from batchlearn.kept.climb import climb
-from batchlearn.kept.first_rung import first_rung
-from batchlearn.kept.later import FEWEST_CLUSTERS, LaterGain, later_gain
-from batchlearn.kept.totals import KeptTotals, totals_at
-from batchlearn.kept.update import Reached, Update
+from batchlearn.formatting.numbers import rounded_down, rounded_up
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.penalties import Penalty
 from batchlearn.statistics.objective import Objective
-from batchlearn.words.numbers import rounded_down, rounded_up
+from batchlearn.updating.bound_from_totals import bound_from_totals
+from batchlearn.updating.later_gain import FEWEST_CLUSTERS, LaterGain, later_gain
+from batchlearn.updating.refine import refine
+from batchlearn.updating.sufficient_statistics import SufficientStatistics, totals_at
+from batchlearn.updating.update import Update, UpdateResult
 
 # Readings of all rows that a training from scratch takes, and how much more than ours each of them costs.
 _SCRATCH_READINGS = 10.0
@@ -113,7 +113,7 @@ class Bracket:
         if self.recent is not None and self.recent.gain_over_null is not None:
             ratio += f" ({self.recent.gain_over_null:.2g} with old rows at {self.recent.decay:g} of their weight)"
         moved = "no prediction moves" if self.upper_is_proved else "the step moves no prediction"
-        later = "" if self.later_gain is None else f" {_later_words(self.later_gain)}"
+        later = "" if self.later_gain is None else f" {_later_sentence(self.later_gain)}"
         return (
             f"Training again gains at least {rounded_down(self.lower, 3):.3g} and {most}{ratio}; {moved} by more than "
             f"{rounded_up(self.prediction_shift, 3):.3g} (linear predictor). Rung {self.rung}: {self.rows_read:,} rows "
@@ -122,22 +122,22 @@ class Bracket:
 
 
 @dataclass(frozen=True)
-class Answer:
+class BracketResult:
     """A bracket with the update that it came from."""
 
     bracket: Bracket
-    reached: Reached
+    reached: UpdateResult
     update: Update
 
 
 def bracket(
-    kept: KeptTotals,
+    kept: SufficientStatistics,
     change: Change,
     penalty: Penalty,
     *,
     all_rows: Callable[[], Rows] | None = None,
     recent: float | None = None,
-) -> Answer:
+) -> BracketResult:
     """Bracket the gain of training again; climb the ladder where rung 1 is not two-sided and all rows can be read.
 
     `penalty` is that of any number of rows: the version's own. `all_rows` gives the rows of the new objective (old rows
@@ -149,11 +149,11 @@ def bracket(
     change = replace(change, added=_checked(kept, change.added), removed=_checked(kept, change.removed))
     base, read = remaining(kept, change), len(change.removed) if change.removed is not None else 0
     update = update_of(base, change.added, penalty)
-    reached, rung, rows = first_rung(update), 1, base.rows
+    reached, rung, rows = bound_from_totals(update), 1, base.rows
     fresh = 0 if change.added is None else len(change.added)
     if reached.upper is None and all_rows is not None:
         everything = all_rows()
-        climbed = climb(update, reached, everything)
+        climbed = refine(update, reached, everything)
         reached, rung = climbed.reached, 1 + climbed.passes
         read += climbed.passes * len(everything)
     window, more = (None, 0) if recent is None else _recent(kept, base, change, penalty, recent)
@@ -178,16 +178,16 @@ def bracket(
         retrain_seconds=_SCRATCH_READINGS * update.seconds * (rows + fresh) / fresh if fresh else None,
         recent=window,
     )
-    return Answer(found, reached, update)
+    return BracketResult(found, reached, update)
 
 
-def update_of(base: KeptTotals, added: Rows | None, penalty: Penalty) -> Update:
+def update_of(base: SufficientStatistics, added: Rows | None, penalty: Penalty) -> Update:
     """Return the update of the rows that stay by new ones, of the objective over both."""
     weight = base.totals.weight + (0.0 if added is None else added.total_weight)
     return Update.of(base, added, Objective(LOSSES[base.loss], penalty.over(weight)))
 
 
-def _checked(kept: KeptTotals, rows: Rows | None) -> Rows | None:
+def _checked(kept: SufficientStatistics, rows: Rows | None) -> Rows | None:
     if rows is None or len(rows) == 0:
         return None  # an empty change is none
     if rows.layout != kept.layout:
@@ -199,7 +199,7 @@ def _checked(kept: KeptTotals, rows: Rows | None) -> Rows | None:
     return rows
 
 
-def remaining(kept: KeptTotals, change: Change) -> KeptTotals:
+def remaining(kept: SufficientStatistics, change: Change) -> SufficientStatistics:
     """Return the totals of the old rows that stay, as they weigh now."""
     left, removed = kept, change.removed
     if removed is not None:
@@ -217,17 +217,19 @@ def remaining(kept: KeptTotals, change: Change) -> KeptTotals:
     return left if change.decay == 1.0 else left.decayed(change.decay)
 
 
-def _recent(kept: KeptTotals, base: KeptTotals, change: Change, penalty: Penalty, decay: float) -> tuple[Recent, int]:
+def _recent(
+    kept: SufficientStatistics, base: SufficientStatistics, change: Change, penalty: Penalty, decay: float
+) -> tuple[Recent, int]:
     lesser = replace(change, decay=change.decay * decay)
     update = update_of(base.decayed(decay), change.added, penalty)
-    reached = first_rung(update)
+    reached = bound_from_totals(update)
     null = _null_gain(kept, update, lesser)
     proved = reached.upper is not None
     upper = reached.estimate if reached.upper is None else reached.upper
     return Recent(decay, reached.lower, upper, proved, _ratio(reached, null)), reached.readings
 
 
-def _null_gain(kept: KeptTotals, update: Update, change: Change) -> float:
+def _null_gain(kept: SufficientStatistics, update: Update, change: Change) -> float:
     """Return what the same change would gain on average if all rows came from one world.
 
     With S the summed outer products of old row gradients, w0 their optimum, rho the decay, r = sum of squared weights
@@ -249,13 +251,13 @@ def _squares(rows: Rows | None) -> float:
     return 0.0 if rows is None else rows.squared_weight
 
 
-def _ratio(reached: Reached, null: float) -> float | None:
+def _ratio(reached: UpdateResult, null: float) -> float | None:
     """Return the best known gain over the null one."""
     gain = reached.estimate if reached.upper is None else 0.5 * (reached.lower + reached.upper)
     return gain / null if null > 0.0 else None
 
 
-def _shift(reached: Reached) -> float:
+def _shift(reached: UpdateResult) -> float:
     left = 0.0 if reached.proof.bounds is None else reached.proof.bounds.radius * reached.proof.kappa
     return (reached.reach + left) * (1.0 + 1e-12)
 
@@ -268,7 +270,7 @@ def response_shift(loss: str, shift: float) -> float | None:
     return min(math.tanh(0.25 * shift) * (1.0 + 1e-12), 1.0) if loss == "logistic" else None
 
 
-def _later_words(gain: LaterGain) -> str:
+def _later_sentence(gain: LaterGain) -> str:
     """Say what later rows gain, and over how many days, times or rows that is known."""
     said = f"On later rows like the new ones about {gain.value:.3g} a row"
     over = f"over {gain.clusters:,} {gain.cluster}{'' if gain.clusters == 1 else 's'}"

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.errors import BatchlearnError, ResourceError
+from batchlearn.formatting.notes import Code, Note
 from batchlearn.models.files import load
-from batchlearn.words.notes import Code, Note
 
 # Loading takes a second or two; a process that has not scored a few hundred rows by then hangs.
 SECONDS = 120.0

@@ -30,17 +30,17 @@ from batchlearn.evaluation.paired import (
     LARGEST_CORRELATION,
     ROWS_PER_BLOCK,
     Difference,
+    analyses_tested,
     blocked_difference,
     largest_correlation,
-    looks_tested,
     sequential_difference,
     time_blocks,
 )
-from batchlearn.retraining.looks import Look, Looks
+from batchlearn.formatting.notes import Code, Note
+from batchlearn.retraining.interim import InterimAnalyses, InterimAnalysis
 from batchlearn.retraining.verdict import Gate, Verdict, answered, conclude
-from batchlearn.words.notes import Code, Note
 
-__all__ = ["Gate", "Verdict", "judge", "judge_in_looks", "judge_without_champion"]
+__all__ = ["Gate", "Verdict", "judge", "judge_interim", "judge_without_champion"]
 
 # A rarer class carries most of the difference of two log losses; of fewer rows its share is not near enough to normal.
 FEWEST_RARER = 20
@@ -48,7 +48,7 @@ FEWEST_RARER = 20
 SAME = 1e-9
 # Looks of one call share what that time brought, so few: where a shock that all share makes 70 % of their variance, two
 # equal models were told apart within 60 looks in 2.5 % of 4,000 series with four looks a call and in 15 % with eight.
-LOOKS_PER_CALL = 4
+ANALYSES_PER_CALL = 4
 
 
 def judge(
@@ -76,7 +76,7 @@ def judge(
     return _judged(gate, _paired(champion_losses, challenger_losses, weight, time, label), state)
 
 
-def judge_in_looks(
+def judge_interim(
     gate: Gate,
     champion_losses: Array,
     challenger_losses: Array,
@@ -94,7 +94,7 @@ def judge_in_looks(
         raise UsageError(
             f"The gate's mode is {gate.mode}, and only one of mode anytime may look several times.", code="gate-setting"
         )
-    return _judged_in_looks(gate, _paired(champion_losses, challenger_losses, weight, time, label), state)
+    return _judged_interim(gate, _paired(champion_losses, challenger_losses, weight, time, label), state)
 
 
 def judge_without_champion(  # noqa: PLR0913 - the arguments of `judge`, and why
@@ -116,7 +116,7 @@ def judge_without_champion(  # noqa: PLR0913 - the arguments of `judge`, and why
     """
     rows = _paired(constant_losses, challenger_losses, weight, time, label, "constant prediction")
     if gate.mode == "anytime":
-        found = _judged_in_looks(gate, rows, state)
+        found = _judged_interim(gate, rows, state)
     else:
         found = _judge_once(replace(gate, mode="superiority", margin=None), rows)
     return replace(found, reasons=(*found.reasons, Note(Code.CONSTANT_STOOD_IN, {"why": why})))
@@ -227,14 +227,14 @@ def _few_of_a_class(classes: Mapping[str, int] | None) -> Note | None:
 def _judged(gate: Gate, rows: _Paired, state: Mapping[str, Any] | None) -> Verdict:
     if gate.mode != "anytime":
         return _judge_once(gate, rows)
-    before = Looks.from_json(state)
+    before = InterimAnalyses.from_json(state)
     if before.against != rows.against:  # looks against another one are no looks of this comparison
-        before = Looks(until=before.until, against=rows.against)
-    return _judge_look(gate, rows, before)
+        before = InterimAnalyses(until=before.until, against=rows.against)
+    return _judge_analysis(gate, rows, before)
 
 
-def _judged_in_looks(gate: Gate, rows: _Paired, state: Mapping[str, Any] | None) -> Verdict:
-    starts = time_blocks(rows.weight, rows.time, LOOKS_PER_CALL)
+def _judged_interim(gate: Gate, rows: _Paired, state: Mapping[str, Any] | None) -> Verdict:
+    starts = time_blocks(rows.weight, rows.time, ANALYSES_PER_CALL)
     for block in np.split(np.arange(len(rows)), starts[1:]):
         verdict = _judged(gate, rows.part(block), state)
         state = verdict.state
@@ -269,7 +269,7 @@ def _judge_once(gate: Gate, rows: _Paired) -> Verdict:
     return conclude(gate, len(rows), level, found, rows.against, negative)
 
 
-def _judge_look(gate: Gate, rows: _Paired, before: Looks) -> Verdict:
+def _judge_analysis(gate: Gate, rows: _Paired, before: InterimAnalyses) -> Verdict:
     if before.until is not None and rows.time is not None and len(rows) and rows.time[0] <= before.until:
         raise DataError(
             "Rows were given that are no later than those of the last look; each row may be judged once. Give the rows "
@@ -277,38 +277,38 @@ def _judge_look(gate: Gate, rows: _Paired, before: Looks) -> Verdict:
             code="gate-rows-again",
         )
     unusable = _unusable(gate, rows)
-    if unusable is not None and (len(rows) or not before.looks):
+    if unusable is not None and (len(rows) or not before.analyses):
         return replace(unusable, state=before.to_json())
-    looks = before
+    analyses = before
     if len(rows):
         champion, challenger = (float(np.average(of, weights=rows.weight)) for of in (rows.champion, rows.challenger))
-        look = Look(len(rows), float(rows.weight.sum()), champion, challenger)
-        looks = before.added(look, rows.classes, None if rows.time is None else float(rows.time[-1]))
-    verdict = replace(_judge_looks(gate, looks), state=looks.to_json())
+        analysis = InterimAnalysis(len(rows), float(rows.weight.sum()), champion, challenger)
+        analyses = before.added(analysis, rows.classes, None if rows.time is None else float(rows.time[-1]))
+    verdict = replace(_judge_analyses(gate, analyses), state=analyses.to_json())
     if not before.dropped:
         return verdict
     return replace(verdict, reasons=(*verdict.reasons, Note(Code.EARLIER_LOOKS_DROPPED, {"looks": before.dropped})))
 
 
-def _judge_looks(gate: Gate, looks: Looks) -> Verdict:
-    complete = [look for look in looks.looks if look.rows >= ROWS_PER_BLOCK]
-    few = _few_of_a_class(looks.classes)
+def _judge_analyses(gate: Gate, analyses: InterimAnalyses) -> Verdict:
+    complete = [analysis for analysis in analyses.analyses if analysis.rows >= ROWS_PER_BLOCK]
+    few = _few_of_a_class(analyses.classes)
     if few is None and len(complete) < FIRST_TEST:
         few = Note(Code.FEW_LOOKS, {"complete": len(complete), "rows_each": ROWS_PER_BLOCK, "needed": FIRST_TEST})
     if few is not None:
-        return answered(gate, "not enough evidence", few, looks.rows)
-    tested = complete[: looks_tested(len(complete))]
-    weight = np.array([look.weight for look in tested])
-    champion = np.array([look.champion for look in tested])
-    challenger = np.array([look.challenger for look in tested])
+        return answered(gate, "not enough evidence", few, analyses.rows)
+    tested = complete[: analyses_tested(len(complete))]
+    weight = np.array([analysis.weight for analysis in tested])
+    champion = np.array([analysis.champion for analysis in tested])
+    challenger = np.array([analysis.challenger for analysis in tested])
     apart, level = challenger - champion, float(np.average(champion, weights=weight))
-    rows = sum(look.rows for look in tested)
+    rows = sum(analysis.rows for analysis in tested)
     same = _same(gate, apart, level, rows)
     if same is not None:
         return same
     negative = bool(min(np.min(champion), np.min(challenger)) < 0.0)
     found = sequential_difference(apart, weight, gate.alpha)
-    verdict = conclude(gate, rows, level, found, looks.against, negative)
+    verdict = conclude(gate, rows, level, found, analyses.against, negative)
     if verdict.verdict != "not enough evidence":
         return verdict
     more = [Note(Code.NEXT_TEST, {"looks": len(tested), "next": 2 * len(tested)})]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from batchlearn.errors import UsageError, quoted
-from batchlearn.words.notes import Code, Note, joined
+from batchlearn.formatting.notes import Code, Note, joined
 
 _UNITS = {"w": 7 * 86_400, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _NAMES = {"w": "week", "d": "day", "h": "hour", "m": "minute", "s": "second"}

@@ -33,7 +33,7 @@ SAID_ELSEWHERE = {"holdout": "share in [gate]", "costs": "false_alarm, miss and 
 _COLUMN_PARTS: dict[str, type] = {"roles": Roles, "reading": ReadingRules}
 _COLUMN_KEYS = {each.name: part for part, kind in _COLUMN_PARTS.items() for each in fields(kind)}
 
-Start = Literal["scratch", "warm", "fine-tune", "update"]
+StartName = Literal["scratch", "warm", "fine-tune", "update"]
 Spelled = Annotated[str | float | None, BeforeValidator(lambda value: float(value) if type(value) is int else value)]
 
 
@@ -64,7 +64,7 @@ class PolicySettings(_Section):
     period: Spelled = None
     rows: int | None = None
     window: Spelled = None
-    start: Start = "scratch"
+    start: StartName = "scratch"
 
 
 class GateSettings(_Section):
@@ -94,7 +94,7 @@ class ReviewSettings(_Section):
         return Costs(self.false_alarm, self.miss, self.fee)
 
 
-class Settings(_Section):
+class ProjectSettings(_Section):
     """The whole file."""
 
     format_version: int = 1
@@ -110,7 +110,7 @@ class Project:
     """A project folder with its settings, checked, and its registry."""
 
     root: Path
-    settings: Settings
+    settings: ProjectSettings
     text: str
     store: FolderStore
     policy: Policy
@@ -129,7 +129,7 @@ def open_project(folder: str | os.PathLike[str] = ".") -> Project:
     return Project(root, settings, text, FolderStore(root), policy_of(settings), gate_of(settings))
 
 
-def parse_settings(text: str) -> Settings:
+def parse_settings(text: str) -> ProjectSettings:
     """Return the settings that a text in TOML holds. UsageError names the key and what it needs to be."""
     try:
         found = tomllib.loads(text)
@@ -145,7 +145,7 @@ def parse_settings(text: str) -> Settings:
         found["source"] = _gathered(found["source"])
     try:
         # As JSON, because the strict reading of Python values takes no list for a tuple; dates become texts.
-        settings = Settings.model_validate_json(json.dumps(found, default=str))
+        settings = ProjectSettings.model_validate_json(json.dumps(found, default=str))
     except ValidationError as problem:
         raise _refused(_said(problem)) from problem
     _check_source(settings.source)
@@ -171,7 +171,7 @@ def _gathered(source: dict[str, Any]) -> dict[str, Any]:
     return gathered
 
 
-def policy_of(settings: Settings) -> Policy:
+def policy_of(settings: ProjectSettings) -> Policy:
     """Return the policy that the settings describe."""
     chosen = settings.policy
     given = {"period": chosen.period, "rows": chosen.rows}
@@ -188,7 +188,7 @@ def policy_of(settings: Settings) -> Policy:
     return Never() if chosen.period is None else Every(Span.parse(chosen.period))
 
 
-def gate_of(settings: Settings) -> Gate:
+def gate_of(settings: ProjectSettings) -> Gate:
     """Return the gate that the settings describe."""
     chosen = settings.gate
     return Gate(chosen.mode, chosen.alpha, chosen.margin, chosen.promote)
@@ -208,7 +208,7 @@ def write_settings(folder: Path, text: str) -> Path:
     return path
 
 
-def _check_start(recipe: Recipe, start: Start) -> None:
+def _check_start(recipe: Recipe, start: StartName) -> None:
     """Refuse what a start other than from scratch cannot do."""
     if recipe.tolerance is not None and start in ("fine-tune", "update"):
         raise _refused(
@@ -261,7 +261,7 @@ def _said(problem: ValidationError) -> str:
 
 
 def _keys(section: list[str]) -> list[str]:
-    kind: Any = Settings
+    kind: Any = ProjectSettings
     for part in section:
         kind = get_type_hints(kind).get(part)
     if kind is SourceSettings:

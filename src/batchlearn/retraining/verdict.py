@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from batchlearn.errors import UsageError, quoted
 from batchlearn.evaluation.paired import Difference
-from batchlearn.words.notes import Code, Note, joined, recorded_together
+from batchlearn.formatting.notes import Code, Note, joined, recorded_together
 
 Mode = Literal["superiority", "non-inferiority", "anytime"]
 Promote = Literal["ask", "auto"]
-Decision = Literal["promote", "reject", "not enough evidence"]
+GateDecision = Literal["promote", "reject", "not enough evidence"]
 
 # An interval so many times as long as the difference says nothing of how many rows would show it.
 _FAR = 1e3
@@ -71,7 +71,7 @@ class Verdict:
     look of mode "anytime" needs.
     """
 
-    verdict: Decision
+    verdict: GateDecision
     reasons: tuple[Note, ...]
     mode: Mode
     alpha: float
@@ -117,11 +117,11 @@ class Verdict:
         return cls(decision, reasons, value["mode"], value["alpha"], *figures, value.get("state"))
 
 
-def _beginning(decision: Decision) -> str:
+def _beginning(decision: GateDecision) -> str:
     return f"{decision.capitalize()}: "
 
 
-def answered(gate: Gate, decision: Decision, why: Note, rows: int, found: Difference | None = None) -> Verdict:
+def answered(gate: Gate, decision: GateDecision, why: Note, rows: int, found: Difference | None = None) -> Verdict:
     """Return a verdict with its reason, and its figures where there are some."""
     value, low, high = (None, None, None) if found is None else (found.value, found.low, found.high)
     asks = decision == "promote" and gate.promote == "ask"
@@ -136,7 +136,7 @@ def conclude(
     `champion` is its mean loss over the rows, and `found` is of challenger - (1 + margin) x champion. `against` says
     who stands in the champion's place; `negative` whether some losses are below 0.
     """
-    decision: Decision = "not enough evidence"
+    decision: GateDecision = "not enough evidence"
     needed = None
     if found.low is not None and found.high is not None:
         if found.high < 0.0:

@@ -27,7 +27,7 @@ from batchlearn.models.links import class_contrasts
 from batchlearn.objectives.factor import NotPositiveDefinite, factorise
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.penalties.smoothing import end_differences
-from batchlearn.selection.strengths import Term
+from batchlearn.selection.penalty_selection import PenalisedTerm
 from batchlearn.selection.terms import encoding_terms
 from batchlearn.statistics.objective import Expansion
 
@@ -93,7 +93,9 @@ def second_moments(encoding: Encoding, chosen: Mapping[str, float], found: Expan
     return found.dispersion / found.total_weight * factor.inverse_hessian + np.outer(way, way)
 
 
-def plausible_strengths(terms: Mapping[str, Term], chosen: Mapping[str, float], found: Expanded) -> dict[str, float]:
+def plausible_strengths(
+    terms: Mapping[str, PenalisedTerm], chosen: Mapping[str, float], found: Expanded
+) -> dict[str, float]:
     """Return 1 / E[1 / lambda] of each term where that is weaker than what was chosen."""
     # Times the mean prior variance of a coefficient at strength and dispersion one: tr(S^+) / L.
     weakest = {}
@@ -111,7 +113,7 @@ def plausible_strengths(terms: Mapping[str, Term], chosen: Mapping[str, float], 
     }
 
 
-def _plausible(term: Term, strength: float, found: Expanded, inverse: Floats, weakest: float) -> float:
+def _plausible(term: PenalisedTerm, strength: float, found: Expanded, inverse: Floats, weakest: float) -> float:
     """Return 1 / E[1 / lambda] over the strengths lambda above the weakest that the rows leave plausible.
 
     `inverse` is the inverse Hessian (d, d) at this strength of the term.

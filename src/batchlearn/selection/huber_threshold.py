@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.ledger import Ledger
 from batchlearn.data.rows import Chunk, Rows
+from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES, Loss
 from batchlearn.objectives.losses.huber import HuberLoss
 from batchlearn.selection.linear_sample import linear_sample
-from batchlearn.selection.strengths import Term, find_strengths
+from batchlearn.selection.penalty_selection import PenalisedTerm, select_penalties
 from batchlearn.statistics.rowwise import predictor
 from batchlearn.tables.table import Table
-from batchlearn.words.notes import Code, Note
 
 # Of the usual threshold: so many rows are within a smaller one that their share says nothing.
 _NARROW = 0.1
@@ -43,7 +43,7 @@ def choose_threshold(
     return threshold, Note(Code.HUBER_THRESHOLD, {"threshold": threshold, "factor": EFFICIENT, "rows": len(rows)})
 
 
-def settled_threshold(rows: Rows, terms: tuple[Term, ...]) -> float:
+def settled_threshold(rows: Rows, terms: tuple[PenalisedTerm, ...]) -> float:
     """Return the threshold at which the residuals' own scale gives it again; from least squares on."""
     loss: Loss = LOSSES["squared"]
     threshold = 0.0
@@ -53,7 +53,7 @@ def settled_threshold(rows: Rows, terms: tuple[Term, ...]) -> float:
         return np.stack([np.abs(predictor(chunk, parameters) - chunk.label), chunk.weight])
 
     for _ in range(_ROUNDS):
-        _, parameters = find_strengths(loss, rows, terms)
+        _, parameters = select_penalties(loss, rows, terms)
         size, weight = rows.map_rows(residuals, parameters)
         order = np.argsort(size, kind="stable")
         share = np.cumsum(weight[order])
@@ -67,7 +67,7 @@ def settled_threshold(rows: Rows, terms: tuple[Term, ...]) -> float:
     return threshold
 
 
-def wide_enough(loss: HuberLoss, rows: Rows, terms: tuple[Term, ...]) -> HuberLoss:
+def wide_enough(loss: HuberLoss, rows: Rows, terms: tuple[PenalisedTerm, ...]) -> HuberLoss:
     """Return the loss that strengths are chosen with: a threshold far inside of the noise has no curvature to go by."""
     usual = settled_threshold(rows, terms)
     return loss if loss.threshold >= _NARROW * usual else HuberLoss(usual)

@@ -34,7 +34,7 @@ _SHRINKING = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)  # rows
 
 
 @dataclass(frozen=True)
-class Candidate:
+class PairCandidate:
     """A pair and by how much it would lower the total loss, each stretch judged by the others."""
 
     term: PairTerm
@@ -43,7 +43,7 @@ class Candidate:
 
 def best_pairs(
     loss: Loss, rows: Rows, fitted: tuple[Encoding, Floats], stretches: NDArray[np.intp], count: int
-) -> list[Candidate]:
+) -> list[PairCandidate]:
     """Return at most `count` pairs of groups that are no group yet, the most useful first.
 
     `fitted` is an encoding and its parameters (d,); `stretches` (rows,) says which stretch of time each row is in, 0
@@ -74,7 +74,7 @@ def best_pairs(
     free = [(a, b) for a, b in combinations(sides, 2) if PairTerm(a.term, b.term).column not in known]
     # 3. The best one after the other. Gains shrink, or nearly always do, as other pairs come in: one whose gain, looked
     # at again, is still the highest is the best, and the others need no second look (Minoux 1978).
-    found: list[Candidate] = []
+    found: list[PairCandidate] = []
     queue = []
     for number, pair in enumerate(free):
         term, _, _, gain = _table(*pair, slope, curvature, stretches)
@@ -86,7 +86,7 @@ def best_pairs(
         if beside < len(found):
             heapq.heappush(queue, (-gain, name, number, len(found)))
             continue
-        found.append(Candidate(term, gain))
+        found.append(PairCandidate(term, gain))
         slope = slope + curvature * np.pad(step, ((0, 0), (0, 1)))[:, cell]
     return found
 

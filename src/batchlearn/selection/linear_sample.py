@@ -14,7 +14,7 @@ from batchlearn.data.ledger import Ledger
 from batchlearn.data.rows import Rows
 from batchlearn.data.sample import take
 from batchlearn.data.split import choose_rows
-from batchlearn.selection.strengths import Term
+from batchlearn.selection.penalty_selection import PenalisedTerm
 from batchlearn.selection.terms import encoding_terms
 from batchlearn.tables.table import Table
 
@@ -25,7 +25,7 @@ _LEVEL_CAP, _BUCKETS = 160, 32
 
 def linear_sample(
     table: Table, ledger: Ledger, part: NDArray[np.bool_], rules: EncodingRules, seed: int, threads: int
-) -> Generator[int, None, tuple[Rows, tuple[Term, ...]]]:
+) -> Generator[int, None, tuple[Rows, tuple[PenalisedTerm, ...]]]:
     """Yield rows read; return random rows of the part, encoded, with the terms of their encoding."""
     taken, cut = yield from take(table, ledger, choose_rows(ledger, part, MOST_ROWS, seed))
     profiles = yield from profile_parts(taken, cut, [cut.used])

@@ -3,7 +3,8 @@
 Choices are made by forward validation: candidates are fitted to the earlier part of the rows given and judged on their
 last block (a random one without a time column). Leave-one-out is not used: under drift it accepts what later rows
 refuse. The block's level is its own: it drifts for all candidates alike, and one that errs the way the drift goes would
-win by that alone. Strengths come from the restricted likelihood on at most 100,000 rows (`selection.strengths`).
+win by that alone. Strengths come from the restricted likelihood on at most 100,000 rows
+(`selection.penalty_selection`).
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, loss_of
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.progress import finish
-from batchlearn.selection.class_strengths import find_class_strengths
+from batchlearn.selection.class_penalties import select_class_penalties
 from batchlearn.selection.huber_threshold import narrowing, wide_enough
 from batchlearn.selection.interactions import best_pairs
-from batchlearn.selection.strengths import Strengths, find_strengths
+from batchlearn.selection.penalty_selection import PenaltySelection, select_penalties
 from batchlearn.selection.terms import encoding_terms
 from batchlearn.statistics.objective import Objective
 from batchlearn.statistics.rowwise import predictor
@@ -114,13 +115,13 @@ class Structure:
         }
 
 
-class _Fitted(NamedTuple):
+class _FittedStructure(NamedTuple):
     structure: Structure
     encoding: Encoding
     rows: Rows
     later: Rows
     parameters: Floats
-    strengths: Strengths
+    strengths: PenaltySelection
     losses: Floats  # of the late rows, each times its weight over the mean weight
     alternative: Alternative
 
@@ -184,7 +185,7 @@ def choose_structure(
     return replace(found, alternatives=tuple(replace(one, chosen=one is best.alternative) for one in tried))
 
 
-def _best(bench: _Bench, rules: EncodingRules) -> tuple[_Fitted, tuple[Alternative, ...]]:
+def _best(bench: _Bench, rules: EncodingRules) -> tuple[_FittedStructure, tuple[Alternative, ...]]:
     """Return the best candidate, and all that were tried."""
     linear = _try(bench, Structure(rules))
     if _too_wide(bench, replace(rules, additive=True)):
@@ -203,7 +204,9 @@ def _best(bench: _Bench, rules: EncodingRules) -> tuple[_Fitted, tuple[Alternati
     return best, (*tried, *pairs)
 
 
-def _add_pairs(bench: _Bench, start: _Fitted, best: _Fitted) -> tuple[_Fitted, list[Alternative]]:
+def _add_pairs(
+    bench: _Bench, start: _FittedStructure, best: _FittedStructure
+) -> tuple[_FittedStructure, list[Alternative]]:
     """Return the best candidate once groups of pairs have been tried, and all that were.
 
     Ranked again after each step: what one pair explains, another need not. The rows that judge have no say in it.
@@ -226,7 +229,7 @@ def _add_pairs(bench: _Bench, start: _Fitted, best: _Fitted) -> tuple[_Fitted, l
     return best, tried
 
 
-def _beats(candidate: _Fitted, incumbent: _Fitted, margin: float = 0.0, errors: float = 1.0) -> bool:
+def _beats(candidate: _FittedStructure, incumbent: _FittedStructure, margin: float = 0.0, errors: float = 1.0) -> bool:
     """Whether a candidate with more coefficients is better by the margin, and by more than so many standard errors.
 
     The simpler of two that a small block cannot tell apart is kept (Breiman et al. 1984, section 3.4.3).
@@ -267,7 +270,7 @@ def _encoded(bench: _Bench, structure: Structure) -> Encoding:
     return fit_encoding(bench.table.features, bench.profiles, rules, bench.table.roles.time, structure.pairs)
 
 
-def _try(bench: _Bench, structure: Structure, before: _Fitted | None = None) -> _Fitted:
+def _try(bench: _Bench, structure: Structure, before: _FittedStructure | None = None) -> _FittedStructure:
     """Fit a candidate to the early rows with strengths of its own, and judge it on the late ones.
 
     `before` is a fit of the same terms but the last pairs: its strengths and coefficients are where the search starts.
@@ -284,7 +287,7 @@ def _try(bench: _Bench, structure: Structure, before: _Fitted | None = None) -> 
         known = before.parameters.reshape(bench.loss.outputs, -1)
         fresh = np.zeros((len(known), encoding.layout.size - known.shape[1]))
         start = before.strengths.values, np.concatenate([known, fresh], axis=1).ravel()
-    find = find_strengths if bench.loss.outputs == 1 else find_class_strengths
+    find = select_penalties if bench.loss.outputs == 1 else select_class_penalties
     strengths, parameters = find(bench.loss, rows, tuple(terms.values()), start)
     losses = _late_losses(bench.loss, later, parameters)
     alternative = Alternative(
@@ -296,4 +299,4 @@ def _try(bench: _Bench, structure: Structure, before: _Fitted | None = None) -> 
         time.perf_counter() - began,
     )
     chosen = replace(structure, strengths=dict(zip(terms, strengths.values, strict=True)))
-    return _Fitted(chosen, encoding, rows, later, parameters, strengths, losses, alternative)
+    return _FittedStructure(chosen, encoding, rows, later, parameters, strengths, losses, alternative)

@@ -8,22 +8,22 @@ from batchlearn.data.bins import BinTerm
 from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm, PairTerm, SingleTerm
 from batchlearn.objectives.penalties import Penalty
 from batchlearn.objectives.penalties.smoothing import UnitPenalty, differences, product, squares
-from batchlearn.selection.strengths import Term, penalty
+from batchlearn.selection.penalty_selection import PenalisedTerm, penalty
 from batchlearn.statistics.objective import ridge
 
 
-def encoding_terms(encoding: Encoding) -> dict[str, Term]:
+def encoding_terms(encoding: Encoding) -> dict[str, PenalisedTerm]:
     """Return each term of an encoding with its unit penalty, by name."""
     terms, start = {}, 1
     for number in encoding.numbers:
         stop = start + len(number.names)
-        terms[number.column] = Term(slice(start, stop), squares(stop - start))
+        terms[number.column] = PenalisedTerm(slice(start, stop), squares(stop - start))
         start = stop
     for group, part in zip(encoding.groups, encoding.layout.group_slices, strict=True):
         if isinstance(group, PairTerm):
-            terms[group.column] = Term(part, product(_unit(group.first), _unit(group.second)))
+            terms[group.column] = PenalisedTerm(part, product(_unit(group.first), _unit(group.second)))
         elif isinstance(group, BinTerm | LevelTerm | CalendarTerm):
-            terms[group.key] = Term(part, _unit(group))
+            terms[group.key] = PenalisedTerm(part, _unit(group))
     return terms
 
 

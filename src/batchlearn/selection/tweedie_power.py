@@ -18,14 +18,14 @@ from scipy.special import expit, gammaln, logit
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.ledger import Ledger
 from batchlearn.data.rows import Chunk
+from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses.log_link import TweedieLoss
 from batchlearn.selection.linear_sample import linear_sample
-from batchlearn.selection.strengths import find_strengths
+from batchlearn.selection.penalty_selection import select_penalties
 from batchlearn.statistics.dispersion import pearson_dispersion
 from batchlearn.statistics.rowwise import predictor
 from batchlearn.tables.table import Table
-from batchlearn.words.notes import Code, Note
 
 FIRST_POWER = 1.5
 _LOWEST, _HIGHEST = 1.01, 1.99
@@ -137,7 +137,7 @@ def profile_power(
     power, dispersion, start = FIRST_POWER, 1.0, None
     for _ in range(_ROUNDS):
         before, loss = power, TweedieLoss(power)
-        strengths, parameters = find_strengths(loss, rows, terms, start)
+        strengths, parameters = select_penalties(loss, rows, terms, start)
         label, mean, weight = rows.map_rows(means, parameters)
         dispersion = pearson_dispersion(loss, rows, parameters, 1.0 + sum(strengths.degrees_of_freedom))
         if not (np.isfinite(dispersion) and dispersion > 1e-12 * float(np.max(label)) ** (2.0 - power)):

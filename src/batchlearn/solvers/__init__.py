@@ -23,7 +23,7 @@ class RowsAtOnce(IntEnum):
     ALL = 3
 
 
-class Reading(NamedTuple):
+class ReadingPlan(NamedTuple):
     """How rows come: the batch size, the rows that count and their total weight, and the seed of what is drawn."""
 
     size: int
@@ -51,7 +51,7 @@ class Reading(NamedTuple):
             yield start, stop, self.weight * ((stop - start) / self.rows)
 
 
-class Known(NamedTuple):
+class Distance(NamedTuple):
     """What a solver knows, from what it computed anyway, of how far it is from the optimum."""
 
     value: float  # the objective
@@ -84,7 +84,7 @@ class Solver(Protocol[State]):
     # Readings of all rows within which it comes as near as it can.
     most_passes: ClassVar[float]
 
-    def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: Reading) -> State:
+    def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: ReadingPlan) -> State:
         """Return the state before the first step. Raises NotPositiveDefinite where it needs a factor."""
         ...
 
@@ -111,7 +111,7 @@ class Solver(Protocol[State]):
         """
         return parameters, 0
 
-    def watch(self, objective: Objective, rows: Rows, parameters: Floats) -> Callable[[State], Known | None] | None:  # noqa: ARG002
+    def watch(self, objective: Objective, rows: Rows, parameters: Floats) -> Callable[[State], Distance | None] | None:  # noqa: ARG002
         """Return what tells from each state in turn what is known there, None where it is nothing yet.
 
         Instead of that None where the solver never knows.

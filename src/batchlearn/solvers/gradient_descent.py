@@ -14,7 +14,7 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.solvers import Reading, RowsAtOnce, Solver
+from batchlearn.solvers import ReadingPlan, RowsAtOnce, Solver
 from batchlearn.statistics.objective import Objective
 
 _REMEMBERED, _FALL, _HALVINGS = 10, 1e-4, 40
@@ -52,7 +52,7 @@ class GradientDescent(Solver["DescentState"]):
         objective: Objective,
         rows: Rows,
         parameters: Floats,
-        reading: Reading | None = None,  # noqa: ARG002 - it reads all rows
+        reading: ReadingPlan | None = None,  # noqa: ARG002 - it reads all rows
     ) -> DescentState:
         """Return the state before the first step."""
         diagonal = objective.hessian_diagonal(rows, parameters)

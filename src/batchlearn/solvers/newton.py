@@ -14,7 +14,7 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
-from batchlearn.solvers import Known, Reading, RowsAtOnce, Solver
+from batchlearn.solvers import Distance, ReadingPlan, RowsAtOnce, Solver
 from batchlearn.solvers.falling_threshold import from_above
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.statistics.objective import Expansion, Objective
@@ -68,7 +68,7 @@ class Newton(Solver["NewtonState"]):
         objective: Objective,
         rows: Rows,
         parameters: Floats,
-        reading: Reading | None = None,  # noqa: ARG002 - it reads all rows
+        reading: ReadingPlan | None = None,  # noqa: ARG002 - it reads all rows
     ) -> NewtonState:
         """Expand the objective at the start. Raises NotPositiveDefinite."""
         return _factored(parameters, objective.expand(rows, parameters), 1)
@@ -110,11 +110,11 @@ class Newton(Solver["NewtonState"]):
         """Whether rounding hides any further fall."""
         return state.decrement < _AT_ROUNDING
 
-    def watch(self, objective: Objective, rows: Rows, parameters: Floats) -> Callable[[NewtonState], Known]:  # noqa: ARG002 - all is in the states
+    def watch(self, objective: Objective, rows: Rows, parameters: Floats) -> Callable[[NewtonState], Distance]:  # noqa: ARG002 - all is in the states
         """Return what the factor tells of each state, and whether only rounding is left."""
         constant, quadratic, before = objective.loss.self_concordance, objective.quadratic, math.inf
 
-        def known(state: NewtonState) -> Known:
+        def known(state: NewtonState) -> Distance:
             nonlocal before
             value, decrement = state.expansion.value, state.decrement
             # Towards a far optimum (classes almost apart) the decrement falls by e^-1/2 a step: not yet the floor.
@@ -122,7 +122,7 @@ class Newton(Solver["NewtonState"]):
             # A quadratic needs no reason to go on but digits: refinement steps are cheap and only rounding ends them.
             stalled = decrement > 0.5 * before if quadratic else 0.9 * before < decrement < small
             before = decrement
-            return Known(value, decrement, state.expansion.kappa, True, stalled, 1 if quadratic else 2)
+            return Distance(value, decrement, state.expansion.kappa, True, stalled, 1 if quadratic else 2)
 
         return known
 

@@ -29,7 +29,7 @@ _MOST_COEFFICIENTS, _MOST_ROWS, _BUDGET = 3_000, 60_000, 4e11
 _JITTER = 1e-9
 
 
-class Preconditioner(Protocol):
+class SampledPreconditioner(Protocol):
     """A fixed positive definite approximation of the inverse Hessian."""
 
     def apply(self, vector: Floats) -> Floats:
@@ -38,7 +38,7 @@ class Preconditioner(Protocol):
 
 
 @dataclass(frozen=True)
-class Diagonal:
+class DiagonalPreconditioner:
     """The inverse of the Hessian's diagonal."""
 
     diagonal: Floats
@@ -81,15 +81,15 @@ def class_grams(rows: Rows, parameters: Floats) -> Floats:
     """
     classes = len(parameters) // rows.layout.size + 1
     most = min(_MOST_ROWS, _BUDGET / (classes * max(rows.layout.lead, 1) ** 2))
-    sample = rows.every(max(int(len(rows) / max(most, 1.0)), 1))
+    sample = rows.thin(max(int(len(rows) / max(most, 1.0)), 1))
     (grams,) = sample.total(ClassGramTotal(), parameters)
     return np.asarray(grams / sample.total_weight)
 
 
-def preconditioner(objective: Objective, rows: Rows, parameters: Floats) -> Preconditioner:
+def preconditioner(objective: Objective, rows: Rows, parameters: Floats) -> SampledPreconditioner:
     """Return what approximates the inverse Hessian at these parameters."""
     if objective.loss.outputs > 1 and rows.layout.size <= _MOST_COEFFICIENTS:
         return ClassBlocks.penalised(objective.penalty, class_grams(rows, parameters))
     # A coefficient that meets no curvature keeps its gradient as it is.
     diagonal = objective.hessian_diagonal(rows, parameters)
-    return Diagonal(np.where(diagonal > 0.0, diagonal, 1.0))
+    return DiagonalPreconditioner(np.where(diagonal > 0.0, diagonal, 1.0))

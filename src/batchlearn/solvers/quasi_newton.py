@@ -10,8 +10,8 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.solvers import Known, Reading, RowsAtOnce, Solver
-from batchlearn.solvers.preconditioner import Preconditioner, preconditioner
+from batchlearn.solvers import Distance, ReadingPlan, RowsAtOnce, Solver
+from batchlearn.solvers.preconditioner import SampledPreconditioner, preconditioner
 from batchlearn.statistics.lower_bound import LowerBound
 from batchlearn.statistics.objective import Objective
 
@@ -32,7 +32,7 @@ class LimitedMemoryState(NamedTuple):
     gradient: Floats
     solved: Floats  # M^-1 g, M the preconditioner
     pairs: tuple[tuple[Floats, Floats], ...]
-    preconditioner: Preconditioner
+    preconditioner: SampledPreconditioner
     passes: int
     stuck: bool  # no step lowers the objective any more
     smallest: float  # the least g' M^-1 g so far
@@ -61,9 +61,9 @@ class LimitedMemory(Solver["LimitedMemoryState"]):
         objective: Objective,
         rows: Rows,
         parameters: Floats,
-        reading: Reading | None = None,  # noqa: ARG002 - it reads all rows
+        reading: ReadingPlan | None = None,  # noqa: ARG002 - it reads all rows
         *,
-        found: Preconditioner | None = None,
+        found: SampledPreconditioner | None = None,
     ) -> LimitedMemoryState:
         """Return the state before the first step, with the preconditioner found before where one is given."""
         value, gradient = objective.gradient(rows, parameters)
@@ -109,12 +109,12 @@ class LimitedMemory(Solver["LimitedMemoryState"]):
             length = 0.5 * (low + high) if np.isfinite(high) else 2.0 * length
         return state._replace(passes=passes, stuck=True)
 
-    def watch(self, objective: Objective, rows: Rows, parameters: Floats) -> Callable[[LimitedMemoryState], Known]:
+    def watch(self, objective: Objective, rows: Rows, parameters: Floats) -> Callable[[LimitedMemoryState], Distance]:
         """Return what a lower bound on the Hessian at the start tells of each state."""
         error = objective.gradient_error(rows, parameters)
         lower = LowerBound(objective.loss, objective.penalty, error, rows.layout.intercept)
         kappa = min(error.kappa, lower.reach(rows))
-        return lambda state: Known(state.value, lower.norm(state.gradient), kappa, stalled=state.stuck)
+        return lambda state: Distance(state.value, lower.norm(state.gradient), kappa, stalled=state.stuck)
 
     def finished(self, state: LimitedMemoryState) -> bool:
         """Whether rounding hides any further fall."""

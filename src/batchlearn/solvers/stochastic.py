@@ -13,7 +13,7 @@ from batchlearn.kernels.design import Floats
 from batchlearn.kernels.single_rows import padded, unpadded
 from batchlearn.kernels.stochastic import follow_batches
 from batchlearn.kernels.window_mean import WindowMean
-from batchlearn.solvers import Reading, RowsAtOnce, Solver
+from batchlearn.solvers import ReadingPlan, RowsAtOnce, Solver
 from batchlearn.solvers.batches import labelled
 from batchlearn.statistics.objective import Objective
 
@@ -41,7 +41,7 @@ class GradientState:
     steps: int
     probe: tuple[Probed, ...]
     further_rows: int
-    reading: Reading
+    reading: ReadingPlan
 
     @property
     def delivered(self) -> Floats:
@@ -61,7 +61,7 @@ class StochasticGradient(Solver["GradientState"]):
     needs: ClassVar[RowsAtOnce] = RowsAtOnce.SOME
     most_passes: ClassVar[float] = 5.0
 
-    def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: Reading) -> GradientState:
+    def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: ReadingPlan) -> GradientState:
         """Probe the rate and return the state before the first row."""
         point = padded(parameters, objective.loss.outputs)
         mean = WindowMean.start(point, max(reading.batches // 16, 1))
@@ -95,7 +95,7 @@ class StochasticGradient(Solver["GradientState"]):
         return replace(state, parameters=parameters, mean=mean, steps=state.steps + len(batches))
 
 
-def _probe(objective: Objective, rows: Rows, point: Floats, reading: Reading) -> tuple[tuple[Probed, ...], int]:
+def _probe(objective: Objective, rows: Rows, point: Floats, reading: ReadingPlan) -> tuple[tuple[Probed, ...], int]:
     """Try rates on a sample and judge them on other rows; return what was tried and the rows that were read for it.
 
     From one over the mean squared length of a row upwards, by factors of four, while that helps; else downwards.
@@ -106,7 +106,7 @@ def _probe(objective: Objective, rows: Rows, point: Floats, reading: Reading) ->
     drawn = numbers[:count], np.sort(numbers[count : 2 * count])
     trained, judged = (next(rows.stretches(own, count)) for own in drawn)
     size = max(1, min(reading.size, count // _FEWEST_STEPS))
-    part = Reading(size, count, trained.total_weight, reading.seed)
+    part = ReadingPlan(size, count, trained.total_weight, reading.seed)
     # The trace of the Hessian's data part is the mean of curvature times the squared length of a row.
     diagonal: Any = objective.hessian_diagonal(trained, unpadded(point)) - objective.penalty.diagonal
     trace = float(np.sum(diagonal))

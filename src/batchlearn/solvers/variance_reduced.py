@@ -25,7 +25,7 @@ from batchlearn.kernels.design import Floats
 from batchlearn.kernels.single_rows import batch_predictor, padded
 from batchlearn.kernels.variance_reduced import Averaged, follow_batches
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
-from batchlearn.solvers import Known, Reading, RowsAtOnce, Solver
+from batchlearn.solvers import Distance, ReadingPlan, RowsAtOnce, Solver
 from batchlearn.solvers.batches import labelled
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.statistics.curvature import AnchorTotal, LargestCurvatureTotal
@@ -67,7 +67,7 @@ class ReducedState:
     further_rows: int
     before: Floats  # where the run began
     value_before: float  # there, over the sample
-    reading: Reading
+    reading: ReadingPlan
 
     @property
     def delivered(self) -> Floats:
@@ -84,7 +84,7 @@ class VarianceReducedNewton(Solver["ReducedState"]):
     without_factor: ClassVar[StochasticGradient] = StochasticGradient()
     most_passes: ClassVar[float] = 100.0
 
-    def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: Reading) -> ReducedState:
+    def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: ReadingPlan) -> ReducedState:
         """Make the first preconditioner from a sample. Raises NotPositiveDefinite."""
         sample = _sample(rows, reading, 0)
         length = 1.0 / (1.0 + _NOISE * len(parameters) / reading.size)
@@ -109,11 +109,11 @@ class VarianceReducedNewton(Solver["ReducedState"]):
         if state.passes == 0 and not reading.whole:
             return replace(state, passes=1)
         mean = state.point.mean
-        value, gradient, diagonal = _looked_at(objective, rows, mean)
+        value, gradient, diagonal = _totals_at(objective, rows, mean)
         read, anchor = state.further_rows + reading.rows, state.anchor
         if state.passes > 0 and anchor is None and not value <= state.value_before:
             # The first pass led nowhere: back to where it began, now with what all rows say of it.
-            first_value, first, _ = _looked_at(objective, rows, state.before)
+            first_value, first, _ = _totals_at(objective, rows, state.before)
             anchor = Anchor(state.before, first_value, first, state.factor.norm(first))
             read += reading.rows
         if anchor is not None and not value <= anchor.value:
@@ -123,7 +123,7 @@ class VarianceReducedNewton(Solver["ReducedState"]):
             values, _ = objective.along(rows, anchor.parameters, direction, _LENGTHS)
             mean = np.asarray(anchor.parameters + _LENGTHS[int(np.argmin(values))] * direction)
             state = replace(state, length=0.5 * state.length)
-            value, gradient, diagonal = _looked_at(objective, rows, mean)
+            value, gradient, diagonal = _totals_at(objective, rows, mean)
             read += 2 * reading.rows
         if anchor is None or value <= anchor.value:
             sample = _sample(rows, reading, state.passes)
@@ -156,23 +156,23 @@ class VarianceReducedNewton(Solver["ReducedState"]):
         )
         return replace(state, point=point, fresh=False)
 
-    def watch(self, objective: Objective, rows: Rows, parameters: Floats) -> Callable[[ReducedState], Known | None]:  # noqa: ARG002 - all is in the states
+    def watch(self, objective: Objective, rows: Rows, parameters: Floats) -> Callable[[ReducedState], Distance | None]:  # noqa: ARG002 - all is in the states
         """Return what the sample's factor tells of each anchor; in the first pass there is none to speak of."""
         nearest, told = math.inf, 1
 
-        def known(state: ReducedState) -> Known | None:
+        def known(state: ReducedState) -> Distance | None:
             nonlocal nearest, told
             if state.anchor is None or state.passes == told:
                 return None
             told = state.passes
             value, decrement = state.anchor.value, state.anchor.decrement
             stalled, nearest = not decrement < 0.7 * nearest, min(decrement, nearest)
-            return Known(value, decrement, stalled=stalled, patience=_SLOW_ANCHORS)
+            return Distance(value, decrement, stalled=stalled, patience=_SLOW_ANCHORS)
 
         return known
 
 
-def _looked_at(objective: Objective, rows: Rows, parameters: Floats) -> tuple[float, Floats, Floats]:
+def _totals_at(objective: Objective, rows: Rows, parameters: Floats) -> tuple[float, Floats, Floats]:
     """Return the objective, its gradient and the diagonal of its Hessian, reading all rows once."""
     value, gradient, diagonal = rows.total(AnchorTotal(objective.loss), parameters)
     weight, penalty = rows.total_weight, objective.penalty
@@ -180,7 +180,7 @@ def _looked_at(objective: Objective, rows: Rows, parameters: Floats) -> tuple[fl
     return value / weight + penalty.value(parameters), gradient, diagonal / weight + penalty.diagonal
 
 
-def _sample(rows: Rows, reading: Reading, number: int) -> Rows:
+def _sample(rows: Rows, reading: ReadingPlan, number: int) -> Rows:
     wanted = max(reading.rows // _SAMPLE_SHARE, _SAMPLE_ROWS * rows.layout.size)
     if wanted >= reading.rows:
         return rows

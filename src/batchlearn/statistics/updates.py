@@ -75,7 +75,7 @@ class ScatterTotal:
         return Scatter(float(slope**2 @ form), float(chunk.weight @ chunk.weight))
 
 
-class Point(NamedTuple):
+class PointSums(NamedTuple):
     """Weighted sums at a point: the gradient, the changes of the losses along a line, and what rounding did to them."""
 
     gradient: Floats  # (d,)
@@ -87,7 +87,7 @@ class Point(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PointTotal:
+class PointSumsTotal:
     """Gradient at the parameters, and the loss at `lengths` along a direction (d,) from there, less the loss there.
 
     The first of the lengths is the end of the line: the others are between it and zero.
@@ -99,7 +99,7 @@ class PointTotal:
     length: int  # additions that a total can go through
     combine: ClassVar[tuple[Any, ...]] = (np.add, np.add, np.maximum, np.add, np.add, np.minimum)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> Point:
+    def __call__(self, chunk: Chunk, parameters: Floats) -> PointSums:
         """Return the chunk's totals."""
         layout, loss, weight, label = chunk.layout, self.loss, chunk.weight, chunk.label
         idle = weight == 0.0
@@ -122,7 +122,7 @@ class PointTotal:
             # A row without curvature there asks for none here.
             share = float(np.min(curvature / bend, where=~idle & (bend > 0.0), initial=np.inf))
             values = np.asarray([float(weight @ (at - value)) for at in others])
-        return Point(
+        return PointSums(
             transposed_product(layout, chunk.block, slope),
             gradient_error,
             growth,

@@ -41,7 +41,7 @@ class Query:
     times: tuple[str, ...]
 
 
-class Reading:
+class QueryView:
     """An open view of a query: what it counts and fetches is of one moment."""
 
     def __init__(self, connection: sqlite3.Connection, query: Query) -> None:
@@ -136,7 +136,7 @@ class Reading:
 
 
 @contextmanager
-def reading(query: Query) -> Iterator[Reading]:
+def open_view(query: Query) -> Iterator[QueryView]:
     """Open a view of a query. DataError where there is no such database or the query cannot be answered."""
     with named_problems(query.database):
         query.database.stat()
@@ -147,7 +147,7 @@ def reading(query: Query) -> Iterator[Reading]:
             connection = sqlite3.connect(address, uri=True, timeout=_SECONDS_TO_WAIT, isolation_level=None)
             connection.execute("BEGIN")
             connection.set_authorizer(_only_reading)
-        yield Reading(connection, query)
+        yield QueryView(connection, query)
     finally:
         if connection is not None:
             connection.close()

@@ -24,6 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from batchlearn.data.rows import Rows
+from batchlearn.formatting.notes import Code, Note
+from batchlearn.formatting.numbers import rounded_up
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import UNDERFLOW, accumulated
 from batchlearn.models.linear import PredictionBounds
@@ -33,8 +35,6 @@ from batchlearn.statistics.leverage import LeverageTotal
 from batchlearn.statistics.lower_bound import LowerBound
 from batchlearn.statistics.objective import Expansion, GradientError, Objective
 from batchlearn.statistics.rounding import ReturnedTotal
-from batchlearn.words.notes import Code, Note
-from batchlearn.words.numbers import rounded_up
 
 # Above this the d x d factor (and what is made of it) is too large: the rank-one bound serves.
 FACTOR_LIMIT = 5000
@@ -247,17 +247,17 @@ def certify(objective: Objective, rows: Rows, parameters: Floats, units: Units |
         many = Note(Code.HUBER_WITHOUT_FACTOR, {"coefficients": len(parameters)})
         return Certification(not_certified(rows, many), None, None, None)
     if len(parameters) > FACTOR_LIMIT:
-        return _certify_many(_Point(objective, rows, parameters, error, units))
+        return _certify_many(_CertifiedPoint(objective, rows, parameters, error, units))
     expansion = objective.expand(rows, parameters)
     try:
         factor = factorise(expansion.hessian, error.relative)
     except NotPositiveDefinite as refusal:
         unsafe = Note(Code.NO_SAFE_FACTOR, {"why": str(refusal)})
         return Certification(not_certified(rows, unsafe), expansion, None, None)
-    return _certify_factored(_Point(objective, rows, parameters, error, units), expansion, factor)
+    return _certify_factored(_CertifiedPoint(objective, rows, parameters, error, units), expansion, factor)
 
 
-class _Point(NamedTuple):
+class _CertifiedPoint(NamedTuple):
     objective: Objective
     rows: Rows
     parameters: Floats
@@ -274,7 +274,7 @@ def not_certified(rows: Rows, reason: Note, floor: float | None = None, method: 
     return Certificate(Proved.NOT_CERTIFIED, reason, method, None, None, None, floor, len(rows), rows.fingerprint)
 
 
-def _certify_factored(point: _Point, expansion: Expansion, factor: Factor) -> Certification:
+def _certify_factored(point: _CertifiedPoint, expansion: Expansion, factor: Factor) -> Certification:
     objective, rows = point.objective, point.rows
     constant = objective.loss.self_concordance
     decrement = factor.norm(expansion.gradient, point.error.error)
@@ -328,7 +328,7 @@ def _certify_factored(point: _Point, expansion: Expansion, factor: Factor) -> Ce
     return Certification(certificate, expansion, factor, leave_one_out)
 
 
-def _leverages(point: _Point, factor: Factor, radius: float) -> LeverageTotal:
+def _leverages(point: _CertifiedPoint, factor: Factor, radius: float) -> LeverageTotal:
     return LeverageTotal(
         loss=point.objective.loss,
         inverse=factor.inverse_hessian,
@@ -340,14 +340,14 @@ def _leverages(point: _Point, factor: Factor, radius: float) -> LeverageTotal:
     )
 
 
-def _returned(point: _Point, predictor_bound: float) -> float | None:
+def _returned(point: _CertifiedPoint, predictor_bound: float) -> float | None:
     """Return the bound on the returned prediction of any row whose exact predictor is within a bound; None without."""
     loss = point.objective.loss
     error, _ = point.rows.total(ReturnedTotal(loss, point.carried), point.parameters)
     return largest_returned_distance(loss.name, predictor_bound + error, loss.outputs)
 
 
-def _certify_many(point: _Point) -> Certification:
+def _certify_many(point: _CertifiedPoint) -> Certification:
     """Certify from a lower bound on the Hessian: C1-C3 hold with any Hhat <= H."""
     objective, rows, parameters, error, units = point
     _, gradient = objective.gradient(rows, parameters)

@@ -24,8 +24,8 @@ from batchlearn.models.links import INVERSE_LINKS
 from batchlearn.models.model import Model
 from batchlearn.statistics.rowwise import predictor
 from batchlearn.tables.table import Table
-from batchlearn.training.facts.pushes import pushes
 from batchlearn.training.optimise import Optimum
+from batchlearn.training.summary.contributions import contributions
 
 _MOST_WORST_ROWS = 10
 
@@ -72,7 +72,7 @@ def evaluate_part(
     evaluation = evaluate_held_out(target.scored_as, held_out, baselines, seed, left_out, costs, metrics)
     worst = _worst(target, held_out)
     places = np.asarray([position[one.row - 1] for one in worst], dtype=np.intp)
-    most = pushes(encoding, later, optimum.parameters, places)
+    most = contributions(encoding, later, optimum.parameters, places)
     return replace(evaluation, worst_rows=[replace(one, pushed=own) for one, own in zip(worst, most, strict=True)])
 
 

@@ -11,16 +11,16 @@ from typing import Any
 from batchlearn.data.ledger import RowCounts
 from batchlearn.data.target import class_name
 from batchlearn.evaluation.report import Evaluation
+from batchlearn.formatting.notes import Note
 from batchlearn.kernels.design import Floats
 from batchlearn.models.files import save
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import Shape, shapes
 from batchlearn.selection.structure import Structure
 from batchlearn.training.certificate import Certificate
-from batchlearn.training.facts.columns import Facts
 from batchlearn.training.optimise import Status, Step
 from batchlearn.training.recipe import Recipe
-from batchlearn.words.notes import Note
+from batchlearn.training.summary.columns import DataSummary
 
 FORMAT_VERSION = 1
 
@@ -79,7 +79,7 @@ class Fit:
     where: str | None = None  # what of the condition rows of any time can meet
     class_weights: tuple[float, ...] | None = None  # what each class counted in the objective, in order
     dispersion: float | None = None  # that the standard errors carry: 1 for classes; None where there is no factor
-    facts: Facts | None = None  # what it found out about the data on the way
+    summary: DataSummary | None = None  # what it found out about the data on the way
 
     @property
     def coefficients(self) -> dict[str, float]:
@@ -111,9 +111,9 @@ class Fit:
     @property
     def shapes(self) -> list[Shape]:
         """The shape of every term, those that move most rows' predictions most first."""
-        if self.facts is None:
+        if self.summary is None:
             return shapes(self.model)
-        return shapes(self.model, {name: counts.rows for name, counts in self.facts.levels.items()})
+        return shapes(self.model, {name: counts.rows for name, counts in self.summary.levels.items()})
 
     def to_json(self) -> dict[str, Any]:
         """Return what `train --json` prints, the path of the model aside, as plain values."""
@@ -143,7 +143,7 @@ class Fit:
             "evaluation": None if self.evaluation is None else self.evaluation.to_json(),
             "notes": list(map(str, self.notes)),
             "noted": [note.to_json() for note in self.notes],
-            "facts": None if self.facts is None else self.facts.to_json(),
+            "facts": None if self.summary is None else self.summary.to_json(),
         }
 
     def record(self) -> dict[str, Any]:

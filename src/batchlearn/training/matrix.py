@@ -56,7 +56,7 @@ class _ExtentTotal:
 
 
 @dataclass(frozen=True)
-class _SpreadTotal:
+class _ColumnSpreadTotal:
     """Weighted sums of the distances from the mean as a float, and of their squares, in units of each magnitude."""
 
     mean: Floats
@@ -248,7 +248,7 @@ def read_matrix(
         )
     magnitude = np.where(magnitude > 0.0, magnitude, 1.0)
     mean = sums / rows.total_weight
-    first, square = rows.total(_SpreadTotal(mean, magnitude), np.empty(0))
+    first, square = rows.total(_ColumnSpreadTotal(mean, magnitude), np.empty(0))
     # The mean is rounded: where columns vary in its last places only, that is most of the squares (Chan, Golub and
     # LeVeque 1983, the corrected two-pass algorithm).
     spread = np.sqrt(np.maximum(square / rows.total_weight - (first / rows.total_weight) ** 2, 0.0))

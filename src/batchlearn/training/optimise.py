@@ -14,16 +14,16 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.errors import DataError, NoFiniteOptimum
+from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.progress import finish
-from batchlearn.solvers import Known, RowsAtOnce, Solver
+from batchlearn.solvers import Distance, RowsAtOnce, Solver
 from batchlearn.statistics.objective import Objective
 from batchlearn.statistics.totals import RecessionTotal
 from batchlearn.training.certificate import Bounds, Certification, Units, bounds, certify, not_certified
 from batchlearn.training.regimes import Checkpoint, FullBatch, Regime, check_pair, default_solver, run
-from batchlearn.training.stopping import Situation, Stopping
-from batchlearn.words.notes import Code, Note
+from batchlearn.training.stopping import Stopping, StoppingContext
 
 # What may be rounding of a direction: of its entries against its largest, of a row's rise against the row's own terms.
 _RECESSION_TOLERANCE = 1e-6
@@ -80,14 +80,14 @@ class Problem:
     seconds: float = math.inf
 
     @cached_property
-    def merged(self) -> Rows:
+    def deduplicated(self) -> Rows:
         """The rows as a solver reads them on its way; what is certified is read from all."""
-        return self.rows.merged()
+        return self.rows.deduplicate()
 
-    def situation(self, value: float, null_value: float) -> Situation:
+    def stopping_context(self, value: float, null_value: float) -> StoppingContext:
         """Return what a stopping rule may look at."""
         weight, loss = max(self.rows.total_weight, float(len(self.rows))), self.objective.loss
-        return Situation(loss.noise(value), null_value, weight, loss.free_scale)
+        return StoppingContext(loss.noise(value), null_value, weight, loss.free_scale)
 
 
 def optimise(
@@ -119,14 +119,14 @@ def iter_optimise(
     began, objective, regime = time.perf_counter(), problem.objective, regime or FullBatch()
     solver = solver or default_solver(objective, problem.rows, regime)
     check_pair(regime, solver)
-    rows = problem.merged if solver.needs is RowsAtOnce.ALL else problem.rows
+    rows = problem.deduplicated if solver.needs is RowsAtOnce.ALL else problem.rows
     null = objective.null_parameters(rows)
     null_value = objective.value(rows, null)
     # A start that is worse than no model at all costs more steps than it saves.
     useful = start is not None and objective.value(rows, start) <= null_value
     parameters = start if start is not None and useful else null
     parameters, spent = solver.lead(objective, rows, parameters, fresh=start is None, seconds=problem.seconds)
-    way = _Way(problem, rows, regime, solver, parameters, null_value, spent, solver.most_passes, seed)
+    way = _SolverRun(problem, rows, regime, solver, parameters, null_value, spent, solver.most_passes, seed)
     try:
         found = yield from _proved(way)
     except NotPositiveDefinite:
@@ -149,7 +149,7 @@ def iter_optimise(
     )
 
 
-class _Way(NamedTuple):
+class _SolverRun(NamedTuple):
     """A solver, and from where it goes on after so many readings of all rows."""
 
     problem: Problem
@@ -163,7 +163,7 @@ class _Way(NamedTuple):
     seed: int
 
 
-class _Found(NamedTuple):
+class _LoopResult(NamedTuple):
     parameters: Floats
     certification: Certification
     status: Status
@@ -171,22 +171,22 @@ class _Found(NamedTuple):
     passes: int
 
 
-def _looks(way: _Way) -> Generator[tuple[Checkpoint, Known | None, int], None, None]:
+def _watched_checkpoints(way: _SolverRun) -> Generator[tuple[Checkpoint, Distance | None, int], None, None]:
     """Yield where the solver stands after each step, for as many passes as it may take.
 
     With what is known there, None where nothing new is, and the readings of all rows so far, those for looks among
     them.
     """
     objective, rows, solver = way.problem.objective, way.rows, way.solver
-    watch, looks, checkpoint = solver.watch(objective, rows, way.parameters), 0, None
+    watch, valued, checkpoint = solver.watch(objective, rows, way.parameters), 0, None
     try:
         for checkpoint in run(objective, rows, way.regime, solver, way.parameters, seed=way.seed):
             known = watch(checkpoint.state) if watch is not None else None
-            if watch is None and checkpoint.passes >= looks + 1:
-                looks = int(checkpoint.passes)
+            if watch is None and checkpoint.passes >= valued + 1:
+                valued = int(checkpoint.passes)
                 with np.errstate(over="ignore", invalid="ignore"):
-                    known = Known(objective.value(rows, checkpoint.parameters))
-            yield checkpoint, known, math.ceil(way.spent + checkpoint.passes + looks)
+                    known = Distance(objective.value(rows, checkpoint.parameters))
+            yield checkpoint, known, math.ceil(way.spent + checkpoint.passes + valued)
             if checkpoint.passes >= way.most_passes or (watch is None and solver.finished(checkpoint.state)):
                 return
     except NotPositiveDefinite as refusal:
@@ -195,12 +195,12 @@ def _looks(way: _Way) -> Generator[tuple[Checkpoint, Known | None, int], None, N
         raise
 
 
-def _proved(way: _Way) -> Generator[Step, None, _Found]:
+def _proved(way: _SolverRun) -> Generator[Step, None, _LoopResult]:
     """Go on until a bound seems to be within what was asked for and its certificate agrees, or until nothing helps."""
     problem, objective, rows = way.problem, way.problem.objective, way.problem.rows
     began, trace, wanted, stalled = time.perf_counter(), list[Step](), 1.0, 0
     parameters, passes = way.parameters, way.spent
-    for checkpoint, known, passes in _looks(way):
+    for checkpoint, known, passes in _watched_checkpoints(way):
         parameters = checkpoint.parameters
         if known is None:
             continue
@@ -213,55 +213,57 @@ def _proved(way: _Way) -> Generator[Step, None, _Found]:
         trace.append(Step(passes, known.value, known.decrement, shown, time.perf_counter() - began))
         yield trace[-1]
         # 2. A certificate, where it seems to be within what was asked for or no further step helps.
-        situation = problem.situation(known.value, way.null_value)
+        stopping_context = problem.stopping_context(known.value, way.null_value)
         stalled = stalled + 1 if known.stalled else 0
         exhausted = stalled >= known.patience
-        if exhausted or _near(problem, known, reached, situation, wanted):
+        if exhausted or _near(problem, known, reached, stopping_context, wanted):
             proof = certify(objective, rows, parameters, problem.units)
-            status, floor = judge(problem, proof, situation), proof.certificate.floor
+            status, floor = judge(problem, proof, stopping_context), proof.certificate.floor
             # What stalls or rises far above its rounding is on its way: one row may still have to turn.
             decrement = known.decrement if known.exact else None
             far = decrement is not None and floor is not None and 0.5 * decrement**2 > 16.0 * floor
             turning = status is Status.REFUSED and far
             if status in (Status.TOLERANCE, Status.FLOOR) or (exhausted and not turning):
-                return _Found(parameters, proof, status, trace, passes + 3)
+                return _LoopResult(parameters, proof, status, trace, passes + 3)
             stalled = 0 if turning else stalled
             wanted *= 0.3  # what is known flattered: ask for more before paying for another certificate
         # 3. The end where the time is spent; certified where a bound is in reach, for it costs readings.
         if trace[-1].seconds > problem.seconds and reached is None:
             proof = Certification(not_certified(rows, Note(Code.TIME_SPENT)), None, None, None)
-            return _Found(parameters, proof, Status.OUT_OF_TIME, trace, passes)
+            return _LoopResult(parameters, proof, Status.OUT_OF_TIME, trace, passes)
         if trace[-1].seconds > problem.seconds:
             proof = certify(objective, rows, parameters, problem.units)
-            return _Found(parameters, proof, Status.OUT_OF_TIME, trace, passes + 3)
+            return _LoopResult(parameters, proof, Status.OUT_OF_TIME, trace, passes + 3)
         if len(trace) > _RECESSION_AFTER:
             _refuse_recession(problem, way.solver.direction(checkpoint.state))
     proof = certify(objective, rows, parameters, problem.units)
-    situation = problem.situation(objective.value(rows, parameters), way.null_value)
-    return _Found(parameters, proof, judge(problem, proof, situation), trace, passes + 3)
+    stopping_context = problem.stopping_context(objective.value(rows, parameters), way.null_value)
+    return _LoopResult(parameters, proof, judge(problem, proof, stopping_context), trace, passes + 3)
 
 
-def _near(problem: Problem, known: Known, reached: Bounds | None, situation: Situation, wanted: float) -> bool:
+def _near(
+    problem: Problem, known: Distance, reached: Bounds | None, stopping_context: StoppingContext, wanted: float
+) -> bool:
     """Whether a certificate is worth its readings: the stop seems met, or would be with exact leverages."""
     if known.decrement is None:
         return False
     if not known.exact:
         decrement = known.decrement / wanted
-        return problem.stopping.met(Bounds(decrement, 0.5 * decrement**2), situation)
+        return problem.stopping.met(Bounds(decrement, 0.5 * decrement**2), stopping_context)
     if problem.objective.quadratic:  # whose steps end at rounding alone
         return False
     if reached is None:
         near = Bounds(known.decrement, 0.5 * known.decrement**2)
-        return known.decrement < 1e-4 and problem.stopping.met(near, situation)
-    return problem.stopping.met(reached, situation)
+        return known.decrement < 1e-4 and problem.stopping.met(near, stopping_context)
+    return problem.stopping.met(reached, stopping_context)
 
 
-def judge(problem: Problem, certification: Certification, situation: Situation) -> Status:
+def judge(problem: Problem, certification: Certification, stopping_context: StoppingContext) -> Status:
     """Say how a certified point stands to the stopping rule."""
     certificate = certification.certificate
     if certificate.loss_bound is None or certificate.radius is None or certificate.floor is None:
         return Status.REFUSED
-    if problem.stopping.met(Bounds(certificate.radius, certificate.loss_bound), situation):
+    if problem.stopping.met(Bounds(certificate.radius, certificate.loss_bound), stopping_context):
         return Status.TOLERANCE
     return Status.FLOOR if certificate.loss_bound <= 16.0 * certificate.floor else Status.OUT_OF_STEPS
 

@@ -20,7 +20,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
-from batchlearn.solvers import Reading, RowsAtOnce, Solver
+from batchlearn.solvers import ReadingPlan, RowsAtOnce, Solver
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.online import learns_from_single_rows
 from batchlearn.solvers.online.newton import MOST_COEFFICIENTS, OnlineNewton
@@ -227,7 +227,7 @@ def run(
     numbers = None if whole else rows.counted()
     counted = len(rows) if numbers is None else len(numbers)
     size = counted if regime.size is None else min(regime.size, counted)
-    reading = Reading(size, counted, rows.total_weight, seed)
+    reading = ReadingPlan(size, counted, rows.total_weight, seed)
 
     def checkpoint(turn: int, shown: int) -> Checkpoint:
         read = state.passes * counted if whole else turn * counted + shown + state.further_rows
@@ -250,7 +250,7 @@ def run(
 
 
 def _shown(
-    rows: Rows, numbers: NDArray[np.intp] | None, reading: Reading, order: str, turn: int, coefficients: int
+    rows: Rows, numbers: NDArray[np.intp] | None, reading: ReadingPlan, order: str, turn: int, coefficients: int
 ) -> Iterator[Rows]:
     """Yield the rows of one pass, a stretch at a time; all rows as stored where one update sees all of them."""
     if numbers is None or reading.whole:

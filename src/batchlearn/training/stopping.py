@@ -11,7 +11,7 @@ from batchlearn.errors import UsageError
 from batchlearn.training.certificate import Bounds
 
 
-class Situation(NamedTuple):
+class StoppingContext(NamedTuple):
     """What a stopping rule may look at besides the bounds."""
 
     value: float  # the objective now
@@ -23,7 +23,7 @@ class Situation(NamedTuple):
 class Stopping(Protocol):
     """A statement about the bounds that, once true, ends the fit."""
 
-    def met(self, bounds: Bounds, situation: Situation) -> bool:
+    def met(self, bounds: Bounds, stopping_context: StoppingContext) -> bool:
         """Whether the statement holds."""
         ...
 
@@ -38,10 +38,10 @@ class PredictionsWithin:
 
     fraction: float = 0.01
 
-    def met(self, bounds: Bounds, situation: Situation) -> bool:
+    def met(self, bounds: Bounds, stopping_context: StoppingContext) -> bool:
         """Whether r sqrt(N) is within the fraction."""
-        noise = math.sqrt(max(2.0 * situation.value, 0.0)) if situation.free_scale else 1.0
-        return bounds.radius * math.sqrt(situation.weight) <= self.fraction * noise
+        noise = math.sqrt(max(2.0 * stopping_context.value, 0.0)) if stopping_context.free_scale else 1.0
+        return bounds.radius * math.sqrt(stopping_context.weight) <= self.fraction * noise
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,6 @@ class LossWithin:
                 code="tolerance-not-positive",
             )
 
-    def met(self, bounds: Bounds, situation: Situation) -> bool:
+    def met(self, bounds: Bounds, stopping_context: StoppingContext) -> bool:
         """Whether the bound on the loss is within the tolerance."""
-        return bounds.loss <= self.tolerance * situation.null_value
+        return bounds.loss <= self.tolerance * stopping_context.null_value

@@ -21,6 +21,8 @@ from batchlearn.data.split import Split, hold_out, split_kind
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import DataError, NoFiniteOptimum, UsageError, quoted
 from batchlearn.evaluation.report import Evaluation
+from batchlearn.formatting.names import how_split
+from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel
@@ -39,15 +41,13 @@ from batchlearn.tables.conditions import for_any_time
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units, certify
 from batchlearn.training.evaluate import evaluate_part, with_values
-from batchlearn.training.facts.columns import Clock, Facts, JudgedFit, column_facts
-from batchlearn.training.facts.labels import neighbour_facts, part_labels, split_facts
-from batchlearn.training.facts.levels import count_levels, telling_levels
-from batchlearn.training.facts.notes import feature_notes, group_notes, row_notes, target_notes
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Optimum, Problem, iter_optimise
 from batchlearn.training.recipe import Recipe
-from batchlearn.words.names import how_split
-from batchlearn.words.notes import Code, Note
+from batchlearn.training.summary.columns import Clock, DataSummary, JudgedFit, summarise_columns
+from batchlearn.training.summary.labels import part_labels, summarise_neighbours, summarise_split
+from batchlearn.training.summary.levels import count_levels, leaking_levels
+from batchlearn.training.summary.notes import feature_notes, group_notes, row_notes, target_notes
 
 _LARGEST_THREADS = 256
 _FEWEST_ROWS = 2
@@ -85,10 +85,10 @@ def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = N
         >>> fit.certificate.certified, fit.rows.used
         (True, 4)
     """
-    return finish(training(table, recipe or Recipe(), threads=threads))
+    return finish(iter_train(table, recipe or Recipe(), threads=threads))
 
 
-def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Generator[Progress, None, Fit]:
+def iter_train(table: Table, recipe: Recipe, *, threads: int | None = None) -> Generator[Progress, None, Fit]:
     """Yield progress while training; return the fit."""
     if table.roles.target is None:
         raise UsageError(
@@ -115,14 +115,14 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         # All rows are profiled for themselves and not as early + late: where nothing is chosen by data, the model does
         # not depend on the split by a bit.
         parts = [split.early] if split.late is None else [split.early, ledger.used]
-        profiles = yield from reading("reading columns", profile_parts(table, ledger, parts))
+        profiles = yield from run_stage("reading columns", profile_parts(table, ledger, parts))
         clock.stop("reading")
         ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers)
         early = replace(early, target=ledger.target)
         structure = Structure(recipe.rules)
         if recipe.alpha is None:
             choice = choose_structure(table, early, split.early, recipe.rules, workers, kind, recipe.seed)
-            structure = yield from reading("choosing what to fit", choice)
+            structure = yield from run_stage("choosing what to fit", choice)
         clock.stop("choosing")
         work = Work(table, ledger, recipe, structure, workers)
         known = work._replace(ledger=with_classes_of(ledger, split.early))
@@ -144,11 +144,11 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         *feature_notes(fitted.encoding, expansion, fitted.penalty),
     ]
     notes = [*left_out, *said, *notes]
-    facts = _facts(work, fitted, profiles[-1], split, repeated, judged, clock.seconds)
-    return _assemble(work, fitted, evaluation, tuple(notes), facts)
+    summary = _summary(work, fitted, profiles[-1], split, repeated, judged, clock.seconds)
+    return _assemble(work, fitted, evaluation, tuple(notes), summary)
 
 
-def _facts(
+def _summary(
     work: Work,
     fitted: Fitted,
     profiles: Profiles,
@@ -156,16 +156,16 @@ def _facts(
     repeated: int,
     judged: JudgedFit | None,
     seconds: Mapping[str, float],
-) -> Facts:
+) -> DataSummary:
     levels = count_levels(fitted.rows, fitted.encoding, work.ledger.target)
-    telling = telling_levels(fitted.encoding, levels, work.ledger.target)
-    return Facts(
+    leaking = leaking_levels(fitted.encoding, levels, work.ledger.target)
+    return DataSummary(
         repeated_rows=repeated,
-        split=split_facts(work.table, work.ledger, split),
+        split=summarise_split(work.table, work.ledger, split),
         judged=judged,
         labels=part_labels(work.ledger, split),
-        neighbours=neighbour_facts(work.ledger),
-        columns=column_facts(work.table.features, profiles, telling, fitted.encoding.left_out),
+        neighbours=summarise_neighbours(work.ledger),
+        columns=summarise_columns(work.table.features, profiles, leaking, fitted.encoding.left_out),
         seconds=seconds,
         levels=levels,
     )
@@ -202,7 +202,7 @@ def _with_number(
         threshold, said = recipe.threshold, list[Note]()
         if threshold is None:
             look = choose_threshold(table, ledger, split.early, recipe.rules, recipe.seed, threads)
-            threshold, note = yield from reading("choosing the threshold", look)
+            threshold, note = yield from run_stage("choosing the threshold", look)
             said = [note]
         return replace(ledger, target=replace(ledger.target, threshold=threshold)), said
     if ledger.target.loss != "tweedie":
@@ -210,7 +210,7 @@ def _with_number(
     power, notes = recipe.power, list[Note]()
     if power is None:
         search = profile_power(table, ledger, split.early, recipe.rules, recipe.seed, threads)
-        profile = yield from reading("choosing the power", search)
+        profile = yield from run_stage("choosing the power", search)
         power, notes = profile.power, [profile.note]
     return replace(ledger, target=replace(ledger.target, power=power)), notes
 
@@ -237,7 +237,7 @@ class Fitted(NamedTuple):
     class_weights: Floats | None  # (classes,): what each class counted
 
 
-def reading(stage: str, work: Generator[int, None, Answer]) -> Generator[Progress, None, Answer]:
+def run_stage(stage: str, work: Generator[int, None, Answer]) -> Generator[Progress, None, Answer]:
     """Run work that yields rows read as a stage of progress; return its answer."""
     return told(work, lambda rows: Progress(stage, rows=rows))
 
@@ -251,7 +251,7 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
     delivered = part is work.ledger.used
     ledger, weights = counted_by_class(work.recipe.class_weight, work.ledger, part)
     encoded = build_rows(work.table, ledger, encoding, part, work.threads, fingerprinted=delivered)
-    rows = yield from reading(f"encoding {whose}", encoded)
+    rows = yield from run_stage(f"encoding {whose}", encoded)
     alpha = work.recipe.alpha_for(rows.total_weight)
     given = work.recipe.alpha
     objective = fit_objective(work.ledger.target, encoding, work.structure.strengths, given, rows.total_weight)
@@ -262,11 +262,11 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
         lambda step: Progress(f"fitting {whose}", rows=len(rows), passes=step.passes, bound=step.bound),
     )
     if weights is not None:
-        optimum = _put_right(problem, optimum, weights)
+        optimum = _correct_intercepts(problem, optimum, weights)
     return Fitted(encoding, rows, optimum, alpha, objective.penalty, weights)
 
 
-def _put_right(problem: Problem, optimum: Optimum, weights: Floats) -> Optimum:
+def _correct_intercepts(problem: Problem, optimum: Optimum, weights: Floats) -> Optimum:
     """Return the optimum with intercepts whose probabilities are those of the rows as they are.
 
     The certificate is for exactly what a verification will add up again: the intercepts delivered, and the shift.
@@ -299,7 +299,7 @@ def _evaluate(
     # What only the earlier rows lack is no reason to refuse a model of all rows; what all lack is refused with those.
     try:
         fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
-        rows = yield from reading(
+        rows = yield from run_stage(
             "encoding the later rows",
             build_rows(work.table, work.ledger, fitted.encoding, late, work.threads, fingerprinted=False),
         )
@@ -321,7 +321,9 @@ def _evaluate(
     return evaluation, judged, notes + group_notes(work.ledger, split, work.table.roles.group)
 
 
-def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[Note, ...], facts: Facts) -> Fit:
+def _assemble(
+    work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[Note, ...], summary: DataSummary
+) -> Fit:
     optimum, where = fitted.optimum, for_any_time(work.table.condition)
     factor, certificate = optimum.certification.factor, optimum.certification.certificate
     errors = moments = dispersion = None
@@ -351,14 +353,14 @@ def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: 
         solver=optimum.solver,
         trace=optimum.trace,
         passes=optimum.passes,
-        seconds=sum(facts.seconds.values()),
+        seconds=sum(summary.seconds.values()),
         evaluation=evaluation,
         notes=notes,
         condition=None if work.table.condition is None else str(work.table.condition),
         where=None if where is None else str(where),
         class_weights=None if fitted.class_weights is None else tuple(map(float, fitted.class_weights)),
         dispersion=dispersion,
-        facts=facts,
+        summary=summary,
     )
 
 

@@ -171,7 +171,7 @@ def repeated(copies: int, offset: bool = False, weight: bool = False) -> MemoryR
 @pytest.mark.parametrize("weight", [False, True])
 def test_rows_that_repeat_each_other_are_read_as_one(offset: bool, weight: bool) -> None:
     rows = repeated(20, offset, weight)
-    merged = rows.merged()
+    merged = rows.deduplicate()
     assert len(merged) < 0.5 * len(rows)
     assert merged.total_weight == pytest.approx(rows.total_weight, rel=1e-14)
     assert merged.fingerprint is None
@@ -184,10 +184,10 @@ def test_rows_that_repeat_each_other_are_read_as_one(offset: bool, weight: bool)
 
 def test_rows_that_hardly_repeat_are_left_as_they_are() -> None:
     rows = some_rows((50, 20))
-    assert rows.merged() is rows
+    assert rows.deduplicate() is rows
 
 
 def test_rows_mixed_to_one_number_by_chance_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = repeated(20)
     monkeypatch.setattr("batchlearn.data.rows.stored._MIXING", 0)
-    assert rows.merged() is rows
+    assert rows.deduplicate() is rows

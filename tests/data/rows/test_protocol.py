@@ -138,11 +138,11 @@ def test_a_sample_is_of_the_rows_that_count_and_the_seed_decides_it(rows: Rows) 
 
 
 def test_fewer_rows_are_some_of_the_rows(rows: Rows) -> None:
-    assert rows.every(1) is rows
+    assert rows.thin(1) is rows
     lengths = [len(rows.of_chunks(slice(k, k + 1))) for k in range(rows.chunk_count)]
     starts = np.cumsum([0, *lengths])
     thinned = [number for a, b in pairwise(starts) for number in range(a, b, 7)]
-    check(rows.every(7).together(), thinned)
+    check(rows.thin(7).together(), thinned)
     assert sum(lengths) == COUNT
     second = [number for k in range(0, rows.chunk_count, 2) for number in range(starts[k], starts[k + 1])]
     check(rows.of_chunks(slice(None, None, 2)).together(), second)

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchlearn.data.encoding_fit import EncodingRules
-from batchlearn.kept.storage import dump
 from batchlearn.models.decision import Costs
-from batchlearn.retraining.cycle.starting import kept_totals
+from batchlearn.retraining.cycle.continued import statistics_of
 from batchlearn.tables.table import read
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train
+from batchlearn.updating.storage import dump
 
 ROWS = 600
 RECIPES = {
@@ -68,7 +68,7 @@ def main(folder: Path) -> None:
         fit = train(table, recipe, threads=1)
         assert fit.certificate.certified
         fit.save(here / "model")
-        kept = kept_totals(fit, table, 1)
+        kept = statistics_of(fit, table, 1)
         if kept is not None:
             (here / "kept.safetensors").write_bytes(dump(kept))
         pq.write_table(rows, here / "rows.parquet", compression="zstd")

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from batchlearn.kept.storage import load as load_totals
 from batchlearn.models.files import files_of, load, read_model
 from batchlearn.models.folder import MODEL
 from batchlearn.training.verification.stored import verify_model
+from batchlearn.updating.storage import load as load_totals
 
 STORED = sorted((Path(__file__).parent / "fixtures").glob("*/*"))
 KEPT = [folder for folder in STORED if (folder / "kept.safetensors").exists()]

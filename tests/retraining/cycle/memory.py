@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from batchlearn.formatting.notes import recorded
 from batchlearn.models.linear import LinearModel
 from batchlearn.retraining.cycle.events import (
     ChoiceJudged,
@@ -18,7 +19,7 @@ from batchlearn.retraining.cycle.events import (
 from batchlearn.retraining.cycle.run import run_cycle
 from batchlearn.retraining.cycle.state import (
     Champion,
-    Clock,
+    CycleClock,
     CycleState,
     LiveVersion,
     Newest,
@@ -27,7 +28,6 @@ from batchlearn.retraining.cycle.state import (
     RowSource,
 )
 from batchlearn.training.train import Progress
-from batchlearn.words.notes import recorded
 
 
 @dataclass
@@ -53,7 +53,7 @@ class History:
         said = recorded("Scored in the process of the test.")
         return Rehearsed(True, said, None if live is None else live.generation)
 
-    def turn(self, rows: RowSource, clock: Clock, plan: Plan, anyway: bool = False) -> list[Event]:
+    def turn(self, rows: RowSource, clock: CycleClock, plan: Plan, anyway: bool = False) -> list[Event]:
         """Turn the cycle once; what it says is the state of the next turn."""
         found: list[Event] = []
         for event in run_cycle(self.state, rows, self, clock, plan, anyway=anyway):
@@ -62,7 +62,7 @@ class History:
                 self.state = self._after(event, found, clock)
         return found
 
-    def _after(self, event: Event, events: Iterable[Event], clock: Clock) -> CycleState:
+    def _after(self, event: Event, events: Iterable[Event], clock: CycleClock) -> CycleState:
         state, newest = self.state, self.state.newest
         match event:
             case Trained(verdict=verdict, judged_against=against, alarms=alarms):

@@ -9,27 +9,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.retraining.made import SETTINGS_TEXT, add_days, around, day, make_project, orders, turn
+from tests.retraining.made import SETTINGS_TEXT, add_days, context, day, make_project, orders, turn
 
 import batchlearn as bl
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.cli.project.promote import LedgerOptions
 from batchlearn.cli.project.promote import promote as promote_version
 from batchlearn.errors import RegistryError
-from batchlearn.registry.ledger import TURN, events, reviews, waiting
+from batchlearn.formatting.notes import Code, Note, recorded
+from batchlearn.registry.ledger import CYCLE, events, reviews, waiting
 from batchlearn.registry.promotions import champion
 from batchlearn.retraining.child import Rehearsal
 from batchlearn.retraining.cycle.candidate import compare, contest, uncertified
 from batchlearn.retraining.gate import Gate
-from batchlearn.retraining.shell.turn import Turn, turning
+from batchlearn.retraining.shell.turn import CycleResult, run_turn
 from batchlearn.training.certificate import Certificate, Proved
-from batchlearn.words.notes import Code, Note, recorded
 
 AUTO = '[gate]\npromote = "auto"\n\n'
 ASKED = AUTO + '[review]\nof = ["alarm"]\n\n'
 
 
-def renamed(root: Path, settings: str) -> Turn:
+def renamed(root: Path, settings: str) -> CycleResult:
     """Let a champion meet rows without one of its columns, and return the turn after that."""
     make_project(root, SETTINGS_TEXT, {"[policy]": settings + "[policy]"})
     add_days(root, 0, 10)
@@ -62,8 +62,8 @@ def test_a_version_that_fails_its_rehearsal_never_goes_live(settings: str, asked
     assert turn(tmp_path, day(13)).promoted
     add_days(tmp_path, 10, 30, slope=-1.5)
     failed = Rehearsal(False, recorded("Its sample rows scored other bits."))
-    failing = replace(around(tmp_path, day(33)), rehearse=lambda *_: failed)
-    turns = turning(failing)
+    failing = replace(context(tmp_path, day(33)), rehearse=lambda *_: failed)
+    turns = run_turn(failing)
     while True:
         try:
             next(turns)
@@ -75,7 +75,7 @@ def test_a_version_that_fails_its_rehearsal_never_goes_live(settings: str, asked
     store = FolderStore(tmp_path)
     counts = reviews(events(store), day(33))
     assert counts.asked == len(counts.open) == (asked is not None)
-    assert [event.content["review"] for event in events(store) if event.content["kind"] == TURN] == [None, asked]
+    assert [event.content["review"] for event in events(store) if event.content["kind"] == CYCLE] == [None, asked]
     # Nor by a person's word, however strong.
     with pytest.raises(RegistryError) as refusal:
         promote_version(2, force=True, ledger=LedgerOptions(why="at once", project=str(tmp_path)))

@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from tests.retraining.cycle.memory import History
-from tests.retraining.made import SETTINGS_TEXT, add_days, around, day, make_project, orders
+from tests.retraining.made import SETTINGS_TEXT, add_days, context, day, make_project, orders
 
 from batchlearn.artifacts.store import FolderStore
+from batchlearn.formatting.notes import Code
 from batchlearn.retraining.cycle.events import (
     Bracketed,
     ChoiceJudged,
@@ -30,17 +31,16 @@ from batchlearn.retraining.cycle.events import (
     Trained,
 )
 from batchlearn.retraining.cycle.run import run_cycle
-from batchlearn.retraining.cycle.state import Clock, CycleState, Override, Plan
-from batchlearn.retraining.feed.known import parse_instant
-from batchlearn.retraining.feed.sources import DataFeed
+from batchlearn.retraining.cycle.state import CycleClock, CycleState, Override, Plan
 from batchlearn.retraining.gate import Gate
 from batchlearn.retraining.policies import EveryRows, Span
 from batchlearn.retraining.project import SourceSettings, parse_settings
 from batchlearn.retraining.shell.records import newest_version, state_of
-from batchlearn.retraining.shell.turn import Writer
+from batchlearn.retraining.shell.turn import EventWriter
+from batchlearn.retraining.sources.label_times import parse_instant
+from batchlearn.retraining.sources.project_source import ProjectSource
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import Progress
-from batchlearn.words.notes import Code
 
 DAYS = (13, 14, 33, 36, 40)
 AUTO = {"[policy]": '[gate]\npromote = "auto"\n\n[policy]'}
@@ -48,8 +48,8 @@ LOOKS = {"[policy]": '[gate]\nmode = "anytime"\npromote = "auto"\n\n[policy]', "
 PLAN = Plan(Recipe(alpha=0.01, holdout=0.0), EveryRows(300), None, "scratch", Gate(promote="auto"), 0.2, threads=1)
 
 
-def source(rows: pa.Table, settings: SourceSettings | None = None) -> DataFeed:
-    return DataFeed(rows, settings or parse_settings(SETTINGS_TEXT).source)
+def source(rows: pa.Table, settings: SourceSettings | None = None) -> ProjectSource:
+    return ProjectSource(rows, settings or parse_settings(SETTINGS_TEXT).source)
 
 
 def history(last: int = 50) -> pa.Table:
@@ -57,16 +57,16 @@ def history(last: int = 50) -> pa.Table:
     return pa.concat_tables([orders(0, 10), orders(10, last, slope=-1.5)])
 
 
-def clock(number: int) -> Clock:
-    return Clock(parse_instant(day(number), stamped=True), f"{day(number)}T00:00:00Z")
+def clock(number: int) -> CycleClock:
+    return CycleClock(parse_instant(day(number), stamped=True), f"{day(number)}T00:00:00Z")
 
 
 def written_turn(root: Path, number: int, anyway: bool = False) -> list[Event]:
     """Turn the cycle once around a disk; return the events that were written down."""
-    given = around(root, day(number))
+    given = context(root, day(number))
     store, found = given.project.store, list[Event]()
-    written = Writer(given, newest_version(store))
-    for event in run_cycle(state_of(store), given.feed, written.versions, given.clock, given.plan, anyway=anyway):
+    written = EventWriter(given, newest_version(store))
+    for event in run_cycle(state_of(store), given.source, written.versions, given.clock, given.plan, anyway=anyway):
         if not isinstance(event, Progress):
             written.write(event)
             found.append(event)
@@ -105,7 +105,7 @@ def test_in_memory_the_cycle_does_what_it_does_around_a_disk(changes: Mapping[st
     make_project(tmp_path, SETTINGS_TEXT, changes)
     add_days(tmp_path, 0, 10)
     add_days(tmp_path, 10, 50, slope=-1.5)
-    plan = around(tmp_path, day(0)).plan
+    plan = context(tmp_path, day(0)).plan
     rows, memory = source(history(), parse_settings((tmp_path / "batchlearn.toml").read_text()).source), History()
     for number in DAYS:
         found = memory.turn(rows, clock(number), plan)

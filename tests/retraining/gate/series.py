@@ -15,8 +15,8 @@ import pyarrow as pa
 import batchlearn as bl
 from batchlearn.evaluation.metrics import Array, log_loss_rows
 from batchlearn.evaluation.paired import FIRST_TEST, ROWS_PER_BLOCK, sequential_difference
-from batchlearn.retraining.feed.known import Times, settled
 from batchlearn.retraining.gate import Gate, judge
+from batchlearn.retraining.sources.label_times import LabelTimes, settled_rows
 from batchlearn.tables.conditions import And, Condition
 
 LEVEL = 100.0  # of the champion's loss, so that no loss is negative
@@ -120,13 +120,13 @@ def late_class(rng: np.random.Generator) -> pa.Table:
 
 def decided_late(table: pa.Table, *, settle: bool, challenger: float = CHALLENGER) -> Decided:
     """Look on each day at rows seen from day 0 that are settled, or at all that were labelled since the day before."""
-    times, verdict = Times("seen", "known", False, 0.0), ""
+    times, verdict = LabelTimes("seen", "known", False, 0.0), ""
     state: Mapping[str, Any] | None = None
     for day in range(1, DAYS + 1):
-        new: Condition = And((times.known_since(day, day - 1), times.after(0.0)))
+        new: Condition = And((times.labelled_since(day, day - 1), times.after(0.0)))
         if settle:
             until = None if state is None else state["until"]
-            new = settled(rows_of(table, times.seen_by(day)), times, day, 0.0, until).condition
+            new = settled_rows(rows_of(table, times.seen_by(day)), times, day, 0.0, until).condition
         columns = ["seen", "known", "label"]
         rows = pa.Table.from_batches(rows_of(table, new).scan(columns), table.select(columns).schema)
         label = rows["label"].to_numpy().astype(float)

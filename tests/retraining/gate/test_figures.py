@@ -10,14 +10,14 @@ from batchlearn.errors import DataError, UsageError
 from batchlearn.evaluation.metrics import Array
 from batchlearn.evaluation.paired import Difference
 from batchlearn.retraining import verdict as verdicts
-from batchlearn.retraining.gate import Gate, Verdict, judge, judge_in_looks, judge_without_champion
+from batchlearn.retraining.gate import Gate, Verdict, judge, judge_interim, judge_without_champion
 
 
 def in_four_calls(champion: Array, challenger: Array, weight: Array | None = None, alpha: float = 0.05) -> Verdict:
     state, weights = None, np.ones(ROWS) if weight is None else weight
     for part in np.split(np.arange(ROWS), 4):
         rows = (champion[part], challenger[part], weights[part], INSTANTS[part])
-        found = judge_in_looks(Gate("anytime", alpha), *rows, state=state)
+        found = judge_interim(Gate("anytime", alpha), *rows, state=state)
         state = found.state
     return found
 
@@ -54,9 +54,9 @@ def test_looks_of_one_call_take_one_of_each_for_every_row() -> None:
     champion, challenger = losses(-0.02)
     for weight, time in ((np.ones(3), None), (None, np.arange(5.0))):
         with pytest.raises(DataError, match="compares row by row"):
-            judge_in_looks(Gate("anytime"), champion, challenger, weight, time)
+            judge_interim(Gate("anytime"), champion, challenger, weight, time)
     with pytest.raises(UsageError, match="only one of mode anytime may look several times"):
-        judge_in_looks(Gate(), champion, challenger)
+        judge_interim(Gate(), champion, challenger)
 
 
 def test_a_difference_of_next_to_nothing_says_no_number_of_rows() -> None:

@@ -11,8 +11,8 @@ from tests.retraining.gate.losses import INSTANTS, ROWS, losses
 
 from batchlearn.errors import DataError, IntegrityError, UsageError
 from batchlearn.evaluation.metrics import Array
+from batchlearn.formatting.notes import recorded
 from batchlearn.retraining.gate import Gate, Verdict, judge, judge_without_champion
-from batchlearn.words.notes import recorded
 
 ONES_AND_TWOS = INSTANTS % 2 + 1
 

@@ -8,20 +8,20 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from tests.registry.disks import Killed, RecordingDisk
-from tests.retraining.made import SETTINGS_TEXT, add_days, around, day, into_database, make_project, orders, turn
+from tests.retraining.made import SETTINGS_TEXT, add_days, context, day, into_database, make_project, orders, turn
 
 import batchlearn as bl
 from batchlearn.artifacts.disk import LOCAL_DISK, Disk
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import CertificateError, DataError, IntegrityError, RegistryError
+from batchlearn.formatting.notes import recorded
 from batchlearn.registry.ledger import FORGET, events, record_event
 from batchlearn.registry.loading import load_champion
 from batchlearn.registry.promotions import promotions
 from batchlearn.retraining.child import Rehearsal
-from batchlearn.retraining.feed.sources import open_feed
-from batchlearn.retraining.shell.forget import Forgotten, forgetting
+from batchlearn.retraining.shell.forget import Forgotten, forget_rows
 from batchlearn.retraining.shell.records import unfinished
-from batchlearn.words.notes import recorded
+from batchlearn.retraining.sources.project_source import open_source
 
 WHERE = "user = 7"
 
@@ -40,10 +40,10 @@ def root(begun: Path, tmp_path: Path) -> Path:
 
 
 def forget(root: Path, where: str = WHERE, disk: Disk = LOCAL_DISK) -> Forgotten:
-    given = around(root, day(20), disk)
+    given = context(root, day(20), disk)
     past = [event.content["where"] for event in events(given.project.store) if event.content["kind"] == FORGET]
-    given = replace(given, feed=open_feed(given.project, past))
-    steps = forgetting(given, where, "asked for")
+    given = replace(given, source=open_source(given.project, past))
+    steps = forget_rows(given, where, "asked for")
     while True:
         try:
             next(steps)
@@ -77,10 +77,10 @@ def test_the_model_is_that_of_the_other_rows_to_the_last_bit(root: Path) -> None
 def test_later_trainings_are_without_the_rows_too(root: Path) -> None:
     forget(root)
     add_days(root, 10, 20)
-    given = around(root, day(23))
+    given = context(root, day(23))
     past = [event.content["where"] for event in events(given.project.store) if event.content["kind"] == FORGET]
     assert past == [WHERE]
-    kept = open_feed(given.project, past).table()
+    kept = open_source(given.project, past).table()
     users = {user for batch in kept.scan(["user"]) for user in batch.column("user").to_pylist()}
     assert 7.0 not in users
     assert len(users) == 39
@@ -150,9 +150,9 @@ def test_a_refit_that_proves_too_little_or_fails_its_rehearsal_does_not_go_live(
     with pytest.raises(CertificateError) as unmet:
         forget(strict)
     assert unmet.value.code == "tolerance-not-met"
-    given = replace(around(root, day(20)), rehearse=lambda *_: Rehearsal(False, recorded("It scored other bits.")))
+    given = replace(context(root, day(20)), rehearse=lambda *_: Rehearsal(False, recorded("It scored other bits.")))
     with pytest.raises(IntegrityError, match="It scored other bits") as failed:
-        list(forgetting(given, WHERE, "asked for"))
+        list(forget_rows(given, WHERE, "asked for"))
     assert failed.value.code == "version-not-rehearsed"
     for folder in (strict, root):
         assert [one.version for one in promotions(FolderStore(folder))] == [1]
@@ -217,10 +217,10 @@ def test_a_column_that_a_forgotten_condition_names_has_to_stay(root: Path) -> No
     pq.write_table(pq.read_table(path).drop(["user"]), path)
     make_project(root, SETTINGS_TEXT, {'drop = ["user"]\n': ""})
     with pytest.raises(DataError, match="part of the condition is what was forgotten: user = 7"):
-        open_feed(around(root, day(20)).project, [WHERE]).times()
+        open_source(context(root, day(20)).project, [WHERE]).times()
     make_project(root, SETTINGS_TEXT, {'target = "bought"': 'target = "baught"'})
     with pytest.raises(DataError, match=r"there is no column 'baught' in .* did you mean 'bought'[^;]*$"):
-        open_feed(around(root, day(20)).project, [WHERE]).times()
+        open_source(context(root, day(20)).project, [WHERE]).times()
 
 
 def test_without_a_champion_there_is_nothing_to_train_again(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.registry.disks import Killed, RecordingDisk
 from tests.registry.made import one_more
-from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, around, day, make_project, orders, turn
+from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, context, day, make_project, orders, turn
 
 import batchlearn as bl
 from batchlearn.artifacts.store import FolderStore
@@ -332,7 +332,7 @@ def test_a_challenger_may_be_looked_at_every_day(tmp_path: Path) -> None:
 
 
 def test_the_surroundings_say_the_recipe(copied: Path) -> None:
-    assert around(copied, day(14)).plan.recipe == bl.Recipe(alpha=0.01, holdout=0.0)
+    assert context(copied, day(14)).plan.recipe == bl.Recipe(alpha=0.01, holdout=0.0)
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

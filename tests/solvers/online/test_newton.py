@@ -12,14 +12,14 @@ from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.online_newton import BLOCK
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.solvers import Reading
+from batchlearn.solvers import ReadingPlan
 from batchlearn.solvers.online.newton import OnlineNewton, OnlineState, penalty_matrix
 from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.regimes import MiniBatch, Online, epochs
 
 
-def reading(problem: Posed) -> Reading:
-    return Reading(1, len(problem.rows), problem.rows.total_weight, 0)
+def reading(problem: Posed) -> ReadingPlan:
+    return ReadingPlan(1, len(problem.rows), problem.rows.total_weight, 0)
 
 
 def started(problem: Posed, start: Floats | None = None) -> OnlineState:
@@ -123,7 +123,7 @@ def test_too_many_coefficients_are_refused_with_what_to_use() -> None:
     rows: Any = type(problem.rows)(layout, problem.rows.chunks, np.zeros(4), np.ones(4))
     objective = Objective(LOSSES["logistic"], ridge(layout, 1.0))
     with pytest.raises(UsageError, match=r"at most 512 coefficients.*Use NormalisedGradient\(\)"):
-        OnlineNewton().start(objective, rows, np.zeros(611), Reading(1, 50, 50.0, 0))
+        OnlineNewton().start(objective, rows, np.zeros(611), ReadingPlan(1, 50, 50.0, 0))
 
 
 def test_the_penalty_matrix_is_the_penalty() -> None:

@@ -11,7 +11,7 @@ from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels.design import Layout
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.solvers import Reading
+from batchlearn.solvers import ReadingPlan
 from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.regimes import Online, epochs
@@ -29,7 +29,7 @@ def raw(scale: float, label_scale: float = 1.0, loss: str = "logistic") -> tuple
 
 
 def predicted(objective: Objective, rows: MemoryRows) -> np.ndarray:
-    state = NormalisedGradient().start(objective, rows, np.zeros(13), Reading(1, 400, 400.0, 0))
+    state = NormalisedGradient().start(objective, rows, np.zeros(13), ReadingPlan(1, 400, 400.0, 0))
     return NormalisedGradient().follow(objective, rows, state)[1]
 
 
@@ -66,14 +66,14 @@ def test_sparse_rows_are_learned_as_dense_ones() -> None:
     )
     answers = []
     for rows in (dense, sparse):
-        state = NormalisedGradient().start(objective, rows, np.zeros(5), Reading(1, 300, 300.0, 0))
+        state = NormalisedGradient().start(objective, rows, np.zeros(5), ReadingPlan(1, 300, 300.0, 0))
         answers.append(NormalisedGradient().follow(objective, rows, state)[1])
     np.testing.assert_allclose(answers[0], answers[1], rtol=1e-9, atol=1e-12)
 
 
 def test_cutting_a_stretch_changes_no_bit() -> None:
     problem = posed(rows=200)
-    start = NormalisedGradient().start(problem.objective, problem.rows, np.zeros(13), Reading(1, 200, 200.0, 0))
+    start = NormalisedGradient().start(problem.objective, problem.rows, np.zeros(13), ReadingPlan(1, 200, 200.0, 0))
     whole, _ = NormalisedGradient().follow(problem.objective, taken(problem.rows, np.arange(200)), start)
     state = start
     for first, last in ((0, 1), (1, 77), (77, 200)):

@@ -10,7 +10,7 @@ import pytest
 from tests.solvers.problems import posed, taken
 
 from batchlearn.errors import UsageError
-from batchlearn.solvers import Reading
+from batchlearn.solvers import ReadingPlan
 from batchlearn.solvers.online import RowSolver
 from batchlearn.solvers.online.newton import OnlineNewton, OnlineState
 from batchlearn.solvers.online.normalised import NormalisedGradient
@@ -25,7 +25,7 @@ SOLVERS: list[RowSolver[Any]] = [OnlineNewton(), NormalisedGradient()]
 def test_each_row_is_predicted_from_the_labels_known_before_it(solver: RowSolver[Any], delay: int) -> None:
     problem = posed(rows=120, weighted=True)
     found = predictors_before(problem.objective, problem.rows, solver, delay=delay)
-    reading = Reading(1, 120, problem.rows.total_weight, 0)
+    reading = ReadingPlan(1, 120, problem.rows.total_weight, 0)
     for row in (0, 1, 33, 64, 119):
         state = solver.start(problem.objective, problem.rows, np.zeros(13), reading)
         known = max(row - delay, 0)

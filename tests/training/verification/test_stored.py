@@ -16,13 +16,13 @@ from tests.models.made import GOLDEN, RULES, SCHEMA, made
 from tests.models.spoiling import changed, golden_copy
 
 from batchlearn.errors import DataError, IntegrityError
+from batchlearn.formatting.rejections import Rejection
 from batchlearn.models.files import read_model, save
 from batchlearn.models.folder import MODEL, WEIGHTS
 from batchlearn.tables.table import read
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train
-from batchlearn.training.verification.stored import verify_model, verifying
-from batchlearn.words.rejections import Rejection
+from batchlearn.training.verification.stored import iter_verify_model, verify_model
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_the_golden_model_holds() -> None:
 
 
 def test_it_can_be_watched(model: Path, rows: pa.Table) -> None:
-    stages = [progress.stage for progress in verifying(model, rows)]
+    stages = [progress.stage for progress in iter_verify_model(model, rows)]
     assert [*dict.fromkeys(stages)] == ["reading labels", "reading rows", "certifying"]
 
 

@@ -14,16 +14,16 @@ import numpy as np
 import pyarrow as pa
 from cyclopts import Parameter
 
-from batchlearn.cli.arguments import Answer
+from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.options import ALL_ROWS, Flag, Names, RowFlags, open_for
 from batchlearn.cli.predict.scored import Writer, check_output, writing
-from batchlearn.cli.progress import Reading, Report, progress
+from batchlearn.cli.progress import Report, RowProgress, progress
+from batchlearn.formatting.numbers import count, percent, rounded_up
 from batchlearn.models.files import load
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.model import Predictions
 from batchlearn.report.document import Document
 from batchlearn.tables.table import Table
-from batchlearn.words.numbers import count, percent, rounded_up
 
 FORMAT_VERSION = 1
 # Above this share of rows with a level that training never saw, a column is probably not what it was.
@@ -44,7 +44,7 @@ def predict(  # noqa: PLR0913 - each argument is a flag
     rows: RowFlags = ALL_ROWS,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False,
-) -> Answer:
+) -> CommandResult:
     """Score every row of a table, in order, however large it is.
 
     One row is written for each row read (for each row kept, with --where). With a fee for a person's look at a row,
@@ -72,7 +72,7 @@ def predict(  # noqa: PLR0913 - each argument is a flag
         "largest_bound": tally.largest_bound,
         "seconds": time.perf_counter() - began,
     }
-    return Answer(record, _show(record, tally))
+    return CommandResult(record, _show(record, tally))
 
 
 @dataclass
@@ -102,7 +102,7 @@ def write_predictions(
         tally.unseen.update({name: number for name, number in model.encoding.count_unseen(batch).items() if number})
         if predictions.bound is not None:
             tally.largest_bound = max(tally.largest_bound or 0.0, float(np.max(predictions.bound)))
-        report(Reading("predicting", batch.num_rows))
+        report(RowProgress("predicting", batch.num_rows))
     tally.rows_read = scan.rows_read
     return tally
 
@@ -115,21 +115,25 @@ def output_schema(model: LinearModel, bounds: bool) -> pa.Schema:
 
 
 def _show(record: dict[str, Any], tally: Tally) -> Document:
-    page = Document()
-    page.title(f"Predicted {count(tally.rows, 'row')} in {record['seconds']:.1f} s: {record['output']}")
+    document = Document()
+    document.title(f"Predicted {count(tally.rows, 'row')} in {record['seconds']:.1f} s: {record['output']}")
     if tally.rows_read != tally.rows:
-        page.line(f"{tally.rows_read:,} read = {tally.rows:,} predicted + {tally.rows_read - tally.rows:,} excluded")
+        document.line(
+            f"{tally.rows_read:,} read = {tally.rows:,} predicted + {tally.rows_read - tally.rows:,} excluded"
+        )
     if tally.left_to_people is not None:
         left = f" ({percent(tally.left_to_people / tally.rows)})" if tally.rows else ""
-        page.line(f"{count(tally.left_to_people, 'row')}{left} left to people: their prediction is empty")
+        document.line(f"{count(tally.left_to_people, 'row')}{left} left to people: their prediction is empty")
     if tally.largest_bound is not None:
         largest = rounded_up(tally.largest_bound)
-        page.line(f"No prediction is off the optimum's by more than {largest:.1e}; each has its own bound.")
+        document.line(f"No prediction is off the optimum's by more than {largest:.1e}; each has its own bound.")
     for name, number in tally.unseen.most_common():
         share = number / tally.rows
-        page.line(f"{name}: {count(number, 'row')} ({percent(share)}) with a level that training never saw or pooled")
+        document.line(
+            f"{name}: {count(number, 'row')} ({percent(share)}) with a level that training never saw or pooled"
+        )
         if share > _MANY_UNSEEN:
-            page.line("Most rows: is this column still what it was in training?", "yellow", 4)
-    page.line("Next:")
-    page.command(f"batchlearn evaluate {shlex.quote(record['model'])} LABELLED.parquet")
-    return page
+            document.line("Most rows: is this column still what it was in training?", "yellow", 4)
+    document.line("Next:")
+    document.command(f"batchlearn evaluate {shlex.quote(record['model'])} LABELLED.parquet")
+    return document

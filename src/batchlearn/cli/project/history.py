@@ -7,15 +7,16 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from batchlearn.cli.arguments import Answer
+from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.options import Flag, moment
 from batchlearn.errors import IntegrityError
-from batchlearn.registry.check import Finding
+from batchlearn.formatting.numbers import count
+from batchlearn.registry.check import RegistryFinding
 from batchlearn.registry.check import check as check_registry
 from batchlearn.registry.ledger import (
+    CYCLE,
     FORGET,
     OVERRULED,
-    TURN,
     Choice,
     Reviews,
     check_promotions,
@@ -30,7 +31,6 @@ from batchlearn.registry.promotions import champion, promotions
 from batchlearn.registry.records import Record
 from batchlearn.registry.version import read_version, version_numbers
 from batchlearn.report.document import Document
-from batchlearn.words.numbers import count
 
 FORMAT_VERSION = 1
 InProject = Annotated[str, Parameter(help="Folder of the project, or one inside it.")]
@@ -39,12 +39,12 @@ InProject = Annotated[str, Parameter(help="Folder of the project, or one inside 
 def history(
     *,
     project: InProject = ".",
-) -> Answer:
+) -> CommandResult:
     """Say which version was live when, why and by whom, and how each turn of the cycle ended."""
     store = open_store(project)
     lives, past = tenures(promotions(store)), events(store)
     check_promotions(past, lives[-1].promotion if lives else None)
-    turns, decided = [event for event in past if event.content["kind"] == TURN], choices(past)
+    turns, decided = [event for event in past if event.content["kind"] == CYCLE], choices(past)
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "tenures": [tenure.to_json() for tenure in lives],
@@ -54,8 +54,8 @@ def history(
         "reviews": reviews(past, moment()).to_json(),
     }
 
-    page = Document()
-    page.title(f"{count(len(lives), 'tenure')}, {count(len(version_numbers(store)), 'version')}")
+    document = Document()
+    document.title(f"{count(len(lives), 'tenure')}, {count(len(version_numbers(store)), 'version')}")
     rows, listing = [], []
     for one in lives:
         reason, until = one.promotion.reason, one.until or "live"
@@ -63,10 +63,10 @@ def history(
         when = f"{one.since} to {one.until}" if one.until else f"since {one.since}, live"
         listing.append((f"version {one.version}, by {reason.by}: {when}", reason.why))
     if rows:
-        page.table(["version", "since", "until", "by", "why"], rows, 5, listing)
+        document.table(["version", "since", "until", "by", "why"], rows, 5, listing)
     if turns:
-        page.heading("Turns of the cycle")
-        page.table(
+        document.heading("Turns of the cycle")
+        document.table(
             ["version", "at", "gate", "live"],
             [
                 [str(said["version"]), said["at"], _gate(said["gate"]), "yes" if said["promote"] else "no"]
@@ -75,11 +75,11 @@ def history(
             4,
         )
     if decided:
-        page.heading("What people decided")
+        document.heading("What people decided")
     for choice in decided:
-        page.bullet(_in_words(choice))
+        document.bullet(_format_choice(choice))
 
-    return Answer(record, page)
+    return CommandResult(record, document)
 
 
 def _gate(said: Mapping[str, Any]) -> str:
@@ -87,7 +87,7 @@ def _gate(said: Mapping[str, Any]) -> str:
     return str(said["verdict"]) if said["rows"] or said["verdict"] != "promote" else "no contest"
 
 
-def _in_words(choice: Choice) -> str:
+def _format_choice(choice: Choice) -> str:
     chosen = "no version" if choice.chosen is None else f"version {choice.chosen}"
     rival = "" if choice.instead_of is None else f" instead of version {choice.instead_of}"
     reason = f" ({choice.why.removesuffix('.')})" if choice.why else ""
@@ -107,7 +107,7 @@ def _turn(event: Record) -> dict[str, Any]:
 def status(
     *,
     project: InProject = ".",
-) -> Answer:
+) -> CommandResult:
     """Say who is live, what waits for a person, and how often people were asked and overruled the gate."""
     store = open_store(project)
     stands, numbers, past = champion(store), version_numbers(store), events(store)
@@ -123,12 +123,12 @@ def status(
         "reviews": asked.to_json(),
     }
 
-    page = Document()
+    document = Document()
     if stands is None or live is None:
-        page.title("No version is live yet")
+        document.title("No version is live yet")
     else:
-        page.title(f"Version {stands.version} is live (generation {stands.generation})")
-        page.facts(
+        document.title(f"Version {stands.version} is live (generation {stands.generation})")
+        document.facts(
             [
                 ("Since", f"{stands.reason.at}, by {stands.reason.by}"),
                 ("Why", stands.reason.why),
@@ -137,14 +137,14 @@ def status(
         )
     for said in asking:
         number, passed = said["version"], said["gate"]["verdict"] == "promote" and said["rehearsed"]
-        page.line(f"Version {number} waits for a person ({said['review']}):")
+        document.line(f"Version {number} waits for a person ({said['review']}):")
         for alarm in said.get("alarms", ()):
-            page.bullet(alarm, "red")
-        page.command(f"batchlearn promote {number}{'' if passed else ' --force --why REASON'}")
-        page.command(f"batchlearn promote {number} --decline")
-    page.line(f"{count(len(numbers), 'version')}; {_people(asked)}", "dim")
+            document.bullet(alarm, "red")
+        document.command(f"batchlearn promote {number}{'' if passed else ' --force --why REASON'}")
+        document.command(f"batchlearn promote {number} --decline")
+    document.line(f"{count(len(numbers), 'version')}; {_people(asked)}", "dim")
 
-    return Answer(record, page)
+    return CommandResult(record, document)
 
 
 def _people(asked: Reviews) -> str:
@@ -168,7 +168,7 @@ def registry(
     *,
     repair: Annotated[Flag, Parameter(help="Propose a command for each finding; none is run.")] = False,
     project: InProject = ".",
-) -> Answer:
+) -> CommandResult:
     """Check the registry. Exit code 6 where something that is relied on is not what was written."""
     found = check_registry(open_store(project))
     serious = [finding for finding in found if finding.serious]
@@ -179,17 +179,17 @@ def registry(
     if serious:
         refusal = IntegrityError(serious[0].what, code="registry-not-sound")
         record["error"] = {"code": refusal.code, "message": refusal.message, "exit_code": refusal.exit_code}
-    return Answer(record, _show_findings(found, repair), IntegrityError.exit_code if serious else 0)
+    return CommandResult(record, _show_findings(found, repair), IntegrityError.exit_code if serious else 0)
 
 
-def _show_findings(found: list[Finding], repair: bool) -> Document:
-    page = Document()
+def _show_findings(found: list[RegistryFinding], repair: bool) -> Document:
+    document = Document()
     serious = sum(finding.serious for finding in found)
-    page.title(f"The registry is not sound: {count(serious, 'finding')}" if serious else "The registry is sound")
+    document.title(f"The registry is not sound: {count(serious, 'finding')}" if serious else "The registry is sound")
     for finding in found:
-        page.bullet(f"{finding.state}: {finding.what}", "red" if finding.serious else "")
+        document.bullet(f"{finding.state}: {finding.what}", "red" if finding.serious else "")
         if repair:
-            page.command(finding.proposal)
+            document.command(finding.proposal)
     if found and not repair:
-        page.line("--repair proposes what to do; nothing is ever changed or deleted by it.", "dim")
-    return page
+        document.line("--repair proposes what to do; nothing is ever changed or deleted by it.", "dim")
+    return document

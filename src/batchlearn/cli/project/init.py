@@ -12,14 +12,14 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from batchlearn.cli.arguments import Answer
+from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.options import ALL_FEATURES, AS_STORED, Count, FeatureFlags, ReadingFlags
 from batchlearn.cli.recipe_options import ANY_LOSS, LossFlags
 from batchlearn.report.document import Document
-from batchlearn.retraining.feed.sources import DataFeed, inside
 from batchlearn.retraining.policies import Span
 from batchlearn.retraining.project import SAID_ELSEWHERE, SourceSettings, parse_settings, write_settings
-from batchlearn.tables.database import Query, reading
+from batchlearn.retraining.sources.project_source import ProjectSource, inside
+from batchlearn.tables.database import Query, open_view
 from batchlearn.tables.files import refuse_address
 from batchlearn.tables.table import ReadingRules, Roles
 from batchlearn.training.recipe import Recipe
@@ -64,7 +64,7 @@ def init(  # noqa: PLR0913 - each argument is a flag
     recipe: LossFlags = ANY_LOSS,
     policy: PolicyOptions = NO_POLICY,
     folder: Annotated[str, Parameter(help="Where the project goes; the current folder unless given.")] = ".",
-) -> Answer:
+) -> CommandResult:
     """Write batchlearn.toml: where rows come from, how to train, when, and what may go live.
 
     The columns are looked up in the source; no row is read.
@@ -91,14 +91,14 @@ def init(  # noqa: PLR0913 - each argument is a flag
     path = write_settings(root, text)
     record: dict[str, Any] = {"format_version": FORMAT_VERSION, "settings": str(path), "source": source}
 
-    page = Document()
-    page.title(f"Project written: {path}")
-    page.line("It says where rows come from, how to train, when, and what may go live; edit it as you like.")
-    page.line("Next:")
+    document = Document()
+    document.title(f"Project written: {path}")
+    document.line("It says where rows come from, how to train, when, and what may go live; edit it as you like.")
+    document.line("Next:")
     inside = "" if root == Path.cwd() else f"cd {shlex.quote(str(root))} && "
-    page.command(f"{inside}batchlearn retrain")
+    document.command(f"{inside}batchlearn retrain")
 
-    return Answer(record, page)
+    return CommandResult(record, document)
 
 
 def _where_from(source: str, query: str | None, root: Path) -> dict[str, Any]:
@@ -115,11 +115,11 @@ def _stamped(settings: SourceSettings, root: Path) -> bool | None:
     """
     if settings.files is not None:
         # The folder of the project may be about to be made, and ".." leads out of none that is not there.
-        return DataFeed(os.path.abspath(inside(root, settings.files)), settings).times().stamped
+        return ProjectSource(os.path.abspath(inside(root, settings.files)), settings).times().stamped
     times = tuple(name for name in (settings.time, settings.labelled) if name is not None)
     for mark in (*times, settings.target):
         query = Query(Path(os.path.abspath(root / str(settings.database))), str(settings.query), mark, times)
-        with reading(query):
+        with open_view(query):
             pass
     return None
 

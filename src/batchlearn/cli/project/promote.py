@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from batchlearn.artifacts.store import FolderStore
-from batchlearn.cli.arguments import Answer
+from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.options import Count, Flag, moment, who
 from batchlearn.errors import RegistryError, UsageError
 from batchlearn.registry.decisions import complete, record_promotion, record_refusal
@@ -18,7 +18,7 @@ from batchlearn.registry.ledger import (
     choices,
     events,
     forgotten_since,
-    latest_turn_of,
+    latest_cycle_of,
     waiting,
 )
 from batchlearn.registry.place import open_store
@@ -55,7 +55,7 @@ def promote(
     force: Annotated[Flag, Parameter(help="Promote although the gate did not say so; needs --why.")] = False,
     decline: Annotated[Flag, Parameter(help="Leave the champion live, and say so in the ledger.")] = False,
     ledger: LedgerOptions = DEFAULT_LEDGER,
-) -> Answer:
+) -> CommandResult:
     """Make a version live, or decline to.
 
     Every byte of it is checked; no data is read. A version that the gate did not pass needs --force and --why.
@@ -67,7 +67,7 @@ def promote(
     stands = _expected(store, ledger)
     number = version if version is not None else _waiting(store, history, stands)
     read_version(store, number)
-    turn = latest_turn_of(history, number)
+    turn = latest_cycle_of(history, number)
     if stands is not None and stands.version == number:
         undo = " `batchlearn rollback` takes it back." if decline else ""
         raise UsageError(f"Version {number} is live already.{undo}", code="already-live")
@@ -101,7 +101,7 @@ def rollback(
     *,
     to: Annotated[Count | None, Parameter(help="An earlier champion; the one before, unless given.")] = None,
     ledger: LedgerOptions = DEFAULT_LEDGER,
-) -> Answer:
+) -> CommandResult:
     """Make the version live again that was live before. No data is needed, and nothing is lost."""
     store = open_store(ledger.project)
     check_promotions(events(store), champion(store))
@@ -162,24 +162,24 @@ def _not_passed(number: int, turn: Record | None, stands: Promotion | None) -> s
     return f"The gate did not pass version {number}. {turn.content['gate']['sentence']}"
 
 
-def _live(done: Promotion, forgotten: Sequence[str]) -> Answer:
+def _live(done: Promotion, forgotten: Sequence[str]) -> CommandResult:
     record = {"format_version": FORMAT_VERSION, **done.to_json(), "forgotten_since": list(forgotten)}
 
-    page = Document()
-    page.title(f"Version {done.version} is live (generation {done.generation})")
-    page.line(done.reason.why)
+    document = Document()
+    document.title(f"Version {done.version} is live (generation {done.generation})")
+    document.line(done.reason.why)
     for where in forgotten:
-        page.bullet(f"It was trained before the rows where {where} were forgotten, perhaps on them.", "red")
+        document.bullet(f"It was trained before the rows where {where} were forgotten, perhaps on them.", "red")
     if done.before is not None:
-        page.line("To take it back:")
+        document.line("To take it back:")
         again = f"batchlearn promote {done.before} --force --why REASON"
-        page.command(again if done.kind == ROLLBACK else "batchlearn rollback")
+        document.command(again if done.kind == ROLLBACK else "batchlearn rollback")
 
-    return Answer(record, page)
+    return CommandResult(record, document)
 
 
-def _declined(number: int, answer: str) -> Answer:
+def _declined(number: int, answer: str) -> CommandResult:
     record = {"format_version": FORMAT_VERSION, "version": number, "answer": answer}
-    page = Document()
-    page.title(f"Version {number} was declined; the champion stays live")
-    return Answer(record, page)
+    document = Document()
+    document.title(f"Version {number} was declined; the champion stays live")
+    return CommandResult(record, document)

@@ -8,19 +8,19 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from batchlearn.cli.arguments import Answer
+from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.options import Count, Flag, moment, who
 from batchlearn.cli.progress import watch
 from batchlearn.cli.train import threads_given
+from batchlearn.formatting.numbers import rounded_up
 from batchlearn.registry.ledger import FORGET, events
 from batchlearn.report.document import Document
-from batchlearn.retraining.feed.known import instant_of, latest_seen, parse_instant
-from batchlearn.retraining.feed.sources import open_feed
 from batchlearn.retraining.project import Project, open_project
 from batchlearn.retraining.shell.lock import one_at_a_time
-from batchlearn.retraining.shell.records import Surroundings
-from batchlearn.retraining.shell.turn import Turn, turning
-from batchlearn.words.numbers import rounded_up
+from batchlearn.retraining.shell.records import CycleContext
+from batchlearn.retraining.shell.turn import CycleResult, run_turn
+from batchlearn.retraining.sources.label_times import instant_of, latest_seen, parse_instant
+from batchlearn.retraining.sources.project_source import open_source
 
 
 @Parameter(name="*")
@@ -42,7 +42,7 @@ def retrain(
     dry_run: Annotated[Flag, Parameter(help="Say what would be done and what it would gain; train nothing.")] = False,
     anyway: Annotated[Flag, Parameter(help="Train whatever the policy says.")] = False,
     cycle: CycleOptions = DEFAULT_CYCLE,
-) -> Answer:
+) -> CommandResult:
     """Look, decide, train, judge, record: one turn of the cycle for this project.
 
     Nothing happens unless the policy says that it is time. Exit code 0: kept, promoted, or waiting for a person; 10:
@@ -50,30 +50,30 @@ def retrain(
     """
     opened = open_project(cycle.project)
     with one_at_a_time(opened.root):
-        around = surroundings(opened, cycle)
-        turn = watch(turning(around, dry_run=dry_run, anyway=anyway))
-    return Answer(turn.to_json(), _show(turn, dry_run), turn.exit_code)
+        context = cycle_context(opened, cycle)
+        turn = watch(run_turn(context, dry_run=dry_run, anyway=anyway))
+    return CommandResult(turn.to_json(), _show(turn, dry_run), turn.exit_code)
 
 
-def surroundings(project: Project, cycle: CycleOptions) -> Surroundings:
+def cycle_context(project: Project, cycle: CycleOptions) -> CycleContext:
     """Return what a turn is given: the rows as they are, the clock or the time to act as at, and who asks."""
     forgotten = [event.content["where"] for event in events(project.store) if event.content["kind"] == FORGET]
-    feed = open_feed(project, forgotten)
-    times = feed.times()
+    source = open_source(project, forgotten)
+    times = source.times()
     clock = datetime.datetime.now(datetime.UTC)
     if cycle.now is not None:
         now = parse_instant(cycle.now, times.stamped)
     else:
-        now = instant_of(clock) if times.stamped else latest_seen(feed.table(), times)
+        now = instant_of(clock) if times.stamped else latest_seen(source.table(), times)
     said = clock
     if times.stamped and cycle.now is not None:
         said = datetime.datetime.fromtimestamp(now / 1e6, datetime.UTC)
-    return Surroundings(project, feed, now, moment(said), who(cycle.by), threads_given(cycle.threads))
+    return CycleContext(project, source, now, moment(said), who(cycle.by), threads_given(cycle.threads))
 
 
-def _show(turn: Turn, dry_run: bool) -> Document:
-    page = Document()
-    page.title(_headline(turn, dry_run))
+def _show(turn: CycleResult, dry_run: bool) -> Document:
+    document = Document()
+    document.title(_headline(turn, dry_run))
     facts: list[tuple[str, str]] = [("Why", turn.reason)]
     if turn.rows:
         rows = turn.rows
@@ -89,18 +89,18 @@ def _show(turn: Turn, dry_run: bool) -> Document:
         )
         facts.append(("Certificate", str(said)))
     facts += [("Alarm", str(alarm)) for alarm in turn.alarms]
-    page.facts(facts)
+    document.facts(facts)
     for note in turn.notes:
-        page.bullet(str(note))
+        document.bullet(str(note))
     if turn.version is not None and not turn.promoted:
         passed = turn.gate is not None and turn.gate.verdict == "promote"
-        page.line("Next:")
-        page.command(f"batchlearn promote {turn.version}" + ("" if passed else " --force --why WHY"))
-    page.line(f"{turn.seconds:.1f} s", "dim")
-    return page
+        document.line("Next:")
+        document.command(f"batchlearn promote {turn.version}" + ("" if passed else " --force --why WHY"))
+    document.line(f"{turn.seconds:.1f} s", "dim")
+    return document
 
 
-def _headline(turn: Turn, dry_run: bool) -> str:
+def _headline(turn: CycleResult, dry_run: bool) -> str:
     if turn.version is None:
         return f"Would {turn.decision}" if dry_run else "Kept"
     if turn.promoted:

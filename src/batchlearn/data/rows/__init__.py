@@ -119,7 +119,7 @@ class Rows(Protocol):
         """Return all rows as one chunk."""
         ...
 
-    def every(self, step: int) -> Rows:
+    def thin(self, step: int) -> Rows:
         """Return every so many-th row of each chunk; all for a step of one."""
         ...
 
@@ -127,7 +127,7 @@ class Rows(Protocol):
         """Return the rows of some of the chunks."""
         ...
 
-    def merged(self) -> Rows:
+    def deduplicate(self) -> Rows:
         """Return rows that repeat each other as one of their added weight; these rows where few do.
 
         Sums over rows are the same but for rounding, and cost as much less: for the way to an optimum, not for what is

@@ -154,7 +154,7 @@ class MemoryRows:
         """Return all rows as one chunk."""
         return self.read(joined(self.chunks))
 
-    def every(self, step: int) -> MemoryRows:
+    def thin(self, step: int) -> MemoryRows:
         """Return every so many-th row of each chunk, without copying dense columns and codes."""
         if step == 1:
             return self
@@ -164,20 +164,20 @@ class MemoryRows:
         """Return the rows of some of the chunks."""
         return self._some(self.chunks[which])
 
-    def merged(self) -> MemoryRows:
+    def deduplicate(self) -> MemoryRows:
         """Return rows that repeat each other as one of their added weight; these rows where few do."""
         if self.layout.sparse or not self.chunks:
             return self
-        first = self.chunks[0].merged()
+        first = self.chunks[0].deduplicate()
         if len(first) > _WORTH_MERGING * len(self.chunks[0]):
             return self
         merged, waiting = list[StoredChunk](), [first]
         for chunk in self.chunks[1:]:
-            waiting.append(chunk.merged())
+            waiting.append(chunk.deduplicate())
             if sum(map(len, waiting)) >= self.longest_chunk:
-                merged.append(joined(waiting).merged())
+                merged.append(joined(waiting).deduplicate())
                 waiting = []
-        merged.extend([joined(waiting).merged()] if waiting else [])
+        merged.extend([joined(waiting).deduplicate()] if waiting else [])
         return self._some(tuple(merged))
 
     def intercept_only(self) -> MemoryRows:

@@ -62,7 +62,7 @@ class StoredChunk:
             None if self.sparse is None else self.sparse.copy(),
         )
 
-    def merged(self) -> StoredChunk:
+    def deduplicate(self) -> StoredChunk:
         """Return the chunk with rows of equal values as one, in the order of their first; without a sparse part."""
         columns = [*self.dense, *self.codes, self.label]
         columns.extend([] if self.offset is None else [self.offset])

@@ -19,9 +19,9 @@ from batchlearn.data.target import Target
 from batchlearn.errors import UsageError, quoted
 from batchlearn.evaluation.metrics.multiclass import brier_of_classes, likeliest_is_right, own_probability
 
-Task = Literal["classes", "multiclass", "number", "count", "amount"]
+MetricTask = Literal["classes", "multiclass", "number", "count", "amount"]
 Array = NDArray[np.float64]
-RowLoss = Callable[[Array, Array], Array]
+LossOfRows = Callable[[Array, Array], Array]
 
 # A probability or a Poisson mean of zero would make one row's loss infinite; -ln(1e-15) = 34.5 is enough to be seen.
 SMALLEST_RESPONSE = 1e-15
@@ -44,7 +44,7 @@ class MeanMetric:
     lower_is_better: bool
     moments: Callable[[Array, Array], tuple[Array, ...]]
     combine: Callable[[Array], Array]
-    row_loss: RowLoss | None = None
+    row_loss: LossOfRows | None = None
 
     def __call__(self, label: Array, response: Array, weight: Array) -> float | None:
         """Return the metric of these rows, or None where it is undefined."""
@@ -144,7 +144,7 @@ def gamma_rows(label: Array, response: Array) -> Array:
         return np.asarray(np.maximum(2.0 * (np.expm1(log_ratio) - log_ratio), 0.0))
 
 
-def tweedie_rows(power: float) -> RowLoss:
+def tweedie_rows(power: float) -> LossOfRows:
     """Return the unit deviance of a Tweedie mean m, clipped at 1e-15, with variance in proportion to m^power.
 
     2 (y^(2-p) / ((1-p) (2-p)) - y m^(1-p) / (1-p) + m^(2-p) / (2-p)), 1 < p < 2, written so that nothing cancels.
@@ -162,7 +162,7 @@ def tweedie_rows(power: float) -> RowLoss:
     return rows
 
 
-def huber_rows(threshold: float) -> RowLoss:
+def huber_rows(threshold: float) -> LossOfRows:
     """Return half the squared error up to the threshold and the straight line that continues it (Huber 1964)."""
 
     def rows(label: Array, response: Array) -> Array:
@@ -173,12 +173,12 @@ def huber_rows(threshold: float) -> RowLoss:
     return rows
 
 
-def mean_of(name: str, row_loss: RowLoss, *, lower_is_better: bool = True) -> MeanMetric:
+def mean_of(name: str, row_loss: LossOfRows, *, lower_is_better: bool = True) -> MeanMetric:
     """Return the metric that is the weighted mean of a row loss."""
     return MeanMetric(name, lower_is_better, lambda label, response: (row_loss(label, response),), first_mean, row_loss)
 
 
-def share_explained(name: str, row_loss: RowLoss) -> MeanMetric:
+def share_explained(name: str, row_loss: LossOfRows) -> MeanMetric:
     """Return 1 - loss / loss of the mean label.
 
     The loss of the mean is taken as (mean loss against a fixed reference) - (loss of the mean against it): an
@@ -215,7 +215,7 @@ def average_precision_curve(positive: Array, negative: Array) -> Array:
     return _ratio(np.sum(positive * precision, axis=1), found[:, -1])
 
 
-def metrics_of(task: Task) -> tuple[Metric, ...]:
+def metrics_of(task: MetricTask) -> tuple[Metric, ...]:
     """Return the metrics of a task, its proper score first; UsageError for another word."""
     if task not in METRICS:
         raise UsageError(
@@ -236,7 +236,7 @@ def target_metrics(target: Target) -> tuple[Metric, ...]:
     return metrics_of(target.scored_as)
 
 
-def _amount_metrics(name: str, deviance: RowLoss) -> tuple[Metric, ...]:
+def _amount_metrics(name: str, deviance: LossOfRows) -> tuple[Metric, ...]:
     return (mean_of(name, deviance), share_explained("d2", deviance), RMSE, mean_of("mae", absolute_rows))
 
 
@@ -253,12 +253,12 @@ def losses_under(score: MeanMetric, label: Array, response: Array) -> Array:
     return losses
 
 
-def proper_score(task: Task) -> MeanMetric:
+def proper_score(task: MetricTask) -> MeanMetric:
     """Return the task's proper score, the metric by which models are compared."""
     return first_score(metrics_of(task))
 
 
-def row_losses(task: Task, label: Array, response: Array) -> Array:
+def row_losses(task: MetricTask, label: Array, response: Array) -> Array:
     """Return each row's loss under the task's proper score, shape (n,)."""
     return losses_under(proper_score(task), label, response)
 
@@ -282,7 +282,7 @@ RMSE = MeanMetric(
 )
 
 # Each task's proper score comes first. Amounts have none of their own: it follows from the loss (`target_metrics`).
-METRICS: Mapping[Task, tuple[Metric, ...]] = {
+METRICS: Mapping[MetricTask, tuple[Metric, ...]] = {
     "classes": (
         mean_of("log_loss", log_loss_rows),
         mean_of("brier", brier_rows),

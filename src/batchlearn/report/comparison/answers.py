@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from batchlearn.comparison.critical import sampling_loss
 from batchlearn.comparison.outcome import Comparison, Outcome
+from batchlearn.formatting.names import metric
+from batchlearn.formatting.numbers import count, duration, passes, percent, plain, size
 from batchlearn.report.comparison.tables import at_place, batch, critical_batch, excess_of, excess_said, is_misled
 from batchlearn.report.document import Answer
 from batchlearn.report.values import LONGEST_SENTENCE, short
 from batchlearn.training.regimes import FullBatch, MiniBatch, Online, Regime
-from batchlearn.words.names import metric
-from batchlearn.words.numbers import count, duration, passes, percent, plain, size
 
 _MIDDLE = 128
 
@@ -41,7 +41,7 @@ def _capital(name: str) -> str:
 
 
 def _good_enough(result: Comparison) -> str:
-    good, rows = plain(result.good_enough, 2), count(len(result.trial.rows), "row")
+    good, rows = plain(result.good_enough, 2), count(len(result.benchmark.rows), "row")
     if sampling_loss(result.noise) is None:
         return f"Good enough means {good} here: a ten-thousandth of what the optimum gains over the mean."
     return (
@@ -52,7 +52,7 @@ def _good_enough(result: Comparison) -> str:
 
 def optimum(result: Comparison) -> Answer:
     """Say what the distances are measured from."""
-    found, question = result.trial.optimum, "What are they measured against?"
+    found, question = result.benchmark.optimum, "What are they measured against?"
     certificate = found.certification.certificate
     if certificate.loss_bound is None:
         why = short(str(certificate.reason or "its certificate does not say why"), LONGEST_SENTENCE)
@@ -162,7 +162,7 @@ def _stored(one: Outcome) -> float | None:
 
 
 def _batch_size(result: Comparison) -> Answer:
-    question, rows, measured = "What batch size does this data want?", len(result.trial.rows), result.measured
+    question, rows, measured = "What batch size does this data want?", len(result.benchmark.rows), result.measured
     said = []
     if result.noise:
         steps = [f"{batch(critical_batch(one), rows)} {at_place(one.where)}" for one in result.noise]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from batchlearn.comparison.outcome import Comparison, Outcome
+from batchlearn.formatting.names import in_short
+from batchlearn.formatting.numbers import count, fixed, passes, rounded_up, size
 from batchlearn.report.comparison.tables import at_place, critical_batch
 from batchlearn.report.document import Document
-from batchlearn.words.names import in_short
-from batchlearn.words.numbers import count, fixed, passes, rounded_up, size
 
 
-def show_comparison(page: Document, comparison: Comparison) -> None:
+def show_comparison(document: Document, comparison: Comparison) -> None:
     """Write what came out: the optimum, a line a contender, batch sizes, the recommendation."""
-    trial = comparison.trial
-    page.title(f"Compared on {count(len(trial.rows), 'row')}: {count(len(comparison.outcomes), 'contender')}")
+    benchmark = comparison.benchmark
+    document.title(f"Compared on {count(len(benchmark.rows), 'row')}: {count(len(comparison.outcomes), 'contender')}")
     budget = comparison.budget
-    page.facts(
+    document.facts(
         [
             (
                 "Budget",
@@ -25,27 +25,27 @@ def show_comparison(page: Document, comparison: Comparison) -> None:
             ("Good enough", f"{comparison.good_enough:.2g} above it, what the rows themselves cannot tell"),
         ]
     )
-    page.heading("Contenders")
-    _show_outcomes(page, comparison)
-    _show_batch(page, comparison)
+    document.heading("Contenders")
+    _show_outcomes(document, comparison)
+    _show_batch(document, comparison)
     recommendation = comparison.recommendation
-    page.heading(f"Recommended: {recommendation.contender}")
-    page.line(recommendation.reason)
+    document.heading(f"Recommended: {recommendation.contender}")
+    document.line(recommendation.reason)
     for change in recommendation.changes:
-        page.bullet(change)
-    page.heading("Notes")
+        document.bullet(change)
+    document.heading("Notes")
     for note in comparison.notes:
-        page.bullet(str(note))
+        document.bullet(str(note))
 
 
 def _optimum(comparison: Comparison) -> str:
-    certificate, loss = comparison.trial.optimum.certification.certificate, f"{comparison.best:.6g}"
+    certificate, loss = comparison.benchmark.optimum.certification.certificate, f"{comparison.best:.6g}"
     if certificate.loss_bound is None:
         return f"the best known loss {loss}; not certified: {certificate.reason}"
     return f"the certified optimum, a loss of {loss}, within {rounded_up(certificate.loss_bound):.1e}"
 
 
-def _show_outcomes(page: Document, comparison: Comparison) -> None:
+def _show_outcomes(document: Document, comparison: Comparison) -> None:
     judged = next((one.held_out for one in comparison.outcomes if one.held_out is not None), None)
     metric = in_short(judged.metric) if judged is not None else ""
     header = ["", "passes", "s", "excess", "worst seed", "as stored", *(["held out"] if metric else [])]
@@ -55,10 +55,10 @@ def _show_outcomes(page: Document, comparison: Comparison) -> None:
         listing.append(
             (name, ", ".join(f"{what} {cell}" for what, cell in zip(header[1:], cells, strict=True) if cell))
         )
-    page.table(header, rows, listing=listing)
-    page.line(f"excess: loss above the optimum{f'; held out: {metric}' if metric else ''}", "dim")
+    document.table(header, rows, listing=listing)
+    document.line(f"excess: loss above the optimum{f'; held out: {metric}' if metric else ''}", "dim")
     working = (f"{one.contender.name} {size(one.memory.rows + one.memory.working)}" for one in comparison.outcomes)
-    page.line(f"Memory for rows at hand and work: {', '.join(working)}", "dim")
+    document.line(f"Memory for rows at hand and work: {', '.join(working)}", "dim")
 
 
 def _row(one: Outcome, judged: bool) -> list[str]:
@@ -75,14 +75,14 @@ def _row(one: Outcome, judged: bool) -> list[str]:
     return cells
 
 
-def _show_batch(page: Document, comparison: Comparison) -> None:
-    page.heading("Batch size")
-    rows, measured = len(comparison.trial.rows), comparison.measured
+def _show_batch(document: Document, comparison: Comparison) -> None:
+    document.heading("Batch size")
+    rows, measured = len(comparison.benchmark.rows), comparison.measured
     for one in comparison.noise:
         critical = critical_batch(one)
         said = "all rows" if critical is None or critical >= rows else count(round(max(critical, 1.0)), "row")
         above = f", {one.excess_loss:.1e} above the optimum" if one.excess_loss else ""
-        page.bullet(f"Predicted {at_place(one.where)}{above}: {said}")
+        document.bullet(f"Predicted {at_place(one.where)}{above}: {said}")
     if measured is not None and measured.largest is not None:
         made = passes(measured.passes)
-        page.bullet(f"Measured: batches of up to {measured.largest:,} rows lost nothing in {made}")
+        document.bullet(f"Measured: batches of up to {measured.largest:,} rows lost nothing in {made}")

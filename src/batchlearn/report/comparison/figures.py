@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from batchlearn.comparison.contenders import Point as Look
+from batchlearn.comparison.contenders import RunCheckpoint
 from batchlearn.comparison.judging import HeldOutScore
 from batchlearn.comparison.outcome import Comparison, Outcome
+from batchlearn.formatting.names import metric
+from batchlearn.formatting.numbers import duration, passes, plain
 from batchlearn.report.estimate import interval, shown
 from batchlearn.report.figures.plots import Axes, Entry, Forest, Interval, Legend, Plot, Point, Rule, forest
 from batchlearn.report.figures.scales import WIDE_PLOT, Scale, apart, powers, scale
-from batchlearn.words.names import metric
-from batchlearn.words.numbers import duration, passes, plain
 
 # An excess this small beside the objective is rounding of the objective itself.
 _ROUNDING = 1e-15
@@ -36,13 +36,13 @@ def role(at: int) -> str:
 def curves(result: Comparison) -> list[Plot]:
     """Return the excess loss by passes, by seconds and by bytes, both axes logarithmic, as far as there are curves."""
     drawn = (
-        _curve_plot(result, "passes: how often all rows have been read", "by pass", lambda _, look: look.passes),
-        _curve_plot(result, "seconds of the contender's own work", "by second", lambda _, look: look.seconds),
+        _curve_plot(result, "passes: how often all rows have been read", "by pass", lambda _, point: point.passes),
+        _curve_plot(result, "seconds of the contender's own work", "by second", lambda _, point: point.seconds),
         _curve_plot(
             result,
             "megabytes of rows read, as kept in memory",
             "by byte",
-            lambda one, look: one.bytes_read(look) / 1e6,
+            lambda one, point: one.bytes_read(point) / 1e6,
         ),
     )
     return [plot for plot in drawn if plot is not None]
@@ -50,27 +50,29 @@ def curves(result: Comparison) -> list[Plot]:
 
 def floor_of(result: Comparison) -> float:
     """Return the excess loss below which nothing can be told: the bound of the optimum, or rounding."""
-    bound = result.trial.loss_bound or 0.0
+    bound = result.benchmark.loss_bound or 0.0
     excess = [value for one in result.outcomes for _, value in _curve(one)]
     rounding = _ROUNDING * abs(result.best)
     return max(bound, rounding, max(excess, default=1.0) * 10.0**-_MOST_POWERS, 1e-290)
 
 
-def _curve(one: Outcome) -> list[tuple[Look, float]]:
+def _curve(one: Outcome) -> list[tuple[RunCheckpoint, float]]:
     """Return the looks at the typical run that did not overflow, each with the excess loss there."""
-    looks = ((look, max(look.value - one.best, 0.0)) for look in one.typical.points)
-    return [(look, excess) for look, excess in looks if math.isfinite(excess)]
+    points = ((point, max(point.value - one.best, 0.0)) for point in one.typical.points)
+    return [(point, excess) for point, excess in points if math.isfinite(excess)]
 
 
-def _curve_plot(result: Comparison, label: str, by: str, spent: Callable[[Outcome, Look], float]) -> Plot | None:
+def _curve_plot(
+    result: Comparison, label: str, by: str, spent: Callable[[Outcome, RunCheckpoint], float]
+) -> Plot | None:
     floor, good = floor_of(result), result.good_enough
     drawn = []
     for at, one in enumerate(result.outcomes):
-        line = [(spent(one, look), max(excess, floor)) for look, excess in _curve(one) if spent(one, look) > 0.0]
+        line = [(spent(one, point), max(excess, floor)) for point, excess in _curve(one) if spent(one, point) > 0.0]
         if line:
             drawn.append((one.contender.name, role(at), line))
     places = [place for _, _, line in drawn for place in line]
-    start = next((excess for one in result.outcomes for look, excess in _curve(one) if look.passes == 0.0), None)
+    start = next((excess for one in result.outcomes for point, excess in _curve(one) if point.passes == 0.0), None)
     begun = "" if start is None else f" All start {plain(start, 2)} above it."
     levels = [good] if good > floor else []
     horizontal, vertical = _spread([x for x, _ in places]), powers([*(y for _, y in places), *levels, floor])

@@ -5,26 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 
 from batchlearn.comparison.outcome import Comparison
+from batchlearn.formatting.names import MODELS
+from batchlearn.formatting.numbers import duration, passes
 from batchlearn.report.comparison import answers, figures, tables
 from batchlearn.report.document import Answer, Beside, Block, Bullets, Fact, Page, Section, Sentence
 from batchlearn.report.html import render
 from batchlearn.report.values import LONGEST_SENTENCE, clean, short
-from batchlearn.words.names import MODELS
-from batchlearn.words.numbers import duration, passes
 
 
 def comparison_page(result: Comparison) -> str:
     """Return the report of a comparison as HTML. The page has no script, asks for nothing, and escapes every name."""
     asked = answers.answers(result)
     in_short = tuple((one.question, one.short) for one in asked[1:4])
-    where = f"{MODELS[result.trial.objective.loss.name]} on {clean(short(result.table))}"
+    where = f"{MODELS[result.benchmark.objective.loss.name]} on {clean(short(result.table))}"
     page = Page(
         kind="Comparison of regimes",
-        title=short(result.trial.target.column),
+        title=short(result.benchmark.target.column),
         subtitle=f"Full batch, mini-batch and online head to head: {where}, one objective, one budget.",
         facts=(
-            Fact("rows learned from", f"{len(result.trial.rows):,}"),
-            Fact("coefficients", f"{len(result.trial.start):,}"),
+            Fact("rows learned from", f"{len(result.benchmark.rows):,}"),
+            Fact("coefficients", f"{len(result.benchmark.start):,}"),
             Fact("budget of each run", f"{passes(result.budget.passes)} or {duration(result.budget.seconds)}"),
             Fact("comparison took", duration(result.seconds)),
         ),

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from batchlearn.comparison.critical import NoiseAt, NoisePlace
 from batchlearn.comparison.outcome import Comparison, Outcome, Rates
-from batchlearn.report.document import Table
+from batchlearn.formatting.numbers import NOTHING, at_most, duration, plain, size
+from batchlearn.report.document import TextTable
 from batchlearn.report.estimate import shown
 from batchlearn.statistics.noise import Noise
 from batchlearn.training.regimes import FullBatch
-from batchlearn.words.numbers import NOTHING, at_most, duration, plain, size
 
 
 def excess_of(one: Outcome) -> float | None:
@@ -31,10 +31,10 @@ def excess_said(one: Outcome) -> str:
     return f"at most {at_most(high)}" if high > 1.5 * excess else plain(excess, 2)
 
 
-def contenders(found: Sequence[Outcome]) -> Table:
+def contenders(found: Sequence[Outcome]) -> TextTable:
     """Return what each contender spent, what it left, and what it needs."""
     header = ("contender", "passes", "time", "read", "loss above the optimum", "on held-out rows", "memory")
-    return Table(header, tuple(_contender(one) for one in found))
+    return TextTable(header, tuple(_contender(one) for one in found))
 
 
 def _contender(one: Outcome) -> tuple[str, ...]:
@@ -50,7 +50,7 @@ def _contender(one: Outcome) -> tuple[str, ...]:
     )
 
 
-def noise(result: Comparison) -> Table | None:
+def noise(result: Comparison) -> TextTable | None:
     """Return the gradient noise at the start, on the way and at the optimum."""
     if not result.noise:
         return None
@@ -62,8 +62,8 @@ def noise(result: Comparison) -> Table | None:
         "critical batch, Newton-like steps",
         "what it says",
     )
-    rows = len(result.trial.rows)
-    return Table(header, tuple(_noise(one, rows) for one in result.noise))
+    rows = len(result.benchmark.rows)
+    return TextTable(header, tuple(_noise(one, rows) for one in result.noise))
 
 
 def _noise(one: NoiseAt, rows: int) -> tuple[str, ...]:
@@ -108,7 +108,7 @@ def batch(critical: float | None, rows: int) -> str:
     return "all rows" if critical >= rows else f"{max(critical, 1.0):,.0f}"
 
 
-def sensitivity(found: Sequence[Outcome]) -> Table | None:
+def sensitivity(found: Sequence[Outcome]) -> TextTable | None:
     """Return how the excess loss changes with the seed and with the order of the rows."""
     random = [
         one
@@ -118,7 +118,7 @@ def sensitivity(found: Sequence[Outcome]) -> Table | None:
     if not random:
         return None
     header = ("contender", "median seed", "lowest seed", "highest seed", "rows as stored", "what it says")
-    return Table(header, tuple((one.contender.name, *_lefts(one), _order(one)) for one in random))
+    return TextTable(header, tuple((one.contender.name, *_lefts(one), _order(one)) for one in random))
 
 
 def _lefts(one: Outcome) -> tuple[str, ...]:
@@ -146,9 +146,9 @@ def _order(one: Outcome) -> str:
     return f"the order matters: {times} the worst seed leaves"
 
 
-def rates(tried: Rates | None) -> Table | None:
+def rates(tried: Rates | None) -> TextTable | None:
     """Return what plain stochastic gradients leave at each learning rate."""
     if tried is None:
         return None
     rows = ((plain(rate, 2), plain(excess, 2) if math.isfinite(excess) else "diverged") for rate, excess in tried.tried)
-    return Table(("learning rate", "loss above the optimum"), tuple(rows), figures_only=True, compact=True)
+    return TextTable(("learning rate", "loss above the optimum"), tuple(rows), figures_only=True, compact=True)

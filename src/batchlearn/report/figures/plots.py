@@ -17,7 +17,7 @@ from batchlearn.report.figures.scales import Scale, Tick, apart, scale
 MOST_POINTS = 400
 MOST_BARS = 48
 
-Place = TypeVar("Place", bound=tuple[object, ...])
+Position = TypeVar("Position", bound=tuple[object, ...])
 
 
 class Point(NamedTuple):
@@ -195,7 +195,7 @@ class Axes:
         return None if value is None or math.isnan(value) else self.up(value)
 
 
-def thinned(points: Sequence[Place]) -> list[Place]:
+def thinned(points: Sequence[Position]) -> list[Position]:
     """Return at most 400 of the points, evenly, the last one among them."""
     if len(points) <= MOST_POINTS:
         return list(points)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from batchlearn.words.numbers import MINUS, plain, power_of_ten
+from batchlearn.formatting.numbers import MINUS, plain, power_of_ten
 
 # Room at both ends, so that no mark is cut in half.
 _PADDING = 0.04

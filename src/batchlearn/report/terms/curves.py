@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
+from batchlearn.formatting.numbers import plain
 from batchlearn.report.figures.plots import Axes, Path, Plot, Point
 from batchlearn.report.figures.scales import NARROWEST_PLOT, Scale, Tick, apart, exact_scale, scale
 from batchlearn.report.terms.effects import Effects
 from batchlearn.report.values import short
-from batchlearn.words.numbers import plain
 
 # Where the middle half of the bins fills less of the axis than this, bins of equal width show more.
 _CROWDED = 0.2

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from batchlearn.formatting.numbers import count, plain
 from batchlearn.models.shapes import Shape
 from batchlearn.report.figures.scales import Scale, scale
 from batchlearn.report.values import short
-from batchlearn.words.numbers import count, plain
 
 _Z = 1.96
 # A level of fewer rows, or of a smaller share of them, says little: it is drawn in grey and moves no axis.

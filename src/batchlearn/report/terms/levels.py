@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
+from batchlearn.formatting.numbers import count, decimals, fixed, plain
 from batchlearn.report.figures.plots import Entry, Forest, Interval, forest
 from batchlearn.report.figures.scales import NARROWEST_LANE, NARROWEST_PLOT, Tick, apart
 from batchlearn.report.terms.effects import Effects
 from batchlearn.report.values import short
-from batchlearn.words.numbers import count, decimals, fixed, plain
 
 _MOST_LEVELS_AT_FIRST = 8
 MOST_CELLS = 900

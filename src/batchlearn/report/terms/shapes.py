@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from batchlearn.formatting.numbers import size_said
 from batchlearn.models.shapes import Shape
 from batchlearn.report.figures.plots import Forest, Plot
 from batchlearn.report.terms.curves import calendar, steps, straight
 from batchlearn.report.terms.effects import Effects, effects_of
 from batchlearn.report.terms.levels import MOST_CELLS, Heatmap, heatmap, levels
 from batchlearn.report.values import short
-from batchlearn.words.numbers import size_said
 
 # A term that moves predictions by less than this share of what the largest does is named and not drawn.
 _FLAT = 0.02

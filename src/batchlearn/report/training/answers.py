@@ -6,18 +6,18 @@ import shlex
 from collections.abc import Sequence
 
 from batchlearn.evaluation.slices import Slice
+from batchlearn.formatting.names import effect_scale
+from batchlearn.formatting.numbers import count, listed, size_said
 from batchlearn.report.document import Answer, Finding
 from batchlearn.report.estimate import with_interval
 from batchlearn.report.terms.shapes import Drawn, by_term
+from batchlearn.report.training.data_checks import leaking_columns
 from batchlearn.report.training.findings import findings
-from batchlearn.report.training.oddities import telling_columns
 from batchlearn.report.training.quality import score
 from batchlearn.report.training.verdict import finished, good
 from batchlearn.report.training.worst import happened, slice_difference, slice_list, slice_name, worst_rows
 from batchlearn.report.values import LONGEST_SENTENCE, short
 from batchlearn.training.fit import Fit
-from batchlearn.words.names import effect_scale
-from batchlearn.words.numbers import count, listed, size_said
 
 _MOST_TERMS, _MOST_ACTIONS, _MOST_SLICES, _MOST_ODD, _MOST_ENDS = 5, 5, 3, 5, 3
 # What the cards on finished, good and odd have said already.
@@ -57,8 +57,8 @@ def _matters(fit: Fit, terms: Sequence[Drawn]) -> Answer:
     leading = [name for name, _ in found[:_MOST_ENDS]]
     ends = {term.name: term.ends for term in terms}
     directions = tuple(f"{short(name)}: {ends[name]}." for name in leading if ends.get(name))
-    telling = [short(name) for name in leading if name in telling_columns(fit)]
-    doubt = (f"Check {listed(telling)} first: some of its levels nearly give the label away.",) if telling else ()
+    leaking = [short(name) for name in leading if name in leaking_columns(fit)]
+    doubt = (f"Check {listed(leaking)} first: some of its levels nearly give the label away.",) if leaking else ()
     said = ("An effect says what the model has learned with the other columns held fixed. It is no proof of a cause.",)
     top = listed([short(name) for name in leading], 3)
     return Answer(question, top, "plain", said, "terms", (brief, *directions, *doubt))
@@ -109,10 +109,10 @@ def _checked(fit: Fit) -> list[str]:
     checks = {
         "rows set aside": True,
         "columns left out": True,
-        "repeated rows": fit.facts is not None,
-        "values far outside the others, missing values and levels that tell the label": fit.facts is not None
-        and bool(fit.facts.columns),
-        "the order of rows of one time": fit.facts is not None and fit.facts.neighbours is not None,
+        "repeated rows": fit.summary is not None,
+        "values far outside the others, missing values and levels that tell the label": fit.summary is not None
+        and bool(fit.summary.columns),
+        "the order of rows of one time": fit.summary is not None and fit.summary.neighbours is not None,
         "classes never seen": fit.evaluation is not None,
         "scores too good to be true": fit.evaluation is not None,
     }

@@ -11,6 +11,9 @@ from batchlearn.data.ledger import RowCounts
 from batchlearn.data.target import Target, Task, class_name
 from batchlearn.evaluation.metrics import first_score, target_metrics
 from batchlearn.evaluation.report import Evaluation
+from batchlearn.formatting.names import MODELS, in_short
+from batchlearn.formatting.notes import Code, Note
+from batchlearn.formatting.numbers import count, listed, plain, rounded_up
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import Shape, contrasts
 from batchlearn.report.document import Document, Marked
@@ -20,9 +23,6 @@ from batchlearn.report.training.quality import decision, metric_table, score
 from batchlearn.report.training.worst import slice_difference
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit
-from batchlearn.words.names import MODELS, in_short
-from batchlearn.words.notes import Code, Note
-from batchlearn.words.numbers import count, listed, plain, rounded_up
 
 _SCALES = {
     "logistic": "the log odds of {1}",
@@ -36,11 +36,11 @@ _SCALES = {
 _MOST_SLICES, _MOST_EFFECTS, _MOST_NAMES = 3, 5, 6
 
 
-def show_fit(page: Document, fit: Fit) -> None:
+def show_fit(document: Document, fit: Fit) -> None:
     """Write what came out of training: rows, model, certificate, evaluation, coefficients, notes."""
     model = fit.model
-    page.title(f"Trained on {count(fit.rows.used, 'row')}: {model_sentence(model)}")
-    page.facts(
+    document.title(f"Trained on {count(fit.rows.used, 'row')}: {model_sentence(model)}")
+    document.facts(
         [
             ("Rows", ledger_sentence(fit.rows)),
             ("Model", f"{count(len(model.parameters), 'coefficient')}, penalty alpha {fit.alpha:.3g}"),
@@ -51,13 +51,13 @@ def show_fit(page: Document, fit: Fit) -> None:
     if fit.evaluation is not None:
         # The note with its figures would only say the heading again.
         which = next((note.values["how"] for note in fit.notes if note.code is Code.HELD_OUT), "")
-        page.heading(f"Evaluation on {count(fit.evaluation.rows, 'held-out row')} ({which})")
-        page.line("of the same recipe trained on the other rows; 95 % intervals", "dim")
-        show_evaluation(page, fit.evaluation, model.target)
+        document.heading(f"Evaluation on {count(fit.evaluation.rows, 'held-out row')} ({which})")
+        document.line("of the same recipe trained on the other rows; 95 % intervals", "dim")
+        show_evaluation(document, fit.evaluation, model.target)
         if fit.evaluation.drift is not None and fit.evaluation.drift.side is not None:
-            page.line(drift_sentence(fit, score(fit.evaluation)) or "")
-    show_effects(page, fit)
-    show_notes(page, [note for note in fit.notes if note.code is not Code.HELD_OUT], fit.evaluation)
+            document.line(drift_sentence(fit, score(fit.evaluation)) or "")
+    show_effects(document, fit)
+    show_notes(document, [note for note in fit.notes if note.code is not Code.HELD_OUT], fit.evaluation)
 
 
 def model_sentence(model: LinearModel) -> str:
@@ -94,19 +94,19 @@ def certificate_sentence(certificate: Certificate, task: Task) -> Marked:
     return Marked("certified", "green", f": {'; '.join([loss, *others])}")
 
 
-def show_evaluation(page: Document, evaluation: Evaluation, target: Target) -> None:
+def show_evaluation(document: Document, evaluation: Evaluation, target: Target) -> None:
     """Write metrics beside baselines, calibration, what decisions cost, and the slices that lose most."""
-    page.blocks.append(metric_table(evaluation))
-    _show_calibration(page, evaluation)
+    document.blocks.append(metric_table(evaluation))
+    _show_calibration(document, evaluation)
     decided = decision(evaluation, target)
     if decided is not None:
-        page.heading("What decisions cost")
-        page.line(decided[0], "dim")
-        page.blocks.append(decided[1])
-    _show_slices(page, evaluation, target)
+        document.heading("What decisions cost")
+        document.line(decided[0], "dim")
+        document.blocks.append(decided[1])
+    _show_slices(document, evaluation, target)
 
 
-def _show_calibration(page: Document, evaluation: Evaluation) -> None:
+def _show_calibration(document: Document, evaluation: Evaluation) -> None:
     found = evaluation.calibration
     if found is None:
         return
@@ -115,19 +115,19 @@ def _show_calibration(page: Document, evaluation: Evaluation) -> None:
         said.append(f"labels add up to {found.observed_over_expected:.3f} times the predictions")
     if found.slope is not None:
         said.append(f"slope {found.slope:.2f} (1 is right)")
-    page.line(f"Calibration: {'; '.join(said)}")
+    document.line(f"Calibration: {'; '.join(said)}")
 
 
-def _show_slices(page: Document, evaluation: Evaluation, target: Target) -> None:
+def _show_slices(document: Document, evaluation: Evaluation, target: Target) -> None:
     if not evaluation.slices:
         return
     score = in_short(first_score(target_metrics(target)).name)
-    page.heading("Where it is worst")
+    document.heading("Where it is worst")
     for one in evaluation.slices[:_MOST_SLICES]:
         found = slice_difference(one)
         means = "" if one.mean_label is None else f"; mean label {one.mean_label:.3g}"
         means += f"; predicted {one.mean_response:.3g}"
-        page.bullet(
+        document.bullet(
             f"{one.column} = {one.level}: {count(one.rows, 'row')}, {score} "
             f"{shown(found)} higher ({interval(found)}){means}"
         )
@@ -161,7 +161,7 @@ def strongest_effects(model: LinearModel, most: int) -> list[Effect]:
     ]
 
 
-def show_effects(page: Document, fit: Fit) -> None:
+def show_effects(document: Document, fit: Fit) -> None:
     """Write what moves the prediction most: single effects of a linear model, shapes of an additive one."""
     model = fit.model
     several = bool(model.class_shares)
@@ -170,25 +170,25 @@ def show_effects(page: Document, fit: Fit) -> None:
         return
     scale = _SCALES[model.loss].format(*map(class_name, model.target.classes))
     if several or any(group.kind == "bins" for group in model.encoding.groups):
-        _show_shapes(page, fit, scale)
+        _show_shapes(document, fit, scale)
         return
-    page.heading(f"Strongest of {count(len(model.parameters) - 1, 'effect')} on {scale}")
+    document.heading(f"Strongest of {count(len(model.parameters) - 1, 'effect')} on {scale}")
     rows = [[one.name, f"{one.estimate:+.4g}", "" if one.error is None else f"{one.error:.2g}"] for one in found]
-    page.table(["", "estimate", "standard error"] if any(row[2] for row in rows) else ["", "estimate"], rows)
+    document.table(["", "estimate", "standard error"] if any(row[2] for row in rows) else ["", "estimate"], rows)
     levels = " Levels: against the mean of their column's levels." if model.encoding.groups else ""
-    page.line(f"Numbers: per unit of the column.{levels}", "dim")
+    document.line(f"Numbers: per unit of the column.{levels}", "dim")
 
 
-def _show_shapes(page: Document, fit: Fit, scale: str) -> None:
+def _show_shapes(document: Document, fit: Fit, scale: str) -> None:
     found, model = fit.shapes, fit.model
-    page.heading(f"Largest over the rows of {count(len(found), 'shape')} on {scale}")
+    document.heading(f"Largest over the rows of {count(len(found), 'shape')} on {scale}")
     rows = []
     for shape in found[:_MOST_EFFECTS]:
         (low, least), (high, most) = _ends(shape)
         row = [low, f"{least:+.3g}", high, f"{most:+.3g}"]
         rows.append([shape.name, *row] if model.class_shares else row)
     header = ["lowest at", "", "highest at", ""]
-    page.table(["", *header] if model.class_shares else header, rows)
+    document.table(["", *header] if model.class_shares else header, rows)
 
 
 def _ends(shape: Shape) -> list[tuple[str, float]]:
@@ -201,7 +201,7 @@ def _ends(shape: Shape) -> list[tuple[str, float]]:
     return [(shape.names[at], float(shape.effect[at])) for at in (np.argmin(shape.effect), np.argmax(shape.effect))]
 
 
-def show_notes(page: Document, notes: list[Note], evaluation: Evaluation | None) -> None:
+def show_notes(document: Document, notes: list[Note], evaluation: Evaluation | None) -> None:
     """Write the notes of a fit and of its evaluation; columns left out share a line for each reason."""
     lines = [str(note) for note in notes if note.code is not Code.LEFT_OUT]
     reasons: dict[str, list[str]] = {}
@@ -211,6 +211,6 @@ def show_notes(page: Document, notes: list[Note], evaluation: Evaluation | None)
     lines += [f"Left out: {listed(columns, _MOST_NAMES)} ({reason})" for reason, columns in reasons.items()]
     lines += [] if evaluation is None else map(str, evaluation.notes)
     if lines:
-        page.heading("Notes")
+        document.heading("Notes")
     for line in lines:
-        page.bullet(line)
+        document.bullet(line)

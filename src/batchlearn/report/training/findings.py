@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from batchlearn.formatting.names import baseline, metric
+from batchlearn.formatting.notes import Code
+from batchlearn.formatting.numbers import count, fixed, listed, percent, plain
+from batchlearn.formatting.rejections import Rejection
 from batchlearn.report.document import Finding
 from batchlearn.report.estimate import places_of, shown
-from batchlearn.report.training.facts import repeated_share
-from batchlearn.report.training.oddities import oddities
+from batchlearn.report.training.data_checks import data_checks
+from batchlearn.report.training.data_summary import repeated_share
 from batchlearn.report.training.proof import proved, refusal
 from batchlearn.report.training.quality import Score, bins_off, score
 from batchlearn.report.training.worst import slice_list, slice_name
 from batchlearn.report.values import LONGEST_SENTENCE, short
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
-from batchlearn.words.names import baseline, metric
-from batchlearn.words.notes import Code
-from batchlearn.words.numbers import count, fixed, listed, percent, plain
-from batchlearn.words.rejections import Rejection
 
 _FEW_ROWS = 200
 # Below this a set-aside or miscounted share is not worth a reader's first minute.
@@ -44,7 +44,7 @@ def findings(fit: Fit) -> list[Finding]:
         _of_drift,
         _of_slices,
         _of_rows,
-        oddities,
+        data_checks,
         _of_columns,
     )
     return sorted((found for look in looks for found in look(fit)), key=lambda finding: -finding.weight)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from batchlearn.formatting.names import MODELS
+from batchlearn.formatting.numbers import count, duration
 from batchlearn.models.shapes import Shape
 from batchlearn.report.document import Fact, Page
 from batchlearn.report.html import render
 from batchlearn.report.terms.shapes import drawn
-from batchlearn.report.training import answers, facts
+from batchlearn.report.training import answers, data_summary
 from batchlearn.report.training.sections import sections
 from batchlearn.report.values import clean
 from batchlearn.training.fit import Fit
-from batchlearn.words.names import MODELS
-from batchlearn.words.numbers import count, duration
 
 _MOST_SHAPES = 60
 
@@ -24,7 +24,7 @@ def training_page(fit: Fit, model: str | None = None, shapes: Sequence[Shape] | 
     The page has no script, asks for nothing, and escapes every name.
     """
     shapes = fit.shapes if shapes is None else shapes
-    found, time = drawn(shapes[:_MOST_SHAPES]), facts.time_name(fit)
+    found, time = drawn(shapes[:_MOST_SHAPES]), data_summary.time_name(fit)
     shown = [
         Fact("rows learned from", f"{fit.rows.used:,}"),
         Fact("coefficients", f"{len(fit.model.parameters):,}"),
@@ -33,7 +33,7 @@ def training_page(fit: Fit, model: str | None = None, shapes: Sequence[Shape] | 
     ]
     page = Page(
         kind="Training report",
-        title=facts.target_name(fit),
+        title=data_summary.target_name(fit),
         subtitle=_subtitle(fit),
         facts=(*shown, *([Fact("ordered by", time)] if time else [])),
         cards=tuple(answers.cards(fit, found)),
@@ -45,7 +45,7 @@ def training_page(fit: Fit, model: str | None = None, shapes: Sequence[Shape] | 
 
 
 def _subtitle(fit: Fit) -> str:
-    kind, pairs, outcome = MODELS[fit.model.loss], len(fit.structure.pairs), facts.yes(fit)
+    kind, pairs, outcome = MODELS[fit.model.loss], len(fit.structure.pairs), data_summary.yes(fit)
     said = [f"{kind[:1].upper()}{kind[1:]}", fit.structure.name]
     said += [f"with {count(pairs, 'pair')} of columns"] if pairs else []
     predicts = f" It predicts the probability of {clean(outcome)}." if outcome else ""

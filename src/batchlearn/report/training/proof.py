@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 
 from batchlearn.data.ledger import RowCounts
+from batchlearn.formatting.names import predicts_probabilities
+from batchlearn.formatting.numbers import at_most, count, duration, percent, plain, small_share
+from batchlearn.formatting.rejections import Rejection
 from batchlearn.report.document import Fact, Part
 from batchlearn.report.figures.plots import Axes, Legend, Plot, Point, Rule
 from batchlearn.report.figures.scales import WIDE_PLOT, apart, powers, scale
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Step
-from batchlearn.words.names import predicts_probabilities
-from batchlearn.words.numbers import at_most, count, duration, percent, plain, small_share
-from batchlearn.words.rejections import Rejection
 
 # Labels that are closer than this many per cent of the height would lie on each other.
 _CLOSE = 10.0
@@ -42,7 +42,7 @@ def ledger(rows: RowCounts) -> tuple[Part, ...]:
 
 def split_parts(fit: Fit) -> tuple[Part, ...]:
     """Return the rows that the judged model learned from and those that judged it; nothing where none were held out."""
-    split = None if fit.facts is None else fit.facts.split
+    split = None if fit.summary is None else fit.summary.split
     if split is None or split.late == 0:
         return ()
     named = [("taught the model that is judged", split.early, "model"), ("judged it", split.late, "held")]

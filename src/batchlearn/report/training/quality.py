@@ -8,15 +8,15 @@ from batchlearn.data.target import Target, class_name
 from batchlearn.evaluation.calibration import ReliabilityBin
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.report import Evaluation, LeaveOneOut
-from batchlearn.report.document import Fact, Table
+from batchlearn.formatting.names import baseline, in_short, metric, predicts_probabilities
+from batchlearn.formatting.numbers import NOTHING, count, fixed, percent, plain
+from batchlearn.report.document import Fact, TextTable
 from batchlearn.report.estimate import interval, places_of, shown
 from batchlearn.report.figures.plots import Axes, Entry, Forest, Interval, Plot, Point, forest
 from batchlearn.report.figures.scales import WIDE_PLOT, apart, scale
-from batchlearn.report.training.facts import yes
+from batchlearn.report.training.data_summary import yes
 from batchlearn.report.values import short
 from batchlearn.training.fit import Fit
-from batchlearn.words.names import baseline, in_short, metric, predicts_probabilities
-from batchlearn.words.numbers import NOTHING, count, fixed, percent, plain
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _entry(name: str, detail: str, figure: Estimate, role: str, places: int | No
     return Entry(name, detail, Interval(figure.value, figure.low, figure.high, role), said)
 
 
-def metric_table(evaluation: Evaluation) -> Table:
+def metric_table(evaluation: Evaluation) -> TextTable:
     """Return all metrics of the model beside those of the baselines, by their short names where room is scarce."""
     inside, rows, listing = evaluation.leave_one_out, [], []
     names = [baseline(short(name)).name for name in evaluation.baselines]
@@ -97,7 +97,7 @@ def metric_table(evaluation: Evaluation) -> Table:
         )
     header = ("", "metric", "model", "interval", "95 % interval", *names, "leave-one-out", "better is", "what it is")
     last = len(header) - 1
-    return Table(
+    return TextTable(
         header,
         tuple(rows),
         listing=tuple(listing),
@@ -106,7 +106,7 @@ def metric_table(evaluation: Evaluation) -> Table:
     )
 
 
-def decision(evaluation: Evaluation, target: Target) -> tuple[str, Table] | None:
+def decision(evaluation: Evaluation, target: Target) -> tuple[str, TextTable] | None:
     """Return what decisions by the threshold cost beside deciding always the same, and a sentence to go above."""
     found = evaluation.decision
     if found is None or found.cost.value is None:
@@ -134,10 +134,10 @@ def decision(evaluation: Evaluation, target: Target) -> tuple[str, Table] | None
         name = f"{percent(people.left.value)} left to people at {plain(people.fee)} a row, else by this threshold"
         cost = people.cost_with_people
         rows.append((name, fixed(cost.value, places), interval(cost, places) or NOTHING))
-    return f"{said}.", Table(("decided", "cost per row", "95 % interval"), tuple(rows))
+    return f"{said}.", TextTable(("decided", "cost per row", "95 % interval"), tuple(rows))
 
 
-def cut_table(fit: Fit) -> tuple[str, Table] | None:
+def cut_table(fit: Fit) -> tuple[str, TextTable] | None:
     """Return what saying yes above a threshold finds, and a sentence to go above."""
     evaluation = fit.evaluation
     if evaluation is None or not evaluation.cuts:
@@ -152,7 +152,7 @@ def cut_table(fit: Fit) -> tuple[str, Table] | None:
         "above a threshold: one half, and the share of such rows among those that the judged model learned from."
     )
     header = ("threshold", "flagged", "right of those flagged (precision)", "found of all such rows (recall)")
-    return said, Table(header, tuple(rows), figures_only=True)
+    return said, TextTable(header, tuple(rows), figures_only=True)
 
 
 def _share(figure: Estimate) -> str:

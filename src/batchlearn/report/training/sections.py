@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
+from batchlearn.formatting.names import effect_scale
+from batchlearn.formatting.numbers import count, duration, fixed, plain, telling_places
 from batchlearn.report.document import (
     Beside,
     Block,
@@ -15,18 +17,16 @@ from batchlearn.report.document import (
     Section,
     Sentence,
     Stack,
-    Table,
+    TextTable,
     WorstRows,
 )
 from batchlearn.report.figures.plots import Entry, Forest, Interval, forest
 from batchlearn.report.terms.shapes import Drawn, flat_from, flat_said
-from batchlearn.report.training import facts, findings, proof, quality, worst
+from batchlearn.report.training import data_summary, findings, proof, quality, worst
 from batchlearn.report.training.verdict import finished
 from batchlearn.report.values import short
 from batchlearn.selection.structure import Structure
 from batchlearn.training.fit import Fit
-from batchlearn.words.names import effect_scale
-from batchlearn.words.numbers import count, duration, fixed, plain, telling_places
 
 _MOST_ALTERNATIVES = 30
 _TERMS_AT_FIRST, _ROWS_AT_FIRST = 12, 3
@@ -62,7 +62,7 @@ def _rows(fit: Fit) -> tuple[Block, ...]:
         found = [
             _lead(f"{fit.rows.read:,} rows were read. Each is in one of these parts."),
             Stack("Parts of the rows read", ledger, legend=False),
-            Table(("rows", "number", "share"), rows, figures_only=True, compact=True, swatches=colours),
+            TextTable(("rows", "number", "share"), rows, figures_only=True, compact=True, swatches=colours),
         ]
     if split:
         found.append(Sentence("heading", "Of those used, to judge the recipe"))
@@ -78,7 +78,7 @@ def _proof(fit: Fit) -> tuple[Block, ...]:
             "was computed from all training rows after training, rounding errors included, and it speaks of these "
             "rows, these terms and this penalty only."
         )
-    plots, spent = tuple(proof.trace_plots(fit)), (proof.passes_said(fit), facts.stages(fit))
+    plots, spent = tuple(proof.trace_plots(fit)), (proof.passes_said(fit), data_summary.stages(fit))
     found: list[Block] = [_lead(f"{said} Training ended because {fit.status.value}."), FactLines(proof.facts(fit))]
     if plots:
         found.append(Beside(plots))
@@ -92,14 +92,16 @@ def _scores(fit: Fit) -> tuple[Block, ...]:
     if evaluation is None or judged is None:
         nothing = "No rows were held out, so there is no score. A score on the rows that a model learned from says too "
         return (_lead(f"{nothing}little about new ones."),)
-    split = facts.split_said(fit) or "The same recipe was trained on the other rows and judged on the held-out ones."
+    split = (
+        data_summary.split_said(fit) or "The same recipe was trained on the other rows and judged on the held-out ones."
+    )
     baselines = (
         "A baseline is what costs nothing: the constant says what the columns are worth, the last value whether the "
         "order of the rows alone would do as well."
     )
     found: list[Block] = [
-        Sentence("line", " ".join(filter(None, (split, facts.base_rates(fit))))),
-        _lead(" ".join(filter(None, (baselines, facts.judged_size(fit))))),
+        Sentence("line", " ".join(filter(None, (split, data_summary.base_rates(fit))))),
+        _lead(" ".join(filter(None, (baselines, data_summary.judged_size(fit))))),
         quality.score_forest(judged),
     ]
     drift = findings.drift_sentence(fit, judged)
@@ -197,7 +199,7 @@ def _choice(structure: Structure, alpha: float) -> tuple[Block, ...]:
     ordered = sorted(structure.strengths.items(), key=lambda one: one[1])
     rows = tuple((short(name), plain(value)) for name, value in ordered)
     said = "How strongly a term is held towards having no effect, or no bends: the larger, the flatter. Weakest first."
-    table = Table(("term", "strength"), rows, figures_only=True, compact=True)
+    table = TextTable(("term", "strength"), rows, figures_only=True, compact=True)
     strengths = Folded(f"Penalty strength of each of {len(rows)} terms", (Sentence("line", said), table))
     return (FactLines(tuple(chosen)), *drawn, strengths)
 

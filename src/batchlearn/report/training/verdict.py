@@ -6,16 +6,16 @@ import math
 from collections.abc import Mapping
 
 from batchlearn.evaluation.intervals import Estimate
+from batchlearn.formatting.names import baseline, metric, predicts_probabilities
+from batchlearn.formatting.numbers import KEPT_SPACE, at_most, count, fixed, percent, plain, small_share
 from batchlearn.report.document import Answer
 from batchlearn.report.estimate import interval, places_of, shown
-from batchlearn.report.training.facts import neighbours, neighbours_said, order_tells, target_name, yes
+from batchlearn.report.training.data_summary import neighbours, neighbours_said, order_tells, target_name, yes
 from batchlearn.report.training.findings import standing
 from batchlearn.report.training.proof import gained_share, proved, refusal
 from batchlearn.report.training.quality import Score, score
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
-from batchlearn.words.names import baseline, metric, predicts_probabilities
-from batchlearn.words.numbers import KEPT_SPACE, at_most, count, fixed, percent, plain, small_share
 
 _MOST_ZEROS = 9
 _MOSTLY_TIED = 0.5

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.report import Evaluation, WorstRow
 from batchlearn.evaluation.slices import Slice
+from batchlearn.formatting.names import predicts_probabilities
+from batchlearn.formatting.numbers import count, percent, plain
 from batchlearn.report.estimate import with_interval
 from batchlearn.report.figures.plots import Entry, Forest, Interval, forest
-from batchlearn.report.training.facts import outcome, target_name
+from batchlearn.report.training.data_summary import outcome, target_name
 from batchlearn.report.training.quality import Score
 from batchlearn.report.values import short
 from batchlearn.training.fit import Fit
-from batchlearn.words.names import predicts_probabilities
-from batchlearn.words.numbers import count, percent, plain
 
 _MOST_SLICES_AT_FIRST = 8
 _MOST_WORST_ROWS = 20

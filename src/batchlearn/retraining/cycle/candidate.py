@@ -17,23 +17,23 @@ import pyarrow.compute as pc
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import CertificateError, DataError, NoFiniteOptimum
 from batchlearn.evaluation.scored import ScoredRows, score_each
+from batchlearn.formatting.notes import Code, Note
+from batchlearn.formatting.numbers import rounded_up
+from batchlearn.formatting.rejections import Rejection
 from batchlearn.kernels.design import Floats
 from batchlearn.models.model import Model
+from batchlearn.retraining.cycle.continued import statistics_of, train_from
 from batchlearn.retraining.cycle.events import Trained
-from batchlearn.retraining.cycle.starting import kept_totals, training_from
 from batchlearn.retraining.cycle.state import Champion, KnownRows
-from batchlearn.retraining.feed.known import Times
 from batchlearn.retraining.gate import Gate, Verdict, judge, judge_without_champion
+from batchlearn.retraining.sources.label_times import LabelTimes
 from batchlearn.retraining.verdict import answered
 from batchlearn.tables.conditions import And, Not
 from batchlearn.tables.table import Table
 from batchlearn.training.evaluate import evaluate_scored
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
-from batchlearn.training.train import Progress, training
-from batchlearn.words.notes import Code, Note
-from batchlearn.words.numbers import rounded_up
-from batchlearn.words.rejections import Rejection
+from batchlearn.training.train import Progress, iter_train
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ def train_candidate(known: KnownRows, champion: Champion | None) -> Generator[Pr
     judged = Judged(_undecided(plan.gate, Note(Code.AWAITS_LABELS)))
     if champion is None or (anytime and plan.start == "scratch"):
         # Nothing is judged now, so the evaluation is that of any training: of the same recipe on the latest rows.
-        fit = yield from training(table, replace(plan.recipe, holdout=plan.share), threads=plan.threads)
+        fit = yield from iter_train(table, replace(plan.recipe, holdout=plan.share), threads=plan.threads)
         judged = replace(judged, evaluation=None if fit.evaluation is None else fit.evaluation.to_json())
     else:
         if not anytime:
             judged = yield from _judge_twin(known, champion)
-        fit = yield from training_from(plan.start, champion, plan.recipe, known.parts(champion), plan.threads)
+        fit = yield from train_from(plan.start, champion, plan.recipe, known.parts(champion), plan.threads)
     refuse_unmet(fit)
     notes = [*judged.notes, *fit.notes]
     if champion is None:
@@ -76,7 +76,7 @@ def train_candidate(known: KnownRows, champion: Champion | None) -> Generator[Pr
     return Trained(
         fit=fit,
         table=table,
-        kept=kept_totals(fit, table, plan.threads),
+        kept=statistics_of(fit, table, plan.threads),
         verdict=judged.verdict,
         evaluation=judged.evaluation,
         notes=tuple(notes),
@@ -95,7 +95,7 @@ def _judge_twin(known: KnownRows, champion: Champion) -> Generator[Progress, Non
     later = known.source.table(judging)
     try:
         earlier = known.parts(champion, Not(judging))
-        twin = yield from training_from(plan.start, champion, plan.recipe, earlier, plan.threads)
+        twin = yield from train_from(plan.start, champion, plan.recipe, earlier, plan.threads)
         both = contest(champion.model, twin.model, later, plan.recipe.seed)
         verdict = compare(plan.gate, both)
         evaluation = evaluate_scored(twin.model, both.rows, seed=plan.recipe.seed)
@@ -162,7 +162,7 @@ def uncertified(fit: Fit) -> tuple[Note, ...]:
     return (Note(Code.NO_CERTIFICATE, {"reason": str(fit.certificate.reason)}),)
 
 
-def _cut(new: Table, times: Times, share: float) -> float | Note:
+def _cut(new: Table, times: LabelTimes, share: float) -> float | Note:
     """Return the time after which about a share of the new labelled rows was seen; rows of one time stay together.
 
     Where there is no such time, return why.

@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batchlearn.kept.totals import KeptTotals
+from batchlearn.formatting.notes import Note
 from batchlearn.retraining.bracket import Bracket
-from batchlearn.retraining.feed.known import Look
 from batchlearn.retraining.policies import Decision
+from batchlearn.retraining.sources.label_times import NewRows
 from batchlearn.retraining.verdict import Verdict
 from batchlearn.tables.table import Table
 from batchlearn.training.fit import Fit
-from batchlearn.words.notes import Note
+from batchlearn.updating.sufficient_statistics import SufficientStatistics
 
 
 @dataclass(frozen=True)
 class RowsCounted:
     """How many rows there are, and how many of them are known and new; whether their times are timestamps."""
 
-    look: Look
+    look: NewRows
     stamped: bool
 
 
@@ -68,7 +68,7 @@ class Trained:
 
     fit: Fit
     table: Table
-    kept: KeptTotals | None
+    kept: SufficientStatistics | None
     verdict: Verdict
     evaluation: Mapping[str, Any] | None
     notes: tuple[Note, ...]

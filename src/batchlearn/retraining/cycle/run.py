@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from batchlearn.errors import DataError
+from batchlearn.formatting.notes import Code, Note
 from batchlearn.retraining.cycle.candidate import compare, contest, train_candidate
+from batchlearn.retraining.cycle.continued import bracket_of
 from batchlearn.retraining.cycle.events import (
     Alarmed,
     Bracketed,
@@ -23,22 +25,29 @@ from batchlearn.retraining.cycle.events import (
     Settled,
     Trained,
 )
-from batchlearn.retraining.cycle.hindsight import judge_choices
-from batchlearn.retraining.cycle.starting import bracket_of
-from batchlearn.retraining.cycle.state import Clock, CycleState, KnownRows, Newest, Plan, Rehearsed, RowSource, Versions
-from batchlearn.retraining.feed.known import Look, look, settled, shown_instant
+from batchlearn.retraining.cycle.override_outcomes import judge_choices
+from batchlearn.retraining.cycle.state import (
+    CycleClock,
+    CycleState,
+    KnownRows,
+    Newest,
+    Plan,
+    Rehearsed,
+    RowSource,
+    Versions,
+)
 from batchlearn.retraining.policies import Decision, Situation
+from batchlearn.retraining.sources.label_times import NewRows, count_new_rows, settled_rows, shown_instant
 from batchlearn.retraining.verdict import Verdict
 from batchlearn.tables.conditions import Or
 from batchlearn.training.train import Progress
-from batchlearn.words.notes import Code, Note
 
 
 def run_cycle(
     state: CycleState,
     rows: RowSource,
     versions: Versions,
-    clock: Clock,
+    clock: CycleClock,
     plan: Plan,
     *,
     dry_run: bool = False,
@@ -54,7 +63,7 @@ def run_cycle(
     times, newest, live = rows.times(), state.newest, state.live
     trained = None if newest is None else newest.as_of
     there = Or((times.seen_by(clock.now), times.untimed()))
-    found = look(rows.table(there), times, clock.now, trained)
+    found = count_new_rows(rows.table(there), times, clock.now, trained)
     decision = plan.policy.decide(Situation(clock.now, trained, found.new, times.stamped))
     if anyway and not decision.retrain:
         decision = Decision(True, (Note(Code.ASKED_FOR), *decision.reasons))
@@ -91,7 +100,7 @@ def run_cycle(
         yield from _judge_again(state, newest, known, versions, clock)
 
 
-def _refuse_empty_window(plan: Plan, clock: Clock, found: Look, stamped: bool) -> None:
+def _refuse_empty_window(plan: Plan, clock: CycleClock, found: NewRows, stamped: bool) -> None:
     """Refuse to train on a window of time that no known row is in: DataError."""
     if plan.window is None or found.last is None or found.last > clock.now - plan.window.on(stamped):
         return
@@ -104,7 +113,7 @@ def _refuse_empty_window(plan: Plan, clock: Clock, found: Look, stamped: bool) -
 
 
 def _judge_again(
-    state: CycleState, newest: Newest, known: KnownRows, versions: Versions, clock: Clock
+    state: CycleState, newest: Newest, known: KnownRows, versions: Versions, clock: CycleClock
 ) -> Iterator[Event]:
     """Judge a challenger that waits for evidence by the rows seen since the last look, where there are any."""
     plan, before, live = known.plan, newest.verdict, state.live
@@ -116,7 +125,7 @@ def _judge_again(
         return
     seen = known.source.table(known.times.seen_by(known.now))
     until = None if before.state is None else before.state["until"]
-    stretch = settled(seen, known.times, known.now, newest.as_of, until)
+    stretch = settled_rows(seen, known.times, known.now, newest.as_of, until)
     if not stretch.rows:
         yield from () if stretch.reason is None else (Noted(stretch.reason),)
         return
@@ -130,7 +139,7 @@ def _judge_again(
 
 def settle(
     plan: Plan,
-    clock: Clock,
+    clock: CycleClock,
     asked: tuple[str, ...],
     version: Trained | Newest,
     rehearsed: Rehearsed,

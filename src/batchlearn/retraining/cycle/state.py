@@ -9,20 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from batchlearn.kept.totals import KeptTotals
+from batchlearn.formatting.notes import Note
 from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.penalties import Penalty
-from batchlearn.retraining.feed.known import Times
 from batchlearn.retraining.policies import Policy, Span
+from batchlearn.retraining.sources.label_times import LabelTimes
 from batchlearn.retraining.verdict import Gate, Verdict
 from batchlearn.selection.terms import encoding_penalty
 from batchlearn.tables.conditions import Condition, Not
 from batchlearn.tables.table import Table
 from batchlearn.training.recipe import Recipe
-from batchlearn.words.notes import Note
+from batchlearn.updating.sufficient_statistics import SufficientStatistics
 
 
-class Clock(NamedTuple):
+class CycleClock(NamedTuple):
     """The time of a turn, on the scale of the time column and in words (ISO 8601 in UTC)."""
 
     now: float
@@ -53,7 +53,7 @@ class Champion:
     generation: int
     strengths: Mapping[str, float]
     recipe: Mapping[str, Any]  # as `Recipe.to_json` says it
-    kept: KeptTotals | None
+    kept: SufficientStatistics | None
 
     def penalty(self, recipe: Recipe) -> Penalty:
         """Return the penalty of what goes on from the champion by this recipe, for any number of rows."""
@@ -102,7 +102,7 @@ class CycleState:
     newest: Newest | None = None
     live: LiveVersion | None = None
     overrides: tuple[Override, ...] = ()
-    asked: tuple[str, ...] = ()  # when a person was asked, as `Clock.at` says it
+    asked: tuple[str, ...] = ()  # when a person was asked, as `CycleClock.at` says it
 
 
 class Rehearsed(NamedTuple):
@@ -141,12 +141,12 @@ class RowSource(Protocol):
         """Return the rows that meet all conditions, not read yet."""
         ...
 
-    def times(self) -> Times:
+    def times(self) -> LabelTimes:
         """Return which columns say when a row was seen and labelled."""
         ...
 
 
-class Parts(NamedTuple):
+class TrainingTables(NamedTuple):
     """The rows to train on, those of them that the champion has not seen, and those that it has and that go."""
 
     everything: Table
@@ -159,7 +159,7 @@ class KnownRows:
     """The rows as they are known at a time, of which a plan wants some."""
 
     source: RowSource
-    times: Times
+    times: LabelTimes
     now: float
     plan: Plan
 
@@ -167,13 +167,13 @@ class KnownRows:
         """Return what holds for the rows that the plan trains on, now or at another time."""
         then, window = self.now if now is None else now, self.plan.window
         recent = () if window is None else (self.times.after(then - window.on(self.times.stamped)),)
-        return (self.times.known_by(then), *recent)
+        return (self.times.labelled_by(then), *recent)
 
     def since(self, champion: Champion) -> Condition:
         """Return what holds for the rows that are known and were not when the champion was trained."""
-        return self.times.known_since(self.now, champion.as_of)
+        return self.times.labelled_since(self.now, champion.as_of)
 
-    def parts(self, champion: Champion, but: Condition | None = None) -> Parts:
+    def parts(self, champion: Champion, but: Condition | None = None) -> TrainingTables:
         """Return the rows to train on, and what came and went since the champion's training.
 
         `but` is a condition that some of the new rows do not meet.
@@ -181,4 +181,4 @@ class KnownRows:
         rows, table = self.wanted(), self.source.table
         # Old rows go only where there is a window, which moves on.
         removed = table(*self.wanted(champion.as_of), Not(rows[1])) if len(rows) > 1 else None
-        return Parts(table(*rows, but), table(*rows, self.since(champion), but), removed)
+        return TrainingTables(table(*rows, but), table(*rows, self.since(champion), but), removed)

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from batchlearn.artifacts.strict_json import dump
 from batchlearn.artifacts.tensors import pack
 from batchlearn.data.ledger import read_ledger
-from batchlearn.kept.storage import dump as dump_kept
 from batchlearn.models.files import files_of
 from batchlearn.registry.version import ENVIRONMENT, EXPECTED, KEPT, MODEL_FOLDER, RECIPE, SAMPLE
 from batchlearn.retraining.cycle.events import Trained
 from batchlearn.tables.table import Table
+from batchlearn.updating.storage import dump as dump_kept
 
 SAMPLE_ROWS = 300
 _PACKAGES = ("batchlearn", "numpy", "scipy", "pyarrow", "safetensors", "scikit-learn")

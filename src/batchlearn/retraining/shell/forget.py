@@ -18,23 +18,23 @@ import pyarrow.parquet as pq
 
 from batchlearn.artifacts.folders import TEMPORARY
 from batchlearn.errors import CertificateError, DataError, IntegrityError, NoFiniteOptimum, UsageError, quoted
+from batchlearn.formatting.notes import Code, Note
 from batchlearn.registry.ledger import FORGET, record_event
 from batchlearn.registry.promotions import Reason, needed_champion, promote
 from batchlearn.registry.version import SAMPLE, VERSIONS, Version, read_file, read_version, version_numbers
 from batchlearn.retraining.cycle.candidate import refuse_unmet
+from batchlearn.retraining.cycle.continued import statistics_of
 from batchlearn.retraining.cycle.events import RowsCounted, Settled, Trained
-from batchlearn.retraining.cycle.starting import kept_totals
 from batchlearn.retraining.cycle.state import KnownRows
-from batchlearn.retraining.feed.known import look
-from batchlearn.retraining.feed.sources import SNAPSHOTS, DataFeed
 from batchlearn.retraining.project import Project
-from batchlearn.retraining.shell.records import Surroundings, as_of, rehearse
-from batchlearn.retraining.shell.turn import Turn, record_turn, register_trained
+from batchlearn.retraining.shell.records import CycleContext, as_of, rehearse
+from batchlearn.retraining.shell.turn import CycleResult, record_cycle, register_trained
+from batchlearn.retraining.sources.label_times import count_new_rows
+from batchlearn.retraining.sources.project_source import SNAPSHOTS, ProjectSource
 from batchlearn.retraining.verdict import answered
 from batchlearn.tables.conditions import Written
 from batchlearn.tables.table import Table, read
-from batchlearn.training.train import Progress, training
-from batchlearn.words.notes import Code, Note
+from batchlearn.training.train import Progress, iter_train
 
 FORMAT_VERSION = 1
 
@@ -77,7 +77,7 @@ class Forgotten:
         }
 
 
-def forgetting(around: Surroundings, where: str, why: str) -> Generator[Progress, None, Forgotten]:
+def forget_rows(context: CycleContext, where: str, why: str) -> Generator[Progress, None, Forgotten]:
     """Train without the rows of a condition, record it, promote, and list what still holds them.
 
     CertificateError, before anything goes live, where the refit has no certificate;
@@ -85,27 +85,27 @@ def forgetting(around: Surroundings, where: str, why: str) -> Generator[Progress
     does not fit the source, no row meets it, or no model can be trained without its rows.
     """
     began = time.perf_counter()
-    store, feed = around.project.store, around.feed
+    store, source = context.project.store, context.source
     stands = needed_champion(store)
     before = read_version(store, stands.version)
     yield Progress("counting rows")
-    others = tuple(one for one in feed.forgotten if one != where)
-    recorded = len(others) < len(feed.forgotten)  # by an earlier command, which may have been killed
-    rows = _count(replace(feed, forgotten=()).table(Written(where)))
+    others = tuple(one for one in source.forgotten if one != where)
+    recorded = len(others) < len(source.forgotten)  # by an earlier command, which may have been killed
+    rows = _count(replace(source, forgotten=()).table(Written(where)))
     # Rows that are gone from the source may still be in the champion: None where that cannot be told.
-    if (recorded or not rows) and _matching(feed, before, where) == 0:
-        source = "They were forgotten before" if recorded else f"No row of the source meets {quoted(where)}"
+    if (recorded or not rows) and _matching(source, before, where) == 0:
+        blame = "They were forgotten before" if recorded else f"No row of the source meets {quoted(where)}"
         raise DataError(
-            f"{source}, and version {before.number}, which is live, was trained on none of them; nothing was recorded "
+            f"{blame}, and version {before.number}, which is live, was trained on none of them; nothing was recorded "
             f"or trained.{'' if recorded else ' Check the condition.'}",
             code="no-rows",
         )
-    lessened = replace(feed, forgotten=(*others, where))
-    then, times = replace(around, feed=lessened, now=as_of(before)), lessened.times()
+    lessened = replace(source, forgotten=(*others, where))
+    then, times = replace(context, source=lessened, now=as_of(before)), lessened.times()
     plan = then.plan
     table = lessened.table(*KnownRows(lessened, times, then.now, plan).wanted())
     try:
-        fit = yield from training(table, plan.recipe, threads=around.threads)
+        fit = yield from iter_train(table, plan.recipe, threads=context.threads)
     except (DataError, NoFiniteOptimum) as problem:
         raise type(problem)(
             f"Without the {rows:,} rows where {where} no model can be trained, and nothing was recorded: "
@@ -114,7 +114,7 @@ def forgetting(around: Surroundings, where: str, why: str) -> Generator[Progress
         ) from problem
     # From this line on, whatever comes, the rows are not learned from again.
     if not recorded:
-        record_event(store, FORGET, around.at, {"where": where, "why": why, "by": around.by, "rows": rows})
+        record_event(store, FORGET, context.at, {"where": where, "why": why, "by": context.by, "rows": rows})
     if not fit.certificate.certified:
         raise CertificateError(
             "The rows are left out from now on, but the model without them has no certificate and is not made live: "
@@ -123,25 +123,25 @@ def forgetting(around: Surroundings, where: str, why: str) -> Generator[Progress
         )
     refuse_unmet(fit)
     reason = Note(Code.TRAINED_WITHOUT, {"rows": rows, "where": where, "why": why})
-    found = look(lessened.table(times.seen_by(then.now)), times, then.now, None)
+    found = count_new_rows(lessened.table(times.seen_by(then.now)), times, then.now, None)
     # It goes live whether it is better or not.
     no_contest = Note(Code.NO_CONTEST, {"champion": stands.version})
     verdict = replace(answered(plan.gate, "promote", no_contest, 0), asks=False)
-    kept = kept_totals(fit, table, around.threads)
+    kept = statistics_of(fit, table, context.threads)
     trained = Trained(fit, table, kept, verdict, None, fit.notes, stands.generation, forgotten=where)
     counts = {"seen": found.seen, "known": found.known, "new": 0}
-    turn = Turn("retrain", (reason,), start="scratch", rows=counts, notes=fit.notes)
+    turn = CycleResult("retrain", (reason,), start="scratch", rows=counts, notes=fit.notes)
     version = register_trained(then, RowsCounted(found, times.stamped), trained, turn)
-    rehearsal = rehearse(around, version)
+    rehearsal = rehearse(context, version)
     if not rehearsal:
         raise IntegrityError(
             f"Version {version.number}, trained without the rows, is not made live: {rehearsal.note} Run "
             "`batchlearn retrain --anyway`.",
             code="version-not-rehearsed",
         )
-    record_turn(then, version, Settled(verdict, True, None, True, rehearsal.note, (), None))
-    promote(store, version.number, Reason(str(reason), around.by, around.at, forced=True), stands)
-    held = tuple(_still_held(around, feed, where, rows, version))
+    record_cycle(then, version, Settled(verdict, True, None, True, rehearsal.note, (), None))
+    promote(store, version.number, Reason(str(reason), context.by, context.at, forced=True), stands)
+    held = tuple(_still_held(context, source, where, rows, version))
     certificate = version.description["certificate"]
     return Forgotten(where, rows, version.number, certificate, held, time.perf_counter() - began)
 
@@ -150,25 +150,25 @@ def _count(table: Table) -> int:
     return sum(batch.num_rows for batch in table.scan([table.columns[0].name]))
 
 
-def _still_held(around: Surroundings, feed: DataFeed, where: str, rows: int, new: Version) -> list[Held]:
+def _still_held(context: CycleContext, source: ProjectSource, where: str, rows: int, new: Version) -> list[Held]:
     found = []
     if rows:
         found.append(Held("the source itself", rows, "delete the rows where they are kept"))
-    for number in version_numbers(around.project.store):
+    for number in version_numbers(context.project.store):
         if number != new.number:
-            found += _held_by_version(around, feed, where, number)
-    return [*found, *_held_by_files(around.project, feed, where)]
+            found += _held_by_version(context, source, where, number)
+    return [*found, *_held_by_files(context.project, source, where)]
 
 
-def _held_by_version(around: Surroundings, feed: DataFeed, where: str, number: int) -> list[Held]:
+def _held_by_version(context: CycleContext, source: ProjectSource, where: str, number: int) -> list[Held]:
     """Say what of an older version was made from the rows: its model with encoding and totals, and its sample."""
-    store = around.project.store
+    store = context.project.store
     folder = f"versions/{number:06d}"
     remedy = f"remove {folder} once nobody has to answer for it; the ledger stays"
     try:
         version = read_version(store, number)
-        trained = _matching(feed, version, where)
-        sample = _in_sample(feed, io.BytesIO(read_file(store, version, SAMPLE)), where)
+        trained = _matching(source, version, where)
+        sample = _in_sample(source, io.BytesIO(read_file(store, version, SAMPLE)), where)
     except (DataError, IntegrityError) as problem:
         return [Held(f"{folder}, perhaps: {problem.message}", None, remedy)]
     found = []
@@ -179,21 +179,21 @@ def _held_by_version(around: Surroundings, feed: DataFeed, where: str, number: i
     return found
 
 
-def _matching(feed: DataFeed, version: Version, where: str) -> int | None:
+def _matching(source: ProjectSource, version: Version, where: str) -> int | None:
     """Return how many of a version's rows meet the condition; None where its rows are not those of the source now."""
     data = version.description["data"]
-    reading = replace(feed.settings.reading, where=data["condition"])
-    trained = replace(feed, settings=feed.settings.model_copy(update={"reading": reading}), forgotten=())
+    reading = replace(source.settings.reading, where=data["condition"])
+    trained = replace(source, settings=source.settings.model_copy(update={"reading": reading}), forgotten=())
     if _count(trained.table()) < data["rows"]["used"]:
         return None
     return _count(trained.table(Written(where)))
 
 
-def _in_sample(feed: DataFeed, sample: io.BytesIO, where: str) -> int:
-    return _count(read(pq.read_table(sample), where=where, categories=feed.settings.reading.categories))
+def _in_sample(source: ProjectSource, sample: io.BytesIO, where: str) -> int:
+    return _count(read(pq.read_table(sample), where=where, categories=source.settings.reading.categories))
 
 
-def _held_by_files(project: Project, feed: DataFeed, where: str) -> list[Held]:
+def _held_by_files(project: Project, source: ProjectSource, where: str) -> list[Held]:
     """List fetched parts of a query, also of earlier fetches, and what killed commands left, that hold rows."""
     parts = "once the rows are gone from the database, remove the folder of parts: all is fetched again"
     left = "remove it while no batchlearn command runs"
@@ -203,7 +203,7 @@ def _held_by_files(project: Project, feed: DataFeed, where: str) -> list[Held]:
     for path, remedy in files:
         name = str(path.relative_to(project.root))
         try:
-            rows = _count(read(path, where=where, categories=feed.settings.reading.categories))
+            rows = _count(read(path, where=where, categories=source.settings.reading.categories))
         except (DataError, IntegrityError, UsageError) as problem:
             found.append(Held(f"{name}, perhaps: {problem.message}", None, remedy))
             continue

@@ -12,17 +12,17 @@ from typing import Any
 from batchlearn.artifacts.store import Store
 from batchlearn.artifacts.tensors import unpack
 from batchlearn.errors import IntegrityError
-from batchlearn.kept.storage import load
+from batchlearn.formatting.notes import Note, all_recorded
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
 from batchlearn.registry.ledger import (
-    HINDSIGHT,
     OUTCOME,
+    OVERRIDE_INTERIM,
     OVERRULED,
     choices,
     events,
     forgotten_since,
-    latest_turn_of,
+    latest_cycle_of,
 )
 from batchlearn.registry.loading import load_champion, load_version
 from batchlearn.registry.promotions import Promotion, champion, promotions
@@ -31,7 +31,7 @@ from batchlearn.registry.version import EXPECTED, KEPT, SAMPLE, Version, read_fi
 from batchlearn.retraining.child import Rehearsal, scores_same
 from batchlearn.retraining.cycle.state import (
     Champion,
-    Clock,
+    CycleClock,
     CycleState,
     LiveVersion,
     Newest,
@@ -39,22 +39,22 @@ from batchlearn.retraining.cycle.state import (
     Plan,
     Rehearsed,
 )
-from batchlearn.retraining.feed.sources import DataFeed
 from batchlearn.retraining.policies import Span
 from batchlearn.retraining.project import Project
+from batchlearn.retraining.sources.project_source import ProjectSource
 from batchlearn.retraining.verdict import Verdict
-from batchlearn.words.notes import Note, all_recorded
+from batchlearn.updating.storage import load
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class CycleContext:
     """What a turn of the cycle is given: the project with its store, the rows, the time, and how to rehearse.
 
     `rehearse` takes the folder of a model, sample rows as Parquet and what they must score.
     """
 
     project: Project
-    feed: DataFeed
+    source: ProjectSource
     now: float  # on the scale of the time column
     at: str  # the same, or the clock where times are numbers: ISO 8601 in UTC, for the record
     by: str
@@ -62,9 +62,9 @@ class Surroundings:
     rehearse: Callable[[Path, Path, Floats], Rehearsal] = scores_same
 
     @property
-    def clock(self) -> Clock:
+    def clock(self) -> CycleClock:
         """The time of the turn."""
-        return Clock(self.now, self.at)
+        return CycleClock(self.now, self.at)
 
     @property
     def plan(self) -> Plan:
@@ -104,7 +104,7 @@ def unfinished(store: Store) -> Version | None:
     version = newest_version(store)
     if version is None:
         return None
-    turn, stands = latest_turn_of(events(store), version.number), champion(store)
+    turn, stands = latest_cycle_of(events(store), version.number), champion(store)
     if turn is None:
         return version
     live = any(one.version == version.number for one in promotions(store))
@@ -129,7 +129,7 @@ def state_of(store: Store) -> CycleState:
 
 def newest_of(version: Version, past: Sequence[Record]) -> Newest:
     """Return what is on record of a version: its own verdict, or that of the last look at it."""
-    said, turn = version.description, latest_turn_of(past, version.number)
+    said, turn = version.description, latest_cycle_of(past, version.number)
     return Newest(
         number=version.number,
         as_of=as_of(version),
@@ -150,7 +150,7 @@ def recorded_alarms(description: Mapping[str, Any]) -> tuple[Note, ...]:
 
 def _overrides(past: Sequence[Record]) -> tuple[Override, ...]:
     settled = {event.content["about"] for event in past if event.content["kind"] == OUTCOME}
-    looks = {event.content["about"]: event.content for event in past if event.content["kind"] == HINDSIGHT}
+    looks = {event.content["about"]: event.content for event in past if event.content["kind"] == OVERRIDE_INTERIM}
     decided = {choice.event for choice in choices(past)} - settled
     found = []
     for event in past:
@@ -164,13 +164,13 @@ def _overrides(past: Sequence[Record]) -> tuple[Override, ...]:
 class RegisteredVersions:
     """The versions of a registry: `newest` is the last one, and `stands` who was live when it was asked for."""
 
-    def __init__(self, around: Surroundings, newest: Version | None) -> None:
-        self.around, self.newest = around, newest
+    def __init__(self, context: CycleContext, newest: Version | None) -> None:
+        self.context, self.newest = context, newest
         self.stands: Promotion | None = None
 
     def champion(self) -> Champion:
         """Return the champion with its totals, every byte checked against its promotion."""
-        store = self.around.project.store
+        store = self.context.project.store
         live = load_champion(store)
         model, record = live.stored.model, live.stored.record
         strengths = {str(name): float(one) for name, one in record["structure"].get("strengths", {}).items()}
@@ -182,24 +182,24 @@ class RegisteredVersions:
 
     def model(self, number: int) -> LinearModel:
         """Return the model of a version, its bytes checked."""
-        store = self.around.project.store
+        store = self.context.project.store
         return load_version(store, read_version(store, number)).model
 
     def rehearse_newest(self) -> Rehearsed:
         """See who is live, and have the sample rows of the newest version scored by a fresh process."""
-        self.stands = champion(self.around.project.store)
+        self.stands = champion(self.context.project.store)
         assert self.newest is not None
-        found = rehearse(self.around, self.newest)
+        found = rehearse(self.context, self.newest)
         return Rehearsed(found.same, found.note, None if self.stands is None else self.stands.generation)
 
 
-def rehearse(around: Surroundings, version: Version) -> Rehearsal:
+def rehearse(context: CycleContext, version: Version) -> Rehearsal:
     """Have a copy of the version's own bytes loaded, in a fresh process, and its sample rows scored."""
-    store = around.project.store
+    store = context.project.store
     shape = tuple(int(size) for size in version.description["sample"]["shape"])
     expected = unpack(read_file(store, version, EXPECTED), {"response": shape})["response"]
     with tempfile.TemporaryDirectory() as folder:
         sample = Path(folder) / SAMPLE
         sample.write_bytes(read_file(store, version, SAMPLE))
         model = shutil.copytree(version.model_path, Path(folder) / "model")
-        return around.rehearse(model, sample, expected)
+        return context.rehearse(model, sample, expected)

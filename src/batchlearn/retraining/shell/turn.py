@@ -14,15 +14,16 @@ from typing import Any
 
 from batchlearn.artifacts.strict_json import plain
 from batchlearn.errors import IntegrityError
+from batchlearn.formatting.notes import Code, Note, all_recorded, joined, recorded, recorded_together
 from batchlearn.registry.decisions import complete
 from batchlearn.registry.ledger import (
-    HINDSIGHT,
+    CYCLE,
     OUTCOME,
-    TURN,
+    OVERRIDE_INTERIM,
     check_promotions,
     events,
     highest_version,
-    latest_turn_of,
+    latest_cycle_of,
     record_event,
 )
 from batchlearn.registry.promotions import Reason, champion, promote
@@ -41,11 +42,10 @@ from batchlearn.retraining.cycle.events import (
     Trained,
 )
 from batchlearn.retraining.cycle.run import run_cycle, settle
-from batchlearn.retraining.feed.known import fingerprint, shown_instant
 from batchlearn.retraining.shell.files import version_files
 from batchlearn.retraining.shell.records import (
+    CycleContext,
     RegisteredVersions,
-    Surroundings,
     as_of,
     newest_of,
     newest_version,
@@ -53,15 +53,15 @@ from batchlearn.retraining.shell.records import (
     state_of,
     unfinished,
 )
+from batchlearn.retraining.sources.label_times import fingerprint, shown_instant
 from batchlearn.retraining.verdict import Verdict
 from batchlearn.training.train import Progress
-from batchlearn.words.notes import Code, Note, all_recorded, joined, recorded, recorded_together
 
 FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Turn:
+class CycleResult:
     """What one turn of the cycle came to."""
 
     decision: str  # keep or retrain
@@ -113,7 +113,7 @@ class Turn:
             "seconds": self.seconds,
         }
 
-    def after(self, event: Event) -> Turn:
+    def after(self, event: Event) -> CycleResult:
         """Return what the turn came to by one more event, of those that are told and not kept."""
         turn = self
         match event:
@@ -142,21 +142,23 @@ def judged(verdict: Verdict) -> dict[str, Any]:
     return kept
 
 
-def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False) -> Generator[Progress, None, Turn]:
+def run_turn(
+    context: CycleContext, *, dry_run: bool = False, anyway: bool = False
+) -> Generator[Progress, None, CycleResult]:
     """Yield progress while the cycle turns once; return what it came to. `anyway` trains whatever the policy says.
 
     A dry run registers nothing. Raises what reading and training raise; the champion is then as it was.
     """
-    began, store, plan = time.perf_counter(), around.project.store, around.plan
+    began, store, plan = time.perf_counter(), context.project.store, context.plan
     check_promotions(events(store), champion(store))
     if not dry_run:
         complete(store)
         left = unfinished(store)
         if left is not None:
-            return replace(finish(around, left), seconds=time.perf_counter() - began)
-    written = Writer(around, newest_version(store))
+            return replace(finish(context, left), seconds=time.perf_counter() - began)
+    written = EventWriter(context, newest_version(store))
     cycle = run_cycle(
-        state_of(store), around.feed, written.versions, around.clock, plan, dry_run=dry_run, anyway=anyway
+        state_of(store), context.source, written.versions, context.clock, plan, dry_run=dry_run, anyway=anyway
     )
     for event in cycle:
         if isinstance(event, Progress):
@@ -166,45 +168,45 @@ def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False
     return replace(written.turn, seconds=time.perf_counter() - began)
 
 
-class Writer:
+class EventWriter:
     """Writes the events of a turn to the registry, in their order; `turn` is what they came to so far.
 
     The order is such that a turn that is killed in between is finished by the next one: first the version, then how it
     ended, then the promotion.
     """
 
-    def __init__(self, around: Surroundings, newest: Version | None) -> None:
-        self.around = around
-        self.versions = RegisteredVersions(around, newest)
-        self.turn = Turn("keep", (), start=around.plan.start)
+    def __init__(self, context: CycleContext, newest: Version | None) -> None:
+        self.context = context
+        self.versions = RegisteredVersions(context, newest)
+        self.turn = CycleResult("keep", (), start=context.plan.start)
         self.counted: RowsCounted | None = None
 
     def write(self, event: Event) -> None:
         """Write an event down, if it is one to be kept."""
-        turn, store, at = self.turn, self.around.project.store, self.around.at
+        turn, store, at = self.turn, self.context.project.store, self.context.at
         match event:
             case ChoiceJudged(about, verdict, outcome, note):
                 content = {"about": about, "why": str(note), "why_noted": note.to_json()}
                 if outcome is None:
-                    content |= {"looked": self.around.now, "state": plain(verdict.state)}
-                    record_event(store, HINDSIGHT, at, content)
+                    content |= {"looked": self.context.now, "state": plain(verdict.state)}
+                    record_event(store, OVERRIDE_INTERIM, at, content)
                 else:
                     record_event(store, OUTCOME, at, {**content, "outcome": outcome})
             case Trained():
                 assert self.counted is not None
                 turn = replace(turn, alarms=event.alarms, notes=(*turn.notes, *event.notes))
-                version = register_trained(self.around, self.counted, event, turn)
+                version = register_trained(self.context, self.counted, event, turn)
                 self.versions.newest, self.turn = version, turn_of(version, event.verdict)
             case Settled(alarms=alarms, note=note, asked=asked, rehearsed=rehearsed):
                 assert self.versions.newest is not None
-                record_turn(self.around, self.versions.newest, event)
+                record_cycle(self.context, self.versions.newest, event)
                 notes = turn.notes if note is None else (*turn.notes, note)
                 self.turn = replace(turn, alarms=alarms, asked=asked, rehearsed=rehearsed, notes=notes)
             case Promoted(verdict):
                 stands, newest = self.versions.stands, self.versions.newest
                 assert newest is not None
                 why = str(Note(Code.FIRST_GOES_LIVE)) if stands is None else verdict.sentence
-                reason = Reason(why, self.around.by, at, False, judged(verdict), None)
+                reason = Reason(why, self.context.by, at, False, judged(verdict), None)
                 promote(store, newest.number, reason, stands)
                 self.turn = replace(turn, promoted=True)
             case _:
@@ -212,10 +214,10 @@ class Writer:
                 self.turn = turn.after(event)
 
 
-def turn_of(version: Version, verdict: Verdict) -> Turn:
+def turn_of(version: Version, verdict: Verdict) -> CycleResult:
     """Return the turn that a registered version came of, as far as the version itself says it."""
     said = version.description
-    return Turn(
+    return CycleResult(
         decision="retrain",
         reasons=recorded_together(said["reason"], said.get("reason_noted")),
         bracket=said["bracket"],
@@ -229,28 +231,28 @@ def turn_of(version: Version, verdict: Verdict) -> Turn:
     )
 
 
-def finish(around: Surroundings, version: Version) -> Turn:
+def finish(context: CycleContext, version: Version) -> CycleResult:
     """Finish the turn of a version that was registered, and then killed: it is rehearsed, recorded and promoted."""
-    past = events(around.project.store)
-    newest, turn = newest_of(version, past), latest_turn_of(past, version.number)
-    written = Writer(around, version)
+    past = events(context.project.store)
+    newest, turn = newest_of(version, past), latest_cycle_of(past, version.number)
+    written = EventWriter(context, version)
     written.turn = turn_of(version, newest.verdict)
     written.write(Noted(Note(Code.EARLIER_RUN_ENDED, {"version": version.number})))
     if turn is None:
-        asked = state_of(around.project.store).asked
-        for event in settle(around.plan, around.clock, asked, newest, written.versions.rehearse_newest()):
+        asked = state_of(context.project.store).asked
+        for event in settle(context.plan, context.clock, asked, newest, written.versions.rehearse_newest()):
             written.write(event)
         return written.turn
     told = turn.content
     if told["note"]:
         written.write(Noted(recorded(told["note"])))
     written.turn = replace(written.turn, asked=told["review"], rehearsed=bool(told["rehearsed"]))
-    written.versions.stands = champion(around.project.store)
+    written.versions.stands = champion(context.project.store)
     written.write(Promoted(newest.verdict))
     return written.turn
 
 
-def record_turn(around: Surroundings, version: Version, settled: Settled) -> None:
+def record_cycle(context: CycleContext, version: Version, settled: Settled) -> None:
     """Write down how the turn ended that made or judged a version."""
     description = version.description
     content = {
@@ -258,10 +260,10 @@ def record_turn(around: Surroundings, version: Version, settled: Settled) -> Non
         "reason": description["reason"],
         "version": version.number,
         "as_of": as_of(version),
-        "looked": around.now,
+        "looked": context.now,
         "gate": judged(settled.verdict),
         "judged_against": description["judged_against"],
-        "by": around.by,
+        "by": context.by,
         "rehearsed": settled.rehearsed,
         "rehearsal": str(settled.rehearsal),
         "alarms": list(map(str, settled.alarms)),
@@ -270,29 +272,29 @@ def record_turn(around: Surroundings, version: Version, settled: Settled) -> Non
         "review": settled.asked,
         "note": "" if settled.note is None else str(settled.note),
     }
-    record_event(around.project.store, TURN, around.at, plain(content))
+    record_event(context.project.store, CYCLE, context.at, plain(content))
 
 
-def register_trained(around: Surroundings, counted: RowsCounted, trained: Trained, turn: Turn) -> Version:
+def register_trained(context: CycleContext, counted: RowsCounted, trained: Trained, turn: CycleResult) -> Version:
     """Write a candidate as a new version, with its verdict and all that is known of its rows."""
-    store, fit, look = around.project.store, trained.fit, counted.look
+    store, fit, look = context.project.store, trained.fit, counted.look
 
     def shown(instant: float | None) -> str | None:
         return None if instant is None else shown_instant(instant, counted.stamped)
 
-    files = version_files(trained, around.project.text, around.plan.recipe.seed)
+    files = version_files(trained, context.project.text, context.plan.recipe.seed)
     description = {
-        "created_at": around.at,
-        "created_by": around.by,
+        "created_at": context.at,
+        "created_by": context.by,
         "data": {
-            "as_of": shown(around.now),
-            "as_of_instant": around.now,
+            "as_of": shown(context.now),
+            "as_of_instant": context.now,
             "first": shown(look.first),
             "last": shown(look.last),
             "rows": fit.rows.to_json(),
             "fingerprint": fingerprint(trained.table),
             "condition": None if trained.table.condition is None else str(trained.table.condition),
-            "origin": around.feed.origin,
+            "origin": context.source.origin,
         },
         "rows": turn.rows,
         "reason": turn.reason,

@@ -24,7 +24,7 @@ from batchlearn.kernels.design import Floats
 from batchlearn.kernels.online_newton import follow_rows
 from batchlearn.objectives.factor import factorise
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.solvers import Reading, RowsAtOnce
+from batchlearn.solvers import ReadingPlan, RowsAtOnce
 from batchlearn.solvers.batches import labelled
 from batchlearn.solvers.online import RowSolver
 from batchlearn.statistics.objective import Objective
@@ -63,7 +63,7 @@ class OnlineNewton(RowSolver["OnlineState"]):
     needs: ClassVar[RowsAtOnce] = RowsAtOnce.ONE
     most_passes: ClassVar[float] = 5.0
 
-    def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: Reading) -> OnlineState:
+    def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: ReadingPlan) -> OnlineState:
         """Return the state before the first row: curvature of the penalty alone, and a faint one where it has none."""
         if objective.loss.outputs > 1 or rows.layout.size > MOST_COEFFICIENTS:
             raise UsageError(

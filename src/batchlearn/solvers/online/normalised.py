@@ -18,7 +18,7 @@ from batchlearn.kernels.design import Floats
 from batchlearn.kernels.normalised import NormalisedState, follow_rows
 from batchlearn.kernels.single_rows import padded
 from batchlearn.kernels.window_mean import WindowMean
-from batchlearn.solvers import Reading, RowsAtOnce
+from batchlearn.solvers import ReadingPlan, RowsAtOnce
 from batchlearn.solvers.batches import labelled
 from batchlearn.solvers.online import RowSolver
 from batchlearn.statistics.objective import Objective
@@ -32,7 +32,7 @@ class NormalisedGradient(RowSolver[NormalisedState]):
     needs: ClassVar[RowsAtOnce] = RowsAtOnce.ONE
     most_passes: ClassVar[float] = 5.0
 
-    def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: Reading) -> NormalisedState:
+    def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: ReadingPlan) -> NormalisedState:
         """Return the state before the first row."""
         point = padded(parameters, objective.loss.outputs)
         layout = rows.layout

@@ -10,7 +10,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.online_newton import BLOCK
-from batchlearn.solvers import Reading
+from batchlearn.solvers import ReadingPlan
 from batchlearn.solvers.online import RowSolver
 from batchlearn.statistics.objective import Objective
 from batchlearn.statistics.rowwise import predictor
@@ -31,7 +31,7 @@ def predictors_before(
         raise UsageError(f"The label delay is {delay}; it needs to be 0 or more rows.", code="delay-negative")
     count, delay = len(rows), min(delay, len(rows))
     parameters = np.zeros(rows.layout.size * objective.loss.outputs) if start is None else start
-    state = solver.start(objective, rows, parameters, Reading(1, count, rows.total_weight, 0))
+    state = solver.start(objective, rows, parameters, ReadingPlan(1, count, rows.total_weight, 0))
     before = [part.map_rows(predictor, parameters) for part in rows.stretches(np.arange(delay), max(delay, 1))]
     asked = rows.stretches(np.arange(delay, count), _STRETCH) if delay else None
     for learned in rows.stretches(np.arange(count - delay), _STRETCH):

@@ -16,6 +16,7 @@ from batchlearn.data.ledger import Ledger, RowCounts, read_ledger
 from batchlearn.data.rows import Rows
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import IntegrityError, quoted
+from batchlearn.formatting.notes import recorded
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import accumulated
 from batchlearn.models.files import StoredModel, read_model
@@ -27,8 +28,7 @@ from batchlearn.tables.columns import Kind
 from batchlearn.tables.conditions import written
 from batchlearn.tables.table import Table, read
 from batchlearn.training.certificate import Certificate, Certification, Units, certify
-from batchlearn.training.train import Progress, fit_objective, reading, thread_count
-from batchlearn.words.notes import recorded
+from batchlearn.training.train import Progress, fit_objective, run_stage, thread_count
 
 # Another machine adds in another order: bounds may differ by so much, and by what the floor allows.
 _TOLERANCE = 0.01
@@ -70,7 +70,7 @@ class Verification:
 
 
 @dataclass(frozen=True)
-class _Structure:
+class _RecordedStructure:
     strengths: dict[str, float] = field(default_factory=dict)
 
 
@@ -82,7 +82,7 @@ class _Statement:
     alpha: float
     objective: float | None
     condition: str | None
-    structure: _Structure = field(default_factory=_Structure)
+    structure: _RecordedStructure = field(default_factory=_RecordedStructure)
     class_weights: list[float] | None = None
 
     @property
@@ -99,10 +99,10 @@ def verify_model(
     `data` is a table, a path, a data frame or Arrow data, in any format; roles and condition are those of the model.
     Raises DataError where the table cannot be what the model was trained on, and the errors of `load`.
     """
-    return finish(verifying(path, data, null=null, threads=threads))
+    return finish(iter_verify_model(path, data, null=null, threads=threads))
 
 
-def verifying(
+def iter_verify_model(
     path: str | os.PathLike[str], data: object, *, null: Sequence[str] = ("",), threads: int | None = None
 ) -> Generator[Progress, None, Verification]:
     """Yield progress while verifying; return the verification."""
@@ -116,7 +116,7 @@ def verifying(
         ledger = read_ledger(table, stored.model.target)
         counted = ledger if statement.weights is None else weighted(ledger, statement.weights)
         encoded = build_rows(table, counted, stored.model.encoding, ledger.used, workers)
-        rows = yield from reading("reading rows", encoded)
+        rows = yield from run_stage("reading rows", encoded)
         yield Progress("certifying", rows=len(rows))
         objective, certification, rounding = _prove(stored.model, statement, rows)
     # Why the certificate does not hold, a sentence each.

@@ -1,0 +1,139 @@
+"""The sentences of retraining: why it is time or not, what the gate found, what should not be, what went live."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from batchlearn.errors import quoted
+from batchlearn.formatting.codes import Code
+
+_LABELS = "Correct the labels or leave such rows out; if it is meant, set loss in [recipe] and promote by hand."
+_SINCE = "{periods:.2f} times the period of {period} has passed since the last training"
+
+
+def _few_blocks(rows: int, blocks: int, rows_each: int, needed: int) -> str:
+    named = f"{blocks} block{'s' * (blocks > 1)} of time with {rows_each} rows or more"
+    return f"{rows:,} later rows make {named}; {needed} are needed."
+
+
+def _losses_compared(  # noqa: PLR0913, PLR0917 - the figures of one comparison
+    rows: int,
+    champion: float,
+    difference: float,
+    low: float | None,
+    high: float | None,
+    alpha: float,
+    margin: float | None,
+    rows_needed: float | None,
+    against: str,
+    negative: bool,
+) -> str:
+    """Say which loss is lower and by how much; where no loss is negative none can fall by more than 100 %."""
+    losses = f"the challenger's loss is {champion + difference:.5g}, the {against}'s {champion:.5g}"
+    change = _change(difference, champion)
+    if low is None or high is None:
+        found = f"{change}, without an interval yet"
+    else:
+        least = low if negative else max(low, -champion)
+        if least * high > 0.0:
+            nearer, farther = sorted((abs(least), abs(high)))
+            interval = f"{_size(nearer, champion)} to {_change(math.copysign(farther, difference), champion)}"
+        else:
+            interval = f"{_change(least, champion)} to {_change(high, champion)}"
+        found = f"{change} ({100 * (1 - alpha):g} % interval: {interval})"
+    said = f"On {rows:,} later rows {losses}: {found}"
+    said += f", with a margin of {margin:.4g} of the {against}'s loss." if margin else "."
+    if rows_needed is not None:
+        step = 10 ** max(len(str(int(rows_needed))) - 2, 0)
+        said += f" If it stays so, about {math.ceil(rows_needed / step) * step:,} rows would show it."
+    return said
+
+
+def _change(difference: float, level: float) -> str:
+    if difference == 0.0:
+        return "no difference"
+    return f"{_size(abs(difference), level)} {'lower' if difference < 0.0 else 'higher'}"
+
+
+def _size(difference: float, level: float) -> str:
+    return f"{100 * difference / level:.3g} %" if level > 0.0 else f"{difference:.3g}"
+
+
+def _kind(kind: Mapping[str, Any]) -> str:
+    several = f"of {kind['classes']} classes" if "classes" in kind else f"with the loss {kind['loss']}"
+    return f"a model {several}"
+
+
+def _process_failed(exit_code: int, last_line: str | None) -> str:
+    how = f"was ended by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
+    return f"The new process {how}{'' if last_line is None else f': {quoted(last_line, 600)}'}."
+
+
+def _choice_compared(
+    rows: int, chosen: int, instead_of: int, difference: float, low: float, high: float, alpha: float
+) -> str:
+    return (
+        f"On {rows:,} rows labelled since the loss of version {chosen}, which the person chose, minus that of version "
+        f"{instead_of}: {difference:+.4g} ({100 * (1 - alpha):g} % interval, however often one looks: {low:+.4g} to "
+        f"{high:+.4g})."
+    )
+
+
+SENTENCES: Mapping[Code, str | Callable[..., str]] = {
+    Code.FIRST_VERSION: "There is no version yet.",
+    Code.NOTHING_TO_LEARN: "There is no version yet, and no row has a label to learn from.",
+    Code.NEVER_AGAIN: "The policy is never to train again.",
+    Code.CLOCK_WENT_BACK: "The clock is before the last training; nothing is due.",
+    Code.PERIOD_NOT_OVER: f"Not due: {_SINCE}.",
+    Code.PERIOD_WITHOUT_LABELS: f"Due, but no row was labelled since: {_SINCE}.",
+    Code.PERIOD_OVER: f"Due: {_SINCE}, and {{rows:,}} rows were labelled.",
+    Code.FEW_NEW_LABELS: "Not due: {rows:,} of {needed:,} rows were labelled since the last training.",
+    Code.ENOUGH_NEW_LABELS: "Due: {rows:,} of {needed:,} rows were labelled since the last training.",
+    Code.ASKED_FOR: "Asked for, whatever the policy says.",
+    Code.TRAINED_WITHOUT: "Trained again without the {rows:,} rows where {where}: {why}",
+    Code.NO_CHAMPION: "There is no champion yet.",
+    Code.AWAITS_LABELS: "It is judged by rows that are labelled from now on.",
+    Code.NO_LABELS_SINCE: "No row was labelled since the champion was trained.",
+    Code.LABELS_OF_ONE_TIME: "The {rows:,} rows labelled since the champion was trained were all seen at one time.",
+    Code.JUDGING_ROWS_UNUSABLE: "The rows before those that judge, or these, cannot be used: {refusal}",
+    Code.NO_LABEL_YET: "No later row has a label yet.",
+    Code.LOSS_NOT_FINITE: "The challenger's loss is not finite in {failed:,} of {rows:,} rows.",
+    Code.SAME_LOSSES: "The challenger's losses are the champion's on all {rows:,} rows, so there is nothing to gain.",
+    Code.JUDGED_BY_ONE_CLASS: "All {rows:,} rows are of one class; a model is judged by rows of both.",
+    Code.FEW_OF_A_CLASS: "Only {rarer} of {rows:,} rows are of another class than the commonest; {needed} are needed.",
+    Code.FEW_BLOCKS: _few_blocks,
+    Code.FEW_LOOKS: "{complete} of the looks so far have {rows_each} rows or more; {needed} are needed.",
+    Code.LOSSES_COMPARED: _losses_compared,
+    Code.LOOKS_CORRELATED: "Successive looks may be correlated by {correlation:.2f}; above {largest} they say too "
+    "little.",
+    Code.NEXT_TEST: "This is after {looks} looks; the next test is after {next}.",
+    Code.EARLIER_LOOKS_DROPPED: "{looks} looks of an earlier release, whose test did not keep its rate, do not count.",
+    Code.CONSTANT_STOOD_IN: "The champion cannot score these rows ({why}); a constant prediction stood in for it.",
+    Code.NO_CONTEST: "Rows were removed, which is no contest: this version takes the place of version {champion} "
+    "without a proof that it is better. The losses of the two were not compared.",
+    Code.PAST_CHANGED: "Of the rows with a known label there were {before:,} at the last training, and with times up "
+    "to then there are {now:,} now: rows came late or are gone, or [source] was changed.",
+    Code.CHAMPION_CANNOT_SCORE: "The champion cannot score the later rows: {why}.",
+    Code.ANOTHER_KIND: lambda kind, champion: (
+        f"The labels make it {_kind(kind)}, and the champion is {_kind(champion)}. {_LABELS}"
+    ),
+    Code.ANOTHER_KIND_JUDGED: lambda kind, judged: (
+        f"With the labels of the judging rows it is {_kind(kind)}; what was judged, without them, is {_kind(judged)}. "
+        f"{_LABELS}"
+    ),
+    Code.NO_CERTIFICATE: "The version has no certificate: {reason}.",
+    Code.FIRST_GOES_LIVE: "The first version goes live: nobody is displaced.",
+    Code.OVERTAKEN: "Another version went live while this one was judged (generation {generation}); train again.",
+    Code.NOT_REHEARSED: "It does not go live: {why}",
+    Code.REVIEWS_SPENT: "The budget of {budget} reviews this month is spent, so nobody is asked.",
+    Code.SAME_BITS: "A new process scored all {rows:,} sample rows to the same bits.",
+    Code.OTHER_BITS: "The new process scored {rows:,} of {of:,} rows otherwise, by up to {most:.3g}.",
+    Code.OTHER_SHAPE: "The new process gave responses of shape {shape}, where {expected} was expected.",
+    Code.NO_RESPONSES: "The new process wrote something that is no table of responses.",
+    Code.PROCESS_LATE: "The new process had not scored the sample rows after {seconds:g} s.",
+    Code.PROCESS_FAILED: _process_failed,
+    Code.CHOICE_COMPARED: _choice_compared,
+    Code.CHOICE_OPEN: "{rows:,} rows were labelled since. {verdict}",
+}

@@ -1,0 +1,241 @@
+"""Which rows were known when: conditions on the times at which rows were seen and labelled.
+
+A row is known at a time if it was seen by then and its label was known by then. The condition is part of what a version
+has on record, so `verify` reads the very rows that it was trained on, whatever has come since.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.formatting.notes import Code, Note
+from batchlearn.kernels.design import Floats
+from batchlearn.retraining.policies import Span
+from batchlearn.tables.columns import Kind
+from batchlearn.tables.conditions import After, And, Before, Condition, Missing, Moment, Not, literal
+from batchlearn.tables.fingerprint import Fingerprint
+from batchlearn.tables.table import Table
+
+_EPOCH = datetime.datetime(1970, 1, 1)
+# What 64 bits of nanoseconds hold, to the year; so no length of time that is added leaves what a date can be.
+_FIRST, _LAST = ((datetime.datetime(year, 1, 1) - _EPOCH).total_seconds() * 1e6 for year in (1678, 2262))
+# Of the rows seen last, this share is looked at to see how many have a label yet; below the other share it is said.
+RECENT, MOSTLY = 0.1, 0.8
+
+
+def instant_of(moment: datetime.datetime) -> float:
+    """Return a moment as microseconds since 1970 in UTC; one without a zone is taken to be in UTC."""
+    plain = moment if moment.tzinfo is None else moment.astimezone(datetime.UTC).replace(tzinfo=None)
+    return float((plain - _EPOCH) // datetime.timedelta(microseconds=1))
+
+
+def parse_instant(text: str, stamped: bool) -> float:
+    """Read a time as a person writes it: 2016-02-01, 2016-02-01 12:30:00, or a number where times are numbers."""
+    try:
+        value = instant_of(datetime.datetime.fromisoformat(text.strip())) if stamped else float(text)
+    except (ValueError, OverflowError) as problem:
+        needed = "2016-02-01 or 2016-02-01 12:30:00" if stamped else "a number, as the time column holds"
+        raise UsageError(f"{quoted(text)} is no time; write {needed}.", code="time-not-valid") from problem
+    if not math.isfinite(value):
+        raise UsageError(f"{quoted(text)} is no finite time.", code="time-not-valid")
+    if stamped and not _FIRST <= value <= _LAST:
+        raise UsageError(f"{quoted(text)} is not between the years 1678 and 2261.", code="time-not-valid")
+    return value
+
+
+def moment_of(instant: float, stamped: bool) -> Moment:
+    """Return a time as a condition has it."""
+    return _EPOCH + datetime.timedelta(microseconds=int(instant)) if stamped else float(instant)
+
+
+def shown_instant(instant: float, stamped: bool) -> str:
+    """Write a time so that `parse_instant` reads it back to the last bit."""
+    return literal(moment_of(instant, stamped)).strip("'")
+
+
+@dataclass(frozen=True)
+class LabelTimes:
+    """The columns that say when a row was seen and when its label was known, and how long a row has to rest."""
+
+    seen: str
+    labelled: str | None
+    stamped: bool
+    wait: float  # on the scale of the columns
+
+    @classmethod
+    def of(cls, table: Table, seen: str, labelled: str | None, wait: str | float | None) -> LabelTimes:
+        """Look the columns up in a table: both must hold timestamps, or both numbers."""
+        kinds = [table.column(name).kind for name in (seen, labelled) if name is not None]
+        if len(set(kinds)) > 1 or kinds[0] not in (Kind.TIMESTAMP, Kind.NUMBER):
+            raise DataError(
+                f"The columns with times, {quoted(seen)} and {quoted(labelled)}, hold {' and '.join(kinds)}; both need "
+                "to hold timestamps, or both numbers.",
+                code="role-kind",
+            )
+        stored = {name: table.column(name).stored_as for name in (seen, labelled) if name is not None}
+        if len({"tz=" in one for one in stored.values()}) > 1:
+            raise DataError(
+                f"The columns with times, {quoted(seen)} and {quoted(labelled)}, are stored as "
+                f"{' and '.join(stored.values())}; such times cannot be compared: write both with a time zone, or both "
+                "without one.",
+                code="time-zones-mixed",
+            )
+        stamped = kinds[0] is Kind.TIMESTAMP
+        return cls(seen, labelled, stamped, 0.0 if wait is None else Span.parse(wait).on(stamped))
+
+    def literal(self, instant: float) -> str:
+        """Write a time as a literal of a condition."""
+        return literal(moment_of(instant, self.stamped))
+
+    def seen_by(self, instant: float) -> Condition:
+        """Return the condition that a row was seen."""
+        return Before(self.seen, moment_of(instant, self.stamped))
+
+    def untimed(self) -> Condition:
+        """Return the condition that nobody knows when a row was seen."""
+        return Missing(self.seen)
+
+    def after(self, instant: float) -> Condition:
+        """Return the condition that a row was seen later than a time."""
+        return After(self.seen, moment_of(instant, self.stamped))
+
+    def labelled_by(self, instant: float) -> Condition:
+        """Return the condition that a row was seen, has rested, and has its label."""
+        rested = self.seen_by(instant - self.wait)
+        if self.labelled is None:
+            return rested
+        return And((rested, Before(self.labelled, moment_of(instant, self.stamped))))
+
+    def labelled_since(self, instant: float, before: float) -> Condition:
+        """Return the condition that a row is known at a time and was not at an earlier one."""
+        return And((self.labelled_by(instant), Not(self.labelled_by(before))))
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """What there is at a time: counts of rows, and the window of those that are known."""
+
+    seen: int
+    known: int
+    new: int  # known now and not at the last training
+    first: float | None  # the earliest and latest time at which a known row was seen
+    last: float | None
+    notes: tuple[Note, ...]
+
+
+def count_new_rows(table: Table, times: LabelTimes, now: float, before: float | None) -> NewRows:
+    """Count the rows of a table, which holds what was seen up to `now` and has a target; reads three columns once.
+
+    Rows without a time are no rows of any time; the notes tell how many there are. DataError where no row has one.
+    """
+    at, label_at, labels = _times_and_labels(table, times)
+    known = labels & _labelled(at, label_at, times, now)
+    new = known if before is None else known & ~_labelled(at, label_at, times, before)
+    window, timed = at[known], ~np.isnan(at)
+    if len(at) and not timed.any():
+        raise no_times(times.seen)
+    notes = _notes(at[timed], (labels & (label_at <= now))[timed], times) if len(at) else ()
+    if not timed.all():
+        notes = (*notes, Note(Code.ROWS_WITHOUT_TIME, {"rows": int(np.sum(~timed)), "column": times.seen}))
+    return NewRows(
+        int(timed.sum()),
+        int(known.sum()),
+        int(new.sum()),
+        float(window.min()) if len(window) else None,
+        float(window.max()) if len(window) else None,
+        notes,
+    )
+
+
+class SettledRows(NamedTuple):
+    """Rows of a stretch of time of which no label is still to come, by a condition, and why there are none."""
+
+    condition: Condition
+    rows: int
+    reason: Note | None
+
+
+def settled_rows(table: Table, times: LabelTimes, now: float, trained: float, until: float | None) -> SettledRows:
+    """Return the rows that a look may be at: seen since the last look, or after any that a training knew.
+
+    `table` holds what was seen up to `now`, and is read once. Rows whose labels are known early may be of another kind
+    than the others of their time, so they wait until the longest that a label has taken has passed. Where nothing says
+    when labels were known, a stretch with a row that has none waits. `until` is the time of the last look's last row.
+    """
+    at, label_at, labels = _times_and_labels(table, times)
+    known = _labelled(at, label_at, times, now)
+    after = float(np.max(at[_labelled(at, label_at, times, trained)], initial=-np.inf)) if until is None else until
+    longest = float(np.max(label_at[known] - at[known], initial=0.0))
+    end = now - max(times.wait, longest)
+    stretch = known & (at > after) & (at <= end)
+    rows, newer = int(np.sum(stretch & labels)), int(np.sum(known & labels & (at > after)))
+    reason = None
+    if times.labelled is None and not labels[stretch].all():
+        reason = Note(Code.LABELS_MISSING, {"rows": int(stretch.sum()), "without": int(np.sum(stretch & ~labels))})
+        rows = 0
+    elif not rows and newer:
+        taken = f"{longest / 86_400e6:.3g} days" if times.stamped else f"{longest:g}"
+        reason = Note(Code.LABELS_STILL_TO_COME, {"taken": taken, "rows": newer})
+    begins = [] if after == -np.inf else [times.after(after)]
+    return SettledRows(And((*begins, times.seen_by(end), times.labelled_by(now))), rows, reason)
+
+
+def _labelled(seen: Floats, labelled: Floats, times: LabelTimes, now: float) -> np.ndarray:
+    return np.asarray((seen <= now - times.wait) & ((labelled <= now) | (times.labelled is None)))
+
+
+def _numbers(array: pa.Array) -> Floats:
+    if pa.types.is_timestamp(array.type):
+        array = pc.cast(pc.cast(array, pa.int64()), pa.float64())
+    return np.asarray(pc.fill_null(array, np.nan).to_numpy(zero_copy_only=False))
+
+
+def _times_and_labels(table: Table, times: LabelTimes) -> tuple[Floats, Floats, np.ndarray]:
+    """Return when each row was seen, when its label was known, and whether it has one."""
+    columns = [times.seen, *([times.labelled] if times.labelled else []), table.roles.target or ""]
+    seen, labelled, has_label = [np.empty(0)], [np.empty(0)], [np.empty(0, dtype=bool)]
+    for batch in table.scan(list(dict.fromkeys(columns))):
+        seen.append(_numbers(batch.column(times.seen)))
+        labelled.append(_numbers(batch.column(times.labelled)) if times.labelled else seen[-1])
+        has_label.append(np.asarray(batch.column(table.roles.target or "").is_valid()))
+    return np.concatenate(seen), np.concatenate(labelled), np.concatenate(has_label)
+
+
+def _notes(seen: Floats, labelled: np.ndarray, times: LabelTimes) -> tuple[Note, ...]:
+    """Say where recent rows mostly have no label yet: those that have one early may be of another kind."""
+    cut = np.nanquantile(seen, 1.0 - RECENT) if np.isfinite(seen).any() else np.inf
+    recent = (seen >= cut) & (seen <= np.nanmax(seen) - times.wait) if times.wait else seen >= cut
+    if not recent.any() or float(labelled[recent].mean()) >= MOSTLY:
+        return ()
+    since = shown_instant(float(cut), times.stamped)
+    return (Note(Code.LATE_LABELS, {"share": float(labelled[recent].mean()), "since": since}),)
+
+
+def fingerprint(table: Table) -> str:
+    """Return the SHA-256 of all columns of the rows of a table, as `tables.fingerprint` defines it."""
+    digest = Fingerprint()
+    for batch in table.scan([column.name for column in table.columns]):
+        digest.update(batch)
+    return digest.hexdigest()
+
+
+def no_times(seen: str) -> DataError:
+    """Return the refusal of rows of which none has a time."""
+    return DataError(f"Column {quoted(seen)} holds no time; each row needs one.", code="no-times")
+
+
+def latest_seen(table: Table, times: LabelTimes) -> float:
+    """Return the latest time in a table: the present, where times are numbers. DataError where there is none."""
+    parts = [_numbers(batch.column(times.seen)) for batch in table.scan([times.seen])]
+    found = np.concatenate([np.empty(0), *parts])
+    if not np.isfinite(found).any():
+        raise no_times(times.seen)
+    return float(np.nanmax(found))

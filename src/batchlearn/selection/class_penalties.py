@@ -1,0 +1,66 @@
+"""Strengths of the terms of more than two classes: the same fixed point as of one predictor, with a block a class.
+
+The traces tr(H^-1 S) of the generalised Fellner-Schall update (`selection.penalty_selection`) are those of the classes'
+own blocks, times (K - 1) / K because the coefficients of a column sum to zero over the classes. The full Hessian would
+cost K^2 times as much, and what is chosen with the blocks is judged on later rows like everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from batchlearn.data.rows import Rows
+from batchlearn.kernels.design import Floats
+from batchlearn.objectives.losses import Loss
+from batchlearn.objectives.penalties import Quadratic
+from batchlearn.selection.penalty_selection import PenalisedTerm, PenaltySelection, bounded_strength, penalty, settled
+from batchlearn.solvers.preconditioner import ClassBlocks, class_grams
+from batchlearn.solvers.quasi_newton import LimitedMemory
+from batchlearn.statistics.objective import Objective
+
+_UPDATES = 8
+_FIRST_STEPS, _STEPS = 30, 12
+_RENEWED = (5, 15)
+
+
+def select_class_penalties(
+    loss: Loss, rows: Rows, terms: Sequence[PenalisedTerm], start: tuple[Sequence[float], Floats] | None = None
+) -> tuple[PenaltySelection, Floats]:
+    """Return the strengths that the rows ask for and parameters fitted with them, as `select_penalties` does."""
+    given, rows = len(rows), rows.deduplicate()
+    size, weight, classes = rows.layout.size, rows.total_weight, loss.outputs + 1
+    known = () if start is None else start[0]
+    strengths = [*known, *[1.0] * (len(terms) - len(known))]
+    free = Objective(loss, Quadratic(np.zeros(loss.outputs * size)))
+    parameters = free.null_parameters(rows) if start is None else start[1]
+    before, freedom, update = np.inf, np.zeros(len(terms)), 0
+    grams = class_grams(rows, parameters)
+    for update in range(1, _UPDATES + 1):
+        objective = Objective(loss, penalty(terms, strengths, size, loss.outputs).over(weight))
+        blocks = ClassBlocks.penalised(objective.penalty, grams)
+        # Steps until the point is near enough for the next update.
+        solver = LimitedMemory(renewed=_RENEWED if update == 1 else ())
+        state = solver.start(objective, rows, parameters, found=blocks)
+        for _ in range(_FIRST_STEPS if update == 1 else _STEPS):
+            # Half a hundredth of a unit of the total loss: what is left to gain decides no strength.
+            if state.stuck or state.smallest * weight < 1e-2:
+                break
+            state = solver.step(objective, rows, state)
+        parameters = state.parameters
+        grams = class_grams(rows, parameters)
+        inverses = ClassBlocks.penalised(objective.penalty, grams).inverses / weight
+        traces = [float(np.sum(inverses[:, t.part, t.part] * t.unit.matrix)) for t in terms]
+        shares = np.asarray(strengths) * np.asarray(traces) * (loss.outputs / classes)
+        freedom = np.asarray([t.unit.rank * loss.outputs for t in terms]) - shares
+        outputs = parameters.reshape(loss.outputs, size)
+        strengths = [
+            bounded_strength(float(f), float(np.einsum("aj,jk,ak->", v, t.unit.matrix, v)))
+            for t, f, v in zip(terms, freedom, (outputs[:, t.part] for t in terms), strict=True)
+        ]
+        total = loss.outputs + float(freedom.sum())
+        if settled(total, before):
+            break
+        before = total
+    return PenaltySelection(tuple(strengths), tuple(map(float, freedom)), 1.0, update, given), parameters

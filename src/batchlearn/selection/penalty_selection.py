@@ -1,0 +1,179 @@
+"""How strongly each term is penalised: one strength a term, by the generalised Fellner-Schall fixed point.
+
+Wood and Fasiolo 2017: at the optimum for strengths lambda, with H the penalised Hessian of the total loss,
+
+    lambda_j <- phi (rank S_j - lambda_j tr(H^-1 S_j)) / (w' S_j w)
+
+raises the restricted likelihood (REML) at every step. phi is the dispersion: one for classes, estimated for numbers,
+counts and amounts. Strengths are in total over the rows, so that they mean the same for any number of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from batchlearn.data.rows import Rows
+from batchlearn.kernels.design import Floats
+from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
+from batchlearn.objectives.losses import Loss
+from batchlearn.objectives.penalties import Penalty, Quadratic
+from batchlearn.objectives.penalties.smoothing import UnitPenalty
+from batchlearn.statistics.dispersion import pearson_dispersion
+from batchlearn.statistics.objective import Expansion, Objective
+
+_UPDATES = 15
+_SETTLED = 0.01  # relative change of the effective degrees of freedom
+_WEAKEST, _STRONGEST = 1e-4, 1e9
+_FIRST_STEPS = 12
+_HALVINGS = 8
+_NEAR = 0.01  # of the total loss over the dispersion: a hundredth of what a coefficient without effect gains
+
+
+@dataclass(frozen=True)
+class PenalisedTerm:
+    """The coefficients of one term and its penalty at strength one."""
+
+    part: slice
+    unit: UnitPenalty
+
+
+@dataclass(frozen=True)
+class PenaltySelection:
+    """One strength a term, in total over the rows, and how they were found."""
+
+    values: tuple[float, ...]
+    degrees_of_freedom: tuple[float, ...]
+    dispersion: float
+    updates: int
+    rows: int
+
+
+def penalty(terms: Sequence[PenalisedTerm], strengths: Sequence[float], size: int, outputs: int = 1) -> Penalty:
+    """Return the penalty of terms, for `size` coefficients an output: strengths are in total, centres per row."""
+    diagonal, blocks = np.zeros(size), []
+    for term, strength in zip(terms, strengths, strict=True):
+        if term.unit.centre is None and np.count_nonzero(term.unit.matrix) == len(term.unit.matrix):
+            diagonal[term.part] = strength * np.diagonal(term.unit.matrix)
+        else:
+            blocks.append((term.part, strength * term.unit.matrix))
+    centres = [(term.part, term.unit.centre) for term in terms if term.unit.centre is not None]
+    return Penalty(
+        Quadratic(np.tile(diagonal, outputs), _repeated(blocks, size, outputs)),
+        Quadratic(np.zeros(outputs * size), _repeated(centres, size, outputs)),
+    )
+
+
+def _repeated(blocks: Sequence[tuple[slice, Floats]], size: int, outputs: int) -> tuple[tuple[slice, Floats], ...]:
+    return tuple(
+        (slice(part.start + k * size, part.stop + k * size), matrix) for k in range(outputs) for part, matrix in blocks
+    )
+
+
+class _PenalisedPoint(NamedTuple):
+    """Parameters, the loss around them without any penalty, and the factor of the penalised Hessian."""
+
+    parameters: Floats
+    data: Expansion
+    value: float  # penalised
+    factor: Factor
+
+
+def select_penalties(
+    loss: Loss, rows: Rows, terms: Sequence[PenalisedTerm], start: tuple[Sequence[float], Floats] | None = None
+) -> tuple[PenaltySelection, Floats]:
+    """Return the strengths that the rows themselves ask for, and the parameters fitted with them.
+
+    `start` gives strengths of the first terms and parameters (d,) to begin with. Each update reads the rows once: the
+    loss's own expansion does not depend on the strengths.
+    """
+    given, rows = len(rows), rows.deduplicate()
+    size, weight = rows.layout.size, rows.total_weight
+    free = Objective(loss, Quadratic(np.zeros(size)))
+    known = () if start is None else start[0]
+    strengths = [*known, *[1.0] * (len(terms) - len(known))]
+    parameters = free.null_parameters(rows) if start is None else start[1]
+    data = free.expand(rows, parameters)
+    before, freedom, update = np.inf, np.zeros(len(terms)), 0
+    dispersion = pearson_dispersion(loss, rows, parameters, 1.0)
+    for update in range(1, _UPDATES + 1):
+        now = penalty(terms, strengths, size).over(weight)
+        try:
+            steps = _FIRST_STEPS if update == 1 else 1
+            point = _approach(free, rows, now, (parameters, data), steps, _NEAR * dispersion)
+        except NotPositiveDefinite:
+            break
+        parameters, data = point.parameters, point.data
+        freedom = (
+            np.asarray([t.unit.rank for t in terms]) - np.asarray(strengths) * _traces(point.factor, terms) / weight
+        )
+        total = 1.0 + float(freedom.sum())
+        dispersion = pearson_dispersion(loss, rows, parameters, total)
+        strengths = [
+            bounded_strength(dispersion * float(f), float(values @ t.unit.matrix @ values), dispersion)
+            for t, f, values in zip(terms, freedom, (parameters[t.part] for t in terms), strict=True)
+        ]
+        if settled(total, before):
+            break
+        before = total
+    return PenaltySelection(tuple(strengths), tuple(map(float, freedom)), dispersion, update, given), parameters
+
+
+def _approach(
+    free: Objective, rows: Rows, now: Quadratic, start: tuple[Floats, Expansion], steps: int, near: float
+) -> _PenalisedPoint:
+    """Take Newton steps towards the penalised optimum, shortened where the objective does not fall.
+
+    They end where a step promises less than `near` of the total loss. The factor returned is that of the last step: the
+    point it leads to is so near that a factor of its own would say the same.
+    """
+    parameters, data = start
+    point = _at(parameters, data, now)
+    for taken in range(steps):
+        if taken:
+            point = _at(point.parameters, point.data, now)
+        gradient = point.data.gradient + now.gradient(point.parameters)
+        step = -point.factor.solve(gradient)
+        if float(-(gradient @ step)) * rows.total_weight < near:
+            break
+        for _ in range(_HALVINGS):
+            with np.errstate(over="ignore", invalid="ignore"):
+                moved = free.expand(rows, point.parameters + step)
+            if moved.value + now.value(point.parameters + step) <= point.value + 1e-12 * abs(point.value):
+                value = moved.value + now.value(point.parameters + step)
+                point = _PenalisedPoint(point.parameters + step, moved, value, point.factor)
+                break
+            step = 0.3 * step
+        else:
+            break
+    return point
+
+
+def _at(parameters: Floats, data: Expansion, now: Quadratic) -> _PenalisedPoint:
+    hessian = data.hessian.copy()
+    now.add_to(hessian)
+    return _PenalisedPoint(parameters, data, data.value + now.value(parameters), factorise(hessian, 0.0))
+
+
+def _traces(factor: Factor, terms: Sequence[PenalisedTerm]) -> Floats:
+    """Return tr(H^-1 S) of each term, from the rows of the factor's inverse that the term needs."""
+    found = []
+    for term in terms:
+        columns = factor.inverse[term.part.start :, term.part] / factor.diagonal[term.part]
+        found.append(float(np.sum((columns @ term.unit.matrix) * columns)))
+    return np.asarray(found)
+
+
+def settled(freedom: float, before: float) -> bool:
+    """Whether the effective degrees of freedom have stopped to change."""
+    return abs(freedom - before) <= _SETTLED * freedom
+
+
+def bounded_strength(wanted: float, size: float, dispersion: float = 1.0) -> float:
+    """Return the next strength of a term: what its freedom, times the dispersion, asks for over w'Sw."""
+    # In a quotient both have the square of the labels' unit: a floor of its own for either would have a unit too.
+    wanted = max(wanted, 1e-8 * dispersion)
+    return _STRONGEST if wanted >= size * _STRONGEST else max(wanted / size, _WEAKEST)

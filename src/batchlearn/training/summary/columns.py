@@ -1,0 +1,128 @@
+"""What each column holds, as the profiles of a training already know it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from batchlearn.data.build import Profiles
+from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile
+from batchlearn.tables.columns import Column
+from batchlearn.training.summary.labels import LabelSummary, NeighbourSummary, SplitSummary
+from batchlearn.training.summary.levels import LeakingLevel, LevelCounts
+
+_PER_CENTS = (0.01, 0.5, 0.99)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where the numbers of a column lie: the percentiles are of at most 200,000 rows, the ends of all of them."""
+
+    low: float
+    per_cent_1: float
+    median: float
+    per_cent_99: float
+    high: float
+    below_zero: int
+
+
+@dataclass(frozen=True)
+class ColumnSummary:
+    """What one column holds; `left_out` is the reason why the model does not read it."""
+
+    column: str
+    kind: str
+    rows: int
+    missing: int
+    left_out: str | None
+    levels: int | None = None  # of a category
+    spread: Spread | None = None  # of numbers, where there are any
+    leaking: tuple[LeakingLevel, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as plain values; what only numbers or only categories have stands where it is known."""
+        plain = {name: value for name, value in vars(self).items() if name not in ("levels", "spread", "leaking")}
+        levels = {} if self.levels is None else {"levels": self.levels}
+        spread = {} if self.spread is None else vars(self.spread)
+        return {**plain, **levels, **spread, "telling": [one.to_json() for one in self.leaking]}
+
+
+@dataclass(frozen=True)
+class JudgedFit:
+    """The fit to the earlier rows, which is the one that is judged."""
+
+    coefficients: int
+    passes: int
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """What a training found out beside its model; of rows all that it learned from, unless it says otherwise."""
+
+    repeated_rows: int
+    split: SplitSummary | None  # None where no rows were held out
+    judged: JudgedFit | None
+    labels: Mapping[str, LabelSummary]  # of "all" rows, and of the "early" and the "late" ones
+    neighbours: NeighbourSummary | None  # None without a time
+    columns: Sequence[ColumnSummary]
+    seconds: Mapping[str, float]  # of each stage
+    levels: Mapping[str, LevelCounts] = field(default_factory=dict)  # by term; not printed
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as plain values."""
+        return {
+            "repeated_rows": self.repeated_rows,
+            "split": None if self.split is None else self.split.to_json(),
+            "judged": None if self.judged is None else asdict(self.judged),
+            "labels": {part: asdict(found) for part, found in self.labels.items()},
+            "neighbours": None if self.neighbours is None else asdict(self.neighbours),
+            "columns": [one.to_json() for one in self.columns],
+            "seconds": dict(self.seconds),
+        }
+
+
+class Clock:
+    """Takes the seconds of one stage after the other."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def stop(self, stage: str) -> None:
+        """End a stage here; the next one begins."""
+        now = time.perf_counter()
+        self.seconds[stage] = now - self._last
+        self._last = now
+
+
+def summarise_columns(
+    columns: Sequence[Column],
+    profiles: Profiles,
+    leaking: Mapping[str, tuple[LeakingLevel, ...]],
+    left_out: Mapping[str, str],
+) -> list[ColumnSummary]:
+    """Return of each column its rows without a value, the range of numbers, and the levels that tell the label."""
+    return [
+        ColumnSummary(
+            column=column.name,
+            kind=str(column.kind),
+            rows=profile.rows,
+            missing=profile.missing,
+            left_out=left_out.get(column.name),
+            levels=len(profile.counts) if isinstance(profile, CategoryProfile) else None,
+            spread=_spread(profile),
+            leaking=leaking.get(column.name, ()),
+        )
+        for column, profile in ((column, profiles[column.name]) for column in columns)
+    ]
+
+
+def _spread(profile: Profile) -> Spread | None:
+    if not isinstance(profile, NumberProfile) or profile.missing == profile.rows:
+        return None
+    low, middle, high = np.quantile(profile.sample, _PER_CENTS, method="nearest").tolist()
+    return Spread(profile.low, low, middle, high, profile.high, profile.below_zero)

@@ -1,0 +1,44 @@
+"""Which terms push the prediction of a row away from that of the other rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlearn.data.encoding import Encoding
+from batchlearn.data.rows import Rows, level_codes
+from batchlearn.kernels.design import Floats
+
+_MOST_CONTRIBUTIONS = 4
+
+
+def contributions(
+    encoding: Encoding, rows: Rows, parameters: Floats, chosen: NDArray[np.intp]
+) -> list[tuple[tuple[str, float], ...]]:
+    """Return for each chosen row the terms that add most to its predictor, or take most.
+
+    An effect is what the term adds for this row minus what it adds on average over `rows`. Of more than two classes,
+    where there are several predictors, nothing is returned.
+    """
+    if len(parameters) != encoding.layout.size:
+        return [() for _ in chosen]
+    taken, codes = next(rows.stretches(chosen, len(chosen))).together(), level_codes(rows)
+    names, effects = list[str](), list[Floats]()
+    start = 0
+    for number in encoding.numbers:
+        part = slice(start, start + len(number.names))
+        values = taken.block.dense[1:][part].T
+        names.append(number.column)
+        effects.append(values @ parameters[1:][part])
+        start = part.stop
+    for place, (group, part) in enumerate(zip(encoding.groups, encoding.layout.group_slices, strict=True)):
+        added = np.append(parameters[part], 0.0)
+        held = np.bincount(codes[place], minlength=len(added))
+        names.append(group.key)
+        effects.append(added[taken.block.codes[place]] - held @ added / max(len(rows), 1))
+    every = np.stack(effects, axis=1) if effects else np.zeros((len(chosen), 0))
+    strongest = np.argsort(-np.abs(every), axis=1, kind="stable")[:, :_MOST_CONTRIBUTIONS]
+    return [
+        tuple((names[k], float(row[k])) for k in order if row[k] != 0.0)
+        for row, order in zip(every, strongest, strict=True)
+    ]

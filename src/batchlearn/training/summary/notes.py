@@ -1,0 +1,87 @@
+"""What a training has to say about its rows and columns beside its figures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from batchlearn.data.encoding import SMALLEST_UNIT, Encoding
+from batchlearn.data.ledger import Ledger
+from batchlearn.data.split import Split, groups_on_both_sides
+from batchlearn.data.target import Task
+from batchlearn.formatting.notes import Code, Note
+from batchlearn.kernels.design import Floats
+from batchlearn.objectives.class_weights import correction_note
+from batchlearn.objectives.penalties import Quadratic
+from batchlearn.objectives.support import support_notes
+from batchlearn.statistics.objective import Expansion
+from batchlearn.training.recipe import Recipe
+
+# Two columns whose correlation differs from one by no more than rounding say the same thing.
+_SAME = 1.0 - 1e-12
+_HIDDEN = 1e-3
+_MOST_PAIRS = 10
+# So few different numbers may be classes; weights that add up to so small a share of the rows are relative ones.
+_FEW_VALUES = 10
+_LIGHT = 0.1
+
+
+def group_notes(ledger: Ledger, split: Split, column: str | None) -> list[Note]:
+    """Say where the same group is learned from and judged on: what is known of it flatters the evaluation."""
+    both, late = groups_on_both_sides(ledger, split)
+    return [Note(Code.GROUPS_ON_BOTH_SIDES, {"both": both, "late": late, "column": column})] if both else []
+
+
+def target_notes(ledger: Ledger, recipe: Recipe) -> list[Note]:
+    """Say what was concluded from labels and weights where users may have meant something else."""
+    notes = list[Note]()
+    if recipe.loss is None and ledger.target.task is Task.NUMBER:
+        values = np.unique(ledger.label[ledger.used])
+        if len(values) <= _FEW_VALUES:
+            notes.append(Note(Code.TAKEN_AS_NUMBER, {"column": ledger.target.column, "values": len(values)}))
+    total = float(ledger.counts.used) if ledger.weight is None else float(np.sum(ledger.weight[ledger.used]))
+    if recipe.alpha is None and total < _LIGHT * ledger.counts.used:
+        notes.append(Note(Code.LIGHT_WEIGHTS, {"rows": ledger.counts.used, "total": total}))
+    return notes
+
+
+def row_notes(ledger: Ledger, encoding: Encoding, class_weights: Floats | None, repeated: int) -> list[Note]:
+    """Say what rows repeat each other, what classes counted, and what the rows can carry."""
+    notes = support_notes(ledger, encoding)
+    if repeated:
+        notes.insert(0, Note(Code.REPEATED_ROWS, {"rows": repeated, "share": repeated / ledger.counts.used}))
+    if class_weights is not None:
+        notes.append(correction_note(ledger.target.classes, class_weights))
+    return notes
+
+
+def feature_notes(encoding: Encoding, expansion: Expansion | None, penalty: Quadratic) -> list[Note]:
+    """Say what was done about missing numbers, and which columns repeat each other or are not there at all."""
+    notes = list[Note]()
+    if encoding.layout.size == 1:
+        notes.append(Note(Code.NO_FEATURE))
+    missing = {term.column: term.missing_share for term in encoding.numbers if term.missing_share > 0.0}
+    if missing:
+        notes.append(Note(Code.MISSING_NUMBERS, {"shares": missing}))
+    tiny = [term.column for term in encoding.numbers if term.deviation < SMALLEST_UNIT]
+    if tiny:
+        notes.append(Note(Code.TINY_NUMBERS, {"columns": tiny}))
+    pairs = _repeats(encoding, expansion, penalty)
+    notes += [Note(Code.SAME_COLUMNS, {"first": a, "second": b}) for a, b in pairs[:_MOST_PAIRS]]
+    if len(pairs) > _MOST_PAIRS:
+        notes.append(Note(Code.MORE_SAME_COLUMNS, {"pairs": len(pairs) - _MOST_PAIRS}))
+    return notes
+
+
+def _repeats(encoding: Encoding, expansion: Expansion | None, penalty: Quadratic) -> list[tuple[str, str]]:
+    """Return the pairs of dense columns that are proportional to each other in every row."""
+    layout = encoding.layout
+    if expansion is None or layout.dense < 2:
+        return []
+    products = expansion.hessian[1 : layout.lead, 1 : layout.lead]
+    # The curvature of the rows; where the penalty hides it in rounding, nothing can be said.
+    square = np.diagonal(products) - penalty.diagonal[1 : layout.lead]
+    seen = square > _HIDDEN * np.diagonal(products)
+    size = np.where(seen, np.sqrt(np.where(seen, square, 1.0)), np.inf)
+    same = np.argwhere(np.triu(np.abs(products / size[:, None] / size) >= _SAME, 1))
+    names = encoding.names[1:]
+    return [(names[a], names[b]) for a, b in same]
