@@ -157,6 +157,16 @@ def test_every_module_has_a_noun() -> None:
     assert [str(path) for path, parts in named.items() if parts & EMPTY_NAMES] == []
 
 
+def test_a_type_name_means_one_thing() -> None:
+    """A leading underscore does not make a name another one."""
+    homes: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name.strip("_"), []).append(place(path, node))
+    assert {name: places for name, places in homes.items() if len(places) > 1} == {}
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_what_is_public_is_described(path: Path) -> None:
     module = tree(path)
