@@ -18,7 +18,7 @@ from batchlearn.solvers import Solver
 from batchlearn.training.regimes import Checkpoint, FullBatch, MiniBatch, Online, Regime, check_pair, epochs
 from batchlearn.training.train import Progress
 
-# The objective is looked at again when so many times more rows have been read: each look reads all rows.
+# The next checkpoint is when so many times more rows have been read: each reads all rows for the objective.
 _NEXT_CHECKPOINT = 1.2
 SHUFFLED, STORED = "shuffled", "stored"
 
@@ -129,7 +129,7 @@ class Run:
         return self.points[-1]
 
     def value_at(self, passes: float) -> float | None:
-        """Return the objective at the last look within so many passes; None where it had not begun by then."""
+        """Return the objective at the last checkpoint within so many passes; None where it had not begun by then."""
         seen = [point.value for point in self.points if 0.0 < point.passes <= passes * (1.0 + 1e-9)]
         return seen[-1] if seen else None
 
@@ -145,7 +145,7 @@ def start_contender(
 def run_contender(
     benchmark: Benchmark, contender: Contender, budget: Budget, seed: int = 0, order: str = SHUFFLED
 ) -> Generator[Progress, None, Run]:
-    """Yield progress; return the run. Only the contender's own work is timed, not the looks at the objective.
+    """Yield progress; return the run. Only the contender's own work is timed, not the objective at checkpoints.
 
     The budget of seconds is checked after each stretch of rows, so a run may overspend by one stretch.
     """

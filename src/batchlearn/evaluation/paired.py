@@ -8,9 +8,9 @@ Statistics 28).
 
 `later_difference` sets later rows beside the leave-one-out of earlier ones, with both errors.
 
-`sequential_difference` judges as often as one likes. Each look at new rows adds one mean, and the looks so far are
-tested when they are 15, 30, 60, ..., each time at a share of alpha, so that all its intervals together hold the true
-difference with probability 1 - alpha (alpha spending: Lan and DeMets 1983, "Discrete sequential boundaries for
+`sequential_difference` judges as often as one likes. Each interim analysis of new rows adds one mean, and those so far
+are tested when they are 15, 30, 60, ..., each time at a share of alpha, so that all its intervals together hold the
+true difference with probability 1 - alpha (alpha spending: Lan and DeMets 1983, "Discrete sequential boundaries for
 clinical trials", Biometrika 70).
 """
 
@@ -35,13 +35,13 @@ FEWEST_BLOCKS = 5
 # Below this a block's mean is not near enough to normal.
 ROWS_PER_BLOCK = 20
 
-# Looks that are tested first, and how many standard errors are added to the correlation of successive looks, which 15
-# looks do not show well: with 1.6 equal models were told apart within 60 looks in 6.5 % of 4,000 series whose shocks
+# Analyses that are tested first, and how many standard errors are added to the correlation of successive ones, which 15
+# do not show well: with 1.6 equal models were told apart within 60 in 6.5 % of 4,000 series whose shocks
 # last (autoregressive, 0.7) below as much noise, with 2 in 4.9 %.
 FIRST_TEST = 15
 FIRST_SHARE = 0.25
 CORRELATION_ERRORS = 2.0
-# With more than this blocks or looks say nearly the same thing again and again, and no factor makes up for it.
+# With more than this blocks or analyses say nearly the same thing again and again, and no factor makes up for it.
 LARGEST_CORRELATION = 0.9
 
 
@@ -104,19 +104,19 @@ def blocked_difference(difference: Array, weight: Array, starts: NDArray[np.intp
 
 
 def analyses_tested(analyses: int) -> int:
-    """Return how many of so many looks the latest test is of: 15, 30, 60, ..., or 0 before the first."""
+    """Return how many of so many analyses the latest test is of: 15, 30, 60, ..., or 0 before the first."""
     return 0 if analyses < FIRST_TEST else FIRST_TEST * 2 ** int(math.log2(analyses // FIRST_TEST))
 
 
 def sequential_difference(mean: Array, weight: Array, alpha: float) -> Difference:
-    """Return the weighted mean of the looks of one test, with the interval of that test; both shapes (looks,).
+    """Return the weighted mean of the analyses of one test, with the interval of that test; both shapes (analyses,).
 
-    `mean` is the mean difference of each look's rows and `weight` their weight, above zero; there have to be 15, 30,
-    60, ... of them. The interval is that of blocks of unequal weight, so a look's variance may have any size: with a
-    day's shock a large look says little more than a small one. The first test spends a quarter of alpha, each later one
-    half of what is left. Where successive looks resemble each other it is widened by what that adds to the variance at
-    two standard errors above the correlation seen, corrected for its bias in short series (Kendall 1954, "Note on bias
-    in the estimation of autocorrelation", Biometrika 41). Where that is above 0.9 there is no interval.
+    `mean` is the mean difference of each analysis's rows and `weight` their weight, above zero; there have to be 15,
+    30, 60, ... of them. The interval is that of blocks of unequal weight, so their variances may have any size: with a
+    day's shock a large one says little more than a small one. The first test spends a quarter of alpha, each later one
+    half of what is left. Where successive analyses resemble each other it is widened by what that adds to the variance
+    at two standard errors above the correlation seen, corrected for its bias in short series (Kendall 1954, "Note on
+    bias in the estimation of autocorrelation", Biometrika 41). Where that is above 0.9 there is no interval.
     """
     analyses = len(mean)
     later = round(math.log2(analyses / FIRST_TEST))
@@ -128,7 +128,7 @@ def sequential_difference(mean: Array, weight: Array, alpha: float) -> Differenc
 
 
 def largest_correlation(mean: Array, weight: Array) -> float:
-    """Return how much successive looks may resemble each other: two standard errors above what is seen, at least 0."""
+    """Return how much successive analyses may resemble each other: two standard errors above what is seen, or 0."""
     analyses, seen = len(mean), _correlation(mean, weight)
     unbiased = (analyses * seen + 1.0) / (analyses - 3.0)
     return max(unbiased + CORRELATION_ERRORS * math.sqrt((1.0 - seen**2) / analyses), 0.0)

@@ -1,1 +1,1 @@
-"""Words for single facts: numbers, names of the field, and one sentence for each code of a closed set."""
+"""Single facts as people read them: numbers, names of the field, and one sentence for each code of a closed set."""

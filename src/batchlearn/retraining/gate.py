@@ -5,7 +5,7 @@ the true difference with probability 1 - alpha (`evaluation.paired`), and the ve
 
     superiority       promote where the interval lies below 0, reject where it lies at or above 0
     non-inferiority   promote where it lies below `margin` x the champion's loss, reject where it lies at or above that
-    anytime           as superiority, by tests of 15, 30, 60, ... looks: the rate holds however often one looks
+    anytime           as superiority, by tests of 15, 30, 60, ... interim analyses: the rate holds however many
 
 Anything else is "not enough evidence". So a verdict is wrong, in whichever direction, with probability alpha at most,
 and a challenger that is no better is promoted with probability alpha / 2 at most.
@@ -46,8 +46,8 @@ __all__ = ["Gate", "Verdict", "judge", "judge_interim", "judge_without_champion"
 FEWEST_RARER = 20
 # Losses nearer than this share of the champion's are two roundings of one model, which a test must not tell apart.
 SAME = 1e-9
-# Looks of one call share what that time brought, so few: where a shock that all share makes 70 % of their variance, two
-# equal models were told apart within 60 looks in 2.5 % of 4,000 series with four looks a call and in 15 % with eight.
+# Analyses of one call share what that time brought, so few: where a shock that all share makes 70 % of their variance,
+# two equal models were told apart within 60 in 2.5 % of 4,000 series with four a call and in 15 % with eight.
 ANALYSES_PER_CALL = 4
 
 
@@ -64,10 +64,11 @@ def judge(
 
     `champion_losses` is None where there is no champion yet. `weight` is each row's, at least 0. `time` orders the
     rows; without it they count as given in order. `label` is for classes only: rows of one class judge nothing. In mode
-    "anytime" only rows later than those of earlier looks are given, and all of the rows of their time: where some have
-    no label yet, those that are known early would judge for all. `state` is the last verdict's.
+    "anytime" only rows later than those of earlier analyses are given, and all of the rows of their time: where some
+    have no label yet, those that are known early would judge for all. `state` is the last verdict's.
 
-    DataError where lengths differ, a weight or time is unusable, or rows come that are no later than the last look's.
+    DataError where lengths differ, a weight or time is unusable, or rows come that are no later than the last
+    analysis's.
     """
     if champion_losses is None:
         return _failing(gate, challenger_losses) or answered(
@@ -85,10 +86,10 @@ def judge_interim(
     label: NDArray[Any] | None = None,
     state: Mapping[str, Any] | None = None,
 ) -> Verdict:
-    """Judge new rows by a gate of mode "anytime" in at most four looks, block of time after block of time.
+    """Judge new rows by a gate of mode "anytime" in at most four interim analyses, each of a block of time.
 
     So four calls may be enough for a verdict, and the rate holds however many follow. Where a block decides, the later
-    ones are not looked at. Arguments and errors as those of `judge`; UsageError for a gate of another mode.
+    ones are not analysed. Arguments and errors as those of `judge`; UsageError for a gate of another mode.
     """
     if gate.mode != "anytime":
         raise UsageError(
@@ -111,8 +112,8 @@ def judge_without_champion(  # noqa: PLR0913 - the arguments of `judge`, and why
     """Judge a challenger where the champion cannot score the later rows, say because a column is gone.
 
     A champion that cannot score cannot serve either, so the challenger has to be superior to a constant prediction: the
-    mean label of its training rows; in mode "anytime" in looks. `why` is a clause for the sentence. Arguments and
-    errors as those of `judge`.
+    mean label of its training rows; in mode "anytime" by interim analyses. `why` is a clause for the sentence.
+    Arguments and errors as those of `judge`.
     """
     rows = _paired(constant_losses, challenger_losses, weight, time, label, "constant prediction")
     if gate.mode == "anytime":
@@ -228,7 +229,7 @@ def _judged(gate: Gate, rows: _Paired, state: Mapping[str, Any] | None) -> Verdi
     if gate.mode != "anytime":
         return _judge_once(gate, rows)
     before = InterimAnalyses.from_json(state)
-    if before.against != rows.against:  # looks against another one are no looks of this comparison
+    if before.against != rows.against:  # those against another one are of another comparison
         before = InterimAnalyses(until=before.until, against=rows.against)
     return _judge_analysis(gate, rows, before)
 

@@ -1,4 +1,7 @@
-"""What is kept of a paired comparison between looks: a few figures of each look, as plain values."""
+"""What is kept of a paired comparison between interim analyses: a few figures of each, as plain values.
+
+Messages and documents call an interim analysis a look, and so does the JSON that is kept.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,13 @@ from typing import Any
 from batchlearn.errors import IntegrityError, quoted
 from batchlearn.evaluation.paired import ROWS_PER_BLOCK
 
-# 1 had looks at the rows that were labelled since, 2 has looks at the rows of a time, all of them labelled.
+# 1 analysed the rows that were labelled since, 2 analyses the rows of a time, all of them labelled.
 FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
 class InterimAnalysis:
-    """The new rows of one look: their number, weight, and the mean loss of both models on them."""
+    """The new rows of one analysis: their number, weight, and the mean loss of both models on them."""
 
     rows: int
     weight: float
@@ -25,7 +28,7 @@ class InterimAnalysis:
     challenger: float
 
     def joined(self, other: InterimAnalysis) -> InterimAnalysis:
-        """Return the two looks as one."""
+        """Return the two analyses as one."""
         weight = self.weight + other.weight
         share = other.weight / weight
         return InterimAnalysis(
@@ -38,7 +41,7 @@ class InterimAnalysis:
 
 @dataclass(frozen=True)
 class InterimAnalyses:
-    """All looks so far, in order; the last may still have too few rows and grows with the next."""
+    """All analyses so far, in order; the last may still have too few rows and grows with the next."""
 
     analyses: tuple[InterimAnalysis, ...] = ()
     classes: Mapping[str, int] | None = None
@@ -48,17 +51,17 @@ class InterimAnalyses:
     against: str = "champion"
     """Who stands in the champion's place."""
     dropped: int = 0
-    """Looks of an earlier release, which are not among these."""
+    """Analyses of an earlier release, which are not among these."""
 
     @property
     def rows(self) -> int:
-        """The rows of all looks."""
+        """The rows of all analyses."""
         return sum(analysis.rows for analysis in self.analyses)
 
     def added(
         self, analysis: InterimAnalysis, classes: Mapping[str, int] | None, until: float | None
     ) -> InterimAnalyses:
-        """Return the looks with one more; a last look of fewer than 20 rows is joined with it."""
+        """Return the analyses with one more; a last one of fewer than 20 rows is joined with it."""
         analyses = self.analyses
         if analyses and analyses[-1].rows < ROWS_PER_BLOCK:
             analyses, analysis = analyses[:-1], analyses[-1].joined(analysis)
@@ -66,7 +69,7 @@ class InterimAnalyses:
         return InterimAnalyses((*analyses, analysis), counted, self.until if until is None else until, self.against)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the looks as plain values."""
+        """Return the analyses as plain values."""
         classes = None if self.classes is None else dict(self.classes)
         analyses = [dict(vars(analysis)) for analysis in self.analyses]
         kept = {"looks": analyses, "classes": classes, "until": self.until, "against": self.against}
@@ -74,10 +77,10 @@ class InterimAnalyses:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any] | None) -> InterimAnalyses:
-        """Return the looks that `to_json` gave; none for None. IntegrityError where it is not what was written.
+        """Return the analyses that `to_json` gave; none for None. IntegrityError where it is not what was written.
 
-        Looks of an earlier release are dropped: they were at rows whose labels were known early, whatever the others'
-        were. As no verdict came of them, a new series of looks at later rows keeps its rate.
+        Analyses of an earlier release are dropped: they were at rows whose labels were known early, whatever the
+        others' were. As no verdict came of them, a new series at later rows keeps its rate.
         """
         if value is None:
             return cls()

@@ -174,8 +174,8 @@ class _LoopResult(NamedTuple):
 def _watched_checkpoints(way: _SolverRun) -> Generator[tuple[Checkpoint, Distance | None, int], None, None]:
     """Yield where the solver stands after each step, for as many passes as it may take.
 
-    With what is known there, None where nothing new is, and the readings of all rows so far, those for looks among
-    them.
+    With what is known there, None where nothing new is, and the readings of all rows so far, those for the objective
+    among them.
     """
     objective, rows, solver = way.problem.objective, way.rows, way.solver
     watch, valued, checkpoint = solver.watch(objective, rows, way.parameters), 0, None

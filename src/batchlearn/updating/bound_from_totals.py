@@ -1,4 +1,4 @@
-"""The first rung: how far a retrain would go, from kept totals and the new rows alone (bounds C6 to C8).
+"""The bound from totals: how far a retrain would go, from kept totals and the new rows alone (bounds C6 to C8).
 
 w1 minimises what is known: the old rows' Taylor polynomial, the new rows exactly, the penalty. At w1 the gradient is
 known up to the polynomial's remainder, a matrix below the Hessian is known, and no row's leverage there is above the

@@ -1,4 +1,4 @@
-"""Whether new rows still fit the frozen encoding: its tables of levels and its scales are part of the model.
+"""Encoding drift: whether new rows still fit the tables of levels and the scales that are part of the model.
 
 An update adds rows to totals that were encoded with these tables. Rows that would be given a level, an indicator or a
 scale of their own by a training from scratch do not fit: the reasons name the columns.

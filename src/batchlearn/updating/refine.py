@@ -1,4 +1,4 @@
-"""The rungs above the first: readings of all rows, each with the true gradient and Hessian at one point."""
+"""Refinement of the bound from totals by readings of all rows, each with the true gradient and Hessian at one point."""
 
 from __future__ import annotations
 

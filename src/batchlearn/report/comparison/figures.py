@@ -57,7 +57,7 @@ def floor_of(result: Comparison) -> float:
 
 
 def _curve(one: Outcome) -> list[tuple[RunCheckpoint, float]]:
-    """Return the looks at the typical run that did not overflow, each with the excess loss there."""
+    """Return the checkpoints of the typical run that did not overflow, each with the excess loss there."""
     points = ((point, max(point.value - one.best, 0.0)) for point in one.typical.points)
     return [(point, excess) for point, excess in points if math.isfinite(excess)]
 

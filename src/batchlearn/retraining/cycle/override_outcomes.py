@@ -26,8 +26,8 @@ def judge_choices(
     """Look again at each override: yield what rows say of those of which there are new ones.
 
     The person's choice is tested for superiority over the gate's, on rows that neither was trained on, each of which
-    is looked at once. As long as neither is shown to be better there is no outcome. Over all looks together an outcome
-    is wrong with a probability of 5 % at most.
+    is analysed once. As long as neither is shown to be better there is no outcome. Over all analyses together an
+    outcome is wrong with a probability of 5 % at most.
     """
     for choice in overrides:
         chosen, rival = choice.chosen, choice.instead_of

@@ -1,1 +1,1 @@
-"""What a training found out about its data on the way, for whoever reads its report."""
+"""The summary of the data: what a training found out about them on the way, for whoever reads its report."""

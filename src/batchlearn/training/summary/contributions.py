@@ -1,4 +1,4 @@
-"""Which terms push the prediction of a row away from that of the other rows."""
+"""Contributions: what the terms add to the prediction of a row beyond what they add to the others."""
 
 from __future__ import annotations
 
