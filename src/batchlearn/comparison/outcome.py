@@ -157,7 +157,7 @@ class Comparison:
     """What `compare` returns: all contenders beside one optimum. As text it is the recommendation.
 
     Attributes:
-        trial: What all were given: the objective, the rows, the optimum and the rows held out.
+        benchmark: What all were given: the objective, the rows, the optimum and the rows held out.
         table: The name of the table.
         budget: What each run could spend.
         outcomes: One for each contender: its runs, and its score on the rows held out.

@@ -37,13 +37,13 @@ StartName = Literal["scratch", "warm", "fine-tune", "update"]
 Spelled = Annotated[str | float | None, BeforeValidator(lambda value: float(value) if type(value) is int else value)]
 
 
-class _Section(BaseModel):
+class _SettingsSection(BaseModel):
     """A table of the file: closed, strict, frozen."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class SourceSettings(_Section):
+class SourceSettings(_SettingsSection):
     """Where rows come from and what their columns are; the file has the fields of `roles` and `reading` as keys."""
 
     files: str | None = None
@@ -57,7 +57,7 @@ class SourceSettings(_Section):
     reading: ReadingRules
 
 
-class PolicySettings(_Section):
+class PolicySettings(_SettingsSection):
     """When to train again, on which rows, and from which start."""
 
     when: Literal["never", "every", "rows"] = "never"
@@ -67,7 +67,7 @@ class PolicySettings(_Section):
     start: StartName = "scratch"
 
 
-class GateSettings(_Section):
+class GateSettings(_SettingsSection):
     """What may go live."""
 
     mode: Literal["superiority", "non-inferiority", "anytime"] = "superiority"
@@ -77,7 +77,7 @@ class GateSettings(_Section):
     share: float = Field(default=0.2, gt=0.0, lt=1.0)
 
 
-class ReviewSettings(_Section):
+class ReviewSettings(_SettingsSection):
     """What lands on a person."""
 
     of: list[Literal["promotion", "rejection", "alarm"]] = ["promotion"]
@@ -94,7 +94,7 @@ class ReviewSettings(_Section):
         return Costs(self.false_alarm, self.miss, self.fee)
 
 
-class ProjectSettings(_Section):
+class ProjectSettings(_SettingsSection):
     """The whole file."""
 
     format_version: int = 1

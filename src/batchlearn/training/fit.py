@@ -46,9 +46,10 @@ class Fit:
         evaluation: Of a model of the earlier rows on the later ones; None where none were held out.
         notes: What is worth saying, each with a code and values; as text a sentence.
         condition: Which rows were read, as text; None where all were.
+        where: What of the condition rows of any time can meet, as text; None where nothing is.
         class_weights: What each class counted, in order; None where all count once.
         dispersion: That the standard errors carry: 1 for classes; None where there are none.
-        facts: What was found out about the data on the way.
+        summary: What was found out about the data on the way.
 
     Example:
         >>> import batchlearn as bl
