@@ -154,6 +154,7 @@ class BySign:
     target: Target
     column: str
     roles: Roles = field(default_factory=Roles)
+    weight_constant: float = 1.0
     costs: Costs | None = None
     level_terms: tuple[LevelTerm, ...] = ()
     no_certificate: str = "No penalty and no optimum: a rule."

@@ -119,7 +119,7 @@ def verifying(
     stored.model.check(table)
     with one_blas_thread():
         yield Progress("reading labels")
-        ledger = read_ledger(table, stored.model.target)
+        ledger = read_ledger(table, stored.model.target, weight_constant=stored.model.weight_constant)
         counted = ledger if statement.weights is None else weighted(ledger, statement.weights)
         reading = build_rows(table, counted, stored.model.encoding, ledger.used, workers)
         while True:
