@@ -290,6 +290,15 @@ def test_rows_without_weight_do_not_move_the_others() -> None:
     assert np.array_equal(first.late, other.late[:300])
 
 
+@pytest.mark.parametrize("scale", [1e-3, 7.3, 1e3])
+def test_the_unit_of_the_weights_decides_nothing(scale: float) -> None:
+    # Rows that differ by their weights alone are told apart by which of them is heavier.
+    columns = mixture(600)
+    columns["w"][:30] += np.random.default_rng(1).random(30)
+    first, other = (lotted(one, weight="w") for one in (columns, {**columns, "w": scale * columns["w"]}))
+    assert np.array_equal(first.lots.lot[first.used], other.lots.lot[other.used])
+
+
 # --- stretches ------------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,8 @@ import pytest
 from batchlearn.kept.storage import load as load_totals
 from batchlearn.models.files import files_of, load, read_model
 from batchlearn.models.folder import MODEL
+from batchlearn.retraining.cycle.starting import encoded
+from batchlearn.tables.table import read
 from batchlearn.training.verification.stored import verify_model
 
 STORED = sorted((Path(__file__).parent / "fixtures").glob("*/*"))
@@ -51,6 +53,18 @@ def test_stored_totals_are_of_their_model(folder: Path) -> None:
     assert kept.rows == rows
     np.testing.assert_array_equal(kept.parameters, model.parameters)
     assert kept.totals.weight > 0.0
+
+
+def test_a_model_of_before_takes_weights_as_they_come() -> None:
+    (folder,) = (one for one in STORED if named(one) == "2026-11 weighted")
+    model, rows = load(folder / "model"), pq.read_table(folder / "rows.parquet")
+    assert model.weight_constant == 1.0
+    kept = load_totals((folder / "kept.safetensors").read_bytes(), model.encoding.layout, model.loss)
+    weight = np.asarray(rows["worth"])
+    there = encoded(model, read(rows, target="label", weight="worth"), 1)
+    assert there.ledger.weight is not None
+    assert there.ledger.weight.tobytes() == weight.tobytes()
+    assert kept.totals.weight == there.rows.total_weight == pytest.approx(weight.sum(), rel=1e-14)
 
 
 @pytest.mark.parametrize("folder", STORED, ids=named)
