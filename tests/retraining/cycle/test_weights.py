@@ -14,7 +14,9 @@ from batchlearn.artifacts.store import FolderStore
 from batchlearn.models.linear import LinearModel
 from batchlearn.registry.loading import load_version
 from batchlearn.registry.version import read_version
+from batchlearn.retraining.cycle.candidate import contest
 from batchlearn.retraining.cycle.finish import Turn
+from batchlearn.tables.table import read
 
 DUE = day(33)
 WEIGHED = {'drop = ["user"]': 'drop = ["user"]\nweight = "worth"'}
@@ -85,6 +87,16 @@ def test_what_goes_on_from_a_model_keeps_its_constant_and_scratch_takes_a_new_on
         turned(tmp_path / start, {**WEIGHED, "rows = 300": f'rows = 300\nstart = "{start}"'}, tables)
         assert model_of(tmp_path / start, 1).weight_constant == pytest.approx(means[0], rel=1e-14)
         assert model_of(tmp_path / start, 2).weight_constant == pytest.approx(mean, rel=1e-14)
+
+
+def test_rows_are_judged_in_the_unit_of_the_champion(tmp_path: Path) -> None:
+    tables = [weighed(0, 10, 1.5), scaled(weighed(10, 30, -1.5), 5.0)]
+    turned(tmp_path, WEIGHED, tables)
+    first, second = (model_of(tmp_path, number) for number in (1, 2))
+    assert second.weight_constant > 2.0 * first.weight_constant
+    found = contest(first, second, read(tables[1], time="seen", weight="worth", drop=["known", "user"]))
+    assert found.rows.weight is not None
+    assert np.sum(found.rows.weight) == pytest.approx(np.asarray(tables[1]["worth"]).sum() / first.weight_constant)
 
 
 @pytest.mark.parametrize("start", ["scratch", "update"])
