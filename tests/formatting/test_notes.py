@@ -13,7 +13,6 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.LEFT_OUT: {"column": "{a}", "reason": "it is constant"},
     Code.REPEATED_ROWS: {"rows": 1234, "share": 0.98},
     Code.TAKEN_AS_NUMBER: {"column": "y", "values": 3},
-    Code.LIGHT_WEIGHTS: {"rows": 100, "total": 1.0},
     Code.UNEQUAL_WEIGHTS: {"rows": 100, "effective": 3.2},
     Code.CLASS_WEIGHTS: {"weights": {"no": 1.0, "yes": 5.0}},
     Code.RARE_CLASS: {"rows": 1, "of": 400, "label": "yes"},

@@ -87,9 +87,9 @@ if TYPE_CHECKING:
     ReadingFlags: TypeAlias = ReadingRules
     RowFlags: TypeAlias = ReadingRules
 else:
-    RoleFlags = flags_of(Roles, "time", "group", "weight", "drop", "offset", "exposure")
-    JudgingFlags = flags_of(Roles, "time", "group", "weight")
-    FeatureFlags = flags_of(Roles, "group", "weight", "drop", "offset", "exposure")
+    RoleFlags = flags_of(Roles, "time", "group", "weight", "weight_kind", "drop", "offset", "exposure")
+    JudgingFlags = flags_of(Roles, "time", "group", "weight", "weight_kind")
+    FeatureFlags = flags_of(Roles, "group", "weight", "weight_kind", "drop", "offset", "exposure")
     ReadingFlags = flags_of(ReadingRules, "categories", "where", "null")
     RowFlags = flags_of(ReadingRules, "where", "null")
 
@@ -142,6 +142,7 @@ def open_for(
         time=judging.time or known.get("time"),
         group=judging.group or known.get("group"),
         weight=judging.weight or known.get("weight"),
+        weight_kind=judging.weight_kind or (model.roles.weight_kind if "weight" in known else None),
         where=rows.where,
         null=("", *rows.null),
         categories=categories,

@@ -5,6 +5,7 @@ One pass over the columns that have a role. Every row is accounted for: read = u
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -60,7 +61,10 @@ class Lots:
 
 @dataclass(frozen=True)
 class Ledger:
-    """One entry for each row that met the condition, in order; only `used` rows, all of weight above 0, count."""
+    """One entry for each row that met the condition, in order; only `used` rows, all of weight above 0, count.
+
+    Weights are over their mean in the training; None where rows come as often as theirs say, and where all are 1.
+    """
 
     target: Target
     used: NDArray[np.bool_]
@@ -72,6 +76,7 @@ class Ledger:
     group: NDArray[np.intp] | None  # codes in the order of the groups' values, -1 where missing
     counts: RowCounts
     read_lots: Lots | None = None  # by `with_lots`
+    weight_constant: float = 1.0  # what the weights as they came were divided by
 
     @property
     def lots(self) -> Lots:
@@ -102,13 +107,15 @@ def read_ledger(
     target: Target | None = None,
     loss: str | None = None,
     *,
+    weight_constant: float | None = None,
     beside: Sequence[str] = (),
     visit: Callable[[pa.RecordBatch], None] | None = None,
 ) -> Ledger:
     """Read the role columns of all rows once. `target` is a model's; otherwise it is inferred, with `loss`.
 
-    Rows with a label but without a weight above 0, an offset or a time are set aside. `visit` is handed each batch of
-    the same reading, with the columns named by `beside` too. Raises DataError, UsageError.
+    Weights are over `weight_constant`, a model's too; over their mean in the used rows unless it is given. Rows with a
+    label but without a weight above 0, an offset or a time are set aside. `visit` is handed each batch of the same
+    reading, with the columns named by `beside` too. Raises DataError, UsageError.
     """
     scan = table.scan(list(dict.fromkeys([*role_columns(table), *beside])))
     columns = _collect(scan, role_columns(table), visit)
@@ -143,21 +150,33 @@ def read_ledger(
     rejected[Rejection.UNSEEN] = int(unseen.sum())
     if not used.any():
         raise _none_left(table, unlabelled, rejected)
-    if weight is not None and float(np.sum(weight[used])) < _LEAST_WEIGHT:
+    weight, constant = _scaled(table, weight, used, usable, weight_constant)
+    counts = RowCounts(scan.rows_read, int(used.sum()), unlabelled, {why: n for why, n in rejected.items() if n})
+    return Ledger(target, used, label, unseen, weight, offset, time, group, counts, weight_constant=constant)
+
+
+def _scaled(
+    table: Table, weight: Floats | None, used: NDArray[np.bool_], usable: NDArray[np.bool_], given: float | None
+) -> tuple[Floats | None, float]:
+    """Return the weights over a constant, None where all are 1 then, and the constant: the mean unless given."""
+    if weight is None or table.roles.frequency is not None:  # a row comes as often as its frequency says
+        return None, given or 1.0
+    shares, largest = weight[used], float(weight[used].max())
+    # The same bits in any order of the rows, and the weight itself where all are equal; shares of it do not overflow.
+    constant = given or largest * (math.fsum(shares / largest) / len(shares)) or largest
+    scaled = weight / constant
+    if float(np.sum(scaled[used])) < _LEAST_WEIGHT:
         raise DataError(
-            f"The weights in column '{roles.weight}' add up to {np.sum(weight[used]):g}; sums need to be at least "
-            f"{_LEAST_WEIGHT:g}, or products with them vanish. Multiply them all by the same number.",
+            f"The weights in column '{table.roles.weight}' add up to {np.sum(scaled[used]):g} times the mean weight of "
+            f"the training; products with sums below {_LEAST_WEIGHT:g} vanish. Give them in its unit, or train again.",
             code="weight-vanishes",
         )
-    found = {reason: number for reason, number in rejected.items() if number}
-    counts = RowCounts(scan.rows_read, int(used.sum()), unlabelled, found)
-    return Ledger(target, used, label, unseen, weight, offset, time, group, counts)
+    return (None if np.all(scaled[usable] == 1.0) else scaled), constant
 
 
 def with_lots(table: Table, ledger: Ledger) -> Ledger:
     """Read the features once; return the ledger with the lots of its rows."""
-    hashes = RowHashes()
-    names = [column.name for column in table.features]
+    hashes, names = RowHashes(), [column.name for column in table.features]
     # Where there are no features, rows are told apart by their labels.
     read = [hashes.of(batch) for _, batch in walk(table, names)] if names else []
     return with_lots_of(ledger, np.concatenate(read) if read else np.zeros(len(ledger.used), dtype=np.uint64))
@@ -170,10 +189,11 @@ def with_lots_of(ledger: Ledger, features: Hashes) -> Ledger:
     features of other rows have a say. Of rows equal in all that is read it does not matter which of them gets which.
     """
     row = whole = mixed(features ^ bits_of(ledger.label), np.uint64(1))
-    for salt, role in enumerate((ledger.weight, ledger.offset, ledger.time, ledger.group), start=2):
+    for salt, role in enumerate((ledger.offset, ledger.time, ledger.group), start=3):
         if role is not None:
             whole = mixed(whole ^ bits_of(role.astype(np.float64)), np.uint64(salt))
-    order = np.lexsort((whole, ledger.label, ~ledger.used, features))
+    weight = [] if ledger.weight is None else [ledger.weight]  # by their order, which has no unit
+    order = np.lexsort((whole, *weight, ledger.label, ~ledger.used, features))
     starts = np.flatnonzero(np.diff(features[order], prepend=~features[order[0]]))
     copy = np.arange(len(row)) - np.repeat(starts, np.diff(starts, append=len(row)))
     lot = np.empty_like(row)
@@ -336,8 +356,7 @@ def _offset(table: Table, columns: dict[str, pa.ChunkedArray]) -> Floats | None:
             "above 0. Leave such rows out with --where.",
             code="exposure-not-positive",
         )
-    logarithm = np.log(exposure)
-    return logarithm if offset is None else offset + logarithm
+    return np.log(exposure) if offset is None else offset + np.log(exposure)
 
 
 def _check_offset(target: Target, table: Table) -> None:
@@ -378,6 +397,5 @@ def walk(table: Table, columns: list[str]) -> Iterator[tuple[slice, pa.RecordBat
     """Yield the batches of a scan with the ledger entries that they stand for."""
     start = 0
     for batch in table.scan(columns):
-        stop = start + batch.num_rows
-        yield slice(start, stop), batch
-        start = stop
+        yield slice(start, start + batch.num_rows), batch
+        start += batch.num_rows

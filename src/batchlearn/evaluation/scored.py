@@ -18,7 +18,7 @@ from batchlearn.evaluation.metrics import Array, first_score, losses_under, targ
 from batchlearn.evaluation.slices import Categories
 from batchlearn.models.model import Model
 from batchlearn.tables.row_hashes import Hashes, RowHashes
-from batchlearn.tables.table import Roles, Table
+from batchlearn.tables.table import Table
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,19 @@ def score(model: Model, table: Table, *, seed: int = 0) -> ScoredRows:
     return score_each((model,), table, seed=seed)[0]
 
 
-def score_each(models: Sequence[Model], table: Table, *, seed: int = 0) -> list[ScoredRows]:
+def score_each(
+    models: Sequence[Model], table: Table, *, seed: int = 0, weight_constant: float | None = None
+) -> list[ScoredRows]:
     """Return the labelled rows of a table as each model scores them; the table is read once.
 
-    The table's roles say which columns hold time, group and weight; target, offset and exposure are the first model's,
-    and so are the categories. Raises DataError where a row cannot be used or scored, UsageError as `read_ledger`.
+    The table's roles say which columns hold time, group and weight; target, offset, exposure and categories are the
+    first model's, and so is what weights are divided by unless it is given. Raises DataError where a row cannot be used
+    or scored, UsageError as `read_ledger`.
     """
     first, roles = models[0], table.roles
-    named = Roles(first.target.column, roles.time, roles.group, roles.weight, first.roles.offset, first.roles.exposure)
+    named = replace(
+        roles, target=first.target.column, offset=first.roles.offset, exposure=first.roles.exposure, drop=()
+    )
     table = replace(table, roles=named)
     for model in models:
         model.check(table)
@@ -89,7 +94,8 @@ def score_each(models: Sequence[Model], table: Table, *, seed: int = 0) -> list[
             unseen_classes.update(str(value) for value in values if value not in first.target.classes)
 
     columns = [name for model in models for name in model.columns]
-    ledger = read_ledger(table, first.target, beside=columns, visit=visit)
+    constant = first.weight_constant if weight_constant is None else weight_constant
+    ledger = read_ledger(table, first.target, weight_constant=constant, beside=columns, visit=visit)
     if named.time is None:
         ledger = with_lots_of(ledger, np.concatenate(features))
     entry = in_order(ledger, ledger.used | ledger.unseen, named.time is None, seed)

@@ -12,7 +12,6 @@ class Code(StrEnum):
     LEFT_OUT = auto()
     REPEATED_ROWS = auto()
     TAKEN_AS_NUMBER = auto()
-    LIGHT_WEIGHTS = auto()
     UNEQUAL_WEIGHTS = auto()
     CLASS_WEIGHTS = auto()
     RARE_CLASS = auto()

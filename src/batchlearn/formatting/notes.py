@@ -77,7 +77,7 @@ def _class_weights(weights: Mapping[str, float]) -> str:
     return (
         f"Rows counted by class in training ({named}), and probabilities are corrected to how often classes occur: the "
         "logarithms of these weights were taken off the intercept. That is exact where the weighted model is right; "
-        "look at the calibration. There is no leave-one-out, and standard errors take weights for numbers of rows."
+        "look at the calibration. There is no leave-one-out."
     )
 
 
@@ -210,8 +210,6 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.REPEATED_ROWS: "{rows:,} rows ({share:.2%}) repeat an earlier row in every column; they are kept.",
     Code.TAKEN_AS_NUMBER: "'{column}' holds {values} different numbers and was taken as a measurement, not as classes "
     "(--loss softmax).",
-    Code.LIGHT_WEIGHTS: "The weights of {rows:,} rows add up to {total:.3g} only, so the default penalty, 1 in total, "
-    "weighs much. Multiply the weights, or choose a penalty (--alpha).",
     Code.UNEQUAL_WEIGHTS: "The weights are so unequal that {rows:,} rows say no more than {effective:,.1f} rows of "
     "equal weight would; look at the largest weights.",
     Code.CLASS_WEIGHTS: _class_weights,

@@ -94,6 +94,8 @@ class LinearModel:
         class_shares: Of K > 2 classes: what a model without features predicts.
         level_moments: Of each group of L levels in turn the (L, L) moments of its coefficients less the true ones,
             (K, sum L^2), a row a class.
+        weight_constant: The mean weight of the training rows, by which all weights are divided; 1 where there were
+            none, and where they say how often a row occurs.
 
     Example:
         >>> import batchlearn as bl
@@ -115,6 +117,7 @@ class LinearModel:
     costs: Costs | None = None
     class_shares: tuple[float, ...] = ()
     level_moments: Floats | None = None
+    weight_constant: float = 1.0
 
     @property
     def coefficients(self) -> Floats:
@@ -201,6 +204,8 @@ class LinearModel:
             The predictions of the next rows, as `predict` returns them.
         """
         self.check(table)
+        # Each row is predicted once, whatever it counts.
+        table = replace(table, roles=replace(table.roles, weight=None, weight_kind=None))
         # An intercept alone reads no column, but its rows have to be counted.
         for batch in table.scan(self.columns or [table.columns[0].name]):
             yield self.predict_batch(batch, bounds=bounds)

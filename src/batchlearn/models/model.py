@@ -43,6 +43,11 @@ class Model(Protocol):
         ...
 
     @property
+    def weight_constant(self) -> float:
+        """What weights are divided by: their mean over the rows of its training, 1 where there were none."""
+        ...
+
+    @property
     def costs(self) -> Costs | None:
         """What wrong decisions cost, where that was given."""
         ...

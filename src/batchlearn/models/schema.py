@@ -34,7 +34,8 @@ FORMAT_VERSION = 1
 # the whole). Format 1 grew while nothing was released: the loss is then the first one of the task.
 _LATER: dict[int, dict[str, dict[str, Any]]] = {
     1: {
-        "": {"class_shares": [], "level_moments": False, "costs": None},
+        "": {"class_shares": [], "level_moments": False, "costs": None, "weight_constant": 1.0},
+        "roles": {"weight_kind": None},
         "target": {"loss": None, "power": None, "threshold": None},
         "costs": {"fee": None},
     },
@@ -67,6 +68,7 @@ class ModelSchema(_Closed):
     encoding: Encoding
     target: Target
     roles: Roles
+    weight_constant: Annotated[float, Field(gt=0.0)]
     label_mean: float
     class_shares: tuple[float, ...]
     standard_errors: bool
@@ -184,6 +186,7 @@ def describe(model: LinearModel, record: Mapping[str, Any]) -> dict[str, Any]:
             **target,
         },
         "roles": asdict(model.roles),
+        "weight_constant": model.weight_constant,
         "label_mean": model.label_mean,
         "class_shares": model.class_shares,
         "standard_errors": model.standard_errors is not None,
@@ -240,4 +243,5 @@ def restore(schema: ModelSchema, arrays: Mapping[str, Floats]) -> LinearModel:
         schema.costs,
         schema.class_shares,
         arrays.get("level_moments"),
+        schema.weight_constant,
     )

@@ -21,6 +21,8 @@ EXACT_INTEGER = 2**53
 LARGEST = 1e150
 """Above it a square overflows float64, and every total of squares with it."""
 
+# What one row may stand for: more is a mistake, and no machine holds so many.
+_MOST_TIMES = 1_000_000_000
 _SECONDS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 _MICROSECONDS = pa.timestamp("us")
@@ -264,6 +266,21 @@ def floats(array: pa.Array | pa.ChunkedArray) -> Floats:
     """Return a canonical column of numbers or booleans as float64, NaN where missing."""
     values = pc.cast(array, pa.float64()) if not pa.types.is_float64(array.type) else array
     return np.asarray(pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False))
+
+
+def frequencies(canonical: Canonical, stored: pa.Array, rows: range | np.ndarray[Any, Any]) -> Floats:
+    """Return how often each row of a column of frequencies occurs, once where it does not say; DataError."""
+    times = floats(canonical(stored, rows))
+    odd = (times < 0.0) | (times > _MOST_TIMES) | (np.isfinite(times) & (times != np.trunc(times)))
+    if odd.any():
+        place = int(np.argmax(odd))
+        raise DataError(
+            f"column {quoted(canonical.column.name)} holds {times[place]:g} in row {rows[place]:,} of {canonical.where}"
+            f"; weights of kind frequency say how often a row occurs and need to be whole numbers from 0 to "
+            f"{_MOST_TIMES:,}: leave --weight-kind out where they say how much a row counts",
+            code="weight-frequency",
+        )
+    return np.where(times >= 1.0, times, 1.0)
 
 
 def inexact_integer(name: str, value: str, place: str) -> DataError:

@@ -180,7 +180,7 @@ class Recipe:
         """Return the penalty beside the mean loss.
 
         Args:
-            total_weight: Of the rows: their number where none has a weight.
+            total_weight: Of the rows: their number, but where classes have weights.
 
         Returns:
             `alpha`, or 1 / `total_weight` where it is None.

@@ -35,7 +35,7 @@ from batchlearn.selection.huber_threshold import choose_threshold
 from batchlearn.selection.structure import Structure, choose_structure
 from batchlearn.selection.terms import encoding_penalty
 from batchlearn.selection.tweedie_power import profile_power
-from batchlearn.statistics.dispersion import effective_coefficients, pearson_dispersion
+from batchlearn.statistics.dispersion import effective_coefficients, mean_squared_scores, pearson_dispersion
 from batchlearn.statistics.objective import Objective
 from batchlearn.tables.conditions import for_any_time
 from batchlearn.tables.table import Table
@@ -325,24 +325,11 @@ def _assemble(
     work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[Note, ...], summary: DataSummary
 ) -> Fit:
     optimum, where = fitted.optimum, for_any_time(work.table.condition)
-    factor, certificate = optimum.certification.factor, optimum.certification.certificate
-    errors = moments = dispersion = None
+    dispersion, errors, moments = _errors(work, fitted)
     kept = len(optimum.parameters) <= KEPT_COEFFICIENTS
-    if factor is not None:
-        freedom = effective_coefficients(factor, fitted.penalty)
-        dispersion = pearson_dispersion(loss_of(work.ledger.target), fitted.rows, optimum.parameters, freedom)
-        # Given a penalty, or with chosen strengths: the standard errors and the moments within groups of levels.
-        expansion, weight = optimum.certification.expansion, fitted.rows.total_weight
-        found: Floats | None = dispersion / weight * factor.inverse_hessian
-        if work.structure.strengths and expansion is not None:
-            size, inverse = fitted.encoding.layout.size, factor.inverse_hessian
-            here = Expanded(optimum.parameters, expansion, inverse, fitted.penalty, dispersion, weight, size)
-            found = second_moments(fitted.encoding, work.structure.strengths, here)
-        if found is not None:
-            errors, moments = class_moments(found, fitted.encoding, len(work.ledger.target.classes))
     return Fit(
         model=_model(work, fitted, errors, moments if kept else None),
-        certificate=certificate,
+        certificate=optimum.certification.certificate,
         status=optimum.status,
         structure=work.structure,
         recipe=work.recipe,
@@ -364,17 +351,34 @@ def _assemble(
     )
 
 
+def _errors(work: Work, fitted: Fitted) -> tuple[float | None, Floats | None, Floats | None]:
+    """Return the dispersion, the standard errors and the moments within groups of levels."""
+    rows, optimum, weights = fitted.rows, fitted.optimum, fitted.class_weights
+    expansion, factor = optimum.certification.expansion, optimum.certification.factor
+    if expansion is None or factor is None:
+        return None, None, None
+    loss, parameters, scores = loss_of(work.ledger.target), optimum.parameters, None
+    dispersion = pearson_dispersion(loss, rows, parameters, effective_coefficients(factor, fitted.penalty))
+    if work.ledger.weight is not None or weights is not None:
+        at = parameters if weights is None else moved_intercepts(parameters, log_odds_shift(weights))
+        scores = mean_squared_scores(loss, rows, at)
+    size, inverse = fitted.encoding.layout.size, factor.inverse_hessian
+    here = Expanded(parameters, expansion, inverse, fitted.penalty, dispersion, rows.total_weight, size, scores)
+    found = second_moments(fitted.encoding, work.structure.strengths, here)
+    if found is None:
+        return dispersion, None, None
+    return dispersion, *class_moments(found, fitted.encoding, len(work.ledger.target.classes))
+
+
 def _model(work: Work, fitted: Fitted, errors: Floats | None, moments: Floats | None) -> LinearModel:
-    ledger = work.ledger
+    ledger, optimum, classes = work.ledger, fitted.optimum, len(work.ledger.target.classes)
     weight = None if ledger.weight is None else ledger.weight[ledger.used]
     mean = float(np.average(ledger.label[ledger.used], weights=weight))
-    parameters = fitted.optimum.parameters
-    classes, costs = len(ledger.target.classes), work.recipe.costs
     shares = np.bincount(ledger.label[ledger.used].astype(np.intp), weight, classes) if classes > 2 else np.zeros(0)
     told = tuple(map(float, shares / max(float(shares.sum()), 1e-300)))
-    roles = work.table.roles
-    bounds = fitted.optimum.certification.prediction_bounds()
-    return LinearModel(fitted.encoding, ledger.target, parameters, roles, mean, errors, bounds, costs, told, moments)
+    roles, costs, bounds = work.table.roles, work.recipe.costs, optimum.certification.prediction_bounds()
+    given = (fitted.encoding, ledger.target, optimum.parameters, roles, mean, errors, bounds, costs, told, moments)
+    return LinearModel(*given, weight_constant=ledger.weight_constant)
 
 
 def fit_objective(

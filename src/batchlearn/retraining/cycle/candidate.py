@@ -213,7 +213,8 @@ def contest(champion: Model, challenger: Model, later: Table, seed: int = 0) -> 
     except DataError as problem:
         unable = unable or problem.message.rstrip(".")
     models = (challenger,) if unable else (challenger, champion)
-    rows, *rivals = score_each(models, later, seed=seed)
+    # The champion stays while challengers change: its unit of weights is that of all looks at their rows.
+    rows, *rivals = score_each(models, later, seed=seed, weight_constant=champion.weight_constant)
     rival = rivals[0] if rivals else replace(rows, response=challenger.constant(len(rows.label)))
     return Contest(challenger.target, rows, rival, _other_task(champion.target, challenger.target), unable)
 

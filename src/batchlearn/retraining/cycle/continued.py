@@ -62,7 +62,7 @@ class EncodedRows(NamedTuple):
 def encode_rows(model: LinearModel, table: Table, threads: int | None, fingerprinted: bool = False) -> EncodedRows:
     """Encode the labelled rows of a table as a model does. DataError where they do not fit it."""
     model.check(table)
-    ledger = read_ledger(table, target=model.target)
+    ledger = read_ledger(table, target=model.target, weight_constant=model.weight_constant)
     building = build_rows(
         table, ledger, model.encoding, ledger.used, thread_count(threads), fingerprinted=fingerprinted
     )
@@ -120,7 +120,7 @@ def _change(
     came, went = _any(model, parts.added, threads), _any(model, parts.removed, threads)
     more, heavier = (0, 0.0) if came is None else (len(came.rows), came.rows.total_weight)
     less, lighter = (0, 0.0) if went is None else (len(went.rows), went.rows.total_weight)
-    ledger = read_ledger(parts.everything, target=model.target)
+    ledger = read_ledger(parts.everything, target=model.target, weight_constant=model.weight_constant)
     rows, weight = kept.rows + more - less, kept.totals.weight + heavier - lighter
     weighed = float(ledger.counts.used if ledger.weight is None else np.sum(ledger.weight[ledger.used]))
     if ledger.counts.used != rows or abs(weighed - weight) > _SAME_WEIGHT * weight:

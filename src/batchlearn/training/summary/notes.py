@@ -20,9 +20,8 @@ from batchlearn.training.recipe import Recipe
 _SAME = 1.0 - 1e-12
 _HIDDEN = 1e-3
 _MOST_PAIRS = 10
-# So few different numbers may be classes; weights that add up to so small a share of the rows are relative ones.
+# So few different numbers may be classes.
 _FEW_VALUES = 10
-_LIGHT = 0.1
 
 
 def group_notes(ledger: Ledger, split: Split, column: str | None) -> list[Note]:
@@ -32,15 +31,12 @@ def group_notes(ledger: Ledger, split: Split, column: str | None) -> list[Note]:
 
 
 def target_notes(ledger: Ledger, recipe: Recipe) -> list[Note]:
-    """Say what was concluded from labels and weights where users may have meant something else."""
+    """Say what was concluded from labels where users may have meant something else."""
     notes = list[Note]()
     if recipe.loss is None and ledger.target.task is Task.NUMBER:
         values = np.unique(ledger.label[ledger.used])
         if len(values) <= _FEW_VALUES:
             notes.append(Note(Code.TAKEN_AS_NUMBER, {"column": ledger.target.column, "values": len(values)}))
-    total = float(ledger.counts.used) if ledger.weight is None else float(np.sum(ledger.weight[ledger.used]))
-    if recipe.alpha is None and total < _LIGHT * ledger.counts.used:
-        notes.append(Note(Code.LIGHT_WEIGHTS, {"rows": ledger.counts.used, "total": total}))
     return notes
 
 
