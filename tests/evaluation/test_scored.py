@@ -176,7 +176,9 @@ class BySign:
     def decide(self, response: Floats) -> pa.Array:
         return pa.array(self.target.classes).take(pa.array((response > 0.5).astype(int)))
 
-    def constant(self, rows: int) -> Floats:
+    offset_constant = None
+
+    def constant(self, rows: int, offset: Floats | None = None) -> Floats:  # noqa: ARG002
         return np.full(rows, 0.5)
 
 

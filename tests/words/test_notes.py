@@ -12,7 +12,8 @@ from batchlearn.words.notes import Code, Note, all_recorded, recorded
 VALUES: dict[Code, dict[str, Any]] = {
     Code.LEFT_OUT: {"column": "{a}", "reason": "it is constant"},
     Code.REPEATED_ROWS: {"rows": 1234, "share": 0.98},
-    Code.TAKEN_AS_NUMBER: {"column": "y", "values": 3},
+    Code.TAKEN_AS_NUMBER: {"column": "y", "values": 3, "counts": True},
+    Code.TAKEN_AS_RATE: {"column": "claims", "exposure": "years"},
     Code.LIGHT_WEIGHTS: {"rows": 100, "total": 1.0},
     Code.UNEQUAL_WEIGHTS: {"rows": 100, "effective": 3.2},
     Code.CLASS_WEIGHTS: {"weights": {"no": 1.0, "yes": 5.0}},

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from batchlearn.data.target import MOST_CLASSES, Class, Target, Task, infer_target
+from batchlearn.data.target import MOST_CLASSES, Class, Target, Task, infer_target, loss_of_rate
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.columns import Kind, floats
@@ -51,11 +51,12 @@ class Lots:
 
     features: Hashes  # equal where all features are
     row: Hashes  # of features and label; equal where both are
+    whole: Hashes  # of these with weight, offset, exposure, time and group; equal where all are
     lot: Hashes  # a number of its own for each row, which follows from its features and the rows that share them
 
     def at(self, entries: NDArray[np.intp]) -> Lots:
         """Return the lots of some rows."""
-        return Lots(self.features[entries], self.row[entries], self.lot[entries])
+        return Lots(self.features[entries], self.row[entries], self.whole[entries], self.lot[entries])
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,8 @@ def read_ledger(
     if labelled.any() and not usable.any():
         raise _none_left(table, unlabelled, rejected)
     given = target
-    target = given or infer_target(table.column(roles.target or ""), _distinct(labels, usable), loss)
+    column = table.column(roles.target or "")
+    target = given or infer_target(column, _distinct(labels, usable), loss_of_rate(column, roles.exposure, loss))
     _check_offset(target, table)
     label, unseen = _encoded(target, table, labels)
     unseen &= usable
@@ -178,7 +180,7 @@ def with_lots_of(ledger: Ledger, features: Hashes) -> Ledger:
     copy = np.arange(len(row)) - np.repeat(starts, np.diff(starts, append=len(row)))
     lot = np.empty_like(row)
     lot[order] = mixed(features[order] + copy.astype(np.uint64), np.uint64(0))
-    return replace(ledger, read_lots=Lots(features, row, lot))
+    return replace(ledger, read_lots=Lots(features, row, whole, lot))
 
 
 def with_classes_of(ledger: Ledger, part: NDArray[np.bool_]) -> Ledger:

@@ -160,3 +160,21 @@ def infer_target(column: Column, found: Sequence[Class], loss: str | None) -> Ta
             code="loss-for-two",
         )
     return Target(column.name, "logistic" if two else "softmax", tuple(sorted(found)))
+
+
+def loss_of_rate(column: Column, exposure: str | None, loss: str | None) -> str | None:
+    """Return the loss as given; where an exposure makes the label a rate, the Poisson loss unless another is given.
+
+    The logarithm of an exposure is part of a predictor that is a logarithm itself: other losses refuse it, UsageError.
+    """
+    if exposure is None or (loss is not None and TASK_OF_LOSS[loss] in (Task.COUNT, Task.AMOUNT)):
+        return loss
+    if loss is None and column.kind is not Kind.CATEGORY:
+        return "poisson"
+    came = f"'{column.name}' holds text" if loss is None else f"--loss {loss} has no log link"
+    raise UsageError(
+        f"Column '{exposure}' is an exposure, which makes the label a count or an amount for each unit of it, and "
+        f"{came}; a rate needs numbers and --loss poisson, gamma or tweedie. Leave --exposure out, or give --offset a "
+        "column that is added to the predictor as it is.",
+        code="exposure-loss",
+    )

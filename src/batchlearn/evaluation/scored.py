@@ -41,6 +41,7 @@ class ScoredRows:
     group: NDArray[np.integer] | None = None
     time: Array | None = None
     entry: NDArray[np.integer] | None = None
+    offset: Array | None = None  # what was added to each row's linear predictor, with the logarithm of its exposure
 
     @property
     def clusters(self) -> NDArray[np.integer] | None:
@@ -107,6 +108,7 @@ def score_each(models: Sequence[Model], table: Table, *, seed: int = 0) -> list[
         group=None if ledger.group is None else ledger.group[entry],
         time=None if ledger.time is None else ledger.time[entry],
         entry=entry,
+        offset=None if ledger.offset is None else ledger.offset[entry],
     )
     return [rows, *(replace(rows, response=np.concatenate(parts)[place]) for parts in responses[1:])]
 

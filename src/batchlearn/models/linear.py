@@ -94,6 +94,8 @@ class LinearModel:
         class_shares: Of K > 2 classes: what a model without features predicts.
         level_moments: Of each group of L levels in turn the (L, L) moments of its coefficients less the true ones,
             (K, sum L^2), a row a class.
+        offset_constant: What a model without features adds to the offset; None where rows have none, and in models of
+            before it was kept.
 
     Example:
         >>> import batchlearn as bl
@@ -115,6 +117,7 @@ class LinearModel:
     costs: Costs | None = None
     class_shares: tuple[float, ...] = ()
     level_moments: Floats | None = None
+    offset_constant: float | None = None
 
     @property
     def coefficients(self) -> Floats:
@@ -155,15 +158,19 @@ class LinearModel:
             "totals."
         )
 
-    def constant(self, rows: int) -> Floats:
+    def constant(self, rows: int, offset: Floats | None = None) -> Floats:
         """Return what a model without features responds.
 
         Args:
             rows: To how many rows.
+            offset: What is added to the linear predictor of each, with the logarithm of an exposure, (rows,).
 
         Returns:
-            The mean label or the share of the second class, (rows,); of K > 2 classes their shares, (rows, K).
+            The mean label or the share of the second class, (rows,); of K > 2 classes their shares, (rows, K). With
+            offsets the response to `offset_constant` beside each: a rate times the exposure.
         """
+        if offset is not None and self.offset_constant is not None:
+            return np.asarray(INVERSE_LINKS[self.loss](self.offset_constant + offset))
         return np.tile(self.class_shares, (rows, 1)) if self.class_shares else np.full(rows, self.label_mean)
 
     def predict(self, data: object, *, bounds: bool = False) -> Predictions:

@@ -73,6 +73,11 @@ class Model(Protocol):
         """Why no prediction comes with a bound on its distance from the optimum's; None where each does."""
         ...
 
-    def constant(self, rows: int) -> Floats:
-        """Return what a model without features responds to so many rows."""
+    @property
+    def offset_constant(self) -> float | None:
+        """What a model without features adds to the offset of each row; None where there are none, or not known."""
+        ...
+
+    def constant(self, rows: int, offset: Floats | None = None) -> Floats:
+        """Return what a model without features responds to so many rows, beside their offsets (rows,) where given."""
         ...

@@ -34,7 +34,7 @@ FORMAT_VERSION = 1
 # the whole). Format 1 grew while nothing was released: the loss is then the first one of the task.
 _LATER: dict[int, dict[str, dict[str, Any]]] = {
     1: {
-        "": {"class_shares": [], "level_moments": False, "costs": None},
+        "": {"class_shares": [], "level_moments": False, "costs": None, "offset_constant": None},
         "target": {"loss": None, "power": None, "threshold": None},
         "costs": {"fee": None},
     },
@@ -69,6 +69,7 @@ class ModelSchema(_Closed):
     roles: Roles
     label_mean: float
     class_shares: tuple[float, ...]
+    offset_constant: float | None
     standard_errors: bool
     level_moments: bool
     bounds: BoundsSchema | None
@@ -186,6 +187,7 @@ def describe(model: LinearModel, record: Mapping[str, Any]) -> dict[str, Any]:
         "roles": asdict(model.roles),
         "label_mean": model.label_mean,
         "class_shares": model.class_shares,
+        "offset_constant": model.offset_constant,
         "standard_errors": model.standard_errors is not None,
         "level_moments": model.level_moments is not None,
         "bounds": None
@@ -240,4 +242,5 @@ def restore(schema: ModelSchema, arrays: Mapping[str, Floats]) -> LinearModel:
         schema.costs,
         schema.class_shares,
         arrays.get("level_moments"),
+        schema.offset_constant,
     )

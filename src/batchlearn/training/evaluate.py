@@ -12,7 +12,13 @@ from batchlearn.data.ledger import Ledger, walk
 from batchlearn.data.rows import Rows, level_codes
 from batchlearn.data.split import Split, in_order
 from batchlearn.data.target import Target, Task, class_name
-from batchlearn.evaluation.baselines import constant_baseline, last_value_baseline
+from batchlearn.evaluation.baselines import (
+    constant_baseline,
+    constant_of,
+    last_value_baseline,
+    offset_constant,
+    rates,
+)
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.metrics import first_score, target_metrics
 from batchlearn.evaluation.metrics.multiclass import own_probability
@@ -60,13 +66,15 @@ def evaluate_part(
         # Only where all rows are later than those learned from can there be drift.
         time=ledger.time[late] if split.kind == "time" and ledger.time is not None else None,
         entry=late,
+        offset=None if ledger.offset is None else ledger.offset[late],
     )
     classes, weight = len(ledger.target.classes), None if ledger.weight is None else ledger.weight[early]
-    baselines = {
-        "constant": constant_baseline(ledger.label[early], weight, len(late), classes),
-        "last_value": _last_value(ledger, early, late),
-    }
-    target, metrics = ledger.target, target_metrics(ledger.target)
+    target = ledger.target
+    constant, added = constant_baseline(ledger.label[early], weight, len(late), classes), offset_constant(ledger, early)
+    if added is not None and held_out.offset is not None:
+        constant = link(added + held_out.offset)
+    baselines = {"constant": constant, "last_value": _last_value(ledger, early, late)}
+    metrics = target_metrics(target, held_out.offset)
     left_out = leave_one_out(target, optimum, len(early))
     evaluation = evaluate_held_out(target.scored_as, held_out, baselines, seed, left_out, costs, metrics)
     worst = _worst(target, held_out)
@@ -108,16 +116,17 @@ def _last_value(ledger: Ledger, early: NDArray[np.intp], late: NDArray[np.intp])
     if ledger.time is None:
         return None
     groups = (None, None) if ledger.group is None else (ledger.group[early], ledger.group[late])
-    weight = None if ledger.weight is None else ledger.weight[early]
-    return last_value_baseline(
+    label, weight, exposure = rates(ledger.target, ledger.label, ledger.weight, ledger.offset)
+    found = last_value_baseline(
         ledger.target.scored_as,
-        ledger.label[early],
+        label[early],
         groups[0],
-        ledger.label[late],
+        label[late],
         groups[1],
-        weight,
+        None if weight is None else weight[early],
         len(ledger.target.classes),
     )
+    return found if found is None or exposure is None else found * exposure[late]
 
 
 def leave_one_out(target: Target, optimum: Optimum, rows: int) -> LeaveOneOut | None:
@@ -161,13 +170,13 @@ def evaluate(model: Model, table: Table, *, seed: int = 0) -> Evaluation:
 def evaluate_scored(model: Model, rows: ScoredRows, *, seed: int = 0) -> Evaluation:
     """Evaluate a model on rows that it has scored, beside a constant and the last value of each group."""
     target = model.target
-    baselines: dict[str, Floats | None] = {"constant": model.constant(len(rows.label))}
+    baselines: dict[str, Floats | None] = {"constant": constant_of(model, rows)}
     if rows.time is not None and not np.any(rows.unseen):
         # Fitted on these very rows, which flatters the baseline: a model that beats it beats the honest one too.
         group = np.zeros(len(rows.label), dtype=np.intp) if rows.group is None else rows.group
         again = group + group.max(initial=0) + 2  # rows without a group have code -1
-        baselines["last_value"] = last_value_baseline(
-            target.scored_as, rows.label, group, rows.label, again, rows.weight, len(target.classes)
-        )
-    metrics = target_metrics(target)
+        label, weight, exposure = rates(target, rows.label, rows.weight, rows.offset)
+        found = last_value_baseline(target.scored_as, label, group, label, again, weight, len(target.classes))
+        baselines["last_value"] = found if found is None or exposure is None else found * exposure
+    metrics = target_metrics(target, rows.offset)
     return evaluate_held_out(target.scored_as, rows, baselines, seed, costs=model.costs, metrics=metrics)

@@ -20,6 +20,7 @@ from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.data.split import Split, hold_out, split_kind
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import DataError, NoFiniteOptimum, UsageError, quoted
+from batchlearn.evaluation.baselines import offset_constant
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
@@ -115,7 +116,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
             )
         check_costs(ledger.target, recipe.costs)
         ledger = with_lots(table, ledger)
-        repeated = ledger.counts.used - len(np.unique(ledger.lots.row[ledger.used]))
+        repeated = ledger.counts.used - len(np.unique(ledger.lots.whole[ledger.used]))
         kind = split_kind(ledger, recipe.split)
         split = hold_out(ledger, recipe.holdout, recipe.seed, kind)
         early, _ = counted_by_class(recipe.class_weight, ledger, split.early)
@@ -143,7 +144,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
     left_out = (Note(Code.LEFT_OUT, {"column": name, "reason": reason}) for name, reason in out.items())
     expansion = fitted.optimum.certification.expansion
     said = [
-        *target_notes(ledger, recipe),
+        *target_notes(ledger, recipe, table.roles),
         *chosen,
         *row_notes(ledger, fitted.encoding, fitted.class_weights, repeated),
         *feature_notes(fitted.encoding, expansion, fitted.penalty),
@@ -390,9 +391,11 @@ def _model(work: Work, fitted: Fitted, errors: Floats | None, moments: Floats | 
     classes, costs = len(ledger.target.classes), work.recipe.costs
     shares = np.bincount(ledger.label[ledger.used].astype(np.intp), weight, classes) if classes > 2 else np.zeros(0)
     told = tuple(map(float, shares / max(float(shares.sum()), 1e-300)))
-    roles = work.table.roles
+    roles, constant = work.table.roles, offset_constant(ledger, ledger.used)
     bounds = fitted.optimum.certification.prediction_bounds()
-    return LinearModel(fitted.encoding, ledger.target, parameters, roles, mean, errors, bounds, costs, told, moments)
+    return LinearModel(
+        fitted.encoding, ledger.target, parameters, roles, mean, errors, bounds, costs, told, moments, constant
+    )
 
 
 def fit_objective(

@@ -41,10 +41,17 @@ METRICS = {
     "huber_loss": Term(
         "Huber loss", "half the squared error, of large errors a multiple of their size", True, "huber loss"
     ),
-    "d2": Term("D²", "the share of the deviance of the mean that the model removes", False, "D2"),
+    "d2": Term(
+        "D²",
+        "the share of the deviance of the mean (of the mean rate, with an exposure) that the model removes",
+        False,
+        "D2",
+    ),
 }
 BASELINES = {
-    "constant": Term("constant", "always the mean, or the base rates, of the training labels"),
+    "constant": Term(
+        "constant", "always the mean, the base rates, or the rate times the exposure, of the training labels"
+    ),
     "last_value": Term("last value", "what the label of the row just before says"),
 }
 MODELS = {

@@ -26,6 +26,7 @@ class Code(StrEnum):
     LEFT_OUT = auto()
     REPEATED_ROWS = auto()
     TAKEN_AS_NUMBER = auto()
+    TAKEN_AS_RATE = auto()
     LIGHT_WEIGHTS = auto()
     UNEQUAL_WEIGHTS = auto()
     CLASS_WEIGHTS = auto()
@@ -132,6 +133,13 @@ def _read(sentence: str, noted: Mapping[str, Any] | None) -> Note:
 def recorded(text: str) -> Note:
     """Return what a record says in a sentence, which is shown as it is."""
     return Note(Code.RECORDED, {"text": text})
+
+
+def _taken_as_number(column: str, values: int, counts: bool = False) -> str:
+    said = (
+        f"'{column}' holds {values} different numbers and was taken as a measurement, not as classes (--loss softmax)"
+    )
+    return f"{said} or as counts (--loss poisson)." if counts else f"{said}."
 
 
 def _class_weights(weights: Mapping[str, float]) -> str:
@@ -261,8 +269,9 @@ def _name(code: str) -> str:
 _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.LEFT_OUT: "{column} was left out: {reason}",
     Code.REPEATED_ROWS: "{rows:,} rows ({share:.2%}) repeat an earlier row in every column; they are kept.",
-    Code.TAKEN_AS_NUMBER: "'{column}' holds {values} different numbers and was taken as a measurement, not as classes "
-    "(--loss softmax).",
+    Code.TAKEN_AS_NUMBER: _taken_as_number,
+    Code.TAKEN_AS_RATE: "'{exposure}' is an exposure, so '{column}' was taken as a count for so much of it: the "
+    "Poisson loss, a rate times the exposure (--loss poisson). For amounts there are --loss gamma and --loss tweedie.",
     Code.LIGHT_WEIGHTS: "The weights of {rows:,} rows add up to {total:.3g} only, so the default penalty, 1 in total, "
     "weighs much. Multiply the weights, or choose a penalty (--alpha).",
     Code.UNEQUAL_WEIGHTS: "The weights are so unequal that {rows:,} rows say no more than {effective:,.1f} rows of "

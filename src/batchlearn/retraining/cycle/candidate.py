@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from batchlearn.data.ledger import EXCLUDED
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import CertificateError, DataError, NoFiniteOptimum
+from batchlearn.evaluation.baselines import constant_of
 from batchlearn.evaluation.scored import ScoredRows, score_each
 from batchlearn.kernels.design import Floats
 from batchlearn.models.model import Model
@@ -287,8 +288,13 @@ def contest(champion: Model, challenger: Model, later: Table, seed: int = 0) -> 
         unable = unable or problem.message.rstrip(".")
     models = (challenger,) if unable else (challenger, champion)
     rows, *rivals = score_each(models, later, seed=seed)
-    rival = rivals[0] if rivals else replace(rows, response=challenger.constant(len(rows.label)))
+    rival = rivals[0] if rivals else _as_constant(challenger, rows)
     return Contest(challenger.target, rows, rival, _other_task(champion.target, challenger.target), unable)
+
+
+def _as_constant(challenger: Model, rows: ScoredRows) -> ScoredRows:
+    constant = constant_of(challenger, rows)
+    return replace(rows, response=challenger.constant(len(rows.label)) if constant is None else constant)
 
 
 def compare(gate: Gate, both: Contest, state: Mapping[str, Any] | None = None) -> Verdict:

@@ -21,6 +21,7 @@ from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.rows import Rows
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import CertificateError, DataError, RegistryError, UsageError
+from batchlearn.evaluation.baselines import offset_constant
 from batchlearn.evaluation.metrics.multiclass import class_shares
 from batchlearn.kept.frozen import new_levels
 from batchlearn.kept.storage import dump, load
@@ -266,6 +267,7 @@ def _fit(found: Start, champion: Champion, recipe: Recipe, alpha: float, table: 
         parameters=found.parameters,
         label_mean=mean,
         class_shares=shares,
+        offset_constant=offset_constant(ledger, ledger.used),
         standard_errors=None,
         level_moments=None,
         bounds=None if optimum is None else optimum.certification.prediction_bounds(),

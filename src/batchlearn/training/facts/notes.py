@@ -13,6 +13,7 @@ from batchlearn.objectives.class_weights import correction_note
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.support import support_notes
 from batchlearn.statistics.objective import Expansion
+from batchlearn.tables.table import Roles
 from batchlearn.training.recipe import Recipe
 from batchlearn.words.notes import Code, Note
 
@@ -31,13 +32,17 @@ def group_notes(ledger: Ledger, split: Split, column: str | None) -> list[Note]:
     return [Note(Code.GROUPS_ON_BOTH_SIDES, {"both": both, "late": late, "column": column})] if both else []
 
 
-def target_notes(ledger: Ledger, recipe: Recipe) -> list[Note]:
+def target_notes(ledger: Ledger, recipe: Recipe, roles: Roles) -> list[Note]:
     """Say what was concluded from labels and weights where users may have meant something else."""
     notes = list[Note]()
     if recipe.loss is None and ledger.target.task is Task.NUMBER:
         values = np.unique(ledger.label[ledger.used])
         if len(values) <= _FEW_VALUES:
-            notes.append(Note(Code.TAKEN_AS_NUMBER, {"column": ledger.target.column, "values": len(values)}))
+            counts = bool(np.all((values >= 0.0) & (values == np.trunc(values))))
+            said = {"column": ledger.target.column, "values": len(values), "counts": counts}
+            notes.append(Note(Code.TAKEN_AS_NUMBER, said))
+    if recipe.loss is None and roles.exposure is not None:
+        notes.append(Note(Code.TAKEN_AS_RATE, {"column": ledger.target.column, "exposure": roles.exposure}))
     total = float(ledger.counts.used) if ledger.weight is None else float(np.sum(ledger.weight[ledger.used]))
     if recipe.alpha is None and total < _LIGHT * ledger.counts.used:
         notes.append(Note(Code.LIGHT_WEIGHTS, {"rows": ledger.counts.used, "total": total}))
