@@ -13,6 +13,7 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.LEFT_OUT: {"column": "{a}", "reason": "it is constant"},
     Code.REPEATED_ROWS: {"rows": 1234, "share": 0.98},
     Code.TAKEN_AS_NUMBER: {"column": "y", "values": 3, "counts": True},
+    Code.POSITIVE_CLASS: {"label": "fraud", "other": "ok", "share": 0.03, "why": "rarer"},
     Code.TAKEN_AS_RATE: {"column": "claims", "exposure": "years"},
     Code.LIGHT_WEIGHTS: {"rows": 100, "total": 1.0},
     Code.UNEQUAL_WEIGHTS: {"rows": 100, "effective": 3.2},

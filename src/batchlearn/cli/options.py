@@ -60,7 +60,12 @@ Json = Annotated[Flag, Parameter(help="Print one JSON object instead of text.")]
 Count = Annotated[int, Parameter(converter=whole_number)]
 Parts = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
 # How fields are typed that hold something else.
-_TYPED = {"drop": Names, "categories": Names, "null": Names, "class_weight": Parts, "batch_size": str}
+_TYPED = {
+    **dict.fromkeys(("drop", "categories", "null"), Names),
+    "class_weight": Parts,
+    "batch_size": str,
+    "positive": str | None,
+}
 
 
 def flags_of(kind: type, *wanted: str) -> Any:

@@ -14,7 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from batchlearn.data.target import MOST_CLASSES, Class, Target, Task, infer_target, loss_of_rate
+from batchlearn.data.target import (
+    MOST_CLASSES,
+    Class,
+    Target,
+    Task,
+    infer_target,
+    loss_of_rate,
+    with_positive,
+    without_spaces,
+)
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.columns import Kind, floats
@@ -103,11 +112,14 @@ def read_ledger(
     target: Target | None = None,
     loss: str | None = None,
     *,
+    positive: Class | None = None,
+    before: Target | None = None,
     beside: Sequence[str] = (),
     visit: Callable[[pa.RecordBatch], None] | None = None,
 ) -> Ledger:
     """Read the role columns of all rows once. `target` is a model's; otherwise it is inferred, with `loss`.
 
+    Of two classes the positive one is then `positive`, else that of an earlier version's target, `before`.
     Rows with a label but without a weight above 0, an offset or a time are set aside. `visit` is handed each batch of
     the same reading, with the columns named by `beside` too. Raises DataError, UsageError.
     """
@@ -145,6 +157,10 @@ def read_ledger(
     rejected[UNSEEN] = int(unseen.sum())
     if not used.any():
         raise _none_left(table, unlabelled, rejected)
+    if given is None:
+        ordered = with_positive(target, label[used], None if weight is None else weight[used], positive, before)
+        label = label if ordered.classes == target.classes else 1.0 - label
+        target = ordered
     if weight is not None and float(np.sum(weight[used])) < _LEAST_WEIGHT:
         raise DataError(
             f"The weights in column '{roles.weight}' add up to {np.sum(weight[used]):g}; sums need to be at least "
@@ -265,7 +281,8 @@ def _distinct(labels: pa.ChunkedArray, usable: NDArray[np.bool_]) -> list[Class]
     for chunk in labels.iterchunks():
         kept = chunk.filter(pa.array(usable[start : start + len(chunk)]))
         values = pc.unique(kept.dictionary_decode() if pa.types.is_dictionary(kept.type) else kept)
-        found.update((value, None) for value in values.to_pylist()[: 2 * MOST_CLASSES] if value is not None)
+        known = dict.fromkeys(without_spaces(value) for value in values.to_pylist() if value is not None)
+        found.update((value, None) for value in list(known)[: 2 * MOST_CLASSES])
         start += len(chunk)
         if len(found) > MOST_CLASSES:
             break

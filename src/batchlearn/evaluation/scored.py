@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from batchlearn.data.encoding import LevelTerm, level_label
 from batchlearn.data.ledger import read_ledger, usable_rows, with_lots_of
 from batchlearn.data.split import in_order
-from batchlearn.data.target import Target, Task, class_values
+from batchlearn.data.target import Target, Task
 from batchlearn.evaluation.metrics import Array, first_score, losses_under, target_metrics
 from batchlearn.evaluation.slices import Categories
 from batchlearn.models.model import Model
@@ -86,7 +86,7 @@ def score_each(models: Sequence[Model], table: Table, *, seed: int = 0) -> list[
         for term, found in zip(first.level_terms, codes, strict=True):
             found.append(term.encode(kept.column(term.column)))
         if first.target.task is Task.CLASSES:
-            values = class_values(kept.column(first.target.column))
+            values = first.target.values(kept.column(first.target.column))
             unseen_classes.update(str(value) for value in values if value not in first.target.classes)
 
     columns = [name for model in models for name in model.columns]

@@ -297,9 +297,10 @@ class LinearModel:
         return pa.array(response)
 
     def to_table(self, predictions: Predictions) -> pa.RecordBatch:
-        """Return predictions as columns: `prediction`, for classes also `probability`, and `bound` where asked for.
+        """Return predictions as columns: `prediction`, for classes also probabilities, and `bound` where asked for.
 
-        Of two classes `probability` is that of the second, of more that of the prediction, and each has one of its own.
+        Of two classes `probability_yes` is that of the positive one, here yes; of more `probability` is that of the
+        prediction, and each class has one of its own.
         Where the costs of decisions have a fee, `left_to_people` says which rows a person is worth asking about; their
         `prediction` is missing, because the model does not decide them.
 
@@ -313,7 +314,7 @@ class LinearModel:
             for code, known in enumerate(classes):
                 columns[f"probability {class_name(known)}"] = predictions.response[:, code]
         elif self.target.task is Task.CLASSES:
-            columns["probability"] = predictions.response
+            columns[f"probability_{class_name(classes[1])}"] = predictions.response
             left = self.left_to_people(predictions.response)
             if left is not None:
                 columns["left_to_people"] = left

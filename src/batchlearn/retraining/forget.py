@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from batchlearn.artifacts.folders import TEMPORARY
 from batchlearn.errors import CertificateError, DataError, IntegrityError, NoFiniteOptimum, UsageError, quoted
 from batchlearn.registry.ledger import FORGET, record_event
+from batchlearn.registry.loading import load_version
 from batchlearn.registry.promotions import Reason, needed_champion, promote
 from batchlearn.registry.version import SAMPLE, VERSIONS, Version, read_file, read_version, version_numbers
 from batchlearn.retraining.cycle.candidate import Candidate, Surroundings, refuse_unmet, training_conditions
@@ -101,7 +102,8 @@ def forgetting(around: Surroundings, where: str, why: str) -> Generator[Progress
     times = lessened.times()
     table = lessened.table(*training_conditions(then, times))
     try:
-        fit = yield from training(table, then.recipe, threads=around.threads)
+        known = load_version(store, before).model.target
+        fit = yield from training(table, then.recipe, threads=around.threads, before=known)
     except (DataError, NoFiniteOptimum) as problem:
         raise type(problem)(
             f"Without the {rows:,} rows where {where} no model can be trained, and nothing was recorded: "

@@ -96,8 +96,10 @@ def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = N
             return fit
 
 
-def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Generator[Progress, None, Fit]:
-    """Yield progress while training; return the fit."""
+def training(
+    table: Table, recipe: Recipe, *, threads: int | None = None, before: Target | None = None
+) -> Generator[Progress, None, Fit]:
+    """Yield progress while training; return the fit. Of two classes the positive one is that of `before`, if given."""
     if table.roles.target is None:
         raise UsageError(
             "The table has no target; name the column to predict with target= (--target).", code="no-target"
@@ -107,7 +109,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
     check_memory(table)
     with one_blas_thread():
         yield Progress("reading labels")
-        ledger = read_ledger(table, loss=recipe.loss)
+        ledger = read_ledger(table, loss=recipe.loss, positive=recipe.positive, before=before)
         if ledger.counts.used < _FEWEST_ROWS:
             raise DataError(
                 f"{table.name} has {ledger.counts.used} row with a label; at least {_FEWEST_ROWS} are needed to learn "
@@ -144,7 +146,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
     left_out = (Note(Code.LEFT_OUT, {"column": name, "reason": reason}) for name, reason in out.items())
     expansion = fitted.optimum.certification.expansion
     said = [
-        *target_notes(ledger, recipe, table.roles),
+        *target_notes(ledger, recipe, table.roles, before),
         *chosen,
         *row_notes(ledger, fitted.encoding, fitted.class_weights, repeated),
         *feature_notes(fitted.encoding, expansion, fitted.penalty),

@@ -7,6 +7,7 @@ report, because records on disk keep them. Nothing takes a sentence apart again.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum, auto
@@ -27,6 +28,7 @@ class Code(StrEnum):
     REPEATED_ROWS = auto()
     TAKEN_AS_NUMBER = auto()
     TAKEN_AS_RATE = auto()
+    POSITIVE_CLASS = auto()
     LIGHT_WEIGHTS = auto()
     UNEQUAL_WEIGHTS = auto()
     CLASS_WEIGHTS = auto()
@@ -140,6 +142,14 @@ def _taken_as_number(column: str, values: int, counts: bool = False) -> str:
         f"'{column}' holds {values} different numbers and was taken as a measurement, not as classes (--loss softmax)"
     )
     return f"{said} or as counts (--loss poisson)." if counts else f"{said}."
+
+
+def _positive_class(label: str, other: str, share: float, why: str) -> str:
+    reasons = {"rarer": "the rarer of the two classes", "later": "the later of two classes as frequent"}
+    about = f"{reasons[why]}, {share:.2%} of the rows" if why in reasons else f"{share:.2%} of the rows"
+    # A label that begins with a dash would be taken for a flag.
+    typed = f"--positive{'=' if other.startswith('-') else ' '}{shlex.quote(other)}"
+    return f"Positive is {quoted(label)}, {about}: its probability is predicted. The other way round: {typed}."
 
 
 def _class_weights(weights: Mapping[str, float]) -> str:
@@ -272,6 +282,7 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.TAKEN_AS_NUMBER: _taken_as_number,
     Code.TAKEN_AS_RATE: "'{exposure}' is an exposure, so '{column}' was taken as a count for so much of it: the "
     "Poisson loss, a rate times the exposure (--loss poisson). For amounts there are --loss gamma and --loss tweedie.",
+    Code.POSITIVE_CLASS: _positive_class,
     Code.LIGHT_WEIGHTS: "The weights of {rows:,} rows add up to {total:.3g} only, so the default penalty, 1 in total, "
     "weighs much. Multiply the weights, or choose a penalty (--alpha).",
     Code.UNEQUAL_WEIGHTS: "The weights are so unequal that {rows:,} rows say no more than {effective:,.1f} rows of "

@@ -117,14 +117,14 @@ def train_candidate(
     gate, rows = around.project.gate, training_conditions(around, times)
     table = around.feed.table(*rows)
     if champion is None:
-        fit, evaluation = yield from _evaluated(around, table)
+        fit, evaluation = yield from _evaluated(around, table, None)
         refuse_unmet(fit)
         verdict = judge(gate, None, np.empty(0))
         return Candidate(fit, table, verdict, evaluation, (*fit.notes, *set_aside(fit)), None, uncertified(fit))
     start, parts = around.project.settings.policy.start, parts_since(around, times, champion)
     judged = Judged(answered(gate, "not enough evidence", "It is judged by rows that are labelled from now on.", 0))
     if gate.mode == "anytime" and start == "scratch":
-        fit, evaluation = yield from _evaluated(around, table)
+        fit, evaluation = yield from _evaluated(around, table, champion.model.target)
         judged = judged._replace(evaluation=evaluation)
     elif gate.mode == "anytime":
         fit = yield from _from_start(around, champion, parts)
@@ -190,10 +190,12 @@ def uncertified(fit: Fit) -> tuple[str, ...]:
     return (f"The version has no certificate: {fit.certificate.reason}.",)
 
 
-def _evaluated(around: Surroundings, table: Table) -> Generator[Progress, None, tuple[Fit, dict[str, Any] | None]]:
+def _evaluated(
+    around: Surroundings, table: Table, before: Target | None
+) -> Generator[Progress, None, tuple[Fit, dict[str, Any] | None]]:
     """Train from scratch, with an evaluation of the same recipe on the latest rows."""
     share = around.project.settings.gate.share
-    fit = yield from training(table, replace(around.recipe, holdout=share), threads=around.threads)
+    fit = yield from training(table, replace(around.recipe, holdout=share), threads=around.threads, before=before)
     return fit, None if fit.evaluation is None else fit.evaluation.to_json()
 
 

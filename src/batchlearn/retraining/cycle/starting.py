@@ -20,6 +20,7 @@ from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.rows import Rows
 from batchlearn.data.rows.threads import one_blas_thread
+from batchlearn.data.target import check_positive
 from batchlearn.errors import CertificateError, DataError, RegistryError, UsageError
 from batchlearn.evaluation.baselines import offset_constant
 from batchlearn.evaluation.metrics.multiclass import class_shares
@@ -45,7 +46,7 @@ from batchlearn.training.train import Progress, check_costs, fit_objective, thre
 from batchlearn.words.notes import Code, Note
 
 # What may differ between the recipes of a champion and of what goes on from it: none of it changes the optimum.
-_FREE = ("holdout", "seed", "tolerance", "costs")
+_FREE = ("holdout", "seed", "tolerance", "costs", "positive")
 # What an old row weighs in the second bracket, of the objective that looks at recent rows.
 _RECENT = 0.1
 # Two sums of the same weights in another order differ by less, as a share.
@@ -198,7 +199,8 @@ def training_from(
 ) -> Generator[Progress, None, Fit]:
     """Train on rows from a start; without a champion there is only scratch. Raises what the start raises."""
     if start == "scratch" or champion is None:
-        return (yield from training(parts.everything, recipe, threads=threads))
+        before = None if champion is None else champion.model.target
+        return (yield from training(parts.everything, recipe, threads=threads, before=before))
     yield Progress(f"training: {start}")
     with one_blas_thread():
         return _continued(start, champion, recipe, parts, threads)
@@ -208,6 +210,7 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: Parts, thr
     model = champion.model
     refuse_other_recipe(start, champion, recipe)
     check_costs(model.target, recipe.costs)
+    check_positive(model.target, recipe.positive)
     reasons = new_levels(model.encoding, parts.added, recipe.rules.minimum_rows)
     if reasons:
         raise DataError(

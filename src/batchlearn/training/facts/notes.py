@@ -7,7 +7,7 @@ import numpy as np
 from batchlearn.data.encoding import SMALLEST_UNIT, Encoding
 from batchlearn.data.ledger import Ledger
 from batchlearn.data.split import Split, groups_on_both_sides
-from batchlearn.data.target import Task
+from batchlearn.data.target import Target, Task, affirmed, class_name
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.class_weights import correction_note
 from batchlearn.objectives.penalties import Quadratic
@@ -24,6 +24,9 @@ _MOST_PAIRS = 10
 # So few different numbers may be classes; weights that add up to so small a share of the rows are relative ones.
 _FEW_VALUES = 10
 _LIGHT = 0.1
+# What beside 1, true or yes can only mean the opposite.
+_DENIED = frozenset({"0", "-1", "false", "no"})
+_HALF = 0.5
 
 
 def group_notes(ledger: Ledger, split: Split, column: str | None) -> list[Note]:
@@ -32,9 +35,11 @@ def group_notes(ledger: Ledger, split: Split, column: str | None) -> list[Note]:
     return [Note(Code.GROUPS_ON_BOTH_SIDES, {"both": both, "late": late, "column": column})] if both else []
 
 
-def target_notes(ledger: Ledger, recipe: Recipe, roles: Roles) -> list[Note]:
+def target_notes(ledger: Ledger, recipe: Recipe, roles: Roles, before: Target | None) -> list[Note]:
     """Say what was concluded from labels and weights where users may have meant something else."""
-    notes = list[Note]()
+    classes = ledger.target.classes
+    asked = recipe.positive is not None or (before is not None and before.classes == classes)
+    notes = _positive_notes(ledger) if len(classes) == 2 and not asked else []
     if recipe.loss is None and ledger.target.task is Task.NUMBER:
         values = np.unique(ledger.label[ledger.used])
         if len(values) <= _FEW_VALUES:
@@ -47,6 +52,19 @@ def target_notes(ledger: Ledger, recipe: Recipe, roles: Roles) -> list[Note]:
     if recipe.alpha is None and total < _LIGHT * ledger.counts.used:
         notes.append(Note(Code.LIGHT_WEIGHTS, {"rows": ledger.counts.used, "total": total}))
     return notes
+
+
+def _positive_notes(ledger: Ledger) -> list[Note]:
+    """Say which of two classes is the positive one, and why, but for a plain yes beside a no."""
+    other, positive = ledger.target.classes
+    said = affirmed((other, positive)) is not None
+    if said and class_name(other).casefold() in _DENIED:
+        return []
+    weight = None if ledger.weight is None else ledger.weight[ledger.used]
+    share = float(np.average(ledger.label[ledger.used], weights=weight))
+    why = "affirmed" if said else "rarer" if share < _HALF else "later"
+    names = {"label": class_name(positive), "other": class_name(other)}
+    return [Note(Code.POSITIVE_CLASS, {**names, "share": share, "why": why})]
 
 
 def row_notes(ledger: Ledger, encoding: Encoding, class_weights: Floats | None, repeated: int) -> list[Note]:
