@@ -162,6 +162,9 @@ class BySign:
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
 
+    def as_read(self, table: Table) -> Table:
+        return table
+
     def check(self, table: Table) -> None:
         table.column(self.column)
 

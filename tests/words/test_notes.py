@@ -22,6 +22,7 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.MORE_COEFFICIENTS_THAN_ROWS: {"coefficients": 300, "rows": 200},
     Code.HASHED_LEVELS: {"column": "code", "levels": 512, "buckets": 128},
     Code.NO_FEATURE: {},
+    Code.LEVELS_BY_CASE: {"column": "city", "levels": ["PARIS", "Paris"], "sets": 3},
     Code.MISSING_NUMBERS: {"shares": {"a": 0.1, "b": 0.02}},
     Code.TINY_NUMBERS: {"columns": ["a", "b"]},
     Code.SAME_COLUMNS: {"first": "a", "second": "b"},

@@ -19,10 +19,10 @@ from batchlearn.data.target import (
     Class,
     Target,
     Task,
+    check_spellings,
     infer_target,
     loss_of_rate,
     with_positive,
-    without_spaces,
 )
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kernels.design import Floats
@@ -149,6 +149,8 @@ def read_ledger(
     given = target
     column = table.column(roles.target or "")
     target = given or infer_target(column, _distinct(labels, usable), loss_of_rate(column, roles.exposure, loss))
+    if given is None:
+        check_spellings(target, table)
     _check_offset(target, table)
     label, unseen = _encoded(target, table, labels)
     unseen &= usable
@@ -281,8 +283,7 @@ def _distinct(labels: pa.ChunkedArray, usable: NDArray[np.bool_]) -> list[Class]
     for chunk in labels.iterchunks():
         kept = chunk.filter(pa.array(usable[start : start + len(chunk)]))
         values = pc.unique(kept.dictionary_decode() if pa.types.is_dictionary(kept.type) else kept)
-        known = dict.fromkeys(without_spaces(value) for value in values.to_pylist() if value is not None)
-        found.update((value, None) for value in list(known)[: 2 * MOST_CLASSES])
+        found.update((value, None) for value in values.to_pylist()[: 2 * MOST_CLASSES] if value is not None)
         start += len(chunk)
         if len(found) > MOST_CLASSES:
             break

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -15,9 +17,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
-from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.errors import DataError, UsageError, in_shell, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.columns import Column, Kind, floats
+from batchlearn.tables.conditions import identifier
+from batchlearn.tables.table import Table
+from batchlearn.words.numbers import count
 
 Class = str | float | bool
 
@@ -264,3 +269,36 @@ def check_positive(target: Target, positive: Class | None) -> None:
             "positive out of [recipe], or make another project.",
             code="positive-fixed",
         )
+
+
+def check_spellings(target: Target, table: Table) -> None:
+    """Refuse classes that differ in the case of letters alone: DataError, with the condition that leaves some out.
+
+    The table is read again only to refuse it: a condition compares texts as they are stored, with their outer spaces.
+    """
+    spellings: dict[str, list[str]] = {}
+    for known in target.classes:
+        if isinstance(known, str):
+            spellings.setdefault(known.casefold(), []).append(known)
+    several = [alike for alike in spellings.values() if len(alike) > 1]
+    if not several:
+        return
+    stored, rows = Counter[str](), Counter[str]()
+    for batch in replace(table, outer_spaces=True).scan([target.column]):
+        labels = batch.column(0).dictionary_decode().drop_null()
+        stored.update({one["values"]: one["counts"] for one in pc.value_counts(labels).to_pylist()})
+    for label, number in stored.items():
+        rows[label.strip()] += number
+    ranked = [sorted(alike, key=lambda one: (-rows[one], one)) for alike in several]
+    shown = "; ".join(" and ".join(f"{quoted(one)} in {count(rows[one], 'row')}" for one in alike) for alike in ranked)
+    rarer = {one for alike in ranked for one in alike[1:]}
+    listed = ", ".join("'" + label.replace("'", "''") + "'" for label in sorted(stored) if label.strip() in rarer)
+    name = target.column if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", target.column) else identifier(target.column)
+    kept = (
+        f"{name} not in ({listed})" if table.condition is None else f"({table.condition}) and {name} not in ({listed})"
+    )
+    raise DataError(
+        f"Labels of column '{target.column}' differ in the case of letters alone: {shown}. Each label needs one "
+        f"spelling: write them alike in the file, or leave the rarer spellings out with --where {in_shell(kept)}",
+        code="labels-by-case",
+    )

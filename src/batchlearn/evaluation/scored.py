@@ -66,7 +66,9 @@ def score_each(models: Sequence[Model], table: Table, *, seed: int = 0) -> list[
     """
     first, roles = models[0], table.roles
     named = Roles(first.target.column, roles.time, roles.group, roles.weight, first.roles.offset, first.roles.exposure)
-    table = replace(table, roles=named)
+    # Texts are read as they are told apart by any of the models.
+    kept = any(model.as_read(table).outer_spaces for model in models)
+    table = replace(table, roles=named, outer_spaces=kept)
     for model in models:
         model.check(table)
     usable: list[NDArray[np.bool_]] = []

@@ -38,12 +38,18 @@ from batchlearn.models.links import (
     returned_distance,
 )
 from batchlearn.models.model import Predictions
-from batchlearn.tables.columns import Kind
+from batchlearn.tables.columns import Kind, without_outer_spaces
 from batchlearn.tables.table import Roles, Table, read
 
 # Rows of several classes at a time: K^2 numbers each.
 _ROWS_AT_ONCE = 2048
 _EVEN = 0.5
+
+
+def _without_outer_spaces(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch whose texts have no outer spaces: beside a model of before, it is read with them."""
+    plain = [without_outer_spaces(one) if pa.types.is_dictionary(one.type) else one for one in batch.columns]
+    return pa.RecordBatch.from_arrays(plain, names=batch.schema.names)
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,7 @@ class LinearModel:
             (K, sum L^2), a row a class.
         offset_constant: What a model without features adds to the offset; None where rows have none, and in models of
             before it was kept.
+        outer_spaces: Whether spaces around a text tell it from others, as in models of before they did not.
 
     Example:
         >>> import batchlearn as bl
@@ -118,6 +125,7 @@ class LinearModel:
     class_shares: tuple[float, ...] = ()
     level_moments: Floats | None = None
     offset_constant: float | None = None
+    outer_spaces: bool = False
 
     @property
     def coefficients(self) -> Floats:
@@ -208,9 +216,18 @@ class LinearModel:
             The predictions of the next rows, as `predict` returns them.
         """
         self.check(table)
+        table = self.as_read(table)
         # An intercept alone reads no column, but its rows have to be counted.
         for batch in table.scan(self.columns or [table.columns[0].name]):
             yield self.predict_batch(batch, bounds=bounds)
+
+    def as_read(self, table: Table) -> Table:
+        """Return a table that is read as the model's rows were.
+
+        Args:
+            table: The table; no row of it is read.
+        """
+        return replace(table, outer_spaces=self.outer_spaces)
 
     def check(self, table: Table) -> None:
         """Refuse a table that the model cannot predict.
@@ -238,7 +255,7 @@ class LinearModel:
             batch: Rows in canonical types, as `Table.scan` gives them, with the model's `columns`.
             bounds: As for `predict`, and so is what is returned and raised.
         """
-        stored, codes = self.encoding.encode(batch)
+        stored, codes = self.encoding.encode(batch if self.outer_spaces else _without_outer_spaces(batch))
         layout = self.encoding.layout
         block = Block(standardised(layout, stored, self.encoding.shift, self.encoding.scale), codes)
         offset = self._offset(batch)

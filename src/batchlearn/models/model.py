@@ -52,6 +52,10 @@ class Model(Protocol):
         """The categories that it tells rows apart by, with their levels."""
         ...
 
+    def as_read(self, table: Table) -> Table:
+        """Return a table that is read as the model's rows were."""
+        ...
+
     def check(self, table: Table) -> None:
         """Refuse a table that lacks what the model reads, or holds it in another kind: DataError."""
         ...

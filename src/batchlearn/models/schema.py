@@ -34,7 +34,7 @@ FORMAT_VERSION = 1
 # the whole). Format 1 grew while nothing was released: the loss is then the first one of the task.
 _LATER: dict[int, dict[str, dict[str, Any]]] = {
     1: {
-        "": {"class_shares": [], "level_moments": False, "costs": None, "offset_constant": None},
+        "": {"class_shares": [], "level_moments": False, "costs": None, "offset_constant": None, "outer_spaces": True},
         "target": {"loss": None, "power": None, "threshold": None},
         "costs": {"fee": None},
     },
@@ -70,6 +70,7 @@ class ModelSchema(_Closed):
     label_mean: float
     class_shares: tuple[float, ...]
     offset_constant: float | None
+    outer_spaces: bool
     standard_errors: bool
     level_moments: bool
     bounds: BoundsSchema | None
@@ -188,6 +189,7 @@ def describe(model: LinearModel, record: Mapping[str, Any]) -> dict[str, Any]:
         "label_mean": model.label_mean,
         "class_shares": model.class_shares,
         "offset_constant": model.offset_constant,
+        "outer_spaces": model.outer_spaces,
         "standard_errors": model.standard_errors is not None,
         "level_moments": model.level_moments is not None,
         "bounds": None
@@ -243,4 +245,5 @@ def restore(schema: ModelSchema, arrays: Mapping[str, Floats]) -> LinearModel:
         schema.class_shares,
         arrays.get("level_moments"),
         schema.offset_constant,
+        schema.outer_spaces,
     )

@@ -42,7 +42,7 @@ from batchlearn.training.evaluate import evaluate_part, with_values
 from batchlearn.training.facts.columns import Clock, Facts, JudgedFit, column_facts
 from batchlearn.training.facts.labels import neighbour_facts, part_labels, split_facts
 from batchlearn.training.facts.levels import count_levels, telling_levels
-from batchlearn.training.facts.notes import feature_notes, group_notes, row_notes, target_notes
+from batchlearn.training.facts.notes import case_notes, feature_notes, group_notes, row_notes, target_notes
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Optimum, Problem, iter_optimise
 from batchlearn.training.recipe import Recipe
@@ -149,6 +149,7 @@ def training(
         *target_notes(ledger, recipe, table.roles, before),
         *chosen,
         *row_notes(ledger, fitted.encoding, fitted.class_weights, repeated),
+        *case_notes(fitted.encoding, profiles[-1]),
         *feature_notes(fitted.encoding, expansion, fitted.penalty),
     ]
     notes = [*left_out, *said, *notes]

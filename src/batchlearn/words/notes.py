@@ -36,6 +36,7 @@ class Code(StrEnum):
     MORE_COEFFICIENTS_THAN_ROWS = auto()
     HASHED_LEVELS = auto()
     NO_FEATURE = auto()
+    LEVELS_BY_CASE = auto()
     MISSING_NUMBERS = auto()
     TINY_NUMBERS = auto()
     SAME_COLUMNS = auto()
@@ -168,6 +169,12 @@ def _rare_class(rows: int, of: int, label: str) -> str:
     )
 
 
+def _levels_by_case(column: str, levels: list[str], sets: int) -> str:
+    named = ", ".join(map(quoted, levels[:_MOST_NAMES]))
+    more = "" if sets == 1 else f", and {sets - 1:,} more such sets"
+    return f"Levels of {column} differ in the case of letters alone and count apart ({named}{more}): write them alike."
+
+
 def _missing_numbers(shares: Mapping[str, float]) -> str:
     columns = ", ".join(f"{name} ({share:.2%})" for name, share in shares.items())
     return f"Missing numbers count as the column's mean, with an indicator of their own: {columns}."
@@ -294,6 +301,7 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.HASHED_LEVELS: "{column} has more levels than can have a coefficient each: the {levels:,} most frequent have "
     "one, all others share {buckets:,} by a hash.",
     Code.NO_FEATURE: "No feature is left: the model is an intercept alone and predicts the same for every row.",
+    Code.LEVELS_BY_CASE: _levels_by_case,
     Code.MISSING_NUMBERS: _missing_numbers,
     Code.TINY_NUMBERS: _tiny_numbers,
     Code.SAME_COLUMNS: "{first} and {second} repeat each other: the penalty shares their effect.",

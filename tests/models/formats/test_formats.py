@@ -59,4 +59,4 @@ def test_a_stored_model_is_written_again_as_it_was(folder: Path) -> None:
     written = json.loads(files_of(stored.model, stored.record)[MODEL])
     # As text, because the order of keys is part of the bytes; only what is younger than the file is added.
     assert json.dumps({key: written[key] for key in written if key in before}) == json.dumps(before)
-    assert set(written) - set(before) <= {"class_shares", "level_moments", "costs", "offset_constant"}
+    assert set(written) - set(before) <= {"class_shares", "level_moments", "costs", "offset_constant", "outer_spaces"}

@@ -35,6 +35,7 @@ class VersionFiles(NamedTuple):
 
 def version_files(around: Surroundings, fit: Fit, table: Table) -> VersionFiles:
     """Return the files of a version: model, recipe as text, environment, sample rows and what they must score."""
+    table = fit.model.as_read(table)
     sample = _sample(table, read_ledger(table, target=fit.model.target).used, around.recipe.seed)
     expected = fit.model.predict(sample).response
     sink = io.BytesIO()

@@ -90,6 +90,7 @@ class Encoded(NamedTuple):
 def encoded(model: LinearModel, table: Table, threads: int | None, fingerprinted: bool = False) -> Encoded:
     """Encode the labelled rows of a table as a model does. DataError where they do not fit it."""
     model.check(table)
+    table = model.as_read(table)
     ledger = read_ledger(table, target=model.target)
     building = build_rows(
         table, ledger, model.encoding, ledger.used, thread_count(threads), fingerprinted=fingerprinted
@@ -152,7 +153,7 @@ def _change(model: LinearModel, kept: KeptTotals, parts: Parts, threads: int | N
     came, went = _any(model, parts.added, threads), _any(model, parts.removed, threads)
     more, heavier = (0, 0.0) if came is None else (len(came.rows), came.rows.total_weight)
     less, lighter = (0, 0.0) if went is None else (len(went.rows), went.rows.total_weight)
-    ledger = read_ledger(parts.everything, target=model.target)
+    ledger = read_ledger(model.as_read(parts.everything), target=model.target)
     rows, weight = kept.rows + more - less, kept.totals.weight + heavier - lighter
     weighed = float(ledger.counts.used if ledger.weight is None else np.sum(ledger.weight[ledger.used]))
     if ledger.counts.used != rows or abs(weighed - weight) > _SAME_WEIGHT * weight:
@@ -211,7 +212,7 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: Parts, thr
     refuse_other_recipe(start, champion, recipe)
     check_costs(model.target, recipe.costs)
     check_positive(model.target, recipe.positive)
-    reasons = new_levels(model.encoding, parts.added, recipe.rules.minimum_rows)
+    reasons = new_levels(model.encoding, model.as_read(parts.added), recipe.rules.minimum_rows)
     if reasons:
         raise DataError(
             f"The champion's encoding does not fit the new rows: {'; '.join(reasons[:3])}. Train from scratch, which "

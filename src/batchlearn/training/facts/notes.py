@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from batchlearn.data.encoding import SMALLEST_UNIT, Encoding
+from batchlearn.data.build import Profiles
+from batchlearn.data.encoding import SMALLEST_UNIT, Encoding, LevelTerm
 from batchlearn.data.ledger import Ledger
+from batchlearn.data.profile import CategoryProfile
 from batchlearn.data.split import Split, groups_on_both_sides
 from batchlearn.data.target import Target, Task, affirmed, class_name
 from batchlearn.kernels.design import Floats
@@ -74,6 +76,23 @@ def row_notes(ledger: Ledger, encoding: Encoding, class_weights: Floats | None, 
         notes.insert(0, Note(Code.REPEATED_ROWS, {"rows": repeated, "share": repeated / ledger.counts.used}))
     if class_weights is not None:
         notes.append(correction_note(ledger.target.classes, class_weights))
+    return notes
+
+
+def case_notes(encoding: Encoding, profiles: Profiles) -> list[Note]:
+    """Say which categories in use have levels that differ in the case of letters alone."""
+    notes = list[Note]()
+    for term in encoding.groups:
+        profile = profiles[term.column] if isinstance(term, LevelTerm) else None
+        if not isinstance(profile, CategoryProfile):
+            continue
+        alike: dict[str, list[str]] = {}
+        for level in sorted(profile.counts):
+            alike.setdefault(level.casefold(), []).append(level)
+        several = [levels for levels in alike.values() if len(levels) > 1]
+        if several:
+            said = {"column": term.column, "levels": several[0], "sets": len(several)}
+            notes.append(Note(Code.LEVELS_BY_CASE, said))
     return notes
 
 
