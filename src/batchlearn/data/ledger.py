@@ -19,12 +19,13 @@ from batchlearn.data.target import (
     Class,
     Target,
     Task,
+    check_offset,
     check_spellings,
     infer_target,
     loss_of_rate,
     with_positive,
 )
-from batchlearn.errors import DataError, UsageError
+from batchlearn.errors import DataError
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.columns import Kind, floats
 from batchlearn.tables.row_hashes import Hashes, RowHashes, bits_of, mixed
@@ -151,7 +152,7 @@ def read_ledger(
     target = given or infer_target(column, _distinct(labels, usable), loss_of_rate(column, roles.exposure, loss))
     if given is None:
         check_spellings(target, table)
-    _check_offset(target, table)
+    check_offset(target, table)
     label, unseen = _encoded(target, table, labels)
     unseen &= usable
     used = usable & ~unseen
@@ -357,16 +358,6 @@ def _offset(table: Table, columns: dict[str, pa.ChunkedArray]) -> Floats | None:
         )
     logarithm = np.log(exposure)
     return logarithm if offset is None else offset + logarithm
-
-
-def _check_offset(target: Target, table: Table) -> None:
-    named = table.roles.offset or table.roles.exposure
-    if len(target.classes) > 2 and named is not None:
-        raise UsageError(
-            f"Column '{named}' is to be added to the predictor, but there is one for each of the "
-            f"{len(target.classes)} classes; offsets and exposures need one. Leave the role out.",
-            code="offset-classes",
-        )
 
 
 def _check_range(target: Target, label: Floats, used: NDArray[np.bool_], *, to_learn: bool) -> None:

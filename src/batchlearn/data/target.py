@@ -302,3 +302,14 @@ def check_spellings(target: Target, table: Table) -> None:
         f"spelling: write them alike in the file, or leave the rarer spellings out with --where {in_shell(kept)}",
         code="labels-by-case",
     )
+
+
+def check_offset(target: Target, table: Table) -> None:
+    """Refuse an offset or an exposure beside more than two classes: UsageError."""
+    named = table.roles.offset or table.roles.exposure
+    if len(target.classes) > 2 and named is not None:
+        raise UsageError(
+            f"Column '{named}' is to be added to the predictor, but there is one for each of the "
+            f"{len(target.classes)} classes; offsets and exposures need one. Leave the role out.",
+            code="offset-classes",
+        )

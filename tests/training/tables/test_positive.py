@@ -16,6 +16,7 @@ from batchlearn.data.target import Target
 from batchlearn.errors import DataError, UsageError
 from batchlearn.models.files import load
 from batchlearn.training.train import training
+from batchlearn.training.verification.stored import verify_model
 from batchlearn.words.notes import Code, Note
 
 PLAIN = bl.Recipe(alpha=1e-3, holdout=0.0)
@@ -170,8 +171,8 @@ def test_outer_spaces_of_labels_and_levels_do_not_matter(as_category: bool) -> N
     assert fit.model.target.classes == ("no", "yes")
     assert fit.model.encoding == plain.model.encoding
     np.testing.assert_array_equal(fit.model.parameters, plain.model.parameters)
-    scored = [fit.model.predict(bl.read(pa.table(one))).response for one in ({**columns, "town": town}, untidy)]
-    np.testing.assert_array_equal(*scored)
+    tidy, other = (fit.model.predict(bl.read(pa.table(one))).response for one in ({**columns, "town": town}, untidy))
+    np.testing.assert_array_equal(tidy, other)
     found = bl.evaluate(fit.model, bl.read(pa.table(untidy), target="y"))
     assert found.unseen_classes == {}
     assert sum(one.rows for one in found.slices if one.level.startswith("(")) == 0
@@ -190,7 +191,7 @@ def test_models_of_before_tell_levels_and_classes_apart_by_their_spaces(tmp_path
     expected = model.predict(old).response
     np.testing.assert_array_equal(loaded.predict(bl.read(pa.table(columns))).response, expected)
     assert len({tuple(one) for one in expected[:3] - expected[:3].min()}) == 3
-    assert bl.verify(tmp_path / "old", bl.read(pa.table(columns))).certificate.certified
+    assert verify_model(tmp_path / "old", bl.read(pa.table(columns))).holds
     assert bl.evaluate(loaded, bl.read(pa.table(columns), target="y")).unseen_classes == {}
 
 
