@@ -14,9 +14,10 @@ from batchlearn.data import build
 from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
-from batchlearn.data.ledger import Ledger, read_ledger, with_lots
+from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.profile import merge
 from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.split import with_lots
 from batchlearn.tables.table import Table, read
 
 Answer = TypeVar("Answer")

@@ -163,6 +163,9 @@ class BySign:
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
 
+    def as_read(self, table: Table) -> Table:
+        return table
+
     def check(self, table: Table) -> None:
         table.column(self.column)
 
@@ -177,7 +180,9 @@ class BySign:
     def decide(self, response: Floats) -> pa.Array:
         return pa.array(self.target.classes).take(pa.array((response > 0.5).astype(int)))
 
-    def constant(self, rows: int) -> Floats:
+    offset_constant = None
+
+    def constant(self, rows: int, offset: Floats | None = None) -> Floats:  # noqa: ARG002
         return np.full(rows, 0.5)
 
 

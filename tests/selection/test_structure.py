@@ -9,8 +9,8 @@ import pytest
 from tests.training.made import labels, made, table_of
 
 from batchlearn.data.encoding_fit import EncodingRules
-from batchlearn.data.ledger import read_ledger, with_lots
-from batchlearn.data.split import SplitKind, hold_out
+from batchlearn.data.ledger import read_ledger
+from batchlearn.data.split import SplitKind, hold_out, with_lots
 from batchlearn.kernels.design import Floats
 from batchlearn.selection import structure as module
 from batchlearn.selection.structure import FEWEST_ROWS, Structure, choose_structure

@@ -11,9 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from batchlearn.data.encoding import LevelTerm, level_label
-from batchlearn.data.ledger import read_ledger, usable_rows, with_lots_of
-from batchlearn.data.split import in_order
-from batchlearn.data.target import Target, Task, class_values
+from batchlearn.data.ledger import read_ledger, usable_rows
+from batchlearn.data.split import in_order, with_lots_of
+from batchlearn.data.target import Target, Task
 from batchlearn.evaluation.metrics import Array, first_score, losses_under, target_metrics
 from batchlearn.evaluation.slices import Categories
 from batchlearn.models.model import Model
@@ -41,6 +41,7 @@ class ScoredRows:
     group: NDArray[np.integer] | None = None
     time: Array | None = None
     entry: NDArray[np.integer] | None = None
+    offset: Array | None = None  # what was added to each row's linear predictor, with the logarithm of its exposure
 
     @property
     def clusters(self) -> NDArray[np.integer] | None:
@@ -70,7 +71,9 @@ def score_each(
     named = replace(
         roles, target=first.target.column, offset=first.roles.offset, exposure=first.roles.exposure, drop=()
     )
-    table = replace(table, roles=named)
+    # Texts are read as they are told apart by any of the models.
+    kept = any(model.as_read(table).outer_spaces for model in models)
+    table = replace(table, roles=named, outer_spaces=kept)
     for model in models:
         model.check(table)
     usable: list[NDArray[np.bool_]] = []
@@ -90,7 +93,7 @@ def score_each(
         for term, found in zip(first.level_terms, codes, strict=True):
             found.append(term.encode(kept.column(term.column)))
         if first.target.task is Task.CLASSES:
-            values = class_values(kept.column(first.target.column))
+            values = first.target.values(kept.column(first.target.column))
             unseen_classes.update(str(value) for value in values if value not in first.target.classes)
 
     columns = [name for model in models for name in model.columns]
@@ -113,6 +116,7 @@ def score_each(
         group=None if ledger.group is None else ledger.group[entry],
         time=None if ledger.time is None else ledger.time[entry],
         entry=entry,
+        offset=None if ledger.offset is None else ledger.offset[entry],
     )
     return [rows, *(replace(rows, response=np.concatenate(parts)[place]) for parts in responses[1:])]
 

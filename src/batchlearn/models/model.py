@@ -57,6 +57,10 @@ class Model(Protocol):
         """The categories that it tells rows apart by, with their levels."""
         ...
 
+    def as_read(self, table: Table) -> Table:
+        """Return a table that is read as the model's rows were."""
+        ...
+
     def check(self, table: Table) -> None:
         """Refuse a table that lacks what the model reads, or holds it in another kind: DataError."""
         ...
@@ -78,6 +82,11 @@ class Model(Protocol):
         """Why no prediction comes with a bound on its distance from the optimum's; None where each does."""
         ...
 
-    def constant(self, rows: int) -> Floats:
-        """Return what a model without features responds to so many rows."""
+    @property
+    def offset_constant(self) -> float | None:
+        """What a model without features adds to the offset of each row; None where there are none, or not known."""
+        ...
+
+    def constant(self, rows: int, offset: Floats | None = None) -> Floats:
+        """Return what a model without features responds to so many rows, beside their offsets (rows,) where given."""
         ...

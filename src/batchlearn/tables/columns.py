@@ -185,13 +185,15 @@ def comparable(array: pa.Array, kind: Kind) -> pa.Array:
 class Canonical:
     """Turns one column, batch by batch, into its canonical type, and refuses values that would spoil a total.
 
-    NUMBER float64 (NaN is null), BOOLEAN bool, CATEGORY dictionary<int32, string>, TIMESTAMP timestamp[us] in UTC.
+    NUMBER float64 (NaN is null), BOOLEAN bool, CATEGORY dictionary<int32, string> without outer spaces unless they are
+    kept, TIMESTAMP timestamp[us] in UTC.
     """
 
-    def __init__(self, column: Column, where: str, *, is_target: bool) -> None:
+    def __init__(self, column: Column, where: str, *, is_target: bool, outer_spaces: bool = False) -> None:
         self.column = column
         self.where = where
         self.is_target = is_target
+        self.outer_spaces = outer_spaces
 
     def __call__(self, array: pa.Array, rows: Sequence[int] | np.ndarray[Any, Any]) -> pa.Array:
         """Convert `array`; `rows` are the numbers of its rows in the source, from 1, for messages."""
@@ -206,7 +208,7 @@ class Canonical:
                         "write it again as UTF-8, or drop the column",
                         code="not-utf8",
                     ) from problem
-                return array
+                return array if self.outer_spaces else without_outer_spaces(array)
             case Kind.BOOLEAN:
                 return _plain(array).cast(pa.bool_())
             case Kind.TIMESTAMP:
@@ -260,6 +262,15 @@ class Canonical:
             "another unit, or leave the row out with --where",
             code="number-overflows",
         )
+
+
+def without_outer_spaces(array: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Return a column of texts without spaces at either end; equal texts are one then."""
+    trimmed = pc.utf8_trim_whitespace(array.dictionary)
+    if trimmed.equals(array.dictionary):
+        return array
+    merged = trimmed.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(merged.indices.take(array.indices), merged.dictionary)
 
 
 def floats(array: pa.Array | pa.ChunkedArray) -> Floats:

@@ -110,6 +110,7 @@ class Table:
         roles: What columns are for: target, time, group, weight, offset, exposure, and those dropped.
         condition: What a row has to meet to be read; None where all are.
         name: What messages and reports call the table.
+        outer_spaces: Whether spaces around a text tell it from others, as they did for models of before they did not.
 
     Example:
         >>> import batchlearn as bl
@@ -125,6 +126,7 @@ class Table:
     roles: Roles
     condition: Condition | None
     name: str
+    outer_spaces: bool = False
 
     @property
     def features(self) -> tuple[Column, ...]:
@@ -187,7 +189,10 @@ class Scan(Iterator[pa.RecordBatch]):
             self._frequency = Canonical(table.column(frequency), table.name, is_target=False)
         wanted = [table.column(name) for name in columns]
         target = table.roles.target
-        self._canonical = [Canonical(column, table.name, is_target=column.name == target) for column in wanted]
+        self._canonical = [
+            Canonical(column, table.name, is_target=column.name == target, outer_spaces=table.outer_spaces)
+            for column in wanted
+        ]
         self._places = places(table.source.schema)
         self._kinds = {column.name: column.kind for column in table.columns}
         self._condition = _compiled(table.condition, table.columns)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from batchlearn.data.ledger import Ledger, read_ledger, with_lots
+from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.split import (
     Split,
     SplitKind,
@@ -18,6 +18,7 @@ from batchlearn.data.split import (
     hold_out,
     split_kind,
     stretches,
+    with_lots,
 )
 from batchlearn.errors import DataError, UsageError
 from batchlearn.tables.table import read

@@ -34,7 +34,7 @@ class VersionFiles(NamedTuple):
 
 def version_files(trained: Trained, recipe: str, seed: int) -> VersionFiles:
     """Return the files of a version: model, recipe as text, environment, sample rows and what they must score."""
-    fit, table = trained.fit, trained.table
+    fit, table = trained.fit, trained.fit.model.as_read(trained.table)
     ledger = read_ledger(table, target=fit.model.target, weight_constant=fit.model.weight_constant)
     sample = _sample(table, ledger.used, seed)
     expected = fit.model.predict(sample).response

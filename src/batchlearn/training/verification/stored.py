@@ -109,7 +109,7 @@ def iter_verify_model(
     stored = read_model(path)
     statement = _statement(stored, path)
     workers = thread_count(threads)
-    table = _table(stored.model, statement.condition, data, null)
+    table = stored.model.as_read(_table(stored.model, statement.condition, data, null))
     stored.model.check(table)
     with one_blas_thread():
         yield Progress("reading labels")
