@@ -16,7 +16,7 @@ from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm, PairTerm, SingleTerm
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import read_ledger, with_lots
-from batchlearn.data.pairs import coarsened
+from batchlearn.selection.coarsening import coarsened
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES

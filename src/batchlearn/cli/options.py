@@ -59,7 +59,7 @@ Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 Count = Annotated[int, Parameter(converter=whole_number)]
 Parts = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
 # How fields are typed that hold something else.
-_TYPED = {"drop": Names, "categories": Names, "null": Names, "class_weight": Parts, "batch_size": str}
+_TYPED = {"drop": Names, "text": Names, "categories": Names, "null": Names, "class_weight": Parts, "batch_size": str}
 
 
 def flags_of(kind: type, *wanted: str) -> Any:
@@ -87,9 +87,9 @@ if TYPE_CHECKING:
     ReadingFlags: TypeAlias = ReadingRules
     RowFlags: TypeAlias = ReadingRules
 else:
-    RoleFlags = flags_of(Roles, "time", "group", "weight", "drop", "offset", "exposure")
+    RoleFlags = flags_of(Roles, "time", "group", "weight", "drop", "text", "offset", "exposure")
     JudgingFlags = flags_of(Roles, "time", "group", "weight")
-    FeatureFlags = flags_of(Roles, "group", "weight", "drop", "offset", "exposure")
+    FeatureFlags = flags_of(Roles, "group", "weight", "drop", "text", "offset", "exposure")
     ReadingFlags = flags_of(ReadingRules, "categories", "where", "null")
     RowFlags = flags_of(ReadingRules, "where", "null")
 
