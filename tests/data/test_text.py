@@ -1,9 +1,10 @@
-"""Free text as words and pairs: what a word is, where it stands in a row, and which words have a column of their own."""
+"""Free text as words and pairs: what a word is, where it stands in a row, and which words have their own column."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,14 +32,14 @@ def dense(term: TextTerm, values: Sequence[str | None]) -> np.ndarray:
     return np.asarray(encoding.encode_texts(batch).toarray())
 
 
-def profiled(values: Sequence[str | None], lots: Sequence[int] | None = None, cuts: Sequence[int] = ()) -> TextProfile:
+def profiled(values: Sequence[str | None], lots: Any = None, cuts: Sequence[int] = ()) -> TextProfile:
     profile, drawn = TextProfile(), np.asarray(lots if lots is not None else range(len(values)), dtype=np.uint64)
     for a, b in pairwise([0, *cuts, len(values)]):
         profile.update(texts(values[a:b]), np.ones(b - a), drawn[a:b])
     return profile
 
 
-def fitted(values: Sequence[str | None], **rules: int) -> Encoding:
+def fitted(values: Sequence[str | None], **rules: Any) -> Encoding:
     return fit_encoding([COLUMN], {"note": profiled(values)}, EncodingRules(**rules), None)
 
 
@@ -175,6 +176,6 @@ def test_a_word_too_long_for_a_name_shares_a_bucket() -> None:
 
 
 @pytest.mark.parametrize("rules", [{"text_words": 0}, {"text_buckets": -1}, {"text_words": 1 << 21}])
-def test_rules_for_text_are_checked(rules: dict[str, int]) -> None:
+def test_rules_for_text_are_checked(rules: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="text_words"):
         EncodingRules(**rules)

@@ -1,9 +1,10 @@
 """Encoding: from the columns of a table to dense columns and level codes, fitted by totals and kept in the model.
 
 A fitted encoding is a tuple of terms. Each term reads one column, or two, and gives dense columns, one group of levels
-or the sparse columns of a text; it knows its domain, so that an objective can build penalties from it and a later update can tell whether new
-rows still fit. Training, batch scoring and serving call the same `Encoding.encode`. What terms consist of is what model
-files hold: the ranges beside their fields are checked there, what several fields must be together wherever one is made.
+or the sparse columns of a text; it knows its domain, so that an objective can build penalties from it and a later
+update can tell whether new rows still fit. Training, scoring and serving call the same `encode` and `encode_texts`.
+What terms consist of is what model files hold: the ranges beside their fields are checked there, what several fields
+must be together wherever one is made.
 """
 
 from __future__ import annotations
@@ -312,10 +313,10 @@ class Encoding:
     texts: tuple[TextTerm, ...] = ()
 
     def __post_init__(self) -> None:
-        plain = (*self.numbers, *self.texts)
+        plain: tuple[NumberTerm | TextTerm, ...] = (*self.numbers, *self.texts)
         _refuse_repeats("the terms", [*(term.column for term in plain), *(g.key for g in self.groups)])
         halves = [half for g in self.groups for half in ((g.first, g.second) if isinstance(g, PairTerm) else (g,))]
-        terms = (*plain, *halves)
+        terms: tuple[NumberTerm | SingleTerm | TextTerm, ...] = (*plain, *halves)
         if {term.column for term in terms} != self.kinds.keys():
             raise ValueError("the columns of the terms are not those that have a kind")
         for term in terms:
@@ -389,10 +390,7 @@ class Encoding:
 
     def encode_texts(self, batch: pa.RecordBatch) -> Any:
         """Return the sparse columns of the rows of a batch, a CSR array (rows, sparse); None where there is no text."""
-        if not self.texts:
-            return None
-        found = ((term.encode(batch.column(term.column)), term.width) for term in self.texts)
-        return sparse_rows(found, batch.num_rows)
+        return sparse_rows(self.texts, batch) if self.texts else None
 
     def count_unseen(self, batch: pa.RecordBatch) -> dict[str, int]:
         """Return, for each category, how many rows hold a level never seen in training (or pooled there)."""

@@ -30,8 +30,8 @@ class EncodingRules:
     minimum_rows: a level with fewer rows is pooled with the other rare ones. level_cap: beyond so many frequent
     levels the most frequent keep a coefficient each and the others share `buckets` by a hash. reference: leave one
     level of each group without a coefficient (needed where nothing is penalised). additive: numbers become at most
-    `bins` bins, so that each has a shape of its own. text_words: at most so many words and word pairs of a text, those in most
-    rows, have a coefficient each; the others share at most `text_buckets` by a hash.
+    `bins` bins, so that each has a shape of its own. text_words: at most so many words and word pairs of a text, those
+    in most rows, have a coefficient each; the others share at most `text_buckets` by a hash.
     """
 
     minimum_rows: int = 10
@@ -98,13 +98,14 @@ def fit_encoding(
                 groups.append(BinTerm(column.name, edges, profile.low, profile.high, profile.missing > 0))
             else:
                 numbers += [number] if number else []
-    used = {*(term.column for term in (*numbers, *texts)), *(name for group in groups for name in group.columns)}
+    plain: list[NumberTerm | TextTerm] = [*numbers, *texts]
+    used = {*(term.column for term in plain), *(name for group in groups for name in group.columns)}
     # A pair was chosen on other rows: here one of its columns may have nothing to say any more.
     groups += [pair for pair in pairs if used.issuperset(pair.columns)]
     kinds = {column.name: column.kind for column in columns if column.name in used}
     names = (name for term in (*numbers, *groups, *texts) for name in term.names)
     _refuse_repeats("coefficients", [INTERCEPT, *names])
-    _refuse_repeats("terms", [*(term.column for term in (*numbers, *texts)), *(group.key for group in groups)])
+    _refuse_repeats("terms", [*(term.column for term in plain), *(group.key for group in groups)])
     return Encoding(tuple(numbers), tuple(groups), kinds, left_out, tuple(texts))
 
 

@@ -267,7 +267,7 @@ class TextProfile:
 
     @property
     def repeated(self) -> list[tuple[str, int]]:
-        """Words and pairs that are in more than one of at most 20,000 texts, chosen at random; in most of them first."""
+        """Words and pairs in more than one of at most 20,000 texts, chosen at random, with their texts; most first."""
         if self._repeated is None:
             counts = token_counts(text for _, text in self._texts)
             several = ((token, rows) for token, rows in counts.items() if rows > 1)

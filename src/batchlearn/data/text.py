@@ -12,7 +12,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -132,22 +132,23 @@ class TextTerm:
         return Entries(flat[starts + within], counts)
 
 
-def sparse_rows(entries: Iterable[tuple[Entries, int]], rows: int) -> Any:
-    """Return the entries of texts, each with its number of columns, side by side: a CSR array of ones, (rows, all)."""
+def sparse_rows(terms: Sequence[TextTerm], batch: pa.RecordBatch) -> Any:
+    """Return the columns of texts, those of one term beside those of the next: a CSR array of ones, (rows, columns)."""
     # Imported here: only a model of text needs SciPy to predict.
     from scipy.sparse import csr_array
 
     columns, owners, first = list[NDArray[np.int32]](), list[NDArray[np.intp]](), 0
-    for own, width in entries:
-        columns.append(own.columns + np.int32(first))
-        owners.append(np.repeat(np.arange(rows), own.counts))
-        first += width
+    for term in terms:
+        entries = term.encode(batch.column(term.column))
+        columns.append(entries.columns + np.int32(first))
+        owners.append(np.repeat(np.arange(batch.num_rows), entries.counts))
+        first += term.width
     row = np.concatenate(owners)
     # Stable: a row's columns stay in the order of the terms, ascending.
     order = np.argsort(row, kind="stable")
-    pointers = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows))]).astype(np.int32)
+    pointers = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=batch.num_rows))]).astype(np.int32)
     indices = np.concatenate(columns)[order]
-    return csr_array((np.ones(len(indices)), indices, pointers), shape=(rows, first))
+    return csr_array((np.ones(len(indices)), indices, pointers), shape=(batch.num_rows, first))
 
 
 def token_counts(texts: Iterable[str]) -> Counter[str]:

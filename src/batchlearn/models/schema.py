@@ -86,7 +86,16 @@ class ModelSchema(_Closed):
         if len(self.class_shares) != (classes if classes > 2 else 0):
             raise ValueError(f"{len(self.class_shares)} shares for {classes} classes")
         roles = self.roles
-        of_roles = (roles.target, roles.time, roles.group, roles.weight, roles.offset, roles.exposure, *roles.drop, *roles.text)
+        of_roles = (
+            roles.target,
+            roles.time,
+            roles.group,
+            roles.weight,
+            roles.offset,
+            roles.exposure,
+            *roles.drop,
+            *roles.text,
+        )
         _check_names([self.target.column, *self.encoding.kinds, *self.encoding.left_out, *filter(None, of_roles)])
         return self
 

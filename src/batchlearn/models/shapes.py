@@ -28,7 +28,7 @@ class TextUse(NamedTuple):
 
 @dataclass(frozen=True)
 class Shape:
-    """One term: the effect of each of its levels against their mean, of a word against none, or of one unit of a number.
+    """One term: the effect of each level against their mean, of a word against none, or of one unit of a number.
 
     The mean is over the rows learned from where how many rows each level has is known, else over the levels.
 

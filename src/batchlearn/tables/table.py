@@ -309,9 +309,8 @@ def _check_roles(table: Table, stored: Sequence[str]) -> None:
         if role in ("weight", "offset", "exposure") and column.kind is not Kind.NUMBER:
             raise _wrong_kind(column, role, "numbers: name another column")
     for name in table.roles.text:
-        holder = "drop" if name in table.roles.drop else holders.get(name)
-        if holder is not None:
-            raise _repeated(name, holder, "text")
+        if name in table.roles.drop or name in holders:
+            raise _repeated(name, holders.get(name, "drop"), "text")
     known = {*stored, *(column.name for column in table.columns)}
     for name in table.roles.drop:
         if name not in known:

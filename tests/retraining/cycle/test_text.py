@@ -27,7 +27,10 @@ def noted(first: int, last: int) -> pa.Table:
 def test_a_version_of_words_goes_on_to_the_optimum_of_all_rows(tmp_path: Path) -> None:
     found = {}
     for start in ("warm", "update"):
-        changes = {'drop = ["user"]': 'drop = ["user"]\ntext = ["note"]', "rows = 300": f'rows = 300\nstart = "{start}"'}
+        changes = {
+            'drop = ["user"]': 'drop = ["user"]\ntext = ["note"]',
+            "rows = 300": f'rows = 300\nstart = "{start}"',
+        }
         root = make_project(tmp_path / start, SETTINGS_TEXT, changes)
         pq.write_table(noted(0, 20), root / "data" / "000.parquet")
         assert turn(root, day(23)).promoted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def complaints(rows: int, seed: int = 0, words: int = 400) -> tuple[dict[str, An
     notes, odds = [], np.zeros(rows)
     for row in range(rows):
         drawn = [str(word) for word in rng.choice(vocabulary, rng.integers(0, 14), p=share / share.sum())]
-        there = {*drawn, *(f"{a} {b}" for a, b in zip(drawn, drawn[1:], strict=False))}
+        there = {*drawn, *(f"{a} {b}" for a, b in pairwise(drawn))}
         odds[row] = sum(effect for word, effect in SIGNAL.items() if word in there)
         notes.append((", ".join(drawn) + ".").upper() if drawn else None)
     x = rng.normal(size=rows)
@@ -57,7 +58,7 @@ def fit() -> Fit:
 
 
 def design(fit: Fit, data: Table) -> Floats:
-    """Write out the rows as a matrix of the model's coefficients, the texts from their labels and a word's definition."""
+    """Write out the rows as a matrix; whether a text has a word is checked by what a word is."""
     encoding = fit.model.encoding
     (batch,) = data.scan(encoding.columns)
     dense, codes = encoding.encode(batch)
@@ -67,7 +68,7 @@ def design(fit: Fit, data: Table) -> Floats:
     sparse = np.asarray(encoding.encode_texts(batch).toarray())
     for row, text in enumerate(batch.column("note").to_pylist()):
         found = re.findall(r"\w+", (text or "").lower())
-        tokens = {*found, *(f"{a} {b}" for a, b in zip(found, found[1:], strict=False))}
+        tokens = {*found, *(f"{a} {b}" for a, b in pairwise(found))}
         assert [label in tokens for label in term.words] == sparse[row, : len(term.words)].astype(bool).tolist()
     return np.hstack([np.ones((batch.num_rows, 1)), numbers.T, sparse])
 
@@ -142,6 +143,7 @@ def test_standard_errors_are_those_of_the_inverse_hessian() -> None:
     hessian = matrix.T @ (matrix * (chance * (1.0 - chance))[:, None]) / len(matrix)
     hessian += np.diag(np.append(0.0, np.full(len(hessian) - 1, ALPHA)))
     expected = np.sqrt(np.diag(np.linalg.inv(hessian)) / len(matrix))
+    assert fit.model.standard_errors is not None
     np.testing.assert_allclose(fit.model.standard_errors, expected, rtol=1e-9)
 
 
@@ -223,7 +225,7 @@ def test_a_model_of_words_is_saved_loaded_and_verified(fit: Fit, tmp_path: Path)
 def test_what_moved_the_worst_rows_counts_their_words() -> None:
     fit = train(table(600), Recipe(alpha=ALPHA), threads=1)
     assert fit.evaluation is not None
-    named = {name for row in fit.evaluation.worst for name, _ in row.contributions}
+    named = {name for row in fit.evaluation.worst_rows for name, _ in row.pushed}
     assert "note" in named
 
 
