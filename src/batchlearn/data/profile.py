@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from batchlearn.data.text import token_counts, words
+from batchlearn.data.text import has_words, token_counts
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.columns import Kind, floats
 from batchlearn.tables.row_hashes import Hashes
@@ -248,13 +248,11 @@ class TextProfile:
         """Add a batch; `lots` has one entry a row that decides who is in the sample."""
         self.rows += len(array)
         self.missing += array.null_count
-        dictionary = array.dictionary.to_pylist()
-        has_words = np.asarray([*(bool(words(text or "")) for text in dictionary), False])
-        codes = pc.fill_null(array.indices, len(dictionary)).to_numpy(zero_copy_only=False)
-        there = np.flatnonzero(has_words[codes])
+        there = np.flatnonzero(has_words(array))
         self.wordless += len(array) - len(there)
         lowest = there[np.argsort(lots[there], kind="stable")[:_TEXTS]]
-        self._add([(int(lots[row]), dictionary[codes[row]]) for row in lowest])
+        texts = array.take(pa.array(lowest)).dictionary_decode().to_pylist()
+        self._add(list(zip(lots[lowest].tolist(), texts, strict=True)))
 
     def _add(self, more: list[tuple[int, str]]) -> None:
         self._texts, self._repeated = sorted([*self._texts, *more])[:_TEXTS], None

@@ -46,6 +46,12 @@ def words_and_pairs(text: str) -> set[str]:
     return {*found, *map(" ".join, pairwise(found))}
 
 
+def has_words(array: pa.DictionaryArray) -> NDArray[np.bool_]:
+    """Return which rows have a text with a word in it."""
+    found = np.asarray([*(bool(words(text or "")) for text in array.dictionary.to_pylist()), False])
+    return np.asarray(found[pc.fill_null(array.indices, len(array.dictionary)).to_numpy(zero_copy_only=False)])
+
+
 def bucket_of(token: str, buckets: int) -> int:
     """Return the column of a word or pair: BLAKE2b of its UTF-8, the first 8 bytes modulo the number of buckets."""
     digest = hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=8).digest()
