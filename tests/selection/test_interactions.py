@@ -83,7 +83,7 @@ def fine_terms(missing: bool) -> list[SingleTerm]:
         LevelTerm("c", tuple(f"l{k}" for k in range(60)), missing=missing),
         LevelTerm("c", kept, rare=True, missing=missing),
         LevelTerm("c", kept, buckets=8, missing=missing),
-        CalendarTerm("when", "hour", tuple(range(24)), missing),
+        CalendarTerm("when", "hour", tuple(range(24)), missing=missing),
     ]
 
 
