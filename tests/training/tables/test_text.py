@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,20 @@ def test_a_row_is_predicted_alone_as_in_its_batch(fit: Fit) -> None:
         assert alone.response.tobytes() == batch.response[row : row + 1].tobytes()
         assert alone.bound is not None
         assert alone.bound.tobytes() == batch.bound[row : row + 1].tobytes()
+
+
+def test_bounds_without_the_inverse_count_words_too(fit: Fit) -> None:
+    assert fit.model.bounds is not None
+    assert fit.model.bounds.inverse is not None
+    wider = replace(fit.model, bounds=replace(fit.model.bounds, inverse=None, inverse_square_scale=None))
+    rows = arrow(complaints(60, seed=5)[0])
+    tight, wide = (model.predict(rows, bounds=True).bound for model in (fit.model, wider))
+    assert tight is not None
+    assert wide is not None
+    assert np.all(wide >= tight)
+    # A row of more words may be off by more.
+    counts = [len((text or "").split()) for text in rows["note"].to_pylist()]
+    assert np.corrcoef(counts, np.log(wide))[0, 1] > 0.3
 
 
 def test_a_text_never_seen_is_predicted_and_so_is_none(fit: Fit) -> None:
