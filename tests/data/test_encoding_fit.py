@@ -150,11 +150,17 @@ def test_bins_of_numbers_far_from_zero_have_names_of_their_own() -> None:
     assert len(set(encoding.names)) == encoding.layout.size == 8
 
 
-def test_free_text_is_refused_with_a_hint() -> None:
-    rows = [f"the {i}th customer wrote a long complaint" for i in range(80)]
-    with pytest.raises(DataError, match="--drop note") as refused:
-        fitted({"note": rows})
-    assert refused.value.code == "free-text"
+def test_free_text_is_left_out_with_the_flag_that_uses_it() -> None:
+    rows = [f"the {i}th customer wrote a long complaint" for i in range(120)]
+    names = [f"Braund{i}, Mr." for i in range(120)]
+    codes = [f"C{i}" for i in range(120)]
+    encoding = fitted({"note": rows, "full name": names, "code": codes, "x": np.arange(120.0) / 3.0})
+    assert encoding.left_out == {
+        "note": "free text; --text note uses its words",
+        "full name": "120 levels in 120 rows: an identifier; --text 'full name' uses its words",
+        "code": "120 levels in 120 rows: an identifier",
+    }
+    assert encoding.columns == ("x",)
 
 
 def test_two_coefficients_never_share_a_name() -> None:

@@ -60,7 +60,7 @@ Count = Annotated[int, Parameter(converter=whole_number)]
 Parts = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
 # How fields are typed that hold something else.
 _TYPED = {
-    **dict.fromkeys(("drop", "categories", "null"), Names),
+    **dict.fromkeys(("drop", "text", "categories", "null"), Names),
     "class_weight": Parts,
     "batch_size": str,
     "positive": str | None,
@@ -92,9 +92,9 @@ if TYPE_CHECKING:
     ReadingFlags: TypeAlias = ReadingRules
     RowFlags: TypeAlias = ReadingRules
 else:
-    RoleFlags = flags_of(Roles, "time", "group", "weight", "weight_kind", "drop", "offset", "exposure")
+    RoleFlags = flags_of(Roles, "time", "group", "weight", "weight_kind", "drop", "text", "offset", "exposure")
     JudgingFlags = flags_of(Roles, "time", "group", "weight", "weight_kind")
-    FeatureFlags = flags_of(Roles, "group", "weight", "weight_kind", "drop", "offset", "exposure")
+    FeatureFlags = flags_of(Roles, "group", "weight", "weight_kind", "drop", "text", "offset", "exposure")
     ReadingFlags = flags_of(ReadingRules, "categories", "where", "null")
     RowFlags = flags_of(ReadingRules, "where", "null")
 

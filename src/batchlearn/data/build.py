@@ -66,7 +66,10 @@ def physical_memory() -> int | None:
 def profile_parts(table: Table, ledger: Ledger, parts: list[Mask]) -> Generator[int, None, list[Profiles]]:
     """Profile the features over each part's rows in one pass; yields rows read, returns one set of profiles a part."""
     features = table.features
-    found: list[Profiles] = [{column.name: empty_profile(column.kind) for column in features} for _ in parts]
+    found: list[Profiles] = [
+        {column.name: empty_profile(column.kind, is_text=column.name in table.roles.text) for column in features}
+        for _ in parts
+    ]
     for entries, batch in walk(table, [column.name for column in features]):
         for part, profiles in zip(parts, found, strict=True):
             mask = part[entries]
@@ -110,6 +113,7 @@ def build_rows(
                     ledger.label[entries][mask],
                     None if ledger.weight is None else ledger.weight[entries][mask],
                     None if ledger.offset is None else ledger.offset[entries][mask],
+                    encoding.encode_texts(kept),
                 )
             )
         yield batch.num_rows

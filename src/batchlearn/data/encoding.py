@@ -1,9 +1,10 @@
 """Encoding: from the columns of a table to dense columns and level codes, fitted by totals and kept in the model.
 
-A fitted encoding is a tuple of terms. Each term reads one column, or two, and gives either dense columns or one group
-of levels; it knows its domain, so that an objective can build penalties from it and a later update can tell whether new
-rows still fit. Training, batch scoring and serving call the same `Encoding.encode`. What terms consist of is what model
-files hold: the ranges beside their fields are checked there, what several fields must be together wherever one is made.
+A fitted encoding is a tuple of terms. Each term reads one column, or two, and gives dense columns, one group of levels
+or the sparse columns of a text; it knows its domain, so that an objective can build penalties from it and a later
+update can tell whether new rows still fit. Training, scoring and serving call the same `encode` and `encode_texts`.
+What terms consist of is what model files hold: the ranges beside their fields are checked there, what several fields
+must be together wherever one is made.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -23,6 +25,7 @@ from pydantic import Field
 
 from batchlearn.data.bins import BinTerm
 from batchlearn.data.profile import CALENDAR_PARTS, calendar_part
+from batchlearn.data.text import TextTerm, sparse_rows
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.tables.columns import Kind
@@ -307,11 +310,13 @@ class Encoding:
     groups: tuple[GroupTerm, ...]
     kinds: Mapping[str, Kind]  # of every column it reads
     left_out: Mapping[str, str]  # column -> reason
+    texts: tuple[TextTerm, ...] = ()
 
     def __post_init__(self) -> None:
-        _refuse_repeats("the terms", [*(number.column for number in self.numbers), *(g.key for g in self.groups)])
+        plain: tuple[NumberTerm | TextTerm, ...] = (*self.numbers, *self.texts)
+        _refuse_repeats("the terms", [*(term.column for term in plain), *(g.key for g in self.groups)])
         halves = [half for g in self.groups for half in ((g.first, g.second) if isinstance(g, PairTerm) else (g,))]
-        terms = (*self.numbers, *halves)
+        terms: tuple[NumberTerm | SingleTerm | TextTerm, ...] = (*plain, *halves)
         if {term.column for term in terms} != self.kinds.keys():
             raise ValueError("the columns of the terms are not those that have a kind")
         for term in terms:
@@ -322,13 +327,20 @@ class Encoding:
     @cached_property
     def layout(self) -> Layout:
         """Where each coefficient stands."""
-        return Layout(True, sum(term.width for term in self.numbers), tuple(group.width for group in self.groups))
+        dense, sparse = (sum(term.width for term in terms) for terms in (self.numbers, self.texts))
+        return Layout(True, dense, tuple(group.width for group in self.groups), sparse)
+
+    @cached_property
+    def text_slices(self) -> tuple[slice, ...]:
+        """The coefficients of each text."""
+        ends = self.layout.sparse_slice.start + np.cumsum((0, *(term.width for term in self.texts)))
+        return tuple(slice(int(a), int(b)) for a, b in pairwise(ends))
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """One name a coefficient, the intercept first."""
         numbers = (name for term in self.numbers for name in term.names)
-        return (INTERCEPT, *numbers, *(name for group in self.groups for name in group.names))
+        return (INTERCEPT, *numbers, *(name for term in (*self.groups, *self.texts) for name in term.names))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -375,6 +387,10 @@ class Encoding:
         for out, group in zip(codes, self.groups, strict=True):
             out[:] = group.encode(*(batch.column(name) for name in group.columns))
         return dense, codes
+
+    def encode_texts(self, batch: pa.RecordBatch) -> Any:
+        """Return the sparse columns of the rows of a batch, a CSR array (rows, sparse); None where there is no text."""
+        return sparse_rows(self.texts, batch) if self.texts else None
 
     def count_unseen(self, batch: pa.RecordBatch) -> dict[str, int]:
         """Return, for each category, how many rows hold a level never seen in training (or pooled there)."""

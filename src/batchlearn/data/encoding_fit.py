@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from batchlearn.data.bins import BinTerm, cut_points
 from batchlearn.data.encoding import INTERCEPT, CalendarTerm, Encoding, GroupTerm, LevelTerm, NumberTerm, PairTerm
-from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile, TimeProfile
+from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile, TextProfile, TimeProfile
+from batchlearn.data.text import LONGEST_WORD, TextTerm
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.tables.columns import Column, Kind
 
@@ -17,6 +20,7 @@ _LARGEST_SHARE = 1.0 - 2.0**-53
 
 
 _FEWEST_BINS, _ROWS_A_BIN = 8, 25
+_MOST_OF_TEXT = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class EncodingRules:
     minimum_rows: a level with fewer rows is pooled with the other rare ones. level_cap: beyond so many frequent
     levels the most frequent keep a coefficient each and the others share `buckets` by a hash. reference: leave one
     level of each group without a coefficient (needed where nothing is penalised). additive: numbers become at most
-    `bins` bins, so that each has a shape of its own.
+    `bins` bins, so that each has a shape of its own. text_words: at most so many words and word pairs of a text, those
+    in most rows, have a coefficient each; the others share at most `text_buckets` by a hash.
     """
 
     minimum_rows: int = 10
@@ -35,8 +40,16 @@ class EncodingRules:
     reference: bool = False
     additive: bool = False
     bins: int = 64
+    text_words: int = 1024
+    text_buckets: int = 256
 
     def __post_init__(self) -> None:
+        if not (1 <= self.text_words <= _MOST_OF_TEXT and 0 <= self.text_buckets <= _MOST_OF_TEXT):
+            raise UsageError(
+                f"The rules for text are text_words={self.text_words} and text_buckets={self.text_buckets}; text_words "
+                f"needs to be at least 1, text_buckets at least 0, and both at most {_MOST_OF_TEXT}.",
+                code="encoding-rules",
+            )
         if self.minimum_rows < 1 or not 0 < self.buckets < self.level_cap:
             raise UsageError(
                 f"The rules for levels are minimum_rows={self.minimum_rows}, level_cap={self.level_cap} and "
@@ -54,10 +67,12 @@ def fit_encoding(
 ) -> Encoding:
     """Return the encoding of the columns. `time` names the column that orders the rows: its trend is no feature.
 
-    Raises DataError for free text, and where two coefficients would have the same name.
+    Free text is left out unless it was profiled as words. Raises DataError where two coefficients would have the same
+    name.
     """
     numbers: list[NumberTerm] = []
     groups: list[GroupTerm] = []
+    texts: list[TextTerm] = []
     left_out: dict[str, str] = {}
     for column in columns:
         profile = profiles[column.name]
@@ -68,6 +83,9 @@ def fit_encoding(
                 left_out[column.name] = "its calendar parts are constant"
         elif column.name == time:
             left_out[column.name] = "it orders the rows; a trend is no feature"
+        elif isinstance(profile, TextProfile):
+            text = _text_term(column.name, profile, rules, left_out)
+            texts += [text] if text else []
         elif isinstance(profile, CategoryProfile):
             level = _level_term(column.name, profile, rules, left_out)
             groups += [level] if level else []
@@ -80,14 +98,15 @@ def fit_encoding(
                 groups.append(BinTerm(column.name, edges, profile.low, profile.high, profile.missing > 0))
             else:
                 numbers += [number] if number else []
-    used = {*(term.column for term in numbers), *(name for group in groups for name in group.columns)}
+    plain: list[NumberTerm | TextTerm] = [*numbers, *texts]
+    used = {*(term.column for term in plain), *(name for group in groups for name in group.columns)}
     # A pair was chosen on other rows: here one of its columns may have nothing to say any more.
     groups += [pair for pair in pairs if used.issuperset(pair.columns)]
     kinds = {column.name: column.kind for column in columns if column.name in used}
-    names = (name for term in (*numbers, *groups) for name in term.names)
+    names = (name for term in (*numbers, *groups, *texts) for name in term.names)
     _refuse_repeats("coefficients", [INTERCEPT, *names])
-    _refuse_repeats("terms", [*(term.column for term in numbers), *(group.key for group in groups)])
-    return Encoding(tuple(numbers), tuple(groups), kinds, left_out)
+    _refuse_repeats("terms", [*(term.column for term in plain), *(group.key for group in groups)])
+    return Encoding(tuple(numbers), tuple(groups), kinds, left_out, tuple(texts))
 
 
 def _refuse_repeats(what: str, names: Sequence[str]) -> None:
@@ -117,17 +136,14 @@ def _number_term(column: Column, profile: NumberProfile, left_out: dict[str, str
 def _level_term(
     name: str, profile: CategoryProfile, rules: EncodingRules, left_out: dict[str, str]
 ) -> LevelTerm | None:
-    if profile.is_text:
-        example = next(iter(profile.counts))
-        raise DataError(
-            f"Column '{name}' is free text (such as {quoted(example, 60)}); numbers, categories, booleans and times "
-            f"are needed. Leave it out with --drop {name}, or turn it into categories or numbers first.",
-            code="free-text",
-        )
     if profile.known == 0:
         left_out[name] = "every value is missing"
+    elif profile.is_text:
+        left_out[name] = f"free text; --text {shlex.quote(name)} uses its words"
     elif profile.names_rows:
-        left_out[name] = f"{len(profile.counts)} levels in {profile.known} rows: an identifier"
+        spaced = sum(level.count(" ") for level in profile.counts) >= len(profile.counts)
+        instead = f"; --text {shlex.quote(name)} uses its words" if spaced else ""
+        left_out[name] = f"{len(profile.counts)} levels in {profile.known} rows: an identifier{instead}"
     elif len(profile.counts) == 1 and not profile.missing:
         left_out[name] = "it is constant"
     else:
@@ -157,6 +173,22 @@ def _levels(name: str, profile: CategoryProfile, rules: EncodingRules) -> LevelT
         missing=profile.missing > 0,
         reference=reference,
     )
+
+
+def _text_term(name: str, profile: TextProfile, rules: EncodingRules, left_out: dict[str, str]) -> TextTerm | None:
+    if profile.wordless == profile.rows:
+        left_out[name] = "no row has a word in it"
+        return None
+    repeated = profile.repeated
+    frequent = (word for word, rows in repeated if rows >= rules.minimum_rows and len(word) <= LONGEST_WORD)
+    kept = tuple(islice(frequent, rules.text_words))
+    # Fewer buckets where few of the others come twice: those of one row say nothing of a next one.
+    others = len(repeated) - len(kept)
+    buckets = min(1 << (others - 1).bit_length(), rules.text_buckets) if others else 0
+    if not kept and not buckets:
+        left_out[name] = "no two rows have a word in common"
+        return None
+    return TextTerm(name, kept, buckets, missing=profile.wordless > 0)
 
 
 def _calendar_terms(name: str, profile: TimeProfile, rules: EncodingRules) -> list[CalendarTerm]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from batchlearn.data.text import has_words, token_counts
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.columns import Kind, floats
 from batchlearn.tables.row_hashes import Hashes
@@ -28,6 +29,8 @@ _EXPECTED_REPEATS = 5.0
 _STRETCH = 4096
 # Values kept for the cut points of bins: a quantile of so many is right to about a tenth of a per cent.
 _SAMPLE = 200_000
+# Texts kept to count words in: one in a thousand of them is in twenty.
+_TEXTS = 20_000
 
 
 def calendar_part(times: pa.Array, part: str) -> NDArray[np.int64]:
@@ -232,6 +235,45 @@ class CategoryProfile:
 
 
 @dataclass
+class TextProfile:
+    """Rows without a word, and a sample of the texts: those with the lowest lots, whatever order the rows came in."""
+
+    rows: int = 0
+    missing: int = 0
+    wordless: int = 0  # missing, or without a letter or digit
+    _texts: list[tuple[int, str]] = field(default_factory=list)  # lots and texts, ascending
+    _repeated: list[tuple[str, int]] | None = None  # of these, once asked for
+
+    def update(self, array: pa.DictionaryArray, _weight: Floats, lots: Hashes) -> None:
+        """Add a batch; `lots` has one entry a row that decides who is in the sample."""
+        self.rows += len(array)
+        self.missing += array.null_count
+        there = np.flatnonzero(has_words(array))
+        self.wordless += len(array) - len(there)
+        lowest = there[np.argsort(lots[there], kind="stable")[:_TEXTS]]
+        texts = array.take(pa.array(lowest)).dictionary_decode().to_pylist()
+        self._add(list(zip(lots[lowest].tolist(), texts, strict=True)))
+
+    def _add(self, more: list[tuple[int, str]]) -> None:
+        self._texts, self._repeated = sorted([*self._texts, *more])[:_TEXTS], None
+
+    def merge(self, other: TextProfile) -> TextProfile:
+        """Return the profile of both."""
+        merged = TextProfile(self.rows + other.rows, self.missing + other.missing, self.wordless + other.wordless)
+        merged._add([*self._texts, *other._texts])
+        return merged
+
+    @property
+    def repeated(self) -> list[tuple[str, int]]:
+        """Words and pairs in more than one of at most 20,000 texts, chosen at random, with their texts; most first."""
+        if self._repeated is None:
+            counts = token_counts(text for _, text in self._texts)
+            several = ((token, rows) for token, rows in counts.items() if rows > 1)
+            self._repeated = sorted(several, key=lambda item: (-item[1], item[0]))
+        return self._repeated
+
+
+@dataclass
 class TimeProfile:
     """How often each calendar part occurs."""
 
@@ -255,11 +297,13 @@ class TimeProfile:
         return TimeProfile(self.rows + other.rows, self.missing + other.missing, parts)
 
 
-Profile = NumberProfile | CategoryProfile | TimeProfile
+Profile = NumberProfile | CategoryProfile | TextProfile | TimeProfile
 
 
-def empty_profile(kind: Kind) -> Profile:
-    """Return the profile of no rows."""
+def empty_profile(kind: Kind, *, is_text: bool = False) -> Profile:
+    """Return the profile of no rows of a kind, or of text that is to be taken as words."""
+    if is_text:
+        return TextProfile()
     if kind is Kind.CATEGORY:
         return CategoryProfile()
     return TimeProfile() if kind is Kind.TIMESTAMP else NumberProfile()

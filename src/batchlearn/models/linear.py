@@ -70,7 +70,7 @@ class PredictionBounds:
         layout = encoding.layout
         outputs = len(self.norms) // layout.size
         if self.inverse is None or self.inverse_square_scale is None:
-            each = predictors(layout, Block(np.abs(block.dense), block.codes), self.norms)
+            each = predictors(layout, absolute(block), self.norms)
             return self.radius * (each if outputs == 1 else largest_class_range(each))
         if outputs == 1:
             form = quadratic_form(layout, block, self.inverse)
@@ -261,7 +261,8 @@ class LinearModel:
         """
         stored, codes = self.encoding.encode(batch if self.outer_spaces else _without_outer_spaces(batch))
         layout = self.encoding.layout
-        block = Block(standardised(layout, stored, self.encoding.shift, self.encoding.scale), codes)
+        dense = standardised(layout, stored, self.encoding.shift, self.encoding.scale)
+        block = Block(dense, codes, self.encoding.encode_texts(batch))
         offset = self._offset(batch)
         eta = predictors(layout, block, self.parameters) + offset
         bound = None

@@ -42,9 +42,10 @@ _LATER: dict[int, dict[str, dict[str, Any]]] = {
             "offset_constant": None,
             "outer_spaces": True,
         },
-        "roles": {"weight_kind": None},
+        "roles": {"weight_kind": None, "text": []},
         "target": {"loss": None, "power": None, "threshold": None},
         "costs": {"fee": None},
+        "encoding": {"texts": []},
     },
 }
 _LONGEST_NAME = 512
@@ -95,7 +96,16 @@ class ModelSchema(_Closed):
         if len(self.class_shares) != (classes if classes > 2 else 0):
             raise ValueError(f"{len(self.class_shares)} shares for {classes} classes")
         roles = self.roles
-        of_roles = (roles.target, roles.time, roles.group, roles.weight, roles.offset, roles.exposure, *roles.drop)
+        of_roles = (
+            roles.target,
+            roles.time,
+            roles.group,
+            roles.weight,
+            roles.offset,
+            roles.exposure,
+            *roles.drop,
+            *roles.text,
+        )
         _check_names([self.target.column, *self.encoding.kinds, *self.encoding.left_out, *filter(None, of_roles)])
         return self
 

@@ -70,6 +70,13 @@ class Roles:
     drop: tuple[str, ...] = field(
         default=(), metadata={"help": "Columns to leave out: a,b. Repeatable.", "example": ("id",)}
     )
+    text: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "Columns of free text, used by their words and word pairs: a,b. Repeatable.",
+            "example": ("description",),
+        },
+    )
 
     @property
     def apart(self) -> frozenset[str]:
@@ -262,6 +269,7 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
     offset: str | None = None,
     exposure: str | None = None,
     drop: Sequence[str] = (),
+    text: Sequence[str] = (),
     where: str | Condition | None = None,
     null: Sequence[str] = ("",),
     categories: Sequence[str] = (),
@@ -281,6 +289,7 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
         offset: The column of numbers that is added to the linear predictor.
         exposure: The column of numbers above 0 whose logarithm is added to it, such as days at risk.
         drop: Columns to leave out.
+        text: Columns of free text, which are used by their words and word pairs.
         where: Keeps the rows for which a condition in SQL's words is true, such as "not cancelled".
         null: Texts that mean a missing value in CSV files.
         categories: Columns that are categories although they look like numbers.
@@ -300,8 +309,10 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
         >>> {column.name: str(column.kind) for column in table.columns}
         {'day': 'number', 'carrier': 'category', 'delay': 'number'}
     """
-    dropped = tuple([drop] if isinstance(drop, str) else drop)
-    roles = Roles(target, time, group, weight, weight_kind, offset, exposure, dropped)
+    dropped, texts = (tuple([names] if isinstance(names, str) else names) for names in (drop, text))
+    roles = Roles(target, time, group, weight, weight_kind, offset, exposure, dropped, texts)
+    # Numbers among them are texts too.
+    categories = [*categories, *texts]
     opened: Source
     if not isinstance(source, (str, os.PathLike, Files)):
         opened, name = ArrowSource(arrow_table(source)), "table"
@@ -345,14 +356,14 @@ def _check_roles(table: Table, stored: Sequence[str]) -> None:
         column = table.column(name)
         holder = "drop" if name in table.roles.drop else holders.setdefault(name, role)
         if holder != role:
-            raise UsageError(
-                f"column {quoted(name)} was given as {holder} and as {role}; a column has one role: leave one out",
-                code="role-repeated",
-            )
+            raise _role_repeated(name, holder, role)
         if role == "time" and column.kind not in (Kind.TIMESTAMP, Kind.NUMBER):
             raise _wrong_kind(column, role, "timestamps or numbers: write times as 2008-01-31 23:59:00")
         if role in ("weight", "offset", "exposure") and column.kind is not Kind.NUMBER:
             raise _wrong_kind(column, role, "numbers: name another column")
+    for name in table.roles.text:
+        if name in table.roles.drop or name in holders:
+            raise _role_repeated(name, holders.get(name, "drop"), "text")
     known = {*stored, *(column.name for column in table.columns)}
     for name in table.roles.drop:
         if name not in known:
@@ -366,6 +377,13 @@ def _repeated(batch: pa.RecordBatch, times: np.ndarray[Any, Any]) -> Iterator[tu
         entries = np.arange(start, min(start + _REPEATED_AT_ONCE, int(ends[-1])))
         rows = pa.array(np.searchsorted(ends, entries, side="right"))
         yield len(entries), batch.take(rows) if batch.num_columns else batch
+
+
+def _role_repeated(name: str, holder: str, role: str) -> UsageError:
+    return UsageError(
+        f"column {quoted(name)} was given as {holder} and as {role}; a column has one role: leave one out",
+        code="role-repeated",
+    )
 
 
 def _wrong_kind(column: Column, role: str, needed: str) -> DataError:

@@ -120,7 +120,8 @@ class Fit:
         """The shape of every term, those that move most rows' predictions most first."""
         if self.summary is None:
             return shapes(self.model)
-        return shapes(self.model, {name: counts.rows for name, counts in self.summary.levels.items()})
+        level_rows = {name: counts.rows for name, counts in self.summary.levels.items()}
+        return shapes(self.model, level_rows, self.summary.texts)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `train --json` prints, the path of the model aside, as plain values."""

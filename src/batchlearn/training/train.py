@@ -49,6 +49,7 @@ from batchlearn.training.summary.columns import Clock, DataSummary, JudgedFit, s
 from batchlearn.training.summary.labels import part_labels, summarise_neighbours, summarise_split
 from batchlearn.training.summary.levels import count_levels, leaking_levels
 from batchlearn.training.summary.notes import case_notes, feature_notes, group_notes, row_notes, target_notes
+from batchlearn.training.summary.texts import text_uses
 
 _LARGEST_THREADS = 256
 _FEWEST_ROWS = 2
@@ -172,6 +173,7 @@ def _summary(
         columns=summarise_columns(work.table.features, profiles, leaking, fitted.encoding.left_out),
         seconds=seconds,
         levels=levels,
+        texts=text_uses(fitted.encoding, fitted.rows, fitted.optimum.parameters),
     )
 
 

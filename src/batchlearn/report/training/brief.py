@@ -176,7 +176,8 @@ def show_effects(document: Document, fit: Fit) -> None:
     rows = [[one.name, f"{one.estimate:+.4g}", "" if one.error is None else f"{one.error:.2g}"] for one in found]
     document.table(["", "estimate", "standard error"] if any(row[2] for row in rows) else ["", "estimate"], rows)
     levels = " Levels: against the mean of their column's levels." if model.encoding.groups else ""
-    document.line(f"Numbers: per unit of the column.{levels}", "dim")
+    words = " Words: against texts without them." if model.encoding.texts else ""
+    document.line(f"Numbers: per unit of the column.{levels}{words}", "dim")
 
 
 def _show_shapes(document: Document, fit: Fit, scale: str) -> None:

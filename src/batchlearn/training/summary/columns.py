@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from batchlearn.data.build import Profiles
-from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile
+from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile, TextProfile
+from batchlearn.models.shapes import TextUse
 from batchlearn.tables.columns import Column
 from batchlearn.training.summary.labels import LabelSummary, NeighbourSummary, SplitSummary
 from batchlearn.training.summary.levels import LeakingLevel, LevelCounts
@@ -71,6 +72,7 @@ class DataSummary:
     columns: Sequence[ColumnSummary]
     seconds: Mapping[str, float]  # of each stage
     levels: Mapping[str, LevelCounts] = field(default_factory=dict)  # by term; not printed
+    texts: Mapping[str, TextUse] = field(default_factory=dict)  # by column; not printed
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as plain values."""
@@ -109,7 +111,7 @@ def summarise_columns(
     return [
         ColumnSummary(
             column=column.name,
-            kind=str(column.kind),
+            kind="text" if isinstance(profile, TextProfile) else str(column.kind),
             rows=profile.rows,
             missing=profile.missing,
             left_out=left_out.get(column.name),
