@@ -215,11 +215,18 @@ def test_d56_a_flipped_bit_under_a_checksum(tmp_path: Path) -> None:
 )
 def test_d59_unsupported_types(array: pa.Array) -> None:
     rows = pa.table({"a": [1.0], "odd": array})
-    error = refusal(rows)
-    assert error.code == "unsupported-type"
-    assert "'odd'" in error.message
-    assert "--drop" in error.message
-    assert [column.name for column in read(rows, drop=["odd"]).features] == ["a"]
+    table = read(rows)
+    assert [column.name for column in table.features] == ["a"]
+    (remark,) = table.remarks
+    assert (remark.column, remark.used, remark.note.code.value) == ("odd", False, "unsupported_type")
+    assert str(rows.schema.field("odd").type) in str(remark.note)
+    assert remark.change == "--drop odd"
+    assert not read(rows, drop=["odd"]).remarks
+    for role in ("target", "time", "group", "weight", "offset", "exposure"):
+        with pytest.raises(DataError) as caught:
+            read(rows, **{role: "odd"})
+        assert caught.value.code == "unsupported-type"
+        assert "'odd'" in caught.value.message
 
 
 def test_d59_decimals_are_numbers() -> None:
@@ -308,7 +315,7 @@ def test_a_forbidden_file_is_a_matter_of_permissions(parquet: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "code"),
     [
-        ("a.xlsx", b"PK\x03\x04", "format-unknown"),
+        ("a.xls", b"\x09\x08\x10\0", "format-unknown"),
         ("a.parquet", b"a,b\n1,2\n", "parquet-unreadable"),
         ("a", b"a,b\n1,2\n", "format-unknown"),
         ("a.csv", b"", "file-empty"),

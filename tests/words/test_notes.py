@@ -80,6 +80,7 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.ZONES_MIXED: {"column": "a", "zoned": 3, "zoneless": 4},
     Code.LEADING_ZEROS: {"column": "zip", "example": "00501"},
     Code.MIXED_CODES: {"column": "invoice", "examples": ["536365", "C536379"]},
+    Code.UNSUPPORTED_TYPE: {"column": "tags", "stored": "list<item: string>"},
     Code.LONG_INTEGERS: {"column": "id", "example": "9007199254740993"},
     Code.UNNAMED_INDEX: {},
     Code.UNNAMED_COLUMN: {"column": "column_3", "number": 3},

@@ -14,11 +14,14 @@ from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import (
     AS_STORED,
     NO_ROLES,
+    WHOLE,
     Count,
     Flag,
     Json,
+    PartFlags,
     ReadingFlags,
     RoleFlags,
+    files_of,
     open_table,
 )
 from batchlearn.cli.progress import watch
@@ -77,12 +80,13 @@ DEFAULT_PAGE = PageOptions()
 
 
 def compare(
-    data: Annotated[str, Parameter(help='Parquet, CSV or TSV: a file, a folder, or a pattern: "data/*.parquet".')],
+    data: Annotated[str, Parameter(help='A table: a file, a folder, or a pattern such as "data/*.parquet".')],
     /,
     *,
     target: Annotated[str, Parameter(help="Column to predict.")],
     roles: RoleFlags = NO_ROLES,
     reading: ReadingFlags = AS_STORED,
+    part: PartFlags = WHOLE,
     plan: PlanOptions = DEFAULT_PLAN,
     run: PageOptions = DEFAULT_PAGE,
 ) -> Answer:
@@ -95,7 +99,7 @@ def compare(
     destination = _Destination(run.output, target, run.force)
     destination.check()
     chosen, threads = plan.plan, threads_given(run.threads)
-    table = open_table(data, target, roles, reading)
+    table = open_table(files_of(data, part), target, roles, reading)
     comparison = watch(comparing(table, chosen, recipe, threads=threads))
     record = comparison.to_json()
     report = destination.save(page_of(comparison))

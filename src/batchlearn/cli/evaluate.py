@@ -10,11 +10,14 @@ from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import (
     ALL_ROWS,
     UNJUDGED,
+    WHOLE,
     Count,
     Json,
     JudgingFlags,
     Names,
+    PartFlags,
     RowFlags,
+    files_of,
     open_for,
 )
 from batchlearn.models.files import read_model
@@ -27,13 +30,14 @@ from batchlearn.words.notes import Code, Note
 from batchlearn.words.numbers import count
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - each argument is a flag
     model: Annotated[str, Parameter(help="Folder of a model, as train wrote it.")],
     data: Annotated[str, Parameter(help="Labelled rows that the model has not seen: a file, a folder or a pattern.")],
     /,
     *,
     judging: JudgingFlags = UNJUDGED,
     rows: RowFlags = ALL_ROWS,
+    part: PartFlags = WHOLE,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
     seed: Annotated[Count, Parameter(help="Seed of the intervals.")] = 0,
     json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
@@ -44,7 +48,7 @@ def evaluate(
     """
     seed = Recipe(seed=seed).seed
     stored = read_model(model)
-    table = open_for(stored.model, data, rows, judging, drop)
+    table = open_for(stored.model, files_of(data, part), rows, judging, drop)
     evaluation = evaluate_model(stored.model, table, seed=seed)
     target = stored.model.target
     notes = list[Note]()

@@ -7,6 +7,7 @@ import datetime
 import getpass
 import io
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
@@ -16,6 +17,7 @@ from cyclopts import Parameter
 from batchlearn.errors import quoted
 from batchlearn.models.linear import LinearModel
 from batchlearn.tables.columns import Kind
+from batchlearn.tables.files import Files, Part, find
 from batchlearn.tables.table import ReadingRules, Roles, Table, read
 
 
@@ -87,12 +89,14 @@ if TYPE_CHECKING:
     FeatureFlags: TypeAlias = Roles
     ReadingFlags: TypeAlias = ReadingRules
     RowFlags: TypeAlias = ReadingRules
+    PartFlags: TypeAlias = Part
 else:
     RoleFlags = flags_of(Roles, "time", "group", "weight", "drop", "offset", "exposure")
     JudgingFlags = flags_of(Roles, "time", "group", "weight")
     FeatureFlags = flags_of(Roles, "group", "weight", "drop", "offset", "exposure")
     ReadingFlags = flags_of(ReadingRules, "categories", "where", "null")
     RowFlags = flags_of(ReadingRules, "where", "null")
+    PartFlags = flags_of(Part, "query", "sheet")
 
 
 @Parameter(name="*")
@@ -112,9 +116,20 @@ class RunOptions:
 NO_ROLES, UNJUDGED, ALL_FEATURES = RoleFlags(), JudgingFlags(), FeatureFlags()
 AS_STORED, ALL_ROWS = ReadingFlags(), RowFlags()
 DEFAULT_RUN = RunOptions()
+WHOLE = PartFlags()
 
 
-def open_table(data: str, target: str, roles: RoleFlags, reading: ReadingFlags) -> Table:
+def files_of(data: str, part: PartFlags) -> Files:
+    """Find the files that hold the rows, and which table in them is meant."""
+    return find(data, part=Part(**vars(part)))
+
+
+def typed_part(part: PartFlags) -> str:
+    """Return the flags that say which table of a file is meant, as they are typed behind others."""
+    return "".join(f" --{name} {shlex.quote(value)}" for name, value in vars(part).items() if value is not None)
+
+
+def open_table(data: str | Files, target: str, roles: RoleFlags, reading: ReadingFlags) -> Table:
     """Open the table that a model is to be trained on."""
     given = {**vars(reading), "null": ("", *reading.null)}
     return read(data, target=target, **vars(roles), **given)
@@ -122,7 +137,7 @@ def open_table(data: str, target: str, roles: RoleFlags, reading: ReadingFlags) 
 
 def open_for(
     model: LinearModel,
-    data: str,
+    data: str | Files,
     rows: RowFlags,
     judging: JudgingFlags | None = None,
     drop: tuple[str, ...] = (),

@@ -15,11 +15,15 @@ from batchlearn.cli.options import (
     AS_STORED,
     DEFAULT_RUN,
     NO_ROLES,
+    WHOLE,
+    PartFlags,
     ReadingFlags,
     RoleFlags,
     RunOptions,
+    files_of,
     open_table,
     typed,
+    typed_part,
 )
 from batchlearn.cli.progress import watch
 from batchlearn.cli.recipe_options import (
@@ -45,13 +49,14 @@ _LONGEST_NAME = 60
 _MOST_MODELS = 1_000_000
 
 
-def train(
-    data: Annotated[str, Parameter(help='Parquet, CSV or TSV: a file, a folder, or a pattern: "data/*.parquet".')],
+def train(  # noqa: PLR0913 - each argument is a group of flags
+    data: Annotated[str, Parameter(help='A table: a file, a folder, or a pattern such as "data/*.parquet".')],
     /,
     *,
     target: Annotated[str, Parameter(help="Column to predict.")],
     roles: RoleFlags = NO_ROLES,
     reading: ReadingFlags = AS_STORED,
+    part: PartFlags = WHOLE,
     recipe: RecipeFlags = DEFAULT_RECIPE,
     costs: CostOptions = NO_COSTS,
     run: RunOptions = DEFAULT_RUN,
@@ -68,8 +73,10 @@ def train(
     threads = threads_given(run.threads)
     destination = Destination(run.output, target, run.force)
     destination.check()
-    table = open_table(data, target, roles, reading)
-    again = shlex.quote(data) + (f" --null {shlex.quote(typed(reading.null))}" if reading.null else "")
+    table = open_table(files_of(data, part), target, roles, reading)
+    again = (
+        shlex.quote(data) + (f" --null {shlex.quote(typed(reading.null))}" if reading.null else "") + typed_part(part)
+    )
     return save_and_answer(watch(training(table, plan, threads=threads)), destination, again)
 
 

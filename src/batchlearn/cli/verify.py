@@ -8,9 +8,12 @@ from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import (
+    WHOLE,
     Count,
     Json,
     Names,
+    PartFlags,
+    files_of,
 )
 from batchlearn.cli.progress import watch
 from batchlearn.cli.train import threads_given
@@ -28,6 +31,7 @@ def verify(
     /,
     *,
     null: Annotated[Names, Parameter(help="Texts that mean a missing value in CSV files, besides nothing: NA,.")] = (),
+    part: PartFlags = WHOLE,
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None,
     json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
@@ -36,7 +40,7 @@ def verify(
     The rows, their order and every value must be those of the training. Exit code 6 where the certificate does not
     hold.
     """
-    verification = watch(verifying(model, data, null=("", *null), threads=threads_given(threads)))
+    verification = watch(verifying(model, files_of(data, part), null=("", *null), threads=threads_given(threads)))
     record: dict[str, Any] = {"format_version": FORMAT_VERSION, "model": model, "data": data, **verification.to_json()}
     if not verification.holds:
         refusal = IntegrityError(" ".join(verification.reasons), code="certificate-does-not-hold")

@@ -24,13 +24,18 @@ from batchlearn.tables.columns import (
     places,
     refuse_equal_names,
     stored_arrays,
+    unsupported,
+    without_kind,
 )
 from batchlearn.tables.conditions import Condition, Written
-from batchlearn.tables.files import Files, Format, find
+from batchlearn.tables.files import Files, Part, find
 from batchlearn.tables.readings import ColumnReading, ColumnRemark, parse, without
-from batchlearn.tables.sources import ArrowSource, ParquetSource, Source, arrow_table
+from batchlearn.tables.sources import ArrowSource, Source, arrow_table
+from batchlearn.tables.sources.opening import open_files
 from batchlearn.tables.text.delimited import DelimitedSource
 from batchlearn.tables.text.inspection import TextRules
+from batchlearn.words.flags import flag
+from batchlearn.words.notes import Code, Note
 
 if TYPE_CHECKING:
     from batchlearn.tables.where import Filter
@@ -148,6 +153,9 @@ class Table:
         for column in self.columns:
             if column.name == name:
                 return column
+        stored = without_kind(self.source.schema).get(name)
+        if stored is not None:
+            raise unsupported(name, stored, quoted(self.name))
         raise _missing(name, [column.name for column in self.columns], self.name)
 
     def scan(self, columns: Sequence[str]) -> Scan:
@@ -175,7 +183,7 @@ class Scan(Iterator[pa.RecordBatch]):
     """
 
     def __init__(self, table: Table, columns: Sequence[str]) -> None:
-        self._readings, self._untyped = table.readings, table.source.untyped
+        self._readings, self._untyped = table.readings, table.source.readings
         self.rows_read = 0
         """Rows read from the source so far."""
         self.rows_kept = 0
@@ -221,7 +229,7 @@ class Scan(Iterator[pa.RecordBatch]):
         """Read texts that mean something else, or have no type; return how many mean nothing that the reading takes."""
         reading = self._readings[name]
         stored = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
-        if not is_text(stored) or (reading.kind is Kind.CATEGORY and not self._untyped):
+        if not is_text(stored) or (reading.kind is Kind.CATEGORY and name not in self._untyped):
             return array, 0
         values, unreadable = parse(array, reading)
         return values, int(np.count_nonzero(unreadable))
@@ -267,13 +275,16 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
     date_format: str | None = None,
     decimal: Literal[".", ","] | None = None,
     header: bool = True,
+    query: str | None = None,
+    sheet: str | None = None,
     like: Mapping[str, ColumnReading] | None = None,
 ) -> Table:
     """Open a table. Text files are read once, to see what their columns hold; nothing else is read yet.
 
     Args:
-        source: A path (a Parquet or CSV file, a folder of them, or a pattern such as `day-*.parquet`), a data frame,
-            Arrow data, a dictionary of columns, or a NumPy array of two dimensions.
+        source: A path (a Parquet, CSV, Arrow, JSON lines, Excel, SQLite or DuckDB file, a zip file with one of them,
+            a folder of files, or a pattern such as `day-*.parquet`), a data frame, Arrow data, a dictionary of
+            columns, or a NumPy array of two dimensions.
         target: The column to predict.
         time: The column of timestamps or numbers that orders the rows.
         group: The column of what rows belong to, such as a person or a machine.
@@ -288,6 +299,8 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
         date_format: The form of dates in text files, in strptime's words, such as "%d/%m/%Y".
         decimal: The sign of decimals in text files.
         header: Whether the first line of text files has the names of the columns.
+        query: The SELECT that gives the rows of a SQLite or DuckDB file; not needed where it has one table.
+        sheet: The sheet of an Excel file that has several.
         like: How a model reads columns, by name; only others are looked at.
 
     Returns:
@@ -308,16 +321,18 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
     roles = Roles(target, time, group, weight, offset, exposure, tuple([drop] if isinstance(drop, str) else drop))
     given = tuple(dict.fromkeys(text.strip() for text in null if text.strip()))
     rules = TextRules(given, frozenset(categories), encoding, date_format, decimal, header)
-    opened, name = _open(source, rules, roles, like)
+    opened, name = _open(source, Part(query, sheet), rules, roles, like)
     refuse_equal_names(opened.schema.names, quoted(name))
-    columns, readings = _read_as(opened, columns_of(opened.schema, categories, roles.drop, quoted(name)), given, like)
+    columns, readings = _read_as(opened, columns_of(opened.schema, categories), given, like)
+    refuse_equal_names([column.name for column in columns], quoted(name))
     # A dropped list of numbers stands for the columns that it becomes.
     stored_in = {name: place.field for name, place in places(opened.schema).items()}
     positions = [name for name, field in stored_in.items() if field != name and field in roles.drop]
     roles = replace(roles, drop=(*roles.drop, *positions))
     condition = Written(where) if isinstance(where, str) else where
-    remarks = opened.remarks if isinstance(opened, DelimitedSource) else ()
-    remarks = tuple(remark for remark in remarks if remark.column not in roles.drop)
+    remarks = tuple(
+        remark for remark in (*opened.remarks, *_left_out(opened.schema)) if remark.column not in roles.drop
+    )
     table = Table(opened, columns, roles, condition, name, readings, remarks)
     _check_roles(table, opened.schema.names)
     for category in categories:
@@ -327,27 +342,33 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
 
 
 def _open(
-    source: object, rules: TextRules, roles: Roles, like: Mapping[str, ColumnReading] | None
+    source: object, part: Part, rules: TextRules, roles: Roles, like: Mapping[str, ColumnReading] | None
 ) -> tuple[Source, str]:
     if not isinstance(source, (str, os.PathLike, Files)):
         return ArrowSource(arrow_table(source)), "table"
-    files = source if isinstance(source, Files) else find(source)
-    if files.format is Format.PARQUET:
-        return ParquetSource(files), files.name
+    files = source if isinstance(source, Files) else find(source, part=part)
     needed = {getattr(roles, role): role for role in ("target", "time", "weight", "offset", "exposure")}
-    return DelimitedSource(files, rules, {name: role for name, role in needed.items() if name}, like), files.name
+    return open_files(files, rules, {name: role for name, role in needed.items() if name}, like), files.name
+
+
+def _left_out(schema: pa.Schema) -> Iterator[ColumnRemark]:
+    """Say which columns are of a type that cannot be used, such as lists of any length."""
+    for name, stored in without_kind(schema).items():
+        note = Note(Code.UNSUPPORTED_TYPE, {"column": name, "stored": stored})
+        yield ColumnRemark(name, False, note, flag("--drop", name))
 
 
 def _read_as(
     source: Source, columns: tuple[Column, ...], null: tuple[str, ...], like: Mapping[str, ColumnReading] | None
 ) -> tuple[tuple[Column, ...], dict[str, ColumnReading]]:
     """Return the columns with their kinds, and how the values of each are read."""
-    if isinstance(source, DelimitedSource):
-        read = source.readings
-        return tuple(replace(column, kind=read[column.name].kind) for column in columns), dict(read)
     found, readings = [], {}
     stored = places(source.schema)
     for column in columns:
+        if column.name in source.readings:
+            readings[column.name] = source.readings[column.name]
+            found.append(replace(column, kind=readings[column.name].kind))
+            continue
         known = like.get(column.name) if like is not None else None
         # Categories are made of anything, and anything is made of texts; other kinds stay what they are stored as.
         made = known is not None and Kind.CATEGORY in (known.kind, column.kind)

@@ -80,6 +80,8 @@ COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
     "unnamed_column": "Column {number} has no name and is called '{column}'.",
     "trailing_delimiters": "Column {number} has neither a name nor values: delimiters end the lines.",
     "repeated_name": "The header has '{name}' more than once: column {number} is called '{column}'.",
+    "unsupported_type": "'{column}' is left out: it is stored as {stored}, and a column that is used holds numbers, "
+    "texts, booleans, times or lists of numbers of one size.",
     "total_row": lambda column, text: (
         f"The last row has {quoted(text)} in '{column}' and may be a total of the others; it is used as they are."
     ),

@@ -105,6 +105,7 @@ class Code(StrEnum):
     TRAILING_DELIMITERS = auto()
     REPEATED_NAME = auto()
     TOTAL_ROW = auto()
+    UNSUPPORTED_TYPE = auto()
     # What stands on an older record as a sentence, whatever it was about.
     RECORDED = auto()
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import ALL_ROWS, Flag, Json, Names, RowFlags, open_for
+from batchlearn.cli.options import ALL_ROWS, WHOLE, Flag, Json, Names, PartFlags, RowFlags, files_of, open_for
 from batchlearn.cli.predict.scored import Writer, check_output, writing
 from batchlearn.cli.progress import Reading, Report, progress
 from batchlearn.models.files import load
@@ -42,6 +42,7 @@ def predict(  # noqa: PLR0913 - each argument is a flag
         Parameter(help="Cost of a person's look at a row, instead of that of the training; needs a model with costs."),
     ] = None,
     rows: RowFlags = ALL_ROWS,
+    part: PartFlags = WHOLE,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False,
     json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
@@ -56,7 +57,7 @@ def predict(  # noqa: PLR0913 - each argument is a flag
     path = Path(output)
     check_output(path, data, force)
     loaded = load(model) if fee is None else load(model).with_fee(fee)
-    table = open_for(loaded, data, rows, drop=drop)
+    table = open_for(loaded, files_of(data, part), rows, drop=drop)
     loaded.check(table)
     with progress() as report, writing(path, output_schema(loaded, bounds), force) as writer:
         tally = write_predictions(loaded, table, bounds, writer, report)

@@ -14,8 +14,8 @@ from typing import BinaryIO, cast
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.tables.files import named_problems
 
-_HIGHEST_RATIO = 200
-_MOST_BYTES = 64 << 30
+HIGHEST_RATIO = 200
+MOST_BYTES = 64 << 30
 _NEAR = 1 << 16
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _ENCODINGS = (
@@ -29,15 +29,22 @@ _OPENING = re.compile(r'(?:^|(?<=[,;\t|]))"')
 _CLOSING = re.compile(r'(?:[^"]|"")*+"')
 
 
+def is_bomb(unpacked: int, packed: int) -> bool:
+    """Whether so many bytes of so few look like an attack."""
+    return (unpacked > _SMALL and unpacked > HIGHEST_RATIO * max(packed, 1)) or unpacked > MOST_BYTES
+
+
 class CheckedCharacters(io.RawIOBase):
     """A file's text as UTF-8, without NUL and with every quote closed, or DataError says in which line not.
 
     The encoding is what the first bytes say, else the one given, else UTF-8; anything else is refused with a guess.
-    gzip is unpacked on the way, up to 200 times the compressed size and up to 64 GiB.
+    gzip is unpacked on the way, up to 200 times the compressed size and up to 64 GiB. `quotes` says whether those of
+    CSV enclose values.
     """
 
-    def __init__(self, path: Path, encoding: str | None = None) -> None:
+    def __init__(self, path: Path, encoding: str | None = None, *, quotes: bool = True) -> None:
         super().__init__()
+        self._has_quotes = quotes
         self._path = path
         self._lines = 1
         self._quotes = 0
@@ -95,7 +102,7 @@ class CheckedCharacters(io.RawIOBase):
                 raise self._error(f"has a NUL byte in line {line:,}; text has none: correct it", "csv-nul-byte")
             self._lines += characters.count(b"\n")
             self._quotes += characters.count(b'"')
-            if not chunk and self._quotes % 2:
+            if not chunk and self._has_quotes and self._quotes % 2:
                 self._refuse_unclosed_quote()
             # Bytes that end within a character give none yet.
             if characters or not chunk:
@@ -111,10 +118,9 @@ class CheckedCharacters(io.RawIOBase):
                 f"is no complete gzip file ({problem}): write or copy it again", "gzip-unreadable"
             ) from problem
         self._bytes += len(chunk)
-        ratio = self._bytes / max(self._packed.tell(), 1)
-        if self._compressed and ((self._bytes > _SMALL and ratio > _HIGHEST_RATIO) or self._bytes > _MOST_BYTES):
+        if self._compressed and is_bomb(self._bytes, self._packed.tell()):
             raise self._error(
-                f"unpacks to more than {_HIGHEST_RATIO} times its size or {_MOST_BYTES >> 30} GiB; this is how attacks "
+                f"unpacks to more than {HIGHEST_RATIO} times its size or {MOST_BYTES >> 30} GiB; this is how attacks "
                 "look: unpack it yourself and read the result if you trust it",
                 "gzip-bomb",
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar
 
 import pyarrow as pa
 
@@ -12,10 +11,12 @@ from batchlearn.errors import DataError, quoted
 from batchlearn.tables.columns import refuse_equal_names
 from batchlearn.tables.files import Files
 from batchlearn.tables.readings import ColumnReading, ColumnRemark
-from batchlearn.tables.text.inspection import Inspected, TextRules, flag, inspected
+from batchlearn.tables.sources.folders import FolderColumns
+from batchlearn.tables.text.inspection import Inspected, TextRules, inspected
 from batchlearn.tables.text.rows import TextFile
 from batchlearn.tables.text.survey import ColumnSurvey
 from batchlearn.tables.text.total_row import holds_sums, label_of_total
+from batchlearn.words.flags import flag
 from batchlearn.words.notes import Code, Note
 
 
@@ -26,13 +27,12 @@ class DelimitedSource:
     that it does not name are looked at, in the first block.
     """
 
-    untyped: ClassVar[bool] = True
-
     def __init__(
         self,
         files: Files,
         rules: TextRules,
         roles: Mapping[str, str],
+        folders: FolderColumns,
         like: Mapping[str, ColumnReading] | None = None,
     ) -> None:
         self._rules = rules
@@ -41,6 +41,7 @@ class DelimitedSource:
         first = self._files[0]
         self._names = tuple(name for name in first.layout.names if name)
         refuse_equal_names(self._names, first.place)
+        self._folders = folders.beside(self._names)
         for file in self._files:
             if (
                 sorted(file.layout.names) != sorted(first.layout.names)
@@ -69,8 +70,8 @@ class DelimitedSource:
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns, all of them text."""
-        return pa.schema([(name, pa.string()) for name in self._names])
+        """The columns, all of them text; then what names of folders carry."""
+        return pa.schema([*((name, pa.string()) for name in self._names), *self._folders.fields])
 
     @property
     def text_encoding(self) -> str | None:
@@ -87,8 +88,10 @@ class DelimitedSource:
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read file after file; DataError where a row has more or fewer values than the header has names."""
-        for file in self._files:
-            yield from file.batches(columns)
+        stored = self._folders.others(columns, self._names)
+        for number, file in enumerate(self._files):
+            for batch in file.batches(stored):
+                yield self._folders.added(batch, columns, number)
 
     def _inspected(
         self, like: Mapping[str, ColumnReading] | None

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +16,7 @@ from batchlearn.tables.readings import ColumnReading, ColumnRemark
 from batchlearn.tables.text.numbers import UNREAD, NumberStyle, numbers, style_of
 from batchlearn.tables.text.survey import ColumnSurvey
 from batchlearn.tables.text.times import CLOCK_FORMS, ISO, pattern
+from batchlearn.words.flags import flag
 from batchlearn.words.notes import Code, Note
 
 _MOST = 0.9
@@ -57,15 +55,6 @@ class Inspected:
     reading: ColumnReading
     remarks: tuple[ColumnRemark, ...] = ()
     whole: bool = False
-
-
-def flag(option: str, *values: str) -> str:
-    """Return an option with its values as they are typed in a shell; where it takes names, commas in one are quoted."""
-    line = io.StringIO()
-    if option in ("--categories", "--drop", "--null"):
-        csv.writer(line, lineterminator="").writerow(values)
-    typed = shlex.quote(line.getvalue() or values[0])
-    return f"{option}={typed}" if typed.lstrip("'").startswith("-") else f"{option} {typed}"
 
 
 def inspected(

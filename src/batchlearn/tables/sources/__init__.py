@@ -1,36 +1,45 @@
-"""Where stored rows come from: one protocol, and its sources for Parquet files and for Arrow data in memory."""
+"""Where stored rows come from: one protocol, and its sources for Parquet files and for Arrow data in memory.
+
+Each other format has a module here; `opening` chooses among them.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
-from urllib.parse import unquote
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchlearn.errors import DataError, IntegrityError, UsageError, quoted
-from batchlearn.tables.columns import is_text, kind_of
+from batchlearn.tables.columns import is_text, kind_of_field
 from batchlearn.tables.files import Files, Stamp, named_problems
+from batchlearn.tables.readings import ColumnReading, ColumnRemark
+from batchlearn.tables.sources.folders import FolderColumns
 
 BATCH_ROWS = 65_536
 _BATCH_CELLS = 4_194_304
 """Wide rows, such as pictures, come in shorter batches: 32 MiB as float64."""
 _BUFFER_BYTES = 65_536
-_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+NO_READINGS: Mapping[str, ColumnReading] = MappingProxyType({})
 
 
 class Source(Protocol):
-    """Stored rows that can be read again and again, in the same order.
+    """Stored rows that can be read again and again, in the same order."""
 
-    `untyped` says that all values are texts, of which readings say what they mean.
-    """
+    @property
+    def readings(self) -> Mapping[str, ColumnReading]:
+        """What the texts of columns without types mean, by name; columns with a type are not in it."""
+        ...
 
-    untyped: ClassVar[bool]
+    @property
+    def remarks(self) -> tuple[ColumnRemark, ...]:
+        """What is worth saying about that."""
+        ...
 
     @property
     def schema(self) -> pa.Schema:
@@ -45,7 +54,8 @@ class Source(Protocol):
 class ArrowSource:
     """Rows in memory."""
 
-    untyped: ClassVar[bool] = False
+    readings: Mapping[str, ColumnReading] = NO_READINGS
+    remarks: tuple[ColumnRemark, ...] = ()
 
     def __init__(self, table: pa.Table) -> None:
         if not table.num_rows:
@@ -59,20 +69,17 @@ class ArrowSource:
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Cut the table into batches, without copying."""
-        yield from self._table.select(list(columns)).to_batches(max_chunksize=_batch_rows(self.schema, columns))
+        yield from self._table.select(list(columns)).to_batches(max_chunksize=batch_rows(self.schema, columns))
 
 
 class ParquetSource:
-    """The rows of Parquet files, one file after the other, each checked against its page checksums if it has any.
+    """The rows of Parquet files, one file after the other, each checked against its page checksums if it has any."""
 
-    Names of folders below the one given carry values, as in year=2008/part.parquet: one column for each name.
-    """
+    readings: Mapping[str, ColumnReading] = NO_READINGS
+    remarks: tuple[ColumnRemark, ...] = ()
 
-    untyped: ClassVar[bool] = False
-
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, folders: FolderColumns) -> None:
         self._stamps = tuple(Stamp.of(path) for path in files.paths)
-        self._folder_columns = _folder_columns(files)
         rows = 0
         for number, path in enumerate(files.paths):
             with _named_damage(path), _opened(path) as file:
@@ -80,7 +87,7 @@ class ParquetSource:
                 rows += file.metadata.num_rows
             if number == 0:
                 self._stored = schema
-            _refuse_other_columns(path, schema, self._stored)
+            refuse_other_columns(path, schema, self._stored)
             # Columns in which no file so far has a value get the type that this one stores them as.
             for place, field in enumerate(self._stored):
                 if pa.types.is_null(field.type) and schema.names.count(field.name) == 1:
@@ -88,37 +95,33 @@ class ParquetSource:
         if not rows:
             raise DataError(f"{quoted(files.name)} has 0 rows; at least one is needed", code="no-rows")
         self.rows = rows
+        self._folders = folders.beside(self._stored.names)
 
     @property
     def schema(self) -> pa.Schema:
         """The columns of the first file, with types of the first that has values; then what names of folders carry."""
-        folders = [pa.field(name, values.type) for name, values in self._folder_columns.items()]
-        return pa.schema([*self._stored, *folders])
+        return pa.schema([*self._stored, *self._folders.fields])
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read file after file; DataError if a file changed since it was first looked at."""
         text = [field.name for field in self._stored if is_text(field.type)]
-        stored = [name for name in columns if name not in self._folder_columns]
-        size = _batch_rows(self._stored, columns)
+        stored = self._folders.others(columns, self._stored.names)
+        size = batch_rows(self._stored, columns)
         for number, stamp in enumerate(self._stamps):
             stamp.check()
             with _named_damage(stamp.path), _opened(stamp.path, text) as file:
-                # Where only values of folders are wanted, some column still has to tell the number of rows.
-                for batch in file.iter_batches(size, columns=stored or self._stored.names[:1]):
-                    yield self._with_folder_values(batch, columns, number)
+                for batch in file.iter_batches(size, columns=stored):
+                    yield self._folders.added(typed_nulls(batch, self._stored), columns, number)
             stamp.check()
 
-    def _with_folder_values(self, batch: pa.RecordBatch, columns: Sequence[str], file: int) -> pa.RecordBatch:
-        arrays = []
-        for name in columns:
-            if name in self._folder_columns:
-                arrays.append(pa.repeat(self._folder_columns[name][file], batch.num_rows))
-            elif pa.types.is_null(batch.column(name).type):
-                # The file has no value of it, and so no type: it gets the one of the other files.
-                arrays.append(pa.nulls(batch.num_rows, self._stored.field(name).type))
-            else:
-                arrays.append(batch.column(name))
-        return pa.RecordBatch.from_arrays(arrays, names=list(columns))
+
+def typed_nulls(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Give columns in which a file has no value, and so no type, the type of the other files."""
+    arrays = [
+        pa.nulls(batch.num_rows, schema.field(name).type) if pa.types.is_null(array.type) else array
+        for name, array in zip(batch.schema.names, batch.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
 
 
 def _opened(path: Path, text: Sequence[str] = ()) -> pq.ParquetFile:
@@ -128,23 +131,8 @@ def _opened(path: Path, text: Sequence[str] = ()) -> pq.ParquetFile:
     )
 
 
-def _folder_columns(files: Files) -> dict[str, pa.Array]:
-    """Read values from names of folders: name -> one value for each file; whole numbers where all of them are."""
-    if files.folder is None:
-        return {}
-    named: list[dict[str, str | None]] = []
-    for path in files.paths:
-        pairs = (folder.partition("=") for folder in path.relative_to(files.folder).parts[:-1] if "=" in folder)
-        named.append({unquote(name): None if value == _NO_VALUE else unquote(value) for name, _, value in pairs})
-    columns: dict[str, pa.Array] = {}
-    for name in named[0]:
-        values = [found.get(name) for found in named]
-        whole = all(value is None or re.fullmatch(r"-?\d{1,15}", value) for value in values)
-        columns[name] = pa.array([None if value is None else int(value) for value in values] if whole else values)
-    return columns
-
-
-def _refuse_other_columns(path: Path, schema: pa.Schema, first: pa.Schema) -> None:
+def refuse_other_columns(path: Path, schema: pa.Schema, first: pa.Schema) -> None:
+    """Raise DataError where a file has other columns than the first, or one of another kind; which, it says."""
     for name in sorted({*schema.names, *first.names}):
         if name not in schema.names or name not in first.names:
             side = "lacks" if name not in schema.names else "has, unlike the first file,"
@@ -154,7 +142,8 @@ def _refuse_other_columns(path: Path, schema: pa.Schema, first: pa.Schema) -> No
         stored, other = schema.field(name).type, first.field(name).type
         if pa.types.is_null(stored) or pa.types.is_null(other):
             continue  # no value is of another type
-        if kind_of(stored) is not kind_of(other) or (kind_of(stored) is None and stored != other):
+        kinds = [kind_of_field(of.field(name)) for of in (schema, first)]
+        if kinds[0] is not kinds[1]:
             raise _differing(path, f"stores {quoted(name)} as {stored}, the first file as {other}")
         values = (of.value_type if pa.types.is_dictionary(of) else of for of in (stored, other))
         zoned, other_zoned = (getattr(of, "tz", None) is not None for of in values)
@@ -218,7 +207,8 @@ def _from_arrays(arrays: Mapping[Any, Any]) -> pa.Table:
     return pa.table(columns)
 
 
-def _batch_rows(schema: pa.Schema, columns: Sequence[str]) -> int:
+def batch_rows(schema: pa.Schema, columns: Sequence[str]) -> int:
+    """Return how many rows of some columns are read at once."""
     types = [field.type for field in schema if field.name in columns]
     cells = sum(stored.list_size if pa.types.is_fixed_size_list(stored) else 1 for stored in types)
     return max(1024, min(BATCH_ROWS, _BATCH_CELLS // max(cells, 1)))
