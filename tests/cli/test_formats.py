@@ -48,9 +48,8 @@ def test_of_several_tables_the_message_prints_what_to_type(run: Run, here: Path)
         # The command that is printed to go on with is typed as it is printed, too.
         after = next(line.strip() for line in out.splitlines() if "batchlearn verify" in line)
         assert run(*shlex.split(after)[1:])[0] == 0
-        for command in (("evaluate", "model"), ("predict", "model")):
-            more = ("-o", "scored.csv", "--force") if command[0] == "predict" else ()
-            assert run(*command, "shop.sqlite", *choice, *more)[0] == 0
+        assert run("evaluate", "model", "shop.sqlite", *choice)[0] == 0
+        assert run("predict", "model", "shop.sqlite", *choice, "-o", "scored.csv", "--force")[0] == 0
 
 
 def test_of_several_sheets_the_message_prints_what_to_type(run: Run, here: Path) -> None:
@@ -66,10 +65,12 @@ def test_of_several_sheets_the_message_prints_what_to_type(run: Run, here: Path)
     assert "--sheet Sheet or --sheet " in err
     for words in shlex.split(err[err.index("--sheet Sheet") :])[1::3]:
         assert run(*train, "--sheet", words, "--force")[0] == 0
-    assert run("compare", "book.xlsx", "--target", "label", "--sheet", "Sheet", "--rows", "100", "--passes", "2")[0] == 0
+    assert (
+        run("compare", "book.xlsx", "--target", "label", "--sheet", "Sheet", "--rows", "100", "--passes", "2")[0] == 0
+    )
 
 
-def test_integers_that_float64_rounds_train_by_either_printed_flag(run: Run, here: Path) -> None:
+def test_integers_that_float64_rounds_train_by_either_printed_flag(run: Run) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from batchlearn.errors import BatchlearnError, DataError, ResourceError, UsageError
+from batchlearn.errors import BatchlearnError, DataError, ResourceError
 from batchlearn.tables.database import Query, reading
 
 COLUMNS = "a real, colour text, seen text, known text, code integer"

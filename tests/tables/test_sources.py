@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -223,8 +224,9 @@ def test_d59_unsupported_types(array: pa.Array) -> None:
     assert remark.change == "--drop odd"
     assert not read(rows, drop=["odd"]).remarks
     for role in ("target", "time", "group", "weight", "offset", "exposure"):
+        given: dict[str, Any] = {role: "odd"}
         with pytest.raises(DataError) as caught:
-            read(rows, **{role: "odd"})
+            read(rows, **given)
         assert caught.value.code == "unsupported-type"
         assert "'odd'" in caught.value.message
 

@@ -14,9 +14,9 @@ import duckdb
 import openpyxl
 import pyarrow as pa
 import pyarrow.csv as pacsv
-import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import feather
 
 from batchlearn.errors import BatchlearnError
 from batchlearn.tables.table import Table, read

@@ -4,11 +4,11 @@ import random
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.feather as feather
 import pytest
+from pyarrow import feather
 from tests.tables.formats.made import WRITERS, refusal, scanned, small_table
 
-from batchlearn.errors import BatchlearnError
+from batchlearn.errors import BatchlearnError, DataError
 from batchlearn.tables.table import Kind, read
 
 
@@ -93,8 +93,7 @@ def test_bytes_changed_at_random_give_values_or_our_errors(tmp_path: Path, name:
             table = read(tmp_path / name)
             for batch in table.scan([column.name for column in table.columns]):
                 batch.validate(full=True)
-        except BatchlearnError as error:
-            assert error.exit_code == 3, error
+        except DataError:
             refused += 1
     assert refused > 30
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.tables.formats.made import WRITERS, scanned, small_table
 
-from batchlearn.errors import BatchlearnError
+from batchlearn.errors import DataError
 from batchlearn.tables.table import read
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
@@ -66,8 +66,7 @@ def test_a_file_cut_short_is_refused_and_never_a_crash(tmp_path: Path, name: str
         cut.write_bytes(whole[: int(share * len(whole))])
         try:
             scanned(read(cut))
-        except BatchlearnError as error:
-            assert error.exit_code == 3, error
+        except DataError:
             refused += 1
     # Text may be cut off between two rows; nothing else may be.
     assert refused == 5 or name in ("rows.csv", "rows.jsonl")

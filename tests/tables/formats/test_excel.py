@@ -26,7 +26,7 @@ def book(path: Path, sheets: dict[str, Sequence[Sequence[Any]]]) -> Path:
     return path
 
 
-ROWS = [("x", "plan", "y")] + [(0.5 * i, "ab"[i % 2], i) for i in range(20)]
+ROWS: list[tuple[Any, ...]] = [("x", "plan", "y")] + [(0.5 * i, "ab"[i % 2], i) for i in range(20)]
 
 
 def test_cells_keep_what_they_are(tmp_path: Path) -> None:

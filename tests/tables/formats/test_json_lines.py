@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,13 +12,13 @@ from tests.tables.formats.made import refusal, scanned
 from batchlearn.tables.table import Kind, read
 
 
-def lines(path: Path, *rows: dict[str, object]) -> Path:
+def lines(path: Path, *rows: Mapping[str, object]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
 def test_types_stay_and_texts_are_looked_at(tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, object]] = [
         {"x": 1, "price": "$12.30", "zip": "00501", "when": "31/01/2024", "left": True, "plan": "a"},
         {"x": 2.5, "price": "$7.00", "zip": "10001", "when": "01/02/2024", "left": False, "plan": ""},
         {"x": None, "zip": "10002", "when": "02/02/2024", "left": None, "plan": "b", "late": 4},
@@ -119,7 +120,9 @@ def test_columns_come_in_the_order_of_the_first_rows_and_parts_are_one_table(tmp
 
 
 def test_a_model_s_readings_are_taken_over(tmp_path: Path) -> None:
-    first = read(lines(tmp_path / "a.jsonl", {"when": "31/01/2024", "x": "1,5 %"}, {"when": "30/01/2024", "x": "2,25 %"}))
+    first = read(
+        lines(tmp_path / "a.jsonl", {"when": "31/01/2024", "x": "1,5 %"}, {"when": "30/01/2024", "x": "2,25 %"})
+    )
     later = read(lines(tmp_path / "b.jsonl", {"when": "01/02/2024", "x": "3,125 %"}), like=first.readings)
     assert str(scanned(later)["when"][0]) == "2024-02-01 00:00:00"
     assert scanned(later)["x"] == [3.125]

@@ -30,8 +30,8 @@ def store(tmp_path: Path) -> Path:
     path = tmp_path / "store.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.execute(
-            "CREATE TABLE orders AS SELECT i AS id, i * 0.5 AS price, '0' || i AS zip, DATE '2024-01-01' + i::INT AS day,"
-            " [i] AS tags FROM range(50) r(i)"
+            "CREATE TABLE orders AS SELECT i AS id, i * 0.5 AS price, '0' || i AS zip, "
+            "DATE '2024-01-01' + i::INT AS day, [i] AS tags FROM range(50) r(i)"
         )
         connection.execute("CREATE TABLE people AS SELECT 1 AS x")
     return path

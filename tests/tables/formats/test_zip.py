@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.tables.formats.made import WRITERS, refusal, scanned, small_table
 
-from batchlearn.errors import BatchlearnError
+from batchlearn.errors import DataError
 from batchlearn.tables.table import read
 
 CSV = "x,y\n1.5,2\n2.5,3\n"
@@ -23,7 +23,9 @@ def packed(path: Path, files: dict[str, str | bytes]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["rows.csv", "deep/er/rows.tsv", "Rows.CSV", "../../rows.csv", "/rows.csv", "rows.txt"])
+@pytest.mark.parametrize(
+    "name", ["rows.csv", "deep/er/rows.tsv", "Rows.CSV", "../../rows.csv", "/rows.csv", "rows.txt"]
+)
 def test_the_one_table_is_read_wherever_it_says_it_lies(tmp_path: Path, name: str) -> None:
     before = {*tmp_path.parent.iterdir()}
     path = packed(tmp_path / "rows.zip", {"readme.md": "hello", name: CSV})
@@ -87,8 +89,7 @@ def test_bytes_changed_at_random_give_values_or_our_errors(tmp_path: Path) -> No
         (tmp_path / "rows.zip").write_bytes(damaged)
         try:
             read(tmp_path / "rows.zip")
-        except BatchlearnError as error:
-            assert error.exit_code == 3, error
+        except DataError:
             refused += 1
     assert refused > 100
 
