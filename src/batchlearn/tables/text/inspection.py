@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +12,7 @@ import pyarrow as pa
 
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.tables.columns import Kind
-from batchlearn.tables.readings import ColumnReading, ColumnRemark
+from batchlearn.tables.readings import ColumnReading, ColumnRemark, flag
 from batchlearn.tables.text.numbers import UNREAD, NumberStyle, numbers, style_of
 from batchlearn.tables.text.survey import ColumnSurvey
 from batchlearn.tables.text.times import CLOCK_FORMS, ISO, pattern
@@ -57,15 +54,6 @@ class Inspected:
     reading: ColumnReading
     remarks: tuple[ColumnRemark, ...] = ()
     whole: bool = False
-
-
-def flag(option: str, *values: str) -> str:
-    """Return an option with its values as they are typed in a shell; where it takes names, commas in one are quoted."""
-    line = io.StringIO()
-    if option in ("--categories", "--drop", "--null"):
-        csv.writer(line, lineterminator="").writerow(values)
-    typed = shlex.quote(line.getvalue() or values[0])
-    return f"{option}={typed}" if typed.lstrip("'").startswith("-") else f"{option} {typed}"
 
 
 def inspected(
