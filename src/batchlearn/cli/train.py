@@ -22,17 +22,16 @@ from batchlearn.cli.options import (
     RunOptions,
     files_of,
     open_table,
-    typed,
     typed_part,
 )
-from batchlearn.cli.progress import watch
-from batchlearn.cli.recipe_options import (
+from batchlearn.cli.options.recipe import (
     DEFAULT_RECIPE,
     NO_COSTS,
     CostOptions,
     RecipeFlags,
     class_weight_rule,
 )
+from batchlearn.cli.progress import watch
 from batchlearn.errors import CertificateError, ResourceError, UsageError
 from batchlearn.models.files import check_writable
 from batchlearn.report.document import Document
@@ -74,9 +73,7 @@ def train(  # noqa: PLR0913 - each argument is a group of flags
     destination = Destination(run.output, target, run.force)
     destination.check()
     table = open_table(files_of(data, part), target, roles, reading)
-    again = (
-        shlex.quote(data) + (f" --null {shlex.quote(typed(reading.null))}" if reading.null else "") + typed_part(part)
-    )
+    again = shlex.quote(data) + (" --no-header" if reading.no_header else "") + typed_part(part)
     return save_and_answer(watch(training(table, plan, threads=threads)), destination, again)
 
 

@@ -7,14 +7,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import (
-    WHOLE,
-    Count,
-    Json,
-    Names,
-    PartFlags,
-    files_of,
-)
+from batchlearn.cli.options import THESE_FILES, WHOLE, Count, FileFlags, Json, PartFlags, files_of, rules_of
 from batchlearn.cli.progress import watch
 from batchlearn.cli.train import threads_given
 from batchlearn.data.target import Task
@@ -30,7 +23,7 @@ def verify(
     data: Annotated[str, Parameter(help="The rows that it was trained on, in any format.")],
     /,
     *,
-    null: Annotated[Names, Parameter(help="Texts that mean a missing value in CSV files, besides nothing: NA,.")] = (),
+    files: FileFlags = THESE_FILES,
     part: PartFlags = WHOLE,
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None,
     json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
@@ -40,7 +33,8 @@ def verify(
     The rows, their order and every value must be those of the training. Exit code 6 where the certificate does not
     hold.
     """
-    verification = watch(verifying(model, files_of(data, part), null=("", *null), threads=threads_given(threads)))
+    rows = files_of(data, part)
+    verification = watch(verifying(model, rows, rules_of(files), threads=threads_given(threads)))
     record: dict[str, Any] = {"format_version": FORMAT_VERSION, "model": model, "data": data, **verification.to_json()}
     if not verification.holds:
         refusal = IntegrityError(" ".join(verification.reasons), code="certificate-does-not-hold")

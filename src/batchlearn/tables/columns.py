@@ -104,8 +104,7 @@ def columns_of(schema: pa.Schema, categories: Collection[str]) -> tuple[Column, 
     """
     found: list[Column] = []
     for field in schema:
-        # Row labels that pandas stores under a name of its own: they number rows and describe nothing.
-        if field.name.startswith("__index_level_") and field.name.endswith("__"):
+        if is_index(field.name):
             continue
         if _is_vector(field.type):
             stored = str(field.type.value_type)
@@ -113,16 +112,19 @@ def columns_of(schema: pa.Schema, categories: Collection[str]) -> tuple[Column, 
             continue
         kind = kind_of_field(field)
         if kind is not None:
-            kind = Kind.CATEGORY if field.name in categories else kind
-            found.append(Column(field.name, kind, str(field.type)))
+            found.append(Column(field.name, Kind.CATEGORY if field.name in categories else kind, str(field.type)))
     return tuple(found)
+
+
+def is_index(name: str) -> bool:
+    """Say whether a column holds row labels that pandas stores under a name of its own: they describe nothing."""
+    return name.startswith("__index_level_") and name.endswith("__")
 
 
 def without_kind(schema: pa.Schema) -> dict[str, str]:
     """Return the columns of a schema that are of no kind, each with how it is stored."""
-    return {
-        field.name: str(field.type) for field in schema if not _is_vector(field.type) and kind_of_field(field) is None
-    }
+    odd = [field for field in schema if not _is_vector(field.type) and kind_of_field(field) is None]
+    return {field.name: str(field.type) for field in odd}
 
 
 def unsupported(name: str, stored: str, where: str) -> DataError:
@@ -134,12 +136,15 @@ def unsupported(name: str, stored: str, where: str) -> DataError:
     )
 
 
-def refuse_equal_names(names: Sequence[str], where: str) -> None:
-    """Raise DataError where two names are equal, or look equal: after Unicode normalisation and without case."""
+def refuse_equal_names(names: Sequence[str], where: str, needed: Collection[str] | None = None) -> None:
+    """Raise DataError where two names are equal, or look equal: after Unicode normalisation and without case.
+
+    Where only some columns are needed, those alone must differ from all others, letter by letter.
+    """
     seen: dict[str, str] = {}
     for name in names:
-        folded = unicodedata.normalize("NFKC", name).casefold()
-        if folded in seen:
+        folded = unicodedata.normalize("NFKC", name).casefold() if needed is None else name
+        if folded in seen and (needed is None or name in needed):
             twin = seen[folded]
             same = f"two columns named {quoted(name)}"
             alike = f"columns {quoted(twin)} and {quoted(name)}, which differ only in case or in Unicode form"
@@ -273,6 +278,12 @@ class Canonical:
             "another unit, or leave the row out with --where",
             code="number-overflows",
         )
+
+
+def empty(kind: Kind, rows: int) -> pa.Array:
+    """Return a canonical column in which every value is missing."""
+    types = {Kind.NUMBER: pa.float64(), Kind.BOOLEAN: pa.bool_(), Kind.CATEGORY: _DICTIONARY}
+    return pa.nulls(rows, types.get(kind, _MICROSECONDS))
 
 
 def floats(array: pa.Array | pa.ChunkedArray) -> Floats:

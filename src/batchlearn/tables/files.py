@@ -73,6 +73,8 @@ class Files:
     """The folder that was given, if it was one: names of folders below it may carry values (year=2008)."""
     name: str
     part: Part = WHOLE
+    unpacked: object = None
+    """Where they were unpacked, if they were: they are there as long as something holds it."""
 
 
 @dataclass(frozen=True)

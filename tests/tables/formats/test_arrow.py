@@ -112,9 +112,12 @@ def test_bytes_changed_at_random_give_values_or_our_errors(tmp_path: Path, name:
     ids=["empty", "text", "magic", "zeros", "long", "end", "version-1"],
 )
 @pytest.mark.parametrize("name", ["rows.arrow", "rows.feather"])
-def test_what_is_no_arrow_file_is_refused(tmp_path: Path, name: str, content: bytes, code: str) -> None:
+def test_what_is_no_arrow_file_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, code: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(content)
-    error = refusal(tmp_path / name)
+    error = refusal(name)
     assert (error.code, error.exit_code) == (code, 3)
     assert name in error.message
 
@@ -128,7 +131,10 @@ def test_no_rows_a_folder_of_that_name_and_files_that_differ(tmp_path: Path) -> 
     for number in range(3):
         written(small_table().slice(40 * number, 40), parts / f"{number}.arrow")
     assert scanned(read(parts)) == scanned(read(small_table()))
-    written(pa.table({"other": [1.0]}), parts / "3.arrow")
+    written(pa.table({"size": [1.0], "later": ["new"]}), parts / "3.arrow")
+    found = scanned(read(parts))
+    assert (found["size"][-1], found["count"][-1], found["later"]) == (1.0, None, [None] * 120 + ["new"])
+    written(pa.table({"size": ["text"]}), parts / "4.arrow")
     assert refusal(parts).code == "files-differ"
 
 

@@ -26,6 +26,8 @@ _BATCH_CELLS = 4_194_304
 """Wide rows, such as pictures, come in shorter batches: 32 MiB as float64."""
 _BUFFER_BYTES = 65_536
 NO_READINGS: Mapping[str, ColumnReading] = MappingProxyType({})
+# What Arrow and pandas raise at columns that are sparse, complex, of several types, or of integers beyond 64 bits.
+_UNREADABLE = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError, ValueError, OverflowError)
 
 
 class Source(Protocol):
@@ -42,8 +44,22 @@ class Source(Protocol):
         ...
 
     @property
+    def lacking(self) -> Mapping[str, int]:
+        """The columns that not all files have, each with how many lack it: there it is missing."""
+        ...
+
+    @property
     def schema(self) -> pa.Schema:
         """The stored columns and their types."""
+        ...
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether there is one at least."""
+        ...
+
+    def like(self, readings: Mapping[str, ColumnReading]) -> Source:
+        """Return the same rows with the texts of columns without types read otherwise."""
         ...
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -58,9 +74,18 @@ class ArrowSource:
     remarks: tuple[ColumnRemark, ...] = ()
 
     def __init__(self, table: pa.Table) -> None:
-        if not table.num_rows:
-            raise DataError("the table has 0 rows; at least one is needed", code="no-rows")
+        self.lacking: Mapping[str, int] = {}
         self._table = table
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether there is one at least."""
+        return bool(self._table.num_rows)
+
+    def like(self, readings: Mapping[str, ColumnReading]) -> ArrowSource:
+        """Return the same rows: their values have types."""
+        del readings
+        return self
 
     @property
     def schema(self) -> pa.Schema:
@@ -72,6 +97,52 @@ class ArrowSource:
         yield from self._table.select(list(columns)).to_batches(max_chunksize=batch_rows(self.schema, columns))
 
 
+class StoredColumns:
+    """The columns of the files of one table: those of the first, then those that later files add."""
+
+    def __init__(self) -> None:
+        self.schema = pa.schema([])
+        """With the types of the first file that has values of a column."""
+        self.names: list[list[str]] = []
+        """Those that each file has."""
+
+    def add(self, path: Path, schema: pa.Schema) -> None:
+        """Take in the columns of the next file; DataError where it stores one as another kind."""
+        _refuse_other_types(path, schema, self.schema)
+        for place, field in enumerate(self.schema):
+            if pa.types.is_null(field.type) and schema.names.count(field.name) == 1:
+                self.schema = self.schema.set(place, schema.field(field.name))
+        known = self.schema.names
+        for field in schema:
+            if not self.names or field.name not in known:
+                self.schema = self.schema.append(field)
+        self.names.append(schema.names)
+
+    @property
+    def lacking(self) -> dict[str, int]:
+        """The columns that not all files have, each with how many lack it."""
+        counts = {name: sum(name not in names for names in self.names) for name in self.schema.names}
+        return {name: files for name, files in counts.items() if files}
+
+    def there(self, columns: Sequence[str], file: int) -> list[str]:
+        """Return which of the columns a file has; where it has none, another, which tells the number of rows."""
+        return [name for name in columns if name in self.names[file]] or self.names[file][:1]
+
+    def texts(self, file: int) -> list[str]:
+        """Return the columns of text that a file has."""
+        return [field.name for field in self.schema if is_text(field.type) and field.name in self.names[file]]
+
+    def completed(self, batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
+        """Return columns of a batch, missing where its file lacks them or has no value of them, and so no type."""
+        arrays = [
+            pa.nulls(batch.num_rows, self.schema.field(name).type)
+            if name not in batch.schema.names or pa.types.is_null(batch.column(name).type)
+            else batch.column(name)
+            for name in columns
+        ]
+        return pa.RecordBatch.from_arrays(arrays, names=list(columns))
+
+
 class ParquetSource:
     """The rows of Parquet files, one file after the other, each checked against its page checksums if it has any."""
 
@@ -79,49 +150,43 @@ class ParquetSource:
     remarks: tuple[ColumnRemark, ...] = ()
 
     def __init__(self, files: Files, folders: FolderColumns) -> None:
+        self._given = files
         self._stamps = tuple(Stamp.of(path) for path in files.paths)
-        rows = 0
-        for number, path in enumerate(files.paths):
+        self._columns = StoredColumns()
+        self.rows = 0
+        for path in files.paths:
             with _named_damage(path), _opened(path) as file:
                 schema = file.schema_arrow
-                rows += file.metadata.num_rows
-            if number == 0:
-                self._stored = schema
-            refuse_other_columns(path, schema, self._stored)
-            # Columns in which no file so far has a value get the type that this one stores them as.
-            for place, field in enumerate(self._stored):
-                if pa.types.is_null(field.type) and schema.names.count(field.name) == 1:
-                    self._stored = self._stored.set(place, schema.field(field.name))
-        if not rows:
-            raise DataError(f"{quoted(files.name)} has 0 rows; at least one is needed", code="no-rows")
-        self.rows = rows
-        self._folders = folders.beside(self._stored.names)
+                self.rows += file.metadata.num_rows
+            self._columns.add(path, schema)
+        self.lacking: Mapping[str, int] = self._columns.lacking
+        self._folders = folders.beside(self._columns.schema.names)
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns of the first file, with types of the first that has values; then what names of folders carry."""
-        return pa.schema([*self._stored, *self._folders.fields])
+        """The columns of all files; then what names of folders carry."""
+        return pa.schema([*self._columns.schema, *self._folders.fields])
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether there is one at least."""
+        return self.rows > 0
+
+    def like(self, readings: Mapping[str, ColumnReading]) -> ParquetSource:
+        """Return the same rows: their values have types."""
+        del readings
+        return self
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read file after file; DataError if a file changed since it was first looked at."""
-        text = [field.name for field in self._stored if is_text(field.type)]
-        stored = self._folders.others(columns, self._stored.names)
-        size = batch_rows(self._stored, columns)
+        schema = self._columns.schema
+        stored, size = self._folders.others(columns, schema.names), batch_rows(schema, columns)
         for number, stamp in enumerate(self._stamps):
             stamp.check()
-            with _named_damage(stamp.path), _opened(stamp.path, text) as file:
-                for batch in file.iter_batches(size, columns=stored):
-                    yield self._folders.added(typed_nulls(batch, self._stored), columns, number)
+            with _named_damage(stamp.path), _opened(stamp.path, self._columns.texts(number)) as file:
+                for batch in file.iter_batches(size, columns=self._columns.there(stored, number)):
+                    yield self._folders.added(self._columns.completed(batch, stored), columns, number)
             stamp.check()
-
-
-def typed_nulls(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Give columns in which a file has no value, and so no type, the type of the other files."""
-    arrays = [
-        pa.nulls(batch.num_rows, schema.field(name).type) if pa.types.is_null(array.type) else array
-        for name, array in zip(batch.schema.names, batch.columns, strict=True)
-    ]
-    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
 
 
 def _opened(path: Path, text: Sequence[str] = ()) -> pq.ParquetFile:
@@ -131,12 +196,8 @@ def _opened(path: Path, text: Sequence[str] = ()) -> pq.ParquetFile:
     )
 
 
-def refuse_other_columns(path: Path, schema: pa.Schema, first: pa.Schema) -> None:
-    """Raise DataError where a file has other columns than the first, or one of another kind; which, it says."""
-    for name in sorted({*schema.names, *first.names}):
-        if name not in schema.names or name not in first.names:
-            side = "lacks" if name not in schema.names else "has, unlike the first file,"
-            raise _differing(path, f"{side} the column {quoted(name)}")
+def _refuse_other_types(path: Path, schema: pa.Schema, first: pa.Schema) -> None:
+    for name in sorted({*schema.names} & {*first.names}):
         if schema.names.count(name) > 1:
             continue  # refused, with its name, where the columns are listed
         stored, other = schema.field(name).type, first.field(name).type
@@ -177,10 +238,10 @@ def arrow_table(source: object) -> pa.Table:
         )
     try:
         return pa.RecordBatchReader.from_stream(source).read_all()
-    except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as problem:
+    except _UNREADABLE as problem:
         raise DataError(
-            f"the data frame cannot be read as a table: {problem}; each column needs one type and a name of its own: "
-            "convert or rename the column first",
+            f"the data frame cannot be read as a table: {problem}; each column needs one type that Arrow has, dense "
+            "and real, and a name of its own: convert, rename or leave out the column first",
             code="frame-not-readable",
         ) from problem
 
@@ -190,7 +251,7 @@ def _from_arrays(arrays: Mapping[Any, Any]) -> pa.Table:
     for name, values in arrays.items():
         try:
             columns[str(name)] = pa.array(values, from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError) as problem:
+        except _UNREADABLE as problem:
             raise DataError(
                 f"column {quoted(name)} is not an array that a table can hold: {problem}; give one dimension and one "
                 "type",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import pyarrow as pa
@@ -46,3 +47,9 @@ class InspectedSource(ArrowSource):
             self.remarks = (*self.remarks, *found.remarks)
         self.readings = readings
         super().__init__(table)
+
+    def like(self, readings: Mapping[str, ColumnReading]) -> InspectedSource:
+        """Return the same rows with some columns read otherwise."""
+        other = copy.copy(self)
+        other.readings = {name: readings.get(name, reading) for name, reading in self.readings.items()}
+        return other

@@ -11,7 +11,7 @@ import pyarrow as pa
 from batchlearn.errors import DataError, quoted
 from batchlearn.tables.files import Files, Stamp, named_problems
 from batchlearn.tables.readings import ColumnReading, ColumnRemark
-from batchlearn.tables.sources import NO_READINGS, batch_rows, refuse_other_columns, typed_nulls
+from batchlearn.tables.sources import NO_READINGS, StoredColumns, batch_rows
 from batchlearn.tables.sources.folders import FolderColumns
 
 _MAGIC = b"ARROW1"
@@ -24,38 +24,40 @@ class IpcSource:
     remarks: tuple[ColumnRemark, ...] = ()
 
     def __init__(self, files: Files, folders: FolderColumns) -> None:
+        self._given = files
         self._stamps = tuple(Stamp.of(path) for path in files.paths)
-        some = False
-        self._stored = pa.schema([])
-        for number, path in enumerate(files.paths):
+        self._columns = StoredColumns()
+        self.has_rows = False
+        for path in files.paths:
             with _opened(path) as reader:
                 schema = reader.schema
-                named = schema.names
-            self._stored = schema if number == 0 else self._stored
-            refuse_other_columns(path, schema, self._stored)
-            for place, field in enumerate(self._stored):
-                if pa.types.is_null(field.type) and named.count(field.name) == 1:
-                    self._stored = self._stored.set(place, schema.field(field.name))
-            some = some or any(batch.num_rows for batch in _batches(path, [0]))
-        if not some:
-            raise DataError(f"{quoted(files.name)} has 0 rows; at least one is needed", code="no-rows")
-        self._folders = folders.beside(self._stored.names)
+                # Names that are not UTF-8 are found out here.
+                some = bool(schema.names)
+            self._columns.add(path, schema)
+            self.has_rows = self.has_rows or (some and any(batch.num_rows for batch in _batches(path, [0])))
+        self.lacking: Mapping[str, int] = self._columns.lacking
+        self._folders = folders.beside(self._columns.schema.names)
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns of the first file, with types of the first that has values; then what names of folders carry."""
-        return pa.schema([*self._stored, *self._folders.fields])
+        """The columns of all files; then what names of folders carry."""
+        return pa.schema([*self._columns.schema, *self._folders.fields])
+
+    def like(self, readings: Mapping[str, ColumnReading]) -> IpcSource:
+        """Return the same rows: their values have types."""
+        del readings
+        return self
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read file after file; DataError if a file changed since it was first looked at."""
-        stored = self._folders.others(columns, self._stored.names)
-        size = batch_rows(self._stored, columns)
+        schema = self._columns.schema
+        stored, size = self._folders.others(columns, schema.names), batch_rows(schema, columns)
         for number, stamp in enumerate(self._stamps):
             stamp.check()
-            with _opened(stamp.path) as reader:
-                places = [reader.schema.get_field_index(name) for name in stored]
+            names = self._columns.names[number]
+            places = [names.index(name) for name in self._columns.there(stored, number)]
             for batch in _batches(stamp.path, places):
-                added = self._folders.added(typed_nulls(batch, self._stored), columns, number)
+                added = self._folders.added(self._columns.completed(batch, stored), columns, number)
                 for start in range(0, added.num_rows, size):
                     yield added.slice(start, size)
             stamp.check()

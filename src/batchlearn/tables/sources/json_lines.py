@@ -33,8 +33,6 @@ def json_lines(path: Path) -> pa.Table:
         table = None
     if table is None or _may_be_rounded(table):
         table = _as_texts(data, path)
-    if not table.num_rows:
-        raise DataError(f"file {quoted(path)} has 0 rows; at least one is needed", code="no-rows")
     return table
 
 

@@ -35,21 +35,35 @@ def open_files(
 ) -> Source:
     """Open the files of one table. `rules`, `roles` and `like` are for texts without types.
 
-    What is packed is unpacked into a folder that is gone with the source.
+    What is packed is unpacked into a folder that is gone with the last source on it.
     """
     categories = {name for name, reading in (like or {}).items() if reading.kind is Kind.CATEGORY}
     folders = FolderColumns.of(files, {*rules.categories, *categories})
     if files.format not in (Format.ZIP, Format.EXCEL):
-        return _open(files, folders, rules, roles, like)
-    folder = tempfile.mkdtemp(prefix="batchlearn-")
+        return _with_rows(_open(files, folders, rules, roles, like), files, like)
+    unpacked = _Unpacked()
     source = None
     try:
-        source = _open(_unpacked(files, Path(folder)), folders, rules, roles, like)
-        weakref.finalize(source, shutil.rmtree, folder)
+        source = _with_rows(_open(_in_folder(files, unpacked), folders, rules, roles, like), files, like)
         return source
     finally:
         if source is None:
-            shutil.rmtree(folder)
+            unpacked.remove()
+
+
+class _Unpacked:
+    """A folder for what is unpacked; it is gone with the last that holds this."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="batchlearn-"))
+        self.remove = weakref.finalize(self, shutil.rmtree, self.folder)
+
+
+def _with_rows(source: Source, files: Files, like: Mapping[str, ColumnReading] | None) -> Source:
+    """Return the source. DataError where it has no rows; a model, whose readings `like` are, may score none."""
+    if like is None and not source.has_rows:
+        raise DataError(f"{quoted(files.name)} has 0 rows; at least one is needed", code="no-rows")
+    return source
 
 
 def _open(
@@ -96,13 +110,13 @@ def _open(
     return ArrowSource(table) if files.format is Format.DUCKDB else InspectedSource(table, rules, roles, like)
 
 
-def _unpacked(files: Files, folder: Path) -> Files:
+def _in_folder(files: Files, unpacked: _Unpacked) -> Files:
     """Unpack each file: the table of a zip file, the sheet of an Excel file as text."""
     formats: dict[Format, Path] = {}
     sheet, paths = files.part.sheet, []
     for number, path in enumerate(files.paths):
         # The name of the packed file is part of the path that messages show.
-        inside = folder / str(number) / path.name
+        inside = unpacked.folder / str(number) / path.name
         inside.mkdir(parents=True)
         found = unpacked_table(path, inside) if files.format is Format.ZIP else path
         known = format_of(found)
@@ -123,4 +137,4 @@ def _unpacked(files: Files, folder: Path) -> Files:
             code="formats-mixed",
         )
     part = replace(files.part, sheet=sheet)
-    return Files(tuple(paths), next(iter(formats)), None, files.name, part)
+    return Files(tuple(paths), next(iter(formats)), None, files.name, part, unpacked)

@@ -42,8 +42,6 @@ def sqlite_rows(path: Path, query: str | None) -> pa.Table:
             parts = []
             while rows := cursor.fetchmany(_FETCHED):
                 parts.append(list(zip(*rows, strict=True)))
-    if not parts:
-        raise _no_rows(path, text)
     arrays = [_array([value for part in parts for value in part[place]]) for place in range(len(columns))]
     return pa.Table.from_arrays(arrays, names=columns)
 
@@ -91,8 +89,6 @@ def duckdb_rows(path: Path, query: str | None) -> pa.Table:
             "SELECT of a DuckDB database.",
             code="query-failed",
         ) from problem
-    if not table.num_rows:
-        raise _no_rows(path, text)
     return table
 
 
@@ -109,10 +105,6 @@ def _only_table(path: Path, names: Sequence[str]) -> str:
             code="query-not-given",
         )
     return queries[0]
-
-
-def _no_rows(path: Path, text: str) -> DataError:
-    return DataError(f"the query {quoted(text)} of {quoted(path)} gives 0 rows; at least one is needed", code="no-rows")
 
 
 def _array(values: list[Any]) -> pa.Array:
