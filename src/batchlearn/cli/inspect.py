@@ -7,21 +7,32 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import AS_STORED, NO_ROLES, Json, ReadingFlags, RoleFlags, rules_of
+from batchlearn.cli.options import (
+    AS_STORED,
+    NO_ROLES,
+    WHOLE,
+    Json,
+    PartFlags,
+    ReadingFlags,
+    RoleFlags,
+    files_of,
+    rules_of,
+)
 from batchlearn.report.document import Document
 from batchlearn.report.training.columns import show_columns, show_inspection
-from batchlearn.tables.table import read
+from batchlearn.tables.table import Roles, open_by
 
 FORMAT_VERSION = 1
 
 
 def inspect(
-    data: Annotated[str, Parameter(help='Parquet, CSV or TSV: a file, a folder, or a pattern: "data/*.parquet".')],
+    data: Annotated[str, Parameter(help='A table: a file, a folder, or a pattern such as "data/*.parquet".')],
     /,
     *,
     target: Annotated[str | None, Parameter(help="Column to predict.")] = None,
     roles: RoleFlags = NO_ROLES,
     reading: ReadingFlags = AS_STORED,
+    part: PartFlags = WHOLE,
     json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
     """Show how each column of a table would be read, and which would be left out.
@@ -29,7 +40,7 @@ def inspect(
     Text is read once to see what it holds; of other files the types alone are looked at. What only the rows can tell,
     such as that a column is constant, `train` says.
     """
-    table = read(data, target=target, **vars(roles), **rules_of(reading).arguments)
+    table = open_by(files_of(data, part), Roles(target, **vars(roles)), rules_of(reading))
     columns = table.uses()
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,

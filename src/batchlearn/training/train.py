@@ -148,8 +148,9 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         clock.stop("judging")
         fitted = yield from fit_part(work, ledger.used, profiles[-1], "all rows")
         clock.stop("fitting")
-    uses = column_uses(table, fitted.encoding, profiles[-1])
-    left_out = (remark.note for use in uses for remark in use.remarks if remark.note.code is Code.LEFT_OUT)
+    uses = column_uses(table, fitted.encoding, profiles[-1], ledger.unreadable)
+    codes = (Code.LEFT_OUT, Code.UNREADABLE_VALUES)
+    of_columns = (remark.note for use in uses for remark in use.remarks if remark.note.code in codes)
     expansion = fitted.optimum.certification.expansion
     said = [
         *target_notes(ledger, recipe),
@@ -157,7 +158,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         *row_notes(ledger, fitted.encoding, fitted.class_weights, repeated),
         *feature_notes(fitted.encoding, expansion, fitted.penalty),
     ]
-    notes = [*left_out, *said, *notes]
+    notes = [*of_columns, *said, *notes]
     facts = _facts(work, fitted, profiles[-1], split, repeated, judged, clock.seconds)
     return replace(_assemble(work, fitted, evaluation, tuple(notes), facts), columns=uses)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from batchlearn.errors import DataError, quoted
@@ -29,7 +29,7 @@ from batchlearn.tables.text.inspection import TextRules
 from batchlearn.words.flags import flag
 from batchlearn.words.notes import Code, Note
 
-__all__ = ["Column", "Kind", "ReadingRules", "Roles", "Scan", "Table", "read"]
+__all__ = ["Column", "Kind", "ReadingRules", "Roles", "Scan", "Table", "open_by", "read"]
 
 # What --strict lets pass: names that a column has got, which change no value.
 _OF_NAMES = (Code.UNNAMED_INDEX, Code.UNNAMED_COLUMN, Code.TRAILING_DELIMITERS, Code.REPEATED_NAME)
@@ -45,6 +45,10 @@ class Table:
         roles: What columns are for: target, time, group, weight, offset, exposure, and those dropped.
         condition: What a row has to meet to be read; None where all are.
         name: What messages and reports call the table.
+        readings: How the values of each column are read.
+        remarks: What is worth saying about that.
+        absent: Columns that a model reads and the table does not have; they are scanned as missing values.
+        strict: Whether an absent column is refused, and a value that its column's reading does not take.
 
     Example:
         >>> import batchlearn as bl
@@ -61,17 +65,13 @@ class Table:
     condition: Condition | None
     name: str
     readings: Mapping[str, ColumnReading]
-    """How the values of each column are read."""
     remarks: tuple[ColumnRemark, ...] = ()
-    """What is worth saying about that."""
     absent: tuple[Column, ...] = ()
-    """Columns that a model reads and the table does not have: they are scanned as missing values."""
     strict: bool = False
-    """Whether what is not as it was is refused: a value that its column's reading does not take, a column's absence."""
 
     @property
     def features(self) -> tuple[Column, ...]:
-        """The columns to learn from: all but target, weight, offset, exposure, those dropped and those left out."""
+        """The columns to learn from, all but target, weight, offset, exposure, those dropped and those left out."""
         left_out = {remark.column for remark in self.remarks if not remark.used}
         return tuple(column for column in self.columns if column.name not in self.roles.apart | left_out)
 
@@ -259,6 +259,29 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
     if strict:
         _refuse_remarks(table)
     return table
+
+
+def open_by(
+    source: object,
+    roles: Roles,
+    rules: ReadingRules,
+    like: Mapping[str, ColumnReading] | None = None,
+    where: Condition | None = None,
+) -> Table:
+    """Open a table by what roles and rules say, as `read` does by single arguments; `where` counts if it is given."""
+    return read(
+        source,
+        **asdict(roles),
+        where=rules.where if where is None else where,
+        null=rules.null,
+        categories=rules.categories,
+        encoding=rules.encoding,
+        date_format=rules.date_format,
+        decimal=rules.decimal,
+        header=not rules.no_header,
+        strict=rules.strict,
+        like=like,
+    )
 
 
 def _remarks(source: Source, like: Mapping[str, ColumnReading] | None) -> Iterator[ColumnRemark]:

@@ -129,9 +129,15 @@ def column_facts(
 
 
 def column_uses(
-    table: Table, encoding: Encoding, profiles: Mapping[str, Profile] | None = None
+    table: Table,
+    encoding: Encoding,
+    profiles: Mapping[str, Profile] | None = None,
+    unreadable: Mapping[str, int] | None = None,
 ) -> tuple[ColumnUse, ...]:
-    """Return what became of each column of a table in a model of this encoding."""
+    """Return what became of each column of a table in a model of this encoding.
+
+    `unreadable` says by column in how many rows its reading, where it is that of an earlier model, takes no value.
+    """
     remarks = [
         ColumnRemark(
             name,
@@ -141,6 +147,9 @@ def column_uses(
         )
         for name, reason in encoding.left_out.items()
     ]
+    for name, rows in (unreadable or {}).items():
+        values = {"column": name, "kind": str(table.readings[name].kind), "rows": rows}
+        remarks.append(ColumnRemark(name, True, Note(Code.UNREADABLE_VALUES, values), None))
     return table.uses(remarks, {*encoding.columns, *role_columns(table)})
 
 
