@@ -19,7 +19,7 @@ def test_each_format_is_trained_judged_scored_and_verified(run: Run, here: Path,
     code, out, err = run("train", name, "--target", "label", "--time", "seen", "--output", "model", "--json")
     assert (code, err) == (0, "")
     assert json.loads(out)["certificate"]["status"] == "certified"
-    for command in (("evaluate", "model", name), ("verify", "model", name)):
+    for command in (("evaluate", "model", name), ("verify", "model", name), ("inspect", name)):
         assert run(*command)[0] == 0
     assert run("predict", "model", name, "-o", "scored.csv")[0] == 0
     assert len((here / "scored.csv").read_text().splitlines()) == small_table().num_rows + 1
