@@ -25,6 +25,15 @@ def test_each_format_is_trained_judged_scored_and_verified(run: Run, here: Path,
     assert len((here / "scored.csv").read_text().splitlines()) == small_table().num_rows + 1
 
 
+@pytest.mark.parametrize("name", list(WRITERS))
+def test_of_no_rows_none_are_scored(run: Run, here: Path, name: str) -> None:
+    WRITERS[name](small_table(), here / name)
+    WRITERS[name](small_table(0), here / f"none-{name}")
+    assert run("train", name, "--target", "label", "--output", "model")[0] == 0
+    code, _, err = run("predict", "model", f"none-{name}", "-o", "scored.csv")
+    assert (code, (here / "scored.csv").read_text()) == (0, '"prediction"\n'), err
+
+
 def printed(message: str, flag: str) -> list[list[str]]:
     """Return each way in which a message says how to type a flag, as words."""
     return [shlex.split(found) for found in re.findall(rf"{flag} (?:'[^']*'|\S+)", message)]

@@ -85,7 +85,7 @@ def test_compressed_marked_blank_lines_and_quotes_within(tmp_path: Path) -> None
     ("text", "code"),
     [
         ("", "file-empty"),
-        ("\n\n", "no-rows"),
+        ("\n\n", "file-empty"),
         ('{"x": 1}\n{"x": ', "json-unreadable"),
         ('{"x": 1}\nx,y\n', "json-unreadable"),
         ('[{"x": 1}, {"x": 2}]\n', "json-unreadable"),

@@ -26,6 +26,8 @@ def json_lines(path: Path) -> pa.Table:
     with CheckedCharacters(path, quotes=False) as characters:
         data = b"".join(iter(lambda: characters.read(1 << 22), b"")).removeprefix(b"\xef\xbb\xbf")
     stamp.check()
+    if not data.strip():
+        raise DataError(f"file {quoted(path)} is empty; a table needs rows", code="file-empty")
     try:
         table = _typed(data)
     except pa.ArrowException:

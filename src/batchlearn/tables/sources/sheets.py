@@ -50,7 +50,9 @@ def written_sheet(path: Path, sheet: str | None, folder: Path) -> Path:
                 )
             chosen = [sheet] if sheet is not None else [name for name in names if name not in hidden]
             found = {name: rows for name in chosen if (rows := book.get_sheet_by_name(name).to_python())}
-            filled = {name: rows for name, rows in found.items() if len(rows) > 1} or found
+            # Names without rows are a table of which nothing is scored.
+            filled = {name: rows for name, rows in found.items() if len(rows) > 1}
+            filled = filled or {name: rows for name, rows in found.items() if len(rows[0]) > 1} or found
     except (CalamineError, OSError) as problem:
         raise DataError(
             f"file {quoted(path)} is no readable Excel file ({quoted(problem, 200)}): save it again as .xlsx",
