@@ -78,6 +78,7 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.WRITTEN_TIMES: {"column": "a", "example": "31/12/2020", "form": "%d/%m/%Y"},
     Code.ORDER_OF_DATE: {"column": "a", "example": "01/02/2020", "forms": ["%d/%m/%Y", "%m/%d/%Y"]},
     Code.ZONES_MIXED: {"column": "a", "zoned": 3, "zoneless": 4},
+    Code.OFFSETS_MIXED: {"column": "when", "offsets": ["+01:00", "+02:00"]},
     Code.LEADING_ZEROS: {"column": "zip", "example": "00501"},
     Code.MIXED_CODES: {"column": "invoice", "examples": ["536365", "C536379"]},
     Code.LONG_INTEGERS: {"column": "id", "example": "9007199254740993"},

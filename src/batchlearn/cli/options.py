@@ -91,8 +91,8 @@ else:
     RoleFlags = flags_of(Roles, "time", "group", "weight", "drop", "offset", "exposure")
     JudgingFlags = flags_of(Roles, "time", "group", "weight")
     FeatureFlags = flags_of(Roles, "group", "weight", "drop", "offset", "exposure")
-    ReadingFlags = flags_of(ReadingRules, "categories", "where", "null")
-    RowFlags = flags_of(ReadingRules, "where", "null")
+    ReadingFlags = flags_of(ReadingRules, "categories", "where", "null", "zone")
+    RowFlags = flags_of(ReadingRules, "where", "null", "zone")
 
 
 @Parameter(name="*")
@@ -132,7 +132,7 @@ def open_for(
     With `judging` the table has time, group and weight: as given, else as in training where the table has them.
     """
     categories = [name for name, kind in model.encoding.kinds.items() if kind is Kind.CATEGORY]
-    table = read(data, where=rows.where, null=("", *rows.null), categories=categories, drop=drop)
+    table = read(data, where=rows.where, null=("", *rows.null), categories=categories, zone=rows.zone, drop=drop)
     if judging is None:
         return table
     there = {column.name for column in table.columns}
@@ -147,5 +147,6 @@ def open_for(
         where=rows.where,
         null=("", *rows.null),
         categories=categories,
+        zone=rows.zone,
         drop=drop,
     )

@@ -15,6 +15,7 @@ from batchlearn.data.profile import Profile, empty_profile
 from batchlearn.data.rows.memory import MemoryRows, chunk_rows
 from batchlearn.data.rows.stored import StoredChunk, joined
 from batchlearn.errors import ResourceError
+from batchlearn.tables.columns import local_times
 from batchlearn.tables.fingerprint import Fingerprint
 from batchlearn.tables.sources import ParquetSource
 from batchlearn.tables.table import Table
@@ -63,8 +64,9 @@ def profile_parts(table: Table, ledger: Ledger, parts: list[Mask]) -> Generator[
             kept = batch if mask.all() else batch.filter(pa.array(mask))
             weight = np.ones(kept.num_rows) if ledger.weight is None else ledger.weight[entries][mask]
             lots = ledger.lots.lot[entries][mask]
-            for name, array in zip(kept.schema.names, kept.columns, strict=True):
-                profiles[name].update(array, weight, lots)
+            for column, array in zip(features, kept.columns, strict=True):
+                values = array if column.zone is None else local_times(array, column.zone)
+                profiles[column.name].update(values, weight, lots)
         yield batch.num_rows
     return found
 

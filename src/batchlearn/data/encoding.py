@@ -25,7 +25,7 @@ from batchlearn.data.bins import BinTerm
 from batchlearn.data.profile import CALENDAR_PARTS, calendar_part
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats, Layout
-from batchlearn.tables.columns import Kind
+from batchlearn.tables.columns import Kind, local_times
 
 Codes = NDArray[np.intp]
 
@@ -182,7 +182,10 @@ class LevelTerm:
 
 @dataclass(frozen=True)
 class CalendarTerm:
-    """One calendar part of a timestamp (hour, weekday or month), one coefficient for each value that occurred."""
+    """One calendar part of a time (hour, weekday or month), one coefficient for each value that occurred.
+
+    What it encodes is what a clock showed, timestamp[us] without a zone.
+    """
 
     kind: Literal["calendar"] = field(default="calendar", kw_only=True)
     column: str
@@ -294,6 +297,7 @@ class Encoding:
     groups: tuple[GroupTerm, ...]
     kinds: Mapping[str, Kind]  # of every column it reads
     left_out: Mapping[str, str]  # column -> reason
+    zones: Mapping[str, str] = field(default_factory=dict)  # column of moments in UTC -> whose clock its parts are of
 
     def __post_init__(self) -> None:
         _refuse_repeats("the terms", [*(number.column for number in self.numbers), *(g.key for g in self.groups)])
@@ -305,6 +309,9 @@ class Encoding:
             kind = self.kinds[term.column]
             if kind not in term.reads:
                 raise ValueError(f"column {quoted(term.column)} is a {kind} and its term is for a {term.reads[0]}")
+        timeless = [name for name in self.zones if self.kinds.get(name) is not Kind.TIMESTAMP]
+        if timeless:
+            raise ValueError(f"column {quoted(timeless[0])} has a zone and is none of times")
 
     @cached_property
     def layout(self) -> Layout:
@@ -353,14 +360,16 @@ class Encoding:
         Returns the dense columns (dense, rows), not yet shifted and scaled, and the codes (groups, rows), in as few
         bytes as hold them.
         """
+        columns = {name: batch.column(name) for name in self.columns}
+        columns |= {name: local_times(columns[name], zone) for name, zone in self.zones.items()}
         dense = np.empty((self.layout.dense, batch.num_rows))
         row = 0
         for term in self.numbers:
-            term.encode(batch.column(term.column), dense[row : row + term.width])
+            term.encode(columns[term.column], dense[row : row + term.width])
             row += term.width
         codes = np.empty((len(self.groups), batch.num_rows), dtype=self.layout.code_type)
         for out, group in zip(codes, self.groups, strict=True):
-            out[:] = group.encode(*(batch.column(name) for name in group.columns))
+            out[:] = group.encode(*(columns[name] for name in group.columns))
         return dense, codes
 
     def count_unseen(self, batch: pa.RecordBatch) -> dict[str, int]:

@@ -233,7 +233,7 @@ class CategoryProfile:
 
 @dataclass
 class TimeProfile:
-    """How often each calendar part occurs."""
+    """How often each calendar part occurs of what a clock showed."""
 
     rows: int = 0
     missing: int = 0

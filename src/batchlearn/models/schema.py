@@ -35,6 +35,8 @@ FORMAT_VERSION = 1
 _LATER: dict[int, dict[str, dict[str, Any]]] = {
     1: {
         "": {"class_shares": [], "level_moments": False, "costs": None},
+        # Calendar parts were those of UTC.
+        "encoding": {"zones": {}},
         "target": {"loss": None, "power": None, "threshold": None},
         "costs": {"fee": None},
     },

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 
-Moment = datetime.datetime | float  # a time without a zone, in UTC, or a number where times are numbers
+Moment = datetime.datetime | float  # a time in UTC, or what a clock showed, or a number
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,28 @@ from batchlearn.tables.columns import (
     Canonical,
     Column,
     Kind,
+    check_zone,
     columns_of,
     comparable,
     is_text,
+    kind_of,
     name_advice,
     places,
     refuse_equal_names,
     stored_arrays,
+    zone_of,
 )
 from batchlearn.tables.conditions import Condition, Written
 from batchlearn.tables.files import Files, Format, find
-from batchlearn.tables.readings import ColumnReading, ColumnRemark, parse, without
+from batchlearn.tables.readings import (
+    ColumnReading,
+    ColumnRemark,
+    in_zone,
+    parse,
+    refuse_other_times,
+    stored_reading,
+    without,
+)
 from batchlearn.tables.sources import ArrowSource, ParquetSource, Source, arrow_table
 from batchlearn.tables.text.delimited import DelimitedSource
 from batchlearn.tables.text.inspection import TextRules
@@ -84,6 +95,10 @@ class ReadingRules:
     )
     categories: tuple[str, ...] = field(
         default=(), metadata={"help": "Columns of numbers that name categories: a,b. Repeatable.", "example": ("code",)}
+    )
+    zone: str | None = field(
+        default=None,
+        metadata={"help": "Time zone of times that are stored without one.", "example": "Europe/Berlin"},
     )
 
 
@@ -175,7 +190,7 @@ class Scan(Iterator[pa.RecordBatch]):
     """
 
     def __init__(self, table: Table, columns: Sequence[str]) -> None:
-        self._readings, self._untyped = table.readings, table.source.untyped
+        self._readings, self._untyped, self._name = table.readings, table.source.untyped, table.name
         self.rows_read = 0
         """Rows read from the source so far."""
         self.rows_kept = 0
@@ -212,7 +227,7 @@ class Scan(Iterator[pa.RecordBatch]):
                 for name, canonical, array in zip(names, self._canonical, stored, strict=True):
                     values, unreadable = self._read(name, array)
                     self.unreadable.update({name: unreadable} if unreadable else {})
-                    values = canonical(values, rows)
+                    values = self._in_zone(name, array, canonical(values, rows))
                     number = canonical.column.kind is Kind.NUMBER
                     arrays.append(without(values, self._readings[name]) if number else values)
                 return pa.RecordBatch.from_arrays(arrays, names=names)
@@ -224,13 +239,21 @@ class Scan(Iterator[pa.RecordBatch]):
         if not is_text(stored) or (reading.kind is Kind.CATEGORY and not self._untyped):
             return array, 0
         values, unreadable = parse(array, reading)
+        if reading.kind is Kind.TIMESTAMP and unreadable.any():
+            refuse_other_times(array.filter(pa.array(unreadable)), reading, name, quoted(self._name))
         return values, int(np.count_nonzero(unreadable))
+
+    def _in_zone(self, name: str, stored: pa.Array, values: pa.Array) -> pa.Array:
+        """Return times that are stored as such in the zone of their reading; what is stored as text was read so."""
+        if self._readings[name].kind is not Kind.TIMESTAMP or kind_of(stored.type) is not Kind.TIMESTAMP:
+            return values
+        return in_zone(values, zone_of(stored.type) is not None, self._readings[name], name, quoted(self._name))
 
     def _filtered(self, batch: pa.RecordBatch, condition: Filter) -> tuple[pa.RecordBatch, np.ndarray[Any, Any]]:
         """Return the rows that meet the condition and their positions in the batch."""
         stored = stored_arrays(batch, [self._places[name] for name in condition.columns])
         tested = [
-            comparable(self._read(name, array)[0], self._kinds[name])
+            self._in_zone(name, array, comparable(self._read(name, array)[0], self._kinds[name]))
             for array, name in zip(stored, condition.columns, strict=True)
         ]
         positions = pa.array(np.arange(batch.num_rows))
@@ -267,6 +290,7 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
     date_format: str | None = None,
     decimal: Literal[".", ","] | None = None,
     header: bool = True,
+    zone: str | None = None,
     like: Mapping[str, ColumnReading] | None = None,
 ) -> Table:
     """Open a table. Text files are read once, to see what their columns hold; nothing else is read yet.
@@ -288,6 +312,8 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
         date_format: The form of dates in text files, in strptime's words, such as "%d/%m/%Y".
         decimal: The sign of decimals in text files.
         header: Whether the first line of text files has the names of the columns.
+        zone: The time zone of times that are stored without one, such as "Europe/Berlin"; also of those of which only
+            the distance from UTC is stored.
         like: How a model reads columns, by name; only others are looked at.
 
     Returns:
@@ -307,10 +333,13 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
     """
     roles = Roles(target, time, group, weight, offset, exposure, tuple([drop] if isinstance(drop, str) else drop))
     given = tuple(dict.fromkeys(text.strip() for text in null if text.strip()))
-    rules = TextRules(given, frozenset(categories), encoding, date_format, decimal, header)
+    if zone is not None:
+        check_zone(zone)
+        like = like and {name: replace(each, zoneless=zone) for name, each in like.items()}
+    rules = TextRules(given, frozenset(categories), encoding, date_format, decimal, header, zone)
     opened, name = _open(source, rules, roles, like)
     refuse_equal_names(opened.schema.names, quoted(name))
-    columns, readings = _read_as(opened, columns_of(opened.schema, categories, roles.drop, quoted(name)), given, like)
+    columns, readings = _read_as(opened, columns_of(opened.schema, categories, roles.drop, quoted(name)), rules, like)
     # A dropped list of numbers stands for the columns that it becomes.
     stored_in = {name: place.field for name, place in places(opened.schema).items()}
     positions = [name for name, field in stored_in.items() if field != name and field in roles.drop]
@@ -339,12 +368,12 @@ def _open(
 
 
 def _read_as(
-    source: Source, columns: tuple[Column, ...], null: tuple[str, ...], like: Mapping[str, ColumnReading] | None
+    source: Source, columns: tuple[Column, ...], rules: TextRules, like: Mapping[str, ColumnReading] | None
 ) -> tuple[tuple[Column, ...], dict[str, ColumnReading]]:
     """Return the columns with their kinds, and how the values of each are read."""
     if isinstance(source, DelimitedSource):
         read = source.readings
-        return tuple(replace(column, kind=read[column.name].kind) for column in columns), dict(read)
+        return tuple(_with(column, read[column.name]) for column in columns), dict(read)
     found, readings = [], {}
     stored = places(source.schema)
     for column in columns:
@@ -352,11 +381,15 @@ def _read_as(
         # Categories are made of anything, and anything is made of texts; other kinds stay what they are stored as.
         made = known is not None and Kind.CATEGORY in (known.kind, column.kind)
         kind = known.kind if known is not None and made else column.kind
-        zone = getattr(source.schema.field(stored[column.name].field).type, "tz", None)
-        own = ColumnReading(kind, null, zone=zone)
+        zone = zone_of(source.schema.field(stored[column.name].field).type)
+        own = stored_reading(kind, rules.null, zone, rules.zone)
         readings[column.name] = known if known is not None and known.kind is kind else own
-        found.append(replace(column, kind=kind))
+        found.append(_with(column, readings[column.name]))
     return tuple(found), readings
+
+
+def _with(column: Column, reading: ColumnReading) -> Column:
+    return replace(column, kind=reading.kind, zone=reading.zone)
 
 
 def _check_roles(table: Table, stored: Sequence[str]) -> None:

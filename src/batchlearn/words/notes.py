@@ -97,6 +97,7 @@ class Code(StrEnum):
     WRITTEN_TIMES = auto()
     ORDER_OF_DATE = auto()
     ZONES_MIXED = auto()
+    OFFSETS_MIXED = auto()
     LEADING_ZEROS = auto()
     MIXED_CODES = auto()
     LONG_INTEGERS = auto()

@@ -96,7 +96,7 @@ class DataFeed:
     def _read(self, dropped: Iterable[str], where: Condition | None) -> Table:
         roles, reading = self.settings.roles, self.settings.reading
         given = {**asdict(roles), "drop": tuple(dropped), "where": where}
-        return read(self.data, **given, null=("", *reading.null), categories=reading.categories)
+        return read(self.data, **given, null=("", *reading.null), categories=reading.categories, zone=reading.zone)
 
     def times(self) -> Times:
         """Look the columns up."""

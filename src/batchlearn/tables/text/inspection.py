@@ -8,14 +8,14 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from batchlearn.errors import DataError
 from batchlearn.tables.columns import Kind
-from batchlearn.tables.readings import ColumnReading, ColumnRemark
+from batchlearn.tables.readings import ColumnReading, ColumnRemark, stored_reading
 from batchlearn.tables.text.numbers import UNREAD, NumberStyle, numbers, style_of
 from batchlearn.tables.text.survey import ColumnSurvey
 from batchlearn.tables.text.times import CLOCK_FORMS, ISO
@@ -40,6 +40,8 @@ class TextRules:
     date_format: str | None = None
     decimal: str | None = None
     header: bool = True
+    zone: str | None = None
+    """That of times which have none, or only their distance from UTC."""
 
 
 @dataclass(frozen=True)
@@ -117,15 +119,7 @@ class _Column:
         if failed:
             notes.append(Note(Code.STRAY_TEXTS, {"column": name, "kind": kind, "texts": dict(failing), "rows": failed}))
         null = (*_words(survey), *sorted(failing)) if failed else _words(survey)
-        known = ColumnReading(
-            reading.kind,
-            tuple(dict.fromkeys((*self.rules.null, *null))),
-            reading.decimal,
-            reading.thousands,
-            reading.affixes,
-            reading.times,
-            reading.zone,
-        )
+        known = replace(reading, null=tuple(dict.fromkeys((*self.rules.null, *null))))
         change = flag("--categories", name)
         return Inspected(known, tuple(ColumnRemark(name, True, note, change) for note in notes), survey.integers)
 
@@ -211,8 +205,9 @@ def _times(column: _Column, total: int) -> Inspected:
         example = next(iter(survey.others))
         note = Note(Code.ORDER_OF_DATE, {"column": name, "example": example, "forms": list(reversed(orders.values()))})
         return column.left_out(note, "date-order", *(flag("--date-format", each) for each in reversed(orders.values())))
-    zoned = survey.zoned if form == ISO else 0
-    if 0 < zoned < times[form].read:
+    # Of a given form that has a zone every time has one.
+    zoned = survey.zoned if form == ISO else times[form].read if "%z" in form else 0
+    if 0 < zoned < times[form].read and rules.zone is None:
         note = Note(Code.ZONES_MIXED, {"column": name, "zoned": zoned, "zoneless": times[form].read - zoned})
         return column.left_out(note, "time-zones-mixed", flag("--drop", name))
     more = []
@@ -220,10 +215,16 @@ def _times(column: _Column, total: int) -> Inspected:
         more.append(Note(Code.WRITTEN_TIMES, {"column": name, "example": next(iter(survey.others)), "form": form}))
     failing = Counter(times[form].failing)
     failing.update({text: 1 for samples in survey.samples.values() for text in samples})
-    reading = ColumnReading(
-        Kind.NUMBER if clocks else Kind.TIMESTAMP, times=None if form == ISO else form, zone="UTC" if zoned else None
-    )
-    return column.read(reading, "number" if clocks else "time", total - most, failing, *more)
+    written = None if form == ISO else form
+    if clocks:
+        return column.read(ColumnReading(Kind.NUMBER, times=written), "number", total - most, failing, *more)
+    stored = None if not zoned else min(survey.offsets) if len(survey.offsets) == 1 else "UTC"
+    plain = stored_reading(Kind.TIMESTAMP, (), stored, rules.zone)
+    found = column.read(replace(plain, times=written), "time", total - most, failing, *more)
+    if rules.zone is None and len(survey.offsets) > 1 and found.reading.kind is Kind.TIMESTAMP:
+        note = Note(Code.OFFSETS_MIXED, {"column": name, "offsets": sorted(survey.offsets)})
+        return Inspected(found.reading, (*found.remarks, ColumnRemark(name, False, note, flag("--zone", "UTC"))))
+    return found
 
 
 def _order(form: str) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from batchlearn.tables.columns import EXACT_INTEGER
 from batchlearn.tables.readings import all_finite
 from batchlearn.tables.text.numbers import PLAIN, SHAPES, WRITTEN
-from batchlearn.tables.text.times import CLOCK_FORMS, FORMS, ISO, ZONED, moments, pattern, seconds_of_day
+from batchlearn.tables.text.times import CLOCK_FORMS, FORMS, ISO, OFFSET, ZONED, moments, pattern, seconds_of_day
 
 MISSING_WORDS = frozenset(
     (
@@ -74,6 +74,8 @@ class ColumnSurvey:
         """Some texts of each, where they were looked at one by one."""
         self.times: dict[str, FormCount] | None = None
         self.zoned = 0
+        self.offsets: set[str] = set()
+        """Distances from UTC that times have: UTC, +02:00."""
         self.booleans = 0
         self.codes = 0
         self.mixed = 0
@@ -184,6 +186,7 @@ class ColumnSurvey:
                 else:
                     count.failed += len(values)
             self.zoned += len(values) if zone else 0
+            self._add_offsets(values if zone else values.slice(0, 0))
             self.other_rows += len(values)
             return True
         return False
@@ -294,7 +297,16 @@ class ColumnSurvey:
             if count.failed > count.read:
                 del self.times[form]
             elif form == ISO:
-                self.zoned += int(rows[read & np.asarray(pc.match_substring_regex(texts, ZONED))].sum())
+                zoned = read & np.asarray(pc.match_substring_regex(texts, ZONED))
+                self.zoned += int(rows[zoned].sum())
+                self._add_offsets(texts.filter(pa.array(zoned)))
+            elif "%z" in form:
+                self._add_offsets(texts.filter(pa.array(read)))
+
+    def _add_offsets(self, texts: pa.Array) -> None:
+        """Note the distances from UTC that texts end in."""
+        ends = pc.struct_field(pc.extract_regex(texts, OFFSET), "offset").drop_null().unique().to_pylist()
+        self.offsets.update("UTC" if end.strip("+-0:") in ("", "Z") else f"{end[:3]}:{end[-2:]}" for end in ends)
 
 
 def _is_time(texts: pa.Array, form: str) -> _Flags:

@@ -21,6 +21,7 @@ _ISO_PATTERN = (
 )
 ZONED = r":\d\d(?::\d\d(?:[.,]\d+)?)? ?(?:Z|[+-]\d\d:?\d\d)$"
 """What ends an ISO time that says its zone."""
+OFFSET = r"(?P<offset>Z|[+-]\d\d(?::?\d\d)?)$"
 
 # Dots are written with the day first wherever dates have dots; of the others both orders are in use.
 _DATES = (
