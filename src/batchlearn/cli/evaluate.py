@@ -17,10 +17,12 @@ from batchlearn.cli.options import (
     RowFlags,
     open_for,
 )
+from batchlearn.evaluation.scored import score
 from batchlearn.models.files import read_model
+from batchlearn.models.remarks import scoring_remarks
 from batchlearn.report.document import Document
 from batchlearn.report.training.brief import model_sentence, show_evaluation, show_notes
-from batchlearn.training.evaluate import evaluate as evaluate_model
+from batchlearn.training.evaluate import evaluate_scored
 from batchlearn.training.fit import FORMAT_VERSION
 from batchlearn.training.recipe import Recipe
 from batchlearn.words.notes import Code, Note
@@ -45,9 +47,12 @@ def evaluate(
     seed = Recipe(seed=seed).seed
     stored = read_model(model)
     table = open_for(stored.model, data, rows, judging, drop)
-    evaluation = evaluate_model(stored.model, table, seed=seed)
+    scored = score(stored.model, table, seed=seed)
+    evaluation = evaluate_scored(stored.model, scored, seed=seed)
     target = stored.model.target
-    notes = list[Note]()
+    remarks = scoring_remarks(stored.model, table.like(stored.model.readings), scored.unreadable)
+    notes = [remark.note for remark in remarks]
+    used = {*stored.model.columns, target.column, table.roles.time, table.roles.group, table.roles.weight}
     condition = stored.record.get("condition")
     if condition and not rows.where:
         notes.append(Note(Code.TRAINED_UNDER_CONDITION, {"condition": condition}))
@@ -56,6 +61,8 @@ def evaluate(
         "model": model,
         "data": data,
         "seed": seed,
+        "lines_passed_over": dict(table.lines_passed_over),
+        "columns": [column.to_json() for column in table.uses(remarks, used)],
         "evaluation": evaluation.to_json(),
         "notes": list(map(str, notes)),
         "noted": [note.to_json() for note in notes],

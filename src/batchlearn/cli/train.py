@@ -19,16 +19,15 @@ from batchlearn.cli.options import (
     RoleFlags,
     RunOptions,
     open_table,
-    typed,
 )
-from batchlearn.cli.progress import watch
-from batchlearn.cli.recipe_options import (
+from batchlearn.cli.options.recipe import (
     DEFAULT_RECIPE,
     NO_COSTS,
     CostOptions,
     RecipeFlags,
     class_weight_rule,
 )
+from batchlearn.cli.progress import watch
 from batchlearn.errors import CertificateError, ResourceError, UsageError
 from batchlearn.models.files import check_writable
 from batchlearn.report.document import Document
@@ -69,7 +68,7 @@ def train(
     destination = Destination(run.output, target, run.force)
     destination.check()
     table = open_table(data, target, roles, reading)
-    again = shlex.quote(data) + (f" --null {shlex.quote(typed(reading.null))}" if reading.null else "")
+    again = shlex.quote(data) + (" --no-header" if reading.no_header else "")
     return save_and_answer(watch(training(table, plan, threads=threads)), destination, again)
 
 

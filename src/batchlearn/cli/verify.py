@@ -7,11 +7,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import Answer
-from batchlearn.cli.options import (
-    Count,
-    Json,
-    Names,
-)
+from batchlearn.cli.options import THESE_FILES, Count, FileFlags, Json, rules_of
 from batchlearn.cli.progress import watch
 from batchlearn.cli.train import threads_given
 from batchlearn.data.target import Task
@@ -27,7 +23,7 @@ def verify(
     data: Annotated[str, Parameter(help="The rows that it was trained on, in any format.")],
     /,
     *,
-    null: Annotated[Names, Parameter(help="Texts that mean a missing value in CSV files, besides nothing: NA,.")] = (),
+    files: FileFlags = THESE_FILES,
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None,
     json: Json = False,  # noqa: ARG001 - shown by --help; main reads the flag itself
 ) -> Answer:
@@ -36,7 +32,7 @@ def verify(
     The rows, their order and every value must be those of the training. Exit code 6 where the certificate does not
     hold.
     """
-    verification = watch(verifying(model, data, null=("", *null), threads=threads_given(threads)))
+    verification = watch(verifying(model, data, rules_of(files), threads=threads_given(threads)))
     record: dict[str, Any] = {"format_version": FORMAT_VERSION, "model": model, "data": data, **verification.to_json()}
     if not verification.holds:
         refusal = IntegrityError(" ".join(verification.reasons), code="certificate-does-not-hold")

@@ -8,9 +8,8 @@ files hold: the ranges beside their fields are checked there, what several field
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from batchlearn.data.bins import BinTerm
-from batchlearn.data.profile import CALENDAR_PARTS, calendar_part
+from batchlearn.data.profile import CALENDAR_PARTS, calendar_part, level_digest
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.tables.columns import Kind, local_times
@@ -46,6 +45,13 @@ def _refuse_repeats(what: str, values: Iterable[object]) -> None:
     listed = list(values)
     if len(set(listed)) != len(listed):
         raise ValueError(f"{what} are not distinct")
+
+
+def _rows_with(array: pa.DictionaryArray, holds: Callable[[str], bool]) -> NDArray[np.bool_]:
+    """Return which rows have a level for which something holds."""
+    levels = array.dictionary.to_pylist()
+    found = np.asarray([*(level is not None and holds(level) for level in levels), False])
+    return np.asarray(found[pc.fill_null(array.indices, len(levels)).to_numpy(zero_copy_only=False)], dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,8 @@ class LevelTerm:
     rare: bool = False
     missing: bool = False
     reference: str | None = None  # the level without a coefficient, where no penalty tells levels and intercept apart
+    # The first 32 bits of the digests of other levels that training met; None where they are not kept.
+    pooled: tuple[Annotated[int, Field(ge=0, lt=1 << 32)], ...] | None = None
     reads: ClassVar = (Kind.CATEGORY,)
 
     def __post_init__(self) -> None:
@@ -160,8 +168,7 @@ class LevelTerm:
             if len(self._hashed) > _REMEMBERED:
                 self._hashed.clear()
             if level not in self._hashed:
-                digest = hashlib.blake2b(level.encode(), digest_size=8).digest()
-                self._hashed[level] = len(self.levels) + int.from_bytes(digest, "big") % self.buckets
+                self._hashed[level] = len(self.levels) + level_digest(level) % self.buckets
             return self._hashed[level]
         return len(self.levels) if self.rare else none
 
@@ -174,10 +181,19 @@ class LevelTerm:
         return np.asarray(codes[indices])
 
     def unseen(self, array: pa.DictionaryArray) -> NDArray[np.bool_]:
-        """Return which rows hold a level that has no coefficient or bucket of its own."""
-        levels = array.dictionary.to_pylist()
-        new = np.asarray([*(lv is not None and lv not in self._code and lv != self.reference for lv in levels), False])
-        return np.asarray(new[pc.fill_null(array.indices, len(levels)).to_numpy(zero_copy_only=False)], dtype=bool)
+        """Return which rows hold a level that has no coefficient of its own."""
+        return _rows_with(array, self._is_new)
+
+    def was_pooled(self, array: pa.DictionaryArray) -> NDArray[np.bool_]:
+        """Return which of those rows hold a level that training met; by chance one in 2^32 / pooled that it did not."""
+        return _rows_with(array, lambda level: self._is_new(level) and level_digest(level) >> 32 in self._marks)
+
+    @cached_property
+    def _marks(self) -> frozenset[int]:
+        return frozenset(self.pooled or ())
+
+    def _is_new(self, level: str) -> bool:
+        return level not in self._code and level != self.reference
 
 
 @dataclass(frozen=True)
@@ -330,6 +346,13 @@ class Encoding:
         return tuple(self.kinds)
 
     @cached_property
+    def may_be_missing(self) -> frozenset[str]:
+        """The columns that were missing in some row of the training, so that a missing value has a coefficient."""
+        numbers = {term.column for term in self.numbers if term.missing_share > 0.0}
+        groups = {group.column for group in self.groups if not isinstance(group, PairTerm) and group.missing}
+        return frozenset(numbers | groups)
+
+    @cached_property
     def shift(self) -> Floats:
         """What is subtracted from the dense columns, shape (dense,)."""
         return np.asarray([value for term in self.numbers for value in term.shift], dtype=np.float64)
@@ -373,6 +396,11 @@ class Encoding:
         return dense, codes
 
     def count_unseen(self, batch: pa.RecordBatch) -> dict[str, int]:
-        """Return, for each category, how many rows hold a level never seen in training (or pooled there)."""
+        """Return, for each category, how many rows hold a level never seen in training (or pooled, if not kept)."""
+        terms, pooled = (term for term in self.groups if isinstance(term, LevelTerm)), self.count_pooled(batch)
+        return {term.column: int(term.unseen(batch.column(term.column)).sum()) - pooled[term.column] for term in terms}
+
+    def count_pooled(self, batch: pa.RecordBatch) -> dict[str, int]:
+        """Return, for each category, how many rows hold a level that was too rare in training for a coefficient."""
         terms = [term for term in self.groups if isinstance(term, LevelTerm)]
-        return {term.column: int(term.unseen(batch.column(term.column)).sum()) for term in terms}
+        return {term.column: int(term.was_pooled(batch.column(term.column)).sum()) for term in terms}

@@ -7,8 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from batchlearn.data.bins import BinTerm, cut_points
-from batchlearn.data.encoding import INTERCEPT, CalendarTerm, Encoding, GroupTerm, LevelTerm, NumberTerm, PairTerm
-from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile, TimeProfile
+from batchlearn.data.encoding import (
+    INTERCEPT,
+    CalendarTerm,
+    Encoding,
+    GroupTerm,
+    LevelTerm,
+    NumberTerm,
+    PairTerm,
+)
+from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile, TimeProfile, level_digest
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.tables.columns import Column, Kind
 
@@ -17,6 +25,8 @@ _LARGEST_SHARE = 1.0 - 2.0**-53
 
 
 _FEWEST_BINS, _ROWS_A_BIN = 8, 25
+# A megabyte of a model's description.
+_MOST_MARKS = 100_000
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,7 @@ def fit_encoding(
 ) -> Encoding:
     """Return the encoding of the columns. `time` names the column that orders the rows: its trend is no feature.
 
-    Raises DataError for free text, and where two coefficients would have the same name.
+    Raises DataError where two coefficients would have the same name.
     """
     numbers: list[NumberTerm] = []
     groups: list[GroupTerm] = []
@@ -119,13 +129,8 @@ def _level_term(
     name: str, profile: CategoryProfile, rules: EncodingRules, left_out: dict[str, str]
 ) -> LevelTerm | None:
     if profile.is_text:
-        example = next(iter(profile.counts))
-        raise DataError(
-            f"Column '{name}' is free text (such as {quoted(example, 60)}); numbers, categories, booleans and times "
-            f"are needed. Leave it out with --drop {name}, or turn it into categories or numbers first.",
-            code="free-text",
-        )
-    if profile.known == 0:
+        left_out[name] = f"it is free text, such as {quoted(next(iter(profile.counts)), 60)}"
+    elif profile.known == 0:
         left_out[name] = "every value is missing"
     elif profile.names_rows:
         left_out[name] = f"{len(profile.counts)} levels in {profile.known} rows: an identifier"
@@ -157,7 +162,13 @@ def _levels(name: str, profile: CategoryProfile, rules: EncodingRules) -> LevelT
         rare=pooled,
         missing=profile.missing > 0,
         reference=reference,
+        pooled=_marks([level for level, _ in ranked[len(kept) :]]),
     )
+
+
+def _marks(levels: Sequence[str]) -> tuple[int, ...] | None:
+    """Return half the digests of levels that have no coefficient of their own, unless they are too many to keep."""
+    return tuple(sorted({level_digest(level) >> 32 for level in levels})) if len(levels) <= _MOST_MARKS else None
 
 
 def _calendar_terms(name: str, profile: TimeProfile, rules: EncodingRules) -> list[CalendarTerm]:
@@ -174,16 +185,20 @@ def _calendar_terms(name: str, profile: TimeProfile, rules: EncodingRules) -> li
 
 
 def check_kinds(encoding: Encoding, columns: Mapping[str, Kind], where: str) -> None:
-    """Refuse a table that lacks a column of the encoding or holds it in another kind: DataError."""
+    """Refuse a table that holds a column of the encoding in another kind: DataError."""
     for name, kind in encoding.kinds.items():
-        if name not in columns:
-            raise DataError(
-                f"{where} has no column '{name}', which the model reads. Add the column, or train a model without it.",
-                code="column-missing",
-            )
-        if columns[name] is not kind:
+        if columns.get(name, kind) is not kind:
             raise DataError(
                 f"Column '{name}' of {where} holds {columns[name]} values; the model was trained on {kind} values. "
                 "Convert the column, or train again.",
                 code="column-kind",
             )
+
+
+def missing_column(name: str, where: str, strict: bool) -> DataError:
+    """Make the error for a column that a table, or a file of it, lacks and that cannot count as missing."""
+    why = "--strict refuses that" if strict else "in training it was never missing"
+    return DataError(
+        f"{where} has no column '{name}', which the model reads; {why}. Add the column, or train a model without it.",
+        code="column-missing",
+    )

@@ -5,8 +5,8 @@ One pass over the columns that have a role. Every row is accounted for: read = u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,7 @@ class Ledger:
     group: NDArray[np.intp] | None  # codes in the order of the groups' values, -1 where missing
     counts: RowCounts
     read_lots: Lots | None = None  # by `with_lots`
+    unreadable: Mapping[str, int] = field(default_factory=dict)  # rows by column whose value its reading does not take
 
     @property
     def lots(self) -> Lots:
@@ -151,7 +152,7 @@ def read_ledger(
         )
     found = {reason: number for reason, number in rejected.items() if number}
     counts = RowCounts(scan.rows_read, int(used.sum()), unlabelled, found)
-    return Ledger(target, used, label, unseen, weight, offset, time, group, counts)
+    return Ledger(target, used, label, unseen, weight, offset, time, group, counts, unreadable=dict(scan.unreadable))
 
 
 def with_lots(table: Table, ledger: Ledger) -> Ledger:

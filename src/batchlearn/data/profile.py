@@ -6,6 +6,7 @@ together as needed. Rows count once each; a row of weight zero is not shown to a
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from dataclasses import dataclass, field
@@ -35,6 +36,11 @@ def calendar_part(times: pa.Array, part: str) -> NDArray[np.int64]:
     values = {"hour": pc.hour, "weekday": pc.day_of_week, "month": pc.month}[part](times)
     numbers = pc.fill_null(pc.cast(values, pa.int64()), -1).to_numpy(zero_copy_only=False)
     return np.asarray(np.where(numbers >= 0, numbers - 1, -1) if part == "month" else numbers)
+
+
+def level_digest(level: str) -> int:
+    """Return 64 bits that tell a level from nearly all others: those of BLAKE2b."""
+    return int.from_bytes(hashlib.blake2b(level.encode(), digest_size=8).digest(), "big")
 
 
 class Sample(NamedTuple):

@@ -14,6 +14,7 @@ from batchlearn.data.encoding import LevelTerm, level_label
 from batchlearn.data.ledger import read_ledger, usable_rows, with_lots_of
 from batchlearn.data.split import in_order
 from batchlearn.data.target import Target, Task, class_values
+from batchlearn.errors import DataError
 from batchlearn.evaluation.metrics import Array, first_score, losses_under, target_metrics
 from batchlearn.evaluation.slices import Categories
 from batchlearn.models.model import Model
@@ -41,6 +42,8 @@ class ScoredRows:
     group: NDArray[np.integer] | None = None
     time: Array | None = None
     entry: NDArray[np.integer] | None = None
+    unreadable: Mapping[str, int] = field(default_factory=dict)
+    """Rows by column whose value was no such value, and counts as missing."""
 
     @property
     def clusters(self) -> NDArray[np.integer] | None:
@@ -65,9 +68,9 @@ def score_each(models: Sequence[Model], table: Table, *, seed: int = 0) -> list[
     """
     first, roles = models[0], table.roles
     named = Roles(first.target.column, roles.time, roles.group, roles.weight, first.roles.offset, first.roles.exposure)
-    table = replace(table, roles=named)
-    for model in models:
-        model.check(table)
+    table = replace(table.like(first.readings), roles=named)
+    # One reading serves all models that read their columns alike.
+    together, apart = _by_readings(models, table)
     usable: list[NDArray[np.bool_]] = []
     responses: list[list[Array]] = [[] for _ in models]
     codes: list[list[NDArray[np.intp]]] = [[] for _ in first.level_terms]
@@ -80,16 +83,18 @@ def score_each(models: Sequence[Model], table: Table, *, seed: int = 0) -> list[
         if not usable[-1].any():
             return
         kept = batch.filter(pa.array(usable[-1]))
-        for model, parts in zip(models, responses, strict=True):
-            parts.append(model.predict_batch(kept).response)
+        for k in together:
+            responses[k].append(models[k].predict_batch(kept).response)
         for term, found in zip(first.level_terms, codes, strict=True):
             found.append(term.encode(kept.column(term.column)))
         if first.target.task is Task.CLASSES:
             values = class_values(kept.column(first.target.column))
             unseen_classes.update(str(value) for value in values if value not in first.target.classes)
 
-    columns = [name for model in models for name in model.columns]
+    columns = [name for k in together for name in models[k].columns]
     ledger = read_ledger(table, first.target, beside=columns, visit=visit)
+    for k in apart:
+        responses[k] = _scored_apart(models[k], table, np.concatenate(usable))
     if named.time is None:
         ledger = with_lots_of(ledger, np.concatenate(features))
     entry = in_order(ledger, ledger.used | ledger.unseen, named.time is None, seed)
@@ -107,8 +112,36 @@ def score_each(models: Sequence[Model], table: Table, *, seed: int = 0) -> list[
         group=None if ledger.group is None else ledger.group[entry],
         time=None if ledger.time is None else ledger.time[entry],
         entry=entry,
+        unreadable=ledger.unreadable,
     )
     return [rows, *(replace(rows, response=np.concatenate(parts)[place]) for parts in responses[1:])]
+
+
+def _by_readings(models: Sequence[Model], table: Table) -> tuple[list[int], list[int]]:
+    """Return which models read their columns as the table does, and which do not. DataError where one cannot."""
+    found: tuple[list[int], list[int]] = ([], [])
+    for k, model in enumerate(models):
+        model.check(table.like(model.readings))
+        there = {name: each for name, each in model.readings.items() if name in table.readings}
+        found[any(table.readings[name] != each for name, each in there.items())].append(k)
+    return found
+
+
+def _scored_apart(model: Model, table: Table, usable: NDArray[np.bool_]) -> list[Array]:
+    """Return what a model that reads columns in its own way responds to the usable rows of a table."""
+    responses, start = list[Array](), 0
+    for batch in table.like(model.readings).scan(model.columns):
+        kept = batch.filter(pa.array(usable[start : start + batch.num_rows]))
+        start += batch.num_rows
+        if kept.num_rows:
+            responses.append(model.predict_batch(kept).response)
+    if start != len(usable):
+        raise DataError(
+            f"The condition on {table.name} keeps {len(usable):,} rows as one model reads them and {start:,} as the "
+            "other does; both must be judged by the same rows. Use another condition.",
+            code="readings-differ",
+        )
+    return responses
 
 
 def level_names(term: LevelTerm) -> list[str]:

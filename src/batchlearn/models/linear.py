@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from batchlearn.data.encoding import Encoding, LevelTerm
-from batchlearn.data.encoding_fit import check_kinds
+from batchlearn.data.encoding_fit import check_kinds, missing_column
 from batchlearn.data.target import Target, Task, class_name
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kernels.design import (
@@ -39,8 +39,10 @@ from batchlearn.models.links import (
 )
 from batchlearn.models.model import Predictions
 from batchlearn.tables.columns import Kind
-from batchlearn.tables.table import Roles, Table, read
+from batchlearn.tables.readings import ColumnReading
+from batchlearn.tables.table import ReadingRules, Roles, Table, read
 
+AS_FOUND, NO_ROLES = ReadingRules(), Roles()
 # Rows of several classes at a time: K^2 numbers each.
 _ROWS_AT_ONCE = 2048
 _EVEN = 0.5
@@ -94,6 +96,9 @@ class LinearModel:
         class_shares: Of K > 2 classes: what a model without features predicts.
         level_moments: Of each group of L levels in turn the (L, L) moments of its coefficients less the true ones,
             (K, sum L^2), a row a class.
+        readings: How the values of each column are read that it uses or that had a role; of a model that does not say,
+            as they are found.
+        text_encoding: Of the text files of its training, where it was given.
 
     Example:
         >>> import batchlearn as bl
@@ -115,6 +120,8 @@ class LinearModel:
     costs: Costs | None = None
     class_shares: tuple[float, ...] = ()
     level_moments: Floats | None = None
+    readings: Mapping[str, ColumnReading] = field(default_factory=dict)
+    text_encoding: str | None = None
 
     @property
     def coefficients(self) -> Floats:
@@ -166,6 +173,30 @@ class LinearModel:
         """
         return np.tile(self.class_shares, (rows, 1)) if self.class_shares else np.full(rows, self.label_mean)
 
+    def read(self, source: object, rules: ReadingRules = AS_FOUND, roles: Roles = NO_ROLES) -> Table:
+        """Open a table with its columns read as in training.
+
+        Args:
+            source: What `batchlearn.read` takes.
+            rules: What else is said of how rows are read; an encoding given here counts.
+            roles: What the columns of this table are for.
+
+        Returns:
+            The table, which may lack columns and have no rows.
+
+        Raises:
+            UsageError: As `batchlearn.read`.
+            DataError: As `batchlearn.read`.
+        """
+        given = {**rules.arguments, "encoding": rules.encoding or self.text_encoding}
+        if not self.readings:
+            # A file of text does not say which numbers are names; the model does.
+            named = [name for name, kind in self.encoding.kinds.items() if kind is Kind.CATEGORY]
+            if roles.target is not None and any(isinstance(value, str) for value in self.target.classes):
+                named.append(roles.target)
+            given["categories"] = (*rules.categories, *named)
+        return read(source, **asdict(roles), **given, like=self.readings or None)
+
     def predict(self, data: object, *, bounds: bool = False) -> Predictions:
         """Predict every row, in order. A row's prediction has the same bits in whatever batch it comes.
 
@@ -181,10 +212,11 @@ class LinearModel:
             DataError: A column that the model reads is missing, of another kind, or missing where an offset is needed.
             UsageError: Bounds were asked for and `no_certificate` says why there are none.
         """
-        table = data if isinstance(data, Table) else read(data)
+        table = data if isinstance(data, Table) else self.read(data)
         parts = list(self.stream(table, bounds=bounds))
         if not parts:
-            return Predictions(np.empty(0), np.empty(0), np.empty(0) if bounds else None)
+            none = np.empty((0, len(self.class_shares)) if self.class_shares else 0)
+            return Predictions(none, none, np.empty(0) if bounds else None)
         bound = np.concatenate([part.bound for part in parts if part.bound is not None]) if bounds else None
         return Predictions(
             np.concatenate([part.response for part in parts]), np.concatenate([part.predictor for part in parts]), bound
@@ -200,10 +232,20 @@ class LinearModel:
         Yields:
             The predictions of the next rows, as `predict` returns them.
         """
+        table = table.like(self.readings)
         self.check(table)
         # An intercept alone reads no column, but its rows have to be counted.
         for batch in table.scan(self.columns or [table.columns[0].name]):
             yield self.predict_batch(batch, bounds=bounds)
+
+    def lacking(self, table: Table) -> list[str]:
+        """Return the columns that the model reads and a table, or a file of it, lacks.
+
+        Args:
+            table: The table; no row of it is read.
+        """
+        there = {column.name for column in table.columns}
+        return [name for name in self.encoding.columns if name not in there or name in table.source.lacking]
 
     def check(self, table: Table) -> None:
         """Refuse a table that the model cannot predict.
@@ -212,10 +254,15 @@ class LinearModel:
             table: The table; no row of it is read.
 
         Raises:
-            DataError: It lacks a column that the model reads, or holds it in another kind.
+            DataError: It lacks a column that the model reads and that was never missing, or holds one in another kind.
         """
         kinds = {column.name: column.kind for column in table.columns}
         check_kinds(self.encoding, kinds, table.name)
+        absent = {column.name for column in table.absent}
+        for lacking in self.lacking(table):
+            known = lacking in absent or lacking in table.source.lacking
+            if table.strict or not known or lacking not in self.encoding.may_be_missing:
+                raise missing_column(lacking, table.name, table.strict)
         for name in (self.roles.offset, self.roles.exposure):
             if name is not None and table.column(name).kind is not Kind.NUMBER:
                 raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ from batchlearn.data.encoding import LevelTerm
 from batchlearn.data.target import Target
 from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
+from batchlearn.tables.readings import ColumnReading
 from batchlearn.tables.table import Roles, Table
 
 
@@ -40,6 +42,11 @@ class Model(Protocol):
     @property
     def roles(self) -> Roles:
         """What the columns of its training were for; it reads those of offset and exposure."""
+        ...
+
+    @property
+    def readings(self) -> Mapping[str, ColumnReading]:
+        """How it reads the values of columns, by name; of those that are not there as they are found."""
         ...
 
     @property

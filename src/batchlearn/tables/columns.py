@@ -97,44 +97,53 @@ def places(schema: pa.Schema) -> dict[str, Place]:
     return found
 
 
-def columns_of(
-    schema: pa.Schema, categories: Collection[str], dropped: Collection[str], where: str
-) -> tuple[Column, ...]:
-    """List the columns of a schema in order; DataError where two share a name or a type has no kind.
+def columns_of(schema: pa.Schema, categories: Collection[str]) -> tuple[Column, ...]:
+    """List the columns of a schema that have a kind, in order; those in `categories` are categories.
 
-    Columns in `categories` are categories whatever they are stored as. A column of a type that has no kind is
-    left out if it is in `dropped`, and so is the unnamed index of a pandas frame.
+    The unnamed index of a pandas frame is none.
     """
     found: list[Column] = []
     for field in schema:
-        # Row labels that pandas stores under a name of its own: they number rows and describe nothing.
-        if field.name.startswith("__index_level_") and field.name.endswith("__"):
+        if is_index(field.name):
             continue
         if _is_vector(field.type):
             stored = str(field.type.value_type)
             found += [Column(f"{field.name}_{i}", Kind.NUMBER, stored) for i in range(field.type.list_size)]
             continue
         kind = kind_of(field.type)
-        if kind is None and field.name not in dropped:
-            raise DataError(
-                f"column {quoted(field.name)} of {where} is stored as {quoted(field.type)}; a column must hold "
-                "numbers, text, booleans, dates or lists of numbers of one size: leave it out with --drop, or "
-                "convert it first",
-                code="unsupported-type",
-            )
         if kind is not None:
-            kind = Kind.CATEGORY if field.name in categories else kind
-            found.append(Column(field.name, kind, str(field.type)))
-    refuse_equal_names([column.name for column in found], where)
+            found.append(Column(field.name, Kind.CATEGORY if field.name in categories else kind, str(field.type)))
     return tuple(found)
 
 
-def refuse_equal_names(names: Sequence[str], where: str) -> None:
-    """Raise DataError where two names are equal, or look equal: after Unicode normalisation and without case."""
+def is_index(name: str) -> bool:
+    """Say whether a column holds row labels that pandas stores under a name of its own: they describe nothing."""
+    return name.startswith("__index_level_") and name.endswith("__")
+
+
+def without_kind(schema: pa.Schema) -> dict[str, str]:
+    """Return the columns of a schema that are of no kind, each with how it is stored."""
+    return {field.name: str(field.type) for field in schema if not _is_vector(field.type) and not kind_of(field.type)}
+
+
+def unsupported(name: str, stored: str, where: str) -> DataError:
+    """Make the error for a column that is needed and of no kind."""
+    return DataError(
+        f"column {quoted(name)} of {where} is stored as {quoted(stored)}; a column must hold numbers, text, booleans, "
+        "dates or lists of numbers of one size: name another, or convert it first",
+        code="unsupported-type",
+    )
+
+
+def refuse_equal_names(names: Sequence[str], where: str, needed: Collection[str] | None = None) -> None:
+    """Raise DataError where two names are equal, or look equal: after Unicode normalisation and without case.
+
+    Where only some columns are needed, those alone must differ from all others, letter by letter.
+    """
     seen: dict[str, str] = {}
     for name in names:
-        folded = unicodedata.normalize("NFKC", name).casefold()
-        if folded in seen:
+        folded = unicodedata.normalize("NFKC", name).casefold() if needed is None else name
+        if folded in seen and (needed is None or name in needed):
             twin = seen[folded]
             same = f"two columns named {quoted(name)}"
             alike = f"columns {quoted(twin)} and {quoted(name)}, which differ only in case or in Unicode form"
@@ -266,6 +275,12 @@ class Canonical:
             "another unit, or leave the row out with --where",
             code="number-overflows",
         )
+
+
+def empty(kind: Kind, rows: int) -> pa.Array:
+    """Return a canonical column in which every value is missing."""
+    types = {Kind.NUMBER: pa.float64(), Kind.BOOLEAN: pa.bool_(), Kind.CATEGORY: _DICTIONARY}
+    return pa.nulls(rows, types.get(kind, _MICROSECONDS))
 
 
 def floats(array: pa.Array | pa.ChunkedArray) -> Floats:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import csv
+import io
+import shlex
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +51,90 @@ class ColumnRemark:
     used: bool
     note: Note
     change: str | None
+
+
+@dataclass(frozen=True)
+class ColumnUse:
+    """What became of one column of a table: what it is read as, whether it is used, and what is said about that."""
+
+    name: str
+    kind: Kind | None
+    """None where the column is stored as something that is of no kind."""
+    used: bool
+    remarks: tuple[ColumnRemark, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values: the remarks as one text, with the first flag that changes something."""
+        return {
+            "name": self.name,
+            "read_as": None if self.kind is None else str(self.kind),
+            "used": self.used,
+            "reason": " ".join(str(remark.note) for remark in self.remarks) or None,
+            "change": next((remark.change for remark in self.remarks if remark.change is not None), None),
+        }
+
+
+@dataclass(frozen=True)
+class ReadingRules:
+    """How rows are read from a source: which of them, and what their values mean.
+
+    Flags of the command line and keys of a project's file are made from these fields: `help` and `example` are theirs.
+    """
+
+    where: str | None = field(
+        default=None,
+        metadata={"help": "Keep the rows that meet a condition in SQL's words.", "example": "not cancelled"},
+    )
+    null: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "Texts that mean a missing value in text files, besides blank ones: NA,. Repeatable.",
+            "example": ("NA",),
+        },
+    )
+    categories: tuple[str, ...] = field(
+        default=(), metadata={"help": "Columns of numbers that name categories: a,b. Repeatable.", "example": ("code",)}
+    )
+    encoding: str | None = field(
+        default=None, metadata={"help": "Encoding of text files, where it is not UTF-8.", "example": "cp1252"}
+    )
+    date_format: str | None = field(
+        default=None,
+        metadata={"help": "Form of dates in text files, in strptime's words.", "example": "%d/%m/%Y"},
+    )
+    decimal: Literal[".", ","] | None = field(
+        default=None, metadata={"help": "Sign of decimals in text files: a point or a comma.", "example": ","}
+    )
+    zone: str | None = field(
+        default=None,
+        metadata={
+            "help": "Time zone of times that have none, or only their distance from UTC.",
+            "example": "Europe/Berlin",
+        },
+    )
+    no_header: bool = field(
+        default=False,
+        metadata={"help": "The first line of text files has values and no names.", "example": True},
+    )
+    strict: bool = field(
+        default=False,
+        metadata={"help": "Refuse columns that cannot be read as they stand.", "example": True},
+    )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of `read` that say the same."""
+        given = asdict(self)
+        return {**given, "header": not given.pop("no_header")}
+
+
+def flag(option: str, *values: str) -> str:
+    """Return an option with its values as they are typed in a shell; where it takes names, commas in one are quoted."""
+    line = io.StringIO()
+    if option in ("--categories", "--drop", "--null"):
+        csv.writer(line, lineterminator="").writerow(values)
+    typed = shlex.quote(line.getvalue() or values[0])
+    return f"{option}={typed}" if typed.lstrip("'").startswith("-") else f"{option} {typed}"
 
 
 def parse(array: pa.Array, reading: ColumnReading) -> tuple[pa.Array, NDArray[np.bool_]]:

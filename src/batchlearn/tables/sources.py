@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,11 @@ class Source(Protocol):
     untyped: ClassVar[bool]
 
     @property
+    def lacking(self) -> Mapping[str, int]:
+        """The columns that not all files have, each with how many lack it: there it is missing."""
+        ...
+
+    @property
     def schema(self) -> pa.Schema:
         """The stored columns and their types."""
         ...
@@ -48,8 +54,7 @@ class ArrowSource:
     untyped: ClassVar[bool] = False
 
     def __init__(self, table: pa.Table) -> None:
-        if not table.num_rows:
-            raise DataError("the table has 0 rows; at least one is needed", code="no-rows")
+        self.lacking: Mapping[str, int] = {}
         self._table = table
 
     @property
@@ -73,21 +78,24 @@ class ParquetSource:
     def __init__(self, files: Files) -> None:
         self._stamps = tuple(Stamp.of(path) for path in files.paths)
         self._folder_columns = _folder_columns(files)
-        rows = 0
+        self.rows = 0
+        lacking: Counter[str] = Counter()
         for number, path in enumerate(files.paths):
             with _named_damage(path), _opened(path) as file:
                 schema = file.schema_arrow
-                rows += file.metadata.num_rows
+                self.rows += file.metadata.num_rows
             if number == 0:
                 self._stored = schema
-            _refuse_other_columns(path, schema, self._stored)
+            _refuse_other_types(path, schema, self._stored)
             # Columns in which no file so far has a value get the type that this one stores them as.
             for place, field in enumerate(self._stored):
                 if pa.types.is_null(field.type) and schema.names.count(field.name) == 1:
                     self._stored = self._stored.set(place, schema.field(field.name))
-        if not rows:
-            raise DataError(f"{quoted(files.name)} has 0 rows; at least one is needed", code="no-rows")
-        self.rows = rows
+            lacking.update(name for name in self._stored.names if name not in schema.names)
+            for field in (each for each in schema if each.name not in self._stored.names):
+                lacking[field.name] = number
+                self._stored = self._stored.append(field)
+        self.lacking: Mapping[str, int] = dict(lacking)
 
     @property
     def schema(self) -> pa.Schema:
@@ -103,8 +111,9 @@ class ParquetSource:
         for number, stamp in enumerate(self._stamps):
             stamp.check()
             with _named_damage(stamp.path), _opened(stamp.path, text) as file:
-                # Where only values of folders are wanted, some column still has to tell the number of rows.
-                for batch in file.iter_batches(size, columns=stored or self._stored.names[:1]):
+                there = [name for name in stored if name in file.schema_arrow.names]
+                # Where none of the columns is in the file, some other still has to tell the number of rows.
+                for batch in file.iter_batches(size, columns=there or file.schema_arrow.names[:1]):
                     yield self._with_folder_values(batch, columns, number)
             stamp.check()
 
@@ -113,8 +122,8 @@ class ParquetSource:
         for name in columns:
             if name in self._folder_columns:
                 arrays.append(pa.repeat(self._folder_columns[name][file], batch.num_rows))
-            elif pa.types.is_null(batch.column(name).type):
-                # The file has no value of it, and so no type: it gets the one of the other files.
+            elif name not in batch.schema.names or pa.types.is_null(batch.column(name).type):
+                # The file lacks it, or has no value of it and so no type: it gets the one of the other files.
                 arrays.append(pa.nulls(batch.num_rows, self._stored.field(name).type))
             else:
                 arrays.append(batch.column(name))
@@ -144,11 +153,8 @@ def _folder_columns(files: Files) -> dict[str, pa.Array]:
     return columns
 
 
-def _refuse_other_columns(path: Path, schema: pa.Schema, first: pa.Schema) -> None:
-    for name in sorted({*schema.names, *first.names}):
-        if name not in schema.names or name not in first.names:
-            side = "lacks" if name not in schema.names else "has, unlike the first file,"
-            raise _differing(path, f"{side} the column {quoted(name)}")
+def _refuse_other_types(path: Path, schema: pa.Schema, first: pa.Schema) -> None:
+    for name in sorted({*schema.names} & {*first.names}):
         if schema.names.count(name) > 1:
             continue  # refused, with its name, where the columns are listed
         stored, other = schema.field(name).type, first.field(name).type

@@ -125,11 +125,13 @@ class _Translator:
     def __init__(self, text: str, columns: Sequence[Column]) -> None:
         self.text = text
         self.columns = columns
+        self.zone: str | None = None
         self.used: dict[str, int] = {}
 
     def whole(self, condition: Condition) -> pc.Expression:
         """Translate a condition part by part."""
         if isinstance(condition, Written):
+            self.zone = condition.zone
             return self.truth(_parsed(condition.text))
         if isinstance(condition, Not):
             return ~pc.coalesce(self.whole(condition.part), pc.scalar(False))
@@ -277,8 +279,8 @@ class _Translator:
             raise _unsupported(self.text, f"a number written as {quoted(digits)}") from problem
         return _exact(value)
 
-    def _moment(self, text: str, zone: str | None = None) -> _Operand:
-        """Read a time; without a zone of its own it is what a clock showed in the zone given."""
+    def _moment(self, text: str, beside: Column | None = None) -> _Operand:
+        """Read a time; without a zone of its own it is what a clock showed in that of the column beside it."""
         try:
             moment = datetime.datetime.fromisoformat(text.strip())
         except ValueError as problem:
@@ -287,10 +289,10 @@ class _Translator:
                 "2008-01-31 23:59:00",
                 code="where-not-a-time",
             ) from problem
-        if moment.tzinfo is not None:
-            moment, zone = moment.astimezone(datetime.UTC).replace(tzinfo=None), None
-        value = pa.array([moment], pa.timestamp("us"))
-        value = value if zone is None else moments_of(value, zone)
+        plain = moment if moment.tzinfo is None else moment.astimezone(datetime.UTC).replace(tzinfo=None)
+        value = pa.array([plain], pa.timestamp("us"))
+        if moment.tzinfo is None and beside is not None and beside.zone is not None:
+            value = moments_of(value, self.zone or beside.zone)
         return _known(value[0], Kind.TIMESTAMP, quoted(text), text=text)
 
     def _operand_of(self, name: str) -> _Operand:
@@ -309,9 +311,9 @@ class _Translator:
     def _matched(self, first: _Operand, second: _Operand) -> tuple[_Operand, _Operand]:
         """Bring two operands to one kind: a text beside a timestamp is read as a time; NULL goes with everything."""
         if first.kind is Kind.TIMESTAMP and second.text is not None:
-            second = self._moment(second.text, first.column.zone if first.column else None)
+            second = self._moment(second.text, first.column)
         if second.kind is Kind.TIMESTAMP and first.text is not None:
-            first = self._moment(first.text, second.column.zone if second.column else None)
+            first = self._moment(first.text, second.column)
         zones = [one.column.zone for one in (first, second) if one.kind is Kind.TIMESTAMP and one.column]
         if len(zones) > 1 and None in zones and zones != [None, None]:
             raise DataError(

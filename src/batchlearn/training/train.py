@@ -38,7 +38,15 @@ from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units, certify
 from batchlearn.training.evaluate import evaluate_part, with_values
-from batchlearn.training.facts.columns import Clock, Facts, JudgedFit, column_facts
+from batchlearn.training.facts.columns import (
+    Clock,
+    Facts,
+    JudgedFit,
+    column_facts,
+    column_uses,
+    model_readings,
+    refuse_text,
+)
 from batchlearn.training.facts.labels import neighbour_facts, part_labels, split_facts
 from batchlearn.training.facts.levels import count_levels, telling_levels
 from batchlearn.training.facts.notes import feature_notes, group_notes, row_notes, target_notes
@@ -123,6 +131,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         # not depend on the split by a bit.
         parts = [split.early] if split.late is None else [split.early, ledger.used]
         profiles = yield from reading("reading columns", profile_parts(table, ledger, parts))
+        refuse_text(table, profiles[-1])
         clock.stop("reading")
         ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers)
         early = replace(early, target=ledger.target)
@@ -139,8 +148,8 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         clock.stop("judging")
         fitted = yield from fit_part(work, ledger.used, profiles[-1], "all rows")
         clock.stop("fitting")
-    out = fitted.encoding.left_out
-    left_out = (Note(Code.LEFT_OUT, {"column": name, "reason": reason}) for name, reason in out.items())
+    uses = column_uses(table, fitted.encoding, profiles[-1])
+    left_out = (remark.note for use in uses for remark in use.remarks if remark.note.code is Code.LEFT_OUT)
     expansion = fitted.optimum.certification.expansion
     said = [
         *target_notes(ledger, recipe),
@@ -150,7 +159,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
     ]
     notes = [*left_out, *said, *notes]
     facts = _facts(work, fitted, profiles[-1], split, repeated, judged, clock.seconds)
-    return _assemble(work, fitted, evaluation, tuple(notes), facts)
+    return replace(_assemble(work, fitted, evaluation, tuple(notes), facts), columns=uses)
 
 
 def _facts(
@@ -365,6 +374,7 @@ def _assemble(work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: 
         class_weights=None if fitted.class_weights is None else tuple(map(float, fitted.class_weights)),
         dispersion=dispersion,
         facts=facts,
+        lines_passed_over=work.table.lines_passed_over,
     )
 
 
@@ -390,9 +400,10 @@ def _model(work: Work, fitted: Fitted, errors: Floats | None, moments: Floats | 
     classes, costs = len(ledger.target.classes), work.recipe.costs
     shares = np.bincount(ledger.label[ledger.used].astype(np.intp), weight, classes) if classes > 2 else np.zeros(0)
     told = tuple(map(float, shares / max(float(shares.sum()), 1e-300)))
-    roles = work.table.roles
+    roles, readings = work.table.roles, model_readings(work.table, fitted.encoding)
     bounds = fitted.optimum.certification.prediction_bounds()
-    return LinearModel(fitted.encoding, ledger.target, parameters, roles, mean, errors, bounds, costs, told, moments)
+    model = LinearModel(fitted.encoding, ledger.target, parameters, roles, mean, errors, bounds, costs, told, moments)
+    return replace(model, readings=readings, text_encoding=work.table.text_encoding)
 
 
 def fit_objective(

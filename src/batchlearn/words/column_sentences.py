@@ -1,4 +1,4 @@
-"""The sentences of notes on how the columns of a text file are read, by the value of their code."""
+"""The sentences of notes on how columns are read, by the value of their code."""
 
 from __future__ import annotations
 
@@ -77,13 +77,22 @@ COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
         f"'{column}' is read as a category: it holds codes such as {_listed(examples)}."
     ),
     "long_integers": lambda column, example: (
-        f"'{column}' is left out: whole numbers such as {example} are beyond 2^53, where float64 rounds them to others; "
+        f"'{column}' is left out: whole numbers such as {example} are beyond 2^53, where float64 rounds them; "
         "texts are exact (--categories)."
     ),
     "unnamed_index": "The first column has no name and numbers the rows: it is left out.",
     "unnamed_column": "Column {number} has no name and is called '{column}'.",
     "trailing_delimiters": "Column {number} has neither a name nor values: delimiters end the lines.",
     "repeated_name": "The header has '{name}' more than once: column {number} is called '{column}'.",
+    "unsupported_type": lambda column, stored: f"'{column}' is left out: it is stored as {quoted(stored)}.",
+    "not_in_all_files": lambda column, files: (
+        f"'{column}' is not in {files:,} of the files: it counts as missing in their rows."
+    ),
+    "taken_as_missing": "'{column}' is not in the table: it counts as missing in every row, as it was in some of the "
+    "training.",
+    "unreadable_values": lambda column, kind, rows: (
+        f"'{column}' has values in {_rows(rows)} that cannot be read as a {kind}: they count as missing."
+    ),
     "total_row": lambda column, text: (
         f"The last row has {quoted(text)} in '{column}' and may be a total of the others; it is used as they are."
     ),

@@ -88,7 +88,7 @@ class Code(StrEnum):
     TIME_SPENT = auto()
     ANCHORED = auto()
     ROWS_NOT_KEPT = auto()
-    # How the columns of a text file are read; their sentences are in column_sentences.py.
+    # How columns are read; their sentences are in column_sentences.py.
     MISSING_TEXTS = auto()
     STRAY_TEXTS = auto()
     UNREADABLE_TEXTS = auto()
@@ -106,6 +106,10 @@ class Code(StrEnum):
     TRAILING_DELIMITERS = auto()
     REPEATED_NAME = auto()
     TOTAL_ROW = auto()
+    UNSUPPORTED_TYPE = auto()
+    NOT_IN_ALL_FILES = auto()
+    TAKEN_AS_MISSING = auto()
+    UNREADABLE_VALUES = auto()
     # What stands on an older record as a sentence, whatever it was about.
     RECORDED = auto()
 

@@ -143,7 +143,7 @@ def _shown(key: str, given: dict[str, Any]) -> bool:
 
 
 def _entry(key: str, value: object, example: object, comment: str) -> str:
-    is_given = value not in (None, (), [])
+    is_given = value not in (None, (), []) and value is not False
     # A JSON string is a TOML string, and so are numbers and lists of strings.
     written = f"{key} = {json_text.dumps(value if is_given else example, ensure_ascii=False)}"
     return f"{'' if is_given else '# '}{written:<44} # {comment}"

@@ -18,6 +18,7 @@ from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import Shape, contrasts
 from batchlearn.report.document import Document, Marked
 from batchlearn.report.estimate import places_of, shown
+from batchlearn.report.training.columns import show_columns
 from batchlearn.report.training.findings import drift_sentence
 from batchlearn.report.training.quality import score
 from batchlearn.report.training.worst import slice_difference
@@ -61,7 +62,9 @@ def show_fit(page: Document, fit: Fit) -> None:
         if fit.evaluation.drift is not None and fit.evaluation.drift.side is not None:
             page.line(in_ascii(drift_sentence(fit, score(fit.evaluation)) or ""))
     show_effects(page, fit)
-    show_notes(page, [note for note in fit.notes if note.code is not Code.HELD_OUT], fit.evaluation)
+    show_columns(page, fit.columns, fit.lines_passed_over)
+    said = {Code.HELD_OUT, *([Code.LEFT_OUT] if fit.columns else [])}
+    show_notes(page, [note for note in fit.notes if note.code not in said], fit.evaluation)
 
 
 def model_sentence(model: LinearModel) -> str:

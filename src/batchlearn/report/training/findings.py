@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from batchlearn.data.ledger import EXCLUDED
 from batchlearn.report.document import Finding
 from batchlearn.report.estimate import places_of, shown
+from batchlearn.report.training.columns import remark_of
 from batchlearn.report.training.facts import repeated_share
 from batchlearn.report.training.oddities import oddities
 from batchlearn.report.training.proof import ledger, proved, refusal
@@ -223,6 +224,7 @@ def _of_rows(fit: Fit) -> Iterator[Finding]:
 def _of_columns(fit: Fit) -> Iterator[Finding]:
     # That the column of times is no feature is as it should be.
     out = {name: reason for name, reason in left_out(fit).items() if name != fit.model.roles.time}
+    out |= {use.name: "see there" for use in fit.columns if use.remarks and not use.used and use.name not in out}
     if out:
         verb = "was" if len(out) == 1 else "were"
         named = listed([f"{name} ({reason})" for name, reason in out.items()], 3)
@@ -233,6 +235,13 @@ def _of_columns(fit: Fit) -> Iterator[Finding]:
 def left_out(fit: Fit) -> dict[str, str]:
     """Return the columns that were left out, each with its reason."""
     return {note.values["column"]: note.values["reason"] for note in fit.notes if note.code is Code.LEFT_OUT}
+
+
+def special_columns(fit: Fit) -> list[tuple[str, str]]:
+    """Return the columns that were left out or read in a special way, each with what is said about it."""
+    out = [(short(name), short(reason, LONGEST_SENTENCE)) for name, reason in left_out(fit).items()]
+    said = ((use, remark_of(use)) for use in fit.columns if use.name not in left_out(fit) or use.used)
+    return [*out, *((short(use.name), short(text, LONGEST_SENTENCE)) for use, text in said if text)]
 
 
 def other_notes(fit: Fit) -> list[str]:

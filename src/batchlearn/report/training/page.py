@@ -10,6 +10,7 @@ from batchlearn.report.figures.plots import Entry, Forest, Heading, Interval, fo
 from batchlearn.report.html import render
 from batchlearn.report.terms import shapes as terms
 from batchlearn.report.training import answers, facts, findings, proof, quality, worst
+from batchlearn.report.training.columns import lines_sentence
 from batchlearn.report.values import clean, short
 from batchlearn.selection.structure import Alternative, Structure
 from batchlearn.training.fit import Fit
@@ -72,7 +73,8 @@ def _content(fit: Fit, model: str | None, shapes: Sequence[Shape]) -> dict[str, 
         "chosen": _chosen(fit),
         "strengths": _strengths(fit.structure),
         "alternatives": _alternatives(fit.structure),
-        "left_out": findings.left_out(fit).items(),
+        "columns": findings.special_columns(fit),
+        "passed_over": lines_sentence(fit.lines_passed_over) if fit.lines_passed_over else "",
         "notes": findings.other_notes(fit),
         "answers": answers.answers(fit, found, model),
     }
@@ -90,7 +92,7 @@ def _sections(content: Mapping[str, Any]) -> dict[str, str]:
         "terms": ("Effects", bool(content["shapes"])),
         "worst": ("Worst rows", bool(content["worst"])),
         "choice": ("Choices", True),
-        "notes": ("Notes", bool(content["left_out"] or content["notes"])),
+        "notes": ("Notes", any(content[part] for part in ("columns", "passed_over", "notes"))),
         "answers": ("Questions", True),
     }
     return {anchor: name for anchor, (name, present) in every.items() if present}

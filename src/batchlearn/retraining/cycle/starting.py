@@ -36,6 +36,7 @@ from batchlearn.selection.terms import encoding_penalty
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units
+from batchlearn.training.facts.columns import column_uses
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Problem, Status
 from batchlearn.training.recipe import Recipe
@@ -87,6 +88,7 @@ class Encoded(NamedTuple):
 
 def encoded(model: LinearModel, table: Table, threads: int | None, fingerprinted: bool = False) -> Encoded:
     """Encode the labelled rows of a table as a model does. DataError where they do not fit it."""
+    table = table.like(model.readings)
     model.check(table)
     ledger = read_ledger(table, target=model.target)
     building = build_rows(
@@ -290,6 +292,8 @@ def _fit(found: Start, champion: Champion, recipe: Recipe, alpha: float, table: 
         evaluation=None,
         notes=(found.said,),
         condition=None if table.condition is None else str(table.condition),
+        columns=column_uses(table.like(model.readings), model.encoding),
+        lines_passed_over=table.lines_passed_over,
     )
 
 

@@ -72,6 +72,8 @@ def turning(around: Surroundings, *, dry_run: bool = False, anyway: bool = False
     )
     live = live_model(around) if decision.retrain or dry_run else None
     if live is not None:
+        # Columns go on being read as the live model reads them: their kinds do not turn with what new rows hold.
+        around = replace(around, feed=replace(around.feed, readings=live.model.readings))
         yield Progress("bracketing the gain")
         turn = _bracketed(around, times, live, turn)
     if not decision.retrain or dry_run:

@@ -12,8 +12,8 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ from batchlearn.retraining.project import Project, SourceSettings
 from batchlearn.tables.conditions import Condition, Not, Written, together, written
 from batchlearn.tables.database import Mark, Query, Reading, reading
 from batchlearn.tables.files import Stamp, find
+from batchlearn.tables.readings import ColumnReading
 from batchlearn.tables.table import Table, read
 from batchlearn.words.notes import Code, Note
 
@@ -50,6 +51,8 @@ class DataFeed:
     forgotten: tuple[str, ...] = ()
     origin_said: tuple[tuple[str, Any], ...] = ()
     stamps: tuple[Stamp, ...] = ()
+    readings: Mapping[str, ColumnReading] = field(default_factory=dict)
+    """How the live model reads its columns: a new one reads them likewise."""
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -94,9 +97,8 @@ class DataFeed:
             ) from problem
 
     def _read(self, dropped: Iterable[str], where: Condition | None) -> Table:
-        roles, reading = self.settings.roles, self.settings.reading
-        given = {**asdict(roles), "drop": tuple(dropped), "where": where}
-        return read(self.data, **given, null=("", *reading.null), categories=reading.categories, zone=reading.zone)
+        given = {**asdict(self.settings.roles), **self.settings.reading.arguments}
+        return read(self.data, **{**given, "drop": tuple(dropped), "where": where}).like(self.readings)
 
     def times(self) -> Times:
         """Look the columns up."""
@@ -237,11 +239,11 @@ def _fitted(fresh: pa.Table, schema: pa.Schema) -> pa.Table | None:
     if fresh.schema.names != schema.names:
         return None
     arrays = []
-    for field in schema:
-        column = fresh.column(field.name)
-        if column.type != field.type:
+    for stored in schema:
+        column = fresh.column(stored.name)
+        if column.type != stored.type:
             if column.null_count < len(column):
                 return None
-            column = pa.nulls(len(column), field.type)
+            column = pa.nulls(len(column), stored.type)
         arrays.append(column)
     return pa.table(dict(zip(schema.names, arrays, strict=True)))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import pyarrow as pa
 
 from batchlearn.errors import DataError, quoted
-from batchlearn.tables.columns import refuse_equal_names
 from batchlearn.tables.files import Files
-from batchlearn.tables.readings import ColumnReading, ColumnRemark
-from batchlearn.tables.text.inspection import Inspected, TextRules, flag, inspected
+from batchlearn.tables.readings import ColumnReading, ColumnRemark, flag
+from batchlearn.tables.text.inspection import Inspected, TextRules, inspected
 from batchlearn.tables.text.rows import TextFile
 from batchlearn.tables.text.survey import ColumnSurvey
 from batchlearn.tables.text.total_row import holds_sums, label_of_total
@@ -39,20 +39,26 @@ class DelimitedSource:
         self._roles = roles
         self._files = [TextFile(path, rules.encoding, header=rules.header) for path in files.paths]
         first = self._files[0]
-        self._names = tuple(name for name in first.layout.names if name)
-        refuse_equal_names(self._names, first.place)
+        headers = [[name for name in file.layout.names if name] for file in self._files]
+        self._names = tuple(dict.fromkeys(name for names in headers for name in names))
+        """Those of the first file, then those that later files add."""
+        counts = Counter(name for names in headers for name in names)
+        self.lacking: Mapping[str, int] = {
+            name: len(headers) - counts[name] for name in self._names if counts[name] < len(headers)
+        }
         for file in self._files:
-            if (
-                sorted(file.layout.names) != sorted(first.layout.names)
-                or file.layout.delimiter != first.layout.delimiter
-            ):
-                different = sorted({*file.layout.names} ^ {*first.layout.names})
+            if file.layout.delimiter != first.layout.delimiter or not {*file.layout.names} & {*self._names}:
                 raise DataError(
-                    f"{file.place} does not have the header of the first file ({quoted(different)} differ); all files "
-                    "of one table need the same columns and delimiter: write it again, or leave it out",
+                    f"{file.place} is delimited by {quoted(file.layout.delimiter)} and the first file by "
+                    f"{quoted(first.layout.delimiter)}; all files of one table need one delimiter: write it again, or "
+                    "leave it out",
                     code="files-differ",
                 )
-        found, totals = ({}, ()) if like is not None and {*self._names} <= {*like} else self._inspected(like)
+        if like is None:
+            found, totals = self._inspected()
+        else:
+            found = self._looked_at(like)
+            totals = self._without_totals({**{name: each.reading for name, each in found.items()}, **like})
         self.readings: Mapping[str, ColumnReading] = {
             name: like[name] if like is not None and name in like else found[name].reading for name in self._names
         }
@@ -85,51 +91,91 @@ class DelimitedSource:
             total.update(file.passed_over)
         return dict(total)
 
+    def like(self, readings: Mapping[str, ColumnReading]) -> DelimitedSource:
+        """Return the same rows with some columns read otherwise."""
+        other = copy.copy(self)
+        other.readings = {name: readings.get(name, reading) for name, reading in self.readings.items()}
+        return other
+
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read file after file; DataError where a row has more or fewer values than the header has names."""
         for file in self._files:
-            yield from file.batches(columns)
+            yield from self._of_file(file, columns)
 
-    def _inspected(
-        self, like: Mapping[str, ColumnReading] | None
-    ) -> tuple[dict[str, Inspected], tuple[ColumnRemark, ...]]:
-        """Look at the texts of the columns that `like` does not name; at all columns of all rows where it is None."""
+    def _of_file(self, file: TextFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Read one file, with nothing in the columns that it lacks."""
+        there = [name for name in columns if name in file.layout.names or name in file.unnamed]
+        # Where it lacks them all, some column still has to tell the number of rows.
+        for batch in file.batches(there or [name for name in file.layout.names if name][:1]):
+            if there == list(columns):
+                yield batch
+            else:
+                nothing = pa.nulls(batch.num_rows, pa.string())
+                arrays = [batch.column(name) if name in there else nothing for name in columns]
+                yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
+
+    def _surveys(self, known: Collection[str] = ()) -> dict[str, ColumnSurvey]:
         rules, roles = self._rules, self._roles
-        known = like or {}
-        surveys = {
+        return {
             name: ColumnSurvey(frozenset(rules.null), rules.date_format, is_time=roles.get(name) == "time")
             for name in self._names
             if name not in known
         }
-        lasts: dict[TextFile, dict[str, str | None]] = {}
-        rows: Counter[TextFile] = Counter()
-        for file in self._files:
-            for batch in file.batches([*surveys, *file.unnamed]):
-                file.refuse_unnamed(batch, rows[file] + 1)
+
+    def _looked_at(self, like: Mapping[str, ColumnReading]) -> dict[str, Inspected]:
+        """Look at the first texts of the columns that `like` does not name."""
+        surveys = self._surveys(like)
+        for file in self._files if surveys else ():
+            for batch in self._of_file(file, list(surveys)):
                 for name, survey in surveys.items():
                     survey.add(batch.column(name))
-                rows[file] += batch.num_rows
-                if like is not None:
-                    return self._readings(surveys), ()
-                lasts[file] = {name: batch.column(name)[-1].as_py() for name in self._names}
-        if like is None and not lasts:
+                return self._readings(surveys)
+        return self._readings(surveys)
+
+    def _inspected(self) -> tuple[dict[str, Inspected], tuple[ColumnRemark, ...]]:
+        """Look at the texts of all columns of all rows."""
+        surveys, rows = self._surveys(), 0
+        for file in self._files:
+            of_file = 0
+            for batch in self._of_file(file, [*surveys, *file.unnamed]):
+                file.refuse_unnamed(batch, of_file + 1)
+                for name, survey in surveys.items():
+                    survey.add(batch.column(name))
+                of_file += batch.num_rows
+            rows += of_file
+        if not rows:
             raise DataError(
                 f"{self._files[0].place} has a header and 0 rows; at least one row is needed: check how it was written",
                 code="no-rows",
             )
         found = self._readings(surveys)
-        readings = {name: each.reading for name, each in found.items()}
+        remarks = self._without_totals({name: each.reading for name, each in found.items()}, surveys)
+        return self._readings(surveys) if any(file.rows for file in self._files) else found, remarks
+
+    def _without_totals(
+        self, readings: Mapping[str, ColumnReading], surveys: Mapping[str, ColumnSurvey] | None = None
+    ) -> tuple[ColumnRemark, ...]:
+        """Pass over last rows that hold the sums of the others; return what is worth saying of those that may.
+
+        Every row is read only where the end of a file looks like one.
+        """
         remarks: list[ColumnRemark] = []
-        for file, last in lasts.items():
-            label = label_of_total(last, readings) if rows[file] > 2 else None
-            if label is not None and holds_sums(last, readings, file.batches(self._names)):
-                file.rows = rows[file] - 1
-                for name, text in last.items():
-                    surveys[name].take_out(text)
+        for file in self._files:
+            last, rows = file.near_end(), 0
+            names = [name for name in file.layout.names if name]
+            if last is None or label_of_total(last, readings) is None:
+                continue
+            for batch in file.batches(names):
+                last, rows = {name: batch.column(name)[-1].as_py() for name in names}, rows + batch.num_rows
+            label = label_of_total(last, readings) if rows > 2 else None
+            if label is not None and holds_sums(last, readings, file.batches(names)):
+                file.rows = rows - 1
+                for name, survey in (surveys or {}).items():
+                    survey.take_out(last.get(name))
             elif label is not None and (text := last[label]):
                 note = Note(Code.TOTAL_ROW, {"column": label, "text": text})
                 remarks.append(ColumnRemark(label, True, note, flag("--where", f"{label} <> '{text}'")))
-        return self._readings(surveys) if any(file.rows for file in self._files) else found, tuple(remarks)
+        return tuple(remarks)
 
     def _readings(self, surveys: Mapping[str, ColumnSurvey]) -> dict[str, Inspected]:
         semicolons = self._files[0].layout.delimiter == ";"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,12 +10,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from batchlearn.errors import DataError
+from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.tables.columns import Kind
-from batchlearn.tables.readings import ColumnReading, ColumnRemark, stored_reading
+from batchlearn.tables.readings import ColumnReading, ColumnRemark, flag, stored_reading
 from batchlearn.tables.text.numbers import UNREAD, NumberStyle, numbers, style_of
 from batchlearn.tables.text.survey import ColumnSurvey
-from batchlearn.tables.text.times import CLOCK_FORMS, ISO
+from batchlearn.tables.text.times import CLOCK_FORMS, ISO, pattern
 from batchlearn.words.notes import Code, Note
 
 _MOST = 0.9
@@ -43,6 +40,14 @@ class TextRules:
     zone: str | None = None
     """That of times which have none, or only their distance from UTC."""
 
+    def __post_init__(self) -> None:
+        if self.decimal not in (None, ".", ","):
+            raise UsageError(
+                f"The sign of decimals is {quoted(self.decimal)}; it is a point or a comma.", code="decimal-sign"
+            )
+        if self.date_format is not None:
+            pattern(self.date_format)
+
 
 @dataclass(frozen=True)
 class Inspected:
@@ -51,15 +56,6 @@ class Inspected:
     reading: ColumnReading
     remarks: tuple[ColumnRemark, ...] = ()
     whole: bool = False
-
-
-def flag(option: str, *values: str) -> str:
-    """Return an option with its values as they are typed in a shell; where it takes names, commas in one are quoted."""
-    line = io.StringIO()
-    if option in ("--categories", "--drop", "--null"):
-        csv.writer(line, lineterminator="").writerow(values)
-    typed = shlex.quote(line.getvalue() or values[0])
-    return f"{option}={typed}" if typed.lstrip("'").startswith("-") else f"{option} {typed}"
 
 
 def inspected(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from batchlearn.tables.text.layout import UNIT_SEPARATOR, layout_of
 
 _BLOCK_BYTES = 4 << 20
 _HEADER_BYTES = 1 << 20
+_END_BYTES = 1 << 16
 _FOOTNOTE = re.compile(
     r"^\W*(source|notes?|total|sum|quelle|stand|generated|exported|created|as of|copyright|https?:)|^[*#©†]",
     re.IGNORECASE,
@@ -48,6 +50,19 @@ class TextFile:
     def passed_over(self) -> Mapping[str, int]:
         """Lines that are neither header nor rows, by reason, as of the last reading to the end."""
         return {**self._counted, **({"total row": 1} if self.rows is not None else {})}
+
+    def near_end(self) -> dict[str, str | None] | None:
+        """Return the texts of the last line that has as many values as a row; None where there is none near the end."""
+        tail = b""
+        with CheckedCharacters(self.path, self._encoding) as characters:
+            while chunk := characters.read(_BLOCK_BYTES):
+                tail = (tail + chunk)[-_END_BYTES:]
+        # The first line of it may be cut off; quotes that were opened before it make nonsense of a line, not of a row.
+        for line in reversed(tail.decode(errors="replace").splitlines()):
+            values = next(csv.reader([line], delimiter=self.layout.delimiter), [])
+            if len(values) == len(self.layout.names):
+                return {name: value or None for name, value in zip(self.layout.names, values, strict=True) if name}
+        return None
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read the rows, as texts that are null where there is nothing; DataError where a row lacks a value."""

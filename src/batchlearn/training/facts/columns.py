@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 
 from batchlearn.data.build import Profiles
+from batchlearn.data.encoding import Encoding
+from batchlearn.data.ledger import role_columns
 from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile
+from batchlearn.errors import DataError
 from batchlearn.tables.columns import Column
+from batchlearn.tables.readings import ColumnReading, ColumnRemark, ColumnUse, flag
+from batchlearn.tables.table import Table
 from batchlearn.training.facts.labels import LabelFacts, NeighbourFacts, SplitFacts
 from batchlearn.training.facts.levels import LevelCounts, TellingLevel
+from batchlearn.words.notes import Code, Note
 
 _PER_CENTS = (0.01, 0.5, 0.99)
 
@@ -119,6 +125,42 @@ def column_facts(
         )
         for column, profile in ((column, profiles[column.name]) for column in columns)
     ]
+
+
+def column_uses(
+    table: Table, encoding: Encoding, profiles: Mapping[str, Profile] | None = None
+) -> tuple[ColumnUse, ...]:
+    """Return what became of each column of a table in a model of this encoding."""
+    remarks = [
+        ColumnRemark(
+            name,
+            False,
+            Note(Code.LEFT_OUT, {"column": name, "reason": reason}),
+            flag("--text", name) if profiles is not None and _is_text(profiles.get(name)) else None,
+        )
+        for name, reason in encoding.left_out.items()
+    ]
+    return table.uses(remarks, {*encoding.columns, *role_columns(table)})
+
+
+def model_readings(table: Table, encoding: Encoding) -> dict[str, ColumnReading]:
+    """Return how the columns of a model are read: those of its encoding, and those that had a role."""
+    return {name: table.readings[name] for name in dict.fromkeys([*encoding.columns, *role_columns(table)])}
+
+
+def refuse_text(table: Table, profiles: Mapping[str, Profile]) -> None:
+    """Refuse a column of free text where no column may be left out: DataError."""
+    found = [name for name, profile in profiles.items() if _is_text(profile)] if table.strict else []
+    if found:
+        raise DataError(
+            f"Column '{found[0]}' of {table.name} is free text; --strict refuses to leave it out unasked: add "
+            f"{flag('--drop', found[0])}, or leave --strict out.",
+            code="strict",
+        )
+
+
+def _is_text(profile: Profile | None) -> bool:
+    return isinstance(profile, CategoryProfile) and profile.is_text
 
 
 def _spread(profile: Profile) -> Spread | None:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import csv
 import datetime
 import getpass
-import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 from cyclopts import Parameter
 
 from batchlearn.errors import quoted
 from batchlearn.models.linear import LinearModel
-from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import ReadingRules, Roles, Table, read
 
 
@@ -47,20 +45,18 @@ def names(_kind: Any, tokens: Sequence[Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for line in parts for name in line if name.strip()))
 
 
-def typed(given: Sequence[str]) -> str:
-    """Write names as they are typed: the other way round from `names`."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(given)
-    return line.getvalue()
-
-
 Names = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False, converter=names)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 Json = Annotated[Flag, Parameter(help="Print one JSON object instead of text.")]
 Count = Annotated[int, Parameter(converter=whole_number)]
 Parts = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
 # How fields are typed that hold something else.
-_TYPED = {"drop": Names, "categories": Names, "null": Names, "class_weight": Parts, "batch_size": str}
+_TYPED = {
+    **dict.fromkeys(("drop", "categories", "null"), Names),
+    **dict.fromkeys(("no_header", "strict"), Flag),
+    "class_weight": Parts,
+    "batch_size": str,
+}
 
 
 def flags_of(kind: type, *wanted: str) -> Any:
@@ -87,12 +83,14 @@ if TYPE_CHECKING:
     FeatureFlags: TypeAlias = Roles
     ReadingFlags: TypeAlias = ReadingRules
     RowFlags: TypeAlias = ReadingRules
+    FileFlags: TypeAlias = ReadingRules
 else:
     RoleFlags = flags_of(Roles, "time", "group", "weight", "drop", "offset", "exposure")
     JudgingFlags = flags_of(Roles, "time", "group", "weight")
     FeatureFlags = flags_of(Roles, "group", "weight", "drop", "offset", "exposure")
-    ReadingFlags = flags_of(ReadingRules, "categories", "where", "null", "zone")
-    RowFlags = flags_of(ReadingRules, "where", "null", "zone")
+    ReadingFlags = flags_of(ReadingRules, *(each.name for each in fields(ReadingRules)))
+    RowFlags = flags_of(ReadingRules, "where", "null", "encoding", "zone", "no_header", "strict")
+    FileFlags = flags_of(ReadingRules, "null", "encoding", "zone", "no_header", "strict")
 
 
 @Parameter(name="*")
@@ -110,14 +108,18 @@ class RunOptions:
 
 
 NO_ROLES, UNJUDGED, ALL_FEATURES = RoleFlags(), JudgingFlags(), FeatureFlags()
-AS_STORED, ALL_ROWS = ReadingFlags(), RowFlags()
+AS_STORED, ALL_ROWS, THESE_FILES = ReadingFlags(), RowFlags(), FileFlags()
 DEFAULT_RUN = RunOptions()
+
+
+def rules_of(flags: ReadingFlags) -> ReadingRules:
+    """Return what flags say of how rows are read."""
+    return ReadingRules(**vars(flags))
 
 
 def open_table(data: str, target: str, roles: RoleFlags, reading: ReadingFlags) -> Table:
     """Open the table that a model is to be trained on."""
-    given = {**vars(reading), "null": ("", *reading.null)}
-    return read(data, target=target, **vars(roles), **given)
+    return read(data, target=target, **vars(roles), **rules_of(reading).arguments)
 
 
 def open_for(
@@ -127,26 +129,18 @@ def open_for(
     judging: JudgingFlags | None = None,
     drop: tuple[str, ...] = (),
 ) -> Table:
-    """Open a table whose categories are the model's, whatever they are stored as.
+    """Open a table as the model reads it.
 
     With `judging` the table has time, group and weight: as given, else as in training where the table has them.
     """
-    categories = [name for name, kind in model.encoding.kinds.items() if kind is Kind.CATEGORY]
-    table = read(data, where=rows.where, null=("", *rows.null), categories=categories, zone=rows.zone, drop=drop)
+    rules = rules_of(rows)
+    table = model.read(data, rules, Roles(drop=drop))
     if judging is None:
         return table
     there = {column.name for column in table.columns}
-    if any(isinstance(value, str) for value in model.target.classes) and model.target.column in there:
-        categories.append(model.target.column)
+    if not model.readings and any(isinstance(value, str) for value in model.target.classes):
+        # What older models read is found in the rows, but for the names of classes.
+        rules = replace(rules, categories=(model.target.column,) if model.target.column in there else ())
     known = {role: name for role in ("time", "group", "weight") if (name := getattr(model.roles, role)) in there}
-    return read(
-        data,
-        time=judging.time or known.get("time"),
-        group=judging.group or known.get("group"),
-        weight=judging.weight or known.get("weight"),
-        where=rows.where,
-        null=("", *rows.null),
-        categories=categories,
-        zone=rows.zone,
-        drop=drop,
-    )
+    given = {role: getattr(judging, role) or known.get(role) for role in ("time", "group", "weight")}
+    return model.read(data, rules, Roles(drop=drop, **given))

@@ -1,0 +1,151 @@
+"""Reading a table once: its rows as canonical Arrow batches, those that meet the condition."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from batchlearn.errors import DataError, quoted
+from batchlearn.tables.columns import (
+    Canonical,
+    Column,
+    Kind,
+    comparable,
+    empty,
+    is_text,
+    kind_of,
+    places,
+    stored_arrays,
+    zone_of,
+)
+from batchlearn.tables.conditions import Condition
+from batchlearn.tables.readings import in_zone, parse, refuse_other_times, without
+
+if TYPE_CHECKING:
+    from batchlearn.tables.table import Table
+    from batchlearn.tables.where import Filter
+
+
+class Scan(Iterator[pa.RecordBatch]):
+    """The rows of a table, batch by batch; the two counts are right once it is exhausted.
+
+    A number is float64 (NaN is null), a boolean bool, a category dictionary<int32, string> with a dictionary of its
+    own in each batch, a timestamp timestamp[us] in UTC. No batch is empty.
+    """
+
+    def __init__(self, table: Table, columns: Sequence[str]) -> None:
+        self._readings, self._untyped = table.readings, table.source.untyped
+        self.rows_read = 0
+        """Rows read from the source so far."""
+        self.rows_kept = 0
+        """Rows among them that meet the condition: all, if there is none."""
+        self.unreadable: Counter[str] = Counter()
+        """Texts so far, by column, that are not what the column's reading takes: they count as missing."""
+        self._strict, self._name = table.strict, table.name
+        self._absent = {column.name: column for column in table.absent}
+        wanted = [self._absent.get(name) or table.column(name) for name in columns]
+        target = table.roles.target
+        self._canonical = [Canonical(column, table.name, is_target=column.name == target) for column in wanted]
+        self._places = places(table.source.schema)
+        self._kinds = {column.name: column.kind for column in table.columns}
+        self._condition = compiled(table.condition, table.columns)
+        named = [*columns, *(self._condition.columns if self._condition else ())]
+        stored = dict.fromkeys(self._places[name].field for name in named if name not in self._absent)
+        # Counting rows alone needs some column too.
+        self._stored = list(stored) or [self._places[table.columns[0].name].field]
+        self._batches = table.source.batches(self._stored)
+
+    def __next__(self) -> pa.RecordBatch:
+        """Return the next rows, at least one."""
+        while True:
+            batch = next(self._batches)
+            first = self.rows_read + 1
+            self.rows_read += batch.num_rows
+            rows: range | np.ndarray[Any, Any] = range(first, self.rows_read + 1)
+            if self._condition is not None:
+                batch, kept = self._filtered(batch, self._condition)
+                rows = first + kept
+            self.rows_kept += batch.num_rows
+            if batch.num_rows:
+                names = [canonical.column.name for canonical in self._canonical]
+                there = [name for name in names if name not in self._absent]
+                stored = dict(zip(there, stored_arrays(batch, [self._places[name] for name in there]), strict=True))
+                arrays = []
+                for name, canonical in zip(names, self._canonical, strict=True):
+                    if name in self._absent:
+                        arrays.append(empty(canonical.column.kind, batch.num_rows))
+                        continue
+                    values, unreadable = self._read(name, stored[name])
+                    if unreadable:
+                        self._count(name, unreadable)
+                    values = self._in_zone(name, stored[name], canonical(values, rows))
+                    number = canonical.column.kind is Kind.NUMBER
+                    arrays.append(without(values, self._readings[name]) if number else values)
+                return pa.RecordBatch.from_arrays(arrays, names=names)
+
+    def _count(self, name: str, unreadable: int) -> None:
+        """Count values of a column that mean nothing there; DataError where nothing may be passed over."""
+        self.unreadable[name] += unreadable
+        if self._strict:
+            kind = self._readings[name].kind
+            raise DataError(
+                f"column {quoted(name)} of {self._name} is read as a {kind}, and {unreadable:,} of its values cannot "
+                "be; --strict refuses them: correct them, or leave --strict out, and they count as missing",
+                code="strict",
+            )
+
+    def _read(self, name: str, array: pa.Array) -> tuple[pa.Array, int]:
+        """Read texts that mean something else, or have no type; return how many mean nothing that the reading takes."""
+        reading = self._readings[name]
+        stored = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+        if not is_text(stored) or (reading.kind is Kind.CATEGORY and not self._untyped):
+            return array, 0
+        values, unreadable = parse(array, reading)
+        if reading.kind is Kind.TIMESTAMP and unreadable.any():
+            refuse_other_times(array.filter(pa.array(unreadable)), reading, name, quoted(self._name))
+        return values, int(np.count_nonzero(unreadable))
+
+    def _in_zone(self, name: str, stored: pa.Array, values: pa.Array) -> pa.Array:
+        """Return times that are stored as such in the zone of their reading; what is stored as text was read so."""
+        if self._readings[name].kind is not Kind.TIMESTAMP or kind_of(stored.type) is not Kind.TIMESTAMP:
+            return values
+        return in_zone(values, zone_of(stored.type) is not None, self._readings[name], name, quoted(self._name))
+
+    def _filtered(self, batch: pa.RecordBatch, condition: Filter) -> tuple[pa.RecordBatch, np.ndarray[Any, Any]]:
+        """Return the rows that meet the condition and their positions in the batch."""
+        stored = stored_arrays(batch, [self._places[name] for name in condition.columns])
+        tested = [
+            self._in_zone(name, array, comparable(self._read(name, array)[0], self._kinds[name]))
+            for array, name in zip(stored, condition.columns, strict=True)
+        ]
+        positions = pa.array(np.arange(batch.num_rows))
+        arrays = [*tested, positions, *batch.columns]
+        # The condition refers to its columns by position, so these names only have to differ.
+        numbered = pa.RecordBatch.from_arrays(arrays, names=[str(i) for i in range(len(arrays))])
+        try:
+            kept = numbered.filter(condition.expression)
+        except pa.ArrowInvalid as problem:
+            # All types are known to compare: what is left are integers that float64 does not hold.
+            raise DataError(
+                f"the condition compares an integer beyond 2^53 with floating-point numbers, which would round it "
+                f"({problem}); use numbers within 2^53 there, or store that column as integers",
+                code="integer-too-large",
+            ) from problem
+        columns = kept.columns[len(tested) + 1 :]
+        return pa.RecordBatch.from_arrays(columns, names=batch.schema.names), kept.column(len(tested)).to_numpy()
+
+
+@lru_cache(maxsize=16)  # opening a table and each scan ask for the same one
+def compiled(condition: Condition | None, columns: tuple[Column, ...]) -> Filter | None:
+    """Return a condition as it is applied to these columns; UsageError where it cannot be read."""
+    if condition is None:
+        return None
+    # Imported here because it loads sqlglot, which most tables do not need.
+    from batchlearn.tables.where import compile_condition
+
+    return compile_condition(condition, columns)
