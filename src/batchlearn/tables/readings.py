@@ -125,7 +125,7 @@ class ReadingRules:
     def arguments(self) -> dict[str, Any]:
         """The arguments of `read` that say the same."""
         given = asdict(self)
-        return {**given, "header": not given.pop("no_header")}
+        return {"header": not given.pop("no_header"), **given}
 
 
 def flag(option: str, *values: str) -> str:

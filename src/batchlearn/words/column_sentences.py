@@ -67,8 +67,8 @@ COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
     "order_of_date": _order_of_date,
     "zones_mixed": "'{column}' is left out: {zoned:,} of its times have a zone and {zoneless:,} have none.",
     "offsets_mixed": lambda column, offsets: (
-        f"No calendar parts are taken of '{column}': its times are {_listed(offsets)} from UTC, and whose clock they are "
-        "of is not said (--zone Europe/Berlin). They order rows as they should."
+        f"No calendar parts are taken of '{column}': its times are {_listed(offsets)} from UTC, and whose clock they "
+        "are of is not said (--zone Europe/Berlin). They order rows as they should."
     ),
     "leading_zeros": lambda column, example: (
         f"'{column}' is read as a category: it holds codes with leading zeros, such as {quoted(example)}."
