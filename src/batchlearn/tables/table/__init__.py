@@ -103,6 +103,9 @@ class Table:
         """
         if not readings:
             return self
+        # What was said of times without a zone is of these rows.
+        said = {name: own.zoneless for name, own in self.readings.items() if own.zoneless is not None}
+        readings = {name: replace(each, zoneless=said.get(name, each.zoneless)) for name, each in readings.items()}
         source = self.source.like(readings) if isinstance(self.source, DelimitedSource) else self.source
         columns, found = _read_as(source, self.columns, TextRules(), {**self.readings, **readings})
         remarks = tuple(
