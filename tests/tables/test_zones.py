@@ -42,7 +42,9 @@ def scanned(table: Table) -> list[datetime]:
 
 @pytest.mark.parametrize("zone", [BERLIN, NEW_YORK, "Asia/Kathmandu", "UTC", "+05:30"])
 def test_clocks_show_what_python_says(zone: str) -> None:
-    expected = PLAIN if zone == "UTC" else [t + timedelta(hours=5.5) for t in PLAIN] if zone[0] == "+" else in_zone(zone)
+    expected = (
+        PLAIN if zone == "UTC" else [t + timedelta(hours=5.5) for t in PLAIN] if zone[0] == "+" else in_zone(zone)
+    )
     assert local_times(pa.array(PLAIN, pa.timestamp("us")), zone).to_pylist() == expected
 
 
@@ -187,7 +189,7 @@ def test_a_time_in_a_condition_may_say_its_zone() -> None:
 def test_moments_and_times_without_a_zone_are_not_compared() -> None:
     both = stored(BERLIN).append_column("shown", pa.array(PLAIN, pa.timestamp("us")))
     with pytest.raises(DataError, match="--zone") as error:
-        read(both, where="\"when\" > shown")
+        read(both, where='"when" > shown')
     assert error.value.code == "time-zones-mixed"
 
 

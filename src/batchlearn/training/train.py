@@ -50,6 +50,7 @@ from batchlearn.training.facts.columns import (
 from batchlearn.training.facts.labels import neighbour_facts, part_labels, split_facts
 from batchlearn.training.facts.levels import count_levels, telling_levels
 from batchlearn.training.facts.notes import feature_notes, group_notes, row_notes, target_notes
+from batchlearn.training.facts.spikes import spike_remarks
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Optimum, Problem, iter_optimise
 from batchlearn.training.recipe import Recipe
@@ -148,7 +149,7 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         clock.stop("judging")
         fitted = yield from fit_part(work, ledger.used, profiles[-1], "all rows")
         clock.stop("fitting")
-    uses = column_uses(table, fitted.encoding, profiles[-1])
+    uses = column_uses(table, fitted.encoding, profiles[-1], spike_remarks(table, profiles[-1], ledger))
     left_out = (remark.note for use in uses for remark in use.remarks if remark.note.code is Code.LEFT_OUT)
     expansion = fitted.optimum.certification.expansion
     said = [

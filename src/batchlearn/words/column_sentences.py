@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from batchlearn.errors import quoted
+from batchlearn.words.numbers import in_ascii, plain
 
 _MOST_TEXTS = 5
 
@@ -69,6 +70,14 @@ COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
     "offsets_mixed": lambda column, offsets: (
         f"No calendar parts are taken of '{column}': its times are {_listed(offsets)} from UTC, and whose clock they "
         "are of is not said (--zone Europe/Berlin). They order rows as they should."
+    ),
+    "spike": lambda column, value, rows, of, low, high, change: (
+        f"'{column}' is {value:.15g} in {_rows(rows)} ({rows / of:.1%}), far from all other values "
+        f"({in_ascii(plain(low))} to {in_ascii(plain(high))}), and is used as it is: if it stands for a missing value, say so ({change})."
+    ),
+    "time_spike": lambda column, value, rows, low, high, change: (
+        f"'{column}' is {value} in {_rows(rows)}, far from all other times ({low} to {high}), and is used as it is: if "
+        f"it stands for a missing time, leave those rows out ({change})."
     ),
     "leading_zeros": lambda column, example: (
         f"'{column}' is read as a category: it holds codes with leading zeros, such as {quoted(example)}."

@@ -110,6 +110,8 @@ class Code(StrEnum):
     NOT_IN_ALL_FILES = auto()
     TAKEN_AS_MISSING = auto()
     UNREADABLE_VALUES = auto()
+    SPIKE = auto()
+    TIME_SPIKE = auto()
     # What stands on an older record as a sentence, whatever it was about.
     RECORDED = auto()
 

@@ -128,9 +128,12 @@ def column_facts(
 
 
 def column_uses(
-    table: Table, encoding: Encoding, profiles: Mapping[str, Profile] | None = None
+    table: Table,
+    encoding: Encoding,
+    profiles: Mapping[str, Profile] | None = None,
+    beside: Sequence[ColumnRemark] = (),
 ) -> tuple[ColumnUse, ...]:
-    """Return what became of each column of a table in a model of this encoding."""
+    """Return what became of each column of a table in a model of this encoding, with what else is said of columns."""
     remarks = [
         ColumnRemark(
             name,
@@ -140,7 +143,7 @@ def column_uses(
         )
         for name, reason in encoding.left_out.items()
     ]
-    return table.uses(remarks, {*encoding.columns, *role_columns(table)})
+    return table.uses([*remarks, *beside], {*encoding.columns, *role_columns(table)})
 
 
 def model_readings(table: Table, encoding: Encoding) -> dict[str, ColumnReading]:
