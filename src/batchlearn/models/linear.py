@@ -38,7 +38,7 @@ from batchlearn.models.links import (
     returned_distance,
 )
 from batchlearn.models.model import Predictions
-from batchlearn.tables.columns import Kind
+from batchlearn.tables.columns import Kind, unsupported, without_kind
 from batchlearn.tables.readings import ColumnReading
 from batchlearn.tables.table import ReadingRules, Roles, Table, read
 
@@ -260,6 +260,8 @@ class LinearModel:
         check_kinds(self.encoding, kinds, table.name)
         absent = {column.name for column in table.absent}
         for lacking in self.lacking(table):
+            if (stored := without_kind(table.source.schema).get(lacking)) is not None:
+                raise unsupported(lacking, stored, table.name)
             known = lacking in absent or lacking in table.source.lacking
             if table.strict or not known or lacking not in self.encoding.may_be_missing:
                 raise missing_column(lacking, table.name, table.strict)

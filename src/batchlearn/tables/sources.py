@@ -22,6 +22,8 @@ BATCH_ROWS = 65_536
 _BATCH_CELLS = 4_194_304
 """Wide rows, such as pictures, come in shorter batches: 32 MiB as float64."""
 _BUFFER_BYTES = 65_536
+# What Arrow and pandas raise at columns that are sparse, complex, of several types, or of integers beyond 64 bits.
+_UNREADABLE = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError, ValueError, OverflowError)
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -79,6 +81,7 @@ class ParquetSource:
         self._stamps = tuple(Stamp.of(path) for path in files.paths)
         self._folder_columns = _folder_columns(files)
         self.rows = 0
+        self._names: list[list[str]] = []
         lacking: Counter[str] = Counter()
         for number, path in enumerate(files.paths):
             with _named_damage(path), _opened(path) as file:
@@ -91,6 +94,7 @@ class ParquetSource:
             for place, field in enumerate(self._stored):
                 if pa.types.is_null(field.type) and schema.names.count(field.name) == 1:
                     self._stored = self._stored.set(place, schema.field(field.name))
+            self._names.append(schema.names)
             lacking.update(name for name in self._stored.names if name not in schema.names)
             for field in (each for each in schema if each.name not in self._stored.names):
                 lacking[field.name] = number
@@ -108,12 +112,11 @@ class ParquetSource:
         text = [field.name for field in self._stored if is_text(field.type)]
         stored = [name for name in columns if name not in self._folder_columns]
         size = _batch_rows(self._stored, columns)
-        for number, stamp in enumerate(self._stamps):
+        for number, (stamp, names) in enumerate(zip(self._stamps, self._names, strict=True)):
             stamp.check()
-            with _named_damage(stamp.path), _opened(stamp.path, text) as file:
-                there = [name for name in stored if name in file.schema_arrow.names]
+            with _named_damage(stamp.path), _opened(stamp.path, [name for name in text if name in names]) as file:
                 # Where none of the columns is in the file, some other still has to tell the number of rows.
-                for batch in file.iter_batches(size, columns=there or file.schema_arrow.names[:1]):
+                for batch in file.iter_batches(size, columns=[name for name in stored if name in names] or names[:1]):
                     yield self._with_folder_values(batch, columns, number)
             stamp.check()
 
@@ -194,10 +197,10 @@ def arrow_table(source: object) -> pa.Table:
         )
     try:
         return pa.RecordBatchReader.from_stream(source).read_all()
-    except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as problem:
+    except _UNREADABLE as problem:
         raise DataError(
-            f"the data frame cannot be read as a table: {problem}; each column needs one type and a name of its own: "
-            "convert or rename the column first",
+            f"the data frame cannot be read as a table: {problem}; each column needs one type that Arrow has, dense "
+            "and real, and a name of its own: convert, rename or leave out the column first",
             code="frame-not-readable",
         ) from problem
 
@@ -207,7 +210,7 @@ def _from_arrays(arrays: Mapping[Any, Any]) -> pa.Table:
     for name, values in arrays.items():
         try:
             columns[str(name)] = pa.array(values, from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError) as problem:
+        except _UNREADABLE as problem:
             raise DataError(
                 f"column {quoted(name)} is not an array that a table can hold: {problem}; give one dimension and one "
                 "type",

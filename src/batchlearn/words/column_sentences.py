@@ -73,7 +73,8 @@ COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
     ),
     "spike": lambda column, value, rows, of, low, high, change: (
         f"'{column}' is {value:.15g} in {_rows(rows)} ({rows / of:.1%}), far from all other values "
-        f"({in_ascii(plain(low))} to {in_ascii(plain(high))}), and is used as it is: if it stands for a missing value, say so ({change})."
+        f"({in_ascii(plain(low))} to {in_ascii(plain(high))}), and is used as it is: if it stands for a missing value, "
+        f"say so ({change})."
     ),
     "time_spike": lambda column, value, rows, low, high, change: (
         f"'{column}' is {value} in {_rows(rows)}, far from all other times ({low} to {high}), and is used as it is: if "

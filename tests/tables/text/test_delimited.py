@@ -146,9 +146,15 @@ def test_a_folder_of_files_is_one_table(write: Write, tmp_path: Path) -> None:
     write("b,a\n4,3.5\n", "2.csv")
     assert values(tmp_path) == {"a": [1.0, 3.5], "b": [2.0, 4.0]}
     write("a,c\n1,2\n", "3.csv")
+    assert values(tmp_path) == {"a": [1.0, 3.5, 1.0], "b": [2.0, 4.0, None], "c": [None, None, 2.0]}
+    table = read(tmp_path)
+    assert {remark.column: remark.note.values["files"] for remark in table.remarks} == {"b": 1, "c": 2}
+    with pytest.raises(DataError, match="the target column 'b' is not in all files"):
+        read(tmp_path, target="b")
+    write("a;b\n1;2\n", "4.csv")
     error = refusal(tmp_path)
     assert error.code == "files-differ"
-    assert "3.csv" in error.message
+    assert "4.csv" in error.message
 
 
 def test_one_column_keeps_its_blank_lines(write: Write) -> None:

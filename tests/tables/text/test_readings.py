@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tests.tables.text.files_of_text import Write, column_of, scanned
 
 from batchlearn.tables.columns import Kind
-from batchlearn.tables.readings import ColumnReading, parse
+from batchlearn.tables.readings import ColumnReading, flag, parse
 from batchlearn.tables.table import read
-from batchlearn.tables.text.inspection import TextRules, flag, inspected
+from batchlearn.tables.text.inspection import TextRules, inspected
 from batchlearn.tables.text.numbers import NumberStyle, numbers
 from batchlearn.tables.text.survey import ColumnSurvey
 

@@ -10,6 +10,7 @@ import pytest
 
 import batchlearn as bl
 from batchlearn.cli import main
+from batchlearn.data.bins import BinTerm
 from batchlearn.tables.readings import ColumnRemark
 from batchlearn.words.notes import Code
 
@@ -98,5 +99,6 @@ def test_the_flag_does_what_the_note_says_it_does(
     assert "'x' is -999 in 40 rows (10.0%), far from all other values" in said
     assert main(["train", "rows.csv", "--target", "y", "--output", "second", "--null=-999"]) == 0
     assert "-999 in 40 rows" not in capsys.readouterr().out
-    (term,) = bl.load("second").encoding.numbers
-    assert (term.low, round(term.missing_share, 6)) == (min(v for k, v in enumerate(X) if k % 10), 0.1)
+    (term,) = bl.load("second").encoding.groups
+    assert isinstance(term, BinTerm)
+    assert (term.low, term.missing) == (min(v for k, v in enumerate(X) if k % 10), True)

@@ -113,7 +113,7 @@ class Table:
             for remark in self.remarks
             if remark.column not in readings or (remark.used and found[remark.column] == self.readings[remark.column])
         )
-        there = {column.name for column in columns}
+        there = {*(column.name for column in columns), *without_kind(source.schema)}
         absent = tuple(Column(name, each.kind, "absent") for name, each in readings.items() if name not in there)
         return replace(self, source=source, columns=columns, readings=found, remarks=remarks, absent=absent)
 
@@ -134,6 +134,9 @@ class Table:
         held = {getattr(self.roles, role) for role in ROLES}
         kinds = {column.name: column.kind for column in (*self.columns, *self.absent)}
         stored = [name for name in places(self.source.schema) if not is_index(name)]
+        absent = [column.name for column in self.absent if only is None or column.name in only]
+        # What ends the lines of a text file has no name and yet a remark.
+        names = dict.fromkeys([*stored, *absent, *(remark.column for remark in remarks)])
         return tuple(
             ColumnUse(
                 name,
@@ -141,7 +144,7 @@ class Table:
                 name in (held | (kinds.keys() - out) if only is None else only),
                 tuple(remark for remark in remarks if remark.column == name),
             )
-            for name in (*stored, *(column.name for column in self.absent if only is None or column.name in only))
+            for name in names
         )
 
     def column(self, name: str) -> Column:

@@ -57,7 +57,7 @@ class Scan(Iterator[pa.RecordBatch]):
         named = [*columns, *(self._condition.columns if self._condition else ())]
         stored = dict.fromkeys(self._places[name].field for name in named if name not in self._absent)
         # Counting rows alone needs some column too.
-        self._stored = list(stored) or [self._places[table.columns[0].name].field]
+        self._stored = list(stored) or [next(iter(self._places.values())).field]
         self._batches = table.source.batches(self._stored)
 
     def __next__(self) -> pa.RecordBatch:
