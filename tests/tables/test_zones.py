@@ -11,7 +11,6 @@ import pytest
 
 import batchlearn as bl
 from batchlearn.errors import DataError, ResourceError, UsageError
-from batchlearn.tables import columns as columns_module
 from batchlearn.tables.columns import Kind, is_place, local_times, moments_of
 from batchlearn.tables.table import Table, read
 from batchlearn.words.notes import Code
@@ -208,8 +207,7 @@ def test_a_machine_without_zones_says_what_to_install(monkeypatch: pytest.Monkey
         zone = array.type.tz
         raise pa.ArrowInvalid(f"Cannot locate or parse timezone '{zone}': {zone} not found in timezone database")
 
-    monkeypatch.setattr(columns_module.pc, "local_timestamp", local_timestamp)
-    assert pc.local_timestamp is local_timestamp
+    monkeypatch.setattr(pc, "local_timestamp", local_timestamp)
     with pytest.raises(ResourceError, match="apt-get install tzdata") as error:
         bl.train(read({"when": stored(BERLIN).column("when"), "y": [1.0, 2.0] * 24}, target="y"))
     assert error.value.code == "no-time-zones"

@@ -79,6 +79,13 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.ORDER_OF_DATE: {"column": "a", "example": "01/02/2020", "forms": ["%d/%m/%Y", "%m/%d/%Y"]},
     Code.ZONES_MIXED: {"column": "a", "zoned": 3, "zoneless": 4},
     Code.OFFSETS_MIXED: {"column": "when", "offsets": ["+01:00", "+02:00"]},
+    Code.OWN_ROWS: {"rows": 2000},
+    Code.LEAK: {
+        "target": "y",
+        "levels": [{"level": "state = closed", "rows": 300, "share": 1.0, "class": "1"}],
+        "change": "--drop state",
+    },
+    Code.TOO_GOOD: {"metric": "auc", "value": 0.9999, "column": "paid", "change": "--drop paid"},
     Code.SPIKE: {"column": "a", "value": -999.0, "rows": 3, "of": 40, "low": 0.5, "high": 2.0, "change": "--null=-999"},
     Code.TIME_SPIKE: {
         "column": "a",

@@ -48,6 +48,7 @@ from batchlearn.training.facts.columns import (
     refuse_text,
 )
 from batchlearn.training.facts.labels import neighbour_facts, part_labels, split_facts
+from batchlearn.training.facts.leaks import leak_notes
 from batchlearn.training.facts.levels import count_levels, telling_levels
 from batchlearn.training.facts.notes import feature_notes, group_notes, row_notes, target_notes
 from batchlearn.training.facts.spikes import spike_remarks
@@ -160,7 +161,9 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
     ]
     notes = [*left_out, *said, *notes]
     facts = _facts(work, fitted, profiles[-1], split, repeated, judged, clock.seconds)
-    return replace(_assemble(work, fitted, evaluation, tuple(notes), facts), columns=uses)
+    fit = _assemble(work, fitted, evaluation, tuple(notes), facts)
+    leaks = leak_notes(fit.model, facts, ledger.counts.used, evaluation)
+    return replace(fit, columns=uses, notes=(*leaks, *fit.notes))
 
 
 def _facts(

@@ -1,5 +1,6 @@
 """Values that stand for missing ones: noted with their count and the flag, and used as they are."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,9 +22,9 @@ AMOUNTS = RNG.exponential(300.0, ROWS)
 DAYS = [datetime(2024, 1, 1) + timedelta(days=k % 300) for k in range(ROWS)]
 
 
-def with_some(values: object, some: object, every: int = 10) -> list[object]:
+def with_some(values: Iterable[object], some: object, every: int = 10) -> list[object]:
     """The values, each tenth of them another one."""
-    return [some if k % every == 0 else value for k, value in enumerate(values)]  # type: ignore[call-overload]
+    return [some if k % every == 0 else value for k, value in enumerate(values)]
 
 
 def spikes(table: dict[str, object], target: str = "y") -> dict[str, ColumnRemark]:
