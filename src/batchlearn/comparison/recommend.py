@@ -53,8 +53,8 @@ def recommend(outcomes: Sequence[Outcome], good_enough: float, certified: bool) 
 def _full(full: _Reached, quickest: _Reached, certified: bool, good_enough: float) -> str:
     end = "the optimum with a certificate" if certified else "the best known objective"
     said = (
-        f"It is within {rounded_up(good_enough):g} of the optimum after {passes(full.passes)} and {full.seconds:.2f} s, "
-        f"and goes on to {end}"
+        f"It is within {rounded_up(good_enough):g} of the optimum after {passes(full.passes)} and "
+        f"{full.seconds:.2f} s, and goes on to {end}"
     )
     if quickest.outcome is full.outcome:
         return f"{said}; nothing else was quicker."
