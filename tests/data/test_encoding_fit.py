@@ -150,11 +150,11 @@ def test_bins_of_numbers_far_from_zero_have_names_of_their_own() -> None:
     assert len(set(encoding.names)) == encoding.layout.size == 8
 
 
-def test_free_text_is_refused_with_a_hint() -> None:
+def test_free_text_is_left_out_with_an_example() -> None:
     rows = [f"the {i}th customer wrote a long complaint" for i in range(80)]
-    with pytest.raises(DataError, match="--drop note") as refused:
-        fitted({"note": rows})
-    assert refused.value.code == "free-text"
+    assert fitted({"note": rows, "x": [1.0, 2.0] * 40}).left_out == {
+        "note": "it is free text, such as 'the 0th customer wrote a long complaint'"
+    }
 
 
 def test_two_coefficients_never_share_a_name() -> None:
@@ -201,9 +201,7 @@ def test_a_table_must_have_the_columns_in_their_kinds() -> None:
     encoding = fitted({"x": [1.0, 2.0], "c": ["a", "b"]}, minimum_rows=1)
     assert encoding.kinds == {"x": Kind.NUMBER, "c": Kind.CATEGORY}
     check_kinds(encoding, {"x": Kind.NUMBER, "c": Kind.CATEGORY, "more": Kind.BOOLEAN}, "new.csv")
-    with pytest.raises(DataError, match=r"new\.csv has no column 'c'") as missing:
-        check_kinds(encoding, {"x": Kind.NUMBER}, "new.csv")
-    assert missing.value.code == "column-missing"
+    check_kinds(encoding, {"x": Kind.NUMBER}, "new.csv")
     with pytest.raises(DataError, match="category values; the model was trained on number values") as other:
         check_kinds(encoding, {"x": Kind.CATEGORY, "c": Kind.CATEGORY}, "new.csv")
     assert other.value.code == "column-kind"

@@ -103,6 +103,10 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.TRAILING_DELIMITERS: {"number": 4},
     Code.REPEATED_NAME: {"column": "x.2", "name": "x", "number": 2},
     Code.TOTAL_ROW: {"column": "item", "text": "Total"},
+    Code.UNSUPPORTED_TYPE: {"column": "tags", "stored": "list<item: string>"},
+    Code.NOT_IN_ALL_FILES: {"column": "a", "files": 2},
+    Code.TAKEN_AS_MISSING: {"column": "a"},
+    Code.UNREADABLE_VALUES: {"column": "a", "kind": "number", "rows": 3},
     Code.RECORDED: {"text": "Nobody {asked}."},
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -38,6 +39,7 @@ from batchlearn.models.links import (
     returned_distance,
 )
 from batchlearn.models.model import Predictions
+from batchlearn.models.remarks import scoring_remarks
 from batchlearn.tables.columns import Kind, unsupported, without_kind
 from batchlearn.tables.readings import ColumnReading
 from batchlearn.tables.table import ReadingRules, Roles, Table, read
@@ -208,8 +210,11 @@ class LinearModel:
             `response` (n,), the probability of the second class, the mean or the count, of K > 2 classes (n, K);
             `predictor`, the same before the link; and `bound` (n,), None unless asked for.
 
+        Values that cannot be read as what they were in training count as missing, and so does a column that is absent
+        and was sometimes missing then; a warning says so.
+
         Raises:
-            DataError: A column that the model reads is missing, of another kind, or missing where an offset is needed.
+            DataError: A column that the model reads is absent, of another kind, or missing where an offset is needed.
             UsageError: Bounds were asked for and `no_certificate` says why there are none.
         """
         table = data if isinstance(data, Table) else self.read(data)
@@ -235,8 +240,11 @@ class LinearModel:
         table = table.like(self.readings)
         self.check(table)
         # An intercept alone reads no column, but its rows have to be counted.
-        for batch in table.scan(self.columns or [table.columns[0].name]):
+        scan = table.scan(self.columns or [table.columns[0].name])
+        for batch in scan:
             yield self.predict_batch(batch, bounds=bounds)
+        for remark in scoring_remarks(self, table, scan.unreadable):
+            warnings.warn(str(remark.note), stacklevel=2)
 
     def lacking(self, table: Table) -> list[str]:
         """Return the columns that the model reads and a table, or a file of it, lacks.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from batchlearn.models.linear import LinearModel
 from batchlearn.tables.readings import ColumnRemark
 from batchlearn.tables.table import Table
 from batchlearn.words.notes import Code, Note
+
+if TYPE_CHECKING:
+    from batchlearn.models.linear import LinearModel
 
 
 def scoring_remarks(model: LinearModel, table: Table, unreadable: Mapping[str, int]) -> tuple[ColumnRemark, ...]:
