@@ -11,8 +11,9 @@ import pytest
 
 import batchlearn as bl
 from batchlearn.errors import DataError, ResourceError, UsageError
-from batchlearn.tables.columns import Kind, is_place, local_times, moments_of
+from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import Table, read
+from batchlearn.tables.text.times import is_place, local_times, moments_of
 from batchlearn.words.notes import Code
 
 BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"

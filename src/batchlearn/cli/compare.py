@@ -97,7 +97,8 @@ def compare(
     chosen, threads = plan.plan, threads_given(run.threads)
     table = open_table(data, target, roles, reading)
     comparison = watch(comparing(table, chosen, recipe, threads=threads))
-    record = comparison.to_json()
+    columns = [column.to_json() for column in table.uses()]
+    record = {**comparison.to_json(), "lines_passed_over": dict(table.lines_passed_over), "columns": columns}
     report = destination.save(page_of(comparison))
     record["report"] = str(report)
 

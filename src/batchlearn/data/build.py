@@ -15,10 +15,10 @@ from batchlearn.data.profile import Profile, empty_profile
 from batchlearn.data.rows.memory import MemoryRows, chunk_rows
 from batchlearn.data.rows.stored import StoredChunk, joined
 from batchlearn.errors import ResourceError
-from batchlearn.tables.columns import local_times
 from batchlearn.tables.fingerprint import Fingerprint
 from batchlearn.tables.sources import ParquetSource
 from batchlearn.tables.table import Table
+from batchlearn.tables.text.times import local_times
 
 _BYTES_OF_A_LABEL = 8
 
@@ -65,8 +65,7 @@ def profile_parts(table: Table, ledger: Ledger, parts: list[Mask]) -> Generator[
             weight = np.ones(kept.num_rows) if ledger.weight is None else ledger.weight[entries][mask]
             lots = ledger.lots.lot[entries][mask]
             for column, array in zip(features, kept.columns, strict=True):
-                values = array if column.zone is None else local_times(array, column.zone)
-                profiles[column.name].update(values, weight, lots)
+                profiles[column.name].update(local_times(array, column.zone), weight, lots)
         yield batch.num_rows
     return found
 

@@ -24,7 +24,8 @@ from batchlearn.data.bins import BinTerm
 from batchlearn.data.profile import CALENDAR_PARTS, calendar_part, level_digest
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats, Layout
-from batchlearn.tables.columns import Kind, local_times
+from batchlearn.tables.columns import Kind
+from batchlearn.tables.text.times import local_times
 
 Codes = NDArray[np.intp]
 
@@ -198,10 +199,7 @@ class LevelTerm:
 
 @dataclass(frozen=True)
 class CalendarTerm:
-    """One calendar part of a time (hour, weekday or month), one coefficient for each value that occurred.
-
-    What it encodes is what a clock showed, timestamp[us] without a zone.
-    """
+    """One calendar part of what a clock showed (hour, weekday or month), one coefficient for each that occurred."""
 
     kind: Literal["calendar"] = field(default="calendar", kw_only=True)
     column: str
@@ -325,9 +323,8 @@ class Encoding:
             kind = self.kinds[term.column]
             if kind not in term.reads:
                 raise ValueError(f"column {quoted(term.column)} is a {kind} and its term is for a {term.reads[0]}")
-        timeless = [name for name in self.zones if self.kinds.get(name) is not Kind.TIMESTAMP]
-        if timeless:
-            raise ValueError(f"column {quoted(timeless[0])} has a zone and is none of times")
+        if any(self.kinds.get(name) is not Kind.TIMESTAMP for name in self.zones):
+            raise ValueError("a column that holds no times has a zone")
 
     @cached_property
     def layout(self) -> Layout:
@@ -383,8 +380,7 @@ class Encoding:
         Returns the dense columns (dense, rows), not yet shifted and scaled, and the codes (groups, rows), in as few
         bytes as hold them.
         """
-        columns = {name: batch.column(name) for name in self.columns}
-        columns |= {name: local_times(columns[name], zone) for name, zone in self.zones.items()}
+        columns = {name: local_times(batch.column(name), self.zones.get(name)) for name in self.columns}
         dense = np.empty((self.layout.dense, batch.num_rows))
         row = 0
         for term in self.numbers:

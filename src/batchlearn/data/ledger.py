@@ -159,9 +159,11 @@ def with_lots(table: Table, ledger: Ledger) -> Ledger:
     """Read the features once; return the ledger with the lots of its rows."""
     hashes = RowHashes()
     names = [column.name for column in table.features]
+    scan = table.scan(names) if names else None
     # Where there are no features, rows are told apart by their labels.
-    read = [hashes.of(batch) for _, batch in walk(table, names)] if names else []
-    return with_lots_of(ledger, np.concatenate(read) if read else np.zeros(len(ledger.used), dtype=np.uint64))
+    read = [np.zeros(len(ledger.used), dtype=np.uint64)] if scan is None else [hashes.of(batch) for batch in scan]
+    unreadable = {**ledger.unreadable, **({} if scan is None else scan.unreadable)}
+    return with_lots_of(replace(ledger, unreadable=unreadable), np.concatenate(read))
 
 
 def with_lots_of(ledger: Ledger, features: Hashes) -> Ledger:

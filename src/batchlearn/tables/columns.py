@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import re
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -15,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlearn.errors import DataError, ResourceError, UsageError, quoted
+from batchlearn.errors import DataError, quoted
 from batchlearn.kernels.design import Floats
 
 EXACT_INTEGER = 2**53
@@ -26,7 +24,6 @@ LARGEST = 1e150
 _SECONDS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 _MICROSECONDS = pa.timestamp("us")
-_OF_UTC = ("UTC", "Etc/UTC", "GMT", "+00:00")
 
 
 class Kind(StrEnum):
@@ -327,69 +324,6 @@ def _timestamps(array: pa.Array) -> pa.Array:
         )
     fine = array.cast(pa.timestamp("us", tz=array.type.tz), safe=array.type.unit != "ns")
     return fine.view(_MICROSECONDS)
-
-
-def zone_of(stored: pa.DataType) -> str | None:
-    """Return the zone that an Arrow type says its times are of; None where it says none."""
-    zone: str | None = getattr(stored.value_type if pa.types.is_dictionary(stored) else stored, "tz", None)
-    return zone
-
-
-def is_place(zone: str) -> bool:
-    """Whether a zone is that of a place, whose clocks are set forward and back, and no distance from UTC alone."""
-    return not re.fullmatch(r"(?:Etc/)?(?:UTC|GMT|[+-]\d\d:?\d\d)", zone)
-
-
-def local_times(moments: pa.Array, zone: str) -> pa.Array:
-    """Return what clocks of a zone show at moments in UTC; both are timestamp[us] without a zone."""
-    if zone in _OF_UTC:  # which needs no database of zones
-        return moments
-    with _zone_known(zone):
-        return pc.local_timestamp(moments.view(pa.timestamp("us", zone)))
-
-
-def moments_of(local: pa.Array, zone: str) -> pa.Array:
-    """Return the moments in UTC at which clocks of a zone show times; both are timestamp[us] without a zone.
-
-    What they show twice, as clocks are set back, is the first of the two; what they skip is the end of the gap.
-    """
-    if zone in _OF_UTC:
-        return local
-    with _zone_known(zone):
-        return pc.assume_timezone(local, zone, ambiguous="earliest", nonexistent="latest").view(_MICROSECONDS)
-
-
-def check_zone(zone: str) -> None:
-    """Raise UsageError where there is no such zone, ResourceError where this machine knows none."""
-    local_times(pa.array([0], pa.int64()).view(_MICROSECONDS), zone)
-
-
-@contextmanager
-def _zone_known(zone: str) -> Iterator[None]:
-    """Say in our errors that a zone is not in the database of the machine, or that there is no such database."""
-    try:
-        yield
-    except pa.ArrowInvalid as problem:
-        if "timezone" not in str(problem).lower() and "zoneinfo" not in str(problem).lower():
-            raise
-        if _has_zones():
-            raise UsageError(
-                f"there is no time zone {quoted(zone)}; write one of the IANA database, such as Europe/Berlin, or UTC",
-                code="zone-unknown",
-            ) from problem
-        raise ResourceError(
-            f"this machine has no database of time zones, and the times are of {quoted(zone)}: install the system's "
-            "package tzdata (apt-get install tzdata), which puts it into /usr/share/zoneinfo",
-            code="no-time-zones",
-        ) from problem
-
-
-def _has_zones() -> bool:
-    try:
-        pc.local_timestamp(pa.array([0], pa.int64()).view(pa.timestamp("us", "Etc/UTC")))
-    except pa.ArrowInvalid:
-        return False
-    return True
 
 
 def _categories(array: pa.Array) -> pa.DictionaryArray:

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from batchlearn.errors import DataError, quoted
-from batchlearn.tables.columns import Kind, is_place, local_times, moments_of
+from batchlearn.tables.columns import Kind
 from batchlearn.tables.text.numbers import NumberStyle, numbers
-from batchlearn.tables.text.times import MICROSECONDS, moments, seconds_of_day
+from batchlearn.tables.text.times import MICROSECONDS, is_place, local_times, moments, moments_of, seconds_of_day
 from batchlearn.words.notes import Note
 
 DICTIONARY = pa.dictionary(pa.int32(), pa.string())

@@ -20,8 +20,9 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from batchlearn.errors import DataError, UsageError, quoted
-from batchlearn.tables.columns import EXACT_INTEGER, Column, Kind, moments_of, name_advice
+from batchlearn.tables.columns import EXACT_INTEGER, Column, Kind, name_advice
 from batchlearn.tables.conditions import And, Before, Condition, Missing, Not, Or, Written, literal
+from batchlearn.tables.text.times import moments_of
 
 _LONGEST = 10_000
 _COMPARISONS: Final[dict[type[exp.Expr], str]] = {

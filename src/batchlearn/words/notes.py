@@ -7,15 +7,15 @@ report, because records on disk keep them. Nothing takes a sentence apart again.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from typing import Any
 
 from batchlearn.errors import quoted
 from batchlearn.words.column_sentences import COLUMN_SENTENCES
-from batchlearn.words.names import BASELINES, METRICS, in_short
-from batchlearn.words.numbers import listed, rounded_down, rounded_up
+from batchlearn.words.names import BASELINES, METRICS
+from batchlearn.words.numbers import rounded_down, rounded_up
 
 _MOST_NAMES = 5
 
@@ -160,25 +160,6 @@ def _read(sentence: str, noted: Mapping[str, Any] | None) -> Note:
 def recorded(text: str) -> Note:
     """Return what a record says in a sentence, which is shown as it is."""
     return Note(Code.RECORDED, {"text": text})
-
-
-def _leak(target: str, levels: Sequence[Mapping[str, Any]], change: str) -> str:
-    named = [
-        f"{one['level']} ({one['rows']:,} rows, {one['share']:.1%} of them {target} = {one['class']})" for one in levels
-    ]
-    return (
-        f"Levels that nearly give the label away: {listed(named, 3)}. Leave out what is filled in after the answer is "
-        f"known ({change})."
-    )
-
-
-def _too_good(metric: str, value: float, column: str | None, change: str | None) -> str:
-    which = "no column is" if column is None else f"'{column}', which makes up most of it, is not"
-    remedy = "" if change is None else f", or leave it out ({change})"
-    return (
-        f"The {in_short(metric)} of {rounded_down(value, 4):g} on held-out rows is nearly perfect, which real columns "
-        f"seldom allow: check that {which} filled in after the answer is known{remedy}."
-    )
 
 
 def _class_weights(weights: Mapping[str, float]) -> str:
@@ -348,8 +329,6 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.TRAINED_UNDER_CONDITION: "The model was trained on rows where {condition}; --where keeps such rows only.",
     Code.OWN_ROWS: "The model was trained on these very {rows:,} rows: the figures say how well it fits them, not how "
     "well it predicts others. Evaluate on later rows; what train printed is of rows held out.",
-    Code.LEAK: _leak,
-    Code.TOO_GOOD: _too_good,
     Code.NOTHING_PROVED: "Nothing is proved about this fit: {reason}.",
     Code.WARM_START: _warm_start,
     Code.UPDATED: _updated,

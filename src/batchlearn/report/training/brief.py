@@ -63,7 +63,7 @@ def show_fit(page: Document, fit: Fit) -> None:
             page.line(in_ascii(drift_sentence(fit, score(fit.evaluation)) or ""))
     show_effects(page, fit)
     show_columns(page, fit.columns, fit.lines_passed_over)
-    said = {Code.HELD_OUT, *([Code.LEFT_OUT] if fit.columns else [])}
+    said = {Code.HELD_OUT, *((Code.LEFT_OUT, Code.UNREADABLE_VALUES) if fit.columns else ())}
     show_notes(page, [note for note in fit.notes if note.code not in said], fit.evaluation)
 
 

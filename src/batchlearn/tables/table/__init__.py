@@ -8,17 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from batchlearn.errors import DataError, quoted
-from batchlearn.tables.columns import (
-    Column,
-    Kind,
-    check_zone,
-    columns_of,
-    is_index,
-    places,
-    refuse_equal_names,
-    without_kind,
-    zone_of,
-)
+from batchlearn.tables.columns import Column, Kind, columns_of, is_index, places, refuse_equal_names, without_kind
 from batchlearn.tables.conditions import Condition, Written
 from batchlearn.tables.files import Files, Format, find
 from batchlearn.tables.readings import (
@@ -34,6 +24,7 @@ from batchlearn.tables.table.roles import ROLES, Roles, check_roles, missing
 from batchlearn.tables.table.scan import Scan, compiled
 from batchlearn.tables.text.delimited import DelimitedSource
 from batchlearn.tables.text.inspection import TextRules
+from batchlearn.tables.text.times import check_zone, zone_of
 from batchlearn.words.notes import Code, Note
 
 __all__ = ["Column", "Kind", "ReadingRules", "Roles", "Scan", "Table", "read"]

@@ -21,10 +21,10 @@ from batchlearn.tables.columns import (
     kind_of,
     places,
     stored_arrays,
-    zone_of,
 )
 from batchlearn.tables.conditions import Condition
 from batchlearn.tables.readings import in_zone, parse, refuse_other_times, without
+from batchlearn.tables.text.times import zone_of
 
 if TYPE_CHECKING:
     from batchlearn.tables.table import Table

@@ -1,8 +1,10 @@
-"""Times as people write them: the forms that are looked for, in strptime's words, and the moments that texts mean."""
+"""Times as people write them and clocks show them: forms in strptime's words, moments, and zones."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -10,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlearn.errors import UsageError, quoted
+from batchlearn.errors import ResourceError, UsageError, quoted
 
 MICROSECONDS = pa.timestamp("us")
+_OF_UTC = ("UTC", "Etc/UTC", "GMT", "+00:00")
 ISO = "ISO 8601"
 """Stands for %Y-%m-%d with any time after it, to the fraction of a second, and a zone or none."""
 _ISO_PATTERN = (
@@ -155,3 +158,69 @@ def _microseconds_of_day(values: dict[str, np.ndarray[Any, Any]], found: np.ndar
     found &= (hour < 24) & (minute < 60) & (second <= 60)
     minutes = hour * 60 + minute - values.get("z", none)
     return np.asarray((minutes * 60 + second) * 1_000_000 + values.get("f", none))
+
+
+def zone_of(stored: pa.DataType) -> str | None:
+    """Return the zone that an Arrow type says its times are of; None where it says none."""
+    zone: str | None = getattr(stored.value_type if pa.types.is_dictionary(stored) else stored, "tz", None)
+    return zone
+
+
+def is_place(zone: str) -> bool:
+    """Whether a zone is that of a place, whose clocks are set forward and back, and no distance from UTC alone."""
+    return not re.fullmatch(r"(?:Etc/)?(?:UTC|GMT|[+-]\d\d:?\d\d)", zone)
+
+
+def local_times(moments: pa.Array, zone: str | None) -> pa.Array:
+    """Return what clocks of a zone show at moments in UTC; both are timestamp[us] without a zone.
+
+    Without a zone it is what came; so it is for UTC, which needs no database of zones.
+    """
+    if zone is None or zone in _OF_UTC:
+        return moments
+    with _zone_known(zone):
+        return pc.local_timestamp(moments.view(pa.timestamp("us", zone)))
+
+
+def moments_of(local: pa.Array, zone: str) -> pa.Array:
+    """Return the moments in UTC at which clocks of a zone show times; both are timestamp[us] without a zone.
+
+    What they show twice, as clocks are set back, is the first of the two; what they skip is the end of the gap.
+    """
+    if zone in _OF_UTC:
+        return local
+    with _zone_known(zone):
+        return pc.assume_timezone(local, zone, ambiguous="earliest", nonexistent="latest").view(MICROSECONDS)
+
+
+def check_zone(zone: str) -> None:
+    """Raise UsageError where there is no such zone, ResourceError where this machine knows none."""
+    local_times(pa.array([0], pa.int64()).view(MICROSECONDS), zone)
+
+
+@contextmanager
+def _zone_known(zone: str) -> Iterator[None]:
+    """Say in our errors that a zone is not in the database of the machine, or that there is no such database."""
+    try:
+        yield
+    except pa.ArrowInvalid as problem:
+        if "timezone" not in str(problem).lower() and "zoneinfo" not in str(problem).lower():
+            raise
+        if _has_zones():
+            raise UsageError(
+                f"there is no time zone {quoted(zone)}; write one of the IANA database, such as Europe/Berlin, or UTC",
+                code="zone-unknown",
+            ) from problem
+        raise ResourceError(
+            f"this machine has no database of time zones, and the times are of {quoted(zone)}: install the system's "
+            "package tzdata (apt-get install tzdata), which puts it into /usr/share/zoneinfo",
+            code="no-time-zones",
+        ) from problem
+
+
+def _has_zones() -> bool:
+    try:
+        pc.local_timestamp(pa.array([0], pa.int64()).view(pa.timestamp("us", "Etc/UTC")))
+    except pa.ArrowInvalid:
+        return False
+    return True

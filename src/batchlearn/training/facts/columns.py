@@ -131,9 +131,14 @@ def column_uses(
     table: Table,
     encoding: Encoding,
     profiles: Mapping[str, Profile] | None = None,
+    unreadable: Mapping[str, int] | None = None,
     beside: Sequence[ColumnRemark] = (),
 ) -> tuple[ColumnUse, ...]:
-    """Return what became of each column of a table in a model of this encoding, with what else is said of columns."""
+    """Return what became of each column of a table in a model of this encoding.
+
+    `unreadable` says by column in how many rows its reading, where it is that of an earlier model, takes no value;
+    `beside` is what else there is to say of columns.
+    """
     remarks = [
         ColumnRemark(
             name,
@@ -143,6 +148,9 @@ def column_uses(
         )
         for name, reason in encoding.left_out.items()
     ]
+    for name, rows in (unreadable or {}).items():
+        values = {"column": name, "kind": str(table.readings[name].kind), "rows": rows}
+        remarks.append(ColumnRemark(name, True, Note(Code.UNREADABLE_VALUES, values), None))
     return table.uses([*remarks, *beside], {*encoding.columns, *role_columns(table)})
 
 
