@@ -178,8 +178,7 @@ class LevelTerm:
         none = len(self.names)
         of_level = [none if level is None else self.code(level) for level in array.dictionary.to_pylist()]
         codes = np.asarray([*of_level, none - 1 if self.missing else none], dtype=np.intp)
-        indices = pc.fill_null(array.indices, len(of_level)).to_numpy(zero_copy_only=False)
-        return np.asarray(codes[indices])
+        return np.asarray(codes[pc.fill_null(array.indices, len(of_level)).to_numpy(zero_copy_only=False)])
 
     def unseen(self, array: pa.DictionaryArray) -> NDArray[np.bool_]:
         """Return which rows hold a level that has no coefficient of its own."""
@@ -334,8 +333,7 @@ class Encoding:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """One name a coefficient, the intercept first."""
-        numbers = (name for term in self.numbers for name in term.names)
-        return (INTERCEPT, *numbers, *(name for group in self.groups for name in group.names))
+        return (INTERCEPT, *(name for term in (*self.numbers, *self.groups) for name in term.names))
 
     @property
     def columns(self) -> tuple[str, ...]:

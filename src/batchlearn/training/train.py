@@ -154,18 +154,15 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
     uses = column_uses(table, fitted.encoding, profiles[-1], ledger.unreadable, spikes)
     codes = (Code.LEFT_OUT, Code.UNREADABLE_VALUES)
     of_columns = (remark.note for use in uses for remark in use.remarks if remark.note.code in codes)
-    expansion = fitted.optimum.certification.expansion
     said = [
         *target_notes(ledger, recipe),
         *chosen,
         *row_notes(ledger, fitted.encoding, fitted.class_weights, repeated),
-        *feature_notes(fitted.encoding, expansion, fitted.penalty),
+        *feature_notes(fitted.encoding, fitted.optimum.certification.expansion, fitted.penalty),
     ]
-    notes = [*of_columns, *said, *notes]
     facts = _facts(work, fitted, profiles[-1], split, repeated, judged, clock.seconds)
-    fit = _assemble(work, fitted, evaluation, tuple(notes), facts)
-    leaks = leak_notes(fit.model, facts, ledger.counts.used, evaluation)
-    return replace(fit, columns=uses, notes=(*leaks, *fit.notes))
+    fit = _assemble(work, fitted, evaluation, (*of_columns, *said, *notes), facts)
+    return replace(fit, columns=uses, notes=(*leak_notes(fit), *fit.notes))
 
 
 def _facts(

@@ -10,8 +10,8 @@ from batchlearn.data.encoding import PairTerm
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.models.linear import LinearModel
 from batchlearn.tables.readings import flag
-from batchlearn.training.facts.columns import Facts
 from batchlearn.training.facts.levels import LevelCounts, TellingLevel
+from batchlearn.training.fit import Fit
 from batchlearn.words.notes import Code, Note
 
 # A level that tells the label is pointed out where at least this share of the rows has it.
@@ -34,9 +34,12 @@ def too_good(evaluation: Evaluation | None) -> str | None:
     return next((name for name, value in values.items() if value is not None and value >= _TOO_GOOD[name]), None)
 
 
-def leak_notes(model: LinearModel, facts: Facts, rows: int, evaluation: Evaluation | None) -> list[Note]:
+def leak_notes(fit: Fit) -> list[Note]:
     """Return what a reader should check before the scores are believed."""
-    notes = []
+    model, facts, rows, evaluation = fit.model, fit.facts, fit.rows.used, fit.evaluation
+    notes = list[Note]()
+    if facts is None:
+        return notes
     telling = {one.column: found for one in facts.columns if (found := leaking_levels(one.telling, rows))}
     if telling:
         first = sorted((max(found, key=_rows) for found in telling.values()), key=_rows, reverse=True)
