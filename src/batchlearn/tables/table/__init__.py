@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Literal
+
+import pyarrow as pa
 
 from batchlearn.errors import DataError, quoted
 from batchlearn.tables.columns import (
@@ -18,7 +21,7 @@ from batchlearn.tables.columns import (
     without_kind,
 )
 from batchlearn.tables.conditions import Condition, Written
-from batchlearn.tables.files import Files, Format, find
+from batchlearn.tables.files import Files, Format, Stamp, find
 from batchlearn.tables.readings import ColumnReading, ColumnRemark, ColumnUse, ReadingRules, flag
 from batchlearn.tables.sources import ArrowSource, ParquetSource, Source, arrow_table
 from batchlearn.tables.table.roles import ROLES, Roles, check_roles, missing
@@ -312,7 +315,18 @@ def _open(
             raise DataError(f"{quoted(files.name)} has 0 rows; at least one is needed", code="no-rows")
         return parquet, files.name
     needed = {getattr(roles, role): role for role in ("target", "time", "weight", "offset", "exposure")}
-    return DelimitedSource(files, rules, {name: role for name, role in needed.items() if name}, like), files.name
+    named = tuple((column, role) for column, role in needed.items() if column)
+    if like is not None:
+        return DelimitedSource(files, rules, named, like), files.name
+    return _surveyed(files, tuple(Stamp.of(path) for path in files.paths), rules, named), files.name
+
+
+@lru_cache(maxsize=8)  # a command opens a file more than once, and each time would read it whole
+def _surveyed(
+    files: Files, stamps: tuple[Stamp, ...], rules: TextRules, roles: tuple[tuple[str, str], ...]
+) -> DelimitedSource:
+    del stamps  # with them a file that was written again is another one
+    return DelimitedSource(files, rules, roles)
 
 
 def _read_as(
@@ -320,8 +334,13 @@ def _read_as(
 ) -> tuple[tuple[Column, ...], dict[str, ColumnReading]]:
     """Return the columns with their kinds, and how the values of each are read."""
     if isinstance(source, DelimitedSource):
+        # Texts count as stored in the type that they are read as.
         read = source.readings
-        return tuple(replace(column, kind=read[column.name].kind) for column in columns), dict(read)
+        types = {Kind.NUMBER: pa.float64(), Kind.BOOLEAN: pa.bool_(), Kind.CATEGORY: pa.string()}
+        kinds = {name: types.get(one.kind, pa.timestamp("us", one.zone)) for name, one in read.items()}
+        return tuple(
+            replace(column, kind=read[column.name].kind, stored_as=str(kinds[column.name])) for column in columns
+        ), dict(read)
     found, readings = [], {}
     stored = places(source.schema)
     for column in columns:
