@@ -13,6 +13,7 @@ from enum import StrEnum, auto
 from typing import Any
 
 from batchlearn.errors import quoted
+from batchlearn.words.column_sentences import COLUMN_SENTENCES
 from batchlearn.words.names import BASELINES, METRICS
 from batchlearn.words.numbers import rounded_down, rounded_up
 
@@ -87,6 +88,22 @@ class Code(StrEnum):
     TIME_SPENT = auto()
     ANCHORED = auto()
     ROWS_NOT_KEPT = auto()
+    # How the columns of a text file are read; their sentences are in column_sentences.py.
+    MISSING_TEXTS = auto()
+    STRAY_TEXTS = auto()
+    UNREADABLE_TEXTS = auto()
+    WRITTEN_NUMBERS = auto()
+    COMMA_BEFORE_THREE = auto()
+    WRITTEN_TIMES = auto()
+    ORDER_OF_DATE = auto()
+    ZONES_MIXED = auto()
+    LEADING_ZEROS = auto()
+    MIXED_CODES = auto()
+    LONG_INTEGERS = auto()
+    UNNAMED_INDEX = auto()
+    UNNAMED_COLUMN = auto()
+    REPEATED_NAME = auto()
+    TOTAL_ROW = auto()
     # What stands on an older record as a sentence, whatever it was about.
     RECORDED = auto()
 
@@ -346,4 +363,5 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.ANCHORED: "fine-tuning ends at the optimum of the new rows and an anchor, not at that of all rows",
     Code.ROWS_NOT_KEPT: "its rows were learned one by one and were not kept",
     Code.RECORDED: "{text}",
+    **{Code(code): sentence for code, sentence in COLUMN_SENTENCES.items()},
 }

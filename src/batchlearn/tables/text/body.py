@@ -1,0 +1,67 @@
+"""The rows of a delimited text file as bytes: lines that are no rows are taken out on the way, and counted."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import Counter
+
+from batchlearn.tables.text.layout import UNIT_SEPARATOR, Layout
+
+_LONGEST_LINE = 8 << 20
+_TAIL = 4096
+_BLANK = re.compile(rb"\n[ \t]*\r?(?=\n)")
+
+
+class Body(io.RawIOBase):
+    """What follows the header of a file, without the lines that repeat it; `passed_over` counts lines by reason."""
+
+    def __init__(self, characters: io.RawIOBase, layout: Layout) -> None:
+        super().__init__()
+        self.passed_over: Counter[str] = Counter(layout.passed_over)
+        self.tail = b"\n"
+        """The last bytes so far."""
+        self._characters = characters
+        self._held = b""
+        self._one_column = len(layout.names) == 1
+        header = re.escape(layout.header.encode())
+        self._header = layout.header.encode()
+        self._repeated = re.compile(rb"(?:(?<=\n)|\A)" + header + rb"[ \t]*\r?(?:\n|\Z)")
+        self._fused = (f"{layout.delimiter} ".encode(), f"{UNIT_SEPARATOR} ".encode()) if layout.spaced else None
+        to_skip = layout.start
+        while to_skip and (chunk := characters.read(to_skip)):
+            to_skip -= len(chunk)
+
+    def readable(self) -> bool:
+        """Say that this file is for reading."""
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next whole lines; none at the end."""
+        while True:
+            chunk = self._characters.read(size) or b""
+            data = self._held + chunk
+            cut = data.rfind(b"\n") + 1 if chunk else len(data)
+            if not cut and len(data) > _LONGEST_LINE:
+                cut = len(data)
+            lines, self._held = data[:cut], data[cut:]
+            rows = self._rows(lines)
+            if rows or not chunk:
+                return rows
+
+    def _rows(self, lines: bytes) -> bytes:
+        """Take out the lines that repeat the header, and count the blank ones, which the reader passes over."""
+        if self._header and self._header in lines:
+            lines, times = self._repeated.subn(b"", lines)
+            self.passed_over["repeated header"] += times
+        if not self._one_column:
+            # Outside of quotes, which are closed where an even number of them came before.
+            parts = (self.tail[-1:] + lines).split(b'"')[::2]
+            blank = sum(part.count(b"\n\n") + part.count(b"\n\r\n") for part in parts)
+            if blank:
+                self.passed_over["blank line"] += sum(len(_BLANK.findall(part)) for part in parts)
+        if self._fused is not None:
+            lines = lines.replace(*self._fused)
+        if lines:
+            self.tail = (self.tail + lines)[-_TAIL:]
+        return lines

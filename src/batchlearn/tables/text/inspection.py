@@ -1,0 +1,235 @@
+"""From the survey of a column to how it is read, and what is worth saying about that."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from batchlearn.errors import DataError, quoted
+from batchlearn.tables.columns import Kind
+from batchlearn.tables.readings import ColumnReading, ColumnRemark
+from batchlearn.tables.text.numbers import NumberStyle, numbers, style_of
+from batchlearn.tables.text.survey import ColumnSurvey
+from batchlearn.tables.text.times import CLOCK_FORMS, ISO
+from batchlearn.words.notes import Code, Note
+
+_MOST = 0.9
+"""From this share of its values on, a column is taken for one of numbers or times."""
+_STRAY = 0.01
+_STRAY_TEXTS = 10
+_DIGIT = re.compile(r"\d")
+
+
+@dataclass(frozen=True)
+class TextRules:
+    """What was said about how the texts of a file are to be read."""
+
+    null: tuple[str, ...] = ()
+    """Texts that mean a missing value, outer spaces off."""
+    categories: frozenset[str] = frozenset()
+    date_format: str | None = None
+    decimal: str | None = None
+    semicolons: bool = False
+    """Whether the delimiter leaves the comma free for decimals."""
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """How a column is read, what is worth saying about it, and whether all its numbers are whole."""
+
+    reading: ColumnReading
+    remarks: tuple[ColumnRemark, ...] = ()
+    whole: bool = False
+
+
+def flag(option: str, *values: str) -> str:
+    """Return an option with its values as they are typed in a shell."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(values)
+    typed = shlex.quote(line.getvalue())
+    return f"{option}={typed}" if typed.lstrip("'").startswith("-") else f"{option} {typed}"
+
+
+def inspected(name: str, survey: ColumnSurvey, rules: TextRules, role: str | None) -> Inspected:
+    """Return how a column is read. DataError where it has a role that its values cannot be read for."""
+    column = _Column(name, survey, rules, role)
+    total = survey.rows - survey.missing.total()
+    if name in rules.categories:
+        return Inspected(ColumnReading(Kind.CATEGORY, rules.null))
+    if not total:
+        return Inspected(ColumnReading(Kind.NUMBER, _words(survey)), whole=True)
+    enough = _MOST * total
+    if survey.booleans >= enough:
+        failing = Counter({text: rows for text, rows in survey.others.items() if text.lower() not in ("true", "false")})
+        failing.update({text: 1 for samples in survey.samples.values() for text in samples})
+        return column.read(ColumnReading(Kind.BOOLEAN), "boolean", total - survey.booleans, failing)
+    times = max((count.read for count in (survey.times or {}).values()), default=0)
+    if times >= enough:
+        return _times(column, total)
+    if survey.numbers >= enough:
+        return _numbers(column, total)
+    return Inspected(ColumnReading(Kind.CATEGORY, rules.null))
+
+
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    survey: ColumnSurvey
+    rules: TextRules
+    role: str | None
+
+    def read(
+        self, reading: ColumnReading, kind: str, failed: int, failing: Mapping[str, int], *more: Note
+    ) -> Inspected:
+        """Return a reading with the remarks on missing and stray texts; left out where the others are not strays."""
+        survey, name = self.survey, self.name
+        total = survey.rows - survey.missing.total()
+        strays = failed <= _STRAY * total and len(failing) <= _STRAY_TEXTS
+        if failed and not (strays and not any(map(_DIGIT.search, failing))):
+            texts = sorted(failing, key=lambda text: (-failing[text], text))
+            note = Note(
+                Code.UNREADABLE_TEXTS,
+                {"column": name, "kind": kind, "texts": texts[:_STRAY_TEXTS], "rows": failed, "of": total},
+            )
+            remedy = f"--null={shlex.quote(texts[0])}" if len(texts) == 1 else flag("--categories", name)
+            return self.left_out(note, remedy, "csv-mixed-column")
+        notes = list(more)
+        if survey.missing:
+            rows = survey.missing.total()
+            notes.append(
+                Note(Code.MISSING_TEXTS, {"column": name, "kind": kind, "texts": dict(survey.missing), "rows": rows})
+            )
+        if failed:
+            notes.append(Note(Code.STRAY_TEXTS, {"column": name, "kind": kind, "texts": dict(failing), "rows": failed}))
+        null = (*_words(survey), *sorted(failing)) if failed else _words(survey)
+        known = ColumnReading(
+            reading.kind,
+            tuple(dict.fromkeys((*self.rules.null, *null))),
+            reading.decimal,
+            reading.thousands,
+            reading.affixes,
+            reading.times,
+            reading.zone,
+        )
+        change = flag("--categories", name)
+        return Inspected(known, tuple(ColumnRemark(name, True, note, change) for note in notes), survey.integers)
+
+    def left_out(self, note: Note, change: str, code: str) -> Inspected:
+        """Return the column as texts that are not used; DataError where its role needs values."""
+        if self.role is not None:
+            said = re.sub(r" is left out: ", ": ", str(note), count=1)
+            raise DataError(
+                f"The {self.role} column cannot be read. {said} Use {change}, or correct the column.", code=code
+            )
+        return Inspected(ColumnReading(Kind.CATEGORY, self.rules.null), (ColumnRemark(self.name, False, note, change),))
+
+
+def _words(survey: ColumnSurvey) -> tuple[str, ...]:
+    return tuple(sorted(text for text in survey.missing if text.strip()))
+
+
+def _numbers(column: _Column, total: int) -> Inspected:
+    survey, rules, name = column.survey, column.rules, column.name
+    plain = {shape for shape, _, _ in survey.written} == {"whole"} and {("", "")} == {key[1:] for key in survey.written}
+    examples = [text for samples in survey.samples.values() for text in samples]
+    if (
+        plain
+        and survey.leading_zeros
+        and survey.signless == survey.numbers
+        and column.role in (None, "target", "group")
+    ):
+        example = next((text for text in examples if text.startswith("0") and len(text) > 1), examples[0])
+        if survey.numbers == total:
+            note = Note(Code.LEADING_ZEROS, {"column": name, "example": example})
+            reading = ColumnReading(Kind.CATEGORY, tuple(dict.fromkeys((*rules.null, *_words(survey)))))
+            return Inspected(reading, (ColumnRemark(name, True, note, None),))
+    others = total - survey.numbers
+    mixed = survey.mixed == others and (others > _STRAY * total or len(survey.others) > _STRAY_TEXTS)
+    if plain and others and survey.signless == survey.numbers and (survey.codes == others or mixed):
+        note = Note(Code.MIXED_CODES, {"column": name, "examples": [*examples[:2], *sorted(survey.others)[:2]]})
+        return Inspected(ColumnReading(Kind.CATEGORY, rules.null), (ColumnRemark(name, True, note, None),))
+    if survey.long is not None:
+        note = Note(Code.LONG_INTEGERS, {"column": name, "example": survey.long})
+        return column.left_out(note, f"{flag('--categories', name)} or {flag('--drop', name)}", "integer-too-large")
+    affixes = Counter[tuple[str, str]]()
+    for (_, prefix, suffix), rows in survey.written.items():
+        affixes[prefix, suffix] += rows
+    before, after = affixes.most_common(1)[0][0]
+    shapes = {key[0]: rows for key, rows in survey.written.items() if key[1:] == (before, after)}
+    style = style_of(shapes, tuple(affix for affix in (before, after) if affix), rules.decimal, rules.semicolons)
+    if style is None:
+        example = next(text for key, texts in survey.samples.items() if key[0] == "either" for text in texts)
+        values = {
+            sign: _value(example, NumberStyle(sign, thousands, tuple(affix for affix in (before, after) if affix)))
+            for sign, thousands in ((".", ","), (",", ""))
+        }
+        note = Note(
+            Code.COMMA_BEFORE_THREE, {"column": name, "example": example, "point": values["."], "comma": values[","]}
+        )
+        return column.left_out(note, "--decimal=. or --decimal=,", "csv-decimal-comma")
+    failing = Counter(survey.others)
+    failed = others
+    for key, rows in survey.written.items():
+        unread = [text for text in survey.samples[key] if _value(text, style) is None]
+        if unread or (key[1:] != (before, after) and not survey.samples[key]):
+            failed += rows
+            failing.update(dict.fromkeys(unread, 1))
+    more = []
+    if style != NumberStyle():
+        example = next(
+            text
+            for key, texts in survey.samples.items()
+            if key[0] != "whole" or key[1:] != ("", "")
+            for text in texts
+            if _value(text, style) is not None
+        )
+        more.append(Note(Code.WRITTEN_NUMBERS, {"column": name, "example": example, "value": _value(example, style)}))
+    reading = ColumnReading(Kind.NUMBER, (), style.decimal, style.thousands, style.affixes)
+    return column.read(reading, "number", failed, failing, *more)
+
+
+def _value(text: str, style: NumberStyle) -> Any:
+    return numbers(pa.array([text]), style)[0].as_py()
+
+
+def _times(column: _Column, total: int) -> Inspected:
+    survey, rules, name = column.survey, column.rules, column.name
+    times = survey.times or {}
+    most = max(count.read for count in times.values())
+    best = [form for form, count in times.items() if count.read == most]
+    given = rules.date_format
+    form = next(
+        (each for each in best if given is not None and (each == given or each.startswith(f"{given} "))), best[0]
+    )
+    clocks = form in CLOCK_FORMS
+    orders = {_order(each): each for each in reversed(best)}
+    if len(orders) > 1 and form not in (given, f"{given} {form.partition(' ')[2]}"):
+        example = next(iter(survey.others))
+        note = Note(Code.ORDER_OF_DATE, {"column": name, "example": example, "forms": list(reversed(orders.values()))})
+        return column.left_out(note, flag("--date-format", form), "date-order")
+    zoned = survey.zoned if form == ISO else 0
+    if 0 < zoned < times[form].read:
+        note = Note(Code.ZONES_MIXED, {"column": name, "zoned": zoned, "zoneless": times[form].read - zoned})
+        return column.left_out(note, flag("--drop", name), "time-zones-mixed")
+    more = []
+    if form != ISO and not clocks:
+        more.append(Note(Code.WRITTEN_TIMES, {"column": name, "example": next(iter(survey.others)), "form": form}))
+    failing = Counter(times[form].failing)
+    failing.update({text: 1 for samples in survey.samples.values() for text in samples})
+    reading = ColumnReading(
+        Kind.NUMBER if clocks else Kind.TIMESTAMP, times=None if form == ISO else form, zone="UTC" if zoned else None
+    )
+    return column.read(reading, "number" if clocks else "time", total - most, failing, *more)
+
+
+def _order(form: str) -> str:
+    """Return the order of year, month and day in a form of times."""
+    return "Ymd" if form == ISO else "".join(re.findall("%([Yymdb])", form))

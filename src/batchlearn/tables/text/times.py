@@ -1,0 +1,156 @@
+"""Times as people write them: the forms that are looked for, in strptime's words, and the moments that texts mean."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batchlearn.errors import UsageError, quoted
+
+MICROSECONDS = pa.timestamp("us")
+ISO = "ISO 8601"
+"""Stands for %Y-%m-%d with any time after it, to the fraction of a second, and a zone or none."""
+_ISO_PATTERN = (
+    r"(?P<Y>\d{4})-(?P<m>\d\d)-(?P<d>\d\d)"
+    r"(?:[ T](?P<H>\d\d):(?P<M>\d\d)(?::(?P<S>\d\d)(?:[.,](?P<f>\d{1,9}))?)?)? ?(?P<z>Z|[+-]\d\d:?\d\d)?"
+)
+ZONED = r":\d\d(?::\d\d(?:[.,]\d+)?)? ?(?:Z|[+-]\d\d:?\d\d)$"
+"""What ends an ISO time that says its zone."""
+
+# Dots are written with the day first wherever dates have dots; of the others both orders are in use.
+_DATES = (
+    *("%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d/%m/%y", "%m/%d/%y"),
+    *("%d.%m.%Y", "%d.%m.%y", "%Y.%m.%d"),
+    *("%d-%m-%Y", "%m-%d-%Y", "%Y-%m-%d", "%d-%m-%y", "%m-%d-%y"),
+    *("%d-%b-%Y", "%d-%b-%y", "%Y-%b-%d", "%d/%b/%Y", "%d %b %Y", "%d. %b %Y", "%b %d %Y", "%b %d, %Y"),
+)
+_CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%H.%M", "%H.%M.%S", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I:%M:%S%p")
+FORMS = (ISO, *(f"{date}{clock}" for date in _DATES for clock in ("", *(f" {each}" for each in _CLOCKS), "T%H:%M:%S")))
+CLOCK_FORMS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%H.%M.%S", "%I:%M %p", "%I:%M:%S %p")
+"""Times of day: numbers, in seconds since midnight."""
+
+_FIELDS = {
+    "Y": r"(?P<Y>\d{4})",
+    "y": r"(?P<y>\d\d)",
+    "m": r"(?P<m>\d{1,2})",
+    "d": r"(?P<d>\d{1,2})",
+    "b": r"(?P<b>[A-Za-z]{3,9})\.?",
+    "B": r"(?P<b>[A-Za-z]{3,9})",
+    "H": r"(?P<H>\d{1,2})",
+    "I": r"(?P<I>\d{1,2})",
+    "M": r"(?P<M>\d\d)",
+    "S": r"(?P<S>\d\d)",
+    "f": r"(?P<f>\d{1,9})",
+    "p": r"(?P<p>[AaPp])\.?[Mm]\.?",
+    "z": r"(?P<z>Z|[+-]\d\d:?\d\d)",
+    "%": "%",
+}
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_LAST_OF_THIS_CENTURY = 68
+"""Of years of two digits, as in POSIX: 69 is 1969 and 68 is 2068."""
+
+
+@cache
+def pattern(form: str) -> str:
+    """Return the regular expression of texts of a form; UsageError where it holds a field that is not known."""
+    if form == ISO:
+        return f"^{_ISO_PATTERN}$"
+    parts = re.split(r"%(.)", form)
+    unknown = [field for field in parts[1::2] if field not in _FIELDS]
+    if unknown or not any(field in "YydmbBHI" for field in parts[1::2]):
+        known = " ".join(f"%{field}" for field in _FIELDS)
+        raise UsageError(
+            f"{quoted(form)} is no form of times; it is made of {known}, as in %d/%m/%Y %H:%M", code="date-format"
+        )
+    # Two fields without a sign between them have their full width, or the one would take from the other.
+    whole = [
+        _FIELDS[part].replace("{1,2}", "{2}")
+        if number % 2 and not parts[number + 1]
+        else _FIELDS[part]
+        if number % 2
+        else re.escape(part)
+        for number, part in enumerate(parts)
+    ]
+    return f"^{''.join(whole)}$"
+
+
+def moments(texts: pa.Array, form: str | None, *, zoned: bool = False) -> pa.Array:
+    """Return timestamp[us] of texts without outer spaces: null where one is not of the form or no such moment is.
+
+    Without a form it is ISO 8601. Times with a zone are in UTC, and those without one are no moments if `zoned`; else
+    the other way round.
+    """
+    if form in (None, ISO):
+        try:
+            return texts.cast(pa.timestamp("us", "UTC") if zoned else MICROSECONDS).view(MICROSECONDS)
+        except pa.ArrowInvalid:
+            pass  # a text among them is none: each is looked at
+    values, found = _fields(texts, form or ISO)
+    if form in (None, ISO):
+        found &= np.asarray(pc.match_substring_regex(texts, ZONED).fill_null(False)) == zoned
+    year = values["Y"] if "Y" in values else values["y"] + np.where(values["y"] <= _LAST_OF_THIS_CENTURY, 2000, 1900)
+    month = values["m"] if "m" in values else values["b"]
+    found &= (month >= 1) & (month <= 12)
+    first = (year - 1970).astype("datetime64[Y]").astype("datetime64[M]") + np.where(found, month - 1, 0)
+    day = first.astype("datetime64[D]") + (values["d"] - 1)
+    found &= (values["d"] >= 1) & (day.astype("datetime64[M]") == first)
+    time = day.astype("datetime64[us]") + _microseconds_of_day(values, found).astype("timedelta64[us]")
+    return pa.array(time, MICROSECONDS, mask=~found)
+
+
+def seconds_of_day(texts: pa.Array, form: str) -> pa.Array:
+    """Return float64 seconds since midnight: null where a text is not of the form or no such time is."""
+    values, found = _fields(texts, form)
+    microseconds = _microseconds_of_day(values, found)
+    return pa.array(microseconds / 1e6, pa.float64(), mask=~found)
+
+
+def _fields(texts: pa.Array, form: str) -> tuple[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, Any]]:
+    """Return the whole numbers that the texts hold by field, and which texts are of the form."""
+    read = pc.extract_regex(texts, pattern(form))
+    found = np.array(read.is_valid())
+    values: dict[str, np.ndarray[Any, Any]] = {}
+    for field in read.type:
+        part = pc.struct_field(read, field.name).fill_null("")
+        if field.name == "b":
+            names = pc.utf8_lower(pc.utf8_slice_codeunits(part, 0, 3))
+            numbers = pc.add(pc.index_in(names, pa.array(_MONTHS)).cast(pa.int64()), 1)
+        elif field.name == "p":
+            numbers = pc.equal(pc.utf8_lower(part), "p").cast(pa.int64())
+        elif field.name == "f":
+            numbers = pc.utf8_slice_codeunits(pc.utf8_rpad(part, 6, "0"), 0, 6).cast(pa.int64())
+        elif field.name == "z":
+            numbers = _minutes(part)
+        else:
+            numbers = pc.if_else(pc.equal(part, ""), "0", part).cast(pa.int64())
+        values[field.name] = np.array(numbers.fill_null(0))
+    return values, found
+
+
+def _minutes(zones: pa.Array) -> pa.Array:
+    """Return the minutes by which a zone such as +02:00 or Z is before UTC."""
+    plain = pc.replace_substring(zones, ":", "")
+    digits = pc.if_else(pc.equal(pc.binary_length(plain), 5), plain, "+0000")
+    total = pc.add(
+        pc.multiply(pc.utf8_slice_codeunits(digits, 1, 3).cast(pa.int64()), 60),
+        pc.utf8_slice_codeunits(digits, 3, 5).cast(pa.int64()),
+    )
+    return pc.if_else(pc.starts_with(digits, "-"), pc.negate(total), total)
+
+
+def _microseconds_of_day(values: dict[str, np.ndarray[Any, Any]], found: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the microseconds since midnight, and take out of `found` what no clock shows."""
+    none = np.zeros(len(found), np.int64)
+    hour, minute, second = (values.get(field, none) for field in "HMS")
+    if "I" in values:
+        found &= (values["I"] >= 1) & (values["I"] <= 12)
+        hour = values["I"] % 12 + 12 * values.get("p", none)
+    # A leap second is the first of the next minute, as in POSIX.
+    found &= (hour < 24) & (minute < 60) & (second <= 60)
+    minutes = hour * 60 + minute - values.get("z", none)
+    return (minutes * 60 + second) * 1_000_000 + values.get("f", none)
