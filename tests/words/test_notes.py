@@ -83,6 +83,7 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.LONG_INTEGERS: {"column": "id", "example": "9007199254740993"},
     Code.UNNAMED_INDEX: {},
     Code.UNNAMED_COLUMN: {"column": "column_3", "number": 3},
+    Code.TRAILING_DELIMITERS: {"number": 4},
     Code.REPEATED_NAME: {"column": "x.2", "name": "x", "number": 2},
     Code.TOTAL_ROW: {"column": "item", "text": "Total"},
     Code.RECORDED: {"text": "Nobody {asked}."},

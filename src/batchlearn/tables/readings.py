@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -64,7 +63,7 @@ def parse(array: pa.Array, reading: ColumnReading) -> tuple[pa.Array, NDArray[np
     values = _values(texts, reading)
     unreadable = pc.and_(pc.is_null(values), pc.invert(blank))
     if reading.kind is Kind.NUMBER:
-        values = _without(values, reading)
+        values = without(values, reading)
     indices = encoded.indices
     return values.take(indices), np.asarray(unreadable.take(indices).fill_null(False))
 
@@ -76,7 +75,7 @@ def _as_programs_write(array: pa.Array, reading: ColumnReading) -> pa.Array | No
             values = array.cast(pa.float64())
         except pa.ArrowInvalid:
             return None
-        return _without(values, reading) if all_finite(values) else None
+        return without(values, reading) if all_finite(values) else None
     if reading.kind is Kind.TIMESTAMP and reading.times is None and not reading.null:
         try:
             return array.cast(MICROSECONDS if reading.zone is None else pa.timestamp("us", "UTC")).view(MICROSECONDS)
@@ -90,8 +89,8 @@ def all_finite(values: pa.Array) -> bool:
     return bool(pc.all(pc.is_finite(values)).as_py() is not False)
 
 
-def _without(values: pa.Array, reading: ColumnReading) -> pa.Array:
-    """Take out the numbers that mean a missing value, however they are written: -999 is -999.0."""
+def without(values: pa.Array, reading: ColumnReading) -> pa.Array:
+    """Return numbers without those that mean a missing value, however they are written: -999 is -999.0."""
     if not reading.null:
         return values
     plain = numbers(pa.array(reading.null, pa.string()), NumberStyle()).drop_null()
@@ -120,9 +119,3 @@ def _categories(indices: pa.Array, texts: pa.Array) -> pa.Array:
         return pa.DictionaryArray.from_arrays(indices.cast(pa.int32()), texts)
     places = pc.index_in(texts, levels)
     return pa.DictionaryArray.from_arrays(places.take(indices).cast(pa.int32()), levels)
-
-
-def stored_type(kind: Kind, *, whole: bool = False, zone: str | None = None) -> Any:
-    """Return the Arrow type that values of a kind have once they are read from text."""
-    types = {Kind.CATEGORY: pa.string(), Kind.BOOLEAN: pa.bool_(), Kind.TIMESTAMP: pa.timestamp("us", zone)}
-    return types.get(kind, pa.int64() if whole else pa.float64())

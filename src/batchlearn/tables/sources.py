@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 from urllib.parse import unquote
 
 import numpy as np
@@ -25,7 +25,12 @@ _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 class Source(Protocol):
-    """Stored rows that can be read again and again, in the same order."""
+    """Stored rows that can be read again and again, in the same order.
+
+    `untyped` says that all values are texts, of which readings say what they mean.
+    """
+
+    untyped: ClassVar[bool]
 
     @property
     def schema(self) -> pa.Schema:
@@ -39,6 +44,8 @@ class Source(Protocol):
 
 class ArrowSource:
     """Rows in memory."""
+
+    untyped = False
 
     def __init__(self, table: pa.Table) -> None:
         if not table.num_rows:
@@ -60,6 +67,8 @@ class ParquetSource:
 
     Names of folders below the one given carry values, as in year=2008/part.parquet: one column for each name.
     """
+
+    untyped = False
 
     def __init__(self, files: Files) -> None:
         self._stamps = tuple(Stamp.of(path) for path in files.paths)

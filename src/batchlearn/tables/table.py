@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,15 +19,19 @@ from batchlearn.tables.columns import (
     Kind,
     columns_of,
     comparable,
+    is_text,
     name_advice,
     places,
     refuse_equal_names,
     stored_arrays,
 )
 from batchlearn.tables.conditions import Condition, Written
-from batchlearn.tables.delimited import DelimitedSource
 from batchlearn.tables.files import Files, Format, find
+from batchlearn.tables.readings import ColumnReading, ColumnRemark, parse, without
 from batchlearn.tables.sources import ArrowSource, ParquetSource, Source, arrow_table
+
+from batchlearn.tables.text.delimited import DelimitedSource
+from batchlearn.tables.text.inspection import TextRules
 
 if TYPE_CHECKING:
     from batchlearn.tables.where import Filter
@@ -92,11 +97,26 @@ class Table:
     roles: Roles
     condition: Condition | None
     name: str
+    readings: Mapping[str, ColumnReading]
+    """How the values of each column are read."""
+    remarks: tuple[ColumnRemark, ...] = ()
+    """What is worth saying about that."""
 
     @property
     def features(self) -> tuple[Column, ...]:
-        """The columns to learn from: all but target, weight, offset, exposure and those dropped."""
-        return tuple(column for column in self.columns if column.name not in self.roles.apart)
+        """The columns to learn from: all but target, weight, offset, exposure, those dropped and those left out."""
+        left_out = {remark.column for remark in self.remarks if not remark.used}
+        return tuple(column for column in self.columns if column.name not in self.roles.apart | left_out)
+
+    @property
+    def lines_passed_over(self) -> Mapping[str, int]:
+        """Lines of text files that are neither header nor rows, by reason, as of the last reading to the end."""
+        return self.source.lines_passed_over if isinstance(self.source, DelimitedSource) else {}
+
+    @property
+    def text_encoding(self) -> str | None:
+        """The encoding that text files were said to have; None is UTF-8, or what their first bytes say."""
+        return self.source.text_encoding if isinstance(self.source, DelimitedSource) else None
 
     def column(self, name: str) -> Column:
         """Look a column up by its exact name; DataError names the nearest one."""
@@ -118,10 +138,13 @@ class Scan(Iterator[pa.RecordBatch]):
     """
 
     def __init__(self, table: Table, columns: Sequence[str]) -> None:
+        self._readings, self._untyped = table.readings, table.source.untyped
         self.rows_read = 0
         """Rows read from the source so far."""
         self.rows_kept = 0
         """Rows among them that meet the condition: all, if there is none."""
+        self.unreadable: Counter[str] = Counter()
+        """Texts so far, by column, that are not what the column's reading takes: they count as missing."""
         wanted = [table.column(name) for name in columns]
         target = table.roles.target
         self._canonical = [Canonical(column, table.name, is_target=column.name == target) for column in wanted]
@@ -148,13 +171,31 @@ class Scan(Iterator[pa.RecordBatch]):
             if batch.num_rows:
                 names = [canonical.column.name for canonical in self._canonical]
                 stored = stored_arrays(batch, [self._places[name] for name in names])
-                arrays = [canonical(array, rows) for canonical, array in zip(self._canonical, stored, strict=True)]
+                arrays = []
+                for name, canonical, array in zip(names, self._canonical, stored, strict=True):
+                    values, unreadable = self._read(name, array)
+                    self.unreadable.update({name: unreadable} if unreadable else {})
+                    values = canonical(values, rows)
+                    number = canonical.column.kind is Kind.NUMBER
+                    arrays.append(without(values, self._readings[name]) if number else values)
                 return pa.RecordBatch.from_arrays(arrays, names=names)
+
+    def _read(self, name: str, array: pa.Array) -> tuple[pa.Array, int]:
+        """Read texts that mean something else, or have no type; return how many mean nothing that the reading takes."""
+        reading = self._readings[name]
+        stored = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+        if not is_text(stored) or (reading.kind is Kind.CATEGORY and not self._untyped):
+            return array, 0
+        values, unreadable = parse(array, reading)
+        return values, int(np.count_nonzero(unreadable))
 
     def _filtered(self, batch: pa.RecordBatch, condition: Filter) -> tuple[pa.RecordBatch, np.ndarray[Any, Any]]:
         """Return the rows that meet the condition and their positions in the batch."""
         stored = stored_arrays(batch, [self._places[name] for name in condition.columns])
-        tested = [comparable(array, self._kinds[name]) for array, name in zip(stored, condition.columns, strict=True)]
+        tested = [
+            comparable(self._read(name, array)[0], self._kinds[name])
+            for array, name in zip(stored, condition.columns, strict=True)
+        ]
         positions = pa.array(np.arange(batch.num_rows))
         arrays = [*tested, positions, *batch.columns]
         # The condition refers to its columns by position, so these names only have to differ.
@@ -185,13 +226,22 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
     where: str | Condition | None = None,
     null: Sequence[str] = ("",),
     categories: Sequence[str] = (),
+    encoding: str | None = None,
+    date_format: str | None = None,
+    decimal: Literal[".", ","] | None = None,
+    header: bool = True,
+    like: Mapping[str, ColumnReading] | None = None,
 ) -> Table:
-    """Open a table without reading its rows: files, data frames, Arrow data or NumPy arrays.
+    """Open a table: files, data frames, Arrow data or NumPy arrays. Text files are read once, to see what they hold.
 
     `where` keeps the rows for which a condition in SQL's words is true. `null` lists the texts that mean a missing
-    value in CSV files, and `categories` the columns that are categories although they look like numbers.
+    value in text files, and numbers that do anywhere; `categories` the columns that are categories although they look
+    like numbers. Of text files, `encoding` is theirs where it is neither UTF-8 nor marked, `date_format` the form of
+    dates in strptime's words, `decimal` the sign of decimals, `header` whether the first line has names. `like` are the
+    readings of a model: columns are read as they say, and only others are looked at.
     """
     roles = Roles(target, time, group, weight, offset, exposure, tuple([drop] if isinstance(drop, str) else drop))
+    given = tuple(dict.fromkeys(text.strip() for text in null if text.strip()))
     opened: Source
     if not isinstance(source, (str, os.PathLike, Files)):
         opened, name = ArrowSource(arrow_table(source)), "table"
@@ -201,20 +251,45 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
         if files.format is Format.PARQUET:
             opened = ParquetSource(files)
         else:
-            opened = DelimitedSource(files, tuple(null), frozenset(categories))
+            rules = TextRules(given, frozenset(categories), encoding, date_format, decimal, header)
+            needed = {target: "target", time: "time", weight: "weight", offset: "offset", exposure: "exposure"}
+            opened = DelimitedSource(files, rules, {name: role for name, role in needed.items() if name}, like)
     refuse_equal_names(opened.schema.names, quoted(name))
-    columns = columns_of(opened.schema, categories, roles.drop, quoted(name))
+    columns, readings = _read_as(opened, columns_of(opened.schema, categories, roles.drop, quoted(name)), given, like)
     # A dropped list of numbers stands for the columns that it becomes.
     stored_in = {name: place.field for name, place in places(opened.schema).items()}
     positions = [name for name, field in stored_in.items() if field != name and field in roles.drop]
     roles = replace(roles, drop=(*roles.drop, *positions))
     condition = Written(where) if isinstance(where, str) else where
-    table = Table(opened, columns, roles, condition, name)
+    remarks = opened.remarks if isinstance(opened, DelimitedSource) else ()
+    remarks = tuple(remark for remark in remarks if remark.column not in roles.drop)
+    table = Table(opened, columns, roles, condition, name, readings, remarks)
     _check_roles(table, opened.schema.names)
     for category in categories:
         table.column(category)
     _compiled(condition, columns)
     return table
+
+
+def _read_as(
+    source: Source, columns: tuple[Column, ...], null: tuple[str, ...], like: Mapping[str, ColumnReading] | None
+) -> tuple[tuple[Column, ...], dict[str, ColumnReading]]:
+    """Return the columns with their kinds, and how the values of each are read."""
+    if isinstance(source, DelimitedSource):
+        read = source.readings
+        return tuple(replace(column, kind=read[column.name].kind) for column in columns), dict(read)
+    found, readings = [], {}
+    stored = places(source.schema)
+    for column in columns:
+        known = like.get(column.name) if like is not None else None
+        # Categories are made of anything, and anything is made of texts; other kinds stay what they are stored as.
+        made = known is not None and Kind.CATEGORY in (known.kind, column.kind)
+        kind = known.kind if known is not None and made else column.kind
+        zone = getattr(source.schema.field(stored[column.name].field).type, "tz", None)
+        own = ColumnReading(kind, null, zone=zone)
+        readings[column.name] = known if known is not None and known.kind is kind else own
+        found.append(replace(column, kind=kind))
+    return tuple(found), readings
 
 
 def _check_roles(table: Table, stored: Sequence[str]) -> None:

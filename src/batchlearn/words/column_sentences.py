@@ -76,8 +76,9 @@ COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
     ),
     "unnamed_index": "The first column has no name and numbers the rows: it is left out.",
     "unnamed_column": "Column {number} has no name and is called '{column}'.",
+    "trailing_delimiters": "The lines end with delimiters: column {number} has neither a name nor values and is left out.",
     "repeated_name": "The header has '{name}' more than once: column {number} is called '{column}'.",
     "total_row": lambda column, text: (
-        f"The last row has {quoted(text)} in '{column}' and may be a total of the others; it is used as a row like them."
+        f"The last row has {quoted(text)} in '{column}' and may be a total of the others; it is used as they are."
     ),
 }

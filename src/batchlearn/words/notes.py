@@ -102,6 +102,7 @@ class Code(StrEnum):
     LONG_INTEGERS = auto()
     UNNAMED_INDEX = auto()
     UNNAMED_COLUMN = auto()
+    TRAILING_DELIMITERS = auto()
     REPEATED_NAME = auto()
     TOTAL_ROW = auto()
     # What stands on an older record as a sentence, whatever it was about.

@@ -10,7 +10,7 @@ from batchlearn.tables.text.layout import UNIT_SEPARATOR, Layout
 
 _LONGEST_LINE = 8 << 20
 _TAIL = 4096
-_BLANK = re.compile(rb"\n[ \t]*\r?(?=\n)")
+_BLANK = re.compile(rb"\n\r?(?=\n)")
 
 
 class Body(io.RawIOBase):
@@ -19,6 +19,8 @@ class Body(io.RawIOBase):
     def __init__(self, characters: io.RawIOBase, layout: Layout) -> None:
         super().__init__()
         self.passed_over: Counter[str] = Counter(layout.passed_over)
+        self.rows_passed_over = 0
+        """Lines among them that the reader of rows came upon."""
         self.tail = b"\n"
         """The last bytes so far."""
         self._characters = characters

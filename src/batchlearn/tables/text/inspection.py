@@ -30,15 +30,15 @@ _DIGIT = re.compile(r"\d")
 
 @dataclass(frozen=True)
 class TextRules:
-    """What was said about how the texts of a file are to be read."""
+    """What was said about how a text file is to be read."""
 
     null: tuple[str, ...] = ()
-    """Texts that mean a missing value, outer spaces off."""
+    """Texts that mean a missing value besides blank, outer spaces off."""
     categories: frozenset[str] = frozenset()
+    encoding: str | None = None
     date_format: str | None = None
     decimal: str | None = None
-    semicolons: bool = False
-    """Whether the delimiter leaves the comma free for decimals."""
+    header: bool = True
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,14 @@ def flag(option: str, *values: str) -> str:
     return f"{option}={typed}" if typed.lstrip("'").startswith("-") else f"{option} {typed}"
 
 
-def inspected(name: str, survey: ColumnSurvey, rules: TextRules, role: str | None) -> Inspected:
-    """Return how a column is read. DataError where it has a role that its values cannot be read for."""
-    column = _Column(name, survey, rules, role)
+def inspected(
+    name: str, survey: ColumnSurvey, rules: TextRules, role: str | None, *, semicolons: bool = False
+) -> Inspected:
+    """Return how a column is read. DataError where it has a role that its values cannot be read for.
+
+    `semicolons` says that they delimit the values, which leaves the comma free for decimals.
+    """
+    column = _Column(name, survey, rules, role, semicolons)
     total = survey.rows - survey.missing.total()
     if name in rules.categories:
         return Inspected(ColumnReading(Kind.CATEGORY, rules.null))
@@ -85,6 +90,7 @@ class _Column:
     survey: ColumnSurvey
     rules: TextRules
     role: str | None
+    semicolons: bool
 
     def read(
         self, reading: ColumnReading, kind: str, failed: int, failing: Mapping[str, int], *more: Note
@@ -103,9 +109,10 @@ class _Column:
             return self.left_out(note, remedy, "csv-mixed-column")
         notes = list(more)
         if survey.missing:
-            rows = survey.missing.total()
+            texts = {**({"": survey.empty} if survey.empty else {}), **survey.missing}
+            rows = sum(texts.values())
             notes.append(
-                Note(Code.MISSING_TEXTS, {"column": name, "kind": kind, "texts": dict(survey.missing), "rows": rows})
+                Note(Code.MISSING_TEXTS, {"column": name, "kind": kind, "texts": texts, "rows": rows})
             )
         if failed:
             notes.append(Note(Code.STRAY_TEXTS, {"column": name, "kind": kind, "texts": dict(failing), "rows": failed}))
@@ -164,7 +171,7 @@ def _numbers(column: _Column, total: int) -> Inspected:
         affixes[prefix, suffix] += rows
     before, after = affixes.most_common(1)[0][0]
     shapes = {key[0]: rows for key, rows in survey.written.items() if key[1:] == (before, after)}
-    style = style_of(shapes, tuple(affix for affix in (before, after) if affix), rules.decimal, rules.semicolons)
+    style = style_of(shapes, tuple(affix for affix in (before, after) if affix), rules.decimal, column.semicolons)
     if style is None:
         example = next(text for key, texts in survey.samples.items() if key[0] == "either" for text in texts)
         values = {

@@ -189,7 +189,7 @@ def _numbered(width: int, rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
 def _named(
     values: Sequence[str], width: int, rows: Sequence[Sequence[str]]
 ) -> tuple[tuple[str, ...], tuple[tuple[str, Note], ...], str | None]:
-    """Return a name for each column, notes on the names that were made up, and the name of the index if there is one."""
+    """Return a name for each column, notes on those without a name of their own, and the name of the index."""
     filled = max([_filled(values), *(_filled(row) for row in rows if len(row) == width)])
     names: list[str] = []
     notes: list[tuple[str, Note]] = []
@@ -198,6 +198,7 @@ def _named(
         given = values[number - 1] if number <= len(values) else ""
         name = given or f"column_{number}"
         if number > filled:
+            notes.append((name, Note(Code.TRAILING_DELIMITERS, {"number": number})))
             name = ""
         elif number == 1 and given in _INDEX_NAMES and width > 1:
             index = name

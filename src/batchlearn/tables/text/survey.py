@@ -46,12 +46,15 @@ class FormCount:
 class ColumnSurvey:
     """Counts of one column's texts; `add` takes in the next of them, of which empty ones are null."""
 
-    def __init__(self, null: frozenset[str] = frozenset(), form: str | None = None) -> None:
+    def __init__(self, null: frozenset[str] = frozenset(), form: str | None = None, *, is_time: bool = False) -> None:
         self.null = null
         self.form = form
         """A form of times that was given: it is tried beside the others."""
+        self.is_time = is_time and form is not None
+        """Whether numbers of that form are times: 20240131 is one of %Y%m%d."""
         self.rows = 0
-        """Rows with some text, blanks among them."""
+        """Rows with some text, spaces alone among them."""
+        self.empty = 0
         self.missing: Counter[str] = Counter()
         """Words that stand for no value, those that were given and texts of spaces alone."""
         self.leading_zeros = 0
@@ -78,16 +81,30 @@ class ColumnSurvey:
 
     def add(self, texts: pa.Array) -> None:
         """Take in the next texts."""
+        self.empty += texts.null_count
         values = texts.drop_null() if texts.null_count else texts
         if not len(values):
             return
         self.rows += len(values)
         if self.is_text:
             self.other_rows += len(values)
-        elif self.form is not None or not (self._add_numbers(values) or self._add_moments(values)):
+            return
+        if self.is_time and self.rows == len(values):
+            self.is_time = bool(re.match(pattern(self.form or ISO), values[0].as_py().strip()))
+        if self.is_time or not (self._add_numbers(values) or self._add_moments(values)):
             self._add_texts(values)
             enough = self.rows >= _ENOUGH
             self.is_text = enough and 2 * self.best < self.rows - self.missing.total()
+
+    def take_out(self, text: str | None) -> None:
+        """Forget one text that no reading reads: it is in no row after all."""
+        text = (text or "").strip()
+        if self.others[text] == 1:
+            del self.others[text]
+            for count in (self.times or {}).values():
+                count.failed -= count.failing.pop(text, 0)
+            self.rows -= 1
+            self.other_rows -= 1
 
     @property
     def numbers(self) -> int:
@@ -161,7 +178,7 @@ class ColumnSurvey:
             self.missing[text.strip() or text] += count
         kept = ~np.asarray(missing)
         texts, rows = texts.filter(pa.array(kept)), rows[kept]
-        if self.form is None:
+        if not self.is_time:
             number = self._add_plain(texts, rows) | self._add_written(texts, rows)
             texts, rows = texts.filter(pa.array(~number)), rows[~number]
         if not len(texts):
