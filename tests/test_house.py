@@ -29,7 +29,7 @@ LARGEST_ROOT = 26
 EMPTY_NAMES = {"common", "helpers", "misc", "util", "utils"}
 UNSAFE_MODULES = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "yaml.load", "os.system"}
-IMPORTED_AS = {"scikit-learn": "sklearn"}
+IMPORTED_AS = {"charset-normalizer": "charset_normalizer", "scikit-learn": "sklearn"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = Function | ast.ClassDef

@@ -45,7 +45,7 @@ class Source(Protocol):
 class ArrowSource:
     """Rows in memory."""
 
-    untyped = False
+    untyped: ClassVar[bool] = False
 
     def __init__(self, table: pa.Table) -> None:
         if not table.num_rows:
@@ -68,7 +68,7 @@ class ParquetSource:
     Names of folders below the one given carry values, as in year=2008/part.parquet: one column for each name.
     """
 
-    untyped = False
+    untyped: ClassVar[bool] = False
 
     def __init__(self, files: Files) -> None:
         self._stamps = tuple(Stamp.of(path) for path in files.paths)

@@ -29,7 +29,6 @@ from batchlearn.tables.conditions import Condition, Written
 from batchlearn.tables.files import Files, Format, find
 from batchlearn.tables.readings import ColumnReading, ColumnRemark, parse, without
 from batchlearn.tables.sources import ArrowSource, ParquetSource, Source, arrow_table
-
 from batchlearn.tables.text.delimited import DelimitedSource
 from batchlearn.tables.text.inspection import TextRules
 

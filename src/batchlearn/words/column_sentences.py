@@ -16,25 +16,26 @@ def _texts(texts: Mapping[str, int]) -> str:
     return ", ".join(f"{quoted(text, 40)} ({rows:,})" for text, rows in shown[:_MOST_TEXTS]) + more
 
 
+def _rows(rows: int) -> str:
+    return f"{rows:,} row{'' if rows == 1 else 's'}"
+
+
 def _listed(texts: Sequence[str]) -> str:
     more = ", ..." if len(texts) > _MOST_TEXTS else ""
     return ", ".join(quoted(text, 40) for text in texts[:_MOST_TEXTS]) + more
 
 
 def _missing_texts(column: str, kind: str, texts: Mapping[str, int], rows: int) -> str:
-    return f"'{column}' is read as a {kind}; in {rows:,} rows it is missing, written as {_texts(texts)}."
+    return f"'{column}' is read as a {kind}; missing in {_rows(rows)}, written as {_texts(texts)}."
 
 
 def _stray_texts(column: str, kind: str, texts: Mapping[str, int], rows: int) -> str:
-    return (
-        f"'{column}' is read as a {kind}; in {rows:,} rows it holds other texts and counts as missing: {_texts(texts)}."
-    )
+    return f"'{column}' is read as a {kind}; other texts in {_rows(rows)} count as missing: {_texts(texts)}."
 
 
 def _unreadable_texts(column: str, kind: str, texts: Sequence[str], rows: int, of: int) -> str:
     return (
-        f"'{column}' is left out: {of - rows:,} of its values are those of a {kind}, and {rows:,} are not, such as "
-        f"{_listed(texts)}."
+        f"'{column}' is left out: {of - rows:,} of its {of:,} values can be read as a {kind}, but not {_listed(texts)}."
     )
 
 
@@ -72,11 +73,12 @@ COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
         f"'{column}' is read as a category: it holds codes such as {_listed(examples)}."
     ),
     "long_integers": lambda column, example: (
-        f"'{column}' is left out: whole numbers such as {example} are beyond 2^53, where float64 rounds them to others."
+        f"'{column}' is left out: whole numbers such as {example} are beyond 2^53, where float64 rounds them to others; "
+        "texts are exact (--categories)."
     ),
     "unnamed_index": "The first column has no name and numbers the rows: it is left out.",
     "unnamed_column": "Column {number} has no name and is called '{column}'.",
-    "trailing_delimiters": "The lines end with delimiters: column {number} has neither a name nor values and is left out.",
+    "trailing_delimiters": "Column {number} has neither a name nor values: delimiters end the lines.",
     "repeated_name": "The header has '{name}' more than once: column {number} is called '{column}'.",
     "total_row": lambda column, text: (
         f"The last row has {quoted(text)} in '{column}' and may be a total of the others; it is used as they are."

@@ -19,9 +19,9 @@ _MOST_BYTES = 64 << 30
 _NEAR = 1 << 16
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _ENCODINGS = (
-    "cp1252 iso8859_15 cp1250 iso8859_2 cp1251 koi8_r cp1253 cp1254 cp1255 cp1256 cp1257 cp932 euc_jp gb18030 big5 cp949 "
-    "utf_16_le utf_16_be"
-).split()
+    *("cp1252", "iso8859_15", "cp1250", "iso8859_2", "cp1251", "koi8_r", "cp1253", "cp1254", "cp1255", "cp1256"),
+    *("cp1257", "cp932", "euc_jp", "gb18030", "big5", "cp949"),
+)
 """What files are written in; those of old machines would be taken for them by mistake."""
 _SMALL = 1 << 20
 """Below it no ratio is judged: a few short rows, many times, are no attack."""

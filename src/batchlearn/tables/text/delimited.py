@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -25,7 +26,7 @@ class DelimitedSource:
     that it does not name are looked at, in the first block.
     """
 
-    untyped = True
+    untyped: ClassVar[bool] = True
 
     def __init__(
         self,

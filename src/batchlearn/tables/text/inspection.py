@@ -13,10 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from batchlearn.errors import DataError, quoted
+from batchlearn.errors import DataError
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.readings import ColumnReading, ColumnRemark
-from batchlearn.tables.text.numbers import NumberStyle, numbers, style_of
+from batchlearn.tables.text.numbers import UNREAD, NumberStyle, numbers, style_of
 from batchlearn.tables.text.survey import ColumnSurvey
 from batchlearn.tables.text.times import CLOCK_FORMS, ISO
 from batchlearn.words.notes import Code, Note
@@ -25,6 +25,7 @@ _MOST = 0.9
 """From this share of its values on, a column is taken for one of numbers or times."""
 _STRAY = 0.01
 _STRAY_TEXTS = 10
+_MOST_TYPED = 5
 _DIGIT = re.compile(r"\d")
 
 
@@ -51,10 +52,11 @@ class Inspected:
 
 
 def flag(option: str, *values: str) -> str:
-    """Return an option with its values as they are typed in a shell."""
+    """Return an option with its values as they are typed in a shell; where it takes names, commas in one are quoted."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(values)
-    typed = shlex.quote(line.getvalue())
+    if option in ("--categories", "--drop", "--null"):
+        csv.writer(line, lineterminator="").writerow(values)
+    typed = shlex.quote(line.getvalue() or values[0])
     return f"{option}={typed}" if typed.lstrip("'").startswith("-") else f"{option} {typed}"
 
 
@@ -105,15 +107,13 @@ class _Column:
                 Code.UNREADABLE_TEXTS,
                 {"column": name, "kind": kind, "texts": texts[:_STRAY_TEXTS], "rows": failed, "of": total},
             )
-            remedy = f"--null={shlex.quote(texts[0])}" if len(texts) == 1 else flag("--categories", name)
-            return self.left_out(note, remedy, "csv-mixed-column")
+            remedy = flag("--null", *texts) if len(texts) <= _MOST_TYPED else flag("--categories", name)
+            return self.left_out(note, "csv-mixed-column", remedy)
         notes = list(more)
         if survey.missing:
-            texts = {**({"": survey.empty} if survey.empty else {}), **survey.missing}
-            rows = sum(texts.values())
-            notes.append(
-                Note(Code.MISSING_TEXTS, {"column": name, "kind": kind, "texts": texts, "rows": rows})
-            )
+            said = {**({"": survey.empty} if survey.empty else {}), **survey.missing}
+            rows = sum(said.values())
+            notes.append(Note(Code.MISSING_TEXTS, {"column": name, "kind": kind, "texts": said, "rows": rows}))
         if failed:
             notes.append(Note(Code.STRAY_TEXTS, {"column": name, "kind": kind, "texts": dict(failing), "rows": failed}))
         null = (*_words(survey), *sorted(failing)) if failed else _words(survey)
@@ -129,14 +129,17 @@ class _Column:
         change = flag("--categories", name)
         return Inspected(known, tuple(ColumnRemark(name, True, note, change) for note in notes), survey.integers)
 
-    def left_out(self, note: Note, change: str, code: str) -> Inspected:
+    def left_out(self, note: Note, code: str, *changes: str) -> Inspected:
         """Return the column as texts that are not used; DataError where its role needs values."""
         if self.role is not None:
-            said = re.sub(r" is left out: ", ": ", str(note), count=1)
+            said = str(note).replace(" is left out: ", ": ", 1)
             raise DataError(
-                f"The {self.role} column cannot be read. {said} Use {change}, or correct the column.", code=code
+                f"The {self.role} column cannot be read. {said} Add {' or '.join(changes)}, or correct the column.",
+                code=code,
             )
-        return Inspected(ColumnReading(Kind.CATEGORY, self.rules.null), (ColumnRemark(self.name, False, note, change),))
+        return Inspected(
+            ColumnReading(Kind.CATEGORY, self.rules.null), (ColumnRemark(self.name, False, note, changes[0]),)
+        )
 
 
 def _words(survey: ColumnSurvey) -> tuple[str, ...]:
@@ -145,58 +148,44 @@ def _words(survey: ColumnSurvey) -> tuple[str, ...]:
 
 def _numbers(column: _Column, total: int) -> Inspected:
     survey, rules, name = column.survey, column.rules, column.name
-    plain = {shape for shape, _, _ in survey.written} == {"whole"} and {("", "")} == {key[1:] for key in survey.written}
     examples = [text for samples in survey.samples.values() for text in samples]
-    if (
-        plain
-        and survey.leading_zeros
-        and survey.signless == survey.numbers
-        and column.role in (None, "target", "group")
-    ):
-        example = next((text for text in examples if text.startswith("0") and len(text) > 1), examples[0])
-        if survey.numbers == total:
+    others = total - survey.numbers
+    if survey.signless == survey.written.total() and column.role in (None, "target", "group"):
+        if survey.leading_zeros:
+            example = next((text for text in examples if text.startswith("0") and len(text) > 1), examples[0])
             note = Note(Code.LEADING_ZEROS, {"column": name, "example": example})
             reading = ColumnReading(Kind.CATEGORY, tuple(dict.fromkeys((*rules.null, *_words(survey)))))
             return Inspected(reading, (ColumnRemark(name, True, note, None),))
-    others = total - survey.numbers
-    mixed = survey.mixed == others and (others > _STRAY * total or len(survey.others) > _STRAY_TEXTS)
-    if plain and others and survey.signless == survey.numbers and (survey.codes == others or mixed):
-        note = Note(Code.MIXED_CODES, {"column": name, "examples": [*examples[:2], *sorted(survey.others)[:2]]})
-        return Inspected(ColumnReading(Kind.CATEGORY, rules.null), (ColumnRemark(name, True, note, None),))
+        # One letter more before as many digits, or too many such texts to be mistakes.
+        digits = {sum(map(str.isdigit, text)) for text in (*examples, *survey.others)}
+        codes = survey.codes == others and len(digits) == 1 and min(digits) > 3
+        mixed = survey.mixed == others and (others > _STRAY * total or len(survey.others) > _STRAY_TEXTS)
+        if others and (codes or mixed):
+            note = Note(Code.MIXED_CODES, {"column": name, "examples": [*examples[:2], *sorted(survey.others)[:2]]})
+            return Inspected(ColumnReading(Kind.CATEGORY, rules.null), (ColumnRemark(name, True, note, None),))
     if survey.long is not None:
         note = Note(Code.LONG_INTEGERS, {"column": name, "example": survey.long})
-        return column.left_out(note, f"{flag('--categories', name)} or {flag('--drop', name)}", "integer-too-large")
-    affixes = Counter[tuple[str, str]]()
-    for (_, prefix, suffix), rows in survey.written.items():
-        affixes[prefix, suffix] += rows
-    before, after = affixes.most_common(1)[0][0]
-    shapes = {key[0]: rows for key, rows in survey.written.items() if key[1:] == (before, after)}
-    style = style_of(shapes, tuple(affix for affix in (before, after) if affix), rules.decimal, column.semicolons)
+        return column.left_out(note, "integer-too-large", flag("--categories", name), flag("--drop", name))
+    affixes = tuple(affix for affix in survey.affixes if affix)
+    shapes = {key[0]: rows for key, rows in survey.written.items() if key[1:] == survey.affixes}
+    shown = [text for key, texts in survey.samples.items() if key[1:] == survey.affixes for text in texts]
+    style = style_of(shapes, affixes, rules.decimal, column.semicolons)
     if style is None:
-        example = next(text for key, texts in survey.samples.items() if key[0] == "either" for text in texts)
-        values = {
-            sign: _value(example, NumberStyle(sign, thousands, tuple(affix for affix in (before, after) if affix)))
-            for sign, thousands in ((".", ","), (",", ""))
-        }
-        note = Note(
-            Code.COMMA_BEFORE_THREE, {"column": name, "example": example, "point": values["."], "comma": values[","]}
-        )
-        return column.left_out(note, "--decimal=. or --decimal=,", "csv-decimal-comma")
+        example = next(iter(survey.samples["either", *survey.affixes]))
+        point, comma = (_value(example, NumberStyle(*signs, affixes)) for signs in ((".", ","), (",", "")))
+        note = Note(Code.COMMA_BEFORE_THREE, {"column": name, "example": example, "point": point, "comma": comma})
+        return column.left_out(note, "csv-decimal-comma", "--decimal=.", "--decimal=,")
     failing = Counter(survey.others)
-    failed = others
+    failed = total - survey.written.total()
     for key, rows in survey.written.items():
-        unread = [text for text in survey.samples[key] if _value(text, style) is None]
-        if unread or (key[1:] != (before, after) and not survey.samples[key]):
+        unread = [text for text in survey.samples.get(key, []) if _value(text, style) is None]
+        if unread or key[1:] != survey.affixes or key[0] in UNREAD[style.decimal]:
             failed += rows
-            failing.update(dict.fromkeys(unread, 1))
+            failing.update(dict.fromkeys(unread or survey.samples.get(key, []), 1))
     more = []
     if style != NumberStyle():
         example = next(
-            text
-            for key, texts in survey.samples.items()
-            if key[0] != "whole" or key[1:] != ("", "")
-            for text in texts
-            if _value(text, style) is not None
+            text for text in (*(text for text in shown if not text.isdigit()), *shown) if _value(text, style)
         )
         more.append(Note(Code.WRITTEN_NUMBERS, {"column": name, "example": example, "value": _value(example, style)}))
     reading = ColumnReading(Kind.NUMBER, (), style.decimal, style.thousands, style.affixes)
@@ -221,11 +210,11 @@ def _times(column: _Column, total: int) -> Inspected:
     if len(orders) > 1 and form not in (given, f"{given} {form.partition(' ')[2]}"):
         example = next(iter(survey.others))
         note = Note(Code.ORDER_OF_DATE, {"column": name, "example": example, "forms": list(reversed(orders.values()))})
-        return column.left_out(note, flag("--date-format", form), "date-order")
+        return column.left_out(note, "date-order", *(flag("--date-format", each) for each in reversed(orders.values())))
     zoned = survey.zoned if form == ISO else 0
     if 0 < zoned < times[form].read:
         note = Note(Code.ZONES_MIXED, {"column": name, "zoned": zoned, "zoneless": times[form].read - zoned})
-        return column.left_out(note, flag("--drop", name), "time-zones-mixed")
+        return column.left_out(note, "time-zones-mixed", flag("--drop", name))
     more = []
     if form != ISO and not clocks:
         more.append(Note(Code.WRITTEN_TIMES, {"column": name, "example": next(iter(survey.others)), "form": form}))

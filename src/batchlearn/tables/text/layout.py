@@ -83,8 +83,8 @@ def layout_of(text: str, place: str, *, header: bool = True) -> Layout:
     if header and rows and _is_data(values, records):
         shown = ", ".join(value for value in values if value)
         raise DataError(
-            f"{place}: its first line looks like data and not like names: {quoted(shown)}; add --no-header, which names "
-            "the columns column_1, column_2 and so on, or write the names above the rows",
+            f"{place}: its first line looks like data and not like names: {quoted(shown)}; add --no-header, which "
+            "names the columns column_1, column_2 and so on, or write the names above the rows",
             code="header-is-data",
         )
     end = first + (records[chosen].end if header else before)
@@ -217,7 +217,7 @@ def _named(
 
 def _ragged(place: str, came: int, needed: int) -> DataError:
     return DataError(
-        f"{place}, row 1: it has {came} values and the header has {needed}; every row needs one value per column; "
-        "quote values that contain the delimiter, such as numbers with a decimal comma",
+        f"{place}, row 1 below the header: it has {came} values and the header has {needed}; every row needs one value "
+        "per column; quote values that contain the delimiter, such as numbers with a decimal comma",
         code="csv-ragged-row",
     )

@@ -14,17 +14,18 @@ import pyarrow.compute as pc
 PLAIN = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 """What a program writes: a point, no separators, perhaps an exponent."""
 _SPACES = " \u00a0\u202f"
+_QUOTES = "'\u2019"
 _CURRENCIES = (
     "AUD BRL CAD CHF CNY CZK DKK EUR GBP HKD HUF IDR ILS INR JPY KRW MXN MYR NOK NZD PHP PLN RON RUB SEK SGD THB TRY "
     "TWD UAH USD ZAR"
-).split()
+)
 _SIGNS = "$€£¥₹₽₩₺₪฿₫₴"
-_PREFIX = f"(?:US|A|C|R)?[{_SIGNS}]|Rs\\.?|{'|'.join(_CURRENCIES)}"
+_PREFIX = f"(?:US|A|C|R)?[{_SIGNS}]|Rs\\.?|{_CURRENCIES.replace(' ', '|')}"
 # Besides signs and currencies: a unit in letters after a space, the same in every value.
-_SUFFIX = rf"[%‰°{_SIGNS}]|°[CF]|{'|'.join(_CURRENCIES)}|(?:kr|zł|Kč|Ft|lei|руб)\.?| [A-Za-zµ²³/]{{1,12}}"
+_SUFFIX = rf"[%‰°{_SIGNS}]|°[CF]|{_CURRENCIES.replace(' ', '|')}|(?:kr|zł|Kč|Ft|lei)\.?| [A-Za-zµ²³/]{{1,12}}"
 WRITTEN = (
     rf"^(?P<sign>[+-]?)[{_SPACES}]?(?P<prefix>{_PREFIX})?[{_SPACES}]?(?P<minus>-?)"
-    rf"(?P<core>[.,]?\d[\d.,'’{_SPACES}]*?)(?P<exponent>[eE][+-]?\d+)?(?P<suffix>[{_SPACES}]?(?:{_SUFFIX}))?$"
+    rf"(?P<core>[.,]?\d[\d.,{_QUOTES}{_SPACES}]*?)(?P<exponent>[eE][+-]?\d+)?(?P<suffix>[{_SPACES}]?(?:{_SUFFIX}))?$"
 )
 
 
@@ -51,17 +52,19 @@ SHAPES: Mapping[str, str] = {
     "spaces": rf"^\d{{1,3}}(?:[{_SPACES}]\d{{3}})+$",
     "spaces and point": rf"^\d{{1,3}}(?:[{_SPACES}]\d{{3}})+\.\d*$",
     "spaces and comma": rf"^\d{{1,3}}(?:[{_SPACES}]\d{{3}})+,\d*$",
-    "quotes": r"^\d{1,3}(?:['’]\d{3})+$",
-    "quotes and point": r"^\d{1,3}(?:['’]\d{3})+\.\d*$",
-    "quotes and comma": r"^\d{1,3}(?:['’]\d{3})+,\d*$",
+    "quotes": rf"^\d{{1,3}}(?:[{_QUOTES}]\d{{3}})+$",
+    "quotes and point": rf"^\d{{1,3}}(?:[{_QUOTES}]\d{{3}})+\.\d*$",
+    "quotes and comma": rf"^\d{{1,3}}(?:[{_QUOTES}]\d{{3}})+,\d*$",
 }
 _POINT_ONLY = {"point", "commas", "commas and point", "spaces and point", "quotes and point"}
 _COMMA_ONLY = {"comma", "points", "points and comma", "spaces and comma", "quotes and comma"}
 _SPACED = {"spaces": " ", "spaces and point": " ", "spaces and comma": " "}
 _QUOTED = {"quotes": "'", "quotes and point": "'", "quotes and comma": "'"}
 _GROUPED_WITH_POINT = {"either": ",", "commas": ",", "commas and point": ",", **_SPACED, **_QUOTED}
+UNREAD = {".": _COMMA_ONLY, ",": _POINT_ONLY}
+"""The shapes that no number has whose decimal sign is this one."""
 _GROUPED_WITH_COMMA = {"point before three": ".", "points": ".", "points and comma": ".", **_SPACED, **_QUOTED}
-_GROUPS = {"": "", ".": r"\.", ",": ",", " ": f"[{_SPACES}]", "'": "['’]"}
+_GROUPS = {"": "", ".": r"\.", ",": ",", " ": f"[{_SPACES}]", "'": f"[{_QUOTES}]"}
 
 
 def style_of(
@@ -93,12 +96,14 @@ def _pattern(style: NumberStyle) -> str:
 
 
 def numbers(texts: pa.Array, style: NumberStyle) -> pa.Array:
-    """Return float64 of texts without outer spaces: null where one is not written in the style."""
+    """Return float64 of texts without outer spaces: null where one is not written in the style, affixes included."""
     for affix in style.affixes:
         literal = re.escape(affix)
+        given = pc.match_substring(texts, affix)
         before = rf"^([+-]?)[{_SPACES}]?{literal}[{_SPACES}]?(-?)"
         texts = pc.replace_substring_regex(texts, before, r"\1\2")
         texts = pc.replace_substring_regex(texts, rf"[{_SPACES}]?{literal}$", "")
+        texts = pc.if_else(given, texts, pa.scalar(None, texts.type))
     fits = pc.match_substring_regex(texts, _pattern(style))
     texts = pc.if_else(fits, texts, pa.scalar(None, texts.type))
     if style.thousands:

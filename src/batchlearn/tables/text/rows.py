@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -127,9 +126,9 @@ class TextFile:
     def _ragged(self, row: int, came: int, text: str) -> DataError:
         needed = len(self._columns) - len(self.unnamed)
         return DataError(
-            f"{self.place}, row {row:,} below the header: it has {came} values and the header has {needed}; every row "
-            f"needs one value per column: {quoted(text)}; quote values that contain the delimiter, such as numbers with "
-            "a decimal comma",
+            f"{self.place}, row {row:,} below the header: it has {came} values and the header has {needed}; every "
+            f"row needs one value per column: {quoted(text)}; quote values that contain the delimiter, such as numbers "
+            "with a decimal comma",
             code="csv-ragged-row",
         )
 

@@ -18,7 +18,10 @@ from batchlearn.tables.text.numbers import PLAIN, SHAPES, WRITTEN
 from batchlearn.tables.text.times import CLOCK_FORMS, FORMS, ISO, ZONED, moments, pattern, seconds_of_day
 
 MISSING_WORDS = frozenset(
-    "na n/a #n/a nan nil none null missing unknown ? - -- . <na> n.a. #na #null! (null) \\n".split()
+    (
+        *("na", "n/a", "#n/a", "n.a.", "#na", "<na>", "nan", "nil", "none", "null", "(null)", "#null!", "\\n"),
+        *("missing", "unknown", "?", "-", "--", "."),
+    )
 )
 """What people and programs write where there is no value, in small letters."""
 MOST_TEXTS = 1000
@@ -28,6 +31,7 @@ _ENOUGH = 1000
 _CODE = r"^[A-Za-z]{1,4}[-_]?\d{2,}$"
 _MIXED = r"^[A-Za-z0-9_-]*(?:[A-Za-z][-_]?\d|\d[-_]?[A-Za-z])[A-Za-z0-9_-]*$"
 _DATED = re.compile(r"\d[-/.: ,]|[A-Za-z]{3,9} \d")
+_NUMBER = re.compile(PLAIN)
 _MOMENT = re.compile(r"^\d{4}-\d\d-\d\d")
 _POINT = ord(".")
 _Flags = NDArray[np.bool_]
@@ -107,9 +111,18 @@ class ColumnSurvey:
             self.other_rows -= 1
 
     @property
+    def affixes(self) -> tuple[str, str]:
+        """What stands before and after most numbers."""
+        rows = Counter[tuple[str, str]]()
+        for (_, before, after), count in self.written.items():
+            rows[before, after] += count
+        return rows.most_common(1)[0][0] if rows else ("", "")
+
+    @property
     def numbers(self) -> int:
-        """Rows with a number in some style."""
-        return self.written.total()
+        """Rows with a number, of those with the same affixes as most."""
+        affixes = self.affixes
+        return sum(rows for key, rows in self.written.items() if key[1:] == affixes)
 
     @property
     def best(self) -> int:
@@ -119,6 +132,8 @@ class ColumnSurvey:
 
     def _add_numbers(self, values: pa.Array) -> bool:
         """Count numbers as programs write them; False where not all values are."""
+        if not _NUMBER.match(values[0].as_py()):
+            return False
         try:
             numbers = values.cast(pa.float64())
         except pa.ArrowInvalid:
@@ -141,7 +156,9 @@ class ColumnSurvey:
         if points:
             before = np.count_nonzero(text[ends[1:] - 4] == _POINT) if lengths.min() > 4 else 0
             grouped = before == points and largest < 1000 and bounds["min"].as_py() >= 1
-            self._note(("point before three" if grouped else "point", "", ""), points, [])
+            key = ("point before three" if grouped else "point", "", "")
+            few = values.slice(0, _FEW).to_pylist() if key not in self.samples else []
+            self._note(key, points, [text for text in few if "." in text][:_SHOWN])
             self.integers = self.integers and bool(pc.all(pc.equal(pc.floor(numbers), numbers)).as_py())
         if count - points:
             self._note(("whole", "", ""), count - points, [])
@@ -245,6 +262,8 @@ class ColumnSurvey:
         return found
 
     def _note(self, key: tuple[str, str, str], rows: int, texts: list[str]) -> None:
+        if key not in self.written and len(self.written) >= MOST_TEXTS:
+            key = ("whole", "?", "?")
         self.written[key] += rows
         samples = self.samples.setdefault(key, [])
         samples += texts[: _SHOWN - len(samples)]
@@ -252,7 +271,7 @@ class ColumnSurvey:
     def _add_times(self, texts: pa.Array, rows: _Counts) -> None:
         """Count, for each form of times that the first texts have, how many values it reads."""
         if self.times is None:
-            few = [text for text in texts.slice(0, _FEW).to_pylist() if _DATED.search(text)]
+            few = [text for text in texts.slice(0, _FEW).to_pylist() if self.is_time or _DATED.search(text)]
             forms = (*((self.form,) if self.form else ()), *FORMS, *CLOCK_FORMS)
             fitting = [
                 form for form in forms if 2 * sum(bool(re.match(pattern(form), text)) for text in few) > len(few)

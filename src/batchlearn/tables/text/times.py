@@ -153,4 +153,4 @@ def _microseconds_of_day(values: dict[str, np.ndarray[Any, Any]], found: np.ndar
     # A leap second is the first of the next minute, as in POSIX.
     found &= (hour < 24) & (minute < 60) & (second <= 60)
     minutes = hour * 60 + minute - values.get("z", none)
-    return (minutes * 60 + second) * 1_000_000 + values.get("f", none)
+    return np.asarray((minutes * 60 + second) * 1_000_000 + values.get("f", none))
