@@ -24,32 +24,37 @@ class Body(io.RawIOBase):
         self.tail = b"\n"
         """The last bytes so far."""
         self._characters = characters
-        self._held = b""
+        self._ready = b""
         self._one_column = len(layout.names) == 1
         header = re.escape(layout.header.encode())
         self._header = layout.header.encode()
         self._repeated = re.compile(rb"(?:(?<=\n)|\A)" + header + rb"[ \t]*\r?(?:\n|\Z)")
         self._fused = (f"{layout.delimiter} ".encode(), f"{UNIT_SEPARATOR} ".encode()) if layout.spaced else None
-        to_skip = layout.start
-        while to_skip and (chunk := characters.read(to_skip)):
-            to_skip -= len(chunk)
+        before = b""
+        # At once so many bytes that they tell the encoding.
+        while len(before) < layout.start and (chunk := characters.read(max(layout.start, _TAIL))):
+            before += chunk
+        self._held = before[layout.start :]
 
     def readable(self) -> bool:
         """Say that this file is for reading."""
         return True
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return the next whole lines; none at the end."""
-        while True:
+        """Return the next bytes of rows; none at the end."""
+        while not self._ready:
             chunk = self._characters.read(size) or b""
             data = self._held + chunk
             cut = data.rfind(b"\n") + 1 if chunk else len(data)
             if not cut and len(data) > _LONGEST_LINE:
                 cut = len(data)
             lines, self._held = data[:cut], data[cut:]
-            rows = self._rows(lines)
-            if rows or not chunk:
-                return rows
+            self._ready = self._rows(lines)
+            if not chunk:
+                break
+        count = len(self._ready) if size < 0 else size
+        rows, self._ready = self._ready[:count], self._ready[count:]
+        return rows
 
     def _rows(self, lines: bytes) -> bytes:
         """Take out the lines that repeat the header, and count the blank ones, which the reader passes over."""

@@ -37,13 +37,17 @@ class TextFile:
         with CheckedCharacters(path, encoding) as characters:
             start = characters.read(_HEADER_BYTES).decode(errors="ignore")
         self.layout = layout_of(start, self.place, header=header)
-        self.passed_over: Mapping[str, int] = dict(self.layout.passed_over)
-        """Lines that are neither header nor rows, by reason, as of the last reading to the end."""
+        self._counted: Mapping[str, int] = dict(self.layout.passed_over)
         self.rows: int | None = None
         """How many rows there are before one that holds their totals; None where there is none."""
         # A column without a name ends each line with its delimiter.
         self._columns = [name or f"\x00{number}" for number, name in enumerate(self.layout.names)]
         self.unnamed = [name for name in self._columns if name.startswith("\x00")]
+
+    @property
+    def passed_over(self) -> Mapping[str, int]:
+        """Lines that are neither header nor rows, by reason, as of the last reading to the end."""
+        return {**self._counted, **({"total row": 1} if self.rows is not None else {})}
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read the rows, as texts that are null where there is nothing; DataError where a row lacks a value."""
@@ -64,7 +68,7 @@ class TextFile:
             except pa.ArrowInvalid as problem:
                 raise self._refusal(str(problem)) from problem
             self._pass_over(ragged, rows, body, end=True)
-        self.passed_over = {**body.passed_over, **({"total row": 1} if self.rows is not None else {})}
+        self._counted = body.passed_over
         self._stamp.check()
 
     def _open(self, body: Body, columns: Sequence[str], ragged: list[Any]) -> Iterator[pa.RecordBatch]:

@@ -152,7 +152,11 @@ class ColumnSurvey:
             return False
         if self.null and pc.any(pc.is_in(values, pa.array(sorted(self.null), pa.string()))).as_py():
             return False
-        points = int(np.count_nonzero(text[ends[0] : ends[-1]] == _POINT))
+        within = text[ends[0] : ends[-1]]
+        # Bytes below "0" wrap round, so that one comparison finds them too.
+        digits = not np.any(within - ord("0") > 9)
+        self.signless += count if digits else 0
+        points = 0 if digits else int(np.count_nonzero(within == _POINT))
         if points:
             before = np.count_nonzero(text[ends[1:] - 4] == _POINT) if lengths.min() > 4 else 0
             grouped = before == points and largest < 1000 and bounds["min"].as_py() >= 1

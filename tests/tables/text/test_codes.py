@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+from tests.tables.text.files_of_text import Write, column_of, refusal, remarks, scanned, values
+
+from batchlearn.tables.table import Kind, read
+
+
+def test_leading_zeros_make_a_category(write: Write) -> None:
+    texts = ["00501", "10001", "unknown", "99999"]
+    table = read(write(column_of(texts * 9)))
+    assert remarks(table) == [("x", True, "leading_zeros", None)]
+    assert scanned(table)["x"][:4] == ["00501", "10001", None, "99999"]
+
+
+@pytest.mark.parametrize("texts", [["0.5", "0"], ["00.5", "1"], ["-01", "2"]])
+def test_zeros_of_numbers_are_no_codes(write: Write, texts: list[str]) -> None:
+    assert read(write(column_of(texts * 9))).column("x").kind is Kind.NUMBER
+
+
+def test_leading_zeros_after_the_first_block(write: Write) -> None:
+    assert values(write(column_of([*["1234567890123"] * 400_000, "0012"])))["x"][-2:] == ["1234567890123", "0012"]
+
+
+def test_a_weight_with_leading_zeros_is_a_number(write: Write) -> None:
+    assert values(write(column_of(["05", "10"])), weight="x")["x"] == [5.0, 10.0]
+
+
+def test_codes_with_and_without_letters_are_a_category(write: Write) -> None:
+    table = read(write(column_of([*map(str, range(536365, 536865)), "C536379", "C536381"])))
+    assert remarks(table) == [("x", True, "mixed_codes", None)]
+    assert scanned(table)["x"][-2:] == ["536864", "C536379"] or scanned(table)["x"][-1] == "C536381"
+    many = [*map(str, range(85000, 85300)), *(f"{k}A" for k in range(85000, 85020))]
+    assert read(write(column_of(many))).column("x").kind is Kind.CATEGORY
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b\n1,9007199254740993\n",
+        "a,b\n1,9007199254740993\n2,0.5\n",
+        "a,b\n" + "1,2\n" * 1_200_000 + "1,-9007199254740993\n",
+    ],
+    ids=["integers", "among floats", "in a later block"],
+)
+def test_d25_integer_beyond_2_to_the_53(write: Write, text: str) -> None:
+    path = write(text)
+    table = read(path)
+    assert remarks(table) == [("b", False, "long_integers", "--categories b")]
+    assert "9007199254740993" in str(table.remarks[0].note)
+    error = refusal(path, target="b")
+    assert error.code == "integer-too-large"
+    assert "--categories b or --drop b" in error.message
+
+
+def test_d26_integer_of_20_digits(write: Write) -> None:
+    path = write("a,b\n1,7\n2,12345678901234567890\n")
+    assert [column.name for column in read(path).features] == ["a"]
+    assert values(path, categories=["b"])["b"] == ["7", "12345678901234567890"]
+
+
+def test_2_to_the_53_itself_is_a_number(write: Write) -> None:
+    assert values(write("a,b\n1,9007199254740992\n"))["b"] == [2.0**53]
