@@ -54,7 +54,7 @@ def visits(labels: str, seed: int = 0) -> pa.Table:
 
 
 def opened(rows: pa.Table, labels: str, roles: dict[str, str]) -> Table:
-    named = {**roles, **({"exposure": "days"} if labels == "counts" else {})}
+    named: dict[str, Any] = {**roles, **({"exposure": "days"} if labels == "counts" else {})}
     return read(rows, target="y", **named, drop=sorted({"shop", "at", "times", "days"} - set(named.values())))
 
 

@@ -73,7 +73,7 @@ COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
         f"'{column}' is read as a category: it holds codes such as {_listed(examples)}."
     ),
     "long_integers": lambda column, example: (
-        f"'{column}' is left out: whole numbers such as {example} are beyond 2^53, where float64 rounds them to others; "
+        f"'{column}' is left out: whole numbers such as {example} are beyond 2^53, where float64 rounds them; "
         "texts are exact (--categories)."
     ),
     "unnamed_index": "The first column has no name and numbers the rows: it is left out.",

@@ -35,7 +35,7 @@ def ledger_of(
     return lotted(columns, None if times is None else "t", None if groups is None else "g")
 
 
-def lotted(columns: dict[str, Any], time: str | None = None, group: str | None = None, **roles: str) -> Ledger:
+def lotted(columns: dict[str, Any], time: str | None = None, group: str | None = None, **roles: Any) -> Ledger:
     """Return the ledger of a table with its lots; every column without a role is a feature."""
     arrays = {name: pa.array(values, from_pandas=True) for name, values in columns.items()}
     table = read(pa.table(arrays), target="y", time=time, group=group, **roles)

@@ -105,7 +105,9 @@ def test_a_header_that_is_data_is_refused(write: Write, text: str) -> None:
     assert {len(column) for column in found.values()} == {text.count("\n")}
 
 
-@pytest.mark.parametrize("header", ["country,2019,2020,2021", "label,0,1,2", "k,2020-01-22,2020-01-23,2020-01-24"])
+@pytest.mark.parametrize(
+    "header", ["country,2019,2020,2021", "label,0,1,2", "k,2020-01-22,2020-01-23,2020-01-24", "k,900.5,902.5,904.5"]
+)
 def test_names_may_be_years_positions_and_days(write: Write, header: str) -> None:
     assert list(values(write(header + "\na,1,2,3\nb,4,5,6\n"))) == header.split(",")
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from batchlearn.errors import DataError
+from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.readings import ColumnReading, ColumnRemark
 from batchlearn.tables.text.numbers import UNREAD, NumberStyle, numbers, style_of
 from batchlearn.tables.text.survey import ColumnSurvey
-from batchlearn.tables.text.times import CLOCK_FORMS, ISO
+from batchlearn.tables.text.times import CLOCK_FORMS, ISO, pattern
 from batchlearn.words.notes import Code, Note
 
 _MOST = 0.9
@@ -40,6 +40,14 @@ class TextRules:
     date_format: str | None = None
     decimal: str | None = None
     header: bool = True
+
+    def __post_init__(self) -> None:
+        if self.decimal not in (None, ".", ","):
+            raise UsageError(
+                f"The sign of decimals is {quoted(self.decimal)}; it is a point or a comma.", code="decimal-sign"
+            )
+        if self.date_format is not None:
+            pattern(self.date_format)
 
 
 @dataclass(frozen=True)

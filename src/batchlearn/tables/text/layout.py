@@ -23,6 +23,8 @@ _RECORDS = 200
 _YEARS = range(1800, 2101)
 _DATE = re.compile(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?$")
 _PLAIN = re.compile(PLAIN)
+_EVEN = 1e-6
+"""By how much the steps between numbers that are names, such as wavelengths, may differ."""
 _INDEX_NAMES = ("", "Unnamed: 0")
 
 
@@ -165,17 +167,15 @@ def _is_data(values: Sequence[str], records: Sequence[_Record]) -> bool:
             repeats = sum(row[place].strip() == value.strip() for row in rows)
             if repeats > 1 and repeats >= 0.02 * len(rows):
                 return True
-    numbers = [value.strip() for value in values if _PLAIN.match(value.strip())]
-    if any(not number.isdigit() for number in numbers):
-        return True
-    whole = [int(number) for number in numbers]
-    steps = {after - before for before, after in pairwise(whole)}
-    counted = steps in ({1}, set()) or (len(whole) > 2 and len(steps) == 1 and steps > {0})
-    years = all(number in _YEARS for number in whole) and all(step > 0 for step in steps)
-    if whole and not (counted or years):
+    numbers = [float(value) for value in values if _PLAIN.match(value.strip())]
+    steps = [after - before for before, after in pairwise(numbers)]
+    counted = all(number.is_integer() and number >= 0 for number in numbers) and set(steps) <= {1.0}
+    even = len(steps) > 1 and steps[0] != 0 and max(steps) - min(steps) <= _EVEN * abs(steps[0])
+    years = all(number in _YEARS for number in numbers) and all(step > 0 for step in steps)
+    if not (counted or even or years):
         return True
     # One number alone as the name of all: 0 is how pandas names a series.
-    if len(values) == len(whole) == 1 and whole[0] != 0:
+    if len(values) == len(numbers) == 1 and numbers[0] != 0:
         return True
     dates = [value.strip() for value in values if _DATE.match(value.strip())]
     return len(dates) == 1 or len(set(dates)) < len(dates)

@@ -44,6 +44,8 @@ def holds_sums(
         for name, reading in readings.items()
         if reading.kind is Kind.NUMBER and name in last and (value := _number(last[name], reading)) is not None
     }
+    if not values:
+        return False
     totals, sizes = dict.fromkeys(values, 0.0), dict.fromkeys(values, 0.0)
     for batch in batches:
         for name in values:
