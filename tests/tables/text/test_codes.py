@@ -30,6 +30,8 @@ def test_codes_with_and_without_letters_are_a_category(write: Write) -> None:
     table = read(write(column_of([*map(str, range(536365, 536865)), "C536379", "C536381"])))
     assert remarks(table) == [("x", True, "mixed_codes", None)]
     assert scanned(table)["x"][-2:] == ["536864", "C536379"] or scanned(table)["x"][-1] == "C536381"
+    diagnoses = [*(f"{k}.{k % 90 + 10}" for k in range(250, 850)), *(f"V{k}" for k in range(40, 60)), "E849.0"]
+    assert remarks(read(write(column_of(diagnoses)))) == [("x", True, "mixed_codes", None)]
     many = [*map(str, range(85000, 85300)), *(f"{k}A" for k in range(85000, 85020))]
     assert read(write(column_of(many))).column("x").kind is Kind.CATEGORY
 

@@ -41,20 +41,27 @@ class Body(io.RawIOBase):
         return True
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return the next bytes of rows; none at the end."""
-        while not self._ready:
+        """Return the next bytes of rows; none at the end.
+
+        They are fewer than asked for at the end only: the reader takes two blocks for the most that a row needs.
+        """
+        ready = [self._ready]
+        found = len(self._ready)
+        while size < 0 or found < size:
             chunk = self._characters.read(size) or b""
             data = self._held + chunk
             cut = data.rfind(b"\n") + 1 if chunk else len(data)
             if not cut and len(data) > _LONGEST_LINE:
                 cut = len(data)
             lines, self._held = data[:cut], data[cut:]
-            self._ready = self._rows(lines)
+            ready.append(self._rows(lines))
+            found += len(ready[-1])
             if not chunk:
                 break
-        count = len(self._ready) if size < 0 else size
-        rows, self._ready = self._ready[:count], self._ready[count:]
-        return rows
+        whole = b"".join(ready)
+        count = len(whole) if size < 0 else size
+        self._ready = whole[count:]
+        return whole[:count]
 
     def _rows(self, lines: bytes) -> bytes:
         """Take out the lines that repeat the header, and count the blank ones, which the reader passes over."""

@@ -158,19 +158,19 @@ def _numbers(column: _Column, total: int) -> Inspected:
     survey, rules, name = column.survey, column.rules, column.name
     examples = [text for samples in survey.samples.values() for text in samples]
     others = total - survey.numbers
-    if survey.signless == survey.written.total() and column.role in (None, "target", "group"):
-        if survey.leading_zeros:
-            example = next((text for text in examples if text.startswith("0") and len(text) > 1), examples[0])
-            note = Note(Code.LEADING_ZEROS, {"column": name, "example": example})
-            reading = ColumnReading(Kind.CATEGORY, tuple(dict.fromkeys((*rules.null, *_words(survey)))))
-            return Inspected(reading, (ColumnRemark(name, True, note, None),))
-        # One letter more before as many digits, or too many such texts to be mistakes.
-        digits = {sum(map(str.isdigit, text)) for text in (*examples, *survey.others)}
-        codes = survey.codes == others and len(digits) == 1 and min(digits) > 3
-        mixed = survey.mixed == others and (others > _STRAY * total or len(survey.others) > _STRAY_TEXTS)
-        if others and (codes or mixed):
-            note = Note(Code.MIXED_CODES, {"column": name, "examples": [*examples[:2], *sorted(survey.others)[:2]]})
-            return Inspected(ColumnReading(Kind.CATEGORY, rules.null), (ColumnRemark(name, True, note, None),))
+    codes = survey.leading_zeros and survey.signless == survey.written.total()
+    if codes and column.role in (None, "target", "group"):
+        example = next((text for text in examples if text.startswith("0") and len(text) > 1), examples[0])
+        note = Note(Code.LEADING_ZEROS, {"column": name, "example": example})
+        reading = ColumnReading(Kind.CATEGORY, tuple(dict.fromkeys((*rules.null, *_words(survey)))))
+        return Inspected(reading, (ColumnRemark(name, True, note, None),))
+    # As many digits after a letter, or too many such texts to be mistakes.
+    digits = {sum(map(str.isdigit, text)) for text in (*examples, *survey.others)}
+    lettered = survey.codes == others and survey.signless == survey.numbers and len(digits) == 1 and min(digits) > 3
+    mixed = survey.mixed == others and (others > _STRAY * total or len(survey.others) > _STRAY_TEXTS)
+    if others and not survey.signed and survey.affixes == ("", "") and (lettered or mixed):
+        note = Note(Code.MIXED_CODES, {"column": name, "examples": [*examples[:2], *sorted(survey.others)[:2]]})
+        return Inspected(ColumnReading(Kind.CATEGORY, rules.null), (ColumnRemark(name, True, note, None),))
     if survey.long is not None:
         note = Note(Code.LONG_INTEGERS, {"column": name, "example": survey.long})
         return column.left_out(note, "integer-too-large", flag("--categories", name), flag("--drop", name))

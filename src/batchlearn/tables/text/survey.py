@@ -29,7 +29,7 @@ _SHOWN = 20
 _FEW = 50
 _ENOUGH = 1000
 _CODE = r"^[A-Za-z]{1,4}[-_]?\d{2,}$"
-_MIXED = r"^[A-Za-z0-9_-]*(?:[A-Za-z][-_]?\d|\d[-_]?[A-Za-z])[A-Za-z0-9_-]*$"
+_MIXED = r"^[A-Za-z0-9_.-]*(?:[A-Za-z][-_.]?\d|\d[-_.]?[A-Za-z])[A-Za-z0-9_.-]*$"
 _DATED = re.compile(r"\d[-/.: ,]|[A-Za-z]{3,9} \d")
 _NUMBER = re.compile(PLAIN)
 _MOMENT = re.compile(r"^\d{4}-\d\d-\d\d")
@@ -64,6 +64,8 @@ class ColumnSurvey:
         self.leading_zeros = 0
         self.signless = 0
         """Whole numbers of digits alone."""
+        self.signed = False
+        """Whether a number has a sign or an exponent."""
         self.integers = True
         """Whether every number that was read in passing is whole."""
         self.long: str | None = None
@@ -156,6 +158,9 @@ class ColumnSurvey:
         # Bytes below "0" wrap round, so that one comparison finds them too.
         digits = not np.any(within - ord("0") > 9)
         self.signless += count if digits else 0
+        self.signed = self.signed or bool(
+            np.any(within > ord("9")) or np.any((within == ord("+")) | (within == ord("-")))
+        )
         points = 0 if digits else int(np.count_nonzero(within == _POINT))
         if points:
             before = np.count_nonzero(text[ends[1:] - 4] == _POINT) if lengths.min() > 4 else 0
@@ -217,6 +222,9 @@ class ColumnSurvey:
         plain = np.asarray(pc.match_substring_regex(texts, PLAIN))
         digits = plain & np.asarray(pc.match_substring_regex(texts, r"^\d+$"))
         self.signless += int(rows[digits].sum())
+        self.signed = self.signed or bool(
+            pc.any(pc.match_substring_regex(texts.filter(pa.array(plain)), "[-+eE]")).as_py()
+        )
         self.leading_zeros += int(rows[digits & np.asarray(pc.match_substring_regex(texts, r"^0\d"))].sum())
         long = pc.match_substring_regex(texts, r"^[+-]?\d{16,}$")
         for text in texts.filter(long).to_pylist() if self.long is None else ():

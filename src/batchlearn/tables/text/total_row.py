@@ -14,7 +14,7 @@ from batchlearn.tables.readings import ColumnReading, parse
 _WORDS = frozenset(
     (
         *("total", "totals", "sum", "sums", "all", "overall", "grand total", "overall total", "in total"),
-        *("gesamt", "gesamtsumme", "summe", "insgesamt", "somme", "suma", "totale", "total general", "total général"),
+        *("gesamt", "gesamtsumme", "summe", "insgesamt", "suma", "totale", "total general", "total général"),
     )
 )
 _ROUNDING = 1e-9
