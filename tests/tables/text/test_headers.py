@@ -24,7 +24,9 @@ READ = {"x": [1.5, 2.5, 3.5], "z": [2.0, 3.0, 5.0], "k": ["a", "b", "a"]}
         ("x,z,k\n1.5,2,a\n# a comment\n2.5,3,b\n3.5,5,a\n", {"comment": 1}),
         ("x,z,k\n" + ROWS + "\nSource: internal figures.\n", {"blank line": 1, "footnote": 1}),
         ("x,z,k\n" + ROWS + "Source: internal, 2024\n(c) us, them, all, of them\n", {"footnote": 2}),
+        ("x,z,k\n" + ROWS + "Source: internal,,\n", {"footnote": 1}),
         ("x,z,k\n" + ROWS + "\nNo word of it says that it is one\n", {"blank line": 1, "footnote": 1}),
+        ("# one\nx,z,k\n1.5,2,a\n# a, b, c\n2.5,3,b\n3.5,5,a\n", {"preamble": 1, "comment": 1}),
         ("x,z,k,,\n" + ROWS.replace("\n", ",,\n"), {}),
         ("x,z,k\n" + ROWS.replace("\n", ",\n"), {}),
         (" x , z,k\n" + ROWS, {}),
@@ -52,6 +54,7 @@ def test_rows_that_lack_values_are_no_footnotes(write: Write) -> None:
     assert refusal(write("x,z,k\n" + ROWS + "4.5\n")).code == "csv-ragged-row"
     assert refusal(write("x,z,k\n" + ROWS + "4.5,New Y")).code == "csv-ragged-row"
     assert refusal(write("k,z,x\na,1,2\nNew Yo")).code == "csv-ragged-row"
+    assert refusal(write("k,x\na,1\nb,2\n\nk,x,z,w\nc,1,2,3\n")).code == "csv-ragged-row"
     assert "row 2 " in refusal(write("x,z,k\n1.5,2,a\nSource: mid\n2.5,3,b\n")).message
     assert (
         "row 300,002 " in refusal(write("x,z,k\n" + "12345678901234,2,a\n" * 300_001 + "Source: mid\n1,2,b\n")).message

@@ -10,6 +10,7 @@ from batchlearn.tables.text.layout import UNIT_SEPARATOR, Layout
 
 _LONGEST_LINE = 8 << 20
 _TAIL = 4096
+_COMMENT = re.compile(rb"(?m)^#.*\n?")
 _BLANK = re.compile(rb"\n\r?(?=\n)")
 
 
@@ -21,10 +22,13 @@ class Body(io.RawIOBase):
         self.passed_over: Counter[str] = Counter(layout.passed_over)
         self.rows_passed_over = 0
         """Lines among them that the reader of rows came upon."""
+        self.notes = False
+        """Whether the rows are over and notes have begun."""
         self.tail = b"\n"
         """The last bytes so far."""
         self._characters = characters
         self._ready = b""
+        self._comments = layout.comments
         self._one_column = len(layout.names) == 1
         header = re.escape(layout.header.encode())
         self._header = layout.header.encode()
@@ -68,6 +72,9 @@ class Body(io.RawIOBase):
         if self._header and self._header in lines:
             lines, times = self._repeated.subn(b"", lines)
             self.passed_over["repeated header"] += times
+        if self._comments and b"#" in lines:
+            lines, times = _COMMENT.subn(b"", lines)
+            self.passed_over["comment"] += times
         if not self._one_column:
             # Outside of quotes, which are closed where an even number of them came before.
             parts = (self.tail[-1:] + lines).split(b'"')[::2]

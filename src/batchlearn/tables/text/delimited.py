@@ -13,7 +13,7 @@ from batchlearn.tables.columns import refuse_equal_names
 from batchlearn.tables.files import Files
 from batchlearn.tables.readings import ColumnReading, ColumnRemark
 from batchlearn.tables.text.inspection import Inspected, TextRules, flag, inspected
-from batchlearn.tables.text.rows import TextFile
+from batchlearn.tables.text.rows import TextFile, is_padded_note
 from batchlearn.tables.text.survey import ColumnSurvey
 from batchlearn.tables.text.total_row import holds_sums, label_of_total
 from batchlearn.words.notes import Code, Note
@@ -122,13 +122,14 @@ class DelimitedSource:
         remarks: list[ColumnRemark] = []
         for file, last in lasts.items():
             label = label_of_total(last, readings) if rows[file] > 2 else None
-            if label is not None and holds_sums(last, readings, file.batches(self._names)):
-                file.rows = rows[file] - 1
+            note = is_padded_note(last)
+            if note or (label is not None and holds_sums(last, readings, file.batches(self._names))):
+                file.rows, file.last = rows[file] - 1, "footnote" if note else "total row"
                 for name, text in last.items():
                     surveys[name].take_out(text)
             elif label is not None and (text := last[label]):
-                note = Note(Code.TOTAL_ROW, {"column": label, "text": text})
-                remarks.append(ColumnRemark(label, True, note, flag("--where", f"{label} <> '{text}'")))
+                said = Note(Code.TOTAL_ROW, {"column": label, "text": text})
+                remarks.append(ColumnRemark(label, True, said, flag("--where", f"{label} <> '{text}'")))
         return self._readings(surveys) if any(file.rows for file in self._files) else found, tuple(remarks)
 
     def _readings(self, surveys: Mapping[str, ColumnSurvey]) -> dict[str, Inspected]:

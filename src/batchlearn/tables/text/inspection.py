@@ -192,9 +192,8 @@ def _numbers(column: _Column, total: int) -> Inspected:
             failing.update(dict.fromkeys(unread or survey.samples.get(key, []), 1))
     more = []
     if style != NumberStyle():
-        example = next(
-            text for text in (*(text for text in shown if not text.isdigit()), *shown) if _value(text, style)
-        )
+        shown.sort(key=lambda text: _value(text, NumberStyle()) == _value(text, style))
+        example = next(text for text in shown if _value(text, style) is not None)
         more.append(Note(Code.WRITTEN_NUMBERS, {"column": name, "example": example, "value": _value(example, style)}))
     reading = ColumnReading(Kind.NUMBER, (), style.decimal, style.thousands, style.affixes)
     return column.read(reading, "number", failed, failing, *more)

@@ -45,6 +45,8 @@ class Layout:
     """What is worth saying of names: column and note."""
     index: str | None = None
     """The first column, where it has no name and so numbers the rows."""
+    comments: bool = False
+    """Whether lines above the header begin with #, so that such lines further down are no rows."""
     spaced: bool = False
     """Whether a delimiter before a space is part of a text: only so has each row a value for each name."""
 
@@ -95,7 +97,8 @@ def layout_of(text: str, place: str, *, header: bool = True) -> Layout:
     names, notes, index = _named(values, width, rows) if header else (_numbered(width, rows), (), None)
     repeatable = line if len(names) > 1 and "\n" not in line and "\r" not in line else ""
     found = {reason: count for reason, count in passed.items() if count}
-    return Layout(delimiter, names, repeatable, start, found, notes, index, spaced)
+    comments = any(line.startswith("#") for line in lines[first : first + before])
+    return Layout(delimiter, names, repeatable, start, found, notes, index, comments, spaced)
 
 
 def _records(lines: Sequence[str], delimiter: str) -> list[_Record]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from batchlearn.tables.columns import EXACT_INTEGER
 from batchlearn.tables.readings import all_finite
-from batchlearn.tables.text.numbers import PLAIN, SHAPES, WRITTEN
+from batchlearn.tables.text.numbers import PLAIN, SHAPES, WRITTEN, without_brackets
 from batchlearn.tables.text.times import CLOCK_FORMS, FORMS, ISO, ZONED, moments, pattern, seconds_of_day
 
 MISSING_WORDS = frozenset(
@@ -33,6 +33,7 @@ _MIXED = r"^[A-Za-z0-9_.-]*(?:[A-Za-z][-_.]?\d|\d[-_.]?[A-Za-z])[A-Za-z0-9_.-]*$
 _DATED = re.compile(r"\d[-/.: ,]|[A-Za-z]{3,9} \d")
 _NUMBER = re.compile(PLAIN)
 _MOMENT = re.compile(r"^\d{4}-\d\d-\d\d")
+_FIELD = re.compile("%.")
 _POINT = ord(".")
 _Flags = NDArray[np.bool_]
 _Counts = NDArray[np.int64]
@@ -247,13 +248,14 @@ class ColumnSurvey:
     def _add_written(self, texts: pa.Array, rows: _Counts) -> _Flags:
         """Count numbers with separators, currencies or units; return which texts are."""
         others = np.asarray(pc.invert(pc.match_substring_regex(texts, PLAIN)))
-        some = np.asarray(pc.match_substring_regex(texts, WRITTEN)) & others
+        bare = without_brackets(texts)
+        some = np.asarray(pc.match_substring_regex(bare, WRITTEN)) & others
         found = np.zeros(len(texts), bool)
         if not some.any():
             return found
         places = np.flatnonzero(some)
         taken = texts.filter(pa.array(some))
-        parts = pc.extract_regex(taken, WRITTEN)
+        parts = pc.extract_regex(bare.filter(pa.array(some)), WRITTEN)
         core = pc.struct_field(parts, "core")
         prefix, suffix = (pc.utf8_trim_whitespace(pc.struct_field(parts, name)) for name in ("prefix", "suffix"))
         left = np.ones(len(taken), bool)
@@ -284,7 +286,9 @@ class ColumnSurvey:
         """Count, for each form of times that the first texts have, how many values it reads."""
         if self.times is None:
             few = [text for text in texts.slice(0, _FEW).to_pylist() if self.is_time or _DATED.search(text)]
-            forms = (*((self.form,) if self.form else ()), *FORMS, *CLOCK_FORMS)
+            signs = set("".join(few))
+            likely = [form for form in (*FORMS, *CLOCK_FORMS) if form == ISO or signs.issuperset(_FIELD.sub("", form))]
+            forms = (*((self.form,) if self.form else ()), *likely)
             fitting = [
                 form for form in forms if 2 * sum(bool(re.match(pattern(form), text)) for text in few) > len(few)
             ]

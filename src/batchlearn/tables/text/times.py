@@ -30,7 +30,9 @@ _DATES = (
     *("%d-%b-%Y", "%d-%b-%y", "%Y-%b-%d", "%d/%b/%Y", "%d %b %Y", "%d. %b %Y", "%b %d %Y", "%b %d, %Y"),
 )
 _CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%H.%M", "%H.%M.%S", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I:%M:%S%p")
-FORMS = (ISO, *(f"{date}{clock}" for date in _DATES for clock in ("", *(f" {each}" for each in _CLOCKS), "T%H:%M:%S")))
+_MONTHS_OF_YEARS = ("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%b-%Y")
+_AFTER_DATES = ("", *(f"{between}{clock}" for between in (" ", ", ") for clock in _CLOCKS), "T%H:%M:%S")
+FORMS = (ISO, *(f"{date}{after}" for date in _DATES for after in _AFTER_DATES), *_MONTHS_OF_YEARS)
 CLOCK_FORMS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%H.%M.%S", "%I:%M %p", "%I:%M:%S %p")
 """Times of day: numbers, in seconds since midnight."""
 
@@ -97,8 +99,9 @@ def moments(texts: pa.Array, form: str | None, *, zoned: bool = False) -> pa.Arr
     month = values["m"] if "m" in values else values["b"]
     found &= (month >= 1) & (month <= 12)
     first = (year - 1970).astype("datetime64[Y]").astype("datetime64[M]") + np.where(found, month - 1, 0)
-    day = first.astype("datetime64[D]") + (values["d"] - 1)
-    found &= (values["d"] >= 1) & (day.astype("datetime64[M]") == first)
+    of_month = values.get("d", np.ones(len(found), np.int64))
+    day = first.astype("datetime64[D]") + (of_month - 1)
+    found &= (of_month >= 1) & (day.astype("datetime64[M]") == first)
     time = day.astype("datetime64[us]") + _microseconds_of_day(values, found).astype("timedelta64[us]")
     return pa.array(time, MICROSECONDS, mask=~found)
 
