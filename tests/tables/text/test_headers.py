@@ -25,6 +25,7 @@ READ = {"x": [1.5, 2.5, 3.5], "z": [2.0, 3.0, 5.0], "k": ["a", "b", "a"]}
         ("x,z,k\n" + ROWS + "\nSource: internal figures.\n", {"blank line": 1, "footnote": 1}),
         ("x,z,k\n" + ROWS + "Source: internal, 2024\n(c) us, them, all, of them\n", {"footnote": 2}),
         ("x,z,k\n" + ROWS + "Source: internal,,\n", {"footnote": 1}),
+        ("x,z,k\n" + ROWS + "Note: one,,\n\nSource: internal\n", {"footnote": 2, "blank line": 1}),
         ("x,z,k\n" + ROWS + "\nNo word of it says that it is one\n", {"blank line": 1, "footnote": 1}),
         ("# one\nx,z,k\n1.5,2,a\n# a, b, c\n2.5,3,b\n3.5,5,a\n", {"preamble": 1, "comment": 1}),
         ("x,z,k,,\n" + ROWS.replace("\n", ",,\n"), {}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ class TextFile:
     @property
     def passed_over(self) -> Mapping[str, int]:
         """Lines that are neither header nor rows, by reason, as of the last reading to the end."""
-        return {**self._counted, **({self.last: 1} if self.rows is not None else {})}
+        last = Counter({self.last: 1} if self.rows is not None else {})
+        return Counter(self._counted) + last
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read the rows, as texts that are null where there is nothing; DataError where a row lacks a value."""
