@@ -275,8 +275,13 @@ def _read_as(
 ) -> tuple[tuple[Column, ...], dict[str, ColumnReading]]:
     """Return the columns with their kinds, and how the values of each are read."""
     if isinstance(source, DelimitedSource):
+        # Texts count as stored in the type that they are read as.
         read = source.readings
-        return tuple(replace(column, kind=read[column.name].kind) for column in columns), dict(read)
+        types = {Kind.NUMBER: pa.float64(), Kind.BOOLEAN: pa.bool_(), Kind.CATEGORY: pa.string()}
+        kinds = {name: types.get(one.kind, pa.timestamp("us", one.zone)) for name, one in read.items()}
+        return tuple(
+            replace(column, kind=read[column.name].kind, stored_as=str(kinds[column.name])) for column in columns
+        ), dict(read)
     found, readings = [], {}
     stored = places(source.schema)
     for column in columns:
