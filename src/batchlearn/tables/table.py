@@ -26,7 +26,7 @@ from batchlearn.tables.columns import (
     stored_arrays,
 )
 from batchlearn.tables.conditions import Condition, Written
-from batchlearn.tables.files import Files, Format, find
+from batchlearn.tables.files import Files, Format, Stamp, find
 from batchlearn.tables.readings import ColumnReading, ColumnRemark, parse, without
 from batchlearn.tables.sources import ArrowSource, ParquetSource, Source, arrow_table
 from batchlearn.tables.text.delimited import DelimitedSource
@@ -252,7 +252,13 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
         else:
             rules = TextRules(given, frozenset(categories), encoding, date_format, decimal, header)
             needed = {target: "target", time: "time", weight: "weight", offset: "offset", exposure: "exposure"}
-            opened = DelimitedSource(files, rules, {name: role for name, role in needed.items() if name}, like)
+            named = tuple((column, role) for column, role in needed.items() if column)
+            stamps = tuple(Stamp.of(path) for path in files.paths)
+            opened = (
+                DelimitedSource(files, rules, named, like)
+                if like is not None
+                else _surveyed(files, stamps, rules, named)
+            )
     refuse_equal_names(opened.schema.names, quoted(name))
     columns, readings = _read_as(opened, columns_of(opened.schema, categories, roles.drop, quoted(name)), given, like)
     # A dropped list of numbers stands for the columns that it becomes.
@@ -331,6 +337,14 @@ def _wrong_kind(column: Column, role: str, needed: str) -> DataError:
 def _missing(name: str, names: list[str], table: str) -> DataError:
     what = f"there is no column {quoted(name)} in {quoted(table)}; {name_advice(name, names)}"
     return DataError(what, code="column-missing")
+
+
+@lru_cache(maxsize=8)  # a command opens a file more than once, and each time would read it whole
+def _surveyed(
+    files: Files, stamps: tuple[Stamp, ...], rules: TextRules, roles: tuple[tuple[str, str], ...]
+) -> DelimitedSource:
+    del stamps  # with them a file that was written again is another one
+    return DelimitedSource(files, rules, roles)
 
 
 @lru_cache(maxsize=16)  # opening a table and each scan ask for the same one

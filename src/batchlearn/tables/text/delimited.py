@@ -32,11 +32,11 @@ class DelimitedSource:
         self,
         files: Files,
         rules: TextRules,
-        roles: Mapping[str, str],
+        roles: Sequence[tuple[str, str]],
         like: Mapping[str, ColumnReading] | None = None,
     ) -> None:
         self._rules = rules
-        self._roles = roles
+        self._roles = dict(roles)
         self._files = [TextFile(path, rules.encoding, header=rules.header) for path in files.paths]
         first = self._files[0]
         self._names = tuple(name for name in first.layout.names if name)
