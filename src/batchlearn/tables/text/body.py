@@ -75,12 +75,11 @@ class Body(io.RawIOBase):
         if self._comments and b"#" in lines:
             lines, times = _COMMENT.subn(b"", lines)
             self.passed_over["comment"] += times
-        if not self._one_column:
+        found = self.tail[-1:] + lines
+        if not self._one_column and (b"\n\n" in found or b"\n\r\n" in found):
             # Outside of quotes, which are closed where an even number of them came before.
-            parts = (self.tail[-1:] + lines).split(b'"')[::2]
-            blank = sum(part.count(b"\n\n") + part.count(b"\n\r\n") for part in parts)
-            if blank:
-                self.passed_over["blank line"] += sum(len(_BLANK.findall(part)) for part in parts)
+            blank = sum(len(_BLANK.findall(part)) for part in found.split(b'"')[::2])
+            self.passed_over["blank line"] += blank
         if self._fused is not None:
             lines = lines.replace(*self._fused)
         if lines:
