@@ -22,6 +22,18 @@ def test_leading_zeros_after_the_first_block(write: Write) -> None:
     assert values(write(column_of([*["1234567890123"] * 400_000, "0012"])))["x"][-2:] == ["1234567890123", "0012"]
 
 
+def test_codes_may_look_like_exponents(write: Write) -> None:
+    digests = [f"{k * 7 % 400:05d}e{k % 9}" for k in range(400)]
+    table = read(write(column_of(digests)))
+    assert remarks(table) == [("x", True, "leading_zeros", None)]
+    assert scanned(table)["x"][:2] == ["00000e0", "00007e1"]
+    # Blocks without a leading zero, which are read at once, are of codes too.
+    later = read(write(column_of([*["1234567e1"] * 600_000, "0012e1"])))
+    assert later.column("x").kind is Kind.CATEGORY
+    assert read(write(column_of(["1e5", "0.5", "0e0", "12"] * 9))).column("x").kind is Kind.NUMBER
+    assert read(write(column_of(["1e5", "00e-1"] * 9))).column("x").kind is Kind.NUMBER
+
+
 def test_a_weight_with_leading_zeros_is_a_number(write: Write) -> None:
     assert values(write(column_of(["05", "10"])), weight="x")["x"] == [5.0, 10.0]
 

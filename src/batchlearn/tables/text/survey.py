@@ -64,7 +64,7 @@ class ColumnSurvey:
         """Words that stand for no value, those that were given and texts of spaces alone."""
         self.leading_zeros = 0
         self.signless = 0
-        """Whole numbers of digits alone."""
+        """Whole numbers of digits alone, or with an exponent that has no sign: so a code may look, 00012e3."""
         self.signed = False
         """Whether a number has a sign or an exponent."""
         self.integers = True
@@ -157,10 +157,11 @@ class ColumnSurvey:
             return False
         within = text[ends[0] : ends[-1]]
         # Bytes below "0" wrap round, so that one comparison finds them too.
-        digits = not np.any(within - ord("0") > 9)
-        self.signless += count if digits else 0
+        others = within[within - ord("0") > 9]
+        digits = not len(others)
+        self.signless += count if np.all((others == ord("e")) | (others == ord("E"))) else 0
         self.signed = self.signed or bool(
-            np.any(within > ord("9")) or np.any((within == ord("+")) | (within == ord("-")))
+            np.any(others > ord("9")) or np.any((others == ord("+")) | (others == ord("-")))
         )
         points = 0 if digits else int(np.count_nonzero(within == _POINT))
         if points:
@@ -221,7 +222,7 @@ class ColumnSurvey:
     def _add_plain(self, texts: pa.Array, rows: _Counts) -> _Flags:
         """Count numbers as programs write them; return which texts are."""
         plain = np.asarray(pc.match_substring_regex(texts, PLAIN))
-        digits = plain & np.asarray(pc.match_substring_regex(texts, r"^\d+$"))
+        digits = plain & np.asarray(pc.match_substring_regex(texts, r"^\d+(?:[eE]\d+)?$"))
         self.signless += int(rows[digits].sum())
         self.signed = self.signed or bool(
             pc.any(pc.match_substring_regex(texts.filter(pa.array(plain)), "[-+eE]")).as_py()
