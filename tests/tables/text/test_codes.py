@@ -48,6 +48,35 @@ def test_codes_with_and_without_letters_are_a_category(write: Write) -> None:
     assert read(write(column_of(many))).column("x").kind is Kind.CATEGORY
 
 
+MEASURED = [*(f"{k / 100:.2f}" for k in range(390)), *(f"{k / 100:.2f}T" for k in range(12))]
+
+
+def test_a_letter_after_a_measured_value_makes_no_code(write: Write) -> None:
+    path = write(column_of(MEASURED))
+    assert remarks(read(path)) == [("x", False, "unreadable_texts", "--categories x")]
+    error = refusal(path, target="x")
+    assert error.code == "csv-mixed-column"
+    assert "'0.00T', '0.01T'" in error.message
+    # 390 classes are no way out, nor is it to type 12 texts.
+    assert error.message.endswith("Correct the column.")
+    assert refusal(path, weight="x").code == "csv-mixed-column"
+
+
+def test_few_texts_beside_the_numbers_of_a_target_are_all_typed(write: Write) -> None:
+    path = write(column_of(MEASURED[:-2], "yield"))
+    error = refusal(path, target="yield")
+    flags = f"--null {','.join(f'{k / 100:.2f}T' for k in range(10))}"
+    assert error.message.endswith(f" Add {flags}, or correct the column.")
+    found = values(path, target="yield", null=flags.removeprefix("--null ").split(","))["yield"]
+    assert found == [*(k / 100 for k in range(390)), *[None] * 10]
+
+
+def test_codes_as_a_target_may_be_classes(write: Write) -> None:
+    path = write(column_of([*(str(k % 7) for k in range(200)), *(f"{k % 3}A" for k in range(9))]))
+    assert refusal(path, target="x").message.endswith("Add --null 0A,1A,2A or --categories x, or correct the column.")
+    assert read(path, target="x", categories=["x"]).column("x").kind is Kind.CATEGORY
+
+
 @pytest.mark.parametrize(
     "text",
     [
