@@ -15,7 +15,7 @@ from batchlearn.tables.readings import ColumnReading, ColumnRemark
 from batchlearn.tables.text.inspection import Inspected, TextRules, flag, inspected
 from batchlearn.tables.text.rows import TextFile, is_padded_note
 from batchlearn.tables.text.survey import ColumnSurvey
-from batchlearn.tables.text.total_row import holds_sums, label_of_total
+from batchlearn.tables.text.total_row import condition_without, holds_sums, label_of_total
 from batchlearn.words.notes import Code, Note
 
 
@@ -129,7 +129,8 @@ class DelimitedSource:
                     surveys[name].take_out(text)
             elif label is not None and (text := last[label]):
                 said = Note(Code.TOTAL_ROW, {"column": label, "text": text})
-                remarks.append(ColumnRemark(label, True, said, flag("--where", f"{label} <> '{text}'")))
+                condition = condition_without(label, text, readings[label])
+                remarks.append(ColumnRemark(label, True, said, flag("--where", condition)))
         return self._readings(surveys) if any(file.rows for file in self._files) else found, tuple(remarks)
 
     def _readings(self, surveys: Mapping[str, ColumnSurvey]) -> dict[str, Inspected]:

@@ -32,6 +32,16 @@ def label_of_total(last: Mapping[str, str | None], readings: Mapping[str, Column
     return None
 
 
+def condition_without(label: str, text: str, reading: ColumnReading) -> str:
+    """Return the condition that keeps every row but those with this label; rows without any label stay."""
+    name = '"' + label.replace('"', '""') + '"'
+    if reading.kind is not Kind.CATEGORY:
+        # There the word is no value.
+        return f"{name} IS NOT NULL"
+    said = text.strip().replace("'", "''")
+    return f"{name} <> '{said}' OR {name} IS NULL"
+
+
 def holds_sums(
     last: Mapping[str, str | None], readings: Mapping[str, ColumnReading], batches: Iterable[pa.RecordBatch]
 ) -> bool:
