@@ -40,6 +40,19 @@ def test_a_form_that_is_read_is_noted(write: Write) -> None:
     assert (reading.kind, reading.decimal, reading.thousands, reading.affixes) == (Kind.NUMBER, ",", ".", ("EUR",))
 
 
+def test_minus_signs_of_print_and_brackets_are_noted(write: Write) -> None:
+    table = read(write(column_of(["0.25", "\u22120.123", "4", "\u22125e\u22121"] * 9)))
+    assert scanned(table)["x"][:4] == [0.25, -0.123, 4.0, -0.5]
+    assert remarks(table) == [("x", True, "written_numbers", "--categories x")]
+    assert "'\u22120.123' is -0.123" in str(table.remarks[0].note)
+    table = read(write(column_of([*map(str, range(1, 100)), "(7)"])))
+    assert scanned(table)["x"][-1] == -7.0
+    assert "'(7)' is -7." in str(table.remarks[0].note)
+    table = read(write(column_of([*map(str, range(1, 100)), "(7\u00a0kg)"])))
+    assert remarks(table) == [("x", False, "unreadable_texts", "--null '(7\u00a0kg)'")]
+    assert values(write(column_of(["\u22121.234,50", "2,5"], delimiter=";")))["x"] == [-1234.5, 2.5]
+
+
 def test_a_single_point_is_the_decimal_sign(write: Write) -> None:
     table = read(write(column_of(["20.123", "NA", "19.456"])))
     assert scanned(table)["x"] == [20.123, None, 19.456]

@@ -201,9 +201,11 @@ def _numbers(column: _Column, total: int) -> Inspected:
             failed += rows
             failing.update(dict.fromkeys(unread or survey.samples.get(key, []), 1))
     more = []
+    example = survey.negative
     if style != NumberStyle():
         shown.sort(key=lambda text: _value(text, NumberStyle()) == _value(text, style))
         example = next(text for text in shown if _value(text, style) is not None)
+    if example is not None and _value(example, style) is not None:
         more.append(Note(Code.WRITTEN_NUMBERS, {"column": name, "example": example, "value": _value(example, style)}))
     reading = ColumnReading(Kind.NUMBER, (), style.decimal, style.thousands, style.affixes)
     return column.read(reading, "number", failed, failing, *more)

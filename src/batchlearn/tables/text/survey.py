@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from batchlearn.tables.columns import EXACT_INTEGER
 from batchlearn.tables.readings import all_finite
-from batchlearn.tables.text.numbers import PLAIN, SHAPES, WRITTEN, without_brackets
+from batchlearn.tables.text.numbers import PLAIN, SHAPES, WRITTEN, with_hyphens
 from batchlearn.tables.text.times import CLOCK_FORMS, FORMS, ISO, ZONED, moments, pattern, seconds_of_day
 
 MISSING_WORDS = frozenset(
@@ -73,6 +73,8 @@ class ColumnSurvey:
         """A whole number that float64 would round."""
         self.written: Counter[tuple[str, str, str]] = Counter()
         """Numbers by shape, prefix and suffix."""
+        self.negative: str | None = None
+        """A number in brackets or with a minus sign of print."""
         self.samples: dict[tuple[str, str, str], list[str]] = {}
         """Some texts of each, where they were looked at one by one."""
         self.times: dict[str, FormCount] | None = None
@@ -249,7 +251,7 @@ class ColumnSurvey:
     def _add_written(self, texts: pa.Array, rows: _Counts) -> _Flags:
         """Count numbers with separators, currencies or units; return which texts are."""
         others = np.asarray(pc.invert(pc.match_substring_regex(texts, PLAIN)))
-        bare = without_brackets(texts)
+        bare = with_hyphens(texts)
         some = np.asarray(pc.match_substring_regex(bare, WRITTEN)) & others
         found = np.zeros(len(texts), bool)
         if not some.any():
@@ -274,6 +276,9 @@ class ColumnSurvey:
                 before, after = pair.split("\0")
                 self._note((shape, before, after), int(counts[code]), _first(taken.filter(where), codes == code))
         self.integers = self.integers and not found.any()
+        rewritten = found & np.asarray(pc.not_equal(bare, texts))
+        if self.negative is None and rewritten.any():
+            self.negative = _first(texts, rewritten)[0]
         return found
 
     def _note(self, key: tuple[str, str, str], rows: int, texts: list[str]) -> None:
