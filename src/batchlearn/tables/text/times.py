@@ -30,19 +30,24 @@ _DATES = (
     *("%d-%b-%Y", "%d-%b-%y", "%Y-%b-%d", "%d/%b/%Y", "%d %b %Y", "%d. %b %Y", "%b %d %Y", "%b %d, %Y"),
 )
 _CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%H.%M", "%H.%M.%S", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I:%M:%S%p")
-_MONTHS_OF_YEARS = ("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%b-%Y")
+# Not %b %y: Mar 21 is a day of March, while Mar-21 is how spreadsheets show a month.
+_MONTHS_OF_YEARS = ("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%b-%Y", "%b-%y")
 _AFTER_DATES = ("", *(f"{between}{clock}" for between in (" ", ", ") for clock in _CLOCKS), "T%H:%M:%S")
 FORMS = (ISO, *(f"{date}{after}" for date in _DATES for after in _AFTER_DATES), *_MONTHS_OF_YEARS)
 CLOCK_FORMS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%H.%M.%S", "%I:%M %p", "%I:%M:%S %p")
 """Times of day: numbers, in seconds since midnight."""
 
+_MONTH = (
+    "(?i:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
+    "nov(?:ember)?|dec(?:ember)?)"
+)
 _FIELDS = {
     "Y": r"(?P<Y>\d{4})",
     "y": r"(?P<y>\d\d)",
     "m": r"(?P<m>\d{1,2})",
     "d": r"(?P<d>\d{1,2})",
-    "b": r"(?P<b>[A-Za-z]{3,9})\.?",
-    "B": r"(?P<b>[A-Za-z]{3,9})",
+    "b": rf"(?P<b>{_MONTH})\.?",
+    "B": rf"(?P<b>{_MONTH})",
     "H": r"(?P<H>\d{1,2})",
     "I": r"(?P<I>\d{1,2})",
     "M": r"(?P<M>\d\d)",
