@@ -43,6 +43,38 @@ def test_every_line_is_accounted_for(write: Write, text: str, passed_over: dict[
     assert lines == 1 + 3 + sum(passed_over.values())
 
 
+QUESTIONS = 'start,age,score,say\n"Start\nDate",How old?,Score,Anything?\n"{""q"":""d""}","{""q"":1}","{""q"":2}",-\n'
+UNITS = "place,area,people,from\n,km²,,date\n"
+
+
+@pytest.mark.parametrize(("header", "count"), [(QUESTIONS, 2), (UNITS, 1)])
+@pytest.mark.parametrize("more", [0, 100_000])
+def test_rows_of_words_below_the_header(write: Write, header: str, count: int, more: int) -> None:
+    names = header.partition("\n")[0].split(",")
+    rows = "".join(f"2024-01-{k % 28 + 1:02d},{k},{k}.5,a{k % 3}\n" for k in range(20 + more))
+    if header == UNITS:
+        rows = "".join(f"p{k % 5},{k}.5,{k},2024-01-{k % 28 + 1:02d}\n" for k in range(20 + more))
+    table = read(write(header + rows))
+    assert table.remarks == ()
+    assert table.lines_passed_over == {"row of words below the header": count}
+    found = scanned(table)
+    assert list(found) == names
+    assert len(found[names[2]]) == 20 + more
+    assert None not in found[names[1]]
+    assert f"row {21 + more + count:,} below" in refusal(write(header + rows + "1,2,3,4,5\n6,7,8,9,0\n")).message
+
+
+@pytest.mark.parametrize("first", ["low,NA,a", ",,a", ">1,0.5,b", "low,12 kg,z"])
+def test_a_first_row_that_lacks_numbers_is_a_row(write: Write, first: str) -> None:
+    table = read(write(f"x,z,k\n{first}\n" + "".join(f"{i},{i}.5,b\n" for i in range(200))))
+    assert table.lines_passed_over == {}
+    assert len(scanned(table)["k"]) == 201
+
+
+def test_few_rows_do_not_tell_words_from_values(write: Write) -> None:
+    assert len(scanned(read(write("x,z,k\nlow,high,a\n1,2,b\n3,4,a\n")))["k"]) == 3
+
+
 def test_delimiters_that_end_lines_are_noted(write: Write) -> None:
     table = read(write("x;z;;\n1;2;;\n3;4;;\n"))
     assert [each[1:3] for each in remarks(table)] == [(False, "trailing_delimiters")] * 2

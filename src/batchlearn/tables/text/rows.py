@@ -16,7 +16,7 @@ from batchlearn.errors import DataError, quoted
 from batchlearn.tables.files import Stamp
 from batchlearn.tables.text.body import Body
 from batchlearn.tables.text.characters import CheckedCharacters
-from batchlearn.tables.text.layout import UNIT_SEPARATOR, layout_of
+from batchlearn.tables.text.layout import UNIT_SEPARATOR, WORDS_BELOW, layout_of
 from batchlearn.tables.text.numbers import PLAIN
 
 _BLOCK_BYTES = 4 << 20
@@ -141,6 +141,7 @@ class TextFile:
 
     def _ragged(self, row: int, came: int, text: str) -> DataError:
         needed = len(self._columns) - len(self.unnamed)
+        row += self.layout.passed_over.get(WORDS_BELOW, 0)
         return DataError(
             f"{self.place}, row {row:,} below the header: it has {came} values and the header has {needed}; every "
             f"row needs one value per column: {quoted(text)}; quote values that contain the delimiter, such as numbers "
