@@ -268,3 +268,48 @@ def test_a_file_without_names_is_scored_and_verified_as_it_was_trained(run: Run)
     command = next(line.strip() for line in out.splitlines() if line.strip().startswith("batchlearn verify"))
     assert run(*shlex.split(command)[1:])[0] == 0
     assert run("predict", "m", "rows.csv", "--no-header", "-o", "out.csv")[0] == 0
+
+
+def test_a_row_of_totals_is_passed_over_by_every_command(run: Run) -> None:
+    rng = np.random.default_rng(4)
+    sold, paid = rng.integers(1, 50, 120), rng.integers(1, 900, 120)
+    rows = {"shop": ["north", "south"] * 60, "sold": list(map(str, sold)), "paid": list(map(str, paid))}
+    whole = {name: [*values, last] for (name, values), last in zip(rows.items(), ("Total", "", ""), strict=True)}
+    whole["sold"][-1], whole["paid"][-1] = str(sold.sum()), str(paid.sum())
+    write("sums.csv", whole)
+    code, out, err = run("train", "sums.csv", "--target", "paid", "--output", "m", "--json")
+    assert code == 0, err
+    assert (one_object(out)["rows"]["read"], one_object(out)["lines_passed_over"]) == (120, {"total row": 1})
+    code, out, _ = run("predict", "m", "sums.csv", "-o", "out.csv", "--json")
+    assert (code, one_object(out)["rows"], one_object(out)["lines_passed_over"]) == (0, 120, {"total row": 1})
+    assert run("verify", "m", "sums.csv")[0] == 0
+    code, out, _ = run("evaluate", "m", "sums.csv", "--json")
+    assert (code, one_object(out)["evaluation"]["rows"]) == (0, 120)
+
+
+def test_a_folder_may_have_files_without_a_column_that_has_gaps(run: Run) -> None:
+    write("orders.csv", orders())
+    assert run("train", "orders.csv", "--target", "amount", "--output", "m")[0] == 0
+    Path("days").mkdir()
+    few = {name: values[:3] for name, values in orders().items() if name not in ("note", "same")}
+    write("days/1.csv", few)
+    write("days/2.csv", {"more": ["1", "2", "3"], **{name: few[name] for name in few if name != "gap"}})
+    both = predicted(run, "days")
+    assert both[:3] == predicted(run, "orders.csv")[:3]
+    write("alone.csv", {**few, "gap": ["", "n/a", "NA"]})
+    assert both[3:] == predicted(run, "alone.csv")
+    assert run("predict", "m", "days", "-o", "out.csv", "--force", "--strict")[0] == 3
+
+
+def test_a_project_takes_the_same_flags(run: Run) -> None:
+    times = [f"{1 + k % 28:02d}/{1 + k // 28:02d}/2024" for k in range(120)]
+    rows = {"at": times, "size": [f"{k % 9},5" for k in range(120)], "y": [str(k % 9 + 0.5) for k in range(120)]}
+    write("rows.csv", rows, ";")
+    words = ["--date-format", "%d/%m/%Y", "--decimal", ",", "--encoding", "utf-8", "--null", "gone"]
+    code, _, err = run("init", "--source", "rows.csv", "--target", "y", "--time", "at", *words)
+    assert code == 0, err
+    text = Path("batchlearn.toml").read_text(encoding="utf-8")
+    for line in ('date_format = "%d/%m/%Y"', 'decimal = ","', 'encoding = "utf-8"', 'null = ["gone"]'):
+        assert f"\n{line} " in text
+    assert "\n# no_header = true " in text
+    assert "\n# strict = true " in text

@@ -10,7 +10,7 @@ from batchlearn.cli.arguments import Answer
 from batchlearn.cli.options import AS_STORED, NO_ROLES, Json, ReadingFlags, RoleFlags, rules_of
 from batchlearn.report.document import Document
 from batchlearn.report.training.columns import show_columns, show_inspection
-from batchlearn.tables.table import read
+from batchlearn.tables.table import Roles, open_by
 
 FORMAT_VERSION = 1
 
@@ -29,7 +29,7 @@ def inspect(
     Text is read once to see what it holds; of other files the types alone are looked at. What only the rows can tell,
     such as that a column is constant, `train` says.
     """
-    table = read(data, target=target, **vars(roles), **rules_of(reading).arguments)
+    table = open_by(data, Roles(target, **vars(roles)), rules_of(reading))
     columns = table.uses()
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -42,7 +42,7 @@ from batchlearn.models.model import Predictions
 from batchlearn.models.remarks import scoring_remarks
 from batchlearn.tables.columns import Kind, unsupported, without_kind
 from batchlearn.tables.readings import ColumnReading
-from batchlearn.tables.table import ReadingRules, Roles, Table, read
+from batchlearn.tables.table import ReadingRules, Roles, Table, open_by
 
 AS_FOUND, NO_ROLES = ReadingRules(), Roles()
 # Rows of several classes at a time: K^2 numbers each.
@@ -98,8 +98,7 @@ class LinearModel:
         class_shares: Of K > 2 classes: what a model without features predicts.
         level_moments: Of each group of L levels in turn the (L, L) moments of its coefficients less the true ones,
             (K, sum L^2), a row a class.
-        readings: How the values of each column are read that it uses or that had a role; of a model that does not say,
-            as they are found.
+        readings: How each column is read that it uses or that had a role; older models do not say.
         text_encoding: Of the text files of its training, where it was given.
 
     Example:
@@ -190,14 +189,13 @@ class LinearModel:
             UsageError: As `batchlearn.read`.
             DataError: As `batchlearn.read`.
         """
-        given = {**rules.arguments, "encoding": rules.encoding or self.text_encoding}
+        rules = replace(rules, encoding=rules.encoding or self.text_encoding)
         if not self.readings:
             # A file of text does not say which numbers are names; the model does.
             named = [name for name, kind in self.encoding.kinds.items() if kind is Kind.CATEGORY]
-            if roles.target is not None and any(isinstance(value, str) for value in self.target.classes):
-                named.append(roles.target)
-            given["categories"] = (*rules.categories, *named)
-        return read(source, **asdict(roles), **given, like=self.readings or None)
+            named += [roles.target or ""] * any(isinstance(value, str) for value in self.target.classes)
+            rules = replace(rules, categories=(*rules.categories, *filter(None, named)))
+        return open_by(source, roles, rules, self.readings or None)
 
     def predict(self, data: object, *, bounds: bool = False) -> Predictions:
         """Predict every row, in order. A row's prediction has the same bits in whatever batch it comes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shlex
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -120,12 +120,6 @@ class ReadingRules:
         default=False,
         metadata={"help": "Refuse columns that cannot be read as they stand.", "example": True},
     )
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The arguments of `read` that say the same."""
-        given = asdict(self)
-        return {"header": not given.pop("no_header"), **given}
 
 
 def flag(option: str, *values: str) -> str:

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from batchlearn.errors import quoted
 from batchlearn.models.linear import LinearModel
-from batchlearn.tables.table import ReadingRules, Roles, Table, read
+from batchlearn.tables.table import ReadingRules, Roles, Table, open_by
 
 
 def whole_number(_kind: Any, tokens: Sequence[Any]) -> int:
@@ -119,7 +119,7 @@ def rules_of(flags: ReadingFlags) -> ReadingRules:
 
 def open_table(data: str, target: str, roles: RoleFlags, reading: ReadingFlags) -> Table:
     """Open the table that a model is to be trained on."""
-    return read(data, target=target, **vars(roles), **rules_of(reading).arguments)
+    return open_by(data, Roles(target, **vars(roles)), rules_of(reading))
 
 
 def open_for(

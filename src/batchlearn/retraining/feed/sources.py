@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ from batchlearn.tables.conditions import Condition, Not, Written, together, writ
 from batchlearn.tables.database import Mark, Query, Reading, reading
 from batchlearn.tables.files import Stamp, find
 from batchlearn.tables.readings import ColumnReading
-from batchlearn.tables.table import Table, read
+from batchlearn.tables.table import Table, open_by
 from batchlearn.words.notes import Code, Note
 
 SNAPSHOTS = "snapshots"
@@ -97,8 +97,10 @@ class DataFeed:
             ) from problem
 
     def _read(self, dropped: Iterable[str], where: Condition | None) -> Table:
-        given = {**asdict(self.settings.roles), **self.settings.reading.arguments}
-        return read(self.data, **{**given, "drop": tuple(dropped), "where": where}).like(self.readings)
+        roles = replace(self.settings.roles, drop=tuple(dropped))
+        # The condition of the settings is part of `where`.
+        rules = replace(self.settings.reading, where=None)
+        return open_by(self.data, roles, rules, where=where).like(self.readings)
 
     def times(self) -> Times:
         """Look the columns up."""

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Literal
+
+import pyarrow as pa
 
 from batchlearn.errors import DataError, quoted
 from batchlearn.tables.columns import Column, Kind, columns_of, is_index, places, refuse_equal_names, without_kind
 from batchlearn.tables.conditions import Condition, Written
-from batchlearn.tables.files import Files, Format, find
-from batchlearn.tables.readings import (
-    ColumnReading,
-    ColumnRemark,
-    ColumnUse,
-    ReadingRules,
-    flag,
-    stored_reading,
-)
+from batchlearn.tables.files import Files, Format, Stamp, find
+from batchlearn.tables.readings import ColumnReading, ColumnRemark, ColumnUse, ReadingRules, flag, stored_reading
 from batchlearn.tables.sources import ArrowSource, ParquetSource, Source, arrow_table
 from batchlearn.tables.table.roles import ROLES, Roles, check_roles, missing
 from batchlearn.tables.table.scan import Scan, compiled
@@ -27,7 +23,7 @@ from batchlearn.tables.text.inspection import TextRules
 from batchlearn.tables.text.times import check_zone, zone_of
 from batchlearn.words.notes import Code, Note
 
-__all__ = ["Column", "Kind", "ReadingRules", "Roles", "Scan", "Table", "read"]
+__all__ = ["Column", "Kind", "ReadingRules", "Roles", "Scan", "Table", "open_by", "read"]
 
 # What --strict lets pass: names that a column has got, which change no value.
 _OF_NAMES = (Code.UNNAMED_INDEX, Code.UNNAMED_COLUMN, Code.TRAILING_DELIMITERS, Code.REPEATED_NAME)
@@ -43,6 +39,10 @@ class Table:
         roles: What columns are for: target, time, group, weight, offset, exposure, and those dropped.
         condition: What a row has to meet to be read; None where all are.
         name: What messages and reports call the table.
+        readings: How the values of each column are read.
+        remarks: What is worth saying about that.
+        absent: Columns that a model reads and the table does not have; they are scanned as missing values.
+        strict: Whether an absent column is refused, and a value that its column's reading does not take.
 
     Example:
         >>> import batchlearn as bl
@@ -59,17 +59,13 @@ class Table:
     condition: Condition | None
     name: str
     readings: Mapping[str, ColumnReading]
-    """How the values of each column are read."""
     remarks: tuple[ColumnRemark, ...] = ()
-    """What is worth saying about that."""
     absent: tuple[Column, ...] = ()
-    """Columns that a model reads and the table does not have: they are scanned as missing values."""
     strict: bool = False
-    """Whether what is not as it was is refused: a value that its column's reading does not take, a column's absence."""
 
     @property
     def features(self) -> tuple[Column, ...]:
-        """The columns to learn from: all but target, weight, offset, exposure, those dropped and those left out."""
+        """The columns to learn from, all but target, weight, offset, exposure, those dropped and those left out."""
         left_out = {remark.column for remark in self.remarks if not remark.used}
         return tuple(column for column in self.columns if column.name not in self.roles.apart | left_out)
 
@@ -265,6 +261,29 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
     return table
 
 
+def open_by(
+    source: object,
+    roles: Roles,
+    rules: ReadingRules,
+    like: Mapping[str, ColumnReading] | None = None,
+    where: Condition | None = None,
+) -> Table:
+    """Open a table by what roles and rules say, as `read` does by single arguments; `where` counts if it is given."""
+    return read(
+        source,
+        **asdict(roles),
+        where=rules.where if where is None else where,
+        null=rules.null,
+        categories=rules.categories,
+        encoding=rules.encoding,
+        date_format=rules.date_format,
+        decimal=rules.decimal,
+        header=not rules.no_header,
+        strict=rules.strict,
+        like=like,
+    )
+
+
 def _remarks(source: Source, like: Mapping[str, ColumnReading] | None) -> Iterator[ColumnRemark]:
     """Yield what is worth saying of columns as they are stored; nothing of those that a model does not read."""
     if isinstance(source, DelimitedSource):
@@ -300,7 +319,18 @@ def _open(
             raise DataError(f"{quoted(files.name)} has 0 rows; at least one is needed", code="no-rows")
         return parquet, files.name
     needed = {getattr(roles, role): role for role in ("target", "time", "weight", "offset", "exposure")}
-    return DelimitedSource(files, rules, {name: role for name, role in needed.items() if name}, like), files.name
+    named = tuple((column, role) for column, role in needed.items() if column)
+    if like is not None:
+        return DelimitedSource(files, rules, named, like), files.name
+    return _surveyed(files, tuple(Stamp.of(path) for path in files.paths), rules, named), files.name
+
+
+@lru_cache(maxsize=8)  # a command opens a file more than once, and each time would read it whole
+def _surveyed(
+    files: Files, stamps: tuple[Stamp, ...], rules: TextRules, roles: tuple[tuple[str, str], ...]
+) -> DelimitedSource:
+    del stamps  # with them a file that was written again is another one
+    return DelimitedSource(files, rules, roles)
 
 
 def _read_as(
@@ -308,8 +338,13 @@ def _read_as(
 ) -> tuple[tuple[Column, ...], dict[str, ColumnReading]]:
     """Return the columns with their kinds, and how the values of each are read."""
     if isinstance(source, DelimitedSource):
+        # Texts count as stored in the type that they are read as.
         read = source.readings
-        return tuple(_with(column, read[column.name]) for column in columns), dict(read)
+        types = {Kind.NUMBER: pa.float64(), Kind.BOOLEAN: pa.bool_(), Kind.CATEGORY: pa.string()}
+        kinds = {name: types.get(one.kind, pa.timestamp("us", one.zone)) for name, one in read.items()}
+        return tuple(
+            replace(_with(column, read[column.name]), stored_as=str(kinds[column.name])) for column in columns
+        ), dict(read)
     found, readings = [], {}
     stored = places(source.schema)
     for column in columns:

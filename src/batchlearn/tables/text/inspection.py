@@ -105,8 +105,7 @@ class _Column:
                 Code.UNREADABLE_TEXTS,
                 {"column": name, "kind": kind, "texts": texts[:_STRAY_TEXTS], "rows": failed, "of": total},
             )
-            remedy = flag("--null", *texts) if len(texts) <= _MOST_TYPED else flag("--categories", name)
-            return self.left_out(note, "csv-mixed-column", remedy)
+            return self.left_out(note, "csv-mixed-column", *self._remedies(kind, texts))
         notes = list(more)
         if survey.missing:
             said = {**({"": survey.empty} if survey.empty else {}), **survey.missing}
@@ -119,14 +118,21 @@ class _Column:
         change = flag("--categories", name)
         return Inspected(known, tuple(ColumnRemark(name, True, note, change) for note in notes), survey.integers)
 
+    def _remedies(self, kind: str, texts: list[str]) -> list[str]:
+        """Return flags that let the column be read whatever texts are no values, some of them or all."""
+        if self.role in (None, "group"):
+            return [flag("--null", *texts) if len(texts) <= _MOST_TYPED else flag("--categories", self.name)]
+        typed = [flag("--null", *texts)] if len(texts) <= _STRAY_TEXTS else []
+        # Each number would be a class: only whole ones may be codes. Other roles need numbers or times.
+        codes = self.role == "target" and (kind == "boolean" or (kind == "number" and self.survey.integers))
+        return [*typed, flag("--categories", self.name)] if codes else typed
+
     def left_out(self, note: Note, code: str, *changes: str) -> Inspected:
         """Return the column as texts that are not used; DataError where its role needs values."""
         if self.role is not None:
             said = str(note).replace(" is left out: ", ": ", 1)
-            raise DataError(
-                f"The {self.role} column cannot be read. {said} Add {' or '.join(changes)}, or correct the column.",
-                code=code,
-            )
+            remedy = f"Add {' or '.join(changes)}, or correct the column." if changes else "Correct the column."
+            raise DataError(f"The {self.role} column cannot be read. {said} {remedy}", code=code)
         return Inspected(
             ColumnReading(Kind.CATEGORY, self.rules.null), (ColumnRemark(self.name, False, note, changes[0]),)
         )
@@ -140,19 +146,23 @@ def _numbers(column: _Column, total: int) -> Inspected:
     survey, rules, name = column.survey, column.rules, column.name
     examples = [text for samples in survey.samples.values() for text in samples]
     others = total - survey.numbers
-    if survey.signless == survey.written.total() and column.role in (None, "target", "group"):
-        if survey.leading_zeros:
-            example = next((text for text in examples if text.startswith("0") and len(text) > 1), examples[0])
-            note = Note(Code.LEADING_ZEROS, {"column": name, "example": example})
-            reading = ColumnReading(Kind.CATEGORY, tuple(dict.fromkeys((*rules.null, *_words(survey)))))
-            return Inspected(reading, (ColumnRemark(name, True, note, None),))
-        # One letter more before as many digits, or too many such texts to be mistakes.
-        digits = {sum(map(str.isdigit, text)) for text in (*examples, *survey.others)}
-        codes = survey.codes == others and len(digits) == 1 and min(digits) > 3
-        mixed = survey.mixed == others and (others > _STRAY * total or len(survey.others) > _STRAY_TEXTS)
-        if others and (codes or mixed):
-            note = Note(Code.MIXED_CODES, {"column": name, "examples": [*examples[:2], *sorted(survey.others)[:2]]})
-            return Inspected(ColumnReading(Kind.CATEGORY, rules.null), (ColumnRemark(name, True, note, None),))
+    codes = survey.leading_zeros and survey.signless == survey.written.total()
+    if codes and column.role in (None, "target", "group"):
+        example = next((text for text in examples if text.startswith("0") and len(text) > 1), examples[0])
+        note = Note(Code.LEADING_ZEROS, {"column": name, "example": example})
+        reading = ColumnReading(Kind.CATEGORY, tuple(dict.fromkeys((*rules.null, *_words(survey)))))
+        return Inspected(reading, (ColumnRemark(name, True, note, None),))
+    # As many digits after a letter, or too many such texts to be mistakes.
+    digits = {sum(map(str.isdigit, text)) for text in (*examples, *survey.others)}
+    lettered = survey.codes == others and survey.signless == survey.numbers and len(digits) == 1 and min(digits) > 3
+    mixed = survey.mixed == others and (others > _STRAY * total or len(survey.others) > _STRAY_TEXTS)
+    # A letter after a measured value is a remark on it; codes with a point begin with one, as E849.0 does.
+    fractions = sum(rows for key, rows in survey.written.items() if key[0].startswith("point"))
+    mixed = mixed and (2 * fractions <= survey.numbers or all(text[0].isalpha() for text in survey.others))
+    coded = not survey.signed and survey.affixes == ("", "") and (lettered or mixed)
+    if others and coded and column.role in (None, "group"):
+        note = Note(Code.MIXED_CODES, {"column": name, "examples": [*examples[:2], *sorted(survey.others)[:2]]})
+        return Inspected(ColumnReading(Kind.CATEGORY, rules.null), (ColumnRemark(name, True, note, None),))
     if survey.long is not None:
         note = Note(Code.LONG_INTEGERS, {"column": name, "example": survey.long})
         return column.left_out(note, "integer-too-large", flag("--categories", name), flag("--drop", name))
@@ -173,11 +183,12 @@ def _numbers(column: _Column, total: int) -> Inspected:
             failed += rows
             failing.update(dict.fromkeys(unread or survey.samples.get(key, []), 1))
     more = []
+    written = survey.negative
     if style != NumberStyle():
-        example = next(
-            text for text in (*(text for text in shown if not text.isdigit()), *shown) if _value(text, style)
-        )
-        more.append(Note(Code.WRITTEN_NUMBERS, {"column": name, "example": example, "value": _value(example, style)}))
+        shown.sort(key=lambda text: _value(text, NumberStyle()) == _value(text, style))
+        written = next(text for text in shown if _value(text, style) is not None)
+    if written is not None and _value(written, style) is not None:
+        more.append(Note(Code.WRITTEN_NUMBERS, {"column": name, "example": written, "value": _value(written, style)}))
     reading = ColumnReading(Kind.NUMBER, (), style.decimal, style.thousands, style.affixes)
     return column.read(reading, "number", failed, failing, *more)
 

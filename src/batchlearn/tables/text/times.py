@@ -34,17 +34,24 @@ _DATES = (
     *("%d-%b-%Y", "%d-%b-%y", "%Y-%b-%d", "%d/%b/%Y", "%d %b %Y", "%d. %b %Y", "%b %d %Y", "%b %d, %Y"),
 )
 _CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%H.%M", "%H.%M.%S", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I:%M:%S%p")
-FORMS = (ISO, *(f"{date}{clock}" for date in _DATES for clock in ("", *(f" {each}" for each in _CLOCKS), "T%H:%M:%S")))
+# Not %b %y: Mar 21 is a day of March, while Mar-21 is how spreadsheets show a month.
+_MONTHS_OF_YEARS = ("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%b-%Y", "%b-%y")
+_AFTER_DATES = ("", *(f"{between}{clock}" for between in (" ", ", ") for clock in _CLOCKS), "T%H:%M:%S")
+FORMS = (ISO, *(f"{date}{after}" for date in _DATES for after in _AFTER_DATES), *_MONTHS_OF_YEARS)
 CLOCK_FORMS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%H.%M.%S", "%I:%M %p", "%I:%M:%S %p")
 """Times of day: numbers, in seconds since midnight."""
 
+_MONTH = (
+    "(?i:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
+    "nov(?:ember)?|dec(?:ember)?)"
+)
 _FIELDS = {
     "Y": r"(?P<Y>\d{4})",
     "y": r"(?P<y>\d\d)",
     "m": r"(?P<m>\d{1,2})",
     "d": r"(?P<d>\d{1,2})",
-    "b": r"(?P<b>[A-Za-z]{3,9})\.?",
-    "B": r"(?P<b>[A-Za-z]{3,9})",
+    "b": rf"(?P<b>{_MONTH})\.?",
+    "B": rf"(?P<b>{_MONTH})",
     "H": r"(?P<H>\d{1,2})",
     "I": r"(?P<I>\d{1,2})",
     "M": r"(?P<M>\d\d)",
@@ -101,8 +108,9 @@ def moments(texts: pa.Array, form: str | None, *, zoned: bool = False) -> pa.Arr
     month = values["m"] if "m" in values else values["b"]
     found &= (month >= 1) & (month <= 12)
     first = (year - 1970).astype("datetime64[Y]").astype("datetime64[M]") + np.where(found, month - 1, 0)
-    day = first.astype("datetime64[D]") + (values["d"] - 1)
-    found &= (values["d"] >= 1) & (day.astype("datetime64[M]") == first)
+    of_month = values.get("d", np.ones(len(found), np.int64))
+    day = first.astype("datetime64[D]") + (of_month - 1)
+    found &= (of_month >= 1) & (day.astype("datetime64[M]") == first)
     time = day.astype("datetime64[us]") + _microseconds_of_day(values, found).astype("timedelta64[us]")
     return pa.array(time, MICROSECONDS, mask=~found)
 

@@ -16,7 +16,7 @@ from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import Ledger, RowCounts, read_ledger
 from batchlearn.data.rows import Rows
 from batchlearn.data.rows.threads import one_blas_thread
-from batchlearn.errors import IntegrityError, quoted
+from batchlearn.errors import DataError, IntegrityError, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import accumulated
 from batchlearn.models.files import StoredModel, read_model
@@ -117,6 +117,13 @@ def verifying(
     workers = thread_count(threads)
     table = _table(stored.model, statement.condition, data, rules)
     stored.model.check(table)
+    absent = [column.name for column in table.absent if column.name in stored.model.encoding.kinds]
+    if absent:
+        raise DataError(
+            f"{table.name} has no column {quoted(absent[0])}, which the model was trained on. Give the rows of the "
+            "training, with all columns that it reads.",
+            code="column-missing",
+        )
     with one_blas_thread():
         yield Progress("reading labels")
         ledger = read_ledger(table, stored.model.target)
