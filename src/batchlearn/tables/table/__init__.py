@@ -278,6 +278,7 @@ def open_by(
         encoding=rules.encoding,
         date_format=rules.date_format,
         decimal=rules.decimal,
+        zone=rules.zone,
         header=not rules.no_header,
         strict=rules.strict,
         like=like,
