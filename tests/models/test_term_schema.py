@@ -27,7 +27,7 @@ WHOLE = describe(load(GOLDEN), {})
 
 def parsed(groups: list[Any], kinds: dict[str, str], numbers: tuple[Any, ...] = ()) -> Encoding:
     """Parse the terms of a model as they are read from a file: as text."""
-    encoding = {"numbers": numbers, "groups": groups, "kinds": kinds, "left_out": {}}
+    encoding = {"numbers": numbers, "groups": groups, "kinds": kinds, "left_out": {}, "zones": {}}
     return parse_schema(parse(dump({**WHOLE, "encoding": encoding}))).encoding
 
 

@@ -57,6 +57,9 @@ def evaluate(  # noqa: PLR0913 - each argument is a flag
     remarks = scoring_remarks(stored.model, table.like(stored.model.readings), scored.unreadable)
     notes = [remark.note for remark in remarks]
     used = {*stored.model.columns, target.column, table.roles.time, table.roles.group, table.roles.weight}
+    known = (stored.record.get("certificate") or {}).get("fingerprint")
+    if known is not None and known == scored.fingerprint:
+        notes.append(Note(Code.OWN_ROWS, {"rows": evaluation.rows}))
     condition = stored.record.get("condition")
     if condition and not rows.where:
         notes.append(Note(Code.TRAINED_UNDER_CONDITION, {"condition": condition}))

@@ -25,6 +25,7 @@ from batchlearn.data.profile import CALENDAR_PARTS, calendar_part, level_digest
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.tables.columns import Kind
+from batchlearn.tables.text.times import local_times
 
 Codes = NDArray[np.intp]
 
@@ -177,8 +178,7 @@ class LevelTerm:
         none = len(self.names)
         of_level = [none if level is None else self.code(level) for level in array.dictionary.to_pylist()]
         codes = np.asarray([*of_level, none - 1 if self.missing else none], dtype=np.intp)
-        indices = pc.fill_null(array.indices, len(of_level)).to_numpy(zero_copy_only=False)
-        return np.asarray(codes[indices])
+        return np.asarray(codes[pc.fill_null(array.indices, len(of_level)).to_numpy(zero_copy_only=False)])
 
     def unseen(self, array: pa.DictionaryArray) -> NDArray[np.bool_]:
         """Return which rows hold a level that has no coefficient of its own."""
@@ -198,7 +198,7 @@ class LevelTerm:
 
 @dataclass(frozen=True)
 class CalendarTerm:
-    """One calendar part of a timestamp (hour, weekday or month), one coefficient for each value that occurred."""
+    """One calendar part of what a clock showed (hour, weekday or month), one coefficient for each that occurred."""
 
     kind: Literal["calendar"] = field(default="calendar", kw_only=True)
     column: str
@@ -310,6 +310,7 @@ class Encoding:
     groups: tuple[GroupTerm, ...]
     kinds: Mapping[str, Kind]  # of every column it reads
     left_out: Mapping[str, str]  # column -> reason
+    zones: Mapping[str, str] = field(default_factory=dict)  # column of moments in UTC -> whose clock its parts are of
 
     def __post_init__(self) -> None:
         _refuse_repeats("the terms", [*(number.column for number in self.numbers), *(g.key for g in self.groups)])
@@ -321,6 +322,8 @@ class Encoding:
             kind = self.kinds[term.column]
             if kind not in term.reads:
                 raise ValueError(f"column {quoted(term.column)} is a {kind} and its term is for a {term.reads[0]}")
+        if any(self.kinds.get(name) is not Kind.TIMESTAMP for name in self.zones):
+            raise ValueError("a column that holds no times has a zone")
 
     @cached_property
     def layout(self) -> Layout:
@@ -330,8 +333,7 @@ class Encoding:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """One name a coefficient, the intercept first."""
-        numbers = (name for term in self.numbers for name in term.names)
-        return (INTERCEPT, *numbers, *(name for group in self.groups for name in group.names))
+        return (INTERCEPT, *(name for term in (*self.numbers, *self.groups) for name in term.names))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -376,14 +378,15 @@ class Encoding:
         Returns the dense columns (dense, rows), not yet shifted and scaled, and the codes (groups, rows), in as few
         bytes as hold them.
         """
+        columns = {name: local_times(batch.column(name), self.zones.get(name)) for name in self.columns}
         dense = np.empty((self.layout.dense, batch.num_rows))
         row = 0
         for term in self.numbers:
-            term.encode(batch.column(term.column), dense[row : row + term.width])
+            term.encode(columns[term.column], dense[row : row + term.width])
             row += term.width
         codes = np.empty((len(self.groups), batch.num_rows), dtype=self.layout.code_type)
         for out, group in zip(codes, self.groups, strict=True):
-            out[:] = group.encode(*(batch.column(name) for name in group.columns))
+            out[:] = group.encode(*(columns[name] for name in group.columns))
         return dense, codes
 
     def count_unseen(self, batch: pa.RecordBatch) -> dict[str, int]:

@@ -97,7 +97,8 @@ def fit_encoding(
     names = (name for term in (*numbers, *groups) for name in term.names)
     _refuse_repeats("coefficients", [INTERCEPT, *names])
     _refuse_repeats("terms", [*(term.column for term in numbers), *(group.key for group in groups)])
-    return Encoding(tuple(numbers), tuple(groups), kinds, left_out)
+    zones = {column.name: column.zone for column in columns if column.name in used and column.zone is not None}
+    return Encoding(tuple(numbers), tuple(groups), kinds, left_out, zones)
 
 
 def _refuse_repeats(what: str, names: Sequence[str]) -> None:

@@ -28,7 +28,18 @@ def take(table: Table, ledger: Ledger, entries: NDArray[np.intp]) -> Generator[i
         yield batch.num_rows
     rows = pa.Table.from_batches(batches).unify_dictionaries().take(np.argsort(np.argsort(entries)))
     columns = tuple(table.column(name) for name in names)
-    taken = replace(table, source=ArrowSource(rows), columns=columns, condition=None, roles=replace(roles, drop=()))
+    # Canonical times are in UTC, and their type does not say so.
+    readings = {
+        name: each if each.zone is None else replace(each, zoneless="UTC") for name, each in table.readings.items()
+    }
+    taken = replace(
+        table,
+        source=ArrowSource(rows),
+        columns=columns,
+        condition=None,
+        roles=replace(roles, drop=()),
+        readings=readings,
+    )
     cut = replace(
         ledger,
         used=ledger.used[entries],

@@ -18,6 +18,7 @@ from batchlearn.errors import DataError
 from batchlearn.evaluation.metrics import Array, first_score, losses_under, target_metrics
 from batchlearn.evaluation.slices import Categories
 from batchlearn.models.model import Model
+from batchlearn.tables.fingerprint import Fingerprint
 from batchlearn.tables.row_hashes import Hashes, RowHashes
 from batchlearn.tables.table import Roles, Table
 
@@ -44,6 +45,8 @@ class ScoredRows:
     entry: NDArray[np.integer] | None = None
     unreadable: Mapping[str, int] = field(default_factory=dict)
     """Rows by column whose value was no such value, and counts as missing."""
+    fingerprint: str | None = None
+    """Of these rows as a certificate has it of those trained on; None where it was not taken."""
 
     @property
     def clusters(self) -> NDArray[np.integer] | None:
@@ -57,11 +60,17 @@ class ScoredRows:
 
 def score(model: Model, table: Table, *, seed: int = 0) -> ScoredRows:
     """Return the labelled rows of a table as the model scores them; `seed` orders rows without a time."""
-    return score_each((model,), table, seed=seed)[0]
+    fingerprint = Fingerprint()
+    (rows,) = score_each((model,), table, seed=seed, fingerprint=fingerprint)
+    return replace(rows, fingerprint=fingerprint.hexdigest())
 
 
-def score_each(models: Sequence[Model], table: Table, *, seed: int = 0) -> list[ScoredRows]:
+def score_each(
+    models: Sequence[Model], table: Table, *, seed: int = 0, fingerprint: Fingerprint | None = None
+) -> list[ScoredRows]:
     """Return the labelled rows of a table as each model scores them; the table is read once.
+
+    `fingerprint` takes in what a certificate of the first model has the fingerprint of.
 
     The table's roles say which columns hold time, group and weight; target, offset and exposure are the first model's,
     and so are the categories. Raises DataError where a row cannot be used or scored, UsageError as `read_ledger`.
@@ -83,6 +92,9 @@ def score_each(models: Sequence[Model], table: Table, *, seed: int = 0) -> list[
         if not usable[-1].any():
             return
         kept = batch.filter(pa.array(usable[-1]))
+        if fingerprint is not None:
+            known = [first.target.column, *([named.weight] if named.weight else [])]
+            fingerprint.update(kept.select(list(dict.fromkeys([*first.columns, *known]))))
         for k in together:
             responses[k].append(models[k].predict_batch(kept).response)
         for term, found in zip(first.level_terms, codes, strict=True):
@@ -121,9 +133,9 @@ def _by_readings(models: Sequence[Model], table: Table) -> tuple[list[int], list
     """Return which models read their columns as the table does, and which do not. DataError where one cannot."""
     found: tuple[list[int], list[int]] = ([], [])
     for k, model in enumerate(models):
-        model.check(table.like(model.readings))
-        there = {name: each for name, each in model.readings.items() if name in table.readings}
-        found[any(table.readings[name] != each for name, each in there.items())].append(k)
+        own = table.like(model.readings)
+        model.check(own)
+        found[any(table.readings.get(name) != own.readings.get(name) for name in model.readings)].append(k)
     return found
 
 

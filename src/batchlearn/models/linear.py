@@ -98,8 +98,7 @@ class LinearModel:
         class_shares: Of K > 2 classes: what a model without features predicts.
         level_moments: Of each group of L levels in turn the (L, L) moments of its coefficients less the true ones,
             (K, sum L^2), a row a class.
-        readings: How the values of each column are read that it uses or that had a role; of a model that does not say,
-            as they are found.
+        readings: How each column is read that it uses or that had a role; older models do not say.
         text_encoding: Of the text files of its training, where it was given.
 
     Example:

@@ -38,6 +38,8 @@ FORMAT_VERSION = 2
 _LATER: dict[int, dict[str, dict[str, Any]]] = {
     1: {
         "": {"class_shares": [], "level_moments": False, "costs": None, "readings": {}, "text_encoding": None},
+        # Calendar parts were those of UTC.
+        "encoding": {"zones": {}},
         "target": {"loss": None, "power": None, "threshold": None},
         "costs": {"fee": None},
         "category": {"pooled": None},

@@ -38,11 +38,16 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table; `stored_as` is its Arrow type as text, for messages."""
+    """A column of a table; `stored_as` is its Arrow type as text, for messages.
+
+    Of times that are moments, `zone` is whose clock their calendar parts and the literals of conditions are of; times
+    without one are what some clock showed.
+    """
 
     name: str
     kind: Kind
     stored_as: str
+    zone: str | None = None
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from batchlearn.errors import DataError, quoted
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.text.numbers import NumberStyle, numbers
-from batchlearn.tables.text.times import MICROSECONDS, moments, seconds_of_day
+from batchlearn.tables.text.times import MICROSECONDS, is_place, local_times, moments, moments_of, seconds_of_day
 from batchlearn.words.notes import Note
 
 DICTIONARY = pa.dictionary(pa.int32(), pa.string())
@@ -35,6 +36,8 @@ class ColumnReading:
     """The form of times written as text, in strptime's words; None is ISO 8601. Of a number: a time of day."""
     zone: str | None = None
     """Calendar parts are taken in it; None: times without a zone."""
+    zoneless: str | None = None
+    """Whose clock times without a zone are of, where the reading or what is stored has none; None: they are refused."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,13 @@ class ReadingRules:
     decimal: Literal[".", ","] | None = field(
         default=None, metadata={"help": "Sign of decimals in text files: a point or a comma.", "example": ","}
     )
+    zone: str | None = field(
+        default=None,
+        metadata={
+            "help": "Time zone of times that have none, or only their distance from UTC.",
+            "example": "Europe/Berlin",
+        },
+    )
     no_header: bool = field(
         default=False,
         metadata={"help": "The first line of text files has values and no names.", "example": True},
@@ -140,10 +150,12 @@ def _as_programs_write(array: pa.Array, reading: ColumnReading) -> pa.Array | No
             return None
         return without(values, reading) if all_finite(values) else None
     if reading.kind is Kind.TIMESTAMP and reading.times is None and not reading.null:
-        try:
-            return array.cast(MICROSECONDS if reading.zone is None else pa.timestamp("us", "UTC")).view(MICROSECONDS)
-        except pa.ArrowInvalid:
-            return None
+        for zoned in (True, False):
+            try:
+                values = array.cast(pa.timestamp("us", "UTC") if zoned else MICROSECONDS).view(MICROSECONDS)
+            except pa.ArrowInvalid:
+                continue
+            return _as_read(values, zoned, reading)
     return None
 
 
@@ -168,11 +180,59 @@ def _values(texts: pa.Array, reading: ColumnReading) -> pa.Array:
             words = pc.index_in(pc.utf8_lower(texts), pa.array(list(_FALSE_AND_TRUE)))
             return pa.array(list(_FALSE_AND_TRUE.values())).take(words)
         case Kind.TIMESTAMP:
-            return moments(texts, reading.times, zoned=reading.zone is not None)
+            sorts = (True, False) if reading.times is None else ("%z" in reading.times,)
+            found = [_as_read(moments(texts, reading.times, zoned=zoned), zoned, reading) for zoned in sorts]
+            known = [values for values in found if values is not None]
+            return pc.coalesce(*known) if known else pa.nulls(len(texts), MICROSECONDS)
         case _ if reading.times is not None:
             return seconds_of_day(texts, reading.times)
         case _:
             return numbers(texts, NumberStyle(reading.decimal, reading.thousands, reading.affixes))
+
+
+def stored_reading(kind: Kind, null: tuple[str, ...], stored: str | None, given: str | None) -> ColumnReading:
+    """Return how a column is read whose times are stored in a zone, or in none, where another was given for those.
+
+    Where only the distance from UTC is stored, as databases do, the zone given says whose clock is meant.
+    """
+    if kind is not Kind.TIMESTAMP:
+        return ColumnReading(kind, null)
+    zone = given if given is not None and (stored is None or not is_place(stored)) else stored
+    return ColumnReading(kind, null, zone=zone, zoneless=given)
+
+
+def _as_read(values: pa.Array, zoned: bool, reading: ColumnReading) -> pa.Array | None:
+    """Bring moments in UTC (`zoned`), or what a clock showed, to what a reading has; None where no zone joins them."""
+    if zoned == (reading.zone is not None):
+        return values
+    if reading.zoneless is None:
+        return None
+    return local_times(values, reading.zoneless) if zoned else moments_of(values, reading.zoneless)
+
+
+def in_zone(values: pa.Array, zoned: bool, reading: ColumnReading, name: str, where: str) -> pa.Array:
+    """Bring moments in UTC (`zoned`), or what a clock showed, to what a reading has.
+
+    Raises DataError where no zone joins them: what a clock showed is hours from the moment of the same figures.
+    """
+    read = _as_read(values, zoned, reading)
+    if read is not None:
+        return read
+    have, lack = ("have a zone", "have none") if zoned else ("have no zone", "have one")
+    raise DataError(
+        f"the times in column {quoted(name)} of {where} {have}, and those that the model was trained on {lack}: they "
+        f"would be hours off; say whose clock the times without a zone are of with --zone, as in --zone Europe/Berlin",
+        code="time-zones-mixed",
+    )
+
+
+def refuse_other_times(texts: pa.Array, reading: ColumnReading, name: str, where: str) -> None:
+    """Raise DataError where texts that a reading does not take are times all the same, with a zone or without one."""
+    if reading.times is None and reading.zoneless is None:
+        zoned = reading.zone is None
+        others = moments(pc.utf8_trim_whitespace(texts.cast(pa.string())), None, zoned=zoned).drop_null()
+        if len(others):
+            in_zone(others, zoned, reading, name, where)
 
 
 def _categories(indices: pa.Array, texts: pa.Array) -> pa.Array:

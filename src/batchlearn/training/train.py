@@ -24,7 +24,7 @@ from batchlearn.evaluation.report import Evaluation
 from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel
-from batchlearn.objectives.class_weights import counted_by_class, log_odds_shift, moved_intercepts, weights_of
+from batchlearn.objectives.class_weights import counted_by_class, weights_of
 from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.penalties import Quadratic
@@ -36,7 +36,7 @@ from batchlearn.selection.tweedie_power import profile_power
 from batchlearn.statistics.dispersion import effective_coefficients, pearson_dispersion
 from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import Table
-from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units, certify
+from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units
 from batchlearn.training.evaluate import evaluate_part, with_values
 from batchlearn.training.facts.columns import (
     Clock,
@@ -48,10 +48,12 @@ from batchlearn.training.facts.columns import (
     refuse_text,
 )
 from batchlearn.training.facts.labels import neighbour_facts, part_labels, split_facts
+from batchlearn.training.facts.leaks import leak_notes
 from batchlearn.training.facts.levels import count_levels, telling_levels
 from batchlearn.training.facts.notes import feature_notes, group_notes, row_notes, target_notes
+from batchlearn.training.facts.spikes import spike_remarks
 from batchlearn.training.fit import Fit
-from batchlearn.training.optimise import Optimum, Problem, iter_optimise
+from batchlearn.training.optimise import Optimum, Problem, iter_optimise, put_right
 from batchlearn.training.recipe import Recipe
 from batchlearn.words.notes import Code, Note
 
@@ -148,19 +150,19 @@ def training(table: Table, recipe: Recipe, *, threads: int | None = None) -> Gen
         clock.stop("judging")
         fitted = yield from fit_part(work, ledger.used, profiles[-1], "all rows")
         clock.stop("fitting")
-    uses = column_uses(table, fitted.encoding, profiles[-1], ledger.unreadable)
+    spikes = spike_remarks(table, profiles[-1], ledger)
+    uses = column_uses(table, fitted.encoding, profiles[-1], ledger.unreadable, spikes)
     codes = (Code.LEFT_OUT, Code.UNREADABLE_VALUES)
     of_columns = (remark.note for use in uses for remark in use.remarks if remark.note.code in codes)
-    expansion = fitted.optimum.certification.expansion
     said = [
         *target_notes(ledger, recipe),
         *chosen,
         *row_notes(ledger, fitted.encoding, fitted.class_weights, repeated),
-        *feature_notes(fitted.encoding, expansion, fitted.penalty),
+        *feature_notes(fitted.encoding, fitted.optimum.certification.expansion, fitted.penalty),
     ]
-    notes = [*of_columns, *said, *notes]
     facts = _facts(work, fitted, profiles[-1], split, repeated, judged, clock.seconds)
-    return replace(_assemble(work, fitted, evaluation, tuple(notes), facts), columns=uses)
+    fit = _assemble(work, fitted, evaluation, (*of_columns, *said, *notes), facts)
+    return replace(fit, columns=uses, notes=(*leak_notes(fit), *fit.notes))
 
 
 def _facts(
@@ -291,26 +293,9 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
         try:
             step = next(steps)
         except StopIteration as end:
-            optimum = end.value if weights is None else _put_right(problem, end.value, weights)
+            optimum = end.value if weights is None else put_right(problem, end.value, weights)
             return Fitted(encoding, rows, optimum, alpha, objective.penalty, weights)
         yield Progress(f"fitting {whose}", rows=len(rows), passes=step.passes, bound=step.bound)
-
-
-def _put_right(problem: Problem, optimum: Optimum, weights: Floats) -> Optimum:
-    """Return the optimum with intercepts whose probabilities are those of the rows as they are.
-
-    The certificate is for exactly what a verification will add up again: the intercepts delivered, and the shift.
-    Leave-one-out losses would be those of the weighted rows, so there are none.
-    """
-    shift = log_odds_shift(weights)
-    delivered = moved_intercepts(optimum.parameters, -shift)
-    parameters = moved_intercepts(delivered, shift)
-    proof = optimum.certification
-    if not np.array_equal(parameters, optimum.parameters):
-        proof = certify(problem.objective, problem.rows, parameters, problem.units)
-    proof = replace(proof, certificate=proof.certificate.of_moved(shift), leave_one_out=None)
-    value = problem.objective.value(problem.rows, parameters)
-    return replace(optimum, parameters=delivered, certification=proof, value=value)
 
 
 def _evaluate(

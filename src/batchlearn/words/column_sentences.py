@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from batchlearn.errors import quoted
+from batchlearn.words.names import in_short
+from batchlearn.words.numbers import in_ascii, listed, plain, rounded_down
 
 _MOST_TEXTS = 5
 
@@ -55,6 +58,25 @@ def _order_of_date(column: str, example: str, forms: Sequence[str]) -> str:
     return f"'{column}' is left out: it holds dates such as {quoted(example)}, which may be {choices}."
 
 
+def _leak(target: str, levels: Sequence[Mapping[str, Any]], change: str) -> str:
+    named = [
+        f"{one['level']} ({one['rows']:,} rows, {one['share']:.1%} of them {target} = {one['class']})" for one in levels
+    ]
+    return (
+        f"Levels that nearly give the label away: {listed(named, 3)}. Leave out what is filled in after the answer is "
+        f"known ({change})."
+    )
+
+
+def _too_good(metric: str, value: float, column: str | None, change: str | None) -> str:
+    which = "no column is" if column is None else f"'{column}', which makes up most of it, is not"
+    remedy = "" if change is None else f", or leave it out ({change})"
+    return (
+        f"The {in_short(metric)} of {rounded_down(value, 4):g} on held-out rows is nearly perfect, which real columns "
+        f"seldom allow: check that {which} filled in after the answer is known{remedy}."
+    )
+
+
 COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
     "missing_texts": _missing_texts,
     "stray_texts": _stray_texts,
@@ -66,6 +88,21 @@ COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
     ),
     "order_of_date": _order_of_date,
     "zones_mixed": "'{column}' is left out: {zoned:,} of its times have a zone and {zoneless:,} have none.",
+    "offsets_mixed": lambda column, offsets: (
+        f"No calendar parts are taken of '{column}': its times are {_listed(offsets)} from UTC, and whose clock they "
+        "are of is not said (--zone Europe/Berlin). They order rows as they should."
+    ),
+    "spike": lambda column, value, rows, of, low, high, change: (
+        f"'{column}' is {value:.15g} in {_rows(rows)} ({rows / of:.1%}), far from all other values "
+        f"({in_ascii(plain(low))} to {in_ascii(plain(high))}), and is used as it is: if it stands for a missing value, "
+        f"say so ({change})."
+    ),
+    "time_spike": lambda column, value, rows, low, high, change: (
+        f"'{column}' is {value} in {_rows(rows)}, far from all other times ({low} to {high}), and is used as it is: if "
+        f"it stands for a missing time, leave those rows out ({change})."
+    ),
+    "leak": _leak,
+    "too_good": _too_good,
     "leading_zeros": lambda column, example: (
         f"'{column}' is read as a category: it holds codes with leading zeros, such as {quoted(example)}."
     ),

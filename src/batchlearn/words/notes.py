@@ -55,6 +55,9 @@ class Code(StrEnum):
     BASELINE_NOT_BEATEN = auto()
     THRESHOLD_NOT_CHEAPER = auto()
     TRAINED_UNDER_CONDITION = auto()
+    OWN_ROWS = auto()
+    LEAK = auto()
+    TOO_GOOD = auto()
     # Of a start that goes on from an earlier version.
     NOTHING_PROVED = auto()
     WARM_START = auto()
@@ -97,6 +100,7 @@ class Code(StrEnum):
     WRITTEN_TIMES = auto()
     ORDER_OF_DATE = auto()
     ZONES_MIXED = auto()
+    OFFSETS_MIXED = auto()
     LEADING_ZEROS = auto()
     MIXED_CODES = auto()
     LONG_INTEGERS = auto()
@@ -109,6 +113,8 @@ class Code(StrEnum):
     NOT_IN_ALL_FILES = auto()
     TAKEN_AS_MISSING = auto()
     UNREADABLE_VALUES = auto()
+    SPIKE = auto()
+    TIME_SPIKE = auto()
     # What stands on an older record as a sentence, whatever it was about.
     RECORDED = auto()
 
@@ -321,6 +327,8 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.BASELINE_NOT_BEATEN: _baseline_not_beaten,
     Code.THRESHOLD_NOT_CHEAPER: _threshold_not_cheaper,
     Code.TRAINED_UNDER_CONDITION: "The model was trained on rows where {condition}; --where keeps such rows only.",
+    Code.OWN_ROWS: "The model was trained on these very {rows:,} rows: the figures say how well it fits them, not how "
+    "well it predicts others. Evaluate on later rows; what train printed is of rows held out.",
     Code.NOTHING_PROVED: "Nothing is proved about this fit: {reason}.",
     Code.WARM_START: _warm_start,
     Code.UPDATED: _updated,

@@ -20,7 +20,7 @@ from batchlearn.artifacts.store import FolderStore
 INIT = ("init", "--source", "data/*.parquet", "--target", "bought", "--time", "seen", "--labelled", "known")
 TURN_KEYS = {"decision", "reason", "bracket", "start", "version", "certificate", "gate", "promoted", "seconds"}
 GATE_KEYS = {"verdict", "mode", "difference", "low", "high", "alpha", "rows"}
-BRACKET_KEYS = {"lower", "upper", "upper_is_proved", "rung", "prediction_shift", "rows_read"}
+BRACKET_KEYS = {"lower", "upper", "upper_is_proved", "rung", "prediction_shift", "rows", "rows_read"}
 
 
 @pytest.fixture

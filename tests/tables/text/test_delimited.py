@@ -159,3 +159,11 @@ def test_a_folder_of_files_is_one_table(write: Write, tmp_path: Path) -> None:
 
 def test_one_column_keeps_its_blank_lines(write: Write) -> None:
     assert values(write("a\n1\n\n3\n")) == {"a": [1.0, None, 3.0]}
+
+
+def test_long_rows_of_many_lines_are_read_whole(write: Write) -> None:
+    cell = "\n".join("0 " * 40 for _ in range(40))
+    path = write("a,b\n" + f'"{cell}",1\n' * 6_000)
+    found = [batch.column(0) for batch in read(path).scan(["a"])]
+    assert sum(map(len, found)) == 6_000
+    assert {level for column in found for level in column.unique().to_pylist()} == {cell.strip()}

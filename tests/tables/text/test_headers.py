@@ -24,7 +24,10 @@ READ = {"x": [1.5, 2.5, 3.5], "z": [2.0, 3.0, 5.0], "k": ["a", "b", "a"]}
         ("x,z,k\n1.5,2,a\n# a comment\n2.5,3,b\n3.5,5,a\n", {"comment": 1}),
         ("x,z,k\n" + ROWS + "\nSource: internal figures.\n", {"blank line": 1, "footnote": 1}),
         ("x,z,k\n" + ROWS + "Source: internal, 2024\n(c) us, them, all, of them\n", {"footnote": 2}),
+        ("x,z,k\n" + ROWS + "Source: internal,,\n", {"footnote": 1}),
+        ("x,z,k\n" + ROWS + "Note: one,,\n\nSource: internal\n", {"footnote": 2, "blank line": 1}),
         ("x,z,k\n" + ROWS + "\nNo word of it says that it is one\n", {"blank line": 1, "footnote": 1}),
+        ("# one\nx,z,k\n1.5,2,a\n# a, b, c\n2.5,3,b\n3.5,5,a\n", {"preamble": 1, "comment": 1}),
         ("x,z,k,,\n" + ROWS.replace("\n", ",,\n"), {}),
         ("x,z,k\n" + ROWS.replace("\n", ",\n"), {}),
         (" x , z,k\n" + ROWS, {}),
@@ -40,6 +43,38 @@ def test_every_line_is_accounted_for(write: Write, text: str, passed_over: dict[
     assert lines == 1 + 3 + sum(passed_over.values())
 
 
+QUESTIONS = 'start,age,score,say\n"Start\nDate",How old?,Score,Anything?\n"{""q"":""d""}","{""q"":1}","{""q"":2}",-\n'
+UNITS = "place,area,people,from\n,km²,,date\n"
+
+
+@pytest.mark.parametrize(("header", "count"), [(QUESTIONS, 2), (UNITS, 1)])
+@pytest.mark.parametrize("more", [0, 100_000])
+def test_rows_of_words_below_the_header(write: Write, header: str, count: int, more: int) -> None:
+    names = header.partition("\n")[0].split(",")
+    rows = "".join(f"2024-01-{k % 28 + 1:02d},{k},{k}.5,a{k % 3}\n" for k in range(20 + more))
+    if header == UNITS:
+        rows = "".join(f"p{k % 5},{k}.5,{k},2024-01-{k % 28 + 1:02d}\n" for k in range(20 + more))
+    table = read(write(header + rows))
+    assert table.remarks == ()
+    assert table.lines_passed_over == {"row of words below the header": count}
+    found = scanned(table)
+    assert list(found) == names
+    assert len(found[names[2]]) == 20 + more
+    assert None not in found[names[1]]
+    assert f"row {21 + more + count:,} below" in refusal(write(header + rows + "1,2,3,4,5\n6,7,8,9,0\n")).message
+
+
+@pytest.mark.parametrize("first", ["low,NA,a", ",,a", ">1,0.5,b", "low,12 kg,z"])
+def test_a_first_row_that_lacks_numbers_is_a_row(write: Write, first: str) -> None:
+    table = read(write(f"x,z,k\n{first}\n" + "".join(f"{i},{i}.5,b\n" for i in range(200))))
+    assert table.lines_passed_over == {}
+    assert len(scanned(table)["k"]) == 201
+
+
+def test_few_rows_do_not_tell_words_from_values(write: Write) -> None:
+    assert len(scanned(read(write("x,z,k\nlow,high,a\n1,2,b\n3,4,a\n")))["k"]) == 3
+
+
 def test_delimiters_that_end_lines_are_noted(write: Write) -> None:
     table = read(write("x;z;;\n1;2;;\n3;4;;\n"))
     assert [each[1:3] for each in remarks(table)] == [(False, "trailing_delimiters")] * 2
@@ -52,6 +87,7 @@ def test_rows_that_lack_values_are_no_footnotes(write: Write) -> None:
     assert refusal(write("x,z,k\n" + ROWS + "4.5\n")).code == "csv-ragged-row"
     assert refusal(write("x,z,k\n" + ROWS + "4.5,New Y")).code == "csv-ragged-row"
     assert refusal(write("k,z,x\na,1,2\nNew Yo")).code == "csv-ragged-row"
+    assert refusal(write("k,x\na,1\nb,2\n\nk,x,z,w\nc,1,2,3\n")).code == "csv-ragged-row"
     assert "row 2 " in refusal(write("x,z,k\n1.5,2,a\nSource: mid\n2.5,3,b\n")).message
     assert (
         "row 300,002 " in refusal(write("x,z,k\n" + "12345678901234,2,a\n" * 300_001 + "Source: mid\n1,2,b\n")).message

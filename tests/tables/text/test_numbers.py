@@ -21,6 +21,8 @@ from batchlearn.tables.table import Kind, read
         (["1'234.50", "7"], [1234.5, 7.0]),
         (["1 234,5", "12\u00a0345,25"], [1234.5, 12345.25]),
         (["0,123", "0,456"], [0.123, 0.456]),
+        (["(1,200.50)", "7.25"], [-1200.5, 7.25]),
+        (["($5.00)", "$7.25"], [-5.0, 7.25]),
         (["5 kg", "7.5 kg"], [5.0, 7.5]),
         (["+1.5", "2."], [1.5, 2.0]),
         ([" 12", "13 "], [12.0, 13.0]),
@@ -36,6 +38,19 @@ def test_a_form_that_is_read_is_noted(write: Write) -> None:
     assert str(table.remarks[0].note) == "'x' is read as a number: '1.234,50 EUR' is 1234.5."
     reading = table.readings["x"]
     assert (reading.kind, reading.decimal, reading.thousands, reading.affixes) == (Kind.NUMBER, ",", ".", ("EUR",))
+
+
+def test_minus_signs_of_print_and_brackets_are_noted(write: Write) -> None:
+    table = read(write(column_of(["0.25", "\u22120.123", "4", "\u22125e\u22121"] * 9)))
+    assert scanned(table)["x"][:4] == [0.25, -0.123, 4.0, -0.5]
+    assert remarks(table) == [("x", True, "written_numbers", "--categories x")]
+    assert "'\u22120.123' is -0.123" in str(table.remarks[0].note)
+    table = read(write(column_of([*map(str, range(1, 100)), "(7)"])))
+    assert scanned(table)["x"][-1] == -7.0
+    assert "'(7)' is -7." in str(table.remarks[0].note)
+    table = read(write(column_of([*map(str, range(1, 100)), "(7\u00a0kg)"])))
+    assert remarks(table) == [("x", False, "unreadable_texts", "--null '(7\u00a0kg)'")]
+    assert values(write(column_of(["\u22121.234,50", "2,5"], delimiter=";")))["x"] == [-1234.5, 2.5]
 
 
 def test_a_single_point_is_the_decimal_sign(write: Write) -> None:

@@ -124,3 +124,18 @@ def test_a_condition_reads_what_the_scan_reads(write: Write) -> None:
 )
 def test_flags_are_typed_as_a_shell_reads_them(option: str, values: tuple[str, ...], typed: str) -> None:
     assert flag(option, *values) == typed
+
+
+def test_texts_count_as_stored_in_the_type_that_they_are_read_as(write: Write) -> None:
+    path = write("a,b,c,d,e\n1,x,2020-01-01,2020-01-01T00:00:00Z,true\n")
+    stored = [column.stored_as for column in read(path).columns]
+    assert stored == ["double", "string", "timestamp[us]", "timestamp[us, tz=UTC]", "bool"]
+
+
+def test_a_file_is_looked_at_once_until_it_is_written_again(write: Write) -> None:
+    path = write(column_of(["1.5", "2.5"]))
+    first = read(path, target="y")
+    assert read(path, target="y").source is first.source
+    assert read(path, target="y", null=["1.5"]).source is not first.source
+    write(column_of(["a", "b", "c"]))
+    assert read(path, target="y").column("x").kind is Kind.CATEGORY

@@ -32,6 +32,11 @@ DAY = datetime.datetime(2020, 12, 31)
         ("31.12.2020 12:00:00", "%d.%m.%Y %H:%M:%S", NOON),
         ("12/31/2020 12:00 PM", "%m/%d/%Y %I:%M %p", NOON),
         ("12/31/2020 12:00 am", "%m/%d/%Y %I:%M %p", DAY),
+        ("31/12/2020, 12:00", "%d/%m/%Y, %H:%M", NOON),
+        ("2020-12", "%Y-%m", datetime.datetime(2020, 12, 1)),
+        ("Dec-20", "%b-%y", datetime.datetime(2020, 12, 1)),
+        ("DEC-2020", "%b-%Y", datetime.datetime(2020, 12, 1)),
+        ("Sept 2020", "%b %Y", datetime.datetime(2020, 9, 1)),
         ("2020/12/31T12:00:00", "%Y/%m/%dT%H:%M:%S", NOON),
     ],
 )
@@ -41,6 +46,11 @@ def test_dates_as_people_write_them(write: Write, text: str, form: str | None, e
     assert table.readings["x"].times == form
     assert scanned(table)["x"] == [expected] * 3
     assert [code for _, _, code, _ in remarks(table)] == ([] if form is None else ["written_times"])
+
+
+@pytest.mark.parametrize("text", ["Decor-20", "Mar 21", "Jan-May", "Sek-12"])
+def test_words_before_numbers_are_no_months(write: Write, text: str) -> None:
+    assert read(write(column_of([text] * 3))).column("x").kind is Kind.CATEGORY
 
 
 def test_one_row_decides_the_order_of_day_and_month(write: Write) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shlex
+
 import numpy as np
 import pytest
 from tests.tables.text.files_of_text import Write, remarks, scanned
@@ -28,12 +30,29 @@ def test_null_does_not_bring_it_back(write: Write) -> None:
     assert len(scanned(table)["x"]) == 600
 
 
-def test_a_total_that_is_no_sum_is_noted(write: Write) -> None:
-    path = write(with_last("Total", "5.0,7"))
+@pytest.mark.parametrize(
+    ("name", "label"), [("item", "Total"), ("Item name", "Total général"), ("Größe", "TOTAL:"), ('2" pipes', " total ")]
+)
+def test_a_total_that_is_no_sum_is_noted(write: Write, name: str, label: str) -> None:
+    header = '"' + name.replace('"', '""') + '"'
+    text = with_last(label, "5.0,7").replace("item", header, 1) + ",3.0,4\n"
+    path = write(text.replace(f"{label},5.0,7\n,3.0,4\n", f",3.0,4\n{label},5.0,7\n"))
     table = read(path)
-    assert remarks(table) == [("item", True, "total_row", "--where 'item <> '\"'\"'Total'\"'\"''")]
-    assert len(scanned(table)["x"]) == 601
-    assert len(scanned(read(path, where="item <> 'Total'"))["x"]) == 600
+    ((column, used, code, change),) = remarks(table)
+    assert (column, used, code) == (name, True, "total_row")
+    assert len(scanned(table)["x"]) == 602
+    option, condition = shlex.split(change or "")
+    assert option == "--where"
+    rows = scanned(read(path, where=condition))
+    # The row without a label stays.
+    assert rows["x"] == [*X, 3.0]
+    assert rows[name][-1] is None
+
+
+def test_a_total_in_a_column_of_numbers_is_taken_out_by_the_same_flag(write: Write) -> None:
+    path = write("id,x\n" + "".join(f"{k},{k + 0.5}\n" for k in range(1, 300)) + "Total,7.0\n")
+    (change,) = (each[3] for each in remarks(read(path)) if each[2] == "total_row")
+    assert scanned(read(path, where=shlex.split(change or "")[1]))["id"] == [float(k) for k in range(1, 300)]
 
 
 def test_rows_without_a_label_are_rows(write: Write) -> None:

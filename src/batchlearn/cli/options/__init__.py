@@ -92,8 +92,8 @@ else:
     JudgingFlags = flags_of(Roles, "time", "group", "weight")
     FeatureFlags = flags_of(Roles, "group", "weight", "drop", "offset", "exposure")
     ReadingFlags = flags_of(ReadingRules, *(each.name for each in fields(ReadingRules)))
-    RowFlags = flags_of(ReadingRules, "where", "null", "encoding", "no_header", "strict")
-    FileFlags = flags_of(ReadingRules, "null", "encoding", "no_header", "strict")
+    RowFlags = flags_of(ReadingRules, "where", "null", "encoding", "zone", "no_header", "strict")
+    FileFlags = flags_of(ReadingRules, "null", "encoding", "zone", "no_header", "strict")
     PartFlags = flags_of(Part, "query", "sheet")
 
 

@@ -12,7 +12,7 @@ from batchlearn.report.document import Answer
 from batchlearn.report.values import LONGEST_SENTENCE, short
 from batchlearn.training.regimes import FullBatch, MiniBatch, Online, Regime
 from batchlearn.words.names import metric
-from batchlearn.words.numbers import count, duration, passes, percent, plain, size
+from batchlearn.words.numbers import at_most, count, duration, passes, percent, plain, size
 
 _WHERE = {"start": "at the start", "optimum": "at the optimum"}
 _MIDDLE = 128
@@ -63,7 +63,7 @@ def optimum(result: Comparison) -> Answer:
         )
     said = (
         f"The optimum of one objective over the same rows: a loss of {plain(result.best, 6)}, "
-        f"proved to be at most {plain(certificate.loss_bound, 2)} above the lowest there is."
+        f"proved to be at most {at_most(certificate.loss_bound)} above the lowest there is."
     )
     gain = plain(found.null_value - result.best)
     start = f"Every contender starts from the model that knows only the mean, {gain} above it."

@@ -45,7 +45,7 @@ def remark_of(use: ColumnUse) -> str:
     said = [remark for remark in use.remarks if remark.note.code is not Code.LEFT_OUT or remark.change is not None]
     change = next((remark.change for remark in said if remark.change is not None), None)
     text = " ".join(str(remark.note) for remark in said)
-    return text if change is None else f"{text.rstrip('.')}; to change it: {change}"
+    return text if change is None or change in text else f"{text.rstrip('.')}; to change it: {change}"
 
 
 def lines_sentence(passed_over: Mapping[str, int]) -> str:

@@ -17,6 +17,7 @@ from batchlearn.report.training.proof import ledger, proved, refusal
 from batchlearn.report.training.quality import Score, bins_off, score
 from batchlearn.report.training.worst import slice_list, slice_name
 from batchlearn.report.values import LONGEST_SENTENCE, short
+from batchlearn.training.facts.leaks import too_good
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
 from batchlearn.words.names import baseline, metric
@@ -31,8 +32,6 @@ _RATIO_WORTH_SAYING = 0.05
 _GROUPS_OFF = 3
 # Where the slope is so near to 1, predictions that are off in sum are off by one factor.
 _SLOPE_NEAR_ONE = 0.05
-# What honest columns hardly ever reach.
-_TOO_GOOD = {"auc": 0.995, "r2": 0.995, "d2": 0.995, "accuracy": 0.998}
 
 
 def findings(fit: Fit) -> list[Finding]:
@@ -111,14 +110,12 @@ def _do_about(name: str) -> str:
 
 
 def _too_good(fit: Fit) -> Iterator[Finding]:
-    metrics = {} if fit.evaluation is None else fit.evaluation.metrics
-    for key, limit in _TOO_GOOD.items():
-        value = metrics[key].value if key in metrics else None
-        if value is not None and value >= limit:
-            what = f"Its {metric(key).name} of {plain(value, 4)} is nearly perfect, which real columns seldom allow"
-            do = "Check that no column is filled in after the answer is known; drop the ones that are (--drop)."
-            yield Finding("data", 85, what, ".", do, "terms")
-            return
+    key = too_good(fit.evaluation)
+    if key is not None and fit.evaluation is not None:
+        value = fit.evaluation.metrics[key].value
+        what = f"Its {metric(key).name} of {plain(value, 4)} is nearly perfect, which real columns seldom allow"
+        do = "Check that no column is filled in after the answer is known; drop the ones that are (--drop)."
+        yield Finding("data", 85, what, ".", do, "terms")
 
 
 def _of_calibration(fit: Fit) -> Iterator[Finding]:

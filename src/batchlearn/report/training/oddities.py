@@ -12,7 +12,7 @@ from batchlearn.report.document import Finding
 from batchlearn.report.training.facts import order_tells, outcome, rarest, repeated_share, time_name
 from batchlearn.report.values import short
 from batchlearn.training.facts.columns import ColumnFacts
-from batchlearn.training.facts.levels import TellingLevel
+from batchlearn.training.facts.leaks import leaking_levels
 from batchlearn.training.fit import Fit
 from batchlearn.words.numbers import count, listed, percent, plain
 
@@ -23,8 +23,6 @@ _REPEATED, _MUCH_REPEATED = 0.005, 0.05
 _NEGATIVE, _FEW_NEGATIVE = 0.01, 3
 # An extreme is far outside where it lies so many times as far from the median as 99 % of the values do.
 _FAR = 10.0
-# A level that tells the label is pointed out where at least this share of the rows has it.
-_TELLING_ROWS = 0.02
 _MISSING = 0.1
 _RARE_CLASS = 0.1
 _MOST_NAMED, _MOST_EXTREMES = 3, 8
@@ -50,17 +48,13 @@ def _order(fit: Fit) -> Iterator[Finding]:
 
 def telling_columns(fit: Fit) -> list[str]:
     """Return the columns of which a level that many rows have nearly gives the label away."""
-    return [one.column for one in columns(fit) if _telling_levels(fit, one)]
-
-
-def _telling_levels(fit: Fit, one: ColumnFacts) -> list[TellingLevel]:
-    return [level for level in one.telling if level.rows >= max(_TELLING_ROWS * fit.rows.used, 1)]
+    return [one.column for one in columns(fit) if leaking_levels(one.telling, fit.rows.used)]
 
 
 def _telling(fit: Fit) -> Iterator[Finding]:
     found: list[tuple[int, str]] = []
     for one in columns(fit):
-        levels = _telling_levels(fit, one)
+        levels = leaking_levels(one.telling, fit.rows.used)
         if levels:
             first = max(levels, key=lambda level: level.rows)
             said = f"{short(first.level)} ({count(first.rows, 'row')}: {percent(first.share)} "

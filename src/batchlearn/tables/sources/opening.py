@@ -7,13 +7,14 @@ import tempfile
 import weakref
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
 
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.tables.columns import Kind
-from batchlearn.tables.files import Files, Format, format_of
+from batchlearn.tables.files import Files, Format, Stamp, format_of
 from batchlearn.tables.readings import ColumnReading
 from batchlearn.tables.sources import ArrowSource, ParquetSource, Source
 from batchlearn.tables.sources.archives import unpacked_table
@@ -87,6 +88,9 @@ def _open(
     match files.format:
         case Format.PARQUET:
             return ParquetSource(files, folders)
+        case Format.DELIMITED if like is None and files.unpacked is None:
+            stamps = tuple(Stamp.of(path) for path in files.paths)
+            return _surveyed(files, stamps, rules, tuple(roles.items()))
         case Format.DELIMITED:
             return DelimitedSource(files, rules, roles, folders, like)
         case Format.ARROW:
@@ -108,6 +112,14 @@ def _open(
         ) from problem
     # DuckDB declares types; of the others a text may be anything.
     return ArrowSource(table) if files.format is Format.DUCKDB else InspectedSource(table, rules, roles, like)
+
+
+@lru_cache(maxsize=8)  # a command opens a file more than once, and each time would read it whole
+def _surveyed(
+    files: Files, stamps: tuple[Stamp, ...], rules: TextRules, roles: tuple[tuple[str, str], ...]
+) -> DelimitedSource:
+    del stamps  # with them a file that was written again is another one
+    return DelimitedSource(files, rules, dict(roles), FolderColumns.of(files, rules.categories))
 
 
 def _in_folder(files: Files, unpacked: _Unpacked) -> Files:

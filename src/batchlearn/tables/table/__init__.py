@@ -7,25 +7,20 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
+import pyarrow as pa
+
 from batchlearn.errors import DataError, quoted
-from batchlearn.tables.columns import (
-    Column,
-    Kind,
-    columns_of,
-    is_index,
-    places,
-    refuse_equal_names,
-    without_kind,
-)
+from batchlearn.tables.columns import Column, Kind, columns_of, is_index, places, refuse_equal_names, without_kind
 from batchlearn.tables.conditions import Condition, Written
 from batchlearn.tables.files import Files, Part, find
-from batchlearn.tables.readings import ColumnReading, ColumnRemark, ColumnUse, ReadingRules
+from batchlearn.tables.readings import ColumnReading, ColumnRemark, ColumnUse, ReadingRules, stored_reading
 from batchlearn.tables.sources import ArrowSource, Source, arrow_table
 from batchlearn.tables.sources.opening import open_files
 from batchlearn.tables.table.roles import ROLES, Roles, check_roles, missing
 from batchlearn.tables.table.scan import Scan, compiled
 from batchlearn.tables.text.delimited import DelimitedSource
 from batchlearn.tables.text.inspection import TextRules
+from batchlearn.tables.text.times import check_zone, zone_of
 from batchlearn.words.flags import flag
 from batchlearn.words.notes import Code, Note
 
@@ -96,8 +91,11 @@ class Table:
         """
         if not readings:
             return self
+        # What was said of times without a zone is of these rows.
+        said = {name: own.zoneless for name, own in self.readings.items() if own.zoneless is not None}
+        readings = {name: replace(each, zoneless=said.get(name, each.zoneless)) for name, each in readings.items()}
         source = self.source.like(readings)
-        columns, found = _read_as(source, self.columns, (), {**self.readings, **readings})
+        columns, found = _read_as(source, self.columns, TextRules(), {**self.readings, **readings})
         remarks = tuple(
             remark
             for remark in self.remarks
@@ -187,6 +185,7 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
     encoding: str | None = None,
     date_format: str | None = None,
     decimal: Literal[".", ","] | None = None,
+    zone: str | None = None,
     header: bool = True,
     query: str | None = None,
     sheet: str | None = None,
@@ -212,6 +211,8 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
         encoding: That of text files which are neither UTF-8 nor marked, such as "latin-1".
         date_format: The form of dates in text files, in strptime's words, such as "%d/%m/%Y".
         decimal: The sign of decimals in text files.
+        zone: The time zone of times that are stored without one, such as "Europe/Berlin", or with no more than their
+            distance from UTC.
         header: Whether the first line of text files has the names of the columns.
         query: The SELECT that gives the rows of a SQLite or DuckDB file; not needed where it has one table.
         sheet: The sheet of an Excel file that has several.
@@ -236,14 +237,19 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
     """
     roles = Roles(target, time, group, weight, offset, exposure, tuple([drop] if isinstance(drop, str) else drop))
     given = tuple(dict.fromkeys(text.strip() for text in null if text.strip()))
-    rules = TextRules(given, frozenset(categories), encoding, date_format, decimal, header)
-    if like and given:
-        like = {name: replace(each, null=tuple(dict.fromkeys((*each.null, *given)))) for name, each in like.items()}
+    rules = TextRules(given, frozenset(categories), encoding, date_format, decimal, header, zone)
+    if zone is not None:
+        check_zone(zone)
+    if like and (given or zone):
+        like = {
+            name: replace(each, null=tuple(dict.fromkeys((*each.null, *given))), zoneless=zone or each.zoneless)
+            for name, each in like.items()
+        }
     opened, name = _open(source, Part(query, sheet), rules, roles, like)
     stored = opened.schema.names
     needed = None if like is None else {*like, *(getattr(roles, role) for role in ROLES)}
     refuse_equal_names([each for each in stored if each not in roles.drop], quoted(name), needed)
-    columns, readings = _read_as(opened, columns_of(opened.schema, categories), given, like)
+    columns, readings = _read_as(opened, columns_of(opened.schema, categories), rules, like)
     refuse_equal_names([column.name for column in columns if column.name not in roles.drop], quoted(name), needed)
     # A dropped list of numbers stands for the columns that it becomes.
     stored_in = {name: place.field for name, place in places(opened.schema).items()}
@@ -278,6 +284,7 @@ def open_by(
         encoding=rules.encoding,
         date_format=rules.date_format,
         decimal=rules.decimal,
+        zone=rules.zone,
         header=not rules.no_header,
         strict=rules.strict,
         like=like,
@@ -317,23 +324,30 @@ def _open(
 
 
 def _read_as(
-    source: Source, columns: tuple[Column, ...], null: tuple[str, ...], like: Mapping[str, ColumnReading] | None
+    source: Source, columns: tuple[Column, ...], rules: TextRules, like: Mapping[str, ColumnReading] | None
 ) -> tuple[tuple[Column, ...], dict[str, ColumnReading]]:
     """Return the columns with their kinds, and how the values of each are read."""
+    types = {Kind.NUMBER: pa.float64(), Kind.BOOLEAN: pa.bool_(), Kind.CATEGORY: pa.string()}
     found, readings = [], {}
     stored = places(source.schema)
     for column in columns:
         if column.name in source.readings:
-            readings[column.name] = source.readings[column.name]
-            found.append(replace(column, kind=readings[column.name].kind))
+            # A text counts as stored in the type that it is read as.
+            reading = readings[column.name] = source.readings[column.name]
+            stored_as = types.get(reading.kind, pa.timestamp("us", reading.zone))
+            found.append(replace(_with(column, reading), stored_as=str(stored_as)))
             continue
         known = like.get(column.name) if like is not None else None
         kind = known.kind if known is not None and _made_of(known.kind, column) else column.kind
-        zone = getattr(source.schema.field(stored[column.name].field).type, "tz", None)
-        own = ColumnReading(kind, null, zone=zone)
+        zone = zone_of(source.schema.field(stored[column.name].field).type)
+        own = stored_reading(kind, rules.null, zone, rules.zone)
         readings[column.name] = known if known is not None and known.kind is kind else own
-        found.append(replace(column, kind=kind))
+        found.append(_with(column, readings[column.name]))
     return tuple(found), readings
+
+
+def _with(column: Column, reading: ColumnReading) -> Column:
+    return replace(column, kind=reading.kind, zone=reading.zone)
 
 
 def _made_of(kind: Kind, column: Column) -> bool:

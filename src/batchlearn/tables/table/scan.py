@@ -11,9 +11,20 @@ import numpy as np
 import pyarrow as pa
 
 from batchlearn.errors import DataError, quoted
-from batchlearn.tables.columns import Canonical, Column, Kind, comparable, empty, is_text, places, stored_arrays
+from batchlearn.tables.columns import (
+    Canonical,
+    Column,
+    Kind,
+    comparable,
+    empty,
+    is_text,
+    kind_of,
+    places,
+    stored_arrays,
+)
 from batchlearn.tables.conditions import Condition
-from batchlearn.tables.readings import parse, without
+from batchlearn.tables.readings import in_zone, parse, refuse_other_times, without
+from batchlearn.tables.text.times import zone_of
 
 if TYPE_CHECKING:
     from batchlearn.tables.table import Table
@@ -72,7 +83,7 @@ class Scan(Iterator[pa.RecordBatch]):
                     values, unreadable = self._read(name, stored[name])
                     if unreadable:
                         self._count(name, unreadable)
-                    values = canonical(values, rows)
+                    values = self._in_zone(name, stored[name], canonical(values, rows))
                     number = canonical.column.kind is Kind.NUMBER
                     arrays.append(without(values, self._readings[name]) if number else values)
                 return pa.RecordBatch.from_arrays(arrays, names=names)
@@ -95,13 +106,21 @@ class Scan(Iterator[pa.RecordBatch]):
         if not is_text(stored) or (reading.kind is Kind.CATEGORY and name not in self._untyped):
             return array, 0
         values, unreadable = parse(array, reading)
+        if reading.kind is Kind.TIMESTAMP and unreadable.any():
+            refuse_other_times(array.filter(pa.array(unreadable)), reading, name, quoted(self._name))
         return values, int(np.count_nonzero(unreadable))
+
+    def _in_zone(self, name: str, stored: pa.Array, values: pa.Array) -> pa.Array:
+        """Return times that are stored as such in the zone of their reading; what is stored as text was read so."""
+        if self._readings[name].kind is not Kind.TIMESTAMP or kind_of(stored.type) is not Kind.TIMESTAMP:
+            return values
+        return in_zone(values, zone_of(stored.type) is not None, self._readings[name], name, quoted(self._name))
 
     def _filtered(self, batch: pa.RecordBatch, condition: Filter) -> tuple[pa.RecordBatch, np.ndarray[Any, Any]]:
         """Return the rows that meet the condition and their positions in the batch."""
         stored = stored_arrays(batch, [self._places[name] for name in condition.columns])
         tested = [
-            comparable(self._read(name, array)[0], self._kinds[name])
+            self._in_zone(name, array, comparable(self._read(name, array)[0], self._kinds[name]))
             for array, name in zip(stored, condition.columns, strict=True)
         ]
         positions = pa.array(np.arange(batch.num_rows))

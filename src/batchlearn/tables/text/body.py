@@ -10,6 +10,7 @@ from batchlearn.tables.text.layout import UNIT_SEPARATOR, Layout
 
 _LONGEST_LINE = 8 << 20
 _TAIL = 4096
+_COMMENT = re.compile(rb"(?m)^#.*\n?")
 _BLANK = re.compile(rb"\n\r?(?=\n)")
 
 
@@ -21,10 +22,13 @@ class Body(io.RawIOBase):
         self.passed_over: Counter[str] = Counter(layout.passed_over)
         self.rows_passed_over = 0
         """Lines among them that the reader of rows came upon."""
+        self.notes = False
+        """Whether the rows are over and notes have begun."""
         self.tail = b"\n"
         """The last bytes so far."""
         self._characters = characters
         self._ready = b""
+        self._comments = layout.comments
         self._one_column = len(layout.names) == 1
         header = re.escape(layout.header.encode())
         self._header = layout.header.encode()
@@ -41,32 +45,41 @@ class Body(io.RawIOBase):
         return True
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return the next bytes of rows; none at the end."""
-        while not self._ready:
+        """Return the next bytes of rows; none at the end.
+
+        They are fewer than asked for at the end only: the reader takes two blocks for the most that a row needs.
+        """
+        ready = [self._ready]
+        found = len(self._ready)
+        while size < 0 or found < size:
             chunk = self._characters.read(size) or b""
             data = self._held + chunk
             cut = data.rfind(b"\n") + 1 if chunk else len(data)
             if not cut and len(data) > _LONGEST_LINE:
                 cut = len(data)
             lines, self._held = data[:cut], data[cut:]
-            self._ready = self._rows(lines)
+            ready.append(self._rows(lines))
+            found += len(ready[-1])
             if not chunk:
                 break
-        count = len(self._ready) if size < 0 else size
-        rows, self._ready = self._ready[:count], self._ready[count:]
-        return rows
+        whole = b"".join(ready)
+        count = len(whole) if size < 0 else size
+        self._ready = whole[count:]
+        return whole[:count]
 
     def _rows(self, lines: bytes) -> bytes:
         """Take out the lines that repeat the header, and count the blank ones, which the reader passes over."""
         if self._header and self._header in lines:
             lines, times = self._repeated.subn(b"", lines)
             self.passed_over["repeated header"] += times
-        if not self._one_column:
+        if self._comments and b"#" in lines:
+            lines, times = _COMMENT.subn(b"", lines)
+            self.passed_over["comment"] += times
+        found = self.tail[-1:] + lines
+        if not self._one_column and (b"\n\n" in found or b"\n\r\n" in found):
             # Outside of quotes, which are closed where an even number of them came before.
-            parts = (self.tail[-1:] + lines).split(b'"')[::2]
-            blank = sum(part.count(b"\n\n") + part.count(b"\n\r\n") for part in parts)
-            if blank:
-                self.passed_over["blank line"] += sum(len(_BLANK.findall(part)) for part in parts)
+            blank = sum(len(_BLANK.findall(part)) for part in found.split(b'"')[::2])
+            self.passed_over["blank line"] += blank
         if self._fused is not None:
             lines = lines.replace(*self._fused)
         if lines:

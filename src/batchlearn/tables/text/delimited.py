@@ -13,9 +13,9 @@ from batchlearn.tables.files import Files
 from batchlearn.tables.readings import ColumnReading, ColumnRemark
 from batchlearn.tables.sources.folders import FolderColumns
 from batchlearn.tables.text.inspection import Inspected, TextRules, inspected
-from batchlearn.tables.text.rows import TextFile
+from batchlearn.tables.text.rows import TextFile, is_padded_note
 from batchlearn.tables.text.survey import ColumnSurvey
-from batchlearn.tables.text.total_row import holds_sums, label_of_total
+from batchlearn.tables.text.total_row import condition_without, holds_sums, label_of_total
 from batchlearn.words.flags import flag
 from batchlearn.words.notes import Code, Note
 
@@ -172,18 +172,20 @@ class DelimitedSource:
         for file in self._files:
             last, rows = file.near_end(), 0
             names = [name for name in file.layout.names if name]
-            if last is None or label_of_total(last, readings) is None:
+            if last is None or not (is_padded_note(last) or label_of_total(last, readings) is not None):
                 continue
             for batch in file.batches(names):
                 last, rows = {name: batch.column(name)[-1].as_py() for name in names}, rows + batch.num_rows
             label = label_of_total(last, readings) if rows > 2 else None
-            if label is not None and holds_sums(last, readings, file.batches(names)):
-                file.rows = rows - 1
+            note = rows > 2 and is_padded_note(last)
+            if note or (label is not None and holds_sums(last, readings, file.batches(names))):
+                file.rows, file.last = rows - 1, "footnote" if note else "total row"
                 for name, survey in (surveys or {}).items():
                     survey.take_out(last.get(name))
             elif label is not None and (text := last[label]):
-                note = Note(Code.TOTAL_ROW, {"column": label, "text": text})
-                remarks.append(ColumnRemark(label, True, note, flag("--where", f"{label} <> '{text}'")))
+                said = Note(Code.TOTAL_ROW, {"column": label, "text": text})
+                condition = condition_without(label, text, readings[label])
+                remarks.append(ColumnRemark(label, True, said, flag("--where", condition)))
         return tuple(remarks)
 
     def _readings(self, surveys: Mapping[str, ColumnSurvey]) -> dict[str, Inspected]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.tables.columns import Kind
-from batchlearn.tables.readings import ColumnReading, ColumnRemark
+from batchlearn.tables.readings import ColumnReading, ColumnRemark, stored_reading
 from batchlearn.tables.text.numbers import UNREAD, NumberStyle, numbers, style_of
 from batchlearn.tables.text.survey import ColumnSurvey
 from batchlearn.tables.text.times import CLOCK_FORMS, ISO, pattern
@@ -38,6 +38,8 @@ class TextRules:
     date_format: str | None = None
     decimal: str | None = None
     header: bool = True
+    zone: str | None = None
+    """That of times which have none, or only their distance from UTC."""
 
     def __post_init__(self) -> None:
         if self.decimal not in (None, ".", ","):
@@ -104,8 +106,7 @@ class _Column:
                 Code.UNREADABLE_TEXTS,
                 {"column": name, "kind": kind, "texts": texts[:_STRAY_TEXTS], "rows": failed, "of": total},
             )
-            remedy = flag("--null", *texts) if len(texts) <= _MOST_TYPED else flag("--categories", name)
-            return self.left_out(note, "csv-mixed-column", remedy)
+            return self.left_out(note, "csv-mixed-column", *self._remedies(kind, texts))
         notes = list(more)
         if survey.missing:
             said = {**({"": survey.empty} if survey.empty else {}), **survey.missing}
@@ -114,26 +115,25 @@ class _Column:
         if failed:
             notes.append(Note(Code.STRAY_TEXTS, {"column": name, "kind": kind, "texts": dict(failing), "rows": failed}))
         null = (*_words(survey), *sorted(failing)) if failed else _words(survey)
-        known = ColumnReading(
-            reading.kind,
-            tuple(dict.fromkeys((*self.rules.null, *null))),
-            reading.decimal,
-            reading.thousands,
-            reading.affixes,
-            reading.times,
-            reading.zone,
-        )
+        known = replace(reading, null=tuple(dict.fromkeys((*self.rules.null, *null))))
         change = flag("--categories", name)
         return Inspected(known, tuple(ColumnRemark(name, True, note, change) for note in notes), survey.integers)
+
+    def _remedies(self, kind: str, texts: list[str]) -> list[str]:
+        """Return flags that let the column be read whatever texts are no values, some of them or all."""
+        if self.role in (None, "group"):
+            return [flag("--null", *texts) if len(texts) <= _MOST_TYPED else flag("--categories", self.name)]
+        typed = [flag("--null", *texts)] if len(texts) <= _STRAY_TEXTS else []
+        # Each number would be a class: only whole ones may be codes. Other roles need numbers or times.
+        codes = self.role == "target" and (kind == "boolean" or (kind == "number" and self.survey.integers))
+        return [*typed, flag("--categories", self.name)] if codes else typed
 
     def left_out(self, note: Note, code: str, *changes: str) -> Inspected:
         """Return the column as texts that are not used; DataError where its role needs values."""
         if self.role is not None:
             said = str(note).replace(" is left out: ", ": ", 1)
-            raise DataError(
-                f"The {self.role} column cannot be read. {said} Add {' or '.join(changes)}, or correct the column.",
-                code=code,
-            )
+            remedy = f"Add {' or '.join(changes)}, or correct the column." if changes else "Correct the column."
+            raise DataError(f"The {self.role} column cannot be read. {said} {remedy}", code=code)
         return Inspected(
             ColumnReading(Kind.CATEGORY, self.rules.null), (ColumnRemark(self.name, False, note, changes[0]),)
         )
@@ -147,19 +147,23 @@ def _numbers(column: _Column, total: int) -> Inspected:
     survey, rules, name = column.survey, column.rules, column.name
     examples = [text for samples in survey.samples.values() for text in samples]
     others = total - survey.numbers
-    if survey.signless == survey.written.total() and column.role in (None, "target", "group"):
-        if survey.leading_zeros:
-            example = next((text for text in examples if text.startswith("0") and len(text) > 1), examples[0])
-            note = Note(Code.LEADING_ZEROS, {"column": name, "example": example})
-            reading = ColumnReading(Kind.CATEGORY, tuple(dict.fromkeys((*rules.null, *_words(survey)))))
-            return Inspected(reading, (ColumnRemark(name, True, note, None),))
-        # One letter more before as many digits, or too many such texts to be mistakes.
-        digits = {sum(map(str.isdigit, text)) for text in (*examples, *survey.others)}
-        codes = survey.codes == others and len(digits) == 1 and min(digits) > 3
-        mixed = survey.mixed == others and (others > _STRAY * total or len(survey.others) > _STRAY_TEXTS)
-        if others and (codes or mixed):
-            note = Note(Code.MIXED_CODES, {"column": name, "examples": [*examples[:2], *sorted(survey.others)[:2]]})
-            return Inspected(ColumnReading(Kind.CATEGORY, rules.null), (ColumnRemark(name, True, note, None),))
+    codes = survey.leading_zeros and survey.signless == survey.written.total()
+    if codes and column.role in (None, "target", "group"):
+        example = next((text for text in examples if text.startswith("0") and len(text) > 1), examples[0])
+        note = Note(Code.LEADING_ZEROS, {"column": name, "example": example})
+        reading = ColumnReading(Kind.CATEGORY, tuple(dict.fromkeys((*rules.null, *_words(survey)))))
+        return Inspected(reading, (ColumnRemark(name, True, note, None),))
+    # As many digits after a letter, or too many such texts to be mistakes.
+    digits = {sum(map(str.isdigit, text)) for text in (*examples, *survey.others)}
+    lettered = survey.codes == others and survey.signless == survey.numbers and len(digits) == 1 and min(digits) > 3
+    mixed = survey.mixed == others and (others > _STRAY * total or len(survey.others) > _STRAY_TEXTS)
+    # A letter after a measured value is a remark on it; codes with a point begin with one, as E849.0 does.
+    fractions = sum(rows for key, rows in survey.written.items() if key[0].startswith("point"))
+    mixed = mixed and (2 * fractions <= survey.numbers or all(text[0].isalpha() for text in survey.others))
+    coded = not survey.signed and survey.affixes == ("", "") and (lettered or mixed)
+    if others and coded and column.role in (None, "group"):
+        note = Note(Code.MIXED_CODES, {"column": name, "examples": [*examples[:2], *sorted(survey.others)[:2]]})
+        return Inspected(ColumnReading(Kind.CATEGORY, rules.null), (ColumnRemark(name, True, note, None),))
     if survey.long is not None:
         note = Note(Code.LONG_INTEGERS, {"column": name, "example": survey.long})
         return column.left_out(note, "integer-too-large", flag("--categories", name), flag("--drop", name))
@@ -180,11 +184,12 @@ def _numbers(column: _Column, total: int) -> Inspected:
             failed += rows
             failing.update(dict.fromkeys(unread or survey.samples.get(key, []), 1))
     more = []
+    written = survey.negative
     if style != NumberStyle():
-        example = next(
-            text for text in (*(text for text in shown if not text.isdigit()), *shown) if _value(text, style)
-        )
-        more.append(Note(Code.WRITTEN_NUMBERS, {"column": name, "example": example, "value": _value(example, style)}))
+        shown.sort(key=lambda text: _value(text, NumberStyle()) == _value(text, style))
+        written = next(text for text in shown if _value(text, style) is not None)
+    if written is not None and _value(written, style) is not None:
+        more.append(Note(Code.WRITTEN_NUMBERS, {"column": name, "example": written, "value": _value(written, style)}))
     reading = ColumnReading(Kind.NUMBER, (), style.decimal, style.thousands, style.affixes)
     return column.read(reading, "number", failed, failing, *more)
 
@@ -208,8 +213,9 @@ def _times(column: _Column, total: int) -> Inspected:
         example = next(iter(survey.others))
         note = Note(Code.ORDER_OF_DATE, {"column": name, "example": example, "forms": list(reversed(orders.values()))})
         return column.left_out(note, "date-order", *(flag("--date-format", each) for each in reversed(orders.values())))
-    zoned = survey.zoned if form == ISO else 0
-    if 0 < zoned < times[form].read:
+    # Of a given form that has a zone every time has one.
+    zoned = survey.zoned if form == ISO else times[form].read if "%z" in form else 0
+    if 0 < zoned < times[form].read and rules.zone is None:
         note = Note(Code.ZONES_MIXED, {"column": name, "zoned": zoned, "zoneless": times[form].read - zoned})
         return column.left_out(note, "time-zones-mixed", flag("--drop", name))
     more = []
@@ -217,10 +223,16 @@ def _times(column: _Column, total: int) -> Inspected:
         more.append(Note(Code.WRITTEN_TIMES, {"column": name, "example": next(iter(survey.others)), "form": form}))
     failing = Counter(times[form].failing)
     failing.update({text: 1 for samples in survey.samples.values() for text in samples})
-    reading = ColumnReading(
-        Kind.NUMBER if clocks else Kind.TIMESTAMP, times=None if form == ISO else form, zone="UTC" if zoned else None
-    )
-    return column.read(reading, "number" if clocks else "time", total - most, failing, *more)
+    written = None if form == ISO else form
+    if clocks:
+        return column.read(ColumnReading(Kind.NUMBER, times=written), "number", total - most, failing, *more)
+    stored = None if not zoned else min(survey.offsets) if len(survey.offsets) == 1 else "UTC"
+    plain = stored_reading(Kind.TIMESTAMP, (), stored, rules.zone)
+    found = column.read(replace(plain, times=written), "time", total - most, failing, *more)
+    if rules.zone is None and len(survey.offsets) > 1 and found.reading.kind is Kind.TIMESTAMP:
+        note = Note(Code.OFFSETS_MIXED, {"column": name, "offsets": sorted(survey.offsets)})
+        return Inspected(found.reading, (*found.remarks, ColumnRemark(name, False, note, flag("--zone", "UTC"))))
+    return found
 
 
 def _order(form: str) -> str:

@@ -12,17 +12,24 @@ from itertools import islice, pairwise
 from typing import NamedTuple
 
 from batchlearn.errors import DataError, quoted
-from batchlearn.tables.text.numbers import PLAIN
+from batchlearn.tables.text.numbers import PLAIN, WRITTEN
+from batchlearn.tables.text.survey import MISSING_WORDS
 from batchlearn.words.notes import Code, Note
 
 DELIMITERS = (",", ";", "\t", "|")
+WORDS_BELOW = "row of words below the header"
 UNIT_SEPARATOR = "\x1f"
 """Stands for a delimiter that is part of a text."""
 _SEPARATOR_LINE = re.compile(r'^"?sep=(.)"?$', re.IGNORECASE)
 _RECORDS = 200
 _YEARS = range(1800, 2101)
 _DATE = re.compile(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?$")
+_CLOCK = re.compile(r"^\d{1,2}[:.]\d\d([:.]\d\d)?( ?[AaPp]\.?[Mm]\.?)?$")
 _PLAIN = re.compile(PLAIN)
+_WRITTEN = re.compile(WRITTEN)
+_MOST_ROWS_OF_WORDS = 3
+_ENOUGH_ROWS = 10
+"""Fewer rows do not tell what a column holds."""
 _EVEN = 1e-6
 """By how much the steps between numbers that are names, such as wavelengths, may differ."""
 _INDEX_NAMES = ("", "Unnamed: 0")
@@ -40,11 +47,13 @@ class Layout:
     start: int
     """Bytes of UTF-8 before the first row."""
     passed_over: Mapping[str, int]
-    """Lines before the table, besides the header, by reason."""
+    """Lines before the first row, besides the header, by reason."""
     notes: tuple[tuple[str, Note], ...] = ()
     """What is worth saying of names: column and note."""
     index: str | None = None
     """The first column, where it has no name and so numbers the rows."""
+    comments: bool = False
+    """Whether lines above the header begin with #, so that such lines further down are no rows."""
     spaced: bool = False
     """Whether a delimiter before a space is part of a text: only so has each row a value for each name."""
 
@@ -81,7 +90,10 @@ def layout_of(text: str, place: str, *, header: bool = True) -> Layout:
     for line in lines[first : first + before]:
         passed["preamble" if line.strip() else "blank line"] += 1
     values = [value.strip() for value in records[chosen].values]
-    rows = [each.values for each in records[chosen + header :] if each.values and each.values != records[chosen].values]
+    below = _rows_of_words(records[chosen + 1 :], width) if header else 0
+    passed[WORDS_BELOW] += below
+    later = records[chosen + header + below :]
+    rows = [each.values for each in later if each.values and each.values != records[chosen].values]
     if header and rows and _is_data(values, records):
         shown = ", ".join(value for value in values if value)
         raise DataError(
@@ -89,13 +101,15 @@ def layout_of(text: str, place: str, *, header: bool = True) -> Layout:
             "names the columns column_1, column_2 and so on, or write the names above the rows",
             code="header-is-data",
         )
-    end = first + (records[chosen].end if header else before)
+    named = first + (records[chosen].end if header else before)
+    end = first + records[chosen + below].end if below else named
     start = len("".join(lines[:end]).encode()) + (3 if text.startswith("\ufeff") else 0)
-    line = "".join(lines[first + before : end]).rstrip("\r\n") if header else ""
+    line = "".join(lines[first + before : named]).rstrip("\r\n") if header else ""
     names, notes, index = _named(values, width, rows) if header else (_numbered(width, rows), (), None)
     repeatable = line if len(names) > 1 and "\n" not in line and "\r" not in line else ""
     found = {reason: count for reason, count in passed.items() if count}
-    return Layout(delimiter, names, repeatable, start, found, notes, index, spaced)
+    comments = any(line.startswith("#") for line in lines[first : first + before])
+    return Layout(delimiter, names, repeatable, start, found, notes, index, comments, spaced)
 
 
 def _records(lines: Sequence[str], delimiter: str) -> list[_Record]:
@@ -179,6 +193,31 @@ def _is_data(values: Sequence[str], records: Sequence[_Record]) -> bool:
         return True
     dates = [value.strip() for value in values if _DATE.match(value.strip())]
     return len(dates) == 1 or len(set(dates)) < len(dates)
+
+
+def _rows_of_words(records: Sequence[_Record], width: int) -> int:
+    """Return how many of the first rows explain the names, as units or questions do, up to three.
+
+    They have words in at least two columns of numbers and times, and in none of these a number or time.
+    """
+    for count in range(_MOST_ROWS_OF_WORDS, 0, -1):
+        above, rows = records[:count], [each.values for each in records[count:] if len(each.values) == width]
+        if len(rows) < _ENOUGH_ROWS or any(len(each.values) != width for each in above):
+            continue
+        kinds = [{_is_value(row[place]) for row in rows} - {None} for place in range(width)]
+        known = [place for place in range(width) if kinds[place] == {True}]
+        words = [[_is_value(each.values[place]) for place in known] for each in above]
+        if all(True not in row and row.count(False) >= max(2, len(known) / 2) for row in words):
+            return count
+    return 0
+
+
+def _is_value(text: str) -> bool | None:
+    """Whether a text is a number or time; None where it stands for nothing."""
+    plain = text.strip()
+    if not plain or plain.lower() in MISSING_WORDS:
+        return None
+    return bool(_PLAIN.match(plain) or _WRITTEN.match(plain) or _DATE.match(plain) or _CLOCK.match(plain))
 
 
 def _numbered(width: int, rows: Sequence[Sequence[str]]) -> tuple[str, ...]:

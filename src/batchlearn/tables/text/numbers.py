@@ -88,6 +88,12 @@ def style_of(
     return NumberStyle(sign, next((group for shape, group in groups.items() if shape in shapes), ""), affixes)
 
 
+def with_hyphens(texts: pa.Array) -> pa.Array:
+    """Write minus signs of print, U+2212, and amounts in brackets, as accountants do, with a hyphen."""
+    texts = pc.replace_substring(texts, "\u2212", "-")
+    return pc.replace_substring_regex(texts, r"^\(([^()+-]*\d[^()]*)\)$", r"-\1")
+
+
 @cache
 def _pattern(style: NumberStyle) -> str:
     sign, group = re.escape(style.decimal), _GROUPS[style.thousands]
@@ -97,6 +103,7 @@ def _pattern(style: NumberStyle) -> str:
 
 def numbers(texts: pa.Array, style: NumberStyle) -> pa.Array:
     """Return float64 of texts without outer spaces: null where one is not written in the style, affixes included."""
+    texts = with_hyphens(texts)
     for affix in style.affixes:
         literal = re.escape(affix)
         given = pc.match_substring(texts, affix)

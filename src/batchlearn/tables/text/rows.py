@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from batchlearn.errors import DataError, quoted
 from batchlearn.tables.files import Stamp
 from batchlearn.tables.text.body import Body
 from batchlearn.tables.text.characters import CheckedCharacters
-from batchlearn.tables.text.layout import UNIT_SEPARATOR, layout_of
+from batchlearn.tables.text.layout import UNIT_SEPARATOR, WORDS_BELOW, layout_of
+from batchlearn.tables.text.numbers import PLAIN
 
 _BLOCK_BYTES = 4 << 20
 _HEADER_BYTES = 1 << 20
@@ -25,6 +27,7 @@ _FOOTNOTE = re.compile(
     r"^\W*(source|notes?|total|sum|quelle|stand|generated|exported|created|as of|copyright|https?:)|^[*#©†]",
     re.IGNORECASE,
 )
+_PLAIN = re.compile(PLAIN)
 _WORDS = re.compile(r"[^\W\d_]{2,}.*\s")
 
 
@@ -41,7 +44,9 @@ class TextFile:
         self.layout = layout_of(start, self.place, header=header)
         self._counted: Mapping[str, int] = dict(self.layout.passed_over)
         self.rows: int | None = None
-        """How many rows there are before one that holds their totals; None where there is none."""
+        """How many rows there are before a last one that is none; None where there is no such."""
+        self.last = ""
+        """What that one is."""
         # A column without a name ends each line with its delimiter.
         self._columns = [name or f"\x00{number}" for number, name in enumerate(self.layout.names)]
         self.unnamed = [name for name in self._columns if name.startswith("\x00")]
@@ -49,7 +54,8 @@ class TextFile:
     @property
     def passed_over(self) -> Mapping[str, int]:
         """Lines that are neither header nor rows, by reason, as of the last reading to the end."""
-        return {**self._counted, **({"total row": 1} if self.rows is not None else {})}
+        last = Counter({self.last: 1} if self.rows is not None else {})
+        return Counter(self._counted) + last
 
     def near_end(self) -> dict[str, str | None] | None:
         """Return the texts of the last line that has as many values as a row; None where there is none near the end."""
@@ -83,7 +89,7 @@ class TextFile:
             except pa.ArrowInvalid as problem:
                 raise self._refusal(str(problem)) from problem
             self._pass_over(ragged, rows, body, end=True)
-        self._counted = body.passed_over
+        self._counted = {reason: lines for reason, lines in body.passed_over.items() if lines}
         self._stamp.check()
 
     def _open(self, body: Body, columns: Sequence[str], ragged: list[Any]) -> Iterator[pa.RecordBatch]:
@@ -127,13 +133,19 @@ class TextFile:
                 reason = "blank line"
             elif text.startswith("#"):
                 reason = "comment"
-            elif last and (body.passed_over["footnote"] or _is_footnote(row.text, body.tail)):
+            elif last and not self._has_numbers(text) and (body.notes or _is_footnote(row.text, body.tail)):
+                body.notes = True
                 reason = "footnote"
             else:
                 raise self._ragged(row.number, row.actual_columns, row.text)
             body.passed_over[reason] += 1
             body.rows_passed_over += 1
             del ragged[0]
+
+    def _has_numbers(self, text: str) -> bool:
+        """Whether most of several values are numbers: then it is a row, of another table perhaps."""
+        values = [value.strip() for value in text.split(self.layout.delimiter)]
+        return len(values) > 1 and 2 * sum(bool(_PLAIN.match(value)) for value in values) > len(values)
 
     def _whole_texts(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Give texts the delimiters back that are part of them."""
@@ -144,6 +156,7 @@ class TextFile:
 
     def _ragged(self, row: int, came: int, text: str) -> DataError:
         needed = len(self._columns) - len(self.unnamed)
+        row += self.layout.passed_over.get(WORDS_BELOW, 0)
         return DataError(
             f"{self.place}, row {row:,} below the header: it has {came} values and the header has {needed}; every "
             f"row needs one value per column: {quoted(text)}; quote values that contain the delimiter, such as numbers "
@@ -168,6 +181,12 @@ class TextFile:
         return DataError(
             f"{self.place} cannot be read as delimited text: {quoted(problem, 200)}; correct it", code="csv-unreadable"
         )
+
+
+def is_padded_note(last: Mapping[str, str | None]) -> bool:
+    """Whether a last row is a note in its first column, padded with delimiters."""
+    texts = [text or "" for text in last.values()]
+    return len(texts) > 2 and not any(map(str.strip, texts[1:])) and bool(_FOOTNOTE.match(texts[0].strip()))
 
 
 def _is_footnote(text: str, tail: bytes) -> bool:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from batchlearn.tables.columns import EXACT_INTEGER
 from batchlearn.tables.readings import all_finite
-from batchlearn.tables.text.numbers import PLAIN, SHAPES, WRITTEN
-from batchlearn.tables.text.times import CLOCK_FORMS, FORMS, ISO, ZONED, moments, pattern, seconds_of_day
+from batchlearn.tables.text.numbers import PLAIN, SHAPES, WRITTEN, with_hyphens
+from batchlearn.tables.text.times import CLOCK_FORMS, FORMS, ISO, OFFSET, ZONED, moments, pattern, seconds_of_day
 
 MISSING_WORDS = frozenset(
     (
@@ -29,10 +29,11 @@ _SHOWN = 20
 _FEW = 50
 _ENOUGH = 1000
 _CODE = r"^[A-Za-z]{1,4}[-_]?\d{2,}$"
-_MIXED = r"^[A-Za-z0-9_-]*(?:[A-Za-z][-_]?\d|\d[-_]?[A-Za-z])[A-Za-z0-9_-]*$"
-_DATED = re.compile(r"\d[-/.: ,]|[A-Za-z]{3,9} \d")
+_MIXED = r"^[A-Za-z0-9_.-]*(?:[A-Za-z][-_.]?\d|\d[-_.]?[A-Za-z])[A-Za-z0-9_.-]*$"
+_DATED = re.compile(r"\d[-/.: ,]|[A-Za-z]{3,9}\.?[- ]\d")
 _NUMBER = re.compile(PLAIN)
 _MOMENT = re.compile(r"^\d{4}-\d\d-\d\d")
+_FIELD = re.compile("%.")
 _POINT = ord(".")
 _Flags = NDArray[np.bool_]
 _Counts = NDArray[np.int64]
@@ -63,17 +64,23 @@ class ColumnSurvey:
         """Words that stand for no value, those that were given and texts of spaces alone."""
         self.leading_zeros = 0
         self.signless = 0
-        """Whole numbers of digits alone."""
+        """Whole numbers of digits alone, or with an exponent that has no sign: so a code may look, 00012e3."""
+        self.signed = False
+        """Whether a number has a sign or an exponent."""
         self.integers = True
         """Whether every number that was read in passing is whole."""
         self.long: str | None = None
         """A whole number that float64 would round."""
         self.written: Counter[tuple[str, str, str]] = Counter()
         """Numbers by shape, prefix and suffix."""
+        self.negative: str | None = None
+        """A number in brackets or with a minus sign of print."""
         self.samples: dict[tuple[str, str, str], list[str]] = {}
         """Some texts of each, where they were looked at one by one."""
         self.times: dict[str, FormCount] | None = None
         self.zoned = 0
+        self.offsets: set[str] = set()
+        """Distances from UTC that times have: UTC, +02:00."""
         self.booleans = 0
         self.codes = 0
         self.mixed = 0
@@ -154,8 +161,12 @@ class ColumnSurvey:
             return False
         within = text[ends[0] : ends[-1]]
         # Bytes below "0" wrap round, so that one comparison finds them too.
-        digits = not np.any(within - ord("0") > 9)
-        self.signless += count if digits else 0
+        others = within[within - ord("0") > 9]
+        digits = not len(others)
+        self.signless += count if np.all((others == ord("e")) | (others == ord("E"))) else 0
+        self.signed = self.signed or bool(
+            np.any(others > ord("9")) or np.any((others == ord("+")) | (others == ord("-")))
+        )
         points = 0 if digits else int(np.count_nonzero(within == _POINT))
         if points:
             before = np.count_nonzero(text[ends[1:] - 4] == _POINT) if lengths.min() > 4 else 0
@@ -184,6 +195,7 @@ class ColumnSurvey:
                 else:
                     count.failed += len(values)
             self.zoned += len(values) if zone else 0
+            self._add_offsets(values if zone else values.slice(0, 0))
             self.other_rows += len(values)
             return True
         return False
@@ -215,8 +227,11 @@ class ColumnSurvey:
     def _add_plain(self, texts: pa.Array, rows: _Counts) -> _Flags:
         """Count numbers as programs write them; return which texts are."""
         plain = np.asarray(pc.match_substring_regex(texts, PLAIN))
-        digits = plain & np.asarray(pc.match_substring_regex(texts, r"^\d+$"))
+        digits = plain & np.asarray(pc.match_substring_regex(texts, r"^\d+(?:[eE]\d+)?$"))
         self.signless += int(rows[digits].sum())
+        self.signed = self.signed or bool(
+            pc.any(pc.match_substring_regex(texts.filter(pa.array(plain)), "[-+eE]")).as_py()
+        )
         self.leading_zeros += int(rows[digits & np.asarray(pc.match_substring_regex(texts, r"^0\d"))].sum())
         long = pc.match_substring_regex(texts, r"^[+-]?\d{16,}$")
         for text in texts.filter(long).to_pylist() if self.long is None else ():
@@ -239,13 +254,14 @@ class ColumnSurvey:
     def _add_written(self, texts: pa.Array, rows: _Counts) -> _Flags:
         """Count numbers with separators, currencies or units; return which texts are."""
         others = np.asarray(pc.invert(pc.match_substring_regex(texts, PLAIN)))
-        some = np.asarray(pc.match_substring_regex(texts, WRITTEN)) & others
+        bare = with_hyphens(texts)
+        some = np.asarray(pc.match_substring_regex(bare, WRITTEN)) & others
         found = np.zeros(len(texts), bool)
         if not some.any():
             return found
         places = np.flatnonzero(some)
         taken = texts.filter(pa.array(some))
-        parts = pc.extract_regex(taken, WRITTEN)
+        parts = pc.extract_regex(bare.filter(pa.array(some)), WRITTEN)
         core = pc.struct_field(parts, "core")
         prefix, suffix = (pc.utf8_trim_whitespace(pc.struct_field(parts, name)) for name in ("prefix", "suffix"))
         left = np.ones(len(taken), bool)
@@ -263,6 +279,9 @@ class ColumnSurvey:
                 before, after = pair.split("\0")
                 self._note((shape, before, after), int(counts[code]), _first(taken.filter(where), codes == code))
         self.integers = self.integers and not found.any()
+        rewritten = found & np.asarray(pc.not_equal(bare, texts))
+        if self.negative is None and rewritten.any():
+            self.negative = _first(texts, rewritten)[0]
         return found
 
     def _note(self, key: tuple[str, str, str], rows: int, texts: list[str]) -> None:
@@ -276,7 +295,9 @@ class ColumnSurvey:
         """Count, for each form of times that the first texts have, how many values it reads."""
         if self.times is None:
             few = [text for text in texts.slice(0, _FEW).to_pylist() if self.is_time or _DATED.search(text)]
-            forms = (*((self.form,) if self.form else ()), *FORMS, *CLOCK_FORMS)
+            signs = set("".join(few))
+            likely = [form for form in (*FORMS, *CLOCK_FORMS) if form == ISO or signs.issuperset(_FIELD.sub("", form))]
+            forms = (*((self.form,) if self.form else ()), *likely)
             fitting = [
                 form for form in forms if 2 * sum(bool(re.match(pattern(form), text)) for text in few) > len(few)
             ]
@@ -294,7 +315,16 @@ class ColumnSurvey:
             if count.failed > count.read:
                 del self.times[form]
             elif form == ISO:
-                self.zoned += int(rows[read & np.asarray(pc.match_substring_regex(texts, ZONED))].sum())
+                zoned = read & np.asarray(pc.match_substring_regex(texts, ZONED))
+                self.zoned += int(rows[zoned].sum())
+                self._add_offsets(texts.filter(pa.array(zoned)))
+            elif "%z" in form:
+                self._add_offsets(texts.filter(pa.array(read)))
+
+    def _add_offsets(self, texts: pa.Array) -> None:
+        """Note the distances from UTC that texts end in."""
+        ends = pc.struct_field(pc.extract_regex(texts, OFFSET), "offset").drop_null().unique().to_pylist()
+        self.offsets.update("UTC" if end.strip("+-0:") in ("", "Z") else f"{end[:3]}:{end[-2:]}" for end in ends)
 
 
 def _is_time(texts: pa.Array, form: str) -> _Flags:

@@ -1,8 +1,10 @@
-"""Times as people write them: the forms that are looked for, in strptime's words, and the moments that texts mean."""
+"""Times as people write them and clocks show them: forms in strptime's words, moments, and zones."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -10,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batchlearn.errors import UsageError, quoted
+from batchlearn.errors import ResourceError, UsageError, quoted
 
 MICROSECONDS = pa.timestamp("us")
+_OF_UTC = ("UTC", "Etc/UTC", "GMT", "+00:00")
 ISO = "ISO 8601"
 """Stands for %Y-%m-%d with any time after it, to the fraction of a second, and a zone or none."""
 _ISO_PATTERN = (
@@ -21,6 +24,7 @@ _ISO_PATTERN = (
 )
 ZONED = r":\d\d(?::\d\d(?:[.,]\d+)?)? ?(?:Z|[+-]\d\d:?\d\d)$"
 """What ends an ISO time that says its zone."""
+OFFSET = r"(?P<offset>Z|[+-]\d\d(?::?\d\d)?)$"
 
 # Dots are written with the day first wherever dates have dots; of the others both orders are in use.
 _DATES = (
@@ -30,17 +34,24 @@ _DATES = (
     *("%d-%b-%Y", "%d-%b-%y", "%Y-%b-%d", "%d/%b/%Y", "%d %b %Y", "%d. %b %Y", "%b %d %Y", "%b %d, %Y"),
 )
 _CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%H.%M", "%H.%M.%S", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I:%M:%S%p")
-FORMS = (ISO, *(f"{date}{clock}" for date in _DATES for clock in ("", *(f" {each}" for each in _CLOCKS), "T%H:%M:%S")))
+# Not %b %y: Mar 21 is a day of March, while Mar-21 is how spreadsheets show a month.
+_MONTHS_OF_YEARS = ("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%b-%Y", "%b-%y")
+_AFTER_DATES = ("", *(f"{between}{clock}" for between in (" ", ", ") for clock in _CLOCKS), "T%H:%M:%S")
+FORMS = (ISO, *(f"{date}{after}" for date in _DATES for after in _AFTER_DATES), *_MONTHS_OF_YEARS)
 CLOCK_FORMS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%H.%M.%S", "%I:%M %p", "%I:%M:%S %p")
 """Times of day: numbers, in seconds since midnight."""
 
+_MONTH = (
+    "(?i:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
+    "nov(?:ember)?|dec(?:ember)?)"
+)
 _FIELDS = {
     "Y": r"(?P<Y>\d{4})",
     "y": r"(?P<y>\d\d)",
     "m": r"(?P<m>\d{1,2})",
     "d": r"(?P<d>\d{1,2})",
-    "b": r"(?P<b>[A-Za-z]{3,9})\.?",
-    "B": r"(?P<b>[A-Za-z]{3,9})",
+    "b": rf"(?P<b>{_MONTH})\.?",
+    "B": rf"(?P<b>{_MONTH})",
     "H": r"(?P<H>\d{1,2})",
     "I": r"(?P<I>\d{1,2})",
     "M": r"(?P<M>\d\d)",
@@ -97,8 +108,9 @@ def moments(texts: pa.Array, form: str | None, *, zoned: bool = False) -> pa.Arr
     month = values["m"] if "m" in values else values["b"]
     found &= (month >= 1) & (month <= 12)
     first = (year - 1970).astype("datetime64[Y]").astype("datetime64[M]") + np.where(found, month - 1, 0)
-    day = first.astype("datetime64[D]") + (values["d"] - 1)
-    found &= (values["d"] >= 1) & (day.astype("datetime64[M]") == first)
+    of_month = values.get("d", np.ones(len(found), np.int64))
+    day = first.astype("datetime64[D]") + (of_month - 1)
+    found &= (of_month >= 1) & (day.astype("datetime64[M]") == first)
     time = day.astype("datetime64[us]") + _microseconds_of_day(values, found).astype("timedelta64[us]")
     return pa.array(time, MICROSECONDS, mask=~found)
 
@@ -154,3 +166,69 @@ def _microseconds_of_day(values: dict[str, np.ndarray[Any, Any]], found: np.ndar
     found &= (hour < 24) & (minute < 60) & (second <= 60)
     minutes = hour * 60 + minute - values.get("z", none)
     return np.asarray((minutes * 60 + second) * 1_000_000 + values.get("f", none))
+
+
+def zone_of(stored: pa.DataType) -> str | None:
+    """Return the zone that an Arrow type says its times are of; None where it says none."""
+    zone: str | None = getattr(stored.value_type if pa.types.is_dictionary(stored) else stored, "tz", None)
+    return zone
+
+
+def is_place(zone: str) -> bool:
+    """Whether a zone is that of a place, whose clocks are set forward and back, and no distance from UTC alone."""
+    return not re.fullmatch(r"(?:Etc/)?(?:UTC|GMT|[+-]\d\d:?\d\d)", zone)
+
+
+def local_times(moments: pa.Array, zone: str | None) -> pa.Array:
+    """Return what clocks of a zone show at moments in UTC; both are timestamp[us] without a zone.
+
+    Without a zone it is what came; so it is for UTC, which needs no database of zones.
+    """
+    if zone is None or zone in _OF_UTC:
+        return moments
+    with _zone_known(zone):
+        return pc.local_timestamp(moments.view(pa.timestamp("us", zone)))
+
+
+def moments_of(local: pa.Array, zone: str) -> pa.Array:
+    """Return the moments in UTC at which clocks of a zone show times; both are timestamp[us] without a zone.
+
+    What they show twice, as clocks are set back, is the first of the two; what they skip is the end of the gap.
+    """
+    if zone in _OF_UTC:
+        return local
+    with _zone_known(zone):
+        return pc.assume_timezone(local, zone, ambiguous="earliest", nonexistent="latest").view(MICROSECONDS)
+
+
+def check_zone(zone: str) -> None:
+    """Raise UsageError where there is no such zone, ResourceError where this machine knows none."""
+    local_times(pa.array([0], pa.int64()).view(MICROSECONDS), zone)
+
+
+@contextmanager
+def _zone_known(zone: str) -> Iterator[None]:
+    """Say in our errors that a zone is not in the database of the machine, or that there is no such database."""
+    try:
+        yield
+    except pa.ArrowInvalid as problem:
+        if "timezone" not in str(problem).lower() and "zoneinfo" not in str(problem).lower():
+            raise
+        if _has_zones():
+            raise UsageError(
+                f"there is no time zone {quoted(zone)}; write one of the IANA database, such as Europe/Berlin, or UTC",
+                code="zone-unknown",
+            ) from problem
+        raise ResourceError(
+            f"this machine has no database of time zones, and the times are of {quoted(zone)}: install the system's "
+            "package tzdata (apt-get install tzdata), which puts it into /usr/share/zoneinfo",
+            code="no-time-zones",
+        ) from problem
+
+
+def _has_zones() -> bool:
+    try:
+        pc.local_timestamp(pa.array([0], pa.int64()).view(pa.timestamp("us", "Etc/UTC")))
+    except pa.ArrowInvalid:
+        return False
+    return True

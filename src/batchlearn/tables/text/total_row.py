@@ -14,7 +14,7 @@ from batchlearn.tables.readings import ColumnReading, parse
 _WORDS = frozenset(
     (
         *("total", "totals", "sum", "sums", "all", "overall", "grand total", "overall total", "in total"),
-        *("gesamt", "gesamtsumme", "summe", "insgesamt", "somme", "suma", "totale", "total general", "total général"),
+        *("gesamt", "gesamtsumme", "summe", "insgesamt", "suma", "totale", "total general", "total général"),
     )
 )
 _ROUNDING = 1e-9
@@ -30,6 +30,16 @@ def label_of_total(last: Mapping[str, str | None], readings: Mapping[str, Column
     if not (last[first] or "").strip() or (texts and all(not (last[name] or "").strip() for name in texts)):
         return first if not (last[first] or "").strip() else texts[0]
     return None
+
+
+def condition_without(label: str, text: str, reading: ColumnReading) -> str:
+    """Return the condition that keeps every row but those with this label; rows without any label stay."""
+    name = '"' + label.replace('"', '""') + '"'
+    if reading.kind is not Kind.CATEGORY:
+        # There the word is no value.
+        return f"{name} IS NOT NULL"
+    said = text.strip().replace("'", "''")
+    return f"{name} <> '{said}' OR {name} IS NULL"
 
 
 def holds_sums(

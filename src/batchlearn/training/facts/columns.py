@@ -133,10 +133,12 @@ def column_uses(
     encoding: Encoding,
     profiles: Mapping[str, Profile] | None = None,
     unreadable: Mapping[str, int] | None = None,
+    beside: Sequence[ColumnRemark] = (),
 ) -> tuple[ColumnUse, ...]:
     """Return what became of each column of a table in a model of this encoding.
 
-    `unreadable` says by column in how many rows its reading, where it is that of an earlier model, takes no value.
+    `unreadable` says by column in how many rows its reading, where it is that of an earlier model, takes no value;
+    `beside` is what else there is to say of columns.
     """
     remarks = [
         ColumnRemark(
@@ -150,7 +152,7 @@ def column_uses(
     for name, rows in (unreadable or {}).items():
         values = {"column": name, "kind": str(table.readings[name].kind), "rows": rows}
         remarks.append(ColumnRemark(name, True, Note(Code.UNREADABLE_VALUES, values), None))
-    return table.uses(remarks, {*encoding.columns, *role_columns(table)})
+    return table.uses([*remarks, *beside], {*encoding.columns, *role_columns(table)})
 
 
 def model_readings(table: Table, encoding: Encoding) -> dict[str, ColumnReading]:

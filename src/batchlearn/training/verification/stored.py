@@ -16,14 +16,14 @@ from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import Ledger, RowCounts, read_ledger
 from batchlearn.data.rows import Rows
 from batchlearn.data.rows.threads import one_blas_thread
-from batchlearn.errors import IntegrityError, quoted
+from batchlearn.errors import DataError, IntegrityError, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import accumulated
 from batchlearn.models.files import StoredModel, read_model
 from batchlearn.models.linear import AS_FOUND, LinearModel
 from batchlearn.objectives.class_weights import log_odds_shift, moved_intercepts, weighted
 from batchlearn.statistics.rounding import ReturnedTotal
-from batchlearn.tables.conditions import written
+from batchlearn.tables.conditions import Written
 from batchlearn.tables.table import ReadingRules, Table
 from batchlearn.training.certificate import Certificate, Certification, Units, certify
 from batchlearn.training.train import Progress, fit_objective, thread_count
@@ -117,6 +117,13 @@ def verifying(
     workers = thread_count(threads)
     table = _table(stored.model, statement.condition, data, rules)
     stored.model.check(table)
+    absent = [column.name for column in table.absent if column.name in stored.model.encoding.kinds]
+    if absent:
+        raise DataError(
+            f"{table.name} has no column {quoted(absent[0])}, which the model was trained on. Give the rows of the "
+            "training, with all columns that it reads.",
+            code="column-missing",
+        )
     with one_blas_thread():
         yield Progress("reading labels")
         ledger = read_ledger(table, stored.model.target)
@@ -182,10 +189,12 @@ def _with_recorded_reason(record: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _table(model: LinearModel, condition: str | None, data: object, rules: ReadingRules) -> Table:
     roles = replace(model.roles, target=model.target.column)
+    # Models that do not say how times are read took all for those of UTC.
+    kept = None if condition is None else Written(condition, None if model.readings else "UTC")
     if isinstance(data, Table):
-        return replace(data.like(model.readings), roles=roles, condition=written(condition))
+        return replace(data.like(model.readings), roles=roles, condition=kept)
     # What was dropped then may be gone by now.
-    return model.read(data, replace(rules, where=condition), replace(roles, drop=()))
+    return replace(model.read(data, rules, replace(roles, drop=())), condition=kept)
 
 
 class _Proof(NamedTuple):
