@@ -132,6 +132,13 @@ def read_ledger(
         rejected[reason] = int((usable & lacking).sum())
         usable &= ~lacking
     unlabelled = int((~labelled).sum())
+    if scan.unreadable.get(roles.target or "") and not labelled.any():
+        raise DataError(
+            f"No value of column '{roles.target}' of {table.name} can be read as a "
+            f"{table.column(roles.target or '').kind}, which the model predicts. Convert the column, or name the right "
+            "one.",
+            code="target-kind",
+        )
     if labelled.any() and not usable.any():
         raise _none_left(table, unlabelled, rejected)
     given = target

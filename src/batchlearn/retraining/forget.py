@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from batchlearn.artifacts.folders import TEMPORARY
 from batchlearn.errors import CertificateError, DataError, IntegrityError, NoFiniteOptimum, UsageError, quoted
 from batchlearn.registry.ledger import FORGET, record_event
+from batchlearn.registry.loading import load_version
 from batchlearn.registry.promotions import Reason, needed_champion, promote
 from batchlearn.registry.version import SAMPLE, VERSIONS, Version, read_file, read_version, version_numbers
 from batchlearn.retraining.cycle.candidate import Candidate, Surroundings, refuse_unmet, training_conditions
@@ -29,6 +31,7 @@ from batchlearn.retraining.feed.sources import SNAPSHOTS, DataFeed
 from batchlearn.retraining.project import Project
 from batchlearn.retraining.verdict import Gate, Verdict, answered
 from batchlearn.tables.conditions import Written
+from batchlearn.tables.readings import ColumnReading
 from batchlearn.tables.table import Table, read
 from batchlearn.training.train import Progress, training
 
@@ -96,7 +99,10 @@ def forgetting(around: Surroundings, where: str, why: str) -> Generator[Progress
             f"or trained.{'' if recorded else ' Check the condition.'}",
             code="no-rows",
         )
-    lessened = replace(feed, forgotten=(*others, where))
+    readings: Mapping[str, ColumnReading] = {}
+    with suppress(IntegrityError):  # a model that is damaged is no reason to keep the rows
+        readings = load_version(store, before).model.readings
+    lessened = replace(feed, forgotten=(*others, where), readings=readings)
     then = replace(around, feed=lessened, now=as_of(before))
     times = lessened.times()
     table = lessened.table(*training_conditions(then, times))
