@@ -64,6 +64,13 @@ COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
     "written_times": lambda column, example, form: (
         f"'{column}' is read as a time: {quoted(example)} is of the form {form}."
     ),
+    "times_of_day": lambda column, example, seconds: (
+        f"'{column}' is read as a number: {quoted(example)} is {seconds:,.7g} seconds since midnight."
+    ),
+    "forms_of_times": lambda column, examples: (
+        f"'{column}' is read as a category: its texts look like dates or times, such as {_listed(examples)}, and no "
+        "one form reads them all."
+    ),
     "order_of_date": _order_of_date,
     "zones_mixed": "'{column}' is left out: {zoned:,} of its times have a zone and {zoneless:,} have none.",
     "leading_zeros": lambda column, example: (

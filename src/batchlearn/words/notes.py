@@ -95,6 +95,8 @@ class Code(StrEnum):
     WRITTEN_NUMBERS = auto()
     COMMA_BEFORE_THREE = auto()
     WRITTEN_TIMES = auto()
+    TIMES_OF_DAY = auto()
+    FORMS_OF_TIMES = auto()
     ORDER_OF_DATE = auto()
     ZONES_MIXED = auto()
     LEADING_ZEROS = auto()

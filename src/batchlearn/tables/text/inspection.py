@@ -18,7 +18,7 @@ from batchlearn.tables.columns import Kind
 from batchlearn.tables.readings import ColumnReading, ColumnRemark
 from batchlearn.tables.text.numbers import UNREAD, NumberStyle, numbers, style_of
 from batchlearn.tables.text.survey import ColumnSurvey
-from batchlearn.tables.text.times import CLOCK_FORMS, ISO, pattern
+from batchlearn.tables.text.times import CLOCK_FORMS, ISO, moments, pattern, seconds_of_day
 from batchlearn.words.notes import Code, Note
 
 _MOST = 0.9
@@ -91,7 +91,17 @@ def inspected(
         return _times(column, total)
     if survey.numbers >= enough:
         return _numbers(column, total)
-    return Inspected(ColumnReading(Kind.CATEGORY, rules.null))
+    remarks: list[ColumnRemark] = []
+    if survey.dated >= enough:
+        rows, examples = Counter[str](), dict[str, str]()
+        for text, count in survey.others.items():
+            shape = re.sub(r"\d", "0", re.sub(r"[^\W\d_]+", "a", text))
+            rows[shape] += count
+            examples.setdefault(shape, text)
+        shown = [examples[shape] for shape, _ in rows.most_common(3)]
+        note = Note(Code.FORMS_OF_TIMES, {"column": name, "examples": shown})
+        remarks.append(ColumnRemark(name, True, note, flag("--drop", name)))
+    return Inspected(ColumnReading(Kind.CATEGORY, rules.null), tuple(remarks))
 
 
 @dataclass(frozen=True)
@@ -201,12 +211,12 @@ def _numbers(column: _Column, total: int) -> Inspected:
             failed += rows
             failing.update(dict.fromkeys(unread or survey.samples.get(key, []), 1))
     more = []
-    example = survey.negative
+    written = survey.negative
     if style != NumberStyle():
         shown.sort(key=lambda text: _value(text, NumberStyle()) == _value(text, style))
-        example = next(text for text in shown if _value(text, style) is not None)
-    if example is not None and _value(example, style) is not None:
-        more.append(Note(Code.WRITTEN_NUMBERS, {"column": name, "example": example, "value": _value(example, style)}))
+        written = next(text for text in shown if _value(text, style) is not None)
+    if written is not None and (value := _value(written, style)) is not None:
+        more.append(Note(Code.WRITTEN_NUMBERS, {"column": name, "example": written, "value": value}))
     reading = ColumnReading(Kind.NUMBER, (), style.decimal, style.thousands, style.affixes)
     return column.read(reading, "number", failed, failing, *more)
 
@@ -225,9 +235,11 @@ def _times(column: _Column, total: int) -> Inspected:
         (each for each in best if given is not None and (each == given or each.startswith(f"{given} "))), best[0]
     )
     clocks = form in CLOCK_FORMS
+    texts = list(survey.others)
+    read = (seconds_of_day if clocks else moments)(pa.array(texts, pa.string()), form)
+    example = next((text for text, value in zip(texts, read, strict=True) if value.is_valid), None)
     orders = {_order(each): each for each in reversed(best)}
     if len(orders) > 1 and form not in (given, f"{given} {form.partition(' ')[2]}"):
-        example = next(iter(survey.others))
         note = Note(Code.ORDER_OF_DATE, {"column": name, "example": example, "forms": list(reversed(orders.values()))})
         return column.left_out(note, "date-order", *(flag("--date-format", each) for each in reversed(orders.values())))
     zoned = survey.zoned if form == ISO else 0
@@ -235,8 +247,11 @@ def _times(column: _Column, total: int) -> Inspected:
         note = Note(Code.ZONES_MIXED, {"column": name, "zoned": zoned, "zoneless": times[form].read - zoned})
         return column.left_out(note, "time-zones-mixed", flag("--drop", name))
     more = []
-    if form != ISO and not clocks:
-        more.append(Note(Code.WRITTEN_TIMES, {"column": name, "example": next(iter(survey.others)), "form": form}))
+    if clocks and example is not None:
+        seconds = read[texts.index(example)].as_py()
+        more.append(Note(Code.TIMES_OF_DAY, {"column": name, "example": example, "seconds": seconds}))
+    elif form != ISO and example is not None:
+        more.append(Note(Code.WRITTEN_TIMES, {"column": name, "example": example, "form": form}))
     failing = Counter(times[form].failing)
     failing.update({text: 1 for samples in survey.samples.values() for text in samples})
     reading = ColumnReading(
