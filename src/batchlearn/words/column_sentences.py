@@ -87,6 +87,10 @@ COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
     "unnamed_column": "Column {number} has no name and is called '{column}'.",
     "trailing_delimiters": "Column {number} has neither a name nor values: delimiters end the lines.",
     "repeated_name": "The header has '{name}' more than once: column {number} is called '{column}'.",
+    "delimiter_in_text": lambda column, delimiter, example: (
+        f"In '{column}' {quoted(delimiter)} before a space is part of the text, as in {quoted(example, 40)}: only so "
+        "has each row a value for each name."
+    ),
     "total_row": lambda column, text: (
         f"The last row has {quoted(text)} in '{column}' and may be a total of the others; it is used as they are."
     ),

@@ -106,6 +106,7 @@ class Code(StrEnum):
     UNNAMED_COLUMN = auto()
     TRAILING_DELIMITERS = auto()
     REPEATED_NAME = auto()
+    DELIMITER_IN_TEXT = auto()
     TOTAL_ROW = auto()
     # What stands on an older record as a sentence, whatever it was about.
     RECORDED = auto()

@@ -150,7 +150,14 @@ def test_names_may_be_years_positions_and_days(write: Write, header: str) -> Non
 
 def test_a_delimiter_inside_free_text_is_known_by_its_space(write: Write) -> None:
     path = write("name,plan,x\nseen twice, then lost,a,1\ncalled, on day 3,b,2\n")
-    assert values(path) == {"name": ["seen twice, then lost", "called, on day 3"], "plan": ["a", "b"], "x": [1.0, 2.0]}
+    table = read(path)
+    assert remarks(table) == [("name", True, "delimiter_in_text", "--drop name")]
+    assert "',' before a space is part of the text, as in 'seen twice, then lost'" in str(table.remarks[0].note)
+    assert scanned(table) == {
+        "name": ["seen twice, then lost", "called, on day 3"],
+        "plan": ["a", "b"],
+        "x": [1.0, 2.0],
+    }
 
 
 def test_one_column_has_no_repeated_header(write: Write) -> None:

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import NamedTuple
@@ -106,6 +106,8 @@ def layout_of(text: str, place: str, *, header: bool = True) -> Layout:
     start = len("".join(lines[:end]).encode()) + (3 if text.startswith("\ufeff") else 0)
     line = "".join(lines[first + before : named]).rstrip("\r\n") if header else ""
     names, notes, index = _named(values, width, rows) if header else (_numbered(width, rows), (), None)
+    if spaced:
+        notes = (*notes, *_delimiters_in_texts(names, rows, delimiter))
     repeatable = line if len(names) > 1 and "\n" not in line and "\r" not in line else ""
     found = {reason: count for reason, count in passed.items() if count}
     comments = any(line.startswith("#") for line in lines[first : first + before])
@@ -193,6 +195,17 @@ def _is_data(values: Sequence[str], records: Sequence[_Record]) -> bool:
         return True
     dates = [value.strip() for value in values if _DATE.match(value.strip())]
     return len(dates) == 1 or len(set(dates)) < len(dates)
+
+
+def _delimiters_in_texts(
+    names: Sequence[str], rows: Sequence[Sequence[str]], delimiter: str
+) -> Iterator[tuple[str, Note]]:
+    """Return a note on each column among whose first texts is one with a delimiter before a space."""
+    for place, name in enumerate(names):
+        found = next((row[place] for row in rows if UNIT_SEPARATOR in row[place]), None)
+        if found is not None and name:
+            example = found.replace(UNIT_SEPARATOR, delimiter)
+            yield name, Note(Code.DELIMITER_IN_TEXT, {"column": name, "delimiter": delimiter, "example": example})
 
 
 def _rows_of_words(records: Sequence[_Record], width: int) -> int:
