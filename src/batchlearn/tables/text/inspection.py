@@ -143,7 +143,8 @@ class _Column:
             reading.times,
             reading.zone,
         )
-        change = flag("--categories", name)
+        # A target's numbers as classes are no way out, and other roles need numbers or times.
+        change = flag("--categories", name) if self.role in (None, "group") else None
         return Inspected(known, tuple(ColumnRemark(name, True, note, change) for note in notes), survey.integers)
 
     def _remedies(self, kind: str, texts: list[str]) -> list[str]:

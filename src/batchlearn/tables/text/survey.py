@@ -20,6 +20,7 @@ from batchlearn.tables.text.times import CLOCK_FORMS, FORMS, ISO, MONTH, ZONED, 
 MISSING_WORDS = frozenset(
     (
         *("na", "n/a", "#n/a", "n.a.", "#na", "<na>", "nan", "nil", "none", "null", "(null)", "#null!", "\\n"),
+        *("#div/0!", "#ref!", "#value!", "#name?", "#num!"),
         *("missing", "unknown", "?", "-", "--", "."),
     )
 )
