@@ -160,5 +160,11 @@ def test_a_delimiter_inside_free_text_is_known_by_its_space(write: Write) -> Non
     }
 
 
+def test_a_name_may_be_all_that_its_column_holds(write: Write) -> None:
+    table = read(write("STATION;DATE;T;eor\n" + "".join(f"   44;2021{k:04d};  {k}.5;eor\n" for k in range(50))))
+    assert scanned(table)["eor"] == ["eor"] * 50
+    assert refusal(write("44;2021;a;eor\n" + "".join(f"44;{k};b;eor\n" for k in range(50)))).code == "header-is-data"
+
+
 def test_one_column_has_no_repeated_header(write: Write) -> None:
     assert values(write("a\na\nb\na\n"))["a"] == ["a", "b", "a"]

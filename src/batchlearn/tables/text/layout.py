@@ -178,11 +178,16 @@ def _filled(values: Sequence[str]) -> int:
 def _is_data(values: Sequence[str], records: Sequence[_Record]) -> bool:
     """Whether a line of names is one of values: numbers that number nothing, dates out of order, texts of the rows."""
     rows = [each.values for each in records if len(each.values) == len(values) and each.values != list(values)]
-    for place, value in enumerate(values):
-        if value.strip() and not _PLAIN.match(value.strip()) and not _DATE.match(value.strip()):
-            repeats = sum(row[place].strip() == value.strip() for row in rows)
-            if repeats > 1 and repeats >= 0.02 * len(rows):
-                return True
+    words = [
+        (place, value.strip())
+        for place, value in enumerate(values)
+        if value.strip() and not _PLAIN.match(value.strip()) and not _DATE.match(value.strip())
+    ]
+    repeats = [sum(row[place].strip() == word for row in rows) for place, word in words]
+    again = [count > 1 and count >= 0.02 * len(rows) for count in repeats]
+    # A name beside other names may be all that its column holds: lines of weather stations end in "eor".
+    if any(again) and (all(again) or len(words) < sum(bool(value.strip()) for value in values)):
+        return True
     numbers = [float(value) for value in values if _PLAIN.match(value.strip())]
     steps = [after - before for before, after in pairwise(numbers)]
     counted = all(number.is_integer() and number >= 0 for number in numbers) and set(steps) <= {1.0}
