@@ -60,6 +60,10 @@ COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
     "stray_texts": _stray_texts,
     "unreadable_texts": _unreadable_texts,
     "written_numbers": _written_numbers,
+    "some_numbers": lambda column, numbers, of, texts: (
+        f"'{column}' is read as a category: {numbers:,} of its {of:,} values are numbers, and others are "
+        f"{_listed(texts)}."
+    ),
     "comma_before_three": _comma_before_three,
     "written_times": lambda column, example, form: (
         f"'{column}' is read as a time: {quoted(example)} is of the form {form}."

@@ -93,6 +93,7 @@ class Code(StrEnum):
     STRAY_TEXTS = auto()
     UNREADABLE_TEXTS = auto()
     WRITTEN_NUMBERS = auto()
+    SOME_NUMBERS = auto()
     COMMA_BEFORE_THREE = auto()
     WRITTEN_TIMES = auto()
     TIMES_OF_DAY = auto()

@@ -89,7 +89,9 @@ def inspected(
     times = max((count.read for count in (survey.times or {}).values()), default=0)
     if times >= enough:
         return _times(column, total)
-    if survey.numbers >= enough:
+    half = total / 2
+    # In another unit here and there they are numbers too, though none can be read beside the others.
+    if survey.numbers >= enough or (survey.numbers >= half and survey.written.total() >= enough):
         return _numbers(column, total)
     remarks: list[ColumnRemark] = []
     if survey.dated >= enough:
@@ -101,6 +103,12 @@ def inspected(
         shown = [examples[shape] for shape, _ in rows.most_common(3)]
         note = Note(Code.FORMS_OF_TIMES, {"column": name, "examples": shown})
         remarks.append(ColumnRemark(name, True, note, flag("--drop", name)))
+    elif survey.numbers >= half:
+        texts = sorted(survey.others, key=lambda text: (-survey.others[text], text))
+        values = {"column": name, "numbers": survey.numbers, "of": total, "texts": texts[:_STRAY_TEXTS]}
+        typed = len(texts) <= _MOST_TYPED and survey.written.total() == survey.numbers
+        change = flag("--null", *texts) if typed else flag("--drop", name)
+        remarks.append(ColumnRemark(name, True, Note(Code.SOME_NUMBERS, values), change if role is None else None))
     return Inspected(ColumnReading(Kind.CATEGORY, rules.null), tuple(remarks))
 
 
