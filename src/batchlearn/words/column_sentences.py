@@ -82,9 +82,20 @@ COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
     "stray_texts": _stray_texts,
     "unreadable_texts": _unreadable_texts,
     "written_numbers": _written_numbers,
+    "some_numbers": lambda column, numbers, of, texts: (
+        f"'{column}' is read as a category: {numbers:,} of its {of:,} values are numbers, and others are "
+        f"{_listed(texts)}."
+    ),
     "comma_before_three": _comma_before_three,
     "written_times": lambda column, example, form: (
         f"'{column}' is read as a time: {quoted(example)} is of the form {form}."
+    ),
+    "times_of_day": lambda column, example, seconds: (
+        f"'{column}' is read as a number: {quoted(example)} is {seconds:,.7g} seconds since midnight."
+    ),
+    "forms_of_times": lambda column, examples: (
+        f"'{column}' is read as a category: its texts look like dates or times, such as {_listed(examples)}, and no "
+        "one form reads them all."
     ),
     "order_of_date": _order_of_date,
     "zones_mixed": "'{column}' is left out: {zoned:,} of its times have a zone and {zoneless:,} have none.",
@@ -117,6 +128,10 @@ COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
     "unnamed_column": "Column {number} has no name and is called '{column}'.",
     "trailing_delimiters": "Column {number} has neither a name nor values: delimiters end the lines.",
     "repeated_name": "The header has '{name}' more than once: column {number} is called '{column}'.",
+    "delimiter_in_text": lambda column, delimiter, example: (
+        f"In '{column}' {quoted(delimiter)} before a space is part of the text, as in {quoted(example, 40)}: only so "
+        "has each row a value for each name."
+    ),
     "unsupported_type": lambda column, stored: f"'{column}' is left out: it is stored as {quoted(stored)}.",
     "not_in_all_files": lambda column, files: (
         f"'{column}' is not in {files:,} of the files: it counts as missing in their rows."

@@ -28,6 +28,13 @@ def test_unicode_is_read_as_it_comes(write: Write, encoding: str) -> None:
     assert found["x"][:3] == [1.0, 2.0, 3.0]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("text", [TOWNS, RUSSIAN, "\u0430,x\n\u0431,1\n"])
+def test_utf_16_needs_no_mark(write: Write, encoding: str, text: str) -> None:
+    found = next(iter(values(write(text.encode(encoding))).values()))
+    assert found == [line.split(",")[0] for line in text.splitlines()[1:]]
+
+
 def test_a_character_may_lie_across_blocks(write: Write) -> None:
     text = "a,b\n" + "é1234567,x\n" * 1_200_000
     found = read(write(text.encode("utf-16")))

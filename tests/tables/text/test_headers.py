@@ -150,7 +150,20 @@ def test_names_may_be_years_positions_and_days(write: Write, header: str) -> Non
 
 def test_a_delimiter_inside_free_text_is_known_by_its_space(write: Write) -> None:
     path = write("name,plan,x\nseen twice, then lost,a,1\ncalled, on day 3,b,2\n")
-    assert values(path) == {"name": ["seen twice, then lost", "called, on day 3"], "plan": ["a", "b"], "x": [1.0, 2.0]}
+    table = read(path)
+    assert remarks(table) == [("name", True, "delimiter_in_text", "--drop name")]
+    assert "',' before a space is part of the text, as in 'seen twice, then lost'" in str(table.remarks[0].note)
+    assert scanned(table) == {
+        "name": ["seen twice, then lost", "called, on day 3"],
+        "plan": ["a", "b"],
+        "x": [1.0, 2.0],
+    }
+
+
+def test_a_name_may_be_all_that_its_column_holds(write: Write) -> None:
+    table = read(write("STATION;DATE;T;eor\n" + "".join(f"   44;2021{k:04d};  {k}.5;eor\n" for k in range(50))))
+    assert scanned(table)["eor"] == ["eor"] * 50
+    assert refusal(write("44;2021;a;eor\n" + "".join(f"44;{k};b;eor\n" for k in range(50)))).code == "header-is-data"
 
 
 def test_one_column_has_no_repeated_header(write: Write) -> None:

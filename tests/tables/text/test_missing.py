@@ -18,6 +18,19 @@ def test_what_people_write_for_no_value(write: Write) -> None:
     assert set(table.readings["x"].null) == {word for word in WORDS if word.strip()}
 
 
+def test_what_a_spreadsheet_could_not_compute_is_missing(write: Write) -> None:
+    texts = [*map(str, range(20)), "#DIV/0!", "#REF!", "#VALUE!", "#NAME?", "#NUM!"]
+    table = read(write(column_of(texts)))
+    assert remarks(table) == [("x", True, "missing_texts", "--categories x")]
+    assert scanned(table)["x"] == [*map(float, range(20)), *[None] * 5]
+
+
+def test_a_role_is_not_asked_to_be_a_category(write: Write) -> None:
+    path = write(column_of(["1.5%", "NA", "2.5%"]))
+    for table in (read(path, target="x"), read(path, weight="x"), read(path, exposure="x")):
+        assert remarks(table) == [("x", True, "written_numbers", None), ("x", True, "missing_texts", None)]
+
+
 def test_d23_na_is_a_category(write: Write) -> None:
     path = write("country,b\nNA,1\nNaN,2\nnull,3\nDE,\n")
     assert values(path)["country"] == ["NA", "NaN", "null", "DE"]

@@ -53,6 +53,22 @@ def test_minus_signs_of_print_and_brackets_are_noted(write: Write) -> None:
     assert values(write(column_of(["\u22121.234,50", "2,5"], delimiter=";")))["x"] == [-1234.5, 2.5]
 
 
+def test_numbers_of_which_some_have_a_unit_are_not_read_silently(write: Write) -> None:
+    path = write(column_of([text for k in range(100) for text in (f"{k}.5%", f"{k}.25%", f"{k}.5")]))
+    assert [each[1:3] for each in remarks(read(path))] == [(False, "unreadable_texts")]
+    error = refusal(path, target="x")
+    assert error.code == "csv-mixed-column"
+    assert "200 of its 300 values" in error.message
+
+
+def test_a_category_that_is_half_numbers_is_noted(write: Write) -> None:
+    table = read(write(column_of(["1", "2", "3", ".a", ".b"] * 90)))
+    assert remarks(table) == [("x", True, "some_numbers", "--null .a,.b")]
+    assert "270 of its 450 values are numbers, and others are '.a', '.b'." in str(table.remarks[0].note)
+    assert table.column("x").kind is Kind.CATEGORY
+    assert remarks(read(write(column_of(["1", "low", "high"] * 90)))) == []
+
+
 def test_a_single_point_is_the_decimal_sign(write: Write) -> None:
     table = read(write(column_of(["20.123", "NA", "19.456"])))
     assert scanned(table)["x"] == [20.123, None, 19.456]

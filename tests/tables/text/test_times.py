@@ -59,6 +59,31 @@ def test_one_row_decides_the_order_of_day_and_month(write: Write) -> None:
     assert values(write(column_of([*texts, "02/13/2020"])))["x"][0] == datetime.datetime(2020, 1, 2)
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [["2020-12-31", "31/12/2020"], ["27:31:05", "1:02:03"], ["Mar 21", "Dec 24"], ["31/12/2020 10:00", "12/31/2020"]],
+)
+def test_texts_like_dates_that_no_form_reads_are_noted(write: Write, texts: list[str]) -> None:
+    for repeats in (20, 2000):
+        table = read(write(column_of(texts * repeats)))
+        assert remarks(table) == [("x", True, "forms_of_times", "--drop x")]
+        assert f"such as '{texts[0]}'" in str(table.remarks[0].note)
+        assert table.column("x").kind is Kind.CATEGORY
+
+
+@pytest.mark.parametrize("text", ["10.75.07", "030-12-345", "a 2020-12-31", "10-12", "192.168.10.01", "May"])
+def test_other_texts_do_not_look_like_dates(write: Write, text: str) -> None:
+    assert read(write(column_of([text] * 40))).remarks == ()
+
+
+def test_the_example_is_one_that_is_read(write: Write) -> None:
+    (written, _) = read(write(column_of(["closed", "31/12/2020"] + ["30/12/2020"] * 300))).remarks
+    assert str(written.note) == "'x' is read as a time: '31/12/2020' is of the form %d/%m/%Y."
+    clock = read(write(column_of(["closed", "4:30"] + ["5:00"] * 300))).remarks[0]
+    assert str(clock.note) == "'x' is read as a number: '4:30' is 16,200 seconds since midnight."
+    assert clock.change == "--categories x"
+
+
 def test_an_order_that_nothing_decides_is_asked_about(write: Write) -> None:
     path = write(column_of(["01/02/2020", "03/04/2020"]))
     table = read(path, target="y")

@@ -17,6 +17,8 @@ from batchlearn.tables.files import named_problems
 HIGHEST_RATIO = 200
 MOST_BYTES = 64 << 30
 _NEAR = 1 << 16
+_SHARE = 400
+"""Bytes that are enough to tell UTF-16 by."""
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _ENCODINGS = (
     *("cp1252", "iso8859_15", "cp1250", "iso8859_2", "cp1251", "koi8_r", "cp1253", "cp1254", "cp1255", "cp1256"),
@@ -166,7 +168,14 @@ class CheckedCharacters(io.RawIOBase):
 
 
 def _marked(start: bytes) -> str | None:
-    """Return the encoding that the first bytes of a file say; in UTF-16 without a mark every other one is 0."""
-    if len(start) > 8 and not any(start[1:8:2]) and all(start[0:8:2]):
-        return "utf-16-le"
-    return next((encoding for mark, encoding in _MARKS if start.startswith(mark)), None)
+    """Return the encoding that the first bytes of a file say.
+
+    In UTF-16 without a mark many bytes are 0: of delimiters, digits and line ends the first of two, or the second.
+    """
+    for mark, encoding in _MARKS:
+        if start.startswith(mark):
+            return encoding
+    first, second = start[0:_SHARE:2].count(0), start[1:_SHARE:2].count(0)
+    if min(first, second) or max(first, second) < max(3, min(len(start), _SHARE) / 16):
+        return None
+    return "utf-16-be" if first else "utf-16-le"

@@ -15,7 +15,7 @@ from batchlearn.tables.columns import Kind
 from batchlearn.tables.readings import ColumnReading, ColumnRemark, stored_reading
 from batchlearn.tables.text.numbers import UNREAD, NumberStyle, numbers, style_of
 from batchlearn.tables.text.survey import ColumnSurvey
-from batchlearn.tables.text.times import CLOCK_FORMS, ISO, pattern
+from batchlearn.tables.text.times import CLOCK_FORMS, ISO, moments, pattern, seconds_of_day
 from batchlearn.words.flags import flag
 from batchlearn.words.notes import Code, Note
 
@@ -80,9 +80,27 @@ def inspected(
     times = max((count.read for count in (survey.times or {}).values()), default=0)
     if times >= enough:
         return _times(column, total)
-    if survey.numbers >= enough:
+    half = total / 2
+    # In another unit here and there they are numbers too, though none can be read beside the others.
+    if survey.numbers >= enough or (survey.numbers >= half and survey.written.total() >= enough):
         return _numbers(column, total)
-    return Inspected(ColumnReading(Kind.CATEGORY, rules.null))
+    remarks: list[ColumnRemark] = []
+    if survey.dated >= enough:
+        rows, examples = Counter[str](), dict[str, str]()
+        for text, count in survey.others.items():
+            shape = re.sub(r"\d", "0", re.sub(r"[^\W\d_]+", "a", text))
+            rows[shape] += count
+            examples.setdefault(shape, text)
+        shown = [examples[shape] for shape, _ in rows.most_common(3)]
+        note = Note(Code.FORMS_OF_TIMES, {"column": name, "examples": shown})
+        remarks.append(ColumnRemark(name, True, note, flag("--drop", name)))
+    elif survey.numbers >= half:
+        texts = sorted(survey.others, key=lambda text: (-survey.others[text], text))
+        values = {"column": name, "numbers": survey.numbers, "of": total, "texts": texts[:_STRAY_TEXTS]}
+        typed = len(texts) <= _MOST_TYPED and survey.written.total() == survey.numbers
+        change = flag("--null", *texts) if typed else flag("--drop", name)
+        remarks.append(ColumnRemark(name, True, Note(Code.SOME_NUMBERS, values), change if role is None else None))
+    return Inspected(ColumnReading(Kind.CATEGORY, rules.null), tuple(remarks))
 
 
 @dataclass(frozen=True)
@@ -116,7 +134,8 @@ class _Column:
             notes.append(Note(Code.STRAY_TEXTS, {"column": name, "kind": kind, "texts": dict(failing), "rows": failed}))
         null = (*_words(survey), *sorted(failing)) if failed else _words(survey)
         known = replace(reading, null=tuple(dict.fromkeys((*self.rules.null, *null))))
-        change = flag("--categories", name)
+        # A target's numbers as classes are no way out, and other roles need numbers or times.
+        change = flag("--categories", name) if self.role in (None, "group") else None
         return Inspected(known, tuple(ColumnRemark(name, True, note, change) for note in notes), survey.integers)
 
     def _remedies(self, kind: str, texts: list[str]) -> list[str]:
@@ -188,8 +207,8 @@ def _numbers(column: _Column, total: int) -> Inspected:
     if style != NumberStyle():
         shown.sort(key=lambda text: _value(text, NumberStyle()) == _value(text, style))
         written = next(text for text in shown if _value(text, style) is not None)
-    if written is not None and _value(written, style) is not None:
-        more.append(Note(Code.WRITTEN_NUMBERS, {"column": name, "example": written, "value": _value(written, style)}))
+    if written is not None and (value := _value(written, style)) is not None:
+        more.append(Note(Code.WRITTEN_NUMBERS, {"column": name, "example": written, "value": value}))
     reading = ColumnReading(Kind.NUMBER, (), style.decimal, style.thousands, style.affixes)
     return column.read(reading, "number", failed, failing, *more)
 
@@ -208,9 +227,11 @@ def _times(column: _Column, total: int) -> Inspected:
         (each for each in best if given is not None and (each == given or each.startswith(f"{given} "))), best[0]
     )
     clocks = form in CLOCK_FORMS
+    texts = list(survey.others)
+    read = (seconds_of_day if clocks else moments)(pa.array(texts, pa.string()), form)
+    example = next((text for text, value in zip(texts, read, strict=True) if value.is_valid), None)
     orders = {_order(each): each for each in reversed(best)}
     if len(orders) > 1 and form not in (given, f"{given} {form.partition(' ')[2]}"):
-        example = next(iter(survey.others))
         note = Note(Code.ORDER_OF_DATE, {"column": name, "example": example, "forms": list(reversed(orders.values()))})
         return column.left_out(note, "date-order", *(flag("--date-format", each) for each in reversed(orders.values())))
     # Of a given form that has a zone every time has one.
@@ -219,8 +240,11 @@ def _times(column: _Column, total: int) -> Inspected:
         note = Note(Code.ZONES_MIXED, {"column": name, "zoned": zoned, "zoneless": times[form].read - zoned})
         return column.left_out(note, "time-zones-mixed", flag("--drop", name))
     more = []
-    if form != ISO and not clocks:
-        more.append(Note(Code.WRITTEN_TIMES, {"column": name, "example": next(iter(survey.others)), "form": form}))
+    if clocks and example is not None:
+        seconds = read[texts.index(example)].as_py()
+        more.append(Note(Code.TIMES_OF_DAY, {"column": name, "example": example, "seconds": seconds}))
+    elif form != ISO and example is not None:
+        more.append(Note(Code.WRITTEN_TIMES, {"column": name, "example": example, "form": form}))
     failing = Counter(times[form].failing)
     failing.update({text: 1 for samples in survey.samples.values() for text in samples})
     written = None if form == ISO else form

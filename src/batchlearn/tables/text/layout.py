@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import NamedTuple
@@ -106,6 +106,8 @@ def layout_of(text: str, place: str, *, header: bool = True) -> Layout:
     start = len("".join(lines[:end]).encode()) + (3 if text.startswith("\ufeff") else 0)
     line = "".join(lines[first + before : named]).rstrip("\r\n") if header else ""
     names, notes, index = _named(values, width, rows) if header else (_numbered(width, rows), (), None)
+    if spaced:
+        notes = (*notes, *_delimiters_in_texts(names, rows, delimiter))
     repeatable = line if len(names) > 1 and "\n" not in line and "\r" not in line else ""
     found = {reason: count for reason, count in passed.items() if count}
     comments = any(line.startswith("#") for line in lines[first : first + before])
@@ -176,11 +178,16 @@ def _filled(values: Sequence[str]) -> int:
 def _is_data(values: Sequence[str], records: Sequence[_Record]) -> bool:
     """Whether a line of names is one of values: numbers that number nothing, dates out of order, texts of the rows."""
     rows = [each.values for each in records if len(each.values) == len(values) and each.values != list(values)]
-    for place, value in enumerate(values):
-        if value.strip() and not _PLAIN.match(value.strip()) and not _DATE.match(value.strip()):
-            repeats = sum(row[place].strip() == value.strip() for row in rows)
-            if repeats > 1 and repeats >= 0.02 * len(rows):
-                return True
+    words = [
+        (place, value.strip())
+        for place, value in enumerate(values)
+        if value.strip() and not _PLAIN.match(value.strip()) and not _DATE.match(value.strip())
+    ]
+    repeats = [sum(row[place].strip() == word for row in rows) for place, word in words]
+    again = [count > 1 and count >= 0.02 * len(rows) for count in repeats]
+    # A name beside other names may be all that its column holds: lines of weather stations end in "eor".
+    if any(again) and (all(again) or len(words) < sum(bool(value.strip()) for value in values)):
+        return True
     numbers = [float(value) for value in values if _PLAIN.match(value.strip())]
     steps = [after - before for before, after in pairwise(numbers)]
     counted = all(number.is_integer() and number >= 0 for number in numbers) and set(steps) <= {1.0}
@@ -193,6 +200,17 @@ def _is_data(values: Sequence[str], records: Sequence[_Record]) -> bool:
         return True
     dates = [value.strip() for value in values if _DATE.match(value.strip())]
     return len(dates) == 1 or len(set(dates)) < len(dates)
+
+
+def _delimiters_in_texts(
+    names: Sequence[str], rows: Sequence[Sequence[str]], delimiter: str
+) -> Iterator[tuple[str, Note]]:
+    """Return a note on each column among whose first texts is one with a delimiter before a space."""
+    for place, name in enumerate(names):
+        found = next((row[place] for row in rows if UNIT_SEPARATOR in row[place]), None)
+        if found is not None and name:
+            example = found.replace(UNIT_SEPARATOR, delimiter)
+            yield name, Note(Code.DELIMITER_IN_TEXT, {"column": name, "delimiter": delimiter, "example": example})
 
 
 def _rows_of_words(records: Sequence[_Record], width: int) -> int:

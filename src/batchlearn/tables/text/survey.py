@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from batchlearn.tables.columns import EXACT_INTEGER
 from batchlearn.tables.readings import all_finite
 from batchlearn.tables.text.numbers import PLAIN, SHAPES, WRITTEN, with_hyphens
-from batchlearn.tables.text.times import CLOCK_FORMS, FORMS, ISO, OFFSET, ZONED, moments, pattern, seconds_of_day
+from batchlearn.tables.text.times import CLOCK_FORMS, FORMS, ISO, MONTH, OFFSET, ZONED, moments, pattern, seconds_of_day
 
 MISSING_WORDS = frozenset(
     (
         *("na", "n/a", "#n/a", "n.a.", "#na", "<na>", "nan", "nil", "none", "null", "(null)", "#null!", "\\n"),
+        *("#div/0!", "#ref!", "#value!", "#name?", "#num!"),
         *("missing", "unknown", "?", "-", "--", "."),
     )
 )
@@ -31,6 +32,12 @@ _ENOUGH = 1000
 _CODE = r"^[A-Za-z]{1,4}[-_]?\d{2,}$"
 _MIXED = r"^[A-Za-z0-9_.-]*(?:[A-Za-z][-_.]?\d|\d[-_.]?[A-Za-z])[A-Za-z0-9_.-]*$"
 _DATED = re.compile(r"\d[-/.: ,]|[A-Za-z]{3,9}\.?[- ]\d")
+_LIKE_DATE = (
+    r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}|\d{1,2}[-/]\d{1,2}[-/]\d\d"
+    rf"|\d{{1,4}}[-/., ]+{MONTH}[-/., ]+\d{{2,4}}|{MONTH}[-/., ]+\d{{1,4}}(?:,? \d{{4}})?"
+)
+_LIKE_CLOCK = r"\d{1,3}:\d\d(?::\d\d)?(?:[.,]\d+)?(?: ?[AaPp]\.?[Mm]\.?)?"
+_LIKE_TIME = rf"^(?:(?:{_LIKE_DATE})(?:(?:[T ]|, ){_LIKE_CLOCK}.*)?|{_LIKE_CLOCK})$"
 _NUMBER = re.compile(PLAIN)
 _MOMENT = re.compile(r"^\d{4}-\d\d-\d\d")
 _FIELD = re.compile("%.")
@@ -81,6 +88,8 @@ class ColumnSurvey:
         self.zoned = 0
         self.offsets: set[str] = set()
         """Distances from UTC that times have: UTC, +02:00."""
+        self.dated = 0
+        """Rows that look like dates or times, of any form."""
         self.booleans = 0
         self.codes = 0
         self.mixed = 0
@@ -105,7 +114,8 @@ class ColumnSurvey:
         if self.is_time or not (self._add_numbers(values) or self._add_moments(values)):
             self._add_texts(values)
             enough = self.rows >= _ENOUGH
-            self.is_text = enough and 2 * self.best < self.rows - self.missing.total()
+            total = self.rows - self.missing.total()
+            self.is_text = enough and 2 * max(self.best, self.dated) < total
 
     def take_out(self, text: str | None) -> None:
         """Forget one text that no reading reads: it is in no row after all."""
@@ -197,6 +207,7 @@ class ColumnSurvey:
             self.zoned += len(values) if zone else 0
             self._add_offsets(values if zone else values.slice(0, 0))
             self.other_rows += len(values)
+            self.dated += len(values)
             return True
         return False
 
@@ -222,6 +233,7 @@ class ColumnSurvey:
         self.booleans += int(rows[np.asarray(pc.is_in(pc.utf8_lower(texts), pa.array(["false", "true"])))].sum())
         self.codes += int(rows[np.asarray(pc.match_substring_regex(texts, _CODE))].sum())
         self.mixed += int(rows[np.asarray(pc.match_substring_regex(texts, _MIXED))].sum())
+        self.dated += int(rows[np.asarray(pc.match_substring_regex(texts, _LIKE_TIME))].sum())
         self._add_times(texts, rows)
 
     def _add_plain(self, texts: pa.Array, rows: _Counts) -> _Flags:

@@ -41,7 +41,7 @@ FORMS = (ISO, *(f"{date}{after}" for date in _DATES for after in _AFTER_DATES), 
 CLOCK_FORMS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%H.%M.%S", "%I:%M %p", "%I:%M:%S %p")
 """Times of day: numbers, in seconds since midnight."""
 
-_MONTH = (
+MONTH = (
     "(?i:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
     "nov(?:ember)?|dec(?:ember)?)"
 )
@@ -50,8 +50,8 @@ _FIELDS = {
     "y": r"(?P<y>\d\d)",
     "m": r"(?P<m>\d{1,2})",
     "d": r"(?P<d>\d{1,2})",
-    "b": rf"(?P<b>{_MONTH})\.?",
-    "B": rf"(?P<b>{_MONTH})",
+    "b": rf"(?P<b>{MONTH})\.?",
+    "B": rf"(?P<b>{MONTH})",
     "H": r"(?P<H>\d{1,2})",
     "I": r"(?P<I>\d{1,2})",
     "M": r"(?P<M>\d\d)",
