@@ -194,11 +194,12 @@ def test_declared_categories_and_null_texts_need_no_second_declaration_to_predic
     words = ["coded.csv", "--null", "NA,."]
     code, out, err = run("train", *words, "--target", "bought", "--categories", "colour", "--output", "model")
     assert (code, err) == (0, "")
-    assert "batchlearn verify model coded.csv --null NA,." in out
+    assert "batchlearn verify model coded.csv\n" in out
     kinds = bl.load("model").encoding.kinds
     assert (kinds["colour"], kinds["size"]) == ("category", "number")
-    assert run("predict", "model", *words, "-o", "scored.csv")[0] == 0
-    assert run("verify", "model", *words)[0] == 0
+    for said in (["coded.csv"], words):
+        assert run("predict", "model", *said, "-o", "scored.csv", "--force")[0] == 0
+        assert run("verify", "model", *said)[0] == 0
 
 
 def test_verify_exits_with_6_where_one_value_changed(run: Run) -> None:

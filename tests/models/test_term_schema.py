@@ -10,8 +10,8 @@ import pytest
 from tests.models.made import GOLDEN
 
 from batchlearn.artifacts.strict_json import Malformed, dump, parse
-from batchlearn.data.bins import BinTerm
-from batchlearn.data.encoding import CalendarTerm, Encoding, GroupTerm, LevelTerm, NumberTerm, PairTerm
+from batchlearn.data.bins import BinTerm, NumberTerm
+from batchlearn.data.encoding import CalendarTerm, Encoding, GroupTerm, LevelTerm, PairTerm
 from batchlearn.data.text import TextTerm
 from batchlearn.models.files import load
 from batchlearn.models.schema import describe, parse_schema
@@ -30,7 +30,7 @@ def parsed(
     groups: list[Any], kinds: dict[str, str], numbers: tuple[Any, ...] = (), texts: tuple[Any, ...] = ()
 ) -> Encoding:
     """Parse the terms of a model as they are read from a file: as text."""
-    encoding = {"numbers": numbers, "groups": groups, "kinds": kinds, "left_out": {}, "texts": texts}
+    encoding = {"numbers": numbers, "groups": groups, "kinds": kinds, "left_out": {}, "texts": texts, "zones": {}}
     return parse_schema(parse(dump({**WHOLE, "encoding": encoding}))).encoding
 
 

@@ -20,6 +20,7 @@ from batchlearn.tables.columns import floats
 from batchlearn.tables.fingerprint import Fingerprint
 from batchlearn.tables.sources import ParquetSource
 from batchlearn.tables.table import Table
+from batchlearn.tables.text.times import local_times
 
 _BYTES_OF_A_LABEL = 8
 
@@ -78,8 +79,8 @@ def profile_parts(table: Table, ledger: Ledger, parts: list[Mask]) -> Generator[
             kept = batch if mask.all() else batch.filter(pa.array(mask))
             weight = np.ones(kept.num_rows) if ledger.weight is None else ledger.weight[entries][mask]
             lots = ledger.lots.lot[entries][mask]
-            for name, array in zip(kept.schema.names, kept.columns, strict=True):
-                profiles[name].update(array, weight, lots)
+            for column, array in zip(features, kept.columns, strict=True):
+                profiles[column.name].update(local_times(array, column.zone), weight, lots)
         yield batch.num_rows
     return found
 

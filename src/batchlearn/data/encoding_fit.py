@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from batchlearn.data.bins import BinTerm, cut_points
-from batchlearn.data.encoding import INTERCEPT, CalendarTerm, Encoding, GroupTerm, LevelTerm, NumberTerm, PairTerm
-from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile, TextProfile, TimeProfile
+from batchlearn.data.bins import BinTerm, NumberTerm, cut_points
+from batchlearn.data.encoding import INTERCEPT, CalendarTerm, Encoding, GroupTerm, LevelTerm, PairTerm
+from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile, TextProfile, TimeProfile, level_digest
 from batchlearn.data.text import LONGEST_WORD, TextTerm
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.tables.columns import Column, Kind
@@ -21,6 +20,8 @@ _LARGEST_SHARE = 1.0 - 2.0**-53
 
 _FEWEST_BINS, _ROWS_A_BIN = 8, 25
 _MOST_OF_TEXT = 1 << 20
+# A megabyte of a model's description.
+_MOST_MARKS = 100_000
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def fit_encoding(
     names = (name for term in (*numbers, *groups, *texts) for name in term.names)
     _refuse_repeats("coefficients", [INTERCEPT, *names])
     _refuse_repeats("terms", [*(term.column for term in plain), *(group.key for group in groups)])
-    return Encoding(tuple(numbers), tuple(groups), kinds, left_out, tuple(texts))
+    zones = {column.name: column.zone for column in columns if column.name in used and column.zone is not None}
+    return Encoding(tuple(numbers), tuple(groups), kinds, left_out, tuple(texts), zones)
 
 
 def _refuse_repeats(what: str, names: Sequence[str]) -> None:
@@ -139,11 +141,9 @@ def _level_term(
     if profile.known == 0:
         left_out[name] = "every value is missing"
     elif profile.is_text:
-        left_out[name] = f"free text; --text {shlex.quote(name)} uses its words"
+        left_out[name] = "it is free text"
     elif profile.names_rows:
-        spaced = sum(level.count(" ") for level in profile.counts) >= len(profile.counts)
-        instead = f"; --text {shlex.quote(name)} uses its words" if spaced else ""
-        left_out[name] = f"{len(profile.counts)} levels in {profile.known} rows: an identifier{instead}"
+        left_out[name] = f"{len(profile.counts)} levels in {profile.known} rows: an identifier"
     elif len(profile.counts) == 1 and not profile.missing:
         left_out[name] = "it is constant"
     else:
@@ -172,6 +172,7 @@ def _levels(name: str, profile: CategoryProfile, rules: EncodingRules) -> LevelT
         rare=pooled,
         missing=profile.missing > 0,
         reference=reference,
+        pooled=_marks([level for level, _ in ranked[len(kept) :]]),
     )
 
 
@@ -191,6 +192,11 @@ def _text_term(name: str, profile: TextProfile, rules: EncodingRules, left_out: 
     return TextTerm(name, kept, buckets, missing=profile.wordless > 0)
 
 
+def _marks(levels: Sequence[str]) -> tuple[int, ...] | None:
+    """Return half the digests of levels that have no coefficient of their own, unless they are too many to keep."""
+    return tuple(sorted({level_digest(level) >> 32 for level in levels})) if len(levels) <= _MOST_MARKS else None
+
+
 def _calendar_terms(name: str, profile: TimeProfile, rules: EncodingRules) -> list[CalendarTerm]:
     terms: list[CalendarTerm] = []
     for part, counts in profile.parts.items():
@@ -205,16 +211,20 @@ def _calendar_terms(name: str, profile: TimeProfile, rules: EncodingRules) -> li
 
 
 def check_kinds(encoding: Encoding, columns: Mapping[str, Kind], where: str) -> None:
-    """Refuse a table that lacks a column of the encoding or holds it in another kind: DataError."""
+    """Refuse a table that holds a column of the encoding in another kind: DataError."""
     for name, kind in encoding.kinds.items():
-        if name not in columns:
-            raise DataError(
-                f"{where} has no column '{name}', which the model reads. Add the column, or train a model without it.",
-                code="column-missing",
-            )
-        if columns[name] is not kind:
+        if columns.get(name, kind) is not kind:
             raise DataError(
                 f"Column '{name}' of {where} holds {columns[name]} values; the model was trained on {kind} values. "
                 "Convert the column, or train again.",
                 code="column-kind",
             )
+
+
+def missing_column(name: str, where: str, strict: bool) -> DataError:
+    """Make the error for a column that a table, or a file of it, lacks and that cannot count as missing."""
+    why = "--strict refuses that" if strict else "in training it was never missing"
+    return DataError(
+        f"{where} has no column '{name}', which the model reads; {why}. Add the column, or train a model without it.",
+        code="column-missing",
+    )
