@@ -13,12 +13,12 @@ import pytest
 
 from batchlearn import cli
 
-_FLAG = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*")
+_FLAG = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*(?![\w-])")
 _SHELL_WORD = re.compile(r"""[ =]((?:'[^']*'|"[^"]*"|[^\s'"])+)""")
 _ALONE = frozenset(["--no-header", "--force", "--strict", "--sparse", "--bounds"])
 """Flags without a value."""
 _REPEATABLE = frozenset(["--categories", "--drop", "--null", "--text"])
-_PROSE = frozenset("and as asks for is keeps makes needs or out refuses that tells to which".split())
+_PROSE = frozenset("and as asks came for is keeps makes needs or out refuses that tells to which".split())
 """What goes on with the sentence after a flag that is named without a value."""
 _TAKEN_AWAY = re.compile(r"(?:leave|without|leave out)\s+(--[a-z-]+)", re.IGNORECASE)
 

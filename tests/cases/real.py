@@ -55,9 +55,7 @@ def _as_text_has_it(column: pa.Array) -> pa.Array:
 
 def read_as(record: Mapping[str, Any]) -> dict[str, str]:
     """Return how each column is read, with "left out" where it is not used."""
-    return {
-        each["name"]: str(each["read_as"]) + ("" if each["used"] else ", left out") for each in record["columns"]
-    }
+    return {each["name"]: str(each["read_as"]) + ("" if each["used"] else ", left out") for each in record["columns"]}
 
 
 def held_out_loss(record: Mapping[str, Any]) -> tuple[float, float]:

@@ -40,5 +40,8 @@ def test_columns_of_a_text_file_are_read_as_what_they_are(ask: Command, shared_d
     assert answer.code == 0, answer.record
     found = read_as(answer.record)
     # What only all rows can tell, such as that a column is constant, `inspect` leaves to `train`.
-    expected = {column: how if "left out" in found[column] else how.removesuffix(", left out") for column, how in EXPECTED[name].items()}
+    expected = {
+        column: how if "left out" in found[column] else how.removesuffix(", left out")
+        for column, how in EXPECTED[name].items()
+    }
     assert found == expected

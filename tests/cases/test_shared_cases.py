@@ -73,7 +73,9 @@ TRAINING: Mapping[str, Case] = {
     ),
     "positive.csv": Case("outcome", {"x": NUMBER, "z": NUMBER, "outcome": CATEGORY}, (r"[Pp]ositive.*'fraud'.*rarer",)),
     "three_decimals.csv": Case(
-        "amount", {"x": NUMBER, "amount": NUMBER}, (r"'x' is read as a number; missing in 1 row, written as 'NA' \(1\)",)
+        "amount",
+        {"x": NUMBER, "amount": NUMBER},
+        (r"'x' is read as a number; missing in 1 row, written as 'NA' \(1\)",),
     ),
     "sentinel.csv": Case("amount", XZ, (r"'x'.*-999\b.*--null=-999",)),
     "pandas_index.csv": Case(
@@ -205,7 +207,10 @@ def test_an_ambiguous_date_as_time_is_refused_with_two_choices_that_train(ask: C
     refused = ask(*command)
     assert (refused.code, refused.error) == (3, "date-order")
     choices = remedies(refused.message)
-    assert list(dict.fromkeys(choice.words for choice in choices)) == [("--date-format", "%d/%m/%Y"), ("--date-format", "%m/%d/%Y")]
+    assert list(dict.fromkeys(choice.words for choice in choices)) == [
+        ("--date-format", "%d/%m/%Y"),
+        ("--date-format", "%m/%d/%Y"),
+    ]
     for choice in choices:
         answer = ask(*choice.applied(command))
         assert answer.code == 0, answer.record
