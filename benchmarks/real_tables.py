@@ -2,9 +2,9 @@
 
     python benchmarks/real_tables.py [--write] [set ...]
 
-One line a set: how many columns are read as what, held-out losses of both and the constant's, seconds of both. Exit code
-1 where columns differ from tests/cases/columns.json or the losses by more than 1 %. `--write` writes the columns found
-there; look at the difference before it is kept.
+One line a set: how many columns are read as what, held-out losses of both and the constant's, seconds of both. Exit
+code 1 where columns differ from tests/cases/columns.json or the losses by more than 1 %. `--write` writes the columns
+found there; look at the difference before it is kept.
 """
 
 from __future__ import annotations

@@ -18,7 +18,9 @@ _SHELL_WORD = re.compile(r"""[ =]((?:'[^']*'|"[^"]*"|[^\s'"])+)""")
 _ALONE = frozenset(["--no-header", "--force", "--strict", "--sparse", "--bounds"])
 """Flags without a value."""
 _REPEATABLE = frozenset(["--categories", "--drop", "--null", "--text"])
-_PROSE = frozenset("and as asks came for is keeps makes needs or out refuses that tells to which".split())
+_PROSE = frozenset(
+    ("and", "as", "asks", "came", "for", "is", "keeps", "makes", "needs", "or", "out", "refuses", "that", "to")
+)
 """What goes on with the sentence after a flag that is named without a value."""
 _TAKEN_AWAY = re.compile(r"(?:leave|without|leave out)\s+(--[a-z-]+)", re.IGNORECASE)
 

@@ -19,7 +19,7 @@ def _lines(columns: dict[str, list[str]], delimiter: str = ",") -> str:
 
 
 def _chance(log_odds: np.ndarray[Any, Any], generator: np.random.Generator) -> np.ndarray[Any, Any]:
-    return generator.random(len(log_odds)) < 1.0 / (1.0 + np.exp(-log_odds))
+    return np.asarray(generator.random(len(log_odds)) < 1.0 / (1.0 + np.exp(-log_odds)))
 
 
 def _comma(number: float, digits: int) -> str:
@@ -27,7 +27,7 @@ def _comma(number: float, digits: int) -> str:
 
 
 def write_passengers(path: Path) -> None:
-    """Write a table of Titanic's shape: names as free text, tickets of mixed codes, ages and cabins that are missing."""
+    """Write a table of Titanic's shape: names as free text, tickets of mixed codes, missing ages and cabins."""
     generator = np.random.default_rng(1)
     female, third = generator.random(ROWS) < 0.35, generator.integers(1, 4, ROWS)
     lived = _chance(2.5 * female - 0.9 * third + 0.4, generator)
@@ -72,7 +72,7 @@ def write_churn(path: Path) -> None:
 
 
 def write_air_quality(path: Path) -> None:
-    """Write an export of air quality: semicolons, decimal commas, clocks with points, `;;` behind, -200 for no value."""
+    """Write an export of air quality: semicolons, decimal commas, clocks with points, `;;` behind, -200 for none."""
     generator = np.random.default_rng(3)
     hour = np.arange(24 * 40)
     warm = 12.0 + 6.0 * np.sin(2.0 * np.pi * (hour % 24 - 9) / 24.0) + generator.normal(size=len(hour))

@@ -61,7 +61,7 @@ def read_as(record: Mapping[str, Any]) -> dict[str, str]:
 def held_out_loss(record: Mapping[str, Any]) -> tuple[float, float]:
     """Return the loss on the held-out rows, and that of the constant."""
     metric, evaluation = _LOSSES[record["loss"]], record["evaluation"]
-    return tuple(float(each[metric]["value"]) for each in (evaluation["metrics"], evaluation["baselines"]["constant"]))
+    return evaluation["metrics"][metric]["value"], evaluation["baselines"]["constant"][metric]["value"]
 
 
 def same_loss(text: tuple[float, float], parquet: tuple[float, float]) -> bool:

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from batchlearn.formatting.column_sentences import COLUMN_SENTENCES
 from tests.cases.made import Command, remedies
 from tests.cases.provocations import PROVOCATIONS, REMARKS, Provocation
 from tests.cli.made import environment
 
 from batchlearn.tables.table import read
-from batchlearn.formatting.column_sentences import COLUMN_SENTENCES
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "batchlearn"
@@ -86,10 +86,10 @@ def test_what_is_tried_elsewhere_is_there() -> None:
 @pytest.mark.parametrize("provocation", PROVOCATIONS, ids=lambda each: f"{each.code}-{each.command[0]}")
 def test_the_remedies_of_an_error_work_as_printed(ask: Command, provocation: Provocation) -> None:
     provocation.make()
-    for command in provocation.before:
-        done = ask(*command)
+    for earlier in provocation.before:
+        done = ask(*earlier)
         assert done.code == 0, done.record
-    command = list(provocation.command)
+    command = provocation.command
     refused = ask(*command)
     assert refused.code != 0, refused.record
     assert refused.error == provocation.code, refused.message
