@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,21 +11,22 @@ import pytest
 from batchlearn.formatting.column_sentences import COLUMN_SENTENCES
 from tests.cases.made import Command, remedies
 from tests.cases.provocations import PROVOCATIONS, REMARKS, Provocation
-from tests.cli.made import environment
 
+from batchlearn import cli
 from batchlearn.tables.table import read
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "batchlearn"
 FLAG = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*(?![\w-])")
 
-# Errors whose message names a flag and that no command below provokes: why, or the test that runs the remedy.
+# Notes on columns that no text file provokes.
 OF_OTHER_FILES = {
     "unsupported_type": "of typed files: tests/tables",
     "not_in_all_files": "of several files: tests/tables",
     "taken_as_missing": "of predictions: tests/models",
     "unreadable_values": "of predictions: tests/models",
 }
+# Errors whose message names a flag and that no command below provokes: why, or the test that runs the remedy.
 ELSEWHERE = {
     "column-missing": "names --strict to say what came",
     "forget-not-certified": "needs a version that no bound can be proved of: tests/retraining/shell/test_forget.py",
@@ -139,21 +138,17 @@ def test_every_note_on_a_column_is_provoked() -> None:
     assert sorted({*REMARKS, *OF_OTHER_FILES} - {*COLUMN_SENTENCES}) == []
 
 
-def test_every_flag_that_is_named_exists() -> None:
+def test_every_flag_that_is_named_exists(capsys: pytest.CaptureFixture[str]) -> None:
     """Of messages, notes and what pages advise: a flag that no command takes helps nobody."""
-    commands = subprocess.run(
-        [sys.executable, "-m", "batchlearn", "--help"], capture_output=True, text=True, check=True, env=environment()
-    ).stdout
+
+    def page(*arguments: str) -> str:
+        capsys.readouterr()
+        assert cli.main([*arguments, "--help"]) == 0
+        return capsys.readouterr().out
+
     taken = {"--help", "--version", "--json", "--debug"}
-    for name in re.findall(r"^  ([a-z]+) ", commands, re.M):
-        page = subprocess.run(
-            [sys.executable, "-m", "batchlearn", name, "--help"],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=environment(),
-        ).stdout
-        taken |= set(FLAG.findall(page))
+    for name in re.findall(r"^  ([a-z]+) ", page(), re.M):
+        taken |= set(FLAG.findall(page(name)))
     named = {
         flag: f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in sorted(PACKAGE.rglob("*.py"))
@@ -161,4 +156,5 @@ def test_every_flag_that_is_named_exists() -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         for flag in FLAG.findall(node.value)
     }
+    assert len(named) > 30, "the flags were not found"
     assert {flag: place for flag, place in named.items() if flag not in taken} == {}
