@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from batchlearn.formatting.column_sentences import COLUMN_SENTENCES
 from tests.cases.made import Command, remedies
-from tests.cases.provocations import PROVOCATIONS, REMARKS, Provocation
+from tests.cases.provocations import NUMBER, PROVOCATIONS, REMARKS, Provocation
 
 from batchlearn import cli
 from batchlearn.tables.table import read
@@ -131,6 +131,18 @@ def test_the_flag_of_a_note_on_a_column_changes_it(ask: Command, code: str) -> N
             changed = ask(*remedy.applied(command))
             assert changed.code == 0, (remedy, changed.record)
             assert [each for each in changed.record["columns"] if each == column] == [], remedy
+
+
+def test_flags_for_a_target_leave_it_one_of_numbers(ask: Command) -> None:
+    Path("rows.csv").write_text("x,y\n" + "".join(f"{x},${3.0 * x + 5.0:.2f}\n" for x in NUMBER) + "0.5,n/a\n")
+    command = ["train", "rows.csv", "--target", "y", "--output", "model", "--force"]
+    answer = ask(*command)
+    assert answer.code == 0, answer.record
+    assert answer.record["rows"]["unlabelled"] == 1
+    assert "'$" in answer.column("y")["reason"]
+    for remedy in remedies(answer.column("y")["change"] or ""):
+        changed = ask(*remedy.applied(command))
+        assert (changed.code, changed.record["loss"]) == (0, "squared")
 
 
 def test_every_note_on_a_column_is_provoked() -> None:
