@@ -76,7 +76,7 @@ def test_air_quality(ask: Command) -> None:
     assert remedy.words == ("--null=-200",)
     again = ask(*remedy.applied(["train", "AirQualityUCI.csv", "--target", "RH", "--time", "Date"]))
     assert again.code == 0, again.record
-    assert "missing in 60 rows" in again.column("CO(GT)")["reason"]
+    assert "'-200' (60)" in again.column("CO(GT)")["reason"]
 
 
 def test_a_latin1_file(ask: Command) -> None:
