@@ -17,8 +17,8 @@ from data_sets import data_sets
 
 import batchlearn as bl
 from batchlearn.data.build import Mask
-from batchlearn.data.ledger import read_ledger, with_lots
-from batchlearn.data.split import hold_out, split_kind
+from batchlearn.data.ledger import read_ledger
+from batchlearn.data.split import hold_out, split_kind, with_lots
 from batchlearn.evaluation.report import evaluate as evaluate_held_out
 from batchlearn.evaluation.scored import ScoredRows
 from batchlearn.models.linear import LinearModel

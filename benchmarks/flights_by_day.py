@@ -38,9 +38,10 @@ from batchlearn import read
 from batchlearn.data.build import Mask, build_rows, profile_parts
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
-from batchlearn.data.ledger import Ledger, read_ledger, with_lots
+from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.threads import one_blas_thread
+from batchlearn.data.split import with_lots
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, loss_of
 from batchlearn.objectives.penalties import Penalty

@@ -16,8 +16,8 @@ from sklearn.metrics import log_loss, mean_poisson_deviance, mean_squared_error
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from batchlearn.data.ledger import read_ledger, with_lots
-from batchlearn.data.split import hold_out
+from batchlearn.data.ledger import read_ledger
+from batchlearn.data.split import hold_out, with_lots
 from batchlearn.tables.table import Table, read
 
 SEED, SHARE = 0, 0.2

@@ -24,11 +24,11 @@ from peers import SEED, SHARE, open_table
 from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
-from batchlearn.data.ledger import read_ledger, with_classes_of, with_lots
+from batchlearn.data.ledger import read_ledger, with_classes_of
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.data.sample import take
-from batchlearn.data.split import choose_rows, hold_out
+from batchlearn.data.split import choose_rows, hold_out, with_lots
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.losses import Loss, loss_of

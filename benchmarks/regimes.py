@@ -21,9 +21,10 @@ from sklearn.linear_model import SGDClassifier
 import batchlearn as bl
 from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
-from batchlearn.data.ledger import read_ledger, with_lots
+from batchlearn.data.ledger import read_ledger
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.threads import one_blas_thread
+from batchlearn.data.split import with_lots
 from batchlearn.objectives.losses import loss_of
 from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.certificate import Units

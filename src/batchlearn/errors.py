@@ -15,6 +15,8 @@ once released, so a program may test it.
 
 from __future__ import annotations
 
+import re
+import shlex
 from typing import ClassVar
 
 
@@ -155,3 +157,10 @@ def quoted(value: object, limit: int = 80) -> str:
     """Show a value inside a message: control characters escaped, at most `limit` characters."""
     text = repr(value) if isinstance(value, str) else repr(str(value))
     return text if len(text) <= limit else text[: limit - 2] + "…'"
+
+
+def in_shell(text: str) -> str:
+    """Write a text so that a shell takes it for one word: in double quotes where single ones are part of it."""
+    if "'" not in text or "!" in text:  # of which some shells make an earlier command
+        return shlex.quote(text)
+    return '"' + re.sub(r'([\\"$`])', r"\\\1", text) + '"'

@@ -131,8 +131,8 @@ def test_predict_writes_a_row_for_each_row_in_order(run: Run, name: str) -> None
     assert one_object(out)["rows"] == ROWS
     written = pq.read_table(name) if name.endswith(".parquet") else pacsv.read_csv(name)
     expected = bl.load("model").predict("rows.parquet", bounds=True)
-    assert written.column_names == ["prediction", "probability", "bound"]
-    assert np.allclose(written["probability"].to_numpy(), expected.response, rtol=1e-15, atol=0.0)
+    assert written.column_names == ["prediction", "probability_=yes", "bound"]
+    assert np.allclose(written["probability_=yes"].to_numpy(), expected.response, rtol=1e-15, atol=0.0)
     assert expected.bound is not None
     assert one_object(out)["largest_bound"] == expected.bound.max()
 
@@ -216,7 +216,7 @@ def test_a_fit_without_a_certificate_that_nobody_required_is_done(run: Run) -> N
 
 def test_what_people_read_says_what_the_json_says(run: Run) -> None:
     _, out, _ = run(*TRAIN, "--alpha", "0.0025", "--output", "model")
-    assert "Trained on 400 rows: logistic regression for bought, probability of no" in out
+    assert "Trained on 400 rows: logistic regression for bought, probability of =yes" in out
     assert "400 read = 400 used" in out
     assert "certified: the loss is within" in out
     for word in ("log loss", "AUC", "constant", "last value", "leave-one-out", "colour = red", "standard error"):
@@ -257,18 +257,18 @@ def test_class_weights_are_said_and_verified(run: Run) -> None:
     code, out, err = run("train", "rows.parquet", "--target", "bought", *flags, "--json")
     assert (code, err) == (0, "")
     record = one_object(out)
-    assert record["class_weights"] == [5.0, 2.0]
+    assert (record["class_weights"], record["positive"]) == ([2.0, 5.0], "=yes")
     (note,) = [note for note in record["notes"] if "counted by class" in note]
-    assert "=yes 5, no 2" in note
+    assert "no 2, =yes 5" in note
     assert run("verify", "heavy", "rows.parquet")[0] == 0
 
 
 def test_costs_decide_what_is_predicted_and_are_judged(run: Run, here: Path) -> None:
     flags = ["--cost-false-positive", "1", "--cost-false-negative", "9", "--alpha", "0.01", "--output", "dear"]
+    flags += ["--positive", "no"]
     code, out, _ = run(*TRAIN, *flags, "--json")
     assert code == 0
     decision = one_object(out)["evaluation"]["decision"]
-    # "=yes" is the first of the two classes, and "no" the second.
     assert decision["threshold"] == pytest.approx(0.1)
     assert decision["cost"]["low"] <= decision["cost"]["value"] <= decision["cost"]["high"]
     assert decision["best_on_these_rows"]["cost"] <= decision["cost"]["value"]
@@ -276,8 +276,8 @@ def test_costs_decide_what_is_predicted_and_are_judged(run: Run, here: Path) -> 
     assert "What decisions cost" in page
     assert run("predict", "dear", "rows.parquet", "-o", "scored.parquet")[0] == 0
     scored = pq.read_table(here / "scored.parquet")
-    assert (scored["prediction"].to_numpy() == "no").tolist() == (scored["probability"].to_numpy() > 0.1).tolist()
-    assert scored["probability"].to_numpy().max() > 0.1
+    assert (scored["prediction"].to_numpy() == "no").tolist() == (scored["probability_no"].to_numpy() > 0.1).tolist()
+    assert scored["probability_no"].to_numpy().max() > 0.1
     code, out, _ = run("evaluate", "dear", "rows.parquet")
     assert code == 0
     assert "The model decides for no above a probability of 0.1: a wrong no costs" in " ".join(out.split())
@@ -286,7 +286,7 @@ def test_costs_decide_what_is_predicted_and_are_judged(run: Run, here: Path) -> 
 
 
 def test_rows_that_are_dearer_to_decide_than_to_ask_about_are_left_to_people(run: Run, here: Path) -> None:
-    costs = ["--cost-false-positive", "1", "--cost-false-negative", "9", "--fee", "0.5"]
+    costs = ["--cost-false-positive", "1", "--cost-false-negative", "9", "--fee", "0.5", "--positive", "no"]
     code, out, _ = run(*TRAIN, *costs, "--alpha", "0.01", "--output", "careful", "--json")
     assert code == 0
     judged = one_object(out)["evaluation"]["abstention"]
@@ -297,7 +297,7 @@ def test_rows_that_are_dearer_to_decide_than_to_ask_about_are_left_to_people(run
         code, out, _ = run("predict", "careful", "rows.parquet", "-o", output, *more, "--json")
         read = pq.read_table if output.endswith("parquet") else pacsv.read_csv
         scored = read(here / output)
-        p = scored["probability"].to_numpy()
+        p = scored["probability_no"].to_numpy()
         dearer = np.minimum(1.0 - p, 9.0 * p) > fee
         assert scored["left_to_people"].to_pylist() == dearer.tolist()
         assert one_object(out)["left_to_people"] == dearer.sum() > 0
@@ -333,3 +333,42 @@ def test_a_straight_line_is_lowest_and_highest_at_the_ends_of_its_range(run: Run
     assert found is not None
     assert found[1] != found[3]
     assert found[2] == found[4]
+
+
+def test_frequencies_are_rows_repeated_and_the_model_knows_it(run: Run) -> None:
+    table = small_table().append_column("times", pa.array(np.arange(ROWS) % 3 + 1.0))
+    pq.write_table(table, "often.parquet")
+    rows = np.repeat(np.arange(ROWS), np.arange(ROWS) % 3 + 1)
+    pq.write_table(table.take(pa.array(rows)).drop(["times"]), "written.parquet")
+    kind = ["--weight", "times", "--weight-kind", "frequency", "--output", "often"]
+    often, written = (
+        one_object(run("train", name, "--target", "bought", "--time", "day", *flags, "--json")[1])
+        for name, flags in (("often.parquet", kind), ("written.parquet", ["--output", "written"]))
+    )
+    assert often["rows"]["used"] == written["rows"]["used"] == len(rows)
+    assert often["evaluation"]["metrics"] == written["evaluation"]["metrics"]
+    assert run("verify", "often", "often.parquet")[0] == 0
+    evaluations = [
+        one_object(run("evaluate", name, f"{name}.parquet", "--json")[1])["evaluation"]["metrics"]
+        for name in ("often", "written")
+    ]
+    assert evaluations[0] == evaluations[1]
+    assert run("predict", "often", "often.parquet", "-o", "scored.csv", "--json")[0] == 0
+    assert len(Path("scored.csv").read_text(encoding="utf-8").splitlines()) == ROWS + 1
+    code, _, err = run("train", "often.parquet", "--target", "bought", "--weight-kind", "frequency")
+    assert (code, "--weight" in err) == (2, True)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_a_scale_of_the_weights_changes_nothing_that_is_printed(run: Run, scale: float) -> None:
+    worth = np.random.default_rng(0).uniform(0.5, 2.0, ROWS)
+    found = []
+    for name, weight in (("plain", worth), ("scaled", scale * worth)):
+        pq.write_table(small_table().append_column("worth", pa.array(weight)), f"{name}.parquet")
+        flags = ["--time", "day", "--weight", "worth", "--output", name, "--json"]
+        found.append(one_object(run("train", f"{name}.parquet", "--target", "bought", *flags)[1]))
+    first, second = found
+    assert second["alpha"] == pytest.approx(first["alpha"], rel=1e-12)
+    metrics = [one["evaluation"]["metrics"]["log_loss"] for one in found]
+    assert metrics[1] == pytest.approx(metrics[0], rel=1e-6)
+    assert second["structure"]["strengths"] == pytest.approx(first["structure"]["strengths"], rel=1e-6)

@@ -209,6 +209,37 @@ def test_no_label_at_all() -> None:
 
 
 def test_weights_that_vanish_in_products() -> None:
-    with pytest.raises(DataError, match="Multiply them all by the same number") as refused:
-        read_ledger(table_of({"y": [1.0, 2.0, 3.0], "w": [1e-200, 1e-200, 1e-200]}, target="y", weight="w"))
+    table = table_of({"y": [1.0, 2.0, 3.0], "w": [1e-200, 3e-200, 2e-200]}, target="y", weight="w")
+    with pytest.raises(DataError, match="Give them in its unit") as refused:
+        read_ledger(table, weight_constant=1.0)
     assert refused.value.code == "weight-vanishes"
+    # In a training they are over their own mean.
+    ledger = read_ledger(table)
+    assert ledger.weight == pytest.approx([0.5, 1.5, 1.0])
+    assert ledger.weight_constant == pytest.approx(2e-200)
+
+
+def test_weights_are_over_their_mean_in_the_used_rows_or_over_that_of_a_model() -> None:
+    columns = {"y": [1.0, None, 3.0, 2.0], "w": [2.0, 100.0, 4.0, 0.0]}
+    ledger = read_ledger(table_of(columns, target="y", weight="w"))
+    assert ledger.weight is not None
+    assert (ledger.weight_constant, ledger.weight[ledger.used].tolist()) == (3.0, [2.0 / 3.0, 4.0 / 3.0])
+    known = read_ledger(table_of(columns, target="y", weight="w"), weight_constant=2.0)
+    assert known.weight is not None
+    assert (known.weight_constant, known.weight[known.used].tolist()) == (2.0, [1.0, 2.0])
+
+
+@pytest.mark.parametrize("each", [7.3, 1e150, 1e-300, 5e-324])
+def test_weights_that_are_all_alike_are_none(each: float) -> None:
+    ledger = read_ledger(table_of({"y": np.arange(700.0), "w": np.full(700, each)}, target="y", weight="w"))
+    assert (ledger.weight, ledger.weight_constant) == (None, each)
+
+
+def test_the_mean_of_weights_has_the_same_bits_in_any_order() -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.exponential(size=1_000) ** 4
+    found = {
+        read_ledger(table_of({"y": np.arange(1_000.0), "w": w}, target="y", weight="w")).weight_constant
+        for w in (weight, weight[::-1], rng.permutation(weight))
+    }
+    assert len(found) == 1

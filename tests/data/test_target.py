@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from batchlearn.data.target import TASK_OF_LOSS, Target, Task, class_values, infer_target
+from batchlearn.data.target import TASK_OF_LOSS, Target, Task, infer_target
 from batchlearn.errors import BatchlearnError, DataError, UsageError
 from batchlearn.tables.columns import Column, Kind
 
@@ -91,6 +91,7 @@ def test_numbers_stay_themselves() -> None:
 
 
 def test_values_of_a_label_column_keep_their_type_and_their_gaps() -> None:
-    assert class_values(pa.array(["a", None, "b", "a"]).dictionary_encode()).tolist() == ["a", None, "b", "a"]
-    assert class_values(pa.array([True, None])).tolist() == [True, None]
-    assert class_values(pa.array([1.0, None])).tolist() == [1.0, None]
+    target = Target("y", "logistic", ("a", "b"))
+    assert target.values(pa.array(["a", None, "b", "a"]).dictionary_encode()).tolist() == ["a", None, "b", "a"]
+    assert target.values(pa.array([True, None])).tolist() == [True, None]
+    assert target.values(pa.array([1.0, None])).tolist() == [1.0, None]

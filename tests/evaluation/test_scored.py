@@ -54,7 +54,7 @@ def visits(labels: str, seed: int = 0) -> pa.Table:
 
 
 def opened(rows: pa.Table, labels: str, roles: dict[str, str]) -> Table:
-    named = {**roles, **({"exposure": "days"} if labels == "counts" else {})}
+    named: dict[str, Any] = {**roles, **({"exposure": "days"} if labels == "counts" else {})}
     return read(rows, target="y", **named, drop=sorted({"shop", "at", "times", "days"} - set(named.values())))
 
 
@@ -154,6 +154,7 @@ class BySign:
     target: Target
     column: str
     roles: Roles = field(default_factory=Roles)
+    weight_constant: float = 1.0
     costs: Costs | None = None
     level_terms: tuple[LevelTerm, ...] = ()
     no_certificate: str = "No penalty and no optimum: a rule."
@@ -161,6 +162,9 @@ class BySign:
     @property
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
+
+    def as_read(self, table: Table) -> Table:
+        return table
 
     def check(self, table: Table) -> None:
         table.column(self.column)
@@ -176,7 +180,9 @@ class BySign:
     def decide(self, response: Floats) -> pa.Array:
         return pa.array(self.target.classes).take(pa.array((response > 0.5).astype(int)))
 
-    def constant(self, rows: int) -> Floats:
+    offset_constant = None
+
+    def constant(self, rows: int, offset: Floats | None = None) -> Floats:  # noqa: ARG002
         return np.full(rows, 0.5)
 
 

@@ -50,7 +50,7 @@ def test_predictions_are_decided_at_the_threshold() -> None:
     assert plain["prediction"] == [no, no, no, no, yes, yes]
     costly = replace(model, costs=Costs(1.0, 9.0)).to_table(asked).to_pydict()
     assert costly["prediction"] == [no, no, yes, yes, yes, yes]
-    assert costly["probability"] == plain["probability"]
+    assert costly[f"probability_{yes}"] == plain[f"probability_{yes}"]
 
 
 def test_rows_that_cost_more_to_decide_than_to_ask_about_are_left_to_people() -> None:
@@ -61,10 +61,10 @@ def test_rows_that_cost_more_to_decide_than_to_ask_about_are_left_to_people() ->
     expected = [False, False, True, True, True, False, False]
     assert model.left_to_people(asked.response) is not None
     found = model.to_table(asked).to_pydict()
-    assert list(found) == ["prediction", "probability", "left_to_people"]
+    assert list(found) == ["prediction", f"probability_{yes}", "left_to_people"]
     assert found["left_to_people"] == expected
     assert found["prediction"] == [no, no, None, None, None, yes, yes]
-    assert found["probability"] == asked.response.tolist()
+    assert found[f"probability_{yes}"] == asked.response.tolist()
     # A table of rows that are all left to people has the same types as any other.
     assert model.to_table(predictions([0.1, 0.1])).schema == model.to_table(predictions([])).schema
     # Asking for nothing is worth it wherever the class is not certain; asking for more than any mistake never is.
@@ -80,7 +80,10 @@ def test_without_a_fee_or_costs_the_model_decides_every_row() -> None:
     model = load(GOLDEN)
     for decides in (model, replace(model, costs=Costs(1.0, 9.0))):
         assert decides.left_to_people(np.array([0.1])) is None
-        assert list(decides.to_table(predictions([0.1])).to_pydict()) == ["prediction", "probability"]
+        assert list(decides.to_table(predictions([0.1])).to_pydict()) == [
+            "prediction",
+            f"probability_{model.target.classes[1]}",
+        ]
     assert not Costs(1.0, 9.0).left_to_people(np.array([0.1, 0.5])).any()
     with pytest.raises(UsageError, match="no costs of wrong decisions to weigh it against") as refusal:
         model.with_fee(0.5)

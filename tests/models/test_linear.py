@@ -213,8 +213,8 @@ def test_bounds_without_the_inverse_are_wider_and_still_bounds(model: LinearMode
 def test_predictions_as_columns_name_the_class(model: LinearModel) -> None:
     predictions = model.predict(asked(), bounds=True)
     table = model.to_table(predictions)
-    assert table.schema.names == ["prediction", "probability", "bound"]
-    assert table.column("probability").to_pylist() == predictions.response.tolist()
+    assert table.schema.names == ["prediction", "probability_yes", "bound"]
+    assert table.column("probability_yes").to_pylist() == predictions.response.tolist()
     assert table.column("prediction").to_pylist() == ["yes" if p > 0.5 else "no" for p in predictions.response]
 
 

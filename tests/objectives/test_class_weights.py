@@ -86,10 +86,11 @@ def test_a_class_weight_multiplies_the_weight_of_a_row() -> None:
     assert weights is not None
     assert weights.tolist() == [1.0, 7.0]
     assert counted.weight is not None
-    expected = columns["weight"] * np.where(columns["label"] == 1.0, 7.0, 1.0)
-    assert np.array_equal(counted.weight, expected)
+    factor = np.where(columns["label"] == 1.0, 7.0, 1.0)
+    assert ledger.weight_constant == columns["weight"][5:].mean()
+    assert np.array_equal(counted.weight, factor * (columns["weight"] / ledger.weight_constant))
     plain = read_ledger(table_of(columns))
-    assert np.array_equal(weighted(plain, weights).weight, expected / columns["weight"])  # type: ignore[arg-type]
+    assert np.array_equal(weighted(plain, weights).weight, factor)  # type: ignore[arg-type]
     assert counted_by_class(None, plain, plain.used) == (plain, None)
 
 

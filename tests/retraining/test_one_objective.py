@@ -195,6 +195,35 @@ def test_every_start_ends_at_the_optimum_of_one_objective(
     assert len(proved) == 1 or gap <= 1.01 * float(proved[1].split(" ")[0])
 
 
+@pytest.mark.parametrize("scale", [37.0, 0.02])
+@pytest.mark.parametrize("kind", ["bins", "missing", "cyclic"])
+def test_new_rows_whose_weights_have_another_scale_count_as_they_came(
+    kind: str, scale: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An update is the optimum of all rows under the first training's constant, and so is a removal."""
+    monkeypatch.setattr("batchlearn.training.train.choose_structure", choosing(KINDS[kind][1]))
+    old, new = columns(kind, ROWS, 1), columns(kind, 200, 2)
+    place = new.schema.get_field_index("weight")
+    new = new.set_column(place, "weight", pa.array(scale * np.asarray(new["weight"])))
+    recipe = Recipe(KINDS[kind][2], holdout=0.0)
+    begun = train(table_of(kind, old), recipe, threads=1)
+    constant = begun.model.weight_constant
+    assert constant == pytest.approx(np.asarray(old["weight"]).mean(), rel=1e-14)
+    kept = statistics_of(begun, table_of(kind, old), 1)
+    assert kept is not None
+    totals = load(dump(kept), begun.model.encoding.layout, begun.model.loss)
+    champion = Champion(begun.model, 0.0, 1, dict(begun.structure.strengths), recipe.to_json(), totals)
+    everything, stayed = pa.concat_tables([old, new]), pa.concat_tables([old.slice(GONE), new])
+    for name, rows, gone in (("update", everything, None), ("window", stayed, table_of(kind, old.slice(0, GONE)))):
+        parts = TrainingTables(table_of(kind, rows), table_of(kind, new), gone)
+        fit = drained(train_from("update", champion, recipe, parts, 1))
+        assert fit.model.weight_constant == constant
+        true = check(fit, parts.everything, tmp_path / name)
+        assert true.weight == pytest.approx(np.asarray(rows["weight"]) / constant, rel=1e-14)
+    again = train(table_of(kind, everything), recipe, threads=1)
+    assert again.model.weight_constant == pytest.approx(np.asarray(everything["weight"]).mean(), rel=1e-14)
+
+
 def test_classes_are_verified_from_scratch_and_warm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than two classes keep no totals, so they have these two starts."""
     monkeypatch.setattr("batchlearn.training.train.choose_structure", choosing((PairTerm(X, COLOUR),)))

@@ -15,8 +15,9 @@ from tests.updating.made import Made, design, fitted, joined, kept_of, problem_o
 
 from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
-from batchlearn.data.ledger import read_ledger, with_lots
+from batchlearn.data.ledger import read_ledger
 from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.split import with_lots
 from batchlearn.errors import DataError, UsageError
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats, Layout

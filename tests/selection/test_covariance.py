@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -97,6 +99,16 @@ def test_moments_are_the_variance_and_the_square_of_what_the_strengths_took_away
     moved = np.linalg.solve(hessian, design.T @ label / N) - found.parameters
     wanted = DISPERSION / N * np.linalg.inv(hessian) + np.outer(moved, moved)
     assert second_moments(ENCODING, strengths, found) == pytest.approx(wanted, rel=1e-6, abs=1e-9)
+    # With the scores' own products they take the place of the rows' curvature; what the penalty stands for stays.
+    scores = design * (3.0 * (design @ found.parameters - label))[:, None]
+    middle = scores.T @ scores / N + DISPERSION * (hessian - design.T @ design / N)
+    inverse = np.linalg.inv(hessian)
+    own = replace(found, scores=scores.T @ scores / N)
+    wanted = inverse @ middle @ inverse / N + np.outer(moved, moved)
+    assert second_moments(ENCODING, strengths, own) == pytest.approx(wanted, rel=1e-6, abs=1e-9)
+    given = design.T @ design / N
+    found.penalty.add_to(given)
+    assert second_moments(ENCODING, {}, found) == pytest.approx(DISPERSION / N * np.linalg.inv(given), rel=1e-9)
 
 
 def test_the_ends_of_ordered_levels_are_tied_by_their_first_and_last_difference() -> None:

@@ -15,9 +15,10 @@ from batchlearn.data.bins import BinTerm
 from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm, PairTerm, SingleTerm
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
-from batchlearn.data.ledger import read_ledger, with_lots
+from batchlearn.data.ledger import read_ledger
 from batchlearn.data.pairs import coarsened
 from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.split import with_lots
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.selection.interactions import PairCandidate, _interaction, _recode, best_pairs
@@ -83,7 +84,7 @@ def fine_terms(missing: bool) -> list[SingleTerm]:
         LevelTerm("c", tuple(f"l{k}" for k in range(60)), missing=missing),
         LevelTerm("c", kept, rare=True, missing=missing),
         LevelTerm("c", kept, buckets=8, missing=missing),
-        CalendarTerm("when", "hour", tuple(range(24)), missing),
+        CalendarTerm("when", "hour", tuple(range(24)), missing=missing),
     ]
 
 

@@ -9,8 +9,8 @@ import pytest
 from tests.training.made import labels, made, table_of
 
 from batchlearn.data.encoding_fit import EncodingRules
-from batchlearn.data.ledger import read_ledger, with_lots
-from batchlearn.data.split import SplitKind, hold_out
+from batchlearn.data.ledger import read_ledger
+from batchlearn.data.split import SplitKind, hold_out, with_lots
 from batchlearn.kernels.design import Floats
 from batchlearn.selection import structure as module
 from batchlearn.selection.structure import FEWEST_ROWS, Structure, choose_structure
@@ -155,11 +155,13 @@ def test_rows_outside_the_part_change_nothing(time: str | None) -> None:
     roles: dict[str, Any] = {"weight": "weight", "offset": "offset"}
     roles |= {"time": time} if time else {"drop": ["when"]}
     other = {name: list(values) for name, values in columns.items()}
-    for row in np.flatnonzero(~part):
+    outside = np.flatnonzero(~part)
+    for row, there in zip(outside, outside[::-1], strict=True):
         other["label"][row] = 1.0 - columns["label"][row]
         other["x0"][row], other["x1"][row] = 1e6, None
         other["colour"][row] = f"new {row}"
-        other["weight"][row], other["offset"][row] = 9.0, -4.0
+        # Other weights of the same mean: that alone is known of rows outside, and changes nothing but last places.
+        other["weight"][row], other["offset"][row] = columns["weight"][there], -4.0
     one = choose(columns, "logistic", part=part, **roles)
     assert one.alternatives
     assert same(one, choose(other, "logistic", part=part, **roles))

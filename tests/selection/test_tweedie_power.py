@@ -10,7 +10,8 @@ from mpmath import mp
 from tests.training.made import table_of
 
 from batchlearn.data.encoding_fit import EncodingRules
-from batchlearn.data.ledger import read_ledger, with_lots
+from batchlearn.data.ledger import read_ledger
+from batchlearn.data.split import with_lots
 from batchlearn.kernels.design import Floats
 from batchlearn.selection.tweedie_power import PowerProfile, log_density, profile_power
 

@@ -248,15 +248,6 @@ def test_few_different_numbers_are_said_to_be_a_measurement() -> None:
     assert not any("different numbers" in n for n in map(str, train(table_of(made(seed=9)), threads=1).notes))
 
 
-def test_weights_that_add_up_to_one_are_said_to_make_the_penalty_heavy() -> None:
-    columns = made(seed=10)
-    columns["weight"] = np.full(400, 1.0 / 400.0)
-    fit = train(table_of(columns, weight="weight"), threads=1)
-    assert any("add up to 1 only" in note and "--alpha" in note for note in map(str, fit.notes))
-    free = train(table_of(columns, weight="weight"), Recipe(alpha=0.0), threads=1)
-    assert not any("add up to" in note for note in map(str, free.notes))
-
-
 def test_progress_counts_the_rows_of_each_reading() -> None:
     steps = iter_train(table_of(made(seed=11)), Recipe(alpha=ALPHA), threads=1)
     seen = list[Progress](steps)

@@ -13,8 +13,9 @@ from tests.updating.made import joined, lighter, problem_of
 
 from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
-from batchlearn.data.ledger import read_ledger, with_lots
+from batchlearn.data.ledger import read_ledger
 from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.split import with_lots
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.penalties import Penalty
 from batchlearn.retraining.bracket import Change, bracket

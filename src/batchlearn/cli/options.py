@@ -59,7 +59,12 @@ Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 Count = Annotated[int, Parameter(converter=whole_number)]
 Parts = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
 # How fields are typed that hold something else.
-_TYPED = {"drop": Names, "categories": Names, "null": Names, "class_weight": Parts, "batch_size": str}
+_TYPED = {
+    **dict.fromkeys(("drop", "categories", "null"), Names),
+    "class_weight": Parts,
+    "batch_size": str,
+    "positive": str | None,
+}
 
 
 def flags_of(kind: type, *wanted: str) -> Any:
@@ -87,9 +92,9 @@ if TYPE_CHECKING:
     ReadingFlags: TypeAlias = ReadingRules
     RowFlags: TypeAlias = ReadingRules
 else:
-    RoleFlags = flags_of(Roles, "time", "group", "weight", "drop", "offset", "exposure")
-    JudgingFlags = flags_of(Roles, "time", "group", "weight")
-    FeatureFlags = flags_of(Roles, "group", "weight", "drop", "offset", "exposure")
+    RoleFlags = flags_of(Roles, "time", "group", "weight", "weight_kind", "drop", "offset", "exposure")
+    JudgingFlags = flags_of(Roles, "time", "group", "weight", "weight_kind")
+    FeatureFlags = flags_of(Roles, "group", "weight", "weight_kind", "drop", "offset", "exposure")
     ReadingFlags = flags_of(ReadingRules, "categories", "where", "null")
     RowFlags = flags_of(ReadingRules, "where", "null")
 
@@ -132,18 +137,20 @@ def open_for(
     categories = [name for name, kind in model.encoding.kinds.items() if kind is Kind.CATEGORY]
     table = read(data, where=rows.where, null=("", *rows.null), categories=categories, drop=drop)
     if judging is None:
-        return table
+        return model.as_read(table)
     there = {column.name for column in table.columns}
     if any(isinstance(value, str) for value in model.target.classes) and model.target.column in there:
         categories.append(model.target.column)
     known = {role: name for role in ("time", "group", "weight") if (name := getattr(model.roles, role)) in there}
-    return read(
+    opened = read(
         data,
         time=judging.time or known.get("time"),
         group=judging.group or known.get("group"),
         weight=judging.weight or known.get("weight"),
+        weight_kind=judging.weight_kind or (model.roles.weight_kind if "weight" in known else None),
         where=rows.where,
         null=("", *rows.null),
         categories=categories,
         drop=drop,
     )
+    return model.as_read(opened)

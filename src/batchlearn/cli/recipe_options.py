@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     LossFlags: TypeAlias = Recipe
 else:
     LossFlags = flags_of(Recipe, "loss", "power", "threshold", "alpha")
-    RecipeFlags = flags_of(
-        Recipe, "loss", "power", "threshold", "alpha", "tolerance", "batch_size", "holdout", "split", "class_weight"
-    )
+    _FIELDS = ("loss", "power", "threshold", "alpha", "tolerance", "batch_size", "holdout", "split")
+    RecipeFlags = flags_of(Recipe, *_FIELDS, "class_weight", "positive")
 
 
 def class_weight_rule(given: Sequence[str]) -> str | dict[Class, float] | None:
@@ -54,10 +53,10 @@ class CostOptions:
     """What wrong decisions cost."""
 
     cost_false_positive: Annotated[
-        float | None, Parameter(help="Cost of deciding for the second class where the first is true.")
+        float | None, Parameter(help="Cost of deciding for the positive class (--positive) where the other is true.")
     ] = None
     cost_false_negative: Annotated[
-        float | None, Parameter(help="Cost of deciding for the first class where the second is true.")
+        float | None, Parameter(help="Cost of deciding for the other class where the positive one is true.")
     ] = None
 
     fee: Annotated[

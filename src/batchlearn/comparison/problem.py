@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.build import build_rows, profile_parts
-from batchlearn.data.ledger import read_ledger, with_classes_of, with_lots
+from batchlearn.data.ledger import read_ledger, with_classes_of
 from batchlearn.data.rows import Rows
 from batchlearn.data.sample import take
-from batchlearn.data.split import choose_rows, drawn, hold_out
+from batchlearn.data.split import choose_rows, drawn, hold_out, with_lots
 from batchlearn.data.target import Target
 from batchlearn.errors import DataError
 from batchlearn.formatting.names import how_split

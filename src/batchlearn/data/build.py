@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from batchlearn.data.profile import Profile, empty_profile
 from batchlearn.data.rows.memory import MemoryRows, chunk_rows
 from batchlearn.data.rows.stored import StoredChunk, joined
 from batchlearn.errors import ResourceError
+from batchlearn.tables.columns import floats
 from batchlearn.tables.fingerprint import Fingerprint
 from batchlearn.tables.sources import ParquetSource
 from batchlearn.tables.table import Table
@@ -28,20 +30,30 @@ Profiles = dict[str, Profile]
 def check_memory(table: Table) -> None:
     """Refuse rows that cannot fit into the memory of this machine, before one is read: ResourceError.
 
-    A file of a few kilobytes can say that it holds billions of rows. Checked where the rows are counted in the file and
-    none is left out by a condition, against the least that a row takes: its label and one byte a feature.
+    A file of a few kilobytes can say that it holds billions of rows, and so can frequencies. Checked where the rows
+    are counted in the file and none is left out by a condition, or their frequencies are, against the least that a row
+    takes: its label and one byte a feature.
     """
-    have = physical_memory()
-    if not isinstance(table.source, ParquetSource) or table.condition is not None or have is None:
+    have, rows = physical_memory(), _counted(table)
+    if rows is None or have is None:
         return
-    least = table.source.rows * (_BYTES_OF_A_LABEL + len(table.features))
+    least = rows * (_BYTES_OF_A_LABEL + len(table.features))
     if least > have:
         raise ResourceError(
-            f"{table.name} holds {table.source.rows:,} rows, which take at least {least / 2**30:,.1f} GiB of memory; "
+            f"{table.name} holds {rows:,} rows, which take at least {least / 2**30:,.1f} GiB of memory; "
             f"this machine has {have / 2**30:,.1f} GiB. Leave out columns (--drop) or rows (--where), or use a larger "
             "machine.",
             code="memory",
         )
+
+
+def _counted(table: Table) -> int | None:
+    """Return the number of rows, repeated as often as their frequencies say; None where nothing says it beforehand."""
+    frequency = table.roles.frequency
+    if frequency is not None:
+        once = replace(table, roles=replace(table.roles, weight_kind=None))
+        return sum(int(np.nansum(floats(batch.column(frequency)))) for batch in once.scan([frequency]))
+    return table.source.rows if isinstance(table.source, ParquetSource) and table.condition is None else None
 
 
 def physical_memory() -> int | None:

@@ -5,6 +5,7 @@ One pass over the columns that have a role. Every row is accounted for: read = u
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,12 +15,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from batchlearn.data.target import MOST_CLASSES, Class, Target, Task, infer_target
-from batchlearn.errors import DataError, UsageError
+from batchlearn.data.target import (
+    MOST_CLASSES,
+    Class,
+    Target,
+    Task,
+    check_offset,
+    check_spellings,
+    infer_target,
+    loss_of_rate,
+    with_positive,
+)
+from batchlearn.errors import DataError
 from batchlearn.formatting.rejections import Rejection
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.columns import Kind, floats
-from batchlearn.tables.row_hashes import Hashes, RowHashes, bits_of, mixed
+from batchlearn.tables.row_hashes import Hashes
 from batchlearn.tables.table import Scan, Table
 
 _LEAST_WEIGHT = 1e-150
@@ -51,16 +62,20 @@ class Lots:
 
     features: Hashes  # equal where all features are
     row: Hashes  # of features and label; equal where both are
+    whole: Hashes  # of these with weight, offset, exposure, time and group; equal where all are
     lot: Hashes  # a number of its own for each row, which follows from its features and the rows that share them
 
     def at(self, entries: NDArray[np.intp]) -> Lots:
         """Return the lots of some rows."""
-        return Lots(self.features[entries], self.row[entries], self.lot[entries])
+        return Lots(self.features[entries], self.row[entries], self.whole[entries], self.lot[entries])
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """One entry for each row that met the condition, in order; only `used` rows, all of weight above 0, count."""
+    """One entry for each row that met the condition, in order; only `used` rows, all of weight above 0, count.
+
+    Weights are over their mean in the training; None where rows come as often as theirs say, and where all are 1.
+    """
 
     target: Target
     used: NDArray[np.bool_]
@@ -72,6 +87,7 @@ class Ledger:
     group: NDArray[np.intp] | None  # codes in the order of the groups' values, -1 where missing
     counts: RowCounts
     read_lots: Lots | None = None  # by `with_lots`
+    weight_constant: float = 1.0  # what the weights as they came were divided by
 
     @property
     def lots(self) -> Lots:
@@ -97,18 +113,23 @@ def usable_rows(table: Table, batch: pa.RecordBatch) -> NDArray[np.bool_]:
     return np.asarray(usable)
 
 
-def read_ledger(
+def read_ledger(  # noqa: PLR0913 - each says what labels and weights mean, or what else is read with them
     table: Table,
     target: Target | None = None,
     loss: str | None = None,
     *,
+    weight_constant: float | None = None,
+    positive: Class | None = None,
+    before: Target | None = None,
     beside: Sequence[str] = (),
     visit: Callable[[pa.RecordBatch], None] | None = None,
 ) -> Ledger:
     """Read the role columns of all rows once. `target` is a model's; otherwise it is inferred, with `loss`.
 
-    Rows with a label but without a weight above 0, an offset or a time are set aside. `visit` is handed each batch of
-    the same reading, with the columns named by `beside` too. Raises DataError, UsageError.
+    Weights are over `weight_constant`, a model's too; over their mean in the used rows unless it is given. Of two
+    classes the positive one is then `positive`, else that of an earlier version's target, `before`. Rows with a label
+    but without a weight above 0, an offset or a time are set aside. `visit` is handed each batch of the same reading,
+    with the columns named by `beside` too. Raises DataError, UsageError.
     """
     scan = table.scan(list(dict.fromkeys([*role_columns(table), *beside])))
     columns = _collect(scan, role_columns(table), visit)
@@ -134,8 +155,11 @@ def read_ledger(
     if labelled.any() and not usable.any():
         raise _none_left(table, unlabelled, rejected)
     given = target
-    target = given or infer_target(table.column(roles.target or ""), _distinct(labels, usable), loss)
-    _check_offset(target, table)
+    column = table.column(roles.target or "")
+    target = given or infer_target(column, _distinct(labels, usable), loss_of_rate(column, roles.exposure, loss))
+    if given is None:
+        check_spellings(target, table)
+    check_offset(target, table)
     label, unseen = _encoded(target, table, labels)
     unseen &= usable
     used = usable & ~unseen
@@ -143,42 +167,32 @@ def read_ledger(
     rejected[Rejection.UNSEEN] = int(unseen.sum())
     if not used.any():
         raise _none_left(table, unlabelled, rejected)
-    if weight is not None and float(np.sum(weight[used])) < _LEAST_WEIGHT:
+    weight, constant = _scaled(table, weight, used, usable, weight_constant)
+    if given is None:
+        ordered = with_positive(target, label[used], None if weight is None else weight[used], positive, before)
+        label = label if ordered.classes == target.classes else 1.0 - label
+        target = ordered
+    counts = RowCounts(scan.rows_read, int(used.sum()), unlabelled, {why: n for why, n in rejected.items() if n})
+    return Ledger(target, used, label, unseen, weight, offset, time, group, counts, weight_constant=constant)
+
+
+def _scaled(
+    table: Table, weight: Floats | None, used: NDArray[np.bool_], usable: NDArray[np.bool_], given: float | None
+) -> tuple[Floats | None, float]:
+    """Return the weights over a constant, None where all are 1 then, and the constant: the mean unless given."""
+    if weight is None or table.roles.frequency is not None:  # a row comes as often as its frequency says
+        return None, given or 1.0
+    shares, largest = weight[used], float(weight[used].max())
+    # The same bits in any order of the rows, and the weight itself where all are equal; shares of it do not overflow.
+    constant = given or largest * (math.fsum(shares / largest) / len(shares)) or largest
+    scaled = weight / constant
+    if float(np.sum(scaled[used])) < _LEAST_WEIGHT:
         raise DataError(
-            f"The weights in column '{roles.weight}' add up to {np.sum(weight[used]):g}; sums need to be at least "
-            f"{_LEAST_WEIGHT:g}, or products with them vanish. Multiply them all by the same number.",
+            f"The weights in column '{table.roles.weight}' add up to {np.sum(scaled[used]):g} times the mean weight of "
+            f"the training; products with sums below {_LEAST_WEIGHT:g} vanish. Give them in its unit, or train again.",
             code="weight-vanishes",
         )
-    found = {reason: number for reason, number in rejected.items() if number}
-    counts = RowCounts(scan.rows_read, int(used.sum()), unlabelled, found)
-    return Ledger(target, used, label, unseen, weight, offset, time, group, counts)
-
-
-def with_lots(table: Table, ledger: Ledger) -> Ledger:
-    """Read the features once; return the ledger with the lots of its rows."""
-    hashes = RowHashes()
-    names = [column.name for column in table.features]
-    # Where there are no features, rows are told apart by their labels.
-    read = [hashes.of(batch) for _, batch in walk(table, names)] if names else []
-    return with_lots_of(ledger, np.concatenate(read) if read else np.zeros(len(ledger.used), dtype=np.uint64))
-
-
-def with_lots_of(ledger: Ledger, features: Hashes) -> Ledger:
-    """Return the ledger with the lots of its rows, from the hash of each row's features.
-
-    Rows with the same features get different lots, in the order of their labels: neither the unit of the labels nor the
-    features of other rows have a say. Of rows equal in all that is read it does not matter which of them gets which.
-    """
-    row = whole = mixed(features ^ bits_of(ledger.label), np.uint64(1))
-    for salt, role in enumerate((ledger.weight, ledger.offset, ledger.time, ledger.group), start=2):
-        if role is not None:
-            whole = mixed(whole ^ bits_of(role.astype(np.float64)), np.uint64(salt))
-    order = np.lexsort((whole, ledger.label, ~ledger.used, features))
-    starts = np.flatnonzero(np.diff(features[order], prepend=~features[order[0]]))
-    copy = np.arange(len(row)) - np.repeat(starts, np.diff(starts, append=len(row)))
-    lot = np.empty_like(row)
-    lot[order] = mixed(features[order] + copy.astype(np.uint64), np.uint64(0))
-    return replace(ledger, read_lots=Lots(features, row, lot))
+    return (None if np.all(scaled[usable] == 1.0) else scaled), constant
 
 
 def with_classes_of(ledger: Ledger, part: NDArray[np.bool_]) -> Ledger:
@@ -336,18 +350,7 @@ def _offset(table: Table, columns: dict[str, pa.ChunkedArray]) -> Floats | None:
             "above 0. Leave such rows out with --where.",
             code="exposure-not-positive",
         )
-    logarithm = np.log(exposure)
-    return logarithm if offset is None else offset + logarithm
-
-
-def _check_offset(target: Target, table: Table) -> None:
-    named = table.roles.offset or table.roles.exposure
-    if len(target.classes) > 2 and named is not None:
-        raise UsageError(
-            f"Column '{named}' is to be added to the predictor, but there is one for each of the "
-            f"{len(target.classes)} classes; offsets and exposures need one. Leave the role out.",
-            code="offset-classes",
-        )
+    return np.log(exposure) if offset is None else offset + np.log(exposure)
 
 
 def _check_range(target: Target, label: Floats, used: NDArray[np.bool_], *, to_learn: bool) -> None:
@@ -378,6 +381,5 @@ def walk(table: Table, columns: list[str]) -> Iterator[tuple[slice, pa.RecordBat
     """Yield the batches of a scan with the ledger entries that they stand for."""
     start = 0
     for batch in table.scan(columns):
-        stop = start + batch.num_rows
-        yield slice(start, stop), batch
-        start = stop
+        yield slice(start, start + batch.num_rows), batch
+        start += batch.num_rows

@@ -28,7 +28,9 @@ def take(table: Table, ledger: Ledger, entries: NDArray[np.intp]) -> Generator[i
         yield batch.num_rows
     rows = pa.Table.from_batches(batches).unify_dictionaries().take(np.argsort(np.argsort(entries)))
     columns = tuple(table.column(name) for name in names)
-    taken = replace(table, source=ArrowSource(rows), columns=columns, condition=None, roles=replace(roles, drop=()))
+    # Rows are here as often as they occur.
+    once = replace(roles, weight_kind=None, drop=())
+    taken = replace(table, source=ArrowSource(rows), columns=columns, condition=None, roles=once)
     cut = replace(
         ledger,
         used=ledger.used[entries],

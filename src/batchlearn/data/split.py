@@ -6,15 +6,17 @@ the same way.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlearn.data.ledger import Ledger
+from batchlearn.data.ledger import Ledger, Lots, walk
 from batchlearn.errors import DataError, UsageError
-from batchlearn.tables.row_hashes import Hashes, mixed
+from batchlearn.tables.row_hashes import Hashes, RowHashes, bits_of, mixed
+from batchlearn.tables.table import Table
 
 
 class SplitKind(StrEnum):
@@ -100,6 +102,34 @@ def hold_out(ledger: Ledger, share: float, seed: int, kind: SplitKind | None = N
     late[_random_rows(ledger, round(share * rows), seed)] = True
     one_time = kind is not SplitKind.RANDOM and ledger.time is not None
     return Split(used & ~late, late, one_time=one_time)
+
+
+def with_lots(table: Table, ledger: Ledger) -> Ledger:
+    """Read the features once; return the ledger with the lots of its rows."""
+    hashes, names = RowHashes(), [column.name for column in table.features]
+    # Where there are no features, rows are told apart by their labels.
+    read = [hashes.of(batch) for _, batch in walk(table, names)] if names else []
+    return with_lots_of(ledger, np.concatenate(read) if read else np.zeros(len(ledger.used), dtype=np.uint64))
+
+
+def with_lots_of(ledger: Ledger, features: Hashes) -> Ledger:
+    """Return the ledger with the lots of its rows, from the hash of each row's features.
+
+    Rows with the same features get different lots, in the order of their labels: neither the unit of the labels nor the
+    features of other rows have a say. Of rows equal in all that is read it does not matter which of them gets which.
+    """
+    row = whole = mixed(features ^ bits_of(ledger.label), np.uint64(1))
+    for salt, role in enumerate((ledger.offset, ledger.time, ledger.group), start=3):
+        if role is not None:
+            whole = mixed(whole ^ bits_of(role.astype(np.float64)), np.uint64(salt))
+    weight = [] if ledger.weight is None else [ledger.weight]  # by their order, which has no unit
+    told_apart = whole if ledger.weight is None else mixed(whole ^ bits_of(ledger.weight), np.uint64(2))
+    order = np.lexsort((whole, *weight, ledger.label, ~ledger.used, features))
+    starts = np.flatnonzero(np.diff(features[order], prepend=~features[order[0]]))
+    copy = np.arange(len(row)) - np.repeat(starts, np.diff(starts, append=len(row)))
+    lot = np.empty_like(row)
+    lot[order] = mixed(features[order] + copy.astype(np.uint64), np.uint64(0))
+    return replace(ledger, read_lots=Lots(features, row, told_apart, lot))
 
 
 def drawn(ledger: Ledger, part: NDArray[np.bool_], seed: int) -> NDArray[np.intp]:

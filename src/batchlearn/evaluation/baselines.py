@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
-from batchlearn.errors import UsageError
+from batchlearn.data.ledger import Ledger
+from batchlearn.data.target import Target
+from batchlearn.errors import NoFiniteOptimum, UsageError
 from batchlearn.evaluation.metrics import SMALLEST_RESPONSE, Array, MetricTask
 from batchlearn.evaluation.metrics.multiclass import after_last, class_shares
+from batchlearn.evaluation.scored import ScoredRows
+from batchlearn.models.links import INVERSE_LINKS, exponential
+from batchlearn.models.model import Model
+from batchlearn.objectives.losses import loss_of
 
 # A count baseline that said "never" would pay 34 times the label at the first event: it says a hundredth of the mean.
 LEAST_SHARE_OF_MEAN = 0.01
@@ -22,6 +29,67 @@ def constant_baseline(train_label: Array, train_weight: Array | None, n: int, cl
     if classes > _TWO:
         return np.tile(class_shares(train_label, train_weight, classes), (n, 1))
     return np.full(n, np.average(train_label, weights=train_weight))
+
+
+def constant_beside_offset(target: Target, label: Array, weight: Array | None, offset: Array) -> float:
+    """Return the number that, added to the offset of each row, fits the labels best under the target's loss.
+
+    Where the offset is the logarithm of an exposure its exponential is a rate: of counts the sum of the labels over
+    that of the exposures. All have shape (n,). Raises NoFiniteOptimum where no finite number is best.
+    """
+    loss, counted = loss_of(target), np.ones_like(label) if weight is None else weight
+    mean = loss.null_intercept(np.atleast_1d(np.average(label, weights=weight)))
+    start = float(mean[0]) - float(np.average(offset, weights=weight))
+
+    def slope(constant: float) -> float:
+        return float(np.average(loss.slope(constant + offset, label), weights=counted))
+
+    # The slope rises with the constant: its root is between two of either sign.
+    reach = 1.0 + abs(start)
+    low, high = start - reach, start + reach
+    while slope(low) > 0.0:
+        low, reach = low - 2.0 * reach, 2.0 * reach
+    while slope(high) < 0.0:
+        high, reach = high + 2.0 * reach, 2.0 * reach
+    return float(brentq(slope, low, high, xtol=1e-14, rtol=8.9e-16, maxiter=1000))
+
+
+def offset_constant(ledger: Ledger, part: NDArray[np.bool_ | np.intp]) -> float | None:
+    """Return what a model without features adds to the offsets of a part of the rows; None where they have none."""
+    if ledger.offset is None:
+        return None
+    weight = None if ledger.weight is None else ledger.weight[part]
+    return constant_beside_offset(ledger.target, ledger.label[part], weight, ledger.offset[part])
+
+
+def constant_of(model: Model, rows: ScoredRows) -> Array | None:
+    """Return what the model's constant baseline responds to scored rows: beside their offsets, where it has any.
+
+    Models of before the constant was kept with them have it fitted on these very rows, which flatters the baseline: a
+    model that beats it beats the honest one too. None where no finite constant is best.
+    """
+    if rows.offset is None or model.offset_constant is not None:
+        return model.constant(len(rows.label), rows.offset)
+    known = ~np.isnan(rows.label)
+    try:
+        weight = None if rows.weight is None else rows.weight[known]
+        constant = constant_beside_offset(model.target, rows.label[known], weight, rows.offset[known])
+    except NoFiniteOptimum:
+        return None
+    return np.asarray(INVERSE_LINKS[model.target.loss](constant + rows.offset))
+
+
+def rates(
+    target: Target, label: Array, weight: Array | None, offset: Array | None
+) -> tuple[Array, Array | None, Array | None]:
+    """Return labels for each unit of exposure, weights of such rates, and the exposures: all (n,).
+
+    Without offset or log link labels and weights are as they are, and there is no exposure.
+    """
+    if offset is None or INVERSE_LINKS[target.loss] is not exponential:
+        return label, weight, None
+    exposure = np.exp(offset)
+    return label / exposure, exposure if weight is None else weight * exposure, exposure
 
 
 def last_value_baseline(

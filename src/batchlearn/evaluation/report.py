@@ -204,7 +204,10 @@ def _cuts(
 ) -> tuple[Cut, ...]:
     if task != "classes":
         return ()
-    thresholds = [EVEN_CHANCE, *([] if constant is None else [float(constant[0])])]
+    # Beside offsets the constant differs from row to row: the base rate is its mean.
+    same = constant is not None and bool(np.all(constant == constant[0]))
+    rate = [] if constant is None else [float(constant[0] if same else np.average(constant, weights=weight))]
+    thresholds = [EVEN_CHANCE, *rate]
     thresholds += [] if costs is None else [costs.threshold]
     return cuts_at(thresholds, held_out.label, held_out.response, weight, plan)
 

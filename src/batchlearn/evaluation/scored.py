@@ -11,14 +11,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from batchlearn.data.encoding import LevelTerm, level_label
-from batchlearn.data.ledger import read_ledger, usable_rows, with_lots_of
-from batchlearn.data.split import in_order
-from batchlearn.data.target import Target, Task, class_values
+from batchlearn.data.ledger import read_ledger, usable_rows
+from batchlearn.data.split import in_order, with_lots_of
+from batchlearn.data.target import Target, Task
 from batchlearn.evaluation.metrics import Array, first_score, losses_under, target_metrics
 from batchlearn.evaluation.slices import Categories
 from batchlearn.models.model import Model
 from batchlearn.tables.row_hashes import Hashes, RowHashes
-from batchlearn.tables.table import Roles, Table
+from batchlearn.tables.table import Table
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class ScoredRows:
     group: NDArray[np.integer] | None = None
     time: Array | None = None
     entry: NDArray[np.integer] | None = None
+    offset: Array | None = None  # what was added to each row's linear predictor, with the logarithm of its exposure
 
     @property
     def clusters(self) -> NDArray[np.integer] | None:
@@ -57,15 +58,22 @@ def score(model: Model, table: Table, *, seed: int = 0) -> ScoredRows:
     return score_each((model,), table, seed=seed)[0]
 
 
-def score_each(models: Sequence[Model], table: Table, *, seed: int = 0) -> list[ScoredRows]:
+def score_each(
+    models: Sequence[Model], table: Table, *, seed: int = 0, weight_constant: float | None = None
+) -> list[ScoredRows]:
     """Return the labelled rows of a table as each model scores them; the table is read once.
 
-    The table's roles say which columns hold time, group and weight; target, offset and exposure are the first model's,
-    and so are the categories. Raises DataError where a row cannot be used or scored, UsageError as `read_ledger`.
+    The table's roles say which columns hold time, group and weight; target, offset, exposure and categories are the
+    first model's, and so is what weights are divided by unless it is given. Raises DataError where a row cannot be used
+    or scored, UsageError as `read_ledger`.
     """
     first, roles = models[0], table.roles
-    named = Roles(first.target.column, roles.time, roles.group, roles.weight, first.roles.offset, first.roles.exposure)
-    table = replace(table, roles=named)
+    named = replace(
+        roles, target=first.target.column, offset=first.roles.offset, exposure=first.roles.exposure, drop=()
+    )
+    # Texts are read as they are told apart by any of the models.
+    kept = any(model.as_read(table).outer_spaces for model in models)
+    table = replace(table, roles=named, outer_spaces=kept)
     for model in models:
         model.check(table)
     usable: list[NDArray[np.bool_]] = []
@@ -85,11 +93,12 @@ def score_each(models: Sequence[Model], table: Table, *, seed: int = 0) -> list[
         for term, found in zip(first.level_terms, codes, strict=True):
             found.append(term.encode(kept.column(term.column)))
         if first.target.task is Task.CLASSES:
-            values = class_values(kept.column(first.target.column))
+            values = first.target.values(kept.column(first.target.column))
             unseen_classes.update(str(value) for value in values if value not in first.target.classes)
 
     columns = [name for model in models for name in model.columns]
-    ledger = read_ledger(table, first.target, beside=columns, visit=visit)
+    constant = first.weight_constant if weight_constant is None else weight_constant
+    ledger = read_ledger(table, first.target, weight_constant=constant, beside=columns, visit=visit)
     if named.time is None:
         ledger = with_lots_of(ledger, np.concatenate(features))
     entry = in_order(ledger, ledger.used | ledger.unseen, named.time is None, seed)
@@ -107,6 +116,7 @@ def score_each(models: Sequence[Model], table: Table, *, seed: int = 0) -> list[
         group=None if ledger.group is None else ledger.group[entry],
         time=None if ledger.time is None else ledger.time[entry],
         entry=entry,
+        offset=None if ledger.offset is None else ledger.offset[entry],
     )
     return [rows, *(replace(rows, response=np.concatenate(parts)[place]) for parts in responses[1:])]
 

@@ -49,10 +49,17 @@ METRICS = {
     "huber_loss": GlossaryEntry(
         "Huber loss", "half the squared error, of large errors a multiple of their size", True, "huber loss"
     ),
-    "d2": GlossaryEntry("D²", "the share of the deviance of the mean that the model removes", False, "D2"),
+    "d2": GlossaryEntry(
+        "D²",
+        "the share of the deviance of the mean (of the mean rate, with an exposure) that the model removes",
+        False,
+        "D2",
+    ),
 }
 BASELINES = {
-    "constant": GlossaryEntry("constant", "always the mean, or the base rates, of the training labels"),
+    "constant": GlossaryEntry(
+        "constant", "always the mean, the base rates, or the rate times the exposure, of the training labels"
+    ),
     "last_value": GlossaryEntry("last value", "what the label of the row just before says"),
 }
 MODELS = {

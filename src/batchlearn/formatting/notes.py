@@ -7,6 +7,7 @@ report, because records on disk keep them. Nothing takes a sentence apart again.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,12 +73,27 @@ def recorded_together(text: str, noted: Sequence[Mapping[str, Any]] | None, begi
         return (recorded(text),)
 
 
+def _taken_as_number(column: str, values: int, counts: bool = False) -> str:
+    said = (
+        f"'{column}' holds {values} different numbers and was taken as a measurement, not as classes (--loss softmax)"
+    )
+    return f"{said} or as counts (--loss poisson)." if counts else f"{said}."
+
+
+def _positive_class(label: str, other: str, share: float, why: str) -> str:
+    reasons = {"rarer": "the rarer of the two classes", "later": "the later of two classes as frequent"}
+    about = f"{reasons[why]}, {share:.2%} of the rows" if why in reasons else f"{share:.2%} of the rows"
+    # A label that begins with a dash would be taken for a flag.
+    typed = f"--positive{'=' if other.startswith('-') else ' '}{shlex.quote(other)}"
+    return f"Positive is {quoted(label)}, {about}: its probability is predicted. The other way round: {typed}."
+
+
 def _class_weights(weights: Mapping[str, float]) -> str:
     named = ", ".join(f"{label} {weight:.4g}" for label, weight in weights.items())
     return (
         f"Rows counted by class in training ({named}), and probabilities are corrected to how often classes occur: the "
         "logarithms of these weights were taken off the intercept. That is exact where the weighted model is right; "
-        "look at the calibration. There is no leave-one-out, and standard errors take weights for numbers of rows."
+        "look at the calibration. There is no leave-one-out."
     )
 
 
@@ -86,6 +102,12 @@ def _rare_class(rows: int, of: int, label: str) -> str:
         f"Only {rows:,} of {of:,} rows {'is' if rows == 1 else 'are'} {label}: too few to tell what goes with it. "
         "Collect more before deciding by it."
     )
+
+
+def _levels_by_case(column: str, levels: list[str], sets: int) -> str:
+    named = ", ".join(map(quoted, levels[:_MOST_NAMES]))
+    more = "" if sets == 1 else f", and {sets - 1:,} more such sets"
+    return f"Levels of {column} differ in the case of letters alone and count apart ({named}{more}): write them alike."
 
 
 def _missing_numbers(shares: Mapping[str, float]) -> str:
@@ -208,10 +230,10 @@ def _name(code: str) -> str:
 _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.LEFT_OUT: "{column} was left out: {reason}",
     Code.REPEATED_ROWS: "{rows:,} rows ({share:.2%}) repeat an earlier row in every column; they are kept.",
-    Code.TAKEN_AS_NUMBER: "'{column}' holds {values} different numbers and was taken as a measurement, not as classes "
-    "(--loss softmax).",
-    Code.LIGHT_WEIGHTS: "The weights of {rows:,} rows add up to {total:.3g} only, so the default penalty, 1 in total, "
-    "weighs much. Multiply the weights, or choose a penalty (--alpha).",
+    Code.TAKEN_AS_NUMBER: _taken_as_number,
+    Code.TAKEN_AS_RATE: "'{exposure}' is an exposure, so '{column}' was taken as a count for so much of it: the "
+    "Poisson loss, a rate times the exposure (--loss poisson). For amounts there are --loss gamma and --loss tweedie.",
+    Code.POSITIVE_CLASS: _positive_class,
     Code.UNEQUAL_WEIGHTS: "The weights are so unequal that {rows:,} rows say no more than {effective:,.1f} rows of "
     "equal weight would; look at the largest weights.",
     Code.CLASS_WEIGHTS: _class_weights,
@@ -221,6 +243,7 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.HASHED_LEVELS: "{column} has more levels than can have a coefficient each: the {levels:,} most frequent have "
     "one, all others share {buckets:,} by a hash.",
     Code.NO_FEATURE: "No feature is left: the model is an intercept alone and predicts the same for every row.",
+    Code.LEVELS_BY_CASE: _levels_by_case,
     Code.MISSING_NUMBERS: _missing_numbers,
     Code.TINY_NUMBERS: _tiny_numbers,
     Code.SAME_COLUMNS: "{first} and {second} repeat each other: the penalty shares their effect.",

@@ -38,12 +38,18 @@ from batchlearn.models.links import (
     returned_distance,
 )
 from batchlearn.models.model import Predictions
-from batchlearn.tables.columns import Kind
+from batchlearn.tables.columns import Kind, without_outer_spaces
 from batchlearn.tables.table import Roles, Table, read
 
 # Rows of several classes at a time: K^2 numbers each.
 _ROWS_AT_ONCE = 2048
 _EVEN = 0.5
+
+
+def _without_outer_spaces(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch whose texts have no outer spaces: beside a model of before, it is read with them."""
+    plain = [without_outer_spaces(one) if pa.types.is_dictionary(one.type) else one for one in batch.columns]
+    return pa.RecordBatch.from_arrays(plain, names=batch.schema.names)
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,11 @@ class LinearModel:
         class_shares: Of K > 2 classes: what a model without features predicts.
         level_moments: Of each group of L levels in turn the (L, L) moments of its coefficients less the true ones,
             (K, sum L^2), a row a class.
+        weight_constant: The mean weight of the training rows, by which all weights are divided; 1 where there were
+            none, and where they say how often a row occurs.
+        offset_constant: What a model without features adds to the offset; None where rows have none, and in models of
+            before it was kept.
+        outer_spaces: Whether spaces around a text tell it from others, as in models of before they did not.
 
     Example:
         >>> import batchlearn as bl
@@ -115,6 +126,9 @@ class LinearModel:
     costs: Costs | None = None
     class_shares: tuple[float, ...] = ()
     level_moments: Floats | None = None
+    weight_constant: float = 1.0
+    offset_constant: float | None = None
+    outer_spaces: bool = False
 
     @property
     def coefficients(self) -> Floats:
@@ -155,15 +169,19 @@ class LinearModel:
             "totals."
         )
 
-    def constant(self, rows: int) -> Floats:
+    def constant(self, rows: int, offset: Floats | None = None) -> Floats:
         """Return what a model without features responds.
 
         Args:
             rows: To how many rows.
+            offset: What is added to the linear predictor of each, with the logarithm of an exposure, (rows,).
 
         Returns:
-            The mean label or the share of the second class, (rows,); of K > 2 classes their shares, (rows, K).
+            The mean label or the share of the second class, (rows,); of K > 2 classes their shares, (rows, K). With
+            offsets the response to `offset_constant` beside each: a rate times the exposure.
         """
+        if offset is not None and self.offset_constant is not None:
+            return np.asarray(INVERSE_LINKS[self.loss](self.offset_constant + offset))
         return np.tile(self.class_shares, (rows, 1)) if self.class_shares else np.full(rows, self.label_mean)
 
     def predict(self, data: object, *, bounds: bool = False) -> Predictions:
@@ -201,9 +219,19 @@ class LinearModel:
             The predictions of the next rows, as `predict` returns them.
         """
         self.check(table)
+        # Each row is predicted once, whatever it counts.
+        table = self.as_read(replace(table, roles=replace(table.roles, weight=None, weight_kind=None)))
         # An intercept alone reads no column, but its rows have to be counted.
         for batch in table.scan(self.columns or [table.columns[0].name]):
             yield self.predict_batch(batch, bounds=bounds)
+
+    def as_read(self, table: Table) -> Table:
+        """Return a table that is read as the model's rows were.
+
+        Args:
+            table: The table; no row of it is read.
+        """
+        return replace(table, outer_spaces=self.outer_spaces)
 
     def check(self, table: Table) -> None:
         """Refuse a table that the model cannot predict.
@@ -231,7 +259,7 @@ class LinearModel:
             batch: Rows in canonical types, as `Table.scan` gives them, with the model's `columns`.
             bounds: As for `predict`, and so is what is returned and raised.
         """
-        stored, codes = self.encoding.encode(batch)
+        stored, codes = self.encoding.encode(batch if self.outer_spaces else _without_outer_spaces(batch))
         layout = self.encoding.layout
         block = Block(standardised(layout, stored, self.encoding.shift, self.encoding.scale), codes)
         offset = self._offset(batch)
@@ -290,9 +318,10 @@ class LinearModel:
         return pa.array(response)
 
     def to_table(self, predictions: Predictions) -> pa.RecordBatch:
-        """Return predictions as columns: `prediction`, for classes also `probability`, and `bound` where asked for.
+        """Return predictions as columns: `prediction`, for classes also probabilities, and `bound` where asked for.
 
-        Of two classes `probability` is that of the second, of more that of the prediction, and each has one of its own.
+        Of two classes `probability_yes` is that of the positive one, here yes; of more `probability` is that of the
+        prediction, and each class has one of its own.
         Where the costs of decisions have a fee, `left_to_people` says which rows a person is worth asking about; their
         `prediction` is missing, because the model does not decide them.
 
@@ -306,7 +335,7 @@ class LinearModel:
             for code, known in enumerate(classes):
                 columns[f"probability {class_name(known)}"] = predictions.response[:, code]
         elif self.target.task is Task.CLASSES:
-            columns["probability"] = predictions.response
+            columns[f"probability_{class_name(classes[1])}"] = predictions.response
             left = self.left_to_people(predictions.response)
             if left is not None:
                 columns["left_to_people"] = left

@@ -43,6 +43,11 @@ class Model(Protocol):
         ...
 
     @property
+    def weight_constant(self) -> float:
+        """What weights are divided by: their mean over the rows of its training, 1 where there were none."""
+        ...
+
+    @property
     def costs(self) -> Costs | None:
         """What wrong decisions cost, where that was given."""
         ...
@@ -50,6 +55,10 @@ class Model(Protocol):
     @property
     def level_terms(self) -> tuple[LevelTerm, ...]:
         """The categories that it tells rows apart by, with their levels."""
+        ...
+
+    def as_read(self, table: Table) -> Table:
+        """Return a table that is read as the model's rows were."""
         ...
 
     def check(self, table: Table) -> None:
@@ -73,6 +82,11 @@ class Model(Protocol):
         """Why no prediction comes with a bound on its distance from the optimum's; None where each does."""
         ...
 
-    def constant(self, rows: int) -> Floats:
-        """Return what a model without features responds to so many rows."""
+    @property
+    def offset_constant(self) -> float | None:
+        """What a model without features adds to the offset of each row; None where there are none, or not known."""
+        ...
+
+    def constant(self, rows: int, offset: Floats | None = None) -> Floats:
+        """Return what a model without features responds to so many rows, beside their offsets (rows,) where given."""
         ...

@@ -34,7 +34,15 @@ FORMAT_VERSION = 1
 # the whole). Format 1 grew while nothing was released: the loss is then the first one of the task.
 _LATER: dict[int, dict[str, dict[str, Any]]] = {
     1: {
-        "": {"class_shares": [], "level_moments": False, "costs": None},
+        "": {
+            "class_shares": [],
+            "level_moments": False,
+            "costs": None,
+            "weight_constant": 1.0,
+            "offset_constant": None,
+            "outer_spaces": True,
+        },
+        "roles": {"weight_kind": None},
         "target": {"loss": None, "power": None, "threshold": None},
         "costs": {"fee": None},
     },
@@ -67,8 +75,11 @@ class ModelSchema(_Closed):
     encoding: Encoding
     target: Target
     roles: Roles
+    weight_constant: Annotated[float, Field(gt=0.0)]
     label_mean: float
     class_shares: tuple[float, ...]
+    offset_constant: float | None
+    outer_spaces: bool
     standard_errors: bool
     level_moments: bool
     bounds: BoundsSchema | None
@@ -184,8 +195,11 @@ def describe(model: LinearModel, record: Mapping[str, Any]) -> dict[str, Any]:
             **target,
         },
         "roles": asdict(model.roles),
+        "weight_constant": model.weight_constant,
         "label_mean": model.label_mean,
         "class_shares": model.class_shares,
+        "offset_constant": model.offset_constant,
+        "outer_spaces": model.outer_spaces,
         "standard_errors": model.standard_errors is not None,
         "level_moments": model.level_moments is not None,
         "bounds": None
@@ -240,4 +254,7 @@ def restore(schema: ModelSchema, arrays: Mapping[str, Floats]) -> LinearModel:
         schema.costs,
         schema.class_shares,
         arrays.get("level_moments"),
+        schema.weight_constant,
+        schema.offset_constant,
+        schema.outer_spaces,
     )

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.ledger import Ledger
-from batchlearn.data.target import Class, Task
+from batchlearn.data.target import Class, Task, class_name, means
 from batchlearn.errors import UsageError, quoted
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
@@ -67,11 +67,11 @@ def weights_of_classes(
         found[present] = totals.sum() / (len(classes) * totals[present])
         return found
     for label, value in rule.items():
-        places = [k for k, known in enumerate(classes) if _same(label, known)]
+        places = [k for k, known in enumerate(classes) if means(label, known)]
         if len(places) != 1:
             raise UsageError(
                 f"There is no class {quoted(label)} to give a weight; the classes are "
-                f"{', '.join(quoted(_text(known)) for known in classes)}. Write the label as it is in the table.",
+                f"{', '.join(quoted(class_name(known)) for known in classes)}. Write the label as it is in the table.",
                 code="class-weight-label",
             )
         found[places[0]] = float(value)
@@ -80,18 +80,7 @@ def weights_of_classes(
 
 def weights_of(rule: Mapping[Any, float], classes: Sequence[Class]) -> dict[Any, float]:
     """Return what the rule says of these classes alone."""
-    return {label: weight for label, weight in rule.items() if any(_same(label, known) for known in classes)}
-
-
-def _same(label: Class, known: Class) -> bool:
-    """Whether a label means a class: equal, or written alike ("1" is 1.0 and "true" is True)."""
-    if isinstance(label, str) and not isinstance(known, str):
-        return label.strip().lower() == _text(known).lower()
-    return label == known and isinstance(label, str) == isinstance(known, str)
-
-
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return {label: weight for label, weight in rule.items() if any(means(label, known) for known in classes)}
 
 
 def counted_by_class(
@@ -124,7 +113,7 @@ def weighted(ledger: Ledger, weights: Floats) -> Ledger:
 
 def correction_note(classes: Sequence[Class], weights: Floats) -> Note:
     """Return what the classes counted; the probabilities were corrected for it afterwards."""
-    counted = {_text(label): float(weight) for label, weight in zip(classes, weights, strict=True)}
+    counted = {class_name(label): float(weight) for label, weight in zip(classes, weights, strict=True)}
     return Note(Code.CLASS_WEIGHTS, {"weights": counted})
 
 

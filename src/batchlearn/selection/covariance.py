@@ -9,7 +9,13 @@ way to their optimum, one Newton step,
 
     E[(w - w_true) (w - w_true)']  ~  V + b b':
 
-what another sample would change, and what the penalty took away. Differences of neighbours pull the first and the last
+what another sample would change, and what the penalty took away. phi H^-1 / n takes each row's curvature for what its
+gradient varies by, up to phi. Weights that say how much a row counts, and not how precise its label is, have no such
+meaning: then J, the mean outer product of the weighted gradients as they are, takes the place of the rows' curvature,
+
+    V = H^-1 (J + phi penalty'') H^-1 / n,
+
+the sandwich (Huber 1967; White 1982) where there is no penalty. Differences of neighbours pull the first and the last
 bin to one side only, by more than chance would: both are tied to theirs by one row's worth.
 """
 
@@ -49,11 +55,20 @@ class Expanded:
     dispersion: float
     total_weight: float
     size: int  # coefficients of one output
+    scores: Floats | None = None  # (d, d): J where weights say how much rows count
 
     @property
     def row(self) -> float:
         """The mean curvature of a row along the intercepts: what one row says."""
         return float(np.mean(np.diagonal(self.expansion.hessian)[:: self.size]))
+
+    def covariance(self, hessian: Floats, inverse: Floats) -> Floats:
+        """Return V (d, d) where the Hessian and its inverse are these, by another penalty than the one of the fit."""
+        if self.scores is None:
+            return np.asarray(self.dispersion / self.total_weight * inverse)
+        penalty = hessian - self.expansion.hessian
+        self.penalty.add_to(penalty)
+        return np.asarray(inverse @ (self.scores + self.dispersion * penalty) @ inverse / self.total_weight)
 
     def changed(self, blocks: Sequence[tuple[slice, Floats]]) -> tuple[Floats, Floats]:
         """Return gradient and Hessian once these matrices, in total, are added to the penalty of each output."""
@@ -72,8 +87,11 @@ class Expanded:
 def second_moments(encoding: Encoding, chosen: Mapping[str, float], found: Expanded) -> Floats | None:
     """Return the second moments (d, d) of parameters less true ones; None where they have no safe factor.
 
-    `chosen` are the strengths by term; one without has a strength of one, as in its penalty.
+    `chosen` are the strengths by term; one without has a strength of one, as in its penalty. Where none was chosen the
+    penalty was given, and the moments are V alone.
     """
+    if not chosen:
+        return found.covariance(found.expansion.hessian, found.inverse)
     terms = encoding_terms(encoding)
     strengths = {name: chosen.get(name, 1.0) for name in terms}
     try:
@@ -90,7 +108,7 @@ def second_moments(encoding: Encoding, chosen: Mapping[str, float], found: Expan
     except NotPositiveDefinite:
         return None
     way = factor.solve(gradient)
-    return found.dispersion / found.total_weight * factor.inverse_hessian + np.outer(way, way)
+    return found.covariance(hessian, factor.inverse_hessian) + np.outer(way, way)
 
 
 def plausible_strengths(

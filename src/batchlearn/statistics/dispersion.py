@@ -1,4 +1,4 @@
-"""The dispersion: how many times as large as the loss says the variance of the labels around their means is."""
+"""How labels spread around their means: as a multiple of what the loss says of it, or by the rows' own gradients."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.sums import symmetric, weighted_grams
 from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.statistics.rowwise import predictor
+from batchlearn.statistics.rowwise import predictor, weighted_slope
 
 
 @dataclass(frozen=True)
@@ -54,3 +55,34 @@ def pearson_dispersion(loss: Loss, rows: Rows, parameters: Floats, freedom: floa
         # The mean square of the slopes over the mean curvature: cov = that times H^-1 / n (Huber 1981, section 7.6).
         return total / room * rows.total_weight / max(curvature, 1e-300)
     return total / room
+
+
+@dataclass(frozen=True)
+class _ScoreTotal:
+    """X' diag(s_a^2) X of the weighted slopes s of each output, then X' diag((s_a + s_b)^2) X of each pair b < a."""
+
+    loss: Loss
+    combine: ClassVar[tuple[Any, ...]] = (np.add,)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats]:
+        slopes = np.atleast_2d(weighted_slope(self.loss, predictor(chunk, parameters), chunk.label, chunk.weight))
+        first, second = np.tril_indices(len(slopes), -1)
+        sums = np.concatenate([slopes, slopes[first] + slopes[second]])
+        return (weighted_grams(chunk.layout, chunk.block, sums**2),)
+
+
+def mean_squared_scores(loss: Loss, rows: Rows, parameters: Floats) -> Floats:
+    """Return the sum of the outer products of the rows' weighted gradients over the total weight, (d, d).
+
+    Reads every row once.
+    """
+    (grams,) = rows.total(_ScoreTotal(loss), parameters)
+    grams = grams / rows.total_weight
+    outputs, size = loss.outputs, grams.shape[1]
+    blocks = np.empty((outputs, size, outputs, size))
+    for a in range(outputs):
+        blocks[a, :, a] = symmetric(grams[a])
+    for (a, b), both in zip(np.transpose(np.tril_indices(outputs, -1)), grams[outputs:], strict=True):
+        # Twice what crosses is the square of the sum less both squares.
+        blocks[a, :, b] = blocks[b, :, a] = 0.5 * (symmetric(both) - blocks[a, :, a] - blocks[b, :, b])
+    return blocks.reshape(outputs * size, outputs * size)

@@ -21,6 +21,8 @@ EXACT_INTEGER = 2**53
 LARGEST = 1e150
 """Above it a square overflows float64, and every total of squares with it."""
 
+# What one row may stand for: more is a mistake, and no machine holds so many.
+_MOST_TIMES = 1_000_000_000
 _SECONDS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 _MICROSECONDS = pa.timestamp("us")
@@ -183,13 +185,15 @@ def comparable(array: pa.Array, kind: Kind) -> pa.Array:
 class Canonical:
     """Turns one column, batch by batch, into its canonical type, and refuses values that would spoil a total.
 
-    NUMBER float64 (NaN is null), BOOLEAN bool, CATEGORY dictionary<int32, string>, TIMESTAMP timestamp[us] in UTC.
+    NUMBER float64 (NaN is null), BOOLEAN bool, CATEGORY dictionary<int32, string> without outer spaces unless they are
+    kept, TIMESTAMP timestamp[us] in UTC.
     """
 
-    def __init__(self, column: Column, where: str, *, is_target: bool) -> None:
+    def __init__(self, column: Column, where: str, *, is_target: bool, outer_spaces: bool = False) -> None:
         self.column = column
         self.where = where
         self.is_target = is_target
+        self.outer_spaces = outer_spaces
 
     def __call__(self, array: pa.Array, rows: Sequence[int] | np.ndarray[Any, Any]) -> pa.Array:
         """Convert `array`; `rows` are the numbers of its rows in the source, from 1, for messages."""
@@ -204,7 +208,7 @@ class Canonical:
                         "write it again as UTF-8, or drop the column",
                         code="not-utf8",
                     ) from problem
-                return array
+                return array if self.outer_spaces else without_outer_spaces(array)
             case Kind.BOOLEAN:
                 return _plain(array).cast(pa.bool_())
             case Kind.TIMESTAMP:
@@ -260,10 +264,34 @@ class Canonical:
         )
 
 
+def without_outer_spaces(array: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Return a column of texts without spaces at either end; equal texts are one then."""
+    trimmed = pc.utf8_trim_whitespace(array.dictionary)
+    if trimmed.equals(array.dictionary):
+        return array
+    merged = trimmed.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(merged.indices.take(array.indices), merged.dictionary)
+
+
 def floats(array: pa.Array | pa.ChunkedArray) -> Floats:
     """Return a canonical column of numbers or booleans as float64, NaN where missing."""
     values = pc.cast(array, pa.float64()) if not pa.types.is_float64(array.type) else array
     return np.asarray(pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False))
+
+
+def frequencies(canonical: Canonical, stored: pa.Array, rows: range | np.ndarray[Any, Any]) -> Floats:
+    """Return how often each row of a column of frequencies occurs, once where it does not say; DataError."""
+    times = floats(canonical(stored, rows))
+    odd = (times < 0.0) | (times > _MOST_TIMES) | (np.isfinite(times) & (times != np.trunc(times)))
+    if odd.any():
+        place = int(np.argmax(odd))
+        raise DataError(
+            f"column {quoted(canonical.column.name)} holds {times[place]:g} in row {rows[place]:,} of {canonical.where}"
+            f"; weights of kind frequency say how often a row occurs and need to be whole numbers from 0 to "
+            f"{_MOST_TIMES:,}: leave --weight-kind out where they say how much a row counts",
+            code="weight-frequency",
+        )
+    return np.where(times >= 1.0, times, 1.0)
 
 
 def inexact_integer(name: str, value: str, place: str) -> DataError:

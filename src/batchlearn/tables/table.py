@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ from batchlearn.tables.columns import (
     Kind,
     columns_of,
     comparable,
+    frequencies,
     name_advice,
     places,
     refuse_equal_names,
@@ -31,7 +32,11 @@ from batchlearn.tables.sources import ArrowSource, ParquetSource, Source, arrow_
 if TYPE_CHECKING:
     from batchlearn.tables.where import Filter
 
-__all__ = ["Column", "Kind", "ReadingRules", "Roles", "Scan", "Table", "read"]
+__all__ = ["Column", "Kind", "ReadingRules", "Roles", "Scan", "Table", "WeightKind", "read"]
+
+WeightKind = Literal["importance", "frequency"]
+# Rows of a batch that are repeated as often as their weights say come in batches of at most so many.
+_REPEATED_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,13 @@ class Roles:
     weight: str | None = field(
         default=None, metadata={"help": "Column that says how much each row counts.", "example": "amount"}
     )
+    weight_kind: WeightKind | None = field(
+        default=None,
+        metadata={
+            "help": "importance, where only ratios of weights matter (unless given), or frequency: rows repeated.",
+            "example": "frequency",
+        },
+    )
     offset: str | None = field(
         default=None, metadata={"help": "Column added to the linear predictor.", "example": "known_effect"}
     )
@@ -64,6 +76,11 @@ class Roles:
         """The columns that are no features."""
         named = (self.target, self.weight, self.offset, self.exposure)
         return frozenset([*(name for name in named if name is not None), *self.drop])
+
+    @property
+    def frequency(self) -> str | None:
+        """The column that says how often each row occurs; None where weights are none or of importance."""
+        return self.weight if self.weight_kind == "frequency" else None
 
 
 @dataclass(frozen=True)
@@ -93,6 +110,7 @@ class Table:
         roles: What columns are for: target, time, group, weight, offset, exposure, and those dropped.
         condition: What a row has to meet to be read; None where all are.
         name: What messages and reports call the table.
+        outer_spaces: Whether spaces around a text tell it from others, as they did for models of before they did not.
 
     Example:
         >>> import batchlearn as bl
@@ -108,6 +126,7 @@ class Table:
     roles: Roles
     condition: Condition | None
     name: str
+    outer_spaces: bool = False
 
     @property
     def features(self) -> tuple[Column, ...]:
@@ -139,7 +158,8 @@ class Table:
 
         Returns:
             Arrow record batches, none of them empty, with numbers as float64 (missing is null), booleans as bool,
-            categories as dictionaries of texts and timestamps as microseconds in UTC.
+            categories as dictionaries of texts and timestamps as microseconds in UTC. Where weights are of kind
+            frequency each row comes as often as its weight says, and once where that is missing or 0.
 
         Raises:
             DataError: A column is missing, or while rows are read a value is not what its column holds.
@@ -152,21 +172,31 @@ class Scan(Iterator[pa.RecordBatch]):
     """The rows of a table, batch by batch; the two counts are right once it is exhausted.
 
     A number is float64 (NaN is null), a boolean bool, a category dictionary<int32, string> with a dictionary of its
-    own in each batch, a timestamp timestamp[us] in UTC. No batch is empty.
+    own in each batch, a timestamp timestamp[us] in UTC. No batch is empty. A row whose weight is a frequency comes as
+    often as that says; one without a frequency above 0 comes once, for the ledger to set it aside.
     """
 
     def __init__(self, table: Table, columns: Sequence[str]) -> None:
         self.rows_read = 0
-        """Rows read from the source so far."""
+        """Rows read from the source so far, those that meet the condition as often as they are repeated."""
         self.rows_kept = 0
         """Rows among them that meet the condition: all, if there is none."""
+        self._place = 0
+        self._again: Iterator[tuple[int, pa.RecordBatch]] = iter(())
+        frequency = table.roles.frequency
+        self._frequency: Canonical | None = None
+        if frequency is not None:
+            self._frequency = Canonical(table.column(frequency), table.name, is_target=False)
         wanted = [table.column(name) for name in columns]
         target = table.roles.target
-        self._canonical = [Canonical(column, table.name, is_target=column.name == target) for column in wanted]
+        self._canonical = [
+            Canonical(column, table.name, is_target=column.name == target, outer_spaces=table.outer_spaces)
+            for column in wanted
+        ]
         self._places = places(table.source.schema)
         self._kinds = {column.name: column.kind for column in table.columns}
         self._condition = _compiled(table.condition, table.columns)
-        named = [*columns, *(self._condition.columns if self._condition else ())]
+        named = [*columns, *(self._condition.columns if self._condition else ()), *([frequency] if frequency else [])]
         stored = dict.fromkeys(self._places[name].field for name in named)
         # Counting rows alone needs some column too.
         self._stored = list(stored) or [self._places[table.columns[0].name].field]
@@ -174,20 +204,31 @@ class Scan(Iterator[pa.RecordBatch]):
 
     def __next__(self) -> pa.RecordBatch:
         """Return the next rows, at least one."""
-        while True:
+        while (again := next(self._again, None)) is None:
             batch = next(self._batches)
-            first = self.rows_read + 1
-            self.rows_read += batch.num_rows
-            rows: range | np.ndarray[Any, Any] = range(first, self.rows_read + 1)
+            first, read = self._place + 1, batch.num_rows
+            self._place += read
+            rows: range | np.ndarray[Any, Any] = range(first, self._place + 1)
             if self._condition is not None:
                 batch, kept = self._filtered(batch, self._condition)
                 rows = first + kept
-            self.rows_kept += batch.num_rows
-            if batch.num_rows:
-                names = [canonical.column.name for canonical in self._canonical]
-                stored = stored_arrays(batch, [self._places[name] for name in names])
-                arrays = [canonical(array, rows) for canonical, array in zip(self._canonical, stored, strict=True)]
-                return pa.RecordBatch.from_arrays(arrays, names=names)
+            self.rows_read += read - batch.num_rows
+            if not batch.num_rows:
+                continue
+            names = [canonical.column.name for canonical in self._canonical]
+            stored = stored_arrays(batch, [self._places[name] for name in names])
+            arrays = [canonical(array, rows) for canonical, array in zip(self._canonical, stored, strict=True)]
+            found = pa.RecordBatch.from_arrays(arrays, names=names)
+            if self._frequency is None:
+                return self._counted(batch.num_rows, found)
+            (times,) = stored_arrays(batch, [self._places[self._frequency.column.name]])
+            self._again = _repeated(found, frequencies(self._frequency, times, rows))
+        return self._counted(*again)
+
+    def _counted(self, rows: int, batch: pa.RecordBatch) -> pa.RecordBatch:
+        self.rows_read += rows
+        self.rows_kept += rows
+        return batch
 
     def _filtered(self, batch: pa.RecordBatch, condition: Filter) -> tuple[pa.RecordBatch, np.ndarray[Any, Any]]:
         """Return the rows that meet the condition and their positions in the batch."""
@@ -217,6 +258,7 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
     time: str | None = None,
     group: str | None = None,
     weight: str | None = None,
+    weight_kind: WeightKind | None = None,
     offset: str | None = None,
     exposure: str | None = None,
     drop: Sequence[str] = (),
@@ -233,6 +275,9 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
         time: The column of timestamps or numbers that orders the rows.
         group: The column of what rows belong to, such as a person or a machine.
         weight: The column of numbers, 0 or more, that says how much each row counts; each counts once without it.
+        weight_kind: "importance", the default: what counts is how weights compare, and all of them times one number
+            changes nothing. "frequency": a whole number that says how often the row occurs, and everything is as if it
+            stood there so often.
         offset: The column of numbers that is added to the linear predictor.
         exposure: The column of numbers above 0 whose logarithm is added to it, such as days at risk.
         drop: Columns to leave out.
@@ -255,7 +300,8 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
         >>> {column.name: str(column.kind) for column in table.columns}
         {'day': 'number', 'carrier': 'category', 'delay': 'number'}
     """
-    roles = Roles(target, time, group, weight, offset, exposure, tuple([drop] if isinstance(drop, str) else drop))
+    dropped = tuple([drop] if isinstance(drop, str) else drop)
+    roles = Roles(target, time, group, weight, weight_kind, offset, exposure, dropped)
     opened: Source
     if not isinstance(source, (str, os.PathLike, Files)):
         opened, name = ArrowSource(arrow_table(source)), "table"
@@ -283,6 +329,14 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
 
 def _check_roles(table: Table, stored: Sequence[str]) -> None:
     """Refuse roles whose column is missing, of the wrong kind or already has another role."""
+    kind = table.roles.weight_kind
+    if kind is not None and (kind not in get_args(WeightKind) or table.roles.weight is None):
+        without = "" if table.roles.weight else ", and no column of weights was"
+        raise UsageError(
+            f"the kind of weights was given as {quoted(kind)}{without}; it needs to be importance or frequency, beside "
+            "the column of weights (--weight)",
+            code="weight-kind",
+        )
     holders: dict[str, str] = {}
     for role in ("target", "time", "group", "weight", "offset", "exposure"):
         name = getattr(table.roles, role)
@@ -303,6 +357,15 @@ def _check_roles(table: Table, stored: Sequence[str]) -> None:
     for name in table.roles.drop:
         if name not in known:
             raise _missing(name, sorted(known), table.name)
+
+
+def _repeated(batch: pa.RecordBatch, times: np.ndarray[Any, Any]) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield the rows of a batch, each so many times, some at once, with their number: a batch may have no column."""
+    ends = np.cumsum(times)
+    for start in range(0, int(ends[-1]), _REPEATED_AT_ONCE):
+        entries = np.arange(start, min(start + _REPEATED_AT_ONCE, int(ends[-1])))
+        rows = pa.array(np.searchsorted(ends, entries, side="right"))
+        yield len(entries), batch.take(rows) if batch.num_columns else batch
 
 
 def _wrong_kind(column: Column, role: str, needed: str) -> DataError:

@@ -5,13 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from batchlearn.data.encoding import Encoding, LevelTerm
 from batchlearn.data.ledger import Ledger, walk
 from batchlearn.data.rows import Rows, level_codes
 from batchlearn.data.split import Split, SplitKind, in_order
 from batchlearn.data.target import Target, Task, class_name
-from batchlearn.evaluation.baselines import constant_baseline, last_value_baseline
+from batchlearn.evaluation.baselines import (
+    constant_baseline,
+    constant_of,
+    last_value_baseline,
+    offset_constant,
+    rates,
+)
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.metrics import first_score, target_metrics
 from batchlearn.evaluation.metrics.multiclass import own_probability
@@ -59,15 +66,14 @@ def evaluate_part(
         # Only where all rows are later than those learned from can there be drift.
         time=ledger.time[late] if split.kind is SplitKind.TIME and ledger.time is not None else None,
         entry=late,
+        offset=None if ledger.offset is None else ledger.offset[late],
     )
-    target, metrics = ledger.target, target_metrics(ledger.target)
+    target, metrics = ledger.target, target_metrics(ledger.target, held_out.offset)
     classes, weight = len(target.classes), None if ledger.weight is None else ledger.weight[early]
-    learned, told = ledger.label[early], ledger.label[late]
-    last = None
-    if ledger.time is not None:
-        before, after = (None, None) if ledger.group is None else (ledger.group[early], ledger.group[late])
-        last = last_value_baseline(target.scored_as, learned, before, told, after, weight, classes)
-    baselines = {"constant": constant_baseline(learned, weight, len(late), classes), "last_value": last}
+    constant, added = constant_baseline(ledger.label[early], weight, len(late), classes), offset_constant(ledger, early)
+    if added is not None and held_out.offset is not None:
+        constant = link(added + held_out.offset)
+    baselines = {"constant": constant, "last_value": _last_value(ledger, early, late)}
     left_out = leave_one_out(target, optimum, len(early))
     evaluation = evaluate_held_out(target.scored_as, held_out, baselines, seed, left_out, costs, metrics)
     worst = _worst(target, held_out)
@@ -103,6 +109,23 @@ def with_values(table: Table, evaluation: Evaluation) -> Evaluation:
             row = batch.slice(entry - entries.start, 1).to_pylist()[0]
             found[entry] = {name: "" if value is None else str(value) for name, value in row.items()}
     return replace(evaluation, worst_rows=[replace(one, values=found.get(entry, {})) for entry, one in wanted.items()])
+
+
+def _last_value(ledger: Ledger, early: NDArray[np.intp], late: NDArray[np.intp]) -> Floats | None:
+    if ledger.time is None:
+        return None
+    groups = (None, None) if ledger.group is None else (ledger.group[early], ledger.group[late])
+    label, weight, exposure = rates(ledger.target, ledger.label, ledger.weight, ledger.offset)
+    found = last_value_baseline(
+        ledger.target.scored_as,
+        label[early],
+        groups[0],
+        label[late],
+        groups[1],
+        None if weight is None else weight[early],
+        len(ledger.target.classes),
+    )
+    return found if found is None or exposure is None else found * exposure[late]
 
 
 def leave_one_out(target: Target, optimum: Optimum, rows: int) -> LeaveOneOut | None:
@@ -146,13 +169,13 @@ def evaluate(model: Model, table: Table, *, seed: int = 0) -> Evaluation:
 def evaluate_scored(model: Model, rows: ScoredRows, *, seed: int = 0) -> Evaluation:
     """Evaluate a model on rows that it has scored, beside a constant and the last value of each group."""
     target = model.target
-    baselines: dict[str, Floats | None] = {"constant": model.constant(len(rows.label))}
+    baselines: dict[str, Floats | None] = {"constant": constant_of(model, rows)}
     if rows.time is not None and not np.any(rows.unseen):
         # Fitted on these very rows, which flatters the baseline: a model that beats it beats the honest one too.
         group = np.zeros(len(rows.label), dtype=np.intp) if rows.group is None else rows.group
         again = group + group.max(initial=0) + 2  # rows without a group have code -1
-        baselines["last_value"] = last_value_baseline(
-            target.scored_as, rows.label, group, rows.label, again, rows.weight, len(target.classes)
-        )
-    metrics = target_metrics(target)
+        label, weight, exposure = rates(target, rows.label, rows.weight, rows.offset)
+        found = last_value_baseline(target.scored_as, label, group, label, again, weight, len(target.classes))
+        baselines["last_value"] = found if found is None or exposure is None else found * exposure
+    metrics = target_metrics(target, rows.offset)
     return evaluate_held_out(target.scored_as, rows, baselines, seed, costs=model.costs, metrics=metrics)

@@ -83,6 +83,12 @@ class Fit:
     summary: DataSummary | None = None  # what it found out about the data on the way
 
     @property
+    def positive(self) -> str | None:
+        """Of two classes the one whose probability is predicted; None where there are no two."""
+        classes = self.model.target.classes
+        return class_name(classes[1]) if len(classes) == 2 else None
+
+    @property
     def coefficients(self) -> dict[str, float]:
         """The coefficients by name, in the units of the columns as given for numbers; the intercept for rows whose
         numbers are all at their means. Of more than two classes a name begins with the class."""
@@ -131,6 +137,7 @@ class Fit:
             "null_objective": self.null_objective,
             "alpha": self.alpha,
             "loss": self.model.loss,
+            "positive": self.positive,
             "class_weights": None if self.class_weights is None else list(self.class_weights),
             "power": self.model.target.power,
             "threshold": self.model.target.threshold,

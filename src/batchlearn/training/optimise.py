@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.errors import DataError, NoFiniteOptimum
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
+from batchlearn.objectives.class_weights import log_odds_shift, moved_intercepts
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.progress import finish
 from batchlearn.solvers import Distance, RowsAtOnce, Solver
@@ -321,3 +322,20 @@ def leading_names(names: Sequence[str], direction: Floats, most: int = 3) -> str
     size = np.abs(direction)
     order = [int(j) for j in np.argsort(-size)[:most] if size[j] > 1e-3 * size.max()]
     return " and ".join(f"'{names[j]}'" for j in order)
+
+
+def correct_intercepts(problem: Problem, optimum: Optimum, weights: Floats) -> Optimum:
+    """Return the optimum with intercepts whose probabilities are those of the rows as they are.
+
+    The certificate is for exactly what a verification will add up again: the intercepts delivered, and the shift.
+    Leave-one-out losses would be those of the weighted rows, so there are none.
+    """
+    shift = log_odds_shift(weights)
+    delivered = moved_intercepts(optimum.parameters, -shift)
+    parameters = moved_intercepts(delivered, shift)
+    proof = optimum.certification
+    if not np.array_equal(parameters, optimum.parameters):
+        proof = certify(problem.objective, problem.rows, parameters, problem.units)
+    proof = replace(proof, certificate=proof.certificate.of_moved(shift), leave_one_out=None)
+    value = problem.objective.value(problem.rows, parameters)
+    return replace(optimum, parameters=delivered, certification=proof, value=value)

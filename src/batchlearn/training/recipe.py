@@ -9,7 +9,7 @@ from typing import Any
 
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.split import SplitKind
-from batchlearn.data.target import TASK_OF_LOSS, power_fits
+from batchlearn.data.target import TASK_OF_LOSS, Class, power_fits
 from batchlearn.errors import UsageError, quoted
 from batchlearn.models.decision import Costs
 from batchlearn.objectives.class_weights import ClassWeightRule, check_rule
@@ -46,6 +46,8 @@ class Recipe:
         power: The Tweedie loss's, above 1 and below 2; None is chosen by profile likelihood (Dunn and Smyth 2005).
         threshold: The Huber loss's, above 0, in units of the label; None is 1.345 times a robust scale of the
             residuals (Holland and Welsch 1977).
+        positive: Of two classes the one whose probability is predicted, and that precision, recall and costs are about.
+            None: 1, true or yes, else the rarer one.
         batch_size: Rows an update sees: "full" for all, 1 for online, or a number such as 256; the objective is the
             same.
 
@@ -95,6 +97,14 @@ class Recipe:
         },
     )
     costs: Costs | None = None
+    positive: Class | None = field(
+        default=None,
+        metadata={
+            "help": "Of two classes the one whose probability is predicted; 1, true or yes, else the rarer one, unless "
+            "given.",
+            "example": "fraud",
+        },
+    )
     power: float | None = field(
         default=None,
         metadata={"help": "Of the Tweedie loss, above 1 and below 2; chosen by the data unless given.", "example": 1.5},
@@ -180,7 +190,7 @@ class Recipe:
         """Return the penalty beside the mean loss.
 
         Args:
-            total_weight: Of the rows: their number where none has a weight.
+            total_weight: Of the rows: their number, but where classes have weights.
 
         Returns:
             `alpha`, or 1 / `total_weight` where it is None.
@@ -205,4 +215,5 @@ class Recipe:
             "level_cap": self.rules.level_cap,
             "buckets": self.rules.buckets,
             "batch_size": str(self.regime),
+            "positive": self.positive,
         }

@@ -14,12 +14,13 @@ import numpy as np
 from batchlearn.data.build import Mask, Profiles, build_rows, check_memory, profile_parts
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import fit_encoding
-from batchlearn.data.ledger import Ledger, read_ledger, with_classes_of, with_lots
+from batchlearn.data.ledger import Ledger, read_ledger, with_classes_of
 from batchlearn.data.rows import Rows
 from batchlearn.data.rows.threads import one_blas_thread
-from batchlearn.data.split import Split, hold_out, split_kind
+from batchlearn.data.split import Split, hold_out, split_kind, with_lots
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import DataError, NoFiniteOptimum, UsageError, quoted
+from batchlearn.evaluation.baselines import offset_constant
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.formatting.names import how_split
 from batchlearn.formatting.notes import Code, Note
@@ -35,19 +36,19 @@ from batchlearn.selection.huber_threshold import choose_threshold
 from batchlearn.selection.structure import Structure, choose_structure
 from batchlearn.selection.terms import encoding_penalty
 from batchlearn.selection.tweedie_power import profile_power
-from batchlearn.statistics.dispersion import effective_coefficients, pearson_dispersion
+from batchlearn.statistics.dispersion import effective_coefficients, mean_squared_scores, pearson_dispersion
 from batchlearn.statistics.objective import Objective
 from batchlearn.tables.conditions import for_any_time
 from batchlearn.tables.table import Table
-from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units, certify
+from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units
 from batchlearn.training.evaluate import evaluate_part, with_values
 from batchlearn.training.fit import Fit
-from batchlearn.training.optimise import Optimum, Problem, iter_optimise
+from batchlearn.training.optimise import Optimum, Problem, correct_intercepts, iter_optimise
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.summary.columns import Clock, DataSummary, JudgedFit, summarise_columns
 from batchlearn.training.summary.labels import part_labels, summarise_neighbours, summarise_split
 from batchlearn.training.summary.levels import count_levels, leaking_levels
-from batchlearn.training.summary.notes import feature_notes, group_notes, row_notes, target_notes
+from batchlearn.training.summary.notes import case_notes, feature_notes, group_notes, row_notes, target_notes
 
 _LARGEST_THREADS = 256
 _FEWEST_ROWS = 2
@@ -88,8 +89,10 @@ def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = N
     return finish(iter_train(table, recipe or Recipe(), threads=threads))
 
 
-def iter_train(table: Table, recipe: Recipe, *, threads: int | None = None) -> Generator[Progress, None, Fit]:
-    """Yield progress while training; return the fit."""
+def iter_train(
+    table: Table, recipe: Recipe, *, threads: int | None = None, before: Target | None = None
+) -> Generator[Progress, None, Fit]:
+    """Yield progress while training; return the fit. Of two classes the positive one is that of `before`, if given."""
     if table.roles.target is None:
         raise UsageError(
             "The table has no target; name the column to predict with target= (--target).", code="no-target"
@@ -99,7 +102,7 @@ def iter_train(table: Table, recipe: Recipe, *, threads: int | None = None) -> G
     check_memory(table)
     with one_blas_thread():
         yield Progress("reading labels")
-        ledger = read_ledger(table, loss=recipe.loss)
+        ledger = read_ledger(table, loss=recipe.loss, positive=recipe.positive, before=before)
         if ledger.counts.used < _FEWEST_ROWS:
             raise DataError(
                 f"{table.name} has {ledger.counts.used} row with a label; at least {_FEWEST_ROWS} are needed to learn "
@@ -108,7 +111,7 @@ def iter_train(table: Table, recipe: Recipe, *, threads: int | None = None) -> G
             )
         check_costs(ledger.target, recipe.costs)
         ledger = with_lots(table, ledger)
-        repeated = ledger.counts.used - len(np.unique(ledger.lots.row[ledger.used]))
+        repeated = ledger.counts.used - len(np.unique(ledger.lots.whole[ledger.used]))
         kind = split_kind(ledger, recipe.split)
         split = hold_out(ledger, recipe.holdout, recipe.seed, kind)
         early, _ = counted_by_class(recipe.class_weight, ledger, split.early)
@@ -138,9 +141,10 @@ def iter_train(table: Table, recipe: Recipe, *, threads: int | None = None) -> G
     left_out = (Note(Code.LEFT_OUT, {"column": name, "reason": reason}) for name, reason in out.items())
     expansion = fitted.optimum.certification.expansion
     said = [
-        *target_notes(ledger, recipe),
+        *target_notes(ledger, recipe, table.roles, before),
         *chosen,
         *row_notes(ledger, fitted.encoding, fitted.class_weights, repeated),
+        *case_notes(fitted.encoding, profiles[-1]),
         *feature_notes(fitted.encoding, expansion, fitted.penalty),
     ]
     notes = [*left_out, *said, *notes]
@@ -262,25 +266,8 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
         lambda step: Progress(f"fitting {whose}", rows=len(rows), passes=step.passes, bound=step.bound),
     )
     if weights is not None:
-        optimum = _correct_intercepts(problem, optimum, weights)
+        optimum = correct_intercepts(problem, optimum, weights)
     return Fitted(encoding, rows, optimum, alpha, objective.penalty, weights)
-
-
-def _correct_intercepts(problem: Problem, optimum: Optimum, weights: Floats) -> Optimum:
-    """Return the optimum with intercepts whose probabilities are those of the rows as they are.
-
-    The certificate is for exactly what a verification will add up again: the intercepts delivered, and the shift.
-    Leave-one-out losses would be those of the weighted rows, so there are none.
-    """
-    shift = log_odds_shift(weights)
-    delivered = moved_intercepts(optimum.parameters, -shift)
-    parameters = moved_intercepts(delivered, shift)
-    proof = optimum.certification
-    if not np.array_equal(parameters, optimum.parameters):
-        proof = certify(problem.objective, problem.rows, parameters, problem.units)
-    proof = replace(proof, certificate=proof.certificate.of_moved(shift), leave_one_out=None)
-    value = problem.objective.value(problem.rows, parameters)
-    return replace(optimum, parameters=delivered, certification=proof, value=value)
 
 
 def _evaluate(
@@ -325,24 +312,11 @@ def _assemble(
     work: Work, fitted: Fitted, evaluation: Evaluation | None, notes: tuple[Note, ...], summary: DataSummary
 ) -> Fit:
     optimum, where = fitted.optimum, for_any_time(work.table.condition)
-    factor, certificate = optimum.certification.factor, optimum.certification.certificate
-    errors = moments = dispersion = None
+    dispersion, errors, moments = _errors(work, fitted)
     kept = len(optimum.parameters) <= KEPT_COEFFICIENTS
-    if factor is not None:
-        freedom = effective_coefficients(factor, fitted.penalty)
-        dispersion = pearson_dispersion(loss_of(work.ledger.target), fitted.rows, optimum.parameters, freedom)
-        # Given a penalty, or with chosen strengths: the standard errors and the moments within groups of levels.
-        expansion, weight = optimum.certification.expansion, fitted.rows.total_weight
-        found: Floats | None = dispersion / weight * factor.inverse_hessian
-        if work.structure.strengths and expansion is not None:
-            size, inverse = fitted.encoding.layout.size, factor.inverse_hessian
-            here = Expanded(optimum.parameters, expansion, inverse, fitted.penalty, dispersion, weight, size)
-            found = second_moments(fitted.encoding, work.structure.strengths, here)
-        if found is not None:
-            errors, moments = class_moments(found, fitted.encoding, len(work.ledger.target.classes))
     return Fit(
         model=_model(work, fitted, errors, moments if kept else None),
-        certificate=certificate,
+        certificate=optimum.certification.certificate,
         status=optimum.status,
         structure=work.structure,
         recipe=work.recipe,
@@ -364,17 +338,35 @@ def _assemble(
     )
 
 
+def _errors(work: Work, fitted: Fitted) -> tuple[float | None, Floats | None, Floats | None]:
+    """Return the dispersion, the standard errors and the moments within groups of levels."""
+    rows, optimum, weights = fitted.rows, fitted.optimum, fitted.class_weights
+    expansion, factor = optimum.certification.expansion, optimum.certification.factor
+    if expansion is None or factor is None:
+        return None, None, None
+    loss, parameters, scores = loss_of(work.ledger.target), optimum.parameters, None
+    dispersion = pearson_dispersion(loss, rows, parameters, effective_coefficients(factor, fitted.penalty))
+    if work.ledger.weight is not None or weights is not None:
+        at = parameters if weights is None else moved_intercepts(parameters, log_odds_shift(weights))
+        scores = mean_squared_scores(loss, rows, at)
+    size, inverse = fitted.encoding.layout.size, factor.inverse_hessian
+    here = Expanded(parameters, expansion, inverse, fitted.penalty, dispersion, rows.total_weight, size, scores)
+    found = second_moments(fitted.encoding, work.structure.strengths, here)
+    if found is None:
+        return dispersion, None, None
+    return dispersion, *class_moments(found, fitted.encoding, len(work.ledger.target.classes))
+
+
 def _model(work: Work, fitted: Fitted, errors: Floats | None, moments: Floats | None) -> LinearModel:
-    ledger = work.ledger
+    ledger, optimum, classes = work.ledger, fitted.optimum, len(work.ledger.target.classes)
     weight = None if ledger.weight is None else ledger.weight[ledger.used]
     mean = float(np.average(ledger.label[ledger.used], weights=weight))
-    parameters = fitted.optimum.parameters
-    classes, costs = len(ledger.target.classes), work.recipe.costs
     shares = np.bincount(ledger.label[ledger.used].astype(np.intp), weight, classes) if classes > 2 else np.zeros(0)
     told = tuple(map(float, shares / max(float(shares.sum()), 1e-300)))
-    roles = work.table.roles
-    bounds = fitted.optimum.certification.prediction_bounds()
-    return LinearModel(fitted.encoding, ledger.target, parameters, roles, mean, errors, bounds, costs, told, moments)
+    roles, costs, bounds = work.table.roles, work.recipe.costs, optimum.certification.prediction_bounds()
+    given = (fitted.encoding, ledger.target, optimum.parameters, roles, mean, errors, bounds, costs, told, moments)
+    added = offset_constant(ledger, ledger.used)
+    return LinearModel(*given, weight_constant=ledger.weight_constant, offset_constant=added)
 
 
 def fit_objective(

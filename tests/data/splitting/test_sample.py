@@ -12,9 +12,9 @@ import pytest
 
 from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
-from batchlearn.data.ledger import Ledger, read_ledger, with_lots
+from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.sample import take
-from batchlearn.data.split import choose_rows
+from batchlearn.data.split import choose_rows, with_lots
 from batchlearn.tables.table import Table, read
 
 

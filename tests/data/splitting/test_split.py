@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from batchlearn.data.ledger import Ledger, read_ledger, with_lots
+from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.split import (
     Split,
     SplitKind,
@@ -18,6 +18,7 @@ from batchlearn.data.split import (
     hold_out,
     split_kind,
     stretches,
+    with_lots,
 )
 from batchlearn.errors import DataError, UsageError
 from batchlearn.tables.table import read
@@ -35,7 +36,7 @@ def ledger_of(
     return lotted(columns, None if times is None else "t", None if groups is None else "g")
 
 
-def lotted(columns: dict[str, Any], time: str | None = None, group: str | None = None, **roles: str) -> Ledger:
+def lotted(columns: dict[str, Any], time: str | None = None, group: str | None = None, **roles: Any) -> Ledger:
     """Return the ledger of a table with its lots; every column without a role is a feature."""
     arrays = {name: pa.array(values, from_pandas=True) for name, values in columns.items()}
     table = read(pa.table(arrays), target="y", time=time, group=group, **roles)
@@ -286,6 +287,15 @@ def test_rows_without_weight_do_not_move_the_others() -> None:
     assert first.late is not None
     assert other.late is not None
     assert np.array_equal(first.late, other.late[:300])
+
+
+@pytest.mark.parametrize("scale", [1e-3, 7.3, 1e3])
+def test_the_unit_of_the_weights_decides_nothing(scale: float) -> None:
+    # Rows that differ by their weights alone are told apart by which of them is heavier.
+    columns = mixture(600)
+    columns["w"][:30] += np.random.default_rng(1).random(30)
+    first, other = (lotted(one, weight="w") for one in (columns, {**columns, "w": scale * columns["w"]}))
+    assert np.array_equal(first.lots.lot[first.used], other.lots.lot[other.used])
 
 
 # --- stretches ------------------------------------------------------------------------------------------------------

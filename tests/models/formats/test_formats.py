@@ -11,6 +11,8 @@ import pytest
 
 from batchlearn.models.files import files_of, load, read_model
 from batchlearn.models.folder import MODEL
+from batchlearn.retraining.cycle.continued import encode_rows
+from batchlearn.tables.table import read
 from batchlearn.training.verification.stored import verify_model
 from batchlearn.updating.storage import load as load_totals
 
@@ -53,10 +55,24 @@ def test_stored_totals_are_of_their_model(folder: Path) -> None:
     assert kept.totals.weight > 0.0
 
 
+def test_a_model_of_before_takes_weights_as_they_come() -> None:
+    (folder,) = (one for one in STORED if named(one) == "2026-11 weighted")
+    model, rows = load(folder / "model"), pq.read_table(folder / "rows.parquet")
+    assert model.weight_constant == 1.0
+    kept = load_totals((folder / "kept.safetensors").read_bytes(), model.encoding.layout, model.loss)
+    weight = np.asarray(rows["worth"])
+    there = encode_rows(model, read(rows, target="label", weight="worth"), 1)
+    assert there.ledger.weight is not None
+    assert there.ledger.weight.tobytes() == weight.tobytes()
+    assert kept.totals.weight == there.rows.total_weight == pytest.approx(weight.sum(), rel=1e-14)
+
+
 @pytest.mark.parametrize("folder", STORED, ids=named)
 def test_a_stored_model_is_written_again_as_it_was(folder: Path) -> None:
     stored, before = read_model(folder / "model"), json.loads((folder / "model" / MODEL).read_text(encoding="utf-8"))
     written = json.loads(files_of(stored.model, stored.record)[MODEL])
     # As text, because the order of keys is part of the bytes; only what is younger than the file is added.
+    assert written["roles"].pop("weight_kind") is None
     assert json.dumps({key: written[key] for key in written if key in before}) == json.dumps(before)
-    assert set(written) - set(before) <= {"class_shares", "level_moments", "costs"}
+    younger = {"weight_constant", "offset_constant", "outer_spaces"}
+    assert set(written) - set(before) <= {"class_shares", "level_moments", "costs", *younger}

@@ -144,7 +144,8 @@ def test_the_policy_is_the_one_described(tmp_path: Path) -> None:
 def test_a_project_says_everything_that_training_knows() -> None:
     text = (
         SOURCE
-        + 'weight = "w"\ndrop = ["a", "b"]\nnull = ["NA"]\n[recipe]\nloss = "logistic"\nalpha = 1\nseed = 3\n'
+        + 'weight = "w"\nweight_kind = "frequency"\n'
+        + 'drop = ["a", "b"]\nnull = ["NA"]\n[recipe]\nloss = "logistic"\nalpha = 1\nseed = 3\n'
         + 'split = "group"\nbatch_size = 256\nclass_weight = {yes = 2.0}\n[recipe.rules]\nminimum_rows = 5\n'
     )
     settings = parse_settings(text)
@@ -157,7 +158,7 @@ def test_a_project_says_everything_that_training_knows() -> None:
         class_weight={"yes": 2.0},
         rules=EncodingRules(minimum_rows=5),
     )
-    assert settings.source.roles == Roles(target="y", time="t", weight="w", drop=("a", "b"))
+    assert settings.source.roles == Roles(target="y", time="t", weight="w", weight_kind="frequency", drop=("a", "b"))
     assert settings.source.reading.null == ("NA",)
     undescribed = {each.name for each in fields(Recipe) if not each.metadata}
     assert undescribed <= {*SAID_ELSEWHERE, "rules"}

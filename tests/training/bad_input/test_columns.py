@@ -89,10 +89,14 @@ def test_d29_no_label_at_all() -> None:
 def test_d30_a_third_class() -> None:
     columns = made(loss="logistic")
     columns["label"] = ["yes" if label else "no" for label in columns["label"]]
-    columns["label"][5] = "Yes"
+    columns["label"][5] = "Yess"
     fit = train(table_of(columns), Recipe(), threads=1)
-    assert fit.model.target.classes == ("Yes", "no", "yes")
-    assert any("rows is Yes" in note for note in map(str, fit.notes))
+    assert fit.model.target.classes == ("Yess", "no", "yes")
+    assert any("rows is Yess" in note for note in map(str, fit.notes))
+    # A third spelling is none: it is refused with what leaves it out.
+    columns["label"][5] = "Yes"
+    with pytest.raises(DataError, match=r"case of letters alone.*--where .label not in \('Yes'\).$"):
+        train(table_of(columns), Recipe(), threads=1)
 
 
 def test_d30_a_third_number() -> None:

@@ -10,8 +10,8 @@ from sklearn.metrics import log_loss, mean_squared_error, mean_tweedie_deviance
 from tests.training.made import LOSSES, POWER, Floats, arrow, made, recipe_of, table_of
 
 from batchlearn.data.encoding import Encoding
-from batchlearn.data.ledger import read_ledger, with_lots
-from batchlearn.data.split import hold_out
+from batchlearn.data.ledger import read_ledger
+from batchlearn.data.split import hold_out, with_lots
 from batchlearn.errors import DataError
 from batchlearn.evaluation.metrics import first_score, target_metrics
 from batchlearn.training import train as training_module

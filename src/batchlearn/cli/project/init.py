@@ -188,7 +188,7 @@ _GATE = {
 _REVIEW = {
     "of": (["rejection"], "what a person is asked about besides promotions that wait: rejection, alarm"),
     "budget": (4, "reviews a month; none is asked for beyond it"),
-    "false_alarm": (1.0, "cost of taking the first class for the second"),
-    "miss": (10.0, "cost of taking the second class for the first"),
+    "false_alarm": (1.0, "cost of taking the other class for the positive one"),
+    "miss": (10.0, "cost of taking the positive class for the other one"),
     "fee": (0.5, "cost of a person's look at a row; rows more uncertain than that are left to people"),
 }

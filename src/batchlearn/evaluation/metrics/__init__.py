@@ -199,6 +199,31 @@ def share_explained(name: str, row_loss: LossOfRows) -> MeanMetric:
     return MeanMetric(name, False, moments, combine)
 
 
+def share_explained_beside(name: str, row_loss: LossOfRows, offset: Array, power: float) -> MeanMetric:
+    """Return 1 - loss / loss of the best constant beside the offsets (n,) of the very rows that are scored.
+
+    `power` is that of the deviance, 0 for squared errors and no log link. With m = exp(offset) the best rate of a log
+    link is r = sum y m^(1-p) / sum m^(2-p), and its loss (mean loss against r0 m) - mean m^(2-p) * loss(r, r0) for any
+    r0: a deviance is a Bregman divergence, so the terms of r and r0 alone are left.
+    """
+    size = np.exp(offset) if power else np.ones_like(offset)
+    spread_of = size ** (2.0 - power) if power else size
+
+    def moments(label: Array, response: Array) -> tuple[Array, ...]:
+        part = label * size ** (1.0 - power) if power else label - offset
+        fixed = part.mean() / spread_of.mean()
+        around = row_loss(label, fixed * size if power else fixed + offset)
+        return row_loss(label, response), around, part, spread_of, np.full_like(label, fixed)
+
+    def combine(means: Array) -> Array:
+        loss, around_reference, part, weight, reference = means
+        null = around_reference - weight * row_loss(part / weight, reference)
+        spread = null > NO_SPREAD * around_reference
+        return np.where(spread, 1.0 - loss / np.where(spread, null, 1.0), np.nan)
+
+    return MeanMetric(name, False, moments, combine)
+
+
 def area_under_curve(positive: Array, negative: Array) -> Array:
     """Return the weighted share of pairs in the right order, ties counting half."""
     negatives = negative.sum(axis=1)
@@ -225,8 +250,31 @@ def metrics_of(task: MetricTask) -> tuple[Metric, ...]:
     return METRICS[task]
 
 
-def target_metrics(target: Target) -> tuple[Metric, ...]:
-    """Return the metrics of a target, its proper score first: that of amounts depends on the loss and its power."""
+def target_metrics(target: Target, offset: Array | None = None) -> tuple[Metric, ...]:
+    """Return the metrics of a target, its proper score first: that of amounts depends on the loss and its power.
+
+    `offset` (n,) is what was added to the linear predictor of each row that is to be scored: R2 and D2 are against the
+    best constant beside it, which under a log link is a rate times the exposure.
+    """
+    metrics = _metrics_of_target(target)
+    if offset is None:
+        return metrics
+    power = {"gamma": 2.0, "poisson": 1.0}.get(target.loss, target.power or 0.0)
+    return tuple(
+        share_explained_beside(metric.name, _row_loss(metrics), offset, power)
+        if metric.name in ("r2", "d2")
+        else metric
+        for metric in metrics
+    )
+
+
+def _row_loss(metrics: Sequence[Metric]) -> LossOfRows:
+    loss = first_score(metrics).row_loss
+    assert loss is not None
+    return loss
+
+
+def _metrics_of_target(target: Target) -> tuple[Metric, ...]:
     if target.loss == "gamma":
         return _amount_metrics("gamma_deviance", gamma_rows)
     if target.threshold is not None:

@@ -65,11 +65,18 @@ def gained_share(fit: Fit) -> float | None:
     return bound / gain if bound is not None and proved(fit) is not None and gain > 0.0 else None
 
 
+def _without_features(fit: Fit) -> str:
+    roles = fit.model.roles
+    if roles.exposure is not None:
+        return "a model that knows only the mean rate"
+    return "a model that knows only the mean" + (" beside the offset" if roles.offset is not None else "")
+
+
 def facts(fit: Fit) -> tuple[Fact, ...]:
     """Return the figures of the certificate, each with what it means."""
     found = [
         Fact("Training loss", plain(fit.objective), "the mean loss of the training rows plus the penalty"),
-        Fact("Loss of the mean", plain(fit.null_objective), "the same for a model that knows only the mean"),
+        Fact("Loss of the mean", plain(fit.null_objective), f"the same for {_without_features(fit)}"),
     ]
     certificate, share = proved(fit), gained_share(fit)
     if certificate is not None:
@@ -122,7 +129,7 @@ def _loss_plot(fit: Fit) -> Plot:
         y_ticks=axes.y_ticks(),
         lines=(axes.line([(p.x, p.y) for p in points], "model"),),
         dots=axes.dots(points, "model"),
-        rules=(axes.rule(fit.null_objective, "a model that knows only the mean"),),
+        rules=(axes.rule(fit.null_objective, _without_features(fit)),),
     )
 
 

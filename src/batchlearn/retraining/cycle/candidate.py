@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import CertificateError, DataError, NoFiniteOptimum
+from batchlearn.evaluation.baselines import constant_of
 from batchlearn.evaluation.scored import ScoredRows, score_each
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.formatting.numbers import rounded_up
@@ -56,8 +57,11 @@ def train_candidate(known: KnownRows, champion: Champion | None) -> Generator[Pr
     anytime = plan.gate.mode == "anytime"
     judged = Judged(_undecided(plan.gate, Note(Code.AWAITS_LABELS)))
     if champion is None or (anytime and plan.start == "scratch"):
+        before = None if champion is None else champion.model.target
         # Nothing is judged now, so the evaluation is that of any training: of the same recipe on the latest rows.
-        fit = yield from iter_train(table, replace(plan.recipe, holdout=plan.share), threads=plan.threads)
+        fit = yield from iter_train(
+            table, replace(plan.recipe, holdout=plan.share), threads=plan.threads, before=before
+        )
         judged = replace(judged, evaluation=None if fit.evaluation is None else fit.evaluation.to_json())
     else:
         if not anytime:
@@ -213,9 +217,15 @@ def contest(champion: Model, challenger: Model, later: Table, seed: int = 0) -> 
     except DataError as problem:
         unable = unable or problem.message.rstrip(".")
     models = (challenger,) if unable else (challenger, champion)
-    rows, *rivals = score_each(models, later, seed=seed)
-    rival = rivals[0] if rivals else replace(rows, response=challenger.constant(len(rows.label)))
+    # The champion stays while challengers change: its unit of weights is that of all looks at their rows.
+    rows, *rivals = score_each(models, later, seed=seed, weight_constant=champion.weight_constant)
+    rival = rivals[0] if rivals else _as_constant(challenger, rows)
     return Contest(challenger.target, rows, rival, _other_task(champion.target, challenger.target), unable)
+
+
+def _as_constant(challenger: Model, rows: ScoredRows) -> ScoredRows:
+    constant = constant_of(challenger, rows)
+    return replace(rows, response=challenger.constant(len(rows.label)) if constant is None else constant)
 
 
 def compare(gate: Gate, both: Contest, state: Mapping[str, Any] | None = None) -> Verdict:

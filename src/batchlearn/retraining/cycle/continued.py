@@ -19,7 +19,9 @@ from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.rows import Rows
 from batchlearn.data.rows.threads import one_blas_thread
+from batchlearn.data.target import check_positive
 from batchlearn.errors import CertificateError, DataError, RegistryError, UsageError
+from batchlearn.evaluation.baselines import offset_constant
 from batchlearn.evaluation.metrics.multiclass import class_shares
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.models.linear import LinearModel
@@ -45,7 +47,7 @@ from batchlearn.updating.sufficient_statistics import (
 )
 
 # What may differ between the recipes of a champion and of what goes on from it: none of it changes the optimum.
-_FREE = ("holdout", "seed", "tolerance", "costs")
+_FREE = ("holdout", "seed", "tolerance", "costs", "positive")
 # What an old row weighs in the second bracket, of the objective that looks at recent rows.
 _RECENT = 0.1
 # Two sums of the same weights in another order differ by less, as a share.
@@ -62,7 +64,8 @@ class EncodedRows(NamedTuple):
 def encode_rows(model: LinearModel, table: Table, threads: int | None, fingerprinted: bool = False) -> EncodedRows:
     """Encode the labelled rows of a table as a model does. DataError where they do not fit it."""
     model.check(table)
-    ledger = read_ledger(table, target=model.target)
+    table = model.as_read(table)
+    ledger = read_ledger(table, target=model.target, weight_constant=model.weight_constant)
     building = build_rows(
         table, ledger, model.encoding, ledger.used, thread_count(threads), fingerprinted=fingerprinted
     )
@@ -120,7 +123,7 @@ def _change(
     came, went = _any(model, parts.added, threads), _any(model, parts.removed, threads)
     more, heavier = (0, 0.0) if came is None else (len(came.rows), came.rows.total_weight)
     less, lighter = (0, 0.0) if went is None else (len(went.rows), went.rows.total_weight)
-    ledger = read_ledger(parts.everything, target=model.target)
+    ledger = read_ledger(model.as_read(parts.everything), target=model.target, weight_constant=model.weight_constant)
     rows, weight = kept.rows + more - less, kept.totals.weight + heavier - lighter
     weighed = float(ledger.counts.used if ledger.weight is None else np.sum(ledger.weight[ledger.used]))
     if ledger.counts.used != rows or abs(weighed - weight) > _SAME_WEIGHT * weight:
@@ -167,7 +170,8 @@ def train_from(
 ) -> Generator[Progress, None, Fit]:
     """Train on rows from a start; without a champion there is only scratch. Raises what the start raises."""
     if start == "scratch" or champion is None:
-        return (yield from iter_train(parts.everything, recipe, threads=threads))
+        before = None if champion is None else champion.model.target
+        return (yield from iter_train(parts.everything, recipe, threads=threads, before=before))
     yield Progress(f"training: {start}")
     with one_blas_thread():
         return _continued(start, champion, recipe, parts, threads)
@@ -177,7 +181,8 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: TrainingTa
     model = champion.model
     refuse_other_recipe(start, champion, recipe)
     check_costs(model.target, recipe.costs)
-    reasons = new_levels(model.encoding, parts.added, recipe.rules.minimum_rows)
+    check_positive(model.target, recipe.positive)
+    reasons = new_levels(model.encoding, model.as_read(parts.added), recipe.rules.minimum_rows)
     if reasons:
         raise DataError(
             f"The champion's encoding does not fit the new rows: {'; '.join(map(str, reasons[:3]))}. Train from "
@@ -241,6 +246,7 @@ def _fit(found: WarmStart, champion: Champion, recipe: Recipe, alpha: float, tab
         parameters=found.parameters,
         label_mean=mean,
         class_shares=shares,
+        offset_constant=offset_constant(ledger, ledger.used),
         standard_errors=None,
         level_moments=None,
         bounds=None if optimum is None else optimum.certification.prediction_bounds(),

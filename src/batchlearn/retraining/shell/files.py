@@ -34,8 +34,9 @@ class VersionFiles(NamedTuple):
 
 def version_files(trained: Trained, recipe: str, seed: int) -> VersionFiles:
     """Return the files of a version: model, recipe as text, environment, sample rows and what they must score."""
-    fit, table = trained.fit, trained.table
-    sample = _sample(table, read_ledger(table, target=fit.model.target).used, seed)
+    fit, table = trained.fit, trained.fit.model.as_read(trained.table)
+    ledger = read_ledger(table, target=fit.model.target, weight_constant=fit.model.weight_constant)
+    sample = _sample(table, ledger.used, seed)
     expected = fit.model.predict(sample).response
     sink = io.BytesIO()
     pq.write_table(sample, sink, write_page_checksum=True)

@@ -20,6 +20,7 @@ from batchlearn.artifacts.folders import TEMPORARY
 from batchlearn.errors import CertificateError, DataError, IntegrityError, NoFiniteOptimum, UsageError, quoted
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.registry.ledger import FORGET, record_event
+from batchlearn.registry.loading import load_version
 from batchlearn.registry.promotions import Reason, needed_champion, promote
 from batchlearn.registry.version import SAMPLE, VERSIONS, Version, read_file, read_version, version_numbers
 from batchlearn.retraining.cycle.candidate import refuse_unmet
@@ -102,10 +103,10 @@ def forget_rows(context: CycleContext, where: str, why: str) -> Generator[Progre
         )
     lessened = replace(source, forgotten=(*others, where))
     then, times = replace(context, source=lessened, now=as_of(before)), lessened.times()
-    plan = then.plan
+    plan, known = then.plan, load_version(store, before).model
     table = lessened.table(*KnownRows(lessened, times, then.now, plan).wanted())
     try:
-        fit = yield from iter_train(table, plan.recipe, threads=context.threads)
+        fit = yield from iter_train(table, plan.recipe, threads=context.threads, before=known.target)
     except (DataError, NoFiniteOptimum) as problem:
         raise type(problem)(
             f"Without the {rows:,} rows where {where} no model can be trained, and nothing was recorded: "

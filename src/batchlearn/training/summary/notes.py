@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from batchlearn.data.encoding import SMALLEST_UNIT, Encoding
+from batchlearn.data.build import Profiles
+from batchlearn.data.encoding import SMALLEST_UNIT, Encoding, LevelTerm
 from batchlearn.data.ledger import Ledger
+from batchlearn.data.profile import CategoryProfile
 from batchlearn.data.split import Split, groups_on_both_sides
-from batchlearn.data.target import Task
+from batchlearn.data.target import Target, Task, affirmed, class_name
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.class_weights import correction_note
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.support import support_notes
 from batchlearn.statistics.objective import Expansion
+from batchlearn.tables.table import Roles
 from batchlearn.training.recipe import Recipe
 
 # Two columns whose correlation differs from one by no more than rounding say the same thing.
 _SAME = 1.0 - 1e-12
 _HIDDEN = 1e-3
 _MOST_PAIRS = 10
-# So few different numbers may be classes; weights that add up to so small a share of the rows are relative ones.
+# So few different numbers may be classes.
 _FEW_VALUES = 10
-_LIGHT = 0.1
+# What beside 1, true or yes can only mean the opposite.
+_DENIED = frozenset({"0", "-1", "false", "no"})
+_HALF = 0.5
 
 
 def group_notes(ledger: Ledger, split: Split, column: str | None) -> list[Note]:
@@ -31,17 +36,33 @@ def group_notes(ledger: Ledger, split: Split, column: str | None) -> list[Note]:
     return [Note(Code.GROUPS_ON_BOTH_SIDES, {"both": both, "late": late, "column": column})] if both else []
 
 
-def target_notes(ledger: Ledger, recipe: Recipe) -> list[Note]:
+def target_notes(ledger: Ledger, recipe: Recipe, roles: Roles, before: Target | None) -> list[Note]:
     """Say what was concluded from labels and weights where users may have meant something else."""
-    notes = list[Note]()
+    classes = ledger.target.classes
+    asked = recipe.positive is not None or (before is not None and before.classes == classes)
+    notes = _positive_notes(ledger) if len(classes) == 2 and not asked else []
     if recipe.loss is None and ledger.target.task is Task.NUMBER:
         values = np.unique(ledger.label[ledger.used])
         if len(values) <= _FEW_VALUES:
-            notes.append(Note(Code.TAKEN_AS_NUMBER, {"column": ledger.target.column, "values": len(values)}))
-    total = float(ledger.counts.used) if ledger.weight is None else float(np.sum(ledger.weight[ledger.used]))
-    if recipe.alpha is None and total < _LIGHT * ledger.counts.used:
-        notes.append(Note(Code.LIGHT_WEIGHTS, {"rows": ledger.counts.used, "total": total}))
+            counts = bool(np.all((values >= 0.0) & (values == np.trunc(values))))
+            said = {"column": ledger.target.column, "values": len(values), "counts": counts}
+            notes.append(Note(Code.TAKEN_AS_NUMBER, said))
+    if recipe.loss is None and roles.exposure is not None:
+        notes.append(Note(Code.TAKEN_AS_RATE, {"column": ledger.target.column, "exposure": roles.exposure}))
     return notes
+
+
+def _positive_notes(ledger: Ledger) -> list[Note]:
+    """Say which of two classes is the positive one, and why, but for a plain yes beside a no."""
+    other, positive = ledger.target.classes
+    said = affirmed((other, positive)) is not None
+    if said and class_name(other).casefold() in _DENIED:
+        return []
+    weight = None if ledger.weight is None else ledger.weight[ledger.used]
+    share = float(np.average(ledger.label[ledger.used], weights=weight))
+    why = "affirmed" if said else "rarer" if share < _HALF else "later"
+    names = {"label": class_name(positive), "other": class_name(other)}
+    return [Note(Code.POSITIVE_CLASS, {**names, "share": share, "why": why})]
 
 
 def row_notes(ledger: Ledger, encoding: Encoding, class_weights: Floats | None, repeated: int) -> list[Note]:
@@ -51,6 +72,23 @@ def row_notes(ledger: Ledger, encoding: Encoding, class_weights: Floats | None, 
         notes.insert(0, Note(Code.REPEATED_ROWS, {"rows": repeated, "share": repeated / ledger.counts.used}))
     if class_weights is not None:
         notes.append(correction_note(ledger.target.classes, class_weights))
+    return notes
+
+
+def case_notes(encoding: Encoding, profiles: Profiles) -> list[Note]:
+    """Say which categories in use have levels that differ in the case of letters alone."""
+    notes = list[Note]()
+    for term in encoding.groups:
+        profile = profiles[term.column] if isinstance(term, LevelTerm) else None
+        if not isinstance(profile, CategoryProfile):
+            continue
+        alike: dict[str, list[str]] = {}
+        for level in sorted(profile.counts):
+            alike.setdefault(level.casefold(), []).append(level)
+        several = [levels for levels in alike.values() if len(levels) > 1]
+        if several:
+            said = {"column": term.column, "levels": several[0], "sets": len(several)}
+            notes.append(Note(Code.LEVELS_BY_CASE, said))
     return notes
 
 

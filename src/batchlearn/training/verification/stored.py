@@ -109,11 +109,11 @@ def iter_verify_model(
     stored = read_model(path)
     statement = _statement(stored, path)
     workers = thread_count(threads)
-    table = _table(stored.model, statement.condition, data, null)
+    table = stored.model.as_read(_table(stored.model, statement.condition, data, null))
     stored.model.check(table)
     with one_blas_thread():
         yield Progress("reading labels")
-        ledger = read_ledger(table, stored.model.target)
+        ledger = read_ledger(table, stored.model.target, weight_constant=stored.model.weight_constant)
         counted = ledger if statement.weights is None else weighted(ledger, statement.weights)
         encoded = build_rows(table, counted, stored.model.encoding, ledger.used, workers)
         rows = yield from run_stage("reading rows", encoded)
