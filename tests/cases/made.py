@@ -19,7 +19,10 @@ _ALONE = frozenset(["--no-header", "--force", "--strict", "--sparse", "--bounds"
 """Flags without a value."""
 _REPEATABLE = frozenset(["--categories", "--drop", "--null", "--text"])
 _PROSE = frozenset(
-    ("and", "as", "asks", "came", "for", "is", "keeps", "makes", "needs", "or", "out", "refuses", "that", "to")
+    [
+        *("a", "and", "as", "asks", "came", "for", "is", "keeps", "makes", "needs", "one", "or", "out", "refuses"),
+        *("that", "to", "where"),
+    ]
 )
 """What goes on with the sentence after a flag that is named without a value."""
 _TAKEN_AWAY = re.compile(r"(?:leave|without|leave out)\s+(--[a-z-]+)", re.IGNORECASE)

@@ -94,6 +94,22 @@ PROVOCATIONS = (
     Provocation("cost-missing", rows(y=BOUGHT), (*TRAIN, "--cost-false-positive", "1"), {"--cost-false-negative": "5"}),
     Provocation("csv-decimal-comma", texts("w", '"1,234"', '"4,555"'), (*TRAIN, "--weight", "w")),
     Provocation(
+        "exposure-loss",
+        rows(y=COUNT + 1.0, e=np.abs(NUMBER) + 0.1, o=NUMBER),
+        (*TRAIN, "--loss", "squared", "--exposure", "e"),
+        {"--offset": "o"},
+        without={"--offset o": ("--exposure", "e")},
+    ),
+    Provocation("labels-by-case", texts("z", "Yes", "yes", "no"), ("train", "rows.csv", "--target", "z")),
+    Provocation("positive-unknown", rows(y=BOUGHT), (*TRAIN, "--positive", "maybe"), {"--positive": "yes"}),
+    Provocation("positive-without-two-classes", rows(y=COLOUR), (*TRAIN, "--positive", "red")),
+    Provocation(
+        "weight-frequency",
+        rows(y=SLOPE, w=np.abs(NUMBER)),
+        (*TRAIN, "--weight", "w", "--weight-kind", "frequency"),
+    ),
+    Provocation("weight-kind", rows(y=SLOPE, w=COUNT + 1.0), (*TRAIN, "--weight-kind", "frequency"), {"--weight": "w"}),
+    Provocation(
         "exposure-not-positive",
         rows(y=COUNT, e=changed(np.abs(NUMBER), 0.0)),
         (*TRAIN, "--exposure", "e"),
