@@ -224,6 +224,18 @@ REMARKS: Mapping[str, Make] = {
     "unnamed_column": file("rows.csv", "x,,y\n" + LINES),
     "trailing_delimiters": file("rows.csv", "x,c,y,\n" + LINES.replace("\n", ",\n")),
     "repeated_name": file("rows.csv", "x,x,y\n" + "".join(f"{x},{1.0 - x * x},{x}\n" for x in NUMBER)),
+    "times_of_day": texts("c", "8:05", "12:30", "23:59"),
+    "forms_of_times": texts("c", "2024-01-31", "31/01/2024"),
+    "some_numbers": texts("c", "1", "2.5", "3", "low"),
+    "delimiter_in_text": file(
+        "rows.csv",
+        "x,c,y\n" + LINES.replace("red", "red, dark").replace("green", "green, light").replace("blue", "blue, pale"),
+    ),
+    "offsets_mixed": texts("c", "2024-01-31T10:00:00+01:00", "2024-07-31T10:00:00+02:00"),
+    "spike": file(
+        "rows.csv", "x,c,y\n" + "".join(f"{x},{-999 if row % 10 == 0 else x},{x}\n" for row, x in enumerate(NUMBER))
+    ),
+    "time_spike": texts("c", *(f"2024-01-{day:02d}" for day in range(1, 20)), "1900-01-01"),
     "total_row": file("rows.csv", "x,my colour,y\n" + LINES + "1.0,Total,2.0\n"),
 }
-"""What provokes each note on the column `c`, or on how the columns are called."""
+"""What provokes each note on a column `c` or on what the columns are called, in rows.csv with the target `y`."""

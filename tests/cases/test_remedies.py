@@ -19,8 +19,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "batchlearn"
 FLAG = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*(?![\w-])")
 
+# Notes on columns that training makes, once it has seen all rows.
+OF_ALL_ROWS = {"spike", "time_spike"}
 # Notes on columns that no text file provokes.
 OF_OTHER_FILES = {
+    "leak": "of labels: tests/training",
+    "too_good": "of labels: tests/training",
     "unsupported_type": "of typed files: tests/tables",
     "not_in_all_files": "of several files: tests/tables",
     "taken_as_missing": "of predictions: tests/models",
@@ -118,10 +122,11 @@ def test_the_remedies_of_an_error_work_as_printed(ask: Command, provocation: Pro
 @pytest.mark.parametrize("code", REMARKS)
 def test_the_flag_of_a_note_on_a_column_changes_it(ask: Command, code: str) -> None:
     REMARKS[code]()
-    assert code in {remark.note.code for remark in read("rows.csv", target="y").remarks}
     command = ["train", "rows.csv", "--target", "y", "--output", "model", "--force"]
     answer = ask(*command)
     assert answer.code == 0, answer.record
+    if code not in OF_ALL_ROWS:
+        assert code in {remark.note.code for remark in read("rows.csv", target="y").remarks}
     for column in answer.record["columns"]:
         named = remedies(f"{column['reason'] or ''}\n{column['change'] or ''}")
         for remedy in named:
