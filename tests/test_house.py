@@ -29,7 +29,11 @@ LARGEST_ROOT = 26
 EMPTY_NAMES = {"common", "helpers", "misc", "util", "utils"}
 UNSAFE_MODULES = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "yaml.load", "os.system"}
-IMPORTED_AS = {"scikit-learn": "sklearn"}
+IMPORTED_AS = {
+    "charset-normalizer": "charset_normalizer",
+    "python-calamine": "python_calamine",
+    "scikit-learn": "sklearn",
+}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = Function | ast.ClassDef
@@ -325,7 +329,10 @@ def test_only_the_command_line_reads_the_environment(path: Path) -> None:
 
 def test_what_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {re.split(r"[^\w-]", requirement)[0] for requirement in project["dependencies"]}
+    # Extras that users choose are imported where they are needed; those for development are not.
+    extras = project["optional-dependencies"]
+    chosen = [requirement for name in extras.keys() - {"dev", "docs"} for requirement in extras[name]]
+    declared = {re.split(r"[^\w-]", requirement)[0] for requirement in (*project["dependencies"], *chosen)}
     allowed = {IMPORTED_AS.get(name, name) for name in declared} | {"batchlearn", *sys.stdlib_module_names}
     used = {name.partition(".")[0] for path in SOURCES for name, _ in imported(path)}
     assert used <= allowed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,32 @@ def test_columns_are_listed_with_commas_or_one_by_one(run: Run, drop: list[str])
     code, _, _ = run("train", "rows.parquet", "--target", "bought", *drop, "--output", "model")
     assert code == 0
     assert set(bl.load("model").encoding.columns) == {"size", "colour"}
+
+
+def test_free_text_is_left_out_and_the_flag_that_is_printed_uses_its_words(run: Run) -> None:
+    rng = np.random.default_rng(0)
+    paid = rng.random(400) < 0.5
+    words = np.array(["refund", "late", "never", "fine", "called", "thanks", "about", "again", "order", "number"])
+    notes = [" ".join(rng.choice(words[:8] if yes else words[2:], 7)) + f" {k}" for k, yes in enumerate(paid)]
+    rows = zip(notes, rng.normal(size=400).round(3), paid, strict=True)
+    Path("notes.csv").write_text(
+        "\n".join(["his note,x,paid", *(f"{n},{x},{'yes' if p else 'no'}" for n, x, p in rows)])
+    )
+    code, out, _ = run("train", "notes.csv", "--target", "paid", "--json", "--output", "without")
+    assert code == 0
+    without = one_object(out)
+    (said,) = (note for note in without["notes"] if "left out" in note)
+    (flag,) = re.findall(r"--text .*(?= uses its words)", said)
+    code, out, _ = run("train", "notes.csv", "--target", "paid", *shlex.split(flag), "--json", "--output", "with")
+    assert code == 0
+    found = one_object(out)
+    assert found["certificate"]["status"] == "certified"
+    assert [one["kind"] for one in found["facts"]["columns"]] == ["text", "number"]
+    aucs = [one["evaluation"]["metrics"]["auc"]["value"] for one in (without, found)]
+    assert aucs[0] < 0.65
+    assert aucs[1] > 0.8
+    assert run("verify", "with", "notes.csv")[0] == 0
+    assert run("predict", "with", "notes.csv", "-o", "scored.csv", "--bounds")[0] == 0
 
 
 def test_models_are_numbered_and_the_first_free_number_is_taken(run: Run) -> None:
@@ -167,11 +194,12 @@ def test_declared_categories_and_null_texts_need_no_second_declaration_to_predic
     words = ["coded.csv", "--null", "NA,."]
     code, out, err = run("train", *words, "--target", "bought", "--categories", "colour", "--output", "model")
     assert (code, err) == (0, "")
-    assert "batchlearn verify model coded.csv --null NA,." in out
+    assert "batchlearn verify model coded.csv\n" in out
     kinds = bl.load("model").encoding.kinds
     assert (kinds["colour"], kinds["size"]) == ("category", "number")
-    assert run("predict", "model", *words, "-o", "scored.csv")[0] == 0
-    assert run("verify", "model", *words)[0] == 0
+    for said in (["coded.csv"], words):
+        assert run("predict", "model", *said, "-o", "scored.csv", "--force")[0] == 0
+        assert run("verify", "model", *said)[0] == 0
 
 
 def test_verify_exits_with_6_where_one_value_changed(run: Run) -> None:

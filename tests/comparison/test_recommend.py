@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from tests.comparison.made import outcome_of, run_of
 
 from batchlearn.comparison.outcome import Outcome
@@ -46,6 +47,31 @@ def test_where_nobody_comes_near_the_nearest_is_named_and_a_larger_budget_asked_
     assert found.contender == "mini-batch 32"
     assert found.reason.startswith("No contender came within 0.01")
     assert "--passes" in found.changes[0]
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        # Found by use: the run in the middle is near enough, and one is not.
+        (
+            (0.0065, 0.0065, 0.0072),
+            "within 0.0067 of the optimum with every seed on this budget; this one came nearest, to 0.0072 with its "
+            "worst one, 0.0065 with that in the middle.",
+        ),
+        # To two digits both would be 0.0067.
+        ((0.00674,), "within 0.0067 of the optimum on this budget; this one came nearest, to 0.0068."),
+        ((0.25,) * 3, "with every seed on this budget; this one came nearest, to 0.25 with its worst one."),
+    ],
+)
+def test_what_came_nearest_is_farther_than_what_nobody_reached(ends: tuple[float, ...], said: str) -> None:
+    runs = [run_of("online", (1.0, 1.0, 0.5 + end), seed=seed) for seed, end in enumerate(ends)]
+    found = recommend([outcome_of(*runs)], 0.00672, True)
+    assert said in found.reason
+
+
+def test_what_is_good_enough_is_not_said_to_be_less_than_what_was_reached() -> None:
+    found = recommend([outcome_of(run_of("online", (1.0, 1.0, 0.50671)))], 0.00672, True)
+    assert "within 0.0068 of the optimum" in found.reason
 
 
 def test_a_contender_that_diverged_is_not_taken() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm, NumberTerm, level_label
+from batchlearn.data.bins import NumberTerm
+from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm, level_label
 from batchlearn.tables.columns import Kind
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from batchlearn.data.bins import BinTerm
 from batchlearn.data.encoding import CalendarTerm, LevelTerm, PairTerm
-from batchlearn.data.pairs import coarsened
+from batchlearn.selection.coarsening import coarsened
 
 BINS = BinTerm("x", (0.0, 1.0), -1.0, 2.0, missing=True)
 LEVELS = LevelTerm("c", ("a", "b"), rare=True)

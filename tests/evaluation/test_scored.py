@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from batchlearn.models.decision import Costs
 from batchlearn.models.model import Predictions
 from batchlearn.retraining.cycle.candidate import compare, contest
 from batchlearn.retraining.gate import Gate
+from batchlearn.tables.readings import ColumnReading
 from batchlearn.tables.table import Roles, Scan, Table, read
 from batchlearn.training.evaluate import evaluate
 
@@ -158,6 +160,7 @@ class BySign:
     costs: Costs | None = None
     level_terms: tuple[LevelTerm, ...] = ()
     no_certificate: str = "No penalty and no optimum: a rule."
+    readings: Mapping[str, ColumnReading] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -122,14 +122,14 @@ def test_a_model_file_keeps_the_costs(tmp_path: Path) -> None:
     ],
 )
 def test_costs_in_a_file_are_checked(costs: Any) -> None:
-    description = describe(load(GOLDEN), {})
+    description = {**describe(load(GOLDEN), {}), "format_version": 1}
     assert parse_schema({**description, "costs": {"false_positive": 1.0, "false_negative": 9.0}}).costs is not None
     with pytest.raises(Malformed):
         parse_schema({**description, "costs": costs})
 
 
 def test_costs_are_for_two_classes() -> None:
-    description = describe(load(GOLDEN), {})
+    description = {**describe(load(GOLDEN), {}), "format_version": 1}
     number = {**description, "target": {"column": "late", "task": "number", "classes": [], "loss": "squared"}}
     assert parse_schema(number).costs is None
     with pytest.raises(Malformed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from tests.models.made import asked, made, made_fit
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
-from batchlearn.tables.table import read
+from batchlearn.tables.columns import Kind
+from batchlearn.tables.table import ReadingRules, read
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train
@@ -90,16 +92,51 @@ def test_rows_left_out_of_training_are_predicted_too(model: LinearModel) -> None
 # --- refusals -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["amount", "flag", "colour", "when", "lead"])
+@pytest.mark.parametrize("name", ["grade", "when", "lead"])
 def test_a_missing_column_is_refused_by_name(name: str, model: LinearModel) -> None:
     with pytest.raises(DataError, match=f"column '{name}'") as refusal:
         model.predict(made().drop_columns([name]))
     assert refusal.value.code == "column-missing"
 
 
+@pytest.mark.parametrize("name", ["amount", "flag", "colour"])
+def test_a_column_that_was_missing_at_times_may_be_absent(name: str, model: LinearModel) -> None:
+    rows = made()
+    without = rows.set_column(rows.schema.get_field_index(name), name, pa.nulls(rows.num_rows))
+    with pytest.warns(UserWarning, match=f"'{name}' is not in the table: it counts as missing in every row"):
+        absent = model.predict(rows.drop_columns([name]))
+    assert absent.predictor.tobytes() == model.predict(without).predictor.tobytes()
+    with pytest.raises(DataError, match="--strict refuses that"):
+        model.predict(model.read(rows.drop_columns([name]), ReadingRules(strict=True)))
+
+
+def test_texts_are_read_as_what_they_were_in_training_and_others_are_missing(model: LinearModel) -> None:
+    rows = made(20)
+    place, amount = rows.schema.get_field_index("amount"), rows["amount"].to_pylist()
+    texts = rows.set_column(place, "amount", pa.array([None if one is None else repr(one) for one in amount]))
+    assert model.predict(texts).predictor.tobytes() == model.predict(rows).predictor.tobytes()
+    odd = rows.set_column(place, "amount", pa.array(["many", *(texts["amount"].to_pylist()[1:])]))
+    less = rows.set_column(place, "amount", pa.array([None, *amount[1:]]))
+    with pytest.warns(UserWarning, match="'amount' has values in 1 row that cannot be read as a number"):
+        assert model.predict(odd).predictor.tobytes() == model.predict(less).predictor.tobytes()
+
+
+def test_a_table_that_was_opened_otherwise_is_read_as_the_model_reads_it(model: LinearModel, tmp_path: Path) -> None:
+    rows = made(40)
+    codes = pa.array([str(code) for code in range(10, 50)])
+    named = rows.set_column(rows.schema.get_field_index("code"), "code", codes).drop_columns(["colour"])
+    pyarrow.csv.write_csv(named, tmp_path / "rows.csv")
+    table = read(tmp_path / "rows.csv")
+    assert table.column("code").kind is Kind.NUMBER
+    with pytest.warns(UserWarning, match="'colour' is not in the table"):
+        found = model.predict(table).predictor
+    with pytest.warns(UserWarning, match="'colour' is not in the table"):
+        assert found.tobytes() == model.predict(named).predictor.tobytes()
+
+
 @pytest.mark.parametrize(
     ("name", "value", "held"),
-    [("amount", "12", "category"), ("flag", 1.0, "number"), ("colour", 3, "number"), ("when", "2008", "category")],
+    [("amount", datetime(2008, 1, 1), "timestamp"), ("flag", 1.0, "number"), ("when", 2008.0, "number")],
 )
 def test_a_column_of_another_kind_is_refused_by_name(name: str, value: Any, held: str, model: LinearModel) -> None:
     rows = made(20)

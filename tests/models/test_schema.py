@@ -20,7 +20,10 @@ from batchlearn.models.schema import describe, parse_schema
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("format_version",), 2),
+        (("format_version",), 3),
+        (("format_version",), 0),
+        (("readings",), {"amount": {"kind": "category"}}),
+        (("text_encoding",), 3),
         (("kind",), "os.system"),
         (("class",), "builtins.eval"),
         (("label_mean",), "0.5"),
@@ -174,7 +177,7 @@ def test_a_description_of_more_levels_than_memory_holds_is_refused_at_once(folde
 )
 def test_a_tweedie_target_has_a_power_and_no_other_has(loss: str, power: float | None, fits: bool) -> None:
     target: dict[str, object] = {"column": "y", "task": "amount", "classes": [], "loss": loss, "power": power}
-    description = {**describe(load(GOLDEN), {}), "target": target}
+    description = {**describe(load(GOLDEN), {}), "format_version": 1, "target": target}
     if fits:
         assert parse_schema(description).target == Target("y", loss, power=power)
     else:

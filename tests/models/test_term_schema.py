@@ -10,8 +10,9 @@ import pytest
 from tests.models.made import GOLDEN
 
 from batchlearn.artifacts.strict_json import Malformed, dump, parse
-from batchlearn.data.bins import BinTerm
-from batchlearn.data.encoding import CalendarTerm, Encoding, GroupTerm, LevelTerm, NumberTerm, PairTerm
+from batchlearn.data.bins import BinTerm, NumberTerm
+from batchlearn.data.encoding import CalendarTerm, Encoding, GroupTerm, LevelTerm, PairTerm
+from batchlearn.data.text import TextTerm
 from batchlearn.models.files import load
 from batchlearn.models.schema import describe, parse_schema
 
@@ -25,9 +26,11 @@ KINDS = {"x": "number", "c": "category", "d": "category", "when": "timestamp"}
 WHOLE = describe(load(GOLDEN), {})
 
 
-def parsed(groups: list[Any], kinds: dict[str, str], numbers: tuple[Any, ...] = ()) -> Encoding:
+def parsed(
+    groups: list[Any], kinds: dict[str, str], numbers: tuple[Any, ...] = (), texts: tuple[Any, ...] = ()
+) -> Encoding:
     """Parse the terms of a model as they are read from a file: as text."""
-    encoding = {"numbers": numbers, "groups": groups, "kinds": kinds, "left_out": {}}
+    encoding = {"numbers": numbers, "groups": groups, "kinds": kinds, "left_out": {}, "texts": texts, "zones": {}}
     return parse_schema(parse(dump({**WHOLE, "encoding": encoding}))).encoding
 
 
@@ -50,6 +53,40 @@ def test_a_number_comes_back_as_it_was() -> None:
         (found,) = parsed([], {"n": "boolean"}, (asdict(term),)).numbers
         assert found == term
         assert found.width == len(term.names)
+
+
+TEXT = TextTerm("t", ("called", "called twice"), buckets=3, missing=True)
+
+
+def test_a_text_comes_back_as_it_was() -> None:
+    (found,) = parsed([], {"t": "category"}, texts=(asdict(TEXT),)).texts
+    assert found == TEXT
+    assert found.width == len(found.names) == 6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"words": ["called", "called"]},
+        {"words": ["Called"]},
+        {"words": [1]},
+        {"buckets": -1},
+        {"buckets": 1 << 21},
+        {"missing": 1},
+        {"extra": 0},
+        {"column": "a\nb"},
+    ],
+)
+def test_what_no_text_could_have_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(Malformed):
+        parsed([], {change.get("column", "t"): "category"}, texts=({**asdict(TEXT), **change},))
+
+
+def test_a_text_is_not_of_numbers_and_no_column_has_two_terms() -> None:
+    with pytest.raises(Malformed, match="is a number"):
+        parsed([], {"t": "number"}, texts=(asdict(TEXT),))
+    with pytest.raises(Malformed, match="not distinct"):
+        parsed([asdict(LevelTerm("t", ("a", "b")))], {"t": "category"}, texts=(asdict(TEXT),))
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,11 @@ def test_a_bracket_reads_and_travels() -> None:
         assert record[name] == getattr(found, name)
     assert record["recent"]["decay"] == 0.5
     assert "Training again gains at least" in str(found)
+    # Each new row was read more than once, and no other row at all.
+    assert one.change.added is not None
+    assert (found.rows, found.rows_read % found.rows) == (len(one.change.added), 0)
+    assert found.rows_read > found.rows
+    assert f"{found.rows:,} rows, {found.rows_read:,} readings of a row" in str(found)
     assert found.response_shift is not None
     assert found.response_shift <= 0.25 * found.prediction_shift * (1.0 + 1e-9)
     assert found.retrain_rows == one.kept.rows + len(one.after) - one.kept.rows

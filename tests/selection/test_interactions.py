@@ -16,11 +16,11 @@ from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm, PairTerm, SingleTerm
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import read_ledger
-from batchlearn.data.pairs import coarsened
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.split import with_lots
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
+from batchlearn.selection.coarsening import coarsened
 from batchlearn.selection.interactions import PairCandidate, _interaction, _recode, best_pairs
 from batchlearn.selection.penalty_selection import select_penalties
 from batchlearn.selection.terms import encoding_terms

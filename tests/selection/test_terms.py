@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from batchlearn.data.bins import BinTerm
-from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm, NumberTerm, PairTerm
+from batchlearn.data.bins import BinTerm, NumberTerm
+from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm, PairTerm
 from batchlearn.objectives.penalties.smoothing import differences, product, squares
 from batchlearn.selection.terms import encoding_penalty, encoding_terms
 from batchlearn.tables.columns import Kind

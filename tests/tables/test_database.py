@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from batchlearn.errors import BatchlearnError, DataError, ResourceError, UsageError
+from batchlearn.errors import BatchlearnError, DataError, ResourceError
 from batchlearn.tables.database import Query, open_view
 
 COLUMNS = "a real, colour text, seen text, known text, code integer"
@@ -96,13 +96,20 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("data", [b"", b"SQLite format 3\0 and then nothing", b"PAR1" * 100])
-def test_what_is_no_database_is_refused(data: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("data", "code", "exit_code"),
+    [
+        (b"", "query-failed", 2),  # what SQLite takes for a database without tables
+        (b"SQLite format 3\0 and then nothing", "database-unreadable", 3),
+        (b"PAR1" * 100, "database-unreadable", 3),
+    ],
+)
+def test_what_is_no_database_is_refused(data: bytes, code: str, exit_code: int, tmp_path: Path) -> None:
     path = tmp_path / "shop.sqlite"
     path.write_bytes(data)
-    with pytest.raises(UsageError) as refusal, open_view(query(path)):
+    with pytest.raises(BatchlearnError) as refusal, open_view(query(path)):
         pass
-    assert refusal.value.code == "query-failed"
+    assert (refusal.value.code, refusal.value.exit_code) == (code, exit_code)
 
 
 def test_a_locked_database_is_said_to_be_locked(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from batchlearn.errors import BatchlearnError, DataError, IntegrityError, ResourceError, UsageError
+from batchlearn.formatting.notes import Code
 from batchlearn.tables.table import Kind, read
 
 
@@ -75,6 +77,9 @@ def test_the_unnamed_index_of_a_frame_is_left_out() -> None:
     [
         (pd.DataFrame({"a": [1, "x"]}), "frame-not-readable"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "frame-not-readable"),
+        (pd.DataFrame({"a": pd.arrays.SparseArray([0.0, 1.0])}), "frame-not-readable"),
+        (pd.DataFrame({"a": [1j, 2j]}), "frame-not-readable"),
+        (pd.DataFrame({"a": [2**70, 1]}), "frame-not-readable"),
         (np.zeros(3), "array-not-two-dimensional"),
         ({"a": np.zeros(3), "b": np.zeros(2)}, "lengths-differ"),
         ({"a": np.zeros((3, 2))}, "array-not-readable"),
@@ -158,18 +163,31 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("second", "named"),
     [
-        ({"a": [1.0]}, "lacks the column 'b'"),
-        ({"a": [1.0], "b": ["x"], "c": [1]}, "has, unlike the first file, the column 'c'"),
         ({"a": ["1"], "b": ["x"]}, "stores 'a' as string"),
     ],
 )
-def test_files_of_other_columns_are_refused(here: Path, second: dict[str, list[object]], named: str) -> None:
+def test_files_of_other_types_are_refused(here: Path, second: dict[str, list[object]], named: str) -> None:
     pq.write_table(pa.table(ROWS), here / "1.parquet")
     pq.write_table(pa.table(second), here / "2.parquet")
     error = refusal(Path())
     assert error.code == "files-differ"
     assert "2.parquet" in error.message
     assert named in error.message
+
+
+def test_columns_that_some_files_lack_are_missing_there(here: Path) -> None:
+    pq.write_table(pa.table({"a": [1.0, 2.0], "b": ["x", "y"]}), here / "1.parquet")
+    pq.write_table(pa.table({"c": [5], "a": [3.0]}), here / "2.parquet")
+    table = read(Path())
+    assert values(Path()) == {"a": [1.0, 2.0, 3.0], "b": ["x", "y", None], "c": [None, None, 5.0]}
+    assert {remark.column: str(remark.note) for remark in table.remarks} == {
+        "b": "'b' is not in 1 of the files: it counts as missing in their rows.",
+        "c": "'c' is not in 1 of the files: it counts as missing in their rows.",
+    }
+    with pytest.raises(DataError, match="the target column 'b' is not in all files"):
+        read(Path(), target="b")
+    with pytest.raises(DataError, match="--strict refuses that"):
+        read(Path(), strict=True)
 
 
 def test_d51_files_with_and_without_a_time_zone(here: Path) -> None:
@@ -213,13 +231,29 @@ def test_d56_a_flipped_bit_under_a_checksum(tmp_path: Path) -> None:
     ],
     ids=["list", "struct", "map", "binary", "texts", "extension"],
 )
-def test_d59_unsupported_types(array: pa.Array) -> None:
+def test_d59_columns_of_unsupported_types_are_left_out_and_said(array: pa.Array) -> None:
     rows = pa.table({"a": [1.0], "odd": array})
-    error = refusal(rows)
-    assert error.code == "unsupported-type"
-    assert "'odd'" in error.message
-    assert "--drop" in error.message
-    assert [column.name for column in read(rows, drop=["odd"]).features] == ["a"]
+    table = read(rows)
+    assert [column.name for column in table.features] == ["a"]
+    (remark,) = table.remarks
+    assert (remark.column, remark.used, remark.note.code, remark.change) == (
+        "odd",
+        False,
+        Code.UNSUPPORTED_TYPE,
+        "--drop odd",
+    )
+    assert read(rows, drop=["odd"]).remarks == ()
+    with pytest.raises(DataError, match="column 'odd' of 'table' is stored as") as refused:
+        read(rows, target="odd")
+    assert refused.value.code == "unsupported-type"
+    with pytest.raises(DataError, match="--strict refuses that: correct the column, or add --drop odd"):
+        read(rows, strict=True)
+    for role in ("target", "time", "group", "weight", "offset", "exposure"):
+        given: dict[str, Any] = {role: "odd"}
+        with pytest.raises(DataError) as caught:
+            read(rows, **given)
+        assert caught.value.code == "unsupported-type"
+        assert "'odd'" in caught.value.message
 
 
 def test_d59_decimals_are_numbers() -> None:
@@ -308,7 +342,7 @@ def test_a_forbidden_file_is_a_matter_of_permissions(parquet: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "code"),
     [
-        ("a.xlsx", b"PK\x03\x04", "format-unknown"),
+        ("a.xls", b"\x09\x08\x10\0", "format-unknown"),
         ("a.parquet", b"a,b\n1,2\n", "parquet-unreadable"),
         ("a", b"a,b\n1,2\n", "format-unknown"),
         ("a.csv", b"", "file-empty"),

@@ -58,7 +58,8 @@ def test_the_stop_is_about_predictions_unless_a_loss_is_asked_for() -> None:
 
 
 def test_a_recipe_is_plain_values_and_all_of_them() -> None:
-    recipe = Recipe("tweedie", 0.5, 1e-8, 0.1, 7, EncodingRules(5, 20, 3), power=1.25)
+    recipe = Recipe("tweedie", 0.5, 1e-8, 0.1, 7, EncodingRules(5, 20, 3, text_words=9, text_buckets=2), power=1.25)
     record = json.loads(json.dumps(recipe.to_json()))
-    rules = EncodingRules(record.pop("minimum_rows"), record.pop("level_cap"), record.pop("buckets"))
+    names = ("minimum_rows", "level_cap", "buckets", "text_words", "text_buckets")
+    rules = EncodingRules(**{name: record.pop(name) for name in names})
     assert Recipe(**record, rules=rules) == recipe

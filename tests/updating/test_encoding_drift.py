@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 from tests.updating.made import one_chunk
 
+from batchlearn.data.encoding import Encoding
 from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.text import TextTerm
 from batchlearn.kernels.design import Layout
+from batchlearn.tables.columns import Kind
+from batchlearn.tables.table import read
 from batchlearn.updating.domain import Domain, DomainParts, DomainTotal
-from batchlearn.updating.encoding_drift import new_domain
+from batchlearn.updating.encoding_drift import new_domain, new_levels
 
 LAYOUT = Layout(True, 1, (2,))
 
@@ -36,3 +40,14 @@ def test_a_level_without_a_coefficient_and_another_scale_do_not() -> None:
     assert reasons(rows(1.0, 0), rows(0.1, 0, 100_000)) == ["with the new rows column 1 deviates 0.105 times as much"]
     assert reasons(rows(0.0, 0), rows(0.0, 0)) == []
     assert "inf times" in reasons(rows(0.0, 0), rows(1.0, 0))[0]
+
+
+def test_texts_without_words_are_new_where_training_had_none() -> None:
+    table = read({"note": [*["late"] * 20, *["..."] * 11, "", "zebra"]})
+    for missing, expected in (
+        (True, []),
+        (False, ["12 new rows have a text without words of 'note' that meets no coefficient"]),
+    ):
+        encoding = Encoding((), (), {"note": Kind.CATEGORY}, {}, (TextTerm("note", ("late",), 4, missing),))
+        assert list(map(str, new_levels(encoding, table, 12))) == expected
+        assert new_levels(encoding, table, 13) == []

@@ -23,6 +23,7 @@ __all__ = ["main"]
 FORMAT_VERSION = 1
 INTERNAL_ERROR, INTERRUPTED = 1, 130
 COMMANDS = {
+    "inspect": "Show how each column of a table would be read, without training.",
     "train": "Fit a model to every row of a table, certify and evaluate it.",
     "compare": "Compare full batch, mini-batch and online on one objective, under equal budgets.",
     "evaluate": "Judge a model on labelled rows: metrics with intervals, baselines, slices.",

@@ -14,10 +14,13 @@ from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.options import (
     AS_STORED,
     NO_ROLES,
+    WHOLE,
     Count,
     Flag,
+    PartFlags,
     ReadingFlags,
     RoleFlags,
+    files_of,
     open_table,
 )
 from batchlearn.cli.progress import watch
@@ -75,12 +78,13 @@ DEFAULT_PAGE = PageOptions()
 
 
 def compare(
-    data: Annotated[str, Parameter(help='Parquet, CSV or TSV: a file, a folder, or a pattern: "data/*.parquet".')],
+    data: Annotated[str, Parameter(help='A table: a file, a folder, or a pattern such as "data/*.parquet".')],
     /,
     *,
     target: Annotated[str, Parameter(help="Column to predict.")],
     roles: RoleFlags = NO_ROLES,
     reading: ReadingFlags = AS_STORED,
+    part: PartFlags = WHOLE,
     plan: PlanOptions = DEFAULT_PLAN,
     run: PageOptions = DEFAULT_PAGE,
 ) -> CommandResult:
@@ -93,9 +97,10 @@ def compare(
     destination = _ComparisonFolder(run.output, target, run.force)
     destination.check()
     chosen, threads = plan.plan, threads_given(run.threads)
-    table = open_table(data, target, roles, reading)
+    table = open_table(files_of(data, part), target, roles, reading)
     comparison = watch(iter_compare(table, chosen, recipe, threads=threads))
-    record = comparison.to_json()
+    columns = [column.to_json() for column in table.uses()]
+    record = {**comparison.to_json(), "lines_passed_over": dict(table.lines_passed_over), "columns": columns}
     report = destination.save(page_of(comparison))
     record["report"] = str(report)
 

@@ -10,18 +10,23 @@ from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.options import (
     ALL_ROWS,
     UNJUDGED,
+    WHOLE,
     Count,
     JudgingFlags,
     Names,
+    PartFlags,
     RowFlags,
+    files_of,
     open_for,
 )
+from batchlearn.evaluation.scored import score
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.formatting.numbers import count
 from batchlearn.models.files import read_model
+from batchlearn.models.remarks import scoring_remarks
 from batchlearn.report.document import Document
 from batchlearn.report.training.brief import model_sentence, show_evaluation, show_notes
-from batchlearn.training.evaluate import evaluate as evaluate_model
+from batchlearn.training.evaluate import evaluate_scored
 from batchlearn.training.fit import FORMAT_VERSION
 from batchlearn.training.recipe import Recipe
 
@@ -33,6 +38,7 @@ def evaluate(
     *,
     judging: JudgingFlags = UNJUDGED,
     rows: RowFlags = ALL_ROWS,
+    part: PartFlags = WHOLE,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
     seed: Annotated[Count, Parameter(help="Seed of the intervals.")] = 0,
 ) -> CommandResult:
@@ -42,10 +48,16 @@ def evaluate(
     """
     seed = Recipe(seed=seed).seed
     stored = read_model(model)
-    table = open_for(stored.model, data, rows, judging, drop)
-    evaluation = evaluate_model(stored.model, table, seed=seed)
+    table = open_for(stored.model, files_of(data, part), rows, judging, drop)
+    scored = score(stored.model, table, seed=seed)
+    evaluation = evaluate_scored(stored.model, scored, seed=seed)
     target = stored.model.target
-    notes = list[Note]()
+    remarks = scoring_remarks(stored.model, table.like(stored.model.readings), scored.unreadable)
+    notes = [remark.note for remark in remarks]
+    used = {*stored.model.columns, target.column, table.roles.time, table.roles.group, table.roles.weight}
+    known = (stored.record.get("certificate") or {}).get("fingerprint")
+    if known is not None and known == scored.fingerprint:
+        notes.append(Note(Code.OWN_ROWS, {"rows": evaluation.rows}))
     # Older records tell only the whole condition, with the times of a version's rows.
     condition = stored.record.get("where", stored.record.get("condition"))
     if condition and not rows.where:
@@ -55,6 +67,8 @@ def evaluate(
         "model": model,
         "data": data,
         "seed": seed,
+        "lines_passed_over": dict(table.lines_passed_over),
+        "columns": [column.to_json() for column in table.uses(remarks, used)],
         "evaluation": evaluation.to_json(),
         "notes": list(map(str, notes)),
         "noted": [note.to_json() for note in notes],

@@ -15,20 +15,23 @@ from batchlearn.cli.options import (
     AS_STORED,
     DEFAULT_RUN,
     NO_ROLES,
+    WHOLE,
+    PartFlags,
     ReadingFlags,
     RoleFlags,
     RunOptions,
+    files_of,
     open_table,
-    typed,
+    typed_part,
 )
-from batchlearn.cli.progress import watch
-from batchlearn.cli.recipe_options import (
+from batchlearn.cli.options.recipe import (
     DEFAULT_RECIPE,
     NO_COSTS,
     CostOptions,
     RecipeFlags,
     class_weight_rule,
 )
+from batchlearn.cli.progress import watch
 from batchlearn.errors import CertificateError, ResourceError, UsageError
 from batchlearn.formatting.numbers import rounded_up
 from batchlearn.models.files import check_writable
@@ -45,13 +48,14 @@ _LONGEST_NAME = 60
 _MOST_MODELS = 1_000_000
 
 
-def train(
-    data: Annotated[str, Parameter(help='Parquet, CSV or TSV: a file, a folder, or a pattern: "data/*.parquet".')],
+def train(  # noqa: PLR0913 - each argument is a group of flags
+    data: Annotated[str, Parameter(help='A table: a file, a folder, or a pattern such as "data/*.parquet".')],
     /,
     *,
     target: Annotated[str, Parameter(help="Column to predict.")],
     roles: RoleFlags = NO_ROLES,
     reading: ReadingFlags = AS_STORED,
+    part: PartFlags = WHOLE,
     recipe: RecipeFlags = DEFAULT_RECIPE,
     costs: CostOptions = NO_COSTS,
     run: RunOptions = DEFAULT_RUN,
@@ -68,8 +72,8 @@ def train(
     threads = threads_given(run.threads)
     destination = Destination(run.output, target, run.force)
     destination.check()
-    table = open_table(data, target, roles, reading)
-    again = shlex.quote(data) + (f" --null {shlex.quote(typed(reading.null))}" if reading.null else "")
+    table = open_table(files_of(data, part), target, roles, reading)
+    again = shlex.quote(data) + (" --no-header" if reading.no_header else "") + typed_part(part)
     return save_and_report(watch(iter_train(table, plan, threads=threads)), destination, again)
 
 

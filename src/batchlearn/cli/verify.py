@@ -7,10 +7,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import CommandResult
-from batchlearn.cli.options import (
-    Count,
-    Names,
-)
+from batchlearn.cli.options import THESE_FILES, WHOLE, Count, FileFlags, PartFlags, files_of, rules_of
 from batchlearn.cli.progress import watch
 from batchlearn.cli.train import threads_given
 from batchlearn.data.target import Task
@@ -26,7 +23,8 @@ def verify(
     data: Annotated[str, Parameter(help="The rows that it was trained on, in any format.")],
     /,
     *,
-    null: Annotated[Names, Parameter(help="Texts that mean a missing value in CSV files, besides nothing: NA,.")] = (),
+    files: FileFlags = THESE_FILES,
+    part: PartFlags = WHOLE,
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None,
 ) -> CommandResult:
     """Read the rows again and check a model's certificate against them.
@@ -34,7 +32,8 @@ def verify(
     The rows, their order and every value must be those of the training. Exit code 6 where the certificate does not
     hold.
     """
-    verification = watch(iter_verify_model(model, data, null=("", *null), threads=threads_given(threads)))
+    rows = files_of(data, part)
+    verification = watch(iter_verify_model(model, rows, rules_of(files), threads=threads_given(threads)))
     record: dict[str, Any] = {"format_version": FORMAT_VERSION, "model": model, "data": data, **verification.to_json()}
     if not verification.holds:
         refusal = IntegrityError(" ".join(verification.reasons), code="certificate-does-not-hold")

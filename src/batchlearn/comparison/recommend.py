@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from batchlearn.comparison.outcome import Outcome, Recommendation
-from batchlearn.formatting.numbers import passes, size
+from batchlearn.formatting.numbers import passes, rounded_down, rounded_up, size
 from batchlearn.solvers import RowsAtOnce
 
 # A proof is worth waiting for: so many times longer, or so many seconds.
@@ -30,9 +30,15 @@ def recommend(outcomes: Sequence[Outcome], good_enough: float, certified: bool) 
     ]
     if not reached:
         best = min(usable or outcomes, key=lambda outcome: outcome.excess(outcome.typical))
+        # It counts as reached where every run is there: the run in the middle may well be.
+        middle, worst = rounded_up(best.excess(best.typical)), rounded_up(best.spread[1])
+        each = (
+            ("", f"to {worst:g}") if len(best.runs) == 1 else (" with every seed", f"to {worst:g} with its worst one")
+        )
+        median = f", {middle:g} with that in the middle" if middle < worst else ""
         reason = (
-            f"No contender came within {good_enough:.2g} of the optimum on this budget; this one came nearest, to "
-            f"{best.excess(best.typical):.2g}."
+            f"No contender came within {rounded_down(good_enough):g} of the optimum{each[0]} on this budget; this one "
+            f"came nearest, {each[1]}{median}."
         )
         changes = ("A larger budget (--passes, --seconds): the order of the contenders may change with it.",)
         return Recommendation(best.contender.name, reason, changes)
@@ -47,8 +53,8 @@ def recommend(outcomes: Sequence[Outcome], good_enough: float, certified: bool) 
 def _full(full: _FirstWithin, quickest: _FirstWithin, certified: bool, good_enough: float) -> str:
     end = "the optimum with a certificate" if certified else "the best known objective"
     said = (
-        f"It is within {good_enough:.2g} of the optimum after {passes(full.passes)} and {full.seconds:.2f} s, and "
-        f"goes on to {end}"
+        f"It is within {rounded_up(good_enough):g} of the optimum after {passes(full.passes)} and "
+        f"{full.seconds:.2f} s, and goes on to {end}"
     )
     if quickest.outcome is full.outcome:
         return f"{said}; nothing else was quicker."
@@ -58,7 +64,7 @@ def _full(full: _FirstWithin, quickest: _FirstWithin, certified: bool, good_enou
 
 def _quickest(quickest: _FirstWithin, reached: Sequence[_FirstWithin], good_enough: float) -> str:
     said = (
-        f"It is the quickest within {good_enough:.2g} of the optimum, what the rows themselves cannot tell: "
+        f"It is the quickest within {rounded_up(good_enough):g} of the optimum, what the rows themselves cannot tell: "
         f"{passes(quickest.passes)} and {quickest.seconds:.2f} s"
     )
     others = [one for one in reached if one.outcome is not quickest.outcome]

@@ -1,4 +1,4 @@
-"""Bins: a number as a group of ordered levels, so that a linear model becomes an additive one.
+"""A number as it is, or in bins: a group of ordered levels, so that a linear model becomes an additive one.
 
 Cut points come from the values' distribution. A value that alone holds as many rows as a bin would (an atom, such as
 the zeros of an amount) gets a bin of its own; plain quantiles would put the same cut point again and again.
@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -26,6 +27,52 @@ MISSING_BIN = "(missing)"
 # Up to so many edges, and from so many rows on, comparing with each edge is several times faster than a search, whose
 # branches are guessed wrongly.
 _EDGES_COMPARED, _ROWS_COMPARED = 32, 1000
+
+
+@dataclass(frozen=True)
+class NumberTerm:
+    """A number as (value - mean) / deviation; a missing value is the mean, with an indicator where training had any."""
+
+    column: str
+    mean: float
+    deviation: Annotated[float, Field(gt=0.0)]
+    low: float  # range seen in training
+    high: float
+    # Of the training rows' weight; above 0 there is an indicator column.
+    missing_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    reads: ClassVar = (Kind.NUMBER, Kind.BOOLEAN)
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError(f"the range of {quoted(self.column)} ends before it begins: {self.low!r} to {self.high!r}")
+
+    @property
+    def width(self) -> int:
+        """Its number of coefficients."""
+        return 2 if self.missing_share > 0.0 else 1
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The column's name, and that of the indicator."""
+        return (self.column, f"{self.column} = {MISSING_BIN}") if self.missing_share > 0.0 else (self.column,)
+
+    @property
+    def shift(self) -> tuple[float, ...]:
+        """What is subtracted from each dense column."""
+        return (self.mean, self.missing_share) if self.missing_share > 0.0 else (self.mean,)
+
+    @property
+    def scale(self) -> tuple[float, ...]:
+        """What each dense column is divided by."""
+        share = self.missing_share
+        return (self.deviation, float(np.sqrt(share * (1.0 - share)))) if share > 0.0 else (self.deviation,)
+
+    def encode(self, array: pa.Array, out: Floats) -> None:
+        """Fill `out` (columns, rows) with values not yet shifted and scaled."""
+        values = pc.cast(array, pa.float64()) if not pa.types.is_float64(array.type) else array
+        out[0] = pc.fill_null(values, self.mean).to_numpy(zero_copy_only=False)
+        if self.missing_share > 0.0:
+            out[1] = pc.is_null(array).to_numpy(zero_copy_only=False)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from batchlearn.tables.columns import floats
 from batchlearn.tables.fingerprint import Fingerprint
 from batchlearn.tables.sources import ParquetSource
 from batchlearn.tables.table import Table
+from batchlearn.tables.text.times import local_times
 
 _BYTES_OF_A_LABEL = 8
 
@@ -66,7 +67,10 @@ def physical_memory() -> int | None:
 def profile_parts(table: Table, ledger: Ledger, parts: list[Mask]) -> Generator[int, None, list[Profiles]]:
     """Profile the features over each part's rows in one pass; yields rows read, returns one set of profiles a part."""
     features = table.features
-    found: list[Profiles] = [{column.name: empty_profile(column.kind) for column in features} for _ in parts]
+    found: list[Profiles] = [
+        {column.name: empty_profile(column.kind, is_text=column.name in table.roles.text) for column in features}
+        for _ in parts
+    ]
     for entries, batch in walk(table, [column.name for column in features]):
         for part, profiles in zip(parts, found, strict=True):
             mask = part[entries]
@@ -75,8 +79,8 @@ def profile_parts(table: Table, ledger: Ledger, parts: list[Mask]) -> Generator[
             kept = batch if mask.all() else batch.filter(pa.array(mask))
             weight = np.ones(kept.num_rows) if ledger.weight is None else ledger.weight[entries][mask]
             lots = ledger.lots.lot[entries][mask]
-            for name, array in zip(kept.schema.names, kept.columns, strict=True):
-                profiles[name].update(array, weight, lots)
+            for column, array in zip(features, kept.columns, strict=True):
+                profiles[column.name].update(local_times(array, column.zone), weight, lots)
         yield batch.num_rows
     return found
 
@@ -110,6 +114,7 @@ def build_rows(
                     ledger.label[entries][mask],
                     None if ledger.weight is None else ledger.weight[entries][mask],
                     None if ledger.offset is None else ledger.offset[entries][mask],
+                    encoding.encode_texts(kept),
                 )
             )
         yield batch.num_rows

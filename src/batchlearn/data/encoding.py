@@ -1,18 +1,19 @@
 """Encoding: from the columns of a table to dense columns and level codes, fitted by totals and kept in the model.
 
-A fitted encoding is a tuple of terms. Each term reads one column, or two, and gives either dense columns or one group
-of levels; it knows its domain, so that an objective can build penalties from it and a later update can tell whether new
-rows still fit. Training, batch scoring and serving call the same `Encoding.encode`. What terms consist of is what model
-files hold: the ranges beside their fields are checked there, what several fields must be together wherever one is made.
+A fitted encoding is a tuple of terms. Each term reads one column, or two, and gives dense columns, one group of levels
+or the sparse columns of a text; it knows its domain, so that an objective can build penalties from it and a later
+update can tell whether new rows still fit. Training, scoring and serving call the same `encode` and `encode_texts`.
+What terms consist of is what model files hold: the ranges beside their fields are checked there, what several fields
+must be together wherever one is made.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -21,11 +22,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
-from batchlearn.data.bins import BinTerm
-from batchlearn.data.profile import CALENDAR_PARTS, calendar_part
+from batchlearn.data.bins import BinTerm, NumberTerm
+from batchlearn.data.profile import CALENDAR_PARTS, calendar_part, level_digest
+from batchlearn.data.text import TextTerm, sparse_rows
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.tables.columns import Kind
+from batchlearn.tables.text.times import local_times
 
 Codes = NDArray[np.intp]
 
@@ -48,50 +51,11 @@ def _refuse_repeats(what: str, values: Iterable[object]) -> None:
         raise ValueError(f"{what} are not distinct")
 
 
-@dataclass(frozen=True)
-class NumberTerm:
-    """A number as (value - mean) / deviation; a missing value is the mean, with an indicator where training had any."""
-
-    column: str
-    mean: float
-    deviation: Annotated[float, Field(gt=0.0)]
-    low: float  # range seen in training
-    high: float
-    # Of the training rows' weight; above 0 there is an indicator column.
-    missing_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    reads: ClassVar = (Kind.NUMBER, Kind.BOOLEAN)
-
-    def __post_init__(self) -> None:
-        if self.low > self.high:
-            raise ValueError(f"the range of {quoted(self.column)} ends before it begins: {self.low!r} to {self.high!r}")
-
-    @property
-    def width(self) -> int:
-        """Its number of coefficients."""
-        return 2 if self.missing_share > 0.0 else 1
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The column's name, and that of the indicator."""
-        return (self.column, f"{self.column} = {MISSING}") if self.missing_share > 0.0 else (self.column,)
-
-    @property
-    def shift(self) -> tuple[float, ...]:
-        """What is subtracted from each dense column."""
-        return (self.mean, self.missing_share) if self.missing_share > 0.0 else (self.mean,)
-
-    @property
-    def scale(self) -> tuple[float, ...]:
-        """What each dense column is divided by."""
-        share = self.missing_share
-        return (self.deviation, float(np.sqrt(share * (1.0 - share)))) if share > 0.0 else (self.deviation,)
-
-    def encode(self, array: pa.Array, out: Floats) -> None:
-        """Fill `out` (columns, rows) with values not yet shifted and scaled."""
-        values = pc.cast(array, pa.float64()) if not pa.types.is_float64(array.type) else array
-        out[0] = pc.fill_null(values, self.mean).to_numpy(zero_copy_only=False)
-        if self.missing_share > 0.0:
-            out[1] = pc.is_null(array).to_numpy(zero_copy_only=False)
+def _rows_with(array: pa.DictionaryArray, holds: Callable[[str], bool]) -> NDArray[np.bool_]:
+    """Return which rows have a level for which something holds."""
+    levels = array.dictionary.to_pylist()
+    found = np.asarray([*(level is not None and holds(level) for level in levels), False])
+    return np.asarray(found[pc.fill_null(array.indices, len(levels)).to_numpy(zero_copy_only=False)], dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -110,6 +74,8 @@ class LevelTerm:
     rare: bool = False
     missing: bool = False
     reference: str | None = None  # the level without a coefficient, where no penalty tells levels and intercept apart
+    # The first 32 bits of the digests of other levels that training met; None where they are not kept.
+    pooled: tuple[Annotated[int, Field(ge=0, lt=1 << 32)], ...] | None = None
     reads: ClassVar = (Kind.CATEGORY,)
 
     def __post_init__(self) -> None:
@@ -164,8 +130,7 @@ class LevelTerm:
             if len(self._hashed) > _REMEMBERED:
                 self._hashed.clear()
             if level not in self._hashed:
-                digest = hashlib.blake2b(level.encode(), digest_size=8).digest()
-                self._hashed[level] = len(self.levels) + int.from_bytes(digest, "big") % self.buckets
+                self._hashed[level] = len(self.levels) + level_digest(level) % self.buckets
             return self._hashed[level]
         return len(self.levels) if self.rare else none
 
@@ -174,19 +139,27 @@ class LevelTerm:
         none = len(self.names)
         of_level = [none if level is None else self.code(level) for level in array.dictionary.to_pylist()]
         codes = np.asarray([*of_level, none - 1 if self.missing else none], dtype=np.intp)
-        indices = pc.fill_null(array.indices, len(of_level)).to_numpy(zero_copy_only=False)
-        return np.asarray(codes[indices])
+        return np.asarray(codes[pc.fill_null(array.indices, len(of_level)).to_numpy(zero_copy_only=False)])
 
     def unseen(self, array: pa.DictionaryArray) -> NDArray[np.bool_]:
-        """Return which rows hold a level that has no coefficient or bucket of its own."""
-        levels = array.dictionary.to_pylist()
-        new = np.asarray([*(lv is not None and lv not in self._code and lv != self.reference for lv in levels), False])
-        return np.asarray(new[pc.fill_null(array.indices, len(levels)).to_numpy(zero_copy_only=False)], dtype=bool)
+        """Return which rows hold a level that has no coefficient of its own."""
+        return _rows_with(array, self._is_new)
+
+    def was_pooled(self, array: pa.DictionaryArray) -> NDArray[np.bool_]:
+        """Return which of those rows hold a level that training met; by chance one in 2^32 / pooled that it did not."""
+        return _rows_with(array, lambda level: self._is_new(level) and level_digest(level) >> 32 in self._marks)
+
+    @cached_property
+    def _marks(self) -> frozenset[int]:
+        return frozenset(self.pooled or ())
+
+    def _is_new(self, level: str) -> bool:
+        return level not in self._code and level != self.reference
 
 
 @dataclass(frozen=True)
 class CalendarTerm:
-    """One calendar part of a timestamp (hour, weekday or month), one coefficient for each value that occurred."""
+    """One calendar part of what a clock showed (hour, weekday or month), one coefficient for each that occurred."""
 
     kind: Literal["calendar"] = field(default="calendar", kw_only=True)
     column: str
@@ -307,33 +280,52 @@ class Encoding:
     groups: tuple[GroupTerm, ...]
     kinds: Mapping[str, Kind]  # of every column it reads
     left_out: Mapping[str, str]  # column -> reason
+    texts: tuple[TextTerm, ...] = ()
+    zones: Mapping[str, str] = field(default_factory=dict)  # column of moments in UTC -> whose clock its parts are of
 
     def __post_init__(self) -> None:
-        _refuse_repeats("the terms", [*(number.column for number in self.numbers), *(g.key for g in self.groups)])
+        plain: tuple[NumberTerm | TextTerm, ...] = (*self.numbers, *self.texts)
+        _refuse_repeats("the terms", [*(term.column for term in plain), *(g.key for g in self.groups)])
         halves = [half for g in self.groups for half in ((g.first, g.second) if isinstance(g, PairTerm) else (g,))]
-        terms = (*self.numbers, *halves)
+        terms: tuple[NumberTerm | SingleTerm | TextTerm, ...] = (*plain, *halves)
         if {term.column for term in terms} != self.kinds.keys():
             raise ValueError("the columns of the terms are not those that have a kind")
         for term in terms:
             kind = self.kinds[term.column]
             if kind not in term.reads:
                 raise ValueError(f"column {quoted(term.column)} is a {kind} and its term is for a {term.reads[0]}")
+        if any(self.kinds.get(name) is not Kind.TIMESTAMP for name in self.zones):
+            raise ValueError("a column that holds no times has a zone")
 
     @cached_property
     def layout(self) -> Layout:
         """Where each coefficient stands."""
-        return Layout(True, sum(term.width for term in self.numbers), tuple(group.width for group in self.groups))
+        dense, sparse = (sum(term.width for term in terms) for terms in (self.numbers, self.texts))
+        return Layout(True, dense, tuple(group.width for group in self.groups), sparse)
+
+    @cached_property
+    def text_slices(self) -> tuple[slice, ...]:
+        """The coefficients of each text."""
+        ends = self.layout.sparse_slice.start + np.cumsum((0, *(term.width for term in self.texts)))
+        return tuple(slice(int(a), int(b)) for a, b in pairwise(ends))
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """One name a coefficient, the intercept first."""
         numbers = (name for term in self.numbers for name in term.names)
-        return (INTERCEPT, *numbers, *(name for group in self.groups for name in group.names))
+        return (INTERCEPT, *numbers, *(name for term in (*self.groups, *self.texts) for name in term.names))
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns it reads."""
         return tuple(self.kinds)
+
+    @cached_property
+    def may_be_missing(self) -> frozenset[str]:
+        """The columns that were missing in some row of the training, so that a missing value has a coefficient."""
+        numbers = {term.column for term in self.numbers if term.missing_share > 0.0}
+        groups = {group.column for group in self.groups if not isinstance(group, PairTerm) and group.missing}
+        return frozenset(numbers | groups)
 
     @cached_property
     def shift(self) -> Floats:
@@ -366,17 +358,27 @@ class Encoding:
         Returns the dense columns (dense, rows), not yet shifted and scaled, and the codes (groups, rows), in as few
         bytes as hold them.
         """
+        columns = {name: local_times(batch.column(name), self.zones.get(name)) for name in self.columns}
         dense = np.empty((self.layout.dense, batch.num_rows))
         row = 0
         for term in self.numbers:
-            term.encode(batch.column(term.column), dense[row : row + term.width])
+            term.encode(columns[term.column], dense[row : row + term.width])
             row += term.width
         codes = np.empty((len(self.groups), batch.num_rows), dtype=self.layout.code_type)
         for out, group in zip(codes, self.groups, strict=True):
-            out[:] = group.encode(*(batch.column(name) for name in group.columns))
+            out[:] = group.encode(*(columns[name] for name in group.columns))
         return dense, codes
 
+    def encode_texts(self, batch: pa.RecordBatch) -> Any:
+        """Return the sparse columns of the rows of a batch, a CSR array (rows, sparse); None where there is no text."""
+        return sparse_rows(self.texts, batch) if self.texts else None
+
     def count_unseen(self, batch: pa.RecordBatch) -> dict[str, int]:
-        """Return, for each category, how many rows hold a level never seen in training (or pooled there)."""
+        """Return, for each category, how many rows hold a level never seen in training (or pooled, if not kept)."""
+        terms, pooled = (term for term in self.groups if isinstance(term, LevelTerm)), self.count_pooled(batch)
+        return {term.column: int(term.unseen(batch.column(term.column)).sum()) - pooled[term.column] for term in terms}
+
+    def count_pooled(self, batch: pa.RecordBatch) -> dict[str, int]:
+        """Return, for each category, how many rows hold a level that was too rare in training for a coefficient."""
         terms = [term for term in self.groups if isinstance(term, LevelTerm)]
-        return {term.column: int(term.unseen(batch.column(term.column)).sum()) for term in terms}
+        return {term.column: int(term.was_pooled(batch.column(term.column)).sum()) for term in terms}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,7 @@ class Ledger:
     counts: RowCounts
     read_lots: Lots | None = None  # by `with_lots`
     weight_constant: float = 1.0  # what the weights as they came were divided by
+    unreadable: Mapping[str, int] = field(default_factory=dict)  # rows by column whose value its reading does not take
 
     @property
     def lots(self) -> Lots:
@@ -152,6 +153,13 @@ def read_ledger(  # noqa: PLR0913 - each says what labels and weights mean, or w
         rejected[reason] = int((usable & lacking).sum())
         usable &= ~lacking
     unlabelled = int((~labelled).sum())
+    if scan.unreadable.get(roles.target or "") and not labelled.any():
+        raise DataError(
+            f"No value of column '{roles.target}' of {table.name} can be read as a "
+            f"{table.column(roles.target or '').kind}, which the model predicts. Convert the column, or name the right "
+            "one.",
+            code="target-kind",
+        )
     if labelled.any() and not usable.any():
         raise _none_left(table, unlabelled, rejected)
     given = target
@@ -173,7 +181,8 @@ def read_ledger(  # noqa: PLR0913 - each says what labels and weights mean, or w
         label = label if ordered.classes == target.classes else 1.0 - label
         target = ordered
     counts = RowCounts(scan.rows_read, int(used.sum()), unlabelled, {why: n for why, n in rejected.items() if n})
-    return Ledger(target, used, label, unseen, weight, offset, time, group, counts, weight_constant=constant)
+    found = (target, used, label, unseen, weight, offset, time, group, counts)
+    return Ledger(*found, weight_constant=constant, unreadable=dict(scan.unreadable))
 
 
 def _scaled(

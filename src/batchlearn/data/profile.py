@@ -6,6 +6,7 @@ together as needed. Rows count once each; a row of weight zero is not shown to a
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from batchlearn.data.text import has_words, token_counts
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.columns import Kind, floats
 from batchlearn.tables.row_hashes import Hashes
@@ -28,6 +30,8 @@ _EXPECTED_REPEATS = 5.0
 _STRETCH = 4096
 # Values kept for the cut points of bins: a quantile of so many is right to about a tenth of a per cent.
 _SAMPLE = 200_000
+# Texts kept to count words in: one in a thousand of them is in twenty.
+_TEXTS = 20_000
 
 
 def calendar_part(times: pa.Array, part: str) -> NDArray[np.int64]:
@@ -35,6 +39,11 @@ def calendar_part(times: pa.Array, part: str) -> NDArray[np.int64]:
     values = {"hour": pc.hour, "weekday": pc.day_of_week, "month": pc.month}[part](times)
     numbers = pc.fill_null(pc.cast(values, pa.int64()), -1).to_numpy(zero_copy_only=False)
     return np.asarray(np.where(numbers >= 0, numbers - 1, -1) if part == "month" else numbers)
+
+
+def level_digest(level: str) -> int:
+    """Return 64 bits that tell a level from nearly all others: those of BLAKE2b."""
+    return int.from_bytes(hashlib.blake2b(level.encode(), digest_size=8).digest(), "big")
 
 
 class Sample(NamedTuple):
@@ -88,6 +97,39 @@ class Moments(NamedTuple):
         return Moments(weight, missing, mean, math.hypot(self.spread, other.spread, between))
 
 
+class End(NamedTuple):
+    """The lowest of some values, the rows that have it, and the next one above it; infinite where there is none."""
+
+    value: float = math.inf
+    rows: int = 0
+    next: float = math.inf
+
+    @staticmethod
+    def of(values: NDArray[Any]) -> End:
+        """Return the lowest of values without a missing one."""
+        return NO_END.add(values)
+
+    def add(self, values: NDArray[Any]) -> End:
+        """Return that of more values; as a rule one look says that their lowest is no lower."""
+        if not len(values):
+            return self
+        low = values.min().item()
+        if low > self.value:
+            return End(self.value, self.rows, min(self.next, low))
+        others = values[values != low]
+        return self.merge(End(low, len(values) - len(others), others.min().item() if len(others) else math.inf))
+
+    def merge(self, other: End) -> End:
+        """Return that of both."""
+        first, second = (self, other) if self.value <= other.value else (other, self)
+        if first.value == second.value:
+            return End(first.value, first.rows + second.rows, min(first.next, second.next))
+        return End(first.value, first.rows, min(first.next, second.value))
+
+
+NO_END = End()
+
+
 @dataclass
 class NumberProfile:
     """Weighted moments, range and missing values of a number or boolean.
@@ -101,6 +143,9 @@ class NumberProfile:
     low: float = np.inf
     high: float = -np.inf
     below_zero: int = 0
+    lowest: End = NO_END
+    highest: End = NO_END
+    """Of the values with their signs turned round."""
     # Whole numbers that differ in every row so far; None once a value came twice or was no whole number.
     distinct: list[Floats] | None = field(default_factory=list)
     _sample: Sample = field(default_factory=lambda: Sample(np.empty(0), np.empty(0, dtype=np.uint64)))
@@ -120,6 +165,7 @@ class NumberProfile:
         if len(known):
             self.low, self.high = min(self.low, float(known.min())), max(self.high, float(known.max()))
             self.below_zero += int(np.count_nonzero(known < 0.0)) if self.low < 0.0 else 0
+            self.lowest, self.highest = self.lowest.add(known), self.highest.add(-known)
             whole = self.distinct is not None and bool(np.all(known == np.trunc(known)))
             self._add_distinct([known] if whole and len(np.unique(known)) == len(known) else None)
         self._waiting.append((values, weight))
@@ -154,6 +200,7 @@ class NumberProfile:
         merged = NumberProfile(self.rows + other.rows, self.missing + other.missing)
         merged.low, merged.high = min(self.low, other.low), max(self.high, other.high)
         merged.below_zero = self.below_zero + other.below_zero
+        merged.lowest, merged.highest = self.lowest.merge(other.lowest), self.highest.merge(other.highest)
         merged.distinct = self.distinct
         merged._add_distinct(other.distinct)
         merged._sample = self._sample.merge(other._sample)
@@ -232,11 +279,53 @@ class CategoryProfile:
 
 
 @dataclass
-class TimeProfile:
-    """How often each calendar part occurs."""
+class TextProfile:
+    """Rows without a word, and a sample of the texts: those with the lowest lots, whatever order the rows came in."""
 
     rows: int = 0
     missing: int = 0
+    wordless: int = 0  # missing, or without a letter or digit
+    _texts: list[tuple[int, str]] = field(default_factory=list)  # lots and texts, ascending
+    _repeated: list[tuple[str, int]] | None = None  # of these, once asked for
+
+    def update(self, array: pa.DictionaryArray, _weight: Floats, lots: Hashes) -> None:
+        """Add a batch; `lots` has one entry a row that decides who is in the sample."""
+        self.rows += len(array)
+        self.missing += array.null_count
+        there = np.flatnonzero(has_words(array))
+        self.wordless += len(array) - len(there)
+        lowest = there[np.argsort(lots[there], kind="stable")[:_TEXTS]]
+        texts = array.take(pa.array(lowest)).dictionary_decode().to_pylist()
+        self._add(list(zip(lots[lowest].tolist(), texts, strict=True)))
+
+    def _add(self, more: list[tuple[int, str]]) -> None:
+        self._texts, self._repeated = sorted([*self._texts, *more])[:_TEXTS], None
+
+    def merge(self, other: TextProfile) -> TextProfile:
+        """Return the profile of both."""
+        merged = TextProfile(self.rows + other.rows, self.missing + other.missing, self.wordless + other.wordless)
+        merged._add([*self._texts, *other._texts])
+        return merged
+
+    @property
+    def repeated(self) -> list[tuple[str, int]]:
+        """Words and pairs in more than one of at most 20,000 texts, chosen at random, with their texts; most first."""
+        if self._repeated is None:
+            counts = token_counts(text for _, text in self._texts)
+            several = ((token, rows) for token, rows in counts.items() if rows > 1)
+            self._repeated = sorted(several, key=lambda item: (-item[1], item[0]))
+        return self._repeated
+
+
+@dataclass
+class TimeProfile:
+    """How often each calendar part occurs of what a clock showed, and where the times end, in microseconds."""
+
+    rows: int = 0
+    missing: int = 0
+    first: End = NO_END
+    last: End = NO_END
+    """Of the times with their signs turned round."""
     parts: dict[str, NDArray[np.int64]] = field(
         default_factory=lambda: {part: np.zeros(size, dtype=np.int64) for part, size in CALENDAR_PARTS.items()}
     )
@@ -245,6 +334,8 @@ class TimeProfile:
         """Add a batch; weights and lots do not matter to counts."""
         self.rows += len(array)
         self.missing += array.null_count
+        known = array.drop_null().cast(pa.int64()).to_numpy(zero_copy_only=False)
+        self.first, self.last = self.first.add(known), self.last.add(-known)
         for part, size in CALENDAR_PARTS.items():
             values = calendar_part(array, part)
             self.parts[part] = self.parts[part] + np.bincount(values[values >= 0], minlength=size)
@@ -252,14 +343,17 @@ class TimeProfile:
     def merge(self, other: TimeProfile) -> TimeProfile:
         """Return the profile of both."""
         parts = {part: counts + other.parts[part] for part, counts in self.parts.items()}
-        return TimeProfile(self.rows + other.rows, self.missing + other.missing, parts)
+        ends = self.first.merge(other.first), self.last.merge(other.last)
+        return TimeProfile(self.rows + other.rows, self.missing + other.missing, *ends, parts)
 
 
-Profile = NumberProfile | CategoryProfile | TimeProfile
+Profile = NumberProfile | CategoryProfile | TextProfile | TimeProfile
 
 
-def empty_profile(kind: Kind) -> Profile:
-    """Return the profile of no rows."""
+def empty_profile(kind: Kind, *, is_text: bool = False) -> Profile:
+    """Return the profile of no rows of a kind, or of text that is to be taken as words."""
+    if is_text:
+        return TextProfile()
     if kind is Kind.CATEGORY:
         return CategoryProfile()
     return TimeProfile() if kind is Kind.TIMESTAMP else NumberProfile()

@@ -28,9 +28,13 @@ def take(table: Table, ledger: Ledger, entries: NDArray[np.intp]) -> Generator[i
         yield batch.num_rows
     rows = pa.Table.from_batches(batches).unify_dictionaries().take(np.argsort(np.argsort(entries)))
     columns = tuple(table.column(name) for name in names)
-    # Rows are here as often as they occur.
+    # Rows are here as often as they occur. Canonical times are in UTC, and their type does not say so.
     once = replace(roles, weight_kind=None, drop=())
-    taken = replace(table, source=ArrowSource(rows), columns=columns, condition=None, roles=once)
+    readings = {
+        name: each if each.zone is None else replace(each, zoneless="UTC") for name, each in table.readings.items()
+    }
+    source = ArrowSource(rows)
+    taken = replace(table, source=source, columns=columns, condition=None, roles=once, readings=readings)
     cut = replace(
         ledger,
         used=ledger.used[entries],

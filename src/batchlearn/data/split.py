@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlearn.data.ledger import Ledger, Lots, walk
+from batchlearn.data.ledger import Ledger, Lots
 from batchlearn.errors import DataError, UsageError
 from batchlearn.tables.row_hashes import Hashes, RowHashes, bits_of, mixed
 from batchlearn.tables.table import Table
@@ -106,10 +106,13 @@ def hold_out(ledger: Ledger, share: float, seed: int, kind: SplitKind | None = N
 
 def with_lots(table: Table, ledger: Ledger) -> Ledger:
     """Read the features once; return the ledger with the lots of its rows."""
-    hashes, names = RowHashes(), [column.name for column in table.features]
+    hashes = RowHashes()
+    names = [column.name for column in table.features]
+    scan = table.scan(names) if names else None
     # Where there are no features, rows are told apart by their labels.
-    read = [hashes.of(batch) for _, batch in walk(table, names)] if names else []
-    return with_lots_of(ledger, np.concatenate(read) if read else np.zeros(len(ledger.used), dtype=np.uint64))
+    read = [np.zeros(len(ledger.used), dtype=np.uint64)] if scan is None else [hashes.of(batch) for batch in scan]
+    unreadable = {**ledger.unreadable, **({} if scan is None else scan.unreadable)}
+    return with_lots_of(replace(ledger, unreadable=unreadable), np.concatenate(read))
 
 
 def with_lots_of(ledger: Ledger, features: Hashes) -> Ledger:

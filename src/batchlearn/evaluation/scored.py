@@ -14,9 +14,11 @@ from batchlearn.data.encoding import LevelTerm, level_label
 from batchlearn.data.ledger import read_ledger, usable_rows
 from batchlearn.data.split import in_order, with_lots_of
 from batchlearn.data.target import Target, Task
+from batchlearn.errors import DataError
 from batchlearn.evaluation.metrics import Array, first_score, losses_under, target_metrics
 from batchlearn.evaluation.slices import Categories
 from batchlearn.models.model import Model
+from batchlearn.tables.fingerprint import Fingerprint
 from batchlearn.tables.row_hashes import Hashes, RowHashes
 from batchlearn.tables.table import Table
 
@@ -42,6 +44,10 @@ class ScoredRows:
     time: Array | None = None
     entry: NDArray[np.integer] | None = None
     offset: Array | None = None  # what was added to each row's linear predictor, with the logarithm of its exposure
+    unreadable: Mapping[str, int] = field(default_factory=dict)
+    """Rows by column whose value was no such value, and counts as missing."""
+    fingerprint: str | None = None
+    """Of these rows as a certificate has it of those trained on; None where it was not taken."""
 
     @property
     def clusters(self) -> NDArray[np.integer] | None:
@@ -55,17 +61,25 @@ class ScoredRows:
 
 def score(model: Model, table: Table, *, seed: int = 0) -> ScoredRows:
     """Return the labelled rows of a table as the model scores them; `seed` orders rows without a time."""
-    return score_each((model,), table, seed=seed)[0]
+    fingerprint = Fingerprint()
+    (rows,) = score_each((model,), table, seed=seed, fingerprint=fingerprint)
+    return replace(rows, fingerprint=fingerprint.hexdigest())
 
 
 def score_each(
-    models: Sequence[Model], table: Table, *, seed: int = 0, weight_constant: float | None = None
+    models: Sequence[Model],
+    table: Table,
+    *,
+    seed: int = 0,
+    weight_constant: float | None = None,
+    fingerprint: Fingerprint | None = None,
 ) -> list[ScoredRows]:
     """Return the labelled rows of a table as each model scores them; the table is read once.
 
     The table's roles say which columns hold time, group and weight; target, offset, exposure and categories are the
-    first model's, and so is what weights are divided by unless it is given. Raises DataError where a row cannot be used
-    or scored, UsageError as `read_ledger`.
+    first model's, and so is what weights are divided by unless it is given. `fingerprint` takes in what a certificate
+    of the first model has the fingerprint of. Raises DataError where a row cannot be used or scored, UsageError as
+    `read_ledger`.
     """
     first, roles = models[0], table.roles
     named = replace(
@@ -73,9 +87,9 @@ def score_each(
     )
     # Texts are read as they are told apart by any of the models.
     kept = any(model.as_read(table).outer_spaces for model in models)
-    table = replace(table, roles=named, outer_spaces=kept)
-    for model in models:
-        model.check(table)
+    table = replace(table.like(first.readings), roles=named, outer_spaces=kept)
+    # One reading serves all models that read their columns alike.
+    together, apart = _by_readings(models, table)
     usable: list[NDArray[np.bool_]] = []
     responses: list[list[Array]] = [[] for _ in models]
     codes: list[list[NDArray[np.intp]]] = [[] for _ in first.level_terms]
@@ -88,17 +102,22 @@ def score_each(
         if not usable[-1].any():
             return
         kept = batch.filter(pa.array(usable[-1]))
-        for model, parts in zip(models, responses, strict=True):
-            parts.append(model.predict_batch(kept).response)
+        if fingerprint is not None:
+            known = [first.target.column, *([named.weight] if named.weight else [])]
+            fingerprint.update(kept.select(list(dict.fromkeys([*first.columns, *known]))))
+        for k in together:
+            responses[k].append(models[k].predict_batch(kept).response)
         for term, found in zip(first.level_terms, codes, strict=True):
             found.append(term.encode(kept.column(term.column)))
         if first.target.task is Task.CLASSES:
             values = first.target.values(kept.column(first.target.column))
             unseen_classes.update(str(value) for value in values if value not in first.target.classes)
 
-    columns = [name for model in models for name in model.columns]
+    columns = [name for k in together for name in models[k].columns]
     constant = first.weight_constant if weight_constant is None else weight_constant
     ledger = read_ledger(table, first.target, weight_constant=constant, beside=columns, visit=visit)
+    for k in apart:
+        responses[k] = _scored_apart(models[k], table, np.concatenate(usable))
     if named.time is None:
         ledger = with_lots_of(ledger, np.concatenate(features))
     entry = in_order(ledger, ledger.used | ledger.unseen, named.time is None, seed)
@@ -117,8 +136,36 @@ def score_each(
         time=None if ledger.time is None else ledger.time[entry],
         entry=entry,
         offset=None if ledger.offset is None else ledger.offset[entry],
+        unreadable=ledger.unreadable,
     )
     return [rows, *(replace(rows, response=np.concatenate(parts)[place]) for parts in responses[1:])]
+
+
+def _by_readings(models: Sequence[Model], table: Table) -> tuple[list[int], list[int]]:
+    """Return which models read their columns as the table does, and which do not. DataError where one cannot."""
+    found: tuple[list[int], list[int]] = ([], [])
+    for k, model in enumerate(models):
+        own = table.like(model.readings)
+        model.check(own)
+        found[any(table.readings.get(name) != own.readings.get(name) for name in model.readings)].append(k)
+    return found
+
+
+def _scored_apart(model: Model, table: Table, usable: NDArray[np.bool_]) -> list[Array]:
+    """Return what a model that reads columns in its own way responds to the usable rows of a table."""
+    responses, start = list[Array](), 0
+    for batch in table.like(model.readings).scan(model.columns):
+        kept = batch.filter(pa.array(usable[start : start + batch.num_rows]))
+        start += batch.num_rows
+        if kept.num_rows:
+            responses.append(model.predict_batch(kept).response)
+    if start != len(usable):
+        raise DataError(
+            f"The condition on {table.name} keeps {len(usable):,} rows as one model reads them and {start:,} as the "
+            "other does; both must be judged by the same rows. Use another condition.",
+            code="readings-differ",
+        )
+    return responses
 
 
 def level_names(term: LevelTerm) -> list[str]:

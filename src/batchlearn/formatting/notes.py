@@ -14,6 +14,7 @@ from typing import Any
 
 from batchlearn.errors import quoted
 from batchlearn.formatting.codes import Code
+from batchlearn.formatting.column_sentences import COLUMN_SENTENCES
 from batchlearn.formatting.names import BASELINES, METRICS
 from batchlearn.formatting.numbers import rounded_down, rounded_up
 from batchlearn.formatting.retraining import SENTENCES as _OF_RETRAINING
@@ -269,6 +270,8 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.BASELINE_NOT_BEATEN: _baseline_not_beaten,
     Code.THRESHOLD_NOT_CHEAPER: _threshold_not_cheaper,
     Code.TRAINED_UNDER_CONDITION: "The model was trained on rows where {condition}; --where keeps such rows only.",
+    Code.OWN_ROWS: "The model was trained on these very {rows:,} rows: the figures say how well it fits them, not how "
+    "well it predicts others. Evaluate on later rows; what train printed is of rows held out.",
     Code.SAMPLED: "A sample of {rows:,} of {of:,} rows, drawn at random with seed {seed}.",
     Code.COMPARED_ON: _compared_on,
     Code.COMPARED_TERMS: "Terms enter as they are (linear encoding), {coefficients:,} coefficients, penalty alpha "
@@ -331,4 +334,5 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.ROWS_NOT_KEPT: "its rows were learned one by one and were not kept",
     Code.RECORDED: "{text}",
     **_OF_RETRAINING,
+    **{Code(code): sentence for code, sentence in COLUMN_SENTENCES.items()},
 }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from batchlearn.data.encoding import Encoding, LevelTerm
-from batchlearn.data.encoding_fit import check_kinds
+from batchlearn.data.encoding_fit import check_kinds, missing_column
 from batchlearn.data.target import Target, Task, class_name
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kernels.design import (
@@ -21,28 +22,24 @@ from batchlearn.kernels.design import (
     Floats,
     absolute,
     predictors,
-    quadratic_form,
-    quadratic_forms,
-    rows_of,
-    squared,
     standardised,
 )
-from batchlearn.kernels.rounding import UNDERFLOW, predictor_error
+from batchlearn.kernels.rounding import predictor_error
+from batchlearn.models.bounds import PredictionBounds
 from batchlearn.models.decision import Costs
 from batchlearn.models.links import (
     INVERSE_LINKS,
     class_contrasts,
     class_logits,
-    largest_class_form,
-    largest_class_range,
     returned_distance,
 )
 from batchlearn.models.model import Predictions
-from batchlearn.tables.columns import Kind, without_outer_spaces
-from batchlearn.tables.table import Roles, Table, read
+from batchlearn.models.remarks import scoring_remarks
+from batchlearn.tables.columns import Kind, unsupported, without_kind, without_outer_spaces
+from batchlearn.tables.readings import ColumnReading
+from batchlearn.tables.table import ReadingRules, Roles, Table, open_by
 
-# Rows of several classes at a time: K^2 numbers each.
-_ROWS_AT_ONCE = 2048
+AS_FOUND, NO_ROLES = ReadingRules(), Roles()
 _EVEN = 0.5
 
 
@@ -50,38 +47,6 @@ def _without_outer_spaces(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Return a batch whose texts have no outer spaces: beside a model of before, it is read with them."""
     plain = [without_outer_spaces(one) if pa.types.is_dictionary(one.type) else one for one in batch.columns]
     return pa.RecordBatch.from_arrays(plain, names=batch.schema.names)
-
-
-@dataclass(frozen=True)
-class PredictionBounds:
-    """What bounds a prediction's distance from the optimum's (bound C3): radius * sqrt(x' H^-1 x).
-
-    Without the inverse Hessian (too many coefficients to keep it) the sum of the coefficients' own bounds serves.
-    """
-
-    radius: float
-    norms: Floats  # (parameters,): sqrt((H^-1)_jj), from above
-    inverse: Floats | None = None  # (parameters, parameters): H^-1
-    inverse_square_scale: Floats | None = None  # (parameters,), with form_error: what rounding can add to x' H^-1 x
-    form_error: float = 0.0
-
-    def of(self, encoding: Encoding, block: Block) -> Floats:
-        """Return the bound on each row's linear predictor, shape (m,); of classes on the range of their logits."""
-        layout = encoding.layout
-        outputs = len(self.norms) // layout.size
-        if self.inverse is None or self.inverse_square_scale is None:
-            each = predictors(layout, Block(np.abs(block.dense), block.codes), self.norms)
-            return self.radius * (each if outputs == 1 else largest_class_range(each))
-        if outputs == 1:
-            form = quadratic_form(layout, block, self.inverse)
-        else:
-            parts = (rows_of(block, a, a + _ROWS_AT_ONCE) for a in range(0, block.dense.shape[1], _ROWS_AT_ONCE))
-            found = [largest_class_form(quadratic_forms(layout, part, self.inverse)) for part in parts]
-            form = np.concatenate([np.zeros(0), *found])
-        # The largest square of an entry of a difference of two classes is below two.
-        each = predictors(layout, squared(block), self.inverse_square_scale)
-        rounding = self.form_error * (each if outputs == 1 else 2.0 * each.sum(axis=0))
-        return self.radius * np.sqrt(np.maximum(form, 0.0) + rounding + UNDERFLOW)
 
 
 @dataclass(frozen=True)
@@ -105,6 +70,8 @@ class LinearModel:
         offset_constant: What a model without features adds to the offset; None where rows have none, and in models of
             before it was kept.
         outer_spaces: Whether spaces around a text tell it from others, as in models of before they did not.
+        readings: How each column is read that it uses or that had a role; older models do not say.
+        text_encoding: Of the text files of its training, where it was given.
 
     Example:
         >>> import batchlearn as bl
@@ -129,6 +96,8 @@ class LinearModel:
     weight_constant: float = 1.0
     offset_constant: float | None = None
     outer_spaces: bool = False
+    readings: Mapping[str, ColumnReading] = field(default_factory=dict)
+    text_encoding: str | None = None
 
     @property
     def coefficients(self) -> Floats:
@@ -184,6 +153,29 @@ class LinearModel:
             return np.asarray(INVERSE_LINKS[self.loss](self.offset_constant + offset))
         return np.tile(self.class_shares, (rows, 1)) if self.class_shares else np.full(rows, self.label_mean)
 
+    def read(self, source: object, rules: ReadingRules = AS_FOUND, roles: Roles = NO_ROLES) -> Table:
+        """Open a table with its columns read as in training.
+
+        Args:
+            source: What `batchlearn.read` takes.
+            rules: What else is said of how rows are read; an encoding given here counts.
+            roles: What the columns of this table are for.
+
+        Returns:
+            The table, which may lack columns and have no rows.
+
+        Raises:
+            UsageError: As `batchlearn.read`.
+            DataError: As `batchlearn.read`.
+        """
+        rules = replace(rules, encoding=rules.encoding or self.text_encoding)
+        if not self.readings:
+            # A file of text does not say which numbers are names; the model does.
+            named = [name for name, kind in self.encoding.kinds.items() if kind is Kind.CATEGORY]
+            named += [roles.target or ""] * any(isinstance(value, str) for value in self.target.classes)
+            rules = replace(rules, categories=(*rules.categories, *filter(None, named)))
+        return open_by(source, roles, rules, self.readings or None)
+
     def predict(self, data: object, *, bounds: bool = False) -> Predictions:
         """Predict every row, in order. A row's prediction has the same bits in whatever batch it comes.
 
@@ -195,14 +187,18 @@ class LinearModel:
             `response` (n,), the probability of the second class, the mean or the count, of K > 2 classes (n, K);
             `predictor`, the same before the link; and `bound` (n,), None unless asked for.
 
+        Values that cannot be read as what they were in training count as missing, and so does a column that is absent
+        and was sometimes missing then; a warning says so.
+
         Raises:
-            DataError: A column that the model reads is missing, of another kind, or missing where an offset is needed.
+            DataError: A column that the model reads is absent, of another kind, or missing where an offset is needed.
             UsageError: Bounds were asked for and `no_certificate` says why there are none.
         """
-        table = data if isinstance(data, Table) else read(data)
+        table = data if isinstance(data, Table) else self.read(data)
         parts = list(self.stream(table, bounds=bounds))
         if not parts:
-            return Predictions(np.empty(0), np.empty(0), np.empty(0) if bounds else None)
+            none = np.empty((0, len(self.class_shares)) if self.class_shares else 0)
+            return Predictions(none, none, np.empty(0) if bounds else None)
         bound = np.concatenate([part.bound for part in parts if part.bound is not None]) if bounds else None
         return Predictions(
             np.concatenate([part.response for part in parts]), np.concatenate([part.predictor for part in parts]), bound
@@ -218,12 +214,25 @@ class LinearModel:
         Yields:
             The predictions of the next rows, as `predict` returns them.
         """
+        table = table.like(self.readings)
         self.check(table)
         # Each row is predicted once, whatever it counts.
         table = self.as_read(replace(table, roles=replace(table.roles, weight=None, weight_kind=None)))
         # An intercept alone reads no column, but its rows have to be counted.
-        for batch in table.scan(self.columns or [table.columns[0].name]):
+        scan = table.scan(self.columns or [table.columns[0].name])
+        for batch in scan:
             yield self.predict_batch(batch, bounds=bounds)
+        for remark in scoring_remarks(self, table, scan.unreadable):
+            warnings.warn(str(remark.note), stacklevel=2)
+
+    def lacking(self, table: Table) -> list[str]:
+        """Return the columns that the model reads and a table, or a file of it, lacks.
+
+        Args:
+            table: The table; no row of it is read.
+        """
+        there = {column.name for column in table.columns}
+        return [name for name in self.encoding.columns if name not in there or name in table.source.lacking]
 
     def as_read(self, table: Table) -> Table:
         """Return a table that is read as the model's rows were.
@@ -240,10 +249,17 @@ class LinearModel:
             table: The table; no row of it is read.
 
         Raises:
-            DataError: It lacks a column that the model reads, or holds it in another kind.
+            DataError: It lacks a column that the model reads and that was never missing, or holds one in another kind.
         """
         kinds = {column.name: column.kind for column in table.columns}
         check_kinds(self.encoding, kinds, table.name)
+        absent = {column.name for column in table.absent}
+        for lacking in self.lacking(table):
+            if (stored := without_kind(table.source.schema).get(lacking)) is not None:
+                raise unsupported(lacking, stored, table.name)
+            known = lacking in absent or lacking in table.source.lacking
+            if table.strict or not known or lacking not in self.encoding.may_be_missing:
+                raise missing_column(lacking, table.name, table.strict)
         for name in (self.roles.offset, self.roles.exposure):
             if name is not None and table.column(name).kind is not Kind.NUMBER:
                 raise DataError(
@@ -261,7 +277,8 @@ class LinearModel:
         """
         stored, codes = self.encoding.encode(batch if self.outer_spaces else _without_outer_spaces(batch))
         layout = self.encoding.layout
-        block = Block(standardised(layout, stored, self.encoding.shift, self.encoding.scale), codes)
+        dense = standardised(layout, stored, self.encoding.shift, self.encoding.scale)
+        block = Block(dense, codes, self.encoding.encode_texts(batch))
         offset = self._offset(batch)
         eta = predictors(layout, block, self.parameters) + offset
         bound = None

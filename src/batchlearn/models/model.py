@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ from batchlearn.data.encoding import LevelTerm
 from batchlearn.data.target import Target
 from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
+from batchlearn.tables.readings import ColumnReading
 from batchlearn.tables.table import Roles, Table
 
 
@@ -45,6 +47,11 @@ class Model(Protocol):
     @property
     def weight_constant(self) -> float:
         """What weights are divided by: their mean over the rows of its training, 1 where there were none."""
+        ...
+
+    @property
+    def readings(self) -> Mapping[str, ColumnReading]:
+        """How it reads the values of columns, by name; of those that are not there as they are found."""
         ...
 
     @property

@@ -11,6 +11,7 @@ files of the new `FORMAT_VERSION`.
 
 from __future__ import annotations
 
+import copy
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,13 +26,16 @@ from batchlearn.data.encoding import Encoding
 from batchlearn.data.target import TASK_OF_LOSS, Target, Task
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats
+from batchlearn.models.bounds import PredictionBounds
 from batchlearn.models.decision import Costs
-from batchlearn.models.linear import LinearModel, PredictionBounds
+from batchlearn.models.linear import LinearModel
+from batchlearn.tables.readings import ColumnReading
 from batchlearn.tables.table import Roles
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # What files mean by a field they lack, by the last format in which that may be, and by part of the description ("" is
-# the whole). Format 1 grew while nothing was released: the loss is then the first one of the task.
+# the whole, "category" every term of that kind). Format 1 grew while nothing was released: the loss is then the first
+# one of the task. Its models do not say how columns are read: they are read as they are found.
 _LATER: dict[int, dict[str, dict[str, Any]]] = {
     1: {
         "": {
@@ -41,10 +45,15 @@ _LATER: dict[int, dict[str, dict[str, Any]]] = {
             "weight_constant": 1.0,
             "offset_constant": None,
             "outer_spaces": True,
+            "readings": {},
+            "text_encoding": None,
         },
-        "roles": {"weight_kind": None},
+        "roles": {"weight_kind": None, "text": []},
         "target": {"loss": None, "power": None, "threshold": None},
         "costs": {"fee": None},
+        # Calendar parts were those of UTC.
+        "encoding": {"texts": [], "zones": {}},
+        "category": {"pooled": None},
     },
 }
 _LONGEST_NAME = 512
@@ -70,7 +79,7 @@ class BoundsSchema(_Closed):
 class ModelSchema(_Closed):
     """Everything in model.json; `record` is what the fit has to say about itself, in plain values."""
 
-    format_version: Literal[1]
+    format_version: Literal[2]
     kind: Literal["linear"]
     encoding: Encoding
     target: Target
@@ -84,6 +93,8 @@ class ModelSchema(_Closed):
     level_moments: bool
     bounds: BoundsSchema | None
     costs: Costs | None
+    readings: Mapping[str, ColumnReading]
+    text_encoding: str | None
     record: dict[str, Any]
 
     @model_validator(mode="after")
@@ -95,8 +106,12 @@ class ModelSchema(_Closed):
         if len(self.class_shares) != (classes if classes > 2 else 0):
             raise ValueError(f"{len(self.class_shares)} shares for {classes} classes")
         roles = self.roles
-        of_roles = (roles.target, roles.time, roles.group, roles.weight, roles.offset, roles.exposure, *roles.drop)
-        _check_names([self.target.column, *self.encoding.kinds, *self.encoding.left_out, *filter(None, of_roles)])
+        of_roles = (roles.target, roles.time, roles.group, roles.weight, roles.offset, roles.exposure)
+        named = (*filter(None, of_roles), *roles.drop, *roles.text)
+        _check_names([self.target.column, *self.encoding.kinds, *self.encoding.left_out, *self.readings, *named])
+        for name, kind in self.encoding.kinds.items() if self.readings else ():
+            if name not in self.readings or self.readings[name].kind is not kind:
+                raise ValueError(f"column {quoted(name)} is a {kind} and no reading says so")
         return self
 
     @property
@@ -148,13 +163,13 @@ def _as_written_today(value: object) -> object:
     """Return a description of any age with the fields that it is too old to have, and none but those of today."""
     if not isinstance(value, dict):
         return value
-    current, version = dict(value), value.get("format_version")
-    for last, parts in _LATER.items():
-        for part, later in parts.items() if type(version) is int and version <= last else ():
-            if part == "":
-                current = {**later, **current}
-            elif isinstance(current.get(part), dict):
-                current[part] = {**later, **current[part]}
+    current, version = copy.deepcopy(value), value.get("format_version")
+    if type(version) is int and 1 <= version < FORMAT_VERSION:
+        current["format_version"] = FORMAT_VERSION
+    parts = [parts for last, parts in _LATER.items() if type(version) is int and version <= last]
+    for part, later in (each for of in parts for each in of.items()):
+        for described in _described(current, part):
+            described.update({key: meaning for key, meaning in later.items() if key not in described})
     if isinstance(current.get("target"), dict):
         target = current["target"] = dict(current["target"])
         task, loss = target.pop("task", None), target.get("loss")
@@ -165,6 +180,21 @@ def _as_written_today(value: object) -> object:
         elif not isinstance(loss, str) or TASK_OF_LOSS.get(loss) != task:
             raise Malformed(f"'target.loss' is {quoted(loss)}, which is no loss for {task}")
     return current
+
+
+def _described(current: dict[str, Any], part: str) -> Iterator[dict[str, Any]]:
+    """Yield the descriptions of a part, as `_LATER` names it: none where there is none, or where it is malformed."""
+    if part == "":
+        yield current
+    elif part != "category":
+        yield from (found for found in [current.get(part)] if isinstance(found, dict))
+    else:
+        encoding = current.get("encoding")
+        groups = encoding.get("groups") if isinstance(encoding, dict) else None
+        given = [group for group in groups if isinstance(group, dict)] if isinstance(groups, list) else []
+        for term in (*given, *(group.get(half) for group in given for half in ("first", "second"))):
+            if isinstance(term, dict) and term.get("kind") == part:
+                yield term
 
 
 def _missing(given: Any, full: Any, place: tuple[str, ...] = ()) -> Iterator[str]:
@@ -210,6 +240,8 @@ def describe(model: LinearModel, record: Mapping[str, Any]) -> dict[str, Any]:
             "inverse": bounds.inverse is not None and bounds.inverse_square_scale is not None,
         },
         "costs": None if model.costs is None else asdict(model.costs),
+        "readings": {name: asdict(reading) for name, reading in model.readings.items()},
+        "text_encoding": model.text_encoding,
         "record": record,
     }
 
@@ -257,4 +289,6 @@ def restore(schema: ModelSchema, arrays: Mapping[str, Floats]) -> LinearModel:
         schema.weight_constant,
         schema.offset_constant,
         schema.outer_spaces,
+        schema.readings,
+        schema.text_encoding,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,16 @@ from batchlearn.models.linear import LinearModel
 PairSide = tuple[str, tuple[str, ...]]
 
 
+class TextUse(NamedTuple):
+    """What a text does in the rows learned from."""
+
+    rows: NDArray[np.intp]  # that each of its columns is 1 in
+    deviation: Floats  # (classes,), of more than two, else (1,): of what it adds to the predictor
+
+
 @dataclass(frozen=True)
 class Shape:
-    """One term: the effect of each of its levels against their mean, or of one unit of a number.
+    """One term: the effect of each level against their mean, of a word against none, or of one unit of a number.
 
     The mean is over the rows learned from where how many rows each level has is known, else over the levels.
 
@@ -95,18 +102,23 @@ def contrasts(
     return estimates, None if moments is None and model.encoding.groups else errors
 
 
-def shapes(model: LinearModel, level_rows: Mapping[str, NDArray[np.intp]] | None = None) -> list[Shape]:
+def shapes(
+    model: LinearModel,
+    level_rows: Mapping[str, NDArray[np.intp]] | None = None,
+    texts: Mapping[str, TextUse] | None = None,
+) -> list[Shape]:
     """Return the shape of every term, of more than two classes one for each class, the widest first.
 
     With `level_rows`, how many rows each level of a term has and at last those of no level, those that move most rows'
-    predictions most come first.
+    predictions most come first. `texts` has the same for columns of words. Of a text the shape has the words of a
+    column of their own.
     """
     if not model.class_shares:
-        return sorted(_shapes(model, 0, level_rows), key=_size)
+        return sorted([*_shapes(model, 0, level_rows), *_text_shapes(model, 0, texts)], key=_size)
     found = [
         replace(shape, of_class=class_name(known))
         for position, known in enumerate(model.target.classes)
-        for shape in _shapes(model, position, level_rows)
+        for shape in [*_shapes(model, position, level_rows), *_text_shapes(model, position, texts)]
     ]
     return sorted(found, key=_size)
 
@@ -148,4 +160,29 @@ def _shapes(model: LinearModel, position: int, counts: Mapping[str, NDArray[np.i
             pair = (group.first.key, group.first.labels), (group.second.key, group.second.labels)
         known = group.key, group.kind, group.names, group.labels
         found.append(Shape(*known, effect, error, spread, edges, low, high, level_rows, deviation, pair))
+    return found
+
+
+def _text_shapes(model: LinearModel, position: int, uses: Mapping[str, TextUse] | None) -> list[Shape]:
+    encoding, found = model.encoding, list[Shape]()
+    errors = None if model.standard_errors is None else model.standard_errors.reshape(-1, encoding.layout.size)
+    for text, part in zip(encoding.texts, encoding.text_slices, strict=True):
+        count, use = len(text.words), (uses or {}).get(text.column)
+        words = slice(part.start, part.start + count)
+        effect = model.coefficients[position, words]
+        if not count:
+            continue
+        found.append(
+            Shape(
+                text.column,
+                "text",
+                text.names[:count],
+                text.words,
+                effect,
+                None if errors is None else errors[position, words],
+                spread=float(np.ptp(np.append(effect, 0.0))),
+                rows=None if use is None else tuple(map(int, use.rows[:count])),
+                deviation=None if use is None else float(use.deviation[position]),
+            )
+        )
     return found

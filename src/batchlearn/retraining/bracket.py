@@ -87,6 +87,8 @@ class Bracket:
     upper: float
     upper_is_proved: bool
     rung: int
+    rows: int
+    """Different rows that were read, for whatever purpose."""
     prediction_shift: float
     response_shift: float | None
     rows_read: int
@@ -116,8 +118,8 @@ class Bracket:
         later = "" if self.later_gain is None else f" {_later_sentence(self.later_gain)}"
         return (
             f"Training again gains at least {rounded_down(self.lower, 3):.3g} and {most}{ratio}; {moved} by more than "
-            f"{rounded_up(self.prediction_shift, 3):.3g} (linear predictor). Rung {self.rung}: {self.rows_read:,} rows "
-            f"read in {self.seconds:.2f} s.{later}"
+            f"{rounded_up(self.prediction_shift, 3):.3g} (linear predictor). Rung {self.rung}: {self.rows:,} rows, "
+            f"{self.rows_read:,} readings of a row in {self.seconds:.2f} s.{later}"
         )
 
 
@@ -147,15 +149,17 @@ def bracket(
     """
     began = time.perf_counter()
     change = replace(change, added=_checked(kept, change.added), removed=_checked(kept, change.removed))
-    base, read = remaining(kept, change), len(change.removed) if change.removed is not None else 0
+    base, removed = remaining(kept, change), len(change.removed) if change.removed is not None else 0
     update = update_of(base, change.added, penalty)
     reached, rung, rows = bound_from_totals(update), 1, base.rows
     fresh = 0 if change.added is None else len(change.added)
+    different, read = removed + fresh, removed
     if reached.upper is None and all_rows is not None:
         everything = all_rows()
         climbed = refine(update, reached, everything)
         reached, rung = climbed.reached, 1 + climbed.passes
         read += climbed.passes * len(everything)
+        different = removed + len(everything)
     window, more = (None, 0) if recent is None else _recent(kept, base, change, penalty, recent)
     later, again = later_gain(update, reached.optimum, change.times)
     seconds = time.perf_counter() - began
@@ -167,6 +171,7 @@ def bracket(
         upper=upper,
         upper_is_proved=reached.upper is not None,
         rung=rung,
+        rows=different,
         prediction_shift=shift,
         response_shift=response_shift(update.objective.loss.name, shift),
         rows_read=read + (reached.readings + more + again) * fresh,

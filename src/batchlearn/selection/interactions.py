@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from batchlearn.data.bins import BinTerm
 from batchlearn.data.encoding import CalendarTerm, Encoding, LevelTerm, PairTerm, SingleTerm
-from batchlearn.data.pairs import coarsened
 from batchlearn.data.rows import Chunk, Rows, level_codes
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss
+from batchlearn.selection.coarsening import coarsened
 from batchlearn.statistics.rowwise import predictor
 
 _MOST_TERMS = 40

@@ -21,6 +21,7 @@ from batchlearn.tables.table import Table
 # A number chosen on so many rows has a standard error near a hundredth, and the choice takes about a second.
 MOST_ROWS = 20_000
 _LEVEL_CAP, _BUCKETS = 160, 32
+_TEXT_WORDS, _TEXT_BUCKETS = 256, 64
 
 
 def linear_sample(
@@ -29,7 +30,13 @@ def linear_sample(
     """Yield rows read; return random rows of the part, encoded, with the terms of their encoding."""
     taken, cut = yield from take(table, ledger, choose_rows(ledger, part, MOST_ROWS, seed))
     profiles = yield from profile_parts(taken, cut, [cut.used])
-    capped = replace(rules, level_cap=min(rules.level_cap, _LEVEL_CAP), buckets=min(rules.buckets, _BUCKETS))
+    capped = replace(
+        rules,
+        level_cap=min(rules.level_cap, _LEVEL_CAP),
+        buckets=min(rules.buckets, _BUCKETS),
+        text_words=min(rules.text_words, _TEXT_WORDS),
+        text_buckets=min(rules.text_buckets, _TEXT_BUCKETS),
+    )
     encoding = fit_encoding(taken.features, profiles[0], capped, table.roles.time, ())
     rows = yield from build_rows(taken, cut, encoding, cut.used, threads, fingerprinted=False)
     return rows, tuple(encoding_terms(encoding).values())

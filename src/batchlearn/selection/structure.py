@@ -44,6 +44,7 @@ MOST_ROWS = 100_000
 _LAST_BLOCK = 0.2
 # Levels of a category while choosing: enough to tell a column's strength, and a factor that costs little.
 _LEVEL_CAP, _BUCKETS = 160, 32
+_TEXT_WORDS, _TEXT_BUCKETS = 256, 64
 # Fewer rows cannot tell candidates apart: the linear encoding with the default penalty is used as it is.
 FEWEST_ROWS = 200
 # Numbers in the Hessian, or in its blocks, while strengths are chosen: 0.3 GB.
@@ -266,7 +267,8 @@ def _too_wide(bench: _Bench, rules: EncodingRules) -> bool:
 
 def _encoded(bench: _Bench, structure: Structure) -> Encoding:
     cap, buckets = min(structure.rules.level_cap, _LEVEL_CAP), min(structure.rules.buckets, _BUCKETS)
-    rules = replace(structure.rules, level_cap=cap, buckets=buckets)
+    words, hashed = min(structure.rules.text_words, _TEXT_WORDS), min(structure.rules.text_buckets, _TEXT_BUCKETS)
+    rules = replace(structure.rules, level_cap=cap, buckets=buckets, text_words=words, text_buckets=hashed)
     return fit_encoding(bench.table.features, bench.profiles, rules, bench.table.roles.time, structure.pairs)
 
 

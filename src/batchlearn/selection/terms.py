@@ -24,6 +24,12 @@ def encoding_terms(encoding: Encoding) -> dict[str, PenalisedTerm]:
             terms[group.column] = PenalisedTerm(part, product(_unit(group.first), _unit(group.second)))
         elif isinstance(group, BinTerm | LevelTerm | CalendarTerm):
             terms[group.key] = PenalisedTerm(part, _unit(group))
+    for text, part in zip(encoding.texts, encoding.text_slices, strict=True):
+        # What few rows have says less a row than what many do: a strength of its own.
+        words = slice(part.start, part.start + len(text.words))
+        others = slice(words.stop, part.stop)
+        for name, own in ((text.column, words), (f"{text.column} (rare words)", others)):
+            terms.update({name: PenalisedTerm(own, squares(own.stop - own.start))} if own.stop > own.start else {})
     return terms
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchlearn.errors import DataError, quoted
+from batchlearn.formatting.flags import flag
 from batchlearn.kernels.design import Floats
 
 EXACT_INTEGER = 2**53
@@ -39,11 +40,16 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table; `stored_as` is its Arrow type as text, for messages."""
+    """A column of a table; `stored_as` is its Arrow type as text, for messages.
+
+    Of times that are moments, `zone` is whose clock their calendar parts and the literals of conditions are of; times
+    without one are what some clock showed.
+    """
 
     name: str
     kind: Kind
     stored_as: str
+    zone: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,13 @@ def kind_of(stored: pa.DataType) -> Kind | None:
     return None
 
 
+def kind_of_field(field: pa.Field) -> Kind | None:
+    """Give the kind that a column is read as; None for extension types too, whether this process knows them or not."""
+    if isinstance(field.type, pa.BaseExtensionType) or b"ARROW:extension:name" in (field.metadata or {}):
+        return None
+    return kind_of(field.type)
+
+
 def is_text(stored: pa.DataType) -> bool:
     """Say whether an Arrow type holds text, in any of its layouts."""
     return bool(pa.types.is_string(stored) or pa.types.is_large_string(stored) or pa.types.is_string_view(stored))
@@ -91,44 +104,54 @@ def places(schema: pa.Schema) -> dict[str, Place]:
     return found
 
 
-def columns_of(
-    schema: pa.Schema, categories: Collection[str], dropped: Collection[str], where: str
-) -> tuple[Column, ...]:
-    """List the columns of a schema in order; DataError where two share a name or a type has no kind.
+def columns_of(schema: pa.Schema, categories: Collection[str]) -> tuple[Column, ...]:
+    """List the columns of a schema that have a kind, in order; those in `categories` are categories.
 
-    Columns in `categories` are categories whatever they are stored as. A column of a type that has no kind is
-    left out if it is in `dropped`, and so is the unnamed index of a pandas frame.
+    The unnamed index of a pandas frame is none.
     """
     found: list[Column] = []
     for field in schema:
-        # Row labels that pandas stores under a name of its own: they number rows and describe nothing.
-        if field.name.startswith("__index_level_") and field.name.endswith("__"):
+        if is_index(field.name):
             continue
         if _is_vector(field.type):
             stored = str(field.type.value_type)
             found += [Column(f"{field.name}_{i}", Kind.NUMBER, stored) for i in range(field.type.list_size)]
             continue
-        kind = kind_of(field.type)
-        if kind is None and field.name not in dropped:
-            raise DataError(
-                f"column {quoted(field.name)} of {where} is stored as {quoted(field.type)}; a column must hold "
-                "numbers, text, booleans, dates or lists of numbers of one size: leave it out with --drop, or "
-                "convert it first",
-                code="unsupported-type",
-            )
+        kind = kind_of_field(field)
         if kind is not None:
-            kind = Kind.CATEGORY if field.name in categories else kind
-            found.append(Column(field.name, kind, str(field.type)))
-    refuse_equal_names([column.name for column in found], where)
+            found.append(Column(field.name, Kind.CATEGORY if field.name in categories else kind, str(field.type)))
     return tuple(found)
 
 
-def refuse_equal_names(names: Sequence[str], where: str) -> None:
-    """Raise DataError where two names are equal, or look equal: after Unicode normalisation and without case."""
+def is_index(name: str) -> bool:
+    """Say whether a column holds row labels that pandas stores under a name of its own: they describe nothing."""
+    return name.startswith("__index_level_") and name.endswith("__")
+
+
+def without_kind(schema: pa.Schema) -> dict[str, str]:
+    """Return the columns of a schema that are of no kind, each with how it is stored."""
+    odd = [field for field in schema if not _is_vector(field.type) and kind_of_field(field) is None]
+    return {field.name: str(field.type) for field in odd}
+
+
+def unsupported(name: str, stored: str, where: str) -> DataError:
+    """Make the error for a column that is needed and of no kind."""
+    return DataError(
+        f"column {quoted(name)} of {where} is stored as {quoted(stored)}; a column must hold numbers, text, booleans, "
+        "dates or lists of numbers of one size: name another, or convert it first",
+        code="unsupported-type",
+    )
+
+
+def refuse_equal_names(names: Sequence[str], where: str, needed: Collection[str] | None = None) -> None:
+    """Raise DataError where two names are equal, or look equal: after Unicode normalisation and without case.
+
+    Where only some columns are needed, those alone must differ from all others, letter by letter.
+    """
     seen: dict[str, str] = {}
     for name in names:
-        folded = unicodedata.normalize("NFKC", name).casefold()
-        if folded in seen:
+        folded = unicodedata.normalize("NFKC", name).casefold() if needed is None else name
+        if folded in seen and (needed is None or name in needed):
             twin = seen[folded]
             same = f"two columns named {quoted(name)}"
             alike = f"columns {quoted(twin)} and {quoted(name)}, which differ only in case or in Unicode form"
@@ -234,7 +257,9 @@ class Canonical:
         values = array.fill_null(0).to_numpy(zero_copy_only=False)
         too_low = values < -EXACT_INTEGER if low < 0 else False  # unsigned values have no such side
         index = int(np.flatnonzero((values > EXACT_INTEGER) | too_low)[0])
-        raise inexact_integer(self.column.name, str(array[index].as_py()), f"row {rows[index]:,} of {self.where}")
+        name, place = self.column.name, f"row {rows[index]:,} of {self.where}"
+        remedy = f"add {flag('--categories', name)} if they name something, or {flag('--drop', name)}"
+        raise inexact_integer(name, str(array[index].as_py()), place, remedy)
 
     def _checked_numbers(self, array: pa.Array, rows: Sequence[int] | np.ndarray[Any, Any]) -> pa.Array:
         bounds = pc.min_max(array)
@@ -262,6 +287,12 @@ class Canonical:
             "another unit, or leave the row out with --where",
             code="number-overflows",
         )
+
+
+def empty(kind: Kind, rows: int) -> pa.Array:
+    """Return a canonical column in which every value is missing."""
+    types = {Kind.NUMBER: pa.float64(), Kind.BOOLEAN: pa.bool_(), Kind.CATEGORY: _DICTIONARY}
+    return pa.nulls(rows, types.get(kind, _MICROSECONDS))
 
 
 def without_outer_spaces(array: pa.DictionaryArray) -> pa.DictionaryArray:
@@ -294,11 +325,11 @@ def frequencies(canonical: Canonical, stored: pa.Array, rows: range | np.ndarray
     return np.where(times >= 1.0, times, 1.0)
 
 
-def inexact_integer(name: str, value: str, place: str) -> DataError:
+def inexact_integer(name: str, value: str, place: str, remedy: str) -> DataError:
     """Make the error for an integer that float64 cannot hold."""
     return DataError(
         f"column {quoted(name)} is {quoted(value)} in {place}; integers must be within ±2^53, because float64 rounds "
-        "larger ones to another integer: declare it with --drop or store it as text",
+        f"larger ones to another integer: {remedy}",
         code="integer-too-large",
     )
 

@@ -9,14 +9,18 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 
-Moment = datetime.datetime | float  # a time without a zone, in UTC, or a number where times are numbers
+Moment = datetime.datetime | float  # a time in UTC, or what a clock showed, or a number
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a person wrote in SQL's words; it has to stand by itself."""
+    """What a person wrote in SQL's words; it has to stand by itself.
+
+    Times without a zone are what clocks of `zone` showed, or of the zone of the column beside them where that is None.
+    """
 
     text: str
+    zone: str | None = None
 
     def __str__(self) -> str:
         return self.text

@@ -79,7 +79,7 @@ class QueryView:
             f"SELECT {times}, count(*) FROM {self._rows} WHERE {self._mark} <= ? GROUP BY {times} ORDER BY {times}"
         )
         cursor, digest = self._run(counted, (until,)), hashlib.sha256()
-        with _named_problems(self._query):
+        with named_refusals(self._query.database, self._query.text):
             while part := cursor.fetchmany(_FETCHED):
                 digest.update(repr(part).encode())
         return digest.hexdigest()
@@ -91,7 +91,7 @@ class QueryView:
             f"SELECT * FROM {self._rows} WHERE {beyond} ORDER BY {self._mark}", () if mark is None else (mark,)
         )
         parts: list[list[tuple[Any, ...]]] = []
-        with _named_problems(self._query):
+        with named_refusals(self._query.database, self._query.text):
             while part := cursor.fetchmany(_FETCHED):
                 parts.append(part)
         rows = [row for part in parts for row in part]
@@ -103,7 +103,7 @@ class QueryView:
         return table, last
 
     def _run(self, text: str, values: Sequence[Mark] = ()) -> sqlite3.Cursor:
-        with _named_problems(self._query):
+        with named_refusals(self._query.database, self._query.text):
             return self._connection.execute(text, tuple(values))
 
     def _array(self, name: str, values: list[Any]) -> pa.Array:
@@ -138,16 +138,23 @@ class QueryView:
 @contextmanager
 def open_view(query: Query) -> Iterator[QueryView]:
     """Open a view of a query. DataError where there is no such database or the query cannot be answered."""
-    with named_problems(query.database):
-        query.database.stat()
+    with opened(query.database) as connection:
+        yield QueryView(connection, query)
+
+
+@contextmanager
+def opened(database: Path) -> Iterator[sqlite3.Connection]:
+    """Open a SQLite database in which nothing can be done but to read, as it is at this moment."""
+    with named_problems(database):
+        database.stat()
     connection = None
     try:
-        with _named_problems(query):
-            address = f"file:{quote(str(query.database.absolute()))}?mode=ro"
+        with named_refusals(database, "SELECT"):
+            address = f"file:{quote(str(database.absolute()))}?mode=ro"
             connection = sqlite3.connect(address, uri=True, timeout=_SECONDS_TO_WAIT, isolation_level=None)
             connection.execute("BEGIN")
             connection.set_authorizer(_only_reading)
-        yield QueryView(connection, query)
+        yield connection
     finally:
         if connection is not None:
             connection.close()
@@ -160,18 +167,28 @@ def _only_reading(action: int, first: str | None, second: str | None, *_: str | 
 
 
 @contextmanager
-def _named_problems(query: Query) -> Iterator[None]:
+def named_refusals(database: Path, text: str) -> Iterator[None]:
+    """Say in our errors why a database did not answer a query."""
     try:
         yield
-    except sqlite3.DatabaseError as problem:
+    except (sqlite3.Error, UnicodeDecodeError) as problem:
         locked = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-        if isinstance(problem, sqlite3.OperationalError) and problem.sqlite_errorcode in locked:
+        # Texts that are not UTF-8 and more than one statement have no code of SQLite's.
+        own = sqlite3.SQLITE_ERROR if isinstance(problem, sqlite3.ProgrammingError) else sqlite3.SQLITE_CORRUPT
+        code = getattr(problem, "sqlite_errorcode", own)
+        if code in locked:
             raise ResourceError(
-                f"The database {quoted(query.database)} is locked by another program; try again when it is done.",
+                f"The database {quoted(database)} is locked by another program; try again when it is done.",
                 code="database-locked",
             ) from problem
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise DataError(
+                f"file {quoted(database)} is no readable SQLite database ({problem}); it may be cut short or damaged: "
+                "copy it again",
+                code="database-unreadable",
+            ) from problem
         raise UsageError(
-            f"The query {quoted(query.text)} of {quoted(query.database)} was not answered: {problem}. It needs to be "
+            f"The query {quoted(text)} of {quoted(database)} was not answered: {problem}. It needs to be "
             "one SELECT of a SQLite database.",
             code="query-failed",
         ) from problem
@@ -182,7 +199,7 @@ def _numbers(name: str, values: list[Any]) -> pa.Array:
         return pa.nulls(len(values))
     for value in values:
         if isinstance(value, int) and abs(value) > EXACT_INTEGER:
-            raise inexact_integer(name, str(value), "the query")
+            raise inexact_integer(name, str(value), "the query", "CAST it AS TEXT in the query, or leave it out")
     return pa.array([None if value is None else float(value) for value in values], pa.float64())
 
 

@@ -8,9 +8,11 @@ import glob
 import os
 import re
 import stat
+import struct
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -19,6 +21,14 @@ from batchlearn.errors import DataError, ResourceError, UsageError, quoted
 _ADDRESS = re.compile(r"(?i)^(file:|data:|[a-z][a-z0-9+.\-]+:/)")
 _PARQUET = (".parquet", ".pq")
 _DELIMITED = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+_ARROW = (".arrow", ".feather", ".ipc", ".arrows")
+_JSON_LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
+_EXCEL = (".xlsx", ".xlsm")
+_DATABASE = (".sqlite", ".sqlite3", ".db", ".duckdb")
+TABLES = (*_PARQUET, *_DELIMITED, *_ARROW, *_JSON_LINES)
+"""How the names of files end that a folder's table is made of."""
+_OLD_EXCEL = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_MAGIC_BYTES = 16
 
 
 class Format(StrEnum):
@@ -26,6 +36,31 @@ class Format(StrEnum):
 
     PARQUET = "parquet"
     DELIMITED = "delimited text"
+    ARROW = "Arrow IPC"
+    JSON_LINES = "JSON lines"
+    EXCEL = "Excel"
+    ZIP = "zip"
+    SQLITE = "SQLite"
+    DUCKDB = "DuckDB"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which table of a file is meant, where it may have several; flags are made from the fields."""
+
+    query: str | None = field(
+        default=None,
+        metadata={
+            "help": "SELECT that gives the rows of a SQLite or DuckDB file.",
+            "example": "SELECT * FROM orders",
+        },
+    )
+    sheet: str | None = field(
+        default=None, metadata={"help": "Sheet of an Excel file, where it has several.", "example": "2024"}
+    )
+
+
+WHOLE = Part()
 
 
 @dataclass(frozen=True)
@@ -37,6 +72,9 @@ class Files:
     folder: Path | None
     """The folder that was given, if it was one: names of folders below it may carry values (year=2008)."""
     name: str
+    part: Part = WHOLE
+    unpacked: object = None
+    """Where they were unpacked, if they were: they are there as long as something holds it."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +103,7 @@ class Stamp:
             )
 
 
-def find(source: str | os.PathLike[str], but: Sequence[Path] = ()) -> Files:
+def find(source: str | os.PathLike[str], but: Sequence[Path] = (), part: Part = WHOLE) -> Files:
     """Find the files that a path, a folder or a pattern such as "data/*.parquet" means, `but` those below folders."""
     text = os.fspath(source)
     refuse_address(text)
@@ -73,13 +111,13 @@ def find(source: str | os.PathLike[str], but: Sequence[Path] = ()) -> Files:
         raise UsageError(f"{quoted(text)} is no path: give a file, a folder or a pattern", code="path-not-valid")
     path = Path(text)
     if any(sign in text for sign in "*?[") and not os.path.lexists(path):
-        return _matching(text, but)
+        return replace(_matching(text, but), part=part)
     with named_problems(path):
         mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
-        return _in_folder(path, but)
+        return replace(_in_folder(path, but), part=part)
     _refuse_special(path, mode)
-    return Files((path,), format_of(path), None, _short_name(path))
+    return Files((path,), format_of(path), None, _short_name(path), part)
 
 
 def refuse_address(text: str) -> None:
@@ -117,25 +155,67 @@ def named_problems(path: Path) -> Iterator[None]:
 def format_of(path: Path) -> Format:
     """Tell a file's format by its first bytes, else by its name; DataError where neither is known."""
     with named_problems(path), path.open("rb") as file:
-        start = file.read(6)
+        start = file.read(_MAGIC_BYTES)
     name = path.name.lower()
     if not start:
         raise DataError(f"file {quoted(path)} is empty; a table needs a header and rows", code="file-empty")
-    if start.startswith(b"PAR1"):
-        return Format.PARQUET
-    if name.endswith(_PARQUET):
-        raise DataError(
-            f"file {quoted(path)} does not start as a Parquet file does; it is damaged or has the wrong name: write it "
-            "again, or rename it to .csv if it is text",
-            code="parquet-unreadable",
-        )
+    by_bytes = _by_bytes(path, start, name)
+    if by_bytes is not None:
+        return by_bytes
+    named = ((_PARQUET, "a Parquet", "parquet"), (_ARROW, "an Arrow", "arrow"), (_EXCEL, "an Excel", "excel"))
+    for endings, what, slug in named:
+        if name.endswith(endings):
+            raise DataError(
+                f"file {quoted(path)} does not start as {what} file does; it is damaged or has the wrong name: write "
+                "it again, or rename it to .csv if it is text",
+                code=f"{slug}-unreadable",
+            )
+    if name.endswith(_JSON_LINES):
+        return Format.JSON_LINES
     if name.endswith((*_DELIMITED, ".txt", ".txt.gz")):
         return Format.DELIMITED
     raise DataError(
-        f"file {quoted(path)} is of no known format; Parquet, CSV and TSV are read, also compressed with gzip: convert "
-        "it, or rename it so that it ends in .csv or .tsv",
+        f"file {quoted(path)} is of no known format; Parquet, CSV, TSV, Arrow, JSON lines, Excel, SQLite, DuckDB and "
+        "zip files with one of them are read, text also compressed with gzip: convert it, or rename it so that it "
+        "ends in .csv, .tsv or .jsonl",
         code="format-unknown",
     )
+
+
+def _by_bytes(path: Path, start: bytes, name: str) -> Format | None:
+    """Tell the format by the bytes that its files start with; None where they start with anything."""
+    if start.startswith(b"PAR1"):
+        return Format.PARQUET
+    # A stream, which has no magic of its own, starts with a mark that no text has.
+    if start.startswith(b"ARROW1") or (start.startswith(b"\xff\xff\xff\xff") and name.endswith(_ARROW)):
+        return Format.ARROW
+    if start.startswith(b"SQLite format 3\0"):
+        return Format.SQLITE
+    if start[8:12] == b"DUCK":
+        return Format.DUCKDB
+    if start.startswith(b"FEA1"):
+        raise DataError(
+            f"file {quoted(path)} is of Feather's first version, which is no longer read: write it again with "
+            "pandas.read_feather and to_feather",
+            code="arrow-unreadable",
+        )
+    if start.startswith(_OLD_EXCEL):
+        raise DataError(
+            f"file {quoted(path)} is an Excel file of the old form (.xls) or one with a password: save it as .xlsx, "
+            "without one",
+            code="excel-unreadable",
+        )
+    if not start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return Format.EXCEL if "xl/workbook.xml" in archive.namelist() else Format.ZIP
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, EOFError, ValueError, struct.error) as problem:
+        raise DataError(
+            f"file {quoted(path)} is no complete {'Excel' if name.endswith(_EXCEL) else 'zip'} file ({problem}): copy "
+            "it again",
+            code="zip-unreadable",
+        ) from problem
 
 
 def _matching(pattern: str, but: Sequence[Path]) -> Files:
@@ -157,11 +237,12 @@ def _in_folder(folder: Path, but: Sequence[Path]) -> Files:
         folders[:] = sorted(
             name for name in folders if not name.startswith((".", "_")) and not _below(Path(parent, name), but)
         )
-        tables = (name for name in names if name.lower().endswith((*_PARQUET, *_DELIMITED)))
+        tables = (name for name in names if name.lower().endswith(TABLES))
         paths += [Path(parent, name) for name in sorted(tables) if not name.startswith((".", "_"))]
     if not paths:
         raise DataError(
-            f"folder {quoted(folder)} has no tables; Parquet (.parquet), CSV or TSV files are needed in it",
+            f"folder {quoted(folder)} has no tables; Parquet (.parquet), CSV, TSV, Arrow (.arrow) or JSON lines "
+            "(.jsonl) files are needed in it",
             code="folder-without-tables",
         )
     return _together(paths, str(folder), folder)
@@ -203,6 +284,6 @@ def _nearest(path: Path) -> str:
 
 def _short_name(path: Path) -> str:
     name = path.name
-    for ending in (".gz", ".parquet", ".pq", ".csv", ".tsv", ".txt"):
+    for ending in (".gz", ".zip", *_PARQUET, *_ARROW, *_EXCEL, ".csv", ".tsv", ".txt", ".jsonl", ".ndjson", *_DATABASE):
         name = name.removesuffix(ending)
     return re.sub(r"[^\w.\-]+", "_", name).strip("._") or "table"

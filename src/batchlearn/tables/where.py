@@ -22,6 +22,7 @@ from sqlglot.errors import SqlglotError
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.tables.columns import EXACT_INTEGER, Column, Kind, name_advice
 from batchlearn.tables.conditions import And, Before, Condition, Missing, Not, Or, Written, literal
+from batchlearn.tables.text.times import moments_of
 
 _LONGEST = 10_000
 _COMPARISONS: Final[dict[type[exp.Expr], str]] = {
@@ -61,13 +62,17 @@ class Filter:
 
 @dataclass(frozen=True)
 class _Operand:
-    """One side of a comparison; `kind` is None for NULL, and `text` is set for a text literal."""
+    """One side of a comparison; `kind` is None for NULL, and `text` is set for a literal of text or of a time.
+
+    `column` is set for a column: a time beside it is one of its zone.
+    """
 
     expression: pc.Expression
     kind: Kind | None
     shown: str
     text: str | None = None
     literal: Any = None
+    column: Column | None = None
 
 
 def compile_condition(condition: Condition, columns: Sequence[Column]) -> Filter:
@@ -121,11 +126,13 @@ class _Translator:
     def __init__(self, text: str, columns: Sequence[Column]) -> None:
         self.text = text
         self.columns = columns
+        self.zone: str | None = None
         self.used: dict[str, int] = {}
 
     def whole(self, condition: Condition) -> pc.Expression:
         """Translate a condition part by part."""
         if isinstance(condition, Written):
+            self.zone = condition.zone
             return self.truth(_parsed(condition.text))
         if isinstance(condition, Not):
             return ~pc.coalesce(self.whole(condition.part), pc.scalar(False))
@@ -139,6 +146,7 @@ class _Translator:
         # A time is a number where times are numbers.
         moment, shown = condition.moment, literal(condition.moment)
         if isinstance(moment, datetime.datetime):
+            moment = moment if moment.tzinfo is None else moment.astimezone(datetime.UTC).replace(tzinfo=None)
             return self._compared(
                 function, column, _known(pa.scalar(moment, pa.timestamp("us")), Kind.TIMESTAMP, shown)
             )
@@ -227,7 +235,7 @@ class _Translator:
 
     def _like(self, node: exp.Like) -> pc.Expression:
         tested, pattern = self.operand(node.this), self.operand(node.expression)
-        if pattern.text is None or "\\" in pattern.text:
+        if pattern.text is None or pattern.kind is not Kind.CATEGORY or "\\" in pattern.text:
             raise _unsupported(self.text, "LIKE with something other than a text without backslashes")
         if tested.kind is not Kind.CATEGORY:
             raise self._mismatch(tested, pattern)
@@ -272,7 +280,8 @@ class _Translator:
             raise _unsupported(self.text, f"a number written as {quoted(digits)}") from problem
         return _exact(value)
 
-    def _moment(self, text: str) -> _Operand:
+    def _moment(self, text: str, beside: Column | None = None) -> _Operand:
+        """Read a time; without a zone of its own it is what a clock showed in that of the column beside it."""
         try:
             moment = datetime.datetime.fromisoformat(text.strip())
         except ValueError as problem:
@@ -281,9 +290,11 @@ class _Translator:
                 "2008-01-31 23:59:00",
                 code="where-not-a-time",
             ) from problem
-        if moment.tzinfo is not None:
-            moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
-        return _known(pa.scalar(moment, pa.timestamp("us")), Kind.TIMESTAMP, quoted(text))
+        plain = moment if moment.tzinfo is None else moment.astimezone(datetime.UTC).replace(tzinfo=None)
+        value = pa.array([plain], pa.timestamp("us"))
+        if moment.tzinfo is None and beside is not None and beside.zone is not None:
+            value = moments_of(value, self.zone or beside.zone)
+        return _known(value[0], Kind.TIMESTAMP, quoted(text), text=text)
 
     def _operand_of(self, name: str) -> _Operand:
         exact = [column for column in self.columns if column.name == name]
@@ -296,14 +307,21 @@ class _Translator:
                 code="column-missing",
             )
         index = self.used.setdefault(alike[0].name, len(self.used))
-        return _Operand(pc.field(index), alike[0].kind, f"column {quoted(alike[0].name)}")
+        return _Operand(pc.field(index), alike[0].kind, f"column {quoted(alike[0].name)}", column=alike[0])
 
     def _matched(self, first: _Operand, second: _Operand) -> tuple[_Operand, _Operand]:
         """Bring two operands to one kind: a text beside a timestamp is read as a time; NULL goes with everything."""
         if first.kind is Kind.TIMESTAMP and second.text is not None:
-            second = self._moment(second.text)
+            second = self._moment(second.text, first.column)
         if second.kind is Kind.TIMESTAMP and first.text is not None:
-            first = self._moment(first.text)
+            first = self._moment(first.text, second.column)
+        zones = [one.column.zone for one in (first, second) if one.kind is Kind.TIMESTAMP and one.column]
+        if len(zones) > 1 and None in zones and zones != [None, None]:
+            raise DataError(
+                f"the condition {quoted(self.text)} compares {first.shown} with {second.shown}; the times of one have "
+                "a zone and those of the other have none: say whose clock they are of with --zone",
+                code="time-zones-mixed",
+            )
         if None not in (first.kind, second.kind) and first.kind is not second.kind:
             raise self._mismatch(first, second)
         return first, second

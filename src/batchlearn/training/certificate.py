@@ -28,7 +28,7 @@ from batchlearn.formatting.notes import Code, Note
 from batchlearn.formatting.numbers import rounded_up
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import UNDERFLOW, accumulated
-from batchlearn.models.linear import PredictionBounds
+from batchlearn.models.bounds import PredictionBounds
 from batchlearn.models.links import class_contrasts, class_logits, largest_returned_distance
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.statistics.leverage import LeverageTotal

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from batchlearn.models.files import save
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import Shape, shapes
 from batchlearn.selection.structure import Structure
+from batchlearn.tables.readings import ColumnUse
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.optimise import Status, Step
 from batchlearn.training.recipe import Recipe
@@ -50,6 +52,8 @@ class Fit:
         class_weights: What each class counted, in order; None where all count once.
         dispersion: That the standard errors carry: 1 for classes; None where there are none.
         summary: What was found out about the data on the way.
+        columns: What became of each column of the table.
+        lines_passed_over: Lines of text files that are neither header nor rows, by reason.
 
     Example:
         >>> import batchlearn as bl
@@ -81,6 +85,8 @@ class Fit:
     class_weights: tuple[float, ...] | None = None  # what each class counted in the objective, in order
     dispersion: float | None = None  # that the standard errors carry: 1 for classes; None where there is no factor
     summary: DataSummary | None = None  # what it found out about the data on the way
+    columns: tuple[ColumnUse, ...] = ()
+    lines_passed_over: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def positive(self) -> str | None:
@@ -120,7 +126,8 @@ class Fit:
         """The shape of every term, those that move most rows' predictions most first."""
         if self.summary is None:
             return shapes(self.model)
-        return shapes(self.model, {name: counts.rows for name, counts in self.summary.levels.items()})
+        level_rows = {name: counts.rows for name, counts in self.summary.levels.items()}
+        return shapes(self.model, level_rows, self.summary.texts)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `train --json` prints, the path of the model aside, as plain values."""
@@ -128,6 +135,8 @@ class Fit:
         return {
             "format_version": FORMAT_VERSION,
             "rows": self.rows.to_json(),
+            "lines_passed_over": dict(self.lines_passed_over),
+            "columns": [column.to_json() for column in self.columns],
             "coefficients": len(self.model.parameters),
             "seed": self.recipe.seed,
             "certificate": certificate,

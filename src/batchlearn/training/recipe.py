@@ -214,6 +214,8 @@ class Recipe:
             "minimum_rows": self.rules.minimum_rows,
             "level_cap": self.rules.level_cap,
             "buckets": self.rules.buckets,
+            "text_words": self.rules.text_words,
+            "text_buckets": self.rules.text_buckets,
             "batch_size": str(self.regime),
             "positive": self.positive,
         }

@@ -45,10 +45,21 @@ from batchlearn.training.evaluate import evaluate_part, with_values
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Optimum, Problem, correct_intercepts, iter_optimise
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.summary.columns import Clock, DataSummary, JudgedFit, summarise_columns
+from batchlearn.training.summary.columns import (
+    Clock,
+    DataSummary,
+    JudgedFit,
+    column_uses,
+    model_readings,
+    refuse_text,
+    summarise_columns,
+)
 from batchlearn.training.summary.labels import part_labels, summarise_neighbours, summarise_split
+from batchlearn.training.summary.leaks import leak_notes
 from batchlearn.training.summary.levels import count_levels, leaking_levels
 from batchlearn.training.summary.notes import case_notes, feature_notes, group_notes, row_notes, target_notes
+from batchlearn.training.summary.spikes import spike_remarks
+from batchlearn.training.summary.texts import text_uses
 
 _LARGEST_THREADS = 256
 _FEWEST_ROWS = 2
@@ -119,6 +130,7 @@ def iter_train(
         # not depend on the split by a bit.
         parts = [split.early] if split.late is None else [split.early, ledger.used]
         profiles = yield from run_stage("reading columns", profile_parts(table, ledger, parts))
+        refuse_text(table, profiles[-1])
         clock.stop("reading")
         ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers)
         early = replace(early, target=ledger.target)
@@ -137,19 +149,20 @@ def iter_train(
         clock.stop("judging")
         fitted = yield from fit_part(work, ledger.used, profiles[-1], "all rows")
         clock.stop("fitting")
-    out = fitted.encoding.left_out
-    left_out = (Note(Code.LEFT_OUT, {"column": name, "reason": reason}) for name, reason in out.items())
-    expansion = fitted.optimum.certification.expansion
+    spikes = spike_remarks(table, profiles[-1], ledger)
+    uses = column_uses(table, fitted.encoding, profiles[-1], ledger.unreadable, spikes)
+    codes = (Code.LEFT_OUT, Code.UNREADABLE_VALUES)
+    of_columns = (remark.note for use in uses for remark in use.remarks if remark.note.code in codes)
     said = [
         *target_notes(ledger, recipe, table.roles, before),
         *chosen,
         *row_notes(ledger, fitted.encoding, fitted.class_weights, repeated),
         *case_notes(fitted.encoding, profiles[-1]),
-        *feature_notes(fitted.encoding, expansion, fitted.penalty),
+        *feature_notes(fitted.encoding, fitted.optimum.certification.expansion, fitted.penalty),
     ]
-    notes = [*left_out, *said, *notes]
     summary = _summary(work, fitted, profiles[-1], split, repeated, judged, clock.seconds)
-    return _assemble(work, fitted, evaluation, tuple(notes), summary)
+    fit = _assemble(work, fitted, evaluation, (*of_columns, *said, *notes), summary)
+    return replace(fit, columns=uses, notes=(*leak_notes(fit), *fit.notes))
 
 
 def _summary(
@@ -172,6 +185,7 @@ def _summary(
         columns=summarise_columns(work.table.features, profiles, leaking, fitted.encoding.left_out),
         seconds=seconds,
         levels=levels,
+        texts=text_uses(fitted.encoding, fitted.rows, fitted.optimum.parameters),
     )
 
 
@@ -335,6 +349,7 @@ def _assemble(
         class_weights=None if fitted.class_weights is None else tuple(map(float, fitted.class_weights)),
         dispersion=dispersion,
         summary=summary,
+        lines_passed_over=work.table.lines_passed_over,
     )
 
 
@@ -365,8 +380,9 @@ def _model(work: Work, fitted: Fitted, errors: Floats | None, moments: Floats | 
     told = tuple(map(float, shares / max(float(shares.sum()), 1e-300)))
     roles, costs, bounds = work.table.roles, work.recipe.costs, optimum.certification.prediction_bounds()
     given = (fitted.encoding, ledger.target, optimum.parameters, roles, mean, errors, bounds, costs, told, moments)
-    added = offset_constant(ledger, ledger.used)
-    return LinearModel(*given, weight_constant=ledger.weight_constant, offset_constant=added)
+    added, readings = offset_constant(ledger, ledger.used), model_readings(work.table, fitted.encoding)
+    model = LinearModel(*given, weight_constant=ledger.weight_constant, offset_constant=added)
+    return replace(model, readings=readings, text_encoding=work.table.text_encoding)
 
 
 def fit_objective(

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from batchlearn.data.encoding import CalendarTerm, Encoding, GroupTerm, LevelTerm, PairTerm
+from batchlearn.data.text import has_words
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.tables.table import Table
 from batchlearn.updating.domain import Domain
@@ -22,21 +23,32 @@ _LARGEST_DRIFT = 2.0
 
 
 def new_levels(encoding: Encoding, table: Table, minimum_rows: int = MINIMUM_ROWS) -> list[Note]:
-    """Return a reason for each category in which a level without a coefficient has at least so many new rows."""
+    """Return a reason for each category in which a level without a coefficient has at least so many new rows.
+
+    And for each text that so many of them lack, where none did in training: new words share coefficients, these have
+    none.
+    """
     terms = {term.column: term for term in encoding.groups if isinstance(term, LevelTerm)}
+    wordless = {term.column: 0 for term in encoding.texts if not term.missing}
     counts: dict[str, Counter[str]] = {name: Counter() for name in terms}
-    for batch in table.scan(list(terms)) if terms else ():
+    for batch in table.scan([*terms, *wordless]) if terms or wordless else ():
         for name, term in terms.items():
             column = batch.column(name)
             unseen = term.unseen(column)
             if unseen.any():
                 for entry in pc.value_counts(column.filter(unseen).dictionary_decode()).to_pylist():
                     counts[name][entry["values"]] += entry["counts"]
-    return [
+        for name in wordless:
+            wordless[name] += int(np.count_nonzero(~has_words(batch.column(name))))
+    levels = [
         Note(Code.NEW_LEVEL, {"level": level, "column": name, "rows": rows})
         for name, found in counts.items()
         for level, rows in found.most_common()
         if rows >= minimum_rows
+    ]
+    lacking = ((name, rows) for name, rows in wordless.items() if rows >= minimum_rows)
+    return levels + [
+        Note(Code.NEW_GROUP, {"rows": rows, "entry": "text without words", "of": f"'{name}'"}) for name, rows in lacking
     ]
 
 

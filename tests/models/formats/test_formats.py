@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,6 +12,7 @@ import pytest
 
 from batchlearn.models.files import files_of, load, read_model
 from batchlearn.models.folder import MODEL
+from batchlearn.models.schema import FORMAT_VERSION
 from batchlearn.retraining.cycle.continued import encode_rows
 from batchlearn.tables.table import read
 from batchlearn.training.verification.stored import verify_model
@@ -67,12 +69,25 @@ def test_a_model_of_before_takes_weights_as_they_come() -> None:
     assert kept.totals.weight == there.rows.total_weight == pytest.approx(weight.sum(), rel=1e-14)
 
 
+def _as_old_as(written: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """Return the description without what its parts have in addition: a text for roles and encoding, which is none."""
+    old = {key: dict(value) if key in ("encoding", "roles") else value for key, value in written.items()}
+    assert [old[part].pop(added) for part, added in (("encoding", "texts"), ("roles", "text"))] == [[], []]
+    assert old["roles"].pop("weight_kind") is None
+    return {key: value for key, value in old.items() if key in before}
+
+
 @pytest.mark.parametrize("folder", STORED, ids=named)
 def test_a_stored_model_is_written_again_as_it_was(folder: Path) -> None:
     stored, before = read_model(folder / "model"), json.loads((folder / "model" / MODEL).read_text(encoding="utf-8"))
     written = json.loads(files_of(stored.model, stored.record)[MODEL])
+    assert written.pop("format_version") == FORMAT_VERSION > before.pop("format_version")
+    assert written["encoding"].pop("zones") == {}
+    for group in written["encoding"]["groups"]:
+        for term in (group, group.get("first"), group.get("second")):
+            assert term is None or term["kind"] != "category" or term.pop("pooled") is None
     # As text, because the order of keys is part of the bytes; only what is younger than the file is added.
-    assert written["roles"].pop("weight_kind") is None
-    assert json.dumps({key: written[key] for key in written if key in before}) == json.dumps(before)
-    younger = {"weight_constant", "offset_constant", "outer_spaces"}
+    assert json.dumps(_as_old_as(written, before)) == json.dumps(before)
+    younger = {"weight_constant", "offset_constant", "outer_spaces", "readings", "text_encoding"}
     assert set(written) - set(before) <= {"class_shares", "level_moments", "costs", *younger}
+    assert written["readings"] == {}

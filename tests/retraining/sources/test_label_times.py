@@ -224,3 +224,23 @@ def test_rows_without_a_time_are_told_and_not_counted(table: pa.Table) -> None:
     with pytest.raises(DataError) as refusal:
         looked([None] * ROWS)
     assert refusal.value.code == "no-times"
+
+
+def test_moments_in_a_condition_read_back_whatever_zone_the_column_has() -> None:
+    at = pa.array([datetime.datetime(2024, 3, 31, hour) for hour in range(6)], pa.timestamp("us"))
+    stored = pa.table({"at": at.view(pa.timestamp("us", "Europe/Berlin"))})
+    times = LabelTimes.of(bl.read(stored), "at", None, None)
+    instant = parse_instant("2024-03-31 02:00:00", stamped=True)
+    assert times.literal(instant) == "'2024-03-31 02:00:00+00:00'"
+    for condition in (times.seen_by(instant), str(times.seen_by(instant))):
+        (batch,) = bl.read(stored, where=condition).scan(["at"])
+        assert batch.column("at").to_pylist() == at[:3].to_pylist()
+
+
+def test_times_with_and_without_a_zone_are_compared_once_the_zone_is_said() -> None:
+    at = pa.array([datetime.datetime(2024, 3, 31, hour) for hour in range(6)], pa.timestamp("us"))
+    stored = pa.table({"at": at.view(pa.timestamp("us", "UTC")), "known": at})
+    with pytest.raises(DataError, match=r"zone in \[source\]") as error:
+        LabelTimes.of(bl.read(stored), "at", "known", None)
+    assert error.value.code == "time-zones-mixed"
+    assert LabelTimes.of(bl.read(stored, zone="Europe/Berlin"), "at", "known", None).zoned

@@ -19,7 +19,7 @@ from batchlearn.errors import DataError, IntegrityError
 from batchlearn.formatting.rejections import Rejection
 from batchlearn.models.files import read_model, save
 from batchlearn.models.folder import MODEL, WEIGHTS
-from batchlearn.tables.table import read
+from batchlearn.tables.table import ReadingRules, read
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train
 from batchlearn.training.verification.stored import iter_verify_model, verify_model
@@ -73,7 +73,7 @@ def test_threads_change_nothing(model: Path, rows: pa.Table) -> None:
 def test_texts_that_mean_missing_are_given_as_in_training(model: Path, rows: pa.Table, tmp_path: Path) -> None:
     frame = rows.to_pandas(types_mapper=pd.ArrowDtype)
     frame.to_csv(tmp_path / "rows.csv", index=False, na_rep="NA")
-    assert verify_model(model, tmp_path / "rows.csv", null=("NA",)).holds
+    assert verify_model(model, tmp_path / "rows.csv", ReadingRules(null=("NA",))).holds
 
 
 def test_the_golden_model_holds() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,16 +14,20 @@ import numpy as np
 import pyarrow as pa
 from cyclopts import Parameter
 
-from batchlearn.cli.arguments import CommandResult
-from batchlearn.cli.options import ALL_ROWS, Flag, Names, RowFlags, open_for
+from batchlearn.cli.arguments import CommandResult, warn
+from batchlearn.cli.options import ALL_ROWS, WHOLE, Flag, Names, PartFlags, RowFlags, files_of, open_for
 from batchlearn.cli.predict.scored import Writer, check_output, writing
 from batchlearn.cli.progress import Report, RowProgress, progress
+from batchlearn.errors import DataError
 from batchlearn.formatting.numbers import count, percent, rounded_up
 from batchlearn.models.files import load
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.model import Predictions
+from batchlearn.models.remarks import scoring_remarks
 from batchlearn.report.document import Document
-from batchlearn.tables.table import Table
+from batchlearn.report.training.columns import lines_sentence
+from batchlearn.tables.columns import Kind, empty
+from batchlearn.tables.table import Table, read
 
 FORMAT_VERSION = 1
 # Above this share of rows with a level that training never saw, a column is probably not what it was.
@@ -42,6 +46,7 @@ def predict(  # noqa: PLR0913 - each argument is a flag
         Parameter(help="Cost of a person's look at a row, instead of that of the training; needs a model with costs."),
     ] = None,
     rows: RowFlags = ALL_ROWS,
+    part: PartFlags = WHOLE,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False,
 ) -> CommandResult:
@@ -55,10 +60,14 @@ def predict(  # noqa: PLR0913 - each argument is a flag
     path = Path(output)
     check_output(path, data, force)
     loaded = load(model) if fee is None else load(model).with_fee(fee)
-    table = open_for(loaded, data, rows, drop=drop)
+    table = _opened(loaded, data, part, rows, drop)
     loaded.check(table)
     with progress() as report, writing(path, output_schema(loaded, bounds), force) as writer:
         tally = write_predictions(loaded, table, bounds, writer, report)
+    remarks = scoring_remarks(loaded, table, tally.unreadable)
+    for remark in remarks:
+        warn(str(remark.note))
+    columns = table.uses(remarks, loaded.columns)
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "model": model,
@@ -67,7 +76,10 @@ def predict(  # noqa: PLR0913 - each argument is a flag
         "rows": tally.rows,
         "rows_read": tally.rows_read,
         "unseen": dict(tally.unseen),
-        "columns_not_used": len(table.columns) - len(loaded.columns),
+        "pooled": dict(tally.pooled),
+        "lines_passed_over": dict(table.lines_passed_over),
+        "columns": [column.to_json() for column in columns],
+        "columns_not_used": sum(not column.used for column in columns),
         "left_to_people": tally.left_to_people,
         "largest_bound": tally.largest_bound,
         "seconds": time.perf_counter() - began,
@@ -82,6 +94,8 @@ class Tally:
     rows: int = 0
     rows_read: int = 0
     unseen: Counter[str] = field(default_factory=Counter)
+    pooled: Counter[str] = field(default_factory=Counter)
+    unreadable: Mapping[str, int] = field(default_factory=dict)
     left_to_people: int | None = None  # None: the model has no fee and decides every row
     largest_bound: float | None = None
 
@@ -91,7 +105,8 @@ def write_predictions(
 ) -> Tally:
     """Write a prediction for each row of the table; memory does not grow with it."""
     tally = Tally()
-    scan = table.scan(model.columns)
+    # An intercept alone reads no column, but its rows have to be counted.
+    scan = table.scan(model.columns or [table.columns[0].name])
     for batch in scan:
         predictions = model.predict_batch(batch, bounds=bounds)
         writer.write_batch(model.to_table(predictions))
@@ -100,11 +115,23 @@ def write_predictions(
         if left is not None:
             tally.left_to_people = (tally.left_to_people or 0) + int(left.sum())
         tally.unseen.update({name: number for name, number in model.encoding.count_unseen(batch).items() if number})
+        tally.pooled.update({name: number for name, number in model.encoding.count_pooled(batch).items() if number})
         if predictions.bound is not None:
             tally.largest_bound = max(tally.largest_bound or 0.0, float(np.max(predictions.bound)))
         report(RowProgress("predicting", batch.num_rows))
-    tally.rows_read = scan.rows_read
+    tally.rows_read, tally.unreadable = scan.rows_read, scan.unreadable
     return tally
+
+
+def _opened(model: LinearModel, data: str, part: PartFlags, rows: RowFlags, drop: tuple[str, ...]) -> Table:
+    """Open the rows as the model reads them; a file of no bytes has none."""
+    try:
+        return open_for(model, files_of(data, part), rows, drop=drop)
+    except DataError as problem:
+        if problem.code != "file-empty" or not model.columns:
+            raise
+        kinds = {name: model.encoding.kinds.get(name, Kind.NUMBER) for name in model.columns}
+        return read({name: empty(kind, 0) for name, kind in kinds.items()}, like=model.readings)
 
 
 def output_schema(model: LinearModel, bounds: bool) -> pa.Schema:
@@ -127,13 +154,18 @@ def _show(record: dict[str, Any], tally: Tally) -> Document:
     if tally.largest_bound is not None:
         largest = rounded_up(tally.largest_bound)
         document.line(f"No prediction is off the optimum's by more than {largest:.1e}; each has its own bound.")
-    for name, number in tally.unseen.most_common():
+    for name, number in tally.pooled.most_common():
         share = number / tally.rows
         document.line(
-            f"{name}: {count(number, 'row')} ({percent(share)}) with a level that training never saw or pooled"
+            f"{name}: {count(number, 'row')} ({percent(share)}) with a level too rare in training for a coefficient"
         )
+    for name, number in tally.unseen.most_common():
+        share = number / tally.rows
+        document.line(f"{name}: {count(number, 'row')} ({percent(share)}) with a level that training never saw")
         if share > _MANY_UNSEEN:
             document.line("Most rows: is this column still what it was in training?", "yellow", 4)
+    if record["lines_passed_over"]:
+        document.line(lines_sentence(record["lines_passed_over"]))
     document.line("Next:")
     document.command(f"batchlearn evaluate {shlex.quote(record['model'])} LABELLED.parquet")
     return document

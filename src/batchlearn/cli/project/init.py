@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.options import ALL_FEATURES, AS_STORED, Count, FeatureFlags, ReadingFlags
-from batchlearn.cli.recipe_options import ANY_LOSS, LossFlags
+from batchlearn.cli.options.recipe import ANY_LOSS, LossFlags
 from batchlearn.report.document import Document
 from batchlearn.retraining.policies import Span
 from batchlearn.retraining.project import SAID_ELSEWHERE, SourceSettings, parse_settings, write_settings
@@ -145,7 +145,7 @@ def _shown(key: str, given: dict[str, Any]) -> bool:
 
 
 def _entry(key: str, value: object, example: object, comment: str) -> str:
-    is_given = value not in (None, (), [])
+    is_given = value not in (None, (), []) and value is not False
     # A JSON string is a TOML string, and so are numbers and lists of strings.
     written = f"{key} = {json.dumps(value if is_given else example, ensure_ascii=False)}"
     return f"{'' if is_given else '# '}{written:<44} # {comment}"

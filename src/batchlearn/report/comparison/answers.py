@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from batchlearn.comparison.critical import sampling_loss
 from batchlearn.comparison.outcome import Comparison, Outcome
 from batchlearn.formatting.names import metric
-from batchlearn.formatting.numbers import count, duration, passes, percent, plain, size
+from batchlearn.formatting.numbers import at_most, count, duration, passes, percent, plain, size
 from batchlearn.report.comparison.tables import at_place, batch, critical_batch, excess_of, excess_said, is_misled
 from batchlearn.report.document import Answer
 from batchlearn.report.values import LONGEST_SENTENCE, short
@@ -62,7 +62,7 @@ def optimum(result: Comparison) -> Answer:
         )
     said = (
         f"The optimum of one objective over the same rows: a loss of {plain(result.best, 6)}, "
-        f"proved to be at most {plain(certificate.loss_bound, 2)} above the lowest there is."
+        f"proved to be at most {at_most(certificate.loss_bound)} above the lowest there is."
     )
     gain = plain(found.null_value - result.best)
     start = f"Every contender starts from the model that knows only the mean, {gain} above it."

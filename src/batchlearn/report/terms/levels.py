@@ -15,6 +15,7 @@ from batchlearn.report.terms.effects import Effects
 from batchlearn.report.values import short
 
 _MOST_LEVELS_AT_FIRST = 8
+_MOST_WORDS = 40
 MOST_CELLS = 900
 _SHADES = 4
 _MOST_LABELS, _LONGEST_DOWN, _LONGEST_ACROSS = 12, 11, 9
@@ -70,6 +71,33 @@ def levels(effects: Effects) -> Forest:
     ]
     caption, lane = _caption(effects, len(first)), NARROWEST_LANE
     return forest(effects.name, caption, "effect", entries, zero=True, first=len(first), width=lane)
+
+
+def words(effects: Effects) -> Forest:
+    """List the words of a text that move predictions most, from the highest effect to the lowest, with intervals."""
+    size, rows = len(effects.effect), effects.rows
+    # What a word moves the rows by, all in all: those without it are not moved.
+    account = [abs(e) * (1.0 if rows is None else math.sqrt(rows[at])) for at, e in enumerate(effects.effect)]
+    first = sorted(range(size), key=lambda at: -account[at])[:_MOST_WORDS]
+    shown = [
+        *sorted(first[:_MOST_LEVELS_AT_FIRST], key=lambda at: -effects.effect[at]),
+        *sorted(first[_MOST_LEVELS_AT_FIRST:], key=lambda at: -effects.effect[at]),
+    ]
+    places = decimals(min(effects.effect), max(effects.effect))
+    entries = [
+        Entry(
+            effects.labels[at],
+            "" if rows is None else count(rows[at], "row"),
+            _interval(effects, at),
+            fixed(effects.effect[at], places),
+        )
+        for at in shown
+    ]
+    largest = "have the largest effects" if rows is None else "move most rows furthest"
+    few = f"The {len(first)} of {size:,} words and pairs that {largest}. " if size > len(first) else ""
+    caption = f"{few}Against texts without the word."
+    lane, at_first = NARROWEST_LANE, min(_MOST_LEVELS_AT_FIRST, size)
+    return forest(effects.name, caption, "effect", entries, zero=True, first=at_first, width=lane)
 
 
 def _interval(effects: Effects, at: int) -> Interval:

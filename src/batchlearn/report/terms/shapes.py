@@ -10,7 +10,7 @@ from batchlearn.models.shapes import Shape
 from batchlearn.report.figures.plots import Forest, Plot
 from batchlearn.report.terms.curves import calendar, steps, straight
 from batchlearn.report.terms.effects import Effects, effects_of
-from batchlearn.report.terms.levels import MOST_CELLS, Heatmap, heatmap, levels
+from batchlearn.report.terms.levels import MOST_CELLS, Heatmap, heatmap, levels, words
 from batchlearn.report.values import short
 
 # A term that moves predictions by less than this share of what the largest does is named and not drawn.
@@ -78,6 +78,8 @@ def _figure(shape: Shape, effects: Effects) -> Plot | Forest | Heatmap:
         return steps(effects)
     if shape.kind == "calendar" and len(effects.effect) > 1:
         return calendar(effects)
+    if shape.kind == "text":
+        return words(effects)
     if shape.pair is not None and len(effects.effect) <= MOST_CELLS:
         (first, down), (second, across) = shape.pair
         return heatmap(effects, [*map(short, down)], [*map(short, across)], (short(first), short(second)))

@@ -18,6 +18,7 @@ from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import Shape, contrasts
 from batchlearn.report.document import Document, Marked
 from batchlearn.report.estimate import interval, shown
+from batchlearn.report.training.columns import show_columns
 from batchlearn.report.training.findings import drift_sentence
 from batchlearn.report.training.quality import decision, metric_table, score
 from batchlearn.report.training.worst import slice_difference
@@ -57,7 +58,9 @@ def show_fit(document: Document, fit: Fit) -> None:
         if fit.evaluation.drift is not None and fit.evaluation.drift.side is not None:
             document.line(drift_sentence(fit, score(fit.evaluation)) or "")
     show_effects(document, fit)
-    show_notes(document, [note for note in fit.notes if note.code is not Code.HELD_OUT], fit.evaluation)
+    show_columns(document, fit.columns, fit.lines_passed_over)
+    said = {Code.HELD_OUT, *((Code.LEFT_OUT, Code.UNREADABLE_VALUES) if fit.columns else ())}
+    show_notes(document, [note for note in fit.notes if note.code not in said], fit.evaluation)
 
 
 def model_sentence(model: LinearModel) -> str:
@@ -176,7 +179,8 @@ def show_effects(document: Document, fit: Fit) -> None:
     rows = [[one.name, f"{one.estimate:+.4g}", "" if one.error is None else f"{one.error:.2g}"] for one in found]
     document.table(["", "estimate", "standard error"] if any(row[2] for row in rows) else ["", "estimate"], rows)
     levels = " Levels: against the mean of their column's levels." if model.encoding.groups else ""
-    document.line(f"Numbers: per unit of the column.{levels}", "dim")
+    words = " Words: against texts without them." if model.encoding.texts else ""
+    document.line(f"Numbers: per unit of the column.{levels}{words}", "dim")
 
 
 def _show_shapes(document: Document, fit: Fit, scale: str) -> None:

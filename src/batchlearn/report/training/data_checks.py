@@ -13,7 +13,7 @@ from batchlearn.report.training.data_summary import order_tells, outcome, rarest
 from batchlearn.report.values import short
 from batchlearn.training.fit import Fit
 from batchlearn.training.summary.columns import ColumnSummary
-from batchlearn.training.summary.levels import LeakingLevel
+from batchlearn.training.summary.leaks import leaking_levels
 
 # Repeated rows below the first share are not worth a word, above the second they flatter every comparison.
 _REPEATED, _MUCH_REPEATED = 0.005, 0.05
@@ -22,8 +22,6 @@ _REPEATED, _MUCH_REPEATED = 0.005, 0.05
 _NEGATIVE, _FEW_NEGATIVE = 0.01, 3
 # An extreme is far outside where it lies so many times as far from the median as 99 % of the values do.
 _FAR = 10.0
-# A level that tells the label is pointed out where at least this share of the rows has it.
-_LEAKING_ROWS = 0.02
 _MISSING = 0.1
 _RARE_CLASS = 0.1
 _MOST_NAMED, _MOST_EXTREMES = 3, 8
@@ -49,17 +47,13 @@ def _order(fit: Fit) -> Iterator[Finding]:
 
 def leaking_columns(fit: Fit) -> list[str]:
     """Return the columns of which a level that many rows have nearly gives the label away."""
-    return [one.column for one in columns(fit) if _leaking_levels(fit, one)]
-
-
-def _leaking_levels(fit: Fit, one: ColumnSummary) -> list[LeakingLevel]:
-    return [level for level in one.leaking if level.rows >= max(_LEAKING_ROWS * fit.rows.used, 1)]
+    return [one.column for one in columns(fit) if leaking_levels(one.leaking, fit.rows.used)]
 
 
 def _leakage(fit: Fit) -> Iterator[Finding]:
     found: list[tuple[int, str]] = []
     for one in columns(fit):
-        levels = _leaking_levels(fit, one)
+        levels = leaking_levels(one.leaking, fit.rows.used)
         if levels:
             first = max(levels, key=lambda level: level.rows)
             said = f"{short(first.level)} ({count(first.rows, 'row')}: {percent(first.share)} "

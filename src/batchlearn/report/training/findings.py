@@ -13,6 +13,7 @@ from batchlearn.formatting.numbers import count, fixed, listed, percent, plain
 from batchlearn.formatting.rejections import Rejection
 from batchlearn.report.document import Finding
 from batchlearn.report.estimate import places_of, shown
+from batchlearn.report.training.columns import remark_of
 from batchlearn.report.training.data_checks import data_checks
 from batchlearn.report.training.data_summary import repeated_share
 from batchlearn.report.training.proof import proved, refusal
@@ -21,6 +22,7 @@ from batchlearn.report.training.worst import slice_list, slice_name
 from batchlearn.report.values import LONGEST_SENTENCE, short
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
+from batchlearn.training.summary.leaks import too_good
 
 _FEW_ROWS = 200
 # Below this a set-aside or miscounted share is not worth a reader's first minute.
@@ -30,8 +32,6 @@ _RATIO_WORTH_SAYING = 0.05
 _GROUPS_OFF = 3
 # Where the slope is so near to 1, predictions that are off in sum are off by one factor.
 _SLOPE_NEAR_ONE = 0.05
-# What honest columns hardly ever reach.
-_TOO_GOOD = {"auc": 0.995, "r2": 0.995, "d2": 0.995, "accuracy": 0.998}
 
 
 def findings(fit: Fit) -> list[Finding]:
@@ -110,14 +110,12 @@ def _do_about(name: str) -> str:
 
 
 def _too_good(fit: Fit) -> Iterator[Finding]:
-    metrics = {} if fit.evaluation is None else fit.evaluation.metrics
-    for key, limit in _TOO_GOOD.items():
-        value = metrics[key].value if key in metrics else None
-        if value is not None and value >= limit:
-            what = f"Its {metric(key).name} of {plain(value, 4)} is nearly perfect, which real columns seldom allow"
-            do = "Check that no column is filled in after the answer is known; drop the ones that are (--drop)."
-            yield Finding("data", 85, what, ".", do, "terms")
-            return
+    key = too_good(fit.evaluation)
+    if key is not None and fit.evaluation is not None:
+        value = fit.evaluation.metrics[key].value
+        what = f"Its {metric(key).name} of {plain(value, 4)} is nearly perfect, which real columns seldom allow"
+        do = "Check that no column is filled in after the answer is known; drop the ones that are (--drop)."
+        yield Finding("data", 85, what, ".", do, "terms")
 
 
 def _of_calibration(fit: Fit) -> Iterator[Finding]:
@@ -226,6 +224,7 @@ def _of_rows(fit: Fit) -> Iterator[Finding]:
 def _of_columns(fit: Fit) -> Iterator[Finding]:
     # That the column of times is no feature is as it should be.
     out = {name: reason for name, reason in left_out(fit).items() if name != fit.model.roles.time}
+    out |= {use.name: "see there" for use in fit.columns if use.remarks and not use.used and use.name not in out}
     if out:
         verb = "was" if len(out) == 1 else "were"
         named = listed([f"{name} ({reason})" for name, reason in out.items()], 3)
@@ -236,6 +235,13 @@ def _of_columns(fit: Fit) -> Iterator[Finding]:
 def left_out(fit: Fit) -> dict[str, str]:
     """Return the columns that were left out, each with its reason."""
     return {note.values["column"]: note.values["reason"] for note in fit.notes if note.code is Code.LEFT_OUT}
+
+
+def special_columns(fit: Fit) -> list[tuple[str, str]]:
+    """Return the columns that were left out or read in a special way, each with what is said about it."""
+    out = [(short(name), short(reason, LONGEST_SENTENCE)) for name, reason in left_out(fit).items()]
+    said = ((use, remark_of(use)) for use in fit.columns if use.name not in left_out(fit) or use.used)
+    return [*out, *((short(use.name), short(text, LONGEST_SENTENCE)) for use, text in said if text)]
 
 
 def other_notes(fit: Fit) -> list[str]:

@@ -23,6 +23,7 @@ from batchlearn.report.document import (
 from batchlearn.report.figures.plots import Entry, Forest, Interval, forest
 from batchlearn.report.terms.shapes import Drawn, flat_from, flat_said
 from batchlearn.report.training import data_summary, findings, proof, quality, worst
+from batchlearn.report.training.columns import lines_sentence
 from batchlearn.report.training.verdict import finished
 from batchlearn.report.values import short
 from batchlearn.selection.structure import Structure
@@ -235,6 +236,7 @@ def _alternatives(structure: Structure) -> Forest | None:
 
 def _notes(fit: Fit) -> tuple[Block, ...]:
     notes = tuple(("", note) for note in findings.other_notes(fit))
-    out = tuple(findings.left_out(fit).items())
-    columns = (Sentence("heading", "Columns left out"), Bullets(out)) if out else ()
-    return tuple(chain((Bullets(notes),) if notes else (), columns))
+    said = tuple(findings.special_columns(fit))
+    columns = (Sentence("heading", "Columns left out, or read in a special way"), Bullets(said)) if said else ()
+    lines = (Sentence("line", f"{lines_sentence(fit.lines_passed_over)}."),) if fit.lines_passed_over else ()
+    return tuple(chain((Bullets(notes),) if notes else (), columns, lines))

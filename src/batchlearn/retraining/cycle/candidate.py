@@ -213,7 +213,7 @@ def contest(champion: Model, challenger: Model, later: Table, seed: int = 0) -> 
     # A power or a threshold changes how they learn, not what they predict.
     unable = None if _free(champion.target) == _free(challenger.target) else "its target is another one"
     try:
-        champion.check(later)
+        champion.check(later.like(champion.readings))
     except DataError as problem:
         unable = unable or problem.message.rstrip(".")
     models = (challenger,) if unable else (challenger, champion)

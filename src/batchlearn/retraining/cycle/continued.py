@@ -37,6 +37,7 @@ from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Problem, Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.stopping import PredictionsWithin
+from batchlearn.training.summary.columns import column_uses
 from batchlearn.training.train import Progress, check_costs, fit_objective, iter_train, thread_count
 from batchlearn.updating.encoding_drift import new_levels
 from batchlearn.updating.sufficient_statistics import (
@@ -63,6 +64,7 @@ class EncodedRows(NamedTuple):
 
 def encode_rows(model: LinearModel, table: Table, threads: int | None, fingerprinted: bool = False) -> EncodedRows:
     """Encode the labelled rows of a table as a model does. DataError where they do not fit it."""
+    table = table.like(model.readings)
     model.check(table)
     table = model.as_read(table)
     ledger = read_ledger(table, target=model.target, weight_constant=model.weight_constant)
@@ -272,6 +274,8 @@ def _fit(found: WarmStart, champion: Champion, recipe: Recipe, alpha: float, tab
         notes=(found.note,),
         condition=None if table.condition is None else str(table.condition),
         where=None if where is None else str(where),
+        columns=column_uses(table.like(model.readings), model.encoding),
+        lines_passed_over=table.lines_passed_over,
     )
 
 

@@ -79,8 +79,10 @@ def run_cycle(
         yield Alarmed(alarms[0])
     if live is not None:
         yield from (Noted(Note(Code.NOT_FORGOTTEN, {"version": live.number, "where": one})) for one in live.forgotten)
-    known = KnownRows(rows, times, clock.now, plan)
     champion = versions.champion() if live is not None and (decision.retrain or dry_run) else None
+    # Columns go on being read as the live model reads them: their kinds do not turn with what new rows hold.
+    rows = rows.like({} if champion is None else champion.model.readings)
+    known = KnownRows(rows, times, clock.now, plan)
     if champion is not None:
         yield Progress("bracketing the gain")
         bracket, note = bracket_of(champion, plan.recipe, known.parts(champion), plan.threads)

@@ -17,6 +17,7 @@ from batchlearn.retraining.sources.label_times import LabelTimes
 from batchlearn.retraining.verdict import Gate, Verdict
 from batchlearn.selection.terms import encoding_penalty
 from batchlearn.tables.conditions import Condition, Not
+from batchlearn.tables.readings import ColumnReading
 from batchlearn.tables.table import Table
 from batchlearn.training.recipe import Recipe
 from batchlearn.updating.sufficient_statistics import SufficientStatistics
@@ -143,6 +144,10 @@ class RowSource(Protocol):
 
     def times(self) -> LabelTimes:
         """Return which columns say when a row was seen and labelled."""
+        ...
+
+    def like(self, readings: Mapping[str, ColumnReading]) -> RowSource:
+        """Return the same rows with their columns read as a model reads them."""
         ...
 
 

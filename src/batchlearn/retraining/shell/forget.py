@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -101,12 +102,16 @@ def forget_rows(context: CycleContext, where: str, why: str) -> Generator[Progre
             f"or trained.{'' if recorded else ' Check the condition.'}",
             code="no-rows",
         )
+    known = None
     lessened = replace(source, forgotten=(*others, where))
+    with suppress(IntegrityError):  # a model that is damaged is no reason to keep the rows
+        model = load_version(store, before).model
+        known, lessened = model.target, lessened.like(model.readings)
     then, times = replace(context, source=lessened, now=as_of(before)), lessened.times()
-    plan, known = then.plan, load_version(store, before).model
+    plan = then.plan
     table = lessened.table(*KnownRows(lessened, times, then.now, plan).wanted())
     try:
-        fit = yield from iter_train(table, plan.recipe, threads=context.threads, before=known.target)
+        fit = yield from iter_train(table, plan.recipe, threads=context.threads, before=known)
     except (DataError, NoFiniteOptimum) as problem:
         raise type(problem)(
             f"Without the {rows:,} rows where {where} no model can be trained, and nothing was recorded: "

@@ -51,14 +51,13 @@ def parse_instant(text: str, stamped: bool) -> float:
     return value
 
 
-def moment_of(instant: float, stamped: bool) -> Moment:
-    """Return a time as a condition has it."""
-    return _EPOCH + datetime.timedelta(microseconds=int(instant)) if stamped else float(instant)
-
-
 def shown_instant(instant: float, stamped: bool) -> str:
     """Write a time so that `parse_instant` reads it back to the last bit."""
-    return literal(moment_of(instant, stamped)).strip("'")
+    return literal(_moment(instant, stamped)).strip("'")
+
+
+def _moment(instant: float, stamped: bool) -> Moment:
+    return _EPOCH + datetime.timedelta(microseconds=int(instant)) if stamped else float(instant)
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,8 @@ class LabelTimes:
     labelled: str | None
     stamped: bool
     wait: float  # on the scale of the columns
+    zoned: bool = False
+    """Whether times are moments: in a condition they are written as those of UTC."""
 
     @classmethod
     def of(cls, table: Table, seen: str, labelled: str | None, wait: str | float | None) -> LabelTimes:
@@ -80,24 +81,29 @@ class LabelTimes:
                 "to hold timestamps, or both numbers.",
                 code="role-kind",
             )
-        stored = {name: table.column(name).stored_as for name in (seen, labelled) if name is not None}
-        if len({"tz=" in one for one in stored.values()}) > 1:
+        columns = [table.column(name) for name in (seen, labelled) if name is not None]
+        zoned = {column.zone is not None for column in columns}
+        if len(zoned) > 1:
             raise DataError(
                 f"The columns with times, {quoted(seen)} and {quoted(labelled)}, are stored as "
-                f"{' and '.join(stored.values())}; such times cannot be compared: write both with a time zone, or both "
-                "without one.",
+                f"{' and '.join(column.stored_as for column in columns)}; such times cannot be compared: write both "
+                "with a time zone, or both without one, or say whose clock they are of (zone in [source]).",
                 code="time-zones-mixed",
             )
         stamped = kinds[0] is Kind.TIMESTAMP
-        return cls(seen, labelled, stamped, 0.0 if wait is None else Span.parse(wait).on(stamped))
+        return cls(seen, labelled, stamped, 0.0 if wait is None else Span.parse(wait).on(stamped), True in zoned)
 
     def literal(self, instant: float) -> str:
         """Write a time as a literal of a condition."""
-        return literal(moment_of(instant, self.stamped))
+        return literal(self._moment(instant))
+
+    def _moment(self, instant: float) -> Moment:
+        moment = _moment(instant, self.stamped)
+        return moment.replace(tzinfo=datetime.UTC) if isinstance(moment, datetime.datetime) and self.zoned else moment
 
     def seen_by(self, instant: float) -> Condition:
         """Return the condition that a row was seen."""
-        return Before(self.seen, moment_of(instant, self.stamped))
+        return Before(self.seen, self._moment(instant))
 
     def untimed(self) -> Condition:
         """Return the condition that nobody knows when a row was seen."""
@@ -105,14 +111,14 @@ class LabelTimes:
 
     def after(self, instant: float) -> Condition:
         """Return the condition that a row was seen later than a time."""
-        return After(self.seen, moment_of(instant, self.stamped))
+        return After(self.seen, self._moment(instant))
 
     def labelled_by(self, instant: float) -> Condition:
         """Return the condition that a row was seen, has rested, and has its label."""
         rested = self.seen_by(instant - self.wait)
         if self.labelled is None:
             return rested
-        return And((rested, Before(self.labelled, moment_of(instant, self.stamped))))
+        return And((rested, Before(self.labelled, self._moment(instant))))
 
     def labelled_since(self, instant: float, before: float) -> Condition:
         """Return the condition that a row is known at a time and was not at an earlier one."""

@@ -12,8 +12,8 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +32,8 @@ from batchlearn.retraining.sources.label_times import MOSTLY, RECENT, LabelTimes
 from batchlearn.tables.conditions import Condition, Not, Written, together, written
 from batchlearn.tables.database import Mark, Query, QueryView, open_view
 from batchlearn.tables.files import Stamp, find
-from batchlearn.tables.table import Table, read
+from batchlearn.tables.readings import ColumnReading
+from batchlearn.tables.table import Table, open_by
 
 SNAPSHOTS = "snapshots"
 _KEY = b"batchlearn"
@@ -50,6 +51,8 @@ class ProjectSource:
     forgotten: tuple[str, ...] = ()
     origin_entries: tuple[tuple[str, Any], ...] = ()
     stamps: tuple[Stamp, ...] = ()
+    readings: Mapping[str, ColumnReading] = field(default_factory=dict)
+    """How the live model reads its columns: a new one reads them likewise."""
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -94,9 +97,14 @@ class ProjectSource:
             ) from problem
 
     def _read(self, dropped: Iterable[str], where: Condition | None) -> Table:
-        roles, reading = self.settings.roles, self.settings.reading
-        given = {**asdict(roles), "drop": tuple(dropped), "where": where}
-        return read(self.data, **given, null=("", *reading.null), categories=reading.categories)
+        roles = replace(self.settings.roles, drop=tuple(dropped))
+        # The condition of the settings is part of `where`.
+        rules = replace(self.settings.reading, where=None)
+        return open_by(self.data, roles, rules, where=where).like(self.readings)
+
+    def like(self, readings: Mapping[str, ColumnReading]) -> ProjectSource:
+        """Return the same rows with their columns read as a model reads them."""
+        return replace(self, readings=readings)
 
     def times(self) -> LabelTimes:
         """Look the columns up."""
@@ -239,11 +247,11 @@ def _fitted(fresh: pa.Table, schema: pa.Schema) -> pa.Table | None:
     if fresh.schema.names != schema.names:
         return None
     arrays = []
-    for field in schema:
-        column = fresh.column(field.name)
-        if column.type != field.type:
+    for stored in schema:
+        column = fresh.column(stored.name)
+        if column.type != stored.type:
             if column.null_count < len(column):
                 return None
-            column = pa.nulls(len(column), field.type)
+            column = pa.nulls(len(column), stored.type)
         arrays.append(column)
     return pa.table(dict(zip(schema.names, arrays, strict=True)))

@@ -10,8 +10,16 @@ from typing import Any
 import numpy as np
 
 from batchlearn.data.build import Profiles
-from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile
+from batchlearn.data.encoding import Encoding
+from batchlearn.data.ledger import role_columns
+from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile, TextProfile
+from batchlearn.errors import DataError
+from batchlearn.formatting.flags import flag
+from batchlearn.formatting.notes import Code, Note
+from batchlearn.models.shapes import TextUse
 from batchlearn.tables.columns import Column
+from batchlearn.tables.readings import ColumnReading, ColumnRemark, ColumnUse
+from batchlearn.tables.table import Table
 from batchlearn.training.summary.labels import LabelSummary, NeighbourSummary, SplitSummary
 from batchlearn.training.summary.levels import LeakingLevel, LevelCounts
 
@@ -71,6 +79,7 @@ class DataSummary:
     columns: Sequence[ColumnSummary]
     seconds: Mapping[str, float]  # of each stage
     levels: Mapping[str, LevelCounts] = field(default_factory=dict)  # by term; not printed
+    texts: Mapping[str, TextUse] = field(default_factory=dict)  # by column; not printed
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as plain values."""
@@ -109,7 +118,7 @@ def summarise_columns(
     return [
         ColumnSummary(
             column=column.name,
-            kind=str(column.kind),
+            kind="text" if isinstance(profile, TextProfile) else str(column.kind),
             rows=profile.rows,
             missing=profile.missing,
             left_out=left_out.get(column.name),
@@ -121,8 +130,64 @@ def summarise_columns(
     ]
 
 
+def column_uses(
+    table: Table,
+    encoding: Encoding,
+    profiles: Mapping[str, Profile] | None = None,
+    unreadable: Mapping[str, int] | None = None,
+    beside: Sequence[ColumnRemark] = (),
+) -> tuple[ColumnUse, ...]:
+    """Return what became of each column of a table in a model of this encoding.
+
+    `unreadable` says by column in how many rows its reading, where it is that of an earlier model, takes no value;
+    `beside` is what else there is to say of columns.
+    """
+    remarks = [
+        ColumnRemark(
+            name,
+            False,
+            Note(Code.LEFT_OUT, {"column": name, "reason": reason}),
+            flag("--text", name) if profiles is not None and _has_words(profiles.get(name)) else None,
+        )
+        for name, reason in encoding.left_out.items()
+    ]
+    for name, rows in (unreadable or {}).items():
+        values = {"column": name, "kind": str(table.readings[name].kind), "rows": rows}
+        remarks.append(ColumnRemark(name, True, Note(Code.UNREADABLE_VALUES, values), None))
+    return table.uses([*remarks, *beside], {*encoding.columns, *role_columns(table)})
+
+
+def model_readings(table: Table, encoding: Encoding) -> dict[str, ColumnReading]:
+    """Return how the columns of a model are read: those of its encoding, and those that had a role."""
+    return {name: table.readings[name] for name in dict.fromkeys([*encoding.columns, *role_columns(table)])}
+
+
+def refuse_text(table: Table, profiles: Mapping[str, Profile]) -> None:
+    """Refuse a column of free text where no column may be left out: DataError."""
+    found = [name for name, profile in profiles.items() if _is_text(profile)] if table.strict else []
+    if found:
+        raise DataError(
+            f"Column '{found[0]}' of {table.name} is free text; --strict refuses to leave it out unasked: add "
+            f"{flag('--drop', found[0])}, or leave --strict out.",
+            code="strict",
+        )
+
+
+def _is_text(profile: Profile | None) -> bool:
+    return isinstance(profile, CategoryProfile) and profile.is_text
+
+
 def _spread(profile: Profile) -> Spread | None:
     if not isinstance(profile, NumberProfile) or profile.missing == profile.rows:
         return None
     low, middle, high = np.quantile(profile.sample, _PER_CENTS, method="nearest").tolist()
     return Spread(profile.low, low, middle, high, profile.high, profile.below_zero)
+
+
+def _has_words(profile: Profile | None) -> bool:
+    """Whether the values of a column that is left out are of several words."""
+    if not isinstance(profile, CategoryProfile):
+        return False
+    return profile.is_text or (
+        profile.names_rows and sum(level.count(" ") for level in profile.counts) >= len(profile.counts)
+    )

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.rows import Rows, level_codes
-from batchlearn.kernels.design import Floats
+from batchlearn.kernels.design import Floats, linear_predictor
 
 _MOST_CONTRIBUTIONS = 4
 
@@ -36,6 +36,12 @@ def contributions(
         held = np.bincount(codes[place], minlength=len(added))
         names.append(group.key)
         effects.append(added[taken.block.codes[place]] - held @ added / max(len(rows), 1))
+    for text, part in zip(encoding.texts, encoding.text_slices, strict=True):
+        own = np.zeros_like(parameters)
+        own[part] = parameters[part]
+        added = rows.map_rows(lambda chunk, own: linear_predictor(chunk.layout, chunk.block, own), own)
+        names.append(text.column)
+        effects.append(added[chosen] - added.mean())
     every = np.stack(effects, axis=1) if effects else np.zeros((len(chosen), 0))
     strongest = np.argsort(-np.abs(every), axis=1, kind="stable")[:, :_MOST_CONTRIBUTIONS]
     return [

@@ -98,14 +98,12 @@ def summarise_split(table: Table, ledger: Ledger, split: Split) -> SplitSummary 
         return SplitSummary(*parts)
     stamps = table.column(table.roles.time or "").kind is Kind.TIMESTAMP
     times = ledger.time[split.early], ledger.time[late]
-    ends = ((_moment(float(at.min()), stamps), _moment(float(at.max()), stamps)) for at in times)
-    return SplitSummary(*parts, *ends)
+    said = moment_said if stamps else float
+    return SplitSummary(*parts, *((said(float(at.min())), said(float(at.max()))) for at in times))
 
 
-def _moment(value: float, stamp: bool) -> str | float:
-    """Return a time as text, without the parts that are 0; a number as it is."""
-    if not stamp:
-        return value
+def moment_said(value: float) -> str:
+    """Return a time, in microseconds since 1970, as text without the parts that are 0."""
     shown = str(np.datetime64(int(value), "us")).replace("T", " ")
     for nothing in (".000000", ":00", " 00:00"):
         shown = shown.removesuffix(nothing)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,18 +15,17 @@ from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import Ledger, RowCounts, read_ledger
 from batchlearn.data.rows import Rows
 from batchlearn.data.rows.threads import one_blas_thread
-from batchlearn.errors import IntegrityError, quoted
+from batchlearn.errors import DataError, IntegrityError, quoted
 from batchlearn.formatting.notes import recorded
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import accumulated
 from batchlearn.models.files import StoredModel, read_model
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.linear import AS_FOUND, LinearModel
 from batchlearn.objectives.class_weights import log_odds_shift, moved_intercepts, weighted
 from batchlearn.progress import finish
 from batchlearn.statistics.rounding import ReturnedTotal
-from batchlearn.tables.columns import Kind
-from batchlearn.tables.conditions import written
-from batchlearn.tables.table import Table, read
+from batchlearn.tables.conditions import Written
+from batchlearn.tables.table import ReadingRules, Table
 from batchlearn.training.certificate import Certificate, Certification, Units, certify
 from batchlearn.training.train import Progress, fit_objective, run_stage, thread_count
 
@@ -92,25 +91,33 @@ class _Statement:
 
 
 def verify_model(
-    path: str | os.PathLike[str], data: object, *, null: Sequence[str] = ("",), threads: int | None = None
+    path: str | os.PathLike[str], data: object, rules: ReadingRules = AS_FOUND, *, threads: int | None = None
 ) -> Verification:
     """Prove the bounds of a saved model again, from the rows it was trained on.
 
-    `data` is a table, a path, a data frame or Arrow data, in any format; roles and condition are those of the model.
+    `data` is a table, a path, a data frame or Arrow data, in any format; roles, readings and condition are those of
+    the model, and `rules` say what else there is to say of text files.
     Raises DataError where the table cannot be what the model was trained on, and the errors of `load`.
     """
-    return finish(iter_verify_model(path, data, null=null, threads=threads))
+    return finish(iter_verify_model(path, data, rules, threads=threads))
 
 
 def iter_verify_model(
-    path: str | os.PathLike[str], data: object, *, null: Sequence[str] = ("",), threads: int | None = None
+    path: str | os.PathLike[str], data: object, rules: ReadingRules = AS_FOUND, *, threads: int | None = None
 ) -> Generator[Progress, None, Verification]:
     """Yield progress while verifying; return the verification."""
     stored = read_model(path)
     statement = _statement(stored, path)
     workers = thread_count(threads)
-    table = stored.model.as_read(_table(stored.model, statement.condition, data, null))
+    table = stored.model.as_read(_table(stored.model, statement.condition, data, rules))
     stored.model.check(table)
+    absent = [column.name for column in table.absent if column.name in stored.model.encoding.kinds]
+    if absent:
+        raise DataError(
+            f"{table.name} has no column {quoted(absent[0])}, which the model was trained on. Give the rows of the "
+            "training, with all columns that it reads.",
+            code="column-missing",
+        )
     with one_blas_thread():
         yield Progress("reading labels")
         ledger = read_ledger(table, stored.model.target, weight_constant=stored.model.weight_constant)
@@ -175,15 +182,14 @@ def _statement(stored: StoredModel, path: str | os.PathLike[str]) -> _Statement:
     return statement
 
 
-def _table(model: LinearModel, condition: str | None, data: object, null: Sequence[str]) -> Table:
+def _table(model: LinearModel, condition: str | None, data: object, rules: ReadingRules) -> Table:
     roles = replace(model.roles, target=model.target.column)
+    # Models that do not say how times are read took all for those of UTC.
+    kept = None if condition is None else Written(condition, None if model.readings else "UTC")
     if isinstance(data, Table):
-        return replace(data, roles=roles, condition=written(condition))
-    # A CSV file does not say which numbers are names; the model does.
-    categories = [name for name, kind in model.encoding.kinds.items() if kind is Kind.CATEGORY]
-    if any(isinstance(value, str) for value in model.target.classes):
-        categories.append(model.target.column)
-    return read(data, **asdict(roles), where=condition, null=null, categories=categories)
+        return replace(data.like(model.readings), roles=roles, condition=kept)
+    # What was dropped then may be gone by now.
+    return replace(model.read(data, rules, replace(roles, drop=())), condition=kept)
 
 
 def _prove(model: LinearModel, statement: _Statement, rows: Rows) -> tuple[float, Certification, tuple[float, float]]:

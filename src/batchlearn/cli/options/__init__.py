@@ -5,18 +5,18 @@ from __future__ import annotations
 import csv
 import datetime
 import getpass
-import io
 import os
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 from cyclopts import Parameter
 
 from batchlearn.errors import quoted
 from batchlearn.models.linear import LinearModel
-from batchlearn.tables.columns import Kind
-from batchlearn.tables.table import ReadingRules, Roles, Table, read
+from batchlearn.tables.files import Files, Part, find
+from batchlearn.tables.table import ReadingRules, Roles, Table, open_by
 
 
 def whole_number(_kind: Any, tokens: Sequence[Any]) -> int:
@@ -47,20 +47,14 @@ def names(_kind: Any, tokens: Sequence[Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for line in parts for name in line if name.strip()))
 
 
-def typed(given: Sequence[str]) -> str:
-    """Write names as they are typed: the other way round from `names`."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(given)
-    return line.getvalue()
-
-
 Names = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False, converter=names)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 Count = Annotated[int, Parameter(converter=whole_number)]
 Parts = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
 # How fields are typed that hold something else.
 _TYPED = {
-    **dict.fromkeys(("drop", "categories", "null"), Names),
+    **dict.fromkeys(("drop", "text", "categories", "null"), Names),
+    **dict.fromkeys(("no_header", "strict"), Flag),
     "class_weight": Parts,
     "batch_size": str,
     "positive": str | None,
@@ -91,12 +85,16 @@ if TYPE_CHECKING:
     FeatureFlags: TypeAlias = Roles
     ReadingFlags: TypeAlias = ReadingRules
     RowFlags: TypeAlias = ReadingRules
+    PartFlags: TypeAlias = Part
+    FileFlags: TypeAlias = ReadingRules
 else:
-    RoleFlags = flags_of(Roles, "time", "group", "weight", "weight_kind", "drop", "offset", "exposure")
+    RoleFlags = flags_of(Roles, "time", "group", "weight", "weight_kind", "drop", "text", "offset", "exposure")
     JudgingFlags = flags_of(Roles, "time", "group", "weight", "weight_kind")
-    FeatureFlags = flags_of(Roles, "group", "weight", "weight_kind", "drop", "offset", "exposure")
-    ReadingFlags = flags_of(ReadingRules, "categories", "where", "null")
-    RowFlags = flags_of(ReadingRules, "where", "null")
+    FeatureFlags = flags_of(Roles, "group", "weight", "weight_kind", "drop", "text", "offset", "exposure")
+    ReadingFlags = flags_of(ReadingRules, *(each.name for each in fields(ReadingRules)))
+    RowFlags = flags_of(ReadingRules, "where", "null", "encoding", "zone", "no_header", "strict")
+    FileFlags = flags_of(ReadingRules, "null", "encoding", "zone", "no_header", "strict")
+    PartFlags = flags_of(Part, "query", "sheet")
 
 
 @Parameter(name="*")
@@ -113,44 +111,51 @@ class RunOptions:
 
 
 NO_ROLES, UNJUDGED, ALL_FEATURES = RoleFlags(), JudgingFlags(), FeatureFlags()
-AS_STORED, ALL_ROWS = ReadingFlags(), RowFlags()
+AS_STORED, ALL_ROWS, THESE_FILES = ReadingFlags(), RowFlags(), FileFlags()
 DEFAULT_RUN = RunOptions()
+WHOLE = PartFlags()
 
 
-def open_table(data: str, target: str, roles: RoleFlags, reading: ReadingFlags) -> Table:
+def rules_of(flags: ReadingFlags) -> ReadingRules:
+    """Return what flags say of how rows are read."""
+    return ReadingRules(**vars(flags))
+
+
+def files_of(data: str, part: PartFlags) -> Files:
+    """Find the files that hold the rows, and which table in them is meant."""
+    return find(data, part=Part(**vars(part)))
+
+
+def typed_part(part: PartFlags) -> str:
+    """Return the flags that say which table of a file is meant, as they are typed behind others."""
+    return "".join(f" --{name} {shlex.quote(value)}" for name, value in vars(part).items() if value is not None)
+
+
+def open_table(data: str | Files, target: str, roles: RoleFlags, reading: ReadingFlags) -> Table:
     """Open the table that a model is to be trained on."""
-    given = {**vars(reading), "null": ("", *reading.null)}
-    return read(data, target=target, **vars(roles), **given)
+    return open_by(data, Roles(target, **vars(roles)), rules_of(reading))
 
 
 def open_for(
     model: LinearModel,
-    data: str,
+    data: str | Files,
     rows: RowFlags,
     judging: JudgingFlags | None = None,
     drop: tuple[str, ...] = (),
 ) -> Table:
-    """Open a table whose categories are the model's, whatever they are stored as.
+    """Open a table as the model reads it.
 
     With `judging` the table has time, group and weight: as given, else as in training where the table has them.
     """
-    categories = [name for name, kind in model.encoding.kinds.items() if kind is Kind.CATEGORY]
-    table = read(data, where=rows.where, null=("", *rows.null), categories=categories, drop=drop)
+    rules = rules_of(rows)
+    table = model.read(data, rules, Roles(drop=drop))
     if judging is None:
         return model.as_read(table)
     there = {column.name for column in table.columns}
-    if any(isinstance(value, str) for value in model.target.classes) and model.target.column in there:
-        categories.append(model.target.column)
+    if not model.readings and any(isinstance(value, str) for value in model.target.classes):
+        # What older models read is found in the rows, but for the names of classes.
+        rules = replace(rules, categories=(model.target.column,) if model.target.column in there else ())
     known = {role: name for role in ("time", "group", "weight") if (name := getattr(model.roles, role)) in there}
-    opened = read(
-        data,
-        time=judging.time or known.get("time"),
-        group=judging.group or known.get("group"),
-        weight=judging.weight or known.get("weight"),
-        weight_kind=judging.weight_kind or (model.roles.weight_kind if "weight" in known else None),
-        where=rows.where,
-        null=("", *rows.null),
-        categories=categories,
-        drop=drop,
-    )
-    return model.as_read(opened)
+    given: dict[str, Any] = {role: getattr(judging, role) or known.get(role) for role in ("time", "group", "weight")}
+    weight_kind = judging.weight_kind or (model.roles.weight_kind if "weight" in known else None)
+    return model.as_read(model.read(data, rules, Roles(drop=drop, weight_kind=weight_kind, **given)))

@@ -1,35 +1,65 @@
-"""Where stored rows come from: one protocol, and its sources for Parquet files and for Arrow data in memory."""
+"""Where stored rows come from: one protocol, and its sources for Parquet files and for Arrow data in memory.
+
+Each other format has a module here; `opening` chooses among them.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
-from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchlearn.errors import DataError, IntegrityError, UsageError, quoted
-from batchlearn.tables.columns import is_text, kind_of
+from batchlearn.tables.columns import is_text, kind_of_field
 from batchlearn.tables.files import Files, Stamp, named_problems
+from batchlearn.tables.readings import ColumnReading, ColumnRemark
+from batchlearn.tables.sources.folders import FolderColumns
 
 BATCH_ROWS = 65_536
 _BATCH_CELLS = 4_194_304
 """Wide rows, such as pictures, come in shorter batches: 32 MiB as float64."""
 _BUFFER_BYTES = 65_536
-_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+NO_READINGS: Mapping[str, ColumnReading] = MappingProxyType({})
+# What Arrow and pandas raise at columns that are sparse, complex, of several types, or of integers beyond 64 bits.
+_UNREADABLE = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError, ValueError, OverflowError)
 
 
 class Source(Protocol):
     """Stored rows that can be read again and again, in the same order."""
 
     @property
+    def readings(self) -> Mapping[str, ColumnReading]:
+        """What the texts of columns without types mean, by name; columns with a type are not in it."""
+        ...
+
+    @property
+    def remarks(self) -> tuple[ColumnRemark, ...]:
+        """What is worth saying about that."""
+        ...
+
+    @property
+    def lacking(self) -> Mapping[str, int]:
+        """The columns that not all files have, each with how many lack it: there it is missing."""
+        ...
+
+    @property
     def schema(self) -> pa.Schema:
         """The stored columns and their types."""
+        ...
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether there is one at least."""
+        ...
+
+    def like(self, readings: Mapping[str, ColumnReading]) -> Source:
+        """Return the same rows with the texts of columns without types read otherwise."""
         ...
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -40,10 +70,22 @@ class Source(Protocol):
 class ArrowSource:
     """Rows in memory."""
 
+    readings: Mapping[str, ColumnReading] = NO_READINGS
+    remarks: tuple[ColumnRemark, ...] = ()
+
     def __init__(self, table: pa.Table) -> None:
-        if not table.num_rows:
-            raise DataError("the table has 0 rows; at least one is needed", code="no-rows")
+        self.lacking: Mapping[str, int] = {}
         self._table = table
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether there is one at least."""
+        return bool(self._table.num_rows)
+
+    def like(self, readings: Mapping[str, ColumnReading]) -> ArrowSource:
+        """Return the same rows: their values have types."""
+        del readings
+        return self
 
     @property
     def schema(self) -> pa.Schema:
@@ -52,64 +94,99 @@ class ArrowSource:
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Cut the table into batches, without copying."""
-        yield from self._table.select(list(columns)).to_batches(max_chunksize=_batch_rows(self.schema, columns))
+        yield from self._table.select(list(columns)).to_batches(max_chunksize=batch_rows(self.schema, columns))
+
+
+class StoredColumns:
+    """The columns of the files of one table: those of the first, then those that later files add."""
+
+    def __init__(self) -> None:
+        self.schema = pa.schema([])
+        """With the types of the first file that has values of a column."""
+        self.names: list[list[str]] = []
+        """Those that each file has."""
+
+    def add(self, path: Path, schema: pa.Schema) -> None:
+        """Take in the columns of the next file; DataError where it stores one as another kind."""
+        _refuse_other_types(path, schema, self.schema)
+        for place, field in enumerate(self.schema):
+            if pa.types.is_null(field.type) and schema.names.count(field.name) == 1:
+                self.schema = self.schema.set(place, schema.field(field.name))
+        known = self.schema.names
+        for field in schema:
+            if not self.names or field.name not in known:
+                self.schema = self.schema.append(field)
+        self.names.append(schema.names)
+
+    @property
+    def lacking(self) -> dict[str, int]:
+        """The columns that not all files have, each with how many lack it."""
+        counts = {name: sum(name not in names for names in self.names) for name in self.schema.names}
+        return {name: files for name, files in counts.items() if files}
+
+    def there(self, columns: Sequence[str], file: int) -> list[str]:
+        """Return which of the columns a file has; where it has none, another, which tells the number of rows."""
+        return [name for name in columns if name in self.names[file]] or self.names[file][:1]
+
+    def texts(self, file: int) -> list[str]:
+        """Return the columns of text that a file has."""
+        return [field.name for field in self.schema if is_text(field.type) and field.name in self.names[file]]
+
+    def completed(self, batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
+        """Return columns of a batch, missing where its file lacks them or has no value of them, and so no type."""
+        arrays = [
+            pa.nulls(batch.num_rows, self.schema.field(name).type)
+            if name not in batch.schema.names or pa.types.is_null(batch.column(name).type)
+            else batch.column(name)
+            for name in columns
+        ]
+        return pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
 
 class ParquetSource:
-    """The rows of Parquet files, one file after the other, each checked against its page checksums if it has any.
+    """The rows of Parquet files, one file after the other, each checked against its page checksums if it has any."""
 
-    Names of folders below the one given carry values, as in year=2008/part.parquet: one column for each name.
-    """
+    readings: Mapping[str, ColumnReading] = NO_READINGS
+    remarks: tuple[ColumnRemark, ...] = ()
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, folders: FolderColumns) -> None:
+        self._given = files
         self._stamps = tuple(Stamp.of(path) for path in files.paths)
-        self._folder_columns = _folder_columns(files)
-        rows = 0
-        for number, path in enumerate(files.paths):
+        self._columns = StoredColumns()
+        self.rows = 0
+        for path in files.paths:
             with _named_damage(path), _opened(path) as file:
                 schema = file.schema_arrow
-                rows += file.metadata.num_rows
-            if number == 0:
-                self._stored = schema
-            _refuse_other_columns(path, schema, self._stored)
-            # Columns in which no file so far has a value get the type that this one stores them as.
-            for place, field in enumerate(self._stored):
-                if pa.types.is_null(field.type) and schema.names.count(field.name) == 1:
-                    self._stored = self._stored.set(place, schema.field(field.name))
-        if not rows:
-            raise DataError(f"{quoted(files.name)} has 0 rows; at least one is needed", code="no-rows")
-        self.rows = rows
+                self.rows += file.metadata.num_rows
+            self._columns.add(path, schema)
+        self.lacking: Mapping[str, int] = self._columns.lacking
+        self._folders = folders.beside(self._columns.schema.names)
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns of the first file, with types of the first that has values; then what names of folders carry."""
-        folders = [pa.field(name, values.type) for name, values in self._folder_columns.items()]
-        return pa.schema([*self._stored, *folders])
+        """The columns of all files; then what names of folders carry."""
+        return pa.schema([*self._columns.schema, *self._folders.fields])
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether there is one at least."""
+        return self.rows > 0
+
+    def like(self, readings: Mapping[str, ColumnReading]) -> ParquetSource:
+        """Return the same rows: their values have types."""
+        del readings
+        return self
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read file after file; DataError if a file changed since it was first looked at."""
-        text = [field.name for field in self._stored if is_text(field.type)]
-        stored = [name for name in columns if name not in self._folder_columns]
-        size = _batch_rows(self._stored, columns)
+        schema = self._columns.schema
+        stored, size = self._folders.others(columns, schema.names), batch_rows(schema, columns)
         for number, stamp in enumerate(self._stamps):
             stamp.check()
-            with _named_damage(stamp.path), _opened(stamp.path, text) as file:
-                # Where only values of folders are wanted, some column still has to tell the number of rows.
-                for batch in file.iter_batches(size, columns=stored or self._stored.names[:1]):
-                    yield self._with_folder_values(batch, columns, number)
+            with _named_damage(stamp.path), _opened(stamp.path, self._columns.texts(number)) as file:
+                for batch in file.iter_batches(size, columns=self._columns.there(stored, number)):
+                    yield self._folders.added(self._columns.completed(batch, stored), columns, number)
             stamp.check()
-
-    def _with_folder_values(self, batch: pa.RecordBatch, columns: Sequence[str], file: int) -> pa.RecordBatch:
-        arrays = []
-        for name in columns:
-            if name in self._folder_columns:
-                arrays.append(pa.repeat(self._folder_columns[name][file], batch.num_rows))
-            elif pa.types.is_null(batch.column(name).type):
-                # The file has no value of it, and so no type: it gets the one of the other files.
-                arrays.append(pa.nulls(batch.num_rows, self._stored.field(name).type))
-            else:
-                arrays.append(batch.column(name))
-        return pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
 
 def _opened(path: Path, text: Sequence[str] = ()) -> pq.ParquetFile:
@@ -119,33 +196,15 @@ def _opened(path: Path, text: Sequence[str] = ()) -> pq.ParquetFile:
     )
 
 
-def _folder_columns(files: Files) -> dict[str, pa.Array]:
-    """Read values from names of folders: name -> one value for each file; whole numbers where all of them are."""
-    if files.folder is None:
-        return {}
-    named: list[dict[str, str | None]] = []
-    for path in files.paths:
-        pairs = (folder.partition("=") for folder in path.relative_to(files.folder).parts[:-1] if "=" in folder)
-        named.append({unquote(name): None if value == _NO_VALUE else unquote(value) for name, _, value in pairs})
-    columns: dict[str, pa.Array] = {}
-    for name in named[0]:
-        values = [found.get(name) for found in named]
-        whole = all(value is None or re.fullmatch(r"-?\d{1,15}", value) for value in values)
-        columns[name] = pa.array([None if value is None else int(value) for value in values] if whole else values)
-    return columns
-
-
-def _refuse_other_columns(path: Path, schema: pa.Schema, first: pa.Schema) -> None:
-    for name in sorted({*schema.names, *first.names}):
-        if name not in schema.names or name not in first.names:
-            side = "lacks" if name not in schema.names else "has, unlike the first file,"
-            raise _differing(path, f"{side} the column {quoted(name)}")
+def _refuse_other_types(path: Path, schema: pa.Schema, first: pa.Schema) -> None:
+    for name in sorted({*schema.names} & {*first.names}):
         if schema.names.count(name) > 1:
             continue  # refused, with its name, where the columns are listed
         stored, other = schema.field(name).type, first.field(name).type
         if pa.types.is_null(stored) or pa.types.is_null(other):
             continue  # no value is of another type
-        if kind_of(stored) is not kind_of(other) or (kind_of(stored) is None and stored != other):
+        kinds = [kind_of_field(of.field(name)) for of in (schema, first)]
+        if kinds[0] is not kinds[1]:
             raise _differing(path, f"stores {quoted(name)} as {stored}, the first file as {other}")
         values = (of.value_type if pa.types.is_dictionary(of) else of for of in (stored, other))
         zoned, other_zoned = (getattr(of, "tz", None) is not None for of in values)
@@ -179,10 +238,10 @@ def arrow_table(source: object) -> pa.Table:
         )
     try:
         return pa.RecordBatchReader.from_stream(source).read_all()
-    except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as problem:
+    except _UNREADABLE as problem:
         raise DataError(
-            f"the data frame cannot be read as a table: {problem}; each column needs one type and a name of its own: "
-            "convert or rename the column first",
+            f"the data frame cannot be read as a table: {problem}; each column needs one type that Arrow has, dense "
+            "and real, and a name of its own: convert, rename or leave out the column first",
             code="frame-not-readable",
         ) from problem
 
@@ -192,7 +251,7 @@ def _from_arrays(arrays: Mapping[Any, Any]) -> pa.Table:
     for name, values in arrays.items():
         try:
             columns[str(name)] = pa.array(values, from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError) as problem:
+        except _UNREADABLE as problem:
             raise DataError(
                 f"column {quoted(name)} is not an array that a table can hold: {problem}; give one dimension and one "
                 "type",
@@ -209,7 +268,8 @@ def _from_arrays(arrays: Mapping[Any, Any]) -> pa.Table:
     return pa.table(columns)
 
 
-def _batch_rows(schema: pa.Schema, columns: Sequence[str]) -> int:
+def batch_rows(schema: pa.Schema, columns: Sequence[str]) -> int:
+    """Return how many rows of some columns are read at once."""
     types = [field.type for field in schema if field.name in columns]
     cells = sum(stored.list_size if pa.types.is_fixed_size_list(stored) else 1 for stored in types)
     return max(1024, min(BATCH_ROWS, _BATCH_CELLS // max(cells, 1)))

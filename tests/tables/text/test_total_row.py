@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import shlex
+
+import numpy as np
+import pytest
+from tests.tables.text.files_of_text import Write, remarks, scanned
+
+from batchlearn.tables.table import read
+
+X = np.random.default_rng(0).gamma(2, 300, 600).round(2)
+
+
+def with_last(label: str, total: str, size: int = 600) -> str:
+    rows = [f"i{k % 9},{x},{k}" for k, x in enumerate(X[:size])]
+    return "\n".join(["item,x,n", *rows, f"{label},{total}"]) + "\n"
+
+
+@pytest.mark.parametrize("label", ["Total", "TOTAL:", "", "Summe"])
+@pytest.mark.parametrize("digits", [2, 0])
+def test_a_row_of_sums_is_passed_over(write: Write, label: str, digits: int) -> None:
+    table = read(write(with_last(label, f"{X.sum():.{digits}f},{sum(range(600))}")))
+    assert table.lines_passed_over == {"total row": 1}
+    assert len(scanned(table)["x"]) == 600
+    assert table.remarks == ()
+
+
+def test_null_does_not_bring_it_back(write: Write) -> None:
+    table = read(write(with_last("Total", f"{X.sum():.2f},{sum(range(600))}")), null=["Total"])
+    assert len(scanned(table)["x"]) == 600
+
+
+@pytest.mark.parametrize(
+    ("name", "label"), [("item", "Total"), ("Item name", "Total général"), ("Größe", "TOTAL:"), ('2" pipes', " total ")]
+)
+def test_a_total_that_is_no_sum_is_noted(write: Write, name: str, label: str) -> None:
+    header = '"' + name.replace('"', '""') + '"'
+    text = with_last(label, "5.0,7").replace("item", header, 1) + ",3.0,4\n"
+    path = write(text.replace(f"{label},5.0,7\n,3.0,4\n", f",3.0,4\n{label},5.0,7\n"))
+    table = read(path)
+    ((column, used, code, change),) = remarks(table)
+    assert (column, used, code) == (name, True, "total_row")
+    assert len(scanned(table)["x"]) == 602
+    option, condition = shlex.split(change or "")
+    assert option == "--where"
+    rows = scanned(read(path, where=condition))
+    # The row without a label stays.
+    assert rows["x"] == [*X, 3.0]
+    assert rows[name][-1] is None
+
+
+def test_a_total_in_a_column_of_numbers_is_taken_out_by_the_same_flag(write: Write) -> None:
+    path = write("id,x\n" + "".join(f"{k},{k + 0.5}\n" for k in range(1, 300)) + "Total,7.0\n")
+    (change,) = (each[3] for each in remarks(read(path)) if each[2] == "total_row")
+    assert scanned(read(path, where=shlex.split(change or "")[1]))["id"] == [float(k) for k in range(1, 300)]
+
+
+def test_rows_without_a_label_are_rows(write: Write) -> None:
+    table = read(write(with_last("", "5.0,7")))
+    assert len(scanned(table)["x"]) == 601
+    assert table.remarks == ()
+
+
+def test_the_total_of_numbers_with_units(write: Write) -> None:
+    rows = "".join(f'i{k},"${1000 + k:,.2f}"\n' for k in range(40))
+    table = read(write(f'item,x\n{rows}Total,"${40 * 1000 + 780:,.2f}"\n'))
+    assert len(scanned(table)["x"]) == 40
+    assert table.lines_passed_over == {"total row": 1}
+
+
+def test_a_total_word_among_numbers_is_no_stray(write: Write) -> None:
+    rows = "".join(f"{k},{k + 0.5}\n" for k in range(1, 300))
+    table = read(write(f"id,x\n{rows}Total,{sum(k + 0.5 for k in range(1, 300))}\n"))
+    assert table.remarks == ()
+    assert len(scanned(table)["id"]) == 299
