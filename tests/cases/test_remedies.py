@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from batchlearn.formatting.column_sentences import COLUMN_SENTENCES
 from tests.cases.made import Command, remedies
 from tests.cases.provocations import NUMBER, PROVOCATIONS, REMARKS, Provocation
 
 from batchlearn import cli
+from batchlearn.formatting.column_sentences import COLUMN_SENTENCES
 from batchlearn.tables.table import read
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -179,10 +179,11 @@ def infer_target(column: Column, found: Sequence[Class], loss: str | None) -> Ta
             )
         return Target(column.name, loss or "squared")
     if len(found) > MOST_CLASSES:
+        numbers = column.kind is not Kind.CATEGORY
+        regression = "For a regression use --loss squared, poisson, gamma or tweedie. " if numbers else ""
         raise DataError(
-            f"Column '{column.name}' holds more than {MOST_CLASSES} classes; no more are learned at once. For a "
-            "regression use --loss squared, poisson, gamma or tweedie; to tell one class from the rest, make a column "
-            "of it.",
+            f"Column '{column.name}' holds more than {MOST_CLASSES} classes; no more are learned at once. "
+            f"{regression}To tell one class from the rest, make a column of it.",
             code="many-classes",
         )
     if loss == "logistic" and not two:

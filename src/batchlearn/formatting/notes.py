@@ -228,9 +228,15 @@ def _name(code: str) -> str:
     return known.short if known.short and "_" not in code else known.name
 
 
+def _repeated_rows(rows: int, share: float) -> str:
+    if rows == 1:
+        return f"1 row ({share:.2%}) repeats an earlier row in every column; it is kept."
+    return f"{rows:,} rows ({share:.2%}) repeat an earlier row in every column; they are kept."
+
+
 _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.LEFT_OUT: "{column} was left out: {reason}",
-    Code.REPEATED_ROWS: "{rows:,} rows ({share:.2%}) repeat an earlier row in every column; they are kept.",
+    Code.REPEATED_ROWS: _repeated_rows,
     Code.TAKEN_AS_NUMBER: _taken_as_number,
     Code.TAKEN_AS_RATE: "'{exposure}' is an exposure, so '{column}' was taken as a count for so much of it: the "
     "Poisson loss, a rate times the exposure (--loss poisson). For amounts there are --loss gamma and --loss tweedie.",

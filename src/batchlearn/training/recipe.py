@@ -161,9 +161,10 @@ class Recipe:
                 f"The loss is {quoted(self.loss)}; it needs to be one of {', '.join(TASK_OF_LOSS)}.",
                 code="loss-unknown",
             )
+        named = "no loss was named" if self.loss is None else f"the loss {quoted(self.loss)}"
         if self.power is not None and (self.loss != "tweedie" or not power_fits(self.power)):
             raise UsageError(
-                f"The power is {self.power!r} and the loss {quoted(self.loss)}; a power is for the Tweedie loss, above "
+                f"The power is {self.power!r} and {named}; a power is for the Tweedie loss, above "
                 "1 and below 2. Give --loss tweedie with it; power 1 is --loss poisson, power 2 --loss gamma.",
                 code="power-range",
             )
@@ -171,7 +172,7 @@ class Recipe:
             self.loss == "huber" and math.isfinite(self.threshold) and self.threshold > 0.0
         ):
             raise UsageError(
-                f"The threshold is {self.threshold!r} and the loss {quoted(self.loss)}; a threshold is for the Huber "
+                f"The threshold is {self.threshold!r} and {named}; a threshold is for the Huber "
                 "loss, above 0 and in units of the target. Give --loss huber with it.",
                 code="threshold-range",
             )

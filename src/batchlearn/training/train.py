@@ -294,6 +294,8 @@ def _evaluate(
     labels = work.ledger.label[split.early]
     unseen = int((split.late & work.ledger.unseen).sum())
     late = split.late & work.ledger.used
+    if not late.any():
+        return None, None, [Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen})]
     one_class = target.task is Task.CLASSES and bool(np.all(labels == labels[0]))
     if one_class or (target.task in (Task.COUNT, Task.AMOUNT) and not labels.any()):
         return None, None, [Note(Code.ONE_LABEL, {"label": float(labels[0]), "column": target.column})]
