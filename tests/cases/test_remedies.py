@@ -136,7 +136,7 @@ def test_the_flag_of_a_note_on_a_column_changes_it(ask: Command, code: str) -> N
             changed = ask(*remedy.applied(command))
             assert changed.code == 0, (remedy, changed.record)
             if remedy.flag == "--where":
-                assert changed.record["rows"]["used"] == answer.record["rows"]["used"] - 1
+                assert changed.record["rows"]["used"] < answer.record["rows"]["used"]
             else:
                 assert column not in changed.record["columns"], remedy
 
