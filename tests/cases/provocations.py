@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openpyxl
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
@@ -45,6 +48,24 @@ def texts(name: str, *values: str) -> Make:
     return file("rows.csv", "\n".join([f"x,{name},y", *lines]) + "\n")
 
 
+def database() -> None:
+    """Write rows.db with two tables, of which one's name has a space."""
+    with contextlib.closing(sqlite3.connect("rows.db")) as base, base:
+        for name in ("rows", "more rows"):
+            base.execute(f'create table "{name}" (x real, y real)')
+            base.executemany(f'insert into "{name}" values (?, ?)', zip(NUMBER.tolist(), SLOPE.tolist(), strict=True))
+
+
+def workbook() -> None:
+    """Write rows.xlsx with two sheets, of which one's name has a space."""
+    book = openpyxl.Workbook()
+    for sheet in (book.active, book.create_sheet("more rows")):
+        sheet.append(["x", "y"])
+        for row in zip(NUMBER.tolist(), SLOPE.tolist(), strict=True):
+            sheet.append(row)
+    book.save("rows.xlsx")
+
+
 @dataclass(frozen=True)
 class Provocation:
     """A command that fails, and how to complete what its message leaves to the reader."""
@@ -78,6 +99,7 @@ LINES = "".join(f"{NUMBER[row]},{COLOUR[row]},{SLOPE[row]}\n" for row in range(R
 MANY = file("rows.csv", "x,z\n" + "".join(f"{row % 7},{row}\n" for row in range(201)))
 LONG = str(2**53 + 1)
 AMBIGUOUS = tuple(f"{day:02d}/{month:02d}/2024" for day in range(1, 11) for month in range(1, 13))
+QUERY = ("--query", "select 1")
 ONE_DAY = np.full(ROWS, np.datetime64("2024-01-01", "us"))
 
 PROVOCATIONS = (
@@ -101,6 +123,16 @@ PROVOCATIONS = (
         without={"--offset o": ("--exposure", "e")},
     ),
     Provocation("labels-by-case", texts("z", "Yes", "yes", "no"), ("train", "rows.csv", "--target", "z")),
+    Provocation(
+        "part-not-known",
+        REGRESSION,
+        (*TRAIN, "--query", "select 1"),
+        {"--query": None, "--where": "x < 1"},
+        {"--where x < 1": QUERY},
+    ),
+    Provocation("part-not-known", REGRESSION, (*TRAIN, "--sheet", "One"), {"--sheet": None}),
+    Provocation("query-not-given", database, ("train", "rows.db", "--target", "y")),
+    Provocation("sheet-not-named", workbook, ("train", "rows.xlsx", "--target", "y")),
     Provocation("positive-unknown", rows(y=BOUGHT), (*TRAIN, "--positive", "maybe"), {"--positive": "yes"}),
     Provocation("positive-without-two-classes", rows(y=COLOUR), (*TRAIN, "--positive", "red")),
     Provocation(

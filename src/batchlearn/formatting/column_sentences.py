@@ -142,6 +142,6 @@ COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
         f"'{column}' has values in {_rows(rows)} that cannot be read as a {kind}: they count as missing."
     ),
     "total_row": lambda column, text: (
-        f"The last row has {quoted(text)} in '{column}' and may be a total of the others; it is used as they are."
+        f"The last row has {quoted(text)} in '{column}' and may be a total of the others: a condition leaves it out."
     ),
 }

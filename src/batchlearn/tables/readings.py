@@ -61,14 +61,20 @@ class ColumnUse:
     remarks: tuple[ColumnRemark, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain values: the remarks as one text, with the first flag that changes something."""
+        """Return it as plain values: the remarks as one text, with the flag that changes the most."""
         return {
             "name": self.name,
             "read_as": None if self.kind is None else str(self.kind),
             "used": self.used,
             "reason": " ".join(str(remark.note) for remark in self.remarks) or None,
-            "change": next((remark.change for remark in self.remarks if remark.change is not None), None),
+            "change": self.change,
         }
+
+    @property
+    def change(self) -> str | None:
+        """The first flag that changes something: where the column is left out, that."""
+        telling = sorted(self.remarks, key=lambda remark: remark.used)
+        return next((remark.change for remark in telling if remark.change is not None), None)
 
 
 @dataclass(frozen=True)

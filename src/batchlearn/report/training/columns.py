@@ -43,7 +43,7 @@ def left_out(columns: Sequence[ColumnUse]) -> list[tuple[ColumnUse, str]]:
 def remark_of(use: ColumnUse) -> str:
     """Return what is said of one column in a sentence or more, with the flag that changes it; nothing if nothing is."""
     said = [remark for remark in use.remarks if remark.note.code is not Code.LEFT_OUT or remark.change is not None]
-    change = next((remark.change for remark in said if remark.change is not None), None)
+    change = use.change
     text = " ".join(str(remark.note) for remark in said)
     return text if change is None or change in text else f"{text.rstrip('.')}; to change it: {change}"
 
