@@ -14,6 +14,7 @@ from batchlearn.artifacts.strict_json import dump, parse
 from batchlearn.artifacts.tensors import header_of, pack, unpack
 from batchlearn.models.files import files_of, read_model
 from batchlearn.models.folder import MODEL, WEIGHTS
+from batchlearn.models.schema import FORMAT_VERSION
 from batchlearn.registry.records import Log
 from batchlearn.registry.version import DESCRIPTION, MODEL_FOLDER, read_version, register
 
@@ -63,8 +64,23 @@ def test_a_model_that_is_read_is_written_as_it_was_and_may_say_more(path: Path) 
     written = files_of(stored.model, stored.record)
     assert written[WEIGHTS] == (path / WEIGHTS).read_bytes()
     before, after = parse((path / MODEL).read_bytes()), parse(written[MODEL])
-    assert {key: after[key] for key in before} == before
+    assert (before.pop("format_version"), after.pop("format_version")) == (1, FORMAT_VERSION)
+    assert_says(after, before)
     assert stored.identity == sha256((path / MANIFEST).read_bytes())
+
+
+def assert_says(after: Any, before: Any) -> None:
+    """What was written stands there as it did; parts of it may say more, in keys of their own."""
+    if isinstance(before, dict):
+        assert before.keys() <= after.keys()
+        for key, value in before.items():
+            assert_says(after[key], value)
+    elif isinstance(before, list):
+        assert len(after) == len(before)
+        for now, then in zip(after, before, strict=True):
+            assert_says(now, then)
+    else:
+        assert after == before
 
 
 def test_a_version_is_written_as_it_was(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import batchlearn as bl
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.formatting.names import in_short
 from batchlearn.formatting.numbers import count, fixed, in_ascii, listed
-from batchlearn.report.estimate import interval, places_of
 from batchlearn.report.terminal import clean
 from batchlearn.report.training.brief import strongest_effects
+from batchlearn.report.values import interval, places_of
 
 
 @pytest.mark.parametrize(

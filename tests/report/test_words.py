@@ -16,9 +16,8 @@ from batchlearn.formatting.numbers import (
     rounded_up,
     small_share,
 )
-from batchlearn.report.estimate import with_interval
 from batchlearn.report.figures.scales import Tick, apart, exact_scale, powers, scale
-from batchlearn.report.values import clean, short
+from batchlearn.report.values import clean, short, with_interval
 
 
 @pytest.mark.parametrize(

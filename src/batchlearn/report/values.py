@@ -1,8 +1,11 @@
-"""Texts that come from data, on a page: short enough to be read, and showing what they hold."""
+"""Values as reports show them: texts of the data, short and showing what they hold, and figures with intervals."""
 
 from __future__ import annotations
 
 import unicodedata
+
+from batchlearn.evaluation.intervals import Estimate
+from batchlearn.formatting.numbers import decimals, fixed
 
 # A name is recognised by this much of it; a page of longer ones is read by nobody.
 LONGEST_NAME, LONGEST_SENTENCE = 120, 2000
@@ -28,3 +31,27 @@ def _shown(character: str) -> str:
     if character in _REORDERING or unicodedata.category(character) in _ESCAPED_CATEGORIES:
         return f"\\u{ord(character):04x}"
     return character
+
+
+def places_of(figure: Estimate) -> int | None:
+    """Return how many decimals a figure deserves by its interval."""
+    return decimals(figure.low, figure.high)
+
+
+def shown(figure: Estimate) -> str:
+    """Write the figure, rounded as its interval deserves."""
+    return fixed(figure.value, places_of(figure))
+
+
+def interval(figure: Estimate, places: int | None = None) -> str:
+    """Write the interval with the decimals it deserves unless they are given, or nothing where there is none."""
+    if figure.low is None or figure.high is None or not figure.low <= figure.high:
+        return ""
+    places = places_of(figure) if places is None else places
+    return f"{fixed(figure.low, places)} to {fixed(figure.high, places)}"
+
+
+def with_interval(figure: Estimate) -> str:
+    """Write the figure, with its interval in brackets where there is one."""
+    between = interval(figure)
+    return f"{shown(figure)} ({between})" if between else shown(figure)

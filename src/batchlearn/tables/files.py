@@ -45,7 +45,7 @@ class Format(StrEnum):
 
 
 @dataclass(frozen=True)
-class Part:
+class PartOfFile:
     """Which table of a file is meant, where it may have several; flags are made from the fields."""
 
     query: str | None = field(
@@ -60,7 +60,7 @@ class Part:
     )
 
 
-WHOLE = Part()
+WHOLE = PartOfFile()
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Files:
     folder: Path | None
     """The folder that was given, if it was one: names of folders below it may carry values (year=2008)."""
     name: str
-    part: Part = WHOLE
+    part: PartOfFile = WHOLE
     unpacked: object = None
     """Where they were unpacked, if they were: they are there as long as something holds it."""
 
@@ -103,7 +103,7 @@ class Stamp:
             )
 
 
-def find(source: str | os.PathLike[str], but: Sequence[Path] = (), part: Part = WHOLE) -> Files:
+def find(source: str | os.PathLike[str], but: Sequence[Path] = (), part: PartOfFile = WHOLE) -> Files:
     """Find the files that a path, a folder or a pattern such as "data/*.parquet" means, `but` those below folders."""
     text = os.fspath(source)
     refuse_address(text)

@@ -166,7 +166,7 @@ def test_levels_that_are_rare_and_levels_that_are_new_are_counted_apart(run: Run
     found = one_object(out)
     assert (found["unseen"], found["pooled"]) == ({"shop": 1}, {"shop": 2})
     code, out, _ = run("predict", "m", "shops.parquet", "-o", "all.csv")
-    assert "shop: 10 rows (3.3%) with a level too rare in training for a coefficient" in out
+    assert "shop: 10 rows (3.3 %) with a level too rare in training for a coefficient" in out
     assert "never saw" not in out
 
 

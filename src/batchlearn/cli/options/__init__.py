@@ -15,7 +15,7 @@ from cyclopts import Parameter
 
 from batchlearn.errors import quoted
 from batchlearn.models.linear import LinearModel
-from batchlearn.tables.files import Files, Part, find
+from batchlearn.tables.files import Files, PartOfFile, find
 from batchlearn.tables.table import ReadingRules, Roles, Table, open_by
 
 
@@ -85,7 +85,7 @@ if TYPE_CHECKING:
     FeatureFlags: TypeAlias = Roles
     ReadingFlags: TypeAlias = ReadingRules
     RowFlags: TypeAlias = ReadingRules
-    PartFlags: TypeAlias = Part
+    PartFlags: TypeAlias = PartOfFile
     FileFlags: TypeAlias = ReadingRules
 else:
     RoleFlags = flags_of(Roles, "time", "group", "weight", "weight_kind", "drop", "text", "offset", "exposure")
@@ -94,7 +94,7 @@ else:
     ReadingFlags = flags_of(ReadingRules, *(each.name for each in fields(ReadingRules)))
     RowFlags = flags_of(ReadingRules, "where", "null", "encoding", "zone", "no_header", "strict")
     FileFlags = flags_of(ReadingRules, "null", "encoding", "zone", "no_header", "strict")
-    PartFlags = flags_of(Part, "query", "sheet")
+    PartFlags = flags_of(PartOfFile, "query", "sheet")
 
 
 @Parameter(name="*")
@@ -123,7 +123,7 @@ def rules_of(flags: ReadingFlags) -> ReadingRules:
 
 def files_of(data: str, part: PartFlags) -> Files:
     """Find the files that hold the rows, and which table in them is meant."""
-    return find(data, part=Part(**vars(part)))
+    return find(data, part=PartOfFile(**vars(part)))
 
 
 def typed_part(part: PartFlags) -> str:

@@ -10,9 +10,9 @@ from batchlearn.comparison.judging import HeldOutScore
 from batchlearn.comparison.outcome import Comparison, Outcome
 from batchlearn.formatting.names import metric
 from batchlearn.formatting.numbers import duration, passes, plain
-from batchlearn.report.estimate import interval, shown
 from batchlearn.report.figures.plots import Axes, Entry, Forest, Interval, Legend, Plot, Point, Rule, forest
 from batchlearn.report.figures.scales import WIDE_PLOT, Scale, apart, powers, scale
+from batchlearn.report.values import interval, shown
 
 # An excess this small beside the objective is rounding of the objective itself.
 _ROUNDING = 1e-15

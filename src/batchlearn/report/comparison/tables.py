@@ -9,7 +9,7 @@ from batchlearn.comparison.critical import NoiseAt, NoisePlace
 from batchlearn.comparison.outcome import Comparison, Outcome, Rates
 from batchlearn.formatting.numbers import NOTHING, at_most, duration, plain, size
 from batchlearn.report.document import TextTable
-from batchlearn.report.estimate import shown
+from batchlearn.report.values import shown
 from batchlearn.statistics.noise import Noise
 from batchlearn.training.regimes import FullBatch
 

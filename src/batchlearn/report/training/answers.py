@@ -9,14 +9,13 @@ from batchlearn.evaluation.slices import Slice
 from batchlearn.formatting.names import effect_scale
 from batchlearn.formatting.numbers import count, listed, size_said
 from batchlearn.report.document import Answer, Finding
-from batchlearn.report.estimate import with_interval
 from batchlearn.report.terms.shapes import Drawn, by_term
 from batchlearn.report.training.data_checks import leaking_columns
 from batchlearn.report.training.findings import findings
 from batchlearn.report.training.quality import score
 from batchlearn.report.training.verdict import finished, good
 from batchlearn.report.training.worst import happened, slice_difference, slice_list, slice_name, worst_rows
-from batchlearn.report.values import LONGEST_SENTENCE, short
+from batchlearn.report.values import LONGEST_SENTENCE, short, with_interval
 from batchlearn.training.fit import Fit
 
 _MOST_TERMS, _MOST_ACTIONS, _MOST_SLICES, _MOST_ODD, _MOST_ENDS = 5, 5, 3, 5, 3

@@ -16,12 +16,12 @@ from batchlearn.formatting.notes import Code, Note
 from batchlearn.formatting.numbers import count, listed, plain, rounded_up
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import Shape, contrasts
+from batchlearn.report.columns import show_columns
 from batchlearn.report.document import Document, Marked
-from batchlearn.report.estimate import interval, shown
-from batchlearn.report.training.columns import show_columns
 from batchlearn.report.training.findings import drift_sentence
 from batchlearn.report.training.quality import decision, metric_table, score
 from batchlearn.report.training.worst import slice_difference
+from batchlearn.report.values import interval, shown
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit
 

@@ -11,15 +11,14 @@ from batchlearn.formatting.names import baseline, metric
 from batchlearn.formatting.notes import Code
 from batchlearn.formatting.numbers import count, fixed, listed, percent, plain
 from batchlearn.formatting.rejections import Rejection
+from batchlearn.report.columns import remark_of
 from batchlearn.report.document import Finding
-from batchlearn.report.estimate import places_of, shown
-from batchlearn.report.training.columns import remark_of
 from batchlearn.report.training.data_checks import data_checks
 from batchlearn.report.training.data_summary import repeated_share
 from batchlearn.report.training.proof import proved, refusal
 from batchlearn.report.training.quality import Score, bins_off, score
 from batchlearn.report.training.worst import slice_list, slice_name
-from batchlearn.report.values import LONGEST_SENTENCE, short
+from batchlearn.report.values import LONGEST_SENTENCE, places_of, short, shown
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
 from batchlearn.training.summary.leaks import too_good

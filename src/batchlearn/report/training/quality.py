@@ -11,11 +11,10 @@ from batchlearn.evaluation.report import Evaluation, LeaveOneOut
 from batchlearn.formatting.names import baseline, in_short, metric, predicts_probabilities
 from batchlearn.formatting.numbers import NOTHING, count, fixed, percent, plain
 from batchlearn.report.document import Fact, TextTable
-from batchlearn.report.estimate import interval, places_of, shown
 from batchlearn.report.figures.plots import Axes, Entry, Forest, Interval, Plot, Point, forest
 from batchlearn.report.figures.scales import WIDE_PLOT, apart, scale
 from batchlearn.report.training.data_summary import yes
-from batchlearn.report.values import short
+from batchlearn.report.values import interval, places_of, short, shown
 from batchlearn.training.fit import Fit
 
 

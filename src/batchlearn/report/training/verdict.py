@@ -9,11 +9,11 @@ from batchlearn.evaluation.intervals import Estimate
 from batchlearn.formatting.names import baseline, metric, predicts_probabilities
 from batchlearn.formatting.numbers import KEPT_SPACE, at_most, count, fixed, percent, plain, small_share
 from batchlearn.report.document import Answer
-from batchlearn.report.estimate import interval, places_of, shown
 from batchlearn.report.training.data_summary import neighbours, neighbours_said, order_tells, target_name, yes
 from batchlearn.report.training.findings import standing
 from batchlearn.report.training.proof import gained_share, proved, refusal
 from batchlearn.report.training.quality import Score, score
+from batchlearn.report.values import interval, places_of, shown
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
 

@@ -9,11 +9,10 @@ from batchlearn.evaluation.report import Evaluation, WorstRow
 from batchlearn.evaluation.slices import Slice
 from batchlearn.formatting.names import predicts_probabilities
 from batchlearn.formatting.numbers import count, percent, plain
-from batchlearn.report.estimate import with_interval
 from batchlearn.report.figures.plots import Entry, Forest, Interval, forest
 from batchlearn.report.training.data_summary import outcome, target_name
 from batchlearn.report.training.quality import Score
-from batchlearn.report.values import short
+from batchlearn.report.values import short, with_interval
 from batchlearn.training.fit import Fit
 
 _MOST_SLICES_AT_FIRST = 8

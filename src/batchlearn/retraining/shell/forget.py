@@ -88,8 +88,7 @@ def forget_rows(context: CycleContext, where: str, why: str) -> Generator[Progre
     """
     began = time.perf_counter()
     store, source = context.project.store, context.source
-    stands = needed_champion(store)
-    before = read_version(store, stands.version)
+    before = read_version(store, (stands := needed_champion(store)).version)
     yield Progress("counting rows")
     others = tuple(one for one in source.forgotten if one != where)
     recorded = len(others) < len(source.forgotten)  # by an earlier command, which may have been killed
@@ -102,16 +101,14 @@ def forget_rows(context: CycleContext, where: str, why: str) -> Generator[Progre
             f"or trained.{'' if recorded else ' Check the condition.'}",
             code="no-rows",
         )
-    known = None
-    lessened = replace(source, forgotten=(*others, where))
+    known, lessened = None, replace(source, forgotten=(*others, where))
     with suppress(IntegrityError):  # a model that is damaged is no reason to keep the rows
         model = load_version(store, before).model
         known, lessened = model.target, lessened.like(model.readings)
     then, times = replace(context, source=lessened, now=as_of(before)), lessened.times()
-    plan = then.plan
-    table = lessened.table(*KnownRows(lessened, times, then.now, plan).wanted())
+    table = lessened.table(*KnownRows(lessened, times, then.now, then.plan).wanted())
     try:
-        fit = yield from iter_train(table, plan.recipe, threads=context.threads, before=known)
+        fit = yield from iter_train(table, then.plan.recipe, threads=context.threads, before=known)
     except (DataError, NoFiniteOptimum) as problem:
         raise type(problem)(
             f"Without the {rows:,} rows where {where} no model can be trained, and nothing was recorded: "
@@ -131,12 +128,17 @@ def forget_rows(context: CycleContext, where: str, why: str) -> Generator[Progre
     reason = Note(Code.TRAINED_WITHOUT, {"rows": rows, "where": where, "why": why})
     found = count_new_rows(lessened.table(times.seen_by(then.now)), times, then.now, None)
     # It goes live whether it is better or not.
-    no_contest = Note(Code.NO_CONTEST, {"champion": stands.version})
-    verdict = replace(answered(plan.gate, "promote", no_contest, 0), asks=False)
+    answer = answered(then.plan.gate, "promote", Note(Code.NO_CONTEST, {"champion": stands.version}), 0)
+    verdict = replace(answer, asks=False)
     kept = statistics_of(fit, table, context.threads)
     trained = Trained(fit, table, kept, verdict, None, fit.notes, stands.generation, forgotten=where)
-    counts = {"seen": found.seen, "known": found.known, "new": 0}
-    turn = CycleResult("retrain", (reason,), start="scratch", rows=counts, notes=fit.notes)
+    turn = CycleResult(
+        "retrain",
+        (reason,),
+        start="scratch",
+        rows={"seen": found.seen, "known": found.known, "new": 0},
+        notes=fit.notes,
+    )
     version = register_trained(then, RowsCounted(found, times.stamped), trained, turn)
     rehearsal = rehearse(context, version)
     if not rehearsal:

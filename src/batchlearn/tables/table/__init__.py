@@ -14,7 +14,7 @@ from batchlearn.formatting.flags import flag
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.tables.columns import Column, Kind, columns_of, is_index, places, refuse_equal_names, without_kind
 from batchlearn.tables.conditions import Condition, Written
-from batchlearn.tables.files import Files, Part, find
+from batchlearn.tables.files import Files, PartOfFile, find
 from batchlearn.tables.readings import ColumnReading, ColumnRemark, ColumnUse, ReadingRules, stored_reading
 from batchlearn.tables.sources import ArrowSource, Source, arrow_table
 from batchlearn.tables.sources.opening import open_files
@@ -257,7 +257,7 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
             name: replace(each, null=tuple(dict.fromkeys((*each.null, *given))), zoneless=zone or each.zoneless)
             for name, each in like.items()
         }
-    opened, name = _open(source, Part(query, sheet), rules, roles, like)
+    opened, name = _open(source, PartOfFile(query, sheet), rules, roles, like)
     stored = opened.schema.names
     needed = None if like is None else {*like, *(getattr(roles, role) for role in ROLES)}
     refuse_equal_names([each for each in stored if each not in roles.drop], quoted(name), needed)
@@ -323,7 +323,7 @@ def _refuse_remarks(table: Table) -> None:
 
 
 def _open(
-    source: object, part: Part, rules: TextRules, roles: Roles, like: Mapping[str, ColumnReading] | None
+    source: object, part: PartOfFile, rules: TextRules, roles: Roles, like: Mapping[str, ColumnReading] | None
 ) -> tuple[Source, str]:
     if not isinstance(source, (str, os.PathLike, Files)):
         arrow = arrow_table(source)

@@ -6,7 +6,7 @@ import io
 import re
 from collections import Counter
 
-from batchlearn.tables.text.layout import UNIT_SEPARATOR, Layout
+from batchlearn.tables.text.layout import UNIT_SEPARATOR, TextLayout
 
 _LONGEST_LINE = 8 << 20
 _TAIL = 4096
@@ -17,7 +17,7 @@ _BLANK = re.compile(rb"\n\r?(?=\n)")
 class Body(io.RawIOBase):
     """What follows the header of a file, without the lines that repeat it; `passed_over` counts lines by reason."""
 
-    def __init__(self, characters: io.RawIOBase, layout: Layout) -> None:
+    def __init__(self, characters: io.RawIOBase, layout: TextLayout) -> None:
         super().__init__()
         self.passed_over: Counter[str] = Counter(layout.passed_over)
         self.rows_passed_over = 0

@@ -66,7 +66,7 @@ def inspected(
 
     `semicolons` says that they delimit the values, which leaves the comma free for decimals.
     """
-    column = _Column(name, survey, rules, role, semicolons)
+    column = _TextColumn(name, survey, rules, role, semicolons)
     total = survey.rows - survey.missing.total()
     if name in rules.categories:
         return Inspected(ColumnReading(Kind.CATEGORY, rules.null))
@@ -104,7 +104,7 @@ def inspected(
 
 
 @dataclass(frozen=True)
-class _Column:
+class _TextColumn:
     name: str
     survey: ColumnSurvey
     rules: TextRules
@@ -162,7 +162,7 @@ def _words(survey: ColumnSurvey) -> tuple[str, ...]:
     return tuple(sorted(text for text in survey.missing if text.strip()))
 
 
-def _numbers(column: _Column, total: int) -> Inspected:
+def _numbers(column: _TextColumn, total: int) -> Inspected:
     survey, rules, name = column.survey, column.rules, column.name
     examples = [text for samples in survey.samples.values() for text in samples]
     others = total - survey.numbers
@@ -217,7 +217,7 @@ def _value(text: str, style: NumberStyle) -> Any:
     return numbers(pa.array([text]), style)[0].as_py()
 
 
-def _times(column: _Column, total: int) -> Inspected:
+def _times(column: _TextColumn, total: int) -> Inspected:
     survey, rules, name = column.survey, column.rules, column.name
     times = survey.times or {}
     most = max(count.read for count in times.values())

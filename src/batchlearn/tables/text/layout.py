@@ -36,7 +36,7 @@ _INDEX_NAMES = ("", "Unnamed: 0")
 
 
 @dataclass(frozen=True)
-class Layout:
+class TextLayout:
     """How the text of one file is laid out."""
 
     delimiter: str
@@ -58,13 +58,13 @@ class Layout:
     """Whether a delimiter before a space is part of a text: only so has each row a value for each name."""
 
 
-class _Record(NamedTuple):
+class _TextLine(NamedTuple):
     values: list[str]
     end: int
     """Physical lines up to its end."""
 
 
-def layout_of(text: str, place: str, *, header: bool = True) -> Layout:
+def layout_of(text: str, place: str, *, header: bool = True) -> TextLayout:
     """Find the layout by the first characters of a file, which `place` names. DataError where it is not certain."""
     lines = list(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     first = next((number for number, line in enumerate(lines) if line.strip()), None)
@@ -111,16 +111,16 @@ def layout_of(text: str, place: str, *, header: bool = True) -> Layout:
     repeatable = line if len(names) > 1 and "\n" not in line and "\r" not in line else ""
     found = {reason: count for reason, count in passed.items() if count}
     comments = any(line.startswith("#") for line in lines[first : first + before])
-    return Layout(delimiter, names, repeatable, start, found, notes, index, comments, spaced)
+    return TextLayout(delimiter, names, repeatable, start, found, notes, index, comments, spaced)
 
 
-def _records(lines: Sequence[str], delimiter: str) -> list[_Record]:
+def _records(lines: Sequence[str], delimiter: str) -> list[_TextLine]:
     """Split the first lines; a blank one has no values."""
     reader = csv.reader(lines, delimiter=delimiter)
-    found: list[_Record] = []
+    found: list[_TextLine] = []
     try:
         for values in islice(reader, _RECORDS):
-            found.append(_Record(values if any(map(str.strip, values)) or len(values) > 1 else [], reader.line_num))
+            found.append(_TextLine(values if any(map(str.strip, values)) or len(values) > 1 else [], reader.line_num))
     except csv.Error:
         pass  # a quote that is not closed takes the rest for one value: reading the rows will say so
     if len(found) > 2 and found[-1].end == len(lines) and not lines[-1].endswith(("\n", "\r")):
@@ -128,7 +128,7 @@ def _records(lines: Sequence[str], delimiter: str) -> list[_Record]:
     return found
 
 
-def _width(records: Sequence[_Record]) -> int:
+def _width(records: Sequence[_TextLine]) -> int:
     """Return how many values most rows have."""
     rows = (each.values for each in records if each.values)
     widths = Counter(len(values) for values in rows if len(values) > 1 or not values[0].startswith("#"))
@@ -152,7 +152,7 @@ def _fused(lines: Sequence[str], delimiter: str) -> list[str]:
     return [line.replace(f"{delimiter} ", f"{UNIT_SEPARATOR} ") for line in lines]
 
 
-def _header_place(records: Sequence[_Record], width: int) -> int:
+def _header_place(records: Sequence[_TextLine], width: int) -> int:
     """Return the first record that can hold the names: as wide as the rows, with names for half of it or more."""
     filled = max((_filled(each.values) for each in records if len(each.values) == width), default=width)
     for number, (values, _) in enumerate(records):
@@ -163,7 +163,7 @@ def _header_place(records: Sequence[_Record], width: int) -> int:
     return next((number for number, each in enumerate(records) if each.values), 0)
 
 
-def _follows_names(records: Sequence[_Record], chosen: int) -> bool:
+def _follows_names(records: Sequence[_TextLine], chosen: int) -> bool:
     """Whether the first record as wide as the rows is one of them, and the line before it has the names."""
     before, values = records[chosen - 1].values, records[chosen].values
     plain = [bool(_PLAIN.match(value.strip())) for value in values]
@@ -175,7 +175,7 @@ def _filled(values: Sequence[str]) -> int:
     return next((number for number in range(len(values), 0, -1) if values[number - 1].strip()), 0)
 
 
-def _is_data(values: Sequence[str], records: Sequence[_Record]) -> bool:
+def _is_data(values: Sequence[str], records: Sequence[_TextLine]) -> bool:
     """Whether a line of names is one of values: numbers that number nothing, dates out of order, texts of the rows."""
     rows = [each.values for each in records if len(each.values) == len(values) and each.values != list(values)]
     words = [
@@ -213,7 +213,7 @@ def _delimiters_in_texts(
             yield name, Note(Code.DELIMITER_IN_TEXT, {"column": name, "delimiter": delimiter, "example": example})
 
 
-def _rows_of_words(records: Sequence[_Record], width: int) -> int:
+def _rows_of_words(records: Sequence[_TextLine], width: int) -> int:
     """Return how many of the first rows explain the names, as units or questions do, up to three.
 
     They have words in at least two columns of numbers and times, and in none of these a number or time.
