@@ -129,8 +129,7 @@ def forget_rows(context: CycleContext, where: str, why: str) -> Generator[Progre
     found = count_new_rows(lessened.table(times.seen_by(then.now)), times, then.now, None)
     # It goes live whether it is better or not.
     answer = answered(then.plan.gate, "promote", Note(Code.NO_CONTEST, {"champion": stands.version}), 0)
-    verdict = replace(answer, asks=False)
-    kept = statistics_of(fit, table, context.threads)
+    kept, verdict = statistics_of(fit, table, context.threads), replace(answer, asks=False)
     trained = Trained(fit, table, kept, verdict, None, fit.notes, stands.generation, forgotten=where)
     turn = CycleResult(
         "retrain",
