@@ -93,14 +93,7 @@ def forget_rows(context: CycleContext, where: str, why: str) -> Generator[Progre
     others = tuple(one for one in source.forgotten if one != where)
     recorded = len(others) < len(source.forgotten)  # by an earlier command, which may have been killed
     rows = _count(replace(source, forgotten=()).table(Written(where)))
-    # Rows that are gone from the source may still be in the champion: None where that cannot be told.
-    if (recorded or not rows) and _matching(source, before, where) == 0:
-        blame = "They were forgotten before" if recorded else f"No row of the source meets {quoted(where)}"
-        raise DataError(
-            f"{blame}, and version {before.number}, which is live, was trained on none of them; nothing was recorded "
-            f"or trained.{'' if recorded else ' Check the condition.'}",
-            code="no-rows",
-        )
+    _refuse_none(source, before, where, rows, recorded)
     known, lessened = None, replace(source, forgotten=(*others, where))
     with suppress(IntegrityError):  # a model that is damaged is no reason to keep the rows
         model = load_version(store, before).model
@@ -151,6 +144,18 @@ def forget_rows(context: CycleContext, where: str, why: str) -> Generator[Progre
     held = tuple(_still_held(context, source, where, rows, version))
     certificate = version.description["certificate"]
     return Forgotten(where, rows, version.number, certificate, held, time.perf_counter() - began)
+
+
+def _refuse_none(source: ProjectSource, before: Version, where: str, rows: int, recorded: bool) -> None:
+    """Refuse a condition that neither rows of the source nor those of the live version meet: DataError."""
+    # Rows that are gone from the source may still be in the champion: None where that cannot be told.
+    if (recorded or not rows) and _matching(source, before, where) == 0:
+        blame = "They were forgotten before" if recorded else f"No row of the source meets {quoted(where)}"
+        raise DataError(
+            f"{blame}, and version {before.number}, which is live, was trained on none of them; nothing was recorded "
+            f"or trained.{'' if recorded else ' Check the condition.'}",
+            code="no-rows",
+        )
 
 
 def _count(table: Table) -> int:
