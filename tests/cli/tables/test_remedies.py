@@ -28,14 +28,47 @@ def test_a_file_in_another_encoding_is_refused_with_the_command_that_reads_it(ru
     assert program == "batchlearn"
     assert typed.count("--encoding") == 1
     assert "--encoding=utf-8" not in typed
-    code, out, err = run(*typed)
+    code, _, err = run(*typed)
     assert code == 0, err
     assert "Köln" in Path("m/model.json").read_text(encoding="utf-8")
 
 
 def test_json_has_the_command_too(run: Run) -> None:
     write_towns("towns.csv")
-    code, out, _ = run("inspect", "towns.csv", "--json")
+    _, out, _ = run("inspect", "towns.csv", "--json")
     command = one_object(out)["error"]["command"]
     assert command == "batchlearn inspect towns.csv --json --encoding cp1252"
     assert run(*shlex.split(command)[1:])[0] == 0
+
+
+def test_labels_written_otherwise_are_shown_and_not_called_missing(run: Run) -> None:
+    rng = np.random.default_rng(1)
+    rows = [f"{x:.3f},{2.0 * x:.3f}" for x in rng.normal(size=200)]
+    Path("rows.csv").write_text("\n".join(["x,y", *rows, ""]), encoding="utf-8")
+    assert run("train", "rows.csv", "--target", "y", "--output", "m")[0] == 0
+    commas = [row.replace(",", ";").replace(".", ",") for row in rows]
+    Path("commas.csv").write_text("\n".join(["x;y", *commas, ""]), encoding="utf-8")
+    code, _, err = run("evaluate", "m", "commas.csv")
+    assert code == 3
+    assert "200 values cannot be read as a number, such as '" + commas[0].split(";")[1] + "'" in err
+    # Those that have a label lack a weight.
+    weighted = [f"{row.replace(',', ';')};1" for row in rows]
+    Path("rows.csv").write_text("\n".join(["x;y;w", *weighted, ""]), encoding="utf-8")
+    assert run("train", "rows.csv", "--target", "y", "--weight", "w", "--output", "m", "--force")[0] == 0
+    others = ["0.5;0.5;", "0.5;0.7;", *(f"{row};1" for row in commas)]
+    Path("commas.csv").write_text("\n".join(["x;y;w", *others, ""]), encoding="utf-8")
+    code, _, err = run("evaluate", "m", "commas.csv")
+    assert code == 3
+    assert "200 have no label (200 values cannot be read as a number, such as '" in err
+
+
+def test_sentences_call_a_kind_of_column_a_time(run: Run) -> None:
+    days = [str(np.datetime64("2024-01-01") + number % 50) for number in range(200)]
+    Path("rows.csv").write_text("\n".join(["when,y", *(f"{day},{k % 7}.5" for k, day in enumerate(days)), ""]))
+    assert run("train", "rows.csv", "--target", "y", "--output", "m")[0] == 0
+    odd = ["31/12/2024,1.5", *(f"{day},{k % 7}.5" for k, day in enumerate(days))]
+    Path("odd.csv").write_text("\n".join(["when,y", *odd, ""]))
+    code, out, err = run("evaluate", "m", "odd.csv")
+    assert code == 0, err
+    assert "'when' has values in 1 row that cannot be read as a time" in " ".join(out.split())
+    assert "timestamp" not in out
