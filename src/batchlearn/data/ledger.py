@@ -161,7 +161,7 @@ def read_ledger(  # noqa: PLR0913 - each says what labels and weights mean, or w
             code="target-kind",
         )
     if labelled.any() and not usable.any():
-        raise _none_left(table, unlabelled, rejected, unread)
+        raise _none_left(table, unlabelled, rejected, unread and f" ({unread})")
     given = target
     column = table.column(roles.target or "")
     target = given or infer_target(column, _distinct(labels, usable), loss_of_rate(column, roles.exposure, loss))
@@ -174,7 +174,7 @@ def read_ledger(  # noqa: PLR0913 - each says what labels and weights mean, or w
     _check_range(target, label, used, to_learn=given is None)
     rejected[Rejection.UNSEEN] = int(unseen.sum())
     if not used.any():
-        raise _none_left(table, unlabelled, rejected, unread)
+        raise _none_left(table, unlabelled, rejected, unread and f" ({unread})")
     weight, constant = _scaled(table, weight, used, usable, weight_constant)
     if given is None:
         ordered = with_positive(target, label[used], None if weight is None else weight[used], positive, before)
@@ -256,8 +256,8 @@ def _none_left(table: Table, unlabelled: int, rejected: Mapping[Rejection, int],
         )
     aside = ", ".join(f"{number:,} for {reason}" for reason, number in found.items()) or "none"
     return DataError(
-        f"{table.name} has no row that can be used: {unlabelled:,} have no label{unread and f' ({unread})'}; set aside: {aside}. Rows with "
-        "a label and with all that their roles need are needed. Fill those columns, or leave the roles out.",
+        f"{table.name} has no row that can be used: {unlabelled:,} have no label{unread}; set aside: {aside}. Rows "
+        "with a label and with all that their roles need are needed. Fill those columns, or leave the roles out.",
         code="no-usable-rows",
     )
 

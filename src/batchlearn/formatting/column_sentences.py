@@ -147,7 +147,7 @@ COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
     "unreadable_values": lambda column, kind, rows: (
         f"'{column}' has values in {_rows(rows)} that cannot be read as a {called(kind)}: they count as missing."
     ),
-    "total_row": lambda column, text: (
-        f"The last row has {quoted(text)} in '{column}' and may be a total of the others; it is used as they are."
+    "total_row": lambda column, text, place: (
+        f"The {place} row has {quoted(text)} in '{column}' and may be a total of the others; it is used as they are."
     ),
 }

@@ -131,6 +131,10 @@ class Scan(Iterator[pa.RecordBatch]):
                 code="strict",
             )
 
+    def meets(self, row: pa.RecordBatch) -> bool:
+        """Whether a row, as stored, meets the condition."""
+        return self._condition is None or self._filtered(row, self._condition)[0].num_rows > 0
+
     def said_of_unreadable(self, name: str) -> str:
         """Say how many values of a column its reading does not take; nothing if it takes them all."""
         rows, kind = self.unreadable[name], called(self._readings[name].kind)
