@@ -72,3 +72,20 @@ def test_sentences_call_a_kind_of_column_a_time(run: Run) -> None:
     assert code == 0, err
     assert "'when' has values in 1 row that cannot be read as a time" in " ".join(out.split())
     assert "timestamp" not in out
+
+
+def test_names_that_differ_in_case_alone_are_checked_where_both_are_used(run: Run) -> None:
+    rng = np.random.default_rng(2)
+    rows = [f"{x:.3f},{z:.3f},{3.0 * x:.3f}" for x, z in rng.normal(size=(200, 2))]
+    Path("rows.csv").write_text("\n".join(["x,X,y", *rows, ""]), encoding="utf-8")
+    code, _, err = run("train", "rows.csv", "--target", "y", "--output", "m")
+    assert code == 3
+    assert "leave one out (--drop X)" in err
+    code, out, err = run("train", "rows.csv", "--target", "y", "--output", "m", "--drop", "X", "--json")
+    assert code == 0, err
+    assert one_object(out)["evaluation"]["metrics"]["mse"]["value"] < 0.01
+    # The model knows x alone: later files may have both.
+    assert run("predict", "m", "rows.csv", "-o", "out.csv")[0] == 0
+    assert run("evaluate", "m", "rows.csv")[0] == 0
+    assert run("verify", "m", "rows.csv")[0] == 0
+    assert run("inspect", "rows.csv", "--target", "y", "--drop", "x")[0] == 0
