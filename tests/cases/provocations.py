@@ -179,6 +179,7 @@ PROVOCATIONS = (
         {"--cost-false-positive": None, "--cost-false-negative": None},
         before=(TRAIN,),
     ),
+    Provocation("column-name-repeated", texts("X", "red", "green"), TRAIN),
     Provocation("not-utf8", file("rows.csv", "x,town,y\n" + LINES.replace("red", "Köln"), "cp1252"), TRAIN),
     Provocation("number-infinite", rows(y=SLOPE, v=changed(NUMBER, np.inf)), STORED, {"--where": "v < 1000"}),
     Provocation("number-overflows", rows(y=SLOPE, v=changed(NUMBER, 1e200)), STORED, {"--where": "v < 1000"}),

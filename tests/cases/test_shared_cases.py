@@ -69,7 +69,7 @@ TRAINING: Mapping[str, Case] = {
     "dates_ambiguous.csv": Case(
         "y",
         {"when": ("category", False), "x": NUMBER, "y": NUMBER},
-        (r"'when' is left out.*%d/%m/%Y.*%m/%d/%Y",),
+        (r"'when' was left out.*%d/%m/%Y.*%m/%d/%Y",),
     ),
     "positive.csv": Case("outcome", {"x": NUMBER, "z": NUMBER, "outcome": CATEGORY}, (r"[Pp]ositive.*'fraud'.*rarer",)),
     "three_decimals.csv": Case(

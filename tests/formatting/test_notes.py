@@ -172,7 +172,7 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.UNNAMED_COLUMN: {"column": "column_3", "number": 3},
     Code.TRAILING_DELIMITERS: {"number": 4},
     Code.REPEATED_NAME: {"column": "x.2", "name": "x", "number": 2},
-    Code.TOTAL_ROW: {"column": "item", "text": "Total"},
+    Code.TOTAL_ROW: {"column": "item", "text": "Total", "place": "last"},
     Code.UNSUPPORTED_TYPE: {"column": "tags", "stored": "list<item: string>"},
     Code.NOT_IN_ALL_FILES: {"column": "a", "files": 2},
     Code.TAKEN_AS_MISSING: {"column": "a"},

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import shlex
 import signal
 import sys
 import threading
@@ -42,6 +44,8 @@ COMMANDS = {
 # Flags that belong to every command, at whatever place they are typed.
 _JSON = {"--json": True, "--json=true": True, "--json=True": True, "--json=false": False, "--json=False": False}
 _DEBUG = "--debug"
+_WITHOUT_ENCODING = ("retrain", "forget")
+"""They read what the project file says."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         _accept_any_character(stream)
     debug = _DEBUG in tokens or os.environ.get("BATCHLEARN_DEBUG", "") not in ("", "0")
-    boundary = _Boundary(as_json=any(_JSON.get(token, False) for token in tokens), debug=debug)
+    boundary = _Boundary(tokens, as_json=any(_JSON.get(token, False) for token in tokens), debug=debug)
     tokens = [token for token in tokens if token not in _JSON and token != _DEBUG]
     with boundary, _interruptible():
         boundary.exit_code = _run(tokens, boundary.as_json)
@@ -153,7 +157,8 @@ def _version() -> str:
 class _Boundary:
     """What every command runs inside: an exception that leaves it becomes a message and an exit code."""
 
-    def __init__(self, as_json: bool, debug: bool) -> None:
+    def __init__(self, typed: Sequence[str], as_json: bool, debug: bool) -> None:
+        self.typed = typed
         self.as_json = as_json
         self.debug = debug
         self.exit_code = 0
@@ -185,16 +190,32 @@ class _Boundary:
 
     def _report(self, code: str, message: str, exit_code: int) -> None:
         self.exit_code = exit_code
+        command = _command_that_reads(self.typed, message) if code == "not-utf8" else None
         try:
             if self.as_json:
                 error = {"code": code, "message": message, "exit_code": exit_code}
+                error |= {} if command is None else {"command": command}
                 _write(_as_json({"format_version": FORMAT_VERSION, "error": error}), exit_code)
             elif sys.stderr is not None:
-                sys.stderr.write(f"error: {_visible(message)}\n")
+                again = "" if command is None else f"  {command}\n"
+                sys.stderr.write(f"error: {_visible(message)}\n{_visible(again)}")
                 sys.stderr.flush()
         except OSError:
             # Nobody can be told; the exit code still says it.
             return
+
+
+def _command_that_reads(typed: Sequence[str], message: str) -> str | None:
+    """Return what was typed with the encoding that a message ends in, as a shell takes it; None where there is none."""
+    guess = re.search(r" --encoding (\S+)$", message)
+    if guess is None or typed[0] in _WITHOUT_ENCODING:
+        return None
+    kept = [
+        word
+        for before, word in zip(["", *typed], typed, strict=False)
+        if "--encoding" not in (before, word) and not word.startswith("--encoding=")
+    ]
+    return shlex.join(["batchlearn", *kept, "--encoding", guess.group(1)])
 
 
 def _as_ours(problem: BaseException) -> BatchlearnError | None:

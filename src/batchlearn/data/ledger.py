@@ -153,15 +153,15 @@ def read_ledger(  # noqa: PLR0913 - each says what labels and weights mean, or w
         rejected[reason] = int((usable & lacking).sum())
         usable &= ~lacking
     unlabelled = int((~labelled).sum())
-    if scan.unreadable.get(roles.target or "") and not labelled.any():
+    unread = scan.said_of_unreadable(roles.target or "")
+    if unread and not labelled.any():
         raise DataError(
-            f"No value of column '{roles.target}' of {table.name} can be read as a "
-            f"{table.column(roles.target or '').kind}, which the model predicts. Convert the column, or name the right "
-            "one.",
+            f"No value of column '{roles.target}' of {table.name} can be read as the model reads it: {unread}. "
+            "Write them as in the training, or name the right column.",
             code="target-kind",
         )
     if labelled.any() and not usable.any():
-        raise _none_left(table, unlabelled, rejected)
+        raise _none_left(table, unlabelled, rejected, unread and f" ({unread})")
     given = target
     column = table.column(roles.target or "")
     target = given or infer_target(column, _distinct(labels, usable), loss_of_rate(column, roles.exposure, loss))
@@ -174,7 +174,7 @@ def read_ledger(  # noqa: PLR0913 - each says what labels and weights mean, or w
     _check_range(target, label, used, to_learn=given is None)
     rejected[Rejection.UNSEEN] = int(unseen.sum())
     if not used.any():
-        raise _none_left(table, unlabelled, rejected)
+        raise _none_left(table, unlabelled, rejected, unread and f" ({unread})")
     weight, constant = _scaled(table, weight, used, usable, weight_constant)
     if given is None:
         ordered = with_positive(target, label[used], None if weight is None else weight[used], positive, before)
@@ -246,7 +246,7 @@ def _lacks(
         yield Rejection.NO_TIME, np.isnan(time)
 
 
-def _none_left(table: Table, unlabelled: int, rejected: Mapping[Rejection, int]) -> DataError:
+def _none_left(table: Table, unlabelled: int, rejected: Mapping[Rejection, int], unread: str) -> DataError:
     found = {reason: number for reason, number in rejected.items() if number and reason is not Rejection.EXCLUDED}
     if list(found) == [Rejection.ZERO_WEIGHT]:
         return DataError(
@@ -256,8 +256,8 @@ def _none_left(table: Table, unlabelled: int, rejected: Mapping[Rejection, int])
         )
     aside = ", ".join(f"{number:,} for {reason}" for reason, number in found.items()) or "none"
     return DataError(
-        f"{table.name} has no row that can be used: {unlabelled:,} have no label; set aside: {aside}. Rows with "
-        "a label and with all that their roles need are needed. Fill those columns, or leave the roles out.",
+        f"{table.name} has no row that can be used: {unlabelled:,} have no label{unread}; set aside: {aside}. Rows "
+        "with a label and with all that their roles need are needed. Fill those columns, or leave the roles out.",
         code="no-usable-rows",
     )
 

@@ -19,6 +19,11 @@ def _texts(texts: Mapping[str, int]) -> str:
     return ", ".join(f"{quoted(text, 40)} ({rows:,})" for text, rows in shown[:_MOST_TEXTS]) + more
 
 
+def called(kind: str) -> str:
+    """Return what sentences call a kind of column."""
+    return "time" if kind == "timestamp" else kind
+
+
 def _rows(rows: int) -> str:
     return f"{rows:,} row{'' if rows == 1 else 's'}"
 
@@ -38,7 +43,8 @@ def _stray_texts(column: str, kind: str, texts: Mapping[str, int], rows: int) ->
 
 def _unreadable_texts(column: str, kind: str, texts: Sequence[str], rows: int, of: int) -> str:
     return (
-        f"'{column}' is left out: {of - rows:,} of its {of:,} values can be read as a {kind}, but not {_listed(texts)}."
+        f"'{column}' was left out: {of - rows:,} of its {of:,} values can be read as a {kind}, but not "
+        f"{_listed(texts)}."
     )
 
 
@@ -48,14 +54,14 @@ def _written_numbers(column: str, example: str, value: float) -> str:
 
 def _comma_before_three(column: str, example: str, point: float, comma: float) -> str:
     return (
-        f"'{column}' is left out: {quoted(example)} may be {point:g} (--decimal=.) or {comma:g} (--decimal=,), and no "
+        f"'{column}' was left out: {quoted(example)} may be {point:g} (--decimal=.) or {comma:g} (--decimal=,), and no "
         "value decides."
     )
 
 
 def _order_of_date(column: str, example: str, forms: Sequence[str]) -> str:
     choices = " or ".join(f'--date-format "{form}"' for form in forms)
-    return f"'{column}' is left out: it holds dates such as {quoted(example)}, which may be {choices}."
+    return f"'{column}' was left out: it holds dates such as {quoted(example)}, which may be {choices}."
 
 
 def _leak(target: str, levels: Sequence[Mapping[str, Any]], change: str) -> str:
@@ -98,7 +104,7 @@ COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
         "one form reads them all."
     ),
     "order_of_date": _order_of_date,
-    "zones_mixed": "'{column}' is left out: {zoned:,} of its times have a zone and {zoneless:,} have none.",
+    "zones_mixed": "'{column}' was left out: {zoned:,} of its times have a zone and {zoneless:,} have none.",
     "offsets_mixed": lambda column, offsets: (
         f"No calendar parts are taken of '{column}': its times are {_listed(offsets)} from UTC, and whose clock they "
         "are of is not said (--zone Europe/Berlin). They order rows as they should."
@@ -121,10 +127,10 @@ COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
         f"'{column}' is read as a category: it holds codes such as {_listed(examples)}."
     ),
     "long_integers": lambda column, example: (
-        f"'{column}' is left out: whole numbers such as {example} are beyond 2^53, where float64 rounds them; "
+        f"'{column}' was left out: whole numbers such as {example} are beyond 2^53, where float64 rounds them; "
         "texts are exact (--categories)."
     ),
-    "unnamed_index": "The first column has no name and numbers the rows: it is left out.",
+    "unnamed_index": "The first column has no name and numbers the rows: it was left out.",
     "unnamed_column": "Column {number} has no name and is called '{column}'.",
     "trailing_delimiters": "Column {number} has neither a name nor values: delimiters end the lines.",
     "repeated_name": "The header has '{name}' more than once: column {number} is called '{column}'.",
@@ -132,16 +138,16 @@ COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
         f"In '{column}' {quoted(delimiter)} before a space is part of the text, as in {quoted(example, 40)}: only so "
         "has each row a value for each name."
     ),
-    "unsupported_type": lambda column, stored: f"'{column}' is left out: it is stored as {quoted(stored)}.",
+    "unsupported_type": lambda column, stored: f"'{column}' was left out: it is stored as {quoted(stored)}.",
     "not_in_all_files": lambda column, files: (
         f"'{column}' is not in {files:,} of the files: it counts as missing in their rows."
     ),
     "taken_as_missing": "'{column}' is not in the table: it counts as missing in every row, as it was in some of the "
     "training.",
     "unreadable_values": lambda column, kind, rows: (
-        f"'{column}' has values in {_rows(rows)} that cannot be read as a {kind}: they count as missing."
+        f"'{column}' has values in {_rows(rows)} that cannot be read as a {called(kind)}: they count as missing."
     ),
-    "total_row": lambda column, text: (
-        f"The last row has {quoted(text)} in '{column}' and may be a total of the others: a condition leaves it out."
+    "total_row": lambda column, text, place: (
+        f"The {place} row has {quoted(text)} in '{column}' and may be a total of the others: a condition leaves it out."
     ),
 }

@@ -235,7 +235,7 @@ def _repeated_rows(rows: int, share: float) -> str:
 
 
 _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
-    Code.LEFT_OUT: "{column} was left out: {reason}",
+    Code.LEFT_OUT: "'{column}' was left out: {reason}.",
     Code.REPEATED_ROWS: _repeated_rows,
     Code.TAKEN_AS_NUMBER: _taken_as_number,
     Code.TAKEN_AS_RATE: "'{exposure}' is an exposure, so '{column}' was taken as a count for so much of it: the "

@@ -155,8 +155,11 @@ def refuse_equal_names(names: Sequence[str], where: str, needed: Collection[str]
             twin = seen[folded]
             same = f"two columns named {quoted(name)}"
             alike = f"columns {quoted(twin)} and {quoted(name)}, which differ only in case or in Unicode form"
+            # Dropping one of two equal names would drop both.
+            drop = "" if twin == name else f", or leave one out ({flag('--drop', name)})"
             raise DataError(
-                f"{where} has {same if twin == name else alike}; every column needs a name of its own: rename one",
+                f"{where} has {same if twin == name else alike}; every column needs a name of its own: rename "
+                f"one{drop}",
                 code="column-name-repeated",
             )
         seen[folded] = name

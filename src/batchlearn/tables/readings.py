@@ -48,6 +48,8 @@ class ColumnRemark:
     used: bool
     note: Note
     change: str | None
+    row: pa.RecordBatch | None = None
+    """The row that it is about, as stored: under a condition that this does not meet there is nothing to say."""
 
 
 @dataclass(frozen=True)

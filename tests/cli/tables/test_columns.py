@@ -72,8 +72,8 @@ def test_what_became_of_every_column_is_said_in_order(trained: dict[str, object]
     ]
     reasons = {one["name"]: one["reason"] for one in columns}
     assert reasons["gap"] == "'gap' is read as a number; missing in 30 rows, written as 'n/a' (30)."
-    assert reasons["same"] == "same was left out: it is constant"
-    assert reasons["note"] == "note was left out: it is free text"
+    assert reasons["same"] == "'same' was left out: it is constant."
+    assert reasons["note"] == "'note' was left out: it is free text."
     assert reasons["amount"] is None
     assert trained["lines_passed_over"] == {}
 
@@ -313,3 +313,17 @@ def test_a_project_takes_the_same_flags(run: Run) -> None:
         assert f"\n{line} " in text
     assert "\n# no_header = true " in text
     assert "\n# strict = true " in text
+
+
+def test_columns_left_out_are_said_once_in_one_form(run: Run) -> None:
+    rows = [
+        f"{k % 12 + 1:02d}/{k % 11 + 1:02d}/2024,{k}00 things were said by {k} people,1,{k % 7}.5" for k in range(99)
+    ]
+    Path("rows.csv").write_text("\n".join(["when,words,same,y", *rows, ""]), encoding="utf-8")
+    code, out, err = run("train", "rows.csv", "--target", "y")
+    assert code == 0, err
+    text = " ".join(out.split())
+    assert text.count("'when' was left out: it holds dates") == 1
+    assert text.count("'words' was left out: it is free text") == 1
+    assert text.count("it is constant") == 1
+    assert "is left out" not in text

@@ -168,3 +168,20 @@ def test_a_name_may_be_all_that_its_column_holds(write: Write) -> None:
 
 def test_one_column_has_no_repeated_header(write: Write) -> None:
     assert values(write("a\na\nb\na\n"))["a"] == ["a", "b", "a"]
+
+
+@pytest.mark.parametrize(("delimiter", "quote"), [(",", '"'), ("\t", '"'), ("\t", ""), (";", "")])
+def test_names_of_rows_without_a_name_of_their_own_are_left_out(write: Write, delimiter: str, quote: str) -> None:
+    rows = [[f"{quote}car {k}{quote}", f"{k}.5", f"{k % 4}"] for k in range(30)]
+    path = write("\n".join([delimiter.join(f"{quote}{name}{quote}" for name in "xy"), *map(delimiter.join, rows), ""]))
+    table = read(path)
+    found = scanned(table)
+    assert found["x"] == [k + 0.5 for k in range(30)]
+    assert found["y"] == [float(k % 4) for k in range(30)]
+    assert remarks(table) == [("column_1", False, "unnamed_index", None)]
+
+
+@pytest.mark.parametrize("row", ['"{0}",{0},5', "{0},{0}.5,5", '"same",{0}.5,5'])
+def test_one_value_more_in_each_row_is_no_name_where_it_may_be_a_decimal_or_repeats(write: Write, row: str) -> None:
+    text = "\n".join(['"x","y"', *(row.format(k) for k in range(30)), ""])
+    assert refusal(write(text)).code == "csv-ragged-row"

@@ -73,3 +73,45 @@ def test_a_total_word_among_numbers_is_no_stray(write: Write) -> None:
     table = read(write(f"id,x\n{rows}Total,{sum(k + 0.5 for k in range(1, 300))}\n"))
     assert table.remarks == ()
     assert len(scanned(table)["id"]) == 299
+
+
+def with_first(label: str, total: str) -> str:
+    return "\n".join(["item,x,n", f"{label},{total}", *(f"i{k % 9},{x},{k}" for k, x in enumerate(X)), ""])
+
+
+@pytest.mark.parametrize("label", ["Gesamt", "TOTAL:", "All"])
+def test_a_first_row_of_sums_is_passed_over(write: Write, label: str) -> None:
+    table = read(write(with_first(label, f"{X.sum():.2f},{sum(range(600))}")))
+    assert table.lines_passed_over == {"total row": 1}
+    found = scanned(table)
+    assert found["x"] == list(X)
+    assert found["item"][0] == "i0"
+    assert table.remarks == ()
+
+
+def test_sums_may_be_first_and_last(write: Write) -> None:
+    sums = f"{X.sum():.2f},{sum(range(600))}"
+    table = read(write(with_first("Total", sums) + f"Total,{sums}\n"))
+    # Of both the numbers are not the sums of the other rows.
+    assert [each[2] for each in remarks(table)] == ["total_row", "total_row"]
+
+
+def test_a_first_row_is_a_row_where_nothing_says_otherwise(write: Write) -> None:
+    table = read(write(with_first("", f"{X.sum():.2f},{sum(range(600))}")))
+    assert len(scanned(table)["x"]) == 601
+    table = read(write(with_first("Total", "5.0,7")))
+    assert len(scanned(table)["x"]) == 601
+    (remark,) = table.remarks
+    assert str(remark.note).startswith("The first row has 'Total' in 'item'")
+
+
+def test_nothing_is_said_of_a_total_that_the_condition_leaves_out(write: Write) -> None:
+    path = write(with_last("Total", "5.0,7"))
+    assert [each[2] for each in remarks(read(path, where="x > 1"))] == ["total_row"]
+    for condition in ("item <> 'Total'", "x > 5", "n <> 7"):
+        assert remarks(read(path, where=condition)) == []
+    folder = path.parent / "day=2"
+    folder.mkdir()
+    path.rename(folder / "rows.csv")
+    assert [each[2] for each in remarks(read(path.parent, where="day = 2"))] == ["total_row"]
+    assert remarks(read(path.parent, where="day = 2 AND item <> 'Total'")) == []

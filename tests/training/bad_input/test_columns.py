@@ -170,13 +170,13 @@ def test_d32_very_large_and_very_small_columns(factor: float, loss: str) -> None
 def test_d34_a_constant_column_is_left_out_and_said() -> None:
     columns = made()
     fit = train(table_of({**columns, "same": np.full(400, 0.1)}), PLAIN, threads=1)
-    assert "same was left out: it is constant" in map(str, fit.notes)
+    assert "'same' was left out: it is constant." in map(str, fit.notes)
     assert np.array_equal(fit.model.parameters, train(table_of(columns), PLAIN, threads=1).model.parameters)
 
 
 def test_d35_a_column_without_a_value_is_left_out_and_said() -> None:
     fit = train(table_of({**made(), "none": np.full(400, np.nan)}), PLAIN, threads=1)
-    assert "none was left out: every value is missing" in map(str, fit.notes)
+    assert "'none' was left out: every value is missing." in map(str, fit.notes)
 
 
 @pytest.mark.parametrize("factor", [1.0, -2.5])

@@ -273,7 +273,9 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
     check_roles(table, opened.schema.names)
     for category in categories:
         table.column(category)
-    compiled(condition, columns)
+    if compiled(condition, columns) is not None:
+        rows = Scan(table, [])
+        table = replace(table, remarks=tuple(one for one in remarks if one.row is None or rows.meets(one.row)))
     if strict:
         _refuse_remarks(table)
     return table

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from batchlearn.errors import DataError, quoted
+from batchlearn.formatting.column_sentences import called
+from batchlearn.formatting.numbers import count
 from batchlearn.tables.columns import (
     Canonical,
     Column,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 # Rows of a batch that are repeated as often as their weights say come in batches of at most so many.
 _REPEATED_AT_ONCE = 65_536
+_EXAMPLES = 3
 
 
 class Scan(Iterator[pa.RecordBatch]):
@@ -52,6 +55,8 @@ class Scan(Iterator[pa.RecordBatch]):
         """Rows among them that meet the condition: all, if there is none."""
         self.unreadable: Counter[str] = Counter()
         """Texts so far, by column, that are not what the column's reading takes: they count as missing."""
+        self.examples: dict[str, list[str]] = {}
+        """Some of these."""
         self._strict, self._name = table.strict, table.name
         self._absent = {column.name: column for column in table.absent}
         wanted = [self._absent.get(name) or table.column(name) for name in columns]
@@ -119,12 +124,22 @@ class Scan(Iterator[pa.RecordBatch]):
         """Count values of a column that mean nothing there; DataError where nothing may be passed over."""
         self.unreadable[name] += unreadable
         if self._strict:
-            kind = self._readings[name].kind
+            kind = called(self._readings[name].kind)
             raise DataError(
                 f"column {quoted(name)} of {self._name} is read as a {kind}, and {unreadable:,} of its values cannot "
                 "be; --strict refuses them: correct them, or leave --strict out, and they count as missing",
                 code="strict",
             )
+
+    def meets(self, row: pa.RecordBatch) -> bool:
+        """Whether a row, as stored, meets the condition."""
+        return self._condition is None or self._filtered(row, self._condition)[0].num_rows > 0
+
+    def said_of_unreadable(self, name: str) -> str:
+        """Say how many values of a column its reading does not take; nothing if it takes them all."""
+        rows, kind = self.unreadable[name], called(self._readings[name].kind)
+        examples = ", ".join(quoted(text, 40) for text in self.examples.get(name, ()))
+        return f"{count(rows, 'value')} cannot be read as a {kind}, such as {examples}" if rows else ""
 
     def _read(self, name: str, array: pa.Array) -> tuple[pa.Array, int]:
         """Read texts that mean something else, or have no type; return how many mean nothing that the reading takes."""
@@ -135,6 +150,9 @@ class Scan(Iterator[pa.RecordBatch]):
         values, unreadable = parse(array, reading)
         if reading.kind is Kind.TIMESTAMP and unreadable.any():
             refuse_other_times(array.filter(pa.array(unreadable)), reading, name, quoted(self._name))
+        if unreadable.any() and name not in self.examples:
+            texts = array.filter(pa.array(unreadable)).slice(0, _EXAMPLES).cast(pa.string())
+            self.examples[name] = list(dict.fromkeys(texts.to_pylist()))
         return values, int(np.count_nonzero(unreadable))
 
     def _in_zone(self, name: str, stored: pa.Array, values: pa.Array) -> pa.Array:

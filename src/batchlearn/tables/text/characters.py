@@ -25,6 +25,9 @@ _ENCODINGS = (
     *("cp1257", "cp932", "euc_jp", "gb18030", "big5", "cp949"),
 )
 """What files are written in; those of old machines would be taken for them by mistake."""
+_OF_ONE_ALPHABET = ("cp1251", "koi8_r", "cp1253", "cp1255", "cp1256")
+_OF_OUR_LETTERS = ("cp1252", "iso8859_15", "cp1250", "iso8859_2", "cp1254", "cp1257")
+_LETTERS, _OUR_LETTER = re.compile(r"[^\W\d_]+"), re.compile("[A-Za-z]")
 _SMALL = 1 << 20
 """Below it no ratio is judged: a few short rows, many times, are no attack."""
 _OPENING = re.compile(r'(?:^|(?<=[,;\t|]))"')
@@ -136,6 +139,11 @@ class CheckedCharacters(io.RawIOBase):
         line = self._lines + problem.object[: problem.start].count(b"\n")
         near = problem.object[max(0, problem.start - _NEAR) : problem.start + _NEAR]
         best = from_bytes(near, cp_isolation=list(_ENCODINGS)).best()
+        if best is not None and best.encoding in _OF_ONE_ALPHABET:
+            words = [word for word in _LETTERS.findall(str(best)) if not word.isascii()]
+            # Words of another alphabet have none of our letters: these are ours, with accents.
+            if 2 * sum(bool(_OUR_LETTER.search(word)) for word in words) > len(words):
+                best = from_bytes(near, cp_isolation=list(_OF_OUR_LETTERS)).best()
         guess = "cp1252" if best is None else best.encoding
         # Where both mean the same it is the one in most use.
         if guess != "cp1252" and best is not None and near.decode("cp1252", errors="replace") == str(best):

@@ -159,34 +159,50 @@ class DelimitedSource:
             )
         found = self._readings(surveys)
         remarks = self._without_totals({name: each.reading for name, each in found.items()}, surveys)
-        return self._readings(surveys) if any(file.rows for file in self._files) else found, remarks
+        return self._readings(surveys) if any(file.rows or file.total_first for file in self._files) else found, remarks
 
     def _without_totals(
         self, readings: Mapping[str, ColumnReading], surveys: Mapping[str, ColumnSurvey] | None = None
     ) -> tuple[ColumnRemark, ...]:
-        """Pass over last rows that hold the sums of the others; return what is worth saying of those that may.
+        """Pass over first and last rows that hold the sums of the others; return what is worth saying of some.
 
-        Every row is read only where the end of a file looks like one.
+        Every row is read only where an end of a file looks like one.
         """
         remarks: list[ColumnRemark] = []
-        for file in self._files:
-            last, rows = file.near_end(), 0
+        for number, file in enumerate(self._files):
             names = [name for name in file.layout.names if name]
-            if last is None or not (is_padded_note(last) or label_of_total(last, readings) is not None):
-                continue
-            for batch in file.batches(names):
-                last, rows = {name: batch.column(name)[-1].as_py() for name in names}, rows + batch.num_rows
-            label = label_of_total(last, readings) if rows > 2 else None
-            note = rows > 2 and is_padded_note(last)
-            if note or (label is not None and holds_sums(last, readings, file.batches(names))):
-                file.rows, file.last = rows - 1, "footnote" if note else "total row"
-                for name, survey in (surveys or {}).items():
-                    survey.take_out(last.get(name))
-            elif label is not None and (text := last[label]):
-                said = Note(Code.TOTAL_ROW, {"column": label, "text": text})
-                condition = condition_without(label, text, readings[label])
-                remarks.append(ColumnRemark(label, True, said, flag("--where", condition)))
+            for place in ("first", "last"):
+                near, blank = (file.near_end(), True) if place == "last" else (file.near_start(), False)
+                note = place == "last" and near is not None and is_padded_note(near)
+                if near is None or not (note or label_of_total(near, readings, blank=blank) is not None):
+                    continue
+                row, rows = self._row_at(place, file)
+                if row is None or rows <= 2:
+                    continue
+                texts = {name: row.column(name)[0].as_py() for name in names}
+                label, note = label_of_total(texts, readings, blank=blank), note and is_padded_note(texts)
+                if note or (label is not None and holds_sums(texts, readings, file.batches(names))):
+                    if place == "last":
+                        file.rows, file.last = rows - 1, "footnote" if note else "total row"
+                    else:
+                        file.total_first = True
+                    for name, survey in (surveys or {}).items():
+                        survey.take_out(texts.get(name))
+                elif label is not None and (text := texts[label]):
+                    said = Note(Code.TOTAL_ROW, {"column": label, "text": text, "place": place})
+                    change = flag("--where", condition_without(label, text, readings[label]))
+                    whole = self._folders.added(row, self.schema.names, number)
+                    remarks.append(ColumnRemark(label, True, said, change, whole))
         return tuple(remarks)
+
+    def _row_at(self, place: str, file: TextFile) -> tuple[pa.RecordBatch | None, int]:
+        """Return the first or last row of a file, and how many rows it has."""
+        row, rows = None, 0
+        for batch in self._of_file(file, self._names):
+            if place == "last" or row is None:
+                row = batch.slice(batch.num_rows - 1 if place == "last" else 0, 1)
+            rows += batch.num_rows
+        return row, rows
 
     def _readings(self, surveys: Mapping[str, ColumnSurvey]) -> dict[str, Inspected]:
         semicolons = self._files[0].layout.delimiter == ";"

@@ -150,7 +150,7 @@ class _TextColumn:
     def left_out(self, note: Note, code: str, *changes: str) -> Inspected:
         """Return the column as texts that are not used; DataError where its role needs values."""
         if self.role is not None:
-            said = str(note).replace(" is left out: ", ": ", 1)
+            said = str(note).replace(" was left out: ", ": ", 1)
             remedy = f"Add {' or '.join(changes)}, or correct the column." if changes else "Correct the column."
             raise DataError(f"The {self.role} column cannot be read. {said} {remedy}", code=code)
         return Inspected(

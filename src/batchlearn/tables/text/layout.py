@@ -82,10 +82,14 @@ def layout_of(text: str, place: str, *, header: bool = True) -> TextLayout:
     if header and chosen and _follows_names(records, chosen):
         # Names for fewer values than the rows have: perhaps their texts hold the delimiter, with a space after it.
         short = records[chosen - 1].values
-        records, spaced = _records(_fused(lines[first:], delimiter), delimiter), True
-        if {len(each.values) for each in records if each.values} != {len(short)}:
+        fused = _records(_fused(lines[first:], delimiter), delimiter)
+        chosen -= 1
+        if {len(each.values) for each in fused if each.values} == {len(short)}:
+            records, spaced, width = fused, True, len(short)
+        elif _have_names(records[chosen + 1 :], len(short), lines[first + records[chosen].end], delimiter):
+            records[chosen] = records[chosen]._replace(values=["", *short])
+        else:
             raise _ragged(place, width, len(short))
-        width, chosen = len(short), chosen - 1
     before = records[chosen - 1].end if chosen else 0
     for line in lines[first : first + before]:
         passed["preamble" if line.strip() else "blank line"] += 1
@@ -168,6 +172,17 @@ def _follows_names(records: Sequence[_TextLine], chosen: int) -> bool:
     before, values = records[chosen - 1].values, records[chosen].values
     plain = [bool(_PLAIN.match(value.strip())) for value in values]
     return len(before) > 1 and all(before) and (any(plain) or _is_data(values, records))
+
+
+def _have_names(records: Sequence[_TextLine], names: int, line: str, delimiter: str) -> bool:
+    """Whether each row begins with a name of its own that the header has no name for, as R writes tables.
+
+    Where commas delimit, a decimal comma makes one value more too: then names have quotes and some number a point.
+    """
+    rows = [each.values for each in records if each.values]
+    own = len({row[0] for row in rows}) == len(rows) > 1 and all(len(row) == names + 1 for row in rows)
+    points = any("." in value and _PLAIN.match(value.strip()) for row in rows for value in row[1:])
+    return own and (delimiter != "," or (line.startswith('"') and points))
 
 
 def _filled(values: Sequence[str]) -> int:

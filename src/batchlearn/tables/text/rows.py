@@ -47,6 +47,8 @@ class TextFile:
         """How many rows there are before a last one that is none; None where there is no such."""
         self.last = ""
         """What that one is."""
+        self.total_first = False
+        """Whether the first row is none: it holds the sums of the others."""
         # A column without a name ends each line with its delimiter.
         self._columns = [name or f"\x00{number}" for number, name in enumerate(self.layout.names)]
         self.unnamed = [name for name in self._columns if name.startswith("\x00")]
@@ -55,7 +57,13 @@ class TextFile:
     def passed_over(self) -> Mapping[str, int]:
         """Lines that are neither header nor rows, by reason, as of the last reading to the end."""
         last = Counter({self.last: 1} if self.rows is not None else {})
-        return Counter(self._counted) + last
+        return Counter(self._counted) + last + Counter({"total row": int(self.total_first)})
+
+    def near_start(self) -> dict[str, str | None] | None:
+        """Return the texts of the first row; None where there is none."""
+        names = [name for name in self.layout.names if name]
+        first = next(self.batches(names), None)
+        return None if first is None else {name: first.column(name)[0].as_py() for name in names}
 
     def near_end(self) -> dict[str, str | None] | None:
         """Return the texts of the last line that has as many values as a row; None where there is none near the end."""
@@ -82,7 +90,8 @@ class TextFile:
                 for batch in self._open(body, columns, ragged):
                     rows += batch.num_rows
                     self._pass_over(ragged, rows, body)
-                    kept = batch if left is None else batch.slice(0, left)
+                    kept = batch.slice(1) if self.total_first and rows == batch.num_rows else batch
+                    kept = kept if left is None else kept.slice(0, left)
                     left = None if left is None else left - kept.num_rows
                     if kept.num_rows:
                         yield self._whole_texts(kept)

@@ -1,4 +1,4 @@
-"""The last row of a table that holds the totals of the others: exports of spreadsheets and reports end so."""
+"""The last row of a table, or the first, that holds the totals of the others, as in exports of spreadsheets."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ _WORDS = frozenset(
 _ROUNDING = 1e-9
 
 
-def label_of_total(last: Mapping[str, str | None], readings: Mapping[str, ColumnReading]) -> str | None:
-    """Return the column of a last row in which a total would say what it is; None where no cell is blank or says so."""
+def label_of_total(last: Mapping[str, str | None], readings: Mapping[str, ColumnReading], *, blank: bool) -> str | None:
+    """Return the column of a row in which a total would say what it is, or leave that out if `blank`; else None."""
     for name, text in last.items():
         if text is not None and text.strip().strip(":").lower() in _WORDS:
             return name
+    if not blank:
+        return None
     texts = [name for name, reading in readings.items() if reading.kind is Kind.CATEGORY and name in last]
     first = next(iter(last))
     if not (last[first] or "").strip() or (texts and all(not (last[name] or "").strip() for name in texts)):
