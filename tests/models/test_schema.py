@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from batchlearn.data.target import Target
 from batchlearn.models.files import load
 from batchlearn.models.folder import MODEL
 from batchlearn.models.schema import describe, parse_schema
+from batchlearn.tables.readings import ColumnReading
 
 
 @pytest.mark.parametrize(
@@ -183,3 +185,13 @@ def test_a_tweedie_target_has_a_power_and_no_other_has(loss: str, power: float |
     else:
         with pytest.raises(Malformed, match="power"):
             parse_schema(description)
+
+
+@pytest.mark.parametrize(("part", "fits", "spoilt"), [("decimal", ",", "x"), ("thousands", "'", "5")])
+def test_signs_of_numbers_are_those_that_can_be_read(part: str, fits: str, spoilt: str, folder: Path) -> None:
+    kinds = json.loads((folder / MODEL).read_text(encoding="utf-8"))["encoding"]["kinds"]
+    fitting = {name: asdict(ColumnReading(kind)) | {part: fits} for name, kind in kinds.items()}
+    model = load(changed(folder, "readings", to=fitting))
+    assert {getattr(reading, part) for reading in model.readings.values()} == {fits}
+    spoiling = {name: asdict(ColumnReading(kind)) | {part: spoilt} for name, kind in kinds.items()}
+    refused(changed(folder, "readings", to=spoiling), part, "model-damaged")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import Field
 
 from batchlearn.errors import DataError, quoted
 from batchlearn.formatting.notes import Note
@@ -27,8 +28,8 @@ class ColumnReading:
     kind: Kind
     null: tuple[str, ...] = ()
     """Texts, outer spaces off, that mean a missing value, besides blank."""
-    decimal: str = "."
-    thousands: str = ""
+    decimal: Annotated[str, Field(pattern="^[.,]$")] = "."
+    thousands: Annotated[str, Field(pattern="^[., ']?$")] = ""
     """What stands between groups of three digits: nothing, a comma, a point, a space or an apostrophe."""
     affixes: tuple[str, ...] = ()
     """Texts that are taken off numbers, such as "$", "%" or "EUR"; 12.3% is 12.3."""

@@ -54,7 +54,10 @@ def version_files(trained: Trained, recipe: str, seed: int) -> VersionFiles:
 
 
 def _sample(table: Table, used: NDArray[np.bool_], seed: int) -> pa.Table:
-    """Return some of the used rows of a table in canonical types, all columns, drawn at random and in order."""
+    """Return some of the used rows of a table in canonical types, all columns, drawn at random and in order.
+
+    Moments say that they are in UTC: without a zone they would be what a clock showed.
+    """
     names = [column.name for column in table.columns]
     chosen = np.sort(np.random.default_rng(seed).permutation(np.flatnonzero(used))[:SAMPLE_ROWS])
     parts, start = [], 0
@@ -63,8 +66,12 @@ def _sample(table: Table, used: NDArray[np.bool_], seed: int) -> pa.Table:
         if len(inside):
             parts.append(batch.take(pa.array(inside)))
         start += batch.num_rows
-    plain = [_decoded(part) for part in parts]
-    return pa.Table.from_batches(plain)
+    sample = pa.Table.from_batches([_decoded(part) for part in parts])
+    for at, name in enumerate(names):
+        if table.readings[name].zone is not None:
+            moments = sample.column(at).cast(pa.timestamp("us", "UTC"))
+            sample = sample.set_column(at, name, moments)
+    return sample
 
 
 def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
