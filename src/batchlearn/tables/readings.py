@@ -189,8 +189,11 @@ def _values(texts: pa.Array, reading: ColumnReading) -> pa.Array:
             words = pc.index_in(pc.utf8_lower(texts), pa.array(list(_FALSE_AND_TRUE)))
             return pa.array(list(_FALSE_AND_TRUE.values())).take(words)
         case Kind.TIMESTAMP:
-            sorts = (True, False) if reading.times is None else ("%z" in reading.times,)
-            found = [_as_read(moments(texts, reading.times, zoned=zoned), zoned, reading) for zoned in sorts]
+            forms: list[tuple[str | None, bool]]
+            forms = [] if reading.times is None else [(reading.times, "%z" in reading.times)]
+            # ISO 8601, as other formats write times, is taken for no other form.
+            forms += [(None, True), (None, False)]
+            found = [_as_read(moments(texts, form, zoned=zoned), zoned, reading) for form, zoned in forms]
             known = [values for values in found if values is not None]
             return pc.coalesce(*known) if known else pa.nulls(len(texts), MICROSECONDS)
         case _ if reading.times is not None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
@@ -139,3 +140,10 @@ def test_a_file_is_looked_at_once_until_it_is_written_again(write: Write) -> Non
     assert read(path, target="y", null=["1.5"]).source is not first.source
     write(column_of(["a", "b", "c"]))
     assert read(path, target="y").column("x").kind is Kind.CATEGORY
+
+
+def test_times_of_another_form_are_read_where_they_are_written_as_iso() -> None:
+    reading = ColumnReading(Kind.TIMESTAMP, times="%d/%m/%Y")
+    values, unreadable = parse(pa.array(["31/01/2024", "2024-02-01", "2024-02-03T04:05:06", "02/13/2024"]), reading)
+    assert values.to_pylist() == [datetime(2024, 1, 31), datetime(2024, 2, 1), datetime(2024, 2, 3, 4, 5, 6), None]
+    assert unreadable.tolist() == [False, False, False, True]
