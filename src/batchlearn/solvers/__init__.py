@@ -99,11 +99,11 @@ class Solver(Protocol[State]):
     def lead(
         self,
         objective: Objective,  # noqa: ARG002 - most begin where they are told
-        rows: Rows,  # noqa: ARG002
+        rows: Rows,  # noqa: ARG002 - the same
         parameters: Floats,
         *,
-        fresh: bool,  # noqa: ARG002
-        seconds: float,  # noqa: ARG002
+        fresh: bool,  # noqa: ARG002 - the same
+        seconds: float,  # noqa: ARG002 - the same
     ) -> tuple[Floats, int]:
         """Return where cheaper steps than its own lead from the parameters, and how often they read all rows.
 
@@ -111,17 +111,22 @@ class Solver(Protocol[State]):
         """
         return parameters, 0
 
-    def watch(self, objective: Objective, rows: Rows, parameters: Floats) -> Callable[[State], Distance | None] | None:  # noqa: ARG002
+    def watch(
+        self,
+        objective: Objective,  # noqa: ARG002 - most never know
+        rows: Rows,  # noqa: ARG002 - the same
+        parameters: Floats,  # noqa: ARG002 - the same
+    ) -> Callable[[State], Distance | None] | None:
         """Return what tells from each state in turn what is known there, None where it is nothing yet.
 
         Instead of that None where the solver never knows.
         """
         return None
 
-    def direction(self, state: State) -> Floats | None:  # noqa: ARG002
+    def direction(self, state: State) -> Floats | None:  # noqa: ARG002 - most have no factor
         """Return the whole step (d,) that the state's factor asks for, where it has one."""
         return None
 
-    def finished(self, state: State) -> bool:  # noqa: ARG002
+    def finished(self, state: State) -> bool:  # noqa: ARG002 - most cannot tell
         """Whether no further step can lower the objective."""
         return False
