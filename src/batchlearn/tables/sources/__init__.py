@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -143,39 +143,51 @@ class StoredColumns:
         return pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
 
-class ParquetSource:
-    """The rows of Parquet files, one file after the other, each checked against its page checksums if it has any."""
+class TypedFiles:
+    """What sources of files have in common whose values have types: nothing of them is found in the texts."""
 
     readings: Mapping[str, ColumnReading] = NO_READINGS
     remarks: tuple[ColumnRemark, ...] = ()
+    _folders: FolderColumns
 
-    def __init__(self, files: Files, folders: FolderColumns) -> None:
+    def __init__(self, files: Files) -> None:
         self._given = files
         self._stamps = tuple(Stamp.of(path) for path in files.paths)
         self._columns = StoredColumns()
-        self.rows = 0
-        for path in files.paths:
-            with _named_damage(path), _opened(path) as file:
-                schema = file.schema_arrow
-                self.rows += file.metadata.num_rows
-            self._columns.add(path, schema)
-        self.lacking: Mapping[str, int] = self._columns.lacking
-        self._folders = folders.beside(self._columns.schema.names)
+
+    @property
+    def lacking(self) -> Mapping[str, int]:
+        """The columns that not all files have, each with how many lack it."""
+        return self._columns.lacking
 
     @property
     def schema(self) -> pa.Schema:
         """The columns of all files; then what names of folders carry."""
         return pa.schema([*self._columns.schema, *self._folders.fields])
 
+    def like(self, readings: Mapping[str, ColumnReading]) -> Self:
+        """Return the same rows: their values have types."""
+        del readings
+        return self
+
+
+class ParquetSource(TypedFiles):
+    """The rows of Parquet files, one file after the other, each checked against its page checksums if it has any."""
+
+    def __init__(self, files: Files, folders: FolderColumns) -> None:
+        super().__init__(files)
+        self.rows = 0
+        for path in files.paths:
+            with _named_damage(path), _opened(path) as file:
+                schema = file.schema_arrow
+                self.rows += file.metadata.num_rows
+            self._columns.add(path, schema)
+        self._folders = folders.beside(self._columns.schema.names)
+
     @property
     def has_rows(self) -> bool:
         """Whether there is one at least."""
         return self.rows > 0
-
-    def like(self, readings: Mapping[str, ColumnReading]) -> ParquetSource:
-        """Return the same rows: their values have types."""
-        del readings
-        return self
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read file after file; DataError if a file changed since it was first looked at."""

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 
 from batchlearn.errors import DataError, quoted
-from batchlearn.tables.files import Files, Stamp, named_problems
-from batchlearn.tables.readings import ColumnReading, ColumnRemark
-from batchlearn.tables.sources import NO_READINGS, StoredColumns, batch_rows
+from batchlearn.tables.files import Files, named_problems
+from batchlearn.tables.sources import TypedFiles, batch_rows
 from batchlearn.tables.sources.folders import FolderColumns
 
 _MAGIC = b"ARROW1"
 
 
-class IpcSource:
+class IpcSource(TypedFiles):
     """The rows of Arrow files, one file after the other. Only the columns asked for are read, and those validated."""
 
-    readings: Mapping[str, ColumnReading] = NO_READINGS
-    remarks: tuple[ColumnRemark, ...] = ()
-
     def __init__(self, files: Files, folders: FolderColumns) -> None:
-        self._given = files
-        self._stamps = tuple(Stamp.of(path) for path in files.paths)
-        self._columns = StoredColumns()
+        super().__init__(files)
         self.has_rows = False
         for path in files.paths:
             with _opened(path) as reader:
@@ -35,18 +29,7 @@ class IpcSource:
                 some = bool(schema.names)
             self._columns.add(path, schema)
             self.has_rows = self.has_rows or (some and any(batch.num_rows for batch in _batches(path, [0])))
-        self.lacking: Mapping[str, int] = self._columns.lacking
         self._folders = folders.beside(self._columns.schema.names)
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns of all files; then what names of folders carry."""
-        return pa.schema([*self._columns.schema, *self._folders.fields])
-
-    def like(self, readings: Mapping[str, ColumnReading]) -> IpcSource:
-        """Return the same rows: their values have types."""
-        del readings
-        return self
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read file after file; DataError if a file changed since it was first looked at."""
