@@ -32,7 +32,8 @@ from batchlearn.retraining.project import Project
 from batchlearn.retraining.shell.records import CycleContext, as_of, rehearse
 from batchlearn.retraining.shell.turn import CycleResult, record_cycle, register_trained
 from batchlearn.retraining.sources.label_times import count_new_rows
-from batchlearn.retraining.sources.project_source import SNAPSHOTS, ProjectSource
+from batchlearn.retraining.sources.project_source import ProjectSource
+from batchlearn.retraining.sources.snapshots import SNAPSHOTS
 from batchlearn.retraining.verdict import answered
 from batchlearn.tables.conditions import Written
 from batchlearn.tables.table import Table, read
