@@ -53,6 +53,7 @@ class SourceSettings(_SettingsSection):
     time: str
     labelled: str | None = None
     wait: Spelled = None
+    lateness: Spelled = None
     roles: Roles
     reading: ReadingRules
 
@@ -62,6 +63,7 @@ class PolicySettings(_SettingsSection):
 
     when: Literal["never", "every", "rows"] = "never"
     period: Spelled = None
+    clock: Literal["data", "wall"] = "data"
     rows: int | None = None
     window: Spelled = None
     start: StartName = "scratch"
@@ -152,7 +154,7 @@ def parse_settings(text: str) -> ProjectSettings:
     costs = (settings.review.false_alarm, settings.review.miss, settings.review.fee)
     if settings.review.costs is None and any(cost is not None for cost in costs):
         raise _refused("[review] needs false_alarm, miss and fee together, in one unit, or none of them")
-    for of_spans in (settings.source.wait, settings.policy.window):
+    for of_spans in (settings.source.wait, settings.source.lateness, settings.policy.window):
         if of_spans is not None:
             Span.parse(of_spans)
     _check_start(settings.recipe, settings.policy.start)
@@ -185,7 +187,7 @@ def policy_of(settings: ProjectSettings) -> Policy:
         )
     if chosen.rows is not None:
         return EveryRows(chosen.rows)
-    return Never() if chosen.period is None else Every(Span.parse(chosen.period))
+    return Never() if chosen.period is None else Every(Span.parse(chosen.period), chosen.clock)
 
 
 def gate_of(settings: ProjectSettings) -> Gate:

@@ -48,6 +48,9 @@ class History:
     def model(self, number: int) -> LinearModel:
         return self.trained[number - 1][1].fit.model
 
+    def rows_of(self, number: int) -> None:
+        """Their times say which rows a version knew."""
+
     def rehearse_newest(self) -> Rehearsed:
         live = self.state.live
         said = recorded("Scored in the process of the test.")
@@ -69,7 +72,7 @@ class History:
                 self.trained.append((clock.now, event))
                 (counted,) = (one for one in events if isinstance(one, RowsCounted))
                 known, number = counted.look.known, len(self.trained)
-                newest = Newest(number, clock.now, known, verdict, against, None, alarms)
+                newest = Newest(number, clock.now, known, clock.at, verdict, against, None, alarms)
                 return replace(state, newest=newest)
             case JudgedAgain(verdict=verdict):
                 assert newest is not None

@@ -32,7 +32,7 @@ def test_a_pattern_matches_the_files_that_came_since(tmp_path: Path) -> None:
     assert rows_of(root) == 300
     add_days(root, 5, 7)
     source = open_source(open_project(root))
-    assert [one["path"] for one in source.origin["files"]] == ["data/000.parquet", "data/005.parquet"]
+    assert list(source.names) == ["data/000.parquet", "data/005.parquet"]
     assert rows_of(root) == 420
 
 

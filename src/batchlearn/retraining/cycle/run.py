@@ -37,7 +37,15 @@ from batchlearn.retraining.cycle.state import (
     Versions,
 )
 from batchlearn.retraining.policies import Decision, Situation
-from batchlearn.retraining.sources.label_times import NewRows, count_new_rows, settled_rows, shown_instant
+from batchlearn.retraining.sources.label_times import (
+    LabelTimes,
+    NewRows,
+    count_new_rows,
+    parse_instant,
+    settled_rows,
+    shown_instant,
+)
+from batchlearn.retraining.sources.row_list import Standing
 from batchlearn.retraining.verdict import Verdict
 from batchlearn.tables.conditions import Or
 from batchlearn.training.train import Progress
@@ -63,8 +71,10 @@ def run_cycle(
     times, newest, live = rows.times(), state.newest, state.live
     trained = None if newest is None else newest.as_of
     there = Or((times.seen_by(clock.now), times.untimed()))
-    found = count_new_rows(rows.table(there), times, clock.now, trained)
-    decision = plan.policy.decide(Situation(clock.now, trained, found.new, times.stamped))
+    standings = {one.number: _standing(rows, versions, one.number) for one in (newest, live) if one is not None}
+    standing = None if newest is None else standings[newest.number]
+    found = count_new_rows(rows.table(there), times, clock.now, trained, standing)
+    decision = plan.policy.decide(_situation(newest, clock, found, times))
     if anyway and not decision.retrain:
         decision = Decision(True, (Note(Code.ASKED_FOR), *decision.reasons))
     if decision.retrain:
@@ -73,16 +83,19 @@ def run_cycle(
     yield PolicyDecided(decision)
     yield from map(Noted, (*rows.notes, *found.notes))
     alarms: tuple[Note, ...] = ()
-    if newest is not None and newest.known not in (None, found.known - found.new):
+    if standing is not None and standing.lost:
+        counts = {"changed": found.changed, "gone": found.gone, "files": list(standing.lost)}
+        alarms = (Note(Code.ROWS_REPLACED, counts),)
+    elif standing is None and newest is not None and newest.known not in (None, found.known - found.unlearned):
         # What was known at the last training is more or less by now, as rows with old times come and go.
-        alarms = (Note(Code.PAST_CHANGED, {"before": newest.known, "now": found.known - found.new}),)
-        yield Alarmed(alarms[0])
+        alarms = (Note(Code.PAST_CHANGED, {"before": newest.known, "now": found.known - found.unlearned}),)
+    yield from map(Alarmed, alarms)
     if live is not None:
         yield from (Noted(Note(Code.NOT_FORGOTTEN, {"version": live.number, "where": one})) for one in live.forgotten)
     champion = versions.champion() if live is not None and (decision.retrain or dry_run) else None
     # Columns go on being read as the live model reads them: their kinds do not turn with what new rows hold.
     rows = rows.like({} if champion is None else champion.model.readings)
-    known = KnownRows(rows, times, clock.now, plan)
+    known = KnownRows(rows, times, clock.now, plan, None if live is None else standings[live.number])
     if champion is not None:
         yield Progress("bracketing the gain")
         bracket, note = bracket_of(champion, plan.recipe, known.parts(champion), plan.threads)
@@ -100,6 +113,21 @@ def run_cycle(
         yield from settle(plan, clock, state.asked, candidate, versions.rehearse_newest())
     elif newest is not None and live is not None:
         yield from _judge_again(state, newest, known, versions, clock)
+
+
+def _standing(rows: RowSource, versions: Versions, number: int) -> Standing | None:
+    then = versions.rows_of(number)
+    return None if then is None else rows.compare(then)
+
+
+def _situation(newest: Newest | None, clock: CycleClock, found: NewRows, times: LabelTimes) -> Situation:
+    """Return what a policy may look at; a wall's clock is no clock of times that are numbers."""
+    if newest is None:
+        return Situation(clock.now, None, found.unlearned, times.stamped)
+    wall = None
+    if times.stamped:
+        wall = parse_instant(clock.at, stamped=True) - parse_instant(newest.at, stamped=True)
+    return Situation(clock.now, newest.as_of, found.unlearned, times.stamped, wall)
 
 
 def _refuse_empty_window(plan: Plan, clock: CycleClock, found: NewRows, stamped: bool) -> None:

@@ -129,7 +129,7 @@ def forget_rows(context: CycleContext, where: str, why: str) -> Generator[Progre
         "retrain",
         (reason,),
         start="scratch",
-        rows={"seen": found.seen, "known": found.known, "new": 0},
+        rows={**found.to_json(), "new": 0},
         notes=fit.notes,
     )
     version = register_trained(then, RowsCounted(found, times.stamped), trained, turn)

@@ -27,7 +27,7 @@ from batchlearn.registry.ledger import (
 from batchlearn.registry.loading import load_champion, load_version
 from batchlearn.registry.promotions import Promotion, champion, promotions
 from batchlearn.registry.records import Record
-from batchlearn.registry.version import EXPECTED, KEPT, SAMPLE, Version, read_file, read_version, version_numbers
+from batchlearn.registry.version import EXPECTED, KEPT, ROWS, SAMPLE, Version, read_file, read_version, version_numbers
 from batchlearn.retraining.child import Rehearsal, scores_same
 from batchlearn.retraining.cycle.state import (
     Champion,
@@ -42,6 +42,7 @@ from batchlearn.retraining.cycle.state import (
 from batchlearn.retraining.policies import Span
 from batchlearn.retraining.project import Project
 from batchlearn.retraining.sources.project_source import ProjectSource
+from batchlearn.retraining.sources.row_list import RowList
 from batchlearn.retraining.verdict import Verdict
 from batchlearn.updating.storage import load
 
@@ -134,6 +135,7 @@ def newest_of(version: Version, past: Sequence[Record]) -> Newest:
         number=version.number,
         as_of=as_of(version),
         known=None if forgotten_since(past, version.number) else int(said["rows"]["known"]),
+        at=str(said["created_at"]),
         verdict=Verdict.from_json(said["gate"] if turn is None else turn.content["gate"]),
         judged_against=said["judged_against"],
         judged_at=None if turn is None else turn.content["looked"],
@@ -184,6 +186,12 @@ class RegisteredVersions:
         """Return the model of a version, its bytes checked."""
         store = self.context.project.store
         return load_version(store, read_version(store, number)).model
+
+    def rows_of(self, number: int) -> RowList | None:
+        """Return the list of a version's rows, its bytes checked; the first releases made none."""
+        store = self.context.project.store
+        version = read_version(store, number)
+        return RowList.parse(read_file(store, version, ROWS)) if ROWS in version.sizes else None
 
     def rehearse_newest(self) -> Rehearsed:
         """See who is live, and have the sample rows of the newest version scored by a fresh process."""

@@ -27,7 +27,7 @@ from batchlearn.registry.ledger import (
     record_event,
 )
 from batchlearn.registry.promotions import Reason, champion, promote
-from batchlearn.registry.version import Version, register
+from batchlearn.registry.version import ROWS, Version, register
 from batchlearn.retraining.cycle.events import (
     Alarmed,
     Bracketed,
@@ -118,7 +118,7 @@ class CycleResult:
         turn = self
         match event:
             case RowsCounted(look):
-                turn = replace(self, rows={"seen": look.seen, "known": look.known, "new": look.new})
+                turn = replace(self, rows=look.to_json())
             case PolicyDecided(decision):
                 turn = replace(self, decision="retrain" if decision.retrain else "keep", reasons=decision.reasons)
             case Bracketed(bracket):
@@ -283,6 +283,10 @@ def register_trained(context: CycleContext, counted: RowsCounted, trained: Train
         return None if instant is None else shown_instant(instant, counted.stamped)
 
     files = version_files(trained, context.project.text, context.plan.recipe.seed)
+    model, newest = fit.model, newest_version(store)
+    before = None if newest is None else RegisteredVersions(context, newest).rows_of(newest.number)
+    read = model.readings or {name: None for name in model.encoding.kinds}
+    listed = context.source.list_rows(trained.table.like(model.readings), read, before)
     description = {
         "created_at": context.at,
         "created_by": context.by,
@@ -314,4 +318,5 @@ def register_trained(context: CycleContext, counted: RowsCounted, trained: Train
         "forgotten": trained.forgotten,
     }
     # A number that was given is not given again, though its folder be gone: records speak of it.
-    return register(store, plain(description), files.files, beyond=highest_version(events(store)))
+    whole = {**files.files, ROWS: listed.dump()}
+    return register(store, plain(description), whole, beyond=highest_version(events(store)))

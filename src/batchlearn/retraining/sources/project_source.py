@@ -13,6 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from batchlearn.errors import DataError
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.registry.ledger import EVENTS
@@ -20,18 +23,27 @@ from batchlearn.registry.promotions import PROMOTIONS
 from batchlearn.registry.version import VERSIONS
 from batchlearn.retraining.project import Project, SourceSettings
 from batchlearn.retraining.sources.label_times import MOSTLY, LabelTimes
+from batchlearn.retraining.sources.row_list import (
+    LabelColumns,
+    ReplacedPart,
+    RowList,
+    Standing,
+    check_part,
+    read_part,
+)
 from batchlearn.retraining.sources.snapshots import SNAPSHOTS, fetch
-from batchlearn.tables.conditions import Condition, Not, Written, together, written
-from batchlearn.tables.files import Stamp, find
+from batchlearn.tables.conditions import Condition, Listed, Not, Written, together, written
+from batchlearn.tables.files import Files, Stamp, find
 from batchlearn.tables.readings import ColumnReading
-from batchlearn.tables.table import Table, open_by
+from batchlearn.tables.table import Roles, Table, open_by
 
 
 @dataclass(frozen=True)
 class ProjectSource:
     """Rows of files, or of anything else that `read` takes, without those that were forgotten.
 
-    `stamps` are the files as they were when the feed was opened: a table of others is never given.
+    `stamps` are the files as they were when the source was opened: a table of others is never given. `names` are what
+    the files are called in a list of rows.
     """
 
     data: object
@@ -39,8 +51,11 @@ class ProjectSource:
     forgotten: tuple[str, ...] = ()
     origin_entries: tuple[tuple[str, Any], ...] = ()
     stamps: tuple[Stamp, ...] = ()
+    names: tuple[str, ...] = ()
     readings: Mapping[str, ColumnReading] = field(default_factory=dict)
     """How the live model reads its columns: a new one reads them likewise."""
+    rehash: bool = False
+    """Whether the values of files are compared although their size and time of change are those of a list."""
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -97,10 +112,68 @@ class ProjectSource:
     def times(self) -> LabelTimes:
         """Look the columns up."""
         given = self.settings
-        return LabelTimes.of(self.table(), given.time, given.labelled, given.wait)
+        return LabelTimes.of(self.table(), given.time, given.labelled, given.wait, given.lateness)
+
+    def compare(self, then: RowList) -> Standing:
+        """Return how the rows of a list stand now. Only parts are read that are not as they were."""
+        before, start = {part.name: part for part in then.parts}, 0
+        landed: list[tuple[int, int]] = []
+        without: list[NDArray[np.int64]] = []
+        replaced: list[ReplacedPart] = []
+        for number, (name, stamp) in enumerate(zip(self.names, self.stamps, strict=True)):
+            part = before.pop(name, None)
+            if part is None:
+                start += sum(batch.num_rows for batch in self._part(number).scan([]))
+                continue
+            rows = part.rows
+            same = not self.rehash and (part.bytes, part.modified) == (stamp.size, stamp.modified)
+            if not same:
+                rows, same = check_part(self._part(number), part, then.columns, self._label)
+            stop = start + part.rows
+            if same:
+                landed.append((start, stop))
+                without.append(start + part.without_label)
+            else:
+                replaced.append(ReplacedPart(name, start, min(stop, start + rows), part.learned))
+            start += rows
+        gone = {name: part.learned for name, part in before.items()}
+        places = np.concatenate([np.empty(0, dtype=np.int64), *without])
+        listed = Listed(tuple(landed), places)
+        return Standing(replace(listed, but=places[:0]), listed, tuple(replaced), gone)
+
+    def list_rows(self, trained: Table, names: Iterable[str], before: RowList | None = None) -> RowList:
+        """Return the rows that are there as a list, with how many of each part a table that was trained on holds.
+
+        `names` are the columns whose values count. What `before` says of a part that is as it was is not found out
+        again.
+        """
+        columns = {name: trained.readings[name] for name in sorted({*names, *self._label.names})}
+        kept = {part.name: part for part in before.parts} if before is not None and before.columns == columns else {}
+        parts = []
+        for number, (name, stamp) in enumerate(zip(self.names, self.stamps, strict=True)):
+            part = kept.get(name)
+            if part is None or self.rehash or (part.bytes, part.modified) != (stamp.size, stamp.modified):
+                part = read_part(self._part(number), name, stamp, columns, self._label)
+            parts.append(part)
+        ends, learned = np.cumsum([part.rows for part in parts]), np.zeros(len(parts), dtype=np.int64)
+        scan = trained.scan([self._label.target])
+        for batch in scan:
+            places = scan.places[batch.column(0).is_valid().to_numpy(zero_copy_only=False)]
+            learned += np.bincount(np.searchsorted(ends, places, side="right"), minlength=len(parts))
+        return RowList(columns, tuple(replace(part, learned=int(rows)) for part, rows in zip(parts, learned, strict=True)))
+
+    @property
+    def _label(self) -> LabelColumns:
+        return LabelColumns(self.settings.target, self.settings.labelled)
+
+    def _part(self, number: int) -> Table:
+        """Open one of the files by itself: all of its rows, without any role."""
+        assert isinstance(self.data, Files)
+        file = replace(self.data, paths=(self.data.paths[number],), name=self.names[number])
+        return open_by(file, Roles(), replace(self.settings.reading, where=None), like=self.readings)
 
 
-def open_source(project: Project, forgotten: Sequence[str] = ()) -> ProjectSource:
+def open_source(project: Project, forgotten: Sequence[str] = (), rehash: bool = False) -> ProjectSource:
     """Return the rows of a project as they are now; a query is fetched up to date. DataError, UsageError."""
     settings = project.settings.source
     if settings.files is None:
@@ -113,10 +186,8 @@ def open_source(project: Project, forgotten: Sequence[str] = ()) -> ProjectSourc
         said = {}
     # Pinned: a file that appears while a turn is under way belongs to the next one.
     stamps = tuple(Stamp.of(path) for path in found.paths)
-    files = [
-        {"path": _inside(stamp.path, project.root), "bytes": stamp.size, "modified": stamp.modified} for stamp in stamps
-    ]
-    return ProjectSource(found, settings, tuple(forgotten), (("files", files), *said.items()), stamps)
+    names = tuple(_inside(path, project.root) for path in found.paths)
+    return ProjectSource(found, settings, tuple(forgotten), tuple(said.items()), stamps, names, rehash=rehash)
 
 
 def inside(root: Path, pattern: str) -> str:
