@@ -72,7 +72,7 @@ def test_a_row_is_known_once_it_was_seen_has_rested_and_has_its_label(
     assert values(table, times.labelled_since(now * unit, before * unit)) == x[new].tolist()
     in_sight = bl.read(table, target="y", time="at", where=times.seen_by(now * unit))
     found = count_new_rows(in_sight, times, now * unit, before * unit)
-    assert (found.seen, found.known, found.new) == (
+    assert (found.seen, found.known, found.unlearned) == (
         int((seen <= now * unit).sum()),
         int(known(now).sum()),
         int(new.sum()),

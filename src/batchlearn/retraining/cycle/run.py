@@ -39,6 +39,7 @@ from batchlearn.retraining.cycle.state import (
 from batchlearn.retraining.policies import Decision, Situation
 from batchlearn.retraining.sources.label_times import (
     LabelTimes,
+    Landed,
     NewRows,
     count_new_rows,
     parse_instant,
@@ -73,7 +74,8 @@ def run_cycle(
     there = Or((times.seen_by(clock.now), times.untimed()))
     standings = {one.number: _standing(rows, versions, one.number) for one in (newest, live) if one is not None}
     standing = None if newest is None else standings[newest.number]
-    found = count_new_rows(rows.table(there), times, clock.now, trained, standing)
+    then = None if standing is None or newest is None else Landed(standing, newest.latest)
+    found = count_new_rows(rows.table(there), times, clock.now, trained, then)
     decision = plan.policy.decide(_situation(newest, clock, found, times))
     if anyway and not decision.retrain:
         decision = Decision(True, (Note(Code.ASKED_FOR), *decision.reasons))

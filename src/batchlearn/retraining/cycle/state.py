@@ -55,6 +55,7 @@ class Champion:
 
     model: LinearModel
     as_of: float
+    latest: float  # the latest time at which a row that had landed by then was seen
     generation: int
     strengths: Mapping[str, float]
     recipe: Mapping[str, Any]  # as `Recipe.to_json` says it
@@ -80,6 +81,7 @@ class Newest:
 
     number: int
     as_of: float
+    latest: float  # as of `Champion`
     known: int | None  # rows with a known label by then; None where rows were forgotten since
     at: str  # what the wall showed when it was made, as `CycleClock.at`
     verdict: Verdict
@@ -208,10 +210,10 @@ class KnownRows:
         return And((self.times.labelled_by(self.now), Not(self.before(champion)), *changed))
 
     def judging(self, champion: Champion) -> Condition:
-        """Return what holds for the rows of `since` that may judge: those that landed late are of a time before."""
+        """Return what holds for the rows of `since` that may judge: rows that landed late may not."""
         if self.standing is None:
             return self.since(champion)
-        return And((self.since(champion), Or((self.standing.landed, self.times.after(champion.as_of)))))
+        return And((self.since(champion), Or((self.standing.landed, self.times.after(champion.latest)))))
 
     def parts(self, champion: Champion, until: float | None = None) -> TrainingTables:
         """Return the rows to train on, and what came and went since the champion's training.

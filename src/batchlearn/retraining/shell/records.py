@@ -118,6 +118,11 @@ def as_of(version: Version) -> float:
     return float(version.description["data"]["as_of_instant"])
 
 
+def latest_of(version: Version) -> float:
+    """Return the latest time at which a row that had landed when a version was trained was seen."""
+    return float(version.description["data"].get("latest_instant", as_of(version)))
+
+
 def state_of(store: Store) -> CycleState:
     """Return what the registry knows of its versions. IntegrityError or RegistryError where it is damaged."""
     past, version, stands = events(store), newest_version(store), champion(store)
@@ -134,6 +139,7 @@ def newest_of(version: Version, past: Sequence[Record]) -> Newest:
     return Newest(
         number=version.number,
         as_of=as_of(version),
+        latest=latest_of(version),
         known=None if forgotten_since(past, version.number) else int(said["rows"]["known"]),
         at=str(said["created_at"]),
         verdict=Verdict.from_json(said["gate"] if turn is None else turn.content["gate"]),
@@ -179,8 +185,15 @@ class RegisteredVersions:
         kept = None
         if KEPT in live.version.sizes:
             kept = load(read_file(store, live.version, KEPT), model.encoding.layout, model.loss)
-        generation = live.promotion.generation
-        return Champion(model, as_of(live.version), generation, strengths, dict(record["recipe"]), kept)
+        return Champion(
+            model=model,
+            as_of=as_of(live.version),
+            latest=latest_of(live.version),
+            generation=live.promotion.generation,
+            strengths=strengths,
+            recipe=dict(record["recipe"]),
+            kept=kept,
+        )
 
     def model(self, number: int) -> LinearModel:
         """Return the model of a version, its bytes checked."""

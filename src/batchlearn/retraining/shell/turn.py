@@ -295,6 +295,8 @@ def register_trained(context: CycleContext, counted: RowsCounted, trained: Train
             "as_of_instant": context.now,
             "first": shown(look.first),
             "last": shown(look.last),
+            "latest": shown(look.latest),
+            "latest_instant": look.latest,
             "rows": fit.rows.to_json(),
             "fingerprint": fingerprint(trained.table),
             "condition": None if trained.table.condition is None else str(trained.table.condition),

@@ -148,12 +148,13 @@ class NewRows:
     seen: int
     known: int
     new: int
-    late: int  # landed after the last training and dated before it
+    late: int  # landed after the last training, and dated before what had landed by then
     labelled: int  # had landed, and has its label since
     changed: int  # other values stand in their place
     gone: int
     first: float | None  # the earliest and latest time at which a known row was seen
     last: float | None
+    latest: float | None  # the latest time at which any row was seen
     notes: tuple[Note, ...]
 
     @property
@@ -167,35 +168,39 @@ class NewRows:
         return {name: getattr(self, name) for name in names}
 
 
+class Landed(NamedTuple):
+    """How the rows of the last training stand now, and the latest time at which one that had landed was seen."""
+
+    standing: Standing
+    latest: float
+
+
 def count_new_rows(
-    table: Table, times: LabelTimes, now: float, before: float | None, standing: Standing | None = None
+    table: Table, times: LabelTimes, now: float, before: float | None, then: Landed | None = None
 ) -> NewRows:
     """Count the rows of a table, which holds what was seen up to `now` and has a target; reads three columns once.
 
-    `standing` is how the rows of the last training stand now; without it they are told by their times alone. Rows
-    without a time are no rows of any time; the notes tell how many there are. DataError where no row has one.
+    Without `then` the rows of the last training, as of `before`, are told by their times alone. Rows without a time are
+    no rows of any time; the notes tell how many there are. DataError where no row has one.
     """
     at, label_at, labels, places = _times_and_labels(table, times)
-    known, nothing = labels & _labelled(at, label_at, times, now), np.zeros(len(at), dtype=bool)
-    landed, then, changed, gone = nothing, nothing, nothing, 0
-    if before is not None:
-        then = labels & _labelled(at, label_at, times, before)
-        landed = at <= before
-        if standing is not None:
-            landed, changed = standing.landed.among(places), known & standing.changed.among(places)
-            then &= standing.listed.among(places)
-            learned = sum(part.learned for part in standing.replaced)
-            gone = sum(standing.gone.values()) + max(learned - int(changed.sum()), 0)
-    fresh = known & ~then & ~changed
-    late = fresh & ~landed & (at < (-np.inf if before is None else before))
-    labelled = fresh & landed & (at <= (-np.inf if before is None else before))
+    known, changed, gone = labels & _labelled(at, label_at, times, now), np.zeros(len(at), dtype=bool), 0
+    since = -np.inf if before is None else before
+    learned, landed, latest = labels & _labelled(at, label_at, times, since), at <= since, -np.inf
+    if then is not None:
+        standing, latest = then
+        landed, changed = standing.landed.among(places), known & standing.changed.among(places)
+        learned &= standing.listed.among(places)
+        gone = sum(standing.gone.values()) + sum(one.learned for one in standing.replaced) - int(changed.sum())
+    fresh = known & ~learned & ~changed
+    late, labelled = fresh & ~landed & (at < latest), fresh & landed & (at <= since)
     window, timed = at[known], ~np.isnan(at)
     if len(at) and not timed.any():
         raise no_times(times.seen)
     notes = _notes(at[timed], (labels & (label_at <= now))[timed], times) if len(at) else ()
     if not timed.all():
         notes = (*notes, Note(Code.ROWS_WITHOUT_TIME, {"rows": int(np.sum(~timed)), "column": times.seen}))
-    if times.lateness is not None and before is not None and (past := late & (at < before - times.lateness)).any():
+    if times.lateness is not None and (past := late & (at < latest - times.lateness)).any():
         notes = (*notes, Note(Code.LATER_THAN_LATENESS, {"rows": int(past.sum()), "since": times.literal(at[past].min())}))
     return NewRows(
         seen=int(timed.sum()),
@@ -204,9 +209,10 @@ def count_new_rows(
         late=int(late.sum()),
         labelled=int(labelled.sum()),
         changed=int(changed.sum()),
-        gone=gone,
+        gone=max(gone, 0),
         first=float(window.min()) if len(window) else None,
         last=float(window.max()) if len(window) else None,
+        latest=float(at[timed].max()) if timed.any() else None,
         notes=notes,
     )
 

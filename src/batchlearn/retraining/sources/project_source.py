@@ -123,7 +123,7 @@ class ProjectSource:
         for number, (name, stamp) in enumerate(zip(self.names, self.stamps, strict=True)):
             part = before.pop(name, None)
             if part is None:
-                start += sum(batch.num_rows for batch in self._part(number).scan([]))
+                start += sum(batch.num_rows for batch in self._part(number).scan([self.settings.time]))
                 continue
             rows = part.rows
             same = not self.rehash and (part.bytes, part.modified) == (stamp.size, stamp.modified)
