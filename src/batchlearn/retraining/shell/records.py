@@ -174,11 +174,11 @@ class RegisteredVersions:
         live = load_champion(store)
         model, record = live.stored.model, live.stored.record
         strengths = {str(name): float(one) for name, one in record["structure"].get("strengths", {}).items()}
-        kept = None
-        if KEPT in live.version.sizes:
+        kept, pruned = None, KEPT in live.version.pruned
+        if KEPT in live.version.sizes and not pruned:
             kept = load(read_file(store, live.version, KEPT), model.encoding.layout, model.loss)
         generation = live.promotion.generation
-        return Champion(model, as_of(live.version), generation, strengths, dict(record["recipe"]), kept)
+        return Champion(model, as_of(live.version), generation, strengths, dict(record["recipe"]), kept, pruned=pruned)
 
     def model(self, number: int) -> LinearModel:
         """Return the model of a version, its bytes checked."""

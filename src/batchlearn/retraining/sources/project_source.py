@@ -24,8 +24,8 @@ from batchlearn.artifacts.store import FolderStore, damaged
 from batchlearn.artifacts.strict_json import Malformed, dump, parse
 from batchlearn.errors import DataError, RegistryError, quoted
 from batchlearn.formatting.notes import Code, Note
-from batchlearn.registry.ledger import EVENTS
 from batchlearn.registry.promotions import PROMOTIONS
+from batchlearn.registry.records import EVENTS
 from batchlearn.registry.version import VERSIONS
 from batchlearn.retraining.project import Project, SourceSettings
 from batchlearn.retraining.sources.label_times import MOSTLY, RECENT, LabelTimes
