@@ -63,3 +63,16 @@ def process(
         timeout=120,
         check=False,
     )
+
+
+def answer(run: Run, *arguments: str, code: int = 0) -> dict[str, object]:
+    found, out, _ = run(*arguments, "--json")
+    assert found == code, out
+    return one_object(out)
+
+
+def refusal(run: Run, *arguments: str) -> tuple[int, str, str]:
+    code, out, _ = run(*arguments, "--json")
+    error = one_object(out)["error"]
+    assert error["exit_code"] == code
+    return code, error["code"], error["message"]

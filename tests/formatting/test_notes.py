@@ -65,6 +65,7 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.NOT_FORGOTTEN: {"version": 1, "where": "user = 7"},
     Code.NO_BRACKET: {"why": "There are no rows."},
     Code.NO_BRACKET_WITHOUT_TOTALS: {},
+    Code.NO_BRACKET_TOTALS_PRUNED: {},
     Code.BRACKET: {"bracket": "A training on all rows would gain nothing."},
     Code.JUDGED_BY_LATER_ROWS: {"after": "'2024-01-01'"},
     Code.JUDGED_AGAIN: {"version": 3, "rows": 40},

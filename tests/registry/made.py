@@ -16,6 +16,7 @@ FILES = {
     "recipe.toml": b"alpha = 0.1\n",
     "environment.json": b"{}\n",
     "sample.parquet": b"PAR1",
+    "kept.safetensors": bytes(range(99)),
 }
 
 

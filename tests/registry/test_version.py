@@ -44,8 +44,8 @@ def test_what_is_no_version_cannot_be_registered(tmp_path: Path) -> None:
 
 def test_a_version_of_a_newer_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = store_with(tmp_path, 1)
-    monkeypatch.setattr("batchlearn.registry.version.DESCRIPTION_FORMAT", 1)
-    with pytest.raises(RegistryError, match="has format 2; this batchlearn reads formats up to 1"):
+    monkeypatch.setattr("batchlearn.registry.version.DESCRIPTION_FORMAT", 2)
+    with pytest.raises(RegistryError, match="has format 3; this batchlearn reads formats up to 2"):
         read_version(store, 1)
 
 

@@ -19,10 +19,14 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def entries_of(files: Mapping[str, bytes]) -> dict[str, dict[str, int | str]]:
+    """Return size and SHA-256 of each of these files."""
+    return {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in sorted(files.items())}
+
+
 def manifest_of(files: Mapping[str, bytes]) -> bytes:
     """Return the one manifest of these files."""
-    entries = {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in sorted(files.items())}
-    return dump({"format_version": FORMAT_VERSION, "needs": NEEDS, "files": entries})
+    return dump({"format_version": FORMAT_VERSION, "needs": NEEDS, "files": entries_of(files)})
 
 
 def needed_release(needs: object) -> str:

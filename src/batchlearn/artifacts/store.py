@@ -1,4 +1,4 @@
-"""A store: names with bytes, each written once, whole or not at all.
+"""A store: names with bytes, each written once, whole or not at all, and perhaps removed one day.
 
 The one promise that the registry rests on is *put-if-absent*: of all writers of a name, one succeeds. A folder of
 this machine keeps it by `link` and `rename`, which fail where the name is taken; an object store can by a conditional
@@ -40,6 +40,10 @@ class Store(Protocol):
 
     def put_folder_if_absent(self, name: str, files: Mapping[str, bytes]) -> bool:
         """Write a folder of files for good, all at once, or return False where another writer was first."""
+        ...
+
+    def remove(self, name: str) -> bool:
+        """Remove a name for good, or return False where it is not there. ResourceError where it fails."""
         ...
 
     def path(self, name: str) -> Path:
@@ -108,6 +112,17 @@ class FolderStore:
                         return False
                     raise
             self._disk.flush(target.parent)
+        return True
+
+    def remove(self, name: str) -> bool:
+        """Remove a file and flush its folder, so that it does not come back when the power goes."""
+        path = self.path(name)
+        with named_problems(path):
+            try:
+                self._disk.remove(path)
+            except FileNotFoundError:
+                return False
+            self._disk.flush(path.parent)
         return True
 
     def path(self, name: str) -> Path:

@@ -43,7 +43,7 @@ _HOMES = {
     "rollback": "project.promote",
     "history": "project.history",
     "status": "project.history",
-    "registry": "project.history",
+    "registry": "project.registry",
     "forget": "project.forget",
 }
 

@@ -70,6 +70,7 @@ class Code(StrEnum):
     NOT_FORGOTTEN = auto()
     NO_BRACKET = auto()
     NO_BRACKET_WITHOUT_TOTALS = auto()
+    NO_BRACKET_TOTALS_PRUNED = auto()
     BRACKET = auto()
     JUDGED_BY_LATER_ROWS = auto()
     JUDGED_AGAIN = auto()

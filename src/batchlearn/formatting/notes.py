@@ -313,6 +313,7 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     "perhaps on them: promote a later version, or run `batchlearn forget` again.",
     Code.NO_BRACKET: "No bracket: {why}",
     Code.NO_BRACKET_WITHOUT_TOTALS: "No bracket: the champion kept no totals.",
+    Code.NO_BRACKET_TOTALS_PRUNED: "No bracket: the champion's kept totals were pruned.",
     Code.BRACKET: "{bracket}",
     Code.JUDGED_BY_LATER_ROWS: "Judged by the rows seen after {after} that were labelled since the champion was "
     "trained.",

@@ -15,10 +15,12 @@ from typing import Any
 from batchlearn.artifacts.folders import TEMPORARY
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import BatchlearnError, IntegrityError, RegistryError
-from batchlearn.registry.ledger import EVENTS, check_promotions, events, forgotten_since
+from batchlearn.registry.ledger import check_promotions, events, forgotten_since
 from batchlearn.registry.loading import load_version
 from batchlearn.registry.promotions import PROMOTIONS, Promotion, champion, promotions
-from batchlearn.registry.version import VERSIONS, read_version, verify_version, version_numbers
+from batchlearn.registry.pruned import PRUNE, PrunedFile, files_of_record, pruned_files
+from batchlearn.registry.records import EVENTS, Record
+from batchlearn.registry.version import VERSIONS, is_there, read_version, verify_version, version_numbers
 from batchlearn.selection.terms import encoding_terms
 
 _GONE = "nothing, if it was removed on purpose; else restore it from a backup"
@@ -40,19 +42,20 @@ class RegistryFinding:
 
 def check(store: FolderStore) -> list[RegistryFinding]:
     """Read every record and every byte of every version; return what is wrong, the serious first."""
-    found, history = _check_records(store)
+    found, history, past = _check_records(store)
+    recorded = pruned_files(past)
     numbers = version_numbers(store)
     bad: dict[int, BatchlearnError] = {}
     for number in numbers:
         try:
-            verify_version(store, number)
+            verify_version(store, number, recorded=recorded)
         except (IntegrityError, RegistryError) as problem:
             bad[number] = problem
     try:
         live = champion(store)
     except (IntegrityError, RegistryError):
         live = None
-    gone = _removed(store, history or (), numbers, live)
+    gone = _removed(past, history or (), numbers, live)
     found += [
         RegistryFinding(
             "removed-version", False, f"version {number} is not there; rows were forgotten after its training", _GONE
@@ -66,20 +69,18 @@ def check(store: FolderStore) -> list[RegistryFinding]:
             found += _check_objective(store, number, live)
     # Of many promotions of the same bytes one says it for all.
     for promotion in {(one.version, one.identity): one for one in reversed(history or ())}.values():
-        found += _check_promotion(store, promotion, numbers, bad) if promotion.version not in gone else []
+        found += _check_promotion(store, promotion, numbers, bad, recorded) if promotion.version not in gone else []
     if history is not None:
         found += _oddities(history, numbers)
-    found += _leftovers(store)
+    found += [*_unpruned(store, past), *_leftovers(store)]
     return sorted(found, key=lambda finding: not finding.serious)
 
 
-def _removed(store: FolderStore, history: Sequence[Promotion], numbers: list[int], live: Promotion | None) -> set[int]:
+def _removed(
+    past: Sequence[Record], history: Sequence[Promotion], numbers: list[int], live: Promotion | None
+) -> set[int]:
     """Return the versions that were live and may have been removed on purpose, because rows were forgotten since."""
     missing = {one.version for one in history} - set(numbers) - ({live.version} if live else set())
-    try:
-        past = events(store)
-    except (IntegrityError, RegistryError):
-        return set()
     return {number for number in missing if forgotten_since(past, number)}
 
 
@@ -119,8 +120,8 @@ def _check_objective(store: FolderStore, number: int, live: Promotion | None) ->
     return [RegistryFinding("update-of-another-objective", is_live, what, again if is_live else "leave it unused")]
 
 
-def _check_records(store: FolderStore) -> tuple[list[RegistryFinding], list[Promotion] | None]:
-    """Check promotions and events; return the promotions too, None where they cannot be read."""
+def _check_records(store: FolderStore) -> tuple[list[RegistryFinding], list[Promotion] | None, list[Record]]:
+    """Check promotions and events; return both too, None and no event where they cannot be read."""
     found: list[RegistryFinding] = []
     history: list[Promotion] | None = None
     try:
@@ -135,17 +136,21 @@ def _check_records(store: FolderStore) -> tuple[list[RegistryFinding], list[Prom
             found.append(RegistryFinding("registry-damaged", True, what, f"restore {EVENTS}/ from a backup"))
     except (IntegrityError, RegistryError) as problem:
         found.append(RegistryFinding(problem.code, True, problem.message, f"restore {EVENTS}/ from a backup"))
-        return found, history
+        return found, history, []
     try:
         if history is not None:
             check_promotions(past, history[-1] if history else None)
     except IntegrityError as problem:
         found.append(RegistryFinding(problem.code, True, problem.message, f"restore {PROMOTIONS}/ from a backup"))
-    return found, history
+    return found, history, past
 
 
 def _check_promotion(
-    store: FolderStore, promotion: Promotion, numbers: list[int], bad: dict[int, BatchlearnError]
+    store: FolderStore,
+    promotion: Promotion,
+    numbers: list[int],
+    bad: dict[int, BatchlearnError],
+    recorded: frozenset[PrunedFile],
 ) -> list[RegistryFinding]:
     named = f"generation {promotion.generation} names version {promotion.version}"
     if promotion.version not in numbers:
@@ -157,7 +162,7 @@ def _check_promotion(
     if promotion.version in bad:
         return []
     try:
-        verify_version(store, promotion.version, promotion.identity)
+        verify_version(store, promotion.version, promotion.identity, recorded)
     except IntegrityError as problem:
         return [RegistryFinding(problem.code, True, f"{named}: {problem.message}", "restore it from a backup")]
     return []
@@ -180,6 +185,22 @@ def _oddities(history: list[Promotion], numbers: list[int]) -> list[RegistryFind
     never_live = sorted(set(numbers) - {promotion.version for promotion in history})
     return found + [
         RegistryFinding("never-promoted", False, f"version {number} was never live", advice) for number in never_live
+    ]
+
+
+def _unpruned(store: FolderStore, past: Sequence[Record]) -> list[RegistryFinding]:
+    """List files that a pruning was to remove and that are still there."""
+    return [
+        RegistryFinding(
+            "prune-unfinished",
+            False,
+            f"version {one.version} still has {one.file}, which event {event.number} says was pruned",
+            f"batchlearn registry prune --keep {event.content['keep']}",
+        )
+        for event in past
+        if event.content["kind"] == PRUNE
+        for one in files_of_record(event)
+        if is_there(store, one)
     ]
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 from batchlearn.artifacts.store import Store, damaged
 from batchlearn.registry.promotions import PROMOTIONS, Promotion
-from batchlearn.registry.records import Log, Record
+from batchlearn.registry.records import EVENTS, Log, Record
 
-EVENTS = "events"
 # The kinds of events: a turn of the cycle; rows that must not come back; what a person decided where the gate had
 # spoken; what rows labelled since say of that so far, and whether the person was right.
 CYCLE, FORGET, REVIEW, OVERRIDE_INTERIM, OUTCOME = "turn", "forget", "review", "hindsight", "outcome"

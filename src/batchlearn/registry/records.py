@@ -17,6 +17,7 @@ from batchlearn.artifacts.store import Store, damaged
 from batchlearn.artifacts.strict_json import Malformed, dump, parse
 from batchlearn.errors import RegistryError, quoted
 
+EVENTS = "events"  # the folder of the ledger
 _LARGEST = 1 << 22
 _FILE = re.compile(r"(\d{6,9})\.json\Z")
 _KEYS = {"format_version", "needs", "number", "previous", "content", "sha256"}

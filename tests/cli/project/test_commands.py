@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.cli.made import Run, one_object, process
+from tests.cli.made import Run, answer, one_object, process, refusal
 from tests.retraining.made import add_days, day, into_database, orders
 
 from batchlearn.artifacts.store import FolderStore
@@ -50,19 +50,6 @@ def lived(shop: Path, run: Run, made_once: dict[str, Path]) -> Path:
         shutil.copytree(shop, kept)
     shutil.copytree(kept, shop, dirs_exist_ok=True)
     return shop
-
-
-def answer(run: Run, *arguments: str, code: int = 0) -> dict[str, object]:
-    found, out, _ = run(*arguments, "--json")
-    assert found == code, out
-    return one_object(out)
-
-
-def refusal(run: Run, *arguments: str) -> tuple[int, str, str]:
-    code, out, _ = run(*arguments, "--json")
-    error = one_object(out)["error"]
-    assert error["exit_code"] == code
-    return code, error["code"], error["message"]
 
 
 def test_from_an_empty_folder_to_a_promoted_second_version_in_four_commands(shop: Path, run: Run) -> None:

@@ -17,6 +17,8 @@ from batchlearn.models.decision import Costs
 from batchlearn.models.linear import LinearModel
 from batchlearn.registry.loading import load_version
 from batchlearn.registry.place import SETTINGS
+from batchlearn.registry.promotions import Reason, needed_champion, promote, rollback
+from batchlearn.registry.pruning import plan_pruning, prune
 from batchlearn.registry.version import KEPT, read_version
 from batchlearn.training.verification.stored import verify_model
 
@@ -229,6 +231,25 @@ def test_nothing_goes_on_from_a_fine_tuned_champion_that_kept_nothing(begun: Pat
     kept.unlink()
     with pytest.raises((RegistryError, IntegrityError)):
         turn(root, DUE)
+
+
+@pytest.mark.parametrize("start", ["update", "fine-tune"])
+def test_totals_that_were_pruned_are_named_as_the_reason(start: str, begun: Path, tmp_path: Path) -> None:
+    root = project(begun, tmp_path, start)
+    store = FolderStore(root)
+    assert turn(root, DUE).version == 2
+    if needed_champion(store).version == 1:
+        promote(store, 2, Reason("more rows", "ann", DUE), needed_champion(store))
+    prune(store, plan_pruning(store, 1), DUE, "ann")
+    assert read_version(store, 1).path.joinpath(KEPT).exists() is False
+    rollback(store, Reason("complaints", "ann", DUE), needed_champion(store))
+    add_days(root, 30, 40)
+    looked = turn(root, day(43), dry_run=True)
+    assert (looked.decision, looked.bracket) == ("retrain", None)
+    assert "No bracket: the champion's kept totals were pruned." in map(str, looked.notes)
+    with pytest.raises(RegistryError) as refusal:
+        turn(root, day(43))
+    assert refusal.value.code == "champion-totals-pruned"
 
 
 @pytest.mark.parametrize("start", ["warm", "update"])

@@ -1,18 +1,15 @@
-"""`batchlearn history`, `status` and `registry check`: what the files of the registry say."""
+"""`batchlearn history` and `status`: what the files of the registry say."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import CommandResult
-from batchlearn.cli.options import Flag, moment
-from batchlearn.errors import IntegrityError
+from batchlearn.cli.options import moment
 from batchlearn.formatting.numbers import count
-from batchlearn.registry.check import RegistryFinding
-from batchlearn.registry.check import check as check_registry
 from batchlearn.registry.ledger import (
     CYCLE,
     FORGET,
@@ -28,6 +25,7 @@ from batchlearn.registry.ledger import (
 )
 from batchlearn.registry.place import open_store
 from batchlearn.registry.promotions import champion, promotions
+from batchlearn.registry.pruned import PRUNE, files_of_record
 from batchlearn.registry.records import Record
 from batchlearn.registry.version import read_version, version_numbers
 from batchlearn.report.document import Document
@@ -44,6 +42,7 @@ def history(
     store = open_store(project)
     lives, past = tenures(promotions(store)), events(store)
     check_promotions(past, lives[-1].promotion if lives else None)
+    prunings = [event for event in past if event.content["kind"] == PRUNE]
     turns, decided = [event for event in past if event.content["kind"] == CYCLE], choices(past)
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -52,6 +51,7 @@ def history(
         "decisions": [choice.to_json() for choice in decided],
         "forgotten": [event.content["where"] for event in past if event.content["kind"] == FORGET],
         "reviews": reviews(past, moment()).to_json(),
+        "pruned": [{key: event.content[key] for key in ("at", "by", "keep", "files")} for event in prunings],
     }
 
     document = Document()
@@ -78,6 +78,11 @@ def history(
         document.heading("What people decided")
     for choice in decided:
         document.bullet(_format_choice(choice))
+    if prunings:
+        document.heading("What was pruned")
+    for event in prunings:
+        numbers = ", ".join(str(one.version) for one in files_of_record(event))
+        document.bullet(f"{event.content['at']}, {event.content['by']}: the kept totals of version {numbers}")
 
     return CommandResult(record, document)
 
@@ -160,36 +165,3 @@ def _people(asked: Reviews) -> str:
 def _described(version: Any) -> dict[str, Any]:
     data = version.description.get("data", {})
     return {"as_of": data.get("as_of"), "rows": data.get("rows", {}).get("used"), "model": str(version.model_path)}
-
-
-def registry(
-    _action: Annotated[Literal["check"], Parameter(help="check: read every record and every byte of every version.")],
-    /,
-    *,
-    repair: Annotated[Flag, Parameter(help="Propose a command for each finding; none is run.")] = False,
-    project: InProject = ".",
-) -> CommandResult:
-    """Check the registry. Exit code 6 where something that is relied on is not what was written."""
-    found = check_registry(open_store(project))
-    serious = [finding for finding in found if finding.serious]
-    findings = [finding.to_json() for finding in found]
-    if not repair:
-        findings = [{key: value for key, value in finding.items() if key != "proposal"} for finding in findings]
-    record: dict[str, Any] = {"format_version": FORMAT_VERSION, "sound": not serious, "findings": findings}
-    if serious:
-        refusal = IntegrityError(serious[0].what, code="registry-not-sound")
-        record["error"] = {"code": refusal.code, "message": refusal.message, "exit_code": refusal.exit_code}
-    return CommandResult(record, _show_findings(found, repair), IntegrityError.exit_code if serious else 0)
-
-
-def _show_findings(found: list[RegistryFinding], repair: bool) -> Document:
-    document = Document()
-    serious = sum(finding.serious for finding in found)
-    document.title(f"The registry is not sound: {count(serious, 'finding')}" if serious else "The registry is sound")
-    for finding in found:
-        document.bullet(f"{finding.state}: {finding.what}", "red" if finding.serious else "")
-        if repair:
-            document.command(finding.proposal)
-    if found and not repair:
-        document.line("--repair proposes what to do; nothing is ever changed or deleted by it.", "dim")
-    return document

@@ -104,7 +104,7 @@ def bracket_of(
     It is of the champion's own encoding: levels that are new now count for nothing in it.
     """
     if champion.kept is None:
-        return None, Note(Code.NO_BRACKET_WITHOUT_TOTALS)
+        return None, Note(Code.NO_BRACKET_TOTALS_PRUNED if champion.pruned else Code.NO_BRACKET_WITHOUT_TOTALS)
     try:
         refuse_other_recipe("a bracket", champion, recipe)
         with one_blas_thread():
@@ -230,6 +230,12 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: TrainingTa
         reasons = [] if champion.kept is None or came is None else outgrown(champion.kept, came.rows, model.encoding)
         grown = (Note(Code.ENCODING_OUTGROWN, {"reason": reason.to_json()}) for reason in reasons)
         return replace(fit, notes=(*fit.notes, *grown))
+    if champion.pruned:
+        raise RegistryError(
+            "The champion's kept totals were pruned, so nothing can go on from them: this once use start = "
+            '"warm" or "scratch" in [policy]. The next version keeps totals again.',
+            code="champion-totals-pruned",
+        )
     if champion.kept is None:
         raise RegistryError(
             "The champion kept no totals of its rows, so nothing can go on from them. They are kept neither for more "

@@ -60,6 +60,7 @@ class Champion:
     strengths: Mapping[str, float]
     recipe: Mapping[str, Any]  # as `Recipe.to_json` says it
     kept: SufficientStatistics | None
+    pruned: bool = False  # whether what it kept was removed since
 
     def penalty(self, recipe: Recipe) -> Penalty:
         """Return the penalty of what goes on from the champion by this recipe, for any number of rows."""

@@ -182,8 +182,8 @@ class RegisteredVersions:
         live = load_champion(store)
         model, record = live.stored.model, live.stored.record
         strengths = {str(name): float(one) for name, one in record["structure"].get("strengths", {}).items()}
-        kept = None
-        if KEPT in live.version.sizes:
+        kept, pruned = None, KEPT in live.version.pruned
+        if KEPT in live.version.sizes and not pruned:
             kept = load(read_file(store, live.version, KEPT), model.encoding.layout, model.loss)
         return Champion(
             model=model,
@@ -193,6 +193,7 @@ class RegisteredVersions:
             strengths=strengths,
             recipe=dict(record["recipe"]),
             kept=kept,
+            pruned=pruned,
         )
 
     def model(self, number: int) -> LinearModel:

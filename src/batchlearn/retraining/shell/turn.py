@@ -27,6 +27,7 @@ from batchlearn.registry.ledger import (
     record_event,
 )
 from batchlearn.registry.promotions import Reason, champion, promote
+from batchlearn.registry.pruning import finish_pruning
 from batchlearn.registry.version import ROWS, Version, register
 from batchlearn.retraining.cycle.events import (
     Alarmed,
@@ -153,6 +154,7 @@ def run_turn(
     check_promotions(events(store), champion(store))
     if not dry_run:
         complete(store)
+        finish_pruning(store, events(store))
         left = unfinished(store)
         if left is not None:
             return replace(finish(context, left), seconds=time.perf_counter() - began)

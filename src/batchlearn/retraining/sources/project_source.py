@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from batchlearn.errors import DataError
 from batchlearn.formatting.notes import Code, Note
-from batchlearn.registry.ledger import EVENTS
 from batchlearn.registry.promotions import PROMOTIONS
+from batchlearn.registry.records import EVENTS
 from batchlearn.registry.version import VERSIONS
 from batchlearn.retraining.project import Project, SourceSettings
 from batchlearn.retraining.sources.label_times import MOSTLY, LabelTimes

@@ -1,0 +1,113 @@
+"""`batchlearn registry check` and `registry prune`: is everything as it was written, and what may go."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from batchlearn.cli.arguments import CommandResult
+from batchlearn.cli.options import Count, Flag, moment, who
+from batchlearn.errors import IntegrityError, UsageError
+from batchlearn.formatting.numbers import count
+from batchlearn.registry.check import RegistryFinding
+from batchlearn.registry.check import check as check_registry
+from batchlearn.registry.ledger import check_promotions, events
+from batchlearn.registry.place import open_store
+from batchlearn.registry.promotions import champion
+from batchlearn.registry.pruning import Pruning, plan_pruning, prune
+from batchlearn.report.document import Document
+from batchlearn.retraining.shell.lock import one_at_a_time
+
+FORMAT_VERSION = 1
+
+
+def registry(
+    action: Annotated[
+        Literal["check", "prune"],
+        Parameter(
+            help="check: read every record and every byte of every version. prune: remove the totals that older "
+            "versions keep of their rows; their models stay."
+        ),
+    ],
+    /,
+    *,
+    repair: Annotated[Flag, Parameter(help="check: propose a command for each finding; none is run.")] = False,
+    keep: Annotated[
+        Count | None,
+        Parameter(help="prune: of how many versions, the last that were live, the totals stay; with the newest's."),
+    ] = None,
+    dry_run: Annotated[Flag, Parameter(help="prune: say what would go, and remove nothing.")] = False,
+    by: Annotated[str | None, Parameter(help="prune: name for the ledger; that of the user unless given.")] = None,
+    project: Annotated[str, Parameter(help="Folder of the project, or one inside it.")] = ".",
+) -> CommandResult:
+    """Check the registry, or make it smaller.
+
+    Exit code 6 where something that is relied on is not what was written. Pruning writes into the ledger what goes
+    before it goes; a version without totals predicts, is promoted and rolled back as before.
+    """
+    if action == "check":
+        if keep is not None or dry_run or by is not None:
+            raise UsageError("--keep, --dry-run and --by belong to `registry prune`.", code="option-unknown")
+        return _check(project, repair)
+    if repair:
+        raise UsageError("--repair belongs to `registry check`.", code="option-unknown")
+    if keep is None or keep < 1:
+        given = "It was not given" if keep is None else f"{keep} was given"
+        raise UsageError(
+            f"--keep says of how many versions, the last that were live, the totals stay. {given}; 1 or more is "
+            "needed, such as --keep 3.",
+            code="keep-too-few",
+        )
+    return _prune(project, keep, dry_run, by)
+
+
+def _check(project: str, repair: bool) -> CommandResult:
+    found = check_registry(open_store(project))
+    serious = [finding for finding in found if finding.serious]
+    findings = [finding.to_json() for finding in found]
+    if not repair:
+        findings = [{key: value for key, value in finding.items() if key != "proposal"} for finding in findings]
+    record: dict[str, Any] = {"format_version": FORMAT_VERSION, "sound": not serious, "findings": findings}
+    if serious:
+        refusal = IntegrityError(serious[0].what, code="registry-not-sound")
+        record["error"] = {"code": refusal.code, "message": refusal.message, "exit_code": refusal.exit_code}
+    return CommandResult(record, _show_findings(found, repair), IntegrityError.exit_code if serious else 0)
+
+
+def _show_findings(found: list[RegistryFinding], repair: bool) -> Document:
+    document = Document()
+    serious = sum(finding.serious for finding in found)
+    document.title(f"The registry is not sound: {count(serious, 'finding')}" if serious else "The registry is sound")
+    for finding in found:
+        document.bullet(f"{finding.state}: {finding.what}", "red" if finding.serious else "")
+        if repair:
+            document.command(finding.proposal)
+    if found and not repair:
+        document.line("--repair proposes what to do; nothing is ever changed or deleted by it.", "dim")
+    return document
+
+
+def _prune(project: str, keep: int, dry_run: bool, by: str | None) -> CommandResult:
+    store = open_store(project)
+    with one_at_a_time(store.root):
+        check_promotions(events(store), champion(store))
+        plan = plan_pruning(store, keep)
+        if not dry_run:
+            prune(store, plan, moment(), who(by))
+    record = {"format_version": FORMAT_VERSION, "dry_run": dry_run, **plan.to_json()}
+    return CommandResult(record, _show_pruning(plan, dry_run))
+
+
+def _show_pruning(plan: Pruning, dry_run: bool) -> Document:
+    document = Document()
+    files = sorted((*plan.unfinished, *plan.files), key=lambda one: one.version)
+    verb = "Would remove" if dry_run else "Removed"
+    document.title(f"{verb} {count(len(files), 'file')}, {plan.bytes:,} bytes" if files else "Nothing to remove")
+    for one in files:
+        document.bullet(f"version {one.version}: {one.file}, {one.bytes:,} bytes")
+    if plan.kept:
+        document.line(f"Whole as they were: {', '.join(map(str, plan.kept))}.")
+    for number in plan.left_alone:
+        document.bullet(f"version {number} is damaged and was left alone; see `batchlearn registry check`", "red")
+    return document

@@ -1,0 +1,81 @@
+"""`registry prune` and what the registry command refuses, end to end."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.cli.made import Run, answer, refusal
+from tests.retraining.made import add_days, day
+
+from batchlearn.retraining.shell.lock import one_at_a_time
+
+MADE = Path(__file__).resolve().parents[2] / "registry" / "fixtures" / "registry-3"
+
+
+@pytest.fixture
+def lived(here: Path) -> Path:
+    """A project whose first version of two is live again after a rollback."""
+    shutil.copytree(MADE, here, dirs_exist_ok=True)
+    (here / "data").mkdir()
+    add_days(here, 0, 10)
+    add_days(here, 10, 20, slope=-1.5)
+    return here
+
+
+def test_pruning_says_what_goes_and_the_ledger_knows_it(lived: Path, run: Run) -> None:
+    assert run("promote", "2", "--force", "--why", "again")[0] == 0
+    totals = lived / "versions" / "000001" / "kept.safetensors"
+    size = totals.stat().st_size
+    would = answer(run, "registry", "prune", "--keep", "1", "--dry-run")
+    assert (would["dry_run"], would["keep"], would["kept"], would["bytes"]) == (True, 1, [2], size)
+    assert totals.is_file()
+    code, out, _ = run("registry", "prune", "--keep", "1", "--by", "ann")
+    assert code == 0
+    assert out.startswith(f"Removed 1 file, {size:,} bytes\n  - version 1: kept.safetensors, {size:,} bytes\n")
+    assert not totals.exists()
+    assert answer(run, "registry", "check")["sound"] is True
+    assert answer(run, "registry", "prune", "--keep", "1")["files"] == []
+    told = answer(run, "history")["pruned"]
+    assert isinstance(told, list)
+    assert [(one["by"], one["keep"], [file["version"] for file in one["files"]]) for one in told] == [("ann", 1, [1])]
+    assert "ann: the kept totals of version 1" in run("history")[1]
+    assert answer(run, "rollback")["version"] == 1
+    assert run("predict", "versions/000001/model", "data/000.parquet", "-o", "scored.parquet")[0] == 0
+
+
+def test_a_turn_removes_what_a_killed_pruning_left(lived: Path, run: Run) -> None:
+    assert run("promote", "2", "--force", "--why", "again")[0] == 0
+    totals = lived / "versions" / "000001" / "kept.safetensors"
+    data = totals.read_bytes()
+    assert run("registry", "prune", "--keep", "1")[0] == 0
+    totals.write_bytes(data)
+    assert "batchlearn registry prune --keep 1" in run("registry", "check", "--repair")[1]
+    assert run("retrain", "--now", day(23), "--dry-run")[0] == 0
+    assert totals.exists()
+    assert run("retrain", "--now", day(23))[0] == 0
+    assert not totals.exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "slug"),
+    [
+        (("prune",), "keep-too-few"),
+        (("prune", "--keep", "0"), "keep-too-few"),
+        (("prune", "--keep", "3", "--repair"), "option-unknown"),
+        (("check", "--keep", "3"), "option-unknown"),
+        (("check", "--dry-run"), "option-unknown"),
+        (("prone",), "option-type"),
+    ],
+)
+def test_what_the_registry_command_does_not_take_is_refused(
+    typed: tuple[str, ...], slug: str, lived: Path, run: Run
+) -> None:
+    assert refusal(run, "registry", *typed)[:2] == (2, slug)
+    assert (lived / "versions" / "000001" / "kept.safetensors").is_file()
+
+
+def test_nothing_is_pruned_while_another_command_trains(lived: Path, run: Run) -> None:
+    with one_at_a_time(lived):
+        assert refusal(run, "registry", "prune", "--keep", "1")[:2] == (4, "project-locked")
