@@ -14,6 +14,7 @@ from batchlearn.formatting.numbers import count
 from batchlearn.registry.check import RegistryFinding
 from batchlearn.registry.check import check as check_registry
 from batchlearn.registry.ledger import (
+    ALARM,
     CYCLE,
     FORGET,
     OVERRULED,
@@ -44,11 +45,16 @@ def history(
     store = open_store(project)
     lives, past = tenures(promotions(store)), events(store)
     check_promotions(past, lives[-1].promotion if lives else None)
-    turns, decided = [event for event in past if event.content["kind"] == CYCLE], choices(past)
+    turns, alarms = ([event for event in past if event.content["kind"] == kind] for kind in (CYCLE, ALARM))
+    decided = choices(past)
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "tenures": [tenure.to_json() for tenure in lives],
         "turns": [_turn(event) for event in turns],
+        "alarms": [
+            {"event": event.number, **{key: event.content[key] for key in ("at", "by", "alarms", "alarms_noted")}}
+            for event in alarms
+        ],
         "decisions": [choice.to_json() for choice in decided],
         "forgotten": [event.content["where"] for event in past if event.content["kind"] == FORGET],
         "reviews": reviews(past, moment()).to_json(),
@@ -74,6 +80,10 @@ def history(
             ],
             4,
         )
+    if alarms:
+        document.heading("Turns that an alarm ended")
+    for event in alarms:
+        document.bullet(f"{event.content['at']}: {event.content['alarms'][-1]}")
     if decided:
         document.heading("What people decided")
     for choice in decided:
