@@ -59,6 +59,7 @@ class Code(StrEnum):
     FINE_TUNED = auto()
     FINE_TUNED_UNPROVED = auto()
     ENCODING_OUTGROWN = auto()
+    START_FELL_BACK = auto()
     # Why rows do not fit an encoding: each is a clause.
     NEW_LEVEL = auto()
     NEW_GROUP = auto()
@@ -116,6 +117,8 @@ class Code(StrEnum):
     LATER_THAN_LATENESS = auto()
     TOTALS_FOUND_AGAIN = auto()
     CHAMPION_CANNOT_SCORE = auto()
+    COLUMNS_UNFIT = auto()
+    COLUMNS_CHANGED = auto()
     ANOTHER_KIND = auto()
     ANOTHER_KIND_JUDGED = auto()
     NO_CERTIFICATE = auto()

@@ -131,7 +131,7 @@ class Every:
         passed, other = elapsed[self.clock], elapsed["wall" if self.clock == "data" else "data"]
         if passed is None:
             raise UsageError(
-                'The policy counts time by the clock on the wall, and the time column holds numbers; write clock = '
+                "The policy counts time by the clock on the wall, and the time column holds numbers; write clock = "
                 '"data" in [policy].',
                 code="policy-clock",
             )

@@ -77,7 +77,7 @@ class Listed:
             return np.zeros(len(places), dtype=bool)
         starts, stops = np.asarray(self.ranges).T
         which = np.searchsorted(starts, places, side="right") - 1
-        return (which >= 0) & (places < stops[which]) & ~np.isin(places, self.but)
+        return np.asarray((which >= 0) & (places < stops[which]) & ~np.isin(places, self.but))
 
     def __str__(self) -> str:
         return "listed"

@@ -21,7 +21,7 @@ from sqlglot.errors import SqlglotError
 
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.tables.columns import EXACT_INTEGER, Column, Kind, name_advice
-from batchlearn.tables.conditions import And, Before, Condition, Listed, Missing, Not, Or, Written, literal
+from batchlearn.tables.conditions import After, And, Before, Condition, Listed, Missing, Not, Or, Written, literal
 from batchlearn.tables.text.times import moments_of
 
 _LONGEST = 10_000
@@ -148,9 +148,12 @@ class _Translator:
             name = f"\0{id(condition)}"  # as no column is called
             self.listed[name] = condition
             return pc.field(self.used.setdefault(name, len(self.used)))
-        column = self._operand_of(condition.column)
         if isinstance(condition, Missing):
-            return column.expression.is_null()
+            return self._operand_of(condition.column).expression.is_null()
+        return self._ordered(condition)
+
+    def _ordered(self, condition: Before | After) -> pc.Expression:
+        column = self._operand_of(condition.column)
         function = "less_equal" if isinstance(condition, Before) else "greater"
         # A time is a number where times are numbers.
         moment, shown = condition.moment, literal(condition.moment)

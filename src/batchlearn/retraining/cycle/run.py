@@ -12,11 +12,13 @@ from dataclasses import replace
 from batchlearn.errors import DataError
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.retraining.cycle.candidate import compare, contest, train_candidate
+from batchlearn.retraining.cycle.columns import check_columns, columns_unfit
 from batchlearn.retraining.cycle.continued import bracket_of
 from batchlearn.retraining.cycle.events import (
     Alarmed,
     Bracketed,
     Event,
+    Halted,
     JudgedAgain,
     Noted,
     PolicyDecided,
@@ -66,13 +68,33 @@ def run_cycle(
 
     A dry run ends where training would begin. `anyway` trains whatever the policy says. Each event is to be written
     down, if at all, before the next one is asked for: after `Trained` the cycle has that version rehearsed. Raises
-    what reading and training raise.
+    what reading and training raise; but where a version is live and columns of the source are not what it reads, that
+    is an alarm and the end of the turn, unless `anyway`.
     """
+    try:
+        yield from _turn(state, rows, versions, clock, plan, dry_run, anyway)
+    except DataError as problem:
+        alarm = None if anyway or state.live is None else columns_unfit(state.live.number, problem)
+        if alarm is None:
+            raise
+        yield Halted(alarm)
+
+
+def _turn(
+    state: CycleState,
+    rows: RowSource,
+    versions: Versions,
+    clock: CycleClock,
+    plan: Plan,
+    dry_run: bool,
+    anyway: bool,
+) -> Iterator[Event | Progress]:
     yield Progress("looking for new rows")
     times, newest, live = rows.times(), state.newest, state.live
     trained = None if newest is None else newest.as_of
     there = Or((times.seen_by(clock.now), times.untimed()))
-    standings = {one.number: _standing(rows, versions, one.number) for one in (newest, live) if one is not None}
+    lists = {number: versions.rows_of(number) for number in {one.number for one in (newest, live) if one is not None}}
+    standings = {number: None if one is None else rows.compare(one) for number, one in lists.items()}
     standing = None if newest is None else standings[newest.number]
     then = None if standing is None or newest is None else Landed(standing, newest.latest)
     found = count_new_rows(rows.table(there), times, clock.now, trained, then)
@@ -84,13 +106,7 @@ def run_cycle(
     yield RowsCounted(found, times.stamped)
     yield PolicyDecided(decision)
     yield from map(Noted, (*rows.notes, *found.notes))
-    alarms: tuple[Note, ...] = ()
-    if standing is not None and standing.lost:
-        counts = {"changed": found.changed, "gone": found.gone, "files": list(standing.lost)}
-        alarms = (Note(Code.ROWS_REPLACED, counts),)
-    elif standing is None and newest is not None and newest.known not in (None, found.known - found.unlearned):
-        # What was known at the last training is more or less by now, as rows with old times come and go.
-        alarms = (Note(Code.PAST_CHANGED, {"before": newest.known, "now": found.known - found.unlearned}),)
+    alarms = _alarms_of_past(newest, standing, found)
     yield from map(Alarmed, alarms)
     if live is not None:
         yield from (Noted(Note(Code.NOT_FORGOTTEN, {"version": live.number, "where": one})) for one in live.forgotten)
@@ -99,6 +115,7 @@ def run_cycle(
     rows = rows.like({} if champion is None else champion.model.readings)
     known = KnownRows(rows, times, clock.now, plan, None if live is None else standings[live.number])
     if champion is not None:
+        yield from map(Noted, () if anyway else check_columns(champion, rows.table()))
         yield Progress("bracketing the gain")
         bracket, note = bracket_of(champion, plan.recipe, known.parts(champion), plan.threads)
         if bracket is not None:
@@ -117,9 +134,15 @@ def run_cycle(
         yield from _judge_again(state, newest, known, versions, clock)
 
 
-def _standing(rows: RowSource, versions: Versions, number: int) -> Standing | None:
-    then = versions.rows_of(number)
-    return None if then is None else rows.compare(then)
+def _alarms_of_past(newest: Newest | None, standing: Standing | None, found: NewRows) -> tuple[Note, ...]:
+    """Return the alarm that rows of the last training are other ones or gone."""
+    if standing is not None and standing.lost:
+        counts = {"changed": found.changed, "gone": found.gone, "files": list(standing.lost)}
+        return (Note(Code.ROWS_REPLACED, counts),)
+    if standing is None and newest is not None and newest.known not in (None, found.known - found.unlearned):
+        # What was known at the last training is more or less by now, as rows with old times come and go.
+        return (Note(Code.PAST_CHANGED, {"before": newest.known, "now": found.known - found.unlearned}),)
+    return ()
 
 
 def _situation(newest: Newest | None, clock: CycleClock, found: NewRows, times: LabelTimes) -> Situation:

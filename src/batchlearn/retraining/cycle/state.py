@@ -14,9 +14,9 @@ from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.penalties import Penalty
 from batchlearn.retraining.policies import Policy, Span
 from batchlearn.retraining.sources.label_times import LabelTimes
+from batchlearn.retraining.sources.row_list import RowList, Standing
 from batchlearn.retraining.verdict import Gate, Verdict
 from batchlearn.selection.terms import encoding_penalty
-from batchlearn.retraining.sources.row_list import RowList, Standing
 from batchlearn.tables.conditions import And, Condition, Not, Or
 from batchlearn.tables.readings import ColumnReading
 from batchlearn.tables.table import Table
@@ -47,6 +47,7 @@ class Plan:
     review: tuple[str, ...] = ("promotion",)  # what a person is asked about: promotion, rejection, alarm
     budget: int | None = None  # of reviews a month
     threads: int | None = None
+    fallback: bool = True  # whether a start that is refused gives way to the next dearer one
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Champion:
     recipe: Mapping[str, Any]  # as `Recipe.to_json` says it
     kept: SufficientStatistics | None
     pruned: bool = False  # whether what it kept was removed since
+    columns: Mapping[str, str | None] | None = None
+    """Kinds by name of those of its table; None where an older one does not say."""
 
     def penalty(self, recipe: Recipe) -> Penalty:
         """Return the penalty of what goes on from the champion by this recipe, for any number of rows."""
@@ -170,8 +173,8 @@ class RowSource(Protocol):
 class TrainingTables(NamedTuple):
     """The rows to train on, those of them that the champion has not seen, and those that it has and that go.
 
-    `others` is given where rows of the champion cannot be read any more as they were, those of the files in `lost`: what
-    is there now of the rows that are not added, for totals of them to be found again.
+    `others` is given where rows of the champion, of the files in `lost`, cannot be read any more as they were: what is
+    there now of the rows that are not added, for totals of them to be found again.
     """
 
     everything: Table

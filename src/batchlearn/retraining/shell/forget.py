@@ -129,6 +129,7 @@ def forget_rows(context: CycleContext, where: str, why: str) -> Generator[Progre
         "retrain",
         (reason,),
         start="scratch",
+        start_asked="scratch",
         rows={**found.to_json(), "new": 0},
         notes=fit.notes,
     )

@@ -82,6 +82,7 @@ class CycleContext:
             review=tuple(settings.review.of),
             budget=settings.review.budget,
             threads=self.threads,
+            fallback=settings.policy.fallback,
         )
 
 
@@ -185,6 +186,7 @@ class RegisteredVersions:
         kept, pruned = None, KEPT in live.version.pruned
         if KEPT in live.version.sizes and not pruned:
             kept = load(read_file(store, live.version, KEPT), model.encoding.layout, model.loss)
+        said = record.get("columns")  # of those that older models were trained on nothing is on record
         return Champion(
             model=model,
             as_of=as_of(live.version),
@@ -194,6 +196,7 @@ class RegisteredVersions:
             recipe=dict(record["recipe"]),
             kept=kept,
             pruned=pruned,
+            columns=None if said is None else {str(one["name"]): one["read_as"] for one in said},
         )
 
     def model(self, number: int) -> LinearModel:

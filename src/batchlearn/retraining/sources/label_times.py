@@ -201,7 +201,10 @@ def count_new_rows(
     if not timed.all():
         notes = (*notes, Note(Code.ROWS_WITHOUT_TIME, {"rows": int(np.sum(~timed)), "column": times.seen}))
     if times.lateness is not None and (past := late & (at < latest - times.lateness)).any():
-        notes = (*notes, Note(Code.LATER_THAN_LATENESS, {"rows": int(past.sum()), "since": times.literal(at[past].min())}))
+        notes = (
+            *notes,
+            Note(Code.LATER_THAN_LATENESS, {"rows": int(past.sum()), "since": times.literal(at[past].min())}),
+        )
     return NewRows(
         seen=int(timed.sum()),
         known=int(known.sum()),

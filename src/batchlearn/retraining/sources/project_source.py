@@ -56,6 +56,8 @@ class ProjectSource:
     """How the live model reads its columns: a new one reads them likewise."""
     rehash: bool = False
     """Whether the values of files are compared although their size and time of change are those of a list."""
+    begun: bool = False
+    """Whether there is a version: since then a column that `drop` names may be gone."""
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -103,7 +105,16 @@ class ProjectSource:
         roles = replace(self.settings.roles, drop=tuple(dropped))
         # The condition of the settings is part of `where`.
         rules = replace(self.settings.reading, where=None)
-        return open_by(self.data, roles, rules, where=where).like(self.readings)
+        try:
+            return open_by(self.data, roles, rules, where=where).like(self.readings)
+        except DataError as problem:
+            if problem.code != "column-missing" or not self.begun:
+                raise
+            there = {use.name for use in open_by(self.data, Roles(), rules).uses()}
+            if there.issuperset(roles.drop):
+                raise
+            lessened = replace(roles, drop=tuple(name for name in roles.drop if name in there))
+            return open_by(self.data, lessened, rules, where=where).like(self.readings)
 
     def like(self, readings: Mapping[str, ColumnReading]) -> ProjectSource:
         """Return the same rows with their columns read as a model reads them."""
@@ -160,7 +171,9 @@ class ProjectSource:
         for batch in scan:
             places = scan.places[batch.column(0).is_valid().to_numpy(zero_copy_only=False)]
             learned += np.bincount(np.searchsorted(ends, places, side="right"), minlength=len(parts))
-        return RowList(columns, tuple(replace(part, learned=int(rows)) for part, rows in zip(parts, learned, strict=True)))
+        return RowList(
+            columns, tuple(replace(part, learned=int(rows)) for part, rows in zip(parts, learned, strict=True))
+        )
 
     @property
     def _label(self) -> LabelColumns:
@@ -186,8 +199,10 @@ def open_source(project: Project, forgotten: Sequence[str] = (), rehash: bool = 
         said = {}
     # Pinned: a file that appears while a turn is under way belongs to the next one.
     stamps = tuple(Stamp.of(path) for path in found.paths)
-    names = tuple(_inside(path, project.root) for path in found.paths)
-    return ProjectSource(found, settings, tuple(forgotten), tuple(said.items()), stamps, names, rehash=rehash)
+    names, begun = tuple(_inside(path, project.root) for path in found.paths), bool(project.store.names(VERSIONS))
+    return ProjectSource(
+        found, settings, tuple(forgotten), tuple(said.items()), stamps, names, begun=begun, rehash=rehash
+    )
 
 
 def inside(root: Path, pattern: str) -> str:

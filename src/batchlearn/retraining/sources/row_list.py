@@ -93,7 +93,10 @@ class Standing:
     @property
     def lost(self) -> tuple[str, ...]:
         """The files whose rows the version was trained on and that cannot be read any more as they were."""
-        return (*(one.name for one in self.replaced if one.learned), *(name for name, rows in self.gone.items() if rows))
+        return (
+            *(one.name for one in self.replaced if one.learned),
+            *(name for name, rows in self.gone.items() if rows),
+        )
 
 
 class LabelColumns(NamedTuple):
@@ -113,7 +116,9 @@ class LabelColumns(NamedTuple):
         return np.asarray(np.logical_and.reduce(valid))
 
 
-def read_part(table: Table, name: str, stamp: Stamp, columns: Mapping[str, ColumnReading], of: LabelColumns) -> PartRows:
+def read_part(
+    table: Table, name: str, stamp: Stamp, columns: Mapping[str, ColumnReading], of: LabelColumns
+) -> PartRows:
     """Read the rows of one part, whatever the condition of the table; how many were learned from is said later."""
     values, labels, without, rows = Fingerprint(), Fingerprint(), [np.empty(0, dtype=bool)], 0
     for batch in table.like(columns).scan(list(columns)):

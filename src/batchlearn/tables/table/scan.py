@@ -77,7 +77,9 @@ class Scan(Iterator[pa.RecordBatch]):
         self._places = places(table.source.schema)
         self._kinds = {column.name: column.kind for column in table.columns}
         self._condition = compiled(table.condition, table.columns)
-        tested = [name for name in self._condition.columns if name not in self._condition.listed] if self._condition else []
+        tested = (
+            [name for name in self._condition.columns if name not in self._condition.listed] if self._condition else []
+        )
         named = [*columns, *tested, *([frequency] if frequency else [])]
         stored = dict.fromkeys(self._places[name].field for name in named if name not in self._absent)
         # Counting rows alone needs some column too.
