@@ -214,7 +214,7 @@ def _held_by_files(project: Project, source: ProjectSource, where: str) -> list[
     files = [(path, path.parent, parts) for path in sorted(project.store.path(SNAPSHOTS).rglob("*.parquet"))]
     files += [(path, path, left) for path in sorted(project.store.path(VERSIONS).glob(f"{TEMPORARY}*/{SAMPLE}"))]
     found = []
-    held: Counter[tuple[Path, str]] = Counter()
+    held: Counter[tuple[str, str]] = Counter()
     for path, whole, remedy in files:
         name = str(path.relative_to(project.root))
         try:
@@ -222,6 +222,6 @@ def _held_by_files(project: Project, source: ProjectSource, where: str) -> list[
         except (DataError, IntegrityError, UsageError) as problem:
             found.append(Held(f"{name}, perhaps: {problem.message}", None, remedy))
             continue
-        held[whole, remedy] += rows
-    found += [Held(str(path.relative_to(project.root)), rows, remedy) for (path, remedy), rows in held.items() if rows]
+        held[str(whole.relative_to(project.root)), remedy] += rows
+    found += [Held(name, rows, remedy) for (name, remedy), rows in held.items() if rows]
     return found
