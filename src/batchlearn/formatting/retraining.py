@@ -154,7 +154,8 @@ SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.PAST_CHANGED: "Of the rows with a known label there were {before:,} at the last training, and with times up "
     "to then there are {now:,} now: rows came late or are gone, or [source] was changed.",
     Code.ROWS_REPLACED: lambda changed, gone, files: (
-        f"Of the rows of the last training {changed:,} stand with other values now and {gone:,} are gone: {_some(files)}."
+        f"Of the rows of the last training {changed:,} stand with other values now and {gone:,} are gone: "
+        f"{_some(files)}."
     ),
     Code.LATER_THAN_LATENESS: "{rows:,} rows landed later than lateness in [source] says, the earliest of {since}.",
     Code.TOTALS_FOUND_AGAIN: lambda rows, files: (

@@ -52,6 +52,7 @@ class SourceSettings(_SettingsSection):
     target: str
     time: str
     labelled: str | None = None
+    landed: str | None = None
     wait: Spelled = None
     lateness: Spelled = None
     roles: Roles
@@ -234,6 +235,11 @@ def _check_source(source: SourceSettings) -> None:
     for path in (source.files, source.database):
         if path is not None and (not path.strip() or "://" in path or "\0" in path):
             raise _refused(f"{quoted(path)} is no path; only files of this machine are read")
+    if source.landed is not None and source.query is None:
+        raise _refused(
+            f"[source] landed is {quoted(source.landed)}, which belongs to a query: what is new in files is seen from "
+            "the files themselves"
+        )
     if source.labelled == source.time:
         raise _refused(
             f"time and labelled are both {quoted(source.time)}; leave labelled out where labels are known at once"

@@ -22,7 +22,7 @@ from batchlearn.registry.promotions import PROMOTIONS
 from batchlearn.registry.records import EVENTS
 from batchlearn.registry.version import VERSIONS
 from batchlearn.retraining.project import Project, SourceSettings
-from batchlearn.retraining.sources.label_times import MOSTLY, LabelTimes
+from batchlearn.retraining.sources.label_times import LabelTimes
 from batchlearn.retraining.sources.row_list import (
     LabelColumns,
     ReplacedPart,
@@ -33,7 +33,7 @@ from batchlearn.retraining.sources.row_list import (
 )
 from batchlearn.retraining.sources.snapshots import SNAPSHOTS, fetch
 from batchlearn.tables.conditions import Condition, Listed, Not, Written, together, written
-from batchlearn.tables.files import Files, Stamp, find
+from batchlearn.tables.files import Files, Format, Stamp, find
 from batchlearn.tables.readings import ColumnReading
 from batchlearn.tables.table import Roles, Table, open_by
 
@@ -66,27 +66,22 @@ class ProjectSource:
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """Say which rows of a query cannot be seen: those without a label time are not fetched."""
-        waiting, share = self.origin.get("without_a_mark", 0), self.origin.get("recent_with_a_mark", 1.0)
+        """Say how many rows of a query have no label time yet."""
+        waiting = self.origin.get("without_a_mark", 0)
         if not waiting:
             return ()
-        column = self.settings.labelled or self.settings.time
-        return (
-            Note(
-                Code.ROWS_NOT_FETCHED,
-                {"rows": waiting, "column": column, "share": None if share >= MOSTLY else share},
-            ),
-        )
+        return (Note(Code.ROWS_NOT_FETCHED, {"rows": waiting, "column": self.settings.labelled, "share": None}),)
 
     def table(self, *conditions: Condition | None) -> Table:
-        """Read with the roles of the settings; when a label was known is no feature.
+        """Read with the roles of the settings; when a label was known or a row landed is no feature.
 
         DataError where a file is not as it was when the feed was opened.
         """
         for stamp in self.stamps:
             stamp.check()
         given = self.settings
-        dropped = dict.fromkeys([*given.roles.drop, *([given.labelled] if given.labelled else [])])
+        own = [name for name in (given.labelled, given.landed) if name is not None]
+        dropped = dict.fromkeys([*given.roles.drop, *own])
         where = written(given.reading.where)
         try:
             return self._read(dropped, together(where, *(Not(Written(one)) for one in self.forgotten), *conditions))
@@ -190,16 +185,18 @@ def open_source(project: Project, forgotten: Sequence[str] = (), rehash: bool = 
     """Return the rows of a project as they are now; a query is fetched up to date. DataError, UsageError."""
     settings = project.settings.source
     if settings.files is None:
-        folder, said = fetch(project.store, settings, project.root)
-        found = find(project.store.path(folder))
+        parts, said = fetch(project.store, settings, project.root)
+        folder = project.store.path(said["parts"]["folder"])
+        found = Files(tuple(part.path for part in parts), Format.PARQUET, folder, folder.name)
+        names = tuple(part.name for part in parts)
     else:
         # What the registry keeps are no rows of the source, whatever a pattern such as "**/*.parquet" matches.
         own = [project.root / name for name in (VERSIONS, PROMOTIONS, EVENTS, SNAPSHOTS)]
         found = find(inside(project.root, settings.files), but=own)
-        said = {}
+        said, names = {}, tuple(_inside(path, project.root) for path in found.paths)
     # Pinned: a file that appears while a turn is under way belongs to the next one.
     stamps = tuple(Stamp.of(path) for path in found.paths)
-    names, begun = tuple(_inside(path, project.root) for path in found.paths), bool(project.store.names(VERSIONS))
+    begun = bool(project.store.names(VERSIONS))
     return ProjectSource(
         found, settings, tuple(forgotten), tuple(said.items()), stamps, names, begun=begun, rehash=rehash
     )
