@@ -20,7 +20,7 @@ from batchlearn.cli import COMMANDS
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "retraining.md").read_text(encoding="utf-8").partition("## Unattended")[2]
 MADE = ROOT / "tests" / "registry" / "fixtures" / "registry-3"
-(CRON,) = re.findall(r"```cron\n(.*?)```", PAGE, re.DOTALL)
+(CRON,) = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
 SERVICE, TIMER = re.findall(r"```ini\n(.*?)```", PAGE, re.DOTALL)
 FIELD = re.compile(r"(?:\*|\d+(?:-\d+)?)(?:/\d+)?(?:,\d+(?:-\d+)?(?:/\d+)?)*\Z")
 LIMITS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
