@@ -106,7 +106,7 @@ def test_the_cron_line_turns_the_cycle_of_a_project(nightly: Path) -> None:
     assert run_cron_line(nightly) == ""
     log = (nightly / "retrain.log").read_text()
     assert re.search(r"^(Version 3 |Kept)", log)
-    assert "Nothing to remove" in log
+    assert "Nothing to prune" in log
 
 
 def run_cron_line(project: Path) -> str:
