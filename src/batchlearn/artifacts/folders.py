@@ -32,7 +32,7 @@ def temporary_folder(parent: Path, disk: Disk = LOCAL_DISK) -> Iterator[Path]:
         yield folder
     finally:
         with suppress(FileNotFoundError):
-            _remove(folder, disk)
+            remove_folder(folder, disk)
 
 
 def write_durably(path: Path, data: bytes, disk: Disk = LOCAL_DISK) -> None:
@@ -75,15 +75,15 @@ def _replace(folder: Path, target: Path) -> None:
         aside.rename(target)
         raise
     with suppress(OSError):  # the new folder is in place: what is left of the old one harms nobody
-        _remove(aside, LOCAL_DISK)
+        remove_folder(aside, LOCAL_DISK)
 
 
-def _remove(folder: Path, disk: Disk) -> None:
+def remove_folder(folder: Path, disk: Disk) -> None:
     """Remove a folder of files and of folders of files."""
     for name in os.listdir(folder):
         path = folder / name
         if path.is_dir() and not path.is_symlink():
-            _remove(path, disk)
+            remove_folder(path, disk)
         else:
             disk.remove(path)
     disk.remove_folder(folder)

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Protocol
 
 from batchlearn.artifacts.disk import LOCAL_DISK, Disk, Irregular, read_regular
-from batchlearn.artifacts.folders import fill, named_problems, temporary_folder, temporary_path, write_durably
+from batchlearn.artifacts.folders import (
+    TEMPORARY,
+    fill,
+    named_problems,
+    remove_folder,
+    temporary_folder,
+    temporary_path,
+    write_durably,
+)
 from batchlearn.errors import IntegrityError, ResourceError, quoted
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}(?:/[a-z0-9][a-z0-9._-]{0,62}){0,3}\Z")
@@ -124,6 +132,20 @@ class FolderStore:
                 return False
             self._disk.flush(path.parent)
         return True
+
+    def unfinished(self, folder: str) -> list[Path]:
+        """List what writers of a folder left when they were killed; what is being written has such a name too."""
+        path = self.path(folder)
+        return sorted(path / name for name in os.listdir(path) if name.startswith(TEMPORARY)) if path.is_dir() else []
+
+    def remove_unfinished(self, folder: str) -> None:
+        """Remove that, while nobody writes there."""
+        for left in self.unfinished(folder):
+            with named_problems(left):
+                if left.is_dir() and not left.is_symlink():
+                    remove_folder(left, self._disk)
+                else:
+                    self._disk.remove(left)
 
     def path(self, name: str) -> Path:
         """Return the path of a name; a name that could lead out of the folder is a fault of the caller."""

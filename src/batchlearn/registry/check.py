@@ -208,14 +208,13 @@ def _leftovers(store: FolderStore) -> list[RegistryFinding]:
     """List what killed writers left behind; a writer at work has such a name too."""
     found = []
     for folder in (VERSIONS, PROMOTIONS, EVENTS):
+        for left in store.unfinished(folder):
+            what = f"{folder}/{left.name} was left by a command that was killed, or is being written"
+            command = f"rm -r {shlex.quote(str(left))}   # while no batchlearn command runs"
+            found.append(RegistryFinding("unfinished-write", False, what, command))
         path = store.path(folder)
-        names = sorted(os.listdir(path)) if path.is_dir() else []
-        for name in names:
-            if name.startswith(TEMPORARY):
-                what = f"{folder}/{name} was left by a command that was killed, or is being written"
-                command = f"rm -r {shlex.quote(str(path / name))}   # while no batchlearn command runs"
-                found.append(RegistryFinding("unfinished-write", False, what, command))
-            elif not name.removesuffix(".json").isdigit():
+        for name in sorted(os.listdir(path)) if path.is_dir() else []:
+            if not name.startswith(TEMPORARY) and not name.removesuffix(".json").isdigit():
                 what = f"{folder}/{name} is nothing that batchlearn wrote"
                 found.append(RegistryFinding("stranger", False, what, "keep other files elsewhere"))
     return found

@@ -76,6 +76,17 @@ def test_what_the_registry_command_does_not_take_is_refused(
     assert (lived / "versions" / "000001" / "kept.safetensors").is_file()
 
 
+def test_what_a_killed_turn_left_of_a_version_goes_too(lived: Path, run: Run) -> None:
+    half = lived / "versions" / ".batchlearn-tmp-0123"
+    (half / "model").mkdir(parents=True)
+    (half / "model" / "model.json").write_bytes(b"{")
+    assert answer(run, "registry", "prune", "--keep", "3", "--dry-run")["half_written"] == [half.name]
+    assert half.exists()
+    assert f"Removed versions/{half.name}" in run("registry", "prune", "--keep", "3")[1]
+    assert not half.exists()
+    assert answer(run, "registry", "check")["findings"] == []
+
+
 def test_nothing_is_pruned_while_another_command_trains(lived: Path, run: Run) -> None:
     with one_at_a_time(lived):
         assert refusal(run, "registry", "prune", "--keep", "1")[:2] == (4, "project-locked")

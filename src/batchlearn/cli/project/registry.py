@@ -16,6 +16,7 @@ from batchlearn.registry.ledger import check_promotions, events
 from batchlearn.registry.place import open_store
 from batchlearn.registry.promotions import champion
 from batchlearn.registry.pruning import Pruning, plan_pruning, prune
+from batchlearn.registry.version import VERSIONS
 from batchlearn.report.document import Document
 from batchlearn.retraining.shell.lock import one_at_a_time
 
@@ -93,19 +94,24 @@ def _prune(project: str, keep: int, dry_run: bool, by: str | None) -> CommandRes
     with one_at_a_time(store.root):
         check_promotions(events(store), champion(store))
         plan = plan_pruning(store, keep)
+        # Versions are written under this lock alone, so nobody is at work on what has such a name.
+        halves = [path.name for path in store.unfinished(VERSIONS)]
         if not dry_run:
             prune(store, plan, moment(), who(by))
-    record = {"format_version": FORMAT_VERSION, "dry_run": dry_run, **plan.to_json()}
-    return CommandResult(record, _show_pruning(plan, dry_run))
+            store.remove_unfinished(VERSIONS)
+    record = {"format_version": FORMAT_VERSION, "dry_run": dry_run, **plan.to_json(), "half_written": halves}
+    return CommandResult(record, _show_pruning(plan, halves, dry_run))
 
 
-def _show_pruning(plan: Pruning, dry_run: bool) -> Document:
+def _show_pruning(plan: Pruning, halves: list[str], dry_run: bool) -> Document:
     document = Document()
     files = sorted((*plan.unfinished, *plan.files), key=lambda one: one.version)
     verb = "Would remove" if dry_run else "Removed"
-    document.title(f"{verb} {count(len(files), 'file')}, {plan.bytes:,} bytes" if files else "Nothing to remove")
+    document.title(f"{verb} {count(len(files), 'file')}, {plan.bytes:,} bytes" if files else "Nothing to prune")
     for one in files:
         document.bullet(f"version {one.version}: {one.file}, {one.bytes:,} bytes")
+    for name in halves:
+        document.bullet(f"{verb} versions/{name}, which a killed command left")
     if plan.kept:
         document.line(f"Whole as they were: {', '.join(map(str, plan.kept))}.")
     for number in plan.left_alone:
