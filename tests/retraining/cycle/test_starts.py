@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, day, make_project, orders, turn
+from tests.retraining.made import SETTINGS_TEXT, add_days, day, make_project, orders, turn
 
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.formatting.notes import Code
