@@ -20,6 +20,8 @@ from batchlearn.artifacts.strict_json import Malformed, parse
 from batchlearn.errors import IntegrityError, RegistryError, ResourceError, UsageError, quoted
 
 MODEL, WEIGHTS = "model.json", "weights.safetensors"
+# What lies beside the folder of a version's model: the list of its rows.
+ROWS = "rows.json"
 # Bytes. Files are read into memory as they are: a bound keeps what claims to be a model from filling it.
 _LARGEST = {MODEL: 1 << 26, WEIGHTS: 1 << 31}
 _LARGEST_MANIFEST = 1 << 16

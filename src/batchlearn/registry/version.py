@@ -21,13 +21,13 @@ from batchlearn.artifacts.manifest import MANIFEST, NEEDS, entries_of, manifest_
 from batchlearn.artifacts.store import Store, damaged
 from batchlearn.artifacts.strict_json import Malformed, dump, parse
 from batchlearn.errors import IntegrityError, RegistryError, UsageError, quoted
-from batchlearn.models.folder import MODEL, WEIGHTS
+from batchlearn.models.folder import MODEL, ROWS, WEIGHTS
 from batchlearn.registry.pruned import REMOVABLE, PrunedFile, pruned_files
 from batchlearn.registry.records import EVENTS, Log, check_format
 
 VERSIONS = "versions"
 DESCRIPTION, RECIPE, ENVIRONMENT = "version.json", "recipe.toml", "environment.json"
-SAMPLE, EXPECTED, KEPT, ROWS = "sample.parquet", "expected.safetensors", "kept.safetensors", "rows.json"
+SAMPLE, EXPECTED, KEPT = "sample.parquet", "expected.safetensors", "kept.safetensors"
 MODEL_FOLDER = "model"
 # In format 1 an update took what of the penalty is per row for in total: `registry.check` finds such versions. Up to
 # format 2 the manifest listed the kept totals too.

@@ -109,13 +109,16 @@ def test_a_version_that_went_on_is_verified_by_its_own_rows_although_more_came(
     else:
         with pytest.raises(UsageError, match="was updated from kept totals"):
             loaded.predict(orders(0, 30).drop(["bought"]), bounds=True)
-    # A label that was turned round since is noticed all the same.
+    # A label that was turned round since is noticed all the same: by the list, and without it by the mean.
     rows = pq.read_table(root / "data" / "000.parquet")
     bought = np.asarray(rows["bought"])
     bought[0] = not bought[0]
     place = rows.schema.get_field_index("bought")
     pq.write_table(rows.set_column(place, "bought", [bought]), root / "data" / "000.parquet")
-    assert "mean" in " ".join(verify_model(model, root / "data").reasons)
+    with pytest.raises(DataError) as refusal:
+        verify_model(model, root / "data")
+    assert refusal.value.code == "rows-replaced"
+    assert "mean" in " ".join(verify_model(shutil.copytree(model, tmp_path / "model"), root / "data").reasons)
 
 
 @pytest.mark.parametrize("window", ["16d", "29d"])

@@ -17,6 +17,7 @@ from tests.retraining.made import ROWS, SETTINGS_TEXT, context, day, make_projec
 import batchlearn as bl
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.cli.project.retrain import CycleOptions, cycle_context
+from batchlearn.errors import DataError
 from batchlearn.formatting.notes import Code
 from batchlearn.models.linear import LinearModel
 from batchlearn.progress import finish
@@ -24,8 +25,10 @@ from batchlearn.registry.loading import load_version
 from batchlearn.registry.version import read_version
 from batchlearn.retraining.cycle.state import KnownRows
 from batchlearn.retraining.project import open_project
+from batchlearn.retraining.shell.forget import forget_rows
 from batchlearn.retraining.shell.records import RegisteredVersions, newest_version
 from batchlearn.retraining.shell.turn import CycleResult, run_turn
+from batchlearn.training.verification.stored import verify_model
 
 # Labels are there with the row, or are filled in later; nothing says when.
 PLAIN = {
@@ -239,3 +242,25 @@ def test_a_row_with_a_time_to_come_does_not_move_the_clock(root: Path) -> None:
     seen[-1] = np.datetime64("2199-01-01", "us")
     put(root, day(16), rows.set_column(0, "seen", pa.array(seen)))
     assert counts(now(root, dry_run=True)) == {"new": ROWS - 1}
+
+
+def test_a_version_is_verified_by_the_rows_of_its_list_whatever_has_landed_since(root: Path) -> None:
+    model = root / "versions" / "000001" / "model"
+    put(root, day(4), orders(4, 5))
+    put(root, day(15), pa.concat_tables([orders(15, 16), orders(12, 13)]))
+    found = verify_model(model, root / "data")
+    assert (found.holds, found.rows.used) == (True, 15 * ROWS)
+    put(root, day(5), orders(5, 6, slope=-1.5, seed=3))
+    with pytest.raises(DataError) as refusal:
+        verify_model(model, root / "data")
+    assert refusal.value.code == "rows-replaced"
+    assert f"'data/{day(5)}.parquet'" in refusal.value.message
+    assert "no sign that the model was altered" in refusal.value.message
+
+
+def test_what_forgotten_rows_a_version_holds_is_told_by_its_list(root: Path) -> None:
+    listed = sum(int(np.sum(np.asarray(orders(one, one + 1)["user"]) == 7)) for one in range(16) if one != 4)
+    put(root, day(4), orders(4, 5))
+    forgotten = finish(forget_rows(context(root, day(16)), "user = 7", "asked"))
+    held = next(one for one in forgotten.held if "versions/000001" in one.what and "model" in one.what)
+    assert held.rows == listed

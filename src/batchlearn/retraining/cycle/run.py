@@ -48,9 +48,9 @@ from batchlearn.retraining.sources.label_times import (
     settled_rows,
     shown_instant,
 )
-from batchlearn.retraining.sources.row_list import Standing
 from batchlearn.retraining.verdict import Verdict
 from batchlearn.tables.conditions import Or
+from batchlearn.tables.table.row_list import Standing
 from batchlearn.training.train import Progress
 
 

@@ -14,12 +14,12 @@ from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.penalties import Penalty
 from batchlearn.retraining.policies import Policy, Span
 from batchlearn.retraining.sources.label_times import LabelTimes
-from batchlearn.retraining.sources.row_list import RowList, Standing
 from batchlearn.retraining.verdict import Gate, Verdict
 from batchlearn.selection.terms import encoding_penalty
 from batchlearn.tables.conditions import And, Condition, Not, Or
 from batchlearn.tables.readings import ColumnReading
 from batchlearn.tables.table import Table
+from batchlearn.tables.table.row_list import RowList, Standing
 from batchlearn.training.recipe import Recipe
 from batchlearn.updating.sufficient_statistics import SufficientStatistics
 

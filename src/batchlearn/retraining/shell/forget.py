@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from batchlearn.artifacts.folders import TEMPORARY
+from batchlearn.artifacts.store import Store
 from batchlearn.errors import CertificateError, DataError, IntegrityError, NoFiniteOptimum, UsageError, quoted
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.registry.ledger import FORGET, record_event
@@ -30,7 +31,7 @@ from batchlearn.retraining.cycle.continued import statistics_of
 from batchlearn.retraining.cycle.events import RowsCounted, Settled, Trained
 from batchlearn.retraining.cycle.state import KnownRows
 from batchlearn.retraining.project import Project
-from batchlearn.retraining.shell.records import CycleContext, as_of, rehearse
+from batchlearn.retraining.shell.records import CycleContext, as_of, rehearse, rows_of
 from batchlearn.retraining.shell.turn import CycleResult, record_cycle, register_trained
 from batchlearn.retraining.sources.label_times import count_new_rows
 from batchlearn.retraining.sources.project_source import ProjectSource
@@ -95,7 +96,7 @@ def forget_rows(context: CycleContext, where: str, why: str) -> Generator[Progre
     others = tuple(one for one in source.forgotten if one != where)
     recorded = len(others) < len(source.forgotten)  # by an earlier command, which may have been killed
     rows = _count(replace(source, forgotten=()).table(Written(where)))
-    _refuse_none(source, before, where, rows, recorded)
+    _refuse_none(store, source, before, where, rows, recorded)
     known, lessened = None, replace(source, forgotten=(*others, where))
     with suppress(IntegrityError):  # a model that is damaged is no reason to keep the rows
         model = load_version(store, before).model
@@ -149,10 +150,10 @@ def forget_rows(context: CycleContext, where: str, why: str) -> Generator[Progre
     return Forgotten(where, rows, version.number, certificate, held, time.perf_counter() - began)
 
 
-def _refuse_none(source: ProjectSource, before: Version, where: str, rows: int, recorded: bool) -> None:
+def _refuse_none(store: Store, source: ProjectSource, before: Version, where: str, rows: int, recorded: bool) -> None:
     """Refuse a condition that neither rows of the source nor those of the live version meet: DataError."""
     # Rows that are gone from the source may still be in the champion: None where that cannot be told.
-    if (recorded or not rows) and _matching(source, before, where) == 0:
+    if (recorded or not rows) and _matching(store, source, before, where) == 0:
         blame = "They were forgotten before" if recorded else f"No row of the source meets {quoted(where)}"
         raise DataError(
             f"{blame}, and version {before.number}, which is live, was trained on none of them; nothing was recorded "
@@ -182,7 +183,7 @@ def _held_by_version(context: CycleContext, source: ProjectSource, where: str, n
     remedy = f"remove {folder} once nobody has to answer for it; the ledger stays"
     try:
         version = read_version(store, number)
-        trained = _matching(source, version, where)
+        trained = _matching(store, source, version, where)
         sample = _in_sample(source, io.BytesIO(read_file(store, version, SAMPLE)), where)
     except (DataError, IntegrityError) as problem:
         return [Held(f"{folder}, perhaps: {problem.message}", None, remedy)]
@@ -194,14 +195,16 @@ def _held_by_version(context: CycleContext, source: ProjectSource, where: str, n
     return found
 
 
-def _matching(source: ProjectSource, version: Version, where: str) -> int | None:
+def _matching(store: Store, source: ProjectSource, version: Version, where: str) -> int | None:
     """Return how many of a version's rows meet the condition; None where its rows are not those of the source now."""
-    data = version.description["data"]
+    data, then = version.description["data"], rows_of(store, version)
     reading = replace(source.settings.reading, where=data["condition"])
     trained = replace(source, settings=source.settings.model_copy(update={"reading": reading}), forgotten=())
-    if _count(trained.table()) < data["rows"]["used"]:
+    standing = None if then is None else trained.compare(then)
+    listed = None if standing is None else standing.listed
+    if (standing is not None and standing.lost) or _count(trained.table(listed)) < data["rows"]["used"]:
         return None
-    return _count(trained.table(Written(where)))
+    return _count(trained.table(listed, Written(where)))
 
 
 def _in_sample(source: ProjectSource, sample: io.BytesIO, where: str) -> int:

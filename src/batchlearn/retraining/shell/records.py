@@ -14,6 +14,7 @@ from batchlearn.artifacts.tensors import unpack
 from batchlearn.errors import IntegrityError
 from batchlearn.formatting.notes import Note, all_recorded
 from batchlearn.kernels.design import Floats
+from batchlearn.models.folder import ROWS
 from batchlearn.models.linear import LinearModel
 from batchlearn.registry.ledger import (
     OUTCOME,
@@ -27,7 +28,7 @@ from batchlearn.registry.ledger import (
 from batchlearn.registry.loading import load_champion, load_version
 from batchlearn.registry.promotions import Promotion, champion, promotions
 from batchlearn.registry.records import Record
-from batchlearn.registry.version import EXPECTED, KEPT, ROWS, SAMPLE, Version, read_file, read_version, version_numbers
+from batchlearn.registry.version import EXPECTED, KEPT, SAMPLE, Version, read_file, read_version, version_numbers
 from batchlearn.retraining.child import Rehearsal, scores_same
 from batchlearn.retraining.cycle.state import (
     Champion,
@@ -42,8 +43,8 @@ from batchlearn.retraining.cycle.state import (
 from batchlearn.retraining.policies import Span
 from batchlearn.retraining.project import Project
 from batchlearn.retraining.sources.project_source import ProjectSource
-from batchlearn.retraining.sources.row_list import RowList
 from batchlearn.retraining.verdict import Verdict
+from batchlearn.tables.table.row_list import RowList
 from batchlearn.updating.storage import load
 
 
@@ -205,10 +206,9 @@ class RegisteredVersions:
         return load_version(store, read_version(store, number)).model
 
     def rows_of(self, number: int) -> RowList | None:
-        """Return the list of a version's rows, its bytes checked; the first releases made none."""
+        """Return the list of a version's rows, its bytes checked."""
         store = self.context.project.store
-        version = read_version(store, number)
-        return RowList.parse(read_file(store, version, ROWS)) if ROWS in version.sizes else None
+        return rows_of(store, read_version(store, number))
 
     def rehearse_newest(self) -> Rehearsed:
         """See who is live, and have the sample rows of the newest version scored by a fresh process."""
@@ -216,6 +216,11 @@ class RegisteredVersions:
         assert self.newest is not None
         found = rehearse(self.context, self.newest)
         return Rehearsed(found.same, found.note, None if self.stands is None else self.stands.generation)
+
+
+def rows_of(store: Store, version: Version) -> RowList | None:
+    """Return the list of a version's rows, its bytes checked; the first releases made none."""
+    return RowList.parse(read_file(store, version, ROWS)) if ROWS in version.sizes else None
 
 
 def rehearse(context: CycleContext, version: Version) -> Rehearsal:

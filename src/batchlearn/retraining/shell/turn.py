@@ -16,6 +16,7 @@ from batchlearn.artifacts.store import Store
 from batchlearn.artifacts.strict_json import plain
 from batchlearn.errors import DataError, IntegrityError
 from batchlearn.formatting.notes import Code, Note, all_recorded, joined, recorded, recorded_together
+from batchlearn.models.folder import ROWS
 from batchlearn.registry.decisions import complete
 from batchlearn.registry.ledger import (
     ALARM,
@@ -30,7 +31,7 @@ from batchlearn.registry.ledger import (
 )
 from batchlearn.registry.promotions import Reason, champion, promote
 from batchlearn.registry.pruning import finish_pruning
-from batchlearn.registry.version import ROWS, Version, register
+from batchlearn.registry.version import Version, register
 from batchlearn.retraining.cycle.columns import columns_unfit
 from batchlearn.retraining.cycle.events import (
     Alarmed,
@@ -56,6 +57,7 @@ from batchlearn.retraining.shell.records import (
     newest_of,
     newest_version,
     recorded_alarms,
+    rows_of,
     state_of,
     unfinished,
 )
@@ -323,7 +325,7 @@ def register_trained(context: CycleContext, counted: RowsCounted, trained: Train
 
     files = version_files(trained, context.project.text, context.plan.recipe.seed)
     model, newest = fit.model, newest_version(store)
-    before = None if newest is None else RegisteredVersions(context, newest).rows_of(newest.number)
+    before = None if newest is None else rows_of(store, newest)
     names = [*(model.readings or model.encoding.kinds)]  # the oldest models do not say how they read columns
     listed = context.source.list_rows(trained.table.like(model.readings), names, before)
     description = {

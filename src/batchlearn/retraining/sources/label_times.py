@@ -20,11 +20,11 @@ from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
 from batchlearn.retraining.policies import Span
-from batchlearn.retraining.sources.row_list import Standing
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.conditions import After, And, Before, Condition, Missing, Moment, Not, literal
 from batchlearn.tables.fingerprint import Fingerprint
 from batchlearn.tables.table import Table
+from batchlearn.tables.table.row_list import Standing
 
 _EPOCH = datetime.datetime(1970, 1, 1)
 # What 64 bits of nanoseconds hold, to the year; so no length of time that is added leaves what a date can be.

@@ -13,9 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from batchlearn.errors import DataError
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.registry.promotions import PROMOTIONS
@@ -23,19 +20,21 @@ from batchlearn.registry.records import EVENTS
 from batchlearn.registry.version import VERSIONS
 from batchlearn.retraining.project import Project, SourceSettings
 from batchlearn.retraining.sources.label_times import LabelTimes
-from batchlearn.retraining.sources.row_list import (
-    LabelColumns,
-    ReplacedPart,
-    RowList,
-    Standing,
-    check_part,
-    read_part,
-)
 from batchlearn.retraining.sources.snapshots import SNAPSHOTS, fetch
-from batchlearn.tables.conditions import Condition, Listed, Not, Written, together, written
+from batchlearn.tables.conditions import Condition, Not, Written, together, written
 from batchlearn.tables.files import Files, Format, Stamp, find
 from batchlearn.tables.readings import ColumnReading
 from batchlearn.tables.table import Roles, Table, open_by
+from batchlearn.tables.table.row_list import (
+    LabelColumns,
+    OpenPart,
+    RowList,
+    Standing,
+    compare,
+    list_rows,
+    open_parts,
+    path_below,
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class ProjectSource:
     """Rows of files, or of anything else that `read` takes, without those that were forgotten.
 
     `stamps` are the files as they were when the source was opened: a table of others is never given. `names` are what
-    the files are called in a list of rows.
+    the files are called in a list of rows, and below `root` is how their paths are told.
     """
 
     data: object
@@ -52,6 +51,7 @@ class ProjectSource:
     origin_entries: tuple[tuple[str, Any], ...] = ()
     stamps: tuple[Stamp, ...] = ()
     names: tuple[str, ...] = ()
+    root: Path = Path()
     readings: Mapping[str, ColumnReading] = field(default_factory=dict)
     """How the live model reads its columns: a new one reads them likewise."""
     rehash: bool = False
@@ -121,64 +121,19 @@ class ProjectSource:
         return LabelTimes.of(self.table(), given.time, given.labelled, given.wait, given.lateness)
 
     def compare(self, then: RowList) -> Standing:
-        """Return how the rows of a list stand now. Only parts are read that are not as they were."""
-        before, start = {part.name: part for part in then.parts}, 0
-        landed: list[tuple[int, int]] = []
-        without: list[NDArray[np.int64]] = []
-        replaced: list[ReplacedPart] = []
-        for number, (name, stamp) in enumerate(zip(self.names, self.stamps, strict=True)):
-            part = before.pop(name, None)
-            if part is None:
-                start += sum(batch.num_rows for batch in self._part(number).scan([self.settings.time]))
-                continue
-            rows = part.rows
-            same = not self.rehash and (part.bytes, part.modified) == (stamp.size, stamp.modified)
-            if not same:
-                rows, same = check_part(self._part(number), part, then.columns, self._label)
-            stop = start + part.rows
-            if same:
-                landed.append((start, stop))
-                without.append(start + part.without_label)
-            else:
-                replaced.append(ReplacedPart(name, start, min(stop, start + rows), part.learned))
-            start += rows
-        gone = {name: part.learned for name, part in before.items()}
-        places = np.concatenate([np.empty(0, dtype=np.int64), *without])
-        listed = Listed(tuple(landed), places)
-        return Standing(replace(listed, but=places[:0]), listed, tuple(replaced), gone)
+        """Return how the rows of a list stand now."""
+        return compare(self._parts, then, self.rehash)
 
-    def list_rows(self, trained: Table, names: Iterable[str], before: RowList | None = None) -> RowList:
-        """Return the rows that are there as a list, with how many of each part a table that was trained on holds.
-
-        `names` are the columns whose values count. What `before` says of a part that is as it was is not found out
-        again.
-        """
-        columns = {name: trained.readings[name] for name in sorted({*names, *self._label.names})}
-        kept = {part.name: part for part in before.parts} if before is not None and before.columns == columns else {}
-        parts = []
-        for number, (name, stamp) in enumerate(zip(self.names, self.stamps, strict=True)):
-            part = kept.get(name)
-            if part is None or self.rehash or (part.bytes, part.modified) != (stamp.size, stamp.modified):
-                part = read_part(self._part(number), name, stamp, columns, self._label)
-            parts.append(part)
-        ends, learned = np.cumsum([part.rows for part in parts]), np.zeros(len(parts), dtype=np.int64)
-        scan = trained.scan([self._label.target])
-        for batch in scan:
-            places = scan.places[batch.column(0).is_valid().to_numpy(zero_copy_only=False)]
-            learned += np.bincount(np.searchsorted(ends, places, side="right"), minlength=len(parts))
-        return RowList(
-            columns, tuple(replace(part, learned=int(rows)) for part, rows in zip(parts, learned, strict=True))
-        )
+    def list_rows(self, trained: Table, names: Iterable[str], before: RowList | None) -> RowList:
+        """Return the rows that are there as a list; the values of the named columns count, and those of the label."""
+        label = LabelColumns(self.settings.target, self.settings.labelled)
+        columns = {name: trained.readings[name] for name in sorted({*names, *label.names})}
+        return list_rows(self._parts, trained, columns, label, before, self.rehash)
 
     @property
-    def _label(self) -> LabelColumns:
-        return LabelColumns(self.settings.target, self.settings.labelled)
-
-    def _part(self, number: int) -> Table:
-        """Open one of the files by itself: all of its rows, without any role."""
+    def _parts(self) -> tuple[OpenPart, ...]:
         assert isinstance(self.data, Files)
-        file = replace(self.data, paths=(self.data.paths[number],), name=self.names[number])
-        return open_by(file, Roles(), replace(self.settings.reading, where=None), like=self.readings)
+        return open_parts(self.data, self.names, self.root, self.settings.reading, self.readings)
 
 
 def open_source(project: Project, forgotten: Sequence[str] = (), rehash: bool = False) -> ProjectSource:
@@ -193,19 +148,15 @@ def open_source(project: Project, forgotten: Sequence[str] = (), rehash: bool = 
         # What the registry keeps are no rows of the source, whatever a pattern such as "**/*.parquet" matches.
         own = [project.root / name for name in (VERSIONS, PROMOTIONS, EVENTS, SNAPSHOTS)]
         found = find(inside(project.root, settings.files), but=own)
-        said, names = {}, tuple(_inside(path, project.root) for path in found.paths)
+        said, names = {}, tuple(path_below(path, project.root) for path in found.paths)
     # Pinned: a file that appears while a turn is under way belongs to the next one.
     stamps = tuple(Stamp.of(path) for path in found.paths)
     begun = bool(project.store.names(VERSIONS))
     return ProjectSource(
-        found, settings, tuple(forgotten), tuple(said.items()), stamps, names, begun=begun, rehash=rehash
+        found, settings, tuple(forgotten), tuple(said.items()), stamps, names, project.root, begun=begun, rehash=rehash
     )
 
 
 def inside(root: Path, pattern: str) -> str:
     """Return a pattern for files, of which only its own signs mean something: not those in the project's path."""
     return pattern if os.path.isabs(pattern) else os.path.join(glob.escape(str(root)), pattern)
-
-
-def _inside(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,15 @@ from batchlearn.formatting.notes import recorded
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import accumulated
 from batchlearn.models.files import StoredModel, read_model
+from batchlearn.models.folder import ROWS
 from batchlearn.models.linear import AS_FOUND, LinearModel
 from batchlearn.objectives.class_weights import log_odds_shift, moved_intercepts, weighted
 from batchlearn.progress import finish
 from batchlearn.statistics.rounding import ReturnedTotal
-from batchlearn.tables.conditions import Written
+from batchlearn.tables.conditions import Listed, Written, together
+from batchlearn.tables.files import Files, find
 from batchlearn.tables.table import ReadingRules, Table
+from batchlearn.tables.table.row_list import RowList, compare, open_parts, path_below
 from batchlearn.training.certificate import Certificate, Certification, Units, certify
 from batchlearn.training.train import Progress, fit_objective, run_stage, thread_count
 
@@ -96,7 +100,8 @@ def verify_model(
     """Prove the bounds of a saved model again, from the rows it was trained on.
 
     `data` is a table, a path, a data frame or Arrow data, in any format; roles, readings and condition are those of
-    the model, and `rules` say what else there is to say of text files.
+    the model, and `rules` say what else there is to say of text files. Of files that the list of a version beside the
+    model names, the rows of the list are read, whatever has landed since.
     Raises DataError where the table cannot be what the model was trained on, and the errors of `load`.
     """
     return finish(iter_verify_model(path, data, rules, threads=threads))
@@ -109,7 +114,12 @@ def iter_verify_model(
     stored = read_model(path)
     statement = _statement(stored, path)
     workers = thread_count(threads)
+    files = None if isinstance(data, Table) or not isinstance(data, str | os.PathLike | Files) else data
+    listed = None
+    if files is not None:
+        data, listed = _listed(Path(path), files if isinstance(files, Files) else find(files), rules)
     table = stored.model.as_read(_table(stored.model, statement.condition, data, rules))
+    table = replace(table, condition=together(table.condition, listed))
     stored.model.check(table)
     absent = [column.name for column in table.absent if column.name in stored.model.encoding.kinds]
     if absent:
@@ -147,6 +157,31 @@ def iter_verify_model(
         ledger.counts,
         stored.identity,
     )
+
+
+def _listed(path: Path, files: Files, rules: ReadingRules) -> tuple[Files, Listed | None]:
+    """Return which files and rows a version was trained on, where its list lies beside the model and names them.
+
+    DataError where a file was replaced or is gone: that is no fault of the model, and it can be verified no more.
+    """
+    place = path.absolute().parent / ROWS
+    if not place.is_file():
+        return files, None
+    then, root = RowList.parse(place.read_bytes()), path.absolute().parents[2]
+    given = {path_below(one.absolute(), root): one for one in files.paths}
+    there = [part for part in then.parts if part.file in given]
+    if not there:
+        return files, None  # a copy of the rows, of which the condition alone says which they are
+    files = replace(files, paths=tuple(given[part.file] for part in there))
+    standing = compare(open_parts(files, [part.name for part in there], root, rules, then.columns), then)
+    if standing.lost:
+        raise DataError(
+            f"Version {int(path.absolute().parent.name)} cannot be verified any more: rows that it was trained on were "
+            f"replaced or are gone since ({', '.join(map(quoted, standing.lost[:3]))}). That is no sign that the model "
+            "was altered. Restore the file as it was to verify it, or train again.",
+            code="rows-replaced",
+        )
+    return files, standing.listed
 
 
 def _statement(stored: StoredModel, path: str | os.PathLike[str]) -> _Statement:
