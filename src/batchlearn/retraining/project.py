@@ -23,6 +23,7 @@ from batchlearn.models.decision import Costs
 from batchlearn.registry.place import SETTINGS, find_project
 from batchlearn.retraining.policies import Every, EveryRows, Never, Policy, Span
 from batchlearn.retraining.verdict import Gate
+from batchlearn.tables.database.postgres import is_postgres, refuse_password
 from batchlearn.tables.table import ReadingRules, Roles
 from batchlearn.training.recipe import Recipe
 
@@ -135,6 +136,7 @@ def open_project(folder: str | os.PathLike[str] = ".") -> Project:
 
 def parse_settings(text: str) -> ProjectSettings:
     """Return the settings that a text in TOML holds. UsageError names the key and what it needs to be."""
+    refuse_password(text)
     try:
         found = tomllib.loads(text)
     except (ValueError, RecursionError) as problem:  # a number of 5,000 digits is no TOMLDecodeError
@@ -234,7 +236,13 @@ def _check_source(source: SourceSettings) -> None:
         )
     for path in (source.files, source.database):
         if path is not None and (not path.strip() or "://" in path or "\0" in path):
-            raise _refused(f"{quoted(path)} is no path; only files of this machine are read")
+            if path == source.database and is_postgres(path):
+                refuse_password(path)
+                continue
+            raise _refused(
+                f"{quoted(path)} is no path; only files of this machine are read, and PostgreSQL by "
+                "postgresql://user@host/database"
+            )
     if source.landed is not None and source.query is None:
         raise _refused(
             f"[source] landed is {quoted(source.landed)}, which belongs to a query: what is new in files is seen from "

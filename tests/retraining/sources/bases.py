@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tests.tables.postgres_server import GUARDED, OWNER
 
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.retraining.project import SourceSettings, parse_settings
@@ -17,6 +21,9 @@ from batchlearn.retraining.sources.snapshots import FetchedPart, fetch
 
 Row = tuple[str | None, str | None, str | None, float, str, int | None]
 """When it was seen, its label was known and it landed; size, colour, and the label."""
+
+
+_NUMBERS = itertools.count()
 
 
 class Base(Protocol):
@@ -58,6 +65,39 @@ class SqliteBase:
             yield
 
 
+class PostgresBase:
+    """A schema of its own on the server whose socket is in a folder."""
+
+    def __init__(self, server: Path) -> None:
+        schema = f"shop{next(_NUMBERS)}"
+        where = f"postgresql://{OWNER}@/postgres?host={server}"
+        with psycopg.connect(where) as connection:
+            connection.execute(f"CREATE SCHEMA {schema}")
+            connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO {GUARDED}")
+        self.address = f"{where}&options=-csearch_path%3D{schema}"
+        times = "seen timestamp, known timestamp, landed timestamp"
+        self.run(f"CREATE TABLE orders ({times}, size double precision, colour text, bought integer)")
+
+    def run(self, statement: str, rows: Sequence[Sequence[Any]] = ()) -> None:
+        """Run it and commit."""
+        with psycopg.connect(self.address) as connection, connection.cursor() as cursor:
+            if rows:
+                cursor.executemany(statement.replace("?", "%s"), rows)
+            else:
+                cursor.execute(statement)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the table as one who changes its columns does."""
+        with psycopg.connect(self.address) as connection:
+            connection.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+            yield
+
+    def drop_connections(self) -> None:
+        """End all connections of programs that read."""
+        self.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'batchlearn'")
+
+
 class Shop:
     """A project folder whose source is a query, and its database."""
 
@@ -68,7 +108,12 @@ class Shop:
 
     def settings(self, query: str = "SELECT * FROM orders", *lines: str) -> SourceSettings:
         """Return the settings of the source; more lines come last."""
-        given = (f"database = '{self.base.address}'", f'query = """{query}"""', 'target = "bought"', 'time = "seen"')
+        given = (
+            f"database = {json.dumps(self.base.address)}",
+            f'query = """{query}"""',
+            'target = "bought"',
+            'time = "seen"',
+        )
         return parse_settings("\n".join(("[source]", *given, *lines))).source
 
     def add(self, *rows: Row) -> None:

@@ -181,6 +181,20 @@ def test_a_table_in_a_database_retrains_from_what_it_fetched(shop: Path) -> None
     assert second.rows == {**nothing, "seen": 14 * 60, "known": 11 * 60, "new": 3 * 60, "labelled": 3 * 60}
 
 
+def test_a_project_whose_parts_are_of_the_earlier_form_goes_on(tmp_path: Path) -> None:
+    """Parts by label times, two fetches, as commit 902cf8a wrote them, with a version that was trained on the first."""
+    root = tmp_path / "project"
+    shutil.copytree(Path(__file__).parent / "fixtures" / "marked-parts", root)
+    marked = root / "snapshots" / "2ca06398b419-000001"
+    before = {path.name: path.read_bytes() for path in marked.iterdir()}
+    origin = open_source(open_project(root)).origin
+    assert (origin["fetched"], origin["parts"]["number"], origin["fetched_again"]) == (480, 8, False)
+    assert rows_of(root) == 480
+    later = turn(root, day(11))
+    assert (later.decision, later.rows and later.rows["new"]) == ("retrain", 120)
+    assert {path.name: path.read_bytes() for path in marked.iterdir()} == before
+
+
 def test_a_copy_beside_the_parts_is_none_of_them(shop: Path) -> None:
     folder = shop / open_source(open_project(shop)).origin["parts"]["folder"]
     shutil.copytree(folder, folder.with_name(f"{folder.name}.bak"))

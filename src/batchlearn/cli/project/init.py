@@ -21,6 +21,7 @@ from batchlearn.retraining.project import SAID_ELSEWHERE, SourceSettings, parse_
 from batchlearn.retraining.sources.project_source import ProjectSource, inside
 from batchlearn.retraining.sources.snapshots import query_of
 from batchlearn.tables.database import open_view
+from batchlearn.tables.database.postgres import is_postgres, refuse_password
 from batchlearn.tables.files import refuse_address
 from batchlearn.tables.table import ReadingRules, Roles
 from batchlearn.training.recipe import Recipe
@@ -55,7 +56,12 @@ NO_LABELS, NO_POLICY = LabelOptions(), PolicyOptions()
 
 def init(  # noqa: PLR0913 - each argument is a flag
     *,
-    source: Annotated[str, Parameter(help='Files that may grow, "data/*.parquet", or a SQLite database with --query.')],
+    source: Annotated[
+        str,
+        Parameter(
+            help='Files that may grow, "data/*.parquet", or with --query a SQLite file or postgresql://host/database.'
+        ),
+    ],
     target: Annotated[str, Parameter(help="Column to predict.")],
     time: Annotated[str, Parameter(help="Column with the time at which a row was seen.")],
     query: Annotated[str | None, Parameter(help="SELECT that gives the rows, where the source is a database.")] = None,
@@ -104,6 +110,9 @@ def init(  # noqa: PLR0913 - each argument is a flag
 
 def _where_from(source: str, query: str | None, root: Path) -> dict[str, Any]:
     """Return the path as it is best kept: relative to the project where it lies in or beside it."""
+    refuse_password(source)
+    if query is not None and is_postgres(source):
+        return {"database": source, "query": query}
     refuse_address(source)
     path = source if os.path.isabs(source) else os.path.relpath(os.path.abspath(source), root)
     return {"files": path} if query is None else {"database": path, "query": query}
@@ -118,7 +127,9 @@ def _stamped(settings: SourceSettings, root: Path) -> bool | None:
         # The folder of the project may be about to be made, and ".." leads out of none that is not there.
         return ProjectSource(os.path.abspath(inside(root, settings.files)), settings).times().stamped
     query = query_of(settings, root)
-    with open_view(replace(query, database=Path(os.path.abspath(query.database)))):
+    if isinstance(query.database, Path):
+        query = replace(query, database=Path(os.path.abspath(query.database)))
+    with open_view(query):
         pass
     return None
 

@@ -31,6 +31,7 @@ from batchlearn.errors import DataError, RegistryError, quoted
 from batchlearn.retraining.project import SourceSettings
 from batchlearn.retraining.sources.part_order import in_earlier_order
 from batchlearn.tables.database import Moment, Query, QueryView, open_view, several_kinds
+from batchlearn.tables.database.postgres import is_postgres
 
 SNAPSHOTS = "snapshots"
 _KEY = b"batchlearn"
@@ -148,8 +149,9 @@ def fetch(store: FolderStore, settings: SourceSettings, root: Path) -> tuple[tup
 
 def query_of(settings: SourceSettings, root: Path) -> Query:
     """Return the query of a project."""
-    database, text = root / (settings.database or ""), settings.query or ""
-    return Query(database, text, settings.time, settings.target, settings.labelled, settings.landed)
+    database, text = settings.database or "", settings.query or ""
+    where = database if is_postgres(database) else root / database
+    return Query(where, text, settings.time, settings.target, settings.labelled, settings.landed)
 
 
 def _open_folder(store: FolderStore, settings: SourceSettings, view: QueryView) -> _PartFolder:

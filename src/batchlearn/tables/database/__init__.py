@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from batchlearn.errors import DataError, quoted
 from batchlearn.tables.columns import EXACT_INTEGER, inexact_integer, name_advice, refuse_equal_names
 from batchlearn.tables.conditions import identifier
+from batchlearn.tables.database.postgres import open_postgres
 from batchlearn.tables.database.sqlite import open_sqlite
 
 Moment = str | int | float | decimal.Decimal | datetime.date
@@ -33,7 +34,8 @@ _MICROSECONDS = pa.timestamp("us")
 class Query:
     """A SELECT, the database that answers it, and the columns that say when: seen, labelled, landed."""
 
-    database: Path
+    database: Path | str
+    """A file of SQLite, or an address of PostgreSQL."""
     text: str
     time: str
     target: str
@@ -146,8 +148,8 @@ class QueryView:
     def _array(self, name: str, values: Sequence[Any]) -> pa.Array:
         declared = self._types[name]
         kinds = {type(value) for value in values if value is not None}
-        if kinds == {str} and name in self.query.times:
-            return _times(name, values)
+        if name in self.query.times and kinds <= {str} and (declared is None or pa.types.is_string(declared)):
+            return _times(name, values) if kinds else pa.nulls(len(values))
         if declared is not None and not (pa.types.is_float64(declared) and decimal.Decimal in kinds):
             return pa.array(values, declared)
         if kinds <= {int, float, decimal.Decimal}:
@@ -161,7 +163,11 @@ class QueryView:
 @contextmanager
 def open_view(query: Query) -> Iterator[QueryView]:
     """Open a view of a query. DataError where there is no such database or the query cannot be answered."""
-    opened: AbstractContextManager[Connection] = open_sqlite(query.database, query.text)
+    opened: AbstractContextManager[Connection]
+    if isinstance(query.database, Path):
+        opened = open_sqlite(query.database, query.text)
+    else:
+        opened = open_postgres(query.database, query.text)
     with opened as connection:
         yield QueryView(connection, query)
 
