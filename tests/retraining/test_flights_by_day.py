@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from tests.retraining.made import rehearse_here
+from tests.retraining.sources.bases import Base, PostgresBase, SqliteBase
 
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.cli.project.retrain import CycleOptions, cycle_context
@@ -63,31 +63,41 @@ class Files:
         pq.write_table(rows, self.folder / f"{day:02d}.parquet")
 
 
-class Sqlite:
+class Database:
     """Rows that are brought again move the time at which they landed: a writer that keeps it has its changes seen."""
 
-    def __init__(self, root: Path) -> None:
-        self.path, self.landed = root / "flights.sqlite", 0
-        with sqlite3.connect(self.path) as connection:
-            connection.execute("CREATE TABLE flights (landed, number, " + ", ".join(COLUMNS) + ")")
+    def __init__(self, base: Base) -> None:
+        self.base, self.landed = base, 0
+        self.there: dict[int, tuple[Any, ...]] = {}
+        kinds = "timestamp", "integer", "text", "integer", "integer"
+        columns = ", ".join(f"{name} {kind}" for name, kind in zip(COLUMNS, kinds, strict=True))
+        base.run(f"CREATE TABLE flights (landed integer, number integer, {columns})")
 
     def settings(self) -> str:
-        return f'database = "flights.sqlite"\n{QUERY}'
+        return f"database = {json.dumps(self.base.address)}\n{QUERY}"
 
     def bring(self, day: int, rows: pa.Table) -> None:
         self.landed += 1
-        with sqlite3.connect(self.path) as connection:
-            before = connection.execute("SELECT * FROM flights WHERE number / 100000 = ?", (day,)).fetchall()
-            known = {row[1]: row for row in before}
-            for place, row in enumerate(rows.to_pylist()):
-                number = 100_000 * day + place
-                values = (str(row["sched_dep"]), *(row[name] for name in COLUMNS[1:]))
-                if number in known and known[number][2:] == values:
-                    continue
-                connection.execute("DELETE FROM flights WHERE number = ?", (number,))
-                holes = ", ".join("?" * (2 + len(values)))
-                connection.execute(f"INSERT INTO flights VALUES ({holes})", (self.landed, number, *values))
-        connection.close()
+        given = {
+            1000 * day + place: (str(row["sched_dep"]), *(row[name] for name in COLUMNS[1:]))
+            for place, row in enumerate(rows.to_pylist())
+        }
+        fresh = {number: row for number, row in given.items() if self.there.get(number) != row}
+        gone = [(number,) for number in fresh if number in self.there]
+        if gone:
+            self.base.run("DELETE FROM flights WHERE number = ?", gone)
+        landed = [(self.landed, number, *row) for number, row in fresh.items()]
+        self.base.run("INSERT INTO flights VALUES (?, ?, ?, ?, ?, ?, ?)", landed)
+        self.there |= fresh
+
+
+@pytest.fixture(params=["files", "SQLite", "PostgreSQL"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "files":
+        return Files(tmp_path)
+    if request.param == "SQLite":
+        return Database(SqliteBase(tmp_path))
+    return Database(PostgresBase(request.getfixturevalue("postgres")))
 
 
 def turned(root: Path, **flags: Any) -> CycleResult:
@@ -106,14 +116,12 @@ def flights_by_day(shared_data: Path) -> dict[int, pa.Table]:
     return {day: flights.filter(pc.equal(pc.day(flights["sched_dep"]), day)) for day in range(1, 32)}
 
 
-@pytest.mark.parametrize("kept_in", [Files, Sqlite])
-def test_each_day_is_told_and_learned_from(kept_in: Callable[[Path], Place], shared_data: Path, tmp_path: Path) -> None:
+def test_each_day_is_told_and_learned_from(place: Place, shared_data: Path, tmp_path: Path) -> None:
     days = flights_by_day(shared_data)
     waits = pa.array(np.arange(days[25].num_rows) % 2 == 0)
     half = pc.if_else(waits, pa.scalar(None, pa.int8()), days[25]["dep_delayed_15min"])
     without = days[25].set_column(4, "dep_delayed_15min", half)
     replaced = days[22].set_column(3, "distance", pc.add(days[22]["distance"], pa.scalar(100, pa.int32())))
-    place = kept_in(tmp_path)
     (tmp_path / SETTINGS).write_text(f"[source]\n{place.settings()}{TEXT}")
     for day in range(1, 21):
         place.bring(day, days[day])
