@@ -56,6 +56,10 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.ENCODING_OUTGROWN: {
         "reason": {"code": "new_group", "values": {"rows": 9, "entry": "month", "of": "'seen'"}},
     },
+    Code.START_FELL_BACK: {
+        **{"asked": "update", "start": "warm", "of": "version"},
+        **{"code": "past-changed", "refusal": "There are 1,860 rows."},
+    },
     Code.NEW_LEVEL: {"level": "teal", "column": "colour", "rows": 1200},
     Code.NEW_GROUP: {"rows": 1200, "entry": "month", "of": "'seen'"},
     Code.NEW_SCALE: {"column": "'size'", "times": 3.61},
@@ -108,6 +112,8 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.NO_CONTEST: {"champion": 1},
     Code.PAST_CHANGED: {"before": 1200, "now": 900},
     Code.CHAMPION_CANNOT_SCORE: {"why": "column 'age' is gone"},
+    Code.COLUMNS_UNFIT: {"version": 2, "refusal": "The table has no column 'age'."},
+    Code.COLUMNS_CHANGED: {"came": ["age"], "gone": ["sex"], "kinds": {"zip": ["number", "category"]}},
     Code.ANOTHER_KIND: {"kind": {"loss": "squared"}, "champion": {"classes": 2}},
     Code.ANOTHER_KIND_JUDGED: {"kind": {"classes": 4}, "judged": {"classes": 3}},
     Code.NO_CERTIFICATE: {"reason": "the time for a solver was spent"},

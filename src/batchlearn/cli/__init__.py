@@ -140,7 +140,7 @@ def _help() -> str:
         "",
         "Exit codes: 0 done, 1 internal error, 2 usage, 3 data, 4 registry, 5 resources, 6 integrity,",
         "            7 no certificate as required or no finite optimum, 10 the gate rejected,",
-        "            11 not enough evidence, 130 interrupted.",
+        "            11 not enough evidence, 12 an alarm ended the turn, 130 interrupted.",
     ]
     return "\n".join(lines)
 

@@ -59,6 +59,7 @@ class Code(StrEnum):
     FINE_TUNED = auto()
     FINE_TUNED_UNPROVED = auto()
     ENCODING_OUTGROWN = auto()
+    START_FELL_BACK = auto()
     # Why rows do not fit an encoding: each is a clause.
     NEW_LEVEL = auto()
     NEW_GROUP = auto()
@@ -113,6 +114,8 @@ class Code(StrEnum):
     # What should not be, and how a version came to go live or not.
     PAST_CHANGED = auto()
     CHAMPION_CANNOT_SCORE = auto()
+    COLUMNS_UNFIT = auto()
+    COLUMNS_CHANGED = auto()
     ANOTHER_KIND = auto()
     ANOTHER_KIND_JUDGED = auto()
     NO_CERTIFICATE = auto()

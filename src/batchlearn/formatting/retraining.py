@@ -10,6 +10,7 @@ from batchlearn.errors import quoted
 from batchlearn.formatting.codes import Code
 
 _LABELS = "Correct the labels or leave such rows out; if it is meant, set loss in [recipe] and promote by hand."
+_MOST_COLUMNS = 10
 _SINCE = "{periods:.2f} times the period of {period} has passed since the last training"
 
 
@@ -81,6 +82,23 @@ def _choice_compared(
     )
 
 
+def _columns_changed(came: list[str], gone: list[str], kinds: Mapping[str, list[str | None]]) -> str:
+    said = [
+        *([f"new are {_listed(came)}, which a training from scratch may use"] if came else []),
+        *([f"gone are {_listed(gone)}"] if gone else []),
+        *(
+            f"{quoted(name)} was {before or 'of no kind'} and is {now or 'of no kind'}"
+            for name, (before, now) in list(kinds.items())[:_MOST_COLUMNS]
+        ),
+    ]
+    return f"Of the columns that the live version does not read {'; '.join(said)}."
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_COLUMNS:,} more" if len(names) > _MOST_COLUMNS else ""
+    return ", ".join(map(quoted, names[:_MOST_COLUMNS])) + more
+
+
 SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.FIRST_VERSION: "There is no version yet.",
     Code.NOTHING_TO_LEARN: "There is no version yet, and no row has a label to learn from.",
@@ -115,6 +133,11 @@ SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     "without a proof that it is better. The losses of the two were not compared.",
     Code.PAST_CHANGED: "Of the rows with a known label there were {before:,} at the last training, and with times up "
     "to then there are {now:,} now: rows came late or are gone, or [source] was changed.",
+    Code.START_FELL_BACK: 'Twin and version are trained with start = "{start}" instead of "{asked}", which was refused '
+    "for the {of} ({code}): {refusal}",
+    Code.COLUMNS_UNFIT: "The source lacks what version {version} reads, so nothing was trained and it stays live. "
+    "{refusal} If that is meant to stay so, train without it: `batchlearn retrain --anyway`.",
+    Code.COLUMNS_CHANGED: _columns_changed,
     Code.CHAMPION_CANNOT_SCORE: "The champion cannot score the later rows: {why}.",
     Code.ANOTHER_KIND: lambda kind, champion: (
         f"The labels make it {_kind(kind)}, and the champion is {_kind(champion)}. {_LABELS}"

@@ -11,8 +11,9 @@ from batchlearn.registry.promotions import PROMOTIONS, Promotion
 from batchlearn.registry.records import EVENTS, Log, Record
 
 # The kinds of events: a turn of the cycle; rows that must not come back; what a person decided where the gate had
-# spoken; what rows labelled since say of that so far, and whether the person was right.
+# spoken; what rows labelled since say of that so far, and whether the person was right; a turn that an alarm ended.
 CYCLE, FORGET, REVIEW, OVERRIDE_INTERIM, OUTCOME = "turn", "forget", "review", "hindsight", "outcome"
+ALARM = "alarm"
 AGREED, OVERRULED = "agreed", "overruled"
 
 

@@ -65,6 +65,7 @@ class PolicySettings(_SettingsSection):
     rows: int | None = None
     window: Spelled = None
     start: StartName = "scratch"
+    fallback: bool = True
 
 
 class GateSettings(_SettingsSection):

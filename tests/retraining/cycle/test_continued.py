@@ -23,6 +23,7 @@ from batchlearn.registry.version import KEPT, read_version
 from batchlearn.training.verification.stored import verify_model
 
 DUE = day(33)
+STOPS = {"[policy]": "[policy]\nfallback = false"}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,8 @@ def test_the_start_changes_how_and_not_where_training_ends(
 
 @pytest.mark.parametrize("start", ["warm", "update"])
 def test_a_month_without_a_coefficient_is_said_by_warm_and_refused_by_update(start: str, tmp_path: Path) -> None:
-    root = make_project(tmp_path, SETTINGS_TEXT, {"rows = 300": f'rows = 300\nstart = "{start}"', "alpha = 0.01\n": ""})
+    stops = f'rows = 300\nstart = "{start}"\nfallback = false'
+    root = make_project(tmp_path, SETTINGS_TEXT, {"rows = 300": stops, "alpha = 0.01\n": ""})
     add_days(root, 0, 45)
     assert turn(root, day(48)).promoted
     add_days(root, 45, 75)
@@ -138,7 +140,7 @@ def test_an_update_leaves_out_the_rows_that_left_the_window(window: str, tmp_pat
 
 @pytest.mark.parametrize("start", ["update", "fine-tune"])
 def test_rows_that_come_with_an_old_time_are_not_passed_over(start: str, begun: Path, tmp_path: Path) -> None:
-    root = project(begun, tmp_path, start)
+    root = project(begun, tmp_path, start, STOPS)
     pq.write_table(orders(3, 4, slope=-1.5, seed=7), root / "data" / "late.parquet")
     with pytest.raises(DataError, match="makes 1,800 of weight 1800, but there are 1,860 of weight 1860") as refusal:
         turn(root, DUE)
@@ -152,7 +154,7 @@ def test_rows_that_come_with_an_old_time_are_not_passed_over(start: str, begun: 
 
 @pytest.mark.parametrize("start", ["update", "fine-tune"])
 def test_a_window_that_leaves_no_old_row_is_refused_by_what_goes_on_from_them(start: str, tmp_path: Path) -> None:
-    recent = {"rows = 300": f'rows = 300\nstart = "{start}"\nwindow = "8d"'}
+    recent = {"rows = 300": f'rows = 300\nstart = "{start}"\nfallback = false\nwindow = "8d"'}
     root = make_project(tmp_path, SETTINGS_TEXT, recent)
     add_days(root, 0, 20)
     assert turn(root, day(23)).promoted
@@ -163,7 +165,7 @@ def test_a_window_that_leaves_no_old_row_is_refused_by_what_goes_on_from_them(st
 
 
 def test_rows_that_only_go_are_a_change_too(tmp_path: Path) -> None:
-    recent = {"rows = 300": 'rows = 300\nstart = "update"\nwindow = "16d"'}
+    recent = {"rows = 300": 'rows = 300\nstart = "update"\nfallback = false\nwindow = "16d"'}
     root = make_project(tmp_path, SETTINGS_TEXT, recent)
     add_days(root, 0, 20)
     assert turn(root, day(23)).promoted
@@ -220,7 +222,7 @@ def test_the_bracket_holds_the_gain_that_training_brings(begun: Path, tmp_path: 
 
 
 def test_a_new_level_needs_a_training_from_scratch(begun: Path, tmp_path: Path) -> None:
-    root = project(begun, tmp_path, "update")
+    root = project(begun, tmp_path, "update", STOPS)
     rows = orders(20, 30)
     violet = pa.array(["violet"] * 100 + rows["colour"].to_pylist()[100:])
     place = rows.schema.get_field_index("colour")
@@ -233,7 +235,7 @@ def test_a_new_level_needs_a_training_from_scratch(begun: Path, tmp_path: Path) 
 
 
 def test_another_recipe_needs_a_training_from_scratch(begun: Path, tmp_path: Path) -> None:
-    root = project(begun, tmp_path, "warm", {"alpha = 0.01": "alpha = 0.02"})
+    root = project(begun, tmp_path, "warm", {"alpha = 0.01": "alpha = 0.02", **STOPS})
     with pytest.raises(UsageError) as refusal:
         turn(root, DUE)
     assert refusal.value.code == "start-recipe"
@@ -261,8 +263,13 @@ def test_totals_that_were_pruned_are_named_as_the_reason(start: str, begun: Path
     looked = turn(root, day(43), dry_run=True)
     assert (looked.decision, looked.bracket) == ("retrain", None)
     assert "No bracket: the champion's kept totals were pruned." in map(str, looked.notes)
+    stopped = shutil.copytree(root, tmp_path / "stopped")
+    again = turn(root, day(43))
+    assert (again.version, again.start) == (3, "warm")
+    assert any("totals were pruned" in str(note) for note in again.notes)
+    make_project(stopped, (stopped / SETTINGS).read_text(), STOPS)
     with pytest.raises(RegistryError) as refusal:
-        turn(root, day(43))
+        turn(stopped, day(43))
     assert refusal.value.code == "champion-totals-pruned"
 
 

@@ -202,7 +202,8 @@ def test_the_twin_that_is_judged_has_seen_none_of_the_judging_rows(tmp_path: Pat
 
 
 def test_weights_that_changed_in_the_past_are_noticed(tmp_path: Path) -> None:
-    changes = {'time = "seen"': 'time = "seen"\nweight = "size"', "rows = 300": 'rows = 300\nstart = "update"'}
+    stops = {"rows = 300": 'rows = 300\nstart = "update"\nfallback = false'}
+    changes = {'time = "seen"': 'time = "seen"\nweight = "size"', **stops}
     root = make_project(tmp_path, SETTINGS_TEXT, changes)
 
     def add(first: int, last: int, times: float) -> None:

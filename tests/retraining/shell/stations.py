@@ -91,7 +91,7 @@ class World:
         time = np.datetime64(_first_day(month), "us") + (86_400 * day + second).astype("timedelta64[s]")
         years = month / 12 + day / 365.25
         season = np.cos(2 * np.pi * years)
-        # The air becomes warmer, from the sixth year on instruments read higher, and pressure tells less and less of rain.
+        # The air becomes warmer, instruments read higher from the sixth year on, pressure tells less and less of rain.
         temperature = 9.0 - 11.0 * season + 2.0 * station.level + 0.06 * years + rng.normal(0.0, 3.0, len(day))
         pressure = 1013.0 + rng.normal(0.0, 8.0, len(day)) + 1.5 * (years > 6)
         humidity = np.clip(70.0 + 12.0 * season + rng.normal(0.0, 12.0, len(day)), 5.0, 100.0)

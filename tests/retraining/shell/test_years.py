@@ -1,4 +1,4 @@
-"""A small part of `python -m benchmarks.ten_years`: cron, a kill, stations that come, and nothing for a person to do."""
+"""A small part of `python -m benchmarks.ten_years`: cron, a kill, stations that come, nothing for a person to do."""
 
 from __future__ import annotations
 

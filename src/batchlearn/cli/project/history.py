@@ -11,6 +11,7 @@ from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.options import moment
 from batchlearn.formatting.numbers import count
 from batchlearn.registry.ledger import (
+    ALARM,
     CYCLE,
     FORGET,
     OVERRULED,
@@ -42,12 +43,18 @@ def history(
     store = open_store(project)
     lives, past = tenures(promotions(store)), events(store)
     check_promotions(past, lives[-1].promotion if lives else None)
-    prunings = [event for event in past if event.content["kind"] == PRUNE]
-    turns, decided = [event for event in past if event.content["kind"] == CYCLE], choices(past)
+    turns, alarms, prunings = (
+        [event for event in past if event.content["kind"] == kind] for kind in (CYCLE, ALARM, PRUNE)
+    )
+    decided = choices(past)
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "tenures": [tenure.to_json() for tenure in lives],
         "turns": [_turn(event) for event in turns],
+        "alarms": [
+            {"event": event.number, **{key: event.content[key] for key in ("at", "by", "alarms", "alarms_noted")}}
+            for event in alarms
+        ],
         "decisions": [choice.to_json() for choice in decided],
         "forgotten": [event.content["where"] for event in past if event.content["kind"] == FORGET],
         "reviews": reviews(past, moment()).to_json(),
@@ -74,6 +81,10 @@ def history(
             ],
             4,
         )
+    if alarms:
+        document.heading("Turns that an alarm ended")
+    for event in alarms:
+        document.bullet(f"{event.content['at']}: {event.content['alarms'][-1]}")
     if decided:
         document.heading("What people decided")
     for choice in decided:

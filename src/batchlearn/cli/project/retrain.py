@@ -12,13 +12,14 @@ from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.options import Count, Flag, moment, who
 from batchlearn.cli.progress import watch
 from batchlearn.cli.train import threads_given
+from batchlearn.errors import DataError
 from batchlearn.formatting.numbers import rounded_up
 from batchlearn.registry.ledger import FORGET, events
 from batchlearn.report.document import Document
 from batchlearn.retraining.project import Project, open_project
 from batchlearn.retraining.shell.lock import one_at_a_time
 from batchlearn.retraining.shell.records import CycleContext
-from batchlearn.retraining.shell.turn import CycleResult, run_turn
+from batchlearn.retraining.shell.turn import CycleResult, run_turn, turn_without_source
 from batchlearn.retraining.sources.label_times import instant_of, latest_seen, parse_instant
 from batchlearn.retraining.sources.project_source import open_source
 
@@ -46,12 +47,17 @@ def retrain(
     """Look, decide, train, judge, record: one turn of the cycle for this project.
 
     Nothing happens unless the policy says that it is time. Exit code 0: kept, promoted, or waiting for a person; 10:
-    the gate rejected; 11: not enough evidence. Killed at any point, it leaves the champion as it was.
+    the gate rejected; 11: not enough evidence; 12: an alarm, nothing was trained and the champion stays. Killed at any
+    point, it leaves the champion as it was.
     """
     opened = open_project(cycle.project)
     with one_at_a_time(opened.root):
-        context = cycle_context(opened, cycle)
-        turn = watch(run_turn(context, dry_run=dry_run, anyway=anyway))
+        try:
+            context = cycle_context(opened, cycle)
+        except DataError as refusal:
+            turn = turn_without_source(opened, refusal, moment(), who(cycle.by), dry_run)
+        else:
+            turn = watch(run_turn(context, dry_run=dry_run, anyway=anyway))
     return CommandResult(turn.to_json(), _show(turn, dry_run), turn.exit_code)
 
 
@@ -101,6 +107,8 @@ def _show(turn: CycleResult, dry_run: bool) -> Document:
 
 
 def _headline(turn: CycleResult, dry_run: bool) -> str:
+    if turn.halted:
+        return "An alarm: nothing is trained, the champion stays"
     if turn.version is None:
         return f"Would {turn.decision}" if dry_run else "Kept"
     if turn.promoted:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from batchlearn.data.target import Target, Task
-from batchlearn.errors import CertificateError, DataError, NoFiniteOptimum
+from batchlearn.errors import BatchlearnError, CertificateError, DataError, NoFiniteOptimum, RegistryError, UsageError
 from batchlearn.evaluation.baselines import constant_of
 from batchlearn.evaluation.scored import ScoredRows, score_each
 from batchlearn.formatting.notes import Code, Note
@@ -23,9 +23,9 @@ from batchlearn.formatting.numbers import rounded_up
 from batchlearn.formatting.rejections import Rejection
 from batchlearn.kernels.design import Floats
 from batchlearn.models.model import Model
-from batchlearn.retraining.cycle.continued import statistics_of, train_from
+from batchlearn.retraining.cycle.continued import dearer_start, statistics_of, train_from
 from batchlearn.retraining.cycle.events import Trained
-from batchlearn.retraining.cycle.state import Champion, KnownRows
+from batchlearn.retraining.cycle.state import Champion, KnownRows, Plan
 from batchlearn.retraining.gate import Gate, Verdict, judge, judge_without_champion
 from batchlearn.retraining.sources.label_times import LabelTimes
 from batchlearn.retraining.verdict import answered
@@ -48,27 +48,24 @@ class Judged:
     target: Target | None = None  # of the model that was judged
 
 
+class Started(NamedTuple):
+    """A start that was not refused, what its twin was judged to be, its fit, and a note for each that was refused."""
+
+    start: str
+    judged: Judged
+    fit: Fit
+    notes: tuple[Note, ...]
+
+
 def train_candidate(known: KnownRows, champion: Champion | None) -> Generator[Progress, None, Trained]:
     """Train on all rows that the plan wants, and judge; a candidate comes back whatever the verdict.
 
     Raises what reading and training raise, and CertificateError where the tolerance of the recipe is not proved.
     """
     plan, table = known.plan, known.source.table(*known.wanted())
-    anytime = plan.gate.mode == "anytime"
-    judged = Judged(_undecided(plan.gate, Note(Code.AWAITS_LABELS)))
-    if champion is None or (anytime and plan.start == "scratch"):
-        before = None if champion is None else champion.model.target
-        # Nothing is judged now, so the evaluation is that of any training: of the same recipe on the latest rows.
-        fit = yield from iter_train(
-            table, replace(plan.recipe, holdout=plan.share), threads=plan.threads, before=before
-        )
-        judged = replace(judged, evaluation=None if fit.evaluation is None else fit.evaluation.to_json())
-    else:
-        if not anytime:
-            judged = yield from _judge_twin(known, champion)
-        fit = yield from train_from(plan.start, champion, plan.recipe, known.parts(champion), plan.threads)
+    start, judged, fit, fell_back = yield from _train_and_judge(known, champion, table)
     refuse_unmet(fit)
-    notes = [*judged.notes, *fit.notes]
+    notes = [*fell_back, *judged.notes, *fit.notes]
     if champion is None:
         judged = replace(judged, verdict=judge(plan.gate, None, np.empty(0)))
     else:
@@ -86,10 +83,45 @@ def train_candidate(known: KnownRows, champion: Champion | None) -> Generator[Pr
         notes=tuple(notes),
         judged_against=None if champion is None else champion.generation,
         alarms=(*judged.alarms, *uncertified(fit)),
+        start=start,
     )
 
 
-def _judge_twin(known: KnownRows, champion: Champion) -> Generator[Progress, None, Judged]:
+def _train_and_judge(known: KnownRows, champion: Champion | None, table: Table) -> Generator[Progress, None, Started]:
+    """Train the twin that is judged and the version from the plan's start, or from the next dearer one for both."""
+    plan, anytime = known.plan, known.plan.gate.mode == "anytime"
+    start, notes = "scratch" if champion is None else plan.start, tuple[Note, ...]()
+    while True:
+        judged, refused = Judged(_undecided(plan.gate, Note(Code.AWAITS_LABELS))), "version"
+        try:
+            if champion is None or (anytime and start == "scratch"):
+                before = None if champion is None else champion.model.target
+                # Nothing is judged now, so the evaluation is that of any training: of the same recipe on the latest.
+                recipe = replace(plan.recipe, holdout=plan.share)
+                fit = yield from iter_train(table, recipe, threads=plan.threads, before=before)
+                judged = replace(judged, evaluation=None if fit.evaluation is None else fit.evaluation.to_json())
+                return Started(start, judged, fit, notes)
+            if not anytime:
+                refused = "twin"
+                judged = yield from _judge_twin(known, champion, start)
+                refused = "version"
+            fit = yield from train_from(start, champion, plan.recipe, known.parts(champion), plan.threads)
+            return Started(start, judged, fit, notes)
+        except (DataError, UsageError, RegistryError, CertificateError) as problem:
+            dearer = _dearer(plan, start, problem)
+            if dearer is None:
+                raise
+            values = {"asked": start, "start": dearer, "of": refused, "code": problem.code, "refusal": problem.message}
+            notes = (*notes, Note(Code.START_FELL_BACK, values))
+            start = dearer
+
+
+def _dearer(plan: Plan, start: str, problem: BatchlearnError) -> str | None:
+    """Return the start that the refusal of one leaves, where the plan wants to fall back."""
+    return dearer_start(start, problem.code) if plan.fallback else None
+
+
+def _judge_twin(known: KnownRows, champion: Champion, start: str) -> Generator[Progress, None, Judged]:
     """Compare what the recipe makes of the rows before a cut with the champion, on the new rows after it."""
     plan, times, since = known.plan, known.times, known.since(champion)
     cut = _cut(known.source.table(since), times, plan.share)
@@ -99,11 +131,13 @@ def _judge_twin(known: KnownRows, champion: Champion) -> Generator[Progress, Non
     later = known.source.table(judging)
     try:
         earlier = known.parts(champion, Not(judging))
-        twin = yield from train_from(plan.start, champion, plan.recipe, earlier, plan.threads)
+        twin = yield from train_from(start, champion, plan.recipe, earlier, plan.threads)
         both = contest(champion.model, twin.model, later, plan.recipe.seed)
         verdict = compare(plan.gate, both)
         evaluation = evaluate_scored(twin.model, both.rows, seed=plan.recipe.seed)
     except (DataError, NoFiniteOptimum) as problem:
+        if _dearer(plan, start, problem) is not None:
+            raise
         why = Note(Code.JUDGING_ROWS_UNUSABLE, {"refusal": problem.message})
         return Judged(_undecided(plan.gate, why), alarms=(why,))
     alarms = () if both.unable is None else (Note(Code.CHAMPION_CANNOT_SCORE, {"why": both.unable}),)

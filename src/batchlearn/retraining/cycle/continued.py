@@ -51,6 +51,15 @@ from batchlearn.updating.sufficient_statistics import (
 _FREE = ("holdout", "seed", "tolerance", "costs", "positive")
 # What an old row weighs in the second bracket, of the objective that looks at recent rows.
 _RECENT = 0.1
+STARTS = ("fine-tune", "update", "warm", "scratch")
+"""The cheapest first."""
+# Where training goes on from if a start is refused, by the code of the refusal. Kept totals that are of other rows, or
+# that nothing can be said from, leave all rows; an encoding or a recipe of another training leaves nothing.
+_DEARER = {
+    **dict.fromkeys(("encoding-outgrown", "start-recipe"), "scratch"),
+    **dict.fromkeys(("past-changed", "past-gone", "champion-kept-nothing", "no-update"), "warm"),
+    **dict.fromkeys(("champion-totals-pruned", "rows-do-not-add-up", "removed-not-kept"), "warm"),
+}
 # Two sums of the same weights in another order differ by less, as a share.
 _SAME_WEIGHT = 1e-9
 
@@ -165,6 +174,15 @@ def _any(model: LinearModel, table: Table | None, threads: int | None) -> Encode
     if table is None or not any(pc.any(batch.column(target).is_valid()).as_py() for batch in table.scan([target])):
         return None
     return encode_rows(model, table, threads)
+
+
+def dearer_start(start: str, refusal: str) -> str | None:
+    """Return the next dearer start that the refusal of one, by its code, does not hold for, or None."""
+    at = STARTS.index(start)
+    if refusal == "no-rows" and start in ("fine-tune", "update"):
+        return STARTS[at + 1]  # no row came, and some may have gone; or neither
+    found = _DEARER.get(refusal)
+    return found if found is not None and STARTS.index(found) > at else None
 
 
 def train_from(

@@ -46,6 +46,13 @@ class Alarmed:
 
 
 @dataclass(frozen=True)
+class Halted:
+    """The turn ends before anything is trained, for something that should not be; the champion stays."""
+
+    note: Note
+
+
+@dataclass(frozen=True)
 class Bracketed:
     """What training again would gain, at least and at most."""
 
@@ -64,7 +71,10 @@ class ChoiceJudged:
 
 @dataclass(frozen=True)
 class Trained:
-    """A model of all wanted rows, and what was found out about it; `judged_against` is the champion's generation."""
+    """A model of all wanted rows, and what was found out about it; `judged_against` is the champion's generation.
+
+    `start` is the one that it was trained from, whatever was asked for.
+    """
 
     fit: Fit
     table: Table
@@ -75,6 +85,7 @@ class Trained:
     judged_against: int | None
     alarms: tuple[Note, ...] = ()
     forgotten: str | None = None  # the condition of rows that had to go
+    start: str = "scratch"
 
 
 @dataclass(frozen=True)
@@ -110,6 +121,7 @@ Event = (
     | PolicyDecided
     | Noted
     | Alarmed
+    | Halted
     | Bracketed
     | ChoiceJudged
     | Trained

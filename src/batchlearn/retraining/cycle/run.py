@@ -12,11 +12,13 @@ from dataclasses import replace
 from batchlearn.errors import DataError
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.retraining.cycle.candidate import compare, contest, train_candidate
+from batchlearn.retraining.cycle.columns import check_columns, columns_unfit
 from batchlearn.retraining.cycle.continued import bracket_of
 from batchlearn.retraining.cycle.events import (
     Alarmed,
     Bracketed,
     Event,
+    Halted,
     JudgedAgain,
     Noted,
     PolicyDecided,
@@ -57,8 +59,27 @@ def run_cycle(
 
     A dry run ends where training would begin. `anyway` trains whatever the policy says. Each event is to be written
     down, if at all, before the next one is asked for: after `Trained` the cycle has that version rehearsed. Raises
-    what reading and training raise.
+    what reading and training raise; but where a version is live and columns of the source are not what it reads, that
+    is an alarm and the end of the turn, unless `anyway`.
     """
+    try:
+        yield from _turn(state, rows, versions, clock, plan, dry_run, anyway)
+    except DataError as problem:
+        alarm = None if anyway or state.live is None else columns_unfit(state.live.number, problem)
+        if alarm is None:
+            raise
+        yield Halted(alarm)
+
+
+def _turn(
+    state: CycleState,
+    rows: RowSource,
+    versions: Versions,
+    clock: CycleClock,
+    plan: Plan,
+    dry_run: bool,
+    anyway: bool,
+) -> Iterator[Event | Progress]:
     yield Progress("looking for new rows")
     times, newest, live = rows.times(), state.newest, state.live
     trained = None if newest is None else newest.as_of
@@ -84,6 +105,7 @@ def run_cycle(
     rows = rows.like({} if champion is None else champion.model.readings)
     known = KnownRows(rows, times, clock.now, plan)
     if champion is not None:
+        yield from map(Noted, () if anyway else check_columns(champion, rows.table()))
         yield Progress("bracketing the gain")
         bracket, note = bracket_of(champion, plan.recipe, known.parts(champion), plan.threads)
         if bracket is not None:

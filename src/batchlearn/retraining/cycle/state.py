@@ -43,6 +43,7 @@ class Plan:
     review: tuple[str, ...] = ("promotion",)  # what a person is asked about: promotion, rejection, alarm
     budget: int | None = None  # of reviews a month
     threads: int | None = None
+    fallback: bool = True  # whether a start that is refused gives way to the next dearer one
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class Champion:
     strengths: Mapping[str, float]
     recipe: Mapping[str, Any]  # as `Recipe.to_json` says it
     kept: SufficientStatistics | None
+    columns: Mapping[str, str | None] | None = (
+        None  # kinds by name of its table's; None where an older one does not say
+    )
     pruned: bool = False  # whether what it kept was removed since
 
     def penalty(self, recipe: Recipe) -> Penalty:

@@ -128,6 +128,7 @@ def forget_rows(context: CycleContext, where: str, why: str) -> Generator[Progre
         "retrain",
         (reason,),
         start="scratch",
+        start_asked="scratch",
         rows={"seen": found.seen, "known": found.known, "new": 0},
         notes=fit.notes,
     )

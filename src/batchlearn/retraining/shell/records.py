@@ -81,6 +81,7 @@ class CycleContext:
             review=tuple(settings.review.of),
             budget=settings.review.budget,
             threads=self.threads,
+            fallback=settings.policy.fallback,
         )
 
 
@@ -178,7 +179,11 @@ class RegisteredVersions:
         if KEPT in live.version.sizes and not pruned:
             kept = load(read_file(store, live.version, KEPT), model.encoding.layout, model.loss)
         generation = live.promotion.generation
-        return Champion(model, as_of(live.version), generation, strengths, dict(record["recipe"]), kept, pruned=pruned)
+        said = record.get("columns")  # of those that older models were trained on nothing is on record
+        columns = None if said is None else {str(one["name"]): one["read_as"] for one in said}
+        return Champion(
+            model, as_of(live.version), generation, strengths, dict(record["recipe"]), kept, columns, pruned
+        )
 
     def model(self, number: int) -> LinearModel:
         """Return the model of a version, its bytes checked."""

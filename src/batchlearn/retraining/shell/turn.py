@@ -12,11 +12,13 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from batchlearn.artifacts.store import Store
 from batchlearn.artifacts.strict_json import plain
-from batchlearn.errors import IntegrityError
+from batchlearn.errors import DataError, IntegrityError
 from batchlearn.formatting.notes import Code, Note, all_recorded, joined, recorded, recorded_together
 from batchlearn.registry.decisions import complete
 from batchlearn.registry.ledger import (
+    ALARM,
     CYCLE,
     OUTCOME,
     OVERRIDE_INTERIM,
@@ -29,11 +31,13 @@ from batchlearn.registry.ledger import (
 from batchlearn.registry.promotions import Reason, champion, promote
 from batchlearn.registry.pruning import finish_pruning
 from batchlearn.registry.version import Version, register
+from batchlearn.retraining.cycle.columns import columns_unfit
 from batchlearn.retraining.cycle.events import (
     Alarmed,
     Bracketed,
     ChoiceJudged,
     Event,
+    Halted,
     JudgedAgain,
     Noted,
     PolicyDecided,
@@ -43,6 +47,7 @@ from batchlearn.retraining.cycle.events import (
     Trained,
 )
 from batchlearn.retraining.cycle.run import run_cycle, settle
+from batchlearn.retraining.project import Project
 from batchlearn.retraining.shell.files import version_files
 from batchlearn.retraining.shell.records import (
     CycleContext,
@@ -59,6 +64,7 @@ from batchlearn.retraining.verdict import Verdict
 from batchlearn.training.train import Progress
 
 FORMAT_VERSION = 1
+ALARM_EXIT_CODE = 12
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,8 @@ class CycleResult:
     reasons: tuple[Note, ...]
     seconds: float = 0.0
     bracket: dict[str, Any] | None = None
-    start: str | None = None
+    start: str | None = None  # what training began from
+    start_asked: str | None = None  # what [policy] says
     version: int | None = None
     certificate: dict[str, Any] | None = None
     gate: Verdict | None = None
@@ -79,6 +86,7 @@ class CycleResult:
     rehearsed: bool = True  # whether the version, if there is one, scored its sample rows to the same bits
     rows: dict[str, Any] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
+    halted: bool = False  # whether an alarm ended the turn before anything was trained
 
     @property
     def reason(self) -> str:
@@ -87,7 +95,9 @@ class CycleResult:
 
     @property
     def exit_code(self) -> int:
-        """0 kept, promoted or waiting; 6 the rehearsal failed; 10 the gate rejected; 11 not enough evidence."""
+        """0 kept, promoted or waiting; 6 not rehearsed; 10 the gate rejected; 11 too little evidence; 12 an alarm."""
+        if self.halted:
+            return ALARM_EXIT_CODE
         if not self.rehearsed:
             return IntegrityError.exit_code
         return 0 if self.gate is None else self.gate.exit_code
@@ -101,6 +111,7 @@ class CycleResult:
             "reason_noted": _coded(self.reasons),
             "bracket": self.bracket,
             "start": self.start,
+            "start_asked": self.start_asked,
             "version": self.version,
             "certificate": self.certificate,
             "gate": None if self.gate is None else judged(self.gate),
@@ -128,6 +139,9 @@ class CycleResult:
                 turn = replace(self, notes=(*self.notes, note))
             case Alarmed(note):
                 turn = replace(self, alarms=(*self.alarms, note))
+            case Halted(note):
+                reasons, alarms = (note, *self.reasons), (*self.alarms, note)
+                turn = replace(self, decision="keep", reasons=reasons, alarms=alarms, halted=True)
             case JudgedAgain(number, verdict):
                 turn = replace(self, version=number, gate=verdict)
         return turn
@@ -158,7 +172,7 @@ def run_turn(
         left = unfinished(store)
         if left is not None:
             return replace(finish(context, left), seconds=time.perf_counter() - began)
-    written = EventWriter(context, newest_version(store))
+    written = EventWriter(context, newest_version(store), dry_run)
     cycle = run_cycle(
         state_of(store), context.source, written.versions, context.clock, plan, dry_run=dry_run, anyway=anyway
     )
@@ -177,10 +191,10 @@ class EventWriter:
     ended, then the promotion.
     """
 
-    def __init__(self, context: CycleContext, newest: Version | None) -> None:
-        self.context = context
+    def __init__(self, context: CycleContext, newest: Version | None, dry_run: bool = False) -> None:
+        self.context, self.dry_run = context, dry_run
         self.versions = RegisteredVersions(context, newest)
-        self.turn = CycleResult("keep", (), start=context.plan.start)
+        self.turn = CycleResult("keep", (), start=context.plan.start, start_asked=context.plan.start)
         self.counted: RowsCounted | None = None
 
     def write(self, event: Event) -> None:
@@ -196,7 +210,7 @@ class EventWriter:
                     record_event(store, OUTCOME, at, {**content, "outcome": outcome})
             case Trained():
                 assert self.counted is not None
-                turn = replace(turn, alarms=event.alarms, notes=(*turn.notes, *event.notes))
+                turn = replace(turn, start=event.start, alarms=event.alarms, notes=(*turn.notes, *event.notes))
                 version = register_trained(self.context, self.counted, event, turn)
                 self.versions.newest, self.turn = version, turn_of(version, event.verdict)
             case Settled(alarms=alarms, note=note, asked=asked, rehearsed=rehearsed):
@@ -214,6 +228,8 @@ class EventWriter:
             case _:
                 self.counted = event if isinstance(event, RowsCounted) else self.counted
                 self.turn = turn.after(event)
+                if self.turn.halted and not self.dry_run:
+                    record_alarm(store, at, self.context.by, self.turn)
 
 
 def turn_of(version: Version, verdict: Verdict) -> CycleResult:
@@ -224,6 +240,7 @@ def turn_of(version: Version, verdict: Verdict) -> CycleResult:
         reasons=recorded_together(said["reason"], said.get("reason_noted")),
         bracket=said["bracket"],
         start=said["start"],
+        start_asked=said.get("start_asked"),
         version=version.number,
         certificate=said["certificate"],
         gate=verdict,
@@ -252,6 +269,26 @@ def finish(context: CycleContext, version: Version) -> CycleResult:
     written.versions.stands = champion(context.project.store)
     written.write(Promoted(newest.verdict))
     return written.turn
+
+
+def turn_without_source(project: Project, refusal: DataError, at: str, by: str, dry_run: bool) -> CycleResult:
+    """Return the turn of a project whose source does not open, where that is an alarm; else raises the refusal."""
+    stands = champion(project.store)
+    alarm = columns_unfit(None if stands is None else stands.version, refusal)
+    if alarm is None:
+        raise refusal
+    turn = CycleResult("keep", ()).after(Halted(alarm))
+    if not dry_run:
+        record_alarm(project.store, at, by, turn)
+    return turn
+
+
+def record_alarm(store: Store, at: str, by: str, turn: CycleResult) -> None:
+    """Write down that an alarm ended a turn, once for as long as each turn ends by the same one."""
+    noted = plain(_coded(turn.alarms))
+    latest = next((one for one in reversed(events(store)) if one.content["kind"] in (ALARM, CYCLE)), None)
+    if latest is None or latest.content["kind"] != ALARM or latest.content["alarms_noted"][-1] != noted[-1]:
+        record_event(store, ALARM, at, {"by": by, "alarms": list(map(str, turn.alarms)), "alarms_noted": noted})
 
 
 def record_cycle(context: CycleContext, version: Version, settled: Settled) -> None:
@@ -302,6 +339,7 @@ def register_trained(context: CycleContext, counted: RowsCounted, trained: Train
         "reason": turn.reason,
         "reason_noted": _coded(turn.reasons),
         "start": turn.start,
+        "start_asked": turn.start_asked,
         "bracket": turn.bracket,
         "certificate": fit.certificate.to_json(),
         "recipe": fit.recipe.to_json(),

@@ -33,7 +33,7 @@ from batchlearn.tables.conditions import Condition, Not, Written, together, writ
 from batchlearn.tables.database import Mark, Query, QueryView, open_view
 from batchlearn.tables.files import Stamp, find
 from batchlearn.tables.readings import ColumnReading
-from batchlearn.tables.table import Table, open_by
+from batchlearn.tables.table import Roles, Table, open_by
 
 SNAPSHOTS = "snapshots"
 _KEY = b"batchlearn"
@@ -53,6 +53,8 @@ class ProjectSource:
     stamps: tuple[Stamp, ...] = ()
     readings: Mapping[str, ColumnReading] = field(default_factory=dict)
     """How the live model reads its columns: a new one reads them likewise."""
+    begun: bool = False
+    """Whether there is a version: since then a column that `drop` names may be gone."""
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -100,7 +102,16 @@ class ProjectSource:
         roles = replace(self.settings.roles, drop=tuple(dropped))
         # The condition of the settings is part of `where`.
         rules = replace(self.settings.reading, where=None)
-        return open_by(self.data, roles, rules, where=where).like(self.readings)
+        try:
+            return open_by(self.data, roles, rules, where=where).like(self.readings)
+        except DataError as problem:
+            if problem.code != "column-missing" or not self.begun:
+                raise
+            there = {use.name for use in open_by(self.data, Roles(), rules).uses()}
+            if there.issuperset(roles.drop):
+                raise
+            lessened = replace(roles, drop=tuple(name for name in roles.drop if name in there))
+            return open_by(self.data, lessened, rules, where=where).like(self.readings)
 
     def like(self, readings: Mapping[str, ColumnReading]) -> ProjectSource:
         """Return the same rows with their columns read as a model reads them."""
@@ -128,7 +139,8 @@ def open_source(project: Project, forgotten: Sequence[str] = ()) -> ProjectSourc
     files = [
         {"path": _inside(stamp.path, project.root), "bytes": stamp.size, "modified": stamp.modified} for stamp in stamps
     ]
-    return ProjectSource(found, settings, tuple(forgotten), (("files", files), *said.items()), stamps)
+    origin, begun = (("files", files), *said.items()), bool(project.store.names(VERSIONS))
+    return ProjectSource(found, settings, tuple(forgotten), origin, stamps, begun=begun)
 
 
 def inside(root: Path, pattern: str) -> str:
