@@ -258,6 +258,7 @@ EDGES = {
     "retraining/shell/records.py": "the description of a version as it was read",
     "retraining/shell/turn.py": "a turn as it goes on record and as --json prints it",
     "retraining/sources/project_source.py": "where rows came from, as it goes on record",
+    "retraining/sources/snapshots.py": "what was fetched, as it goes on record",
     "retraining/gate.py": "looks so far, which callers keep as JSON until the next ones",
     "retraining/verdict.py": "the same, as the gate gives them",
     "training/fit.py": "what is saved beside a model",

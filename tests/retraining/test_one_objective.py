@@ -176,7 +176,7 @@ def test_every_start_ends_at_the_optimum_of_one_objective(
     strengths = {
         name: STRENGTHS.get(name, 0.0) or begun.structure.strengths[name] for name in begun.structure.strengths
     }
-    champion = Champion(begun.model, 0.0, 1, strengths, recipe.to_json(), totals)
+    champion = Champion(begun.model, 0.0, 0.0, 1, strengths, recipe.to_json(), totals)
     everything, stayed = pa.concat_tables([old, new]), pa.concat_tables([old.slice(GONE), new])
     whole = TrainingTables(table_of(kind, everything), table_of(kind, new), None)
     window = TrainingTables(table_of(kind, stayed), table_of(kind, new), table_of(kind, old.slice(0, GONE)))
@@ -212,7 +212,7 @@ def test_new_rows_whose_weights_have_another_scale_count_as_they_came(
     kept = statistics_of(begun, table_of(kind, old), 1)
     assert kept is not None
     totals = load(dump(kept), begun.model.encoding.layout, begun.model.loss)
-    champion = Champion(begun.model, 0.0, 1, dict(begun.structure.strengths), recipe.to_json(), totals)
+    champion = Champion(begun.model, 0.0, 0.0, 1, dict(begun.structure.strengths), recipe.to_json(), totals)
     everything, stayed = pa.concat_tables([old, new]), pa.concat_tables([old.slice(GONE), new])
     for name, rows, gone in (("update", everything, None), ("window", stayed, table_of(kind, old.slice(0, GONE)))):
         parts = TrainingTables(table_of(kind, rows), table_of(kind, new), gone)
@@ -231,7 +231,7 @@ def test_classes_are_verified_from_scratch_and_warm(tmp_path: Path, monkeypatch:
     recipe = Recipe(holdout=0.0)
     begun = train(table_of("classes", old), recipe, threads=1)
     assert statistics_of(begun, table_of("classes", old), 1) is None
-    champion = Champion(begun.model, 0.0, 1, dict(begun.structure.strengths), recipe.to_json(), None)
+    champion = Champion(begun.model, 0.0, 0.0, 1, dict(begun.structure.strengths), recipe.to_json(), None)
     parts = TrainingTables(table_of("classes", pa.concat_tables([old, new])), table_of("classes", new), None)
     warm = drained(train_from("warm", champion, recipe, parts, 1))
     for name, fit, table in (("scratch", begun, table_of("classes", old)), ("warm", warm, parts.everything)):

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from batchlearn.errors import BatchlearnError, DataError, ResourceError
-from batchlearn.tables.database import Query, open_view
+from batchlearn.tables.database import Counted, Query, QueryView, open_view
 
 COLUMNS = "a real, colour text, seen text, known text, code integer"
 
@@ -27,8 +27,14 @@ def shop(tmp_path: Path) -> Path:
     return path
 
 
-def query(path: Path, text: str = "SELECT * FROM orders", mark: str = "known") -> Query:
-    return Query(path, text, mark, ("seen", "known"))
+def query(path: Path, text: str = "SELECT * FROM orders") -> Query:
+    return Query(path, text, "seen", "code", "known")
+
+
+def all_rows(view: QueryView) -> pa.Table:
+    ends = view.ends()
+    assert ends is not None
+    return view.table([row for batch in view.between(*ends) for row in batch])
 
 
 def change(path: Path, statement: str) -> None:
@@ -37,25 +43,25 @@ def change(path: Path, statement: str) -> None:
     connection.close()
 
 
-def test_rows_come_in_the_order_of_their_marks_in_types_of_their_own(shop: Path) -> None:
+def test_rows_come_in_the_order_of_their_time_in_types_of_their_own(shop: Path) -> None:
     with open_view(query(shop)) as view:
-        rows, last = view.after(None)
-        assert view.unmarked() == 1
-        assert view.marked_of_last("seen", 1.0) == 0.9
-    assert last == "2026-02-09 00:00:00"
-    assert rows.column("code").to_pylist() == [float(i) for i in range(9)]
+        assert view.ends() == ("2026-01-01 10:00:00", "2026-01-20 10:00:00")
+        rows = all_rows(view)
+        within = [row[0] for batch in view.between("2026-01-03 10:00:00", "2026-01-04 23:00:00") for row in batch]
+    assert rows.column("code").to_pylist() == [*range(9), 77]
     assert rows.schema.types == [pa.float64(), pa.string(), pa.timestamp("us"), pa.timestamp("us"), pa.float64()]
+    assert within == [1.0, 1.5]
 
 
-def test_only_what_is_beyond_the_last_mark_is_fetched(shop: Path) -> None:
+def test_rows_are_counted_by_their_times(shop: Path) -> None:
+    change(shop, "INSERT INTO orders SELECT a, colour, seen, known, NULL FROM orders WHERE code = 77")
+    change(shop, "INSERT INTO orders VALUES (1, 'r', NULL, NULL, 5)")
     with open_view(query(shop)) as view:
-        _, last = view.after(None)
-        assert view.after(last)[0].num_rows == 0
-    change(shop, "UPDATE orders SET known = '2026-03-01 00:00:00' WHERE code = 77")
-    with open_view(query(shop)) as view:
-        rows, last = view.after(last)
-    assert rows.column("code").to_pylist() == [77.0]
-    assert last == "2026-03-01 00:00:00"
+        counted = [one for batch in view.counted() for one in batch]
+        assert [row[4] for batch in view.untimed() for row in batch] == [5]
+    assert counted[0] == Counted((None, None), 1, 1)
+    assert counted[1] == Counted(("2026-01-01 10:00:00", "2026-02-01 00:00:00"), 1, 1)
+    assert counted[-1] == Counted(("2026-01-20 10:00:00", None), 2, 1)
 
 
 @pytest.mark.parametrize(
@@ -65,29 +71,32 @@ def test_only_what_is_beyond_the_last_mark_is_fetched(shop: Path) -> None:
         ("DELETE FROM orders", "query-failed"),
         ("SELECT * FROM orders; DROP TABLE orders", "query-failed"),
         ("SELECT load_extension('x') AS known FROM orders", "query-failed"),
+        ("SELECT height FROM orders", "column-missing"),
         ("SELECT", "query-failed"),
         ("SELECT a FROM orders", "column-missing"),
-        ("SELECT a, x'00' AS blob, known FROM orders", "query-kinds"),
-        ("SELECT CASE WHEN a > 1 THEN 'x' ELSE a END AS mixed, known FROM orders", "query-kinds"),
-        ("SELECT 9007199254740993 AS large, known FROM orders", "integer-too-large"),
-        ("SELECT 'yesterday' AS known FROM orders", "query-times"),
-        ("SELECT '2026-01-0' || (code % 3) || 'T00:00:00' AS seen, known FROM orders WHERE code = 0", "query-times"),
+        ("SELECT a, x'00' AS blob, seen, known, code FROM orders", "query-kinds"),
+        ("SELECT CASE WHEN a > 1 THEN 'x' ELSE a END AS mixed, seen, known, code FROM orders", "query-kinds"),
+        ("SELECT 9007199254740993 AS large, seen, known, code FROM orders", "integer-too-large"),
+        ("SELECT 'yesterday' AS known, seen, code FROM orders", "query-times"),
+        (
+            "SELECT '2026-01-0' || (code % 3) || 'T00:00:00' AS seen, known, code FROM orders WHERE code = 0",
+            "query-times",
+        ),
     ],
 )
 def test_a_query_that_cannot_be_used_is_refused_and_changes_nothing(text: str, code: str, shop: Path) -> None:
     before = shop.read_bytes()
     with pytest.raises(BatchlearnError) as refusal, open_view(query(shop, text)) as view:
-        view.after(None)
+        all_rows(view)
     assert refusal.value.code == code
     assert shop.read_bytes() == before
 
 
-def test_times_that_the_database_orders_in_another_way_are_refused(shop: Path) -> None:
-    change(shop, "UPDATE orders SET known = '2026-02-01T12:00:00' WHERE code = 0")
-    change(shop, "UPDATE orders SET known = '2026-02-01 18:00:00' WHERE code = 1")
-    with open_view(query(shop)) as view, pytest.raises(DataError) as refusal:
-        view.after(None)
-    assert refusal.value.code == "query-order"
+def test_numbers_that_are_no_times_are_refused(shop: Path) -> None:
+    text = "SELECT CASE WHEN code = 0 THEN 9e999 ELSE a END AS seen, known, code FROM orders"
+    with open_view(query(shop, text)) as view, pytest.raises(DataError) as refusal:
+        view.instants(view.ends() or ())
+    assert refusal.value.code == "query-times"
 
 
 def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
@@ -113,7 +122,7 @@ def test_what_is_no_database_is_refused(data: bytes, code: str, exit_code: int, 
 
 
 def test_a_locked_database_is_said_to_be_locked(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batchlearn.tables.database._SECONDS_TO_WAIT", 0.05)
+    monkeypatch.setattr("batchlearn.tables.database.sqlite._SECONDS_TO_WAIT", 0.05)
     other = sqlite3.connect(shop, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     try:
@@ -127,8 +136,8 @@ def test_a_locked_database_is_said_to_be_locked(shop: Path, monkeypatch: pytest.
 def test_a_view_is_of_one_moment(shop: Path) -> None:
     change(shop, "PRAGMA journal_mode=WAL")
     with open_view(query(shop)) as view:
-        before = view.digest("2027")
+        before = list(view.counted())
         change(shop, "DELETE FROM orders WHERE code < 5")
-        assert view.digest("2027") == before
+        assert list(view.counted()) == before
     with open_view(query(shop)) as view:
-        assert view.digest("2027") != before
+        assert list(view.counted()) != before

@@ -113,6 +113,9 @@ class Code(StrEnum):
     NO_CONTEST = auto()
     # What should not be, and how a version came to go live or not.
     PAST_CHANGED = auto()
+    ROWS_REPLACED = auto()
+    LATER_THAN_LATENESS = auto()
+    TOTALS_FOUND_AGAIN = auto()
     CHAMPION_CANNOT_SCORE = auto()
     COLUMNS_UNFIT = auto()
     COLUMNS_CHANGED = auto()

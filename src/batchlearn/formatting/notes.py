@@ -203,7 +203,7 @@ def _late_labels(share: float, since: str) -> str:
 
 
 def _rows_not_fetched(rows: int, column: str, share: float | None) -> str:
-    said = f"{rows:,} rows of the query have no value in {quoted(column)} and are not counted."
+    said = f"{rows:,} rows of the query have no value in {quoted(column)} yet and are not learned from."
     return said if share is None else _with_late_labels(f"{said} Of the rows that were seen last", share)
 
 

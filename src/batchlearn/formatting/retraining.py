@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from batchlearn.errors import quoted
 from batchlearn.formatting.codes import Code
 
+_CLOCKS = {"data": "of the data", "wall": "on the wall"}
+_NAMED = 3
 _LABELS = "Correct the labels or leave such rows out; if it is meant, set loss in [recipe] and promote by hand."
 _MOST_COLUMNS = 10
-_SINCE = "{periods:.2f} times the period of {period} has passed since the last training"
+
+
+def _some(files: Sequence[str]) -> str:
+    more = f" and {len(files) - _NAMED:,} more" if len(files) > _NAMED else ""
+    return f"{', '.join(map(quoted, files[:_NAMED]))}{more}"
+
+
+def _due(before: str, after: str) -> Callable[..., str]:
+    """Return the sentence of a period by the clock that counts, with what the other one shows beside it."""
+
+    def said(periods: float, period: str, rows: int = 0, clock: str | None = None, other: float | None = None) -> str:
+        by = "" if clock is None else f" by the clock {_CLOCKS[clock]}"
+        beside = ""
+        if clock is not None and other is not None:
+            beside = f" ({other:.2f} by that {_CLOCKS['wall' if clock == 'data' else 'data']})"
+        since = f"{periods:.2f} times the period of {period} has passed{by}{beside} since the last training"
+        return f"{before}{since}{after.format(rows=rows)}"
+
+    return said
 
 
 def _few_blocks(rows: int, blocks: int, rows_each: int, needed: int) -> str:
@@ -104,11 +124,11 @@ SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.NOTHING_TO_LEARN: "There is no version yet, and no row has a label to learn from.",
     Code.NEVER_AGAIN: "The policy is never to train again.",
     Code.CLOCK_WENT_BACK: "The clock is before the last training; nothing is due.",
-    Code.PERIOD_NOT_OVER: f"Not due: {_SINCE}.",
-    Code.PERIOD_WITHOUT_LABELS: f"Due, but no row was labelled since: {_SINCE}.",
-    Code.PERIOD_OVER: f"Due: {_SINCE}, and {{rows:,}} rows were labelled.",
-    Code.FEW_NEW_LABELS: "Not due: {rows:,} of {needed:,} rows were labelled since the last training.",
-    Code.ENOUGH_NEW_LABELS: "Due: {rows:,} of {needed:,} rows were labelled since the last training.",
+    Code.PERIOD_NOT_OVER: _due("Not due: ", "."),
+    Code.PERIOD_WITHOUT_LABELS: _due("Due, but no row to learn from has come: ", "."),
+    Code.PERIOD_OVER: _due("Due: ", ", and {rows:,} rows to learn from have come."),
+    Code.FEW_NEW_LABELS: "Not due: {rows:,} of {needed:,} rows to learn from have come since the last training.",
+    Code.ENOUGH_NEW_LABELS: "Due: {rows:,} of {needed:,} rows to learn from have come since the last training.",
     Code.ASKED_FOR: "Asked for, whatever the policy says.",
     Code.TRAINED_WITHOUT: "Trained again without the {rows:,} rows where {where}: {why}",
     Code.NO_CHAMPION: "There is no champion yet.",
@@ -133,6 +153,15 @@ SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     "without a proof that it is better. The losses of the two were not compared.",
     Code.PAST_CHANGED: "Of the rows with a known label there were {before:,} at the last training, and with times up "
     "to then there are {now:,} now: rows came late or are gone, or [source] was changed.",
+    Code.ROWS_REPLACED: lambda changed, gone, files: (
+        f"Of the rows of the last training {changed:,} stand with other values now and {gone:,} are gone: "
+        f"{_some(files)}."
+    ),
+    Code.LATER_THAN_LATENESS: "{rows:,} rows landed later than lateness in [source] says, the earliest of {since}.",
+    Code.TOTALS_FOUND_AGAIN: lambda rows, files: (
+        f"Rows that the champion was trained on were replaced or are gone ({_some(files)}), so its totals were found "
+        f"again at its coefficients over the {rows:,} rows that stand there now; the new ones were added to them."
+    ),
     Code.START_FELL_BACK: 'Twin and version are trained with start = "{start}" instead of "{asked}", which was refused '
     "for the {of} ({code}): {refusal}",
     Code.COLUMNS_UNFIT: "The source lacks what version {version} reads, so nothing was trained and it stays live. "

@@ -2,9 +2,10 @@
 
 `versions/000002` holds the model (a folder that `predict` takes as it is), `version.json` (when, from which rows, by
 which recipe and start, certificate, evaluation, verdict of the gate), the recipe as text, a few hundred sample rows
-with the predictions that must come back for them, the totals that were kept, and the environment. `manifest.json`
-has size and SHA-256 of each; its own SHA-256 is the identity of the version, which promotions name. Those of what may
-be removed one day, the totals, are in `version.json`: the manifest lists what is there for good.
+with the predictions that must come back for them, the totals that were kept, the list of its rows, and the
+environment. `manifest.json` has size and SHA-256 of each; its own SHA-256 is the identity of the version, which
+promotions name. Those of what may be removed one day, the totals, are in `version.json`: the manifest lists what is
+there for good.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from batchlearn.registry.records import EVENTS, Log, check_format
 
 VERSIONS = "versions"
 DESCRIPTION, RECIPE, ENVIRONMENT = "version.json", "recipe.toml", "environment.json"
-SAMPLE, EXPECTED, KEPT = "sample.parquet", "expected.safetensors", "kept.safetensors"
+SAMPLE, EXPECTED, KEPT, ROWS = "sample.parquet", "expected.safetensors", "kept.safetensors", "rows.json"
 MODEL_FOLDER = "model"
 # In format 1 an update took what of the penalty is per row for in total: `registry.check` finds such versions. Up to
 # format 2 the manifest listed the kept totals too.
 DESCRIPTION_FORMAT = 3
 _NEEDED = {DESCRIPTION, RECIPE, ENVIRONMENT, *(f"{MODEL_FOLDER}/{name}" for name in (MANIFEST, MODEL, WEIGHTS))}
-_ALLOWED = _NEEDED | {SAMPLE, EXPECTED} | REMOVABLE
+_ALLOWED = _NEEDED | {SAMPLE, EXPECTED, ROWS} | REMOVABLE
 _FOLDER = re.compile(r"(\d{6,9})\Z")
 _LARGEST_DESCRIPTION, _LARGEST = 1 << 26, 1 << 31
 

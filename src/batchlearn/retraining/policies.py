@@ -74,10 +74,11 @@ class Span:
 class Situation(NamedTuple):
     """What a policy may look at."""
 
-    now: float  # on the scale of the time column
+    now: float  # by the clock of the data, on the scale of the time column
     trained: float | None  # as of when the newest version was trained; None if there is none
-    new_rows: int  # labelled since then
+    new_rows: int  # to learn from since then: new, landed late, labelled since
     stamped: bool  # whether times are timestamps
+    wall: float | None = None  # what has passed by the clock on the wall, in microseconds; None where times are numbers
 
 
 class Decision(NamedTuple):
@@ -113,19 +114,33 @@ class Never:
 
 @dataclass(frozen=True)
 class Every:
-    """Train again when so much time has passed, if any labelled row has come."""
+    """Train again when so much time has passed, if any labelled row has come.
+
+    Time passes by the clock of the data, or by that on the wall.
+    """
 
     period: Span
+    clock: str = "data"
 
     def decide(self, situation: Situation) -> Decision:
         """Compare the time since the last training with the period."""
         period = self.period.on(situation.stamped)  # refused with the first training already, not with the second
         if situation.trained is None:
             return _first(situation)
-        if situation.now < situation.trained:
+        elapsed = {"data": situation.now - situation.trained, "wall": situation.wall}
+        passed, other = elapsed[self.clock], elapsed["wall" if self.clock == "data" else "data"]
+        if passed is None:
+            raise UsageError(
+                "The policy counts time by the clock on the wall, and the time column holds numbers; write clock = "
+                '"data" in [policy].',
+                code="policy-clock",
+            )
+        if passed < 0.0:
             return Decision(False, (Note(Code.CLOCK_WENT_BACK),))
-        passed = (situation.now - situation.trained) / period
-        since = {"periods": passed, "period": str(self.period)}
+        passed /= period
+        since = {"periods": passed, "period": str(self.period), "clock": self.clock}
+        if other is not None:
+            since["other"] = other / period
         if passed < 1.0:
             return Decision(False, (Note(Code.PERIOD_NOT_OVER, since),))
         if not situation.new_rows:

@@ -52,7 +52,9 @@ class SourceSettings(_SettingsSection):
     target: str
     time: str
     labelled: str | None = None
+    landed: str | None = None
     wait: Spelled = None
+    lateness: Spelled = None
     roles: Roles
     reading: ReadingRules
 
@@ -62,6 +64,7 @@ class PolicySettings(_SettingsSection):
 
     when: Literal["never", "every", "rows"] = "never"
     period: Spelled = None
+    clock: Literal["data", "wall"] = "data"
     rows: int | None = None
     window: Spelled = None
     start: StartName = "scratch"
@@ -153,7 +156,7 @@ def parse_settings(text: str) -> ProjectSettings:
     costs = (settings.review.false_alarm, settings.review.miss, settings.review.fee)
     if settings.review.costs is None and any(cost is not None for cost in costs):
         raise _refused("[review] needs false_alarm, miss and fee together, in one unit, or none of them")
-    for of_spans in (settings.source.wait, settings.policy.window):
+    for of_spans in (settings.source.wait, settings.source.lateness, settings.policy.window):
         if of_spans is not None:
             Span.parse(of_spans)
     _check_start(settings.recipe, settings.policy.start)
@@ -186,7 +189,7 @@ def policy_of(settings: ProjectSettings) -> Policy:
         )
     if chosen.rows is not None:
         return EveryRows(chosen.rows)
-    return Never() if chosen.period is None else Every(Span.parse(chosen.period))
+    return Never() if chosen.period is None else Every(Span.parse(chosen.period), chosen.clock)
 
 
 def gate_of(settings: ProjectSettings) -> Gate:
@@ -232,6 +235,11 @@ def _check_source(source: SourceSettings) -> None:
     for path in (source.files, source.database):
         if path is not None and (not path.strip() or "://" in path or "\0" in path):
             raise _refused(f"{quoted(path)} is no path; only files of this machine are read")
+    if source.landed is not None and source.query is None:
+        raise _refused(
+            f"[source] landed is {quoted(source.landed)}, which belongs to a query: what is new in files is seen from "
+            "the files themselves"
+        )
     if source.labelled == source.time:
         raise _refused(
             f"time and labelled are both {quoted(source.time)}; leave labelled out where labels are known at once"

@@ -9,6 +9,9 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 Moment = datetime.datetime | float  # a time in UTC, or what a clock showed, or a number
 
 
@@ -58,6 +61,28 @@ class Missing:
         return f"{identifier(self.column)} is null"
 
 
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """A row stands at one of some places of its source, counted from 0 in the order in which it is read.
+
+    It is of one source as it stands now and goes on no record: its text is no SQL.
+    """
+
+    ranges: tuple[tuple[int, int], ...]  # first and last + 1, in order, none within another
+    but: NDArray[np.int64]  # places among them that are not meant, in order
+
+    def among(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which of the places, (m,), are meant."""
+        if not self.ranges:
+            return np.zeros(len(places), dtype=bool)
+        starts, stops = np.asarray(self.ranges).T
+        which = np.searchsorted(starts, places, side="right") - 1
+        return np.asarray((which >= 0) & (places < stops[which]) & ~np.isin(places, self.but))
+
+    def __str__(self) -> str:
+        return "listed"
+
+
 @dataclass(frozen=True)
 class Not:
     """All other rows, those for which a condition is unknown among them."""
@@ -88,7 +113,7 @@ class Or:
         return " or ".join(f"({part})" for part in self.parts)
 
 
-Condition = Written | Before | After | Missing | Not | And | Or
+Condition = Written | Before | After | Missing | Listed | Not | And | Or
 
 
 def together(*conditions: Condition | None) -> Condition | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from sqlglot.errors import SqlglotError
 
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.tables.columns import EXACT_INTEGER, Column, Kind, name_advice
-from batchlearn.tables.conditions import And, Before, Condition, Missing, Not, Or, Written, literal
+from batchlearn.tables.conditions import After, And, Before, Condition, Listed, Missing, Not, Or, Written, literal
 from batchlearn.tables.text.times import moments_of
 
 _LONGEST = 10_000
@@ -54,10 +54,14 @@ _CONSTRUCTS: Final[dict[type[exp.Expr], str]] = {
 
 @dataclass(frozen=True)
 class Filter:
-    """An Arrow expression over a batch whose first columns are `columns`, made comparable, in this order."""
+    """An Arrow expression over a batch whose first columns are `columns`, made comparable, in this order.
+
+    Those in `listed` are no columns of the table: they say which rows stand at listed places.
+    """
 
     expression: pc.Expression
     columns: tuple[str, ...]
+    listed: Mapping[str, Listed]
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def compile_condition(condition: Condition, columns: Sequence[Column]) -> Filter
         expression = translator.whole(condition)
     except RecursionError as problem:
         raise _unsupported(str(condition), "deeper nesting than can be read") from problem
-    return Filter(expression, tuple(translator.used))
+    return Filter(expression, tuple(translator.used), translator.listed)
 
 
 def _parsed(text: str) -> exp.Expr:
@@ -128,6 +132,7 @@ class _Translator:
         self.columns = columns
         self.zone: str | None = None
         self.used: dict[str, int] = {}
+        self.listed: dict[str, Listed] = {}
 
     def whole(self, condition: Condition) -> pc.Expression:
         """Translate a condition part by part."""
@@ -139,9 +144,16 @@ class _Translator:
         if isinstance(condition, And | Or):
             join = operator.and_ if isinstance(condition, And) else operator.or_
             return functools.reduce(join, map(self.whole, condition.parts))
-        column = self._operand_of(condition.column)
+        if isinstance(condition, Listed):
+            name = f"\0{id(condition)}"  # as no column is called
+            self.listed[name] = condition
+            return pc.field(self.used.setdefault(name, len(self.used)))
         if isinstance(condition, Missing):
-            return column.expression.is_null()
+            return self._operand_of(condition.column).expression.is_null()
+        return self._ordered(condition)
+
+    def _ordered(self, condition: Before | After) -> pc.Expression:
+        column = self._operand_of(condition.column)
         function = "less_equal" if isinstance(condition, Before) else "greater"
         # A time is a number where times are numbers.
         moment, shown = condition.moment, literal(condition.moment)

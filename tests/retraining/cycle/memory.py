@@ -43,10 +43,13 @@ class History:
         as_of, version = self.trained[live.number - 1]
         fit = version.fit
         strengths, recipe = fit.structure.strengths, fit.recipe.to_json()
-        return Champion(fit.model, as_of, live.generation, strengths, recipe, version.kept)
+        return Champion(fit.model, as_of, as_of, live.generation, strengths, recipe, version.kept)
 
     def model(self, number: int) -> LinearModel:
         return self.trained[number - 1][1].fit.model
+
+    def rows_of(self, number: int) -> None:
+        """Their times say which rows a version knew."""
 
     def rehearse_newest(self) -> Rehearsed:
         live = self.state.live
@@ -68,8 +71,9 @@ class History:
             case Trained(verdict=verdict, judged_against=against, alarms=alarms):
                 self.trained.append((clock.now, event))
                 (counted,) = (one for one in events if isinstance(one, RowsCounted))
-                known, number = counted.look.known, len(self.trained)
-                newest = Newest(number, clock.now, known, verdict, against, None, alarms)
+                known, latest, number = counted.look.known, counted.look.latest, len(self.trained)
+                assert latest is not None
+                newest = Newest(number, clock.now, latest, known, clock.at, verdict, against, None, alarms)
                 return replace(state, newest=newest)
             case JudgedAgain(verdict=verdict):
                 assert newest is not None

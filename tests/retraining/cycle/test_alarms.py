@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.retraining.made import SETTINGS_TEXT, add_days, context, day, make_project, orders, turn
+from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, context, day, make_project, orders, turn
 
 import batchlearn as bl
 from batchlearn.artifacts.store import FolderStore
@@ -40,18 +40,19 @@ def renamed(root: Path, settings: str) -> CycleResult:
 
 def test_a_champion_that_cannot_score_raises_an_alarm_which_holds_the_version_back(tmp_path: Path) -> None:
     second = renamed(tmp_path, ASKED)
-    (alarm,) = map(str, second.alarms)
+    replaced, alarm = map(str, second.alarms)
+    assert replaced.startswith("Of the rows of the last training 600 stand with other values now and 0 are gone")
     assert alarm.startswith("The champion cannot score the later rows:")
     assert "size" in alarm
     assert (second.promoted, second.asked) == (False, "promotion"), "it passed the gate, and waits all the same"
     store = FolderStore(tmp_path)
     (asking,) = waiting(events(store), champion(store))
-    assert asking.content["alarms"] == [alarm]
+    assert asking.content["alarms"] == [replaced, alarm]
 
 
 def test_an_alarm_is_told_and_holds_nothing_back_where_nobody_is_to_be_asked(tmp_path: Path) -> None:
     second = renamed(tmp_path, AUTO)
-    assert len(second.alarms) == 1
+    assert len(second.alarms) == 2
     assert (second.promoted, second.asked) == (True, None)
 
 
@@ -97,9 +98,12 @@ def test_rows_of_the_past_that_come_or_go_raise_an_alarm_whatever_was_kept(tmp_p
     assert turn(tmp_path, day(13)).alarms == ()
     add_days(tmp_path, 10, 30)
     (tmp_path / "data" / "000.parquet").unlink()
-    (alarm,) = map(str, turn(tmp_path, day(33)).alarms)
-    assert alarm.startswith("Of the rows with a known label there were 600 at the last training")
-    assert "there are 300 now: rows came late or are gone" in alarm
+    second = turn(tmp_path, day(33))
+    assert (second.rows["changed"], second.rows["gone"]) == (0, 5 * ROWS)
+    (alarm,) = map(str, second.alarms)
+    assert alarm == (
+        "Of the rows of the last training 0 stand with other values now and 300 are gone: 'data/000.parquet'."
+    )
 
 
 def test_what_goes_live_is_of_the_kind_that_was_judged(tmp_path: Path) -> None:

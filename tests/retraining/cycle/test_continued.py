@@ -139,20 +139,6 @@ def test_an_update_leaves_out_the_rows_that_left_the_window(window: str, tmp_pat
 
 
 @pytest.mark.parametrize("start", ["update", "fine-tune"])
-def test_rows_that_come_with_an_old_time_are_not_passed_over(start: str, begun: Path, tmp_path: Path) -> None:
-    root = project(begun, tmp_path, start, STOPS)
-    pq.write_table(orders(3, 4, slope=-1.5, seed=7), root / "data" / "late.parquet")
-    with pytest.raises(DataError, match="makes 1,800 of weight 1800, but there are 1,860 of weight 1860") as refusal:
-        turn(root, DUE)
-    assert refusal.value.code == "past-changed"
-    assert turn(root, DUE, dry_run=True).bracket is None
-    make_project(root)
-    again = turn(root, DUE)
-    assert again.certificate is not None
-    assert again.certificate["rows"] == 30 * ROWS + ROWS
-
-
-@pytest.mark.parametrize("start", ["update", "fine-tune"])
 def test_a_window_that_leaves_no_old_row_is_refused_by_what_goes_on_from_them(start: str, tmp_path: Path) -> None:
     recent = {"rows = 300": f'rows = 300\nstart = "{start}"\nfallback = false\nwindow = "8d"'}
     root = make_project(tmp_path, SETTINGS_TEXT, recent)

@@ -201,26 +201,6 @@ def test_the_twin_that_is_judged_has_seen_none_of_the_judging_rows(tmp_path: Pat
     assert second.gate.difference == pytest.approx(losses[0] - losses[1], rel=1e-9)
 
 
-def test_weights_that_changed_in_the_past_are_noticed(tmp_path: Path) -> None:
-    stops = {"rows = 300": 'rows = 300\nstart = "update"\nfallback = false'}
-    changes = {'time = "seen"': 'time = "seen"\nweight = "size"', **stops}
-    root = make_project(tmp_path, SETTINGS_TEXT, changes)
-
-    def add(first: int, last: int, times: float) -> None:
-        table = orders(first, last)
-        weight = pa.array(times * (1.0 + np.abs(np.asarray(table["size"]))))
-        place = table.schema.get_field_index("size")
-        pq.write_table(table.set_column(place, "size", weight), root / "data" / f"{first:03d}.parquet")
-
-    add(0, 10, 1.0)
-    assert turn(root, day(13)).promoted
-    add(0, 10, 1.01)
-    add(10, 20, 1.0)
-    with pytest.raises(DataError) as refusal:
-        turn(root, day(23))
-    assert refusal.value.code == "past-changed"
-
-
 @pytest.mark.parametrize("start", ["scratch", "warm", "update", "fine-tune"])
 @pytest.mark.parametrize(
     ("kind", "wrong", "code"), [("poisson", -3, "label-negative"), ("gamma", 0.0, "label-not-positive")]

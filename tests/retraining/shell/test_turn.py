@@ -71,7 +71,8 @@ def test_the_first_version_goes_live_because_it_displaces_nobody(tmp_path: Path)
         None,
         0,
     )
-    assert first.rows == {"seen": 10 * ROWS, "known": 10 * ROWS, "new": 10 * ROWS}
+    counts = {"late": 0, "labelled": 0, "changed": 0, "gone": 0}
+    assert first.rows == {"seen": 10 * ROWS, "known": 10 * ROWS, "new": 10 * ROWS, **counts}
     assert first.certificate is not None
     assert first.certificate["status"] == "certified"
     assert needed_champion(FolderStore(root)).reason.by == "ann"

@@ -14,7 +14,7 @@ from batchlearn.retraining.sources.label_times import (
     count_new_rows,
     fingerprint,
     instant_of,
-    latest_seen,
+    latest_time,
     parse_instant,
     settled_rows,
     shown_instant,
@@ -72,7 +72,7 @@ def test_a_row_is_known_once_it_was_seen_has_rested_and_has_its_label(
     assert values(table, times.labelled_since(now * unit, before * unit)) == x[new].tolist()
     in_sight = bl.read(table, target="y", time="at", where=times.seen_by(now * unit))
     found = count_new_rows(in_sight, times, now * unit, before * unit)
-    assert (found.seen, found.known, found.new) == (
+    assert (found.seen, found.known, found.unlearned) == (
         int((seen <= now * unit).sum()),
         int(known(now).sum()),
         int(new.sum()),
@@ -188,9 +188,9 @@ def test_recent_rows_that_mostly_have_no_label_yet_are_said() -> None:
 
 def test_the_present_is_the_latest_time_where_times_are_numbers() -> None:
     times = LabelTimes("at", None, False, 0.0)
-    assert latest_seen(bl.read(pa.table({"at": [3.0, None, 7.0, 5.0]})), times) == 7.0
+    assert latest_time(bl.read(pa.table({"at": [3.0, None, 7.0, 5.0]})), times) == 7.0
     with pytest.raises(DataError):
-        latest_seen(bl.read(pa.table({"at": pa.array([None, None], pa.float64())})), times)
+        latest_time(bl.read(pa.table({"at": pa.array([None, None], pa.float64())})), times)
 
 
 def test_the_fingerprint_is_that_of_the_values() -> None:

@@ -4,11 +4,12 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.retraining.made import SETTINGS_TEXT, add_days, day, into_database, make_project, orders, turn
 
-from batchlearn.errors import DataError, IntegrityError
+from batchlearn.errors import DataError
 from batchlearn.retraining.project import open_project
 from batchlearn.retraining.sources.project_source import open_source
 
@@ -32,7 +33,7 @@ def test_a_pattern_matches_the_files_that_came_since(tmp_path: Path) -> None:
     assert rows_of(root) == 300
     add_days(root, 5, 7)
     source = open_source(open_project(root))
-    assert [one["path"] for one in source.origin["files"]] == ["data/000.parquet", "data/005.parquet"]
+    assert list(source.names) == ["data/000.parquet", "data/005.parquet"]
     assert rows_of(root) == 420
 
 
@@ -57,27 +58,23 @@ def test_a_file_that_changes_during_a_turn_ends_it(tmp_path: Path) -> None:
 
 def test_a_query_is_fetched_once_and_then_only_what_is_new(shop: Path) -> None:
     first = open_source(open_project(shop)).origin
-    assert (first["fetched"], first["parts"]["number"], first["fetched_again"]) == (600, 1, False)
-    part = shop / first["parts"]["folder"] / "000001.parquet"
-    before = part.read_bytes()
+    assert (first["fetched"], first["parts"]["number"], first["fetched_again"]) == (600, 10, False)
     assert open_source(open_project(shop)).origin["fetched"] == 0
     into_database(shop / "shop.sqlite", orders(10, 12))
     later = open_source(open_project(shop)).origin
-    assert (later["fetched"], later["parts"]["number"], later["parts"]["rows"]) == (120, 2, 720)
-    assert part.read_bytes() == before
+    assert (later["fetched"], later["parts"]["number"], later["parts"]["rows"]) == (120, 12, 720)
     assert rows_of(shop) == 720
 
 
-def test_rows_that_are_gone_or_came_late_are_noticed_and_all_is_fetched_again(shop: Path) -> None:
-    folder = open_source(open_project(shop)).origin["parts"]["folder"]
+def test_of_a_day_that_was_fetched_again_the_newest_part_alone_is_read(shop: Path) -> None:
+    open_source(open_project(shop))
     with sqlite3.connect(shop / "shop.sqlite") as connection:
         connection.execute("DELETE FROM orders WHERE user = 7")
         kept = connection.execute("SELECT count(*) FROM orders").fetchone()[0]
     connection.close()
     again = open_source(open_project(shop)).origin
     assert (again["fetched_again"], again["parts"]["rows"]) == (True, kept)
-    assert again["parts"]["folder"] != folder
-    assert (shop / folder).is_dir(), "what versions were trained on stays"
+    assert rows_of(shop) == kept
     assert open_source(open_project(shop)).origin["fetched"] == 0
 
 
@@ -87,8 +84,17 @@ def test_as_many_rows_at_other_times_are_not_taken_for_the_same(shop: Path) -> N
         connection.execute("DELETE FROM orders WHERE rowid <= 120")
     connection.close()
     into_database(shop / "shop.sqlite", orders(0, 2, seed=5))
-    assert open_source(open_project(shop)).origin["fetched_again"]
+    assert open_source(open_project(shop)).origin["fetched"] == 120
     assert rows_of(shop) == 600
+
+
+def test_when_a_row_landed_is_no_feature(shop: Path) -> None:
+    with sqlite3.connect(shop / "shop.sqlite") as connection:
+        connection.execute("ALTER TABLE orders ADD COLUMN landed")
+        connection.execute("UPDATE orders SET landed = seen")
+    connection.close()
+    make_project(shop, SETTINGS_TEXT, {**QUERY, 'time = "seen"': 'time = "seen"\nlanded = "landed"'})
+    assert {*open_source(open_project(shop)).table().roles.drop} == {"user", "known", "landed"}
 
 
 def test_rows_that_wait_for_their_label_are_said(shop: Path) -> None:
@@ -97,11 +103,10 @@ def test_rows_that_wait_for_their_label_are_said(shop: Path) -> None:
     connection.close()
     first = turn(shop, day(10), dry_run=True)
     assert first.rows is not None
-    assert first.rows["seen"] == 7 * 60
-    assert str(first.notes[0]).startswith(
-        "180 rows of the query have no value in 'known' and are not counted. Of the rows that were seen last only 0% "
-        "have a label yet. Labels that are known early may differ"
-    )
+    assert (first.rows["seen"], first.rows["known"]) == (600, 7 * 60)
+    said = [str(note) for note in first.notes]
+    assert "180 rows of the query have no value in 'known' yet and are not learned from." in said
+    assert any("only 0% have a label yet. Labels that are known early may differ" in note for note in said)
 
 
 @pytest.mark.parametrize("pattern", [".", "**/*.parquet"])
@@ -113,7 +118,7 @@ def test_what_the_registry_keeps_is_no_row_of_the_source(pattern: str, tmp_path:
     assert rows_of(root) == 600
 
 
-def test_a_column_that_had_no_value_until_now_is_fetched_again_with_its_kind(shop: Path) -> None:
+def test_a_column_that_had_no_value_until_now_has_the_kind_of_those_that_came(shop: Path) -> None:
     with sqlite3.connect(shop / "shop.sqlite") as connection:
         connection.execute("ALTER TABLE orders ADD COLUMN shop")
     connection.close()
@@ -122,8 +127,26 @@ def test_a_column_that_had_no_value_until_now_is_fetched_again_with_its_kind(sho
         late = "2026-02-01 00:00:00"
         connection.execute("INSERT INTO orders VALUES (?, ?, 1, 0.5, 'red', 1, 'north')", (late, late))
     connection.close()
+    source = open_source(open_project(shop))
+    assert (source.origin["fetched"], source.origin["parts"]["rows"]) == (1, 601)
+    found = pa.Table.from_batches(source.table().scan(["shop"])).column("shop")
+    assert (found.null_count, found[-1].as_py()) == (600, "north")
+
+
+def test_a_column_that_becomes_one_of_another_kind_is_fetched_again(shop: Path) -> None:
+    assert open_source(open_project(shop)).origin["fetched"] == 600
+    into_database(shop / "shop.sqlite", orders(10, 11))
+    with sqlite3.connect(shop / "shop.sqlite") as connection:
+        connection.execute("UPDATE orders SET user = 'u' || user")
+    connection.close()
     origin = open_source(open_project(shop)).origin
-    assert (origin["fetched_again"], origin["parts"]["rows"]) == (True, 601)
+    assert (origin["fetched"], origin["fetched_again"]) == (660, True)
+    assert rows_of(shop) == 660
+    into_database(shop / "shop.sqlite", orders(11, 12))
+    for _ in range(2):
+        with pytest.raises(DataError, match="'user'") as refusal:
+            open_source(open_project(shop))
+        assert refusal.value.code == "query-kinds"
 
 
 def test_another_query_has_parts_of_its_own(shop: Path) -> None:
@@ -145,35 +168,17 @@ def test_a_query_without_rows_is_refused(shop: Path) -> None:
     assert refusal.value.code == "no-rows"
 
 
-def test_a_part_that_was_damaged_is_refused(shop: Path) -> None:
-    folder = open_source(open_project(shop)).origin["parts"]["folder"]
-    (shop / folder / "000001.parquet").write_bytes(b"PAR1 and then nothing PAR1")
-    with pytest.raises(IntegrityError):
-        open_source(open_project(shop))
-
-
 def test_a_table_in_a_database_retrains_from_what_it_fetched(shop: Path) -> None:
     """Labels that are not known yet are not used: at day 8 those of the first five days are."""
     first = turn(shop, day(8))
     assert (first.decision, first.promoted) == ("retrain", True)
-    assert first.rows == {"seen": 8 * 60, "known": 5 * 60, "new": 5 * 60}
+    nothing = {"late": 0, "labelled": 0, "changed": 0, "gone": 0}
+    assert first.rows == {"seen": 8 * 60, "known": 5 * 60, "new": 5 * 60, **nothing}
     assert turn(shop, day(10)).decision == "keep"
     into_database(shop / "shop.sqlite", orders(10, 14))
     second = turn(shop, day(14))
     assert second.decision == "retrain"
-    assert second.rows == {"seen": 14 * 60, "known": 11 * 60, "new": 6 * 60}
-
-
-def test_where_a_part_is_gone_all_is_fetched_again(shop: Path) -> None:
-    open_source(open_project(shop))
-    into_database(shop / "shop.sqlite", orders(10, 20))
-    origin = open_source(open_project(shop)).origin
-    assert origin["parts"]["number"] == 2
-    (shop / origin["parts"]["folder"] / "000001.parquet").unlink()
-    again = open_source(open_project(shop)).origin
-    assert (again["fetched"], again["fetched_again"], again["parts"]["rows"]) == (1_200, True, 1_200)
-    assert again["parts"]["folder"] != origin["parts"]["folder"]
-    assert rows_of(shop) == 1_200
+    assert second.rows == {**nothing, "seen": 14 * 60, "known": 11 * 60, "new": 3 * 60, "labelled": 3 * 60}
 
 
 def test_a_copy_beside_the_parts_is_none_of_them(shop: Path) -> None:

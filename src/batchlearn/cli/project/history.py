@@ -43,9 +43,8 @@ def history(
     store = open_store(project)
     lives, past = tenures(promotions(store)), events(store)
     check_promotions(past, lives[-1].promotion if lives else None)
-    turns, alarms, prunings = (
-        [event for event in past if event.content["kind"] == kind] for kind in (CYCLE, ALARM, PRUNE)
-    )
+    kinds = CYCLE, ALARM, PRUNE
+    turns, alarms, prunings = ([event for event in past if event.content["kind"] == kind] for kind in kinds)
     decided = choices(past)
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,

@@ -19,7 +19,8 @@ from batchlearn.report.document import Document
 from batchlearn.retraining.policies import Span
 from batchlearn.retraining.project import SAID_ELSEWHERE, SourceSettings, parse_settings, write_settings
 from batchlearn.retraining.sources.project_source import ProjectSource, inside
-from batchlearn.tables.database import Query, open_view
+from batchlearn.retraining.sources.snapshots import query_of
+from batchlearn.tables.database import open_view
 from batchlearn.tables.files import refuse_address
 from batchlearn.tables.table import ReadingRules, Roles
 from batchlearn.training.recipe import Recipe
@@ -116,11 +117,9 @@ def _stamped(settings: SourceSettings, root: Path) -> bool | None:
     if settings.files is not None:
         # The folder of the project may be about to be made, and ".." leads out of none that is not there.
         return ProjectSource(os.path.abspath(inside(root, settings.files)), settings).times().stamped
-    times = tuple(name for name in (settings.time, settings.labelled) if name is not None)
-    for mark in (*times, settings.target):
-        query = Query(Path(os.path.abspath(root / str(settings.database))), str(settings.query), mark, times)
-        with open_view(query):
-            pass
+    query = query_of(settings, root)
+    with open_view(replace(query, database=Path(os.path.abspath(query.database)))):
+        pass
     return None
 
 
@@ -141,7 +140,7 @@ def _settings_text(given: dict[str, Any], policy: PolicyOptions) -> str:
 
 def _shown(key: str, given: dict[str, Any]) -> bool:
     """Files need no keys of a database, nor the other way round."""
-    return key not in ("files", "database", "query") or key in given
+    return key in given or key not in ("files", "database", "query", *([] if "query" in given else ["landed"]))
 
 
 def _entry(key: str, value: object, example: object, comment: str) -> str:
@@ -175,6 +174,7 @@ _SOURCE = {
     "database": ("shop.sqlite", "Read without any right to change it."),
     "query": ("SELECT * FROM orders", "One SELECT; each turn fetches what came since the last."),
     "labelled": ("known_at", "When its label was known, where labels come late."),
+    "landed": ("updated_at", "When a row of the query came or was last changed, where a column says so."),
     "wait": ("90d", "How long a row rests before it is learned from."),
     **_described(Roles),
     **_described(ReadingRules),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -20,7 +21,7 @@ from batchlearn.retraining.project import Project, open_project
 from batchlearn.retraining.shell.lock import one_at_a_time
 from batchlearn.retraining.shell.records import CycleContext
 from batchlearn.retraining.shell.turn import CycleResult, run_turn, turn_without_source
-from batchlearn.retraining.sources.label_times import instant_of, latest_seen, parse_instant
+from batchlearn.retraining.sources.label_times import instant_of, latest_time, parse_instant
 from batchlearn.retraining.sources.project_source import open_source
 
 
@@ -33,8 +34,12 @@ class CycleOptions:
     by: Annotated[str | None, Parameter(help="Name for the ledger; that of the user unless given.")] = None
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None
     project: Annotated[str, Parameter(help="Folder of the project, or one inside it.")] = "."
+    rehash: Annotated[
+        Flag, Parameter(help="Compare the values of files that have the size and time of change they had.")
+    ] = False
 
 
+_CAME = ("new", "late", "labelled", "changed", "gone")
 DEFAULT_CYCLE = CycleOptions()
 
 
@@ -64,13 +69,14 @@ def retrain(
 def cycle_context(project: Project, cycle: CycleOptions) -> CycleContext:
     """Return what a turn is given: the rows as they are, the clock or the time to act as at, and who asks."""
     forgotten = [event.content["where"] for event in events(project.store) if event.content["kind"] == FORGET]
-    source = open_source(project, forgotten)
+    source = open_source(project, forgotten, cycle.rehash)
     times = source.times()
     clock = datetime.datetime.now(datetime.UTC)
     if cycle.now is not None:
         now = parse_instant(cycle.now, times.stamped)
     else:
-        now = instant_of(clock) if times.stamped else latest_seen(source.table(), times)
+        # A row with a time to come is no row of the present.
+        now = min(latest_time(source.table(), times), instant_of(clock) if times.stamped else math.inf)
     said = clock
     if times.stamped and cycle.now is not None:
         said = datetime.datetime.fromtimestamp(now / 1e6, datetime.UTC)
@@ -83,7 +89,8 @@ def _show(turn: CycleResult, dry_run: bool) -> Document:
     facts: list[tuple[str, str]] = [("Why", turn.reason)]
     if turn.rows:
         rows = turn.rows
-        facts.append(("Rows", f"{rows['seen']:,} seen, {rows['known']:,} with a known label, {rows['new']:,} new"))
+        came = ", ".join(f"{rows[name]:,} {name}" for name in _CAME if rows.get(name))
+        facts.append(("Rows", f"{rows['seen']:,} seen, {rows['known']:,} with a known label, {came or '0 new'}"))
     if turn.gate is not None:
         facts.append(("Gate", turn.gate.sentence))
     if turn.certificate is not None:

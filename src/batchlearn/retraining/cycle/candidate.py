@@ -29,7 +29,6 @@ from batchlearn.retraining.cycle.state import Champion, KnownRows, Plan
 from batchlearn.retraining.gate import Gate, Verdict, judge, judge_without_champion
 from batchlearn.retraining.sources.label_times import LabelTimes
 from batchlearn.retraining.verdict import answered
-from batchlearn.tables.conditions import And, Not
 from batchlearn.tables.table import Table
 from batchlearn.training.evaluate import evaluate_scored
 from batchlearn.training.fit import Fit
@@ -122,15 +121,17 @@ def _dearer(plan: Plan, start: str, problem: BatchlearnError) -> str | None:
 
 
 def _judge_twin(known: KnownRows, champion: Champion, start: str) -> Generator[Progress, None, Judged]:
-    """Compare what the recipe makes of the rows before a cut with the champion, on the new rows after it."""
-    plan, times, since = known.plan, known.times, known.since(champion)
-    cut = _cut(known.source.table(since), times, plan.share)
+    """Compare what the recipe makes of the rows before a cut with the champion, on the new rows after it.
+
+    The twin sees no row of a later time than the cut, be it new or old.
+    """
+    plan, times, judging = known.plan, known.times, known.judging(champion)
+    cut = _cut(known.source.table(judging), times, plan.share)
     if isinstance(cut, Note):
         return Judged(_undecided(plan.gate, cut))
-    judging = And((since, times.after(cut)))
-    later = known.source.table(judging)
+    later = known.source.table(judging, times.after(cut))
     try:
-        earlier = known.parts(champion, Not(judging))
+        earlier = known.parts(champion, cut)
         twin = yield from train_from(start, champion, plan.recipe, earlier, plan.threads)
         both = contest(champion.model, twin.model, later, plan.recipe.seed)
         verdict = compare(plan.gate, both)

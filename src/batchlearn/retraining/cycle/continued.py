@@ -27,7 +27,7 @@ from batchlearn.formatting.notes import Code, Note
 from batchlearn.models.linear import LinearModel
 from batchlearn.retraining.bracket import Bracket, Change, bracket
 from batchlearn.retraining.cycle.state import Champion, TrainingTables
-from batchlearn.retraining.warm_start import WarmStart, fine_tune, outgrown, update, warm
+from batchlearn.retraining.warm_start import WarmStart, fine_tune, outgrown, refuse_new_tables, update, warm
 from batchlearn.selection.structure import Structure
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.conditions import for_any_time
@@ -117,11 +117,39 @@ def bracket_of(
     try:
         refuse_other_recipe("a bracket", champion, recipe)
         with one_blas_thread():
-            change, _ = _change(champion.model, champion.kept, parts, threads)
-            found = bracket(champion.kept, change, champion.penalty(recipe), recent=_RECENT).bracket
+            kept, note = _totals_of(champion, champion.kept, recipe, parts, threads)
+            change, _ = _change(champion.model, kept, parts, threads)
+            found = bracket(kept, change, champion.penalty(recipe), recent=_RECENT).bracket
+        if note is not None:
+            found = replace(found, rung=found.rung + 1, rows_read=found.rows_read + kept.rows)
     except (DataError, CertificateError, UsageError) as problem:
         return None, Note(Code.NO_BRACKET, {"why": problem.message})
     return found, Note(Code.BRACKET, {"bracket": str(found)})
+
+
+def _totals_of(
+    champion: Champion, kept: SufficientStatistics, recipe: Recipe, parts: TrainingTables, threads: int | None
+) -> tuple[SufficientStatistics, Note | None]:
+    """Return the totals to go on from, at the champion's coefficients: those it kept, where its rows are as they were.
+
+    Else they are found again over what is there now of the rows that are not new. DataError where these do not fit the
+    champion's encoding, or where none is left; CertificateError where they have no factored Hessian.
+    """
+    if parts.others is None:
+        return kept, None
+    model = champion.model
+    found = _any(model, parts.others, threads)
+    if found is None:
+        raise DataError(
+            f"None of the {kept.rows:,} rows that the champion was trained on is left, so there is nothing to go on "
+            'from. Train with start = "warm" or "scratch" in [policy].',
+            code="past-gone",
+        )
+    refuse_new_tables(kept, found.rows, model.encoding)
+    objective = fit_objective(model.target, model.encoding, champion.strengths, recipe.alpha, found.rows.total_weight)
+    totals, domain = totals_at(objective.loss, found.rows, kept.parameters)
+    again = assemble_statistics(objective, found.rows, kept.parameters, totals, domain)
+    return again, Note(Code.TOTALS_FOUND_AGAIN, {"rows": again.rows, "files": parts.lost})
 
 
 def _change(
@@ -145,7 +173,7 @@ def _change(
             'The kept totals do not know of it: train with start = "warm" or "scratch" in [policy].',
             code="past-changed",
         )
-    if came is None and went is None:
+    if came is None and went is None and parts.others is None:
         raise DataError("No row came or went since the champion was trained, so nothing changes.", code="no-rows")
     if less >= kept.rows:
         raise DataError(
@@ -233,18 +261,20 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: TrainingTa
             'start = "warm" or "scratch" in [policy].',
             code="champion-kept-nothing",
         )
-    change, ledger = _change(model, champion.kept, parts, threads)
+    kept, again = _totals_of(champion, champion.kept, recipe, parts, threads)
+    change, ledger = _change(model, kept, parts, threads)
     penalty = champion.penalty(recipe)
     if start == "fine-tune":
-        found = fine_tune(champion.kept, change, penalty, encoding=model.encoding)
+        found = fine_tune(kept, change, penalty, encoding=model.encoding)
     else:
 
         def everything() -> Rows:
             return encode_rows(model, parts.everything, threads).rows
 
-        found = update(champion.kept, change, penalty, encoding=model.encoding, all_rows=everything)
+        found = update(kept, change, penalty, encoding=model.encoding, all_rows=everything)
     weight = ledger.counts.used if ledger.weight is None else np.sum(ledger.weight[ledger.used])
-    return _fit(found, champion, recipe, recipe.alpha_for(float(weight)), parts.everything, ledger)
+    fit = _fit(found, champion, recipe, recipe.alpha_for(float(weight)), parts.everything, ledger)
+    return fit if again is None else replace(fit, notes=(again, *fit.notes))
 
 
 def refuse_other_recipe(start: str, champion: Champion, recipe: Recipe) -> None:

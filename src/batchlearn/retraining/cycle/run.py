@@ -39,7 +39,16 @@ from batchlearn.retraining.cycle.state import (
     Versions,
 )
 from batchlearn.retraining.policies import Decision, Situation
-from batchlearn.retraining.sources.label_times import NewRows, count_new_rows, settled_rows, shown_instant
+from batchlearn.retraining.sources.label_times import (
+    LabelTimes,
+    Landed,
+    NewRows,
+    count_new_rows,
+    parse_instant,
+    settled_rows,
+    shown_instant,
+)
+from batchlearn.retraining.sources.row_list import Standing
 from batchlearn.retraining.verdict import Verdict
 from batchlearn.tables.conditions import Or
 from batchlearn.training.train import Progress
@@ -84,8 +93,12 @@ def _turn(
     times, newest, live = rows.times(), state.newest, state.live
     trained = None if newest is None else newest.as_of
     there = Or((times.seen_by(clock.now), times.untimed()))
-    found = count_new_rows(rows.table(there), times, clock.now, trained)
-    decision = plan.policy.decide(Situation(clock.now, trained, found.new, times.stamped))
+    lists = {number: versions.rows_of(number) for number in {one.number for one in (newest, live) if one is not None}}
+    standings = {number: None if one is None else rows.compare(one) for number, one in lists.items()}
+    standing = None if newest is None else standings[newest.number]
+    then = None if standing is None or newest is None else Landed(standing, newest.latest)
+    found = count_new_rows(rows.table(there), times, clock.now, trained, then)
+    decision = plan.policy.decide(_situation(newest, clock, found, times))
     if anyway and not decision.retrain:
         decision = Decision(True, (Note(Code.ASKED_FOR), *decision.reasons))
     if decision.retrain:
@@ -93,17 +106,14 @@ def _turn(
     yield RowsCounted(found, times.stamped)
     yield PolicyDecided(decision)
     yield from map(Noted, (*rows.notes, *found.notes))
-    alarms: tuple[Note, ...] = ()
-    if newest is not None and newest.known not in (None, found.known - found.new):
-        # What was known at the last training is more or less by now, as rows with old times come and go.
-        alarms = (Note(Code.PAST_CHANGED, {"before": newest.known, "now": found.known - found.new}),)
-        yield Alarmed(alarms[0])
+    alarms = _alarms_of_past(newest, standing, found)
+    yield from map(Alarmed, alarms)
     if live is not None:
         yield from (Noted(Note(Code.NOT_FORGOTTEN, {"version": live.number, "where": one})) for one in live.forgotten)
     champion = versions.champion() if live is not None and (decision.retrain or dry_run) else None
     # Columns go on being read as the live model reads them: their kinds do not turn with what new rows hold.
     rows = rows.like({} if champion is None else champion.model.readings)
-    known = KnownRows(rows, times, clock.now, plan)
+    known = KnownRows(rows, times, clock.now, plan, None if live is None else standings[live.number])
     if champion is not None:
         yield from map(Noted, () if anyway else check_columns(champion, rows.table()))
         yield Progress("bracketing the gain")
@@ -122,6 +132,27 @@ def _turn(
         yield from settle(plan, clock, state.asked, candidate, versions.rehearse_newest())
     elif newest is not None and live is not None:
         yield from _judge_again(state, newest, known, versions, clock)
+
+
+def _alarms_of_past(newest: Newest | None, standing: Standing | None, found: NewRows) -> tuple[Note, ...]:
+    """Return the alarm that rows of the last training are other ones or gone."""
+    if standing is not None and standing.lost:
+        counts = {"changed": found.changed, "gone": found.gone, "files": list(standing.lost)}
+        return (Note(Code.ROWS_REPLACED, counts),)
+    if standing is None and newest is not None and newest.known not in (None, found.known - found.unlearned):
+        # What was known at the last training is more or less by now, as rows with old times come and go.
+        return (Note(Code.PAST_CHANGED, {"before": newest.known, "now": found.known - found.unlearned}),)
+    return ()
+
+
+def _situation(newest: Newest | None, clock: CycleClock, found: NewRows, times: LabelTimes) -> Situation:
+    """Return what a policy may look at; a wall's clock is no clock of times that are numbers."""
+    if newest is None:
+        return Situation(clock.now, None, found.unlearned, times.stamped)
+    wall = None
+    if times.stamped:
+        wall = parse_instant(clock.at, stamped=True) - parse_instant(newest.at, stamped=True)
+    return Situation(clock.now, newest.as_of, found.unlearned, times.stamped, wall)
 
 
 def _refuse_empty_window(plan: Plan, clock: CycleClock, found: NewRows, stamped: bool) -> None:

@@ -14,9 +14,10 @@ from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.penalties import Penalty
 from batchlearn.retraining.policies import Policy, Span
 from batchlearn.retraining.sources.label_times import LabelTimes
+from batchlearn.retraining.sources.row_list import RowList, Standing
 from batchlearn.retraining.verdict import Gate, Verdict
 from batchlearn.selection.terms import encoding_penalty
-from batchlearn.tables.conditions import Condition, Not
+from batchlearn.tables.conditions import And, Condition, Not, Or
 from batchlearn.tables.readings import ColumnReading
 from batchlearn.tables.table import Table
 from batchlearn.training.recipe import Recipe
@@ -24,7 +25,10 @@ from batchlearn.updating.sufficient_statistics import SufficientStatistics
 
 
 class CycleClock(NamedTuple):
-    """The time of a turn, on the scale of the time column and in words (ISO 8601 in UTC)."""
+    """The time of a turn by the clock of the data, on the scale of the time column, and as it is recorded.
+
+    `at` is ISO 8601 in UTC: what the wall shows, or the time to act as at.
+    """
 
     now: float
     at: str
@@ -52,14 +56,14 @@ class Champion:
 
     model: LinearModel
     as_of: float
+    latest: float  # the latest time at which a row that had landed by then was seen
     generation: int
     strengths: Mapping[str, float]
     recipe: Mapping[str, Any]  # as `Recipe.to_json` says it
     kept: SufficientStatistics | None
-    columns: Mapping[str, str | None] | None = (
-        None  # kinds by name of its table's; None where an older one does not say
-    )
     pruned: bool = False  # whether what it kept was removed since
+    columns: Mapping[str, str | None] | None = None
+    """Kinds by name of those of its table; None where an older one does not say."""
 
     def penalty(self, recipe: Recipe) -> Penalty:
         """Return the penalty of what goes on from the champion by this recipe, for any number of rows."""
@@ -81,7 +85,9 @@ class Newest:
 
     number: int
     as_of: float
+    latest: float  # as of `Champion`
     known: int | None  # rows with a known label by then; None where rows were forgotten since
+    at: str  # what the wall showed when it was made, as `CycleClock.at`
     verdict: Verdict
     judged_against: int | None  # generation of a champion
     judged_at: float | None = None  # as of when it was judged last; None where that never ended
@@ -130,6 +136,10 @@ class Versions(Protocol):
         """Return the model of a version."""
         ...
 
+    def rows_of(self, number: int) -> RowList | None:
+        """Return the rows of a version as a list; None where it has none: then its time says which they were."""
+        ...
+
     def rehearse_newest(self) -> Rehearsed:
         """Rehearse the newest version: the one of the last `Trained` event, where there was one."""
         ...
@@ -155,23 +165,37 @@ class RowSource(Protocol):
         """Return the same rows with their columns read as a model reads them."""
         ...
 
+    def compare(self, then: RowList) -> Standing:
+        """Return how the rows of a list stand now."""
+        ...
+
 
 class TrainingTables(NamedTuple):
-    """The rows to train on, those of them that the champion has not seen, and those that it has and that go."""
+    """The rows to train on, those of them that the champion has not seen, and those that it has and that go.
+
+    `others` is given where rows of the champion, of the files in `lost`, cannot be read any more as they were: what is
+    there now of the rows that are not added, for totals of them to be found again.
+    """
 
     everything: Table
     added: Table
     removed: Table | None
+    others: Table | None = None
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class KnownRows:
-    """The rows as they are known at a time, of which a plan wants some."""
+    """The rows as they are known at a time, of which a plan wants some.
+
+    `standing` is how the champion's rows stand now; without it they are told by their times.
+    """
 
     source: RowSource
     times: LabelTimes
     now: float
     plan: Plan
+    standing: Standing | None = None
 
     def wanted(self, now: float | None = None) -> tuple[Condition, ...]:
         """Return what holds for the rows that the plan trains on, now or at another time."""
@@ -179,16 +203,34 @@ class KnownRows:
         recent = () if window is None else (self.times.after(then - window.on(self.times.stamped)),)
         return (self.times.labelled_by(then), *recent)
 
+    def before(self, champion: Champion) -> Condition:
+        """Return what holds for the rows that were known when the champion was trained, and are as they were."""
+        known = self.times.labelled_by(champion.as_of)
+        return known if self.standing is None else And((known, self.standing.listed))
+
     def since(self, champion: Champion) -> Condition:
         """Return what holds for the rows that are known and were not when the champion was trained."""
-        return self.times.labelled_since(self.now, champion.as_of)
+        changed = () if self.standing is None else (Not(self.standing.changed),)
+        return And((self.times.labelled_by(self.now), Not(self.before(champion)), *changed))
 
-    def parts(self, champion: Champion, but: Condition | None = None) -> TrainingTables:
+    def judging(self, champion: Champion) -> Condition:
+        """Return what holds for the rows of `since` that may judge: rows that landed late may not."""
+        if self.standing is None:
+            return self.since(champion)
+        return And((self.since(champion), Or((self.standing.landed, self.times.after(champion.latest)))))
+
+    def parts(self, champion: Champion, until: float | None = None) -> TrainingTables:
         """Return the rows to train on, and what came and went since the champion's training.
 
-        `but` is a condition that some of the new rows do not meet.
+        Rows that were seen after `until` are none of them, be they new or old.
         """
-        rows, table = self.wanted(), self.source.table
-        # Old rows go only where there is a window, which moves on.
-        removed = table(*self.wanted(champion.as_of), Not(rows[1])) if len(rows) > 1 else None
-        return TrainingTables(table(*rows, but), table(*rows, self.since(champion), but), removed)
+        rows, table, times = self.wanted(), self.source.table, self.times
+        seen = () if until is None else (times.seen_by(until),)
+        everything, added = table(*rows, *seen), table(*rows, self.since(champion), *seen)
+        if self.standing is not None and self.standing.lost:
+            there = Or((self.before(champion), self.standing.changed))
+            return TrainingTables(everything, added, None, table(*rows, there, *seen), self.standing.lost)
+        # Old rows go only where there is a window, which moves on, or where they are later than those that judge.
+        going = [*map(Not, rows[1:]), *(Not(one) for one in seen)]
+        old = (self.before(champion), *self.wanted(champion.as_of))
+        return TrainingTables(everything, added, table(*old, Or(tuple(going))) if going else None)

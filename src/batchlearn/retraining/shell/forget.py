@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections import Counter
 from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -32,7 +33,8 @@ from batchlearn.retraining.project import Project
 from batchlearn.retraining.shell.records import CycleContext, as_of, rehearse
 from batchlearn.retraining.shell.turn import CycleResult, record_cycle, register_trained
 from batchlearn.retraining.sources.label_times import count_new_rows
-from batchlearn.retraining.sources.project_source import SNAPSHOTS, ProjectSource
+from batchlearn.retraining.sources.project_source import ProjectSource
+from batchlearn.retraining.sources.snapshots import SNAPSHOTS
 from batchlearn.retraining.verdict import answered
 from batchlearn.tables.conditions import Written
 from batchlearn.tables.table import Table, read
@@ -129,7 +131,7 @@ def forget_rows(context: CycleContext, where: str, why: str) -> Generator[Progre
         (reason,),
         start="scratch",
         start_asked="scratch",
-        rows={"seen": found.seen, "known": found.known, "new": 0},
+        rows={**found.to_json(), "new": 0},
         notes=fit.notes,
     )
     version = register_trained(then, RowsCounted(found, times.stamped), trained, turn)
@@ -207,19 +209,20 @@ def _in_sample(source: ProjectSource, sample: io.BytesIO, where: str) -> int:
 
 
 def _held_by_files(project: Project, source: ProjectSource, where: str) -> list[Held]:
-    """List fetched parts of a query, also of earlier fetches, and what killed commands left, that hold rows."""
+    """List folders of fetched parts of a query, also of earlier ones, and what killed commands left, that hold rows."""
     parts = "once the rows are gone from the database, remove the folder of parts: all is fetched again"
     left = "remove it while no batchlearn command runs"
-    files = [(path, parts) for path in sorted(project.store.path(SNAPSHOTS).rglob("*.parquet"))]
-    files += [(path, left) for path in sorted(project.store.path(VERSIONS).glob(f"{TEMPORARY}*/{SAMPLE}"))]
+    files = [(path, path.parent, parts) for path in sorted(project.store.path(SNAPSHOTS).rglob("*.parquet"))]
+    files += [(path, path, left) for path in sorted(project.store.path(VERSIONS).glob(f"{TEMPORARY}*/{SAMPLE}"))]
     found = []
-    for path, remedy in files:
+    held: Counter[tuple[str, str]] = Counter()
+    for path, whole, remedy in files:
         name = str(path.relative_to(project.root))
         try:
             rows = _count(read(path, where=where, categories=source.settings.reading.categories))
         except (DataError, IntegrityError, UsageError) as problem:
             found.append(Held(f"{name}, perhaps: {problem.message}", None, remedy))
             continue
-        if rows:
-            found.append(Held(name, rows, remedy))
+        held[str(whole.relative_to(project.root)), remedy] += rows
+    found += [Held(name, rows, remedy) for (name, remedy), rows in held.items() if rows]
     return found

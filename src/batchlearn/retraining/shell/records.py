@@ -27,7 +27,7 @@ from batchlearn.registry.ledger import (
 from batchlearn.registry.loading import load_champion, load_version
 from batchlearn.registry.promotions import Promotion, champion, promotions
 from batchlearn.registry.records import Record
-from batchlearn.registry.version import EXPECTED, KEPT, SAMPLE, Version, read_file, read_version, version_numbers
+from batchlearn.registry.version import EXPECTED, KEPT, ROWS, SAMPLE, Version, read_file, read_version, version_numbers
 from batchlearn.retraining.child import Rehearsal, scores_same
 from batchlearn.retraining.cycle.state import (
     Champion,
@@ -42,6 +42,7 @@ from batchlearn.retraining.cycle.state import (
 from batchlearn.retraining.policies import Span
 from batchlearn.retraining.project import Project
 from batchlearn.retraining.sources.project_source import ProjectSource
+from batchlearn.retraining.sources.row_list import RowList
 from batchlearn.retraining.verdict import Verdict
 from batchlearn.updating.storage import load
 
@@ -118,6 +119,11 @@ def as_of(version: Version) -> float:
     return float(version.description["data"]["as_of_instant"])
 
 
+def latest_of(version: Version) -> float:
+    """Return the latest time at which a row that had landed when a version was trained was seen."""
+    return float(version.description["data"].get("latest_instant", as_of(version)))
+
+
 def state_of(store: Store) -> CycleState:
     """Return what the registry knows of its versions. IntegrityError or RegistryError where it is damaged."""
     past, version, stands = events(store), newest_version(store), champion(store)
@@ -134,7 +140,9 @@ def newest_of(version: Version, past: Sequence[Record]) -> Newest:
     return Newest(
         number=version.number,
         as_of=as_of(version),
+        latest=latest_of(version),
         known=None if forgotten_since(past, version.number) else int(said["rows"]["known"]),
+        at=str(said["created_at"]),
         verdict=Verdict.from_json(said["gate"] if turn is None else turn.content["gate"]),
         judged_against=said["judged_against"],
         judged_at=None if turn is None else turn.content["looked"],
@@ -178,17 +186,29 @@ class RegisteredVersions:
         kept, pruned = None, KEPT in live.version.pruned
         if KEPT in live.version.sizes and not pruned:
             kept = load(read_file(store, live.version, KEPT), model.encoding.layout, model.loss)
-        generation = live.promotion.generation
         said = record.get("columns")  # of those that older models were trained on nothing is on record
-        columns = None if said is None else {str(one["name"]): one["read_as"] for one in said}
         return Champion(
-            model, as_of(live.version), generation, strengths, dict(record["recipe"]), kept, columns, pruned
+            model=model,
+            as_of=as_of(live.version),
+            latest=latest_of(live.version),
+            generation=live.promotion.generation,
+            strengths=strengths,
+            recipe=dict(record["recipe"]),
+            kept=kept,
+            pruned=pruned,
+            columns=None if said is None else {str(one["name"]): one["read_as"] for one in said},
         )
 
     def model(self, number: int) -> LinearModel:
         """Return the model of a version, its bytes checked."""
         store = self.context.project.store
         return load_version(store, read_version(store, number)).model
+
+    def rows_of(self, number: int) -> RowList | None:
+        """Return the list of a version's rows, its bytes checked; the first releases made none."""
+        store = self.context.project.store
+        version = read_version(store, number)
+        return RowList.parse(read_file(store, version, ROWS)) if ROWS in version.sizes else None
 
     def rehearse_newest(self) -> Rehearsed:
         """See who is live, and have the sample rows of the newest version scored by a fresh process."""

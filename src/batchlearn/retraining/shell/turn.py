@@ -30,7 +30,7 @@ from batchlearn.registry.ledger import (
 )
 from batchlearn.registry.promotions import Reason, champion, promote
 from batchlearn.registry.pruning import finish_pruning
-from batchlearn.registry.version import Version, register
+from batchlearn.registry.version import ROWS, Version, register
 from batchlearn.retraining.cycle.columns import columns_unfit
 from batchlearn.retraining.cycle.events import (
     Alarmed,
@@ -130,7 +130,7 @@ class CycleResult:
         turn = self
         match event:
             case RowsCounted(look):
-                turn = replace(self, rows={"seen": look.seen, "known": look.known, "new": look.new})
+                turn = replace(self, rows=look.to_json())
             case PolicyDecided(decision):
                 turn = replace(self, decision="retrain" if decision.retrain else "keep", reasons=decision.reasons)
             case Bracketed(bracket):
@@ -322,6 +322,10 @@ def register_trained(context: CycleContext, counted: RowsCounted, trained: Train
         return None if instant is None else shown_instant(instant, counted.stamped)
 
     files = version_files(trained, context.project.text, context.plan.recipe.seed)
+    model, newest = fit.model, newest_version(store)
+    before = None if newest is None else RegisteredVersions(context, newest).rows_of(newest.number)
+    names = [*(model.readings or model.encoding.kinds)]  # the oldest models do not say how they read columns
+    listed = context.source.list_rows(trained.table.like(model.readings), names, before)
     description = {
         "created_at": context.at,
         "created_by": context.by,
@@ -330,6 +334,8 @@ def register_trained(context: CycleContext, counted: RowsCounted, trained: Train
             "as_of_instant": context.now,
             "first": shown(look.first),
             "last": shown(look.last),
+            "latest": shown(look.latest),
+            "latest_instant": look.latest,
             "rows": fit.rows.to_json(),
             "fingerprint": fingerprint(trained.table),
             "condition": None if trained.table.condition is None else str(trained.table.condition),
@@ -354,4 +360,5 @@ def register_trained(context: CycleContext, counted: RowsCounted, trained: Train
         "forgotten": trained.forgotten,
     }
     # A number that was given is not given again, though its folder be gone: records speak of it.
-    return register(store, plain(description), files.files, beyond=highest_version(events(store)))
+    whole = {**files.files, ROWS: listed.dump()}
+    return register(store, plain(description), whole, beyond=highest_version(events(store)))

@@ -14,11 +14,13 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
 from batchlearn.retraining.policies import Span
+from batchlearn.retraining.sources.row_list import Standing
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.conditions import After, And, Before, Condition, Missing, Moment, Not, literal
 from batchlearn.tables.fingerprint import Fingerprint
@@ -70,9 +72,18 @@ class LabelTimes:
     wait: float  # on the scale of the columns
     zoned: bool = False
     """Whether times are moments: in a condition they are written as those of UTC."""
+    lateness: float | None = None
+    """How late rows may land, on the scale of the columns; None: nothing is said of it."""
 
     @classmethod
-    def of(cls, table: Table, seen: str, labelled: str | None, wait: str | float | None) -> LabelTimes:
+    def of(
+        cls,
+        table: Table,
+        seen: str,
+        labelled: str | None,
+        wait: str | float | None = None,
+        lateness: str | float | None = None,
+    ) -> LabelTimes:
         """Look the columns up in a table: both must hold timestamps, or both numbers."""
         kinds = [table.column(name).kind for name in (seen, labelled) if name is not None]
         if len(set(kinds)) > 1 or kinds[0] not in (Kind.TIMESTAMP, Kind.NUMBER):
@@ -91,7 +102,8 @@ class LabelTimes:
                 code="time-zones-mixed",
             )
         stamped = kinds[0] is Kind.TIMESTAMP
-        return cls(seen, labelled, stamped, 0.0 if wait is None else Span.parse(wait).on(stamped), True in zoned)
+        rest, late = (None if span is None else Span.parse(span).on(stamped) for span in (wait, lateness))
+        return cls(seen, labelled, stamped, rest or 0.0, True in zoned, late)
 
     def literal(self, instant: float) -> str:
         """Write a time as a literal of a condition."""
@@ -127,37 +139,84 @@ class LabelTimes:
 
 @dataclass(frozen=True)
 class NewRows:
-    """What there is at a time: counts of rows, and the window of those that are known."""
+    """What there is at a time: counts of rows, and the window of those that are known.
+
+    Of the rows that are known now and were not learned from, each is new, late or labelled; changed and gone are rows
+    that were learned from.
+    """
 
     seen: int
     known: int
-    new: int  # known now and not at the last training
+    new: int
+    late: int  # landed after the last training, and dated before what had landed by then
+    labelled: int  # had landed, and has its label since
+    changed: int  # other values stand in their place
+    gone: int
     first: float | None  # the earliest and latest time at which a known row was seen
     last: float | None
+    latest: float | None  # the latest time at which any row was seen
     notes: tuple[Note, ...]
 
+    @property
+    def unlearned(self) -> int:
+        """The rows to learn from that came since the last training."""
+        return self.new + self.late + self.labelled
 
-def count_new_rows(table: Table, times: LabelTimes, now: float, before: float | None) -> NewRows:
+    def to_json(self) -> dict[str, int]:
+        """Return the counts."""
+        names = ("seen", "known", "new", "late", "labelled", "changed", "gone")
+        return {name: getattr(self, name) for name in names}
+
+
+class Landed(NamedTuple):
+    """How the rows of the last training stand now, and the latest time at which one that had landed was seen."""
+
+    standing: Standing
+    latest: float
+
+
+def count_new_rows(
+    table: Table, times: LabelTimes, now: float, before: float | None, then: Landed | None = None
+) -> NewRows:
     """Count the rows of a table, which holds what was seen up to `now` and has a target; reads three columns once.
 
-    Rows without a time are no rows of any time; the notes tell how many there are. DataError where no row has one.
+    Without `then` the rows of the last training, as of `before`, are told by their times alone. Rows without a time are
+    no rows of any time; the notes tell how many there are. DataError where no row has one.
     """
-    at, label_at, labels = _times_and_labels(table, times)
-    known = labels & _labelled(at, label_at, times, now)
-    new = known if before is None else known & ~_labelled(at, label_at, times, before)
+    at, label_at, labels, places = _times_and_labels(table, times)
+    known, changed, gone = labels & _labelled(at, label_at, times, now), np.zeros(len(at), dtype=bool), 0
+    since = -np.inf if before is None else before
+    learned, landed, latest = labels & _labelled(at, label_at, times, since), at <= since, -np.inf
+    if then is not None:
+        standing, latest = then
+        landed, changed = standing.landed.among(places), known & standing.changed.among(places)
+        learned &= standing.listed.among(places)
+        gone = sum(standing.gone.values()) + sum(one.learned for one in standing.replaced) - int(changed.sum())
+    fresh = known & ~learned & ~changed
+    late, labelled = fresh & ~landed & (at < latest), fresh & landed & (at <= since)
     window, timed = at[known], ~np.isnan(at)
     if len(at) and not timed.any():
         raise no_times(times.seen)
     notes = _notes(at[timed], (labels & (label_at <= now))[timed], times) if len(at) else ()
     if not timed.all():
         notes = (*notes, Note(Code.ROWS_WITHOUT_TIME, {"rows": int(np.sum(~timed)), "column": times.seen}))
+    if times.lateness is not None and (past := late & (at < latest - times.lateness)).any():
+        notes = (
+            *notes,
+            Note(Code.LATER_THAN_LATENESS, {"rows": int(past.sum()), "since": times.literal(at[past].min())}),
+        )
     return NewRows(
-        int(timed.sum()),
-        int(known.sum()),
-        int(new.sum()),
-        float(window.min()) if len(window) else None,
-        float(window.max()) if len(window) else None,
-        notes,
+        seen=int(timed.sum()),
+        known=int(known.sum()),
+        new=int((fresh & ~late & ~labelled).sum()),
+        late=int(late.sum()),
+        labelled=int(labelled.sum()),
+        changed=int(changed.sum()),
+        gone=max(gone, 0),
+        first=float(window.min()) if len(window) else None,
+        last=float(window.max()) if len(window) else None,
+        latest=float(at[timed].max()) if timed.any() else None,
+        notes=notes,
     )
 
 
@@ -176,11 +235,11 @@ def settled_rows(table: Table, times: LabelTimes, now: float, trained: float, un
     than the others of their time, so they wait until the longest that a label has taken has passed. Where nothing says
     when labels were known, a stretch with a row that has none waits. `until` is the time of the last look's last row.
     """
-    at, label_at, labels = _times_and_labels(table, times)
+    at, label_at, labels, _ = _times_and_labels(table, times)
     known = _labelled(at, label_at, times, now)
     after = float(np.max(at[_labelled(at, label_at, times, trained)], initial=-np.inf)) if until is None else until
     longest = float(np.max(label_at[known] - at[known], initial=0.0))
-    end = now - max(times.wait, longest)
+    end = now - max(times.wait, longest, times.lateness or 0.0)
     stretch = known & (at > after) & (at <= end)
     rows, newer = int(np.sum(stretch & labels)), int(np.sum(known & labels & (at > after)))
     reason = None
@@ -204,15 +263,18 @@ def _numbers(array: pa.Array) -> Floats:
     return np.asarray(pc.fill_null(array, np.nan).to_numpy(zero_copy_only=False))
 
 
-def _times_and_labels(table: Table, times: LabelTimes) -> tuple[Floats, Floats, np.ndarray]:
-    """Return when each row was seen, when its label was known, and whether it has one."""
+def _times_and_labels(table: Table, times: LabelTimes) -> tuple[Floats, Floats, np.ndarray, NDArray[np.int64]]:
+    """Return when each row was seen, when its label was known, whether it has one, and its place in the source."""
     columns = [times.seen, *([times.labelled] if times.labelled else []), table.roles.target or ""]
     seen, labelled, has_label = [np.empty(0)], [np.empty(0)], [np.empty(0, dtype=bool)]
-    for batch in table.scan(list(dict.fromkeys(columns))):
+    places = [np.empty(0, dtype=np.int64)]
+    scan = table.scan(list(dict.fromkeys(columns)))
+    for batch in scan:
+        places.append(scan.places)
         seen.append(_numbers(batch.column(times.seen)))
         labelled.append(_numbers(batch.column(times.labelled)) if times.labelled else seen[-1])
         has_label.append(np.asarray(batch.column(table.roles.target or "").is_valid()))
-    return np.concatenate(seen), np.concatenate(labelled), np.concatenate(has_label)
+    return np.concatenate(seen), np.concatenate(labelled), np.concatenate(has_label), np.concatenate(places)
 
 
 def _notes(seen: Floats, labelled: np.ndarray, times: LabelTimes) -> tuple[Note, ...]:
@@ -238,10 +300,15 @@ def no_times(seen: str) -> DataError:
     return DataError(f"Column {quoted(seen)} holds no time; each row needs one.", code="no-times")
 
 
-def latest_seen(table: Table, times: LabelTimes) -> float:
-    """Return the latest time in a table: the present, where times are numbers. DataError where there is none."""
-    parts = [_numbers(batch.column(times.seen)) for batch in table.scan([times.seen])]
-    found = np.concatenate([np.empty(0), *parts])
-    if not np.isfinite(found).any():
+def latest_time(table: Table, times: LabelTimes) -> float:
+    """Return the present by the clock of the data: the latest time at which a row was seen or labelled.
+
+    DataError where there is none.
+    """
+    names = [name for name in (times.seen, times.labelled) if name is not None]
+    latest = [
+        float(np.nanmax(_numbers(batch.column(name)), initial=-np.inf)) for batch in table.scan(names) for name in names
+    ]
+    if not np.isfinite(found := max(latest, default=-np.inf)):
         raise no_times(times.seen)
-    return float(np.nanmax(found))
+    return found

@@ -12,7 +12,7 @@ import pyarrow as pa
 from batchlearn.errors import DataError, ResourceError, UsageError, quoted
 from batchlearn.tables.columns import EXACT_INTEGER
 from batchlearn.tables.conditions import identifier
-from batchlearn.tables.database import named_refusals, opened
+from batchlearn.tables.database.sqlite import named_refusals, opened
 
 _FETCHED = 50_000
 _MOST_NAMED = 5

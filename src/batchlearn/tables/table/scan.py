@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from batchlearn.errors import DataError, quoted
 from batchlearn.formatting.column_sentences import called
@@ -53,6 +54,8 @@ class Scan(Iterator[pa.RecordBatch]):
         """Rows read from the source so far, those that meet the condition as often as they are repeated."""
         self.rows_kept = 0
         """Rows among them that meet the condition: all, if there is none."""
+        self.places: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        """Where the rows of the last batch stand in the source, counted from 0."""
         self.unreadable: Counter[str] = Counter()
         """Texts so far, by column, that are not what the column's reading takes: they count as missing."""
         self.examples: dict[str, list[str]] = {}
@@ -66,7 +69,7 @@ class Scan(Iterator[pa.RecordBatch]):
             for column in wanted
         ]
         self._place = 0
-        self._again: Iterator[tuple[int, pa.RecordBatch]] = iter(())
+        self._again: Iterator[tuple[NDArray[np.int64], pa.RecordBatch]] = iter(())
         frequency = table.roles.frequency
         self._frequency: Canonical | None = None
         if frequency is not None:
@@ -74,7 +77,10 @@ class Scan(Iterator[pa.RecordBatch]):
         self._places = places(table.source.schema)
         self._kinds = {column.name: column.kind for column in table.columns}
         self._condition = compiled(table.condition, table.columns)
-        named = [*columns, *(self._condition.columns if self._condition else ()), *([frequency] if frequency else [])]
+        tested = (
+            [name for name in self._condition.columns if name not in self._condition.listed] if self._condition else []
+        )
+        named = [*columns, *tested, *([frequency] if frequency else [])]
         stored = dict.fromkeys(self._places[name].field for name in named if name not in self._absent)
         # Counting rows alone needs some column too.
         self._stored = list(stored) or [next(iter(self._places.values())).field]
@@ -88,7 +94,7 @@ class Scan(Iterator[pa.RecordBatch]):
             self._place += read
             rows: range | np.ndarray[Any, Any] = range(first, self._place + 1)
             if self._condition is not None:
-                batch, kept = self._filtered(batch, self._condition)
+                batch, kept = self._filtered(batch, self._condition, first - 1)
                 rows = first + kept
             self.rows_read += read - batch.num_rows
             if not batch.num_rows:
@@ -108,16 +114,18 @@ class Scan(Iterator[pa.RecordBatch]):
                 number = canonical.column.kind is Kind.NUMBER
                 arrays.append(without(values, self._readings[name]) if number else values)
             found = pa.RecordBatch.from_arrays(arrays, names=names)
+            places = np.asarray(rows, dtype=np.int64) - 1
             if self._frequency is None:
-                return self._counted(batch.num_rows, found)
+                return self._counted(places, found)
             name = self._frequency.column.name
             (times,) = stored_arrays(batch, [self._places[name]])
-            self._again = _repeated(found, frequencies(self._frequency, self._read(name, times)[0], rows))
+            self._again = _repeated(found, frequencies(self._frequency, self._read(name, times)[0], rows), places)
         return self._counted(*again)
 
-    def _counted(self, rows: int, batch: pa.RecordBatch) -> pa.RecordBatch:
-        self.rows_read += rows
-        self.rows_kept += rows
+    def _counted(self, places: NDArray[np.int64], batch: pa.RecordBatch) -> pa.RecordBatch:
+        self.places = places
+        self.rows_read += len(places)
+        self.rows_kept += len(places)
         return batch
 
     def _count(self, name: str, unreadable: int) -> None:
@@ -133,7 +141,7 @@ class Scan(Iterator[pa.RecordBatch]):
 
     def meets(self, row: pa.RecordBatch) -> bool:
         """Whether a row, as stored, meets the condition."""
-        return self._condition is None or self._filtered(row, self._condition)[0].num_rows > 0
+        return self._condition is None or self._filtered(row, self._condition, 0)[0].num_rows > 0
 
     def said_of_unreadable(self, name: str) -> str:
         """Say how many values of a column its reading does not take; nothing if it takes them all."""
@@ -161,14 +169,20 @@ class Scan(Iterator[pa.RecordBatch]):
             return values
         return in_zone(values, zone_of(stored.type) is not None, self._readings[name], name, quoted(self._name))
 
-    def _filtered(self, batch: pa.RecordBatch, condition: Filter) -> tuple[pa.RecordBatch, np.ndarray[Any, Any]]:
-        """Return the rows that meet the condition and their positions in the batch."""
-        stored = stored_arrays(batch, [self._places[name] for name in condition.columns])
+    def _filtered(
+        self, batch: pa.RecordBatch, condition: Filter, first: int
+    ) -> tuple[pa.RecordBatch, np.ndarray[Any, Any]]:
+        """Return the rows that meet the condition and their positions in the batch, which starts at a place."""
+        names = [name for name in condition.columns if name not in condition.listed]
+        stored = dict(zip(names, stored_arrays(batch, [self._places[name] for name in names]), strict=True))
+        places = np.arange(batch.num_rows)
         tested = [
-            self._in_zone(name, array, comparable(self._read(name, array)[0], self._kinds[name]))
-            for array, name in zip(stored, condition.columns, strict=True)
+            pa.array(condition.listed[name].among(first + places))
+            if name in condition.listed
+            else self._in_zone(name, stored[name], comparable(self._read(name, stored[name])[0], self._kinds[name]))
+            for name in condition.columns
         ]
-        positions = pa.array(np.arange(batch.num_rows))
+        positions = pa.array(places)
         arrays = [*tested, positions, *batch.columns]
         # The condition refers to its columns by position, so these names only have to differ.
         numbered = pa.RecordBatch.from_arrays(arrays, names=[str(i) for i in range(len(arrays))])
@@ -185,13 +199,15 @@ class Scan(Iterator[pa.RecordBatch]):
         return pa.RecordBatch.from_arrays(columns, names=batch.schema.names), kept.column(len(tested)).to_numpy()
 
 
-def _repeated(batch: pa.RecordBatch, times: np.ndarray[Any, Any]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield the rows of a batch, each so many times, some at once, with their number: a batch may have no column."""
+def _repeated(
+    batch: pa.RecordBatch, times: np.ndarray[Any, Any], places: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
+    """Yield the rows of a batch, each so many times, some at once, with their places: a batch may have no column."""
     ends = np.cumsum(times)
     for start in range(0, int(ends[-1]), _REPEATED_AT_ONCE):
         entries = np.arange(start, min(start + _REPEATED_AT_ONCE, int(ends[-1])))
-        rows = pa.array(np.searchsorted(ends, entries, side="right"))
-        yield len(entries), batch.take(rows) if batch.num_columns else batch
+        rows = np.searchsorted(ends, entries, side="right")
+        yield places[rows], batch.take(pa.array(rows)) if batch.num_columns else batch
 
 
 @lru_cache(maxsize=16)  # opening a table and each scan ask for the same one
