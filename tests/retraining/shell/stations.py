@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 BEGIN = datetime.date(2010, 1, 1)
 LATE, MISSING = 0.04, 0.05  # shares of the months of a station that land late, and of its days that are missing
 READINGS = 2  # a day
+ARRIVALS = 0.3  # share of the quarters in which a station begins
 
 
 class Station(NamedTuple):
@@ -46,11 +47,11 @@ class World:
 
     @cached_property
     def places(self) -> list[Station]:
-        """Return the stations: each leaves one day, and in about every second quarter another one begins."""
+        """Return the stations: each leaves one day, and in about every third quarter another one begins."""
         rng = np.random.default_rng([self.seed, 1])
         found: list[Station] = []
         for quarter in range(self.quarters):
-            beginning = self.stations if quarter == 0 else int(rng.random() < 0.5)
+            beginning = self.stations if quarter == 0 else int(rng.random() < ARRIVALS)
             for _ in range(beginning):
                 last = quarter + 2 + int(rng.geometric(1 / 24))
                 found.append(Station(f"S{len(found):03d}", quarter, last, rng.normal(0.0, 0.6), rng.normal(0.8, 0.3)))

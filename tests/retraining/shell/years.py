@@ -45,6 +45,8 @@ start = "update"
 
 [gate]
 promote = "auto"
+mode = "non-inferiority"
+margin = 0.01
 """
 # As cron calls it: see docs/retraining.md. What it prints is kept for each call.
 CALL = (
