@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import itertools
 import sys
 import tempfile
 from pathlib import Path
@@ -34,6 +35,21 @@ def line(call: Call) -> str:
     told += [f"version {said.get('version')} by {said.get('start')}: {gate}"] if said.get("version") else []
     told += [", ".join(f"{number:,} {name}" for name, number in rows.items() if isinstance(number, int) and number)]
     return "  ".join(told + [f"alarm: {alarm[:90]}" for alarm in said.get("alarms", ())])
+
+
+def after_kills(calls: list[Call]) -> str:
+    """Say what the calls after killed ones found to do."""
+    found = collections.Counter[str]()
+    for killed, following in itertools.pairwise(calls):
+        if killed.code is None:
+            codes = {note["code"] for note in following.said.get("noted", ())}
+            if "earlier_run_ended" in codes:
+                found["finished the version that was there"] += 1
+            elif following.said.get("decision") == "keep":
+                found["found nothing left to do"] += 1
+            else:
+                found["trained again"] += 1
+    return ", ".join(f"{number} {what}" for what, number in found.items())
 
 
 def below(folder: Path) -> int:
@@ -63,6 +79,7 @@ def main() -> None:
             f"{dict(sorted(collections.Counter(one.code for one in calls if one.code is not None).items()))}; starts "
             f"{dict(collections.Counter(one.said.get('start') for one in calls if one.said.get('version')))}"
         )
+        print(f"after the kills: {after_kills(calls)}")
         print(f"{sum(bool(one.said.get('alarms')) for one in calls)} turns with an alarm")
         print(f"the champion is {apart:.1e} from training on all its rows; the certificates allow {bound:.1e}")
         versions, totals = below(project.root / "versions"), sum(kept.values())
