@@ -25,7 +25,7 @@ from batchlearn.registry.version import KEPT, read_version, verify_version, vers
 FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("registry-*"))
 
 
-def pruned(store: FolderStore, keep: int) -> list[int]:
+def pruned(store: FolderStore, keep: int) -> list[int | None]:
     """Prune, and return of which versions totals were removed."""
     plan = plan_pruning(store, keep)
     prune(store, plan, WHY.at, "ann")

@@ -1,4 +1,4 @@
-"""From a version to its model: the bytes that are parsed are the bytes that were hashed."""
+"""From a version to its model and the list of its rows: the bytes that are parsed are the bytes that were hashed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from batchlearn.artifacts.manifest import MANIFEST, sha256
 from batchlearn.artifacts.store import Store
 from batchlearn.errors import IntegrityError, quoted
 from batchlearn.models.files import StoredModel, read_model
+from batchlearn.models.folder import ROWS
 from batchlearn.registry.promotions import Promotion, needed_champion
 from batchlearn.registry.version import MODEL_FOLDER, Version, read_file, verify_version
+from batchlearn.tables.table.row_list import RowList
 
 
 def load_version(store: Store, version: Version) -> StoredModel:
@@ -38,3 +40,8 @@ def load_champion(store: Store) -> Live:
     stands = needed_champion(store)
     version = verify_version(store, stands.version, stands.identity)
     return Live(stands, version, load_version(store, version))
+
+
+def rows_of(store: Store, version: Version) -> RowList | None:
+    """Return the list of a version's rows, its bytes checked; the first releases made none."""
+    return RowList.parse(read_file(store, version, ROWS)) if ROWS in version.sizes else None

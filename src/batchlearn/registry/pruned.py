@@ -1,6 +1,6 @@
-"""What was pruned: files of versions that records of the ledger name, each with the bytes that it had.
+"""What was pruned: files that records of the ledger name, each with the bytes that it had.
 
-A file that such a record names may be gone; any other that is gone is damage.
+A file of a version that such a record names may be gone; any other that is gone is damage.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ REMOVABLE = {"kept.safetensors"}  # what a version is whole without, whatever a 
 
 @dataclass(frozen=True)
 class PrunedFile:
-    """A file of a version that goes, or went."""
+    """A file that goes, or went."""
 
-    version: int
-    file: str
+    version: int | None  # None: it belongs to no version
+    file: str  # in the folder of the version, or of the store
     bytes: int
     sha256: str
 
@@ -31,12 +31,12 @@ class PrunedFile:
 
 
 def files_of_record(event: Record) -> tuple[PrunedFile, ...]:
-    """Return what one record of a pruning names, of what may be removed at all."""
+    """Return what one record of a pruning names, of what a version may be without."""
     try:
         return tuple(
             PrunedFile(one["version"], one["file"], one["bytes"], one["sha256"])
             for one in event.content["files"]
-            if one["file"] in REMOVABLE
+            if one["version"] is not None and one["file"] in REMOVABLE
         )
     except (KeyError, TypeError) as problem:
         where = f"{EVENTS}/{event.number:06d}.json"
@@ -44,5 +44,5 @@ def files_of_record(event: Record) -> tuple[PrunedFile, ...]:
 
 
 def pruned_files(history: Iterable[Record]) -> frozenset[PrunedFile]:
-    """Return all that the ledger says was pruned."""
+    """Return all files of versions that the ledger says were pruned."""
     return frozenset(one for event in history if event.content["kind"] == PRUNE for one in files_of_record(event))

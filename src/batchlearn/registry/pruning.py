@@ -1,4 +1,4 @@
-"""Pruning: the kept totals of versions that nobody is likely to go on from are removed, after a record that names them.
+"""Pruning: what versions keep that nobody is likely to go on from is removed, after a record that names it.
 
 The record comes first. Who is killed after it leaves files that the record names, and whoever comes next, another
 pruning or a turn of the cycle, removes them.
@@ -6,10 +6,11 @@ pruning or a turn of the cycle, removes them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from batchlearn.artifacts.manifest import sha256
 from batchlearn.artifacts.store import Store
 from batchlearn.errors import IntegrityError
 from batchlearn.registry.ledger import events, record_event
@@ -17,6 +18,8 @@ from batchlearn.registry.promotions import promotions
 from batchlearn.registry.pruned import PRUNE, PrunedFile, pruned_files
 from batchlearn.registry.records import Record
 from batchlearn.registry.version import is_there, prunable, read_version, remove_file, version_numbers
+
+_LARGEST = 1 << 40  # of a file that is only removed
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,15 @@ class Pruning:
             "bytes": self.bytes,
             "left_alone": list(self.left_alone),
         }
+
+
+def with_parts(store: Store, plan: Pruning, parts: Iterable[str]) -> Pruning:
+    """Return a plan that removes files of the store too, which belong to no version."""
+    found = []
+    for name in parts:
+        data = store.get(name, _LARGEST)
+        found.append(PrunedFile(None, name, len(data), sha256(data)))
+    return replace(plan, files=(*plan.files, *found))
 
 
 def plan_pruning(store: Store, keep: int) -> Pruning:
@@ -78,7 +90,7 @@ def prune(store: Store, plan: Pruning, at: str, by: str) -> None:
 
 def unfinished_files(store: Store, history: Sequence[Record]) -> tuple[PrunedFile, ...]:
     """Return what records name and is still there, because the pruning was killed or a backup was restored."""
-    named = sorted(pruned_files(history), key=lambda one: (one.version, one.file))
+    named = sorted(pruned_files(history), key=lambda one: (one.version or 0, one.file))
     return tuple(one for one in named if is_there(store, one))
 
 

@@ -138,13 +138,13 @@ def prunable(version: Version) -> tuple[PrunedFile, ...]:
 
 
 def is_there(store: Store, one: PrunedFile) -> bool:
-    """Say whether a file that may be pruned is still there."""
-    return one.file in store.names(_name(one.version))
+    """Say whether a file of a version that may be pruned is still there."""
+    return one.version is not None and one.file in store.names(_name(one.version))
 
 
 def remove_file(store: Store, gone: PrunedFile) -> bool:
     """Remove a file that a record names; return whether it was there."""
-    return store.remove(f"{_name(gone.version)}/{gone.file}")
+    return store.remove(gone.file if gone.version is None else f"{_name(gone.version)}/{gone.file}")
 
 
 def verify_version(

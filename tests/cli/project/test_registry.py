@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from tests.cli.made import Run, answer, refusal
-from tests.retraining.made import add_days, day
+from tests.retraining.made import SETTINGS_TEXT, add_days, day, into_database, orders
 
 from batchlearn.retraining.shell.lock import one_at_a_time
 
+QUERY = 'database = "shop.sqlite"\nquery = "SELECT * FROM orders"'
+NOTHING_NEW = {"new": 0, "late": 0, "labelled": 0, "changed": 0, "gone": 0}
 MADE = Path(__file__).resolve().parents[2] / "registry" / "fixtures" / "registry-3"
 
 
@@ -85,6 +87,41 @@ def test_what_a_killed_turn_left_of_a_version_goes_too(lived: Path, run: Run) ->
     assert f"Removed versions/{half.name}" in run("registry", "prune", "--keep", "3")[1]
     assert not half.exists()
     assert answer(run, "registry", "check")["findings"] == []
+
+
+def test_parts_of_a_query_that_were_fetched_again_go_unless_a_version_that_stays_was_trained_on_them(
+    here: Path, run: Run
+) -> None:
+    shop = here / "shop.sqlite"
+    into_database(shop, orders(0, 10))
+    (here / "batchlearn.toml").write_text(SETTINGS_TEXT.replace('files = "data/*.parquet"', QUERY))
+    assert answer(run, "retrain", "--now", day(13))["version"] == 1
+    parts = [part_names(here)]
+    for version, end in ((2, 20), (3, 30)):
+        into_database(shop, orders(4, 5, seed=end))
+        into_database(shop, orders(end - 10, end))
+        assert run("retrain", "--now", day(end + 3))[0] in (0, 10, 11)
+        assert answer(run, "promote", str(version), "--force", "--why", "newer")["version"] == version
+        parts.append(part_names(here))
+    again = [f"2026-01-05.{generation:06d}.parquet" for generation in (1, 2, 3)]
+    assert [[name for name in names if name.startswith("2026-01-05")] for names in parts] == [
+        again[:1],
+        again[:2],
+        again,
+    ]
+    would = answer(run, "registry", "prune", "--keep", "2", "--dry-run")["files"]
+    assert isinstance(would, list)
+    assert [one["file"].split("/")[-1] for one in would] == ["kept.safetensors", again[0]]
+    assert [one["version"] for one in would] == [1, None]
+    assert run("registry", "prune", "--keep", "2", "--by", "ann")[0] == 0
+    assert part_names(here) == [name for name in parts[-1] if name != again[0]]
+    assert answer(run, "registry", "check")["sound"] is True
+    assert "ann: the kept totals of version 1 and 1 part of a query" in run("history")[1]
+    assert answer(run, "retrain", "--now", day(33))["rows"] == {**NOTHING_NEW, "seen": 1920, "known": 1920}
+
+
+def part_names(project: Path) -> list[str]:
+    return sorted(path.name for path in (project / "snapshots").rglob("*.parquet"))
 
 
 def test_nothing_is_pruned_while_another_command_trains(lived: Path, run: Run) -> None:

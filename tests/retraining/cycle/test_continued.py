@@ -252,8 +252,13 @@ def test_totals_that_were_pruned_are_named_as_the_reason(start: str, begun: Path
     looked = turn(root, day(43), dry_run=True)
     assert (looked.decision, looked.bracket) == ("retrain", None)
     assert "No bracket: the champion's kept totals were pruned." in map(str, looked.notes)
+    stopped = shutil.copytree(root, tmp_path / "stopped")
+    again = turn(root, day(43))
+    assert (again.version, again.start) == (3, "warm")
+    assert any("totals were pruned" in str(note) for note in again.notes)
+    make_project(stopped, (stopped / SETTINGS).read_text(), STOPS)
     with pytest.raises(RegistryError) as refusal:
-        turn(root, day(43))
+        turn(stopped, day(43))
     assert refusal.value.code == "champion-totals-pruned"
 
 

@@ -191,7 +191,7 @@ def test_a_project_whose_parts_are_of_the_earlier_form_goes_on(tmp_path: Path) -
     assert (origin["fetched"], origin["parts"]["number"], origin["fetched_again"]) == (480, 8, False)
     assert rows_of(root) == 480
     later = turn(root, day(11))
-    assert (later.decision, later.rows and later.rows["new"]) == ("retrain", 120)
+    assert (later.decision, later.rows["new"] + later.rows["labelled"]) == ("retrain", 120)
     assert {path.name: path.read_bytes() for path in marked.iterdir()} == before
 
 

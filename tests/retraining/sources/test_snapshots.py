@@ -11,8 +11,9 @@ from tests.retraining.sources.bases import Base, PostgresBase, Shop, SqliteBase,
 
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import BatchlearnError, DataError, IntegrityError, RegistryError, ResourceError
-from batchlearn.retraining.sources.snapshots import fetch
+from batchlearn.retraining.sources.snapshots import fetch, superseded_parts
 from batchlearn.tables.database import Moment, QueryView
+from batchlearn.tables.table.row_list import LabelColumns, PartRows, RowList
 
 
 @pytest.fixture(params=["SQLite", "PostgreSQL"])
@@ -303,3 +304,17 @@ def test_a_query_that_cannot_be_used_is_refused_and_changes_nothing(query: str, 
         shop.fetch(query=query)
     assert refusal.value.code == code
     assert shop.fetch().said["parts"]["rows"] == 9
+
+
+def test_earlier_generations_are_superseded_but_for_those_that_a_list_of_rows_is_of(shop: Shop) -> None:
+    first = shop.fetch().parts["2026-01-02"]
+    for number in (0, 1):
+        shop.add(order(number, 2))
+        shop.fetch()
+    assert [name.split("/")[-1] for name in superseded_parts(shop.store, [])] == [
+        "2026-01-02.000001.parquet",
+        "2026-01-02.000002.parquet",
+    ]
+    part = PartRows(first.name, str(first.path.relative_to(shop.root)), 1, 1, first.rows, "", "", "", first.rows)
+    listed = RowList({}, LabelColumns("bought", None), (part,))
+    assert [name.split("/")[-1] for name in superseded_parts(shop.store, [listed])] == ["2026-01-02.000002.parquet"]

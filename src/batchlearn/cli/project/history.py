@@ -91,8 +91,10 @@ def history(
     if prunings:
         document.heading("What was pruned")
     for event in prunings:
-        numbers = ", ".join(str(one.version) for one in files_of_record(event))
-        document.bullet(f"{event.content['at']}, {event.content['by']}: the kept totals of version {numbers}")
+        numbers, others = [str(one.version) for one in files_of_record(event)], len(event.content["files"])
+        gone = [f"the kept totals of version {', '.join(numbers)}"] * bool(numbers)
+        gone += [count(others - len(numbers), "part") + " of a query"] * (others > len(numbers))
+        document.bullet(f"{event.content['at']}, {event.content['by']}: {' and '.join(gone)}")
 
     return CommandResult(record, document)
 

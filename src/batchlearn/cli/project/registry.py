@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -13,12 +14,14 @@ from batchlearn.formatting.numbers import count
 from batchlearn.registry.check import RegistryFinding
 from batchlearn.registry.check import check as check_registry
 from batchlearn.registry.ledger import check_promotions, events
+from batchlearn.registry.loading import rows_of
 from batchlearn.registry.place import open_store
 from batchlearn.registry.promotions import champion
-from batchlearn.registry.pruning import Pruning, plan_pruning, prune
-from batchlearn.registry.version import VERSIONS
+from batchlearn.registry.pruning import Pruning, plan_pruning, prune, with_parts
+from batchlearn.registry.version import VERSIONS, read_version
 from batchlearn.report.document import Document
 from batchlearn.retraining.shell.lock import one_at_a_time
+from batchlearn.retraining.sources.snapshots import superseded_parts
 
 FORMAT_VERSION = 1
 
@@ -28,7 +31,7 @@ def registry(
         Literal["check", "prune"],
         Parameter(
             help="check: read every record and every byte of every version. prune: remove the totals that older "
-            "versions keep of their rows; their models stay."
+            "versions keep of their rows, and parts of a query that were fetched again; models stay."
         ),
     ],
     /,
@@ -94,6 +97,9 @@ def _prune(project: str, keep: int, dry_run: bool, by: str | None) -> CommandRes
     with one_at_a_time(store.root):
         check_promotions(events(store), champion(store))
         plan = plan_pruning(store, keep)
+        versions = [read_version(store, number) for number in plan.kept]
+        lists = [one for one in (rows_of(store, version) for version in versions) if one is not None]
+        plan = with_parts(store, plan, superseded_parts(store, lists))
         # Versions are written under this lock alone, so nobody is at work on what has such a name.
         halves = [path.name for path in store.unfinished(VERSIONS)]
         if not dry_run:
@@ -105,11 +111,12 @@ def _prune(project: str, keep: int, dry_run: bool, by: str | None) -> CommandRes
 
 def _show_pruning(plan: Pruning, halves: list[str], dry_run: bool) -> Document:
     document = Document()
-    files = sorted((*plan.unfinished, *plan.files), key=lambda one: one.version)
+    files = sorted((*plan.unfinished, *plan.files), key=lambda one: (one.version or math.inf, one.file))
     verb = "Would remove" if dry_run else "Removed"
     document.title(f"{verb} {count(len(files), 'file')}, {plan.bytes:,} bytes" if files else "Nothing to prune")
     for one in files:
-        document.bullet(f"version {one.version}: {one.file}, {one.bytes:,} bytes")
+        whose = "" if one.version is None else f"version {one.version}: "
+        document.bullet(f"{whose}{one.file}, {one.bytes:,} bytes")
     for name in halves:
         document.bullet(f"{verb} versions/{name}, which a killed command left")
     if plan.kept:

@@ -58,7 +58,7 @@ STARTS = ("fine-tune", "update", "warm", "scratch")
 _DEARER = {
     **dict.fromkeys(("encoding-outgrown", "start-recipe"), "scratch"),
     **dict.fromkeys(("past-changed", "past-gone", "champion-kept-nothing", "no-update"), "warm"),
-    **dict.fromkeys(("rows-do-not-add-up", "removed-not-kept"), "warm"),
+    **dict.fromkeys(("champion-totals-pruned", "rows-do-not-add-up", "removed-not-kept"), "warm"),
 }
 # Two sums of the same weights in another order differ by less, as a share.
 _SAME_WEIGHT = 1e-9

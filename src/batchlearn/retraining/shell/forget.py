@@ -23,7 +23,7 @@ from batchlearn.artifacts.store import Store
 from batchlearn.errors import CertificateError, DataError, IntegrityError, NoFiniteOptimum, UsageError, quoted
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.registry.ledger import FORGET, record_event
-from batchlearn.registry.loading import load_version
+from batchlearn.registry.loading import load_version, rows_of
 from batchlearn.registry.promotions import Reason, needed_champion, promote
 from batchlearn.registry.version import SAMPLE, VERSIONS, Version, read_file, read_version, version_numbers
 from batchlearn.retraining.cycle.candidate import refuse_unmet
@@ -31,7 +31,7 @@ from batchlearn.retraining.cycle.continued import statistics_of
 from batchlearn.retraining.cycle.events import RowsCounted, Settled, Trained
 from batchlearn.retraining.cycle.state import KnownRows
 from batchlearn.retraining.project import Project
-from batchlearn.retraining.shell.records import CycleContext, as_of, rehearse, rows_of
+from batchlearn.retraining.shell.records import CycleContext, as_of, rehearse
 from batchlearn.retraining.shell.turn import CycleResult, record_cycle, register_trained
 from batchlearn.retraining.sources.label_times import count_new_rows
 from batchlearn.retraining.sources.project_source import ProjectSource

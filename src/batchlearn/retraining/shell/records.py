@@ -14,7 +14,6 @@ from batchlearn.artifacts.tensors import unpack
 from batchlearn.errors import IntegrityError
 from batchlearn.formatting.notes import Note, all_recorded
 from batchlearn.kernels.design import Floats
-from batchlearn.models.folder import ROWS
 from batchlearn.models.linear import LinearModel
 from batchlearn.registry.ledger import (
     OUTCOME,
@@ -25,7 +24,7 @@ from batchlearn.registry.ledger import (
     forgotten_since,
     latest_cycle_of,
 )
-from batchlearn.registry.loading import load_champion, load_version
+from batchlearn.registry.loading import load_champion, load_version, rows_of
 from batchlearn.registry.promotions import Promotion, champion, promotions
 from batchlearn.registry.records import Record
 from batchlearn.registry.version import EXPECTED, KEPT, SAMPLE, Version, read_file, read_version, version_numbers
@@ -216,11 +215,6 @@ class RegisteredVersions:
         assert self.newest is not None
         found = rehearse(self.context, self.newest)
         return Rehearsed(found.same, found.note, None if self.stands is None else self.stands.generation)
-
-
-def rows_of(store: Store, version: Version) -> RowList | None:
-    """Return the list of a version's rows, its bytes checked; the first releases made none."""
-    return RowList.parse(read_file(store, version, ROWS)) if ROWS in version.sizes else None
 
 
 def rehearse(context: CycleContext, version: Version) -> Rehearsal:

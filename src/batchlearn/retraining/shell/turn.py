@@ -29,6 +29,7 @@ from batchlearn.registry.ledger import (
     latest_cycle_of,
     record_event,
 )
+from batchlearn.registry.loading import rows_of
 from batchlearn.registry.promotions import Reason, champion, promote
 from batchlearn.registry.pruning import finish_pruning
 from batchlearn.registry.version import Version, register
@@ -57,7 +58,6 @@ from batchlearn.retraining.shell.records import (
     newest_of,
     newest_version,
     recorded_alarms,
-    rows_of,
     state_of,
     unfinished,
 )

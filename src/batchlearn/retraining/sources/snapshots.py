@@ -32,6 +32,7 @@ from batchlearn.retraining.project import SourceSettings
 from batchlearn.retraining.sources.part_order import in_earlier_order
 from batchlearn.tables.database import Moment, Query, QueryView, open_view, several_kinds
 from batchlearn.tables.database.postgres import is_postgres
+from batchlearn.tables.table.row_list import RowList
 
 SNAPSHOTS = "snapshots"
 _KEY = b"batchlearn"
@@ -145,6 +146,19 @@ def fetch(store: FolderStore, settings: SourceSettings, root: Path) -> tuple[tup
         "without_a_mark": unlabelled if query.labelled else 0,
     }
     return parts, said
+
+
+def superseded_parts(store: FolderStore, lists: Iterable[RowList]) -> Iterator[str]:
+    """Yield the names of parts of earlier generations that none of these lists of rows is of."""
+    listed = {part.file for one in lists for part in one.parts}
+    for folder in store.names(SNAPSHOTS):
+        newest: dict[str, str] = {}
+        for file in store.names(f"{SNAPSHOTS}/{folder}"):
+            if matched := _PART.fullmatch(file):
+                earlier = newest.get(matched[1])
+                newest[matched[1]] = file
+                if earlier is not None and f"{SNAPSHOTS}/{folder}/{earlier}" not in listed:
+                    yield f"{SNAPSHOTS}/{folder}/{earlier}"
 
 
 def query_of(settings: SourceSettings, root: Path) -> Query:
