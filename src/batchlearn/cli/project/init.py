@@ -167,6 +167,7 @@ def _policy_lines(policy: PolicyOptions) -> list[str]:
     return [
         _entry("when", when, "", "never, every (with period), or rows: when so many rows were labelled"),
         _entry("period", every, "7d", "2w, 7d, 12h; a plain number where the time column holds numbers"),
+        _entry("clock", None, "data", "by which a period is counted: data, or wall"),
         _entry("rows", policy.after_rows, _ROWS, 'with when = "rows"'),
         _entry("window", None, "365d", "train on the rows seen so recently; all unless given"),
         _entry("start", "scratch", "", "scratch, warm, fine-tune or update"),
@@ -187,6 +188,7 @@ _SOURCE = {
     "labelled": ("known_at", "When its label was known, where labels come late."),
     "landed": ("updated_at", "When a row of the query came or was last changed, where a column says so."),
     "wait": ("90d", "How long a row rests before it is learned from."),
+    "lateness": ("2d", "How late rows may land; later ones are told."),
     **_described(Roles),
     **_described(ReadingRules),
 }
