@@ -111,6 +111,9 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.CONSTANT_STOOD_IN: {"why": "column 'age' is gone"},
     Code.NO_CONTEST: {"champion": 1},
     Code.PAST_CHANGED: {"before": 1200, "now": 900},
+    Code.ROWS_REPLACED: {"changed": 300, "gone": 20, "files": ["a.csv", "b.csv", "c.csv", "d.csv"]},
+    Code.LATER_THAN_LATENESS: {"rows": 12, "since": "'2008-01-05 00:10:00'"},
+    Code.TOTALS_FOUND_AGAIN: {"rows": 900, "files": ["data/5.csv"]},
     Code.CHAMPION_CANNOT_SCORE: {"why": "column 'age' is gone"},
     Code.COLUMNS_UNFIT: {"version": 2, "refusal": "The table has no column 'age'."},
     Code.COLUMNS_CHANGED: {"came": ["age"], "gone": ["sex"], "kinds": {"zip": ["number", "category"]}},
@@ -248,7 +251,8 @@ def test_a_metric_is_called_what_the_field_calls_it() -> None:
 def test_joined_notes_are_read_back_only_as_what_they_say() -> None:
     notes = (Note(Code.ASKED_FOR), Note(Code.FEW_NEW_LABELS, {"rows": 0, "needed": 300}))
     told, codes = joined(notes), [note.to_json() for note in notes]
-    assert told == "Asked for, whatever the policy says. Not due: 0 of 300 rows were labelled since the last training."
+    due = "Not due: 0 of 300 rows to learn from have come since the last training."
+    assert told == f"Asked for, whatever the policy says. {due}"
     assert recorded_together(told, codes) == notes
     assert recorded_together(f"Reject: {told}", codes, "Reject: ") == notes
     for text, noted in ((told, None), (told, []), (told, codes[:1]), (f"Reject: {told}", codes), (told, [{"a": 1}])):
