@@ -70,6 +70,18 @@ class Span:
             )
         return self.amount * _UNITS[self.unit] * _MICROSECONDS if self.unit else self.amount
 
+    def passed(self, since: float, until: float, stamped: bool) -> float:
+        """Return how often the span fits between two times, on their scale.
+
+        Timestamps are counted by their dates, hours, minutes or seconds, whichever the span has: what was trained on a
+        Monday is a day old on Tuesday, so that a scheduler's seconds, or when a day's last row was seen, do not matter.
+        """
+        length = self.on(stamped)
+        if self.unit is None:
+            return (until - since) / length
+        step = min(_UNITS[self.unit], _UNITS["d"]) * _MICROSECONDS
+        return (until // step - since // step) * step / length
+
 
 class Situation(NamedTuple):
     """What a policy may look at."""
@@ -78,7 +90,7 @@ class Situation(NamedTuple):
     trained: float | None  # as of when the newest version was trained; None if there is none
     new_rows: int  # to learn from since then: new, landed late, labelled since
     stamped: bool  # whether times are timestamps
-    wall: float | None = None  # what has passed by the clock on the wall, in microseconds; None where times are numbers
+    wall: tuple[float, float] | None = None  # trained and now by the clock on the wall; None where times are numbers
 
 
 class Decision(NamedTuple):
@@ -124,23 +136,23 @@ class Every:
 
     def decide(self, situation: Situation) -> Decision:
         """Compare the time since the last training with the period."""
-        period = self.period.on(situation.stamped)  # refused with the first training already, not with the second
+        self.period.on(situation.stamped)  # refused with the first training already, not with the second
         if situation.trained is None:
             return _first(situation)
-        elapsed = {"data": situation.now - situation.trained, "wall": situation.wall}
-        passed, other = elapsed[self.clock], elapsed["wall" if self.clock == "data" else "data"]
-        if passed is None:
+        clocks = {"data": (situation.trained, situation.now), "wall": situation.wall}
+        counted, beside = clocks[self.clock], clocks["wall" if self.clock == "data" else "data"]
+        if counted is None:
             raise UsageError(
                 "The policy counts time by the clock on the wall, and the time column holds numbers; write clock = "
                 '"data" in [policy].',
                 code="policy-clock",
             )
-        if passed < 0.0:
+        if counted[1] < counted[0]:
             return Decision(False, (Note(Code.CLOCK_WENT_BACK),))
-        passed /= period
+        passed = self.period.passed(*counted, situation.stamped)
         since = {"periods": passed, "period": str(self.period), "clock": self.clock}
-        if other is not None:
-            since["other"] = other / period
+        if beside is not None:
+            since["other"] = self.period.passed(*beside, situation.stamped)
         if passed < 1.0:
             return Decision(False, (Note(Code.PERIOD_NOT_OVER, since),))
         if not situation.new_rows:

@@ -31,10 +31,26 @@ def test_every_policy_gives_a_reason_and_the_same_answer_twice(policy: Policy, d
 
 
 @pytest.mark.parametrize(
-    ("days", "new_rows", "due"), [(6.99, 500, False), (7.0, 500, True), (30.0, 0, False), (-1.0, 500, False)]
+    ("days", "new_rows", "due"),
+    [(6.0, 500, False), (6.01, 500, True), (7.0, 500, True), (30.0, 0, False), (-1.0, 500, False)],
 )
 def test_a_period_counts_from_the_last_training(days: float, new_rows: int, due: bool) -> None:
     assert Every(Span.parse("1w")).decide(situation(days, new_rows)).retrain is due
+
+
+@pytest.mark.parametrize(
+    ("span", "since", "until", "passed"),
+    [
+        ("1d", 20.999, 21.001, 1.0),  # by date
+        ("1d", 20.001, 20.999, 0.0),
+        ("2w", 0.9, 14.1, 1.0),
+        ("12h", 0.49, 1.01, 13 / 12),  # 11:45 to 00:14: thirteen hours of the clock have begun
+        ("30m", 0.0, 1.0, 48.0),
+    ],
+)
+def test_time_is_counted_by_the_unit_of_the_span(span: str, since: float, until: float, passed: float) -> None:
+    assert Span.parse(span).passed(since * DAY, until * DAY, True) == passed
+    assert Span.parse("2").passed(since, until, False) == (until - since) / 2.0
 
 
 @pytest.mark.parametrize(("new_rows", "due"), [(0, False), (999, False), (1_000, True), (5_000, True)])

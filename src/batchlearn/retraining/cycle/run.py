@@ -151,7 +151,7 @@ def _situation(newest: Newest | None, clock: CycleClock, found: NewRows, times: 
         return Situation(clock.now, None, found.unlearned, times.stamped)
     wall = None
     if times.stamped:
-        wall = parse_instant(clock.at, stamped=True) - parse_instant(newest.at, stamped=True)
+        wall = (parse_instant(newest.at, stamped=True), parse_instant(clock.at, stamped=True))
     return Situation(clock.now, newest.as_of, found.unlearned, times.stamped, wall)
 
 
