@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from batchlearn.errors import BatchlearnError, DataError, ResourceError
-from batchlearn.tables.database import Counted, Query, QueryView, open_view
+from batchlearn.tables.database import Query, QueryView, open_view
 
 COLUMNS = "a real, colour text, seen text, known text, code integer"
 
@@ -53,15 +53,21 @@ def test_rows_come_in_the_order_of_their_time_in_types_of_their_own(shop: Path) 
     assert within == [1.0, 1.5]
 
 
+def test_a_query_may_end_in_a_comment(shop: Path) -> None:
+    with open_view(query(shop, "SELECT * FROM orders WHERE colour <> '?1' -- all of them")) as view:
+        assert all_rows(view).num_rows == 10
+
+
 def test_rows_are_counted_by_their_times(shop: Path) -> None:
     change(shop, "INSERT INTO orders SELECT a, colour, seen, known, NULL FROM orders WHERE code = 77")
     change(shop, "INSERT INTO orders VALUES (1, 'r', NULL, NULL, 5)")
     with open_view(query(shop)) as view:
-        counted = [one for batch in view.counted() for one in batch]
+        (counted,) = view.counted()
         assert [row[4] for batch in view.untimed() for row in batch] == [5]
-    assert counted[0] == Counted((None, None), 1, 1)
-    assert counted[1] == Counted(("2026-01-01 10:00:00", "2026-02-01 00:00:00"), 1, 1)
-    assert counted[-1] == Counted(("2026-01-20 10:00:00", None), 2, 1)
+    rows = list(zip(*counted.times, counted.rows, counted.labels, strict=True))
+    assert rows[0] == (None, None, 1, 1)
+    assert rows[1] == ("2026-01-01 10:00:00", "2026-02-01 00:00:00", 1, 1)
+    assert rows[-1] == ("2026-01-20 10:00:00", None, 2, 1)
 
 
 @pytest.mark.parametrize(

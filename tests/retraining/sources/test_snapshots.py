@@ -286,6 +286,19 @@ def test_another_query_has_parts_of_its_own(shop: Shop) -> None:
     assert shop.fetch().said["fetched"] == 0
 
 
+def test_times_of_which_some_have_a_zone_are_refused(shop: Shop) -> None:
+    zoned = "CASE WHEN size < 6 THEN '2026-01-01 10:00:00' ELSE '2026-01-02 10:00:00+00' END"
+    with pytest.raises(DataError, match="some have a zone") as refusal:
+        shop.fetch(query=f"SELECT seen, {zoned} AS known, size, bought FROM orders")
+    assert refusal.value.code == "query-times"
+
+
+def test_the_first_and_the_last_years_are_days_too(shop: Shop) -> None:
+    shop.add(("0001-01-01 00:00:00", None, None, 1.0, "red", 1), ("9999-12-31 23:00:00", None, None, 1.0, "red", 1))
+    assert list(shop.fetch().parts)[::4] == ["0001-01-01", "9999-12-31"]
+    assert shop.fetch().said["fetched"] == 0
+
+
 @pytest.mark.parametrize(
     ("query", "code"),
     [

@@ -7,7 +7,6 @@ generation, beside the earlier one, which versions were trained on.
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import io
 import itertools
@@ -39,7 +38,6 @@ _KEY = b"batchlearn"
 _RANGES, _LARGEST_RANGES = "ranges.json", 4096
 _PART = re.compile(r"(\d{4}-\d\d-\d\d|range-?\d+|untimed)\.(\d{6})\.parquet")
 _UNTIMED, _RANGE = "untimed", "range"
-_EPOCH = datetime.date(1970, 1, 1).toordinal()
 _MICROSECONDS_A_DAY = 86_400_000_000
 # So many ranges the times of the first fetch are cut into; later ones may lie far beyond, though not without limit.
 _FIRST_RANGES, _FARTHEST_RANGE = 1000, 1e15
@@ -89,7 +87,7 @@ class _PartFolder:
         """Return what a day is called."""
         if day is None:
             return _UNTIMED
-        return datetime.date.fromordinal(day + _EPOCH).isoformat() if self.width is None else f"range{day}"
+        return str(np.datetime64(day, "D")) if self.width is None else f"{_RANGE}{day}"
 
     def file(self, day: Day, generation: int) -> str:
         """Return the name of a part in the store."""
@@ -200,24 +198,29 @@ def _round_width(width: float) -> float:
 def _count(folder: _PartFolder, view: QueryView) -> tuple[dict[Day, _DayCount], int]:
     """Count the rows of each day, the days in order, and all whose label time is not known."""
     found: dict[Day, _DayCount] = {}
-    digests: dict[Day, Any] = {}
+    # One a column, so that where a batch ends makes no difference.
+    digests: dict[Day, list[Any]] = {}
     unlabelled, place = 0, 0
     mark = view.query.counted_by.index(view.query.labelled or view.query.time)
     for batch in view.counted():
-        unlabelled += sum(one.rows for one in batch if one.times[mark] is None)
-        days = folder.days(view, [one.times[0] for one in batch])
-        for day, pairs in itertools.groupby(zip(days, batch, strict=True), key=itemgetter(0)):
-            counted = [one for _, one in pairs]
-            lines = "".join(f"{[*map(str, one.times)]} {one.rows} {one.labels}\n" for one in counted)
-            digests.setdefault(day, hashlib.sha256()).update(lines.encode("utf-8", "surrogatepass"))
-            first, last = (place, counted[0].times[0]), (place + len(counted) - 1, counted[-1].times[0])
-            rows = sum(one.rows for one in counted)
+        unlabelled += sum(rows for rows, at in zip(batch.rows, batch.times[mark], strict=True) if at is None)
+        columns, begin = (*batch.times, batch.rows, batch.labels), 0
+        for day, stretch in itertools.groupby(folder.days(view, batch.times[0])):
+            end = begin + sum(1 for _ in stretch)
+            for digest, values in zip(
+                digests.setdefault(day, [hashlib.sha256() for _ in columns]), columns, strict=True
+            ):
+                digest.update("".join(f"{value}\n" for value in values[begin:end]).encode("utf-8", "surrogatepass"))
+            first, last = (place + begin, batch.times[0][begin]), (place + end - 1, batch.times[0][end - 1])
+            rows = sum(batch.rows[begin:end])
             if day in found:
                 first, rows = found[day].first, found[day].rows + rows
             found[day] = _DayCount(rows, first, last, "")
-            place += len(counted)
+            begin = end
+        place += len(batch.rows)
     ordered = sorted(found, key=lambda day: (day is None, day or 0))
-    return {day: found[day]._replace(digest=digests[day].hexdigest()) for day in ordered}, unlabelled
+    joined = {day: hashlib.sha256(b"".join(one.digest() for one in digests[day])).hexdigest() for day in ordered}
+    return {day: found[day]._replace(digest=joined[day]) for day in ordered}, unlabelled
 
 
 # --- parts ----------------------------------------------------------------------------------------------------------
@@ -243,7 +246,7 @@ def _stored(folder: _PartFolder) -> dict[Day, _StoredPart]:
         elif name.startswith(_RANGE):
             found[int(name.removeprefix(_RANGE))] = part
         else:
-            found[datetime.date.fromisoformat(name).toordinal() - _EPOCH] = part
+            found[int(np.datetime64(name, "D").astype(np.int64))] = part
     return found
 
 

@@ -71,11 +71,11 @@ class Connection(Protocol):
 
 
 class Counted(NamedTuple):
-    """How many rows have the very same times, and how many of them have a label."""
+    """How many rows have the very same times, and how many of them have a label; column by column."""
 
-    times: tuple[Any, ...]
-    rows: int
-    labels: int
+    times: tuple[tuple[Any, ...], ...]
+    rows: tuple[int, ...]
+    labels: tuple[int, ...]
 
 
 class QueryView:
@@ -88,6 +88,7 @@ class QueryView:
         described = connection.described()
         self.columns = [name for name, _ in described]
         self._types = dict(described)
+        self._read_as: dict[str, pa.DataType] = {}
         for needed in (*query.counted_by, query.target):
             if needed not in self.columns:
                 raise DataError(
@@ -103,15 +104,16 @@ class QueryView:
         first, last = next(self._connection.batches(ends, ()))[0]
         return None if first is None else (first, last)
 
-    def counted(self) -> Iterator[list[Counted]]:
-        """Yield how many rows have the same times, in the order of the time, some of the counts at once."""
+    def counted(self) -> Iterator[Counted]:
+        """Yield how many rows have the same times, in the order of the time, many of the counts at once."""
         times = ", ".join(identifier(name) for name in self.query.counted_by)
         text = (
             f"SELECT {times}, count(*), count({identifier(self.query.target)}) FROM {self._rows} "
             f"GROUP BY {times} ORDER BY {times}"
         )
         for batch in self._connection.batches(text, ()):
-            yield [Counted(row[:-2], row[-2], row[-1]) for row in batch]
+            *times_of_all, rows, labels = zip(*batch, strict=True)
+            yield Counted(tuple(times_of_all), rows, labels)
 
     def between(self, first: Moment, last: Moment) -> Iterator[list[tuple[Any, ...]]]:
         """Yield the rows from one time to another, both included, in the order that the database gives times."""
@@ -149,7 +151,7 @@ class QueryView:
         declared = self._types[name]
         kinds = {type(value) for value in values if value is not None}
         if name in self.query.times and kinds <= {str} and (declared is None or pa.types.is_string(declared)):
-            return _times(name, values) if kinds else pa.nulls(len(values))
+            return self._times(name, values) if kinds else pa.nulls(len(values))
         if declared is not None and not (pa.types.is_float64(declared) and decimal.Decimal in kinds):
             return pa.array(values, declared)
         if kinds <= {int, float, decimal.Decimal}:
@@ -158,6 +160,23 @@ class QueryView:
             return pa.array(values, pa.string())
         stored = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise several_kinds(name, f"values of several kinds or bytes ({stored})")
+
+    def _times(self, name: str, values: Sequence[Any]) -> pa.Array:
+        """Read texts as times: all those of a column with a zone, or all without."""
+        texts = pa.array(values, pa.string())
+        known = [self._read_as[name]] if name in self._read_as else [_MICROSECONDS, pa.timestamp("us", "UTC")]
+        for stored in known:
+            try:
+                times = pc.cast(pc.cast(texts, stored), _MICROSECONDS)
+            except pa.ArrowInvalid:
+                continue
+            self._read_as[name] = stored
+            return times
+        raise DataError(
+            f"Column {quoted(name)} of the query holds texts that are no times, or times of which some have a zone and "
+            "some have none; write all as 2008-01-31 23:59:00.",
+            code="query-times",
+        )
 
 
 @contextmanager
@@ -189,16 +208,3 @@ def _numbers(name: str, values: Sequence[Any]) -> pa.Array:
         if whole and math.isfinite(value) and abs(value) > EXACT_INTEGER:
             raise inexact_integer(name, str(value), "the query", "CAST it AS TEXT in the query, or leave it out")
     return pa.array([None if value is None else float(value) for value in values], pa.float64())
-
-
-def _times(name: str, values: Sequence[Any]) -> pa.Array:
-    texts = pa.array(values, pa.string())
-    for stored in (_MICROSECONDS, pa.timestamp("us", "UTC")):
-        try:
-            return pc.cast(pc.cast(texts, stored), _MICROSECONDS)
-        except pa.ArrowInvalid:
-            continue
-    raise DataError(
-        f"Column {quoted(name)} of the query holds texts that are no times; write them as 2008-01-31 23:59:00.",
-        code="query-times",
-    )

@@ -30,7 +30,7 @@ class SqliteConnection:
         self._connection = connection
         self._database = database
         self._query = query
-        self.rows = f"({query.strip().rstrip(';')})"
+        self.rows = f"({query.strip().rstrip(';')}\n)"  # on a line of its own, behind what may be a comment
 
     def described(self) -> list[tuple[str, pa.DataType | None]]:
         """Return the names of the columns of the query."""
