@@ -109,9 +109,11 @@ class Code(StrEnum):
     NEXT_TEST = auto()
     EARLIER_LOOKS_DROPPED = auto()
     CONSTANT_STOOD_IN = auto()
+    EVIDENCE_NEEDED = auto()
     NO_CONTEST = auto()
     # What should not be, and how a version came to go live or not.
     PAST_CHANGED = auto()
+    WORSE_THAN_CONSTANT = auto()
     CHAMPION_CANNOT_SCORE = auto()
     COLUMNS_UNFIT = auto()
     COLUMNS_CHANGED = auto()

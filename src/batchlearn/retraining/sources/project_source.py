@@ -27,7 +27,7 @@ from batchlearn.formatting.notes import Code, Note
 from batchlearn.registry.ledger import EVENTS
 from batchlearn.registry.promotions import PROMOTIONS
 from batchlearn.registry.version import VERSIONS
-from batchlearn.retraining.project import Project, SourceSettings
+from batchlearn.retraining.project import REPORTS, Project, SourceSettings
 from batchlearn.retraining.sources.label_times import MOSTLY, RECENT, LabelTimes
 from batchlearn.tables.conditions import Condition, Not, Written, together, written
 from batchlearn.tables.database import Mark, Query, QueryView, open_view
@@ -131,7 +131,7 @@ def open_source(project: Project, forgotten: Sequence[str] = ()) -> ProjectSourc
         found = find(project.store.path(folder))
     else:
         # What the registry keeps are no rows of the source, whatever a pattern such as "**/*.parquet" matches.
-        own = [project.root / name for name in (VERSIONS, PROMOTIONS, EVENTS, SNAPSHOTS)]
+        own = [project.root / name for name in (VERSIONS, PROMOTIONS, EVENTS, SNAPSHOTS, REPORTS)]
         found = find(inside(project.root, settings.files), but=own)
         said = {}
     # Pinned: a file that appears while a turn is under way belongs to the next one.
