@@ -298,18 +298,19 @@ def compare(gate: Gate, both: Contest, state: Mapping[str, Any] | None = None) -
 def beside_constant(gate: Gate, both: Contest, verdict: Verdict) -> tuple[tuple[Note, ...], tuple[Note, ...]]:
     """Return alarms and notes: that a constant beats the champion on the judging rows, or what takes its place.
 
-    An alarm, which says whether chance may explain it; a note where the rows are too few for an interval.
+    An alarm where the gate's test, on this one side, finds the constant better: of a champion that is no worse than it
+    in alpha of the cases at most. A note where chance may explain it.
     """
     constant, (champion, challenger, weight, time, label) = both.constant_losses(), both.losses()
     rivals = [] if both.unable is not None or both.unlike is not None else [("champion", champion)]
     rivals += [("challenger", challenger)] if verdict.verdict == "promote" else []
-    alarms, notes = list[Note](), list[Note]()
+    alarms, notes, both_sides = list[Note](), list[Note](), min(2.0 * gate.alpha, 0.5)
     for who, losses in [] if constant is None else rivals:
-        found = judge(Gate(alpha=gate.alpha), constant, losses, weight, time, label)
+        found = judge(Gate(alpha=both_sides), constant, losses, weight, time, label)
         if constant is None or found.difference is None or found.difference <= 0.0:
             continue
         level = float(np.average(constant, weights=weight))
-        figures = {"difference": found.difference, "low": found.low, "high": found.high, "alpha": gate.alpha}
+        figures = {"difference": found.difference, "low": found.low, "high": found.high, "alpha": both_sides}
         note = Note(Code.WORSE_THAN_CONSTANT, {"who": who, "rows": found.rows, "constant": level, **figures})
-        (notes if found.low is None else alarms).append(note)
+        (alarms if found.verdict == "reject" else notes).append(note)
     return tuple(alarms), tuple(notes)
