@@ -108,6 +108,14 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.LOOKS_CORRELATED: {"correlation": 0.8, "largest": 0.5},
     Code.NEXT_TEST: {"looks": 15, "next": 30},
     Code.EARLIER_LOOKS_DROPPED: {"looks": 14},
+    Code.WORSE_THAN_CONSTANT: {
+        **{"who": "champion", "rows": 1200, "constant": 0.55, "difference": 0.15},
+        **{"low": 0.1, "high": 0.2, "alpha": 0.05},
+    },
+    Code.EVIDENCE_NEEDED: {
+        **{"rows": 240, "needed": 4713, "share": 0.45, "now": 0.2, "more_rows": 1800},
+        **{"time": 12.4, "in_days": True},
+    },
     Code.CONSTANT_STOOD_IN: {"why": "column 'age' is gone"},
     Code.NO_CONTEST: {"champion": 1},
     Code.PAST_CHANGED: {"before": 1200, "now": 900},

@@ -9,10 +9,19 @@ from tests.report.browser import Browser, installed, look, opened
 from tests.report.made import complete, hostile, minimal, shapes
 from tests.report.made_comparison import comparison
 from tests.report.test_page import page
+from tests.report.test_turn_page import halted, judged_turn
 
+from batchlearn.formatting.notes import Code, Note
 from batchlearn.report.comparison.page import comparison_page
+from batchlearn.report.turn import turn_page
+from batchlearn.retraining.shell.turn import CycleResult
 
 NARROW, WIDE = 400, 1280
+PAGES = ["complete", "minimal", "hostile", "comparison", "hostile comparison", "turn", "halted turn", "hostile turn"]
+
+
+def turn(result: CycleResult, target: str = "bought") -> str:
+    return turn_page(result, target, "2026-02-03T00:00:00Z", "ann")
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +47,16 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "comparison": comparison_page(comparison()),
         "hostile comparison": comparison_page(comparison(hostile())),
     }
+    long = Note(Code.RECORDED, {"text": "an_unbroken_name_" * 20})
+    written |= {"turn": turn(judged_turn("not enough evidence")), "halted turn": turn(halted())}
+    written |= {"hostile turn": turn(judged_turn(notes=(long,), alarms=(long,)), "an_unbroken_name_" * 20)}
     for name, text in written.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return {name: folder / f"{name}.html" for name in written}
 
 
 @pytest.mark.parametrize("width", [NARROW, WIDE])
-@pytest.mark.parametrize("name", ["complete", "minimal", "hostile", "comparison", "hostile comparison"])
+@pytest.mark.parametrize("name", PAGES)
 def test_the_page_fits_asks_for_nothing_and_has_no_error(
     browser: Browser, pages: dict[str, Path], name: str, width: int
 ) -> None:

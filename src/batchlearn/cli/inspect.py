@@ -17,8 +17,8 @@ from batchlearn.cli.options import (
     files_of,
     rules_of,
 )
-from batchlearn.report.columns import show_columns, show_inspection
 from batchlearn.report.document import Document
+from batchlearn.report.terms.columns import show_columns, show_inspection
 from batchlearn.tables.table import Roles, open_by
 
 FORMAT_VERSION = 1

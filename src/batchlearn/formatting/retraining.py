@@ -67,9 +67,37 @@ def _losses_compared(  # noqa: PLR0913, PLR0917 - the figures of one comparison
     said = f"On {rows:,} later rows {losses}: {found}"
     said += f", with a margin of {margin:.4g} of the {against}'s loss." if margin else "."
     if rows_needed is not None:
-        step = 10 ** max(len(str(int(rows_needed))) - 2, 0)
-        said += f" If it stays so, about {math.ceil(rows_needed / step) * step:,} rows would show it."
+        said += f" If it stays so, about {_two_digits(rows_needed)} rows would show it."
     return said
+
+
+def _worse_than_constant(
+    who: str, rows: int, constant: float, difference: float, low: float | None, high: float | None, alpha: float
+) -> str:
+    said = (
+        f"On {rows:,} judging rows the {who}'s loss is {constant + difference:.5g}, that of a constant {constant:.5g}"
+    )
+    if low is None or high is None:
+        return f"{said}: {_change(difference, constant)}, without an interval yet."
+    interval = f"{100 * (1 - alpha):g} % interval: {_change(low, constant)} to {_change(high, constant)}"
+    chance = "" if low >= 0.0 else ", which chance may explain"
+    return f"{said}: {_change(difference, constant)} ({interval}){chance}."
+
+
+def _evidence_needed(
+    rows: int, needed: int, share: float | None, now: float, more_rows: int, time: float | None, in_days: bool
+) -> str:
+    said = f"{rows:,} rows judged; if what they show stays so, about {_two_digits(needed)} would decide"
+    larger = "" if share is None else f"share = {share:g} in [gate] on the rows there are, or "
+    unit = "days" if in_days else "units of the time column"
+    took = "" if time is None else f", which at their rate come in about {_two_digits(time)} {unit}"
+    return f"{said}: {larger}about {_two_digits(more_rows)} more labelled rows at share = {now:g}{took}."
+
+
+def _two_digits(amount: float) -> str:
+    """Write an amount rounded up to its first two digits."""
+    step = 10.0 ** max(len(str(int(amount))) - 2, 0) if amount >= 1.0 else 0.1
+    return f"{math.ceil(amount / step) * step:,g}" if step < 1.0 else f"{math.ceil(amount / step) * int(step):,}"
 
 
 def _change(difference: float, level: float) -> str:
@@ -148,6 +176,8 @@ SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     "little.",
     Code.NEXT_TEST: "This is after {looks} looks; the next test is after {next}.",
     Code.EARLIER_LOOKS_DROPPED: "{looks} looks of an earlier release, whose test did not keep its rate, do not count.",
+    Code.WORSE_THAN_CONSTANT: _worse_than_constant,
+    Code.EVIDENCE_NEEDED: _evidence_needed,
     Code.CONSTANT_STOOD_IN: "The champion cannot score these rows ({why}); a constant prediction stood in for it.",
     Code.NO_CONTEST: "Rows were removed, which is no contest: this version takes the place of version {champion} "
     "without a proof that it is better. The losses of the two were not compared.",

@@ -27,6 +27,7 @@ from batchlearn.tables.database.postgres import is_postgres, refuse_password
 from batchlearn.tables.table import ReadingRules, Roles
 from batchlearn.training.recipe import Recipe
 
+REPORTS = "reports"
 _LARGEST = 1 << 20
 # Fields of a recipe that a project says elsewhere, and where.
 SAID_ELSEWHERE = {"holdout": "share in [gate]", "costs": "false_alarm, miss and fee in [review]"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from batchlearn.errors import UsageError, quoted
@@ -63,12 +63,26 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class JudgedLosses:
+    """Mean losses on the rows of one look, under the proper score of the challenger's target.
+
+    The constant is fitted on what the challenger learned from, all of it before these rows; where there is none that is
+    finite, or the champion cannot score the rows, its loss is None.
+    """
+
+    rows: int
+    champion: float | None
+    challenger: float
+    constant: float | None
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What the gate found: a decision, its reasons, and the figures behind it.
 
     `difference`, `low` and `high` are in units of the loss, challenger minus champion; None where nothing was compared
     or the rows are too few for an interval. `asks` says that a promotion waits for a person. `state` is what the next
-    look of mode "anytime" needs.
+    look of mode "anytime" needs; `losses` are of the rows of this one.
     """
 
     verdict: GateDecision
@@ -81,6 +95,7 @@ class Verdict:
     high: float | None = None
     asks: bool = False
     state: Mapping[str, Any] | None = None
+    losses: JudgedLosses | None = None
 
     @property
     def sentence(self) -> str:
@@ -106,6 +121,7 @@ class Verdict:
             "sentence": self.sentence,
             "noted": [note.to_json() for note in self.reasons],
             "asks": self.asks,
+            "losses": None if self.losses is None else asdict(self.losses),
         }
 
     @classmethod
@@ -114,7 +130,9 @@ class Verdict:
         decision = value["verdict"]
         reasons = recorded_together(value["sentence"], value.get("noted"), _beginning(decision))
         figures = (value["rows"], value["difference"], value["low"], value["high"], value["asks"])
-        return cls(decision, reasons, value["mode"], value["alpha"], *figures, value.get("state"))
+        said = value.get("losses")
+        losses = None if said is None else JudgedLosses(**said)
+        return cls(decision, reasons, value["mode"], value["alpha"], *figures, value.get("state"), losses)
 
 
 def _beginning(decision: GateDecision) -> str:

@@ -20,7 +20,7 @@ from batchlearn.retraining.project import open_project
 
 INIT = ("init", "--source", "data/*.parquet", "--target", "bought", "--time", "seen", "--labelled", "known")
 TURN_KEYS = {"decision", "reason", "bracket", "start", "version", "certificate", "gate", "promoted", "seconds"}
-GATE_KEYS = {"verdict", "mode", "difference", "low", "high", "alpha", "rows"}
+GATE_KEYS = {"verdict", "mode", "difference", "low", "high", "alpha", "rows", "losses"}
 BRACKET_KEYS = {"lower", "upper", "upper_is_proved", "rung", "prediction_shift", "rows", "rows_read"}
 
 

@@ -24,8 +24,8 @@ from batchlearn.models.files import load
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.model import Predictions
 from batchlearn.models.remarks import scoring_remarks
-from batchlearn.report.columns import lines_sentence
 from batchlearn.report.document import Document
+from batchlearn.report.terms.columns import lines_sentence
 from batchlearn.tables.columns import Kind, empty
 from batchlearn.tables.table import Table, read
 

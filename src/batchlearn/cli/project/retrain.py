@@ -5,19 +5,22 @@ from __future__ import annotations
 import datetime
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from batchlearn.artifacts.folders import named_problems
 from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.options import Count, Flag, moment, who
 from batchlearn.cli.progress import watch
-from batchlearn.cli.train import threads_given
+from batchlearn.cli.train import threads_given, write_page
 from batchlearn.errors import DataError
 from batchlearn.formatting.numbers import rounded_up
 from batchlearn.registry.ledger import FORGET, events
 from batchlearn.report.document import Document
-from batchlearn.retraining.project import Project, open_project
+from batchlearn.report.turn import headline, turn_page
+from batchlearn.retraining.project import REPORTS, Project, open_project
 from batchlearn.retraining.shell.lock import one_at_a_time
 from batchlearn.retraining.shell.records import CycleContext
 from batchlearn.retraining.shell.turn import CycleResult, run_turn, turn_without_source
@@ -63,7 +66,20 @@ def retrain(
             turn = turn_without_source(opened, refusal, moment(), who(cycle.by), dry_run)
         else:
             turn = watch(run_turn(context, dry_run=dry_run, anyway=anyway))
-    return CommandResult(turn.to_json(), _show(turn, dry_run), turn.exit_code)
+    report = None if turn.event is None else write_turn_page(opened, turn, who(cycle.by))
+    record = {**turn.to_json(), "report": None if report is None else str(report)}
+    return CommandResult(record, _show(turn, dry_run, report), turn.exit_code)
+
+
+def write_turn_page(project: Project, turn: CycleResult, by: str) -> Path:
+    """Write the page of a turn under the number of its record, unless it is there already; return its path."""
+    path = project.root / REPORTS / f"{turn.event:06d}.html"
+    if not path.exists():
+        with named_problems(path):
+            path.parent.mkdir(exist_ok=True)
+        text = turn_page(turn, project.settings.source.target, turn.at or "", by)
+        write_page(path, text, "The turn is done and on record", "`batchlearn history` has what it came to")
+    return path
 
 
 def cycle_context(project: Project, cycle: CycleOptions) -> CycleContext:
@@ -83,9 +99,9 @@ def cycle_context(project: Project, cycle: CycleOptions) -> CycleContext:
     return CycleContext(project, source, now, moment(said), who(cycle.by), threads_given(cycle.threads))
 
 
-def _show(turn: CycleResult, dry_run: bool) -> Document:
+def _show(turn: CycleResult, dry_run: bool, report: Path | None) -> Document:
     document = Document()
-    document.title(_headline(turn, dry_run))
+    document.title(headline(turn, dry_run))
     facts: list[tuple[str, str]] = [("Why", turn.reason)]
     if turn.rows:
         rows = turn.rows
@@ -109,24 +125,7 @@ def _show(turn: CycleResult, dry_run: bool) -> Document:
         passed = turn.gate is not None and turn.gate.verdict == "promote"
         document.line("Next:")
         document.command(f"batchlearn promote {turn.version}" + ("" if passed else " --force --why WHY"))
+    if report is not None:
+        document.line(f"Page: {report}")
     document.line(f"{turn.seconds:.1f} s", "dim")
     return document
-
-
-def _headline(turn: CycleResult, dry_run: bool) -> str:
-    if turn.halted:
-        return "An alarm: nothing is trained, the champion stays"
-    if turn.version is None:
-        return f"Would {turn.decision}" if dry_run else "Kept"
-    if turn.promoted:
-        return f"Version {turn.version} is live"
-    if turn.asked is not None:
-        waits = {
-            "promotion": "passed the gate and waits for a person",
-            "rejection": "was rejected; a person is asked",
-            "alarm": "is not live; a person is asked about an alarm",
-        }
-        return f"Version {turn.version} {waits[turn.asked]}"
-    verdict = "" if turn.gate is None else turn.gate.verdict
-    plain = {"reject": "was rejected", "promote": "passed the gate and is not live"}
-    return f"Version {turn.version} {plain.get(verdict, f'is not live: {verdict}')}"

@@ -16,8 +16,8 @@ from batchlearn.formatting.notes import Code, Note
 from batchlearn.formatting.numbers import count, listed, plain, rounded_up
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import Shape, contrasts
-from batchlearn.report.columns import show_columns
 from batchlearn.report.document import Document, Marked
+from batchlearn.report.terms.columns import show_columns
 from batchlearn.report.training.findings import drift_sentence
 from batchlearn.report.training.quality import decision, metric_table, score
 from batchlearn.report.training.worst import slice_difference

@@ -11,8 +11,8 @@ from batchlearn.formatting.names import baseline, metric
 from batchlearn.formatting.notes import Code
 from batchlearn.formatting.numbers import count, fixed, listed, percent, plain
 from batchlearn.formatting.rejections import Rejection
-from batchlearn.report.columns import remark_of
 from batchlearn.report.document import Finding
+from batchlearn.report.terms.columns import remark_of
 from batchlearn.report.training.data_checks import data_checks
 from batchlearn.report.training.data_summary import repeated_share
 from batchlearn.report.training.proof import proved, refusal

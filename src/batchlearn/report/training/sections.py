@@ -7,7 +7,6 @@ from itertools import chain
 
 from batchlearn.formatting.names import effect_scale
 from batchlearn.formatting.numbers import count, duration, fixed, plain, telling_places
-from batchlearn.report.columns import lines_sentence
 from batchlearn.report.document import (
     Beside,
     Block,
@@ -22,6 +21,7 @@ from batchlearn.report.document import (
     WorstRows,
 )
 from batchlearn.report.figures.plots import Entry, Forest, Interval, forest
+from batchlearn.report.terms.columns import lines_sentence
 from batchlearn.report.terms.shapes import Drawn, flat_from, flat_said
 from batchlearn.report.training import data_summary, findings, proof, quality, worst
 from batchlearn.report.training.verdict import finished

@@ -25,10 +25,11 @@ from batchlearn.kernels.design import Floats
 from batchlearn.models.model import Model
 from batchlearn.retraining.cycle.continued import dearer_start, statistics_of, train_from
 from batchlearn.retraining.cycle.events import Trained
+from batchlearn.retraining.cycle.evidence import JudgingCut, evidence_needed
 from batchlearn.retraining.cycle.state import Champion, KnownRows, Plan
 from batchlearn.retraining.gate import Gate, Verdict, judge, judge_without_champion
 from batchlearn.retraining.sources.label_times import LabelTimes
-from batchlearn.retraining.verdict import answered
+from batchlearn.retraining.verdict import JudgedLosses, answered
 from batchlearn.tables.table import Table
 from batchlearn.training.evaluate import evaluate_scored
 from batchlearn.training.fit import Fit
@@ -129,9 +130,9 @@ def _judge_twin(known: KnownRows, champion: Champion, start: str) -> Generator[P
     cut = _cut(known.source.table(judging), times, plan.share)
     if isinstance(cut, Note):
         return Judged(_undecided(plan.gate, cut))
-    later = known.source.table(judging, times.after(cut))
+    later = known.source.table(judging, times.after(cut.at))
     try:
-        earlier = known.parts(champion, cut)
+        earlier = known.parts(champion, cut.at)
         twin = yield from train_from(start, champion, plan.recipe, earlier, plan.threads)
         both = contest(champion.model, twin.model, later, plan.recipe.seed)
         verdict = compare(plan.gate, both)
@@ -141,11 +142,15 @@ def _judge_twin(known: KnownRows, champion: Champion, start: str) -> Generator[P
             raise
         why = Note(Code.JUDGING_ROWS_UNUSABLE, {"refusal": problem.message})
         return Judged(_undecided(plan.gate, why), alarms=(why,))
-    alarms = () if both.unable is None else (Note(Code.CHAMPION_CANNOT_SCORE, {"why": both.unable}),)
-    notes = [Note(Code.JUDGED_BY_LATER_ROWS, {"after": times.literal(cut)})]
+    alarms, notes = beside_constant(plan.gate, both, verdict)
+    if both.unable is not None:
+        alarms = (Note(Code.CHAMPION_CANNOT_SCORE, {"why": both.unable}), *alarms)
+    notes = (Note(Code.JUDGED_BY_LATER_ROWS, {"after": times.literal(cut.at)}), *notes)
+    needed = evidence_needed(verdict, cut, plan.share, times.stamped)
+    notes += () if needed is None else (needed,)
     if evaluation.abstention is not None:
-        notes.append(Note(Code.LEFT_TO_PEOPLE, {"abstention": str(evaluation.abstention)}))
-    return Judged(verdict, evaluation.to_json(), tuple(notes), alarms, twin.model.target)
+        notes += (Note(Code.LEFT_TO_PEOPLE, {"abstention": str(evaluation.abstention)}),)
+    return Judged(verdict, evaluation.to_json(), notes, alarms, twin.model.target)
 
 
 def _undecided(gate: Gate, why: Note) -> Verdict:
@@ -201,8 +206,8 @@ def uncertified(fit: Fit) -> tuple[Note, ...]:
     return (Note(Code.NO_CERTIFICATE, {"reason": str(fit.certificate.reason)}),)
 
 
-def _cut(new: Table, times: LabelTimes, share: float) -> float | Note:
-    """Return the time after which about a share of the new labelled rows was seen; rows of one time stay together.
+def _cut(new: Table, times: LabelTimes, share: float) -> JudgingCut | Note:
+    """Find the time after which about a share of the new labelled rows was seen; rows of one time stay together.
 
     Where there is no such time, return why.
     """
@@ -219,7 +224,8 @@ def _cut(new: Table, times: LabelTimes, share: float) -> float | Note:
     if len(at) < 2:
         return Note(Code.LABELS_OF_ONE_TIME, {"rows": int(counts.sum())})
     later = counts.sum() - np.cumsum(counts)[:-1]
-    return float(at[int(np.argmin(np.abs(later - share * counts.sum())))])
+    place = int(np.argmin(np.abs(later - share * counts.sum())))
+    return JudgingCut(float(at[place]), int(counts.sum()), float(at[0]), float(at[-1]))
 
 
 class Contest(NamedTuple):
@@ -231,6 +237,7 @@ class Contest(NamedTuple):
     target: Target  # the challenger's: both are judged by its proper score, with its power or threshold
     rows: ScoredRows  # by the challenger
     champion: ScoredRows  # by a constant where the champion is unable
+    constant: ScoredRows | None  # by the one of what the challenger learned from; None where none is finite
     unlike: Note | None
     unable: str | None
 
@@ -241,6 +248,23 @@ class Contest(NamedTuple):
         weight, time = (None if one is None else one[known] for one in (rows.weight, rows.time))
         classes = rows.label[known] if target.task is Task.CLASSES else None
         return self.champion.losses(target)[known], rows.losses(target)[known], weight, time, classes
+
+    def constant_losses(self) -> Floats | None:
+        """Return the losses of the constant in the rows of known classes."""
+        return None if self.constant is None else self.constant.losses(self.target)[~np.isnan(self.rows.label)]
+
+    def mean_losses(self) -> JudgedLosses | None:
+        """Return the mean losses in the rows of known classes; None where no row counts."""
+        champion, challenger, weight, *_ = self.losses()
+        constant = self.constant_losses()
+        if not len(challenger) or (weight is not None and not weight.any()):
+            return None
+
+        def mean(losses: Floats) -> float:
+            return float(np.average(losses, weights=weight))
+
+        level = None if self.unable is not None else mean(champion)
+        return JudgedLosses(len(challenger), level, mean(challenger), None if constant is None else mean(constant))
 
 
 def contest(champion: Model, challenger: Model, later: Table, seed: int = 0) -> Contest:
@@ -254,19 +278,40 @@ def contest(champion: Model, challenger: Model, later: Table, seed: int = 0) -> 
     models = (challenger,) if unable else (challenger, champion)
     # The champion stays while challengers change: its unit of weights is that of all looks at their rows.
     rows, *rivals = score_each(models, later, seed=seed, weight_constant=champion.weight_constant)
-    rival = rivals[0] if rivals else _as_constant(challenger, rows)
-    return Contest(challenger.target, rows, rival, _other_task(champion.target, challenger.target), unable)
-
-
-def _as_constant(challenger: Model, rows: ScoredRows) -> ScoredRows:
-    constant = constant_of(challenger, rows)
-    return replace(rows, response=challenger.constant(len(rows.label)) if constant is None else constant)
+    found = constant_of(challenger, rows)
+    constant = None if found is None else replace(rows, response=found)
+    rival = rivals[0] if rivals else constant or replace(rows, response=challenger.constant(len(rows.label)))
+    return Contest(challenger.target, rows, rival, constant, _other_task(champion.target, challenger.target), unable)
 
 
 def compare(gate: Gate, both: Contest, state: Mapping[str, Any] | None = None) -> Verdict:
     """Judge the challenger of a contest; where the champion is unable, against a constant."""
     if both.unlike is not None:
         return _undecided(gate, both.unlike)
+    losses = both.losses()
     if both.unable is not None:
-        return judge_without_champion(gate, both.unable, *both.losses(), state=state)
-    return judge(gate, *both.losses(), state)
+        verdict = judge_without_champion(gate, both.unable, *losses, state=state)
+    else:
+        verdict = judge(gate, *losses, state)
+    return replace(verdict, losses=both.mean_losses())
+
+
+def beside_constant(gate: Gate, both: Contest, verdict: Verdict) -> tuple[tuple[Note, ...], tuple[Note, ...]]:
+    """Return alarms and notes: that a constant beats the champion on the judging rows, or what takes its place.
+
+    An alarm where the gate's test, on this one side, finds the constant better: of a champion that is no worse than it
+    in alpha of the cases at most. A note where chance may explain it.
+    """
+    constant, (champion, challenger, weight, time, label) = both.constant_losses(), both.losses()
+    rivals = [] if both.unable is not None or both.unlike is not None else [("champion", champion)]
+    rivals += [("challenger", challenger)] if verdict.verdict == "promote" else []
+    alarms, notes, both_sides = list[Note](), list[Note](), min(2.0 * gate.alpha, 0.5)
+    for who, losses in [] if constant is None else rivals:
+        found = judge(Gate(alpha=both_sides), constant, losses, weight, time, label)
+        if constant is None or found.difference is None or found.difference <= 0.0:
+            continue
+        level = float(np.average(constant, weights=weight))
+        figures = {"difference": found.difference, "low": found.low, "high": found.high, "alpha": both_sides}
+        note = Note(Code.WORSE_THAN_CONSTANT, {"who": who, "rows": found.rows, "constant": level, **figures})
+        (alarms if found.verdict == "reject" else notes).append(note)
+    return tuple(alarms), tuple(notes)

@@ -38,6 +38,11 @@ def check_columns(champion: Champion, table: Table) -> tuple[Note, ...]:
     `table` is read as the champion reads it. DataError where a column that it reads is gone or of another kind.
     """
     model = champion.model
+    for name in model.lacking(table):
+        files = table.source.lacking.get(name)
+        if files is not None and name not in model.encoding.may_be_missing:
+            lack = "1 file lacks" if files == 1 else f"{files:,} files lack"
+            raise DataError(f"{lack} column {quoted(name)}, which the model reads.", code="column-missing")
     model.check(table)
     gone = sorted({column.name for column in table.absent} & set(model.columns))
     if gone:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from batchlearn.errors import DataError
 from batchlearn.formatting.notes import Code, Note
-from batchlearn.retraining.cycle.candidate import compare, contest, train_candidate
+from batchlearn.retraining.cycle.candidate import beside_constant, compare, contest, train_candidate
 from batchlearn.retraining.cycle.columns import check_columns, columns_unfit
 from batchlearn.retraining.cycle.continued import bracket_of
 from batchlearn.retraining.cycle.events import (
@@ -189,6 +189,9 @@ def _judge_again(
     verdict = compare(plan.gate, both, before.state)
     yield JudgedAgain(newest.number, verdict)
     yield Noted(Note(Code.JUDGED_AGAIN, {"version": newest.number, "rows": stretch.rows}))
+    alarms, notes = beside_constant(plan.gate, both, verdict)
+    yield from map(Noted, notes)
+    newest = replace(newest, alarms=(*newest.alarms, *alarms))
     yield from settle(plan, clock, state.asked, newest, versions.rehearse_newest(), verdict)
 
 

@@ -32,6 +32,7 @@ from batchlearn.registry.ledger import (
 from batchlearn.registry.loading import rows_of
 from batchlearn.registry.promotions import Reason, champion, promote
 from batchlearn.registry.pruning import finish_pruning
+from batchlearn.registry.records import Record
 from batchlearn.registry.version import Version, register
 from batchlearn.retraining.cycle.columns import columns_unfit
 from batchlearn.retraining.cycle.events import (
@@ -89,6 +90,8 @@ class CycleResult:
     rows: dict[str, Any] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     halted: bool = False  # whether an alarm ended the turn before anything was trained
+    event: int | None = None  # the record of the ledger that says how it ended; None where nothing is recorded
+    at: str | None = None  # of that record
 
     @property
     def reason(self) -> str:
@@ -126,6 +129,10 @@ class CycleResult:
             "noted": _coded(self.notes),
             "seconds": self.seconds,
         }
+
+    def recorded(self, record: Record) -> CycleResult:
+        """Return the turn with the record of the ledger that says how it ended."""
+        return replace(self, event=record.number, at=str(record.content["at"]))
 
     def after(self, event: Event) -> CycleResult:
         """Return what the turn came to by one more event, of those that are told and not kept."""
@@ -217,9 +224,10 @@ class EventWriter:
                 self.versions.newest, self.turn = version, turn_of(version, event.verdict)
             case Settled(alarms=alarms, note=note, asked=asked, rehearsed=rehearsed):
                 assert self.versions.newest is not None
-                record_cycle(self.context, self.versions.newest, event)
+                told = record_cycle(self.context, self.versions.newest, event)
                 notes = turn.notes if note is None else (*turn.notes, note)
-                self.turn = replace(turn, alarms=alarms, asked=asked, rehearsed=rehearsed, notes=notes)
+                turn = replace(turn, alarms=alarms, asked=asked, rehearsed=rehearsed, notes=notes)
+                self.turn = turn.recorded(told)
             case Promoted(verdict):
                 stands, newest = self.versions.stands, self.versions.newest
                 assert newest is not None
@@ -231,7 +239,7 @@ class EventWriter:
                 self.counted = event if isinstance(event, RowsCounted) else self.counted
                 self.turn = turn.after(event)
                 if self.turn.halted and not self.dry_run:
-                    record_alarm(store, at, self.context.by, self.turn)
+                    self.turn = self.turn.recorded(record_alarm(store, at, self.context.by, self.turn))
 
 
 def turn_of(version: Version, verdict: Verdict) -> CycleResult:
@@ -267,7 +275,7 @@ def finish(context: CycleContext, version: Version) -> CycleResult:
     told = turn.content
     if told["note"]:
         written.write(Noted(recorded(told["note"])))
-    written.turn = replace(written.turn, asked=told["review"], rehearsed=bool(told["rehearsed"]))
+    written.turn = replace(written.turn, asked=told["review"], rehearsed=bool(told["rehearsed"])).recorded(turn)
     written.versions.stands = champion(context.project.store)
     written.write(Promoted(newest.verdict))
     return written.turn
@@ -280,20 +288,21 @@ def turn_without_source(project: Project, refusal: DataError, at: str, by: str, 
     if alarm is None:
         raise refusal
     turn = CycleResult("keep", ()).after(Halted(alarm))
-    if not dry_run:
-        record_alarm(project.store, at, by, turn)
-    return turn
+    return turn if dry_run else turn.recorded(record_alarm(project.store, at, by, turn))
 
 
-def record_alarm(store: Store, at: str, by: str, turn: CycleResult) -> None:
-    """Write down that an alarm ended a turn, once for as long as each turn ends by the same one."""
+def record_alarm(store: Store, at: str, by: str, turn: CycleResult) -> Record:
+    """Write down that an alarm ended a turn, once for as long as each turn ends by the same one; return the record."""
     noted = plain(_coded(turn.alarms))
     latest = next((one for one in reversed(events(store)) if one.content["kind"] in (ALARM, CYCLE)), None)
     if latest is None or latest.content["kind"] != ALARM or latest.content["alarms_noted"][-1] != noted[-1]:
-        record_event(store, ALARM, at, {"by": by, "alarms": list(map(str, turn.alarms)), "alarms_noted": noted})
+        latest = record_event(
+            store, ALARM, at, {"by": by, "alarms": list(map(str, turn.alarms)), "alarms_noted": noted}
+        )
+    return latest
 
 
-def record_cycle(context: CycleContext, version: Version, settled: Settled) -> None:
+def record_cycle(context: CycleContext, version: Version, settled: Settled) -> Record:
     """Write down how the turn ended that made or judged a version."""
     description = version.description
     content = {
@@ -313,7 +322,7 @@ def record_cycle(context: CycleContext, version: Version, settled: Settled) -> N
         "review": settled.asked,
         "note": "" if settled.note is None else str(settled.note),
     }
-    record_event(context.project.store, CYCLE, context.at, plain(content))
+    return record_event(context.project.store, CYCLE, context.at, plain(content))
 
 
 def register_trained(context: CycleContext, counted: RowsCounted, trained: Trained, turn: CycleResult) -> Version:

@@ -18,7 +18,7 @@ from batchlearn.formatting.notes import Code, Note
 from batchlearn.registry.promotions import PROMOTIONS
 from batchlearn.registry.records import EVENTS
 from batchlearn.registry.version import VERSIONS
-from batchlearn.retraining.project import Project, SourceSettings
+from batchlearn.retraining.project import REPORTS, Project, SourceSettings
 from batchlearn.retraining.sources.label_times import LabelTimes
 from batchlearn.retraining.sources.snapshots import SNAPSHOTS, fetch
 from batchlearn.tables.conditions import Condition, Not, Written, together, written
@@ -146,7 +146,7 @@ def open_source(project: Project, forgotten: Sequence[str] = (), rehash: bool = 
         names = tuple(part.name for part in parts)
     else:
         # What the registry keeps are no rows of the source, whatever a pattern such as "**/*.parquet" matches.
-        own = [project.root / name for name in (VERSIONS, PROMOTIONS, EVENTS, SNAPSHOTS)]
+        own = [project.root / name for name in (VERSIONS, PROMOTIONS, EVENTS, SNAPSHOTS, REPORTS)]
         found = find(inside(project.root, settings.files), but=own)
         said, names = {}, tuple(path_below(path, project.root) for path in found.paths)
     # Pinned: a file that appears while a turn is under way belongs to the next one.
