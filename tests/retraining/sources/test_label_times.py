@@ -19,7 +19,8 @@ from batchlearn.retraining.sources.label_times import (
     settled_rows,
     shown_instant,
 )
-from batchlearn.tables.conditions import Condition, Not, Written
+from batchlearn.tables.conditions import Condition, Listed, Not, Written
+from batchlearn.tables.table.row_list import Standing
 
 ROWS = 500
 
@@ -244,3 +245,15 @@ def test_times_with_and_without_a_zone_are_compared_once_the_zone_is_said() -> N
         LabelTimes.of(bl.read(stored), "at", "known", None)
     assert error.value.code == "time-zones-mixed"
     assert LabelTimes.of(bl.read(stored, zone="Europe/Berlin"), "at", "known", None).zoned
+
+
+def test_a_look_is_at_late_rows_after_those_that_a_list_says_were_known() -> None:
+    """Rows 30 to 39 landed after the training as of 40: by their times it knew them, by its list it did not."""
+    at = np.arange(60.0)
+    rows = bl.read(pa.table({"at": at, "y": at % 2 == 0}), target="y", time="at")
+    times = LabelTimes("at", None, False, 0.0)
+    nothing = np.empty(0, dtype=np.int64)
+    listed = Listed(((0, 30),), nothing)
+    by_list = settled_rows(rows, times, 59.0, 40.0, None, Standing(listed, listed, (), {}))
+    assert by_list.rows == 30
+    assert settled_rows(rows, times, 59.0, 40.0, None).rows == 19

@@ -131,7 +131,7 @@ def _turn(
         yield candidate
         yield from settle(plan, clock, state.asked, candidate, versions.rehearse_newest())
     elif newest is not None and live is not None:
-        yield from _judge_again(state, newest, known, versions, clock)
+        yield from _judge_again(state, newest, known, versions, clock, standing)
 
 
 def _alarms_of_past(newest: Newest | None, standing: Standing | None, found: NewRows) -> tuple[Note, ...]:
@@ -168,9 +168,17 @@ def _refuse_empty_window(plan: Plan, clock: CycleClock, found: NewRows, stamped:
 
 
 def _judge_again(
-    state: CycleState, newest: Newest, known: KnownRows, versions: Versions, clock: CycleClock
+    state: CycleState,
+    newest: Newest,
+    known: KnownRows,
+    versions: Versions,
+    clock: CycleClock,
+    standing: Standing | None,
 ) -> Iterator[Event]:
-    """Judge a challenger that waits for evidence by the rows seen since the last look, where there are any."""
+    """Judge a challenger that waits for evidence by the rows seen since the last look, where there are any.
+
+    `standing` is how its own rows stand now.
+    """
     plan, before, live = known.plan, newest.verdict, state.live
     waits = plan.gate.mode == "anytime" and before.verdict == "not enough evidence"
     # What it waited to be compared with may not be live any more.
@@ -180,7 +188,7 @@ def _judge_again(
         return
     seen = known.source.table(known.times.seen_by(known.now))
     until = None if before.state is None else before.state["until"]
-    stretch = settled_rows(seen, known.times, known.now, newest.as_of, until)
+    stretch = settled_rows(seen, known.times, known.now, newest.as_of, until, standing)
     if not stretch.rows:
         yield from () if stretch.reason is None else (Noted(stretch.reason),)
         return
