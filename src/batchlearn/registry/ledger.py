@@ -175,6 +175,12 @@ def check_promotions(history: Sequence[Record], stands: Promotion | None) -> Non
         raise damaged(PROMOTIONS, f"it ends with generation {known}, and {EVENTS} speak of generation {told}")
 
 
+def standing_alarm(history: Sequence[Record]) -> Record | None:
+    """Return the alarm that ended the latest turn on record, or None where a turn has ended otherwise since."""
+    latest = next((one for one in reversed(history) if one.content["kind"] in (ALARM, CYCLE)), None)
+    return latest if latest is not None and latest.content["kind"] == ALARM else None
+
+
 def latest_cycle_of(history: Sequence[Record], version: int) -> Record | None:
     """Return the turn of the cycle that made or judged a version last, or None."""
     turns = (event for event in reversed(history) if event.content["kind"] == CYCLE)

@@ -82,7 +82,16 @@ def run(root: Path, *flags: str) -> tuple[str, dict[str, Any]]:
     return out.getvalue(), {**json.loads(out.getvalue()), "exit": code}
 
 
-def test_the_record_is_written_once_and_again_after_the_source_was_mended(root: Path) -> None:
+def told_by_status(root: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    capsys.readouterr()
+    assert main(["status", "--project", str(root), "--json"]) == 0
+    found: list[str] = json.loads(capsys.readouterr().out)["alarms"]
+    return found
+
+
+def test_the_record_is_written_once_and_again_after_the_source_was_mended(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rewritten(root, lambda table: table.drop(["size"]))
     for _ in range(3):
         halted(turn(root, DUE), root)
@@ -90,7 +99,9 @@ def test_the_record_is_written_once_and_again_after_the_source_was_mended(root: 
     assert alarm["alarms_noted"][-1]["code"] == "columns_unfit"
     assert "'size'" in alarm["alarms"][-1]
     rewritten(root, lambda table: table)
+    assert told_by_status(root, capsys) == alarm["alarms"]
     assert turn(root, DUE).version == 2
+    assert told_by_status(root, capsys) == [], "the turn after ended otherwise"
     add_days(root, 30, 50)
     rewritten(root, lambda table: table.drop(["size"]))
     assert turn(root, day(53)).exit_code == 12, "one file of two lacks it"

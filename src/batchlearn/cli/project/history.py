@@ -21,6 +21,7 @@ from batchlearn.registry.ledger import (
     choices,
     events,
     reviews,
+    standing_alarm,
     tenures,
     waiting,
 )
@@ -131,12 +132,13 @@ def status(
     check_promotions(past, stands)
     asked = reviews(past, moment())
     live = None if stands is None else {**stands.to_json(), **_described(read_version(store, stands.version))}
-    asking = [event.content for event in waiting(past, stands)]
+    asking, alarm = [event.content for event in waiting(past, stands)], standing_alarm(past)
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "champion": live,
         "versions": len(numbers),
         "waiting": [said["version"] for said in asking],
+        "alarms": [] if alarm is None else alarm.content["alarms"],
         "reviews": asked.to_json(),
     }
 
@@ -152,6 +154,9 @@ def status(
                 ("Rows", f"{live['rows']:,}, known as of {live['as_of']}"),
             ]
         )
+    if alarm is not None:
+        document.line(f"The last turn ended by an alarm ({alarm.content['at']}):", "red")
+        document.bullet(alarm.content["alarms"][-1])
     for said in asking:
         number, passed = said["version"], said["gate"]["verdict"] == "promote" and said["rehearsed"]
         document.line(f"Version {number} waits for a person ({said['review']}):")

@@ -28,6 +28,7 @@ from batchlearn.registry.ledger import (
     highest_version,
     latest_cycle_of,
     record_event,
+    standing_alarm,
 )
 from batchlearn.registry.loading import rows_of
 from batchlearn.registry.promotions import Reason, champion, promote
@@ -294,12 +295,11 @@ def turn_without_source(project: Project, refusal: DataError, at: str, by: str, 
 def record_alarm(store: Store, at: str, by: str, turn: CycleResult) -> Record:
     """Write down that an alarm ended a turn, once for as long as each turn ends by the same one; return the record."""
     noted = plain(_coded(turn.alarms))
-    latest = next((one for one in reversed(events(store)) if one.content["kind"] in (ALARM, CYCLE)), None)
-    if latest is None or latest.content["kind"] != ALARM or latest.content["alarms_noted"][-1] != noted[-1]:
-        latest = record_event(
-            store, ALARM, at, {"by": by, "alarms": list(map(str, turn.alarms)), "alarms_noted": noted}
-        )
-    return latest
+    stands = standing_alarm(events(store))
+    if stands is None or stands.content["alarms_noted"][-1] != noted[-1]:
+        content = {"by": by, "alarms": list(map(str, turn.alarms)), "alarms_noted": noted}
+        stands = record_event(store, ALARM, at, content)
+    return stands
 
 
 def record_cycle(context: CycleContext, version: Version, settled: Settled) -> Record:
