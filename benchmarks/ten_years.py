@@ -81,9 +81,11 @@ def main() -> None:
         )
         print(f"after the kills: {after_kills(calls)}")
         print(f"{sum(bool(one.said.get('alarms')) for one in calls)} turns with an alarm")
-        print(f"the champion is {apart:.1e} from training on all its rows; the certificates allow {bound:.1e}")
+        print(f"probabilities are {apart:.1e} from those of training on all rows; the certificates allow {bound:.1e}")
+        pruned = sum(file["bytes"] for one in project.run("history")["pruned"] for file in one["files"])
         versions, totals = below(project.root / "versions"), sum(kept.values())
         print(f"versions {size(versions)}, of which {size(totals)} totals of versions {', '.join(map(str, kept))}")
+        print(f"{size(pruned)} were pruned")
         print("\n".join(faults) if faults else "nothing for a person to see to")
     sys.exit(1 if faults else 0)
 
