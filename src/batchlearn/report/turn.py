@@ -17,10 +17,10 @@ from batchlearn.retraining.verdict import JudgedLosses, Verdict
 _ROWS = {
     "seen": "there by now, with a label or without one",
     "known": "with a label that is known by now",
-    "new": "labelled, and not learned from before",
-    "late": "of the new ones, dated before the last training",
-    "labelled": "of the new ones, there at the last training without their label",
-    "changed": "learned from, and other ones by now",
+    "new": "landed since, and dated after what had landed by then",
+    "late": "landed since, dated before what had landed by then",
+    "labelled": "there at the last training, and labelled since",
+    "changed": "learned from, and stand with other values now",
     "gone": "learned from, and not there any more",
 }
 _BRACKETS = (Code.BRACKET, Code.NO_BRACKET, Code.NO_BRACKET_WITHOUT_TOTALS)
