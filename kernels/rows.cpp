@@ -311,6 +311,49 @@ void gram(const StoredRows& rows, const double* values, double* result, Symmetri
     sums.finish(tile.lead);
 }
 
+void extents(const StoredRows& rows, const double* weight, double* low, double* high, double* total) {
+    Tile tile(rows);
+    Sums sums(rows);
+    const std::size_t lanes = static_cast<std::size_t>(tile.lead * LANES);
+    Scratch<double> lowest(lanes), highest(lanes);
+    for (std::size_t i = 0; i < lanes; ++i) {
+        lowest[i] = INFINITE;
+        highest[i] = -INFINITE;
+    }
+    double some[MOST_TILE_ROWS];
+    for (std::ptrdiff_t start = 0; start < rows.rows; start += tile.most) {
+        tile.read(start);
+        pad(weight, tile, some);
+        sums.add_dense(tile, some);
+        sums.add_levels(tile, some);
+        for (std::ptrdiff_t j = 0; j < tile.lead; ++j) {
+            Doubles least = load(lowest + j * LANES), most = load(highest + j * LANES);
+            const std::ptrdiff_t whole = tile.count / LANES * LANES;
+            for (std::ptrdiff_t r = 0; r < whole; r += LANES) {
+                const Doubles values = load(tile.column(j) + r);
+                least = smaller(least, values);
+                most = larger(most, values);
+            }
+            for (std::ptrdiff_t i = whole; i < tile.count; ++i) {
+                const Doubles value = all(tile.column(j)[i]);
+                least = smaller(least, value);
+                most = larger(most, value);
+            }
+            store(lowest + j * LANES, least);
+            store(highest + j * LANES, most);
+        }
+    }
+    for (std::ptrdiff_t j = 0; j < tile.lead; ++j) {
+        low[j] = lowest[j * LANES];
+        high[j] = highest[j * LANES];
+        for (int k = 1; k < LANES; ++k) {
+            if (lowest[j * LANES + k] < low[j]) low[j] = lowest[j * LANES + k];
+            if (highest[j * LANES + k] > high[j]) high[j] = highest[j * LANES + k];
+        }
+    }
+    sums.write(total);
+}
+
 // What `pass` keeps of the rows of a tile.
 struct AtTile {
     double eta[MOST_TILE_ROWS], change[MOST_TILE_ROWS], sizes[MOST_TILE_ROWS];
@@ -329,7 +372,7 @@ struct AtTile {
 
 // What each row says, added up in eight lanes.
 struct Running {
-    Doubles value = {}, smallest = all(INFINITE), growth = {}, curvature = {};
+    Doubles value = {}, smallest = all(INFINITE), error = {}, curvature = {};
 };
 
 template <class Kind>
@@ -352,17 +395,18 @@ void at_rows(AtTile& at, std::ptrdiff_t padded, const Charges* charges, Running&
             const Doubles change = row.curvature * grown * reach;
             store(at.error + r, weight * change + charges->slope * weight * row.size + charges->sum * magnitude(slope) +
                                     charges->underflow);
-            running.growth = larger(growth, running.growth);
+            running.error = larger(reach, running.error);
         }
     }
 }
 
 template <class Kind>
-void pass_over(const StoredRows& rows, const Labels& labels, const double* parameters, const double* direction,
-               const Charges& charges, Totals& totals, SymmetricUpdate update) {
+void pass_over(const StoredRows& rows, const Labels& labels, const double* parameters, const double* sizes,
+               const double* direction, const Charges& charges, Totals& totals, SymmetricUpdate update) {
     Tile tile(rows);
-    const Tables tables(rows), directions(rows);
+    const Tables tables(rows), size_tables(rows), directions(rows);
     tables.fill(parameters);
+    size_tables.fill(sizes);
     if (direction) directions.fill(direction);
     Sums gradient(rows), error(rows), centre(rows), magnitudes(rows);
     Gram gram(rows, tile, totals.gram, update);
@@ -374,7 +418,7 @@ void pass_over(const StoredRows& rows, const Labels& labels, const double* param
         tile.read(start);
         at.read(tile, labels);
         add_predictors(tile, rows, parameters, tables, at.eta);
-        if (totals.error) add_sizes(tile, rows, parameters, tables, at.sizes);
+        if (totals.error) add_sizes(tile, rows, sizes, size_tables, at.sizes);
         at_rows<Kind>(at, tile.padded, totals.error ? &charges : nullptr, running);
         if (direction) {
             add_predictors(tile, rows, direction, directions, at.change);
@@ -406,26 +450,26 @@ void pass_over(const StoredRows& rows, const Labels& labels, const double* param
     totals.value = sum(running.value);
     totals.curvature = sum(running.curvature);
     totals.smallest = INFINITE;
-    totals.growth = 0.0;
+    totals.predictor = 0.0;
     totals.reach = reach;
     for (int k = 0; k < LANES; ++k) {
         if (running.smallest[k] < totals.smallest) totals.smallest = running.smallest[k];
-        if (!(running.growth[k] <= totals.growth)) totals.growth = running.growth[k];
+        if (!(running.error[k] <= totals.predictor)) totals.predictor = running.error[k];
     }
 }
 
-void pass(const StoredRows& rows, const Labels& labels, Loss loss, const double* parameters, const double* direction,
-          const Charges& charges, Totals& totals, SymmetricUpdate update) {
+void pass(const StoredRows& rows, const Labels& labels, Loss loss, const double* parameters, const double* sizes,
+          const double* direction, const Charges& charges, Totals& totals, SymmetricUpdate update) {
     switch (loss) {
-        case Loss::SQUARED: return pass_over<Squared>(rows, labels, parameters, direction, charges, totals, update);
-        case Loss::LOGISTIC: return pass_over<Logistic>(rows, labels, parameters, direction, charges, totals, update);
-        case Loss::POISSON: return pass_over<Poisson>(rows, labels, parameters, direction, charges, totals, update);
-        case Loss::GAMMA: return pass_over<Gamma>(rows, labels, parameters, direction, charges, totals, update);
+        case Loss::SQUARED: return pass_over<Squared>(rows, labels, parameters, sizes, direction, charges, totals, update);
+        case Loss::LOGISTIC: return pass_over<Logistic>(rows, labels, parameters, sizes, direction, charges, totals, update);
+        case Loss::POISSON: return pass_over<Poisson>(rows, labels, parameters, sizes, direction, charges, totals, update);
+        case Loss::GAMMA: return pass_over<Gamma>(rows, labels, parameters, sizes, direction, charges, totals, update);
     }
 }
 
 }  // namespace
 
-extern const RowKernels row_kernels = {predictors, transposed, gram, pass};
+extern const RowKernels row_kernels = {predictors, transposed, gram, extents, pass};
 
 }  // namespace KERNEL_LEVEL

@@ -23,14 +23,18 @@ from batchlearn.estimators.settings import EstimatorSettings, checked
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import INVERSE_LINKS, logistic
 from batchlearn.objectives.class_weights import weights_of_classes
+from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.refinement import refine
 from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Certificate, certify
 from batchlearn.training.matrix import Matrix, read_matrix, row_weights
 from batchlearn.training.optimise import Optimum, Problem, optimise
+from batchlearn.training.regimes import default_solver
 
 # Of kappa times decrement: far inside the region of quadratic convergence.
 _LARGEST_REACH = 0.1
+# Multiplications up to which exact leverages of all rows make every bound tighter in a fraction of a second.
+_EXACT_LEVERAGES = 1e9
 
 
 class LinearClassifier(ClassifierMixin, BaseEstimator):
@@ -339,14 +343,14 @@ def _fit_rows(
         # 1. The optimum.
         problem = _problem(settings, matrix, names)
         try:
-            optimum = optimise(problem, regime=settings.regime)
+            optimum = _optimum(settings, matrix, problem)
         except NoFiniteOptimum:
             # To rows far out all others are alike: classes that seem apart along a column may only be far from one row.
             resistant = matrix.centred_at_medians()
             if resistant is None:
                 raise
             matrix, problem = resistant, _problem(settings, resistant, names)
-            optimum = optimise(problem, regime=settings.regime)
+            optimum = _optimum(settings, matrix, problem)
         # 2. Once more in better numbers, where a row far out hides a column in the rounding of the intercept.
         hessian = optimum.certification.expansion and optimum.certification.expansion.hessian
         centred = None if hessian is None else matrix.centred_at(loss, optimum.parameters, hessian)
@@ -357,7 +361,7 @@ def _fit_rows(
         # 3. What is delivered, in the units of the columns, and what is proved of that.
         objective = problem.objective
         full = settings.regime.size is None
-        parameters = _refined(objective, matrix, optimum) if full else optimum.parameters
+        parameters = _refined(objective, matrix, optimum) if full and not problem.quick else optimum.parameters
         coefficients, intercept = matrix.deliver(parameters)
         delivered = matrix.inside(coefficients, intercept)
         certificate, value = optimum.certification.certificate, optimum.value
@@ -378,7 +382,17 @@ def _fit_rows(
 
 def _problem(settings: EstimatorSettings, matrix: Matrix, names: list[str]) -> Problem:
     objective = Objective(settings.loss, matrix.penalty(settings.alpha, standardize=settings.standardize))
-    return Problem(objective, matrix.rows, settings.stopping, matrix.units, names)
+    rows = matrix.rows
+    quick = settings.regime.size is None and float(len(rows)) * rows.layout.size**2 > _EXACT_LEVERAGES
+    return Problem(objective, rows, settings.stopping, matrix.units, names, quick=quick)
+
+
+def _optimum(settings: EstimatorSettings, matrix: Matrix, problem: Problem) -> Optimum:
+    """Minimise; where rows are many, by steps that end at points which stay as they are when they are delivered."""
+    solver = default_solver(problem.objective, matrix.rows, settings.regime)
+    if problem.quick and isinstance(solver, Newton):
+        solver = Newton(lambda parameters: matrix.inside(*matrix.deliver(parameters)))
+    return optimise(problem, None, solver, regime=settings.regime)
 
 
 def _refined(objective: Objective, matrix: Matrix, optimum: Optimum) -> Floats:

@@ -116,9 +116,14 @@ class Block:
         return self.given.standardised() if isinstance(self.given, Columns) else self.given
 
     @property
+    def stored(self) -> NDArray[Any]:
+        """The dense columns as they are stored, (columns, m); as they were given where that was in float64."""
+        return self.given.stored if isinstance(self.given, Columns) else self.given
+
+    @property
     def rows(self) -> int:
         """The number of rows, m."""
-        return (self.given.stored if isinstance(self.given, Columns) else self.given).shape[1]
+        return self.stored.shape[1]
 
     def with_entries(self, entries: Entries, sparse: Any) -> Block:
         """Return the block of the absolute or squared entries of one of entries as they are."""

@@ -24,7 +24,7 @@ class Pass(NamedTuple):
 
     value: float  # weighted losses
     smallest: float  # weight times curvature of a row that counts
-    growth: float
+    predictor: float  # the largest possible error of a predictor
     curvature: float  # sum of weight times curvature
     reach: float  # the largest change of a predictor along the direction
     gradient: Floats | None = None
@@ -39,13 +39,15 @@ def compiled_pass(
     chunk: Chunk,
     parameters: Floats,
     *,
+    sizes: Floats | None = None,
     direction: Floats | None = None,
     gram: bool = False,
     length: int | None = None,
 ) -> Pass | None:
     """Return the sums over a chunk; None where no compiled pass serves.
 
-    `length`: the number of additions a total can go through, where the rounding of the gradient is to be bounded.
+    `length`: the number of additions a total can go through, where the rounding of the gradient is to be bounded;
+    `sizes` (d,): of the parameters, or larger.
     """
     layout, kind = chunk.layout, _COMPILED.get(type(loss))
     if kind is None or layout.sparse:
@@ -55,7 +57,8 @@ def compiled_pass(
         return None
     size = layout.size
     offset = chunk.offset if isinstance(chunk.offset, np.ndarray) else None
-    gradient = np.empty(size)
+    gradient, parameters = np.empty(size), np.ascontiguousarray(parameters)
+    direction = None if direction is None else np.ascontiguousarray(direction)
     places = np.zeros((size + 1, size + 1)) if gram else None
     error, centre, magnitude = (None, None, None) if length is None else np.empty((3, size))
     numbers = rows.pass_(
@@ -63,7 +66,8 @@ def compiled_pass(
         chunk.label,
         chunk.weight,
         offset,
-        np.ascontiguousarray(parameters),
+        parameters,
+        np.abs(parameters) if sizes is None else sizes,
         direction,
         _charges(layout, length or 0),
         gradient,

@@ -21,7 +21,8 @@ from batchlearn.data.rows import Chunk
 from batchlearn.data.rows.memory import MemoryRows, chunk_rows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.errors import CertificateError, DataError
-from batchlearn.kernels.design import Floats, Layout, linear_predictor
+from batchlearn.kernels.design import Block, Columns, Floats, Layout, linear_predictor, squared
+from batchlearn.kernels.sums import compiled_rows, transposed_product
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.statistics.curvature import DiagonalTotal
@@ -46,8 +47,13 @@ class _ExtentTotal:
     combine: ClassVar[tuple[Any, ...]] = (np.minimum, np.maximum, np.add)
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats, Floats, Floats]:  # noqa: ARG002 - the protocol of a statistic
-        dense, part = chunk.block.dense, chunk.block.sparse
-        low, high, total = dense.min(axis=1), dense.max(axis=1), dense @ chunk.weight
+        part, compiled = chunk.block.sparse, compiled_rows(chunk.layout, chunk.block)
+        if compiled is not None:
+            low, high, total = np.empty((3, chunk.layout.dense))
+            compiled.extents(chunk.weight, low, high, total)
+        else:
+            dense = chunk.block.dense
+            low, high, total = dense.min(axis=1), dense.max(axis=1), dense @ chunk.weight
         if chunk.layout.sparse:
             low = np.append(low, part.min(axis=0).toarray().ravel())
             high = np.append(high, part.max(axis=0).toarray().ravel())
@@ -65,8 +71,9 @@ class _ColumnSpreadTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats, Floats]:  # noqa: ARG002 - the protocol of a statistic
         mean, magnitude = np.split(self.mean, [chunk.layout.dense]), np.split(self.magnitude, [chunk.layout.dense])
-        distance = (chunk.block.dense - mean[0][:, None]) / magnitude[0][:, None]
-        found = distance @ chunk.weight, distance**2 @ chunk.weight
+        columns = Block(Columns(chunk.block.stored, mean[0], magnitude[0], False), chunk.block.codes)
+        dense = Layout(False, chunk.layout.dense)
+        found = tuple(transposed_product(dense, block, chunk.weight) for block in (columns, squared(columns)))
         if not chunk.layout.sparse:
             return found
         part = chunk.block.sparse
