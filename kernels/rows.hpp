@@ -42,6 +42,7 @@ struct Totals {
     double predictor;  // the largest possible error of a predictor
     double curvature;  // sum of weight times curvature
     double reach;      // the largest change of a predictor per unit of the direction, of rows that count
+    double spread;     // the largest X^2 u of a row that counts
     double* gradient;   // (coefficients,)
     double* gram;       // (coefficients + 1, coefficients + 1): the upper triangle; the last row and column are rubbish
     double* error;      // (coefficients,): |X|' what each slope can be off by
@@ -69,9 +70,9 @@ struct RowKernels {
     void (*gram)(const StoredRows& rows, const double* values, double* gram, SymmetricUpdate update);
     // The smallest and largest value of each dense column, (lead,), and X' weight.
     void (*extents)(const StoredRows& rows, const double* weight, double* low, double* high, double* total);
-    // `sizes`: of the parameters that predictors may be rounded at.
+    // `sizes`: of the parameters that predictors may be rounded at; `squares`: u. What is not wanted is null.
     void (*pass)(const StoredRows& rows, const Labels& labels, Loss loss, const double* parameters, const double* sizes,
-                 const double* direction, const Charges& charges, Totals& totals, SymmetricUpdate update);
+                 const double* direction, const double* squares, const Charges& charges, Totals& totals, SymmetricUpdate update);
 };
 
 DECLARE_TABLE(RowKernels, row_kernels)

@@ -27,7 +27,7 @@ _AT_ROUNDING = 1e-9
 # A decrement below which the Hessian at hand serves on, and what a step with it has to take off.
 _NEAR, _WORTH_IT = 0.1, 0.3
 # Of the logarithm of a row's curvature since the anchor: bounds are wider by half of it.
-_LARGEST_DRIFT = 0.25
+_LARGEST_DRIFT = 0.6
 # Multiplications of a Hessian, some hundredths of a second, from which on it is worth a thought.
 _LEAST_WORK = 3e8
 # Samples: of how many rows for each coefficient and which share at least, how much larger the next one is, which share
@@ -216,13 +216,16 @@ def _slack(state: NewtonState) -> float:
     return 4e-15 * (1.0 + abs(state.expansion.value))
 
 
-def _with_the_same_factor(objective: Objective, rows: Rows, state: NewtonState, parameters: Floats) -> NewtonState | None:
+def _with_the_same_factor(
+    objective: Objective, rows: Rows, state: NewtonState, parameters: Floats
+) -> NewtonState | None:
     """Return the state at a point near the anchor of the factor; None where it is no nearer to the optimum."""
     with np.errstate(over="ignore", invalid="ignore"):
-        near = objective.near(rows, parameters, state.anchor)
+        near = objective.near(rows, parameters, state.anchor, state.factor.diagonal)
     if not (near.value <= state.expansion.value + _slack(state) and near.drift < _LARGEST_DRIFT):
         return None
-    expansion = Expansion(near.value, near.gradient, state.expansion.hessian, near.kappa)
+    longest = state.factor.longest(near.spread) * math.exp(0.5 * near.drift)
+    expansion = Expansion(near.value, near.gradient, state.expansion.hessian, min(near.kappa, longest))
     moved = NewtonState(parameters, expansion, state.factor, state.passes + 1, state.anchor, near)
     return moved._replace(slow=not moved.decrement < _WORTH_IT * state.decrement)
 

@@ -50,6 +50,7 @@ class NearPoint(NamedTuple):
     predictor: float  # the reach of what rounding can do to a row's predictor
     drift: float  # how far the logarithm of a row's curvature can be from that at the anchor
     kappa: float  # the leverage bound, as in Expansion
+    spread: float  # the largest ||x / diagonal||^2 of a row, from above
 
 
 def _leverage_bound(total_weight: float, smallest: float) -> float:
@@ -122,10 +123,13 @@ class Objective:
             _leverage_bound(weight, total.smallest),
         )
 
-    def near(self, rows: Rows, parameters: Floats, anchor: Floats) -> NearPoint:
-        """Return the objective at a point near an anchor, with what rounding can have done, reading every row once."""
+    def near(self, rows: Rows, parameters: Floats, anchor: Floats, diagonal: Floats) -> NearPoint:
+        """Return the objective at a point near an anchor, with what rounding can have done, reading every row once.
+
+        `diagonal` (d,): the units of a row's length, the roots of the diagonal of the Hessian at the anchor.
+        """
         length, constant, weight = rows.additions, self.loss.self_concordance, rows.total_weight
-        total = rows.total(AnchoredTotal(self.loss, length, anchor), parameters)
+        total = rows.total(AnchoredTotal(self.loss, length, anchor, 1.0 / diagonal**2), parameters)
         growth = constant * total.predictor
         return NearPoint(
             float(total.value / weight) + self.penalty.value(parameters),
@@ -136,6 +140,7 @@ class Objective:
             # The change of a predictor is itself an inner product, of two points.
             (constant * total.reach + 2.0 * growth) * (1.0 + 1e-12),
             _leverage_bound(weight, total.smallest),
+            total.spread * (1.0 + accumulated(rows.layout.terms + 16)) + UNDERFLOW,
         )
 
     def _gradient_error(self, error: Floats, parameters: Floats) -> Floats:

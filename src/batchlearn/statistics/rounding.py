@@ -17,6 +17,7 @@ from batchlearn.statistics.passes import compiled_pass
 from batchlearn.statistics.rowwise import (
     predictor,
     predictor_sizes,
+    scaled_squares,
     smallest_curvature,
     weighted_curvatures,
     weighted_loss,
@@ -96,6 +97,7 @@ class Anchored(NamedTuple):
     error: Floats  # (parameters,): of the gradient, as in `gradient_rounding`
     predictor: float  # the reach of what rounding can do to a predictor here and at the anchor, at most
     smallest: float  # the smallest weight times curvature of a row
+    spread: float  # the largest square of a row's length, ||x / diagonal||^2
 
 
 @dataclass(frozen=True)
@@ -105,15 +107,18 @@ class AnchoredTotal:
     loss: Loss
     length: int
     anchor: Floats
-    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add, np.maximum, np.add, np.maximum, np.minimum)
+    inverse_squares: Floats  # (parameters,): 1 / diagonal^2
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add, np.maximum, np.add, np.maximum, np.minimum, np.maximum)
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Anchored:
         """Return the chunk's totals."""
         loss, layout, change = self.loss, chunk.layout, parameters - self.anchor
         sizes = np.maximum(np.abs(parameters), np.abs(self.anchor))
-        done = compiled_pass(loss, chunk, parameters, sizes=sizes, direction=change, length=self.length)
+        squares, length = self.inverse_squares, self.length
+        done = compiled_pass(loss, chunk, parameters, sizes=sizes, direction=change, squares=squares, length=length)
         if done is not None and done.gradient is not None and done.error is not None:
-            return Anchored(done.value, done.gradient, done.reach, done.error, done.predictor, done.smallest)
+            own = done.value, done.gradient, done.reach, done.error, done.predictor
+            return Anchored(*own, done.smallest, done.spread)
         eta, counted = predictor(chunk, parameters), chunk.weight > 0.0
         slope = weighted_slope(loss, eta, chunk.label, chunk.weight)
         error = predictor_error(layout, loss.outputs, predictor_sizes(chunk, sizes))
@@ -125,6 +130,7 @@ class AnchoredTotal:
             gradient_rounding(loss, chunk, self.length, eta, slope, error)[0],
             float(loss.largest_reach(error).max(initial=0.0)),
             smallest_curvature(loss, eta, chunk.label, chunk.weight),
+            float(scaled_squares(chunk, squares)[counted].max(initial=0.0)),
         )
 
 

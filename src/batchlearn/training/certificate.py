@@ -36,6 +36,7 @@ from batchlearn.statistics.leverage import LeverageTotal
 from batchlearn.statistics.lower_bound import LowerBound
 from batchlearn.statistics.objective import Expansion, GradientError, NearPoint, Objective
 from batchlearn.statistics.rounding import ReturnedTotal
+from batchlearn.statistics.self_concordance import bounds
 
 # Above this the d x d factor (and what is made of it) is too large: the rank-one bound serves.
 FACTOR_LIMIT = 5000
@@ -137,30 +138,6 @@ class Certificate:
         return f"certified: loss <= optimum + {rounded_up(self.loss_bound):.1e}{moved and f'; {moved}'}"
 
 
-class Bounds(NamedTuple):
-    """C1 and C2 as numbers."""
-
-    radius: float
-    loss: float
-
-
-def bounds(decrement: float, kappa: float, self_concordance: float) -> Bounds | None:
-    """Return C1 and C2, or None where kappa * decrement >= 1 and nothing follows."""
-    if self_concordance == 0.0:
-        return Bounds(decrement, 0.5 * decrement**2 + UNDERFLOW)
-    if decrement == 0.0:
-        return Bounds(0.0, 0.0)
-    # Near one the logarithm has no digits left: the product's own rounding must not make it smaller.
-    reach = kappa * decrement * (1.0 + 1e-15)
-    if not reach < 1.0:
-        return None
-    radius = -math.log1p(-reach) / kappa * (1.0 + 1e-14) if reach > 0.0 else decrement
-    change = kappa * radius
-    # psi(a) <= 1/2 + a/12 for every a; the closed form cancels for small a and is needed only for large ones.
-    mean = 0.5 + change / 12.0 if change < 0.1 else 1.0 / -math.expm1(-change) - 1.0 / change
-    return Bounds(radius, decrement * radius * mean * (1.0 + 1e-14) + UNDERFLOW)
-
-
 @dataclass(frozen=True)
 class Units:
     """How internal parameters read in the units of the columns: u_j / scale_j, intercept minus `shift`' u."""
@@ -259,7 +236,7 @@ def certify(
         many = Note(Code.HUBER_WITHOUT_FACTOR, {"coefficients": len(parameters)})
         return Certification(not_certified(rows, many), None, None, None)
     if len(parameters) > FACTOR_LIMIT:
-        return _certify_many(_CertifiedPoint(objective, rows, parameters, error, units))
+        return _certify_many(_CertifiedPoint(objective, rows, parameters, error, units), error)
     expansion = objective.expand(rows, parameters)
     try:
         factor = factorise(expansion.hessian, error.relative)
@@ -299,7 +276,8 @@ def _certify_anchored(point: _CertifiedPoint, anchored: AnchoredPoint) -> Certif
     looseness = -math.expm1(math.log1p(-factor.looseness) - near.drift) * (1.0 + 1e-12)
     if not looseness < 0.5:
         return None
-    proof = _certify_factored(point, expansion, replace(factor, looseness=looseness))
+    factor = replace(factor, looseness=looseness)
+    proof = _certify_factored(point, expansion._replace(kappa=min(near.kappa, factor.longest(near.spread))), factor)
     return proof if proof.certificate.certified else None
 
 
@@ -380,9 +358,9 @@ def _returned(point: _CertifiedPoint, predictor_bound: float) -> float | None:
     return largest_returned_distance(loss.name, predictor_bound + error, loss.outputs)
 
 
-def _certify_many(point: _CertifiedPoint) -> Certification:
+def _certify_many(point: _CertifiedPoint, error: GradientError) -> Certification:
     """Certify from a lower bound on the Hessian: C1-C3 hold with any Hhat <= H."""
-    objective, rows, parameters, error, units = point
+    objective, rows, parameters, _, units = point
     _, gradient = objective.gradient(rows, parameters)
     lower = LowerBound(objective.loss, objective.penalty, error, rows.layout.intercept)
     if lower.reason is not None:

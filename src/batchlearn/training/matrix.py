@@ -73,9 +73,9 @@ class _ColumnSpreadTotal:
         mean, magnitude = np.split(self.mean, [chunk.layout.dense]), np.split(self.magnitude, [chunk.layout.dense])
         columns = Block(Columns(chunk.block.stored, mean[0], magnitude[0], False), chunk.block.codes)
         dense = Layout(False, chunk.layout.dense)
-        found = tuple(transposed_product(dense, block, chunk.weight) for block in (columns, squared(columns)))
+        first, second = (transposed_product(dense, block, chunk.weight) for block in (columns, squared(columns)))
         if not chunk.layout.sparse:
-            return found
+            return first, second
         part = chunk.block.sparse
         column, row = part.indices, np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))
         weight, size = chunk.weight[row], part.shape[1]
@@ -84,11 +84,11 @@ class _ColumnSpreadTotal:
         lacking = np.bincount(column, minlength=size) < part.shape[0]
         absent = np.where(lacking, np.maximum(chunk.weight.sum() - stored, 0.0), 0.0)
         of_absent = -mean[1] / magnitude[1]
-        first, square = (
+        of_first, of_second = (
             np.bincount(column, weights=weight * distance**power, minlength=size) + absent * of_absent**power
             for power in (1, 2)
         )
-        return np.append(found[0], first), np.append(found[1], square)
+        return np.append(first, of_first), np.append(second, of_second)
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,8 @@ def read_matrix(
             "their sums overflow. Rescale that column.",
             code="value-too-large",
         )
-    magnitude = np.where(magnitude > 0.0, magnitude, 1.0)
+    # By a power of two, which rounds nothing.
+    magnitude = np.exp2(np.ceil(np.log2(np.where(magnitude > 0.0, magnitude, 1.0))))
     mean = sums / rows.total_weight
     first, square = rows.total(_ColumnSpreadTotal(mean, magnitude), np.empty(0))
     # The mean is rounded: where columns vary in its last places only, that is most of the squares (Chan, Golub and

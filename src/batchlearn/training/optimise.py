@@ -21,8 +21,9 @@ from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.progress import finish
 from batchlearn.solvers import Distance, RowsAtOnce, Solver
 from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.self_concordance import Bounds, bounds
 from batchlearn.statistics.totals import RecessionTotal, ValueTotal
-from batchlearn.training.certificate import Bounds, Certification, Units, bounds, certify, not_certified
+from batchlearn.training.certificate import Certification, Units, certify, not_certified
 from batchlearn.training.regimes import Checkpoint, FullBatch, Regime, check_pair, default_solver, run
 from batchlearn.training.stopping import Stopping, StoppingContext
 
@@ -139,12 +140,13 @@ def iter_optimise(
         solver = other
         most_passes = max(way.most_passes, solver.most_passes)
         found = yield from _proved(way._replace(solver=solver, spent=0, most_passes=most_passes))
+    proved = found.certification.expansion
     return Optimum(
         found.parameters,
         found.certification,
         found.status,
         solver.name,
-        objective.value(problem.rows, found.parameters),
+        objective.value(problem.rows, found.parameters) if proved is None else proved.value,
         null_value,
         tuple(found.trace),
         found.passes,
