@@ -1,4 +1,4 @@
-"""The results of `rivals.py` as one plain SVG: a panel a problem, seconds across and gaps downwards, in powers of ten."""
+"""The results of `rivals.py` as one plain SVG: a panel a problem, seconds across and gaps downwards, powers of ten."""
 
 from __future__ import annotations
 

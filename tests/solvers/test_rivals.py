@@ -136,7 +136,7 @@ def test_rows_are_predicted_before_they_are_learned(module: Load) -> None:
         def __init__(self) -> None:
             self.known: set[bytes] = set()
 
-        def partial_fit(self, X: Any, label: Any, classes: Any) -> None:
+        def partial_fit(self, X: Any, _label: Any, **_classes: Any) -> None:
             self.known |= {row.tobytes() for row in X}
 
         def decision_function(self, X: Any) -> Any:
