@@ -56,6 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = _DEBUG in tokens or os.environ.get("BATCHLEARN_DEBUG", "") not in ("", "0")
     boundary = _Boundary(tokens, as_json=any(_JSON.get(token, False) for token in tokens), debug=debug)
     tokens = [token for token in tokens if token not in _JSON and token != _DEBUG]
+    if os.environ.get("BATCHLEARN_KERNELS", "") == "numpy":
+        from batchlearn.kernels import native
+
+        native.use_numpy()
     with boundary, _interruptible():
         boundary.exit_code = _run(tokens, boundary.as_json)
     return boundary.exit_code
@@ -150,8 +154,9 @@ def _version() -> str:
     from platform import python_version
 
     import batchlearn
+    from batchlearn.kernels import native
 
-    return f"batchlearn {batchlearn.__version__} (Python {python_version()}, NumPy {version('numpy')}, NumPy kernels)"
+    return f"batchlearn {batchlearn.__version__} (Python {python_version()}, NumPy {version('numpy')}, {native.name()})"
 
 
 class _Boundary:
