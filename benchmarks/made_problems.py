@@ -18,7 +18,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 Floats = NDArray[np.float64]
 
-LEVELS = (5, 10, 10, 15, 20, 20, 30, 40, 50, 100)  # of freMTPL's kind: 300 in ten columns
+LEVELS = (5, 10, 10, 15, 20, 20, 30, 40, 50, 100)  # 300 in ten columns, as tables of motor policies have
 NON_ZEROS = 70
 BLOCK = 65_536
 _MOST_DIRECT, _MOST_STEPS = 1_500, 60
