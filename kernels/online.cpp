@@ -1,0 +1,468 @@
+// Learning from one row after the other: normalised updates, and online Newton.
+#include "epochs.hpp"
+#include "row_reader.hpp"
+#include "slopes.hpp"
+
+namespace KERNEL_LEVEL {
+namespace {
+
+// Of the one-row Newton step; as in batchlearn/kernels/normalised.py.
+constexpr double RATE = 0.25, TINY = 1e-300;
+
+constexpr Count READ_TOGETHER = 32;
+
+inline double larger_of(double a, double b) { return a > b ? a : b; }
+
+// The numbers of some coefficients that lie side by side, padded to whole vectors.
+struct Part {
+    double* w;
+    double* squares;
+    double* known;    // the largest size so far, 0 where nothing was seen
+    double* inverse;  // of the size, one where nothing was seen
+    double* step;
+    double* scaled;
+};
+
+// Take in new largest sizes: a coefficient keeps what it says about the largest value so far. Whether there were any.
+inline bool grow(const Part& part, const double* x, Count padded) {
+    Doubles flags{};
+    for (Count i = 0; i < padded; i += LANES)
+        flags = where_less(load(part.known + i), magnitude(load(x + i)), all(1.0), flags);
+    if (!(sum(flags) > 0.0)) return false;
+    for (Count i = 0; i < padded; ++i) {
+        const double size = __builtin_fabs(x[i]);
+        if (!(size > part.known[i])) continue;
+        if (part.known[i] > 0.0) part.w[i] *= part.known[i] / size;
+        part.known[i] = size;
+        part.inverse[i] = 1.0 / size;
+    }
+    return true;
+}
+
+template <class Slopes>
+class NormalisedWalk {
+   public:
+    NormalisedWalk(const Stretch& rows, Slopes slopes, const QuadraticPenalty& penalty, const NormalisedCells& state)
+        : slopes_(slopes),
+          penalty_(penalty),
+          state_(state),
+          penalised_(penalises(penalty)),
+          lead_(rows.lead()),
+          reader_(rows),
+          most_(rounded_up(reader_.most_entries() + 1)),
+          numbers_(7 * reader_.stride() + 7 * most_),
+          column_(most_),
+          majorant_(penalised_ ? penalty.size : 0),
+          flat_(penalty.blocks ? penalty.size : 0),
+          rise_(penalty.blocks ? penalty.size : 0) {
+        const Count stride = reader_.stride();
+        double* next = numbers_;
+        for (double** each : {&dense_.w, &dense_.squares, &dense_.known, &dense_.inverse, &dense_.step, &dense_.scaled, &moves_})
+            next = (*each = next) + stride;
+        for (double** each : {&other_.w, &other_.squares, &other_.known, &other_.inverse, &other_.step, &other_.scaled, &value_})
+            next = (*each = next) + most_;
+        for (Count j = 0; j < lead_; ++j) {
+            const double* cell = state.cells + 4 * j;
+            dense_.w[j] = cell[0];
+            dense_.squares[j] = cell[1];
+            dense_.known[j] = cell[2];
+            moves_[j] = cell[3];
+        }
+        for (Count j = 0; j < stride; ++j) dense_.inverse[j] = dense_.known[j] > 0.0 ? 1.0 / dense_.known[j] : 1.0;
+        if (penalised_) {
+            for (Count j = 0; j < penalty.size; ++j) majorant_[j] = penalty.strengths[j];
+            const double* entry = penalty.matrices;
+            for (Count b = 0; b < penalty.blocks; ++b)
+                for (Count i = penalty.starts[b]; i < penalty.stops[b]; ++i)
+                    for (Count j = penalty.starts[b]; j < penalty.stops[b]; ++j) majorant_[i] += __builtin_fabs(*entry++);
+        }
+    }
+
+    ~NormalisedWalk() {
+        for (Count j = 0; j < lead_; ++j) {
+            double* cell = state_.cells + 4 * j;
+            cell[0] = dense_.w[j];
+            cell[1] = dense_.squares[j];
+            cell[2] = dense_.known[j];
+            cell[3] = moves_[j];
+        }
+    }
+
+    void follow(const Stretch* shown, Count start, Count stop, double* predictors) {
+        const Count stride = reader_.stride();
+        Numbers<double> block(READ_TOGETHER * stride);
+        Numbers<double> view(shown ? stride : 0);
+        const RowReader views(shown ? *shown : rows_of_none());
+        Numbers<std::int64_t> columns(shown ? views.most_entries() : 0);
+        Numbers<double> values(shown ? views.most_entries() : 0);
+        for (Count first = start; first < stop; first += READ_TOGETHER) {
+            const Count count = stop - first < READ_TOGETHER ? stop - first : READ_TOGETHER;
+            reader_.dense(first, count, block, stride);
+            for (Count r = 0; r < count; ++r) {
+                const Count row = first + r;
+                reader_.fetch(row + 2, state_.cells, 4);
+                const double* x = block + r * stride;
+                grow(dense_, x, stride);
+                gather(row);
+                if (shown) {
+                    views.dense(row, 1, view, stride);
+                    double eta = dot(dense_.w, view, stride) + views.offset(row);
+                    const Count many = views.entries(row, columns, values);
+                    for (Count k = 0; k < many; ++k) eta += state_.cells[4 * columns[k]] * values[k];
+                    predictors[row - start] = eta;
+                    learn(row, x);
+                } else {
+                    predictors[row - start] = learn(row, x);
+                }
+            }
+        }
+    }
+
+   private:
+    static const Stretch& rows_of_none() {
+        static const Stretch none{};
+        return none;
+    }
+
+    // Bring what the row's other entries meet side by side, grown where they are larger than all before.
+    void gather(Count row) {
+        count_ = reader_.entries(row, column_, value_);
+        const Count padded = rounded_up(count_);
+        for (Count k = 0; k < count_; ++k) {
+            const double* cell = state_.cells + 4 * column_[k];
+            other_.w[k] = cell[0];
+            other_.squares[k] = cell[1];
+            other_.known[k] = cell[2];
+        }
+        for (Count k = count_; k < padded; ++k) other_.w[k] = other_.squares[k] = other_.known[k] = value_[k] = 0.0;
+        for (Count k = 0; k < padded; k += LANES) {
+            const Doubles known = load(other_.known + k);
+            store(other_.inverse + k, 1.0 / where_less(all(0.0), known, known, all(1.0)));
+        }
+        if (!grow(other_, value_, padded)) return;
+        for (Count k = 0; k < count_; ++k) {
+            double* cell = state_.cells + 4 * column_[k];
+            cell[0] = other_.w[k];
+            cell[2] = other_.known[k];
+        }
+    }
+
+    // Learn from one row; return its predictor before.
+    double learn(Count row, const double* x) {
+        double *sums = state_.sums, &batches = sums[6];
+        const Count stride = reader_.stride(), padded = rounded_up(count_);
+        const double weight = reader_.weight(row);
+        const double eta = dot(dense_.w, x, stride) + dot(other_.w, value_, padded) + reader_.offset(row);
+        batches += 1.0;
+        if (weight > 0.0) {
+            const Derivatives at = slopes_(all(eta), all(reader_.label(row)));
+            const double slope = weight * at.slope[0];
+            const double norm = scale(dense_, x, stride) + scale(other_, value_, padded);
+            sums[0] += weight;
+            sums[1] += weight * norm;
+            sums[2] += slope * slope / weight;
+            sums[3] += weight * at.curvature[0];
+            const double factor = -unit();
+            const double change = direct(dense_, slope, factor, stride) + direct(other_, slope, factor, padded);
+            const double reach = Slopes::self_concordance * __builtin_fabs(change);
+            const double length = reach > 1.0 ? 1.0 / reach : 1.0, before = batches - 1.0;
+            for (Count i = 0; i < stride; i += LANES) {
+                const Doubles step = load(dense_.step + i) * length * load(dense_.inverse + i);
+                store(dense_.w + i, load(dense_.w + i) + step);
+                store(moves_ + i, load(moves_ + i) + before * step);
+            }
+            for (Count k = 0; k < padded; k += LANES)
+                store(other_.step + k, load(other_.step + k) * length * load(other_.inverse + k));
+            for (Count k = 0; k < count_; ++k) {
+                double* cell = state_.cells + 4 * column_[k];
+                cell[0] += other_.step[k];
+                cell[1] = other_.squares[k];
+                cell[3] += before * other_.step[k];
+            }
+            sums[4] += weight;
+        }
+        sums[5] += 1.0;
+        if (sums[5] >= static_cast<double>(state_.interval)) catch_up();
+        return eta;
+    }
+
+    // Write values in units of each largest size; return the sum of their squares.
+    static double scale(const Part& part, const double* x, Count padded) {
+        Doubles total{};
+        for (Count i = 0; i < padded; i += LANES) {
+            const Doubles scaled = load(x + i) * load(part.inverse + i);
+            store(part.scaled + i, scaled);
+            total += scaled * scaled;
+        }
+        return sum(total);
+    }
+
+    // Add to the squares and write the steps in units of the sizes; return how far they move the predictor.
+    static double direct(const Part& part, double slope, double factor, Count padded) {
+        Doubles total{};
+        for (Count i = 0; i < padded; i += LANES) {
+            const Doubles scaled = load(part.scaled + i), gradient = slope * scaled;
+            const Doubles squares = load(part.squares + i) + gradient * gradient;
+            const Doubles step = gradient * factor / root(squares + TINY);
+            store(part.squares + i, squares);
+            store(part.step + i, step);
+            total += step * scaled;
+        }
+        return sum(total);
+    }
+
+    // The length of a step of one coefficient, in units of the predictor.
+    double unit() const {
+        const double* sums = state_.sums;
+        const double newton = __builtin_sqrt(sums[2] / sums[0]) / larger_of(sums[3] / sums[0], 1e-12);
+        return RATE * newton * __builtin_sqrt(sums[0] / larger_of(sums[1], 1e-300));
+    }
+
+    // Step along the penalty for the rows since the last time, no further than is stable.
+    void catch_up() {
+        double* sums = state_.sums;
+        const double due = sums[4];
+        sums[4] = sums[5] = 0.0;
+        if (!(due > 0.0) || !penalised_) return;
+        const double rate = unit() * due, before = larger_of(sums[6] - 1.0, 0.0);
+        const double *strengths = penalty_.strengths, *rise = nullptr;
+        if (penalty_.blocks) {
+            for (Count j = 0; j < penalty_.size; ++j) flat_[j] = j < lead_ ? dense_.w[j] : state_.cells[4 * j];
+            penalty_gradient(penalty_, flat_, rise_);
+            rise = rise_;
+        }
+        for (Count j = 0; j < lead_; ++j) {
+            const double gradient = rise ? rise[j] : strengths[j] * dense_.w[j];
+            const double moved = along(gradient, dense_.squares[j], dense_.known[j], rate, majorant_[j]);
+            dense_.w[j] += moved;
+            moves_[j] += before * moved;
+        }
+        for (Count j = lead_; j < penalty_.size; ++j) {
+            double* cell = state_.cells + 4 * j;
+            const double gradient = rise ? rise[j] : strengths[j] * cell[0];
+            const double moved = along(gradient, cell[1], cell[2], rate, majorant_[j]);
+            cell[0] += moved;
+            cell[3] += before * moved;
+        }
+    }
+
+    // The step of one coefficient: rate / (size^2 sqrt(squares)) times the gradient, over one and that times the majorant.
+    static double along(double gradient, double squares, double known, double rate, double majorant) {
+        const double size = known > 0.0 ? known : 1.0;
+        const double moved = -rate * gradient / (size * size * __builtin_sqrt(squares) + rate * majorant);
+        return squares > 0.0 ? moved : 0.0;
+    }
+
+    Slopes slopes_;
+    const QuadraticPenalty& penalty_;
+    const NormalisedCells& state_;
+    bool penalised_;
+    Count lead_;
+    RowReader reader_;
+    Count most_;
+    Numbers<double> numbers_;
+    Numbers<std::int64_t> column_;
+    Numbers<double> majorant_, flat_, rise_;
+    Part dense_, other_;
+    double *moves_, *value_;
+    Count count_ = 0;
+};
+
+void normalised(const Stretch& rows, const Stretch* shown, CompiledLoss loss, const QuadraticPenalty& penalty,
+                const NormalisedCells& state, Count start, Count stop, double* predictors) {
+    with_slopes(loss, [&](auto slopes) {
+        NormalisedWalk<decltype(slopes)>(rows, slopes, penalty, state).follow(shown, start, stop, predictors);
+    });
+}
+
+// Rows whose rank-one updates of the inverse curvature are made in one sweep over it, which also multiplies the next ones.
+constexpr int SWEPT = 4;
+constexpr int PROXIMAL_STEPS = 30;
+
+// P -= sum_b o_b o_b', then reach_b = P x_b; all of SWEPT rows, `stride` numbers apart.
+void sweep(double* inverse, Count size, Count stride, const double* taken, const double* x, double* reach) {
+    for (Count j = 0; j < stride; j += LANES) {
+        Doubles own[SWEPT], total[SWEPT] = {};
+        for (int b = 0; b < SWEPT; ++b) own[b] = load(taken + b * stride + j);
+        for (Count i = 0; i < size; ++i) {
+            double* place = inverse + i * stride + j;
+            Doubles p = load(place);
+            for (int b = 0; b < SWEPT; ++b) p = fused(all(-taken[b * stride + i]), own[b], p);
+            store(place, p);
+            for (int b = 0; b < SWEPT; ++b) total[b] = fused(all(x[b * stride + i]), p, total[b]);
+        }
+        for (int b = 0; b < SWEPT; ++b) store(reach + b * stride + j, total[b]);
+    }
+}
+
+struct Proximal {
+    double step, curvature;
+};
+
+// z - eta and weight times curvature at z, by Newton steps short enough to be safe.
+template <class Slopes>
+inline Proximal proximal(const Slopes& slopes, double eta, double label, double weight, double reach) {
+    double point = eta, curvature = 0.0;
+    for (int k = 0; k < PROXIMAL_STEPS; ++k) {
+        const Derivatives at = slopes(all(point), all(label));
+        curvature = weight * at.curvature[0];
+        const double residual = point - eta + reach * (weight * at.slope[0]);
+        double change = -residual / (1.0 + reach * curvature);
+        const double size = Slopes::self_concordance * __builtin_fabs(change);
+        if (size > 1.0) change /= size;
+        point += change;
+        if (size < 0.05) break;
+    }
+    return {point - eta, curvature};
+}
+
+class NewtonWalk {
+   public:
+    NewtonWalk(const Stretch& rows, double* parameters, double* inverse)
+        : size_(rows.size),
+          // Not a multiple of a page: rows of the matrix would fall on the same lines of the cache.
+          stride_(rounded_up(size_) % 64 ? rounded_up(size_) : rounded_up(size_) + LANES),
+          parameters_(parameters),
+          given_(inverse),
+          numbers_((size_ + 3 * SWEPT + 2) * stride_) {
+        double* next = numbers_;
+        inverse_ = next, next += size_ * stride_;
+        taken_ = next, next += SWEPT * stride_;
+        x_ = next, next += SWEPT * stride_;
+        reach_ = next, next += SWEPT * stride_;
+        w_ = next;
+        for (Count i = 0; i < size_; ++i) {
+            w_[i] = parameters[i];
+            for (Count j = 0; j < size_; ++j) inverse_[i * stride_ + j] = inverse[i * size_ + j];
+        }
+    }
+
+    ~NewtonWalk() {
+        for (Count i = 0; i < size_; ++i) {
+            parameters_[i] = w_[i];
+            for (Count j = 0; j < size_; ++j) given_[i * size_ + j] = inverse_[i * stride_ + j];
+        }
+    }
+
+    Count stride() const { return stride_; }
+    double* x() const { return x_; }
+    double predictor(const double* x) const { return dot(w_, x, stride_); }
+
+    // P x of the next rows, after what the rows before them took.
+    void meet() {
+        sweep(inverse_, size_, stride_, taken_, x_, reach_);
+        for (Count i = 0; i < SWEPT * stride_; ++i) taken_[i] = 0.0;
+    }
+
+    // Learn from row b of those that are met, whose predictor is eta.
+    template <class Slopes>
+    void learn(int b, const Slopes& slopes, double eta, double label, double weight) {
+        const double* x = x_ + b * stride_;
+        double* own = reach_ + b * stride_;
+        for (int s = 0; s < b; ++s) {
+            const double* before = taken_ + s * stride_;
+            add_times(own, -dot(before, x, stride_), before, stride_);
+        }
+        const double reach = dot(own, x, stride_);
+        if (!(reach > 0.0) || weight == 0.0) return;
+        const Proximal found = proximal(slopes, eta, label, weight, reach);
+        const double gain = found.curvature / (1.0 + found.curvature * reach), share = __builtin_sqrt(gain);
+        const double along = found.step / reach;
+        double* taken = taken_ + b * stride_;
+        for (Count i = 0; i < stride_; i += LANES) {
+            const Doubles direction = load(own + i);
+            store(w_ + i, load(w_ + i) + along * direction);
+            store(taken + i, share * direction);
+        }
+    }
+
+    // Forget the rows that were met.
+    void clear() {
+        for (Count i = 0; i < SWEPT * stride_; ++i) x_[i] = 0.0;
+    }
+
+    double parameter(Count j) const { return w_[j]; }
+
+   private:
+    Count size_, stride_;
+    double *parameters_, *given_;
+    Numbers<double> numbers_;
+    double *inverse_, *taken_, *x_, *reach_, *w_;
+};
+
+// Write the whole row of the design matrix into zeros.
+inline void whole_row(const RowReader& reader, Count row, std::int64_t* column, double* value, double* out) {
+    reader.dense(row, 1, out, 0);
+    const Count count = reader.entries(row, column, value);
+    for (Count k = 0; k < count; ++k) out[column[k]] += value[k];
+}
+
+// The penalty of each coefficient that is due is a row of its own: its indicator, of label 0 and a squared loss.
+void pay(NewtonWalk& walk, const PenaltyTurns& turns, Count size) {
+    const Count columns = size - turns.lead, many = columns < turns.in_turn ? columns : turns.in_turn;
+    Count due[SWEPT], count = 0;
+    const auto learn = [&] {
+        walk.meet();
+        for (Count b = 0; b < count; ++b) {
+            const double strength = turns.strengths[due[b]] * (*turns.weight - turns.paid[due[b]]);
+            walk.learn(static_cast<int>(b), SquaredSlopes(0.0), walk.parameter(due[b]), 0.0, strength);
+            turns.paid[due[b]] = *turns.weight;
+        }
+        walk.clear();
+        count = 0;
+    };
+    walk.clear();
+    for (Count k = 0; k < many; ++k) {
+        const Count place = turns.lead + (*turns.turn * turns.in_turn + k) % columns;
+        if (!(turns.strengths[place] * (*turns.weight - turns.paid[place]) > 0.0)) continue;
+        walk.x()[count * walk.stride() + place] = 1.0;
+        due[count++] = place;
+        if (count == SWEPT) learn();
+    }
+    if (count) learn();
+    *turns.turn += 1;
+}
+
+template <class Slopes>
+void follow_newton(const Stretch& rows, const Stretch* shown, const Slopes& slopes, NewtonWalk& walk,
+                   const PenaltyTurns& turns, double* predictors) {
+    const RowReader reader(rows);
+    static const Stretch none{};
+    const RowReader views(shown ? *shown : none);
+    const Count most = reader.most_entries() + (shown ? views.most_entries() : 0) + 1, stride = walk.stride();
+    Numbers<std::int64_t> column(most);
+    Numbers<double> value(most), view(shown ? stride : 0);
+    for (Count first = 0; first < rows.rows; first += SWEPT) {
+        const Count count = rows.rows - first < SWEPT ? rows.rows - first : SWEPT;
+        walk.clear();
+        for (Count b = 0; b < count; ++b) whole_row(reader, first + b, column, value, walk.x() + b * stride);
+        walk.meet();
+        for (Count b = 0; b < count; ++b) {
+            const Count row = first + b;
+            const double eta = walk.predictor(walk.x() + b * stride) + reader.offset(row);
+            predictors[row] = eta;
+            if (shown) {
+                for (Count i = 0; i < stride; ++i) view[i] = 0.0;
+                whole_row(views, row, column, value, view);
+                predictors[row] = walk.predictor(view) + views.offset(row);
+            }
+            walk.learn(static_cast<int>(b), slopes, eta, reader.label(row), reader.weight(row));
+            if (turns.strengths) *turns.weight += reader.weight(row);
+        }
+        if (turns.strengths && (first + count) % turns.block == 0) pay(walk, turns, rows.size);
+    }
+    walk.clear();
+    walk.meet();  // what the last rows took
+}
+
+void newton(const Stretch& rows, const Stretch* shown, CompiledLoss loss, double* parameters, double* inverse,
+            const PenaltyTurns& turns, double* predictors) {
+    NewtonWalk walk(rows, parameters, inverse);
+    with_slopes(loss, [&](auto slopes) { follow_newton(rows, shown, slopes, walk, turns, predictors); });
+}
+
+}  // namespace
+
+extern const OnlineKernels online_kernels = {normalised, newton};
+
+}  // namespace KERNEL_LEVEL
