@@ -3,6 +3,7 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 
 namespace nb = nanobind;
 
@@ -12,3 +13,4 @@ using Result = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 // Each adds the functions of one file to the module.
 void bind_functions(nb::module_& module);
+void bind_rows(nb::module_& module);

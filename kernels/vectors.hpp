@@ -4,6 +4,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 namespace KERNEL_LEVEL {
 namespace {
 
@@ -49,6 +53,23 @@ inline Doubles where_less(Doubles a, Doubles b, Doubles yes, Doubles no) {
     Doubles result;
     std::memcpy(&result, parts[0], sizeof result);
     return result;
+}
+
+// a b + c, rounded once where the instruction set can: only for sums whose last bits may depend on it.
+inline Doubles fused(Doubles a, Doubles b, Doubles c) {
+#if defined(__AVX512F__)
+    return (Doubles)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#elif defined(__FMA__)
+    __m256d parts[3][2];
+    std::memcpy(parts[0], &a, sizeof a);
+    std::memcpy(parts[1], &b, sizeof b);
+    std::memcpy(parts[2], &c, sizeof c);
+    for (int i = 0; i < 2; ++i) parts[2][i] = _mm256_fmadd_pd(parts[0][i], parts[1][i], parts[2][i]);
+    std::memcpy(&c, parts[2], sizeof c);
+    return c;
+#else
+    return a * b + c;
+#endif
 }
 
 inline Doubles magnitude(Doubles x) { return from_bits(bits(x) & INT64_C(0x7fffffffffffffff)); }

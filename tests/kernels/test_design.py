@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,17 +12,17 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from batchlearn.kernels import bundles as kernels_bundles
-from batchlearn.kernels import design, sums
+from batchlearn.kernels import design, native, sums
 from batchlearn.kernels.bundles import bundles
 from batchlearn.kernels.design import (
     Block,
+    Columns,
     Floats,
     Layout,
     absolute,
     linear_predictor,
     quadratic_form,
     squared,
-    standardised,
 )
 from batchlearn.kernels.sums import (
     summed_predictors,
@@ -32,6 +33,18 @@ from batchlearn.kernels.sums import (
     weighted_grams,
     with_absolute,
 )
+
+
+@pytest.fixture(params=["compiled", "NumPy"], autouse=True, scope="module")
+def serving(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Ask everything of the compiled kernels and of their twins."""
+    if request.param == "compiled":
+        if not native.built():
+            pytest.skip("the kernels are not compiled here")
+        yield
+        return
+    with native.numpy_serves():
+        yield
 
 
 class Case(NamedTuple):
@@ -163,7 +176,8 @@ def test_a_predictor_has_the_same_bits_in_any_block() -> None:
 
 def test_columns_are_shifted_and_scaled_in_double_precision() -> None:
     stored = np.array([[16777216.0, 16777218.0], [1.0, 3.0]], dtype=np.float32)
-    block = standardised(Layout(True, 2), stored, np.array([16777215.5, 1.0]), np.array([0.5, 4.0]))
+    columns = Columns(stored, np.array([16777215.5, 1.0]), np.array([0.5, 4.0]), True)
+    block = columns.standardised()
     assert block.dtype == np.float64
     np.testing.assert_array_equal(block, [[1.0, 1.0], [1.0, 5.0], [0.0, 0.5]])
 

@@ -9,10 +9,11 @@ A code equal to the number of levels of its group stands for "no level": it meet
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import IntEnum
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,22 +68,64 @@ class Layout:
         return self.lead + len(self.groups) + self.sparse
 
 
-class Block(NamedTuple):
-    """One block of m encoded rows."""
+class Entries(IntEnum):
+    """What stands in the place of each entry of the design matrix."""
 
-    dense: Floats  # (lead, m): a row of ones first where there is an intercept
+    AS_THEY_ARE = 0
+    ABSOLUTE = 1
+    SQUARED = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Dense columns as they are stored, and how they are read: (value - shift) / scale, in float64."""
+
+    stored: NDArray[Any]  # (columns, m)
+    shift: Floats
+    scale: Floats
+    intercept: bool
+    entries: Entries = Entries.AS_THEY_ARE
+
+    def standardised(self) -> Floats:
+        """Return the dense part of a block, (lead, m): a row of ones where there is an intercept, then the columns."""
+        lead = int(self.intercept)
+        block = np.empty((lead + len(self.stored), self.stored.shape[1]))
+        block[:lead] = 1.0
+        np.subtract(self.stored, self.shift[:, None], out=block[lead:])
+        block[lead:] /= self.scale[:, None]
+        return _changed(block, self.entries)
+
+
+def _changed(dense: Floats, entries: Entries) -> Floats:
+    if entries is Entries.AS_THEY_ARE:
+        return dense
+    return np.abs(dense) if entries is Entries.ABSOLUTE else dense**2
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """One block of m encoded rows. Compiled kernels read dense columns as they are stored, others in float64."""
+
+    given: Floats | Columns  # dense columns: (lead, m), a row of ones first where there is an intercept, or as stored
     codes: NDArray[np.integer[Any]]  # (groups, m), each in 0 .. levels (= no level)
     sparse: Any = None  # scipy.sparse CSR array (m, sparse) or None
 
+    @cached_property
+    def dense(self) -> Floats:
+        """The dense columns in float64, (lead, m), made when they are first asked for."""
+        return self.given.standardised() if isinstance(self.given, Columns) else self.given
 
-def standardised(layout: Layout, dense: NDArray[Any], shift: Floats, scale: Floats) -> Floats:
-    """Return the dense part of a block, (lead, m), of stored columns: a row of ones, then (value - shift) / scale."""
-    lead = int(layout.intercept)
-    block = np.empty((layout.lead, dense.shape[1]))
-    block[:lead] = 1.0
-    np.subtract(dense, shift[:, None], out=block[lead:])
-    block[lead:] /= scale[:, None]
-    return block
+    @property
+    def rows(self) -> int:
+        """The number of rows, m."""
+        return (self.given.stored if isinstance(self.given, Columns) else self.given).shape[1]
+
+    def with_entries(self, entries: Entries, sparse: Any) -> Block:
+        """Return the block of the absolute or squared entries of one of entries as they are."""
+        given = self.given
+        if isinstance(given, Columns) and "dense" not in self.__dict__:
+            return Block(replace(given, entries=entries), self.codes, sparse)
+        return Block(_changed(self.dense, entries), self.codes, sparse)
 
 
 def linear_predictor(layout: Layout, block: Block, parameters: Floats) -> Floats:
@@ -91,7 +134,7 @@ def linear_predictor(layout: Layout, block: Block, parameters: Floats) -> Floats
     Column by column, not by BLAS: a row's predictor has the same bits in whatever block it comes, so training, batch
     scoring and a single request agree.
     """
-    eta = np.zeros(block.dense.shape[1])
+    eta = np.zeros(block.rows)
     term = np.empty_like(eta)
     for parameter, column in zip(parameters[: layout.lead], block.dense, strict=True):
         np.multiply(column, parameter, out=term)
@@ -113,17 +156,17 @@ def predictors(layout: Layout, block: Block, parameters: Floats) -> Floats:
 
 def absolute(block: Block) -> Block:
     """Return the block of |X|: what bounds on rounding errors are made of."""
-    return Block(np.abs(block.dense), block.codes, None if block.sparse is None else abs(block.sparse))
+    return block.with_entries(Entries.ABSOLUTE, None if block.sparse is None else abs(block.sparse))
 
 
 def squared(block: Block) -> Block:
     """Return the block of the squared entries of X."""
-    return Block(block.dense**2, block.codes, None if block.sparse is None else block.sparse.multiply(block.sparse))
+    return block.with_entries(Entries.SQUARED, None if block.sparse is None else block.sparse.multiply(block.sparse))
 
 
 def quadratic_form(layout: Layout, block: Block, matrix: Floats) -> Floats:
     """Return x' A x for each row x of the block, shape (m,); A is symmetric, (coefficients, coefficients)."""
-    lead, first, count = layout.lead, int(layout.intercept), block.dense.shape[1]
+    lead, first, count = layout.lead, int(layout.intercept), block.rows
     form: Floats = np.einsum("jm,jm->m", block.dense, matrix[:lead, :lead] @ block.dense)
     found = [(bundle, bundle.cell(block.codes)) for bundle in bundles(layout.groups, count)]
     spots: list[Any] = []
@@ -166,7 +209,7 @@ def _add_pairs(pairs: Floats, one: _Found, two: _Found, matrix: Floats) -> None:
 def quadratic_forms(layout: Layout, block: Block, matrix: Floats) -> Floats:
     """Return x' A_ab x for each row and each two outputs, (outputs, outputs, m), of A (outputs d, outputs d)."""
     outputs, size = len(matrix) // layout.size, layout.size
-    forms = np.empty((outputs, outputs, block.dense.shape[1]))
+    forms = np.empty((outputs, outputs, block.rows))
     for a in range(outputs):
         for b in range(a + 1):
             part = matrix[a * size : (a + 1) * size, b * size : (b + 1) * size]
@@ -177,7 +220,12 @@ def quadratic_forms(layout: Layout, block: Block, matrix: Floats) -> Floats:
 def rows_of(block: Block, start: int, stop: int) -> Block:
     """Return some consecutive rows of a block."""
     sparse = None if block.sparse is None else block.sparse[start:stop]
-    return Block(block.dense[:, start:stop], block.codes[:, start:stop], sparse)
+    given = block.given
+    if isinstance(given, Columns):
+        given = replace(given, stored=given.stored[:, start:stop])
+    else:
+        given = given[:, start:stop]
+    return Block(given, block.codes[:, start:stop], sparse)
 
 
 def _sparse_form(form: Floats, layout: Layout, block: Block, matrix: Floats) -> None:

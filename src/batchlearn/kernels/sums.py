@@ -5,20 +5,53 @@ Apart from `design`, which predicting needs too: serving loads neither this nor 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cython_blas
 from scipy.sparse import csr_array
 
+from batchlearn.kernels import native
 from batchlearn.kernels.bundles import Bundle, bundles
-from batchlearn.kernels.design import Block, Floats, Layout, linear_predictor
+from batchlearn.kernels.design import Block, Columns, Floats, Layout, linear_predictor
 
 # So many rows of dense columns stay in the cache while they are weighted and multiplied.
 _ROWS_AT_ONCE = 4096
 _MIRRORED = 128
 _BELOW = np.tri(_MIRRORED, k=-1, dtype=bool)
+
+if native.built():
+    # Compiled kernels leave the products of many columns to SciPy's BLAS.
+    native.compiled().use_blas(cython_blas.__pyx_capi__["dsyrk"])
+
+
+def compiled_rows(layout: Layout, block: Block) -> Any:
+    """Return the block as compiled kernels read it; None where their NumPy twins serve."""
+    module = native.compiled()
+    if module is None:
+        return None
+    given = block.given
+    if isinstance(given, np.ndarray):
+        given = Columns(given, np.zeros(layout.lead), np.ones(layout.lead), False)
+    stored = given.stored
+    if stored.dtype not in (np.float32, np.float64):
+        stored = stored.astype(np.float64)
+    return module.Rows(
+        stored, given.shift, given.scale, given.intercept, int(given.entries), block.codes, _levels(layout.groups)
+    )
+
+
+def kernel_part(layout: Layout, parameters: Floats) -> Floats:
+    """Return the parameters that compiled kernels know, one after the other: all but those of the sparse part."""
+    return np.ascontiguousarray(parameters[: layout.sparse_slice.start])
+
+
+@lru_cache(maxsize=64)
+def _levels(groups: tuple[int, ...]) -> NDArray[np.int64]:
+    return np.array(groups, dtype=np.int64)
 
 
 def summed_predictors(layout: Layout, block: Block, parameters: Floats) -> Floats:
@@ -28,7 +61,14 @@ def summed_predictors(layout: Layout, block: Block, parameters: Floats) -> Float
     the number of rows beside it has it.
     """
     if len(parameters) == layout.size:
-        return linear_predictor(layout, block, parameters)
+        compiled = compiled_rows(layout, block)
+        if compiled is None:
+            return linear_predictor(layout, block, parameters)
+        eta = np.empty(block.rows)
+        compiled.predictors(kernel_part(layout, parameters), eta)
+        if layout.sparse:
+            eta += block.sparse @ parameters[layout.sparse_slice]
+        return eta
     outputs = parameters.reshape(-1, layout.size)
     eta = outputs[:, : layout.lead] @ block.dense
     if layout.groups:
@@ -42,6 +82,12 @@ def summed_predictors(layout: Layout, block: Block, parameters: Floats) -> Float
 def transposed_product(layout: Layout, block: Block, values: Floats) -> Floats:
     """Return X' v, shape (coefficients,), for one value a row."""
     total = np.empty(layout.size)
+    compiled = compiled_rows(layout, block)
+    if compiled is not None:
+        compiled.transposed(np.ascontiguousarray(values), total[: layout.sparse_slice.start])
+        if layout.sparse:
+            total[layout.sparse_slice] = block.sparse.T @ values
+        return total
     total[: layout.lead] = block.dense @ values
     for codes, part, levels in zip(block.codes, layout.group_slices, layout.groups, strict=True):
         total[part] = np.bincount(codes, weights=values, minlength=levels + 1)[:levels]
@@ -52,8 +98,8 @@ def transposed_product(layout: Layout, block: Block, values: Floats) -> Floats:
 
 def transposed_products(layout: Layout, block: Block, values: Floats) -> Floats:
     """Return X' v for one value a row, (m,), or for one of each output, (outputs, m), one after the other."""
-    if values.ndim == 1:
-        return transposed_product(layout, block, values)
+    if values.ndim == 1 or len(values) == 1:
+        return transposed_product(layout, block, values.ravel())
     totals = np.empty((len(values), layout.size))
     totals[:, : layout.lead] = values @ block.dense.T
     if layout.groups:
@@ -98,6 +144,9 @@ def weighted_gram(layout: Layout, block: Block, values: Floats) -> Floats:
 
 def weighted_grams(layout: Layout, block: Block, values: Floats) -> Floats:
     """Return what `weighted_gram` does for each row of the values, (k, m), as (k, coefficients, coefficients)."""
+    compiled = compiled_rows(layout, block)
+    if compiled is not None:
+        return np.stack([_compiled_gram(compiled, layout, block, own) for own in values])
     grams = np.zeros((len(values), layout.size, layout.size))
     for start in range(0, values.shape[1], _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
@@ -121,6 +170,18 @@ def weighted_grams(layout: Layout, block: Block, values: Floats) -> Floats:
         for gram, own_values in zip(grams, values, strict=True):
             _add_sparse(gram, layout, block, block.dense * own_values, own_values)
     return grams
+
+
+def _compiled_gram(compiled: Any, layout: Layout, block: Block, values: Floats) -> Floats:
+    known = layout.sparse_slice.start
+    places = np.zeros((known + 1, known + 1))
+    compiled.gram(np.ascontiguousarray(values), places)
+    if not layout.sparse:
+        return places[:known, :known]
+    gram = np.zeros((layout.size, layout.size))
+    gram[:known, :known] = places[:known, :known]
+    _add_sparse(gram, layout, block, block.dense * values, values)
+    return gram
 
 
 def _place_own(grams: Floats, layout: Layout, bundle: Bundle, counts: Floats) -> None:

@@ -50,7 +50,7 @@ class PredictionBounds:
         if outputs == 1:
             form = quadratic_form(layout, block, self.inverse)
         else:
-            parts = (rows_of(block, a, a + _ROWS_AT_ONCE) for a in range(0, block.dense.shape[1], _ROWS_AT_ONCE))
+            parts = (rows_of(block, a, a + _ROWS_AT_ONCE) for a in range(0, block.rows, _ROWS_AT_ONCE))
             found = [largest_class_form(quadratic_forms(layout, part, self.inverse)) for part in parts]
             form = np.concatenate([np.zeros(0), *found])
         # The largest square of an entry of a difference of two classes is below two.

@@ -19,10 +19,10 @@ from batchlearn.data.target import Target, Task, class_name
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kernels.design import (
     Block,
+    Columns,
     Floats,
     absolute,
     predictors,
-    standardised,
 )
 from batchlearn.kernels.rounding import predictor_error
 from batchlearn.models.bounds import PredictionBounds
@@ -277,8 +277,8 @@ class LinearModel:
         """
         stored, codes = self.encoding.encode(batch if self.outer_spaces else _without_outer_spaces(batch))
         layout = self.encoding.layout
-        dense = standardised(layout, stored, self.encoding.shift, self.encoding.scale)
-        block = Block(dense, codes, self.encoding.encode_texts(batch))
+        columns = Columns(stored, self.encoding.shift, self.encoding.scale, layout.intercept)
+        block = Block(columns, codes, self.encoding.encode_texts(batch))
         offset = self._offset(batch)
         eta = predictors(layout, block, self.parameters) + offset
         bound = None

@@ -9,10 +9,11 @@ import numpy as np
 
 from batchlearn.data.rows import Chunk
 from batchlearn.kernels.design import Floats, absolute
-from batchlearn.kernels.rounding import UNDERFLOW, UNIT_ROUNDOFF, accumulated, predictor_error
+from batchlearn.kernels.rounding import SLOPE_ROUNDINGS, UNDERFLOW, UNIT_ROUNDOFF, accumulated, predictor_error
 from batchlearn.kernels.sums import transposed_products, with_absolute
 from batchlearn.models.links import returned_distance
 from batchlearn.objectives.losses import Loss
+from batchlearn.statistics.passes import compiled_pass
 from batchlearn.statistics.rowwise import (
     predictor,
     predictor_sizes,
@@ -35,7 +36,7 @@ def gradient_rounding(
     """
     reach = loss.largest_reach(error)
     growth = loss.self_concordance * reach  # of the logarithm of the curvature
-    own = 8.0 * UNIT_ROUNDOFF * chunk.weight * loss.slope_magnitude(eta, chunk.label)
+    own = SLOPE_ROUNDINGS * UNIT_ROUNDOFF * chunk.weight * loss.slope_magnitude(eta, chunk.label)
     # Twelve more operations than additions: entries, weights, the division by their sum, the penalty.
     summed = accumulated(length + 12) * np.abs(slope)
     row = chunk.weight * loss.slope_change(eta, chunk.label, reach) + own + summed + UNDERFLOW
@@ -64,6 +65,12 @@ class RoundingTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Rounding:
         """Return the chunk's totals."""
+        done = compiled_pass(self.loss, chunk, parameters, length=self.length)
+        if done is not None and done.error is not None and done.centre is not None and done.magnitude is not None:
+            curvature = np.array([done.curvature])
+            return Rounding(
+                done.error, done.growth, curvature, done.centre[None], done.magnitude[None], done.smallest
+            )
         layout, eta = chunk.layout, predictor(chunk, parameters)
         error = predictor_error(layout, self.loss.outputs, predictor_sizes(chunk, parameters))
         sums, centres, sizes = list[Floats](), list[Floats](), list[Floats]()

@@ -15,6 +15,7 @@ from batchlearn.data.rows import Chunk
 from batchlearn.kernels.design import Floats, absolute, predictors
 from batchlearn.kernels.sums import summed_predictors, symmetric, transposed_products, weighted_grams
 from batchlearn.objectives.losses import Loss
+from batchlearn.statistics.passes import compiled_pass
 from batchlearn.statistics.rowwise import (
     predictor,
     smallest_curvature,
@@ -42,6 +43,9 @@ class ValueTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[float]:
         """Return the chunk's total."""
+        done = compiled_pass(self.loss, chunk, parameters)
+        if done is not None:
+            return (done.value,)
         eta = predictor(chunk, parameters)
         return (weighted_loss(self.loss, eta, chunk.label, chunk.weight),)
 
@@ -55,6 +59,9 @@ class GradientTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[float, Floats]:
         """Return the chunk's totals."""
+        done = compiled_pass(self.loss, chunk, parameters)
+        if done is not None and done.gradient is not None:
+            return done.value, done.gradient
         eta = predictor(chunk, parameters)
         slope = weighted_slope(self.loss, eta, chunk.label, chunk.weight)
         value = weighted_loss(self.loss, eta, chunk.label, chunk.weight)
@@ -84,6 +91,9 @@ class HessianTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Hessian:
         """Return the chunk's totals."""
+        done = compiled_pass(self.loss, chunk, parameters, gram=True)
+        if done is not None and done.gradient is not None and done.gram is not None:
+            return Hessian(done.value, done.gradient, done.gram[None], done.smallest)
         eta = predictor(chunk, parameters)
         slope = weighted_slope(self.loss, eta, chunk.label, chunk.weight)
         curvatures = weighted_curvatures(self.loss, eta, chunk.label, chunk.weight)

@@ -53,7 +53,7 @@ def rows(request: pytest.FixtureRequest) -> Rows:
 
 def parts_of(chunk: Chunk) -> list[Any]:
     """Return all that a chunk says of its rows, each an array whose first axis is the rows."""
-    dense, codes, sparse = chunk.block
+    dense, codes, sparse = chunk.block.dense, chunk.block.codes, chunk.block.sparse
     offset = np.broadcast_to(chunk.offset, chunk.label.shape)
     return [dense.T, codes.T, chunk.label, chunk.weight, offset, None if sparse is None else sparse.toarray()]
 

@@ -21,7 +21,7 @@ Values = TypeVar("Values", bound=NDArray[Any])
 
 
 class Chunk(NamedTuple):
-    """Some rows as a statistic sees them; every array has one entry a row, in float64."""
+    """Some rows as a statistic sees them; labels, weights and offsets have one entry a row, in float64."""
 
     layout: Layout
     block: Block

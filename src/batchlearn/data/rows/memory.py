@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from batchlearn.data.rows import Chunk, Statistic, Totals, Values
 from batchlearn.data.rows.stored import StoredChunk, gathered, joined
 from batchlearn.data.rows.threads import in_order
-from batchlearn.kernels.design import Block, Floats, Layout, standardised
+from batchlearn.kernels.design import Block, Columns, Floats, Layout
 
 _LARGEST_CHUNK = 65_536
 _CHUNK_VALUES = 1 << 22
@@ -101,8 +101,8 @@ class MemoryRows:
         return np.concatenate([chunk.dense[column] for chunk in self.chunks])
 
     def read(self, stored: StoredChunk) -> Chunk:
-        """Return one chunk in float64, shifted and scaled, with the intercept's column of ones."""
-        dense = standardised(self.layout, stored.dense, self.shift, self.scale)
+        """Return one chunk whose dense columns are shifted and scaled, after a column of ones for the intercept."""
+        dense = Columns(stored.dense, self.shift, self.scale, self.layout.intercept)
         sparse = stored.sparse
         if sparse is not None and self.sparse_scale is not None:
             sparse = sparse.multiply(1.0 / self.sparse_scale[None, :]).tocsr()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,14 @@ from batchlearn.kernels.design import Floats
 
 # An odd number that spreads bits.
 _MIXING = 0x9E3779B97F4A7C15
+
+
+@lru_cache(maxsize=8)
+def _ones(count: int) -> Floats:
+    """Return the same ones for each chunk of a length: they stay in the cache."""
+    ones = np.ones(count)
+    ones.setflags(write=False)
+    return ones
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ class StoredChunk:
     @property
     def weights(self) -> Floats:
         """The weight of each row, one where none were given."""
-        return np.ones(len(self)) if self.weight is None else self.weight
+        return _ones(len(self)) if self.weight is None else self.weight
 
     @property
     def stored_bytes(self) -> int:

@@ -1,0 +1,52 @@
+// Losses of eight rows at their predictors: value, slope, curvature, and the largest number met while the slope is
+// computed. The same functions as in batchlearn/objectives/losses; the exponential is within a unit in the last place.
+#pragma once
+
+#include "rows.hpp"
+#include "vectors.hpp"
+
+namespace KERNEL_LEVEL {
+namespace {
+
+struct AtRow {
+    Doubles value, slope, curvature, size;
+};
+
+struct Squared {
+    static constexpr double self_concordance = 0.0;
+    static AtRow at(Doubles eta, Doubles label) {
+        const Doubles rest = eta - label;
+        return {0.5 * rest * rest, rest, all(1.0), magnitude(rest)};
+    }
+};
+
+struct Logistic {
+    static constexpr double self_concordance = 1.0;
+    static AtRow at(Doubles eta, Doubles label) {
+        const Doubles sign = 1.0 - 2.0 * label, toward = sign * eta;
+        const Doubles small = exponential(-magnitude(eta)), whole = 1.0 + small;
+        const Doubles share = where_less(toward, all(0.0), small, all(1.0)) / whole;
+        const Doubles value = logarithm_of_one_and(small) + larger(toward, all(0.0));
+        return {value, sign * share, small / (whole * whole), share};
+    }
+};
+
+struct Poisson {
+    static constexpr double self_concordance = 1.0;
+    static AtRow at(Doubles eta, Doubles label) {
+        const Doubles mean = exponential(eta), count = where_less(all(0.0), label, label, all(1.0));
+        const Doubles deviance = count * exponential_less_its_start(eta - logarithm(count));
+        return {where_less(all(0.0), label, deviance, mean), mean - label, mean, mean + label};
+    }
+};
+
+struct Gamma {
+    static constexpr double self_concordance = 1.0;
+    static AtRow at(Doubles eta, Doubles label) {
+        const Doubles ratio = label * exponential(-eta);
+        return {exponential_less_its_start(logarithm(label) - eta), 1.0 - ratio, ratio, 1.0 + ratio};
+    }
+};
+
+}  // namespace
+}  // namespace KERNEL_LEVEL

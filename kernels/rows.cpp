@@ -1,0 +1,431 @@
+#include "rows.hpp"
+
+#include <limits>
+
+#include "losses.hpp"
+#include "tiles.hpp"
+
+namespace KERNEL_LEVEL {
+namespace {
+
+constexpr double INFINITE = std::numeric_limits<double>::infinity();
+
+// Where each group's coefficients begin.
+std::ptrdiff_t group_start(const StoredRows& rows, std::ptrdiff_t group) {
+    std::ptrdiff_t start = rows.lead();
+    for (std::ptrdiff_t g = 0; g < group; ++g) start += rows.levels[g];
+    return start;
+}
+
+// The coefficients that the kernels know: all but those of a sparse part.
+std::ptrdiff_t coefficients(const StoredRows& rows) { return group_start(rows, rows.groups); }
+
+// A coefficient for each code, the last of each group 0: no level, nothing added.
+class Tables {
+   public:
+    explicit Tables(const StoredRows& rows) : rows_(rows), values(size(rows)) {}
+
+    double* of(std::ptrdiff_t group) const {
+        std::ptrdiff_t start = 0;
+        for (std::ptrdiff_t g = 0; g < group; ++g) start += rows_.levels[g] + 1;
+        return values + start;
+    }
+
+    void fill(const double* parameters) const {
+        for (std::ptrdiff_t g = 0; g < rows_.groups; ++g) {
+            const double* from = parameters + group_start(rows_, g);
+            double* table = of(g);
+            for (std::int64_t level = 0; level < rows_.levels[g]; ++level) table[level] = from[level];
+            table[rows_.levels[g]] = 0.0;
+        }
+    }
+
+    static std::size_t size(const StoredRows& rows) {
+        return static_cast<std::size_t>(coefficients(rows) - rows.lead() + rows.groups);
+    }
+
+   private:
+    const StoredRows& rows_;
+
+   public:
+    const Scratch<double> values;
+};
+
+// X w, one column after the other, each product rounded: the bits of `design.linear_predictor`.
+void add_predictors(const Tile& tile, const StoredRows& rows, const double* parameters, const Tables& tables, double* eta) {
+    constexpr int AT_ONCE = 4;
+    std::ptrdiff_t r = 0;
+    for (; r + AT_ONCE * LANES <= tile.padded; r += AT_ONCE * LANES) {
+        Doubles sums[AT_ONCE] = {};
+        for (std::ptrdiff_t j = 0; j < tile.lead; ++j)
+            for (int k = 0; k < AT_ONCE; ++k) sums[k] += parameters[j] * load(tile.column(j) + r + k * LANES);
+        for (int k = 0; k < AT_ONCE; ++k) store(eta + r + k * LANES, sums[k]);
+    }
+    for (; r < tile.padded; r += LANES) {
+        Doubles sum = {};
+        for (std::ptrdiff_t j = 0; j < tile.lead; ++j) sum += parameters[j] * load(tile.column(j) + r);
+        store(eta + r, sum);
+    }
+    for (std::ptrdiff_t g = 0; g < rows.groups; ++g) {
+        const std::int32_t* codes = tile.code(g);
+        const double* table = tables.of(g);
+        for (std::ptrdiff_t i = 0; i < tile.count; ++i) eta[i] += table[codes[i]];
+    }
+}
+
+// |X| |w|, as `add_predictors`.
+void add_sizes(const Tile& tile, const StoredRows& rows, const double* parameters, const Tables& tables, double* sizes) {
+    for (std::ptrdiff_t r = 0; r < tile.padded; r += LANES) {
+        Doubles sum = {};
+        for (std::ptrdiff_t j = 0; j < tile.lead; ++j) sum += magnitude(parameters[j] * load(tile.column(j) + r));
+        store(sizes + r, sum);
+    }
+    for (std::ptrdiff_t g = 0; g < rows.groups; ++g) {
+        const std::int32_t* codes = tile.code(g);
+        const double* table = tables.of(g);
+        for (std::ptrdiff_t i = 0; i < tile.count; ++i) sizes[i] += __builtin_fabs(table[codes[i]]);
+    }
+}
+
+// Adds up X' v over tiles: eight sums a dense column, one a level.
+class Sums {
+   public:
+    explicit Sums(const StoredRows& rows)
+        : rows_(rows), tables(rows), lanes_(static_cast<std::size_t>(rows.lead() * LANES)) {
+        clear(lanes_, static_cast<std::size_t>(rows.lead() * LANES));
+        clear(tables.values, Tables::size(rows));
+    }
+
+    void add_dense(const Tile& tile, const double* values, bool absolute = false) {
+        constexpr int AT_ONCE = 4;
+        std::ptrdiff_t j = 0;
+        for (; j + AT_ONCE <= tile.lead; j += AT_ONCE) add_columns<AT_ONCE>(tile, values, j, absolute);
+        for (; j < tile.lead; ++j) add_columns<1>(tile, values, j, absolute);
+    }
+
+    void add_levels(const Tile& tile, const double* values) {
+        for (std::ptrdiff_t g = 0; g < rows_.groups; ++g) {
+            const std::int32_t* codes = tile.code(g);
+            double* table = tables.of(g);
+            for (std::ptrdiff_t i = 0; i < tile.count; ++i) table[codes[i]] += values[i];
+        }
+    }
+
+    // The levels of `other` stand for those of these, where indicators are their own size.
+    void write(double* total, const Sums& other) const {
+        for (std::ptrdiff_t j = 0; j < rows_.lead(); ++j) total[j] = sum(load(lanes_ + j * LANES));
+        for (std::ptrdiff_t g = 0; g < rows_.groups; ++g)
+            for (std::int64_t level = 0; level < rows_.levels[g]; ++level)
+                total[group_start(rows_, g) + level] = other.tables.of(g)[level];
+    }
+
+    void write(double* total) const { write(total, *this); }
+
+   private:
+    template <int AT_ONCE>
+    void add_columns(const Tile& tile, const double* values, std::ptrdiff_t j, bool absolute) {
+        Doubles sums[AT_ONCE];
+        for (int k = 0; k < AT_ONCE; ++k) sums[k] = load(lanes_ + (j + k) * LANES);
+        if (absolute)
+            for (std::ptrdiff_t r = 0; r < tile.padded; r += LANES)
+                for (int k = 0; k < AT_ONCE; ++k) sums[k] += load(values + r) * magnitude(load(tile.column(j + k) + r));
+        else
+            for (std::ptrdiff_t r = 0; r < tile.padded; r += LANES)
+                for (int k = 0; k < AT_ONCE; ++k) sums[k] += load(values + r) * load(tile.column(j + k) + r);
+        for (int k = 0; k < AT_ONCE; ++k) store(lanes_ + (j + k) * LANES, sums[k]);
+    }
+
+    const StoredRows& rows_;
+
+   public:
+    const Tables tables;
+
+   private:
+    const Scratch<double> lanes_;
+};
+
+// Adds up X' diag(v) X over tiles, straight into the result, whose last row and column take what has no level.
+class Gram {
+   public:
+    Gram(const StoredRows& rows, const Tile& tile, double* gram, SymmetricUpdate update)
+        : rows_(rows),
+          update_(tile.lead >= BLAS_FROM ? update : nullptr),
+          stride_(coefficients(rows) + 1),
+          gram_(gram),
+          length_(update_ ? LENGTH : tile.most),
+          weighted_(static_cast<std::size_t>(gram ? tile.lead * (length_ + LANES) : 0)),
+          across_(static_cast<std::size_t>(gram && rows.groups ? tile.most * tile.lead : 0)),
+          places_(static_cast<std::size_t>(gram ? rows.groups * tile.most : 0)) {}
+
+    void add(const Tile& tile, const double* values) {
+        if (update_) {
+            if (filled_ + tile.padded > length_) flush(tile.lead);
+            weigh<true>(tile, values, static_cast<double*>(weighted_) + filled_);
+            filled_ += tile.padded;
+        } else {
+            weigh<false>(tile, values, weighted_);
+            multiply(tile);
+        }
+        if (rows_.groups) add_groups(tile, values);
+    }
+
+    void finish(std::ptrdiff_t lead) {
+        if (update_ && filled_) flush(lead);
+    }
+
+   private:
+    static constexpr std::ptrdiff_t BLAS_FROM = 192, LENGTH = 512;
+
+    std::ptrdiff_t weighted_stride() const { return length_ + LANES; }
+
+    // The columns times the values, or times their roots: with BLAS one factor serves for both.
+    template <bool ROOTS>
+    void weigh(const Tile& tile, const double* values, double* to) const {
+        double factors[MOST_TILE_ROWS];
+        for (std::ptrdiff_t r = 0; r < tile.padded; ++r) factors[r] = ROOTS ? __builtin_sqrt(values[r]) : values[r];
+        for (std::ptrdiff_t j = 0; j < tile.lead; ++j)
+            for (std::ptrdiff_t r = 0; r < tile.padded; r += LANES)
+                store(to + j * weighted_stride() + r, load(tile.column(j) + r) * load(factors + r));
+    }
+
+    void flush(std::ptrdiff_t lead) {
+        // Fortran's lower triangle of columns is our upper one of rows.
+        char lower = 'L', transposed = 'T';
+        int size = static_cast<int>(lead), length = static_cast<int>(filled_);
+        int a_stride = static_cast<int>(weighted_stride()), c_stride = static_cast<int>(stride_);
+        double one = 1.0;
+        update_(&lower, &transposed, &size, &length, &one, weighted_, &a_stride, &one, gram_, &c_stride);
+        filled_ = 0;
+    }
+
+#if defined(__AVX512F__)
+    static constexpr int DOWN = 4, ALONG = 6;
+#else
+    static constexpr int DOWN = 2, ALONG = 2;
+#endif
+
+    // Products of columns with weighted columns: all rows of the tile for a few pairs of columns at a time.
+    void multiply(const Tile& tile) {
+        for (std::ptrdiff_t b = 0; b < tile.lead; b += ALONG) {
+            const std::ptrdiff_t along = tile.lead - b < ALONG ? tile.lead - b : ALONG;
+            for (std::ptrdiff_t a = 0; a < b + along; a += DOWN) {
+                const std::ptrdiff_t down = tile.lead - a < DOWN ? tile.lead - a : DOWN;
+                if (along == ALONG && down == DOWN)
+                    block<DOWN, ALONG>(tile, a, b);
+                else
+                    for (std::ptrdiff_t i = 0; i < down; ++i)
+                        for (std::ptrdiff_t j = 0; j < along; ++j) block<1, 1>(tile, a + i, b + j);
+            }
+        }
+    }
+
+    template <int M, int N>
+    void block(const Tile& tile, std::ptrdiff_t a, std::ptrdiff_t b) {
+        Doubles sums[M][N] = {};
+        for (std::ptrdiff_t r = 0; r < tile.padded; r += LANES) {
+            Doubles right[N];
+            for (int j = 0; j < N; ++j) right[j] = load(weighted_ + (b + j) * weighted_stride() + r);
+            for (int i = 0; i < M; ++i) {
+                const Doubles left = load(tile.column(a + i) + r);
+                for (int j = 0; j < N; ++j) sums[i][j] = fused(left, right[j], sums[i][j]);
+            }
+        }
+        for (int i = 0; i < M; ++i)
+            for (int j = 0; j < N; ++j) gram_[(a + i) * stride_ + b + j] += sum(sums[i][j]);
+    }
+
+    void add_groups(const Tile& tile, const double* values) {
+        const std::ptrdiff_t lead = tile.lead, last = stride_ - 1;
+        // The weighted dense columns of a row next to each other: they go to one level together.
+        for (std::ptrdiff_t j = 0; j < lead; ++j)
+            for (std::ptrdiff_t i = 0; i < tile.count; ++i) across_[i * lead + j] = tile.column(j)[i] * values[i];
+        for (std::ptrdiff_t g = 0; g < rows_.groups; ++g) {
+            const std::ptrdiff_t start = group_start(rows_, g);
+            std::int32_t* places = places_ + g * tile.most;
+            for (std::ptrdiff_t i = 0; i < tile.count; ++i) {
+                const std::int32_t code = tile.code(g)[i];
+                places[i] = static_cast<std::int32_t>(code < rows_.levels[g] ? start + code : last);
+            }
+            for (std::ptrdiff_t i = 0; i < tile.count; ++i) {
+                double* below = gram_ + places[i];
+                const double* row = across_ + i * lead;
+                for (std::ptrdiff_t j = 0; j < lead; ++j) below[j * stride_] += row[j];
+            }
+            for (std::ptrdiff_t h = 0; h < g; ++h) {
+                const std::int32_t* others = places_ + h * tile.most;
+                for (std::ptrdiff_t i = 0; i < tile.count; ++i) gram_[others[i] * stride_ + places[i]] += values[i];
+            }
+            for (std::ptrdiff_t i = 0; i < tile.count; ++i) gram_[places[i] * (stride_ + 1)] += values[i];
+        }
+    }
+
+    const StoredRows& rows_;
+    const SymmetricUpdate update_;
+    const std::ptrdiff_t stride_;
+    double* gram_;
+    const std::ptrdiff_t length_;
+    const Scratch<double> weighted_, across_;
+    const Scratch<std::int32_t> places_;
+    std::ptrdiff_t filled_ = 0;
+};
+
+void predictors(const StoredRows& rows, const double* parameters, double* eta) {
+    Tile tile(rows);
+    const Tables tables(rows);
+    tables.fill(parameters);
+    double some[MOST_TILE_ROWS];
+    for (std::ptrdiff_t start = 0; start < rows.rows; start += tile.most) {
+        tile.read(start);
+        add_predictors(tile, rows, parameters, tables, some);
+        std::memcpy(eta + start, some, static_cast<std::size_t>(tile.count) * sizeof(double));
+    }
+}
+
+// The values of a tile's rows with zeros behind them.
+void pad(const double* values, const Tile& tile, double* to) {
+    for (std::ptrdiff_t i = 0; i < tile.padded; ++i) to[i] = i < tile.count ? values[tile.first + i] : 0.0;
+}
+
+void transposed(const StoredRows& rows, const double* values, double* total) {
+    Tile tile(rows);
+    Sums sums(rows);
+    double some[MOST_TILE_ROWS];
+    for (std::ptrdiff_t start = 0; start < rows.rows; start += tile.most) {
+        tile.read(start);
+        pad(values, tile, some);
+        sums.add_dense(tile, some);
+        sums.add_levels(tile, some);
+    }
+    sums.write(total);
+}
+
+void gram(const StoredRows& rows, const double* values, double* result, SymmetricUpdate update) {
+    Tile tile(rows);
+    Gram sums(rows, tile, result, update);
+    double some[MOST_TILE_ROWS];
+    for (std::ptrdiff_t start = 0; start < rows.rows; start += tile.most) {
+        tile.read(start);
+        pad(values, tile, some);
+        sums.add(tile, some);
+    }
+    sums.finish(tile.lead);
+}
+
+// What `pass` keeps of the rows of a tile.
+struct AtTile {
+    double eta[MOST_TILE_ROWS], change[MOST_TILE_ROWS], sizes[MOST_TILE_ROWS];
+    double label[MOST_TILE_ROWS], weight[MOST_TILE_ROWS], offset[MOST_TILE_ROWS];
+    double slope[MOST_TILE_ROWS], curvature[MOST_TILE_ROWS], error[MOST_TILE_ROWS];
+
+    void read(const Tile& tile, const Labels& labels) {
+        for (std::ptrdiff_t i = 0; i < tile.padded; ++i) {
+            const bool there = i < tile.count;
+            label[i] = there ? labels.label[tile.first + i] : 1.0;
+            weight[i] = !there ? 0.0 : labels.weight ? labels.weight[tile.first + i] : 1.0;
+            offset[i] = there && labels.offset ? labels.offset[tile.first + i] : 0.0;
+        }
+    }
+};
+
+// What each row says, added up in eight lanes.
+struct Running {
+    Doubles value = {}, smallest = all(INFINITE), growth = {}, curvature = {};
+};
+
+template <class Kind>
+void at_rows(AtTile& at, std::ptrdiff_t padded, const Charges* charges, Running& running) {
+    for (std::ptrdiff_t r = 0; r < padded; r += LANES) {
+        const Doubles weight = load(at.weight + r), label = load(at.label + r), offset = load(at.offset + r);
+        // A row without weight has no say, and must not overflow.
+        const Doubles none = all(0.0), eta = where_less(none, weight, load(at.eta + r) + offset, none);
+        const AtRow row = Kind::at(eta, label);
+        const Doubles slope = weight * row.slope, curvature = weight * row.curvature;
+        running.value += weight * row.value;
+        running.smallest = smaller(where_less(none, weight, curvature, all(INFINITE)), running.smallest);
+        running.curvature += curvature;
+        store(at.slope + r, slope);
+        store(at.curvature + r, curvature);
+        if (charges) {
+            const Doubles size = where_less(none, weight, load(at.sizes + r) + magnitude(offset), none);
+            const Doubles reach = charges->predictor * size, growth = Kind::self_concordance * reach;
+            const Doubles grown = Kind::self_concordance > 0.0 ? exponential(growth) : all(1.0);
+            const Doubles change = row.curvature * grown * reach;
+            store(at.error + r, weight * change + charges->slope * weight * row.size + charges->sum * magnitude(slope) +
+                                    charges->underflow);
+            running.growth = larger(growth, running.growth);
+        }
+    }
+}
+
+template <class Kind>
+void pass_over(const StoredRows& rows, const Labels& labels, const double* parameters, const double* direction,
+               const Charges& charges, Totals& totals, SymmetricUpdate update) {
+    Tile tile(rows);
+    const Tables tables(rows), directions(rows);
+    tables.fill(parameters);
+    if (direction) directions.fill(direction);
+    Sums gradient(rows), error(rows), centre(rows), magnitudes(rows);
+    Gram gram(rows, tile, totals.gram, update);
+    Scratch<AtTile> room(1);
+    AtTile& at = *room;
+    Running running;
+    double reach = 0.0;
+    for (std::ptrdiff_t start = 0; start < rows.rows; start += tile.most) {
+        tile.read(start);
+        at.read(tile, labels);
+        add_predictors(tile, rows, parameters, tables, at.eta);
+        if (totals.error) add_sizes(tile, rows, parameters, tables, at.sizes);
+        at_rows<Kind>(at, tile.padded, totals.error ? &charges : nullptr, running);
+        if (direction) {
+            add_predictors(tile, rows, direction, directions, at.change);
+            for (std::ptrdiff_t i = 0; i < tile.count; ++i)
+                if (at.weight[i] > 0.0 && !(__builtin_fabs(at.change[i]) <= reach)) reach = __builtin_fabs(at.change[i]);
+        }
+        if (totals.gradient) {
+            gradient.add_dense(tile, at.slope);
+            gradient.add_levels(tile, at.slope);
+        }
+        if (totals.gram) gram.add(tile, at.curvature);
+        if (totals.error) {
+            // Rows that are not there have no error.
+            for (std::ptrdiff_t i = tile.count; i < tile.padded; ++i) at.error[i] = 0.0;
+            error.add_dense(tile, at.error, true);
+            error.add_levels(tile, at.error);
+            centre.add_dense(tile, at.curvature);
+            centre.add_levels(tile, at.curvature);
+            magnitudes.add_dense(tile, at.curvature, true);
+        }
+    }
+    if (totals.gram) gram.finish(tile.lead);
+    if (totals.gradient) gradient.write(totals.gradient);
+    if (totals.error) {
+        error.write(totals.error);
+        centre.write(totals.centre);
+        magnitudes.write(totals.magnitude, centre);
+    }
+    totals.value = sum(running.value);
+    totals.curvature = sum(running.curvature);
+    totals.smallest = INFINITE;
+    totals.growth = 0.0;
+    totals.reach = reach;
+    for (int k = 0; k < LANES; ++k) {
+        if (running.smallest[k] < totals.smallest) totals.smallest = running.smallest[k];
+        if (!(running.growth[k] <= totals.growth)) totals.growth = running.growth[k];
+    }
+}
+
+void pass(const StoredRows& rows, const Labels& labels, Loss loss, const double* parameters, const double* direction,
+          const Charges& charges, Totals& totals, SymmetricUpdate update) {
+    switch (loss) {
+        case Loss::SQUARED: return pass_over<Squared>(rows, labels, parameters, direction, charges, totals, update);
+        case Loss::LOGISTIC: return pass_over<Logistic>(rows, labels, parameters, direction, charges, totals, update);
+        case Loss::POISSON: return pass_over<Poisson>(rows, labels, parameters, direction, charges, totals, update);
+        case Loss::GAMMA: return pass_over<Gamma>(rows, labels, parameters, direction, charges, totals, update);
+    }
+}
+
+}  // namespace
+
+extern const RowKernels row_kernels = {predictors, transposed, gram, pass};
+
+}  // namespace KERNEL_LEVEL

@@ -1,0 +1,74 @@
+// Products of encoded rows with vectors, and sums over them: what batchlearn/kernels/design.py and sums.py do in NumPy.
+//
+// A row is a 1 for the intercept, its dense columns, each read as (value - shift) / scale, and one indicator for each
+// group of levels. A code equal to the number of levels of its group meets no coefficient.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "levels.hpp"
+
+enum class Entries { AS_THEY_ARE = 0, ABSOLUTE = 1, SQUARED = 2 };
+
+enum class Loss { SQUARED = 0, LOGISTIC = 1, POISSON = 2, GAMMA = 3 };
+
+// Rows as they are stored; strides in entries.
+struct StoredRows {
+    std::ptrdiff_t rows;
+    const void* dense;
+    bool single;  // 4 bytes a number, else 8
+    std::ptrdiff_t columns, row_stride, column_stride;
+    const double* shift;
+    const double* scale;
+    bool intercept;
+    Entries entries;
+    const void* codes;
+    int code_bytes;  // 1, 2, 4 or 8
+    std::ptrdiff_t groups, code_row_stride, code_group_stride;
+    const std::int64_t* levels;
+
+    std::ptrdiff_t lead() const { return columns + (intercept ? 1 : 0); }
+};
+
+// The sum of products that BLAS forms fastest where there are many columns: C += A' A, the lower triangle in Fortran's order.
+using SymmetricUpdate = void (*)(char* triangle, char* transposed, int* size, int* length, double* factor, double* a,
+                                 int* a_stride, double* beta, double* c, int* c_stride);
+
+// What a pass adds up at given parameters; what is not wanted is null.
+struct Totals {
+    double value;      // weighted losses
+    double smallest;   // weight times curvature of a row that counts; infinite where none does
+    double growth;     // the largest possible error of the logarithm of a curvature
+    double curvature;  // sum of weight times curvature
+    double reach;      // the largest change of a predictor per unit of the direction, of rows that count
+    double* gradient;   // (coefficients,)
+    double* gram;       // (coefficients + 1, coefficients + 1): the upper triangle; the last row and column are rubbish
+    double* error;      // (coefficients,): |X|' what each slope can be off by
+    double* centre;     // (coefficients,): X' weight curvature
+    double* magnitude;  // (coefficients,): |X|' weight curvature
+};
+
+// How predictors are rounded, and sums: the factors of `statistics/rounding.py`.
+struct Charges {
+    double predictor;  // of |X| |w| + |offset|
+    double slope;      // of the largest number met while a slope is computed
+    double sum;        // of the slope
+    double underflow;
+};
+
+struct Labels {
+    const double* label;
+    const double* weight;  // null where all are one
+    const double* offset;  // null where all are zero
+};
+
+struct RowKernels {
+    void (*predictors)(const StoredRows& rows, const double* parameters, double* eta);
+    void (*transposed)(const StoredRows& rows, const double* values, double* total);
+    void (*gram)(const StoredRows& rows, const double* values, double* gram, SymmetricUpdate update);
+    void (*pass)(const StoredRows& rows, const Labels& labels, Loss loss, const double* parameters,
+                 const double* direction, const Charges& charges, Totals& totals, SymmetricUpdate update);
+};
+
+DECLARE_TABLE(RowKernels, row_kernels)

@@ -1,0 +1,81 @@
+"""One compiled pass over a chunk: predictors, what the loss says of each row, and the sums of it, tile by tile.
+
+Losses that are not compiled, several outputs and sparse columns go through their NumPy functions instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from batchlearn.data.rows import Chunk
+from batchlearn.kernels.design import Floats, Layout
+from batchlearn.kernels.rounding import SLOPE_ROUNDINGS, UNDERFLOW, UNIT_ROUNDOFF, accumulated, predictor_rounding
+from batchlearn.kernels.sums import compiled_rows
+from batchlearn.objectives.losses import GammaLoss, LogisticLoss, Loss, PoissonLoss, SquaredLoss
+
+# As the kernels number them.
+_COMPILED: dict[type[Any], int] = {SquaredLoss: 0, LogisticLoss: 1, PoissonLoss: 2, GammaLoss: 3}
+
+
+class Pass(NamedTuple):
+    """What one pass adds up: numbers always, sums over coefficients and the last three where they were asked for."""
+
+    value: float  # weighted losses
+    smallest: float  # weight times curvature of a row that counts
+    growth: float
+    curvature: float  # sum of weight times curvature
+    reach: float  # the largest change of a predictor along the direction
+    gradient: Floats | None = None
+    gram: Floats | None = None  # (d, d): upper triangle
+    error: Floats | None = None
+    centre: Floats | None = None
+    magnitude: Floats | None = None
+
+
+def compiled_pass(
+    loss: Loss,
+    chunk: Chunk,
+    parameters: Floats,
+    *,
+    direction: Floats | None = None,
+    gram: bool = False,
+    length: int | None = None,
+) -> Pass | None:
+    """Return the sums over a chunk; None where no compiled pass serves.
+
+    `length`: the number of additions a total can go through, where the rounding of the gradient is to be bounded.
+    """
+    layout, kind = chunk.layout, _COMPILED.get(type(loss))
+    if kind is None or layout.sparse:
+        return None
+    rows = compiled_rows(layout, chunk.block)
+    if rows is None:
+        return None
+    size = layout.size
+    offset = chunk.offset if isinstance(chunk.offset, np.ndarray) else None
+    gradient = np.empty(size)
+    places = np.zeros((size + 1, size + 1)) if gram else None
+    error, centre, magnitude = (None, None, None) if length is None else np.empty((3, size))
+    numbers = rows.pass_(
+        kind,
+        chunk.label,
+        chunk.weight,
+        offset,
+        np.ascontiguousarray(parameters),
+        direction,
+        _charges(layout, length or 0),
+        gradient,
+        places,
+        error,
+        centre,
+        magnitude,
+    )
+    return Pass(*numbers, gradient, None if places is None else places[:size, :size], error, centre, magnitude)
+
+
+def _charges(layout: Layout, length: int) -> Floats:
+    """Return what `statistics.rounding.gradient_rounding` charges: predictors, slopes, sums, and what underflows."""
+    slope = SLOPE_ROUNDINGS * UNIT_ROUNDOFF
+    return np.array([predictor_rounding(layout, 1), slope, accumulated(length + 12), UNDERFLOW])

@@ -1,0 +1,206 @@
+"""The compiled pass over a chunk against its NumPy twin: they agree within what the certificate charges for rounding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from batchlearn.data.rows import Chunk
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.stored import StoredChunk
+from batchlearn.kernels import native
+from batchlearn.kernels.design import Floats, Layout, absolute, linear_predictor, squared
+from batchlearn.kernels.rounding import accumulated
+from batchlearn.kernels.sums import summed_predictors, transposed_product
+from batchlearn.objectives.losses import GammaLoss, LogisticLoss, Loss, PoissonLoss, SquaredLoss
+from batchlearn.statistics.passes import compiled_pass
+from batchlearn.statistics.rounding import RoundingTotal
+from batchlearn.statistics.totals import ExtendedGradientTotal, GradientTotal, HessianTotal, ValueTotal
+
+pytestmark = pytest.mark.skipif(not native.built(), reason="the kernels are not compiled here")
+compiled: Any = native.compiled()
+
+LOSSES: tuple[Loss, ...] = (SquaredLoss(), LogisticLoss(), PoissonLoss(), GammaLoss())
+
+
+def chunk_of(
+    rng: np.random.Generator, loss: Loss, layout: Layout, rows: int, stored: NDArray[Any], weighted: int, shifted: bool
+) -> Chunk:
+    """Make rows whose weights are none (0), of any size (1), or also zero (2)."""
+    fitting = [np.uint16, np.uint32, np.int64] if max(layout.groups, default=0) > 255 else [np.uint8, np.int16]
+    code_type = rng.choice(fitting)
+    codes = [rng.integers(0, levels + 1, rows) for levels in layout.groups]
+    weight = None if weighted == 0 else rng.uniform(0.1, 3.0, rows) * (1 if weighted == 1 else rng.random(rows) < 0.7)
+    label = {
+        "squared": rng.normal(size=rows) * 100.0,
+        "logistic": (rng.random(rows) < 0.3).astype(np.float64),
+        "poisson": rng.poisson(1.5, rows).astype(np.float64),
+        "gamma": rng.gamma(2.0, 3.0, rows),
+    }[loss.name]
+    kept = StoredChunk(
+        stored,
+        np.array(codes, dtype=code_type).reshape(len(layout.groups), rows),
+        label,
+        weight,
+        rng.normal(size=rows) if shifted else None,
+    )
+    scale = np.exp2(rng.integers(-3, 4, layout.dense)) if rng.random() < 0.5 else rng.uniform(0.5, 3.0, layout.dense)
+    return MemoryRows(layout, (kept,), rng.normal(size=layout.dense), scale).read(kept)
+
+
+@st.composite
+def chunks(draw: st.DrawFn) -> tuple[Loss, Chunk, Floats]:
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    rows, loss = draw(st.integers(1, 1200)), draw(st.sampled_from(LOSSES))
+    columns = draw(st.sampled_from([0, 1, 2, 5, 8, 19, 70, 200]))
+    groups = tuple(draw(st.lists(st.sampled_from([1, 2, 7, 300]), max_size=4)))
+    layout = Layout(draw(st.booleans()) or columns + len(groups) == 0, columns, groups)
+    kind, order = draw(st.sampled_from([np.float32, np.float64])), draw(st.sampled_from("CF"))
+    table = np.asarray(rng.normal(size=(rows, columns)) * 2.0, dtype=kind, order=order)
+    if draw(st.booleans()):  # every other row and column of a larger one
+        wide = np.zeros((2 * rows, 2 * columns), dtype=kind, order=order)
+        wide[::2, ::2] = table
+        table = wide[::2, ::2]
+    chunk = chunk_of(rng, loss, layout, rows, table.T, draw(st.integers(0, 2)), draw(st.booleans()))
+    return loss, chunk, rng.normal(size=layout.size) * 0.1
+
+
+@given(chunks())
+def test_predictors_have_the_bits_of_a_prediction(case: tuple[Loss, Chunk, Floats]) -> None:
+    _, chunk, w = case
+    layout, block = chunk.layout, chunk.block
+    for changed in (block, absolute(block), squared(block)):
+        found = summed_predictors(layout, changed, w)
+        np.testing.assert_array_equal(found, linear_predictor(layout, changed, w))
+
+
+@given(chunks())
+def test_a_pass_agrees_with_its_twin_within_what_is_charged(case: tuple[Loss, Chunk, Floats]) -> None:
+    loss, chunk, w = case
+    length = len(chunk.label) + 1
+    statistics = HessianTotal(loss), RoundingTotal(loss, length), ValueTotal(loss), GradientTotal(loss)
+    found, rounding, value, gradient = (statistic(chunk, w) for statistic in statistics)
+    with native.numpy_serves():
+        twin, twins_rounding, _, _ = (statistic(chunk, w) for statistic in statistics)
+    assert np.all(np.abs(found.gradient - twin.gradient) <= 2.0 * twins_rounding.error)
+    assert found.value == value[0] == gradient[0] == pytest.approx(twin.value, rel=1e-11, abs=1e-300)
+    np.testing.assert_array_equal(found.gradient, gradient[1])
+    assert found.smallest == rounding.smallest == pytest.approx(twin.smallest, rel=1e-13)
+    root = np.sqrt(np.diagonal(twin.grams[0]))
+    charged = 2.0 * (accumulated(length + 20) + np.expm1(rounding.growth)) * np.outer(root, root)
+    assert np.all(np.triu(np.abs(found.grams[0] - twin.grams[0]) - charged) <= 1e-300)
+    for one, other in zip(rounding, twins_rounding, strict=True):
+        largest = np.max(np.abs(other), initial=0.0)
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12 * largest)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_the_gradient_is_as_near_to_that_of_more_digits_as_is_charged(loss: Loss) -> None:
+    rng = np.random.default_rng(5)
+    for rows, columns, scale in ((3, 2, 1.0), (700, 9, 1.0), (5000, 3, 6.0), (300, 250, 1.0)):
+        stored = rng.normal(size=(rows, columns)).T * scale
+        chunk = chunk_of(rng, loss, Layout(True, columns), rows, stored, 1, shifted=True)
+        w = rng.normal(size=columns + 1) / np.sqrt(columns)
+        done = compiled_pass(loss, chunk, w, length=rows + 1)
+        assert done is not None and done.gradient is not None and done.error is not None
+        (exact,) = ExtendedGradientTotal(loss)(chunk, w)
+        off = np.abs(done.gradient - exact).astype(np.float64)
+        assert np.all(off <= done.error)
+        assert np.all(done.error <= 1e-6 * (1.0 + np.abs(done.gradient).max()))
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_every_instruction_set_gives_the_same_gradient(loss: Loss) -> None:
+    rng = np.random.default_rng(6)
+    stored = rng.normal(size=(777, 37)).astype(np.float32).T
+    chunk = chunk_of(rng, loss, Layout(True, 37, (3, 9)), 777, stored, 2, shifted=True)
+    w, highest, found = rng.normal(size=chunk.layout.size) * 0.1, compiled.level(), []
+    try:
+        for level in range(2, highest + 1):
+            compiled.use_level(level)
+            done = compiled_pass(loss, chunk, w, direction=w[::-1], gram=True, length=778)
+            assert done is not None
+            found.append(done)
+    finally:
+        compiled.use_level(highest)
+    for other in found[1:]:
+        for name, ours, theirs in zip(other._fields, other, found[0], strict=True):
+            if name == "gram":  # whose products are fused with their sums where the processor can
+                np.testing.assert_allclose(np.triu(ours), np.triu(theirs), rtol=1e-12, atol=1e-12)
+            else:
+                np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_row_has_the_same_predictor_in_every_cut() -> None:
+    rng = np.random.default_rng(7)
+    stored = rng.normal(size=(1000, 11)).astype(np.float32)
+    layout, loss = Layout(True, 11, (4, 300)), LogisticLoss()
+    chunk = chunk_of(rng, loss, layout, 1000, stored.T, 0, shifted=False)
+    w = rng.normal(size=layout.size)
+    whole = summed_predictors(layout, chunk.block, w)
+    np.testing.assert_array_equal(whole, linear_predictor(layout, chunk.block, w))
+    for length in range(1, 71):
+        for start in (0, 13, 512 - length // 2, 1000 - length):
+            part = Chunk(layout, _cut(chunk, start, length), chunk.label, chunk.weight, 0.0)
+            found = summed_predictors(layout, part.block, w)
+            np.testing.assert_array_equal(found, whole[start : start + length])
+
+
+def _cut(chunk: Chunk, start: int, length: int) -> Any:
+    from batchlearn.kernels.design import rows_of
+
+    return rows_of(chunk.block, start, start + length)
+
+
+def test_the_largest_change_along_a_direction_is_that_of_rows_that_count() -> None:
+    rng = np.random.default_rng(8)
+    loss, layout = PoissonLoss(), Layout(True, 3, (2,))
+    chunk = chunk_of(rng, loss, layout, 600, rng.normal(size=(3, 600)), 2, shifted=False)
+    direction = rng.normal(size=layout.size)
+    done = compiled_pass(loss, chunk, np.zeros(layout.size), direction=direction)
+    assert done is not None
+    change = linear_predictor(layout, chunk.block, direction)
+    assert done.reach == np.abs(change[chunk.weight > 0.0]).max()
+    assert done.reach < np.abs(change).max() or np.argmax(np.abs(change)) in np.flatnonzero(chunk.weight)
+
+
+def test_codes_beyond_the_levels_touch_nothing_outside() -> None:
+    rng = np.random.default_rng(9)
+    stored = rng.normal(size=(2, 40))
+    codes = np.full((1, 40), 250, dtype=np.uint8)
+    rows = compiled.Rows(stored, np.zeros(2), np.ones(2), True, 0, codes, np.array([5]))
+    gram, total = np.zeros((9, 9)), np.empty(8)
+    rows.gram(np.ones(40), gram)
+    rows.transposed(np.ones(40), total)
+    assert not gram[3:8].any()
+    assert not total[3:].any()
+
+
+def test_arrays_of_other_shapes_are_refused() -> None:
+    stored, codes, levels = np.zeros((2, 5)), np.zeros((1, 5), dtype=np.uint8), np.array([3])
+    rows = compiled.Rows(stored, np.zeros(2), np.ones(2), True, 0, codes, levels)
+    for call in (
+        lambda: rows.predictors(np.zeros(5), np.empty(5)),
+        lambda: rows.predictors(np.zeros(6), np.empty(4)),
+        lambda: rows.transposed(np.zeros(4), np.empty(6)),
+        lambda: rows.gram(np.zeros(5), np.empty((6, 6))),
+        lambda: compiled.Rows(stored, np.zeros(3), np.ones(2), True, 0, codes, levels),
+        lambda: compiled.Rows(stored, np.zeros(2), np.ones(2), True, 0, codes[:, :4], levels),
+        lambda: compiled.Rows(stored.astype(np.int64), np.zeros(2), np.ones(2), True, 0, codes, levels),
+    ):
+        with pytest.raises(ValueError, match="number|place|shift|codes|float"):
+            call()
+
+
+def test_products_use_rows_as_they_are_stored() -> None:
+    rng = np.random.default_rng(10)
+    stored = rng.normal(size=(100, 4)).astype(np.float32).T
+    chunk = chunk_of(rng, SquaredLoss(), Layout(True, 4), 100, stored, 0, shifted=False)
+    transposed_product(chunk.layout, chunk.block, np.ones(100))
+    GradientTotal(SquaredLoss())(chunk, np.zeros(5))
+    assert "dense" not in vars(chunk.block), "no copy in float64 was made"
