@@ -14,7 +14,7 @@ constexpr Count READ_TOGETHER = 32;
 inline double larger_of(double a, double b) { return a > b ? a : b; }
 
 // The numbers of some coefficients that lie side by side, padded to whole vectors.
-struct Part {
+struct Beside {
     double* w;
     double* squares;
     double* known;    // the largest size so far, 0 where nothing was seen
@@ -23,8 +23,12 @@ struct Part {
     double* scaled;
 };
 
+inline Beside beside(double* numbers, Count padded) {
+    return {numbers, numbers + padded, numbers + 2 * padded, numbers + 3 * padded, numbers + 4 * padded, numbers + 5 * padded};
+}
+
 // Take in new largest sizes: a coefficient keeps what it says about the largest value so far. Whether there were any.
-inline bool grow(const Part& part, const double* x, Count padded) {
+inline bool grow(const Beside& part, const double* x, Count padded) {
     Doubles flags{};
     for (Count i = 0; i < padded; i += LANES)
         flags = where_less(load(part.known + i), magnitude(load(x + i)), all(1.0), flags);
@@ -56,11 +60,9 @@ class NormalisedWalk {
           flat_(penalty.blocks ? penalty.size : 0),
           rise_(penalty.blocks ? penalty.size : 0) {
         const Count stride = reader_.stride();
-        double* next = numbers_;
-        for (double** each : {&dense_.w, &dense_.squares, &dense_.known, &dense_.inverse, &dense_.step, &dense_.scaled, &moves_})
-            next = (*each = next) + stride;
-        for (double** each : {&other_.w, &other_.squares, &other_.known, &other_.inverse, &other_.step, &other_.scaled, &value_})
-            next = (*each = next) + most_;
+        double* other = numbers_ + 7 * stride;
+        dense_ = beside(numbers_, stride), moves_ = numbers_ + 6 * stride;
+        other_ = beside(other, most_), value_ = other + 6 * most_;
         for (Count j = 0; j < lead_; ++j) {
             const double* cell = state.cells + 4 * j;
             dense_.w[j] = cell[0];
@@ -187,7 +189,7 @@ class NormalisedWalk {
     }
 
     // Write values in units of each largest size; return the sum of their squares.
-    static double scale(const Part& part, const double* x, Count padded) {
+    static double scale(const Beside& part, const double* x, Count padded) {
         Doubles total{};
         for (Count i = 0; i < padded; i += LANES) {
             const Doubles scaled = load(x + i) * load(part.inverse + i);
@@ -198,7 +200,7 @@ class NormalisedWalk {
     }
 
     // Add to the squares and write the steps in units of the sizes; return how far they move the predictor.
-    static double direct(const Part& part, double slope, double factor, Count padded) {
+    static double direct(const Beside& part, double slope, double factor, Count padded) {
         Doubles total{};
         for (Count i = 0; i < padded; i += LANES) {
             const Doubles scaled = load(part.scaled + i), gradient = slope * scaled;
@@ -263,7 +265,7 @@ class NormalisedWalk {
     Numbers<double> numbers_;
     Numbers<std::int64_t> column_;
     Numbers<double> majorant_, flat_, rise_;
-    Part dense_, other_;
+    Beside dense_, other_;
     double *moves_, *value_;
     Count count_ = 0;
 };
@@ -405,7 +407,7 @@ void pay(NewtonWalk& walk, const PenaltyTurns& turns, Count size) {
         walk.meet();
         for (Count b = 0; b < count; ++b) {
             const double strength = turns.strengths[due[b]] * (*turns.weight - turns.paid[due[b]]);
-            walk.learn(static_cast<int>(b), SquaredSlopes(0.0), walk.parameter(due[b]), 0.0, strength);
+            walk.learn(static_cast<int>(b), PlainSlopes<Squared>(), walk.parameter(due[b]), 0.0, strength);
             turns.paid[due[b]] = *turns.weight;
         }
         walk.clear();

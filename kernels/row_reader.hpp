@@ -28,6 +28,20 @@ class Numbers {
     T* start_;
 };
 
+inline Doubles root(Doubles x) {
+#if defined(__AVX512F__)
+    return (Doubles)_mm512_sqrt_pd((__m512d)x);
+#elif defined(__x86_64__)
+    double values[LANES];
+    store(values, x);
+    for (int i = 0; i < LANES; i += 2) _mm_storeu_pd(values + i, _mm_sqrt_pd(_mm_loadu_pd(values + i)));
+    return load(values);
+#else
+    for (int i = 0; i < LANES; ++i) x[i] = __builtin_sqrt(x[i]);
+    return x;
+#endif
+}
+
 inline double dot(const double* a, const double* b, Count padded) {
     Doubles first{}, second{};
     Count i = 0;

@@ -1,7 +1,8 @@
-// First and second derivatives of the losses of eight rows, as in batchlearn/objectives/losses: for steps, which need no values.
+// First and second derivatives of the losses of eight rows: for steps, which need no values.
 #pragma once
 
 #include "epochs.hpp"
+#include "losses.hpp"
 #include "vectors.hpp"
 
 namespace KERNEL_LEVEL {
@@ -11,38 +12,13 @@ struct Derivatives {
     Doubles slope, curvature;
 };
 
-struct SquaredSlopes {
-    static constexpr double self_concordance = 0.0;
-    explicit SquaredSlopes(double) {}
-    Derivatives operator()(Doubles eta, Doubles label) const { return {eta - label, all(1.0)}; }
-};
-
-struct LogisticSlopes {
-    static constexpr double self_concordance = 1.0;
-    explicit LogisticSlopes(double) {}
+// A loss without a number of its own.
+template <class Loss>
+struct PlainSlopes {
+    static constexpr double self_concordance = Loss::self_concordance;
     Derivatives operator()(Doubles eta, Doubles label) const {
-        const Doubles sign = 1.0 - 2.0 * label, toward = sign * eta;
-        const Doubles small = exponential(-magnitude(eta)), whole = 1.0 + small;
-        const Doubles share = where_less(toward, all(0.0), small, all(1.0)) / whole;
-        return {sign * share, small / (whole * whole)};
-    }
-};
-
-struct PoissonSlopes {
-    static constexpr double self_concordance = 1.0;
-    explicit PoissonSlopes(double) {}
-    Derivatives operator()(Doubles eta, Doubles label) const {
-        const Doubles mean = exponential(eta);
-        return {mean - label, mean};
-    }
-};
-
-struct GammaSlopes {
-    static constexpr double self_concordance = 1.0;
-    explicit GammaSlopes(double) {}
-    Derivatives operator()(Doubles eta, Doubles label) const {
-        const Doubles ratio = label * exponential(-eta);
-        return {1.0 - ratio, ratio};
+        const AtRow row = Loss::at(eta, label);
+        return {row.slope, row.curvature};
     }
 };
 
@@ -72,10 +48,10 @@ struct HuberSlopes {
 template <class Function>
 void with_slopes(CompiledLoss loss, Function function) {
     switch (loss.kind) {
-        case LossKind::SQUARED: return function(SquaredSlopes(loss.parameter));
-        case LossKind::LOGISTIC: return function(LogisticSlopes(loss.parameter));
-        case LossKind::POISSON: return function(PoissonSlopes(loss.parameter));
-        case LossKind::GAMMA: return function(GammaSlopes(loss.parameter));
+        case LossKind::SQUARED: return function(PlainSlopes<Squared>());
+        case LossKind::LOGISTIC: return function(PlainSlopes<Logistic>());
+        case LossKind::POISSON: return function(PlainSlopes<Poisson>());
+        case LossKind::GAMMA: return function(PlainSlopes<Gamma>());
         case LossKind::TWEEDIE: return function(TweedieSlopes(loss.parameter));
         case LossKind::HUBER: return function(HuberSlopes(loss.parameter));
     }

@@ -57,7 +57,7 @@ def follow_rows(
     Number t is the predictor of row t of `shown`, the same rows unless given, before row t is learned from.
     """
     view, label = rows.rows, rows.label
-    walk = _NormalisedWalk(loss, penalty, max(view.lead + view.levels.shape[1], _FEWEST_TERMS), state)
+    walk = _NormalisedWalk(loss, penalty, view.lead + view.levels.shape[1], state)
     predictors = np.empty(state.parameters.shape[:-1] + label.shape)
     # Coefficient and value of each entry of the dense columns and the levels, (m, entries) both; "no level" has the
     # last place, and value zero.
@@ -86,6 +86,11 @@ def follow_rows(
     return walk.state(), predictors
 
 
+def penalty_interval(terms: int, size: int) -> int:
+    """Return after how many rows the penalty is stepped along: that may cost as much as touching those of the rows."""
+    return math.ceil(size / max(terms, _FEWEST_TERMS))
+
+
 class _NormalisedWalk:
     """The rows of one stretch; works on copies of the state's arrays."""
 
@@ -95,8 +100,7 @@ class _NormalisedWalk:
         self._mean, self._moves, self._mean_batches = state.mean, state.mean.moves.copy(), state.mean.batches
         self._seen = state.seen.copy()
         self._rows, self._norm, self._slopes, self._curvatures = state.rows, state.norm, state.slopes, state.curvatures
-        # Touching every coefficient for the penalty may cost as much as touching those of the rows.
-        self._interval = math.ceil(self.parameters.size / max(terms, 1))
+        self._interval = penalty_interval(terms, self.parameters.size)
         self._due, self._waiting = state.due, state.waiting
         self._majorant = penalty.magnitude(np.ones(self.parameters.size - loss.outputs))
 
