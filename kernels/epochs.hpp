@@ -30,8 +30,8 @@ struct Stretch {
     const void* entries;
     int index_bytes;       // 4 or 8, of pointers and indices alike
     bool single_entries;
-    const double* sparse_scale;  // null where all are one
-    Count first;                 // the coefficient of sparse column 0
+    const double* sparse_factor;  // of each column, null where all are one
+    Count first;                  // the coefficient of sparse column 0
     const double* label;
     const double* weight;  // null where all are one
     const double* offset;  // null where all are zero

@@ -66,23 +66,23 @@ class LearnedRows {
         s.size = s.first;
     }
 
-    // The sparse part, CSR: pointers and indices of one type, and what each column's entries are divided by.
-    void set_sparse(Line pointers, Line indices, Line entries, Count columns, std::optional<Vector> scale) {
+    // The sparse part, CSR: pointers and indices of one type, and what each column's entries are multiplied by.
+    void set_sparse(Line pointers, Line indices, Line entries, Count columns, std::optional<Vector> factor) {
         need(whole_numbers(pointers) && whole_numbers(indices), "pointers and indices are int32 or int64");
         need(pointers.dtype().bits == indices.dtype().bits, "pointers and indices of one type");
         need(real_numbers(entries), "entries are float32 or float64");
         need(pointers.shape(0) == static_cast<std::size_t>(stretch.rows) + 1, "pointers of each row");
         need(indices.shape(0) == entries.shape(0), "an index an entry");
-        need(!scale || scale->shape(0) == static_cast<std::size_t>(columns), "a scale a column");
+        need(!factor || factor->shape(0) == static_cast<std::size_t>(columns), "a factor a column");
         const bool narrow = pointers.dtype().bits == 32;
         narrow ? check<std::int32_t>(pointers, indices, columns) : check<std::int64_t>(pointers, indices, columns);
-        pointers_ = pointers, indices_ = indices, entries_ = entries, sparse_scale_ = scale;
+        pointers_ = pointers, indices_ = indices, entries_ = entries, factor_ = factor;
         stretch.pointers = pointers.data();
         stretch.indices = indices.data();
         stretch.entries = entries.data();
         stretch.index_bytes = narrow ? 4 : 8;
         stretch.single_entries = entries.dtype().bits == 32;
-        stretch.sparse_scale = scale ? scale->data() : nullptr;
+        stretch.sparse_factor = factor ? factor->data() : nullptr;
         stretch.size = stretch.first + columns;
     }
 
@@ -97,9 +97,12 @@ class LearnedRows {
         bool inside = starts[0] >= 0 && static_cast<Count>(starts[rows]) <= count;
         for (Count r = 0; r < rows; ++r) inside &= starts[r] <= starts[r + 1];
         need(inside, "pointers rise, within the entries");
-        for (Count k = starts[0]; k < static_cast<Count>(starts[rows]); ++k)
-            inside &= places[k] >= 0 && static_cast<Count>(places[k]) < columns;
-        need(inside, "indices are columns");
+        Whole least = 0, most = 0;
+        for (Count k = starts[0]; k < static_cast<Count>(starts[rows]); ++k) {
+            least = places[k] < least ? places[k] : least;
+            most = places[k] > most ? places[k] : most;
+        }
+        need(least >= 0 && (count == 0 || static_cast<Count>(most) < columns), "indices are columns");
     }
 
     Matrix dense_;
@@ -109,7 +112,7 @@ class LearnedRows {
     Vector label_;
     std::optional<Vector> weight_, offset_;
     Line pointers_, indices_, entries_;
-    std::optional<Vector> sparse_scale_;
+    std::optional<Vector> factor_;
 };
 
 // Strengths (d,), and the blocks' starts, stops and matrices, one after the other.
@@ -230,7 +233,7 @@ void bind_epochs(nb::module_& module) {
              nb::arg("dense"), nb::arg("shift"), nb::arg("scale"), nb::arg("intercept"), nb::arg("codes"), nb::arg("levels"),
              nb::arg("label"), nb::arg("weight").none(), nb::arg("offset").none())
         .def("set_sparse", &LearnedRows::set_sparse, nb::arg("pointers"), nb::arg("indices"), nb::arg("entries"),
-             nb::arg("columns"), nb::arg("scale").none());
+             nb::arg("columns"), nb::arg("factor").none());
     nb::class_<Penalised>(module, "Penalised").def(nb::init<Vector, Places, Places, Vector>());
     module.def("follow_normalised", follow_normalised, nb::arg("rows"), nb::arg("shown").none(), nb::arg("loss"),
                nb::arg("parameter"), nb::arg("penalty"), nb::arg("cells"), nb::arg("sums"), nb::arg("interval"),

@@ -28,19 +28,58 @@ inline Beside beside(double* numbers, Count padded) {
 }
 
 // Take in new largest sizes: a coefficient keeps what it says about the largest value so far. Whether there were any.
-inline bool grow(const Beside& part, const double* x, Count padded) {
+ALWAYS inline bool grow(const Beside& part, const double* x, Count padded) {
     Doubles flags{};
     for (Count i = 0; i < padded; i += LANES)
         flags = where_less(load(part.known + i), magnitude(load(x + i)), all(1.0), flags);
     if (!(sum(flags) > 0.0)) return false;
-    for (Count i = 0; i < padded; ++i) {
-        const double size = __builtin_fabs(x[i]);
-        if (!(size > part.known[i])) continue;
-        if (part.known[i] > 0.0) part.w[i] *= part.known[i] / size;
-        part.known[i] = size;
-        part.inverse[i] = 1.0 / size;
+    for (Count i = 0; i < padded; i += LANES) {
+        const Doubles known = load(part.known + i), size = magnitude(load(x + i)), none{}, one = all(1.0);
+        const Doubles most = where_less(known, size, size, known), unit = where_less(none, most, most, one);
+        store(part.w + i, load(part.w + i) * where_less(none, known, known / unit, one));
+        store(part.known + i, most);
+        store(part.inverse + i, 1.0 / unit);
     }
     return true;
+}
+
+typedef double Cell __attribute__((vector_size(32)));
+
+// Eight cells of four numbers to four vectors, and back.
+ALWAYS inline void take_cells(const double* cells, const std::int64_t* column, Doubles out[4]) {
+    Doubles pairs[4], mixed[4];
+    for (int i = 0; i < 4; ++i) {
+        Cell low, high;
+        std::memcpy(&low, cells + 4 * column[i], sizeof low);
+        std::memcpy(&high, cells + 4 * column[i + 4], sizeof high);
+        pairs[i] = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+    }
+    for (int i = 0; i < 4; i += 2) {
+        mixed[i] = __builtin_shufflevector(pairs[i], pairs[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+        mixed[i + 1] = __builtin_shufflevector(pairs[i], pairs[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+    }
+    for (int i = 0; i < 2; ++i) {
+        out[i] = __builtin_shufflevector(mixed[i], mixed[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+        out[i + 2] = __builtin_shufflevector(mixed[i], mixed[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+}
+
+ALWAYS inline void put_cells(double* cells, const std::int64_t* column, const Doubles in[4]) {
+    Doubles mixed[4], pairs[4];
+    for (int i = 0; i < 2; ++i) {
+        mixed[i] = __builtin_shufflevector(in[i], in[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+        mixed[i + 2] = __builtin_shufflevector(in[i], in[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+    for (int i = 0; i < 4; i += 2) {
+        pairs[i] = __builtin_shufflevector(mixed[i], mixed[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+        pairs[i + 1] = __builtin_shufflevector(mixed[i], mixed[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+    }
+    for (int i = 0; i < 4; ++i) {
+        const Cell low = __builtin_shufflevector(pairs[i], pairs[i], 0, 1, 2, 3);
+        const Cell high = __builtin_shufflevector(pairs[i], pairs[i], 4, 5, 6, 7);
+        std::memcpy(cells + 4 * column[i], &low, sizeof low);
+        std::memcpy(cells + 4 * column[i + 4], &high, sizeof high);
+    }
 }
 
 template <class Slopes>
@@ -54,15 +93,16 @@ class NormalisedWalk {
           lead_(rows.lead()),
           reader_(rows),
           most_(rounded_up(reader_.most_entries() + 1)),
-          numbers_(7 * reader_.stride() + 7 * most_),
+          numbers_(9 * reader_.stride() + 8 * most_),
           column_(most_),
-          majorant_(penalised_ ? penalty.size : 0),
+          majorant_(penalty.blocks ? penalty.size : 0),
           flat_(penalty.blocks ? penalty.size : 0),
           rise_(penalty.blocks ? penalty.size : 0) {
         const Count stride = reader_.stride();
-        double* other = numbers_ + 7 * stride;
+        double* other = numbers_ + 9 * stride;
+        rise_dense_ = numbers_ + 7 * stride, majorant_dense_ = numbers_ + 8 * stride;
         dense_ = beside(numbers_, stride), moves_ = numbers_ + 6 * stride;
-        other_ = beside(other, most_), value_ = other + 6 * most_;
+        other_ = beside(other, most_), other_moves_ = other + 6 * most_, value_ = other + 7 * most_;
         for (Count j = 0; j < lead_; ++j) {
             const double* cell = state.cells + 4 * j;
             dense_.w[j] = cell[0];
@@ -71,13 +111,14 @@ class NormalisedWalk {
             moves_[j] = cell[3];
         }
         for (Count j = 0; j < stride; ++j) dense_.inverse[j] = dense_.known[j] > 0.0 ? 1.0 / dense_.known[j] : 1.0;
-        if (penalised_) {
-            for (Count j = 0; j < penalty.size; ++j) majorant_[j] = penalty.strengths[j];
-            const double* entry = penalty.matrices;
-            for (Count b = 0; b < penalty.blocks; ++b)
-                for (Count i = penalty.starts[b]; i < penalty.stops[b]; ++i)
-                    for (Count j = penalty.starts[b]; j < penalty.stops[b]; ++j) majorant_[i] += __builtin_fabs(*entry++);
-        }
+        for (Count j = 0; j < lead_; ++j) majorant_dense_[j] = penalty.strengths[j];
+        if (!penalty.blocks) return;
+        for (Count j = 0; j < penalty.size; ++j) majorant_[j] = penalty.strengths[j];
+        const double* entry = penalty.matrices;
+        for (Count b = 0; b < penalty.blocks; ++b)
+            for (Count i = penalty.starts[b]; i < penalty.stops[b]; ++i)
+                for (Count j = penalty.starts[b]; j < penalty.stops[b]; ++j) majorant_[i] += __builtin_fabs(*entry++);
+        for (Count j = 0; j < lead_; ++j) majorant_dense_[j] = majorant_[j];
     }
 
     ~NormalisedWalk() {
@@ -129,58 +170,58 @@ class NormalisedWalk {
     // Bring what the row's other entries meet side by side, grown where they are larger than all before.
     void gather(Count row) {
         count_ = reader_.entries(row, column_, value_);
-        const Count padded = rounded_up(count_);
-        for (Count k = 0; k < count_; ++k) {
-            const double* cell = state_.cells + 4 * column_[k];
-            other_.w[k] = cell[0];
-            other_.squares[k] = cell[1];
-            other_.known[k] = cell[2];
+        // Up to a whole vector the place of "no level" stands in, with a value of zero: it stays as it is.
+        for (; count_ % LANES; ++count_) column_[count_] = penalty_.size, value_[count_] = 0.0;
+        for (Count k = 0; k < count_; k += LANES) {
+            Doubles cells[4];
+            take_cells(state_.cells, column_ + k, cells);
+            store(other_.w + k, cells[0]);
+            store(other_.squares + k, cells[1]);
+            store(other_.known + k, cells[2]);
+            store(other_moves_ + k, cells[3]);
+            store(other_.inverse + k, 1.0 / where_less(Doubles{}, cells[2], cells[2], all(1.0)));
         }
-        for (Count k = count_; k < padded; ++k) other_.w[k] = other_.squares[k] = other_.known[k] = value_[k] = 0.0;
-        for (Count k = 0; k < padded; k += LANES) {
-            const Doubles known = load(other_.known + k);
-            store(other_.inverse + k, 1.0 / where_less(all(0.0), known, known, all(1.0)));
+        if (grow(other_, value_, count_)) scatter();
+    }
+
+    void scatter() {
+        for (Count k = 0; k < count_; k += LANES) {
+            const Doubles cells[4] = {load(other_.w + k), load(other_.squares + k), load(other_.known + k),
+                                      load(other_moves_ + k)};
+            put_cells(state_.cells, column_ + k, cells);
         }
-        if (!grow(other_, value_, padded)) return;
-        for (Count k = 0; k < count_; ++k) {
-            double* cell = state_.cells + 4 * column_[k];
-            cell[0] = other_.w[k];
-            cell[2] = other_.known[k];
+    }
+
+    ALWAYS static inline void move(const Beside& part, double* moves, double length, double before, Count padded) {
+        for (Count i = 0; i < padded; i += LANES) {
+            const Doubles step = load(part.step + i) * length * load(part.inverse + i);
+            store(part.w + i, load(part.w + i) + step);
+            store(moves + i, load(moves + i) + before * step);
         }
     }
 
     // Learn from one row; return its predictor before.
     double learn(Count row, const double* x) {
         double *sums = state_.sums, &batches = sums[6];
-        const Count stride = reader_.stride(), padded = rounded_up(count_);
+        const Count stride = reader_.stride();
         const double weight = reader_.weight(row);
-        const double eta = dot(dense_.w, x, stride) + dot(other_.w, value_, padded) + reader_.offset(row);
+        const double eta = dot(dense_.w, x, stride) + dot(other_.w, value_, count_) + reader_.offset(row);
         batches += 1.0;
         if (weight > 0.0) {
             const Derivatives at = slopes_(all(eta), all(reader_.label(row)));
             const double slope = weight * at.slope[0];
-            const double norm = scale(dense_, x, stride) + scale(other_, value_, padded);
+            const double norm = scale(dense_, x, stride) + scale(other_, value_, count_);
             sums[0] += weight;
             sums[1] += weight * norm;
             sums[2] += slope * slope / weight;
             sums[3] += weight * at.curvature[0];
             const double factor = -unit();
-            const double change = direct(dense_, slope, factor, stride) + direct(other_, slope, factor, padded);
+            const double change = direct(dense_, slope, factor, stride) + direct(other_, slope, factor, count_);
             const double reach = Slopes::self_concordance * __builtin_fabs(change);
             const double length = reach > 1.0 ? 1.0 / reach : 1.0, before = batches - 1.0;
-            for (Count i = 0; i < stride; i += LANES) {
-                const Doubles step = load(dense_.step + i) * length * load(dense_.inverse + i);
-                store(dense_.w + i, load(dense_.w + i) + step);
-                store(moves_ + i, load(moves_ + i) + before * step);
-            }
-            for (Count k = 0; k < padded; k += LANES)
-                store(other_.step + k, load(other_.step + k) * length * load(other_.inverse + k));
-            for (Count k = 0; k < count_; ++k) {
-                double* cell = state_.cells + 4 * column_[k];
-                cell[0] += other_.step[k];
-                cell[1] = other_.squares[k];
-                cell[3] += before * other_.step[k];
-            }
+            move(dense_, moves_, length, before, stride);
+            move(other_, other_moves_, length, before, count_);
+            scatter();
             sums[4] += weight;
         }
         sums[5] += 1.0;
@@ -189,7 +230,7 @@ class NormalisedWalk {
     }
 
     // Write values in units of each largest size; return the sum of their squares.
-    static double scale(const Beside& part, const double* x, Count padded) {
+    ALWAYS static inline double scale(const Beside& part, const double* x, Count padded) {
         Doubles total{};
         for (Count i = 0; i < padded; i += LANES) {
             const Doubles scaled = load(x + i) * load(part.inverse + i);
@@ -200,7 +241,7 @@ class NormalisedWalk {
     }
 
     // Add to the squares and write the steps in units of the sizes; return how far they move the predictor.
-    static double direct(const Beside& part, double slope, double factor, Count padded) {
+    ALWAYS static inline double direct(const Beside& part, double slope, double factor, Count padded) {
         Doubles total{};
         for (Count i = 0; i < padded; i += LANES) {
             const Doubles scaled = load(part.scaled + i), gradient = slope * scaled;
@@ -216,8 +257,7 @@ class NormalisedWalk {
     // The length of a step of one coefficient, in units of the predictor.
     double unit() const {
         const double* sums = state_.sums;
-        const double newton = __builtin_sqrt(sums[2] / sums[0]) / larger_of(sums[3] / sums[0], 1e-12);
-        return RATE * newton * __builtin_sqrt(sums[0] / larger_of(sums[1], 1e-300));
+        return RATE * __builtin_sqrt(sums[2] / larger_of(sums[1], 1e-300)) / larger_of(sums[3] / sums[0], 1e-12);
     }
 
     // Step along the penalty for the rows since the last time, no further than is stable.
@@ -227,32 +267,48 @@ class NormalisedWalk {
         sums[4] = sums[5] = 0.0;
         if (!(due > 0.0) || !penalised_) return;
         const double rate = unit() * due, before = larger_of(sums[6] - 1.0, 0.0);
-        const double *strengths = penalty_.strengths, *rise = nullptr;
+        const double *strengths = penalty_.strengths, *majorant = strengths, *rise = nullptr;
         if (penalty_.blocks) {
             for (Count j = 0; j < penalty_.size; ++j) flat_[j] = j < lead_ ? dense_.w[j] : state_.cells[4 * j];
             penalty_gradient(penalty_, flat_, rise_);
             rise = rise_;
+            majorant = majorant_;
         }
-        for (Count j = 0; j < lead_; ++j) {
-            const double gradient = rise ? rise[j] : strengths[j] * dense_.w[j];
-            const double moved = along(gradient, dense_.squares[j], dense_.known[j], rate, majorant_[j]);
-            dense_.w[j] += moved;
-            moves_[j] += before * moved;
+        if (rise)
+            for (Count j = 0; j < lead_; ++j) rise_dense_[j] = rise[j];
+        for (Count j = 0; j < reader_.stride(); j += LANES) {
+            const Doubles w = load(dense_.w + j), gradient = rise ? load(rise_dense_ + j) : load(majorant_dense_ + j) * w;
+            const Doubles moved =
+                along(gradient, load(dense_.squares + j), load(dense_.known + j), rate, load(majorant_dense_ + j));
+            store(dense_.w + j, w + moved);
+            store(moves_ + j, load(moves_ + j) + before * moved);
         }
-        for (Count j = lead_; j < penalty_.size; ++j) {
-            double* cell = state_.cells + 4 * j;
-            const double gradient = rise ? rise[j] : strengths[j] * cell[0];
-            const double moved = along(gradient, cell[1], cell[2], rate, majorant_[j]);
-            cell[0] += moved;
-            cell[3] += before * moved;
+        // Up to a whole vector the place of "no level" stands in, without a penalty.
+        for (Count j = lead_; j < penalty_.size; j += LANES) {
+            std::int64_t place[LANES];
+            double gradient[LANES] = {}, most[LANES] = {};
+            for (Count k = 0; k < LANES; ++k) {
+                const bool inside = j + k < penalty_.size;
+                place[k] = inside ? j + k : penalty_.size;
+                if (!inside) continue;
+                gradient[k] = rise ? rise[j + k] : strengths[j + k] * state_.cells[4 * (j + k)];
+                most[k] = majorant[j + k];
+            }
+            Doubles cells[4];
+            take_cells(state_.cells, place, cells);
+            const Doubles moved = along(load(gradient), cells[1], cells[2], rate, load(most));
+            cells[0] += moved;
+            cells[3] += before * moved;
+            put_cells(state_.cells, place, cells);
         }
     }
 
-    // The step of one coefficient: rate / (size^2 sqrt(squares)) times the gradient, over one and that times the majorant.
-    static double along(double gradient, double squares, double known, double rate, double majorant) {
-        const double size = known > 0.0 ? known : 1.0;
-        const double moved = -rate * gradient / (size * size * __builtin_sqrt(squares) + rate * majorant);
-        return squares > 0.0 ? moved : 0.0;
+    // The step of coefficients: rate / (size^2 sqrt(squares)) times the gradient, over one and that times the majorant.
+    ALWAYS static inline Doubles along(Doubles gradient, Doubles squares, Doubles known, double rate, Doubles majorant) {
+        const Doubles none{}, met = where_less(none, squares, squares, all(1.0));
+        const Doubles size = where_less(none, known, known, all(1.0));
+        const Doubles moved = -rate * gradient / (size * size * root(met) + rate * majorant);
+        return where_less(none, squares, moved, none);
     }
 
     Slopes slopes_;
@@ -266,7 +322,7 @@ class NormalisedWalk {
     Numbers<std::int64_t> column_;
     Numbers<double> majorant_, flat_, rise_;
     Beside dense_, other_;
-    double *moves_, *value_;
+    double *moves_, *other_moves_, *value_, *rise_dense_, *majorant_dense_;
     Count count_ = 0;
 };
 
@@ -303,7 +359,7 @@ struct Proximal {
 
 // z - eta and weight times curvature at z, by Newton steps short enough to be safe.
 template <class Slopes>
-inline Proximal proximal(const Slopes& slopes, double eta, double label, double weight, double reach) {
+ALWAYS inline Proximal proximal(const Slopes& slopes, double eta, double label, double weight, double reach) {
     double point = eta, curvature = 0.0;
     for (int k = 0; k < PROXIMAL_STEPS; ++k) {
         const Derivatives at = slopes(all(point), all(label));

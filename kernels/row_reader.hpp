@@ -6,6 +6,9 @@
 #include "epochs.hpp"
 #include "vectors.hpp"
 
+// Loops of a few vectors, which a call would take longer than.
+#define ALWAYS __attribute__((always_inline))
+
 namespace KERNEL_LEVEL {
 namespace {
 
@@ -28,7 +31,7 @@ class Numbers {
     T* start_;
 };
 
-inline Doubles root(Doubles x) {
+ALWAYS inline Doubles root(Doubles x) {
 #if defined(__AVX512F__)
     return (Doubles)_mm512_sqrt_pd((__m512d)x);
 #elif defined(__x86_64__)
@@ -42,7 +45,7 @@ inline Doubles root(Doubles x) {
 #endif
 }
 
-inline double dot(const double* a, const double* b, Count padded) {
+ALWAYS inline double dot(const double* a, const double* b, Count padded) {
     Doubles first{}, second{};
     Count i = 0;
     for (; i + 2 * LANES <= padded; i += 2 * LANES) {
@@ -54,7 +57,7 @@ inline double dot(const double* a, const double* b, Count padded) {
 }
 
 // to += factor * from
-inline void add_times(double* to, double factor, const double* from, Count padded) {
+ALWAYS inline void add_times(double* to, double factor, const double* from, Count padded) {
     for (Count i = 0; i < padded; i += LANES) store(to + i, load(to + i) + factor * load(from + i));
 }
 
@@ -109,16 +112,14 @@ class RowReader {
             place += rows_.levels[g];
         }
         if (!rows_.pointers) return count;
-        for (Count k = pointer(row); k < pointer(row + 1); ++k) {
-            const Count index = rows_.index_bytes == 4 ? static_cast<const std::int32_t*>(rows_.indices)[k]
-                                                       : static_cast<const std::int64_t*>(rows_.indices)[k];
-            double entry = rows_.single_entries ? static_cast<const float*>(rows_.entries)[k]
-                                                : static_cast<const double*>(rows_.entries)[k];
-            if (rows_.sparse_scale) entry *= 1.0 / rows_.sparse_scale[index];
-            column[count] = rows_.first + index;
-            value[count++] = entry;
-        }
-        return count;
+        const Count start = pointer(row), many = pointer(row + 1) - start;
+        if (rows_.index_bytes == 4) places<std::int32_t>(start, many, column + count);
+        else places<std::int64_t>(start, many, column + count);
+        if (rows_.single_entries) copied<float>(start, many, value + count);
+        else copied<double>(start, many, value + count);
+        if (rows_.sparse_factor)
+            for (Count k = 0; k < many; ++k) value[count + k] *= rows_.sparse_factor[column[count + k] - rows_.first];
+        return count + many;
     }
 
     // Have the cache fetch what a row's sparse entries meet, `width` numbers for each coefficient.
@@ -127,11 +128,23 @@ class RowReader {
         for (Count k = pointer(row); k < pointer(row + 1); ++k) {
             const Count index = rows_.index_bytes == 4 ? static_cast<const std::int32_t*>(rows_.indices)[k]
                                                        : static_cast<const std::int64_t*>(rows_.indices)[k];
-            __builtin_prefetch(cells + (rows_.first + index) * width, 1);
+            __builtin_prefetch(cells + (rows_.first + index) * width, 0);
         }
     }
 
    private:
+    template <class Whole>
+    void places(Count start, Count many, std::int64_t* column) const {
+        const Whole* from = static_cast<const Whole*>(rows_.indices) + start;
+        for (Count k = 0; k < many; ++k) column[k] = rows_.first + from[k];
+    }
+
+    template <class Real>
+    void copied(Count start, Count many, double* value) const {
+        const Real* from = static_cast<const Real*>(rows_.entries) + start;
+        for (Count k = 0; k < many; ++k) value[k] = from[k];
+    }
+
     static bool power_of_two(double scale) {
         std::uint64_t pattern;
         std::memcpy(&pattern, &scale, sizeof pattern);

@@ -76,16 +76,24 @@ def learned_rows(  # noqa: PLR0913 - the parts of a chunk
         pointers, indices = block.sparse.indptr, block.sparse.indices
         if pointers.dtype != indices.dtype:
             pointers, indices = pointers.astype(np.int64), indices.astype(np.int64)
-        rows.set_sparse(pointers, indices, block.sparse.data, layout.sparse, sparse_scale)
+        factor = None if sparse_scale is None else 1.0 / sparse_scale
+        rows.set_sparse(pointers, indices, block.sparse.data, layout.sparse, factor)
     return rows
 
 
 def follow_normalised(compiled: Compiled, penalty: Strengths, state: NormalisedState) -> tuple[NormalisedState, Floats]:
     """Learn rows one by one, as `normalised.follow_rows`."""
     module, mean = native.compiled(), state.mean
-    cells = np.empty((len(state.size), 4))
-    cells[:, 0], cells[:, 1], cells[:, 3] = state.parameters, state.squares, mean.moves
-    cells[:, 2] = np.where(state.seen, state.size, 0.0)
+    cells = _cells(len(state.size))
+    kept = state.parameters.base
+    if (
+        kept is not None
+        and kept.shape == cells.shape
+        and kept is state.size.base is state.squares.base is mean.moves.base
+    ):
+        cells[:] = kept  # they come from here
+    else:
+        cells[:, 0], cells[:, 1], cells[:, 2], cells[:, 3] = state.parameters, state.squares, state.size, mean.moves
     sums = np.array([state.rows, state.norm, state.slopes, state.curvatures, state.due, state.waiting, mean.batches])
     predictors, start, penalised = np.empty(compiled.count), 0, _penalised(penalty)
     interval = penalty_interval(compiled.terms, len(state.size))
@@ -109,14 +117,12 @@ def follow_normalised(compiled: Compiled, penalty: Strengths, state: NormalisedS
             mean = mean._replace(moves=cells[:, 3], batches=int(sums[6])).turned(cells[:, 0].copy())
             cells[:, 3], sums[6] = 0.0, 0.0
         start = stop
-    seen = cells[:, 2] > 0.0
     after = replace(
         state,
         parameters=cells[:, 0],
         mean=mean._replace(moves=cells[:, 3], batches=int(sums[6])),
         squares=cells[:, 1],
-        size=np.where(seen, cells[:, 2], 1.0),
-        seen=seen,
+        size=cells[:, 2],
         rows=float(sums[0]),
         norm=float(sums[1]),
         slopes=float(sums[2]),
@@ -228,6 +234,13 @@ def follow_reduced(
         count,
     )
     return Averaged(parameters, mean, int(count[0]))
+
+
+def _cells(coefficients: int) -> Floats:
+    """Return four numbers a coefficient that never lie in two lines of the cache: those have 64 bytes."""
+    numbers = np.empty(4 * coefficients + 8)
+    first = -numbers.__array_interface__["data"][0] % 64 // 8
+    return numbers[first : first + 4 * coefficients].reshape(-1, 4)
 
 
 def _columns(batches: Sequence[tuple[Any, ...]], width: int) -> list[NDArray[Any]]:

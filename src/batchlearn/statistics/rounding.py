@@ -68,9 +68,7 @@ class RoundingTotal:
         done = compiled_pass(self.loss, chunk, parameters, length=self.length)
         if done is not None and done.error is not None and done.centre is not None and done.magnitude is not None:
             curvature = np.array([done.curvature])
-            return Rounding(
-                done.error, done.growth, curvature, done.centre[None], done.magnitude[None], done.smallest
-            )
+            return Rounding(done.error, done.growth, curvature, done.centre[None], done.magnitude[None], done.smallest)
         layout, eta = chunk.layout, predictor(chunk, parameters)
         error = predictor_error(layout, self.loss.outputs, predictor_sizes(chunk, parameters))
         sums, centres, sizes = list[Floats](), list[Floats](), list[Floats]()

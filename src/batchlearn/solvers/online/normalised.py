@@ -37,10 +37,10 @@ class NormalisedGradient(RowSolver[NormalisedState]):
         """Return the state before the first row."""
         point = padded(parameters, objective.loss.outputs)
         layout = rows.layout
-        size, seen = np.ones(layout.size + 1), np.ones(layout.size + 1, dtype=bool)
-        seen[: layout.lead] = seen[layout.sparse_slice] = False
+        size = np.ones(layout.size + 1)
+        size[: layout.lead] = size[layout.sparse_slice] = 0.0
         mean = WindowMean.start(point, max(reading.rows // 16, 1))
-        return NormalisedState(point, mean, np.zeros_like(point), size, seen, 0.0, 0.0, 0.0, 0.0)
+        return NormalisedState(point, mean, np.zeros_like(point), size, 0.0, 0.0, 0.0, 0.0)
 
     def follow(
         self, objective: Objective, rows: Rows, state: NormalisedState, shown: Rows | None = None
