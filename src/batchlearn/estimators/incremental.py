@@ -153,7 +153,7 @@ def _scaled(learner: Learner, values: Any) -> Learner:
 
 
 def _learned(learner: Learner, values: Any, label: Floats, weight: Floats, *, in_turn: bool = False) -> Learner:
-    """Learn rows; with `in_turn`, which compiled loops can alone, the penalty is brought up to date after each block."""
+    """Learn rows; `in_turn`, which compiled loops alone can do: the penalty is brought up to date after each block."""
     dense, sparse, count = values, None, learner.layout.dense
     if issparse(values):
         # Of columns in their own order nothing is copied.
@@ -280,8 +280,8 @@ def class_labels(label: Any, classes: Any, known: Any) -> tuple[Floats, Any]:
     known_rows = second | (label == given[0])
     if not known_rows.all():
         raise DataError(
-            f"A label is {quoted(np.unique(label[~known_rows]).tolist()[0])}; the classes are {_both(given)}. Leave such rows out, or begin "
-            "again with other classes.",
+            f"A label is {quoted(np.unique(label[~known_rows]).tolist()[0])}; the classes are {_both(given)}. Leave such "
+            "rows out, or begin again with other classes.",
             code="label-unknown",
         )
     return second.astype(np.float64), given

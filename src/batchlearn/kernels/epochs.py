@@ -1,8 +1,8 @@
 """The compiled loops over single rows and batches: the same as their twins in NumPy, but for rounding.
 
 Twins are `normalised.follow_rows`, `online_newton.follow_rows`, `stochastic.follow_batches` and
-`variance_reduced.follow_batches`. A stretch of rows is one call, during which other threads run; rows are read as they are
-stored.
+`variance_reduced.follow_batches`. A stretch of rows is one call, during which other threads run; rows are read as they
+are stored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Compiled(NamedTuple):
 
     rows: Any
     shown: Any  # the rows that are predicted where they are others, else None
-    count: int
+    length: int
     terms: int  # entries of a row besides the sparse ones
     loss: int  # as the kernels number them
     parameter: float  # the loss's own number, where it has one
@@ -49,7 +49,7 @@ class Turns(NamedTuple):
     in_turn: int
 
 
-def learned_rows(  # noqa: PLR0913 - the parts of a chunk
+def learned_rows(
     layout: Layout,
     block: Block,
     label: Floats,
@@ -95,11 +95,11 @@ def follow_normalised(compiled: Compiled, penalty: Strengths, state: NormalisedS
     else:
         cells[:, 0], cells[:, 1], cells[:, 2], cells[:, 3] = state.parameters, state.squares, state.size, mean.moves
     sums = np.array([state.rows, state.norm, state.slopes, state.curvatures, state.due, state.waiting, mean.batches])
-    predictors, start, penalised = np.empty(compiled.count), 0, _penalised(penalty)
+    predictors, start, penalised = np.empty(compiled.length), 0, _penalised(penalty)
     interval = penalty_interval(compiled.terms, len(state.size))
-    while start < compiled.count:
+    while start < compiled.length:
         # A window of the mean ends inside of the stretch.
-        stop = min(start + max(mean.length - int(sums[6]), 1), compiled.count)
+        stop = min(start + max(mean.length - int(sums[6]), 1), compiled.length)
         module.follow_normalised(
             compiled.rows,
             compiled.shown,
@@ -137,7 +137,7 @@ def follow_newton(
     compiled: Compiled, parameters: Floats, inverse: Floats, turns: Turns | None = None, block: int = 32
 ) -> tuple[Floats, Floats, Floats, Turns | None]:
     """Learn rows one by one, as `online_newton.follow_rows`; after each block of rows a turn of the penalty is paid."""
-    parameters, inverse, predictors = parameters.copy(), np.array(inverse, order="C"), np.empty(compiled.count)
+    parameters, inverse, predictors = parameters.copy(), np.array(inverse, order="C"), np.empty(compiled.length)
     strengths, paid = (None, None) if turns is None else (turns.strengths, turns.paid.copy())
     weight, turn = (0.0, 0) if turns is None else (turns.weight, turns.turn)
     weights, numbers = np.array([weight]), np.array([turn], dtype=np.int64)

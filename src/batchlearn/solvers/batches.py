@@ -10,7 +10,9 @@ from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.epochs import Compiled, Strengths, learned_rows
 from batchlearn.kernels.single_rows import LabelledRows, row_major
-from batchlearn.objectives.losses import GammaLoss, HuberLoss, LogisticLoss, Loss, PoissonLoss, SquaredLoss, TweedieLoss
+from batchlearn.objectives.losses import LogisticLoss, Loss, SquaredLoss
+from batchlearn.objectives.losses.huber import HuberLoss
+from batchlearn.objectives.losses.log_link import GammaLoss, PoissonLoss, TweedieLoss
 from batchlearn.objectives.penalties import Quadratic
 
 # As the kernels number them. By type and not by name: one written elsewhere is no compiled one.

@@ -42,12 +42,9 @@ def drawn(loss: str, seed: int, count: int = 150, **parts: Any) -> tuple[Objecti
     layout = Layout(intercept, columns, groups, sparse)
     dense = rng.normal(size=(count, columns)).astype(parts.get("dtype", np.float64))
     stored = dense.T if parts.get("by_row", True) else np.ascontiguousarray(dense.T)
-    codes = (
-        np.stack([np.empty((0, count)), *[]])
-        if not groups
-        else np.stack([rng.integers(0, g + 1, count) for g in groups])
-    )
-    codes = codes.reshape(len(groups), count).astype(parts.get("codes", np.uint8))
+    codes = np.empty((len(groups), count), dtype=parts.get("codes", np.uint8))
+    for place, levels in enumerate(groups):
+        codes[place] = rng.integers(0, levels + 1, count)
     matrix = rng.normal(size=(count, sparse)) * (rng.random((count, sparse)) < 0.3)
     entries = csr_array(matrix.astype(parts.get("dtype", np.float64))) if sparse else None
     eta = 0.5 * rng.normal(size=count)
@@ -196,9 +193,10 @@ def test_the_inverse_curvature_stays_symmetric_to_the_bit() -> None:
 
 def test_a_state_is_not_changed_by_what_follows_from_it() -> None:
     objective, rows = drawn("logistic", 3)
-    for solver in (NormalisedGradient(), OnlineNewton()):
+    solvers: tuple[Any, ...] = (NormalisedGradient(), OnlineNewton())
+    for solver in solvers:
         plan = ReadingPlan(1, len(rows), rows.total_weight, 0)
-        start: Any = solver.start(objective, rows, np.zeros(rows.layout.size), plan)
+        start = solver.start(objective, rows, np.zeros(rows.layout.size), plan)
         once, _ = solver.follow(objective, rows, start)
         twice, _ = solver.follow(objective, rows, once)
         again, _ = solver.follow(objective, rows, once)
