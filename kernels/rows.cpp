@@ -73,6 +73,23 @@ void add_predictors(const Tile& tile, const StoredRows& rows, const double* para
     }
 }
 
+// X^2 u, as `add_predictors`; indicators are their own squares.
+void add_squares(const Tile& tile, const StoredRows& rows, const double* factors, const Tables& tables, double* sums) {
+    for (std::ptrdiff_t r = 0; r < tile.padded; r += LANES) {
+        Doubles sum = {};
+        for (std::ptrdiff_t j = 0; j < tile.lead; ++j) {
+            const Doubles values = load(tile.column(j) + r);
+            sum += factors[j] * (values * values);
+        }
+        store(sums + r, sum);
+    }
+    for (std::ptrdiff_t g = 0; g < rows.groups; ++g) {
+        const std::int32_t* codes = tile.code(g);
+        const double* table = tables.of(g);
+        for (std::ptrdiff_t i = 0; i < tile.count; ++i) sums[i] += table[codes[i]];
+    }
+}
+
 // |X| |w|, as `add_predictors`.
 void add_sizes(const Tile& tile, const StoredRows& rows, const double* parameters, const Tables& tables, double* sizes) {
     for (std::ptrdiff_t r = 0; r < tile.padded; r += LANES) {
@@ -153,9 +170,11 @@ class Gram {
           stride_(coefficients(rows) + 1),
           gram_(gram),
           length_(update_ ? LENGTH : tile.most),
-          weighted_(static_cast<std::size_t>(gram ? tile.lead * (length_ + LANES) : 0)),
+          weighted_(static_cast<std::size_t>(gram ? (tile.lead + SPARE_COLUMNS) * uneven(length_) : 0)),
           across_(static_cast<std::size_t>(gram && rows.groups ? tile.most * tile.lead : 0)),
-          places_(static_cast<std::size_t>(gram ? rows.groups * tile.most : 0)) {}
+          places_(static_cast<std::size_t>(gram ? rows.groups * tile.most : 0)) {
+        if (gram) clear(weighted_ + tile.lead * weighted_stride(), static_cast<std::size_t>(SPARE_COLUMNS * weighted_stride()));
+    }
 
     void add(const Tile& tile, const double* values) {
         if (update_) {
@@ -176,7 +195,7 @@ class Gram {
    private:
     static constexpr std::ptrdiff_t BLAS_FROM = 192, LENGTH = 512;
 
-    std::ptrdiff_t weighted_stride() const { return length_ + LANES; }
+    std::ptrdiff_t weighted_stride() const { return uneven(length_); }
 
     // The columns times the values, or times their roots: with BLAS one factor serves for both.
     template <bool ROOTS>
@@ -206,32 +225,29 @@ class Gram {
 
     // Products of columns with weighted columns: all rows of the tile for a few pairs of columns at a time.
     void multiply(const Tile& tile) {
-        for (std::ptrdiff_t b = 0; b < tile.lead; b += ALONG) {
-            const std::ptrdiff_t along = tile.lead - b < ALONG ? tile.lead - b : ALONG;
-            for (std::ptrdiff_t a = 0; a < b + along; a += DOWN) {
-                const std::ptrdiff_t down = tile.lead - a < DOWN ? tile.lead - a : DOWN;
-                if (along == ALONG && down == DOWN)
-                    block<DOWN, ALONG>(tile, a, b);
-                else
-                    for (std::ptrdiff_t i = 0; i < down; ++i)
-                        for (std::ptrdiff_t j = 0; j < along; ++j) block<1, 1>(tile, a + i, b + j);
-            }
-        }
+        for (std::ptrdiff_t b = 0; b < tile.lead; b += ALONG)
+            for (std::ptrdiff_t a = 0; a < b + ALONG && a < tile.lead; a += DOWN) block(tile, a, b);
     }
 
-    template <int M, int N>
     void block(const Tile& tile, std::ptrdiff_t a, std::ptrdiff_t b) {
-        Doubles sums[M][N] = {};
+        Doubles sums[DOWN][ALONG] = {};
+        const double* left = tile.column(a);
+        const double* right = weighted_ + b * weighted_stride();
         for (std::ptrdiff_t r = 0; r < tile.padded; r += LANES) {
-            Doubles right[N];
-            for (int j = 0; j < N; ++j) right[j] = load(weighted_ + (b + j) * weighted_stride() + r);
-            for (int i = 0; i < M; ++i) {
-                const Doubles left = load(tile.column(a + i) + r);
-                for (int j = 0; j < N; ++j) sums[i][j] = fused(left, right[j], sums[i][j]);
+            Doubles weighted[ALONG];
+            for (int j = 0; j < ALONG; ++j) weighted[j] = load(right + j * weighted_stride() + r);
+            for (int i = 0; i < DOWN; ++i) {
+                const Doubles values = load(left + i * tile.stride + r);
+                for (int j = 0; j < ALONG; ++j) sums[i][j] = fused(values, weighted[j], sums[i][j]);
             }
         }
-        for (int i = 0; i < M; ++i)
-            for (int j = 0; j < N; ++j) gram_[(a + i) * stride_ + b + j] += sum(sums[i][j]);
+        double products[DOWN][ALONG];
+        for (int i = 0; i < DOWN; ++i)
+            for (int j = 0; j < ALONG; ++j) products[i][j] = sum(sums[i][j]);
+        const std::ptrdiff_t down = tile.lead - a < DOWN ? tile.lead - a : DOWN;
+        const std::ptrdiff_t along = tile.lead - b < ALONG ? tile.lead - b : ALONG;
+        for (std::ptrdiff_t i = 0; i < down; ++i)
+            for (std::ptrdiff_t j = 0; j < along; ++j) gram_[(a + i) * stride_ + b + j] += products[i][j];
     }
 
     void add_groups(const Tile& tile, const double* values) {
@@ -311,6 +327,49 @@ void gram(const StoredRows& rows, const double* values, double* result, Symmetri
     sums.finish(tile.lead);
 }
 
+void extents(const StoredRows& rows, const double* weight, double* low, double* high, double* total) {
+    Tile tile(rows);
+    Sums sums(rows);
+    const std::size_t lanes = static_cast<std::size_t>(tile.lead * LANES);
+    Scratch<double> lowest(lanes), highest(lanes);
+    for (std::size_t i = 0; i < lanes; ++i) {
+        lowest[i] = INFINITE;
+        highest[i] = -INFINITE;
+    }
+    double some[MOST_TILE_ROWS];
+    for (std::ptrdiff_t start = 0; start < rows.rows; start += tile.most) {
+        tile.read(start);
+        pad(weight, tile, some);
+        sums.add_dense(tile, some);
+        sums.add_levels(tile, some);
+        for (std::ptrdiff_t j = 0; j < tile.lead; ++j) {
+            Doubles least = load(lowest + j * LANES), most = load(highest + j * LANES);
+            const std::ptrdiff_t whole = tile.count / LANES * LANES;
+            for (std::ptrdiff_t r = 0; r < whole; r += LANES) {
+                const Doubles values = load(tile.column(j) + r);
+                least = smaller(least, values);
+                most = larger(most, values);
+            }
+            for (std::ptrdiff_t i = whole; i < tile.count; ++i) {
+                const Doubles value = all(tile.column(j)[i]);
+                least = smaller(least, value);
+                most = larger(most, value);
+            }
+            store(lowest + j * LANES, least);
+            store(highest + j * LANES, most);
+        }
+    }
+    for (std::ptrdiff_t j = 0; j < tile.lead; ++j) {
+        low[j] = lowest[j * LANES];
+        high[j] = highest[j * LANES];
+        for (int k = 1; k < LANES; ++k) {
+            if (lowest[j * LANES + k] < low[j]) low[j] = lowest[j * LANES + k];
+            if (highest[j * LANES + k] > high[j]) high[j] = highest[j * LANES + k];
+        }
+    }
+    sums.write(total);
+}
+
 // What `pass` keeps of the rows of a tile.
 struct AtTile {
     double eta[MOST_TILE_ROWS], change[MOST_TILE_ROWS], sizes[MOST_TILE_ROWS];
@@ -329,7 +388,7 @@ struct AtTile {
 
 // What each row says, added up in eight lanes.
 struct Running {
-    Doubles value = {}, smallest = all(INFINITE), growth = {}, curvature = {};
+    Doubles value = {}, smallest = all(INFINITE), error = {}, curvature = {};
 };
 
 template <class Kind>
@@ -352,34 +411,41 @@ void at_rows(AtTile& at, std::ptrdiff_t padded, const Charges* charges, Running&
             const Doubles change = row.curvature * grown * reach;
             store(at.error + r, weight * change + charges->slope * weight * row.size + charges->sum * magnitude(slope) +
                                     charges->underflow);
-            running.growth = larger(growth, running.growth);
+            running.error = larger(reach, running.error);
         }
     }
 }
 
 template <class Kind>
-void pass_over(const StoredRows& rows, const Labels& labels, const double* parameters, const double* direction,
-               const Charges& charges, Totals& totals, SymmetricUpdate update) {
+void pass_over(const StoredRows& rows, const Labels& labels, const double* parameters, const double* sizes,
+               const double* direction, const double* squares, const Charges& charges, Totals& totals, SymmetricUpdate update) {
     Tile tile(rows);
-    const Tables tables(rows), directions(rows);
+    const Tables tables(rows), size_tables(rows), directions(rows), square_tables(rows);
     tables.fill(parameters);
+    size_tables.fill(sizes);
     if (direction) directions.fill(direction);
+    if (squares) square_tables.fill(squares);
     Sums gradient(rows), error(rows), centre(rows), magnitudes(rows);
     Gram gram(rows, tile, totals.gram, update);
     Scratch<AtTile> room(1);
     AtTile& at = *room;
     Running running;
-    double reach = 0.0;
+    double reach = 0.0, spread = 0.0;
     for (std::ptrdiff_t start = 0; start < rows.rows; start += tile.most) {
         tile.read(start);
         at.read(tile, labels);
         add_predictors(tile, rows, parameters, tables, at.eta);
-        if (totals.error) add_sizes(tile, rows, parameters, tables, at.sizes);
+        if (totals.error) add_sizes(tile, rows, sizes, size_tables, at.sizes);
         at_rows<Kind>(at, tile.padded, totals.error ? &charges : nullptr, running);
         if (direction) {
             add_predictors(tile, rows, direction, directions, at.change);
             for (std::ptrdiff_t i = 0; i < tile.count; ++i)
                 if (at.weight[i] > 0.0 && !(__builtin_fabs(at.change[i]) <= reach)) reach = __builtin_fabs(at.change[i]);
+        }
+        if (squares) {
+            add_squares(tile, rows, squares, square_tables, at.change);
+            for (std::ptrdiff_t i = 0; i < tile.count; ++i)
+                if (at.weight[i] > 0.0 && !(at.change[i] <= spread)) spread = at.change[i];
         }
         if (totals.gradient) {
             gradient.add_dense(tile, at.slope);
@@ -406,26 +472,27 @@ void pass_over(const StoredRows& rows, const Labels& labels, const double* param
     totals.value = sum(running.value);
     totals.curvature = sum(running.curvature);
     totals.smallest = INFINITE;
-    totals.growth = 0.0;
+    totals.predictor = 0.0;
     totals.reach = reach;
+    totals.spread = spread;
     for (int k = 0; k < LANES; ++k) {
         if (running.smallest[k] < totals.smallest) totals.smallest = running.smallest[k];
-        if (!(running.growth[k] <= totals.growth)) totals.growth = running.growth[k];
+        if (!(running.error[k] <= totals.predictor)) totals.predictor = running.error[k];
     }
 }
 
-void pass(const StoredRows& rows, const Labels& labels, Loss loss, const double* parameters, const double* direction,
-          const Charges& charges, Totals& totals, SymmetricUpdate update) {
+void pass(const StoredRows& rows, const Labels& labels, Loss loss, const double* parameters, const double* sizes,
+          const double* direction, const double* squares, const Charges& charges, Totals& totals, SymmetricUpdate update) {
     switch (loss) {
-        case Loss::SQUARED: return pass_over<Squared>(rows, labels, parameters, direction, charges, totals, update);
-        case Loss::LOGISTIC: return pass_over<Logistic>(rows, labels, parameters, direction, charges, totals, update);
-        case Loss::POISSON: return pass_over<Poisson>(rows, labels, parameters, direction, charges, totals, update);
-        case Loss::GAMMA: return pass_over<Gamma>(rows, labels, parameters, direction, charges, totals, update);
+        case Loss::SQUARED: return pass_over<Squared>(rows, labels, parameters, sizes, direction, squares, charges, totals, update);
+        case Loss::LOGISTIC: return pass_over<Logistic>(rows, labels, parameters, sizes, direction, squares, charges, totals, update);
+        case Loss::POISSON: return pass_over<Poisson>(rows, labels, parameters, sizes, direction, squares, charges, totals, update);
+        case Loss::GAMMA: return pass_over<Gamma>(rows, labels, parameters, sizes, direction, squares, charges, totals, update);
     }
 }
 
 }  // namespace
 
-extern const RowKernels row_kernels = {predictors, transposed, gram, pass};
+extern const RowKernels row_kernels = {predictors, transposed, gram, extents, pass};
 
 }  // namespace KERNEL_LEVEL

@@ -39,9 +39,10 @@ using SymmetricUpdate = void (*)(char* triangle, char* transposed, int* size, in
 struct Totals {
     double value;      // weighted losses
     double smallest;   // weight times curvature of a row that counts; infinite where none does
-    double growth;     // the largest possible error of the logarithm of a curvature
+    double predictor;  // the largest possible error of a predictor
     double curvature;  // sum of weight times curvature
     double reach;      // the largest change of a predictor per unit of the direction, of rows that count
+    double spread;     // the largest X^2 u of a row that counts
     double* gradient;   // (coefficients,)
     double* gram;       // (coefficients + 1, coefficients + 1): the upper triangle; the last row and column are rubbish
     double* error;      // (coefficients,): |X|' what each slope can be off by
@@ -67,8 +68,11 @@ struct RowKernels {
     void (*predictors)(const StoredRows& rows, const double* parameters, double* eta);
     void (*transposed)(const StoredRows& rows, const double* values, double* total);
     void (*gram)(const StoredRows& rows, const double* values, double* gram, SymmetricUpdate update);
-    void (*pass)(const StoredRows& rows, const Labels& labels, Loss loss, const double* parameters,
-                 const double* direction, const Charges& charges, Totals& totals, SymmetricUpdate update);
+    // The smallest and largest value of each dense column, (lead,), and X' weight.
+    void (*extents)(const StoredRows& rows, const double* weight, double* low, double* high, double* total);
+    // `sizes`: of the parameters that predictors may be rounded at; `squares`: u. What is not wanted is null.
+    void (*pass)(const StoredRows& rows, const Labels& labels, Loss loss, const double* parameters, const double* sizes,
+                 const double* direction, const double* squares, const Charges& charges, Totals& totals, SymmetricUpdate update);
 };
 
 DECLARE_TABLE(RowKernels, row_kernels)

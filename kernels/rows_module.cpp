@@ -70,33 +70,45 @@ class Rows {
         SERVING(row_kernels).gram(rows_, values.data(), gram.data(), symmetric_update);
     }
 
-    // Value, smallest curvature, growth, sum of the curvature, reach; the sums over coefficients stand in the arrays.
-    nb::typed<nb::tuple, double, double, double, double, double> pass(
-        int loss, Vector label, std::optional<Vector> weight, std::optional<Vector> offset, Vector parameters,
-        std::optional<Vector> direction, Vector charges, std::optional<Result> gradient, std::optional<Square> gram,
+    void extents(Vector weight, Result low, Result high, Result total) const {
+        expect_rows(weight.shape(0));
+        expect_coefficients(total.shape(0));
+        const auto lead = static_cast<std::size_t>(rows_.lead());
+        expect(low.shape(0) == lead && high.shape(0) == lead, "one number for each dense column");
+        SERVING(row_kernels).extents(rows_, weight.data(), low.data(), high.data(), total.data());
+    }
+
+    // Value, smallest curvature, error of a predictor, sum of the curvature, reach, spread; the sums over coefficients stand in the arrays.
+    nb::typed<nb::tuple, double, double, double, double, double, double> pass(
+        int loss, Vector label, std::optional<Vector> weight, std::optional<Vector> offset, Vector parameters, Vector sizes,
+        std::optional<Vector> direction, std::optional<Vector> squares, Vector charges, std::optional<Result> gradient, std::optional<Square> gram,
         std::optional<Result> error, std::optional<Result> centre, std::optional<Result> magnitude) const {
         expect(loss >= 0 && loss <= 3, "a loss that is compiled");
         expect_rows(label.shape(0));
         for (const auto& each : {weight, offset})
             if (each) expect_rows(each->shape(0));
         expect_coefficients(parameters.shape(0));
-        if (direction) expect_coefficients(direction->shape(0));
+        expect_coefficients(sizes.shape(0));
+        for (const auto& each : {direction, squares})
+            if (each) expect_coefficients(each->shape(0));
         expect(charges.shape(0) == 4, "four charges");
         for (const auto& each : {gradient, error, centre, magnitude})
             if (each) expect_coefficients(each->shape(0));
         expect(error.has_value() == centre.has_value() && error.has_value() == magnitude.has_value(),
                "error, centre and magnitude together");
         if (gram) expect_gram(*gram);
-        Totals totals{0, 0, 0, 0, 0, at(gradient), gram ? gram->data() : nullptr, at(error), at(centre), at(magnitude)};
+        Totals totals{0, 0, 0, 0, 0, 0, at(gradient), gram ? gram->data() : nullptr, at(error), at(centre), at(magnitude)};
         const double* charged = charges.data();
         {
             nb::gil_scoped_release released;
             SERVING(row_kernels)
                 .pass(rows_, {label.data(), weight ? weight->data() : nullptr, offset ? offset->data() : nullptr},
-                      static_cast<Loss>(loss), parameters.data(), direction ? direction->data() : nullptr,
+                      static_cast<Loss>(loss), parameters.data(), sizes.data(), direction ? direction->data() : nullptr,
+                      squares ? squares->data() : nullptr,
                       {charged[0], charged[1], charged[2], charged[3]}, totals, symmetric_update);
         }
-        return nb::make_tuple(totals.value, totals.smallest, totals.growth, totals.curvature, totals.reach);
+        return nb::make_tuple(totals.value, totals.smallest, totals.predictor, totals.curvature, totals.reach,
+                              totals.spread);
     }
 
    private:
@@ -135,7 +147,9 @@ void bind_rows(nb::module_& module) {
         .def("predictors", &Rows::predictors, Release())
         .def("transposed", &Rows::transposed, Release())
         .def("gram", &Rows::gram, Release())
+        .def("extents", &Rows::extents, Release())
         .def("pass_", &Rows::pass, nb::arg("loss"), nb::arg("label"), nb::arg("weight").none(), nb::arg("offset").none(),
-             nb::arg("parameters"), nb::arg("direction").none(), nb::arg("charges"), nb::arg("gradient").none(),
+             nb::arg("parameters"), nb::arg("sizes"), nb::arg("direction").none(), nb::arg("squares").none(),
+             nb::arg("charges"), nb::arg("gradient").none(),
              nb::arg("gram").none(), nb::arg("error").none(), nb::arg("centre").none(), nb::arg("magnitude").none());
 }

@@ -29,6 +29,9 @@ inline void clear(double* values, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) values[i] = 0.0;
 }
 
+// Columns of zeros behind those of a tile: what goes through a few columns at a time need not count them.
+constexpr std::ptrdiff_t SPARE_COLUMNS = 8;
+
 constexpr std::ptrdiff_t MOST_TILE_ROWS = 512, LEAST_TILE_ROWS = 32, TILE_VALUES = 25600;
 
 // Rows of a tile: a multiple of the lanes such that a tile stays in the second cache.
@@ -36,6 +39,9 @@ inline std::ptrdiff_t tile_rows(std::ptrdiff_t lead) {
     const std::ptrdiff_t fitting = TILE_VALUES / (lead ? lead : 1) / LANES * LANES;
     return fitting > MOST_TILE_ROWS ? MOST_TILE_ROWS : fitting < LEAST_TILE_ROWS ? LEAST_TILE_ROWS : fitting;
 }
+
+// The distance of columns of so many rows: an odd number of lines, or columns would meet in the same places of a cache.
+inline std::ptrdiff_t uneven(std::ptrdiff_t rows) { return (rows / LANES | 1) * LANES; }
 
 // Whether 1 / scale is exact, so that a product with it is the quotient.
 inline bool power_of_two(double scale) {
@@ -105,10 +111,12 @@ void load_dense(const StoredRows& rows, const Reading* readings, std::ptrdiff_t 
     const std::ptrdiff_t whole = count / LANES * LANES;
     std::ptrdiff_t turned = 0;  // columns that were turned, of the whole groups of rows
     if (rows.row_stride != 1 && rows.column_stride == 1) {
-        turned = rows.columns / LANES * LANES;
+        turned = rows.columns < LANES ? 0 : rows.columns;
         // Some rows after the other: memory is read in its order.
         for (std::ptrdiff_t r = 0; r < whole; r += LANES)
-            for (std::ptrdiff_t j = 0; j < turned; j += LANES) {
+            for (std::ptrdiff_t next = 0; next < turned; next += LANES) {
+                // The last columns once more with those before them, so that there are always eight.
+                const std::ptrdiff_t j = next + LANES > turned ? turned - LANES : next;
                 typename Eight<T>::Vector out[LANES];
                 turn<T>(first + r * rows.row_stride + j, rows.row_stride, out);
                 for (int k = 0; k < LANES; ++k)
@@ -154,11 +162,12 @@ class Tile {
         : rows_(rows),
           lead(rows.lead()),
           most(tile_rows(lead)),
-          stride(most + LANES),  // no power of two: columns would meet in the same lines of the cache
-          dense(static_cast<std::size_t>(lead * stride)),
+          stride(uneven(most)),
+          dense(static_cast<std::size_t>((lead + SPARE_COLUMNS) * stride)),
           codes(static_cast<std::size_t>(rows.groups * most)),
           readings(static_cast<std::size_t>(rows.columns)) {
         for (std::ptrdiff_t j = 0; j < rows.columns; ++j) readings[j] = reading_of(rows, j);
+        clear(dense + lead * stride, static_cast<std::size_t>(SPARE_COLUMNS * stride));
     }
 
     void read(std::ptrdiff_t start) {

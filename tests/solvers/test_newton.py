@@ -12,6 +12,7 @@ from tests.training.trials import amounts, dense_rows
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
+from batchlearn.solvers import newton
 from batchlearn.solvers.newton import Newton, NewtonState
 from batchlearn.statistics.objective import Objective, ridge
 
@@ -82,3 +83,38 @@ def test_a_step_that_moves_no_row_is_no_division_by_zero() -> None:
     objective = Objective(LOSSES["logistic"], ridge(rows.layout, 1.0))
     states = walk(objective, rows, np.array([1e-200]), 3)
     assert states[-1].parameters[0] == 0.0
+
+
+@pytest.mark.parametrize("loss", ["logistic", "poisson", "gamma", "tweedie"])
+def test_where_hessians_are_costly_the_one_at_hand_serves_and_the_end_is_the_same(
+    loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective, rows = posed(loss)
+    monkeypatch.setattr(newton, "_LEAST_WORK", 0.0)
+    states = walk(objective, rows, objective.null_parameters(rows), 40)
+    optimum = [float(v) for v in Oracle.of(objective, rows).optimum(states[-1].parameters)]
+    np.testing.assert_allclose(states[-1].parameters, optimum, rtol=0, atol=1e-12)
+    values = [state.expansion.value for state in states]
+    assert np.all(np.diff(values) <= 1e-13 * (1.0 + np.abs(values[:-1])))
+    near = [state for state in states if state.near is not None]
+    assert len(near) > 2, "none was reached with the Hessian of another point"
+    for state in near[:3]:
+        here = objective.expand(rows, state.parameters)
+        exact = float(np.sqrt(here.gradient @ np.linalg.solve(here.hessian, here.gradient)))
+        assert state.decrement >= exact * (1.0 - 1e-9)
+
+
+def test_a_costly_fit_begins_on_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(4000, 3))
+    label = (rng.random(4000) < 1.0 / (1.0 + np.exp(-X @ np.array([1.0, -1.0, 0.5])))).astype(np.float64)
+    rows = dense_rows(X, label)
+    objective = Objective(LOSSES["logistic"], ridge(rows.layout, 1e-4))
+    null = objective.null_parameters(rows)
+    monkeypatch.setattr(newton, "_LEAST_WORK", 0.0)
+    led, spent = Newton().lead(objective, rows, null, fresh=True, seconds=10.0)
+    optimum = walk(objective, rows, null, 12)[-1]
+    left = objective.value(rows, led) - optimum.expansion.value
+    assert left < 0.1 * (objective.value(rows, null) - optimum.expansion.value)
+    assert 1 <= spent <= 3
+    assert Newton().lead(objective, rows, null, fresh=False, seconds=10.0) == (null, 0)

@@ -1,8 +1,9 @@
-"""The compiled pass over a chunk against its NumPy twin: they agree within what the certificate charges for rounding."""
+"""The compiled pass over a chunk against its NumPy twin: they agree within what the certificate charges."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -14,12 +15,13 @@ from batchlearn.data.rows import Chunk
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels import native
-from batchlearn.kernels.design import Floats, Layout, absolute, linear_predictor, squared
+from batchlearn.kernels.design import Floats, Layout, absolute, linear_predictor, rows_of, squared
 from batchlearn.kernels.rounding import accumulated
 from batchlearn.kernels.sums import summed_predictors, transposed_product
-from batchlearn.objectives.losses import GammaLoss, LogisticLoss, Loss, PoissonLoss, SquaredLoss
+from batchlearn.objectives.losses import LogisticLoss, Loss, SquaredLoss
+from batchlearn.objectives.losses.log_link import GammaLoss, PoissonLoss
 from batchlearn.statistics.passes import compiled_pass
-from batchlearn.statistics.rounding import RoundingTotal
+from batchlearn.statistics.rounding import AnchoredTotal, RoundingTotal
 from batchlearn.statistics.totals import ExtendedGradientTotal, GradientTotal, HessianTotal, ValueTotal
 
 pytestmark = pytest.mark.skipif(not native.built(), reason="the kernels are not compiled here")
@@ -32,8 +34,9 @@ def chunk_of(
     rng: np.random.Generator, loss: Loss, layout: Layout, rows: int, stored: NDArray[Any], weighted: int, shifted: bool
 ) -> Chunk:
     """Make rows whose weights are none (0), of any size (1), or also zero (2)."""
-    fitting = [np.uint16, np.uint32, np.int64] if max(layout.groups, default=0) > 255 else [np.uint8, np.int16]
-    code_type = rng.choice(fitting)
+    fitting: list[type[np.integer[Any]]] = [np.int16, np.uint16, np.uint32, np.int64]
+    fitting += [np.uint8] if max(layout.groups, default=0) < 256 else []
+    code_type = fitting[rng.integers(len(fitting))]
     codes = [rng.integers(0, levels + 1, rows) for levels in layout.groups]
     weight = None if weighted == 0 else rng.uniform(0.1, 3.0, rows) * (1 if weighted == 1 else rng.random(rows) < 0.7)
     label = {
@@ -60,7 +63,8 @@ def chunks(draw: st.DrawFn) -> tuple[Loss, Chunk, Floats]:
     columns = draw(st.sampled_from([0, 1, 2, 5, 8, 19, 70, 200]))
     groups = tuple(draw(st.lists(st.sampled_from([1, 2, 7, 300]), max_size=4)))
     layout = Layout(draw(st.booleans()) or columns + len(groups) == 0, columns, groups)
-    kind, order = draw(st.sampled_from([np.float32, np.float64])), draw(st.sampled_from("CF"))
+    kind: type[np.floating[Any]] = np.float32 if draw(st.booleans()) else np.float64
+    order: Literal["C", "F"] = "C" if draw(st.booleans()) else "F"
     table = np.asarray(rng.normal(size=(rows, columns)) * 2.0, dtype=kind, order=order)
     if draw(st.booleans()):  # every other row and column of a larger one
         wide = np.zeros((2 * rows, 2 * columns), dtype=kind, order=order)
@@ -83,10 +87,11 @@ def test_predictors_have_the_bits_of_a_prediction(case: tuple[Loss, Chunk, Float
 def test_a_pass_agrees_with_its_twin_within_what_is_charged(case: tuple[Loss, Chunk, Floats]) -> None:
     loss, chunk, w = case
     length = len(chunk.label) + 1
-    statistics = HessianTotal(loss), RoundingTotal(loss, length), ValueTotal(loss), GradientTotal(loss)
-    found, rounding, value, gradient = (statistic(chunk, w) for statistic in statistics)
+    hessian, rounded = HessianTotal(loss), RoundingTotal(loss, length)
+    found, rounding = hessian(chunk, w), rounded(chunk, w)
+    value, gradient = ValueTotal(loss)(chunk, w), GradientTotal(loss)(chunk, w)
     with native.numpy_serves():
-        twin, twins_rounding, _, _ = (statistic(chunk, w) for statistic in statistics)
+        twin, twins_rounding = hessian(chunk, w), rounded(chunk, w)
     assert np.all(np.abs(found.gradient - twin.gradient) <= 2.0 * twins_rounding.error)
     assert found.value == value[0] == gradient[0] == pytest.approx(twin.value, rel=1e-11, abs=1e-300)
     np.testing.assert_array_equal(found.gradient, gradient[1])
@@ -95,8 +100,28 @@ def test_a_pass_agrees_with_its_twin_within_what_is_charged(case: tuple[Loss, Ch
     charged = 2.0 * (accumulated(length + 20) + np.expm1(rounding.growth)) * np.outer(root, root)
     assert np.all(np.triu(np.abs(found.grams[0] - twin.grams[0]) - charged) <= 1e-300)
     for one, other in zip(rounding, twins_rounding, strict=True):
-        largest = np.max(np.abs(other), initial=0.0)
-        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12 * largest)
+        agree(one, other)
+
+
+def agree(one: Any, other: Any) -> None:
+    np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12 * np.max(np.abs(other), initial=0.0))
+
+
+@given(chunks())
+def test_a_point_near_an_anchor_is_that_of_the_twin(case: tuple[Loss, Chunk, Floats]) -> None:
+    loss, chunk, w = case
+    rng = np.random.default_rng(len(chunk.label))
+    anchor = w + rng.normal(size=len(w)) * 0.01
+    statistic = AnchoredTotal(loss, len(chunk.label) + 1, anchor, rng.uniform(0.1, 2.0, len(w)))
+    found = statistic(chunk, w)
+    with native.numpy_serves():
+        twin = statistic(chunk, w)
+    assert np.all(np.abs(found.gradient - twin.gradient) <= 2.0 * twin.error)
+    for name in ("value", "reach", "error", "predictor", "smallest", "spread"):
+        agree(getattr(found, name), getattr(twin, name))
+    counted = chunk.weight > 0.0
+    change = linear_predictor(chunk.layout, chunk.block, w - anchor)[counted]
+    assert found.reach == np.abs(change).max(initial=0.0)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
@@ -107,7 +132,9 @@ def test_the_gradient_is_as_near_to_that_of_more_digits_as_is_charged(loss: Loss
         chunk = chunk_of(rng, loss, Layout(True, columns), rows, stored, 1, shifted=True)
         w = rng.normal(size=columns + 1) / np.sqrt(columns)
         done = compiled_pass(loss, chunk, w, length=rows + 1)
-        assert done is not None and done.gradient is not None and done.error is not None
+        assert done is not None
+        assert done.gradient is not None
+        assert done.error is not None
         (exact,) = ExtendedGradientTotal(loss)(chunk, w)
         off = np.abs(done.gradient - exact).astype(np.float64)
         assert np.all(off <= done.error)
@@ -130,10 +157,11 @@ def test_every_instruction_set_gives_the_same_gradient(loss: Loss) -> None:
         compiled.use_level(highest)
     for other in found[1:]:
         for name, ours, theirs in zip(other._fields, other, found[0], strict=True):
+            one, two = np.asarray(ours), np.asarray(theirs)
             if name == "gram":  # whose products are fused with their sums where the processor can
-                np.testing.assert_allclose(np.triu(ours), np.triu(theirs), rtol=1e-12, atol=1e-12)
+                np.testing.assert_allclose(np.triu(one), np.triu(two), rtol=1e-12, atol=1e-12)
             else:
-                np.testing.assert_array_equal(ours, theirs)
+                np.testing.assert_array_equal(one, two)
 
 
 def test_a_row_has_the_same_predictor_in_every_cut() -> None:
@@ -146,15 +174,8 @@ def test_a_row_has_the_same_predictor_in_every_cut() -> None:
     np.testing.assert_array_equal(whole, linear_predictor(layout, chunk.block, w))
     for length in range(1, 71):
         for start in (0, 13, 512 - length // 2, 1000 - length):
-            part = Chunk(layout, _cut(chunk, start, length), chunk.label, chunk.weight, 0.0)
-            found = summed_predictors(layout, part.block, w)
+            found = summed_predictors(layout, rows_of(chunk.block, start, start + length), w)
             np.testing.assert_array_equal(found, whole[start : start + length])
-
-
-def _cut(chunk: Chunk, start: int, length: int) -> Any:
-    from batchlearn.kernels.design import rows_of
-
-    return rows_of(chunk.block, start, start + length)
 
 
 def test_the_largest_change_along_a_direction_is_that_of_rows_that_count() -> None:
@@ -184,7 +205,7 @@ def test_codes_beyond_the_levels_touch_nothing_outside() -> None:
 def test_arrays_of_other_shapes_are_refused() -> None:
     stored, codes, levels = np.zeros((2, 5)), np.zeros((1, 5), dtype=np.uint8), np.array([3])
     rows = compiled.Rows(stored, np.zeros(2), np.ones(2), True, 0, codes, levels)
-    for call in (
+    calls: tuple[Callable[[], Any], ...] = (
         lambda: rows.predictors(np.zeros(5), np.empty(5)),
         lambda: rows.predictors(np.zeros(6), np.empty(4)),
         lambda: rows.transposed(np.zeros(4), np.empty(6)),
@@ -192,8 +213,9 @@ def test_arrays_of_other_shapes_are_refused() -> None:
         lambda: compiled.Rows(stored, np.zeros(3), np.ones(2), True, 0, codes, levels),
         lambda: compiled.Rows(stored, np.zeros(2), np.ones(2), True, 0, codes[:, :4], levels),
         lambda: compiled.Rows(stored.astype(np.int64), np.zeros(2), np.ones(2), True, 0, codes, levels),
-    ):
-        with pytest.raises(ValueError, match="number|place|shift|codes|float"):
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match=r"number|place|shift|codes|float"):
             call()
 
 

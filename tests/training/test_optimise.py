@@ -19,6 +19,7 @@ from batchlearn.objectives.losses.softmax import SoftmaxLoss
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.statistics.objective import Objective, ridge
+from batchlearn.statistics.self_concordance import Bounds
 from batchlearn.training import certificate as certificates
 from batchlearn.training.certificate import LOWER_BOUND, Units
 from batchlearn.training.optimise import Optimum, Problem, Status, iter_optimise, leading_names, optimise
@@ -339,8 +340,8 @@ def test_the_default_stop_is_one_part_in_a_hundred_of_a_standard_error() -> None
     found = optimise(problem(dense_rows(X, label), "logistic", 1e-3))
     assert (found.certification.certificate.radius or 1.0) * np.sqrt(len(label)) <= 0.01
     stopping_context = StoppingContext(value=2.0, null_value=3.0, weight=100.0, free_scale=True)
-    assert PredictionsWithin(0.01).met(certificates.Bounds(0.00199, 1.0), stopping_context)
-    assert not PredictionsWithin(0.01).met(certificates.Bounds(0.00201, 1.0), stopping_context)
+    assert PredictionsWithin(0.01).met(Bounds(0.00199, 1.0), stopping_context)
+    assert not PredictionsWithin(0.01).met(Bounds(0.00201, 1.0), stopping_context)
 
 
 @pytest.mark.parametrize("tolerance", [0.0, -1.0, float("nan"), float("inf")])

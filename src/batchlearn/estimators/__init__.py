@@ -5,32 +5,24 @@ Both minimise F = weighted mean loss + alpha/2 ||coef||^2 over the columns as gi
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import validate_data
 
-from batchlearn.data.rows.threads import one_blas_thread
-from batchlearn.errors import DataError, NoFiniteOptimum, quoted
-from batchlearn.estimators.incremental import class_labels, go_on, learn_rows
-from batchlearn.estimators.reading import STORED_TYPES, arrays, names_of, row_predictors
-from batchlearn.estimators.settings import EstimatorSettings, checked
+from batchlearn.errors import DataError, quoted
+from batchlearn.estimators.fitting import fit_rows
+from batchlearn.estimators.incremental import class_labels, learn_rows
+from batchlearn.estimators.reading import STORED_TYPES, arrays, row_predictors
+from batchlearn.estimators.settings import checked
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import INVERSE_LINKS, logistic
 from batchlearn.objectives.class_weights import weights_of_classes
-from batchlearn.solvers.refinement import refine
-from batchlearn.statistics.objective import Objective
-from batchlearn.training.certificate import Certificate, certify
-from batchlearn.training.matrix import Matrix, read_matrix, row_weights
-from batchlearn.training.optimise import Optimum, Problem, optimise
-
-# Of kappa times decrement: far inside the region of quadratic convergence.
-_LARGEST_REACH = 0.1
+from batchlearn.training.certificate import Certificate
+from batchlearn.training.matrix import row_weights
 
 
 class LinearClassifier(ClassifierMixin, BaseEstimator):
@@ -139,7 +131,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
             code = label.astype(np.intp)
             each = weights_of_classes(self.class_weight, self.classes_.tolist(), code, weight)
             weight = each[code] * (1.0 if weight is None else weight)
-        coefficients, intercept = _fit_rows(self, settings, X, label, weight)
+        coefficients, intercept = fit_rows(self, settings, X, label, weight)
         self.coef_, self.intercept_ = coefficients[None, :], np.array([intercept])
         return self
 
@@ -285,7 +277,7 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
         settings = checked(self, ("squared", "poisson", "gamma", "tweedie"))
         X, y = validate_data(self, arrays(X), y, accept_sparse="csr", dtype=STORED_TYPES, y_numeric=True)
         label = np.asarray(y, dtype=np.float64)
-        self.coef_, self.intercept_ = _fit_rows(self, settings, X, label, row_weights(sample_weight, len(label)))
+        self.coef_, self.intercept_ = fit_rows(self, settings, X, label, row_weights(sample_weight, len(label)))
         return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -317,76 +309,3 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.target_tags.positive_only = self.loss in ("poisson", "gamma", "tweedie")
         return tags
-
-
-def _fit_rows(
-    estimator: Any, settings: EstimatorSettings, X: Any, label: Floats, weight: Floats | None
-) -> tuple[Floats, float]:
-    """Fit to checked rows; return coefficients and intercept. The estimator keeps certificate and learner."""
-    loss, names = settings.loss, names_of(estimator)
-    loss.check_labels(label)
-    with one_blas_thread():
-        matrix = read_matrix(X, label, weight, intercept=settings.intercept, threads=settings.threads)
-        lead = int(settings.intercept)
-        names = [*names[:lead], *(names[lead + j] for j in matrix.order)]
-        if settings.alpha == 0.0 and matrix.constant.any():
-            columns = [names[lead + j] for j in np.flatnonzero(matrix.constant)]
-            warnings.warn(
-                f"{' and '.join(columns[:3])}{' and others' if len(columns) > 3 else ''} never vary: with alpha=0 "
-                "their coefficients are set to 0. Drop such columns.",
-                UserWarning,
-                stacklevel=3,
-            )
-        # 1. The optimum.
-        problem = _problem(settings, matrix, names)
-        try:
-            optimum = optimise(problem, regime=settings.regime)
-        except NoFiniteOptimum:
-            # To rows far out all others are alike: classes that seem apart along a column may only be far from one row.
-            resistant = matrix.centred_at_medians()
-            if resistant is None:
-                raise
-            matrix, problem = resistant, _problem(settings, resistant, names)
-            optimum = optimise(problem, regime=settings.regime)
-        # 2. Once more in better numbers, where a row far out hides a column in the rounding of the intercept.
-        hessian = optimum.certification.expansion and optimum.certification.expansion.hessian
-        centred = None if hessian is None else matrix.centred_at(loss, optimum.parameters, hessian)
-        if centred is not None:
-            start = centred.inside(*matrix.deliver(optimum.parameters))
-            matrix, problem = centred, _problem(settings, centred, names)
-            optimum = optimise(problem, start)
-        # 3. What is delivered, in the units of the columns, and what is proved of that.
-        objective = problem.objective
-        full = settings.regime.size is None
-        parameters = _refined(objective, matrix, optimum) if full else optimum.parameters
-        coefficients, intercept = matrix.deliver(parameters)
-        delivered = matrix.inside(coefficients, intercept)
-        certificate, value = optimum.certification.certificate, optimum.value
-        if not np.array_equal(delivered, optimum.parameters):
-            certificate = certify(objective, matrix.rows, delivered, matrix.units).certificate
-            value = objective.value(matrix.rows, delivered)
-    if not certificate.certified:
-        warnings.warn(
-            f"The fit is not certified because {certificate.reason}. It may be far from the optimum: rescale or drop "
-            "columns, or raise alpha.",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
-    estimator.objective_, estimator.n_iter_, estimator.certificate_ = value, len(optimum.trace), certificate
-    estimator._learner = go_on(loss, settings.alpha, matrix, delivered, optimum.certification.factor)
-    return coefficients, intercept
-
-
-def _problem(settings: EstimatorSettings, matrix: Matrix, names: list[str]) -> Problem:
-    objective = Objective(settings.loss, matrix.penalty(settings.alpha, standardize=settings.standardize))
-    return Problem(objective, matrix.rows, settings.stopping, matrix.units, names)
-
-
-def _refined(objective: Objective, matrix: Matrix, optimum: Optimum) -> Floats:
-    """Move on from a certified point: its bounds only get better where Newton's method is sure to converge."""
-    proof, certificate = optimum.certification, optimum.certification.certificate
-    if proof.factor is None or proof.expansion is None or certificate.decrement is None or certificate.kappa is None:
-        return optimum.parameters
-    if objective.loss.self_concordance * certificate.kappa * certificate.decrement > _LARGEST_REACH:
-        return optimum.parameters
-    return refine(objective, matrix.rows, optimum.parameters, proof.expansion, proof.factor)

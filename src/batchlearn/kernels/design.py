@@ -116,9 +116,14 @@ class Block:
         return self.given.standardised() if isinstance(self.given, Columns) else self.given
 
     @property
+    def stored(self) -> NDArray[Any]:
+        """The dense columns as they are stored, (columns, m); as they were given where that was in float64."""
+        return self.given.stored if isinstance(self.given, Columns) else self.given
+
+    @property
     def rows(self) -> int:
         """The number of rows, m."""
-        return (self.given.stored if isinstance(self.given, Columns) else self.given).shape[1]
+        return int(self.stored.shape[1])
 
     def with_entries(self, entries: Entries, sparse: Any) -> Block:
         """Return the block of the absolute or squared entries of one of entries as they are."""
@@ -220,11 +225,8 @@ def quadratic_forms(layout: Layout, block: Block, matrix: Floats) -> Floats:
 def rows_of(block: Block, start: int, stop: int) -> Block:
     """Return some consecutive rows of a block."""
     sparse = None if block.sparse is None else block.sparse[start:stop]
-    given = block.given
-    if isinstance(given, Columns):
-        given = replace(given, stored=given.stored[:, start:stop])
-    else:
-        given = given[:, start:stop]
+    some = block.stored[:, start:stop]
+    given = replace(block.given, stored=some) if isinstance(block.given, Columns) else some
     return Block(given, block.codes[:, start:stop], sparse)
 
 

@@ -64,6 +64,13 @@ class Factor:
         lengths = largest * np.sqrt(np.sum((reach / largest) ** 2, axis=0))
         return np.asarray(lengths * (self.inflation * (1.0 + accumulated(4 * len(scaled) + 16))))
 
+    def longest(self, spread: float) -> float:
+        """Return an upper bound on sqrt(x' H^-1 x) of every x whose ||x / diagonal||^2 is no more than the spread."""
+        # Of the inverse of L the square of the 2-norm is at most the product of the largest sums of columns and rows.
+        sums = self._magnitude.sum(axis=0).max() * self._magnitude.sum(axis=1).max()
+        square = min(float(sums), float(np.linalg.norm(self.inverse)) ** 2) * spread
+        return math.sqrt(square) * self.inflation * (1.0 + accumulated(4 * len(self.diagonal) + 16))
+
     @cached_property
     def _magnitude(self) -> Floats:
         return np.abs(self.inverse)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.objective import NearPoint, Objective
 
 
 class RowsAtOnce(IntEnum):
@@ -60,6 +60,14 @@ class Distance(NamedTuple):
     exact: bool = False  # whether the Hessian is that of all rows at this point, else what is known may flatter
     stalled: bool = False  # whether it came no nearer since the last time
     patience: int = 1  # times in a row that it may stall before it is taken to be as near as it gets
+    anchored: AnchoredPoint | None = None  # where the Hessian is that of another point: enough for a certificate
+
+
+class AnchoredPoint(NamedTuple):
+    """A point, all that one reading said there, and the Hessian (d, d) at the anchor."""
+
+    near: NearPoint
+    hessian: Floats
 
 
 State = TypeVar("State", bound="SolverState")

@@ -14,39 +14,55 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
-from batchlearn.solvers import Distance, ReadingPlan, RowsAtOnce, Solver
+from batchlearn.solvers import AnchoredPoint, Distance, ReadingPlan, RowsAtOnce, Solver
 from batchlearn.solvers.falling_threshold import from_above
 from batchlearn.solvers.quasi_newton import LimitedMemory
-from batchlearn.statistics.objective import Expansion, Objective
+from batchlearn.statistics.objective import Expansion, NearPoint, Objective
 
 _LENGTHS = tuple(0.5**k for k in range(1, 9))
 # Of a loss with corners no length is sure: a descent direction has one, and the next corner may be near.
 _CORNERED = tuple(0.5**k for k in range(1, 41))
 # Half the square of a decrement is what is left to gain: this is below the rounding of any objective.
 _AT_ROUNDING = 1e-9
-# Chunks of which a quarter are a sample, and the steps on it.
-_CHUNKS_TO_SAMPLE, _HEAD_STEPS = 8, 10
+# A decrement below which the Hessian at hand serves on, and what a step with it has to take off.
+_NEAR, _WORTH_IT = 0.1, 0.3
+# Of the logarithm of a row's curvature since the anchor: bounds are wider by half of it.
+_LARGEST_DRIFT = 0.6
+# Multiplications of a Hessian, some hundredths of a second, from which on it is worth a thought.
+_LEAST_WORK = 3e8
+# Samples: of how many rows for each coefficient and which share at least, how much larger the next one is, which share
+# the last one is at most (of many coefficients, whose Hessian of all rows costs most), and the steps on each.
+_ROWS_A_COEFFICIENT, _FIRST_SHARE, _GROWTH = 10, 64, 6
+_LAST_SHARE, _MANY, _LAST_SHARE_OF_MANY, _HEAD_STEPS = 8, 400, 4, 10
 # Steps with a block a class: until the gain that is left is this little, in total, for each coefficient.
 _STEPS_BY_BLOCKS, _BLOCKS_LEAD = 100, 1e-6
 
 
 class NewtonState(NamedTuple):
-    """The point, the objective around it, and the factor of its Hessian."""
+    """The point, the objective around it, and the factor of its Hessian, or of that of the anchor."""
 
     parameters: Floats
     expansion: Expansion
     factor: Factor
     passes: int  # readings of all rows so far
+    anchor: Floats  # (d,): where the Hessian is from
+    near: NearPoint | None = None  # what is known where that is another point
+    slow: bool = False  # whether the last step with this factor was worth less than a new one
 
     @property
     def decrement(self) -> float:
-        """sqrt(g' H^-1 g), without the rounding of the gradient."""
-        return self.factor.norm(self.expansion.gradient)
+        """sqrt(g' H^-1 g), without the rounding of the gradient; at most that, where the Hessian is the anchor's."""
+        drift = 0.0 if self.near is None else self.near.drift
+        return self.factor.norm(self.expansion.gradient) * math.exp(0.5 * drift)
 
     @property
     def delivered(self) -> Floats:
         """The point."""
         return self.parameters
+
+
+def _as_they_are(parameters: Floats) -> Floats:
+    return parameters
 
 
 @dataclass(frozen=True)
@@ -55,8 +71,13 @@ class Newton(Solver["NewtonState"]):
 
     The shorter step is the best of a few lengths, all tried in one reading. One of them is sure to lower a generalised
     self-concordant objective from any point: ln(1 + a) / a, a the largest change of a row's predictor (Sun and
-    Tran-Dinh 2019).
+    Tran-Dinh 2019). Near the optimum the Hessian at hand serves as long as steps with it come nearer fast: a gradient
+    costs a fraction of a Hessian.
+
+    `delivered`: what becomes of parameters on their way to whoever asked; steps end at points that stay as they are.
     """
+
+    delivered: Callable[[Floats], Floats] = _as_they_are
 
     name: ClassVar[str] = "newton-cholesky"
     needs: ClassVar[RowsAtOnce] = RowsAtOnce.ALL
@@ -76,20 +97,26 @@ class Newton(Solver["NewtonState"]):
     def step(self, objective: Objective, rows: Rows, state: NewtonState) -> NewtonState:
         """Return the state after one step. Raises NotPositiveDefinite where the new Hessian cannot be factored."""
         direction = self.direction(state)
-        parameters = state.parameters + direction
+        parameters = self.delivered(state.parameters + direction)
         if objective.quadratic:
             # The Hessian is the same everywhere: a gradient is enough, and steps refine each other.
             value, gradient = objective.gradient(rows, parameters)
             expansion = state.expansion._replace(value=value, gradient=gradient)
-            return NewtonState(parameters, expansion, state.factor, state.passes + 1)
-        # 1. The whole step, where the objective falls by half of what the decrement promises.
+            return state._replace(parameters=parameters, expansion=expansion, passes=state.passes + 1)
+        costly = objective.loss.self_concordance > 0.0 and _hessian_work(rows) > _LEAST_WORK
+        if costly and state.decrement < _NEAR and not state.slow:
+            # 1. The whole step with the same factor, where it comes nearer.
+            moved = _with_the_same_factor(objective, rows, state, parameters)
+            if moved is not None:
+                return moved
+            state = state._replace(passes=state.passes + 1)
+        # 2. The whole step, where the objective falls by half of what the decrement promises.
         promise = 0.25 * float(-(state.expansion.gradient @ direction))
         with np.errstate(over="ignore", invalid="ignore"):
-            moved = objective.expand(rows, parameters)
-        slack = 4e-15 * (1.0 + abs(state.expansion.value))
-        if math.isfinite(moved.value) and moved.value <= state.expansion.value - promise + slack:
-            return _factored(parameters, moved, state.passes + 1)
-        # 2. The best of shorter ones, or the one that is sure.
+            expansion = objective.expand(rows, parameters)
+        if expansion.value <= state.expansion.value - promise + _slack(state):
+            return _factored(parameters, expansion, state.passes + 1)
+        # 3. The best of shorter ones, or the one that is sure.
         cornered = objective.loss.self_concordance == 0.0
         lengths = _CORNERED if cornered else _LENGTHS
         values, reach = objective.along(rows, state.parameters, direction, lengths)
@@ -99,7 +126,7 @@ class Newton(Solver["NewtonState"]):
             reach *= objective.loss.self_concordance
             sure = math.log1p(reach) / reach if reach > 0.0 else 1.0
             length = max(length, sure) if values[best] < state.expansion.value else sure
-        parameters = state.parameters + length * direction
+        parameters = self.delivered(state.parameters + length * direction)
         return _factored(parameters, objective.expand(rows, parameters), state.passes + 3)
 
     def direction(self, state: NewtonState) -> Floats:
@@ -122,7 +149,8 @@ class Newton(Solver["NewtonState"]):
             # A quadratic needs no reason to go on but digits: refinement steps are cheap and only rounding ends them.
             stalled = decrement > 0.5 * before if quadratic else 0.9 * before < decrement < small
             before = decrement
-            return Distance(value, decrement, state.expansion.kappa, True, stalled, 1 if quadratic else 2)
+            anchored = None if state.near is None else AnchoredPoint(state.near, state.expansion.hessian)
+            return Distance(value, decrement, state.expansion.kappa, True, stalled, 1 if quadratic else 2, anchored)
 
         return known
 
@@ -144,21 +172,28 @@ class Newton(Solver["NewtonState"]):
         return parameters, spent
 
     def _led_by_a_sample(self, objective: Objective, rows: Rows, parameters: Floats) -> tuple[Floats, int]:
-        """Return where a quarter of the chunks lead."""
-        if rows.chunk_count < _CHUNKS_TO_SAMPLE or objective.quadratic:
+        """Return where growing samples lead, every so many-th row (Mokhtari et al. 2016; damped)."""
+        if objective.quadratic or _hessian_work(rows) < _LEAST_WORK:
             return parameters, 0
-        sample = rows.of_chunks(slice(None, None, 4))
-        try:
-            state = self.start(objective, sample, parameters)
-            for _ in range(_HEAD_STEPS):
-                # Half the gain that is left, in total, against half a unit for each coefficient that is noise.
-                if state.decrement**2 * sample.total_weight < len(parameters):
-                    break
-                state = self.step(objective, sample, state)
-        except NotPositiveDefinite:
-            return parameters, 0
-        better = objective.value(rows, state.parameters) < objective.value(rows, parameters)
-        return (state.parameters if better else parameters), state.passes // 4 + 2
+        start, coefficients, spent = parameters, len(parameters), 0.0
+        count = max(_ROWS_A_COEFFICIENT * coefficients, len(rows) // _FIRST_SHARE)
+        while count <= len(rows) // (_LAST_SHARE if coefficients < _MANY else _LAST_SHARE_OF_MANY):
+            step = len(rows) // count
+            sample = rows.thin(step)
+            try:
+                state = self.start(objective, sample, parameters)
+                for _ in range(_HEAD_STEPS):
+                    # Half the gain that is left, in total, against half a unit for each coefficient that is noise.
+                    if state.decrement**2 * sample.total_weight < coefficients:
+                        break
+                    state = self.step(objective, sample, state)
+            except NotPositiveDefinite:
+                return start, math.ceil(spent)
+            # What a smaller sample led to may be worse than nothing to a larger one.
+            parameters = state.parameters if state.expansion.value < objective.value(sample, start) else start
+            spent += (state.passes + 1) / step
+            count *= _GROWTH
+        return parameters, math.ceil(spent)
 
     @staticmethod
     def _led_by_blocks(objective: Objective, rows: Rows, parameters: Floats, seconds: float) -> tuple[Floats, int]:
@@ -172,6 +207,29 @@ class Newton(Solver["NewtonState"]):
         return state.parameters, state.passes
 
 
+def _hessian_work(rows: Rows) -> float:
+    layout = rows.layout
+    return float(len(rows)) * (layout.lead**2 + len(layout.groups) * (layout.lead + len(layout.groups)))
+
+
+def _slack(state: NewtonState) -> float:
+    return 4e-15 * (1.0 + abs(state.expansion.value))
+
+
+def _with_the_same_factor(
+    objective: Objective, rows: Rows, state: NewtonState, parameters: Floats
+) -> NewtonState | None:
+    """Return the state at a point near the anchor of the factor; None where it is no nearer to the optimum."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        near = objective.near(rows, parameters, state.anchor, state.factor.diagonal)
+    if not (near.value <= state.expansion.value + _slack(state) and near.drift < _LARGEST_DRIFT):
+        return None
+    longest = state.factor.longest(near.spread) * math.exp(0.5 * near.drift)
+    expansion = Expansion(near.value, near.gradient, state.expansion.hessian, min(near.kappa, longest))
+    moved = NewtonState(parameters, expansion, state.factor, state.passes + 1, state.anchor, near)
+    return moved._replace(slow=not moved.decrement < _WORTH_IT * state.decrement)
+
+
 def _factored(parameters: Floats, expansion: Expansion, passes: int) -> NewtonState:
     """Return the state at a point: what its own rounding did to the Hessian is for a certificate to bound."""
-    return NewtonState(parameters, expansion, factorise(expansion.hessian, 0.0), passes)
+    return NewtonState(parameters, expansion, factorise(expansion.hessian, 0.0), passes, parameters)

@@ -14,16 +14,14 @@ import numpy as np
 from batchlearn.data.rows import Chunk
 from batchlearn.kernels.design import (
     Floats,
-    linear_predictor,
     quadratic_form,
     quadratic_forms,
     rows_of,
-    squared,
 )
 from batchlearn.kernels.rounding import UNDERFLOW, accumulated, predictor_error
 from batchlearn.models.links import largest_class_form, returned_distance
 from batchlearn.objectives.losses import Loss
-from batchlearn.statistics.rowwise import left_out_predictor, predictor, predictor_sizes
+from batchlearn.statistics.rowwise import left_out_predictor, predictor, predictor_sizes, scaled_squares
 
 # Rows of several classes at a time: K^2 numbers each.
 _ROWS_AT_ONCE = 2048
@@ -63,12 +61,7 @@ class LeverageTotal:
         eta = predictor(chunk, parameters)
         counted = chunk.weight > 0
         form, left_out = self._one(chunk, eta) if self.loss.outputs == 1 else self._classes(chunk, eta)
-        squares = squared(chunk.block)
-        scaled = np.zeros(len(chunk.label))
-        # The largest square of an entry of a difference of two classes is below two; of one output it is one.
-        factor = 1.0 if self.loss.outputs == 1 else 2.0
-        for part in self.inverse_square_scale.reshape(self.loss.outputs, -1):
-            scaled += factor * linear_predictor(chunk.layout, squares, part)
+        scaled = scaled_squares(chunk, self.inverse_square_scale)
         bound = self.radius * np.sqrt(form + self.form_error * scaled + UNDERFLOW)
         # What each row's prediction, as it is returned, can be off by. Both probabilities of two classes are returned:
         # the one near one is rounded most.

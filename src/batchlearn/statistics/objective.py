@@ -14,7 +14,7 @@ from batchlearn.kernels.rounding import UNDERFLOW, accumulated
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.statistics.curvature import DiagonalTotal
-from batchlearn.statistics.rounding import RoundingTotal
+from batchlearn.statistics.rounding import AnchoredTotal, RoundingTotal
 from batchlearn.statistics.totals import GradientTotal, HessianTotal, LabelTotal, LineTotal, ValueTotal, assembled
 
 _NULL_STEPS = 20
@@ -38,6 +38,19 @@ class GradientError(NamedTuple):
     centre: Floats  # (contrasts, d): mean of weight times curvature times the row
     magnitude: Floats  # (contrasts, d): the same of the absolute row
     kappa: float  # the leverage bound, as in Expansion
+
+
+class NearPoint(NamedTuple):
+    """The objective at a point near an anchor, whose Hessian bounds the one here from below: H >= e^-drift H_anchor."""
+
+    value: float
+    gradient: Floats  # (d,)
+    error: Floats  # (d,): what rounding can have done to the gradient
+    relative: float  # as in GradientError, of the Hessian formed at the anchor and of a curvature here
+    predictor: float  # the reach of what rounding can do to a row's predictor
+    drift: float  # how far the logarithm of a row's curvature can be from that at the anchor
+    kappa: float  # the leverage bound, as in Expansion
+    spread: float  # the largest ||x / diagonal||^2 of a row, from above
 
 
 def _leverage_bound(total_weight: float, smallest: float) -> float:
@@ -100,23 +113,47 @@ class Objective:
         """Bound the rounding error of the gradient at these parameters, reading every row once."""
         length = rows.additions
         total = rows.total(RoundingTotal(self.loss, length), parameters)
-        penalty = accumulated(self.penalty.terms + 7) * self.penalty.magnitude(parameters)
-        # The totals of the bound are themselves sums: their own rounding is covered by one part in 1e9.
-        # Strengths and products too small to be exact are in the last term.
-        error = (total.error / rows.total_weight) * (1.0 + 1e-9) + penalty + UNDERFLOW * (1.0 + np.abs(parameters))
-        # Twenty more operations than additions: of the curvature, its weight, two entries, the weights' sum; and those
-        # of the sum over contrasts.
-        contrasts = len(total.curvature)
-        relative = accumulated(length + 20 + 8 * (contrasts - 1)) + float(np.expm1(total.growth))
         weight = rows.total_weight
         return GradientError(
-            error,
-            relative,
+            self._gradient_error(total.error / weight, parameters),
+            self._relative_error(length, total.growth),
             total.curvature / weight,
             total.centre / weight,
             total.magnitude / weight,
             _leverage_bound(weight, total.smallest),
         )
+
+    def near(self, rows: Rows, parameters: Floats, anchor: Floats, diagonal: Floats) -> NearPoint:
+        """Return the objective at a point near an anchor, with what rounding can have done, reading every row once.
+
+        `diagonal` (d,): the units of a row's length, the roots of the diagonal of the Hessian at the anchor.
+        """
+        length, constant, weight = rows.additions, self.loss.self_concordance, rows.total_weight
+        total = rows.total(AnchoredTotal(self.loss, length, anchor, 1.0 / diagonal**2), parameters)
+        growth = constant * total.predictor
+        return NearPoint(
+            float(total.value / weight) + self.penalty.value(parameters),
+            total.gradient / weight + self.penalty.gradient(parameters),
+            self._gradient_error(total.error / weight, parameters),
+            self._relative_error(length, growth),
+            total.predictor,
+            # The change of a predictor is itself an inner product, of two points.
+            (constant * total.reach + 2.0 * growth) * (1.0 + 1e-12),
+            _leverage_bound(weight, total.smallest),
+            total.spread * (1.0 + accumulated(rows.layout.terms + 16)) + UNDERFLOW,
+        )
+
+    def _gradient_error(self, error: Floats, parameters: Floats) -> Floats:
+        penalty = accumulated(self.penalty.terms + 7) * self.penalty.magnitude(parameters)
+        # The totals of the bound are themselves sums: their own rounding is covered by one part in 1e9.
+        # Strengths and products too small to be exact are in the last term.
+        return error * (1.0 + 1e-9) + penalty + UNDERFLOW * (1.0 + np.abs(parameters))
+
+    def _relative_error(self, length: int, growth: float) -> float:
+        # Twenty more operations than additions: of the curvature, its weight, two entries, the weights' sum; and those
+        # of the sum over contrasts.
+        contrasts = self.loss.contrasts.shape[1]
+        return accumulated(length + 20 + 8 * (contrasts - 1)) + float(np.expm1(growth))
 
     def null_parameters(self, rows: Rows) -> Floats:
         """Return the parameters of the null model: the best intercept, all else zero.

@@ -13,7 +13,8 @@ from batchlearn.data.rows import Chunk
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.kernels.rounding import SLOPE_ROUNDINGS, UNDERFLOW, UNIT_ROUNDOFF, accumulated, predictor_rounding
 from batchlearn.kernels.sums import compiled_rows
-from batchlearn.objectives.losses import GammaLoss, LogisticLoss, Loss, PoissonLoss, SquaredLoss
+from batchlearn.objectives.losses import LogisticLoss, Loss, SquaredLoss
+from batchlearn.objectives.losses.log_link import GammaLoss, PoissonLoss
 
 # As the kernels number them.
 _COMPILED: dict[type[Any], int] = {SquaredLoss: 0, LogisticLoss: 1, PoissonLoss: 2, GammaLoss: 3}
@@ -24,9 +25,10 @@ class Pass(NamedTuple):
 
     value: float  # weighted losses
     smallest: float  # weight times curvature of a row that counts
-    growth: float
+    predictor: float  # the largest possible error of a predictor
     curvature: float  # sum of weight times curvature
     reach: float  # the largest change of a predictor along the direction
+    spread: float  # the largest X^2 u of a row that counts
     gradient: Floats | None = None
     gram: Floats | None = None  # (d, d): upper triangle
     error: Floats | None = None
@@ -34,18 +36,22 @@ class Pass(NamedTuple):
     magnitude: Floats | None = None
 
 
-def compiled_pass(
+def compiled_pass(  # noqa: PLR0913 - what is wanted, by name
     loss: Loss,
     chunk: Chunk,
     parameters: Floats,
     *,
+    sizes: Floats | None = None,
     direction: Floats | None = None,
+    squares: Floats | None = None,
+    gradient: bool = True,
     gram: bool = False,
     length: int | None = None,
 ) -> Pass | None:
     """Return the sums over a chunk; None where no compiled pass serves.
 
-    `length`: the number of additions a total can go through, where the rounding of the gradient is to be bounded.
+    `length`: the number of additions a total can go through, where the rounding of the gradient is to be bounded;
+    `sizes` (d,): of the parameters, or larger; `squares` (d,): u.
     """
     layout, kind = chunk.layout, _COMPILED.get(type(loss))
     if kind is None or layout.sparse:
@@ -55,24 +61,29 @@ def compiled_pass(
         return None
     size = layout.size
     offset = chunk.offset if isinstance(chunk.offset, np.ndarray) else None
-    gradient = np.empty(size)
+    parameters, slopes = np.ascontiguousarray(parameters), np.empty(size) if gradient else None
+    direction = None if direction is None else np.ascontiguousarray(direction)
     places = np.zeros((size + 1, size + 1)) if gram else None
     error, centre, magnitude = (None, None, None) if length is None else np.empty((3, size))
-    numbers = rows.pass_(
+    numbers: tuple[float, ...] = rows.pass_(
         kind,
         chunk.label,
         chunk.weight,
         offset,
-        np.ascontiguousarray(parameters),
+        parameters,
+        np.abs(parameters) if sizes is None else sizes,
         direction,
+        squares,
         _charges(layout, length or 0),
-        gradient,
+        slopes,
         places,
         error,
         centre,
         magnitude,
     )
-    return Pass(*numbers, gradient, None if places is None else places[:size, :size], error, centre, magnitude)
+    value, smallest, off, curvature, reach, spread = numbers
+    grams = None if places is None else places[:size, :size]
+    return Pass(value, smallest, off, curvature, reach, spread, slopes, grams, error, centre, magnitude)
 
 
 def _charges(layout: Layout, length: int) -> Floats:

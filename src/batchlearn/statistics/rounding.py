@@ -10,15 +10,17 @@ import numpy as np
 from batchlearn.data.rows import Chunk
 from batchlearn.kernels.design import Floats, absolute
 from batchlearn.kernels.rounding import SLOPE_ROUNDINGS, UNDERFLOW, UNIT_ROUNDOFF, accumulated, predictor_error
-from batchlearn.kernels.sums import transposed_products, with_absolute
+from batchlearn.kernels.sums import summed_predictors, transposed_products, with_absolute
 from batchlearn.models.links import returned_distance
 from batchlearn.objectives.losses import Loss
 from batchlearn.statistics.passes import compiled_pass
 from batchlearn.statistics.rowwise import (
     predictor,
     predictor_sizes,
+    scaled_squares,
     smallest_curvature,
     weighted_curvatures,
+    weighted_loss,
     weighted_slope,
 )
 
@@ -67,8 +69,8 @@ class RoundingTotal:
         """Return the chunk's totals."""
         done = compiled_pass(self.loss, chunk, parameters, length=self.length)
         if done is not None and done.error is not None and done.centre is not None and done.magnitude is not None:
-            curvature = np.array([done.curvature])
-            return Rounding(done.error, done.growth, curvature, done.centre[None], done.magnitude[None], done.smallest)
+            growth, curvature = self.loss.self_concordance * done.predictor, np.array([done.curvature])
+            return Rounding(done.error, growth, curvature, done.centre[None], done.magnitude[None], done.smallest)
         layout, eta = chunk.layout, predictor(chunk, parameters)
         error = predictor_error(layout, self.loss.outputs, predictor_sizes(chunk, parameters))
         sums, centres, sizes = list[Floats](), list[Floats](), list[Floats]()
@@ -83,6 +85,52 @@ class RoundingTotal:
             np.concatenate(centres),
             np.concatenate(sizes),
             smallest_curvature(self.loss, eta, chunk.label, chunk.weight),
+        )
+
+
+class Anchored(NamedTuple):
+    """What is said at a point near another one, the anchor, whose Hessian is known."""
+
+    value: float  # weighted sum of the losses
+    gradient: Floats  # (parameters,)
+    reach: float  # the largest change of a row's predictor from the anchor to here
+    error: Floats  # (parameters,): of the gradient, as in `gradient_rounding`
+    predictor: float  # the reach of what rounding can do to a predictor here and at the anchor, at most
+    smallest: float  # the smallest weight times curvature of a row
+    spread: float  # the largest square of a row's length, ||x / diagonal||^2
+
+
+@dataclass(frozen=True)
+class AnchoredTotal:
+    """Loss and gradient with the bound on its rounding, and how far rows are from the anchor, in one reading."""
+
+    loss: Loss
+    length: int
+    anchor: Floats
+    inverse_squares: Floats  # (parameters,): 1 / diagonal^2
+    combine: ClassVar[tuple[Any, ...]] = (np.add, np.add, np.maximum, np.add, np.maximum, np.minimum, np.maximum)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Anchored:
+        """Return the chunk's totals."""
+        loss, layout, change = self.loss, chunk.layout, parameters - self.anchor
+        sizes = np.maximum(np.abs(parameters), np.abs(self.anchor))
+        squares, length = self.inverse_squares, self.length
+        done = compiled_pass(loss, chunk, parameters, sizes=sizes, direction=change, squares=squares, length=length)
+        if done is not None and done.gradient is not None and done.error is not None:
+            own = done.value, done.gradient, done.reach, done.error, done.predictor
+            return Anchored(*own, done.smallest, done.spread)
+        eta, counted = predictor(chunk, parameters), chunk.weight > 0.0
+        slope = weighted_slope(loss, eta, chunk.label, chunk.weight)
+        error = predictor_error(layout, loss.outputs, predictor_sizes(chunk, sizes))
+        moved = loss.reach(summed_predictors(layout, chunk.block, change))
+        return Anchored(
+            weighted_loss(loss, eta, chunk.label, chunk.weight),
+            transposed_products(layout, chunk.block, slope),
+            float(moved[counted].max(initial=0.0)),
+            gradient_rounding(loss, chunk, self.length, eta, slope, error)[0],
+            float(loss.largest_reach(error).max(initial=0.0)),
+            smallest_curvature(loss, eta, chunk.label, chunk.weight),
+            float(scaled_squares(chunk, squares)[counted].max(initial=0.0)),
         )
 
 

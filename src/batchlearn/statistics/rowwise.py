@@ -11,7 +11,7 @@ from itertools import islice
 import numpy as np
 
 from batchlearn.data.rows import Chunk
-from batchlearn.kernels.design import Floats, absolute
+from batchlearn.kernels.design import Floats, absolute, squared
 from batchlearn.kernels.sums import summed_predictors
 from batchlearn.objectives.losses import Loss
 
@@ -34,6 +34,15 @@ def predictor_sizes(chunk: Chunk, parameters: Floats) -> Floats:
     sizes = summed_predictors(chunk.layout, absolute(chunk.block), np.abs(parameters)) + np.abs(chunk.offset)
     sizes[..., chunk.weight == 0.0] = 0.0
     return sizes
+
+
+def scaled_squares(chunk: Chunk, inverse_squares: Floats) -> Floats:
+    """Return sum_j (x_j / diagonal_j)^2 of each row, (m,); of several outputs of the difference of two, at most."""
+    squares, layout = squared(chunk.block), chunk.layout
+    parts = inverse_squares.reshape(-1, layout.size)
+    # The largest square of an entry of a difference of two classes is below two; of one output it is one.
+    factor = 1.0 if len(parts) == 1 else 2.0
+    return np.asarray(sum(factor * summed_predictors(layout, squares, part) for part in parts))
 
 
 def weighted_loss(loss: Loss, eta: Floats, label: Floats, weight: Floats) -> float:

@@ -43,7 +43,7 @@ class ValueTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[float]:
         """Return the chunk's total."""
-        done = compiled_pass(self.loss, chunk, parameters)
+        done = compiled_pass(self.loss, chunk, parameters, gradient=False)
         if done is not None:
             return (done.value,)
         eta = predictor(chunk, parameters)

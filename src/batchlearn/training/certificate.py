@@ -31,10 +31,12 @@ from batchlearn.kernels.rounding import UNDERFLOW, accumulated
 from batchlearn.models.bounds import PredictionBounds
 from batchlearn.models.links import class_contrasts, class_logits, largest_returned_distance
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
+from batchlearn.solvers import AnchoredPoint
 from batchlearn.statistics.leverage import LeverageTotal
 from batchlearn.statistics.lower_bound import LowerBound
-from batchlearn.statistics.objective import Expansion, GradientError, Objective
+from batchlearn.statistics.objective import Expansion, GradientError, NearPoint, Objective
 from batchlearn.statistics.rounding import ReturnedTotal
+from batchlearn.statistics.self_concordance import bounds
 
 # Above this the d x d factor (and what is made of it) is too large: the rank-one bound serves.
 FACTOR_LIMIT = 5000
@@ -136,30 +138,6 @@ class Certificate:
         return f"certified: loss <= optimum + {rounded_up(self.loss_bound):.1e}{moved and f'; {moved}'}"
 
 
-class Bounds(NamedTuple):
-    """C1 and C2 as numbers."""
-
-    radius: float
-    loss: float
-
-
-def bounds(decrement: float, kappa: float, self_concordance: float) -> Bounds | None:
-    """Return C1 and C2, or None where kappa * decrement >= 1 and nothing follows."""
-    if self_concordance == 0.0:
-        return Bounds(decrement, 0.5 * decrement**2 + UNDERFLOW)
-    if decrement == 0.0:
-        return Bounds(0.0, 0.0)
-    # Near one the logarithm has no digits left: the product's own rounding must not make it smaller.
-    reach = kappa * decrement * (1.0 + 1e-15)
-    if not reach < 1.0:
-        return None
-    radius = -math.log1p(-reach) / kappa * (1.0 + 1e-14) if reach > 0.0 else decrement
-    change = kappa * radius
-    # psi(a) <= 1/2 + a/12 for every a; the closed form cancels for small a and is needed only for large ones.
-    mean = 0.5 + change / 12.0 if change < 0.1 else 1.0 / -math.expm1(-change) - 1.0 / change
-    return Bounds(radius, decrement * radius * mean * (1.0 + 1e-14) + UNDERFLOW)
-
-
 @dataclass(frozen=True)
 class Units:
     """How internal parameters read in the units of the columns: u_j / scale_j, intercept minus `shift`' u."""
@@ -232,13 +210,24 @@ class Certification:
         )
 
 
-def certify(objective: Objective, rows: Rows, parameters: Floats, units: Units | None = None) -> Certification:
+def certify(
+    objective: Objective,
+    rows: Rows,
+    parameters: Floats,
+    units: Units | None = None,
+    anchored: AnchoredPoint | None = None,
+) -> Certification:
     """Bound how far `parameters` (d,) are from the optimum of the objective over all rows.
 
     Reads the rows three times (curvature, rounding, leverages); twice where there are too many coefficients for a
-    factor.
+    factor; not at all where what was read at the point already is enough: the Hessian at an anchor near by, from below,
+    and the leverage bound.
     """
     units = units or Units.plain(rows.layout.size)
+    if anchored is not None:
+        proof = _certify_anchored(_CertifiedPoint(objective, rows, parameters, anchored.near, units), anchored)
+        if proof is not None:
+            return proof
     with np.errstate(over="ignore", invalid="ignore"):
         error = objective.gradient_error(rows, parameters)
     if not np.all(np.isfinite(error.error)):
@@ -247,7 +236,7 @@ def certify(objective: Objective, rows: Rows, parameters: Floats, units: Units |
         many = Note(Code.HUBER_WITHOUT_FACTOR, {"coefficients": len(parameters)})
         return Certification(not_certified(rows, many), None, None, None)
     if len(parameters) > FACTOR_LIMIT:
-        return _certify_many(_CertifiedPoint(objective, rows, parameters, error, units))
+        return _certify_many(_CertifiedPoint(objective, rows, parameters, error, units), error)
     expansion = objective.expand(rows, parameters)
     try:
         factor = factorise(expansion.hessian, error.relative)
@@ -261,7 +250,7 @@ class _CertifiedPoint(NamedTuple):
     objective: Objective
     rows: Rows
     parameters: Floats
-    error: GradientError
+    error: GradientError | NearPoint
     units: Units
 
     @property
@@ -272,6 +261,24 @@ class _CertifiedPoint(NamedTuple):
 def not_certified(rows: Rows, reason: Note, floor: float | None = None, method: str | None = None) -> Certificate:
     """Return a certificate that bounds nothing, and says why."""
     return Certificate(Proved.NOT_CERTIFIED, reason, method, None, None, None, floor, len(rows), rows.fingerprint)
+
+
+def _certify_anchored(point: _CertifiedPoint, anchored: AnchoredPoint) -> Certification | None:
+    """Certify from the Hessian at an anchor: H >= e^-drift H_anchor, row by row; None where it is not near enough."""
+    near = anchored.near
+    expansion = Expansion(near.value, near.gradient, anchored.hessian, near.kappa)
+    if not np.all(np.isfinite(near.error)):
+        return None
+    try:
+        factor = factorise(anchored.hessian, near.relative)
+    except NotPositiveDefinite:
+        return None
+    looseness = -math.expm1(math.log1p(-factor.looseness) - near.drift) * (1.0 + 1e-12)
+    if not looseness < 0.5:
+        return None
+    factor = replace(factor, looseness=looseness)
+    proof = _certify_factored(point, expansion._replace(kappa=min(near.kappa, factor.longest(near.spread))), factor)
+    return proof if proof.certificate.certified else None
 
 
 def _certify_factored(point: _CertifiedPoint, expansion: Expansion, factor: Factor) -> Certification:
@@ -286,7 +293,8 @@ def _certify_factored(point: _CertifiedPoint, expansion: Expansion, factor: Fact
     lead, groups, sparse = rows.layout.lead, len(rows.layout.groups), rows.layout.sparse
     row = lead**2 + groups * lead + groups**2 + sparse * (sparse + lead)
     cost = float(len(rows)) * (row * outputs * (outputs + 1) / 2.0 + float(outputs) ** 4)
-    if reached is None or corners or cost <= _LEVERAGE_BUDGET:
+    near = isinstance(point.error, NearPoint)
+    if not near and (reached is None or corners or cost <= _LEVERAGE_BUDGET):
         radius = reached.radius if reached else 0.0
         leverage = rows.total(_leverages(point, factor, radius), point.parameters)
         form = leverage.form + factor.form_error * leverage.scaled + UNDERFLOW
@@ -343,13 +351,16 @@ def _leverages(point: _CertifiedPoint, factor: Factor, radius: float) -> Leverag
 def _returned(point: _CertifiedPoint, predictor_bound: float) -> float | None:
     """Return the bound on the returned prediction of any row whose exact predictor is within a bound; None without."""
     loss = point.objective.loss
-    error, _ = point.rows.total(ReturnedTotal(loss, point.carried), point.parameters)
+    if isinstance(point.error, NearPoint) and loss.outputs == 1:
+        error = (point.error.predictor + point.carried) * (1.0 + 1e-12)
+    else:
+        error, _ = point.rows.total(ReturnedTotal(loss, point.carried), point.parameters)
     return largest_returned_distance(loss.name, predictor_bound + error, loss.outputs)
 
 
-def _certify_many(point: _CertifiedPoint) -> Certification:
+def _certify_many(point: _CertifiedPoint, error: GradientError) -> Certification:
     """Certify from a lower bound on the Hessian: C1-C3 hold with any Hhat <= H."""
-    objective, rows, parameters, error, units = point
+    objective, rows, parameters, _, units = point
     _, gradient = objective.gradient(rows, parameters)
     lower = LowerBound(objective.loss, objective.penalty, error, rows.layout.intercept)
     if lower.reason is not None:

@@ -21,7 +21,8 @@ from batchlearn.data.rows import Chunk
 from batchlearn.data.rows.memory import MemoryRows, chunk_rows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.errors import CertificateError, DataError
-from batchlearn.kernels.design import Floats, Layout, linear_predictor
+from batchlearn.kernels.design import Block, Columns, Floats, Layout, linear_predictor, squared
+from batchlearn.kernels.sums import compiled_rows, transposed_product
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.statistics.curvature import DiagonalTotal
@@ -46,8 +47,13 @@ class _ExtentTotal:
     combine: ClassVar[tuple[Any, ...]] = (np.minimum, np.maximum, np.add)
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats, Floats, Floats]:  # noqa: ARG002 - the protocol of a statistic
-        dense, part = chunk.block.dense, chunk.block.sparse
-        low, high, total = dense.min(axis=1), dense.max(axis=1), dense @ chunk.weight
+        part, compiled = chunk.block.sparse, compiled_rows(chunk.layout, chunk.block)
+        if compiled is not None:
+            low, high, total = np.empty((3, chunk.layout.dense))
+            compiled.extents(chunk.weight, low, high, total)
+        else:
+            dense = chunk.block.dense
+            low, high, total = dense.min(axis=1), dense.max(axis=1), dense @ chunk.weight
         if chunk.layout.sparse:
             low = np.append(low, part.min(axis=0).toarray().ravel())
             high = np.append(high, part.max(axis=0).toarray().ravel())
@@ -65,10 +71,11 @@ class _ColumnSpreadTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats, Floats]:  # noqa: ARG002 - the protocol of a statistic
         mean, magnitude = np.split(self.mean, [chunk.layout.dense]), np.split(self.magnitude, [chunk.layout.dense])
-        distance = (chunk.block.dense - mean[0][:, None]) / magnitude[0][:, None]
-        found = distance @ chunk.weight, distance**2 @ chunk.weight
+        columns = Block(Columns(chunk.block.stored, mean[0], magnitude[0], False), chunk.block.codes)
+        dense = Layout(False, chunk.layout.dense)
+        first, second = (transposed_product(dense, block, chunk.weight) for block in (columns, squared(columns)))
         if not chunk.layout.sparse:
-            return found
+            return first, second
         part = chunk.block.sparse
         column, row = part.indices, np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))
         weight, size = chunk.weight[row], part.shape[1]
@@ -77,11 +84,11 @@ class _ColumnSpreadTotal:
         lacking = np.bincount(column, minlength=size) < part.shape[0]
         absent = np.where(lacking, np.maximum(chunk.weight.sum() - stored, 0.0), 0.0)
         of_absent = -mean[1] / magnitude[1]
-        first, square = (
+        of_first, of_second = (
             np.bincount(column, weights=weight * distance**power, minlength=size) + absent * of_absent**power
             for power in (1, 2)
         )
-        return np.append(found[0], first), np.append(found[1], square)
+        return np.append(first, of_first), np.append(second, of_second)
 
 
 @dataclass(frozen=True)
@@ -246,7 +253,8 @@ def read_matrix(
             "their sums overflow. Rescale that column.",
             code="value-too-large",
         )
-    magnitude = np.where(magnitude > 0.0, magnitude, 1.0)
+    # By a power of two, which rounds nothing.
+    magnitude = np.exp2(np.ceil(np.log2(np.where(magnitude > 0.0, magnitude, 1.0))))
     mean = sums / rows.total_weight
     first, square = rows.total(_ColumnSpreadTotal(mean, magnitude), np.empty(0))
     # The mean is rounded: where columns vary in its last places only, that is most of the squares (Chan, Golub and

@@ -21,8 +21,9 @@ from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.progress import finish
 from batchlearn.solvers import Distance, RowsAtOnce, Solver
 from batchlearn.statistics.objective import Objective
-from batchlearn.statistics.totals import RecessionTotal
-from batchlearn.training.certificate import Bounds, Certification, Units, bounds, certify, not_certified
+from batchlearn.statistics.self_concordance import Bounds, bounds
+from batchlearn.statistics.totals import RecessionTotal, ValueTotal
+from batchlearn.training.certificate import Certification, Units, certify, not_certified
 from batchlearn.training.regimes import Checkpoint, FullBatch, Regime, check_pair, default_solver, run
 from batchlearn.training.stopping import Stopping, StoppingContext
 
@@ -70,7 +71,8 @@ class Optimum:
 class Problem:
     """An objective over rows, with what is needed to stop and to speak about its coefficients.
 
-    `seconds`: a loop that has taken so many ends where it stands.
+    `seconds`: a loop that has taken so many ends where it stands. `quick`: no reading of the rows is worth a tighter
+    bound than the tolerance, or leave-one-out losses.
     """
 
     objective: Objective
@@ -79,6 +81,7 @@ class Problem:
     units: Units
     names: Sequence[str]
     seconds: float = math.inf
+    quick: bool = False
 
     @cached_property
     def deduplicated(self) -> Rows:
@@ -122,7 +125,7 @@ def iter_optimise(
     check_pair(regime, solver)
     rows = problem.deduplicated if solver.needs is RowsAtOnce.ALL else problem.rows
     null = objective.null_parameters(rows)
-    null_value = objective.value(rows, null)
+    null_value = _null_value(objective, rows, null)
     # A start that is worse than no model at all costs more steps than it saves.
     useful = start is not None and objective.value(rows, start) <= null_value
     parameters = start if start is not None and useful else null
@@ -137,17 +140,26 @@ def iter_optimise(
         solver = other
         most_passes = max(way.most_passes, solver.most_passes)
         found = yield from _proved(way._replace(solver=solver, spent=0, most_passes=most_passes))
+    proved = found.certification.expansion
     return Optimum(
         found.parameters,
         found.certification,
         found.status,
         solver.name,
-        objective.value(problem.rows, found.parameters),
+        objective.value(problem.rows, found.parameters) if proved is None else proved.value,
         null_value,
         tuple(found.trace),
         found.passes,
         time.perf_counter() - began,
     )
+
+
+def _null_value(objective: Objective, rows: Rows, null: Floats) -> float:
+    """Return the objective of the null model, whose only coefficients are intercepts."""
+    if not rows.layout.intercept:
+        return objective.value(rows, null)
+    (total,) = rows.intercept_only().total(ValueTotal(objective.loss), null[:: rows.layout.size].copy())
+    return float(total / rows.total_weight) + objective.penalty.value(null)
 
 
 class _SolverRun(NamedTuple):
@@ -218,7 +230,8 @@ def _proved(way: _SolverRun) -> Generator[Step, None, _LoopResult]:
         stalled = stalled + 1 if known.stalled else 0
         exhausted = stalled >= known.patience
         if exhausted or _near(problem, known, reached, stopping_context, wanted):
-            proof = certify(objective, rows, parameters, problem.units)
+            anchored = known.anchored if problem.quick else None
+            proof = certify(objective, rows, parameters, problem.units, anchored)
             status, floor = judge(problem, proof, stopping_context), proof.certificate.floor
             # What stalls or rises far above its rounding is on its way: one row may still have to turn.
             decrement = known.decrement if known.exact else None
@@ -252,6 +265,8 @@ def _near(
         decrement = known.decrement / wanted
         return problem.stopping.met(Bounds(decrement, 0.5 * decrement**2), stopping_context)
     if problem.objective.quadratic:  # whose steps end at rounding alone
+        return False
+    if reached is None and problem.quick:  # another step is cheaper than exact leverages
         return False
     if reached is None:
         near = Bounds(known.decrement, 0.5 * known.decrement**2)

@@ -23,9 +23,9 @@ from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.self_concordance import Bounds, bounds
 from batchlearn.statistics.totals import Hessian, HessianTotal
 from batchlearn.statistics.updates import FormTotal, totals_together
-from batchlearn.training.certificate import Bounds, bounds
 from batchlearn.updating.domain import Domain, DomainParts, DomainTotal
 from batchlearn.updating.sufficient_statistics import SufficientStatistics, largest_leverage
 

@@ -19,8 +19,9 @@ from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers.newton import Newton
 from batchlearn.statistics.objective import GradientError, Objective, ridge
+from batchlearn.statistics.self_concordance import bounds
 from batchlearn.training import certificate as certificates
-from batchlearn.training.certificate import BOUNDED, EXACT, LOWER_BOUND, Units, bounds, certify
+from batchlearn.training.certificate import BOUNDED, EXACT, LOWER_BOUND, Units, certify
 
 _TRIALS = 252  # seven of each loss and family
 _EASY = ("plain", "weighted", "grouped", "sparse", "single_precision", "scaled")
