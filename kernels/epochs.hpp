@@ -99,10 +99,13 @@ struct ReducedWalk {
     std::int64_t* count;
 };
 
-struct OnlineKernels {
+struct NormalisedKernels {
     // Rows start to stop; `shown` may be null. Predictors are those of rows start to stop.
     void (*normalised)(const Stretch& rows, const Stretch* shown, CompiledLoss loss, const QuadraticPenalty& penalty,
                        const NormalisedCells& state, Count start, Count stop, double* predictors);
+};
+
+struct NewtonKernels {
     void (*newton)(const Stretch& rows, const Stretch* shown, CompiledLoss loss, double* parameters, double* inverse,
                    const PenaltyTurns& turns, double* predictors);
 };
@@ -115,5 +118,6 @@ struct BatchKernels {
                     const ReducedWalk& walk);
 };
 
-DECLARE_TABLE(OnlineKernels, online_kernels)
+DECLARE_TABLE(NormalisedKernels, normalised_kernels)
+DECLARE_TABLE(NewtonKernels, newton_kernels)
 DECLARE_TABLE(BatchKernels, batch_kernels)

@@ -161,7 +161,7 @@ void follow_normalised(const LearnedRows& rows, const LearnedRows* shown, int ki
     const Stretch* view = shown_of(rows, shown);
     const CompiledLoss loss = loss_of(kind, parameter);
     const nb::gil_scoped_release released;
-    SERVING(online_kernels)
+    SERVING(normalised_kernels)
         .normalised(rows.stretch, view, loss, penalty.penalty, {cells.data(), sums.data(), interval}, start, stop,
                     predictors.data());
 }
@@ -182,7 +182,7 @@ void follow_newton(const LearnedRows& rows, const LearnedRows* shown, int kind, 
     const PenaltyTurns turns{strengths ? strengths->data() : nullptr, paid ? paid->data() : nullptr, weight.data(),
                              turn.data(), block, in_turn, intercept};
     const nb::gil_scoped_release released;
-    SERVING(online_kernels).newton(s, view, loss, parameters.data(), inverse.data(), turns, predictors.data());
+    SERVING(newton_kernels).newton(s, view, loss, parameters.data(), inverse.data(), turns, predictors.data());
 }
 
 Batches batches_of(const LearnedRows& rows, const Places& starts, const Places& stops, const Vector& weights,

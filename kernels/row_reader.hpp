@@ -33,7 +33,7 @@ class Numbers {
 
 ALWAYS inline Doubles root(Doubles x) {
 #if defined(__AVX512F__)
-    return (Doubles)_mm512_sqrt_pd((__m512d)x);
+    return (Doubles)_mm512_maskz_sqrt_pd(0xff, (__m512d)x);  // without the mask GCC 12 warns of its own header
 #elif defined(__x86_64__)
     double values[LANES];
     store(values, x);

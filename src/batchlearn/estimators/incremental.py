@@ -279,9 +279,10 @@ def class_labels(label: Any, classes: Any, known: Any) -> tuple[Floats, Any]:
     second = label == given[1]
     known_rows = second | (label == given[0])
     if not known_rows.all():
+        unknown = np.unique(label[~known_rows])
         raise DataError(
-            f"A label is {quoted(np.unique(label[~known_rows]).tolist()[0])}; the classes are {_both(given)}. Leave such "
-            "rows out, or begin again with other classes.",
+            f"A label is {quoted(unknown.tolist()[0])}; the classes are {_both(given)}. Leave such rows out, or begin "
+            "again with other classes.",
             code="label-unknown",
         )
     return second.astype(np.float64), given

@@ -21,7 +21,7 @@ from batchlearn.training.certificate import certify
 
 def posed(name: str, seed: int) -> tuple[Objective, MemoryRows, Floats]:
     rng = np.random.default_rng(seed)
-    X = rng.normal(size=(400, 5)).astype(np.float32 if seed % 2 else np.float64)
+    X = rng.normal(size=(400, 5))
     eta = X @ rng.normal(size=5) * 0.7
     label = {
         "logistic": (rng.random(400) < 1.0 / (1.0 + np.exp(-eta))).astype(np.float64),
