@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from data_sets import DataSet, data_sets
-from peers import Score, frames, linear, predicted, score, seen
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from table_rivals import Score, frames, linear, predicted, score, seen
 from tables import make_table, train
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "boosting.md"

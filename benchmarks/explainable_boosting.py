@@ -16,7 +16,7 @@ from statistics import median
 import pandas as pd
 from data_sets import DataSet, data_sets
 from interpret.glassbox import ExplainableBoostingClassifier, ExplainableBoostingRegressor
-from peers import frames, predicted, score
+from table_rivals import frames, predicted, score
 from tables import train
 
 JOBS = 2

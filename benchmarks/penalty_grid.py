@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from data_sets import DataSet, data_sets
-from peers import SEED, SHARE, open_table
+from table_rivals import SEED, SHARE, open_table
 
 from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding import Encoding

@@ -1,22 +1,17 @@
-"""Regimes on real tables: excess loss by pass of the default mini-batch, and progressive loss beside a grid of SGD.
+"""Excess loss by pass of the default mini-batch on real tables.
 
     python benchmarks/regimes.py [set ...]
 
-Tables are encoded linearly, with a total penalty of one. The grid is twenty settings of scikit-learn's SGDClassifier on
-the same encoded columns, learned 16 rows at a time: row by row its calls would take minutes. Beside other work it takes
-about five minutes for all five sets.
+Tables are encoded linearly, with a total penalty of one. What learns row by row is measured by `rivals.py`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
-import numpy as np
 from data_sets import DataSet, data_sets
-from scipy.sparse import csr_array, hstack, vstack
-from sklearn.linear_model import SGDClassifier
 
 import batchlearn as bl
 from batchlearn.data.build import build_rows, profile_parts
@@ -29,12 +24,10 @@ from batchlearn.objectives.losses import loss_of
 from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Problem, optimise
-from batchlearn.training.regimes import MiniBatch, Online, epochs, progressive
+from batchlearn.training.regimes import MiniBatch, epochs
 from batchlearn.training.stopping import LossWithin
 
-TOGETHER = 16
 PASSES = ("adult", "flights2008_jan")
-PROGRESSIVE = ("bank_marketing", "chicago_taxi_15k", "noaa_weather")
 
 
 def run_through(work: Generator[Any, None, Any]) -> Any:
@@ -67,57 +60,14 @@ def passes(objective: Objective, rows: MemoryRows) -> None:
                 print(f"batch {size}  passes {stretch.passes:.2f}  seconds {stretch.seconds:.1f}  excess {excess:.1e}")
 
 
-def matrix(rows: MemoryRows) -> Any:
-    parts = []
-    for stored in rows.chunks:
-        chunk = rows.read(stored)
-        columns = [csr_array(chunk.block.dense[1:].T)]
-        for codes, levels in zip(chunk.block.codes, rows.layout.groups, strict=True):
-            row = np.flatnonzero(codes < levels)
-            columns.append(csr_array((np.ones(len(row)), (row, codes[row])), shape=(len(codes), levels)))
-        parts.append(hstack(columns, format="csr"))
-    # Dense: on sparse columns scikit-learn learns the intercept a hundred times slower.
-    return vstack(parts, format="csr").toarray()
-
-
-def settings() -> Iterator[dict[str, Any]]:
-    for alpha in (1e-6, 1e-4):
-        yield {"learning_rate": "optimal", "alpha": alpha}
-        for rate in (1e-4, 1e-3, 1e-2, 3e-2, 1e-1):
-            yield {"learning_rate": "constant", "eta0": rate, "alpha": alpha}
-        for rate in (1e-2, 1e-1, 3e-1, 1.0):
-            yield {"learning_rate": "invscaling", "eta0": rate, "alpha": alpha}
-
-
-def against_grid(objective: Objective, rows: MemoryRows) -> None:
-    label = np.concatenate([chunk.label for chunk in rows.chunks])
-    own = objective.loss.value(progressive(objective, rows, Online()), label).mean()
-    print(f"{len(rows):,} rows, {rows.layout.size:,} coefficients; online default: progressive log loss {own:.4f}")
-    values, found = matrix(rows), []
-    for one in settings():
-        model = SGDClassifier(loss="log_loss", **one).partial_fit(values[:1], label[:1], classes=[0.0, 1.0])
-        predictors = [np.zeros(1)]
-        for first in range(1, len(label), TOGETHER):
-            part = slice(first, first + TOGETHER)
-            predictors.append(model.decision_function(values[part]))
-            model.partial_fit(values[part], label[part])
-        found.append((float(objective.loss.value(np.concatenate(predictors), label).mean()), one))
-    least, best = min(found, key=lambda pair: pair[0])
-    print(f"best of {len(found)} settings of SGDClassifier: {least:.4f} {best}; own / best {own / least:.3f}")
-
-
 def main() -> None:
     asked = sys.argv[1:]
     for data in data_sets(("binary",)):
-        if data.name not in (asked or (*PASSES, *PROGRESSIVE)):
+        if data.name not in (asked or PASSES):
             continue
         print(f"-- {data.name}")
         with one_blas_thread():
-            objective, rows = posed(data)
-            if data.name in PROGRESSIVE:
-                against_grid(objective, rows)
-            else:
-                passes(objective, rows)
+            passes(*posed(data))
 
 
 if __name__ == "__main__":

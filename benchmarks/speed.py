@@ -12,7 +12,6 @@ and medians alone a host that is busy. Takes three minutes on two cores.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,8 @@ import tempfile
 import venv
 from pathlib import Path
 from statistics import median
+
+from runner import in_turns, run_apart
 
 ROOT = Path(__file__).resolve().parents[1]
 RATIO, SECONDS = 1.15, 0.05
@@ -107,35 +108,21 @@ def interpreter_of(tree: Path, folder: Path) -> Path:
     return folder / "bin" / "python"
 
 
-def run(python: Path, code: str, folder: Path) -> str:
-    """Run code in a folder; return what it printed."""
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [python, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"{python} failed:\n{done.stderr}")
-    return done.stdout
-
-
 def measured(name: str, python: Path, folder: Path) -> float:
     """Return the seconds of one run in a copy of the folder: a turn of a project leaves more than it found."""
     prepared, timed = PROBLEMS[name]
     with tempfile.TemporaryDirectory() as copy:
         shutil.copytree(folder, copy, dirs_exist_ok=True)
-        return float(run(python, RUN.format(prepared=indented(prepared), timed=indented(timed)), Path(copy)))
+        code = RUN.format(prepared=indented(prepared), timed=indented(timed))
+        return float(run_apart([python, "-c", code], Path(copy)))
 
 
 def compared(name: str, pythons: tuple[Path, Path], folders: tuple[Path, Path], rounds: int) -> bool:
     """Print one line; return whether the head is slower than the base beyond doubt."""
-    pairs = []
-    for number in range(rounds):
-        order = (0, 1) if number % 2 else (1, 0)
-        seconds = {k: measured(name, pythons[k], folders[k]) for k in order}
-        pairs.append((seconds[0], seconds[1]))
-    base, head = (median(side) for side in zip(*pairs, strict=True))
-    fastest_base, fastest_head = (min(side) for side in zip(*pairs, strict=True))
-    ratio = median(new / old for old, new in pairs)
+    sides = list(zip(pythons, folders, strict=True))
+    found = in_turns(sides, rounds, lambda side: measured(name, *side))
+    (base, head), (fastest_base, fastest_head) = map(median, found), map(min, found)
+    ratio = median(new / old for old, new in zip(*found, strict=True))
     slower = all(new / old > RATIO and new - old > SECONDS for old, new in ((base, head), (fastest_base, fastest_head)))
     print(f"{name:<24}{base:>8.2f} s{head:>8.2f} s{ratio:>8.2f}{'   slower' if slower else ''}", flush=True)
     return slower
@@ -157,7 +144,7 @@ def main() -> int:
             folders = (Path(temporary) / "base-rows", Path(temporary) / "head-rows")
             for python, folder in zip(pythons, folders, strict=True):
                 folder.mkdir()
-                run(python, ROWS, folder)
+                run_apart([python, "-c", ROWS], folder)
             print(f"{'processor seconds':<24}{'base':>10}{'head':>10}{'ratio':>8}")
             slower = [compared(name, pythons, folders, asked.rounds) for name in asked.problems]
         finally:

@@ -66,7 +66,7 @@ def line(data: DataSet, peer: bool) -> str:
     bound = f"{certificate['loss_bound']:.1e}" if certificate["status"] == "certified" else certificate["reason"]
     beside = ["", ""]
     if peer:
-        from peers import linear
+        from table_rivals import linear
 
         peers_own = linear(data)
         beside = [f"{peers_own.score:.4g}", f"{peers_own.seconds:.1f}"]

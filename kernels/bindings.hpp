@@ -14,3 +14,4 @@ using Result = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 // Each adds the functions of one file to the module.
 void bind_functions(nb::module_& module);
 void bind_rows(nb::module_& module);
+void bind_epochs(nb::module_& module);

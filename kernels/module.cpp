@@ -37,4 +37,5 @@ NB_MODULE(compiled, module) {
         "For tests: let a lower instruction set serve.");
     bind_functions(module);
     bind_rows(module);
+    bind_epochs(module);
 }

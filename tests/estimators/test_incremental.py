@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, hstack
 from sklearn.exceptions import ConvergenceWarning
 
 from batchlearn import LinearClassifier, LinearRegressor
 from batchlearn.errors import DataError, UsageError
+from batchlearn.kernels import native
 
 
 def drawn(kind: str, rows: int = 500, seed: int = 0) -> tuple[Any, Any]:
@@ -44,6 +47,30 @@ def test_the_cuts_do_not_change_a_bit(kind: str, sparse: bool) -> None:
         pieces = learn(estimator(kind), kind, x, y, cuts)
         assert pieces.coef_.tobytes() == whole.coef_.tobytes()
         assert np.ravel(pieces.intercept_).tobytes() == np.ravel(whole.intercept_).tobytes()
+
+
+@pytest.mark.skipif(not native.built(), reason="the kernels are not compiled here")
+@pytest.mark.parametrize("kind", ["classes", "squared", "poisson"])
+@pytest.mark.parametrize("shape", ["dense", "single", "sparse", "wide"])
+def test_compiled_loops_learn_what_their_twins_learn(kind: str, shape: str) -> None:
+    x, y = drawn(kind, 700)
+    x = x.astype(np.float32) if shape == "single" else x
+    if shape in ("sparse", "wide"):
+        x = csr_array(np.where(np.abs(x) > 0.5, x / [1.0, 5e3, 1.0, 2008.0], 0.0))
+        x = hstack([x] * 150, format="csr") if shape == "wide" else x
+    fitted = estimator(kind, alpha=1e-3).fit(x[:300], y[:300]) if shape != "wide" else None
+    for start in (None, fitted):
+        models = []
+        for serving in (nullcontext(), native.numpy_serves()):
+            with serving:
+                model = estimator(kind, alpha=1e-3) if start is None else deepcopy(start)
+                models.append(learn(model, kind, x, y, [100, 111, 400]))
+        compiled, twin = (np.append(model.coef_, model.intercept_) for model in models)
+        np.testing.assert_allclose(compiled, twin, rtol=1e-6, atol=1e-7 * np.abs(twin).max())
+        if start is None:
+            with native.numpy_serves():
+                whole = learn(estimator(kind, alpha=1e-3), kind, x, y, [])
+            assert np.append(whole.coef_, whole.intercept_).tobytes() == twin.tobytes()
 
 
 @pytest.mark.parametrize("kind", ["classes", "squared", "poisson"])

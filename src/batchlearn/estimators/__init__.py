@@ -154,7 +154,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         first = not hasattr(self, "classes_")
         settings = checked(self, ("logistic",))
         X, y = validate_data(self, arrays(X), y, accept_sparse="csr", dtype=STORED_TYPES, reset=first)
-        check_classification_targets(y)
+        if first:  # later, what is no class of those known is refused
+            check_classification_targets(y)
         label, self.classes_ = class_labels(y, classes, None if first else self.classes_)
         coefficients, intercept = learn_rows(self, settings, X, label, sample_weight)
         self.coef_, self.intercept_ = coefficients[None, :], np.array([intercept])

@@ -21,7 +21,9 @@ from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.estimators.settings import EstimatorSettings
 from batchlearn.formatting.notes import Code, Note
-from batchlearn.kernels.design import Floats, Layout
+from batchlearn.kernels import native
+from batchlearn.kernels.design import Block, Columns, Floats, Layout
+from batchlearn.kernels.epochs import Compiled, Strengths, Turns, follow_newton, follow_normalised, learned_rows
 from batchlearn.kernels.normalised import NormalisedState
 from batchlearn.kernels.online_newton import BLOCK
 from batchlearn.kernels.single_rows import unpadded
@@ -29,6 +31,7 @@ from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers import ReadingPlan
+from batchlearn.solvers.batches import compiled_loss
 from batchlearn.solvers.online.newton import FAINT, MOST_COEFFICIENTS, OnlineNewton, OnlineState
 from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.statistics.objective import Objective
@@ -51,13 +54,14 @@ class Learner:
     layout: Layout
     shift: Floats
     scale: Floats
-    seen: NDArray[np.bool_]  # columns that have had a scale
+    seen: NDArray[np.bool_]  # columns that have their scale
     order: NDArray[np.intp]
     state: OnlineState | NormalisedState
     pending: tuple[Any, Floats, Floats] | None = None  # values, labels, weights
     weight: float = 0.0  # of the rows learned
     paid: Floats | None = None  # (d,): the weight up to which each coefficient's penalty is in the state
     turn: int = 0
+    in_order: bool = True  # whether `order` leaves the columns where they are
 
 
 def begin(loss: Loss, alpha: float, values: Any, intercept: bool) -> Learner:
@@ -74,7 +78,9 @@ def begin(loss: Loss, alpha: float, values: Any, intercept: bool) -> Learner:
         empty = MemoryRows(layout, (), np.zeros(layout.dense), np.ones(layout.dense))
         objective = Objective(loss, Quadratic(np.zeros(size)))
         state = NormalisedGradient().start(objective, empty, np.zeros(size), ReadingPlan(1, 16 * BLOCK, 1.0, 0))
-    scale, seen, order = np.ones(columns), np.zeros(columns, dtype=bool), np.arange(columns)
+    # Normalised updates know no units of columns: there is nothing to scale.
+    seen = np.full(columns, isinstance(state, NormalisedState))
+    scale, order = np.ones(columns), np.arange(columns)
     return Learner(loss, alpha, layout, shift, scale, seen, order, state, paid=np.zeros(size))
 
 
@@ -88,28 +94,37 @@ def go_on(loss: Loss, alpha: float, matrix: Matrix, parameters: Floats, factor: 
     seen = np.ones(len(matrix.scale), dtype=bool)
     paid = np.full(size, weight)
     layout, order = matrix.rows.layout, matrix.order
-    return Learner(loss, alpha, layout, matrix.shift, matrix.scale, seen, order, state, weight=weight, paid=paid)
+    in_order = bool(np.all(np.diff(order) == 1))
+    scales = matrix.shift, matrix.scale, seen, order
+    return Learner(loss, alpha, layout, *scales, state, weight=weight, paid=paid, in_order=in_order)
 
 
 def learn(learner: Learner, values: Any, label: Floats, weight: Floats | None) -> tuple[Learner, Floats]:
     """Learn rows; return the learner and the parameters inside (d,) after all rows so far."""
-    weight = np.ones(len(label)) if weight is None else weight
-    counted = weight > 0.0
-    values, label, weight = values[counted], label[counted], weight[counted]
+    if weight is None:
+        weight = np.ones(len(label))
+    else:
+        counted = weight > 0.0
+        values, label, weight = values[counted], label[counted], weight[counted]
     if learner.pending is not None:
         old, old_label, old_weight = learner.pending
         values = vstack([old, values], format="csr") if issparse(values) else np.concatenate([old, values])
         label, weight = np.concatenate([old_label, label]), np.concatenate([old_weight, weight])
     learner = _scaled(learner, values)
+    if isinstance(learner.state, NormalisedState):  # no blocks: cutting a stretch changes no bit
+        learner = replace(_learned(learner, values, label, weight), pending=None)
+        return learner, unpadded(learner.state.parameters)
     whole = len(label) // BLOCK * BLOCK
-    for first in range(0, whole, BLOCK):
-        block = slice(first, first + BLOCK)
-        learner = _turned(_learned(learner, values[block], label[block], weight[block]))
-    rest = values[whole:].copy(), label[whole:], weight[whole:]
+    if whole and compiled_loss(learner.loss) is not None and native.compiled() is not None:
+        learner = _learned(learner, values[:whole], label[:whole], weight[:whole], in_turn=True)
+    else:
+        for first in range(0, whole, BLOCK):
+            block = slice(first, first + BLOCK)
+            learner = _turned(_learned(learner, values[block], label[block], weight[block]))
+    rest = values[whole:].copy(), label[whole:].copy(), weight[whole:].copy()
     learner = replace(learner, pending=rest if len(rest[1]) else None)
     shown = _learned(learner, *rest) if len(rest[1]) else learner
-    state = shown.state
-    return learner, state.parameters.copy() if isinstance(state, OnlineState) else unpadded(state.parameters)
+    return learner, shown.state.parameters.copy()
 
 
 def delivered(learner: Learner, parameters: Floats) -> tuple[Floats, float]:
@@ -117,7 +132,9 @@ def delivered(learner: Learner, parameters: Floats) -> tuple[Floats, float]:
     lead = int(learner.layout.intercept)
     coefficients = parameters[lead:] / learner.scale
     intercept = float(parameters[0] - coefficients @ learner.shift) if lead else 0.0
-    return coefficients[np.argsort(learner.order)], intercept
+    if not learner.in_order:
+        coefficients[learner.order] = coefficients.copy()
+    return coefficients, intercept
 
 
 def _scaled(learner: Learner, values: Any) -> Learner:
@@ -135,11 +152,18 @@ def _scaled(learner: Learner, values: Any) -> Learner:
     return replace(learner, scale=scale, seen=seen)
 
 
-def _learned(learner: Learner, values: Any, label: Floats, weight: Floats) -> Learner:
+def _learned(learner: Learner, values: Any, label: Floats, weight: Floats, *, in_turn: bool = False) -> Learner:
+    """Learn rows; `in_turn`, which compiled loops alone can do: the penalty is brought up to date after each block."""
     dense, sparse, count = values, None, learner.layout.dense
     if issparse(values):
-        dense, sparse = values[:, learner.order[:count]].toarray(), values[:, learner.order[count:]]
+        # Of columns in their own order nothing is copied.
+        plain = count == 0 and learner.in_order
+        dense = np.empty((len(label), 0)) if plain else values[:, learner.order[:count]].toarray()
+        sparse = values if plain else values[:, learner.order[count:]]
     codes = np.empty((0, len(label)), dtype=np.uint8)
+    fast = _compiled(learner, dense.T, codes, sparse, label, weight)
+    if fast is not None:
+        return _learned_compiled(learner, fast, float(weight.sum()), in_turn=in_turn)
     chunk = StoredChunk(dense.T, codes, label, weight, sparse=sparse)
     shift, scale = learner.shift[:count], learner.scale[:count]
     rows = MemoryRows(learner.layout, (chunk,), shift, scale, sparse_scale=learner.scale[count:])
@@ -150,6 +174,31 @@ def _learned(learner: Learner, values: Any, label: Floats, weight: Floats) -> Le
     else:
         state = NormalisedGradient().step(objective, rows, learner.state)
     return replace(learner, state=state, weight=learner.weight + float(weight.sum()))
+
+
+def _compiled(learner: Learner, dense: Any, codes: Any, sparse: Any, label: Floats, weight: Floats) -> Compiled | None:
+    kind, layout, count = compiled_loss(learner.loss), learner.layout, learner.layout.dense
+    if kind is None:
+        return None
+    columns = Columns(dense, learner.shift[:count], learner.scale[:count], layout.intercept)
+    # Where normalised updates serve all scales are one.
+    scale = None if isinstance(learner.state, NormalisedState) else learner.scale[count:]
+    rows = learned_rows(layout, Block(columns, codes, sparse), label, weight, None, scale)
+    return None if rows is None else Compiled(rows, None, len(label), layout.lead, *kind)
+
+
+def _learned_compiled(learner: Learner, fast: Compiled, weight: float, *, in_turn: bool) -> Learner:
+    state, strengths = learner.state, _strengths(learner)
+    if isinstance(state, NormalisedState):
+        state, _ = follow_normalised(fast, Strengths(strengths, ()), state)
+        return replace(learner, state=state, weight=learner.weight + weight)
+    turns = None
+    if in_turn and learner.alpha > 0.0 and learner.paid is not None:
+        turns = Turns(strengths, learner.paid, learner.weight, learner.turn, _IN_TURN)
+    parameters, inverse, _, turns = follow_newton(fast, state.parameters, state.inverse, turns, BLOCK)
+    state = replace(state, parameters=parameters, inverse=inverse)
+    paid, turn = (learner.paid, learner.turn) if turns is None else (turns.paid, turns.turn)
+    return replace(learner, state=state, weight=learner.weight + weight, paid=paid, turn=turn)
 
 
 def _strengths(learner: Learner) -> Floats:
@@ -226,14 +275,17 @@ def class_labels(label: Any, classes: Any, known: Any) -> tuple[Floats, Any]:
             f"The classes given are {_both(given)}{came}; partial_fit needs the same two in each call.",
             code="partial-fit-classes",
         )
-    unknown = np.setdiff1d(label, given)
-    if len(unknown):
+    label = np.asarray(label)
+    second = label == given[1]
+    known_rows = second | (label == given[0])
+    if not known_rows.all():
+        unknown = np.unique(label[~known_rows])
         raise DataError(
             f"A label is {quoted(unknown.tolist()[0])}; the classes are {_both(given)}. Leave such rows out, or begin "
             "again with other classes.",
             code="label-unknown",
         )
-    return (np.asarray(label) == given[1]).astype(np.float64), given
+    return second.astype(np.float64), given
 
 
 def _both(classes: Any) -> str:

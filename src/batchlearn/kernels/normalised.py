@@ -33,8 +33,7 @@ class NormalisedState:
     parameters: Floats
     mean: WindowMean
     squares: Floats  # G
-    size: Floats  # s, (coefficients + 1,): one where nothing was seen yet
-    seen: NDArray[np.bool_]  # (coefficients + 1,)
+    size: Floats  # s, (coefficients + 1,): zero where nothing was seen yet
     rows: float  # weight so far
     norm: float  # N
     slopes: float
@@ -57,7 +56,7 @@ def follow_rows(
     Number t is the predictor of row t of `shown`, the same rows unless given, before row t is learned from.
     """
     view, label = rows.rows, rows.label
-    walk = _NormalisedWalk(loss, penalty, max(view.lead + view.levels.shape[1], _FEWEST_TERMS), state)
+    walk = _NormalisedWalk(loss, penalty, view.lead + view.levels.shape[1], state)
     predictors = np.empty(state.parameters.shape[:-1] + label.shape)
     # Coefficient and value of each entry of the dense columns and the levels, (m, entries) both; "no level" has the
     # last place, and value zero.
@@ -65,7 +64,7 @@ def follow_rows(
     values = np.concatenate([view.dense, view.levels != len(state.size) - 1], axis=1)
     # In which rows a dense value is larger than all before it.
     sizes = np.abs(view.dense)
-    known = np.where(state.seen[: view.lead], state.size[: view.lead], 0.0)
+    known = state.size[: view.lead]
     grown = np.any(sizes > np.maximum.accumulate(np.concatenate([known[None, :], sizes[:-1]]), axis=0), axis=1)
     for i in range(len(label)):
         row = columns[i], values[i]
@@ -86,6 +85,11 @@ def follow_rows(
     return walk.state(), predictors
 
 
+def penalty_interval(terms: int, size: int) -> int:
+    """Return after how many rows the penalty is stepped along: that may cost as much as touching those of the rows."""
+    return math.ceil(size / max(terms, _FEWEST_TERMS))
+
+
 class _NormalisedWalk:
     """The rows of one stretch; works on copies of the state's arrays."""
 
@@ -93,10 +97,8 @@ class _NormalisedWalk:
         self._loss, self._penalty, self._state = loss, penalty, state
         self.parameters, self._squares, self._size = state.parameters.copy(), state.squares.copy(), state.size.copy()
         self._mean, self._moves, self._mean_batches = state.mean, state.mean.moves.copy(), state.mean.batches
-        self._seen = state.seen.copy()
         self._rows, self._norm, self._slopes, self._curvatures = state.rows, state.norm, state.slopes, state.curvatures
-        # Touching every coefficient for the penalty may cost as much as touching those of the rows.
-        self._interval = math.ceil(self.parameters.size / max(terms, 1))
+        self._interval = penalty_interval(terms, self.parameters.size)
         self._due, self._waiting = state.due, state.waiting
         self._majorant = penalty.magnitude(np.ones(self.parameters.size - loss.outputs))
 
@@ -108,7 +110,7 @@ class _NormalisedWalk:
         if weight > 0.0:
             point = eta[..., None]
             slope = weight * loss.slope(point, label)[..., 0]
-            size = self._size[columns]
+            size = _unit_size(self._size[columns])
             scaled = values / size
             self._rows, self._norm = self._rows + weight, self._norm + weight * float(scaled @ scaled)
             self._slopes += float(np.sum(slope * slope)) / weight
@@ -126,10 +128,9 @@ class _NormalisedWalk:
     def grow(self, columns: NDArray[np.intp], values: Floats) -> None:
         """Take in new largest sizes: a coefficient keeps what it says about the largest value so far."""
         known, sizes = self._size[columns], np.abs(values)
-        larger = np.where(self._seen[columns], np.maximum(known, sizes), np.where(sizes > 0.0, sizes, known))
-        self.parameters[..., columns] *= np.where(self._seen[columns], known / larger, 1.0)
+        larger = np.maximum(known, sizes)
+        self.parameters[..., columns] *= np.where(known > 0.0, known / _unit_size(larger), 1.0)
         self._size[columns] = larger
-        self._seen[columns] |= sizes > 0.0
 
     def _unit(self) -> float:
         """Return the length of a step of one coefficient, in units of the predictor."""
@@ -153,7 +154,7 @@ class _NormalisedWalk:
             outputs = self._loss.outputs
             squares = self._squares[..., :-1]
             met = squares > 0.0
-            weight = self._size[:-1] ** 2 * np.sqrt(np.where(met, squares, 1.0))
+            weight = _unit_size(self._size[:-1]) ** 2 * np.sqrt(np.where(met, squares, 1.0))
             rate = np.ravel(np.where(met, self._unit() / weight, 0.0)) * self._due
             change = -rate * self._penalty.gradient(unpadded(self.parameters))
             moved = padded(change / (1.0 + rate * self._majorant), outputs)
@@ -168,7 +169,6 @@ class _NormalisedWalk:
             mean=self._mean._replace(moves=self._moves, batches=self._mean_batches),
             squares=self._squares,
             size=self._size,
-            seen=self._seen,
             rows=self._rows,
             norm=self._norm,
             slopes=self._slopes,
@@ -176,6 +176,11 @@ class _NormalisedWalk:
             due=self._due,
             waiting=self._waiting,
         )
+
+
+def _unit_size(size: Floats) -> Floats:
+    """Return sizes with one where nothing was seen yet."""
+    return np.where(size > 0.0, size, 1.0)
 
 
 def _curvature(loss: RowLoss, eta: Floats, label: Floats) -> float:

@@ -10,11 +10,12 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.epochs import follow_gradients
 from batchlearn.kernels.single_rows import padded, unpadded
 from batchlearn.kernels.stochastic import follow_batches
 from batchlearn.kernels.window_mean import WindowMean
 from batchlearn.solvers import ReadingPlan, RowsAtOnce, Solver
-from batchlearn.solvers.batches import labelled
+from batchlearn.solvers.batches import compiled, labelled, strengths
 from batchlearn.statistics.objective import Objective
 
 # A probe takes so many batches, no more than a share of the rows and no fewer rows than are needed to tell rates apart.
@@ -88,10 +89,17 @@ class StochasticGradient(Solver["GradientState"]):
         # Touching every coefficient for the penalty may cost as much as touching those of the rows.
         terms = max(rows.layout.lead + len(rows.layout.groups), 1)
         interval = math.ceil(state.parameters.size / (terms * reading.size))
-        stretch = labelled(rows)
-        parameters, mean = follow_batches(
-            objective.loss, objective.penalty, stretch, batches, interval, state.parameters, state.mean
-        )
+        fast, penalty = compiled(objective.loss, rows), objective.penalty
+        if fast is not None:
+            majorant = penalty.magnitude(np.ones(rows.layout.size))
+            parameters, mean = follow_gradients(
+                fast, strengths(penalty), majorant, batches, interval, state.parameters, state.mean
+            )
+        else:
+            stretch = labelled(rows)
+            parameters, mean = follow_batches(
+                objective.loss, penalty, stretch, batches, interval, state.parameters, state.mean
+            )
         return replace(state, parameters=parameters, mean=mean, steps=state.steps + len(batches))
 
 

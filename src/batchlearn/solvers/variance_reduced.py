@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.epochs import follow_reduced
 from batchlearn.kernels.single_rows import batch_predictor, padded
 from batchlearn.kernels.variance_reduced import Averaged, follow_batches
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.solvers import Distance, ReadingPlan, RowsAtOnce, Solver
-from batchlearn.solvers.batches import labelled
+from batchlearn.solvers.batches import compiled, labelled, strengths
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.statistics.curvature import AnchorTotal, LargestCurvatureTotal
 from batchlearn.statistics.objective import Objective
@@ -136,24 +137,22 @@ class VarianceReducedNewton(Solver["ReducedState"]):
 
     def step(self, objective: Objective, rows: Rows, state: ReducedState) -> ReducedState:
         """Return the state after the batches of a stretch."""
-        loss, stretch, point, anchor = objective.loss, labelled(rows), state.point, state.anchor
+        loss, point, anchor = objective.loss, state.point, state.anchor
         if anchor is not None and state.fresh:
             # The whole Newton step of the anchor's gradient, as far as the rows at hand say that it is safe.
             direction = -state.factor.solve(anchor.gradient)
-            change = batch_predictor(stretch.rows, 0, len(rows), padded(direction, loss.outputs))
+            change = batch_predictor(labelled(rows).rows, 0, len(rows), padded(direction, loss.outputs))
             reach = loss.self_concordance * float(np.max(np.abs(change), initial=0.0))
             length = math.log1p(reach) / reach if reach > 0.0 else 1.0
             moved = anchor.parameters + length * direction
             point = point._replace(parameters=moved, mean=moved)
-        point = follow_batches(
-            loss,
-            objective.penalty,
-            stretch,
-            state.reading.cut(len(rows)),
-            (state.inverse, state.length),
-            None if anchor is None else (anchor.parameters, anchor.gradient),
-            point,
-        )
+        batches, metric = list(state.reading.cut(len(rows))), (state.inverse, state.length)
+        fixed = None if anchor is None else (anchor.parameters, anchor.gradient)
+        fast = compiled(loss, rows)
+        if fast is not None:
+            point = follow_reduced(fast, strengths(objective.penalty), batches, metric, fixed, point)
+        else:
+            point = follow_batches(loss, objective.penalty, labelled(rows), batches, metric, fixed, point)
         return replace(state, point=point, fresh=False)
 
     def watch(self, objective: Objective, rows: Rows, parameters: Floats) -> Callable[[ReducedState], Distance | None]:  # noqa: ARG002 - all is in the states

@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
+from functools import cache
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -31,7 +35,14 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Hold BLAS and LAPACK at one thread: our own threads read chunks, and bits must not depend on their number."""
-    from threadpoolctl import threadpool_limits  # imported here: serving reads rows too and does not need it
-
-    with threadpool_limits(limits=1):
+    with _libraries().limit(limits=1):
         yield
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Return who holds the threads of the libraries: finding them takes as long as learning 50,000 rows."""
+    import scipy.linalg  # noqa: F401 - its BLAS is to be among them
+    from threadpoolctl import ThreadpoolController  # imported here: serving reads rows too and does not need it
+
+    return ThreadpoolController()

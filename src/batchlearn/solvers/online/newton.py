@@ -21,11 +21,12 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.epochs import follow_newton
 from batchlearn.kernels.online_newton import follow_rows
 from batchlearn.objectives.factor import factorise
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers import ReadingPlan, RowsAtOnce
-from batchlearn.solvers.batches import labelled
+from batchlearn.solvers.batches import compiled, labelled
 from batchlearn.solvers.online import RowSolver
 from batchlearn.statistics.objective import Objective
 
@@ -94,8 +95,13 @@ class OnlineNewton(RowSolver["OnlineState"]):
         self, objective: Objective, rows: Rows, state: OnlineState, shown: Rows | None = None
     ) -> tuple[OnlineState, Floats]:
         """Go through rows one by one, a block at a time: the protocol's `follow`."""
-        other = None if shown is None or shown is rows else labelled(shown)
-        parameters, inverse, made = follow_rows(objective.loss, labelled(rows), state.parameters, state.inverse, other)
+        fast = compiled(objective.loss, rows, shown)
+        if fast is not None:
+            parameters, inverse, made, _ = follow_newton(fast, state.parameters, state.inverse)
+        else:
+            other = None if shown is None or shown is rows else labelled(shown)
+            learned = labelled(rows)
+            parameters, inverse, made = follow_rows(objective.loss, learned, state.parameters, state.inverse, other)
         return replace(state, parameters=parameters, inverse=inverse), made
 
 

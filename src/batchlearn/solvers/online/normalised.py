@@ -15,11 +15,12 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.epochs import follow_normalised
 from batchlearn.kernels.normalised import NormalisedState, follow_rows
 from batchlearn.kernels.single_rows import padded
 from batchlearn.kernels.window_mean import WindowMean
 from batchlearn.solvers import ReadingPlan, RowsAtOnce
-from batchlearn.solvers.batches import labelled
+from batchlearn.solvers.batches import compiled, labelled, strengths
 from batchlearn.solvers.online import RowSolver
 from batchlearn.statistics.objective import Objective
 
@@ -36,14 +37,17 @@ class NormalisedGradient(RowSolver[NormalisedState]):
         """Return the state before the first row."""
         point = padded(parameters, objective.loss.outputs)
         layout = rows.layout
-        size, seen = np.ones(layout.size + 1), np.ones(layout.size + 1, dtype=bool)
-        seen[: layout.lead] = seen[layout.sparse_slice] = False
+        size = np.ones(layout.size + 1)
+        size[: layout.lead] = size[layout.sparse_slice] = 0.0
         mean = WindowMean.start(point, max(reading.rows // 16, 1))
-        return NormalisedState(point, mean, np.zeros_like(point), size, seen, 0.0, 0.0, 0.0, 0.0)
+        return NormalisedState(point, mean, np.zeros_like(point), size, 0.0, 0.0, 0.0, 0.0)
 
     def follow(
         self, objective: Objective, rows: Rows, state: NormalisedState, shown: Rows | None = None
     ) -> tuple[NormalisedState, Floats]:
         """Go through rows one by one: the protocol's `follow`."""
+        fast = compiled(objective.loss, rows, shown)
+        if fast is not None:
+            return follow_normalised(fast, strengths(objective.penalty), state)
         other = None if shown is None or shown is rows else labelled(shown)
         return follow_rows(objective.loss, objective.penalty, labelled(rows), state, other)

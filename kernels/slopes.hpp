@@ -1,0 +1,61 @@
+// First and second derivatives of the losses of eight rows: for steps, which need no values.
+#pragma once
+
+#include "epochs.hpp"
+#include "losses.hpp"
+#include "vectors.hpp"
+
+namespace KERNEL_LEVEL {
+namespace {
+
+struct Derivatives {
+    Doubles slope, curvature;
+};
+
+// A loss without a number of its own.
+template <class Loss>
+struct PlainSlopes {
+    static constexpr double self_concordance = Loss::self_concordance;
+    Derivatives operator()(Doubles eta, Doubles label) const {
+        const AtRow row = Loss::at(eta, label);
+        return {row.slope, row.curvature};
+    }
+};
+
+struct TweedieSlopes {
+    static constexpr double self_concordance = 1.0;
+    double power;
+    explicit TweedieSlopes(double power) : power(power) {}
+    Derivatives operator()(Doubles eta, Doubles label) const {
+        const Doubles mean = exponential((2.0 - power) * eta), rest = label * exponential((1.0 - power) * eta);
+        // No amount is none, however steep the exponential beside it.
+        const Doubles amount = where_less(all(0.0), label, rest, all(0.0));
+        return {mean - amount, (2.0 - power) * mean + (power - 1.0) * amount};
+    }
+};
+
+struct HuberSlopes {
+    static constexpr double self_concordance = 0.0;
+    double threshold;
+    explicit HuberSlopes(double threshold) : threshold(threshold) {}
+    Derivatives operator()(Doubles eta, Doubles label) const {
+        const Doubles rest = eta - label, inside = larger(smaller(rest, all(threshold)), all(-threshold));
+        return {inside, where_less(all(threshold), magnitude(rest), all(0.0), all(1.0))};
+    }
+};
+
+// Call a function with the loss that is meant.
+template <class Function>
+void with_slopes(CompiledLoss loss, Function function) {
+    switch (loss.kind) {
+        case LossKind::SQUARED: return function(PlainSlopes<Squared>());
+        case LossKind::LOGISTIC: return function(PlainSlopes<Logistic>());
+        case LossKind::POISSON: return function(PlainSlopes<Poisson>());
+        case LossKind::GAMMA: return function(PlainSlopes<Gamma>());
+        case LossKind::TWEEDIE: return function(TweedieSlopes(loss.parameter));
+        case LossKind::HUBER: return function(HuberSlopes(loss.parameter));
+    }
+}
+
+}  // namespace
+}  // namespace KERNEL_LEVEL
