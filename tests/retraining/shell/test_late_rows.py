@@ -264,3 +264,59 @@ def test_what_forgotten_rows_a_version_holds_is_told_by_its_list(root: Path) -> 
     forgotten = finish(forget_rows(context(root, day(16)), "user = 7", "asked"))
     held = next(one for one in forgotten.held if "versions/000001" in one.what and "model" in one.what)
     assert held.rows == listed
+
+
+def test_a_row_that_meets_the_condition_of_the_source_since_is_another_one(tmp_path: Path) -> None:
+    """The condition is on a column that the model does not read; as many rows came to meet it as ceased to."""
+    root = make_project(tmp_path / "project", SETTINGS_TEXT, {**PLAIN, "rows = 300": 'rows = 1\nstart = "update"'})
+    text = (root / "batchlearn.toml").read_text()
+    (root / "batchlearn.toml").write_text(text.replace("drop = [", 'where = "user < 20"\ndrop = ['))
+    for number in range(16):
+        put(root, day(number), orders(number, number + 1))
+    assert now(root).promoted
+    rows = orders(5, 6)
+    user = np.asarray(rows["user"]).copy()
+    met, other = np.flatnonzero(user < 20)[:9], np.flatnonzero(user >= 20)[:9]
+    user[met], user[other] = user[other], user[met]
+    put(root, day(5), rows.set_column(rows.schema.get_field_index("user"), "user", pa.array(user)))
+    put(root, day(16), orders(16, 17))
+    found = updated(root, tmp_path)
+    assert counts(found)["changed"] == int(np.sum(user < 20))
+    assert Code.TOTALS_FOUND_AGAIN in {note.code for note in found.notes}
+
+
+def test_rows_in_place_of_others_that_nothing_was_learned_from_are_new(tmp_path: Path) -> None:
+    root, all_of_them = tmp_path / "project", np.ones(ROWS, dtype=bool)
+    make_project(root, SETTINGS_TEXT, {**PLAIN, "rows = 300": 'rows = 1\nstart = "update"'})
+    for number in range(16):
+        put(root, day(number), orders(number, number + 1))
+    put(root, day(16), unlabelled(orders(16, 17), all_of_them))
+    assert now(root).promoted
+    put(root, day(16), orders(16, 17, seed=3))
+    found = updated(root, tmp_path)
+    assert sum(counts(found).get(name, 0) for name in ("new", "late")) == ROWS
+    assert (found.alarms, found.start, "changed" in counts(found)) == ((), "update", False)
+
+
+@pytest.mark.parametrize("what", ["replaced", "renamed"])
+def test_no_row_that_a_waiting_version_was_trained_on_judges_it(what: str, tmp_path: Path) -> None:
+    anytime = {**PLAIN, "[policy]": '[gate]\nmode = "anytime"\n\n[policy]'}
+    root = make_project(tmp_path / "project", SETTINGS_TEXT, anytime)
+    for number in range(16):
+        put(root, day(number), orders(number, number + 1))
+    assert now(root).promoted
+    put(root, day(16), orders(16, 20))
+    assert now(root, anyway=True).version == 2
+    path = root / "data" / f"{day(16)}.parquet"
+    if what == "replaced":
+        put(root, day(16), orders(16, 20, seed=3))
+    else:
+        path.rename(path.with_name("renamed.parquet"))
+    text = (root / "batchlearn.toml").read_text()
+    (root / "batchlearn.toml").write_text(text.replace("rows = 1", "rows = 9999"))
+    put(root, day(20), orders(20, 21))
+    found = now(root)
+    assert (found.decision, found.version) == ("keep", 2)
+    assert found.gate is not None
+    assert found.gate.rows == ROWS
+    assert [alarm.code for alarm in found.alarms] == [Code.ROWS_REPLACED]

@@ -19,8 +19,7 @@ from batchlearn.retraining.sources.label_times import (
     settled_rows,
     shown_instant,
 )
-from batchlearn.tables.conditions import Condition, Listed, Not, Written
-from batchlearn.tables.table.row_list import Standing
+from batchlearn.tables.conditions import Condition, Not, Written
 
 ROWS = 500
 
@@ -247,13 +246,10 @@ def test_times_with_and_without_a_zone_are_compared_once_the_zone_is_said() -> N
     assert LabelTimes.of(bl.read(stored, zone="Europe/Berlin"), "at", "known", None).zoned
 
 
-def test_a_look_is_at_late_rows_after_those_that_a_list_says_were_known() -> None:
-    """Rows 30 to 39 landed after the training as of 40: by their times it knew them, by its list it did not."""
+def test_a_first_look_is_at_rows_after_the_last_that_was_learned_from() -> None:
+    """Rows 30 to 39 landed after the training as of 40: by their times it knew them, but the last it knew is 29."""
     at = np.arange(60.0)
     rows = bl.read(pa.table({"at": at, "y": at % 2 == 0}), target="y", time="at")
     times = LabelTimes("at", None, False, 0.0)
-    nothing = np.empty(0, dtype=np.int64)
-    listed = Listed(((0, 30),), nothing)
-    by_list = settled_rows(rows, times, 59.0, 40.0, None, Standing(listed, listed, (), {}))
-    assert by_list.rows == 30
+    assert settled_rows(rows, times, 59.0, 40.0, 29.0).rows == 30
     assert settled_rows(rows, times, 59.0, 40.0, None).rows == 19

@@ -131,7 +131,8 @@ def _turn(
         yield candidate
         yield from settle(plan, clock, state.asked, candidate, versions.rehearse_newest())
     elif newest is not None and live is not None:
-        yield from _judge_again(state, newest, known, versions, clock, standing)
+        newest = replace(newest, alarms=(*newest.alarms, *alarms))
+        yield from _judge_again(state, newest, known, versions, clock)
 
 
 def _alarms_of_past(newest: Newest | None, standing: Standing | None, found: NewRows) -> tuple[Note, ...]:
@@ -168,17 +169,9 @@ def _refuse_empty_window(plan: Plan, clock: CycleClock, found: NewRows, stamped:
 
 
 def _judge_again(
-    state: CycleState,
-    newest: Newest,
-    known: KnownRows,
-    versions: Versions,
-    clock: CycleClock,
-    standing: Standing | None,
+    state: CycleState, newest: Newest, known: KnownRows, versions: Versions, clock: CycleClock
 ) -> Iterator[Event]:
-    """Judge a challenger that waits for evidence by the rows seen since the last look, where there are any.
-
-    `standing` is how its own rows stand now.
-    """
+    """Judge a challenger that waits for evidence by the rows seen since the last look, where there are any."""
     plan, before, live = known.plan, newest.verdict, state.live
     waits = plan.gate.mode == "anytime" and before.verdict == "not enough evidence"
     # What it waited to be compared with may not be live any more.
@@ -187,8 +180,8 @@ def _judge_again(
     if newest.judged_against != live.generation:
         return
     seen = known.source.table(known.times.seen_by(known.now))
-    until = None if before.state is None else before.state["until"]
-    stretch = settled_rows(seen, known.times, known.now, newest.as_of, until, standing)
+    until = newest.last if before.state is None else before.state["until"]
+    stretch = settled_rows(seen, known.times, known.now, newest.as_of, until)
     if not stretch.rows:
         yield from () if stretch.reason is None else (Noted(stretch.reason),)
         return

@@ -93,6 +93,7 @@ class Newest:
     judged_at: float | None = None  # as of when it was judged last; None where that never ended
     alarms: tuple[Note, ...] = ()
     forgotten: str | None = None  # the condition of rows that had to go, where that is why it was trained
+    last: float | None = None  # the latest time at which a row that it knew was seen; older versions do not say
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,7 @@ def newest_of(version: Version, past: Sequence[Record]) -> Newest:
         judged_at=None if turn is None else turn.content["looked"],
         alarms=recorded_alarms(said),
         forgotten=said.get("forgotten"),
+        last=said["data"].get("last_instant"),
     )
 
 

@@ -345,6 +345,7 @@ def register_trained(context: CycleContext, counted: RowsCounted, trained: Train
             "as_of_instant": context.now,
             "first": shown(look.first),
             "last": shown(look.last),
+            "last_instant": look.last,
             "latest": shown(look.latest),
             "latest_instant": look.latest,
             "rows": fit.rows.to_json(),

@@ -228,25 +228,16 @@ class SettledRows(NamedTuple):
     reason: Note | None
 
 
-def settled_rows(
-    table: Table,
-    times: LabelTimes,
-    now: float,
-    trained: float,
-    until: float | None,
-    standing: Standing | None = None,
-) -> SettledRows:
+def settled_rows(table: Table, times: LabelTimes, now: float, trained: float, until: float | None) -> SettledRows:
     """Return the rows that a look may be at: seen since the last look, or after any that a training knew.
 
     `table` holds what was seen up to `now`, and is read once. Rows whose labels are known early may be of another kind
     than the others of their time, so they wait until the longest that a label has taken has passed. Where nothing says
-    when labels were known, a stretch with a row that has none waits. `until` is the time of the last look's last row.
-    With `standing`, how the rows of the training stand now, those that it knew are rows of its list.
+    when labels were known, a stretch with a row that has none waits. `until` is the time of the last row that was
+    looked at or, before the first look, learned from; None where only the time of the training, `trained`, is known.
     """
-    at, label_at, labels, places = _times_and_labels(table, times)
+    at, label_at, labels, _ = _times_and_labels(table, times)
     known, learned = _labelled(at, label_at, times, now), _labelled(at, label_at, times, trained)
-    if standing is not None:
-        learned &= standing.listed.among(places)
     after = float(np.max(at[learned], initial=-np.inf)) if until is None else until
     longest = float(np.max(label_at[known] - at[known], initial=0.0))
     end = now - max(times.wait, longest, times.lateness or 0.0)

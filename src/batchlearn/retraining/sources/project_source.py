@@ -35,6 +35,7 @@ from batchlearn.tables.table.row_list import (
     open_parts,
     path_below,
 )
+from batchlearn.tables.table.scan import compiled
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,14 @@ class ProjectSource:
         return compare(self._parts, then, self.rehash)
 
     def list_rows(self, trained: Table, names: Iterable[str], before: RowList | None) -> RowList:
-        """Return the rows that are there as a list; the values of the named columns count, and those of the label."""
+        """Return the rows that are there as a list.
+
+        The values count of the named columns, of those that the condition on the rows names, and of the label.
+        """
         label = LabelColumns(self.settings.target, self.settings.labelled)
-        columns = {name: trained.readings[name] for name in sorted({*names, *label.names})}
+        met = compiled(trained.condition, trained.columns)
+        counted = {*names, *label.names, *(met.columns if met is not None else ())}
+        columns = {name: trained.readings[name] for name in sorted(counted)}
         return list_rows(self._parts, trained, columns, label, before, self.rehash)
 
     @property

@@ -85,7 +85,7 @@ class RowList:
 
 
 class ReplacedPart(NamedTuple):
-    """A file whose rows are others now."""
+    """A file whose rows, of which some were learned from, are others now."""
 
     name: str
     start: int  # the places of as many rows as there were
@@ -113,10 +113,7 @@ class Standing:
     @property
     def lost(self) -> tuple[str, ...]:
         """The files whose rows the version was trained on and that cannot be read any more as they were."""
-        return (
-            *(one.name for one in self.replaced if one.learned),
-            *(name for name, rows in self.gone.items() if rows),
-        )
+        return (*(one.name for one in self.replaced), *(name for name, rows in self.gone.items() if rows))
 
 
 class OpenPart(NamedTuple):
@@ -224,7 +221,7 @@ def compare(parts: Sequence[OpenPart], then: RowList, rehash: bool = False) -> S
         if same:
             landed.append((start, stop))
             without.append(start + part.without_label)
-        else:
+        elif part.learned:  # else nothing was learned from it, and its rows are new
             replaced.append(ReplacedPart(part.name, start, min(stop, start + rows), part.learned))
         start += rows
     places = np.concatenate([_NO_PLACES, *without])
