@@ -327,47 +327,51 @@ void gram(const StoredRows& rows, const double* values, double* result, Symmetri
     sums.finish(tile.lead);
 }
 
-void extents(const StoredRows& rows, const double* weight, double* low, double* high, double* total) {
+void extents(const StoredRows& rows, const double* weight, const double* centre, double* low, double* high,
+             double* first, double* second) {
     Tile tile(rows);
-    Sums sums(rows);
-    const std::size_t lanes = static_cast<std::size_t>(tile.lead * LANES);
-    Scratch<double> lowest(lanes), highest(lanes);
-    for (std::size_t i = 0; i < lanes; ++i) {
-        lowest[i] = INFINITE;
-        highest[i] = -INFINITE;
+    const std::ptrdiff_t lanes = tile.lead * LANES;
+    // The smallest, the largest, the sum and the sum of the squares, eight of each for a column.
+    Scratch<double> all_lanes(static_cast<std::size_t>(4 * lanes));
+    double *least = all_lanes, *most = least + lanes, *sums = most + lanes, *squares = sums + lanes;
+    for (std::ptrdiff_t i = 0; i < lanes; ++i) {
+        least[i] = INFINITE;
+        most[i] = -INFINITE;
+        sums[i] = squares[i] = 0.0;
     }
     double some[MOST_TILE_ROWS];
     for (std::ptrdiff_t start = 0; start < rows.rows; start += tile.most) {
         tile.read(start);
         pad(weight, tile, some);
-        sums.add_dense(tile, some);
-        sums.add_levels(tile, some);
         for (std::ptrdiff_t j = 0; j < tile.lead; ++j) {
-            Doubles least = load(lowest + j * LANES), most = load(highest + j * LANES);
-            const std::ptrdiff_t whole = tile.count / LANES * LANES;
-            for (std::ptrdiff_t r = 0; r < whole; r += LANES) {
-                const Doubles values = load(tile.column(j) + r);
-                least = smaller(least, values);
-                most = larger(most, values);
+            double* column = tile.dense + j * tile.stride;
+            // Rows that are not there say what the last one does, without weight.
+            for (std::ptrdiff_t i = tile.count; i < tile.padded; ++i) column[i] = column[tile.count - 1];
+            Doubles smallest = load(least + j * LANES), largest = load(most + j * LANES);
+            Doubles sum = load(sums + j * LANES), square = load(squares + j * LANES);
+            for (std::ptrdiff_t r = 0; r < tile.padded; r += LANES) {
+                const Doubles values = load(column + r), distance = values - centre[j], part = load(some + r) * distance;
+                smallest = smaller(smallest, values);
+                largest = larger(largest, values);
+                sum += part;
+                square += part * distance;
             }
-            for (std::ptrdiff_t i = whole; i < tile.count; ++i) {
-                const Doubles value = all(tile.column(j)[i]);
-                least = smaller(least, value);
-                most = larger(most, value);
-            }
-            store(lowest + j * LANES, least);
-            store(highest + j * LANES, most);
+            store(least + j * LANES, smallest);
+            store(most + j * LANES, largest);
+            store(sums + j * LANES, sum);
+            store(squares + j * LANES, square);
         }
     }
     for (std::ptrdiff_t j = 0; j < tile.lead; ++j) {
-        low[j] = lowest[j * LANES];
-        high[j] = highest[j * LANES];
-        for (int k = 1; k < LANES; ++k) {
-            if (lowest[j * LANES + k] < low[j]) low[j] = lowest[j * LANES + k];
-            if (highest[j * LANES + k] > high[j]) high[j] = highest[j * LANES + k];
+        low[j] = INFINITE;
+        high[j] = -INFINITE;
+        for (int k = 0; k < LANES; ++k) {
+            if (least[j * LANES + k] < low[j]) low[j] = least[j * LANES + k];
+            if (most[j * LANES + k] > high[j]) high[j] = most[j * LANES + k];
         }
+        first[j] = sum(load(sums + j * LANES));
+        second[j] = sum(load(squares + j * LANES));
     }
-    sums.write(total);
 }
 
 // What `pass` keeps of the rows of a tile.
@@ -426,6 +430,7 @@ void pass_over(const StoredRows& rows, const Labels& labels, const double* param
     if (direction) directions.fill(direction);
     if (squares) square_tables.fill(squares);
     Sums gradient(rows), error(rows), centre(rows), magnitudes(rows);
+    const bool rounded = totals.error != nullptr;
     Gram gram(rows, tile, totals.gram, update);
     Scratch<AtTile> room(1);
     AtTile& at = *room;
@@ -435,8 +440,8 @@ void pass_over(const StoredRows& rows, const Labels& labels, const double* param
         tile.read(start);
         at.read(tile, labels);
         add_predictors(tile, rows, parameters, tables, at.eta);
-        if (totals.error) add_sizes(tile, rows, sizes, size_tables, at.sizes);
-        at_rows<Kind>(at, tile.padded, totals.error ? &charges : nullptr, running);
+        if (rounded) add_sizes(tile, rows, sizes, size_tables, at.sizes);
+        at_rows<Kind>(at, tile.padded, rounded ? &charges : nullptr, running);
         if (direction) {
             add_predictors(tile, rows, direction, directions, at.change);
             for (std::ptrdiff_t i = 0; i < tile.count; ++i)
@@ -452,11 +457,13 @@ void pass_over(const StoredRows& rows, const Labels& labels, const double* param
             gradient.add_levels(tile, at.slope);
         }
         if (totals.gram) gram.add(tile, at.curvature);
-        if (totals.error) {
+        if (rounded) {
             // Rows that are not there have no error.
             for (std::ptrdiff_t i = tile.count; i < tile.padded; ++i) at.error[i] = 0.0;
             error.add_dense(tile, at.error, true);
             error.add_levels(tile, at.error);
+        }
+        if (totals.centre) {
             centre.add_dense(tile, at.curvature);
             centre.add_levels(tile, at.curvature);
             magnitudes.add_dense(tile, at.curvature, true);
@@ -464,8 +471,8 @@ void pass_over(const StoredRows& rows, const Labels& labels, const double* param
     }
     if (totals.gram) gram.finish(tile.lead);
     if (totals.gradient) gradient.write(totals.gradient);
-    if (totals.error) {
-        error.write(totals.error);
+    if (rounded) error.write(totals.error);
+    if (totals.centre) {
         centre.write(totals.centre);
         magnitudes.write(totals.magnitude, centre);
     }

@@ -68,8 +68,10 @@ struct RowKernels {
     void (*predictors)(const StoredRows& rows, const double* parameters, double* eta);
     void (*transposed)(const StoredRows& rows, const double* values, double* total);
     void (*gram)(const StoredRows& rows, const double* values, double* gram, SymmetricUpdate update);
-    // The smallest and largest value of each dense column, (lead,), and X' weight.
-    void (*extents)(const StoredRows& rows, const double* weight, double* low, double* high, double* total);
+    // Of each dense column, (lead,): the smallest and the largest value, and the weighted sums of the distances from a
+    // centre and of their squares.
+    void (*extents)(const StoredRows& rows, const double* weight, const double* centre, double* low, double* high,
+                    double* first, double* second);
     // `sizes`: of the parameters that predictors may be rounded at; `squares`: u. What is not wanted is null.
     void (*pass)(const StoredRows& rows, const Labels& labels, Loss loss, const double* parameters, const double* sizes,
                  const double* direction, const double* squares, const Charges& charges, Totals& totals, SymmetricUpdate update);

@@ -70,12 +70,14 @@ class Rows {
         SERVING(row_kernels).gram(rows_, values.data(), gram.data(), symmetric_update);
     }
 
-    void extents(Vector weight, Result low, Result high, Result total) const {
+    void extents(Vector weight, Vector centre, Result low, Result high, Result first, Result second) const {
         expect_rows(weight.shape(0));
-        expect_coefficients(total.shape(0));
         const auto lead = static_cast<std::size_t>(rows_.lead());
-        expect(low.shape(0) == lead && high.shape(0) == lead, "one number for each dense column");
-        SERVING(row_kernels).extents(rows_, weight.data(), low.data(), high.data(), total.data());
+        expect(centre.shape(0) == lead, "one number for each dense column");
+        for (const auto& each : {low, high, first, second})
+            expect(each.shape(0) == lead, "one number for each dense column");
+        SERVING(row_kernels)
+            .extents(rows_, weight.data(), centre.data(), low.data(), high.data(), first.data(), second.data());
     }
 
     // Value, smallest curvature, error of a predictor, sum of the curvature, reach, spread; the sums over coefficients stand in the arrays.
@@ -94,8 +96,7 @@ class Rows {
         expect(charges.shape(0) == 4, "four charges");
         for (const auto& each : {gradient, error, centre, magnitude})
             if (each) expect_coefficients(each->shape(0));
-        expect(error.has_value() == centre.has_value() && error.has_value() == magnitude.has_value(),
-               "error, centre and magnitude together");
+        expect(centre.has_value() == magnitude.has_value(), "centre and magnitude together");
         if (gram) expect_gram(*gram);
         Totals totals{0, 0, 0, 0, 0, 0, at(gradient), gram ? gram->data() : nullptr, at(error), at(centre), at(magnitude)};
         const double* charged = charges.data();

@@ -16,10 +16,10 @@ from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
+from batchlearn.objectives.self_concordance import Bounds
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.statistics.objective import Objective, ridge
-from batchlearn.statistics.self_concordance import Bounds
 from batchlearn.training import certificate as certificates
 from batchlearn.training.certificate import LOWER_BOUND, Units
 from batchlearn.training.optimise import Optimum, Problem, Status, iter_optimise, leading_names, optimise

@@ -108,9 +108,14 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
             NoFiniteOptimum: alpha is 0 and the objective has no minimum: separable classes, or repeated columns.
         """
         settings = checked(self, ("logistic",))
-        X, y = validate_data(self, arrays(X), y, accept_sparse="csr", dtype=STORED_TYPES)
-        check_classification_targets(y)
-        kind = type_of_target(y, input_name="y", raise_unknown=True)
+        # `fit_rows` finds missing values of rows that count.
+        finite = sample_weight is not None
+        X, y = validate_data(self, arrays(X), y, accept_sparse="csr", dtype=STORED_TYPES, ensure_all_finite=finite)
+        # Of two numbers it is enough to look at both.
+        two = np.unique([y.min(), y.max()]) if y.dtype.kind in "biuf" and y.ndim == 1 else y
+        known = two if two is y or np.all((y == two[0]) | (y == two[-1])) else y
+        check_classification_targets(known)
+        kind = type_of_target(known, input_name="y", raise_unknown=True)
         if kind != "binary":
             raise DataError(
                 f"Only binary classification is supported. The type of the target is {kind}. Give labels of two "
@@ -118,8 +123,8 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
                 code="labels-not-binary",
             )
         weight = row_weights(sample_weight, len(y))
-        self.classes_ = np.unique(y)
-        seen = np.unique(y if weight is None else y[weight > 0.0])
+        self.classes_ = np.unique(known)
+        seen = self.classes_ if weight is None else np.unique(y[weight > 0.0])
         if len(seen) < 2:
             raise DataError(
                 f"The rows that count have one class, {quoted(seen[0])}; rows of two classes are needed. Check the "
@@ -275,7 +280,15 @@ class LinearRegressor(RegressorMixin, BaseEstimator):
             NoFiniteOptimum: alpha is 0 and no minimum exists: repeated columns, or labels that are all 0 along one.
         """
         settings = checked(self, ("squared", "poisson", "gamma", "tweedie"))
-        X, y = validate_data(self, arrays(X), y, accept_sparse="csr", dtype=STORED_TYPES, y_numeric=True)
+        X, y = validate_data(
+            self,
+            arrays(X),
+            y,
+            accept_sparse="csr",
+            dtype=STORED_TYPES,
+            y_numeric=True,
+            ensure_all_finite=sample_weight is not None,
+        )
         label = np.asarray(y, dtype=np.float64)
         self.coef_, self.intercept_ = fit_rows(self, settings, X, label, row_weights(sample_weight, len(label)))
         return self

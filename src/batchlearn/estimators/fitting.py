@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import assert_all_finite
 
 from batchlearn.data.rows.threads import one_blas_thread
-from batchlearn.errors import NoFiniteOptimum
+from batchlearn.errors import DataError, NoFiniteOptimum
 from batchlearn.estimators.incremental import go_on
 from batchlearn.estimators.reading import names_of
 from batchlearn.estimators.settings import EstimatorSettings
@@ -35,7 +36,12 @@ def fit_rows(
     loss, names = settings.loss, names_of(estimator)
     loss.check_labels(label)
     with one_blas_thread():
-        matrix = read_matrix(X, label, weight, intercept=settings.intercept, threads=settings.threads)
+        try:
+            matrix = read_matrix(X, label, weight, intercept=settings.intercept, threads=settings.threads)
+        except DataError:
+            # Missing and infinite values are found while the columns are scaled: looking for them costs a reading.
+            assert_all_finite(X, estimator_name=type(estimator).__name__, input_name="X")
+            raise
         lead = int(settings.intercept)
         names = [*names[:lead], *(names[lead + j] for j in matrix.order)]
         if settings.alpha == 0.0 and matrix.constant.any():

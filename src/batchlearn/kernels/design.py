@@ -68,7 +68,7 @@ class Layout:
         return self.lead + len(self.groups) + self.sparse
 
 
-class Entries(IntEnum):
+class EntryKind(IntEnum):
     """What stands in the place of each entry of the design matrix."""
 
     AS_THEY_ARE = 0
@@ -84,7 +84,7 @@ class Columns:
     shift: Floats
     scale: Floats
     intercept: bool
-    entries: Entries = Entries.AS_THEY_ARE
+    entries: EntryKind = EntryKind.AS_THEY_ARE
 
     def standardised(self) -> Floats:
         """Return the dense part of a block, (lead, m): a row of ones where there is an intercept, then the columns."""
@@ -96,10 +96,10 @@ class Columns:
         return _changed(block, self.entries)
 
 
-def _changed(dense: Floats, entries: Entries) -> Floats:
-    if entries is Entries.AS_THEY_ARE:
+def _changed(dense: Floats, entries: EntryKind) -> Floats:
+    if entries is EntryKind.AS_THEY_ARE:
         return dense
-    return np.abs(dense) if entries is Entries.ABSOLUTE else dense**2
+    return np.abs(dense) if entries is EntryKind.ABSOLUTE else dense**2
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ class Block:
         """The number of rows, m."""
         return int(self.stored.shape[1])
 
-    def with_entries(self, entries: Entries, sparse: Any) -> Block:
+    def with_entries(self, entries: EntryKind, sparse: Any) -> Block:
         """Return the block of the absolute or squared entries of one of entries as they are."""
         given = self.given
         if isinstance(given, Columns) and "dense" not in self.__dict__:
@@ -161,12 +161,12 @@ def predictors(layout: Layout, block: Block, parameters: Floats) -> Floats:
 
 def absolute(block: Block) -> Block:
     """Return the block of |X|: what bounds on rounding errors are made of."""
-    return block.with_entries(Entries.ABSOLUTE, None if block.sparse is None else abs(block.sparse))
+    return block.with_entries(EntryKind.ABSOLUTE, None if block.sparse is None else abs(block.sparse))
 
 
 def squared(block: Block) -> Block:
     """Return the block of the squared entries of X."""
-    return block.with_entries(Entries.SQUARED, None if block.sparse is None else block.sparse.multiply(block.sparse))
+    return block.with_entries(EntryKind.SQUARED, None if block.sparse is None else block.sparse.multiply(block.sparse))
 
 
 def quadratic_form(layout: Layout, block: Block, matrix: Floats) -> Floats:

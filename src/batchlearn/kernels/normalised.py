@@ -22,7 +22,7 @@ from batchlearn.kernels.window_mean import WindowMean
 # Of the one-row Newton step.
 _RATE = 0.25
 _TINY, _SMALL = 1e-300, 1e-3
-# Entries of a row, for how often every coefficient is touched: at least so many, whatever a sparse row holds.
+# EntryKind of a row, for how often every coefficient is touched: at least so many, whatever a sparse row holds.
 _FEWEST_TERMS = 16
 
 

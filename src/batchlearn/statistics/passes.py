@@ -47,6 +47,7 @@ def compiled_pass(  # noqa: PLR0913 - what is wanted, by name
     gradient: bool = True,
     gram: bool = False,
     length: int | None = None,
+    centre: bool = False,
 ) -> Pass | None:
     """Return the sums over a chunk; None where no compiled pass serves.
 
@@ -64,7 +65,8 @@ def compiled_pass(  # noqa: PLR0913 - what is wanted, by name
     parameters, slopes = np.ascontiguousarray(parameters), np.empty(size) if gradient else None
     direction = None if direction is None else np.ascontiguousarray(direction)
     places = np.zeros((size + 1, size + 1)) if gram else None
-    error, centre, magnitude = (None, None, None) if length is None else np.empty((3, size))
+    error = None if length is None else np.empty(size)
+    centres, magnitudes = np.empty((2, size)) if centre else (None, None)
     numbers: tuple[float, ...] = rows.pass_(
         kind,
         chunk.label,
@@ -78,12 +80,12 @@ def compiled_pass(  # noqa: PLR0913 - what is wanted, by name
         slopes,
         places,
         error,
-        centre,
-        magnitude,
+        centres,
+        magnitudes,
     )
     value, smallest, off, curvature, reach, spread = numbers
     grams = None if places is None else places[:size, :size]
-    return Pass(value, smallest, off, curvature, reach, spread, slopes, grams, error, centre, magnitude)
+    return Pass(value, smallest, off, curvature, reach, spread, slopes, grams, error, centres, magnitudes)
 
 
 def _charges(layout: Layout, length: int) -> Floats:

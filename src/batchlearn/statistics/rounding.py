@@ -67,7 +67,7 @@ class RoundingTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Rounding:
         """Return the chunk's totals."""
-        done = compiled_pass(self.loss, chunk, parameters, length=self.length)
+        done = compiled_pass(self.loss, chunk, parameters, gradient=False, length=self.length, centre=True)
         if done is not None and done.error is not None and done.centre is not None and done.magnitude is not None:
             growth, curvature = self.loss.self_concordance * done.predictor, np.array([done.curvature])
             return Rounding(done.error, growth, curvature, done.centre[None], done.magnitude[None], done.smallest)

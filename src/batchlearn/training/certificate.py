@@ -31,12 +31,12 @@ from batchlearn.kernels.rounding import UNDERFLOW, accumulated
 from batchlearn.models.bounds import PredictionBounds
 from batchlearn.models.links import class_contrasts, class_logits, largest_returned_distance
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
+from batchlearn.objectives.self_concordance import bounds
 from batchlearn.solvers import AnchoredPoint
 from batchlearn.statistics.leverage import LeverageTotal
 from batchlearn.statistics.lower_bound import LowerBound
 from batchlearn.statistics.objective import Expansion, GradientError, NearPoint, Objective
 from batchlearn.statistics.rounding import ReturnedTotal
-from batchlearn.statistics.self_concordance import bounds
 
 # Above this the d x d factor (and what is made of it) is too large: the rank-one bound serves.
 FACTOR_LIMIT = 5000

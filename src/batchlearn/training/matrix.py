@@ -32,6 +32,8 @@ from batchlearn.training.certificate import Units
 _LARGEST_VALUE = 1e290
 # Below the least scale a penalty strength could overflow; no column of ordinary data is so narrow.
 _LEAST_EXPONENT, _LARGEST_EXPONENT = -380, 1000
+# Rows whose mean is near enough to that of all for squares of distances from it.
+_CENTRE_ROWS = 1024
 # Shifts are multiples of scale / 256.
 _SHIFT_STEPS = 256.0
 # Of a column's second moment, as curvature weighs the rows, in its mean: what is left is below a thirtieth of it.
@@ -42,23 +44,30 @@ _FAR_OUT = 1e-3
 
 @dataclass(frozen=True)
 class _ExtentTotal:
-    """Smallest and largest value and weighted sum of each column."""
+    """Of each column the smallest and largest value, and weighted sums of the distances from a centre, and of squares.
 
-    combine: ClassVar[tuple[Any, ...]] = (np.minimum, np.maximum, np.add)
+    Of sparse columns, whose centre is 0, there are no squares: NaN.
+    """
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats, Floats, Floats]:  # noqa: ARG002 - the protocol of a statistic
-        part, compiled = chunk.block.sparse, compiled_rows(chunk.layout, chunk.block)
+    centre: Floats
+    combine: ClassVar[tuple[Any, ...]] = (np.minimum, np.maximum, np.add, np.add)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats, Floats, Floats, Floats]:  # noqa: ARG002 - the protocol of a statistic
+        """Return the chunk's totals."""
+        block, part = chunk.block, chunk.block.sparse
+        compiled, centre = compiled_rows(chunk.layout, block), self.centre[: chunk.layout.dense]
         if compiled is not None:
-            low, high, total = np.empty((3, chunk.layout.dense))
-            compiled.extents(chunk.weight, low, high, total)
+            low, high, first, second = np.empty((4, chunk.layout.dense))
+            compiled.extents(chunk.weight, centre, low, high, first, second)
         else:
-            dense = chunk.block.dense
-            low, high, total = dense.min(axis=1), dense.max(axis=1), dense @ chunk.weight
+            low, high, distance = block.dense.min(axis=1), block.dense.max(axis=1), block.dense - centre[:, None]
+            first, second = distance @ chunk.weight, distance**2 @ chunk.weight
         if chunk.layout.sparse:
             low = np.append(low, part.min(axis=0).toarray().ravel())
             high = np.append(high, part.max(axis=0).toarray().ravel())
-            total = np.append(total, part.T @ chunk.weight)
-        return low, high, total
+            first = np.append(first, part.T @ chunk.weight)
+            second = np.append(second, np.full(chunk.layout.sparse, np.nan))
+        return low, high, first, second
 
 
 @dataclass(frozen=True)
@@ -245,9 +254,13 @@ def read_matrix(
             order = np.concatenate([np.flatnonzero(full), np.flatnonzero(~full)])
             dense, sparse = np.asfortranarray(sparse[:, full].toarray()), None if full.all() else sparse[:, ~full]
     rows = _stored(dense, sparse, label, weight, offset, threads)
-    low, high, sums = rows.total(_ExtentTotal(), np.empty(0))
+    near, some = np.zeros(len(order)), np.empty((0, 0)) if dense is None else dense[:_CENTRE_ROWS]
+    with np.errstate(over="ignore", invalid="ignore"):
+        if some.size:
+            near[: some.shape[1]] = np.asarray(some, dtype=np.float64).mean(axis=0)
+        low, high, sums, squares = rows.total(_ExtentTotal(near), np.empty(0))
     magnitude = np.maximum(np.abs(low), np.abs(high))
-    if not float(magnitude.max(initial=0.0)) <= _LARGEST_VALUE:
+    if not (float(magnitude.max(initial=0.0)) <= _LARGEST_VALUE and np.all(np.isfinite(sums))):
         raise DataError(
             f"A value of the matrix is {magnitude.max():.1e} in size; values need to be below {_LARGEST_VALUE:.0e}, or "
             "their sums overflow. Rescale that column.",
@@ -255,11 +268,7 @@ def read_matrix(
         )
     # By a power of two, which rounds nothing.
     magnitude = np.exp2(np.ceil(np.log2(np.where(magnitude > 0.0, magnitude, 1.0))))
-    mean = sums / rows.total_weight
-    first, square = rows.total(_ColumnSpreadTotal(mean, magnitude), np.empty(0))
-    # The mean is rounded: where columns vary in its last places only, that is most of the squares (Chan, Golub and
-    # LeVeque 1983, the corrected two-pass algorithm).
-    spread = np.sqrt(np.maximum(square / rows.total_weight - (first / rows.total_weight) ** 2, 0.0))
+    mean, spread = _spread(rows, near, sums, squares, magnitude)
     same = low == high
     deviation = np.where(same, 0.0, spread * magnitude)
     shifted = np.arange(len(mean)) < (rows.layout.dense if intercept and centre else 0)
@@ -270,6 +279,22 @@ def read_matrix(
     count = rows.layout.dense
     rows = replace(rows, shift=shift[:count], scale=scale[:count], sparse_scale=scale[count:])
     return Matrix(rows, shift, scale, deviation, constant, total, order)
+
+
+def _spread(
+    rows: MemoryRows, centre: Floats, sums: Floats, squares: Floats, magnitude: Floats
+) -> tuple[Floats, Floats]:
+    """Return the mean of each column and, in units of its magnitude, its standard deviation."""
+    weight = rows.total_weight
+    moved, square = sums / weight / magnitude, squares / weight / magnitude / magnitude
+    mean = centre + sums / weight
+    # Where the centre, of the first rows, is not near the mean, most of the squares is the distance between the two.
+    if np.all(moved**2 <= 0.5 * square) and np.all(np.isfinite(square)):
+        return mean, np.sqrt(square - moved**2)
+    first, second = rows.total(_ColumnSpreadTotal(mean, magnitude), np.empty(0))
+    # The mean is rounded: where columns vary in its last places only, that is most of the squares (Chan, Golub and
+    # LeVeque 1983, the corrected two-pass algorithm).
+    return mean, np.sqrt(np.maximum(second / weight - (first / weight) ** 2, 0.0))
 
 
 def predictors(values: Any, coefficients: Floats, intercept: float) -> Floats:

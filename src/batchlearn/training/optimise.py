@@ -18,10 +18,10 @@ from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.class_weights import log_odds_shift, moved_intercepts
 from batchlearn.objectives.factor import NotPositiveDefinite
+from batchlearn.objectives.self_concordance import Bounds, bounds
 from batchlearn.progress import finish
 from batchlearn.solvers import Distance, RowsAtOnce, Solver
 from batchlearn.statistics.objective import Objective
-from batchlearn.statistics.self_concordance import Bounds, bounds
 from batchlearn.statistics.totals import RecessionTotal, ValueTotal
 from batchlearn.training.certificate import Certification, Units, certify, not_certified
 from batchlearn.training.regimes import Checkpoint, FullBatch, Regime, check_pair, default_solver, run

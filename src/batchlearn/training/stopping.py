@@ -8,7 +8,7 @@ from numbers import Real
 from typing import NamedTuple, Protocol
 
 from batchlearn.errors import UsageError
-from batchlearn.statistics.self_concordance import Bounds
+from batchlearn.objectives.self_concordance import Bounds
 
 
 class StoppingContext(NamedTuple):

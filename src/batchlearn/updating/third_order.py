@@ -22,7 +22,7 @@ from batchlearn.statistics.rowwise import predictor
 
 # Losses whose third and fourth derivatives are both at most the second one in size.
 THIRD_ORDER_LOSSES = ("logistic", "poisson")
-# Entries that are worth keeping: 32 MB.
+# EntryKind that are worth keeping: 32 MB.
 _LARGEST_TENSOR = 4_000_000
 
 

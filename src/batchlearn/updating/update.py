@@ -22,8 +22,8 @@ from batchlearn.kernels.rounding import accumulated
 from batchlearn.kernels.sums import symmetric
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.penalties import Quadratic
+from batchlearn.objectives.self_concordance import Bounds, bounds
 from batchlearn.statistics.objective import Objective
-from batchlearn.statistics.self_concordance import Bounds, bounds
 from batchlearn.statistics.totals import Hessian, HessianTotal
 from batchlearn.statistics.updates import FormTotal, totals_together
 from batchlearn.updating.domain import Domain, DomainParts, DomainTotal

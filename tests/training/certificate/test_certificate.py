@@ -17,9 +17,9 @@ from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.penalties import Quadratic
+from batchlearn.objectives.self_concordance import bounds
 from batchlearn.solvers.newton import Newton
 from batchlearn.statistics.objective import GradientError, Objective, ridge
-from batchlearn.statistics.self_concordance import bounds
 from batchlearn.training import certificate as certificates
 from batchlearn.training.certificate import BOUNDED, EXACT, LOWER_BOUND, Units, certify
 

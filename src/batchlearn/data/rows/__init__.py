@@ -87,7 +87,7 @@ class Rows(Protocol):
 
     @property
     def stored_entries(self) -> int:
-        """Entries of the sparse part."""
+        """EntryKind of the sparse part."""
         ...
 
     @property

@@ -88,7 +88,7 @@ class MemoryRows:
 
     @property
     def stored_entries(self) -> int:
-        """Entries of the sparse part."""
+        """EntryKind of the sparse part."""
         return sum(chunk.sparse.nnz for chunk in self.chunks if chunk.sparse is not None)
 
     @property

@@ -141,7 +141,7 @@ def forest(
 ) -> Forest:
     """Lay the entries on one axis, which includes 0 where `zero` is asked for; those after `first` fold away.
 
-    Entries after the 48th are counted only. `width` is that of the narrowest axis, in CSS pixels.
+    EntryKind after the 48th are counted only. `width` is that of the narrowest axis, in CSS pixels.
     """
     shown = entries[:MOST_BARS]
     ends = [end for entry in shown for end in entry.mark[:3] if isinstance(end, float)]
