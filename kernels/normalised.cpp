@@ -143,7 +143,6 @@ class NormalisedWalk {
             reader_.dense(first, count, block, stride);
             for (Count r = 0; r < count; ++r) {
                 const Count row = first + r;
-                reader_.fetch(row + 2, state_.cells, 4);
                 const double* x = block + r * stride;
                 grow(dense_, x, stride);
                 gather(row);

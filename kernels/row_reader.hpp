@@ -122,16 +122,6 @@ class RowReader {
         return count + many;
     }
 
-    // Have the cache fetch what a row's sparse entries meet, `width` numbers for each coefficient.
-    void fetch(Count row, const double* cells, Count width) const {
-        if (!rows_.pointers || row >= rows_.rows) return;
-        for (Count k = pointer(row); k < pointer(row + 1); ++k) {
-            const Count index = rows_.index_bytes == 4 ? static_cast<const std::int32_t*>(rows_.indices)[k]
-                                                       : static_cast<const std::int64_t*>(rows_.indices)[k];
-            __builtin_prefetch(cells + (rows_.first + index) * width, 0);
-        }
-    }
-
    private:
     template <class Whole>
     void places(Count start, Count many, std::int64_t* column) const {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from batchlearn.data.rows.memory import MemoryRows
@@ -10,21 +12,28 @@ from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels.design import Layout
 
 
-def test_rows_of_several_chunks_come_in_the_order_asked_for() -> None:
+@pytest.mark.parametrize(
+    "numbers", [np.random.default_rng(7).permutation(30)[:17], np.arange(5, 22), np.arange(13, 23)]
+)
+@pytest.mark.parametrize("by_row", [False, True])
+def test_rows_of_several_chunks_come_in_the_order_asked_for(numbers: NDArray[np.intp], by_row: bool) -> None:
     rng = np.random.default_rng(0)
     dense, codes = rng.normal(size=(2, 30)).astype(np.float32), rng.integers(0, 4, (1, 30))
     label, weight, offset = rng.normal(size=30), rng.random(30), rng.normal(size=30)
     sparse = csr_array(rng.normal(size=(30, 3)) * (rng.random((30, 3)) < 0.4))
+    dense = np.asfortranarray(dense) if by_row else dense
     cuts = [slice(0, 12), slice(12, 24), slice(24, 30)]
     chunks = tuple(
         StoredChunk(dense[:, cut], codes[:, cut], label[cut], weight[cut], offset[cut], sparse[cut]) for cut in cuts
     )
     rows = MemoryRows(Layout(True, 2, (3,), 3), chunks, np.array([1.0, 2.0]), np.array([0.5, 3.0]))
-    numbers = rng.permutation(30)[:17]
     (taken,) = rows.stretches(numbers, 17)
     (chunk,) = taken.chunks
     np.testing.assert_array_equal(chunk.dense, dense[:, numbers])
     assert chunk.dense.dtype == np.float32
+    # As stored and within a chunk nothing is copied; what is copied stays row by row where it was.
+    assert np.shares_memory(chunk.dense, dense) == (len(numbers) == 10)
+    assert (chunk.dense.strides[0] < chunk.dense.strides[1]) == by_row
     np.testing.assert_array_equal(chunk.codes, codes[:, numbers])
     np.testing.assert_array_equal(chunk.label, label[numbers])
     np.testing.assert_array_equal(chunk.weight, weight[numbers])

@@ -167,6 +167,20 @@ def test_normalised_updates_have_the_same_bits_in_every_instruction_set_and_howe
 
 
 @pytest.mark.parametrize("level", LEVELS)
+def test_steps_along_gradients_have_the_same_bits_in_every_instruction_set(level: int) -> None:
+    solver, (objective, rows) = StochasticGradient(0.01), drawn("poisson", 8, 300, columns=19)
+    state = solver.start(objective, rows, np.zeros(rows.layout.size), ReadingPlan(64, 300, 300.0, 0))
+    highest, expected = module.level(), solver.step(objective, rows, state)
+    try:
+        module.use_level(level)
+        found = solver.step(objective, rows, state)
+    finally:
+        module.use_level(highest)
+    np.testing.assert_array_equal(found.parameters, expected.parameters)
+    np.testing.assert_array_equal(found.delivered, expected.delivered)
+
+
+@pytest.mark.parametrize("level", LEVELS)
 def test_online_newton_agrees_in_every_instruction_set_and_cuts_at_blocks_change_no_bit(level: int) -> None:
     solver, (objective, rows) = OnlineNewton(), drawn("poisson", 8, 320)
     expected, _ = online(solver, objective, rows)

@@ -109,8 +109,13 @@ def joined(chunks: Sequence[StoredChunk]) -> StoredChunk:
 
 def gathered(chunks: Sequence[StoredChunk], numbers: NDArray[np.intp]) -> StoredChunk:
     """Return the rows of these numbers, counted through all chunks, in this order."""
+    starts = np.cumsum([0, *map(len, chunks)])
+    if len(numbers) and int(numbers[-1]) - int(numbers[0]) == len(numbers) - 1 and np.all(np.diff(numbers) == 1):
+        # As stored: what lies in one chunk is not copied.
+        ends = zip(chunks, (numbers[0] - starts[:-1]).tolist(), (numbers[-1] + 1 - starts[:-1]).tolist(), strict=True)
+        return joined([chunk.part(slice(max(a, 0), b)) for chunk, a, b in ends if b > 0 and a < len(chunk)])
     order = np.argsort(numbers, kind="stable")
-    sorted_numbers, starts = numbers[order], np.cumsum([0, *map(len, chunks)])
+    sorted_numbers = numbers[order]
     cuts = np.searchsorted(sorted_numbers, starts)
     parts = [
         (chunk, order[a:b], sorted_numbers[a:b] - first)
@@ -118,13 +123,20 @@ def gathered(chunks: Sequence[StoredChunk], numbers: NDArray[np.intp]) -> Stored
         if b > a
     ]
     sample, count = parts[0][0], len(numbers)
-    dense = np.empty((len(sample.dense), count), dtype=sample.dense.dtype)
+    by_row = sample.dense.strides[0] < sample.dense.strides[1]
+    shape = (count, len(sample.dense)) if by_row else (len(sample.dense), count)
+    dense = np.empty(shape, dtype=sample.dense.dtype)
     codes = np.empty((len(sample.codes), count), dtype=sample.codes.dtype)
     label = np.empty(count)
     weight = None if sample.weight is None else np.empty(count)
     offset = None if sample.offset is None else np.empty(count)
     for chunk, places, local in parts:
-        dense[:, places], codes[:, places] = chunk.dense[:, local], chunk.codes[:, local]
+        # Whole rows where they are stored row by row.
+        if by_row:
+            dense[places] = chunk.dense.T[local]
+        else:
+            dense[:, places] = chunk.dense[:, local]
+        codes[:, places] = chunk.codes[:, local]
         for out, values in ((label, chunk.label), (weight, chunk.weight), (offset, chunk.offset)):
             if out is not None and values is not None:
                 out[places] = values[local]
@@ -132,7 +144,7 @@ def gathered(chunks: Sequence[StoredChunk], numbers: NDArray[np.intp]) -> Stored
     if sample.sparse is not None:
         stacked = _stacked([chunk.sparse[local] for chunk, _, local in parts])
         sparse = stacked[np.argsort(np.concatenate([places for _, places, _ in parts]))]
-    return StoredChunk(dense, codes, label, weight, offset, sparse)
+    return StoredChunk(dense.T if by_row else dense, codes, label, weight, offset, sparse)
 
 
 def _sparse_part(sparse: Any, rows: slice) -> Any:
