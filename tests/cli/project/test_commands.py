@@ -331,7 +331,7 @@ def test_a_database_is_a_source(here: Path, run: Run) -> None:
     assert refusal(run, *init[:-2], "--drop", "user", "--weight", "x", "--target", "paid")[0] == 2
     assert run(*init)[0] == 0
     first = answer(run, "retrain", "--now", day(8))
-    assert first["rows"]["new"] == 300
+    assert first["rows"] == {"seen": 480, "known": 300, "new": 300, "late": 0, "labelled": 0, "changed": 0, "gone": 0}
     with sqlite3.connect(here / "shop.sqlite") as connection:
         connection.execute("DROP TABLE orders")
     connection.close()

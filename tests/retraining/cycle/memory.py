@@ -73,7 +73,8 @@ class History:
                 (counted,) = (one for one in events if isinstance(one, RowsCounted))
                 known, latest, number = counted.look.known, counted.look.latest, len(self.trained)
                 assert latest is not None
-                newest = Newest(number, clock.now, latest, known, clock.at, verdict, against, None, alarms)
+                last = counted.look.last
+                newest = Newest(number, clock.now, latest, known, clock.at, verdict, against, None, alarms, last=last)
                 return replace(state, newest=newest)
             case JudgedAgain(verdict=verdict):
                 assert newest is not None

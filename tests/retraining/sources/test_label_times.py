@@ -19,8 +19,7 @@ from batchlearn.retraining.sources.label_times import (
     settled_rows,
     shown_instant,
 )
-from batchlearn.tables.conditions import Condition, Listed, Not, Written
-from batchlearn.tables.table.row_list import Standing
+from batchlearn.tables.conditions import Condition, Not, Written
 
 ROWS = 500
 
