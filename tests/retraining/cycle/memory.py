@@ -74,6 +74,7 @@ class History:
                 known, latest, number = counted.look.known, counted.look.latest, len(self.trained)
                 assert latest is not None
                 newest = Newest(number, clock.now, latest, known, clock.at, verdict, against, None, alarms)
+                newest = replace(newest, last=counted.look.last)
                 return replace(state, newest=newest)
             case JudgedAgain(verdict=verdict):
                 assert newest is not None
