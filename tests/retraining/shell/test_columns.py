@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow.csv import write_csv
 from tests.retraining.made import SETTINGS_TEXT, add_days, day, into_database, make_project, orders, turn
 
 from batchlearn.artifacts.store import FolderStore
@@ -182,3 +183,18 @@ def test_a_database_that_lost_a_column_that_the_query_marks_by_is_an_alarm_too(t
     assert (found["exit"], found["decision"], len(alarms(root))) == (12, "keep", 1)
     _, found = run(root, "--dry-run")
     assert (found["exit"], len(alarms(root))) == (12, 1)
+
+
+def test_a_used_column_that_is_all_text_in_a_new_file_keeps_the_champion(tmp_path: Path) -> None:
+    """A text file has no types: the kind of its columns is that of the live model."""
+    make_project(tmp_path, SETTINGS_TEXT, {"*.parquet": "*.csv"})
+    for number in range(10):
+        write_csv(orders(number, number + 1), tmp_path / "data" / f"{number:03d}.csv")
+    assert turn(tmp_path, day(13)).promoted
+    rows = orders(10, 11)
+    place = rows.schema.get_field_index("size")
+    rows = rows.set_column(place, "size", pa.array(["unknown"] * len(rows)))
+    write_csv(rows, tmp_path / "data" / "010.csv")
+    found = turn(tmp_path, day(14), dry_run=True)
+    (alarm,) = found.alarms
+    assert "Of column 'size' 60 values cannot be read as a number, such as 'unknown', and no other." in str(alarm)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import os
 import shutil
 import signal
@@ -72,7 +73,7 @@ class Unattended:
 
     root: Path
     world: World
-    keep_alive: float = 1.0  # of the time of the last call that ended, how much at most until the machine dies
+    longest_life: float = math.inf  # seconds until the machine dies, at most; never more than the last whole call took
     landed: dict[int, list[str]] = field(default_factory=dict)
 
     def begin(self, recipe: str = "") -> None:
@@ -88,7 +89,7 @@ class Unattended:
             night = end_of(quarter) + datetime.timedelta(days=1)
             left = self.world.quarters - quarter
             if usual and rng.random() < kills / left:
-                killed = self.call(quarter, night, rng.uniform(0.0, self.keep_alive * usual))
+                killed = self.call(quarter, night, rng.uniform(0.0, min(usual, self.longest_life)))
                 kills -= killed.code is None
                 yield killed
                 night += datetime.timedelta(days=1)

@@ -32,10 +32,11 @@ def columns_unfit(live: int | None, refusal: DataError) -> Note | None:
     return Note(Code.COLUMNS_UNFIT, {"version": live, "refusal": refusal.message})
 
 
-def check_columns(champion: Champion, table: Table) -> tuple[Note, ...]:
-    """Say which columns that the champion does not read came, went or changed their kind; no row is read.
+def check_columns(champion: Champion, table: Table, added: Table) -> tuple[Note, ...]:
+    """Say which columns that the champion does not read came, went or changed their kind.
 
-    `table` is read as the champion reads it. DataError where a column that it reads is gone or of another kind.
+    `table` is read as the champion reads it, and so are the rows that were `added`, of which alone rows are read.
+    DataError where a column that it reads is gone or of another kind, or no value of the new rows is what it was.
     """
     model = champion.model
     for name in model.lacking(table):
@@ -47,6 +48,13 @@ def check_columns(champion: Champion, table: Table) -> tuple[Note, ...]:
     gone = sorted({column.name for column in table.absent} & set(model.columns))
     if gone:
         raise DataError(f"{table.name} has no column {quoted(gone[0])}, which the model reads.", code="column-missing")
+    scan, readable = added.scan(model.columns), dict.fromkeys(model.columns, 0)
+    for batch in scan:
+        for name in model.columns:
+            readable[name] += len(batch.column(name)) - batch.column(name).null_count
+    odd = next((name for name in model.columns if scan.unreadable[name] and not readable[name]), None)
+    if odd is not None:
+        raise DataError(f"Of column {quoted(odd)} {scan.said_of_unreadable(odd)}, and no other.", code="column-kind")
     if champion.columns is None:
         return ()
     read = {model.target.column, *model.columns, *model.readings}

@@ -115,9 +115,10 @@ def _turn(
     rows = rows.like({} if champion is None else champion.model.readings)
     known = KnownRows(rows, times, clock.now, plan, None if live is None else standings[live.number])
     if champion is not None:
-        yield from map(Noted, () if anyway else check_columns(champion, rows.table()))
+        parts = known.parts(champion)
+        yield from map(Noted, () if anyway else check_columns(champion, rows.table(), parts.added))
         yield Progress("bracketing the gain")
-        bracket, note = bracket_of(champion, plan.recipe, known.parts(champion), plan.threads)
+        bracket, note = bracket_of(champion, plan.recipe, parts, plan.threads)
         if bracket is not None:
             yield Bracketed(bracket)
         yield Noted(note)

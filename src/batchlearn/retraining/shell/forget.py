@@ -1,9 +1,9 @@
 """Forgetting rows: a verified refit without them, and a list of what still holds them.
 
 The rows are left out for good: the condition goes into the ledger and every later turn reads the source without them.
-The model is trained from scratch on the champion's rows without them, encoding included, and its certificate bounds
-how far it is from the optimum of those rows: so it equals training without them within that bound, and nothing more is
-claimed.
+The model is trained from scratch on the rows known as of the champion's training without them, encoding included, and
+its certificate bounds how far it is from the optimum of those rows: so it equals training without them within that
+bound, and nothing more is claimed.
 """
 
 from __future__ import annotations

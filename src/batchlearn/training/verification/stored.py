@@ -167,8 +167,8 @@ def _listed(path: Path, files: Files, rules: ReadingRules) -> tuple[Files, Liste
     place = path.absolute().parent / ROWS
     if not place.is_file():
         return files, None
-    then, root = RowList.parse(place.read_bytes()), path.absolute().parents[2]
-    given = {path_below(one.absolute(), root): one for one in files.paths}
+    then, root = RowList.parse(place.read_bytes()), Path(os.path.abspath(place.parents[2]))
+    given = {path_below(Path(os.path.abspath(one)), root): one for one in files.paths}  # "..", but no link, is followed
     there = [part for part in then.parts if part.file in given]
     if not there:
         return files, None  # a copy of the rows, of which the condition alone says which they are
@@ -177,8 +177,8 @@ def _listed(path: Path, files: Files, rules: ReadingRules) -> tuple[Files, Liste
     if standing.lost:
         raise DataError(
             f"Version {int(path.absolute().parent.name)} cannot be verified any more: rows that it was trained on were "
-            f"replaced or are gone since ({', '.join(map(quoted, standing.lost[:3]))}). That is no sign that the model "
-            "was altered. Restore the file as it was to verify it, or train again.",
+            f"replaced, are gone or were not given ({', '.join(map(quoted, standing.lost[:3]))}). That is no sign that "
+            "the model was altered. Restore the file as it was to verify it, or train again.",
             code="rows-replaced",
         )
     return files, standing.listed
