@@ -32,6 +32,9 @@ inline void clear(double* values, std::size_t count) {
 // Columns of zeros behind those of a tile: what goes through a few columns at a time need not count them.
 constexpr std::ptrdiff_t SPARE_COLUMNS = 8;
 
+// Bytes between what is read and what is asked for meanwhile.
+constexpr std::ptrdiff_t AHEAD = 8192;
+
 constexpr std::ptrdiff_t MOST_TILE_ROWS = 512, LEAST_TILE_ROWS = 32, TILE_VALUES = 25600;
 
 // Rows of a tile: a multiple of the lanes such that a tile stays in the second cache.
@@ -110,15 +113,22 @@ void load_dense(const StoredRows& rows, const Reading* readings, std::ptrdiff_t 
     const T* first = static_cast<const T*>(rows.dense) + start * rows.row_stride;
     const std::ptrdiff_t whole = count / LANES * LANES;
     std::ptrdiff_t turned = 0;  // columns that were turned, of the whole groups of rows
-    if (rows.row_stride != 1 && rows.column_stride == 1) {
-        turned = rows.columns < LANES ? 0 : rows.columns;
-        // Some rows after the other: memory is read in its order.
+    if (rows.row_stride != 1 && rows.column_stride == 1 && rows.columns >= LANES) {
+        turned = rows.columns;
+        // Some rows after the other, and asked for some time before: what is read jumps from row to row too often for
+        // the processor to foresee.
+        constexpr std::ptrdiff_t line = 64 / sizeof(T);
+        const std::ptrdiff_t ahead = AHEAD / static_cast<std::ptrdiff_t>(sizeof(T)) / rows.columns;
+        const std::ptrdiff_t distance = ahead < LANES ? 8 * line : ahead * rows.row_stride;
         for (std::ptrdiff_t r = 0; r < whole; r += LANES)
             for (std::ptrdiff_t next = 0; next < turned; next += LANES) {
                 // The last columns once more with those before them, so that there are always eight.
                 const std::ptrdiff_t j = next + LANES > turned ? turned - LANES : next;
                 typename Eight<T>::Vector out[LANES];
-                turn<T>(first + r * rows.row_stride + j, rows.row_stride, out);
+                const T* from = first + r * rows.row_stride + j;
+                if (next % line == 0)
+                    for (int k = 0; k < LANES; ++k) __builtin_prefetch(from + k * rows.row_stride + distance);
+                turn<T>(from, rows.row_stride, out);
                 for (int k = 0; k < LANES; ++k)
                     store(tile + (j + k) * stride + r, readings[j + k](__builtin_convertvector(out[k], Doubles)));
             }
@@ -129,7 +139,11 @@ void load_dense(const StoredRows& rows, const Reading* readings, std::ptrdiff_t 
         double* to = tile + j * stride;
         std::ptrdiff_t r = j < turned ? whole : 0;
         if (rows.row_stride == 1)
-            for (; r < whole; r += LANES) store(to + r, reading(eight_at(column + r)));
+            for (; r < whole; r += LANES) {
+                // The next column begins elsewhere.
+                __builtin_prefetch(column + rows.column_stride + r);
+                store(to + r, reading(eight_at(column + r)));
+            }
         for (; r < count; r += LANES) {
             double values[LANES] = {};
             const int some = count - r < LANES ? static_cast<int>(count - r) : LANES;

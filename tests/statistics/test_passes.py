@@ -15,7 +15,7 @@ from batchlearn.data.rows import Chunk
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels import native
-from batchlearn.kernels.design import Floats, Layout, absolute, linear_predictor, rows_of, squared
+from batchlearn.kernels.design import Block, Columns, Floats, Layout, absolute, linear_predictor, rows_of, squared
 from batchlearn.kernels.rounding import accumulated
 from batchlearn.kernels.sums import summed_predictors, transposed_product
 from batchlearn.objectives.losses import LogisticLoss, Loss, SquaredLoss
@@ -226,3 +226,13 @@ def test_products_use_rows_as_they_are_stored() -> None:
     transposed_product(chunk.layout, chunk.block, np.ones(100))
     GradientTotal(SquaredLoss())(chunk, np.zeros(5))
     assert "dense" not in vars(chunk.block), "no copy in float64 was made"
+
+
+@pytest.mark.parametrize("columns", [0, 1, 7, 8, 9, 15, 17])
+def test_some_columns_of_a_wider_table_are_read_row_by_row(columns: int) -> None:
+    table = np.random.default_rng(11).normal(size=(700, 40)).astype(np.float32)
+    chunk = chunk_of(np.random.default_rng(12), SquaredLoss(), Layout(True, 40), 700, table.T, 0, shifted=False)
+    layout = Layout(True, columns)
+    block = Block(Columns(table.T[:columns], np.zeros(columns), np.ones(columns), True), chunk.block.codes)
+    w = np.arange(columns + 1.0)
+    np.testing.assert_array_equal(summed_predictors(layout, block, w), linear_predictor(layout, block, w))

@@ -25,7 +25,7 @@ _CORNERED = tuple(0.5**k for k in range(1, 41))
 # Half the square of a decrement is what is left to gain: this is below the rounding of any objective.
 _AT_ROUNDING = 1e-9
 # A decrement below which the Hessian at hand serves on, and what a step with it has to take off.
-_NEAR, _WORTH_IT = 0.1, 0.3
+_NEAR, _WORTH_IT = 0.05, 0.3
 # Of the logarithm of a row's curvature since the anchor: bounds are wider by half of it.
 _LARGEST_DRIFT = 0.6
 # Multiplications of a Hessian, some hundredths of a second, from which on it is worth a thought.

@@ -168,6 +168,10 @@ class MemoryRows:
         """Return rows that repeat each other as one of their added weight; these rows where few do."""
         if self.layout.sparse or not self.chunks:
             return self
+        # Rows of which one column alone tells most apart repeat each other seldom.
+        few = _WORTH_MERGING * len(self.chunks[0])
+        if any(len(np.unique(column)) > few for column in self.chunks[0].dense[:3]):
+            return self
         first = self.chunks[0].deduplicate()
         if len(first) > _WORTH_MERGING * len(self.chunks[0]):
             return self
