@@ -23,7 +23,7 @@ from batchlearn.estimators.settings import EstimatorSettings
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels import native
 from batchlearn.kernels.design import Block, Columns, Floats, Layout
-from batchlearn.kernels.epochs import Compiled, Strengths, Turns, follow_newton, follow_normalised, learned_rows
+from batchlearn.kernels.native.epochs import Compiled, Strengths, Turns, follow_newton, follow_normalised, learned_rows
 from batchlearn.kernels.normalised import NormalisedState
 from batchlearn.kernels.online_newton import BLOCK
 from batchlearn.kernels.single_rows import unpadded

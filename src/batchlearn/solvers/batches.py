@@ -8,7 +8,7 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.kernels.epochs import Compiled, Strengths, learned_rows
+from batchlearn.kernels.native.epochs import Compiled, Strengths, learned_rows
 from batchlearn.kernels.single_rows import LabelledRows, row_major
 from batchlearn.objectives.losses import LogisticLoss, Loss, SquaredLoss
 from batchlearn.objectives.losses.huber import HuberLoss

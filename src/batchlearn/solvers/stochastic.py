@@ -10,7 +10,7 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.kernels.epochs import follow_gradients
+from batchlearn.kernels.native.epochs import follow_gradients
 from batchlearn.kernels.single_rows import padded, unpadded
 from batchlearn.kernels.stochastic import follow_batches
 from batchlearn.kernels.window_mean import WindowMean

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.kernels.epochs import follow_reduced
+from batchlearn.kernels.native.epochs import follow_reduced
 from batchlearn.kernels.single_rows import batch_predictor, padded
 from batchlearn.kernels.variance_reduced import Averaged, follow_batches
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -35,14 +36,14 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Hold BLAS and LAPACK at one thread: our own threads read chunks, and bits must not depend on their number."""
-    with _libraries().limit(limits=1):
+    # SciPy's BLAS may be loaded after the first time.
+    with _libraries("scipy.linalg" in sys.modules).limit(limits=1):
         yield
 
 
 @cache
-def _libraries() -> ThreadpoolController:
+def _libraries(with_scipy: bool) -> ThreadpoolController:  # noqa: ARG001 - found anew once SciPy is there
     """Return who holds the threads of the libraries: finding them takes as long as learning 50,000 rows."""
-    import scipy.linalg  # noqa: F401 - its BLAS is to be among them
     from threadpoolctl import ThreadpoolController  # imported here: serving reads rows too and does not need it
 
     return ThreadpoolController()

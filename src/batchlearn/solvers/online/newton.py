@@ -21,7 +21,7 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
-from batchlearn.kernels.epochs import follow_newton
+from batchlearn.kernels.native.epochs import follow_newton
 from batchlearn.kernels.online_newton import follow_rows
 from batchlearn.objectives.factor import factorise
 from batchlearn.objectives.penalties import Quadratic

@@ -15,7 +15,7 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.kernels.epochs import follow_normalised
+from batchlearn.kernels.native.epochs import follow_normalised
 from batchlearn.kernels.normalised import NormalisedState, follow_rows
 from batchlearn.kernels.single_rows import padded
 from batchlearn.kernels.window_mean import WindowMean
