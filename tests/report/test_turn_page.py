@@ -88,8 +88,8 @@ def test_only_rows_that_were_counted_are_shown() -> None:
     text = read(judged_turn()).text
     assert "late 60" in text
     assert "changed 3" in text
-    assert "labelled, and not learned from before" in text
-    for absent in ("gone", "seen_last", "without their label"):
+    assert "landed since, and dated after what had landed by then" in text
+    for absent in ("gone", "seen_last", "and labelled since"):
         assert absent not in text
 
 
