@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 from tests.cli.made import Run, environment, one_object
 
 import batchlearn
 from batchlearn.cli import COMMANDS
+from batchlearn.kernels import native
+
+train = import_module("batchlearn.cli.train")  # the package has the function of that name
 
 HEAVY = ("numpy", "pyarrow", "scipy", "sklearn", "rich", "cyclopts", "pydantic")
 
@@ -68,3 +73,14 @@ def test_json_is_read_wherever_it_is_typed(run: Run, tokens: tuple[str, ...]) ->
     assert (code, err) == (2, "")
     assert one_object(out)["error"]["code"] == "no-project"
     assert run("status", "--json=false")[1] == ""
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_train_says_where_numpy_serves_and_costs_time(
+    slow: bool, here: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "rows.csv").write_text("x,y\n" + "".join(f"{one},{one % 7}\n" for one in range(100)))
+    monkeypatch.setattr(train, "_SLOW", 0.0 if slow else 1e9)
+    with native.numpy_serves():
+        code, _, said = run("train", "rows.csv", "--target", "y")
+    assert (code, "install with a C++ compiler" in said) == (0, slow)

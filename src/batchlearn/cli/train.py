@@ -34,6 +34,7 @@ from batchlearn.cli.options.recipe import (
 from batchlearn.cli.progress import watch
 from batchlearn.errors import CertificateError, ResourceError, UsageError
 from batchlearn.formatting.numbers import rounded_up
+from batchlearn.kernels import native
 from batchlearn.models.files import check_writable
 from batchlearn.report.document import Document
 from batchlearn.report.page import page as page_of
@@ -46,6 +47,8 @@ from batchlearn.training.train import iter_train, thread_count
 _MODELS = Path("models")
 _LONGEST_NAME = 60
 _MOST_MODELS = 1_000_000
+# Seconds of a training from which on it is said that compiled kernels would take fewer.
+_SLOW = 10.0
 
 
 def train(  # noqa: PLR0913 - each argument is a group of flags
@@ -74,7 +77,13 @@ def train(  # noqa: PLR0913 - each argument is a group of flags
     destination.check()
     table = open_table(files_of(data, part), target, roles, reading)
     again = shlex.quote(data) + (" --no-header" if reading.no_header else "") + typed_part(part)
-    return save_and_report(watch(iter_train(table, plan, threads=threads)), destination, again)
+    fit = watch(iter_train(table, plan, threads=threads))
+    if native.compiled() is None and fit.seconds > _SLOW:
+        warn(
+            f"The training took {fit.seconds:.0f} s with loops over rows in NumPy; compiled ones take a fraction of "
+            "it: install with a C++ compiler there (`batchlearn --version` says what serves)."
+        )
+    return save_and_report(fit, destination, again)
 
 
 def threads_given(threads: int | None) -> int | None:
