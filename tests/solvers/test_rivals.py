@@ -98,7 +98,7 @@ def test_the_loosest_tolerance_that_truly_gets_there_counts_and_false_claims_are
     assert rivals.false_claims(runs) == 1
 
 
-def test_the_ladder_ends_at_the_least_gap_and_where_nothing_more_is_gained(module: Load) -> None:
+def test_the_ladder_ends_at_the_least_gap_and_not_where_one_is_met_twice(module: Load) -> None:
     rivals = module("rivals")
 
     def climbed(gaps: list[float]) -> int:
@@ -109,7 +109,8 @@ def test_the_ladder_ends_at_the_least_gap_and_where_nothing_more_is_gained(modul
     kept = rivals.apart
     try:
         assert climbed([1e-2, 1e-5, 1e-10]) == 3
-        assert climbed([1e-2, 1e-5, 1e-6]) == 6
+        assert climbed([1e-7, 1e-7, 1e-7, 1e-7, 1e-7, 1e-10]) == 6
+        assert climbed([1e-2, 1e-5, 1e-6]) == len(rivals.LADDER)
     finally:
         rivals.apart = kept
 
