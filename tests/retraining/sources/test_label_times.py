@@ -19,7 +19,7 @@ from batchlearn.retraining.sources.label_times import (
     settled_rows,
     shown_instant,
 )
-from batchlearn.tables.conditions import Condition, Not, Written
+from batchlearn.tables.conditions import And, Condition, Not, Written
 
 ROWS = 500
 
@@ -69,7 +69,8 @@ def test_a_row_is_known_once_it_was_seen_has_rested_and_has_its_label(
 
     assert values(table, times.labelled_by(now * unit)) == x[known(now)].tolist()
     new = known(now) & ~known(before)
-    assert values(table, times.labelled_since(now * unit, before * unit)) == x[new].tolist()
+    fresh = And((times.labelled_by(now * unit), Not(times.labelled_by(before * unit))))
+    assert values(table, fresh) == x[new].tolist()
     in_sight = bl.read(table, target="y", time="at", where=times.seen_by(now * unit))
     found = count_new_rows(in_sight, times, now * unit, before * unit)
     assert (found.seen, found.known, found.unlearned) == (

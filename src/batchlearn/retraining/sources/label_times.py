@@ -21,7 +21,7 @@ from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
 from batchlearn.retraining.policies import Span
 from batchlearn.tables.columns import Kind
-from batchlearn.tables.conditions import After, And, Before, Condition, Missing, Moment, Not, literal
+from batchlearn.tables.conditions import After, And, Before, Condition, Missing, Moment, literal
 from batchlearn.tables.fingerprint import Fingerprint
 from batchlearn.tables.table import Table
 from batchlearn.tables.table.row_list import Standing
@@ -131,10 +131,6 @@ class LabelTimes:
         if self.labelled is None:
             return rested
         return And((rested, Before(self.labelled, self._moment(instant))))
-
-    def labelled_since(self, instant: float, before: float) -> Condition:
-        """Return the condition that a row is known at a time and was not at an earlier one."""
-        return And((self.labelled_by(instant), Not(self.labelled_by(before))))
 
 
 @dataclass(frozen=True)

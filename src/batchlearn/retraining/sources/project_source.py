@@ -1,7 +1,7 @@
-"""A feed: the rows of a project as tables, whatever they come from.
+"""The source of a project: its rows as tables, whatever they come from.
 
-Files are read where they are: a pattern may match more of them every day. A query is fetched into Parquet parts that
-are never changed: each turn fetches only what came since the last one.
+Files are read where they are: a pattern may match more of them every day. A query is fetched into Parquet parts, of
+which a turn fetches those that are not what they were.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ProjectSource:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """Return what was said of the origin when the feed was opened."""
+        """Return what was said of the origin when the source was opened."""
         return dict(self.origin_entries)
 
     @property
@@ -76,7 +76,7 @@ class ProjectSource:
     def table(self, *conditions: Condition | None) -> Table:
         """Read with the roles of the settings; when a label was known or a row landed is no feature.
 
-        DataError where a file is not as it was when the feed was opened.
+        DataError where a file is not as it was when the source was opened.
         """
         for stamp in self.stamps:
             stamp.check()
