@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 try:
+    # There is something to ignore only where mypy finds no compiled module; the second code is for where it finds one.
     from batchlearn.kernels.native import compiled as _found  # type: ignore[attr-defined, unused-ignore]
 except ImportError:
     _built: Any = None
