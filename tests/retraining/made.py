@@ -119,3 +119,12 @@ def turn(root: Path, now: str, disk: Disk = LOCAL_DISK, **flags: Any) -> CycleRe
         except StopIteration as end:
             found: CycleResult = end.value
             return found
+
+
+def begun_project(root: Path) -> Path:
+    """Make a project with a champion of twenty days and ten more days to learn from."""
+    make_project(root)
+    add_days(root, 0, 20)
+    assert turn(root, day(23)).promoted
+    add_days(root, 20, 30)
+    return root

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, day, make_project, orders, turn
+from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, begun_project, day, make_project, orders, turn
 
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import CertificateError, DataError, IntegrityError, RegistryError, UsageError
@@ -28,11 +28,7 @@ STOPS = {"[policy]": "[policy]\nfallback = false"}
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = make_project(tmp_path_factory.mktemp("begun") / "project")
-    add_days(root, 0, 20)
-    assert turn(root, day(23)).promoted
-    add_days(root, 20, 30)
-    return root
+    return begun_project(tmp_path_factory.mktemp("begun") / "project")
 
 
 def project(begun: Path, folder: Path, start: str, changes: dict[str, str] | None = None) -> Path:

@@ -17,7 +17,7 @@ from batchlearn.evaluation.metrics import Array, log_loss_rows
 from batchlearn.evaluation.paired import FIRST_TEST, ROWS_PER_BLOCK, sequential_difference
 from batchlearn.retraining.gate import Gate, judge
 from batchlearn.retraining.sources.label_times import LabelTimes, settled_rows
-from batchlearn.tables.conditions import And, Condition
+from batchlearn.tables.conditions import And, Condition, Not
 
 LEVEL = 100.0  # of the champion's loss, so that no loss is negative
 Decided = tuple[str, int]
@@ -123,7 +123,8 @@ def decided_late(table: pa.Table, *, settle: bool, challenger: float = CHALLENGE
     times, verdict = LabelTimes("seen", "known", False, 0.0), ""
     state: Mapping[str, Any] | None = None
     for day in range(1, DAYS + 1):
-        new: Condition = And((times.labelled_since(day, day - 1), times.after(0.0)))
+        fresh = (times.labelled_by(day), Not(times.labelled_by(day - 1)))
+        new: Condition = And((*fresh, times.after(0.0)))
         if settle:
             until = None if state is None else state["until"]
             new = settled_rows(rows_of(table, times.seen_by(day)), times, day, 0.0, until).condition
