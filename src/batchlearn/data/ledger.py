@@ -104,6 +104,11 @@ def role_columns(table: Table) -> list[str]:
     return [name for name in named if name is not None]
 
 
+def columns_read(table: Table) -> list[str]:
+    """Return all columns that a training reads: the features, then those with a role that are none."""
+    return list(dict.fromkeys([*(column.name for column in table.features), *role_columns(table)]))
+
+
 def usable_rows(table: Table, batch: pa.RecordBatch) -> NDArray[np.bool_]:
     """Say which rows of a batch with the role columns a ledger uses, or would, if it knew their class, (rows,)."""
     needed = [name for name in role_columns(table) if name != table.roles.group]

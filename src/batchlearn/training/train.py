@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Generator, Mapping
 from dataclasses import replace
-from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +12,12 @@ import numpy as np
 from batchlearn.data.build import Mask, Profiles, build_rows, check_memory, profile_parts
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import fit_encoding
-from batchlearn.data.ledger import Ledger, read_ledger, with_classes_of
+from batchlearn.data.ledger import Ledger, columns_read, read_ledger, with_classes_of
 from batchlearn.data.rows import Rows
-from batchlearn.data.rows.threads import one_blas_thread
+from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.data.split import Split, hold_out, split_kind, with_lots
 from batchlearn.data.target import Target, Task
-from batchlearn.errors import DataError, NoFiniteOptimum, UsageError, quoted
+from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
 from batchlearn.evaluation.baselines import offset_constant
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.formatting.names import how_split
@@ -40,6 +38,8 @@ from batchlearn.statistics.dispersion import effective_coefficients, mean_square
 from batchlearn.statistics.objective import Objective
 from batchlearn.tables.conditions import for_any_time
 from batchlearn.tables.table import Table
+from batchlearn.tables.table.budget import Budget, budget_of
+from batchlearn.tables.table.kept import keep
 from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units
 from batchlearn.training.evaluate import evaluate_part, with_values
 from batchlearn.training.fit import Fit
@@ -61,7 +61,6 @@ from batchlearn.training.summary.notes import case_notes, feature_notes, group_n
 from batchlearn.training.summary.spikes import spike_remarks
 from batchlearn.training.summary.texts import text_uses
 
-_LARGEST_THREADS = 256
 _FEWEST_ROWS = 2
 
 
@@ -74,13 +73,17 @@ class Progress(NamedTuple):
     bound: float | None = None
 
 
-def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = None) -> Fit:
+def train(
+    table: Table, recipe: Recipe | None = None, *, threads: int | None = None, memory: int | str | None = None
+) -> Fit:
     """Train on every row of a table that has a target, and evaluate the same recipe fitted to the earlier part alone.
 
     Args:
         table: Rows with a target, as `read` opens them.
         recipe: How to train; `Recipe()` unless given.
         threads: Threads that read rows; as many as there are cores, at most 8, unless given. No bit depends on it.
+        memory: Bytes, or a size such as "4GB", that rows may take before they go to a file in the cache folder; two
+            thirds of what is free unless given. No bit depends on it.
 
     Returns:
         The model, its certificate, its evaluation, and what was found on the way.
@@ -97,11 +100,16 @@ def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = N
         >>> fit.certificate.certified, fit.rows.used
         (True, 4)
     """
-    return finish(iter_train(table, recipe or Recipe(), threads=threads))
+    return finish(iter_train(table, recipe or Recipe(), threads=threads, budget=budget_of(memory)))
 
 
 def iter_train(
-    table: Table, recipe: Recipe, *, threads: int | None = None, before: Target | None = None
+    table: Table,
+    recipe: Recipe,
+    *,
+    threads: int | None = None,
+    before: Target | None = None,
+    budget: Budget | None = None,
 ) -> Generator[Progress, None, Fit]:
     """Yield progress while training; return the fit. Of two classes the positive one is that of `before`, if given."""
     if table.roles.target is None:
@@ -112,7 +120,7 @@ def iter_train(
     workers = thread_count(threads)
     check_memory(table)
     with one_blas_thread():
-        yield Progress("reading labels")
+        table = yield from run_stage("reading rows", keep(table, columns_read(table), budget or budget_of()))
         ledger = read_ledger(table, loss=recipe.loss, positive=recipe.positive, before=before)
         if ledger.counts.used < _FEWEST_ROWS:
             raise DataError(
@@ -122,7 +130,7 @@ def iter_train(
             )
         check_costs(ledger.target, recipe.costs)
         ledger = with_lots(table, ledger)
-        repeated = ledger.counts.used - len(np.unique(ledger.lots.whole[ledger.used]))
+        repeated = int(np.count_nonzero(np.diff(np.sort(ledger.lots.whole[ledger.used])) == 0))
         kind = split_kind(ledger, recipe.split)
         split = hold_out(ledger, recipe.holdout, recipe.seed, kind)
         early, _ = counted_by_class(recipe.class_weight, ledger, split.early)
@@ -198,18 +206,6 @@ def check_costs(target: Target, costs: Costs | None) -> None:
             "classes. Leave them out.",
             code="costs-without-two-classes",
         )
-
-
-def thread_count(threads: int | None) -> int:
-    """Return how many threads read chunks: as many as there are cores unless said otherwise."""
-    if threads is None:
-        return min(os.cpu_count() or 1, 8)
-    if not isinstance(threads, Integral) or threads < 1:
-        raise UsageError(
-            f"The number of threads is {quoted(threads)}; it needs to be a whole number of 1 or more.",
-            code="threads-range",
-        )
-    return min(int(threads), _LARGEST_THREADS)
 
 
 def _with_number(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.rows import Rows
-from batchlearn.data.rows.threads import one_blas_thread
+from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.data.target import check_positive
 from batchlearn.errors import CertificateError, DataError, RegistryError, UsageError
 from batchlearn.evaluation.baselines import offset_constant
@@ -38,7 +38,7 @@ from batchlearn.training.optimise import Problem, Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.stopping import PredictionsWithin
 from batchlearn.training.summary.columns import column_uses
-from batchlearn.training.train import Progress, check_costs, fit_objective, iter_train, thread_count
+from batchlearn.training.train import Progress, check_costs, fit_objective, iter_train
 from batchlearn.updating.encoding_drift import new_levels
 from batchlearn.updating.sufficient_statistics import (
     MOST_COEFFICIENTS,
