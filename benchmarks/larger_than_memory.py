@@ -2,9 +2,9 @@
 
     python benchmarks/larger_than_memory.py [--rows 6000000] [--memory 1GB ...] [--folder FOLDER]
 
-The rows are generated once into FOLDER (12 columns: five numbers, five categories, a time, the label). Each training has
-a process of its own, whose RssAnon and RssShmem are looked at all the while: pages of files that are mapped or cached
-are the kernel's to take back. Models of all budgets are compared to the bit.
+The rows are generated once into FOLDER (12 columns: five numbers, five categories, a time, the label). Each training
+has a process of its own, whose RssAnon and RssShmem are looked at all the while: pages of files that are cached are the
+kernel's to take back. Models of all budgets are compared to the bit.
 """
 
 from __future__ import annotations

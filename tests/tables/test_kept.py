@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,15 @@ import pyarrow as pa
 import pytest
 
 import batchlearn as bl
-from batchlearn.errors import DataError, IntegrityError, ResourceError
+from batchlearn.errors import DataError, IntegrityError, ResourceError, UsageError
 from batchlearn.progress import finish
 from batchlearn.tables.sources import ArrowSource
-from batchlearn.tables.table import Scan, Table, kept, read
-from batchlearn.tables.table.budget import Budget
+from batchlearn.tables.table import Scan, Table, budget, kept, read
+from batchlearn.tables.table.budget import Budget, budget_of
 from batchlearn.tables.table.kept import keep
 
 ROWS = 700
-IN_MEMORY, ON_DISK = 1 << 40, 0
+IN_MEMORY = 1 << 40
 
 
 def columns_of(rows: int = ROWS) -> dict[str, Any]:
@@ -60,33 +61,40 @@ def all_of(scan: Scan) -> dict[str, Any]:
     return {"values": values, "places": np.concatenate(places).tolist(), "counts": counts}
 
 
+@pytest.fixture
+def on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Budget:
+    """Return a budget that leaves no room for columns."""
+    monkeypatch.setattr(kept, "_SHARE", 0.0)
+    return Budget(IN_MEMORY, tmp_path)
+
+
 def check(table: Table, names: list[str], budget: Budget) -> Table:
-    """Check that every column is served alike, alone and with the others, and that the source is not read again."""
+    """Check that every column is served alike, alone and with the others."""
     first = finish(keep(table, names, budget))
-    assert first.kept is not None
-    assert first.kept.segments.on_disk is (budget.memory == ON_DISK)
     expected = [all_of(table.scan(own)) for own in (names, *([name] for name in names), names[::-2])]
     found = [all_of(first.scan(own)) for own in (names, *([name] for name in names), names[::-2])]
     assert found == expected
     return first
 
 
-@pytest.mark.parametrize("memory", [IN_MEMORY, ON_DISK])
+@pytest.mark.parametrize("share", [0.0, 1.0])
 @pytest.mark.parametrize("shared", [1 << 17, 100])
 @pytest.mark.parametrize(
     "options", [{}, {"where": "small > 20 or half is null"}, {"weight": "times", "weight_kind": "frequency"}]
 )
 def test_what_is_served_is_what_the_source_would_give(
-    options: dict[str, Any], shared: int, memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], shared: int, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kept, "_SHARED_LEVELS", shared)
+    monkeypatch.setattr(kept, "_SHARE", share)
     monkeypatch.setattr(kept, "batch_rows", lambda *_: 150)
     monkeypatch.setattr("batchlearn.tables.sources.BATCH_ROWS", 64)
     monkeypatch.setattr("batchlearn.tables.sources.batch_rows", lambda *_: 64)
     table = read(pa.table(columns_of()), **options)
     names = [column.name for column in table.columns if column.name != "times"]
-    found = check(table, names, Budget(memory, tmp_path))
+    found = check(table, names, Budget(IN_MEMORY, tmp_path))
     assert found.kept is not None
+    assert found.kept.segments.on_disk is (share == 0.0)
     assert len(found.kept.blocks) >= 2
 
 
@@ -146,8 +154,8 @@ def flip(segments: Any, at: int) -> None:
     os.pwrite(segments._file, bytes([byte ^ 1]), at)
 
 
-def test_bytes_that_the_disk_changed_are_found(tmp_path: Path) -> None:
-    table = finish(keep(read({"x": np.random.default_rng(0).normal(size=5_000)}), ["x"], Budget(ON_DISK, tmp_path)))
+def test_bytes_that_the_disk_changed_are_found(on_disk: Budget) -> None:
+    table = finish(keep(read({"x": np.random.default_rng(0).normal(size=5_000)}), ["x"], on_disk))
     assert table.kept is not None
     segments: Any = table.kept.segments
     flip(segments, 3_000)
@@ -162,20 +170,59 @@ def test_bytes_that_the_disk_changed_are_found(tmp_path: Path) -> None:
         list(table.scan(["x"]))
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_said(on_disk: Budget, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError) as refused:
-        finish(keep(read({"x": np.arange(9.0)}), ["x"], Budget(0, tmp_path / "file" / "below")))
+        finish(keep(read({"x": np.arange(9.0)}), ["x"], replace(on_disk, folder=tmp_path / "file" / "below")))
     assert refused.value.code == "cache-not-writable"
     assert "BATCHLEARN_CACHE" in str(refused.value)
 
 
-def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_and_nothing_is_left(
+    on_disk: Budget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: Any) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(ResourceError) as refused:
-        finish(keep(read({"x": np.arange(9.0)}), ["x"], Budget(0, tmp_path)))
+        finish(keep(read({"x": np.arange(9.0)}), ["x"], on_disk))
     assert (refused.value.code, refused.value.exit_code) == ("disk-full", 5)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_memory_says_how_much_is_needed(tmp_path: Path) -> None:
+    table = read({"x": np.arange(1000.0)})
+    with pytest.raises(ResourceError) as refused:
+        finish(keep(table, ["x"], Budget(1_000_000, tmp_path)))
+    assert (refused.value.code, refused.value.exit_code) == ("memory-too-small", 5)
+    least = re.findall(r"--memory (\w+)", str(refused.value))[0]
+    assert len(list(finish(keep(table, ["x"], budget_of(least, tmp_path))).scan(["x"]))) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "memory"),
+    [("4GB", 4 * 10**9), ("512 MiB", 2**29), ("1.5g", 15 * 10**8), ("7", 7), (7, 7), ("2k", 2000), ("1TiB", 2**40)],
+)
+def test_a_size_of_memory(given: str | int, memory: int) -> None:
+    assert budget_of(given).memory == memory
+
+
+@pytest.mark.parametrize("given", ["", "much", "-1", "1.5.2GB", "GB", "4 XB", "1e9"])
+def test_what_is_no_size_is_refused(given: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        budget_of(given)
+    assert refused.value.code == "memory-not-a-size"
+
+
+def test_by_default_two_thirds_of_what_is_free_may_be_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = budget.free_memory()
+    assert free is None or 0 < free < 2**60
+    # A group of processes has its own limit, and what is taken of it is not free.
+    limit, taken = tmp_path / "limit", tmp_path / "taken"
+    monkeypatch.setattr(budget, "_GROUPS", ((tmp_path / "none", taken), (limit, taken)))
+    limit.write_text("3000000\n")
+    taken.write_text("1500000\n")
+    assert budget_of().memory == 1_000_000
+    limit.write_text("max\n")
+    assert budget.free_memory() > 1_500_000 or free is None

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, TextIO
 
@@ -60,6 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from batchlearn.kernels import native
 
         native.use_numpy()
+    if cache := os.environ.get("BATCHLEARN_CACHE"):
+        from batchlearn.tables.table.budget import keep_rows_in
+
+        keep_rows_in(Path(cache))
     with boundary, _interruptible():
         boundary.exit_code = _run(tokens, boundary.as_json)
     return boundary.exit_code

@@ -40,6 +40,7 @@ from batchlearn.models.files import check_writable
 from batchlearn.report.document import Document
 from batchlearn.report.page import page as page_of
 from batchlearn.report.training.brief import show_fit
+from batchlearn.tables.table.budget import budget_of
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
@@ -73,12 +74,12 @@ def train(  # noqa: PLR0913 - each argument is a group of flags
     plan = Recipe(
         **{**given, "class_weight": class_weight_rule(given["class_weight"])}, costs=costs.costs, seed=run.seed
     )
-    threads = threads_given(run.threads)
+    threads, budget = threads_given(run.threads), budget_of(run.memory)
     destination = Destination(run.output, target, run.force)
     destination.check()
     table = open_table(files_of(data, part), target, roles, reading)
     again = shlex.quote(data) + (" --no-header" if reading.no_header else "") + typed_part(part)
-    fit = watch(iter_train(table, plan, threads=threads))
+    fit = watch(iter_train(table, plan, threads=threads, budget=budget))
     if native.compiled() is None and fit.seconds > _SLOW:
         warn(
             f"The training took {fit.seconds:.0f} s with loops over rows in NumPy; compiled ones take a fraction of "

@@ -61,13 +61,12 @@ class Lots:
     """What chance decides by: numbers that follow from the values of a row, and not from its place in the table."""
 
     features: Hashes  # equal where all features are
-    row: Hashes  # of features and label; equal where both are
-    whole: Hashes  # of these with weight, offset, exposure, time and group; equal where all are
     lot: Hashes  # a number of its own for each row, which follows from its features and the rows that share them
+    repeated: int | None  # used rows that repeat another in all that is read; None of some of the rows
 
     def at(self, entries: NDArray[np.intp]) -> Lots:
         """Return the lots of some rows."""
-        return Lots(self.features[entries], self.row[entries], self.whole[entries], self.lot[entries])
+        return Lots(self.features[entries], self.lot[entries], None)
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def iter_train(
             )
         check_costs(ledger.target, recipe.costs)
         ledger = with_lots(table, ledger)
-        repeated = int(np.count_nonzero(np.diff(np.sort(ledger.lots.whole[ledger.used])) == 0))
+        repeated = ledger.lots.repeated or 0
         kind = split_kind(ledger, recipe.split)
         split = hold_out(ledger, recipe.holdout, recipe.seed, kind)
         early, _ = counted_by_class(recipe.class_weight, ledger, split.early)

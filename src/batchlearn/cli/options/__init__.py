@@ -108,6 +108,12 @@ class RunOptions:
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False
     seed: Annotated[Count, Parameter(help="Seed of whatever is drawn at random.")] = 0
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None
+    memory: Annotated[
+        str | None,
+        Parameter(
+            help="Memory that rows may take, such as 4GB: more rows go to a file; 2/3 of what is free unless given."
+        ),
+    ] = None
 
 
 NO_ROLES, UNJUDGED, ALL_FEATURES = RoleFlags(), JudgingFlags(), FeatureFlags()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,9 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]?I?)B?", re.IGNORECASE)
 # Of what is free at the start: others need some too.
 _SHARE = 2 / 3
+_HOME = Path(os.path.expanduser("~"))
+# Temporary files are in memory on many machines.
+_CACHE = [_HOME / ".cache" / "batchlearn" if _HOME.is_absolute() else Path(tempfile.gettempdir())]
 # The limit of a group of processes and what it takes already, in both versions of the kernel's interface.
 _GROUPS = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
@@ -32,17 +36,22 @@ class Budget:
         return Budget(max(int(memory), 0), self.folder)
 
 
+def keep_rows_in(folder: Path) -> None:
+    """Have the rows of this process that do not fit into memory go to a folder."""
+    _CACHE[:] = [folder]
+
+
 def budget_of(memory: str | int | None = None, folder: Path | None = None) -> Budget:
     """Return the budget of a command.
 
     Args:
         memory: Bytes, or a size such as "4GB" or "512 MiB"; two thirds of what is free unless given.
-        folder: Where rows go that do not fit; the cache folder of this user unless given.
+        folder: Where rows go that do not fit; that of `keep_rows_in`, `~/.cache/batchlearn`, unless given.
 
     Raises:
         UsageError: The size cannot be read.
     """
-    folder = Path.home() / ".cache" / "batchlearn" if folder is None else folder
+    folder = _CACHE[-1] if folder is None else folder
     if memory is None:
         free = free_memory()
         return Budget(1 << 62 if free is None else int(_SHARE * free), folder)

@@ -6,6 +6,7 @@ dictionary for all blocks, times are 64-bit integers. Where blocks end follows f
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Generator, Sequence
 from dataclasses import fields, replace
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from batchlearn.errors import ResourceError
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.sources import batch_rows
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
 
 # Texts of a column that share one dictionary; blocks with more have one of their own.
 _SHARED_LEVELS = 1 << 17
-# Of the budget, for the columns; and what a ledger takes a row, with what is worked out of it.
-_SHARE, ENTRY_BYTES = 0.25, 100
+# Of the budget, for the columns.
+_SHARE = 0.25
+# What a ledger takes a row, with what is worked out of it; and one chunk in float64, however many columns it has.
+_ENTRY_BYTES, LEAST_BYTES = 80, 32 << 20
 _NARROW = (np.uint8, np.int8, np.uint16, np.int16, np.float32, np.int32)
 
 
@@ -61,9 +65,13 @@ class KeptColumns:
     @property
     def left(self) -> Budget:
         """What encoded rows may take: of what is left beside these columns and the ledger, half for either of two."""
-        entries = sum(block.rows for block in self.blocks)
-        taken = self.segments.memory_bytes + ENTRY_BYTES * entries
+        taken = LEAST_BYTES + self.ledger_bytes + self.segments.memory_bytes
         return self._budget.part((self._budget.memory - taken) / 2)
+
+    @property
+    def ledger_bytes(self) -> int:
+        """Bytes of memory of a ledger of these rows, with what is worked out of it."""
+        return _ENTRY_BYTES * sum(block.rows for block in self.blocks)
 
     def serves(self, table: Table, columns: Sequence[str]) -> bool:
         """Whether these columns of the table are here, read as the table says."""
@@ -160,6 +168,16 @@ def keep(table: Table, columns: Sequence[str], budget: Budget) -> Generator[int,
     if batches:
         kept.add(batches, places)
     kept.finish(scan)
+    least = LEAST_BYTES + kept.ledger_bytes
+    if least > budget.memory:
+        raise ResourceError(
+            f"{table.name} has {scan.rows_kept:,} rows, and {budget.memory / 1e6:,.0f} MB of memory were given; that "
+            f"many need {math.ceil(least / 1e6):,} MB at least, wherever their columns are: give --memory "
+            f"{math.ceil(least / 1e6)}MB, or leave out rows (--where)",
+            code="memory-too-small",
+        )
+    if least + kept.segments.memory_bytes > budget.memory:
+        kept.segments.spill()
     return replace(table, kept=kept)
 
 
