@@ -35,7 +35,7 @@ def generate(path: Path, rows: int) -> None:
     writer, start = None, np.datetime64("2020-01-01", "us")
     for first in range(0, rows, GROUP_ROWS):
         count = min(GROUP_ROWS, rows - first)
-        numbers = {
+        numbers: dict[str, Any] = {
             "distance": rng.gamma(2.0, 400.0, count).round().astype(np.int32),
             "price": rng.lognormal(4.0, 0.7, count).astype(np.float32),
             "load": rng.random(count),
@@ -71,6 +71,7 @@ def trained(path: Path, memory: str, cache: Path) -> dict[str, Any]:
     began = time.perf_counter()
     table = bl.read(path, target="late", time="when")
     fit = finish(iter_train(table, bl.Recipe(), budget=budget_of(memory, cache)))
+    assert fit.summary is not None
     return {
         "seconds": time.perf_counter() - began,
         "stages": dict(fit.summary.seconds),

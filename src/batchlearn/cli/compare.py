@@ -17,6 +17,7 @@ from batchlearn.cli.options import (
     WHOLE,
     Count,
     Flag,
+    Memory,
     PartFlags,
     ReadingFlags,
     RoleFlags,
@@ -32,6 +33,7 @@ from batchlearn.models.folder import check_writable
 from batchlearn.report.comparison.brief import show_comparison
 from batchlearn.report.document import Document
 from batchlearn.report.page import page as page_of
+from batchlearn.tables.table.budget import budget_of
 from batchlearn.training.recipe import Recipe
 
 _FOLDER = Path("comparisons")
@@ -71,6 +73,7 @@ class PageOptions:
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False
     seed: Annotated[Count, Parameter(help="The first seed; the others follow it.")] = 0
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None
+    memory: Memory = None
 
 
 DEFAULT_PLAN = PlanOptions()
@@ -98,7 +101,7 @@ def compare(
     destination.check()
     chosen, threads = plan.plan, threads_given(run.threads)
     table = open_table(files_of(data, part), target, roles, reading)
-    comparison = watch(iter_compare(table, chosen, recipe, threads=threads))
+    comparison = watch(iter_compare(table, chosen, recipe, threads=threads, budget=budget_of(run.memory)))
     columns = [column.to_json() for column in table.uses()]
     record = {**comparison.to_json(), "lines_passed_over": dict(table.lines_passed_over), "columns": columns}
     report = destination.save(page_of(comparison))

@@ -7,13 +7,14 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import CommandResult
-from batchlearn.cli.options import THESE_FILES, WHOLE, Count, FileFlags, PartFlags, files_of, rules_of
+from batchlearn.cli.options import THESE_FILES, WHOLE, Count, FileFlags, Memory, PartFlags, files_of, rules_of
 from batchlearn.cli.progress import watch
 from batchlearn.cli.train import threads_given
 from batchlearn.data.target import Task
 from batchlearn.errors import IntegrityError
 from batchlearn.report.document import Document
 from batchlearn.report.training.brief import certificate_sentence, ledger_sentence
+from batchlearn.tables.table.budget import budget_of
 from batchlearn.training.fit import FORMAT_VERSION
 from batchlearn.training.verification.stored import Verification, iter_verify_model
 
@@ -26,14 +27,16 @@ def verify(
     files: FileFlags = THESE_FILES,
     part: PartFlags = WHOLE,
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None,
+    memory: Memory = None,
 ) -> CommandResult:
     """Read the rows again and check a model's certificate against them.
 
     The rows, their order and every value must be those of the training. Exit code 6 where the certificate does not
     hold.
     """
-    rows = files_of(data, part)
-    verification = watch(iter_verify_model(model, rows, rules_of(files), threads=threads_given(threads)))
+    rows, budget = files_of(data, part), budget_of(memory)
+    steps = iter_verify_model(model, rows, rules_of(files), threads=threads_given(threads), budget=budget)
+    verification = watch(steps)
     record: dict[str, Any] = {"format_version": FORMAT_VERSION, "model": model, "data": data, **verification.to_json()}
     if not verification.holds:
         refusal = IntegrityError(" ".join(verification.reasons), code="certificate-does-not-hold")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.data.rows.threads import in_order
-from batchlearn.tables.table.budget import Budget
+from batchlearn.tables.table.budget import MemoryBudget
 from batchlearn.tables.table.kept import narrowest
 from batchlearn.tables.table.segments import Segments
 
@@ -51,7 +51,7 @@ class FileChunks(Sequence[StoredChunk]):
         self._segments, self._written, self._view = segments, written, view
 
     @property
-    def budget(self) -> Budget:
+    def budget(self) -> MemoryBudget:
         """What they were allowed to take, had they stayed in memory."""
         return self._segments.budget
 
@@ -107,7 +107,7 @@ _ONE = (1, np.dtype(np.float64))
 class ChunkCollector:
     """Takes in chunks: they stay in memory while the budget has room, then all are in a file."""
 
-    def __init__(self, budget: Budget | None) -> None:
+    def __init__(self, budget: MemoryBudget | None) -> None:
         self._budget = budget
         self._chunks: list[StoredChunk] = []
         self._bytes = 0

@@ -25,15 +25,15 @@ _GROUPS = (
 
 
 @dataclass(frozen=True)
-class Budget:
+class MemoryBudget:
     """Bytes of memory that may be taken, and the folder for what goes beyond them."""
 
     memory: int
     folder: Path
 
-    def part(self, memory: float) -> Budget:
+    def part(self, memory: float) -> MemoryBudget:
         """Return a budget of so many bytes, none where they are negative, with the same folder."""
-        return Budget(max(int(memory), 0), self.folder)
+        return MemoryBudget(max(int(memory), 0), self.folder)
 
 
 def keep_rows_in(folder: Path) -> None:
@@ -41,7 +41,7 @@ def keep_rows_in(folder: Path) -> None:
     _CACHE[:] = [folder]
 
 
-def budget_of(memory: str | int | None = None, folder: Path | None = None) -> Budget:
+def budget_of(memory: str | int | None = None, folder: Path | None = None) -> MemoryBudget:
     """Return the budget of a command.
 
     Args:
@@ -54,14 +54,14 @@ def budget_of(memory: str | int | None = None, folder: Path | None = None) -> Bu
     folder = _CACHE[-1] if folder is None else folder
     if memory is None:
         free = free_memory()
-        return Budget(1 << 62 if free is None else int(_SHARE * free), folder)
+        return MemoryBudget(1 << 62 if free is None else int(_SHARE * free), folder)
     size = _SIZE.fullmatch(str(memory).strip())
     if size is None:
         raise UsageError(
             f"The memory is to be {quoted(memory)}; it needs to be a number of bytes or a size such as 4GB or 512MiB.",
             code="memory-not-a-size",
         )
-    return Budget(int(float(size[1]) * _UNITS[size[2].upper()]), folder)
+    return MemoryBudget(int(float(size[1]) * _UNITS[size[2].upper()]), folder)
 
 
 def free_memory() -> int | None:

@@ -20,7 +20,7 @@ from batchlearn.errors import ResourceError
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.sources import batch_rows
-from batchlearn.tables.table.budget import Budget
+from batchlearn.tables.table.budget import MemoryBudget
 from batchlearn.tables.table.scan import Scan
 from batchlearn.tables.table.segments import Segments
 
@@ -48,7 +48,7 @@ class KeptBlock(NamedTuple):
 class KeptColumns:
     """What one reading of a table found in some of its columns."""
 
-    def __init__(self, table: Table, columns: Sequence[str], budget: Budget) -> None:
+    def __init__(self, table: Table, columns: Sequence[str], budget: MemoryBudget) -> None:
         self._of = {each.name: getattr(table, each.name) for each in fields(table) if each.name != "kept"}
         self.kinds = {name: table.column(name).kind for name in columns}
         self._budget = budget
@@ -63,7 +63,7 @@ class KeptColumns:
         self._dictionaries: dict[str, pa.Array] = {}
 
     @property
-    def left(self) -> Budget:
+    def left(self) -> MemoryBudget:
         """What encoded rows may take: of what is left beside these columns and the ledger, half for either of two."""
         taken = LEAST_BYTES + self.ledger_bytes + self.segments.memory_bytes
         return self._budget.part((self._budget.memory - taken) / 2)
@@ -148,7 +148,7 @@ class KeptScan(Scan):
         return self._kept.read(block, self._names)
 
 
-def keep(table: Table, columns: Sequence[str], budget: Budget) -> Generator[int, None, Table]:
+def keep(table: Table, columns: Sequence[str], budget: MemoryBudget) -> Generator[int, None, Table]:
     """Read columns of a table once; yields rows read, returns the table, whose scans of them read no file any more.
 
     They are in a file where they would take more than a share of the budget. The errors are those of a scan, and

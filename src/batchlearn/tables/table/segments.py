@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from batchlearn.errors import IntegrityError, ResourceError, quoted
-from batchlearn.tables.table.budget import Budget
+from batchlearn.tables.table.budget import MemoryBudget
 
 _ELSEWHERE = "give more --memory, or another folder in BATCHLEARN_CACHE"
 
@@ -32,7 +32,7 @@ class Segment(NamedTuple):
 class Segments:
     """Groups of arrays, each written once and read by its number, any number of times and by several threads."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: MemoryBudget) -> None:
         self.budget = budget
         self._memory: list[pa.RecordBatch] = []
         self._segments: list[Segment] = []

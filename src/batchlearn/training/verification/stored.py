@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from batchlearn.data.build import build_rows
-from batchlearn.data.ledger import Ledger, RowCounts, read_ledger
+from batchlearn.data.ledger import Ledger, RowCounts, read_ledger, role_columns
 from batchlearn.data.rows import Rows
 from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.errors import DataError, IntegrityError, quoted
@@ -29,6 +29,8 @@ from batchlearn.statistics.rounding import ReturnedTotal
 from batchlearn.tables.conditions import Listed, Written, together
 from batchlearn.tables.files import Files, find
 from batchlearn.tables.table import ReadingRules, Table
+from batchlearn.tables.table.budget import MemoryBudget, budget_of
+from batchlearn.tables.table.kept import keep
 from batchlearn.tables.table.row_list import RowList, compare, open_parts, path_below
 from batchlearn.training.certificate import Certificate, Certification, Units, certify
 from batchlearn.training.train import Progress, fit_objective, run_stage
@@ -108,7 +110,12 @@ def verify_model(
 
 
 def iter_verify_model(
-    path: str | os.PathLike[str], data: object, rules: ReadingRules = AS_FOUND, *, threads: int | None = None
+    path: str | os.PathLike[str],
+    data: object,
+    rules: ReadingRules = AS_FOUND,
+    *,
+    threads: int | None = None,
+    budget: MemoryBudget | None = None,
 ) -> Generator[Progress, None, Verification]:
     """Yield progress while verifying; return the verification."""
     stored = read_model(path)
@@ -129,11 +136,12 @@ def iter_verify_model(
             code="column-missing",
         )
     with one_blas_thread():
-        yield Progress("reading labels")
+        names = dict.fromkeys([*stored.model.encoding.columns, *role_columns(table)])
+        table = yield from run_stage("reading rows", keep(table, list(names), budget or budget_of()))
         ledger = read_ledger(table, stored.model.target, weight_constant=stored.model.weight_constant)
         counted = ledger if statement.weights is None else weighted(ledger, statement.weights)
         encoded = build_rows(table, counted, stored.model.encoding, ledger.used, workers)
-        rows = yield from run_stage("reading rows", encoded)
+        rows = yield from run_stage("encoding rows", encoded)
         yield Progress("certifying", rows=len(rows))
         objective, certification, rounding = _prove(stored.model, statement, rows)
     # Why the certificate does not hold, a sentence each.
