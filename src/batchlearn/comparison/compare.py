@@ -26,7 +26,7 @@ from batchlearn.formatting.notes import Code, Note
 from batchlearn.solvers import RowsAtOnce
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.tables.table import Table
-from batchlearn.tables.table.budget import MemoryBudget
+from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget, budget_of
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import MiniBatch
 from batchlearn.training.train import Progress
@@ -123,7 +123,7 @@ def compare(
         >>> [outcome.contender.name for outcome in bl.compare(table, plan).outcomes]
         ['all rows', '8 rows']
     """
-    steps = iter_compare(table, plan or ComparisonPlan(), recipe or Recipe(), threads=threads)
+    steps = iter_compare(table, plan or ComparisonPlan(), recipe or Recipe(), threads=threads, budget=budget_of())
     while True:
         try:
             next(steps)
@@ -138,7 +138,7 @@ def iter_compare(
     recipe: Recipe,
     *,
     threads: int | None = None,
-    budget: MemoryBudget | None = None,
+    budget: MemoryBudget = UNLIMITED,
 ) -> Generator[Progress, None, Comparison]:
     """Yield progress while comparing; return the comparison."""
     if table.roles.target is None:

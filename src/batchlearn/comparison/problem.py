@@ -22,7 +22,7 @@ from batchlearn.objectives.losses import loss_of
 from batchlearn.selection.structure import Structure
 from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import Table
-from batchlearn.tables.table.budget import MemoryBudget, budget_of
+from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget
 from batchlearn.tables.table.kept import keep
 from batchlearn.training.optimise import Optimum, Status
 from batchlearn.training.recipe import Recipe
@@ -59,7 +59,7 @@ class Benchmark:
 
 
 def build_problem(
-    table: Table, recipe: Recipe, most_rows: int, threads: int, budget: MemoryBudget | None = None
+    table: Table, recipe: Recipe, most_rows: int, threads: int, budget: MemoryBudget = UNLIMITED
 ) -> Generator[Progress, None, Benchmark]:
     """Yield progress while reading and optimising; return the trial.
 
@@ -67,7 +67,7 @@ def build_problem(
     Of more than `most_rows` rows a sample is drawn at random, which the notes say. Raises DataError, UsageError and,
     where the penalty is zero and the objective has no minimum, NoFiniteOptimum.
     """
-    table = yield from run_stage("reading rows", keep(table, columns_read(table), budget or budget_of()))
+    table = yield from run_stage("reading rows", keep(table, columns_read(table), budget))
     ledger, notes = read_ledger(table, loss=recipe.loss), list[Note]()
     ledger = with_lots(table, ledger)
     if ledger.counts.used > most_rows:

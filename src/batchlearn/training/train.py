@@ -38,7 +38,7 @@ from batchlearn.statistics.dispersion import effective_coefficients, mean_square
 from batchlearn.statistics.objective import Objective
 from batchlearn.tables.conditions import for_any_time
 from batchlearn.tables.table import Table
-from batchlearn.tables.table.budget import MemoryBudget, budget_of
+from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget, budget_of
 from batchlearn.tables.table.kept import keep
 from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units
 from batchlearn.training.evaluate import evaluate_part, with_values
@@ -109,7 +109,7 @@ def iter_train(
     *,
     threads: int | None = None,
     before: Target | None = None,
-    budget: MemoryBudget | None = None,
+    budget: MemoryBudget = UNLIMITED,
 ) -> Generator[Progress, None, Fit]:
     """Yield progress while training; return the fit. Of two classes the positive one is that of `before`, if given."""
     if table.roles.target is None:
@@ -120,7 +120,7 @@ def iter_train(
     workers = thread_count(threads)
     check_memory(table)
     with one_blas_thread():
-        table = yield from run_stage("reading rows", keep(table, columns_read(table), budget or budget_of()))
+        table = yield from run_stage("reading rows", keep(table, columns_read(table), budget))
         ledger = read_ledger(table, loss=recipe.loss, positive=recipe.positive, before=before)
         if ledger.counts.used < _FEWEST_ROWS:
             raise DataError(
