@@ -15,12 +15,13 @@ from sklearn.linear_model import LogisticRegression, Ridge, TweedieRegressor
 from tests.training.made import LOSSES, POWER, Floats, arrow, design, made, recipe_of, table_of
 
 from batchlearn.data import build
+from batchlearn.data.rows.threads import thread_count
 from batchlearn.errors import UsageError
 from batchlearn.models.files import load
 from batchlearn.tables.table import read
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.train import Progress, iter_train, thread_count, train
+from batchlearn.training.train import Progress, iter_train, train
 from batchlearn.training.verification.stored import verify_model
 
 TIGHT = 1e-14

@@ -32,6 +32,7 @@ from batchlearn.cli.options.recipe import (
     class_weight_rule,
 )
 from batchlearn.cli.progress import watch
+from batchlearn.data.rows.threads import thread_count
 from batchlearn.errors import CertificateError, ResourceError, UsageError
 from batchlearn.formatting.numbers import rounded_up
 from batchlearn.kernels import native
@@ -42,7 +43,7 @@ from batchlearn.report.training.brief import show_fit
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.train import iter_train, thread_count
+from batchlearn.training.train import iter_train
 
 _MODELS = Path("models")
 _LONGEST_NAME = 60

@@ -20,7 +20,7 @@ from batchlearn.comparison.judging import held_out_scores, measure_memory
 from batchlearn.comparison.outcome import Comparison, Outcome, Rates, good_enough
 from batchlearn.comparison.problem import Benchmark, build_problem
 from batchlearn.comparison.recommend import recommend
-from batchlearn.data.rows.threads import one_blas_thread
+from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.errors import UsageError, quoted
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.solvers import RowsAtOnce
@@ -28,7 +28,7 @@ from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.tables.table import Table
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import MiniBatch
-from batchlearn.training.train import Progress, thread_count
+from batchlearn.training.train import Progress
 
 DEFAULT_SEEDS, MOST_SEEDS = 3, 100
 # So many rows that 100,000 are learned from when a fifth is held out.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any, NamedTuple
 
+from batchlearn.data.rows.threads import thread_count
 from batchlearn.errors import UsageError, quoted
 from batchlearn.objectives.losses import Loss, named_loss
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import Regime
 from batchlearn.training.stopping import Stopping
-from batchlearn.training.train import thread_count
 
 
 class EstimatorSettings(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Generator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
-from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -16,16 +16,17 @@ from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import fit_encoding
 from batchlearn.data.ledger import Ledger, read_ledger, with_classes_of
 from batchlearn.data.rows import Rows
-from batchlearn.data.rows.threads import one_blas_thread
+from batchlearn.data.rows.journal import Journal
+from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.data.split import Split, hold_out, split_kind, with_lots
 from batchlearn.data.target import Target, Task
-from batchlearn.errors import DataError, NoFiniteOptimum, UsageError, quoted
+from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
 from batchlearn.evaluation.baselines import offset_constant
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.formatting.names import how_split
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
-from batchlearn.models.decision import Costs
+from batchlearn.models.decision import check_costs
 from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.class_weights import counted_by_class, log_odds_shift, moved_intercepts, weights_of
 from batchlearn.objectives.losses import loss_of
@@ -44,7 +45,7 @@ from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units
 from batchlearn.training.evaluate import evaluate_part, with_values
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Optimum, Problem, correct_intercepts, iter_optimise
-from batchlearn.training.recipe import Recipe
+from batchlearn.training.recipe import Recipe, told_apart
 from batchlearn.training.summary.columns import (
     Clock,
     DataSummary,
@@ -61,7 +62,6 @@ from batchlearn.training.summary.notes import case_notes, feature_notes, group_n
 from batchlearn.training.summary.spikes import spike_remarks
 from batchlearn.training.summary.texts import text_uses
 
-_LARGEST_THREADS = 256
 _FEWEST_ROWS = 2
 
 
@@ -74,13 +74,20 @@ class Progress(NamedTuple):
     bound: float | None = None
 
 
-def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = None) -> Fit:
+def train(
+    table: Table,
+    recipe: Recipe | None = None,
+    *,
+    threads: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> Fit:
     """Train on every row of a table that has a target, and evaluate the same recipe fitted to the earlier part alone.
 
     Args:
         table: Rows with a target, as `read` opens them.
         recipe: How to train; `Recipe()` unless given.
         threads: Threads that read rows; as many as there are cores, at most 8, unless given. No bit depends on it.
+        checkpoint: A folder of its own, from which the same call goes on after a kill; the model is the same.
 
     Returns:
         The model, its certificate, its evaluation, and what was found on the way.
@@ -88,7 +95,7 @@ def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = N
     Raises:
         UsageError: The table has no target, or the recipe does not fit it.
         DataError: The rows are not what they should be, or fewer than two have a label.
-        ResourceError: The rows cannot fit into the memory of this machine.
+        ResourceError: The rows cannot fit into the memory of this machine, or the checkpoint cannot be written.
         NoFiniteOptimum: The penalty is 0 and the objective has no minimum.
 
     Example:
@@ -97,13 +104,23 @@ def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = N
         >>> fit.certificate.certified, fit.rows.used
         (True, 4)
     """
-    return finish(iter_train(table, recipe or Recipe(), threads=threads))
+    journal = None if checkpoint is None else Journal(checkpoint)
+    with journal or nullcontext():
+        return finish(iter_train(table, recipe or Recipe(), threads=threads, journal=journal))
 
 
 def iter_train(
-    table: Table, recipe: Recipe, *, threads: int | None = None, before: Target | None = None
+    table: Table,
+    recipe: Recipe,
+    *,
+    threads: int | None = None,
+    before: Target | None = None,
+    journal: Journal | None = None,
 ) -> Generator[Progress, None, Fit]:
-    """Yield progress while training; return the fit. Of two classes the positive one is that of `before`, if given."""
+    """Yield progress while training; return the fit. Of two classes the positive one is that of `before`, if given.
+
+    What the rows answer goes to the journal, which is entered, and comes from it where they were asked before.
+    """
     if table.roles.target is None:
         raise UsageError(
             "The table has no target; name the column to predict with target= (--target).", code="no-target"
@@ -122,6 +139,8 @@ def iter_train(
             )
         check_costs(ledger.target, recipe.costs)
         ledger = with_lots(table, ledger)
+        if journal is not None:
+            journal.begin(told_apart(recipe, table, ledger))
         repeated = ledger.counts.used - len(np.unique(ledger.lots.whole[ledger.used]))
         kind = split_kind(ledger, recipe.split)
         split = hold_out(ledger, recipe.holdout, recipe.seed, kind)
@@ -132,14 +151,16 @@ def iter_train(
         profiles = yield from run_stage("reading columns", profile_parts(table, ledger, parts))
         refuse_text(table, profiles[-1])
         clock.stop("reading")
-        ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers)
+        ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers, journal)
         early = replace(early, target=ledger.target)
         structure = Structure(recipe.rules)
         if recipe.alpha is None:
-            choice = choose_structure(table, early, split.early, recipe.rules, workers, kind, recipe.seed)
+            choice = choose_structure(
+                table, early, split.early, recipe.rules, workers, kind, recipe.seed, journal=journal
+            )
             structure = yield from run_stage("choosing what to fit", choice)
         clock.stop("choosing")
-        work = Work(table, ledger, recipe, structure, workers)
+        work = Work(table, ledger, recipe, structure, workers, journal=journal)
         known = work._replace(ledger=with_classes_of(ledger, split.early))
         if not isinstance(recipe.class_weight, str | None):
             # A part of the rows may lack a class that was given a weight.
@@ -162,6 +183,8 @@ def iter_train(
     ]
     summary = _summary(work, fitted, profiles[-1], split, repeated, judged, clock.seconds)
     fit = _assemble(work, fitted, evaluation, (*of_columns, *said, *notes), summary)
+    if journal is not None:
+        journal.finish()
     return replace(fit, columns=uses, notes=(*leak_notes(fit), *fit.notes))
 
 
@@ -189,37 +212,14 @@ def _summary(
     )
 
 
-def check_costs(target: Target, costs: Costs | None) -> None:
-    """Refuse costs of decisions for a target that has no two classes: UsageError."""
-    if costs is not None and len(target.classes) != 2:
-        what = f"holds {len(target.classes)} classes" if target.classes else f"is predicted by the {target.loss} loss"
-        raise UsageError(
-            f"Costs of a false positive and a false negative were given and '{target.column}' {what}; they are for two "
-            "classes. Leave them out.",
-            code="costs-without-two-classes",
-        )
-
-
-def thread_count(threads: int | None) -> int:
-    """Return how many threads read chunks: as many as there are cores unless said otherwise."""
-    if threads is None:
-        return min(os.cpu_count() or 1, 8)
-    if not isinstance(threads, Integral) or threads < 1:
-        raise UsageError(
-            f"The number of threads is {quoted(threads)}; it needs to be a whole number of 1 or more.",
-            code="threads-range",
-        )
-    return min(int(threads), _LARGEST_THREADS)
-
-
 def _with_number(
-    table: Table, ledger: Ledger, split: Split, recipe: Recipe, threads: int
+    table: Table, ledger: Ledger, split: Split, recipe: Recipe, threads: int, journal: Journal | None
 ) -> Generator[Progress, None, tuple[Ledger, list[Note]]]:
     """Return the ledger with the number that its loss needs, as given or as the earlier rows ask for, and a note."""
     if ledger.target.loss == "huber":
         threshold, said = recipe.threshold, list[Note]()
         if threshold is None:
-            look = choose_threshold(table, ledger, split.early, recipe.rules, recipe.seed, threads)
+            look = choose_threshold(table, ledger, split.early, recipe.rules, recipe.seed, threads, journal=journal)
             threshold, note = yield from run_stage("choosing the threshold", look)
             said = [note]
         return replace(ledger, target=replace(ledger.target, threshold=threshold)), said
@@ -227,7 +227,7 @@ def _with_number(
         return ledger, []
     power, notes = recipe.power, list[Note]()
     if power is None:
-        search = profile_power(table, ledger, split.early, recipe.rules, recipe.seed, threads)
+        search = profile_power(table, ledger, split.early, recipe.rules, recipe.seed, threads, journal=journal)
         profile = yield from run_stage("choosing the power", search)
         power, notes = profile.power, [profile.note]
     return replace(ledger, target=replace(ledger.target, power=power)), notes
@@ -242,6 +242,7 @@ class Work(NamedTuple):
     structure: Structure
     threads: int
     seconds: float = math.inf
+    journal: Journal | None = None
 
 
 class Fitted(NamedTuple):
@@ -268,7 +269,8 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
     encoding = fit_encoding(work.table.features, profiles, rules, work.table.roles.time, work.structure.pairs)
     delivered = part is work.ledger.used
     ledger, weights = counted_by_class(work.recipe.class_weight, work.ledger, part)
-    encoded = build_rows(work.table, ledger, encoding, part, work.threads, fingerprinted=delivered)
+    counted = (work.table, ledger, encoding, part, work.threads)
+    encoded = build_rows(*counted, fingerprinted=delivered, journal=work.journal)
     rows = yield from run_stage(f"encoding {whose}", encoded)
     alpha = work.recipe.alpha_for(rows.total_weight)
     given = work.recipe.alpha

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import Ledger, RowCounts, read_ledger
 from batchlearn.data.rows import Rows
-from batchlearn.data.rows.threads import one_blas_thread
+from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.errors import DataError, IntegrityError, quoted
 from batchlearn.formatting.notes import recorded
 from batchlearn.kernels.design import Floats
@@ -31,7 +31,7 @@ from batchlearn.tables.files import Files, find
 from batchlearn.tables.table import ReadingRules, Table
 from batchlearn.tables.table.row_list import RowList, compare, open_parts, path_below
 from batchlearn.training.certificate import Certificate, Certification, Units, certify
-from batchlearn.training.train import Progress, fit_objective, run_stage, thread_count
+from batchlearn.training.train import Progress, fit_objective, run_stage
 
 # Another machine adds in another order: bounds may differ by so much, and by what the floor allows.
 _TOLERANCE = 0.01
