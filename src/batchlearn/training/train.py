@@ -130,15 +130,7 @@ def iter_train(
     check_memory(table)
     with one_blas_thread():
         yield Progress("reading labels")
-        ledger = read_ledger(table, loss=recipe.loss, positive=recipe.positive, before=before)
-        if ledger.counts.used < _FEWEST_ROWS:
-            raise DataError(
-                f"{table.name} has {ledger.counts.used} row with a label; at least {_FEWEST_ROWS} are needed to learn "
-                "from.",
-                code="too-few-rows",
-            )
-        check_costs(ledger.target, recipe.costs)
-        ledger = with_lots(table, ledger)
+        ledger = _read(table, recipe, before)
         if journal is not None:
             journal.begin(told_apart(recipe, table, ledger))
         repeated = ledger.counts.used - len(np.unique(ledger.lots.whole[ledger.used]))
@@ -183,9 +175,20 @@ def iter_train(
     ]
     summary = _summary(work, fitted, profiles[-1], split, repeated, judged, clock.seconds)
     fit = _assemble(work, fitted, evaluation, (*of_columns, *said, *notes), summary)
-    if journal is not None:
-        journal.finish()
     return replace(fit, columns=uses, notes=(*leak_notes(fit), *fit.notes))
+
+
+def _read(table: Table, recipe: Recipe, before: Target | None) -> Ledger:
+    """Return the ledger of rows that can be learned from by the recipe, with their lots."""
+    ledger = read_ledger(table, loss=recipe.loss, positive=recipe.positive, before=before)
+    if ledger.counts.used < _FEWEST_ROWS:
+        raise DataError(
+            f"{table.name} has {ledger.counts.used} row with a label; at least {_FEWEST_ROWS} are needed to learn "
+            "from.",
+            code="too-few-rows",
+        )
+    check_costs(ledger.target, recipe.costs)
+    return with_lots(table, ledger)
 
 
 def _summary(

@@ -20,7 +20,7 @@ from dataclasses import fields, is_dataclass, replace
 from json import dumps
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, get_type_hints
+from typing import Any, Literal, Self, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,13 +100,14 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write what is not written yet, and give the folder back."""
+        """Write what is not written yet, and that the training is done where nothing ended it; give the folder back."""
         with self._held:
-            if kind is None:
-                self.write()
-            else:  # whatever ended the training is what is to be said
-                with suppress(BatchlearnError):
+            if kind is not None:
+                with suppress(BatchlearnError):  # whatever ended the training is what is to be said
                     self.write()
+                return
+            self.write()
+            self._store.put_if_absent(_FINISHED, dump({"format_version": FORMAT_VERSION, "needs": NEEDS}))
 
     def begin(self, training: Mapping[str, str]) -> None:
         """Say whose answers these are: all that decides the training. UsageError where it is of another one."""
@@ -140,12 +141,6 @@ class Journal:
                 code="checkpoint-other",
             )
 
-    def finish(self) -> None:
-        """Say that the training is done."""
-        self.write()
-        if not self.finished:
-            self._store.put_if_absent(_FINISHED, dump({"format_version": FORMAT_VERSION, "needs": NEEDS}))
-
     # --- what rows are asked ------------------------------------------------------------------------------------------
 
     def total(
@@ -161,9 +156,8 @@ class Journal:
             self._keep(question, list(answer))
             return answer
         # The totals' own type, by its fields' names where it has some.
-        make = getattr(get_type_hints(kind.__call__)["return"], "_make", tuple)
-        totals: Totals = make(known)
-        return totals
+        make: Callable[[list[Any]], Totals] = getattr(get_type_hints(kind.__call__)["return"], "_make", tuple)
+        return make(known)
 
     def walk(
         self,
@@ -231,7 +225,7 @@ class Journal:
         """Return what JSON says of a leaf; the bytes of an array are put with the others."""
         if isinstance(leaf, np.ndarray):
             # Products may differ in their last bits between the two orders in memory.
-            order = "F" if leaf.flags.f_contiguous and not leaf.flags.c_contiguous else "C"
+            order: Literal["C", "F"] = "F" if leaf.flags.f_contiguous and not leaf.flags.c_contiguous else "C"
             self._bytes.append(leaf.tobytes(order))
             return {"array": leaf.dtype.str, "shape": leaf.shape, "order": order}
         if isinstance(leaf, np.generic):
