@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.ledger import Ledger, walk
 from batchlearn.data.profile import Profile, empty_profile
+from batchlearn.data.rows.journal import Journal
 from batchlearn.data.rows.kept import ChunkCollector
 from batchlearn.data.rows.memory import MemoryRows, chunk_rows
 from batchlearn.data.rows.stored import StoredChunk, joined
@@ -80,9 +81,16 @@ def profile_parts(table: Table, ledger: Ledger, parts: list[Mask]) -> Generator[
 
 
 def build_rows(
-    table: Table, ledger: Ledger, encoding: Encoding, part: Mask, threads: int, *, fingerprinted: bool = True
+    table: Table,
+    ledger: Ledger,
+    encoding: Encoding,
+    part: Mask,
+    threads: int,
+    *,
+    fingerprinted: bool = True,
+    journal: Journal | None = None,
 ) -> Generator[int, None, MemoryRows]:
-    """Encode the rows of a part into chunks; yields rows read, returns the rows.
+    """Encode the rows of a part into chunks; yields rows read, returns the rows, whose answers the journal keeps.
 
     They are in a file where the budget that the columns were kept under has no room for them. Their fingerprint takes
     about a fifth of the time: rows whose certificate nobody will see can do without.
@@ -122,6 +130,7 @@ def build_rows(
         encoding.scale,
         threads=threads,
         fingerprint=None if fingerprint is None else fingerprint.hexdigest(),
+        journal=journal,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from batchlearn.selection.structure import Structure
 from batchlearn.tables.readings import ColumnUse
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.optimise import Status, Step
-from batchlearn.training.recipe import Recipe
+from batchlearn.training.recipe import Recipe, installed_version
 from batchlearn.training.summary.columns import DataSummary
 
 FORMAT_VERSION = 1
@@ -167,7 +166,7 @@ class Fit:
         """Return what is saved beside the model: all of `to_json`, the recipe, the condition and the trace."""
         return {
             **self.to_json(),
-            "created_with": f"batchlearn {_installed_version()}",
+            "created_with": f"batchlearn {installed_version()}",
             "recipe": self.recipe.to_json(),
             "condition": self.condition,
             "where": self.where,
@@ -190,11 +189,3 @@ class Fit:
             DataError: The model holds what no file may, such as a column name with control characters.
         """
         return save(self.model, self.record(), path, force=force)
-
-
-def _installed_version() -> str:
-    # Asked for here and not of the package, which may not be imported from inside: it names what is above.
-    try:
-        return version("batchlearn")
-    except PackageNotFoundError:
-        return "(not installed)"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Generator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,6 +16,7 @@ from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import fit_encoding
 from batchlearn.data.ledger import Ledger, columns_read, read_ledger, with_classes_of
 from batchlearn.data.rows import Rows
+from batchlearn.data.rows.journal import Journal
 from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.data.split import Split, hold_out, split_kind, with_lots
 from batchlearn.data.target import Target, Task
@@ -23,7 +26,7 @@ from batchlearn.evaluation.report import Evaluation
 from batchlearn.formatting.names import how_split
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
-from batchlearn.models.decision import Costs
+from batchlearn.models.decision import check_costs
 from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.class_weights import counted_by_class, log_odds_shift, moved_intercepts, weights_of
 from batchlearn.objectives.losses import loss_of
@@ -44,7 +47,7 @@ from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units
 from batchlearn.training.evaluate import evaluate_part, with_values
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Optimum, Problem, correct_intercepts, iter_optimise
-from batchlearn.training.recipe import Recipe
+from batchlearn.training.recipe import Recipe, told_apart
 from batchlearn.training.summary.columns import (
     Clock,
     DataSummary,
@@ -74,7 +77,12 @@ class Progress(NamedTuple):
 
 
 def train(
-    table: Table, recipe: Recipe | None = None, *, threads: int | None = None, memory: int | str | None = None
+    table: Table,
+    recipe: Recipe | None = None,
+    *,
+    threads: int | None = None,
+    memory: int | str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> Fit:
     """Train on every row of a table that has a target, and evaluate the same recipe fitted to the earlier part alone.
 
@@ -84,6 +92,7 @@ def train(
         threads: Threads that read rows; as many as there are cores, at most 8, unless given. No bit depends on it.
         memory: Bytes, or a size such as "4GB", that rows may take before they go to a file in the cache folder; two
             thirds of what is free unless given. No bit depends on it.
+        checkpoint: A folder of its own, from which the same call goes on after a kill; the model is the same.
 
     Returns:
         The model, its certificate, its evaluation, and what was found on the way.
@@ -91,7 +100,7 @@ def train(
     Raises:
         UsageError: The table has no target, or the recipe does not fit it.
         DataError: The rows are not what they should be, or fewer than two have a label.
-        ResourceError: The rows cannot fit into the memory of this machine.
+        ResourceError: The rows cannot fit into the memory of this machine, or the checkpoint cannot be written.
         NoFiniteOptimum: The penalty is 0 and the objective has no minimum.
 
     Example:
@@ -100,7 +109,10 @@ def train(
         >>> fit.certificate.certified, fit.rows.used
         (True, 4)
     """
-    return finish(iter_train(table, recipe or Recipe(), threads=threads, budget=budget_of(memory)))
+    journal = None if checkpoint is None else Journal(checkpoint)
+    with journal or nullcontext():
+        steps = iter_train(table, recipe or Recipe(), threads=threads, budget=budget_of(memory), journal=journal)
+        return finish(steps)
 
 
 def iter_train(
@@ -110,8 +122,12 @@ def iter_train(
     threads: int | None = None,
     before: Target | None = None,
     budget: MemoryBudget | None = None,
+    journal: Journal | None = None,
 ) -> Generator[Progress, None, Fit]:
-    """Yield progress while training; return the fit. Of two classes the positive one is that of `before`, if given."""
+    """Yield progress while training; return the fit. Of two classes the positive one is that of `before`, if given.
+
+    What the rows answer goes to the journal, which is entered, and comes from it where they were asked before.
+    """
     if table.roles.target is None:
         raise UsageError(
             "The table has no target; name the column to predict with target= (--target).", code="no-target"
@@ -121,15 +137,9 @@ def iter_train(
     check_memory(table)
     with one_blas_thread():
         table = yield from run_stage("reading rows", keep(table, columns_read(table), budget or budget_of()))
-        ledger = read_ledger(table, loss=recipe.loss, positive=recipe.positive, before=before)
-        if ledger.counts.used < _FEWEST_ROWS:
-            raise DataError(
-                f"{table.name} has {ledger.counts.used} row with a label; at least {_FEWEST_ROWS} are needed to learn "
-                "from.",
-                code="too-few-rows",
-            )
-        check_costs(ledger.target, recipe.costs)
-        ledger = with_lots(table, ledger)
+        ledger = _read(table, recipe, before)
+        if journal is not None:
+            journal.begin(told_apart(recipe, table, ledger))
         repeated = ledger.lots.repeated or 0
         kind = split_kind(ledger, recipe.split)
         split = hold_out(ledger, recipe.holdout, recipe.seed, kind)
@@ -140,14 +150,16 @@ def iter_train(
         profiles = yield from run_stage("reading columns", profile_parts(table, ledger, parts))
         refuse_text(table, profiles[-1])
         clock.stop("reading")
-        ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers)
+        ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers, journal)
         early = replace(early, target=ledger.target)
         structure = Structure(recipe.rules)
         if recipe.alpha is None:
-            choice = choose_structure(table, early, split.early, recipe.rules, workers, kind, recipe.seed)
+            choice = choose_structure(
+                table, early, split.early, recipe.rules, workers, kind, recipe.seed, journal=journal
+            )
             structure = yield from run_stage("choosing what to fit", choice)
         clock.stop("choosing")
-        work = Work(table, ledger, recipe, structure, workers)
+        work = Work(table, ledger, recipe, structure, workers, journal=journal)
         known = work._replace(ledger=with_classes_of(ledger, split.early))
         if not isinstance(recipe.class_weight, str | None):
             # A part of the rows may lack a class that was given a weight.
@@ -171,6 +183,19 @@ def iter_train(
     summary = _summary(work, fitted, profiles[-1], split, repeated, judged, clock.seconds)
     fit = _assemble(work, fitted, evaluation, (*of_columns, *said, *notes), summary)
     return replace(fit, columns=uses, notes=(*leak_notes(fit), *fit.notes))
+
+
+def _read(table: Table, recipe: Recipe, before: Target | None) -> Ledger:
+    """Return the ledger of rows that can be learned from by the recipe, with their lots."""
+    ledger = read_ledger(table, loss=recipe.loss, positive=recipe.positive, before=before)
+    if ledger.counts.used < _FEWEST_ROWS:
+        raise DataError(
+            f"{table.name} has {ledger.counts.used} row with a label; at least {_FEWEST_ROWS} are needed to learn "
+            "from.",
+            code="too-few-rows",
+        )
+    check_costs(ledger.target, recipe.costs)
+    return with_lots(table, ledger)
 
 
 def _summary(
@@ -197,25 +222,14 @@ def _summary(
     )
 
 
-def check_costs(target: Target, costs: Costs | None) -> None:
-    """Refuse costs of decisions for a target that has no two classes: UsageError."""
-    if costs is not None and len(target.classes) != 2:
-        what = f"holds {len(target.classes)} classes" if target.classes else f"is predicted by the {target.loss} loss"
-        raise UsageError(
-            f"Costs of a false positive and a false negative were given and '{target.column}' {what}; they are for two "
-            "classes. Leave them out.",
-            code="costs-without-two-classes",
-        )
-
-
 def _with_number(
-    table: Table, ledger: Ledger, split: Split, recipe: Recipe, threads: int
+    table: Table, ledger: Ledger, split: Split, recipe: Recipe, threads: int, journal: Journal | None
 ) -> Generator[Progress, None, tuple[Ledger, list[Note]]]:
     """Return the ledger with the number that its loss needs, as given or as the earlier rows ask for, and a note."""
     if ledger.target.loss == "huber":
         threshold, said = recipe.threshold, list[Note]()
         if threshold is None:
-            look = choose_threshold(table, ledger, split.early, recipe.rules, recipe.seed, threads)
+            look = choose_threshold(table, ledger, split.early, recipe.rules, recipe.seed, threads, journal=journal)
             threshold, note = yield from run_stage("choosing the threshold", look)
             said = [note]
         return replace(ledger, target=replace(ledger.target, threshold=threshold)), said
@@ -223,7 +237,7 @@ def _with_number(
         return ledger, []
     power, notes = recipe.power, list[Note]()
     if power is None:
-        search = profile_power(table, ledger, split.early, recipe.rules, recipe.seed, threads)
+        search = profile_power(table, ledger, split.early, recipe.rules, recipe.seed, threads, journal=journal)
         profile = yield from run_stage("choosing the power", search)
         power, notes = profile.power, [profile.note]
     return replace(ledger, target=replace(ledger.target, power=power)), notes
@@ -238,6 +252,7 @@ class Work(NamedTuple):
     structure: Structure
     threads: int
     seconds: float = math.inf
+    journal: Journal | None = None
 
 
 class Fitted(NamedTuple):
@@ -264,7 +279,8 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
     encoding = fit_encoding(work.table.features, profiles, rules, work.table.roles.time, work.structure.pairs)
     delivered = part is work.ledger.used
     ledger, weights = counted_by_class(work.recipe.class_weight, work.ledger, part)
-    encoded = build_rows(work.table, ledger, encoding, part, work.threads, fingerprinted=delivered)
+    counted = (work.table, ledger, encoding, part, work.threads)
+    encoded = build_rows(*counted, fingerprinted=delivered, journal=work.journal)
     rows = yield from run_stage(f"encoding {whose}", encoded)
     alpha = work.recipe.alpha_for(rows.total_weight)
     given = work.recipe.alpha

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from batchlearn.artifacts.lock import one_at_a_time
 from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.options import Count, Flag, moment, who
 from batchlearn.errors import IntegrityError, UsageError
@@ -20,7 +21,6 @@ from batchlearn.registry.promotions import champion
 from batchlearn.registry.pruning import Pruning, plan_pruning, prune, with_parts
 from batchlearn.registry.version import VERSIONS, read_version
 from batchlearn.report.document import Document
-from batchlearn.retraining.shell.lock import one_at_a_time
 from batchlearn.retraining.sources.snapshots import superseded_parts
 
 FORMAT_VERSION = 1

@@ -24,6 +24,7 @@ from batchlearn.errors import CertificateError, DataError, RegistryError, UsageE
 from batchlearn.evaluation.baselines import offset_constant
 from batchlearn.evaluation.metrics.multiclass import class_shares
 from batchlearn.formatting.notes import Code, Note
+from batchlearn.models.decision import check_costs
 from batchlearn.models.linear import LinearModel
 from batchlearn.retraining.bracket import Bracket, Change, bracket
 from batchlearn.retraining.cycle.state import Champion, TrainingTables
@@ -38,7 +39,7 @@ from batchlearn.training.optimise import Problem, Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.stopping import PredictionsWithin
 from batchlearn.training.summary.columns import column_uses
-from batchlearn.training.train import Progress, check_costs, fit_objective, iter_train
+from batchlearn.training.train import Progress, fit_objective, iter_train
 from batchlearn.updating.encoding_drift import new_levels
 from batchlearn.updating.sufficient_statistics import (
     MOST_COEFFICIENTS,
