@@ -200,8 +200,8 @@ def refuse_unmet(fit: Fit) -> None:
 
 
 def uncertified(fit: Fit) -> tuple[Note, ...]:
-    """Return that a fit lacks the certificate that its start should end with; fine-tuning never has one."""
-    if fit.certificate.certified or fit.solver == "fine-tune":
+    """Return that a fit lacks the certificate that its start should end with; some never have one."""
+    if fit.certificate.certified or fit.solver == "fine-tune" or fit.model.learned_by is not None:
         return ()
     return (Note(Code.NO_CERTIFICATE, {"reason": str(fit.certificate.reason)}),)
 
