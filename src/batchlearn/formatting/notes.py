@@ -145,7 +145,7 @@ def _learner_fed(path: str, form: str, refusal: str | None) -> str:
         "frame": "a frame: categories as categories, times as numbers",
         "texts": "the texts of its one column",
         "matrix": "the matrix of our encoding: levels as columns of zeros and ones, missing numbers as their mean",
-    }[form]
+    }.get(form, form)
     return f"{path} is fed {fed}." + ("" if refusal is None else f" Before that it was tried otherwise: {refusal}")
 
 

@@ -27,7 +27,7 @@ from batchlearn.data.target import TASK_OF_LOSS, Target, Task
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.models.bounds import PredictionBounds
-from batchlearn.models.brought import BroughtModel, Learner
+from batchlearn.models.brought import BroughtModel, LearnerRecord
 from batchlearn.models.decision import Costs
 from batchlearn.models.encoded import EncodedModel
 from batchlearn.models.folder import LEARNERS
@@ -155,7 +155,7 @@ class BroughtSchema(ModelSchema):
     """Everything in model.json of an estimator of the user's; its own file lies beside it."""
 
     kind: Literal["brought"]
-    learner: Learner
+    learner: LearnerRecord
 
     @property
     def learner_file(self) -> str | None:
@@ -315,6 +315,7 @@ def restore(schema: LinearSchema | BroughtSchema, arrays: Mapping[str, Floats], 
     The estimator of a user's model stays as bytes until it predicts.
     """
     kind: Callable[..., EncodedModel]
+    own: dict[str, Any]
     if isinstance(schema, BroughtSchema):
         kind, own = BroughtModel, {"learner": schema.learner, "kept": learner}
     else:

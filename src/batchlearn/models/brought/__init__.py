@@ -38,7 +38,7 @@ _SECOND = 1e6  # microseconds
 
 
 @dataclass(frozen=True)
-class Learner:
+class LearnerRecord:
     """What a model was made of: enough to say what it is, to see that it is still the same, and to restore it.
 
     Attributes:
@@ -77,7 +77,7 @@ class BroughtModel(EncodedModel):
         fitted: The estimator of this very process, where it was fitted here.
     """
 
-    learner: Learner
+    learner: LearnerRecord
     kept: bytes = field(repr=False)
     allowed: Allowed = NOTHING_ALLOWED
     fitted: object | None = field(default=None, repr=False, compare=False)
@@ -167,7 +167,9 @@ class BroughtModel(EncodedModel):
         )
 
 
-def estimator_rows(encoding: Encoding, learner: Learner, time: str | None, batches: Iterable[pa.RecordBatch]) -> Any:
+def estimator_rows(
+    encoding: Encoding, learner: LearnerRecord, time: str | None, batches: Iterable[pa.RecordBatch]
+) -> Any:
     """Return rows as an estimator is fed them.
 
     A frame has numbers as they are (missing as NaN), categories with the levels of the encoding (unseen and missing

@@ -28,7 +28,7 @@ from batchlearn.models.brought.code import import_file
 from batchlearn.models.links import INVERSE_LINKS
 
 if TYPE_CHECKING:
-    from batchlearn.models.brought import Learner
+    from batchlearn.models.brought import LearnerRecord
 
 Library = Literal["lightgbm", "xgboost", "skops"]
 PACKAGES = {"lightgbm": "lightgbm", "xgboost": "xgboost", "skops": "skops"}
@@ -162,7 +162,7 @@ def types_to_trust(data: bytes) -> tuple[str, ...]:
     return tuple(sorted(get_untrusted_types(data=data)))
 
 
-def restored(learner: Learner, data: bytes, allowed: Allowed, loss: str, classes: int) -> Any:
+def restored(learner: LearnerRecord, data: bytes, allowed: Allowed, loss: str, classes: int) -> Any:
     """Return what predicts, of its kept bytes.
 
     UsageError where it was not kept, its types are not named, or its library is not installed; IntegrityError where
@@ -197,7 +197,7 @@ def restored(learner: Learner, data: bytes, allowed: Allowed, loss: str, classes
         return SklearnResponder(loads(data, trusted=list(needed)), learner.path, classes)
 
 
-def refuse_other_code(learner: Learner, allowed: Allowed) -> None:
+def refuse_other_code(learner: LearnerRecord, allowed: Allowed) -> None:
     """Refuse a learner whose packages, or whose file of the user's, are not those it was made with: IntegrityError."""
     for name, made_with in learner.packages.items():
         try:

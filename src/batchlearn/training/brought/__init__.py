@@ -30,7 +30,7 @@ from batchlearn.evaluation.metrics import first_score, losses_under, target_metr
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
-from batchlearn.models.brought import BroughtModel, Form, Learner, estimator_rows
+from batchlearn.models.brought import BroughtModel, Form, LearnerRecord, estimator_rows
 from batchlearn.models.brought.formats import (
     SklearnResponder,
     foreign_code,
@@ -88,7 +88,7 @@ class _EstimatorBench:
         named, recipe = self.named, self.recipe
         counted, weights = counted_by_class(recipe.class_weight, ledger, ledger.used)
         estimator = named.fresh(recipe.seed)
-        learner = Learner(
+        learner = LearnerRecord(
             named.path,
             dict(named.settings),
             form,
@@ -106,7 +106,7 @@ class _EstimatorBench:
         return model_of(make, self.table, ledger, encoding, recipe.costs)
 
     def _fitted(
-        self, estimator: Any, ledger: Ledger, encoding: Encoding, learner: Learner, stop_on: Ledger | None = None
+        self, estimator: Any, ledger: Ledger, encoding: Encoding, learner: LearnerRecord, stop_on: Ledger | None = None
     ) -> Any:
         """Return the estimator fitted to the used rows of a ledger, stopped on those of another one where given."""
         roles, path = self.table.roles, self.named.path
@@ -118,10 +118,10 @@ class _EstimatorBench:
             found = estimator.fit(rows, _labels(ledger), **keywords)
             return estimator if found is None else found
 
-    def _fed(self, ledger: Ledger, encoding: Encoding, learner: Learner) -> Any:
+    def _fed(self, ledger: Ledger, encoding: Encoding, learner: LearnerRecord) -> Any:
         return estimator_rows(encoding, learner, self.table.roles.time, self.rows(ledger.used))
 
-    def _tuned(self, ledger: Ledger, encoding: Encoding, learner: Learner) -> Learner:
+    def _tuned(self, ledger: Ledger, encoding: Encoding, learner: LearnerRecord) -> LearnerRecord:
         """Return the learner with what is found on rows that judge nothing, where it needs something."""
         estimator = self.named.fresh(self.recipe.seed)
         stop, classes = early_stop(estimator), len(ledger.target.classes)
@@ -166,8 +166,8 @@ def _labels(ledger: Ledger) -> Any:
 
 
 def _kept(
-    fitted: Any, learner: Learner, recipe: Recipe, classes: int
-) -> tuple[Learner, bytes, SklearnResponder | None]:
+    fitted: Any, learner: LearnerRecord, recipe: Recipe, classes: int
+) -> tuple[LearnerRecord, bytes, SklearnResponder | None]:
     """Return how a fitted estimator is kept, its bytes, and what predicts here: of boosting what its bytes say."""
     library = library_of(fitted)
     if library != "skops":
