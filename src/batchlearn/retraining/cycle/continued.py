@@ -24,6 +24,7 @@ from batchlearn.errors import CertificateError, DataError, RegistryError, UsageE
 from batchlearn.evaluation.baselines import offset_constant
 from batchlearn.evaluation.metrics.multiclass import class_shares
 from batchlearn.formatting.notes import Code, Note
+from batchlearn.models.brought import BroughtModel
 from batchlearn.models.decision import check_costs
 from batchlearn.models.encoded import EncodedModel
 from batchlearn.models.linear import LinearModel
@@ -58,7 +59,7 @@ STARTS = ("fine-tune", "update", "warm", "scratch")
 # Where training goes on from if a start is refused, by the code of the refusal. Kept totals that are of other rows, or
 # that nothing can be said from, leave all rows; an encoding or a recipe of another training leaves nothing.
 _DEARER = {
-    **dict.fromkeys(("encoding-outgrown", "start-recipe"), "scratch"),
+    **dict.fromkeys(("encoding-outgrown", "start-recipe", "no-warm-start"), "scratch"),
     **dict.fromkeys(("past-changed", "past-gone", "champion-kept-nothing", "no-update"), "warm"),
     **dict.fromkeys(("champion-totals-pruned", "rows-do-not-add-up", "removed-not-kept"), "warm"),
 }
@@ -231,7 +232,7 @@ def train_from(
 
 def _continued(start: str, champion: Champion, recipe: Recipe, parts: TrainingTables, threads: int | None) -> Fit:
     refuse_other_recipe(start, champion, recipe)
-    model = champion.linear
+    model: EncodedModel = champion.model
     check_costs(model.target, recipe.costs)
     check_positive(model.target, recipe.positive)
     reasons = new_levels(model.encoding, model.as_read(parts.added), recipe.rules.minimum_rows)
@@ -241,6 +242,13 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: TrainingTa
             'scratch, which makes new tables: start = "scratch" in [policy].',
             code="encoding-outgrown",
         )
+    if isinstance(champion.model, BroughtModel):
+        # Imported here: a project of our own models needs none of it.
+        from batchlearn.training.brought.starts import go_on
+
+        table = parts.added if start == "fine-tune" else parts.everything
+        return go_on(start, champion.model, recipe, table, thread_count(threads))
+    model = champion.linear
     if start == "warm":
         whole = encode_rows(model, parts.everything, threads, fingerprinted=True)
         weight = whole.rows.total_weight

@@ -7,7 +7,7 @@ and Weng 2007). The fits that follow, to all earlier rows and to all rows, take 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -65,10 +65,11 @@ from batchlearn.training.train import Progress, evaluate_split, known_to, prepar
 # Of the rows that a fit learns from: those on which an early stop, or the curve of probabilities, is found.
 _TUNING_SHARE = 0.2
 _MOST_STEPS, _SMALL_STEP = 100, 1e-10
+NOTHING: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
-class _EstimatorBench:
+class EstimatorBench:
     """The rows of a training, in memory as they were read, and the estimator that is fitted to parts of them."""
 
     named: NamedEstimator
@@ -100,22 +101,27 @@ class _EstimatorBench:
         learner = self._tuned(counted, encoding, learner)
         if learner.rounds is not None and (stop := early_stop(estimator)) is not None:
             estimator.set_params(**{stop.rounds: learner.rounds, **stop.off})
-        fitted = self._fitted(estimator, counted, encoding, learner)
-        learner, kept, responder = _kept(fitted, learner, recipe, len(ledger.target.classes))
+        fitted = self.fitted(estimator, counted, encoding, learner)
+        learner, kept, responder = kept_estimator(fitted, learner, recipe, len(ledger.target.classes))
         make = partial(BroughtModel, learner=learner, kept=kept, fitted=responder)
         return model_of(make, self.table, ledger, encoding, recipe.costs)
 
-    def _fitted(
-        self, estimator: Any, ledger: Ledger, encoding: Encoding, learner: LearnerRecord, stop_on: Ledger | None = None
+    def fitted(
+        self,
+        estimator: Any,
+        ledger: Ledger,
+        encoding: Encoding,
+        learner: LearnerRecord,
+        given: Mapping[str, Any] = NOTHING,
+        how: str = "fit",
     ) -> Any:
-        """Return the estimator fitted to the used rows of a ledger, stopped on those of another one where given."""
-        roles, path = self.table.roles, self.named.path
-        keywords: dict[str, Any] = {**fit_keywords(estimator, path, ledger, roles, bool(learner.class_weights))}
-        if stop_on is not None:
-            keywords["eval_set"] = [(self._fed(stop_on, encoding, learner), _labels(stop_on))]
+        """Return the estimator fitted to the used rows of a ledger, with what is given to its `fit` besides."""
+        path, weighted = self.named.path, bool(learner.class_weights)
+        keywords = {**fit_keywords(estimator, path, ledger, self.table.roles, weighted), **given}
         rows = self._fed(ledger, encoding, learner)
         with foreign_code(f"{path} failed to fit", "learner-failed", "Set something else, or use another one."):
-            found = estimator.fit(rows, _labels(ledger), **keywords)
+            fit = estimator.partial_fit if how == "partial_fit" else estimator.fit
+            found = fit(rows, _labels(ledger), **keywords)
             return estimator if found is None else found
 
     def _fed(self, ledger: Ledger, encoding: Encoding, learner: LearnerRecord) -> Any:
@@ -133,7 +139,7 @@ class _EstimatorBench:
                 code="learner-no-probabilities",
             )
         if not scores and (stop is None or not stop.shown):
-            fitted = None if stop is None else self._fitted(estimator, ledger, encoding, learner)
+            fitted = None if stop is None else self.fitted(estimator, ledger, encoding, learner)
             return learner if stop is None else replace(learner, rounds=stop.ended(fitted))
         parts = hold_out(ledger, _TUNING_SHARE, self.recipe.seed, self.kind)
         if parts.late is None:
@@ -144,11 +150,13 @@ class _EstimatorBench:
             )
         before, after = replace(ledger, used=parts.early), replace(ledger, used=parts.late)
         if stop is not None:
-            fitted = self._fitted(estimator, before, encoding, learner, after if stop.shown else None)
+            rows = self._fed(after, encoding, learner) if stop.shown else None
+            shown = {"eval_set": [(rows, _labels(after))]} if stop.shown else NOTHING
+            fitted = self.fitted(estimator, before, encoding, learner, shown)
             learner = replace(learner, rounds=stop.ended(fitted))
         if scores:
             if learner.rounds is None:
-                fitted = self._fitted(estimator, before, encoding, learner)
+                fitted = self.fitted(estimator, before, encoding, learner)
             said = SklearnResponder(fitted, learner.path, classes).respond(self._fed(after, encoding, learner), None)
             weight = np.ones(int(after.used.sum())) if after.weight is None else after.weight[after.used]
             learner = replace(learner, calibration=_curve(said, after.label[after.used], weight, learner.path))
@@ -165,7 +173,7 @@ def _labels(ledger: Ledger) -> Any:
     return label.astype(np.intp) if ledger.target.task is Task.CLASSES else label
 
 
-def _kept(
+def kept_estimator(
     fitted: Any, learner: LearnerRecord, recipe: Recipe, classes: int
 ) -> tuple[LearnerRecord, bytes, SklearnResponder | None]:
     """Return how a fitted estimator is kept, its bytes, and what predicts here: of boosting what its bytes say."""
@@ -246,14 +254,14 @@ def iter_train_brought(
         batches = tuple(walk(table, names))
         yield Progress("reading rows", rows=int(used.sum()))
         clock.stop("reading")
-        bench = _EstimatorBench(named, recipe, table, prepared.kind, batches)
+        bench = EstimatorBench(named, recipe, table, prepared.kind, batches)
         trained = yield from _train(bench, prepared, early, encoding, threads)
         clock.stop("fitting")
     return _assemble(bench, prepared, trained, rows, clock, before)
 
 
 def _train(
-    bench: _EstimatorBench, prepared: PreparedRows, early: Encoding, encoding: Encoding, threads: int
+    bench: EstimatorBench, prepared: PreparedRows, early: Encoding, encoding: Encoding, threads: int
 ) -> Generator[Progress, None, _TrainedEstimator]:
     """Fit the earlier rows and all rows, in the first form that the estimator takes, and judge the former."""
     refused, ledger, split = dict[Form, DataError](), prepared.ledger, prepared.split
@@ -262,7 +270,7 @@ def _train(
         try:
             yield Progress(f"fitting {bench.named.path} to all rows")
             model = bench.fit(ledger, encoding, form)
-            loss, null_loss = _mean_losses(bench, model, ledger)
+            loss, null_loss = mean_losses(bench, model, ledger)
             break
         except DataError as problem:
             refused[form] = problem
@@ -297,7 +305,7 @@ def _none_taken(refused: dict[Form, DataError]) -> DataError:
     return DataError(first.message + more, code=first.code)
 
 
-def _mean_losses(bench: _EstimatorBench, model: BroughtModel, ledger: Ledger) -> tuple[float, float]:
+def mean_losses(bench: EstimatorBench, model: BroughtModel, ledger: Ledger) -> tuple[float, float]:
     """Return the mean loss of a model in all used rows, by its proper score, and that of a constant."""
     used, target = ledger.used, ledger.target
     label, weight = ledger.label[used], None if ledger.weight is None else ledger.weight[used]
@@ -309,7 +317,7 @@ def _mean_losses(bench: _EstimatorBench, model: BroughtModel, ledger: Ledger) ->
 
 
 def _assemble(
-    bench: _EstimatorBench,
+    bench: EstimatorBench,
     prepared: PreparedRows,
     trained: _TrainedEstimator,
     rows: Rows,
