@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from batchlearn.data.rows.journal import Journal
 from batchlearn.data.rows.kept import ChunkCollector
 from batchlearn.data.rows.memory import MemoryRows, chunk_rows
 from batchlearn.data.rows.stored import StoredChunk, joined
+from batchlearn.data.split import Split, SplitKind
 from batchlearn.errors import ResourceError
 from batchlearn.tables.columns import floats
 from batchlearn.tables.fingerprint import Fingerprint
@@ -28,6 +30,18 @@ _BYTES_OF_A_LABEL = 8
 
 Mask = NDArray[np.bool_]
 Profiles = dict[str, Profile]
+
+
+class PreparedRows(NamedTuple):
+    """What is known of the rows before anything is fitted to them."""
+
+    table: Table  # decoded once
+    ledger: Ledger
+    split: Split
+    kind: SplitKind
+    early: Profiles  # of the rows that the judged model learns from
+    all: Profiles
+    repeated: int  # used rows that are equal to another one in everything
 
 
 def check_memory(table: Table) -> None:
