@@ -21,7 +21,7 @@ from batchlearn.estimators.settings import checked
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import INVERSE_LINKS, class_contrasts, class_shares, logistic
 from batchlearn.objectives.class_weights import weights_of_classes
-from batchlearn.objectives.losses.softmax import SoftmaxLoss
+from batchlearn.objectives.losses import named_loss
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.matrix import row_weights
 
@@ -142,8 +142,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
             code = code.astype(np.intp)
             each = weights_of_classes(self.class_weight, self.classes_.tolist(), code, weight)
             weight = each[code] * (1.0 if weight is None else weight)
-        if not two_classes:
-            settings = settings._replace(loss=SoftmaxLoss(len(self.classes_)))
+        settings = settings._replace(loss=named_loss(self.loss, classes=len(self.classes_)))
         self._keep(*fit_rows(self, settings, X, code.astype(np.float64), weight))
         return self
 
@@ -171,8 +170,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         if first:  # later, what is no class of those known is refused
             check_classification_targets(y)
         label, self.classes_ = class_labels(y, classes, None if first else self.classes_)
-        if len(self.classes_) > 2:
-            settings = settings._replace(loss=SoftmaxLoss(len(self.classes_)))
+        settings = settings._replace(loss=named_loss(self.loss, classes=len(self.classes_)))
         self._keep(*learn_rows(self, settings, X, label, sample_weight))
         return self
 

@@ -18,7 +18,6 @@ from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import class_contrasts
 from batchlearn.objectives.losses import Loss, named_loss
-from batchlearn.objectives.losses.softmax import SoftmaxLoss
 from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Certificate, Certification, certify
 from batchlearn.training.matrix import Matrix, read_matrix, row_weights
@@ -121,7 +120,7 @@ def _certified(model: FittedModel, given: GivenRows) -> Certificate:
     if model.class_weight is not None:
         weight = _class_weights(model, label, weight)
     label = _numbers(model, label)
-    loss = SoftmaxLoss(len(model.classes)) if len(model.coefficients) > 1 else named_loss(model.loss, *model[-2:])
+    loss = named_loss(model.loss, model.power, model.threshold, len(model.coefficients) + 1)
     loss.check_labels(label)
     model, values = _intercept_from_ones(model, values)
     with one_blas_thread():
