@@ -4,8 +4,8 @@
 
 A model is trained on 8,000 rows of each set drawn at random, as `train` chooses it. Its exports then predict all rows
 of the set, and rows made to meet every code of every term with the floats on both sides of each edge. Where a model has
-more coefficients than SQL takes, the SQL is of a linear model of as many columns, evenly spread, as it takes. Exit code 1
-where a prediction differs by more than 1e-9 of its size, or of one.
+more coefficients than SQL takes, the SQL is of a linear model of as many columns, evenly spread, as it takes. Exit code
+1 where a prediction differs by more than 1e-9 of its size, or of one.
 """
 
 from __future__ import annotations
@@ -42,12 +42,11 @@ def trained(data: DataSet, drop: tuple[str, ...], recipe: bl.Recipe) -> LinearMo
 
 def small_enough(data: DataSet) -> LinearModel:
     """Return a linear model of as many columns as SQL takes the coefficients of, halving them until it does."""
-    columns = [name for name in pq.read_schema(data.path).names if name not in (data.target, *data.drop)]
+    every = [column.name for column in bl.read(str(data.path), target=data.target, drop=data.drop).features]
+    columns = every
     while True:
-        dropped = tuple(
-            name for name in pq.read_schema(data.path).names if name not in (*columns, data.target, data.time)
-        )
-        model = trained(data, dropped, bl.Recipe(data.loss, alpha=1e-3, holdout=0.0))
+        dropped = tuple(name for name in every if name not in (*columns, data.time))
+        model = trained(data, (*data.drop, *dropped), bl.Recipe(data.loss, alpha=1e-3, holdout=0.0))
         if model.coefficients.size <= MOST_COEFFICIENTS:
             return model
         columns = columns[1::2]  # every other one: neighbouring pixels are much alike

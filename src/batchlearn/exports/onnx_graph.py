@@ -163,14 +163,14 @@ class _Graph:
         """Add an operator with the attributes given; return the name of its output."""
         name = output or f"batchlearn {operator} {len(self._nodes)}"
         attributes = {"axis": axis, "keepdims": keepdims, "to": to}
-        given = {key: value for key, value in attributes.items() if value is not None}
+        given: dict[str, Any] = {key: value for key, value in attributes.items() if value is not None}
         self._nodes.append(self._onnx.helper.make_node(operator, inputs, [name], **given))
         return name
 
     def look_up(self, texts: str, code: Mapping[str, int], other: int) -> str:
         """Add a look-up of the code of each text, `other` where it has none; return the name of its output."""
         name, keys, values = f"batchlearn LabelEncoder {len(self._nodes)}", list(code), list(code.values())
-        table = {"keys_strings": keys, "values_int64s": values, "default_int64": other}
+        table: dict[str, Any] = {"keys_strings": keys, "values_int64s": values, "default_int64": other}
         self._nodes.append(self._onnx.helper.make_node("LabelEncoder", [texts], [name], domain="ai.onnx.ml", **table))
         return name
 
