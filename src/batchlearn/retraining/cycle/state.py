@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from batchlearn.formatting.notes import Note
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.penalties import Penalty
 from batchlearn.retraining.policies import Policy, Span
@@ -54,7 +55,7 @@ class Plan:
 class Champion:
     """The live model with what is needed to go on from it: as of when it was trained, and what it kept of its rows."""
 
-    model: LinearModel
+    model: EncodedModel
     as_of: float
     latest: float  # the latest time at which a row that had landed by then was seen
     generation: int
@@ -64,6 +65,12 @@ class Champion:
     pruned: bool = False  # whether what it kept was removed since
     columns: Mapping[str, str | None] | None = None
     """Kinds by name of those of its table; None where an older one does not say."""
+
+    @property
+    def linear(self) -> LinearModel:
+        """The model of one that kept totals of its rows, or that a start by coefficients goes on from."""
+        assert isinstance(self.model, LinearModel), "an estimator that was brought along has starts of its own"
+        return self.model
 
     def penalty(self, recipe: Recipe) -> Penalty:
         """Return the penalty of what goes on from the champion by this recipe, for any number of rows."""
@@ -133,7 +140,7 @@ class Versions(Protocol):
         """Return the live model."""
         ...
 
-    def model(self, number: int) -> LinearModel:
+    def model(self, number: int) -> EncodedModel:
         """Return the model of a version."""
         ...
 
