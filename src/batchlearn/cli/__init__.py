@@ -32,6 +32,7 @@ COMMANDS = {
     "evaluate": "Judge a model on labelled rows: metrics with intervals, baselines, slices.",
     "predict": "Score every row of a table, in order, however large it is.",
     "verify": "Read the rows again and check a model's certificate against them.",
+    "export": "Write a model as ONNX, as SQL or for MLflow, checked against its own predictions.",
     "init": "Write a project folder: where rows come from, how to train, when, what may go live.",
     "retrain": "One turn of the cycle: look, decide, train, judge, record.",
     "promote": "Make a version live; no data is needed.",

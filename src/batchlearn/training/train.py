@@ -113,8 +113,8 @@ def train(
         recipe, model = replace(recipe, model=model), None
     journal = None if checkpoint is None else Journal(checkpoint)
     with journal or nullcontext():
-        given = {"budget": budget_of(memory), "journal": journal, "estimator": model}
-        return finish(iter_train(table, recipe, threads=threads, **given))
+        budget = budget_of(memory)
+        return finish(iter_train(table, recipe, threads=threads, budget=budget, journal=journal, estimator=model))
 
 
 def iter_train(
