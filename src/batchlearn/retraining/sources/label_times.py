@@ -306,7 +306,9 @@ def latest_time(table: Table, times: LabelTimes) -> float:
     """
     names = [name for name in (times.seen, times.labelled) if name is not None]
     latest = [
-        float(np.nanmax(numbers_of(batch.column(name)), initial=-np.inf)) for batch in table.scan(names) for name in names
+        float(np.nanmax(numbers_of(batch.column(name)), initial=-np.inf))
+        for batch in table.scan(names)
+        for name in names
     ]
     if not np.isfinite(found := max(latest, default=-np.inf)):
         raise no_times(times.seen)

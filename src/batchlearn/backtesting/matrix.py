@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from batchlearn.artifacts.store import Store
-from batchlearn.backtest.cells import Cell, Key, depends_on_path, read_cell, write_cell
-from batchlearn.backtest.history import History
+from batchlearn.backtesting.cells import Cell, Key, depends_on_path, read_cell, write_cell
+from batchlearn.backtesting.history import History
 from batchlearn.data.target import Target
 from batchlearn.errors import CertificateError, DataError, NoFiniteOptimum, RegistryError, UsageError
 from batchlearn.evaluation.metrics import hit_rows
@@ -157,7 +157,7 @@ class Matrix:
                 start = dearer
         seconds = time.perf_counter() - began
         self.fits += 1
-        self.scratch_seconds += seconds if start == "scratch" and action.structure == "keep" else 0.0
+        self.scratch_seconds += seconds if action in (Action(), Action(window=action.window)) else 0.0
         model = replace(fit.model, standard_errors=None, level_moments=None, bounds=None)
         now, rows_read = known.now, fit.rows.used
         if start in ("update", "fine-tune") and champion is not None:
@@ -225,6 +225,7 @@ class Matrix:
             decided=decided,
             errors=errors,
             unable=unable,
+            probabilities=model.target.scored_as == "classes",
             classes=model.target.classes if model.target.scored_as == "multiclass" else (),
         )
 

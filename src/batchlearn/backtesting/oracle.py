@@ -17,7 +17,7 @@ from batchlearn.kernels.design import Floats
 
 
 class BestPath(NamedTuple):
-    """The cheapest way with some number of retrains: what it costs, and the models it goes through, the first included."""
+    """The cheapest way with some number of retrains: what it costs, and its models, the first included."""
 
     retrains: int
     cost: float

@@ -74,10 +74,10 @@ class ArrivedRows:
 class History:
     """Labelled rows in the order in which they were seen, and the edges of the windows that judge.
 
-    `seen`, `known`, `weight` and `place` have shape (rows,): when a row was seen, from when on it could be learned from,
-    what it counts, and where it stands among the rows that the table reads. `sighted` has when each of those was seen,
-    NaN where that is missing. A window holds the rows seen after an edge and up to the next. At each edge but the last a
-    policy decides; at the first one all have the first model trained.
+    `seen`, `known`, `weight` and `place` have shape (rows,): when a row was seen, from when on it could be learned
+    from, what it counts, and where it stands among the rows that the table reads. `sighted` has when each of those was
+    seen, NaN where that is missing. A window holds the rows seen after an edge and up to the next. At each edge but the
+    last a policy decides; at the first one all have the first model trained.
     """
 
     table: Table
@@ -175,17 +175,17 @@ def _edges(seen: Floats, known: Floats, windows: int | str | float, first_share:
     first = float(ordered[min(int(first_share * len(ordered)), len(ordered) - 1)])
     if not first < last:
         raise DataError(
-            f"The first training would be at {times.literal(min(first, last))}, when {first_share:.0%} of the rows were "
-            "known, and no row was seen after that: there is no window that could judge. Give a smaller share for the "
-            "first training, or rows of more times.",
+            f"The first training would be when {first_share:.0%} of the rows were known, and no row was seen after "
+            f"{times.literal(last)}: there is no window that could judge. Give a smaller share for the first training, "
+            "or rows of more times.",
             code="one-window",
         )
     if isinstance(windows, int):
         count = windows
         if not FEWEST_WINDOWS <= count <= MOST_WINDOWS:
             raise UsageError(
-                f"{count} windows were asked for; from {FEWEST_WINDOWS} to {MOST_WINDOWS:,} are possible, such as 40, or "
-                'a length of time such as "7d".',
+                f"{count} windows were asked for; from {FEWEST_WINDOWS} to {MOST_WINDOWS:,} are possible, such as 40, "
+                'or a length of time such as "7d".',
                 code="windows-range",
             )
         edges = np.linspace(first, last, count + 1)

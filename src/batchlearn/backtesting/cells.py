@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from batchlearn.artifacts.store import Store
 from batchlearn.artifacts.strict_json import Malformed, dump, parse
 from batchlearn.artifacts.tensors import pack, unpack
-from batchlearn.backtest.history import History
+from batchlearn.backtesting.history import History
 from batchlearn.data.target import Class
 from batchlearn.errors import IntegrityError, UsageError
 from batchlearn.kernels.design import Floats
@@ -50,8 +49,8 @@ def depends_on_path(action: Action) -> bool:
 class Cell:
     """One model of the matrix: what it cost, and what it says of the rows seen after it was trained.
 
-    `losses`, `decided` and `errors` have an entry for each row of the history from `first` on, NaN where the model could
-    not score the row: the loss under the proper score; the response, of more than two classes the number of the
+    `losses`, `decided` and `errors` have an entry for each row of the history from `first` on, NaN where the model
+    could not score it: the loss under the proper score; the response, of more than two classes the number of the
     likeliest; and how wrong that is, 0 or 1 for classes.
     """
 
@@ -68,6 +67,7 @@ class Cell:
     refused: str | None = None  # why there is no model; then the one before it stays
     unable: str | None = None  # why it could not score some of the rows
     classes: tuple[Class, ...] = ()  # that the numbers in `decided` stand for, of more than two
+    probabilities: bool = False  # whether they are those of the second of two classes
 
 
 def claim_cache(store: Store, history: History, fingerprint: str, recipe: Recipe) -> None:
@@ -98,7 +98,9 @@ def read_cell(store: Store, key: Key) -> Cell | None:
     try:
         facts = parse(store.get(f"{folder}/{_FACTS}", _LARGEST_FACTS))
         rows = int(facts.pop("length"))
-        arrays = unpack(store.get(f"{folder}/{_ARRAYS}", _LARGEST_ARRAYS), dict.fromkeys([*_OF_ROWS, "missing"], (rows,)))
+        arrays = unpack(
+            store.get(f"{folder}/{_ARRAYS}", _LARGEST_ARRAYS), dict.fromkeys([*_OF_ROWS, "missing"], (rows,))
+        )
         missing = arrays.pop("missing") > 0.0
         classes = tuple(facts.pop("classes"))
         return Cell(**facts, classes=classes, **{name: np.where(missing, np.nan, arrays[name]) for name in _OF_ROWS})
