@@ -101,9 +101,10 @@ def read_cell(store: Store, key: Key) -> Cell | None:
         arrays = unpack(
             store.get(f"{folder}/{_ARRAYS}", _LARGEST_ARRAYS), dict.fromkeys([*_OF_ROWS, "missing"], (rows,))
         )
-        missing = arrays.pop("missing") > 0.0
+        missing = arrays["missing"] > 0.0
         classes = tuple(facts.pop("classes"))
-        return Cell(**facts, classes=classes, **{name: np.where(missing, np.nan, arrays[name]) for name in _OF_ROWS})
+        losses, decided, errors = (np.where(missing, np.nan, arrays[name]) for name in _OF_ROWS)
+        return Cell(**facts, classes=classes, losses=losses, decided=decided, errors=errors)
     except (Malformed, KeyError, TypeError, ValueError) as problem:
         raise IntegrityError(
             f"The cell {store.path(folder)} of the cache is not as it was written ({problem}). Remove that folder, and "

@@ -202,4 +202,4 @@ def _edges(seen: Floats, known: Floats, windows: int | str | float, first_share:
             f"{MOST_WINDOWS:,} are possible. Choose another length, or how many there are to be.",
             code="one-window" if count < FEWEST_WINDOWS else "windows-range",
         )
-    return first + length * np.arange(count + 1)
+    return first + length * np.arange(count + 1, dtype=np.float64)

@@ -31,7 +31,7 @@ from batchlearn.retraining.cycle.continued import bracket_of, dearer_start, stat
 from batchlearn.retraining.cycle.state import Champion, KnownRows, Plan
 from batchlearn.retraining.gate import Gate
 from batchlearn.retraining.policies import Action, Never
-from batchlearn.tables.conditions import And, Not, together
+from batchlearn.tables.conditions import Not, together
 from batchlearn.tables.table import Table
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
@@ -190,24 +190,22 @@ class Matrix:
         losses, decided, errors = (np.full(len(history.seen) - first, np.nan) for _ in range(3))
         position = np.full(len(history.sighted), -1, dtype=np.intp)
         position[history.place] = np.arange(len(history.place)) - first
-        # A stretch that cannot be scored leaves its own cells empty, and no others.
-        bounds = [(edge, None)]
+        # What cannot be scored in one reading is window by window: a window that cannot be leaves its own rows empty.
+        stretches = [(edge, np.inf)]
         unable = None
-        while bounds:
-            begins, ends = bounds.pop()
-            after = history.times.after(begins)
-            asked = after if ends is None else And((after, history.times.seen_by(ends)))
-            inside = (history.sighted > begins) & (history.sighted <= (np.inf if ends is None else ends))
+        while stretches:
+            begins, ends = stretches.pop()
+            inside = (history.sighted > begins) & (history.sighted <= ends)
             if not (position[inside] >= 0).any():
                 continue
-            table = replace(history.table, condition=together(history.table.condition, asked))
+            until = () if ends == np.inf else (history.times.seen_by(ends),)
+            asked = together(history.table.condition, history.times.after(begins), *until)
             try:
-                (rows,) = score_each((model,), table, weight_constant=1.0)
+                (rows,) = score_each((model,), replace(history.table, condition=asked), weight_constant=1.0)
             except DataError as problem:
                 unable = problem.message
-                later = history.edges[history.edges > begins]
-                if ends is None:
-                    bounds = [*pairwise([begins, *map(float, later)])]
+                if ends == np.inf:
+                    stretches = [*pairwise(map(float, history.edges[key.edge :]))]
                 continue
             at = position[np.flatnonzero(inside)[rows.entry]]
             known = at >= 0

@@ -232,7 +232,8 @@ def window_means(history: History, window: NDArray[np.intp], losses: Floats) -> 
     there = ~np.isnan(losses) & (window >= 0)
     weight = np.bincount(window[there], history.weight[there], history.windows)
     total = np.bincount(window[there], (history.weight * np.nan_to_num(losses))[there], history.windows)
-    return np.divide(total, weight, out=np.full(history.windows, np.nan), where=weight > 0.0)
+    means: Floats = np.divide(total, weight, out=np.full(history.windows, np.nan), where=weight > 0.0)
+    return means
 
 
 def choose(
@@ -260,19 +261,20 @@ def choose(
         if (found.low is None or found.low <= 0.0) and mean <= means[best] + _AS_GOOD * abs(means[best]):
             near.append((len(run.retrained), mean, run))
     retrains, mean, chosen = min(near, key=lambda one: one[:2])
-    values = {"loss": mean, "retrains": retrains, "best": runs[best].name, "best_loss": means[best]}
-    return chosen, (Note(Code.POLICY_AS_GOOD, {**values, "best_retrains": len(runs[best].retrained)}),)
+    least = {"best": runs[best].name, "best_loss": means[best], "best_retrains": len(runs[best].retrained)}
+    return chosen, (Note(Code.POLICY_AS_GOOD, {"loss": mean, "retrains": retrains, **least}),)
 
 
 def _no_better(
     runs: Sequence[PolicyRun], weight: Floats, rows: NDArray[np.bool_], plan: Resampling
 ) -> tuple[Note, ...]:
-    """Say that no policy beats training once, where none is known to."""
+    """Say that no policy beats training once, where none is known to, and by more than a hundredth."""
     never = next((run for run in runs if run.name == "never"), None)
     if never is None:
         return ()
     for run in runs:
         found = paired(run.losses[rows], never.losses[rows], weight[rows], plan)
-        if found.high is not None and found.high < 0.0:
+        level = float(np.average(never.losses[rows], weights=weight[rows]))
+        if found.high is not None and found.high < 0.0 and (found.value or 0.0) < -_AS_GOOD * abs(level):
             return ()
     return (Note(Code.NO_POLICY_BEATS_ONCE, {"policies": len(runs) - 1}),)

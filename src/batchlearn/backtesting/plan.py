@@ -111,7 +111,7 @@ def default_policies(history: History, prices: Prices | None) -> tuple[Policy, .
         return Span(float(max(windows * length // (size * _SECOND), 1.0)), unit)
 
     often = Every(span(4))
-    found = [
+    found: list[Policy] = [
         Never(),
         *(Every(span(windows)) for windows in (1, 2, 4, 8)),
         EveryRows(2 * each),

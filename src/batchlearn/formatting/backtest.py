@@ -23,7 +23,8 @@ SENTENCES: Mapping[Code, str | Callable[..., str]] = {
         f"By the prices it is the cheapest of {policies:,}: {plain(cost, 5)}, with {count(retrains, 'retrain')}."
     ),
     Code.POLICY_AS_GOOD: _as_good,
-    Code.NO_POLICY_BEATS_ONCE: "No policy beats training once: none of {policies:,} others is known to lose less.",
+    Code.NO_POLICY_BEATS_ONCE: "No policy beats training once: none of {policies:,} others is known to lose less, and "
+    "by more than a hundredth.",
     Code.TRAINING_TAKES_NO_TIME: "The time column holds numbers, so nobody knows what a second is in it: training "
     "takes no time here.",
     Code.ROWS_NOT_SCORED: "{rows:,} rows could not be scored by every model that would have served them, and judge "

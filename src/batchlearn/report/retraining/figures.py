@@ -39,7 +39,7 @@ def over_time(result: Backtest) -> Plot:
     name = metric(result.metric).name
     return Plot(
         title="Quality over time",
-        caption=f"Mean {name} of the rows of each window; down is better. A mark is a window in which a model that was "
+        caption=f"The {name} of the rows of each window; down is better. A mark is a window in which a model that was "
         f"trained anew went live.{' The axis is in powers of ten.' if vertical is not None else ''}",
         x_label=f"window, 1 to {history.windows}",
         y_label=name,
@@ -125,7 +125,7 @@ def ages(result: Backtest) -> Plot | None:
     name = metric(result.metric).name
     return Plot(
         title="Freshness",
-        caption=f"Mean {name} of models from scratch by how long ago they were trained, beside new ones on the same "
+        caption=f"The {name} of models from scratch by how long ago they were trained, beside new ones on the same "
         "windows; the band is the 95 % interval of what age adds.",
         x_label=f"age of the model, {unit}",
         y_label=name,

@@ -44,9 +44,7 @@ def _sections(result: Backtest) -> tuple[Section, ...]:
     notes = tuple(("", short(str(note), LONGEST_SENTENCE)) for note in result.notes)
     age = figures.ages(result)
     every = (
-        Section(
-            "time", "Over time", "What each policy would have lost, window by window", (figures.over_time(result),)
-        ),
+        Section("time", "Over time", "What each policy would have lost", (figures.over_time(result),)),
         Section("policies", "Policies", "What each policy costs and is worth", _policies(result)),
         Section("freshness", "Freshness", "What waiting costs", () if age is None else (age,)),
         Section("decisions", "Decisions", "What was decided when, and why", _decisions(result)),
@@ -58,7 +56,7 @@ def _sections(result: Backtest) -> tuple[Section, ...]:
 def _policies(result: Backtest) -> tuple[Block, ...]:
     name = metric(result.metric).name
     said = (
-        f"Losses are the mean {name} of the rows that judge, with 95 % intervals of a bootstrap over windows. Regret is "
+        f"The {name} is that of the rows that judge, with 95 % intervals of a bootstrap over windows. Regret is "
         "the loss less that of the oracle on the same rows. Every policy begins with the same model."
     )
     found: list[Block] = [Sentence("lead", said), tables.policies(result), Beside((figures.plane(result),))]

@@ -15,8 +15,10 @@ def policies(result: Backtest) -> TextTable:
     """Return what each policy lost and spent, the least loss first."""
     name = metric(result.metric).name
     header = ("policy", name, "regret to the oracle", "retrains", "rows read", "time", "moved by a retrain", "cost")
+    costs = len(header) - 1
     ordered = sorted(result.policies, key=lambda one: (one.cost if one.cost is not None else one.loss.value) or 0.0)
-    return TextTable(header, tuple(map(_policy, ordered)), figures_only=True)
+    table = TextTable(header, tuple(map(_policy, ordered)), figures_only=True)
+    return table if result.prices is not None else table.without((costs,))
 
 
 def _policy(one: PolicyOutcome) -> tuple[str, ...]:
