@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from batchlearn.models.linear import LinearModel as LinearModel
     from batchlearn.report.page import page as page
     from batchlearn.retraining.policies import Action as Action
-    from batchlearn.retraining.policies import AllOf as AllOf
-    from batchlearn.retraining.policies import AnyOf as AnyOf
     from batchlearn.retraining.policies import Doubling as Doubling
     from batchlearn.retraining.policies import Every as Every
     from batchlearn.retraining.policies import EveryRows as EveryRows
     from batchlearn.retraining.policies import Never as Never
-    from batchlearn.retraining.policies import With as With
+    from batchlearn.retraining.policies.combined import AllOf as AllOf
+    from batchlearn.retraining.policies.combined import AnyOf as AnyOf
+    from batchlearn.retraining.policies.combined import With as With
     from batchlearn.retraining.policies.detection import Decay as Decay
     from batchlearn.retraining.policies.detection import Drift as Drift
     from batchlearn.retraining.policies.worth import Forecast as Forecast
@@ -62,8 +62,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Action": "batchlearn.retraining.policies",
-    "AllOf": "batchlearn.retraining.policies",
-    "AnyOf": "batchlearn.retraining.policies",
+    "AllOf": "batchlearn.retraining.policies.combined",
+    "AnyOf": "batchlearn.retraining.policies.combined",
     "Arrivals": "batchlearn.backtesting.history",
     "Backtest": "batchlearn.backtesting.outcome",
     "BacktestPlan": "batchlearn.backtesting.plan",
@@ -99,7 +99,7 @@ _HOME = {
     "Table": "batchlearn.tables.table",
     "UsageError": "batchlearn.errors",
     "WhenGainExceeds": "batchlearn.retraining.policies.worth",
-    "With": "batchlearn.retraining.policies",
+    "With": "batchlearn.retraining.policies.combined",
     "backtest": "batchlearn.backtesting.backtest",
     "compare": "batchlearn.comparison.compare",
     "evaluate": "batchlearn.training.evaluate",

@@ -21,7 +21,7 @@ from batchlearn.training.recipe import Recipe
 _CELLS, _HEADER = "cells", "history.json"
 _FACTS, _ARRAYS = "cell.json", "rows.safetensors"
 _LARGEST_FACTS, _LARGEST_ARRAYS = 1 << 20, 1 << 34
-_OF_ROWS = ("losses", "decided", "errors")
+_OF_ROWS = ("losses", "decided", "errors", "unseen")
 
 
 class Key(NamedTuple):
@@ -64,6 +64,7 @@ class Cell:
     losses: Floats
     decided: Floats
     errors: Floats
+    unseen: Floats  # 1 where the label is of a class that the model does not know
     refused: str | None = None  # why there is no model; then the one before it stays
     unable: str | None = None  # why it could not score some of the rows
     classes: tuple[Class, ...] = ()  # that the numbers in `decided` stand for, of more than two
@@ -103,8 +104,8 @@ def read_cell(store: Store, key: Key) -> Cell | None:
         )
         missing = arrays["missing"] > 0.0
         classes = tuple(facts.pop("classes"))
-        losses, decided, errors = (np.where(missing, np.nan, arrays[name]) for name in _OF_ROWS)
-        return Cell(**facts, classes=classes, losses=losses, decided=decided, errors=errors)
+        losses, decided, errors, unseen = (np.where(missing, np.nan, arrays[name]) for name in _OF_ROWS)
+        return Cell(**facts, classes=classes, losses=losses, decided=decided, errors=errors, unseen=unseen)
     except (Malformed, KeyError, TypeError, ValueError) as problem:
         raise IntegrityError(
             f"The cell {store.path(folder)} of the cache is not as it was written ({problem}). Remove that folder, and "

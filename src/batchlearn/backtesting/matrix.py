@@ -96,7 +96,7 @@ class Matrix:
                 if key.edge == 0:
                     raise
                 none = np.empty(0)
-                found = Cell(key.edge, key.action.start, 0, 0, 0.0, None, 0, none, none, none, problem.message)
+                found = Cell(key.edge, key.action.start, 0, 0, 0.0, None, 0, none, none, none, none, problem.message)
             else:
                 yield Progress(f"scoring {self._said(key)}", rows=len(self.history.seen))
                 found = self._scored(key, trained)
@@ -187,7 +187,7 @@ class Matrix:
         history, model = self.history, trained.fit.model
         edge = float(history.edges[key.edge])
         first = int(np.searchsorted(history.seen, edge, side="right"))
-        losses, decided, errors = (np.full(len(history.seen) - first, np.nan) for _ in range(3))
+        losses, decided, errors, unseen = (np.full(len(history.seen) - first, np.nan) for _ in range(4))
         position = np.full(len(history.sighted), -1, dtype=np.intp)
         position[history.place] = np.arange(len(history.place)) - first
         # What cannot be scored in one reading is window by window: a window that cannot be leaves its own rows empty.
@@ -209,7 +209,7 @@ class Matrix:
                 continue
             at = position[np.flatnonzero(inside)[rows.entry]]
             known = at >= 0
-            losses[at[known]] = rows.losses(model.target)[known]
+            losses[at[known]], unseen[at[known]] = rows.losses(model.target)[known], np.isnan(rows.label)[known]
             decided[at[known]], errors[at[known]] = (one[known] for one in _decisions(model.target, rows))
         return Cell(
             edge=key.edge,
@@ -222,6 +222,7 @@ class Matrix:
             losses=losses,
             decided=decided,
             errors=errors,
+            unseen=unseen,
             unable=unable,
             probabilities=model.target.scored_as == "classes",
             classes=model.target.classes if model.target.scored_as == "multiclass" else (),

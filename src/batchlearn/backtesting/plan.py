@@ -10,8 +10,10 @@ import numpy as np
 from batchlearn.backtesting.history import Arrivals, History
 from batchlearn.backtesting.replay import Durations
 from batchlearn.errors import UsageError, quoted
-from batchlearn.retraining.policies import Action, Doubling, Every, EveryRows, Never, Policy, Span, With
+from batchlearn.retraining.policies import Action, Doubling, Every, EveryRows, Never, Policy
+from batchlearn.retraining.policies.combined import With
 from batchlearn.retraining.policies.detection import Decay, Drift
+from batchlearn.retraining.policies.span import Span
 from batchlearn.retraining.policies.worth import Forecast, WhenGainExceeds
 
 _UNITS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "m"), (1.0, "s"))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from batchlearn.backtesting.cells import Cell, Key, depends_on_path
 from batchlearn.backtesting.history import History
@@ -21,13 +20,11 @@ from batchlearn.evaluation.metrics import EVEN_CHANCE
 from batchlearn.kernels.design import Floats
 from batchlearn.progress import finish
 from batchlearn.retraining.bracket import Bracket
+from batchlearn.retraining.cycle.arrived import samples_of
 from batchlearn.retraining.policies import Action, Decision, Losses, Policy, Samples, Situation
-from batchlearn.retraining.sources.label_times import numbers_of
-from batchlearn.tables.table import Table
 from batchlearn.training.train import Progress
 
 _SECOND = 1e6  # of a timestamp
-_THINNED = 20_000
 # A prediction of a number has moved where it did by this share of the spread of the predictions.
 _MOVED = 0.1
 
@@ -115,7 +112,8 @@ def replay(name: str, policy: Policy, matrix: Matrix, context: ReplayContext) ->
             continue
         new = history.known_by(now) - history.known_by(newest.now)
         wall, evidence = (newest.now, now) if stamped else None, _evidence(matrix, models, edge)
-        situation = Situation(now, newest.now, new, stamped, wall, newest.cell.rows, context.price, evidence)
+        known = history.known_by(newest.now)
+        situation = Situation(now, newest.now, new, stamped, wall, known, context.price, evidence)
         decision = _asked(name, policy, situation)
         if not decision.retrain:
             decisions.append(ReplayedDecision(edge, now, decision))
@@ -164,7 +162,7 @@ def _asked(name: str, policy: Policy, situation: Situation) -> Decision:
 
 
 @dataclass(frozen=True)
-class ArrivedEvidence:
+class ReplayedEvidence:
     """What had arrived by an edge, found when it is asked for; nothing later can be reached from here."""
 
     find_losses: Callable[[int], Sequence[Losses]]
@@ -184,7 +182,7 @@ class ArrivedEvidence:
         return self.find_bracket()
 
 
-def _evidence(matrix: Matrix, models: Sequence[ServingModel], edge: int) -> ArrivedEvidence:
+def _evidence(matrix: Matrix, models: Sequence[ServingModel], edge: int) -> ReplayedEvidence:
     history, now = matrix.history, float(matrix.history.edges[edge])
     stop, newest = int(np.searchsorted(history.seen, now, side="right")), models[-1]
     served_now, key = tuple(models), newest.key
@@ -194,30 +192,22 @@ def _evidence(matrix: Matrix, models: Sequence[ServingModel], edge: int) -> Arri
         for one in served_now[-versions:]:
             first, lost = one.cell.first, one.cell.losses[: stop - one.cell.first]
             seen, arrived = history.seen[first:stop], history.known[first:stop]
-            there = np.flatnonzero((arrived <= now) & ~np.isnan(lost))
+            unseen = one.cell.unseen[: stop - first] > 0.0  # of a class that the model does not know
+            there = np.flatnonzero((arrived <= now) & ~np.isnan(lost) & ~unseen)
             there = there[np.argsort(arrived[there], kind="stable")]
-            found.append(Losses(one.now, one.cell.rows, seen[there], arrived[there], lost[there]))
+            found.append(Losses(one.now, history.known_by(one.now), seen[there], arrived[there], lost[there]))
         return found
 
     def samples() -> Samples:
-        trained, times = finish(matrix.trained(key)), history.times
-        model = trained.fit.model
+        model, times = finish(matrix.trained(key)).fit.model, history.times
         rows = history.rows(now).like(model.readings)
-        columns = [name for name in model.columns if name != times.seen]
-        step = -(-trained.fit.rows.used // _THINNED)
-        recent = rows.table(times.after(newest.now), times.seen_by(now))
-        return Samples(*(_sample(one, columns, times.seen, step) for one in (trained.table, recent)))
+        before, since = (
+            rows.table(times.labelled_by(newest.now)),
+            rows.table(times.after(newest.now), times.seen_by(now)),
+        )
+        return samples_of(model, before, since, times.seen, history.known_by(newest.now))
 
-    return ArrivedEvidence(losses, samples, lambda: matrix.bracket(key, edge))
-
-
-def _sample(table: Table, columns: Sequence[str], seen: str, step: int) -> pa.Table:
-    """Return columns of every so manieth row of a table in the order of time."""
-    names = list(dict.fromkeys([*columns, seen]))
-    parts = [batch.select(names) for batch in table.scan(names)]
-    rows = pa.Table.from_batches(parts) if parts else pa.table({name: pa.array([], pa.float64()) for name in names})
-    order = np.argsort(np.concatenate([np.empty(0), *(numbers_of(part.column(seen)) for part in parts)]), kind="stable")
-    return rows.take(pa.array(order[::step])).select([name for name in names if name != seen])
+    return ReplayedEvidence(losses, samples, lambda: matrix.bracket(key, edge))
 
 
 def _churn(history: History, old: Cell, new: Cell, live: float) -> float | None:

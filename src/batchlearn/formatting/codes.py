@@ -91,6 +91,7 @@ class Code(StrEnum):
     FEW_NEW_LABELS = auto()
     ENOUGH_NEW_LABELS = auto()
     LEARNED_NOT_ON_RECORD = auto()
+    POLICY_CANNOT_SEE = auto()
     TOO_FEW_BLOCKS = auto()
     LOSSES_STEADY = auto()
     LOSSES_ROSE = auto()

@@ -186,6 +186,7 @@ SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.FEW_NEW_LABELS: "Not due: {rows:,} of {needed:,} rows to learn from have come since the last training.",
     Code.ENOUGH_NEW_LABELS: "Due: {rows:,} of {needed:,} rows to learn from have come since the last training.",
     Code.LEARNED_NOT_ON_RECORD: "Not due: it is not on record how many rows the last training knew.",
+    Code.POLICY_CANNOT_SEE: "The policy cannot look at the rows that came: {refusal}",
     Code.TOO_FEW_BLOCKS: "Not due: {blocks} blocks of {rows:,} rows or more have come since the last training; "
     "{needed} are needed before a change can be told.",
     Code.LOSSES_STEADY: _watched("Not due: in", "the loss of the live model shows no rise"),

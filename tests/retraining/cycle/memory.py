@@ -23,6 +23,7 @@ from batchlearn.retraining.cycle.state import (
     CycleState,
     LiveVersion,
     Newest,
+    PastVersion,
     Plan,
     Rehearsed,
     RowSource,
@@ -47,6 +48,11 @@ class History:
 
     def model(self, number: int) -> LinearModel:
         return self.trained[number - 1][1].fit.model
+
+    def past(self) -> list[PastVersion]:
+        return [
+            PastVersion(number, as_of, version.fit.rows.used) for number, (as_of, version) in enumerate(self.trained, 1)
+        ]
 
     def rows_of(self, number: int) -> None:
         """Their times say which rows a version knew."""

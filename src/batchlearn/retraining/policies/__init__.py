@@ -8,7 +8,6 @@ reads.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -19,79 +18,12 @@ from batchlearn.errors import UsageError, quoted
 from batchlearn.formatting.notes import Code, Note, joined
 from batchlearn.kernels.design import Floats
 from batchlearn.retraining.bracket import Bracket
+from batchlearn.retraining.policies.span import Span
 
-_UNITS = {"w": 7 * 86_400, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_NAMES = {"w": "week", "d": "day", "h": "hour", "m": "minute", "s": "second"}
-_MICROSECONDS = 1_000_000
-_LONGEST = 1_000 * 366 * 86_400
-
-
-@dataclass(frozen=True)
-class Span:
-    """A length of time: with a unit (w, d, h, m, s) where times are timestamps, a plain number where they are numbers.
-
-    UsageError where it is not above 0, or longer than any history.
-    """
-
-    amount: float
-    unit: str | None = None
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.amount) and self.amount > 0.0):
-            raise UsageError(
-                f'The length of time {quoted(self)} needs to be above 0, such as "7d".', code="span-not-valid"
-            )
-        if self.unit is not None and self.amount * _UNITS[self.unit] > _LONGEST:
-            raise UsageError(
-                f'The length of time {quoted(self)} is more than 1,000 years; write one such as "7d" or "365d".',
-                code="span-not-valid",
-            )
-
-    @classmethod
-    def parse(cls, text: str | float) -> Span:
-        """Read "7d", "12h" or, where the time column holds numbers, 1000."""
-        match = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{1,9})?)\s*([wdhms]?)\s*", str(text))
-        if match is None:
-            raise UsageError(
-                f'{quoted(text)} is no length of time; write "2w", "7d", "12h", "30m" or "45s", or a plain number '
-                "where the time column holds numbers.",
-                code="span-not-valid",
-            )
-        return cls(float(match.group(1)), match.group(2) or None)
-
-    def __str__(self) -> str:
-        """Write the span as a person would: 7 days."""
-        if self.unit is None:
-            return f"{self.amount:g}"
-        return f"{self.amount:g} {_NAMES[self.unit]}{'' if self.amount == 1 else 's'}"
-
-    @property
-    def written(self) -> str:
-        """The span as `parse` reads it: 7d."""
-        return f"{self.amount:.12g}{self.unit or ''}"
-
-    def on(self, stamped: bool) -> float:
-        """Return the span on the scale of the time column: microseconds for timestamps, else the number itself."""
-        if stamped != (self.unit is not None):
-            needed = "timestamps, so a unit is needed" if stamped else "numbers, so no unit can be used"
-            raise UsageError(
-                f'The length of time is {self} and the time column holds {needed}. Write "7d" for timestamps and 1000 '
-                "for numbers.",
-                code="span-unit",
-            )
-        return self.amount * _UNITS[self.unit] * _MICROSECONDS if self.unit else self.amount
-
-    def passed(self, since: float, until: float, stamped: bool) -> float:
-        """Return how often the span fits between two times, on their scale.
-
-        Timestamps are counted by their dates, hours, minutes or seconds, whichever the span has: what was trained on a
-        Monday is a day old on Tuesday, so that a scheduler's seconds, or when a day's last row was seen, do not matter.
-        """
-        length = self.on(stamped)
-        if self.unit is None:
-            return (until - since) / length
-        step = min(_UNITS[self.unit], _UNITS["d"]) * _MICROSECONDS
-        return (until // step - since // step) * step / length
+__all__ = [
+    "Action", "Decision", "Doubling", "Every", "EveryRows", "Evidence", "Losses", "Never", "Policy", "Samples",
+    "Situation", "Span", "evidence_of", "first",
+]  # fmt: skip
 
 
 class Losses(NamedTuple):
@@ -149,13 +81,26 @@ class Situation(NamedTuple):
 
 @dataclass(frozen=True)
 class Action:
-    """What a retrain does: on which rows, from which start, read in which regime, with the structure kept or chosen."""
+    """What a retrain does: on which rows, from which start, read in which regime, with the structure kept or chosen.
 
-    window: Span | None = None  # rows seen so recently; None: all history
-    new_only: bool = False  # rows since the last training alone
-    start: str = "scratch"  # scratch, warm, update or fine-tune
+    Args:
+        window: Rows seen so recently; None for all history.
+        new_only: Rows since the last training alone.
+        start: "scratch", "warm", "update" or "fine-tune".
+        batch_size: Rows an update sees, as of a recipe.
+        structure: "keep" what the last version chose, or "choose" again.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> str(bl.Action(start="warm"))
+        'start=warm'
+    """
+
+    window: Span | None = None
+    new_only: bool = False
+    start: str = "scratch"
     batch_size: str | int = "full"
-    structure: str = "keep"  # keep or choose
+    structure: str = "keep"
 
     def __str__(self) -> str:
         """Write what differs from all rows, full batch, from scratch, structure kept."""
@@ -186,20 +131,34 @@ class Policy(Protocol):
     """Decides when to train again."""
 
     def decide(self, situation: Situation) -> Decision:
-        """Return the decision for a situation; the same situation gives the same decision."""
+        """Return the decision for a situation; the same situation gives the same decision.
+
+        Args:
+            situation: What has arrived by now.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Never:
-    """Train once and then never again."""
+    """Train once and then never again.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> str(bl.Never())
+        'never'
+    """
 
     def __str__(self) -> str:
         """Write it as text."""
         return "never"
 
     def decide(self, situation: Situation) -> Decision:
-        """Retrain only where there is no version at all."""
+        """Retrain only where there is no version at all.
+
+        Args:
+            situation: What has arrived by now.
+        """
         if situation.trained is None:
             return first(situation)
         return Decision(False, (Note(Code.NEVER_AGAIN),))
@@ -209,14 +168,21 @@ class Never:
 class Every:
     """Train again when so much time has passed, if any labelled row has come.
 
-    Time passes by the clock of the data, or by that on the wall.
+    Args:
+        period: Such as "7d" or "12h"; a plain number where the time column holds numbers.
+        clock: Whose time passes: "data", the latest that the rows say, or "wall".
+
+    Example:
+        >>> import batchlearn as bl
+        >>> str(bl.Every("7d"))
+        'every 7d'
     """
 
     period: Span
     clock: str = "data"
 
     def __init__(self, period: Span | str | float, clock: str = "data") -> None:
-        """Take the period as a text too: "7d"; the clock is data or wall."""
+        """Take the period as a person writes it, too."""
         object.__setattr__(self, "period", period if isinstance(period, Span) else Span.parse(period))
         object.__setattr__(self, "clock", clock)
 
@@ -225,7 +191,11 @@ class Every:
         return f"every {self.period.written}{'' if self.clock == 'data' else ' ' + self.clock}"
 
     def decide(self, situation: Situation) -> Decision:
-        """Compare the time since the last training with the period."""
+        """Compare the time since the last training with the period.
+
+        Args:
+            situation: What has arrived by now.
+        """
         self.period.on(situation.stamped)  # refused with the first training already, not with the second
         if situation.trained is None:
             return first(situation)
@@ -252,7 +222,16 @@ class Every:
 
 @dataclass(frozen=True)
 class EveryRows:
-    """Train again when so many rows were labelled since the last training."""
+    """Train again when so many rows were labelled since the last training.
+
+    Args:
+        rows: How many, 1 or more.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> str(bl.EveryRows(10_000))
+        'rows 10000'
+    """
 
     rows: int
 
@@ -265,7 +244,11 @@ class EveryRows:
         return f"rows {self.rows}"
 
     def decide(self, situation: Situation) -> Decision:
-        """Compare the number of new rows with the one waited for."""
+        """Compare the number of new rows with the one waited for.
+
+        Args:
+            situation: What has arrived by now.
+        """
         if situation.trained is None:
             return first(situation)
         enough = situation.new_rows >= self.rows
@@ -275,7 +258,16 @@ class EveryRows:
 
 @dataclass(frozen=True)
 class Doubling:
-    """Train again when the rows known have grown by a factor since the last training: so many times as log(rows)."""
+    """Train again when the rows known have grown by a factor since the last training: so many times as log(rows).
+
+    Args:
+        factor: Above 1.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> str(bl.Doubling())
+        'doubling'
+    """
 
     factor: float = 2.0
 
@@ -291,7 +283,11 @@ class Doubling:
         return "doubling" if self.factor == 2.0 else f"doubling {self.factor:.12g}"
 
     def decide(self, situation: Situation) -> Decision:
-        """Compare the number of new rows with what was learned from."""
+        """Compare the number of new rows with what was learned from.
+
+        Args:
+            situation: What has arrived by now.
+        """
         if situation.trained is None:
             return first(situation)
         if situation.learned is None:
@@ -300,73 +296,6 @@ class Doubling:
         enough = situation.new_rows >= needed
         code = Code.ENOUGH_NEW_LABELS if enough else Code.FEW_NEW_LABELS
         return Decision(enough, (Note(code, {"rows": situation.new_rows, "needed": needed}),))
-
-
-@dataclass(frozen=True, init=False)
-class AnyOf:
-    """Train again when one of several policies would; the first that would says how."""
-
-    policies: tuple[Policy, ...]
-
-    def __init__(self, *policies: Policy) -> None:
-        """Take one policy or more."""
-        object.__setattr__(self, "policies", _some(policies))
-
-    def __str__(self) -> str:
-        """Write it as text."""
-        return f"any({', '.join(map(str, self.policies))})"
-
-    def decide(self, situation: Situation) -> Decision:
-        """Return the reasons of those that would train, or of all where none would."""
-        if situation.trained is None:
-            return _started(self.policies, situation)
-        found = [policy.decide(situation) for policy in self.policies]
-        due = [one for one in found if one.retrain]
-        action = next((one.action for one in due if one.action is not None), None)
-        return Decision(bool(due), tuple(note for one in due or found for note in one.reasons), action)
-
-
-@dataclass(frozen=True, init=False)
-class AllOf:
-    """Train again when all of several policies would; the first that says how says it. Asked until one would keep."""
-
-    policies: tuple[Policy, ...]
-
-    def __init__(self, *policies: Policy) -> None:
-        """Take one policy or more; those first whose evidence costs least."""
-        object.__setattr__(self, "policies", _some(policies))
-
-    def __str__(self) -> str:
-        """Write it as text."""
-        return f"all({', '.join(map(str, self.policies))})"
-
-    def decide(self, situation: Situation) -> Decision:
-        """Return the reasons of all, or of the first that would keep."""
-        if situation.trained is None:
-            return _started(self.policies, situation)
-        found = list[Decision]()
-        for policy in self.policies:
-            found.append(policy.decide(situation))
-            if not found[-1].retrain:
-                return found[-1]
-        action = next((one.action for one in found if one.action is not None), None)
-        return Decision(True, tuple(note for one in found for note in one.reasons), action)
-
-
-@dataclass(frozen=True)
-class With:
-    """Another policy's decision, with what a retrain does."""
-
-    policy: Policy
-    action: Action
-
-    def __str__(self) -> str:
-        """Write it as text."""
-        return f"{self.policy} with {self.action}" if str(self.action) else str(self.policy)
-
-    def decide(self, situation: Situation) -> Decision:
-        """Decide as the policy does."""
-        return self.policy.decide(situation)._replace(action=self.action)
 
 
 def first(situation: Situation) -> Decision:
@@ -385,15 +314,3 @@ def evidence_of(situation: Situation, policy: str) -> Evidence:
             code="policy-evidence",
         )
     return situation.evidence
-
-
-def _some(policies: tuple[Policy, ...]) -> tuple[Policy, ...]:
-    if not policies:
-        raise UsageError("No policy was given to combine; give one or more.", code="policy-not-valid")
-    return policies
-
-
-def _started(policies: tuple[Policy, ...], situation: Situation) -> Decision:
-    """Ask all, so that what no policy can do is refused with the first training already; the first one counts."""
-    decision, *_ = [policy.decide(situation) for policy in policies]
-    return decision

@@ -60,6 +60,14 @@ class Decay:
     Of the versions of a world that does not change at most a share `alpha` is ever replaced for it, so that false
     alarms are 1 / alpha versions apart, or more, in the mean. Blocks have whole dates, or times, and 1 % of the rows
     learned from.
+
+    Args:
+        alpha: Above 0 and below 1.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> str(bl.Decay(0.01))
+        'decay 0.01'
     """
 
     alpha: float = 0.05
@@ -72,7 +80,11 @@ class Decay:
         return f"decay {self.alpha:.12g}"
 
     def decide(self, situation: Situation) -> Decision:
-        """Watch the mean losses of blocks of rows whose labels came since the last training."""
+        """Watch the mean losses of blocks of rows whose labels came since the last training.
+
+        Args:
+            situation: What has arrived by now.
+        """
         if situation.trained is None:
             return first(situation)
         live = evidence_of(situation, str(self)).losses()[-1]
@@ -103,9 +115,17 @@ class Drift:
     """Train again when the rows that come differ from those of the last training more than these did among themselves.
 
     The later half of the rows learned from, in blocks, tells how far a block is from the earlier half without being
-    new: the threshold is calibrated on the past, and `alpha` is as of `Decay`. `test` is "psi" (population stability
-    index), "ks" (Kolmogorov and Smirnov's test of numbers, chi-squared of levels) or "classifier" (the area under the
-    curve of a linear discriminant that tells the two apart); the column that differs most counts.
+    new: the threshold is calibrated on the past. The column that differs most counts.
+
+    Args:
+        test: "psi" (population stability index), "ks" (Kolmogorov and Smirnov's test of numbers, chi-squared of
+            levels) or "classifier" (the area under the curve of a linear discriminant that tells the two apart).
+        alpha: As of `Decay`.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> str(bl.Drift("ks"))
+        'drift ks 0.05'
     """
 
     test: str = "psi"
@@ -123,7 +143,11 @@ class Drift:
         return f"drift {self.test} {self.alpha:.12g}"
 
     def decide(self, situation: Situation) -> Decision:
-        """Watch how far blocks of rows are from the earlier half of those that were learned from."""
+        """Watch how far blocks of rows are from the earlier half of those that were learned from.
+
+        Args:
+            situation: What has arrived by now.
+        """
         if situation.trained is None:
             return first(situation)
         reference, recent = evidence_of(situation, str(self)).samples()
@@ -177,22 +201,28 @@ def drift_scores(test: str, base: pa.Table, blocks: pa.Table, rows: int) -> Floa
             continue
         squares = rows * np.sum((found - expected) ** 2 / expected, axis=1)
         scores[:, k] = -np.log(np.maximum(chdtrc(max(size - 1, 1), squares), _LEAST))
-        earlier, later = base.column(k), blocks.column(k)
-        if pa.types.is_floating(earlier.type):
-            for b in range(count):
-                scores[b, k] = _kolmogorov_smirnov(earlier, later.slice(b * rows, rows))
+        if pa.types.is_floating(base.column(k).type):
+            scores[:, k] = _kolmogorov_smirnov(base.column(k), blocks.column(k), rows)
     return scores
 
 
-def _kolmogorov_smirnov(before: pa.ChunkedArray, now: pa.ChunkedArray) -> float:
-    """Return minus the logarithm of the p value of the largest distance of two distributions, missing values apart."""
-    one, other = (np.sort(each.drop_null().to_numpy()) for each in (before, now))
+def _kolmogorov_smirnov(before: pa.ChunkedArray, now: pa.ChunkedArray, rows: int) -> Floats:
+    """Return minus the logarithm of the p value of the largest distance of two distributions, (blocks,).
+
+    Missing values are of neither; a side without any value is at no distance.
+    """
+    one = np.sort(before.drop_null().to_numpy())
+    other = np.sort(pc.fill_null(now, math.nan).to_numpy().reshape(-1, rows), axis=1)  # NaN last
+    size = np.sum(~np.isnan(other), axis=1)
     if not len(one) or not len(other):
-        return 0.0
-    both = np.concatenate((one, other))
-    below = [np.searchsorted(each, both, side="right") / len(each) for each in (one, other)]
-    size = math.sqrt(len(one) * len(other) / len(both))
-    return -math.log(max(float(kolmogorov(size * np.max(np.abs(below[0] - below[1])))), _LEAST))
+        return np.zeros(len(other))
+    place, held = np.arange(rows), np.maximum(size, 1)[:, None]
+    # The one distribution steps at values of the other, from place / size to the next.
+    above = (place + 1) / held - np.searchsorted(one, other, side="right") / len(one)
+    below = np.searchsorted(one, other, side="left") / len(one) - place / held
+    apart = np.max(np.where(place < size[:, None], np.maximum(above, below), 0.0), axis=1)
+    effective = np.sqrt(len(one) * size / (len(one) + size))
+    return np.asarray(-np.log(np.maximum(kolmogorov(effective * apart), _LEAST)))
 
 
 def _cells(before: pa.ChunkedArray, now: pa.ChunkedArray) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:

@@ -13,8 +13,6 @@ from batchlearn.errors import UsageError, quoted
 from batchlearn.formatting.notes import Note
 from batchlearn.retraining.policies import (
     Action,
-    AllOf,
-    AnyOf,
     Decision,
     Doubling,
     Every,
@@ -23,8 +21,8 @@ from batchlearn.retraining.policies import (
     Policy,
     Situation,
     Span,
-    With,
 )
+from batchlearn.retraining.policies.combined import AllOf, AnyOf, With
 from batchlearn.retraining.policies.detection import Decay, Drift
 from batchlearn.retraining.policies.worth import Forecast, WhenGainExceeds
 from batchlearn.training.regimes import parse_regime

@@ -28,7 +28,16 @@ class WhenGainExceeds:
     """Train again when the bracketed gain is more than a multiple of what an unchanged world would give.
 
     Without a multiple: when the gain on later rows like the new ones, over so many rows as have come, is more than the
-    price of a retrain, in sums of loss over rows: the policy's own, else that of the situation.
+    price of a retrain.
+
+    Args:
+        multiple: Above 0; None compares with the price.
+        price: Of a retrain, in sums of loss over rows; None for the price that the costs of the user give.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> str(bl.WhenGainExceeds(3.0))
+        'gain 3'
     """
 
     multiple: float | None = 3.0
@@ -47,7 +56,11 @@ class WhenGainExceeds:
         return "gain price" if self.price is None else f"gain price {self.price:.12g}"
 
     def decide(self, situation: Situation) -> Decision:
-        """Compare the bracket of a training now with the multiple or the price."""
+        """Compare the bracket of a training now with the multiple or the price.
+
+        Args:
+            situation: What has arrived by now.
+        """
         price = _price(situation, self.price, str(self)) if self.multiple is None else None
         if situation.trained is None:
             return first(situation)
@@ -69,12 +82,20 @@ class WhenGainExceeds:
 class Forecast:
     """Train again when waiting has cost as much as a retrain does, as forecast from the versions so far.
 
-    `price` of a retrain is in sums of loss over rows; without it that of the situation. Where the loss that a retrain
-    saves a row grows steadily with the rows since the last one, waiting until both are equal costs least in the long
-    run (Harris 1913, "How many parts to make at once"); what is forecast is that growth, from each version beside the
-    next one on the rows after both, as a normal distribution. What only may be saved counts by its chance, so that a
-    cheap retrain is tried and a dear one is not. The question is that of Regol et al. (ICML 2025, "When to retrain a
-    machine learning model") and of Mahadevan and Mathioudakis (2024, "Cost-aware retraining").
+    Where the loss that a retrain saves a row grows steadily with the rows since the last one, waiting until both are
+    equal costs least in the long run (Harris 1913, "How many parts to make at once"); what is forecast is that growth,
+    from each version beside the next one on the rows after both, as a normal distribution. What only may be saved
+    counts by its chance, so that a cheap retrain is tried and a dear one is not. The question is that of Regol et al.
+    (ICML 2025, "When to retrain a machine learning model") and of Mahadevan and Mathioudakis (2024, "Cost-aware
+    retraining").
+
+    Args:
+        price: Of a retrain, in sums of loss over rows; None for the price that the costs of the user give.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> str(bl.Forecast(500.0))
+        'forecast 500'
     """
 
     price: float | None = None
@@ -87,7 +108,11 @@ class Forecast:
         return "forecast" if self.price is None else f"forecast {self.price:.12g}"
 
     def decide(self, situation: Situation) -> Decision:
-        """Compare what waiting is forecast to have cost with the price."""
+        """Compare what waiting is forecast to have cost with the price.
+
+        Args:
+            situation: What has arrived by now.
+        """
         price = _price(situation, self.price, str(self))
         if situation.trained is None:
             return first(situation)

@@ -36,6 +36,7 @@ from batchlearn.retraining.cycle.state import (
     LiveVersion,
     Newest,
     Override,
+    PastVersion,
     Plan,
     Rehearsed,
 )
@@ -83,6 +84,7 @@ class CycleContext:
             budget=settings.review.budget,
             threads=self.threads,
             fallback=settings.policy.fallback,
+            price=settings.policy.price,
         )
 
 
@@ -204,6 +206,12 @@ class RegisteredVersions:
         """Return the model of a version, its bytes checked."""
         store = self.context.project.store
         return load_version(store, read_version(store, number)).model
+
+    def past(self) -> list[PastVersion]:
+        """Return what is on record of all versions, the oldest first."""
+        store = self.context.project.store
+        read = [read_version(store, number) for number in version_numbers(store)]
+        return [PastVersion(one.number, as_of(one), int(one.description["rows"]["known"])) for one in read]
 
     def rows_of(self, number: int) -> RowList | None:
         """Return the list of a version's rows, its bytes checked."""
