@@ -18,7 +18,8 @@ from batchlearn.backtesting.replay import ReplayContext, replay
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import UsageError
 from batchlearn.progress import finish
-from batchlearn.retraining.policies import Action, EveryRows, Never, Policy, Span
+from batchlearn.retraining.policies import Action, EveryRows, Never, Policy
+from batchlearn.retraining.policies.span import Span
 from batchlearn.retraining.sources.label_times import fingerprint
 from batchlearn.tables.table import Table
 from batchlearn.training.recipe import Recipe

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.formatting.notes import Note
 from batchlearn.kernels.design import Floats
-from batchlearn.retraining.policies import Span
+from batchlearn.retraining.policies.span import Span
 from batchlearn.retraining.sources.label_times import LabelTimes, no_times, numbers_of, times_and_labels
 from batchlearn.tables.conditions import Before, Condition, together
 from batchlearn.tables.readings import ColumnReading
