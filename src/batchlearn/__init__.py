@@ -10,6 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from batchlearn.backtesting.backtest import backtest as backtest
+    from batchlearn.backtesting.history import Arrivals as Arrivals
+    from batchlearn.backtesting.outcome import Backtest as Backtest
+    from batchlearn.backtesting.plan import BacktestPlan as BacktestPlan
+    from batchlearn.backtesting.plan import Prices as Prices
     from batchlearn.comparison.compare import ComparisonPlan as ComparisonPlan
     from batchlearn.comparison.compare import compare as compare
     from batchlearn.comparison.contenders import Budget as Budget
@@ -59,6 +64,9 @@ _HOME = {
     "Action": "batchlearn.retraining.policies",
     "AllOf": "batchlearn.retraining.policies.combined",
     "AnyOf": "batchlearn.retraining.policies.combined",
+    "Arrivals": "batchlearn.backtesting.history",
+    "Backtest": "batchlearn.backtesting.outcome",
+    "BacktestPlan": "batchlearn.backtesting.plan",
     "BatchlearnError": "batchlearn.errors",
     "Budget": "batchlearn.comparison.contenders",
     "Certificate": "batchlearn.training.certificate",
@@ -84,6 +92,7 @@ _HOME = {
     "Never": "batchlearn.retraining.policies",
     "NoFiniteOptimum": "batchlearn.errors",
     "Online": "batchlearn.training.regimes",
+    "Prices": "batchlearn.backtesting.plan",
     "Recipe": "batchlearn.training.recipe",
     "RegistryError": "batchlearn.errors",
     "ResourceError": "batchlearn.errors",
@@ -91,6 +100,7 @@ _HOME = {
     "UsageError": "batchlearn.errors",
     "WhenGainExceeds": "batchlearn.retraining.policies.worth",
     "With": "batchlearn.retraining.policies.combined",
+    "backtest": "batchlearn.backtesting.backtest",
     "compare": "batchlearn.comparison.compare",
     "evaluate": "batchlearn.training.evaluate",
     "load": "batchlearn.models.files",
@@ -105,6 +115,9 @@ __all__ = [
     "Action",
     "AllOf",
     "AnyOf",
+    "Arrivals",
+    "Backtest",
+    "BacktestPlan",
     "BatchlearnError",
     "Budget",
     "Certificate",
@@ -130,6 +143,7 @@ __all__ = [
     "Never",
     "NoFiniteOptimum",
     "Online",
+    "Prices",
     "Recipe",
     "RegistryError",
     "ResourceError",
@@ -138,6 +152,7 @@ __all__ = [
     "WhenGainExceeds",
     "With",
     "__version__",
+    "backtest",
     "compare",
     "evaluate",
     "load",

@@ -193,3 +193,12 @@ class Code(StrEnum):
     TIME_SPIKE = auto()
     # What stands on an older record as a sentence, whatever it was about.
     RECORDED = auto()
+    # Of a backtest.
+    POLICY_CHEAPEST = auto()
+    POLICY_AS_GOOD = auto()
+    NO_POLICY_BEATS_ONCE = auto()
+    TRAINING_TAKES_NO_TIME = auto()
+    ROWS_NOT_SCORED = auto()
+    WINDOWS_WITHOUT_LABELS = auto()
+    TRAININGS_REFUSED = auto()
+    CLASSES_CAME_LATE = auto()

@@ -101,9 +101,17 @@ def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = N
 
 
 def iter_train(
-    table: Table, recipe: Recipe, *, threads: int | None = None, before: Target | None = None
+    table: Table,
+    recipe: Recipe,
+    *,
+    threads: int | None = None,
+    before: Target | None = None,
+    structure: Structure | None = None,
 ) -> Generator[Progress, None, Fit]:
-    """Yield progress while training; return the fit. Of two classes the positive one is that of `before`, if given."""
+    """Yield progress while training; return the fit. Of two classes the positive one is that of `before`, if given.
+
+    `structure` is one that was chosen before and is kept; else the data choose it, where the recipe has no alpha.
+    """
     if table.roles.target is None:
         raise UsageError(
             "The table has no target; name the column to predict with target= (--target).", code="no-target"
@@ -134,8 +142,8 @@ def iter_train(
         clock.stop("reading")
         ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers)
         early = replace(early, target=ledger.target)
-        structure = Structure(recipe.rules)
-        if recipe.alpha is None:
+        kept, structure = structure, structure or Structure(recipe.rules)
+        if kept is None and recipe.alpha is None:
             choice = choose_structure(table, early, split.early, recipe.rules, workers, kind, recipe.seed)
             structure = yield from run_stage("choosing what to fit", choice)
         clock.stop("choosing")

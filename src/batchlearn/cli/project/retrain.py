@@ -19,7 +19,7 @@ from batchlearn.errors import DataError
 from batchlearn.formatting.numbers import rounded_up
 from batchlearn.registry.ledger import FORGET, events
 from batchlearn.report.document import Document
-from batchlearn.report.turn import headline, turn_page
+from batchlearn.report.retraining.turn import headline, turn_page
 from batchlearn.retraining.project import REPORTS, Project, open_project
 from batchlearn.retraining.shell.lock import one_at_a_time
 from batchlearn.retraining.shell.records import CycleContext

@@ -18,6 +18,7 @@ from batchlearn.errors import DataError
 from batchlearn.evaluation.scored import score_each
 from batchlearn.formatting.notes import Note
 from batchlearn.kernels.design import Floats
+from batchlearn.models.linear import LinearModel
 from batchlearn.retraining.bracket import Bracket
 from batchlearn.retraining.cycle.continued import bracket_of
 from batchlearn.retraining.cycle.state import Champion, CycleState, KnownRows, Versions
@@ -96,13 +97,15 @@ class ArrivedEvidence:
         assert newest is not None
         model = self.versions.model(newest.number)
         source = self.known.source.like(model.readings)
-        before = source.table(times.labelled_by(newest.as_of))
-        names = [
-            name for name in model.columns if before.column(name).kind is not Kind.TIMESTAMP and name != times.seen
-        ]
-        stride = max(math.ceil((newest.known or 0) / _MOST_SAMPLED), 1)
         since = source.table(times.after(newest.as_of), times.seen_by(self.known.now))
-        return Samples(_thinned(before, names, times.seen, stride), _thinned(since, names, times.seen, stride))
+        return samples_of(model, source.table(times.labelled_by(newest.as_of)), since, times.seen, newest.known or 0)
+
+
+def samples_of(model: LinearModel, before: Table, since: Table, seen: str, known: int) -> Samples:
+    """Return columns that a model reads, of rows before its training and since; `known` rows say how many are taken."""
+    names = [name for name in model.columns if before.column(name).kind is not Kind.TIMESTAMP and name != seen]
+    stride = max(math.ceil(known / _MOST_SAMPLED), 1)
+    return Samples(_thinned(before, names, seen, stride), _thinned(since, names, seen, stride))
 
 
 def _instants(times: pa.Array) -> Floats:

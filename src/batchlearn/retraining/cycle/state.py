@@ -15,6 +15,7 @@ from batchlearn.objectives.penalties import Penalty
 from batchlearn.retraining.policies import Action, Policy, Span
 from batchlearn.retraining.sources.label_times import LabelTimes
 from batchlearn.retraining.verdict import Gate, Verdict
+from batchlearn.selection.structure import Structure
 from batchlearn.selection.terms import encoding_penalty
 from batchlearn.tables.conditions import And, Condition, Not, Or
 from batchlearn.tables.readings import ColumnReading
@@ -75,6 +76,8 @@ class Champion:
     pruned: bool = False  # whether what it kept was removed since
     columns: Mapping[str, str | None] | None = None
     """Kinds by name of those of its table; None where an older one does not say."""
+    structure: Structure | None = None
+    """What its data chose, where training from scratch is to keep it."""
 
     def penalty(self, recipe: Recipe) -> Penalty:
         """Return the penalty of what goes on from the champion by this recipe, for any number of rows."""
