@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -206,3 +207,19 @@ def test_a_project_runs_no_code_from_elsewhere_and_refuses_what_is_no_policy(whe
         open_project(tmp_path)
     assert refusal.value.code == "project-settings"
     assert "policy.when" in refusal.value.message
+
+
+@pytest.mark.parametrize("structure", ["keep", "choose"])
+def test_the_structure_is_kept_where_the_project_says_so(structure: str, tmp_path: Path) -> None:
+    policy = f'when = "every 3d"\nstructure = "{structure}"\n\n[gate]\npromote = "auto"\n'
+    make_project(tmp_path, SETTINGS_TEXT, {"alpha = 0.01": "seed = 0", 'when = "rows"\nrows = 300\n': policy})
+    add_days(tmp_path, 0, TURNED)
+    add_days(tmp_path, TURNED, 45, slope=-1.5)
+    assert turn(tmp_path, day(FIRST)).promoted
+    assert turn(tmp_path, day(44)).decision == "retrain"
+    files = (tmp_path / "versions" / f"{number:06d}" / "model" / "model.json" for number in (1, 2))
+    first, second = (json.loads(file.read_text())["record"]["structure"] for file in files)
+    assert first["alternatives"]
+    same = {key: first[key] == second[key] for key in ("encoding", "bins", "pairs", "strengths")}
+    assert all(same.values()) is (structure == "keep")
+    assert bool(second["alternatives"]) is (structure == "choose")
