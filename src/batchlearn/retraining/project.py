@@ -73,6 +73,7 @@ class PolicySettings(_SettingsSection):
     rows: int | None = None
     window: Spelled = None
     start: StartName = "scratch"
+    structure: Literal["choose", "keep"] = "choose"
     fallback: bool = True
     price: float | None = Field(default=None, gt=0.0)
 

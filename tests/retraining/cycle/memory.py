@@ -44,7 +44,9 @@ class History:
         as_of, version = self.trained[live.number - 1]
         fit = version.fit
         strengths, recipe = fit.structure.strengths, fit.recipe.to_json()
-        return Champion(fit.model, as_of, as_of, live.generation, strengths, recipe, version.kept)
+        return Champion(
+            fit.model, as_of, as_of, live.generation, strengths, recipe, version.kept, structure=fit.structure
+        )
 
     def model(self, number: int) -> LinearModel:
         return self.trained[number - 1][1].fit.model

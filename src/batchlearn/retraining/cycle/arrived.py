@@ -125,7 +125,7 @@ def _thinned(table: Table, names: Sequence[str], seen: str, stride: int) -> pa.T
     for batch in table.scan(names):
         batches.append(batch.filter(pa.array(kept[begun : begun + batch.num_rows])))
         begun += batch.num_rows
-    if not batches:
+    if not batches or not names:
         return pa.table({})
     place = np.empty(len(time), dtype=np.int64)
     place[np.flatnonzero(kept)] = np.arange(len(chosen))

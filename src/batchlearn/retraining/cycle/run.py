@@ -113,6 +113,8 @@ def _turn(
     if live is not None:
         yield from (Noted(Note(Code.NOT_FORGOTTEN, {"version": live.number, "where": one})) for one in live.forgotten)
     champion = evidence.champion if live is not None and (decision.retrain or dry_run) else None
+    if champion is not None and plan.structure == "choose":
+        champion = replace(champion, structure=None)
     # Columns go on being read as the live model reads them: their kinds do not turn with what new rows hold.
     rows = rows.like({} if champion is None else champion.model.readings)
     known = replace(evidence.known, source=rows)

@@ -50,6 +50,7 @@ class Plan:
     threads: int | None = None
     fallback: bool = True  # whether a start that is refused gives way to the next dearer one
     price: float | None = None  # of a retrain, in sums of loss over rows
+    structure: str = "choose"  # or keep the champion's: what terms there are, and their strengths
 
     def doing(self, action: Action | None, trained: float | None, now: float, stamped: bool) -> Plan:
         """Return the plan with what a policy says that this retrain does; rows since the last training are a window."""
@@ -59,7 +60,7 @@ class Plan:
         if action.new_only and trained is not None and now > trained:
             window = Span((now - trained) / 1e6, "s") if stamped else Span(now - trained)
         recipe = replace(self.recipe, batch_size=action.batch_size)
-        return replace(self, recipe=recipe, window=window, start=action.start)
+        return replace(self, recipe=recipe, window=window, start=action.start, structure=action.structure)
 
 
 @dataclass(frozen=True)

@@ -154,11 +154,11 @@ class Drift:
         half = reference.num_rows // 2
         rows = max(_SAMPLE_ROWS, half // _CALIBRATION)
         calibration = half // rows
+        if not calibration or not recent.num_rows:
+            return _watch(np.empty(0), 0, rows, self.alpha, (Code.NO_DRIFT, Code.DRIFTED))
         # The blocks end with the reference, so that none of them has rows of both.
         blocks = pa.concat_tables([reference.slice(reference.num_rows - calibration * rows), recent])
         blocks = blocks.slice(0, blocks.num_rows // rows * rows)
-        if not calibration or not blocks.num_columns:
-            return _watch(np.empty(0), 0, rows, self.alpha, (Code.NO_DRIFT, Code.DRIFTED))
         scores = drift_scores(self.test, reference.slice(0, half), blocks, rows)
         column = None
         if self.test != "classifier" and len(scores):

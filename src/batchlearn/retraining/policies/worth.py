@@ -118,7 +118,7 @@ class Forecast:
             return first(situation)
         losses = evidence_of(situation, str(self)).losses(_MOST_VERSIONS)
         found = staleness(losses)
-        rows = len(losses[-1].loss)
+        rows = int(np.sum(losses[-1].seen > situation.trained))  # a training that did not go live began to wait anew
         # Each row paid for the rows that had come before it since the training.
         waited = 0.5 * rows**2
         spread = found.mean / found.error if found.error > 0.0 else 0.0
