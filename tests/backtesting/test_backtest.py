@@ -146,7 +146,9 @@ def test_windows_without_labels_are_said() -> None:
     rows = stream(60)
     seen = rows.column("seen").cast(pa.int64()).to_numpy()
     gap = (seen - seen[0]) // DAY
-    label = [None if 30 <= day < 42 else value for day, value in zip(gap, rows.column("bought").to_pylist(), strict=True)]
+    label = [
+        None if 30 <= day < 42 else value for day, value in zip(gap, rows.column("bought").to_pylist(), strict=True)
+    ]
     found = run(rows.set_column(4, "bought", pa.array(label)), "never; every 6d")
     (note,) = (note for note in found.notes if note.code is Code.WINDOWS_WITHOUT_LABELS)
     assert note.values["windows"] >= 3
