@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchlearn.errors import quoted
+from batchlearn.formatting.backtest import SENTENCES as _OF_BACKTESTS
 from batchlearn.formatting.codes import Code
 from batchlearn.formatting.column_sentences import COLUMN_SENTENCES
 from batchlearn.formatting.names import BASELINES, METRICS
@@ -365,5 +366,6 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.ROWS_NOT_KEPT: "its rows were learned one by one and were not kept",
     Code.RECORDED: "{text}",
     **_OF_RETRAINING,
+    **_OF_BACKTESTS,
     **{Code(code): sentence for code, sentence in COLUMN_SENTENCES.items()},
 }

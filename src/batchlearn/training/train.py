@@ -126,11 +126,13 @@ def iter_train(
     budget: MemoryBudget | None = None,
     journal: Journal | None = None,
     estimator: object | None = None,
+    structure: Structure | None = None,
 ) -> Generator[Progress, None, Fit]:
     """Yield progress while training; return the fit.
 
     Of two classes the positive one is that of `before`, if given. What the rows answer goes to the journal, which is
-    entered, and comes from it where they were asked before. An `estimator` is fitted instead of our models.
+    entered, and comes from it where they were asked before. An `estimator` is fitted instead of our models. `structure`
+    is one that was chosen before and is kept; else the data choose it, where the recipe has no alpha.
     """
     clock = Clock()
     workers = thread_count(threads)
@@ -152,8 +154,8 @@ def iter_train(
         clock.stop("reading")
         ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers, journal)
         early = replace(early, target=ledger.target)
-        structure = Structure(recipe.rules)
-        if recipe.alpha is None:
+        kept, structure = structure, structure or Structure(recipe.rules)
+        if kept is None and recipe.alpha is None:
             choice = choose_structure(
                 table, early, split.early, recipe.rules, workers, prepared.kind, recipe.seed, journal=journal
             )

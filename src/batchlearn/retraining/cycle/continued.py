@@ -223,8 +223,8 @@ def train_from(
 ) -> Generator[Progress, None, Fit]:
     """Train on rows from a start; without a champion there is only scratch. Raises what the start raises."""
     if start == "scratch" or champion is None:
-        before = None if champion is None else champion.model.target
-        return (yield from iter_train(parts.everything, recipe, threads=threads, before=before))
+        before, kept = (None, None) if champion is None else (champion.model.target, champion.structure)
+        return (yield from iter_train(parts.everything, recipe, threads=threads, before=before, structure=kept))
     yield Progress(f"training: {start}")
     with one_blas_thread():
         return _continued(start, champion, recipe, parts, threads)
