@@ -32,7 +32,7 @@ from batchlearn.models.bounds import PredictionBounds
 from batchlearn.models.links import class_contrasts, class_logits, largest_returned_distance
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.self_concordance import bounds
-from batchlearn.solvers import AnchoredPoint
+from batchlearn.solvers import AnchoredPoint, FactoredPoint
 from batchlearn.statistics.leverage import LeverageTotal
 from batchlearn.statistics.lower_bound import LowerBound
 from batchlearn.statistics.objective import Expansion, GradientError, NearPoint, Objective
@@ -222,12 +222,13 @@ def certify(
     parameters: Floats,
     units: Units | None = None,
     anchored: AnchoredPoint | None = None,
+    factored: FactoredPoint | None = None,
 ) -> Certification:
     """Bound how far `parameters` (d,) are from the optimum of the objective over all rows.
 
     Reads the rows three times (curvature, rounding, leverages); twice where there are too many coefficients for a
     factor; not at all where what was read at the point already is enough: the Hessian at an anchor near by, from below,
-    and the leverage bound.
+    and the leverage bound. `factored`: the curvature, where it was read from these rows at these parameters already.
     """
     units = units or Units.plain(rows.layout.size)
     if anchored is not None:
@@ -243,9 +244,10 @@ def certify(
         return Certification(not_certified(rows, many), None, None, None)
     if len(parameters) > FACTOR_LIMIT:
         return _certify_many(_CertifiedPoint(objective, rows, parameters, error, units), error)
-    expansion = objective.expand(rows, parameters)
+    expansion = objective.expand(rows, parameters) if factored is None else factored.expansion
     try:
-        factor = factorise(expansion.hessian, error.relative)
+        known = None if factored is None else factored.factor.charged(error.relative)
+        factor = known or factorise(expansion.hessian, error.relative)
     except NotPositiveDefinite as refusal:
         unsafe = Note(Code.NO_SAFE_FACTOR, {"why": str(refusal)})
         return Certification(not_certified(rows, unsafe), expansion, None, None)
@@ -276,7 +278,7 @@ def _certify_anchored(point: _CertifiedPoint, anchored: AnchoredPoint) -> Certif
     if not np.all(np.isfinite(near.error)):
         return None
     try:
-        factor = factorise(anchored.hessian, near.relative)
+        factor = anchored.factor.charged(near.relative)
     except NotPositiveDefinite:
         return None
     looseness = -math.expm1(math.log1p(-factor.looseness) - near.drift) * (1.0 + 1e-12)

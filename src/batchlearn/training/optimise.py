@@ -231,8 +231,10 @@ def _proved(way: _SolverRun) -> Generator[Step, None, _LoopResult]:
         stalled = stalled + 1 if known.stalled else 0
         exhausted = stalled >= known.patience
         if exhausted or _near(problem, known, reached, stopping_context, wanted):
-            anchored = known.anchored if problem.quick else None
-            proof = certify(objective, rows, parameters, problem.units, anchored)
+            anchored, factored = known.anchored if problem.quick else None, known.factored
+            # Rows that repeat each other, read as one, add up to other bits.
+            factored = factored if way.rows is rows else None
+            proof = certify(objective, rows, parameters, problem.units, anchored, factored)
             status, floor = judge(problem, proof, stopping_context), proof.certificate.floor
             # What stalls or rises far above its rounding is on its way: one row may still have to turn.
             decrement = known.decrement if known.exact else None
