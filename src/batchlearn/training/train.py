@@ -117,7 +117,7 @@ def train(
         return finish(iter_train(table, recipe, threads=threads, budget=budget, journal=journal, estimator=model))
 
 
-def iter_train(
+def iter_train(  # noqa: PLR0913 - what a training may be given besides a table and a recipe
     table: Table,
     recipe: Recipe,
     *,
