@@ -40,6 +40,13 @@ def test_last_known_is_its_definition(groups: int) -> None:
 
 def test_last_known_of_no_rows_is_no_rows() -> None:
     assert last_known(np.zeros(0), np.zeros(0, dtype=np.intp)).shape == (0,)
+    assert last_known(np.zeros(0), None).shape == (0,)
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+def test_without_groups_all_rows_are_one(unknown: bool) -> None:
+    label = np.array([3.0, np.nan if unknown else 1.0, 2.0, 5.0])
+    np.testing.assert_array_equal(last_known(label, None), looped_last(label, np.zeros(4, dtype=np.intp)))
 
 
 def test_classes_use_smoothed_transition_rates() -> None:

@@ -116,9 +116,8 @@ def last_value_baseline(
         )
     train_rows = len(train_label)
     label = np.concatenate((train_label, test_label))
-    if train_group is None or test_group is None:
-        group: NDArray[np.integer] = np.zeros(len(label), dtype=np.intp)
-    else:
+    group: NDArray[np.integer] | None = None
+    if train_group is not None and test_group is not None:
         group = np.concatenate((train_group, test_group))
     last = last_known(label, group)
     weight = np.ones(train_rows) if train_weight is None else train_weight
@@ -150,8 +149,11 @@ def last_value_baseline(
     return response
 
 
-def last_known(label: Array, group: NDArray[np.integer]) -> Array:
+def last_known(label: Array, group: NDArray[np.integer] | None) -> Array:
     """Return for each row the last label before it in its group that is not NaN, or NaN where there is none."""
+    if group is None and not np.any(np.isnan(label)):
+        return np.concatenate(([np.nan], label))[: len(label)]
+    group = np.zeros(len(label), dtype=np.intp) if group is None else group
     order = np.argsort(group, kind="stable")
     ordered_label, ordered_group = label[order], group[order]
     position = np.arange(len(label))

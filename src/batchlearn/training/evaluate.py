@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from batchlearn.data.encoding import Encoding, LevelTerm
 from batchlearn.data.ledger import Ledger, walk
-from batchlearn.data.rows import Rows, level_codes
+from batchlearn.data.rows import Rows, stored_codes
 from batchlearn.data.split import Split, SplitKind, in_order
 from batchlearn.data.target import Target, Task, class_name
 from batchlearn.evaluation.baselines import (
@@ -82,7 +82,7 @@ def evaluate_responses(
     early, late = in_order(ledger, split.early, by_group), in_order(ledger, held, by_group, seed)
     position = np.cumsum(held) - 1  # of each late row among the encoded ones
     order = position[late]
-    terms = zip(level_codes(later.rows), later.encoding.groups, strict=True)
+    terms = zip(stored_codes(later.rows), later.encoding.groups, strict=True)
     held_out = ScoredRows(
         label=ledger.label[late],
         response=later.response[order],

@@ -60,6 +60,7 @@ class KeptColumns:
         self._codes: dict[str, dict[str, int]] = {
             name: {} for name, kind in self.kinds.items() if kind is Kind.CATEGORY
         }
+        self._latest: dict[str, tuple[pa.Array, Floats]] = {}
         self._dictionaries: dict[str, pa.Array] = {}
 
     @property
@@ -91,7 +92,7 @@ class KeptColumns:
         """End with what the reading counted."""
         self.rows_read, self.unreadable, self.examples = scan.rows_read, scan.unreadable, scan.examples
         self._dictionaries = {name: pa.array(list(codes), pa.string()) for name, codes in self._codes.items()}
-        self._codes = {}
+        self._codes, self._latest = {}, {}
 
     def read(self, block: KeptBlock, columns: Sequence[str]) -> pa.RecordBatch:
         """Return columns of a block in their canonical types."""
@@ -113,14 +114,17 @@ class KeptColumns:
             return pa.array(narrowest(np.asarray(array.fill_null(0.0).to_numpy())), mask=missing)
         if self.kinds[name] is not Kind.CATEGORY:
             return array
-        known, levels = self._codes[name], array.dictionary.to_pylist()
-        if len(levels) + len(known) > _SHARED_LEVELS:
-            array = array.dictionary_decode().dictionary_encode()
+        known, last = self._codes[name], self._latest.get(name)
+        if last is None or not array.dictionary.equals(last[0]):
             levels = array.dictionary.to_pylist()
-        if len(levels) + len(known) > _SHARED_LEVELS and not known.keys() >= {*levels}:
-            return array
-        shared = np.asarray([known.setdefault(level, len(known)) for level in levels] or [0], dtype=np.float64)
-        codes = shared[array.indices.fill_null(0).to_numpy(zero_copy_only=False)]
+            if len(levels) + len(known) > _SHARED_LEVELS:
+                array = array.dictionary_decode().dictionary_encode()
+                levels = array.dictionary.to_pylist()
+            if len(levels) + len(known) > _SHARED_LEVELS and not known.keys() >= {*levels}:
+                return array
+            shared = np.asarray([known.setdefault(level, len(known)) for level in levels] or [0], dtype=np.float64)
+            last = self._latest[name] = array.dictionary, shared
+        codes = last[1][array.indices.fill_null(0).to_numpy(zero_copy_only=False)]
         return pa.array(narrowest(codes), mask=missing)
 
 
