@@ -160,8 +160,9 @@ class Journal:
             self._keep(question, list(answer))
             return answer
         # The totals' own type, by its fields' names where it has some.
-        make: Callable[[list[Any]], Totals] = getattr(get_type_hints(kind.__call__)["return"], "_make", tuple)
-        return make(known)
+        make: Any = getattr(get_type_hints(kind.__call__)["return"], "_make", tuple)
+        totals: Totals = make(known)
+        return totals
 
     def walk(
         self,
