@@ -20,7 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.data.rows.killed import CASES, bits, lives, unkilled
+from tests.data.rows.killed import CASES, Trainer, bits
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    rng, done, bad = np.random.default_rng(asked.seed), 0, 0
+    rng, trainer, done, bad = np.random.default_rng(asked.seed), Trainer(), 0, 0
     print(f"{'case':32s} {'calls':>5s} {'kills':>5s} {'in training':>11s} {'answers':>7s} {'last, s':>9s}  model")
     expected: dict[str, tuple[str, float]] = {}
     for case in cycle(CASES):
@@ -37,9 +37,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             if case not in expected:
-                expected[case] = unkilled(case, folder / "unkilled")
+                expected[case] = trainer.unkilled(case, folder / "unkilled")
             wanted, seconds = expected[case]
-            calls = list(lives(case, folder, seconds, rng))
+            calls = list(trainer.lives(case, folder, seconds, rng))
             same = bits(folder / "model") == wanted
         kept = [call.answers for call in calls]
         lost = kept != sorted(kept)
@@ -49,6 +49,7 @@ def main() -> None:
         says = "answers lost" if lost else "the same" if same else "ANOTHER"
         figures = f"{len(calls):5d} {kills:5d} {inside:11d} {kept[-1]:7d} {calls[-1].seconds:9.2f}"
         print(f"{case:32s} {figures}  {says}", flush=True)
+    trainer.end()
     print(f"{done} kills, {bad} models that differ")
     sys.exit(1 if bad else 0)
 

@@ -1,13 +1,17 @@
 """Trainings that are killed again and again, each time begun by the same command; `python -m benchmarks.kills`.
 
-As a program (`python -m tests.data.rows.killed CASE CHECKPOINT MODEL`) it is one such command: it says that it is
-ready, trains, and saves the model. All that the rows answer is written at once; without a CHECKPOINT nothing is.
+As a program it reads lines `[CASE, CHECKPOINT, MODEL]`, and forks a process for each, which trains and saves the model:
+a fresh one each time, that need not load Python again. It prints the number of the process, and how it ended. All that
+the rows answer is written at once; without a CHECKPOINT nothing is.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import select
+import signal
 import subprocess
 import sys
 import time
@@ -82,46 +86,68 @@ class Life(NamedTuple):
     """One call of the command: how it ended, and what it left."""
 
     killed: bool
-    seconds: float  # from when it was ready
+    seconds: float
     answers: int  # on disk after it
 
 
-def begun(case: str, checkpoint: Path | None, model: Path) -> subprocess.Popen[str]:
-    """Begin a training as a process of its own, and wait until it is ready."""
-    kept = "" if checkpoint is None else str(checkpoint)
-    command = [sys.executable, "-m", "tests.data.rows.killed", case, kept, str(model)]
-    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    assert child.stdout.readline() == "ready\n"
-    child.stdout.close()
-    return child
+class Trainer:
+    """The program that forks trainings."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "tests.data.rows.killed"]
+        more = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._program: Any = subprocess.Popen(command, cwd=ROOT, env=more, text=True, **pipes)  # type: ignore[call-overload]
+
+    def train(self, case: str, checkpoint: Path | None, model: Path, life: float) -> tuple[bool, float]:
+        """Train, killed after so many seconds; return whether it was, and the seconds it took."""
+        asked = [case, None if checkpoint is None else str(checkpoint), str(model)]
+        self._program.stdin.write(json.dumps(asked) + "\n")
+        self._program.stdin.flush()
+        process, began = int(self._program.stdout.readline()), time.monotonic()
+        if not select.select([self._program.stdout], [], [], life)[0]:
+            os.kill(process, signal.SIGKILL)  # it is not waited for yet, so the number is still its own
+        status = int(self._program.stdout.readline())
+        assert status in (0, signal.SIGKILL), "the training failed by itself"
+        return status != 0, time.monotonic() - began
+
+    def unkilled(self, case: str, model: Path) -> tuple[str, float]:
+        """Train in one go, without a checkpoint; return the digest of the model and the seconds it took."""
+        _, seconds = self.train(case, None, model, 3_600.0)
+        return bits(model), seconds
+
+    def lives(self, case: str, folder: Path, longest: float, rng: np.random.Generator) -> Iterator[Life]:
+        """Train until it is done, each time killed at a random moment of the next `longest` seconds or so."""
+        killed = True
+        while killed:
+            killed, seconds = self.train(case, folder / "kept", folder / "model", rng.uniform(0.0, longest))
+            kept = folder / "kept" / "journal"
+            answers = len([name for name in kept.iterdir() if name.suffix == ".safetensors"]) if kept.exists() else 0
+            yield Life(killed, seconds, answers)
+            longest *= 1.1  # even where what is done again takes long, there is an end
+
+    def end(self) -> None:
+        """End the program."""
+        self._program.stdin.close()
+        self._program.stdout.close()
+        self._program.wait()
 
 
-def unkilled(case: str, model: Path) -> tuple[str, float]:
-    """Train in one go, without a checkpoint; return the digest of the model and the seconds it took."""
-    child, began = begun(case, None, model), time.monotonic()
-    assert child.wait() == 0
-    return bits(model), time.monotonic() - began
-
-
-def lives(case: str, folder: Path, longest: float, rng: np.random.Generator) -> Iterator[Life]:
-    """Begin a training until it is done, each time killed at a random moment of the next `longest` seconds or so."""
-    done = False
-    while not done:
-        child, began = begun(case, folder / "kept", folder / "model"), time.monotonic()
-        try:
-            assert child.wait(rng.uniform(0.0, longest)) == 0, "the training failed by itself"
-            done = True
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        kept = folder / "kept" / "journal"
-        answers = len([name for name in kept.iterdir() if name.suffix == ".safetensors"]) if kept.exists() else 0
-        yield Life(not done, time.monotonic() - began, answers)
-        longest *= 1.1  # even where what is done again takes long, there is an end
+def serve() -> None:
+    """Be that program."""
+    for line in sys.stdin:
+        case, kept, model = json.loads(line)
+        process = os.fork()
+        if process == 0:
+            code = 1
+            try:
+                trained(case, Journal(kept, seconds=0.0) if kept else None).save(model, force=True)
+                code = 0
+            finally:
+                os._exit(code)
+        print(process, flush=True)
+        print(os.waitpid(process, 0)[1], flush=True)
 
 
 if __name__ == "__main__":
-    case, kept, model = sys.argv[1:]
-    print("ready", flush=True)
-    trained(case, Journal(kept, seconds=0.0) if kept else None).save(model, force=True)
+    serve()

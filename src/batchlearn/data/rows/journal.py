@@ -45,6 +45,8 @@ _PLACE, _TRAINING, _FINISHED = "journal", "journal/training.json", "journal/fini
 # A file is written earlier where its answers are this large, in bytes, or their description is, in characters.
 _LARGEST_ANSWERS, _LONGEST_DESCRIPTION = 1 << 26, 1 << 17
 _LARGEST_FILE, _DIGEST = 1 << 36, 40
+# Of an array of so many numbers those that are zero are left out.
+_LARGE = 1_024
 _SAME = "same"
 
 
@@ -100,21 +102,23 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write what is not written yet, and that the training is done where nothing ended it; give the folder back."""
+        """Write what is not written yet, or that the training is done where nothing ended it; give the folder back.
+
+        A training that is done needs no more answers: what the last interval brought may be computed again.
+        """
         with self._held:
-            if kind is not None:
-                with suppress(BatchlearnError):  # whatever ended the training is what is to be said
-                    self.write()
+            if kind is None:
+                self._store.put_if_absent(_FINISHED, dump({"format_version": FORMAT_VERSION, "needs": NEEDS}))
                 return
-            self.write()
-            self._store.put_if_absent(_FINISHED, dump({"format_version": FORMAT_VERSION, "needs": NEEDS}))
+            with suppress(BatchlearnError):  # whatever ended the training is what is to be said
+                self.write()
 
     def begin(self, training: Mapping[str, str]) -> None:
         """Say whose answers these are: all that decides the training. UsageError where it is of another one."""
         remedy = "Give another folder with --checkpoint, or remove this one to begin anew."
         wanted = {"format_version": FORMAT_VERSION, "needs": NEEDS, "training": dict(training)}
         # Answers come after it: without it nobody knows whose they are.
-        if not self._files and self._store.put_if_absent(_TRAINING, dump(wanted)):
+        if not (self._files or self.finished) and self._store.put_if_absent(_TRAINING, dump(wanted)):
             return
         try:
             found = parse(self._store.get(_TRAINING, _LONGEST_DESCRIPTION))
@@ -156,8 +160,8 @@ class Journal:
             self._keep(question, list(answer))
             return answer
         # The totals' own type, by its fields' names where it has some.
-        make: Any = get_type_hints(kind.__call__)["return"]
-        totals: Totals = getattr(make, "_make", tuple)(known)
+        make: Any = getattr(get_type_hints(kind.__call__)["return"], "_make", tuple)
+        totals: Totals = make(known)
         return totals
 
     def walk(
@@ -218,7 +222,7 @@ class Journal:
         self._waiting.append((question, described))
         self._described += len(dumps(described)) + len(question)
         self.computed += 1
-        self._size += sum(leaf.nbytes for leaf in leaves if isinstance(leaf, np.ndarray))
+        self._size = sum(map(len, self._bytes))
         if self._due() or self._size > _LARGEST_ANSWERS or self._described > _LONGEST_DESCRIPTION:
             self.write()
 
@@ -227,8 +231,14 @@ class Journal:
         if isinstance(leaf, np.ndarray):
             # Products may differ in their last bits between the two orders in memory.
             order: Literal["C", "F"] = "F" if leaf.flags.f_contiguous and not leaf.flags.c_contiguous else "C"
-            self._bytes.append(leaf.tobytes(order))
-            return {"array": leaf.dtype.str, "shape": leaf.shape, "order": order}
+            values, described = leaf.ravel(order), {"array": leaf.dtype.str, "shape": leaf.shape, "order": order}
+            if leaf.dtype == np.float64 and leaf.size >= _LARGE:
+                # Half of a symmetric matrix is zero, and so are most pairs of levels. By bits: -0.0 is another number.
+                there = values.view(np.uint64) != 0
+                values, described["there"] = values[there], int(there.sum())
+                self._bytes.append(np.packbits(there).tobytes())
+            self._bytes.append(values.tobytes())
+            return described
         if isinstance(leaf, np.generic):
             self._bytes.append(leaf.tobytes())
             return {"number": leaf.dtype.str}
@@ -276,9 +286,17 @@ class Journal:
             if "float" in described:
                 return float.fromhex(described["float"])
             kind, shape = np.dtype(described.get("array", described.get("number"))), described.get("shape", ())
-            values = np.frombuffer(held, kind, int(np.prod(shape)), place)
+            size, there = int(np.prod(shape)), None
+            if "there" in described:
+                bits = np.frombuffer(held, np.uint8, -(-size // 8), place)
+                there, place = np.unpackbits(bits, count=size).astype(bool), place + len(bits)
+            values = np.frombuffer(held, kind, described.get("there", size), place)
             place += values.nbytes
-            return values.reshape(shape, order=described["order"]).copy("K") if "array" in described else values[0]
+            if "array" not in described:
+                return values[0]
+            whole = np.zeros(size, kind)
+            whole[slice(None) if there is None else there] = values
+            return whole.reshape(shape, order=described["order"])
 
         self._known.extend((question, [leaf(each) for each in leaves]) for question, leaves in answers)
 
