@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from batchlearn.comparison.compare import compare as compare
     from batchlearn.comparison.contenders import Budget as Budget
     from batchlearn.comparison.contenders import Contender as Contender
+    from batchlearn.comparison.models import ModelComparison as ModelComparison
+    from batchlearn.comparison.models import ModelEntry as ModelEntry
+    from batchlearn.comparison.models import compare_models as compare_models
     from batchlearn.comparison.outcome import Comparison as Comparison
     from batchlearn.errors import BatchlearnError as BatchlearnError
     from batchlearn.errors import CertificateError as CertificateError
@@ -60,6 +63,8 @@ _HOME = {
     "LinearModel": "batchlearn.models.linear",
     "LinearRegressor": "batchlearn.estimators",
     "MiniBatch": "batchlearn.training.regimes",
+    "ModelComparison": "batchlearn.comparison.models",
+    "ModelEntry": "batchlearn.comparison.models",
     "NoFiniteOptimum": "batchlearn.errors",
     "Online": "batchlearn.training.regimes",
     "Recipe": "batchlearn.training.recipe",
@@ -68,6 +73,7 @@ _HOME = {
     "Table": "batchlearn.tables.table",
     "UsageError": "batchlearn.errors",
     "compare": "batchlearn.comparison.compare",
+    "compare_models": "batchlearn.comparison.models",
     "evaluate": "batchlearn.training.evaluate",
     "load": "batchlearn.models.files",
     "page": "batchlearn.report.page",
@@ -94,6 +100,8 @@ __all__ = [
     "LinearModel",
     "LinearRegressor",
     "MiniBatch",
+    "ModelComparison",
+    "ModelEntry",
     "NoFiniteOptimum",
     "Online",
     "Recipe",
@@ -103,6 +111,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "compare",
+    "compare_models",
     "evaluate",
     "load",
     "page",

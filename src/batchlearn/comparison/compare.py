@@ -135,10 +135,6 @@ def iter_compare(
     table: Table, plan: ComparisonPlan, recipe: Recipe, *, threads: int | None = None
 ) -> Generator[Progress, None, Comparison]:
     """Yield progress while comparing; return the comparison."""
-    if table.roles.target is None:
-        raise UsageError(
-            "The table has no target; name the column to predict with target= (--target).", code="no-target"
-        )
     if recipe.loss is not None and recipe.loss not in _LOSSES:
         raise UsageError(
             f"The loss {quoted(recipe.loss)} is not compared; {', '.join(_LOSSES)} are. `batchlearn train` takes it.",

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.build import build_rows, profile_parts
-from batchlearn.data.ledger import read_ledger, with_classes_of
+from batchlearn.data.ledger import Ledger, read_ledger, with_classes_of
 from batchlearn.data.rows import Rows
 from batchlearn.data.sample import take
 from batchlearn.data.split import choose_rows, drawn, hold_out, with_lots
 from batchlearn.data.target import Target
-from batchlearn.errors import DataError
+from batchlearn.errors import DataError, UsageError
 from batchlearn.formatting.names import how_split
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
@@ -56,15 +56,16 @@ class Benchmark:
         return self.rows.stored_bytes / max(len(self.rows), 1)
 
 
-def build_problem(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Generator[Progress, None, Benchmark]:
-    """Yield progress while reading and optimising; return the trial.
-
-    Terms enter as they are (the linear encoding) under one penalty strength: the recipe's alpha, else 1 / total weight.
-    Of more than `most_rows` rows a sample is drawn at random, which the notes say. Raises DataError, UsageError and,
-    where the penalty is zero and the objective has no minimum, NoFiniteOptimum.
-    """
+def read_rows(
+    table: Table, recipe: Recipe, most_rows: int
+) -> Generator[Progress, None, tuple[Table, Ledger, list[Note]]]:
+    """Yield progress while reading; return the rows with a label, a sample of them where there are more, and notes."""
+    if table.roles.target is None:
+        raise UsageError(
+            "The table has no target; name the column to predict with target= (--target).", code="no-target"
+        )
     yield Progress("reading labels")
-    ledger, notes = read_ledger(table, loss=recipe.loss), list[Note]()
+    ledger, notes = read_ledger(table, loss=recipe.loss, positive=recipe.positive), list[Note]()
     ledger = with_lots(table, ledger)
     if ledger.counts.used > most_rows:
         notes.append(Note(Code.SAMPLED, {"rows": most_rows, "of": ledger.counts.used, "seed": recipe.seed}))
@@ -73,10 +74,20 @@ def build_problem(table: Table, recipe: Recipe, most_rows: int, threads: int) ->
         table, ledger = yield from run_stage("drawing a sample", take(table, ledger, chosen))
     if ledger.counts.used < _FEWEST_ROWS:
         raise DataError(
-            f"{table.name} has {ledger.counts.used} rows with a label; at least {_FEWEST_ROWS} are needed to compare "
-            "ways of reading them.",
+            f"{table.name} has {ledger.counts.used} rows with a label; at least {_FEWEST_ROWS} are needed to compare.",
             code="too-few-rows",
         )
+    return table, ledger, notes
+
+
+def build_problem(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Generator[Progress, None, Benchmark]:
+    """Yield progress while reading and optimising; return the trial.
+
+    Terms enter as they are (the linear encoding) under one penalty strength: the recipe's alpha, else 1 / total weight.
+    Of more than `most_rows` rows a sample is drawn at random, which the notes say. Raises DataError, UsageError and,
+    where the penalty is zero and the objective has no minimum, NoFiniteOptimum.
+    """
+    table, ledger, notes = yield from read_rows(table, recipe, most_rows)
     split = hold_out(ledger, recipe.holdout, recipe.seed)
     ledger = with_classes_of(ledger, split.early)
     if split.late is not None and (unseen := int((split.late & ledger.unseen).sum())):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from batchlearn.comparison.models import ModelComparison
 from batchlearn.comparison.outcome import Comparison
+from batchlearn.report.comparison.models import models_page
 from batchlearn.report.comparison.page import comparison_page
 from batchlearn.report.training.page import training_page
 from batchlearn.training.fit import Fit
 
 
-def page(result: Fit | Comparison, model: str | None = None) -> str:
+def page(result: Fit | Comparison | ModelComparison, model: str | None = None) -> str:
     """Return the page of a fit or of a comparison as HTML.
 
     The page has no script, asks for nothing, and escapes every name.
 
     Args:
-        result: What `train` or `compare` returned.
+        result: What `train`, `compare` or `compare_models` returned.
         model: Where the fit's model was saved, which the page then says; a comparison has none.
 
     Returns:
@@ -26,4 +28,6 @@ def page(result: Fit | Comparison, model: str | None = None) -> str:
         >>> bl.page(fit).startswith("<!DOCTYPE html>")
         True
     """
+    if isinstance(result, ModelComparison):
+        return models_page(result)
     return comparison_page(result) if isinstance(result, Comparison) else training_page(result, model)
