@@ -32,7 +32,7 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.NOTHING_HELD_OUT: {},
     Code.SAMPLED: {"rows": 100, "of": 400, "seed": 0},
     Code.COMPARED_ON: {"rows": 80, "held_out": 20, "how": "random rows"},
-    Code.COMPARED_TERMS: {"coefficients": 4, "alpha": 0.01},
+    Code.COMPARED_TERMS: {"coefficients": 4, "model": "additive", "alpha": None},
     Code.OPTIMUM_OUT_OF_TIME: {"seconds": 30.0},
     Code.COMPARISON_OUT_OF_TIME: {"seconds": 75.0},
     Code.MODEL_TOLD_APART: {

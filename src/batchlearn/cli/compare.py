@@ -57,7 +57,7 @@ class PlanOptions:
     loss: Annotated[str | None, Parameter(help="logistic, softmax, squared or poisson; follows from the target.")] = (
         None
     )
-    alpha: Annotated[float | None, Parameter(help="Strength of the penalty; 1 / rows unless given.")] = None
+    alpha: Annotated[float | None, Parameter(help="Strength of the penalty, of a plain linear model then.")] = None
     holdout: Annotated[float, Parameter(help="Share of the latest rows to judge on.")] = 0.2
     seeds: Annotated[Count, Parameter(help="Runs of each contender that draws at random.")] = DEFAULT_SEEDS
     passes: Annotated[float, Parameter(help="Passes over the rows that each run may make.")] = Budget.passes

@@ -101,7 +101,8 @@ def compare(
     Args:
         table: Rows with a target, as `read` opens them; logistic, softmax, squared and Poisson losses are compared.
         plan: Who takes part and what each may spend; `ComparisonPlan()` unless given.
-        recipe: Loss, penalty, held-out share and seed; `Recipe()` unless given, with alpha 1 / total weight.
+        recipe: Loss, penalty, held-out share and seed; `Recipe()` unless given: the model is the one that `train` would
+            fit.
         threads: Threads that read rows; as many as there are cores, at most 8, unless given.
 
     Returns:

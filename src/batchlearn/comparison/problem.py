@@ -19,7 +19,7 @@ from batchlearn.formatting.names import how_split
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import loss_of
-from batchlearn.selection.structure import Structure
+from batchlearn.selection.structure import Structure, choose_structure
 from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import Table
 from batchlearn.training.optimise import Optimum, Status
@@ -83,9 +83,10 @@ def read_rows(
 def build_problem(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Generator[Progress, None, Benchmark]:
     """Yield progress while reading and optimising; return the trial.
 
-    Terms enter as they are (the linear encoding) under one penalty strength: the recipe's alpha, else 1 / total weight.
-    Of more than `most_rows` rows a sample is drawn at random, which the notes say. Raises DataError, UsageError and,
-    where the penalty is zero and the objective has no minimum, NoFiniteOptimum.
+    The model is the one that `train` would fit: linear or additive, as the earlier rows ask for, with a strength for
+    each term; with an alpha in the recipe terms enter as they are (the linear encoding) under that one strength. Of
+    more than `most_rows` rows a sample is drawn at random, which the notes say. Raises DataError, UsageError and, where
+    the penalty is zero and the objective has no minimum, NoFiniteOptimum.
     """
     table, ledger, notes = yield from read_rows(table, recipe, most_rows)
     split = hold_out(ledger, recipe.holdout, recipe.seed)
@@ -93,7 +94,11 @@ def build_problem(table: Table, recipe: Recipe, most_rows: int, threads: int) ->
     if split.late is not None and (unseen := int((split.late & ledger.unseen).sum())):
         notes.append(Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen}))
         split = split._replace(late=split.late & ledger.used)
-    work = Work(table, ledger, recipe, Structure(recipe.rules), threads, _OPTIMUM_SECONDS)
+    structure = Structure(recipe.rules)
+    if recipe.alpha is None:
+        choice = choose_structure(table, ledger, split.early, recipe.rules, threads, split.kind, recipe.seed)
+        structure = yield from run_stage("choosing what to fit", choice)
+    work = Work(table, ledger, recipe, structure, threads, _OPTIMUM_SECONDS)
     (profiles,) = yield from run_stage("reading columns", profile_parts(table, ledger, [split.early]))
     fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
     later, how, later_order = None, None, np.zeros(0, dtype=np.intp)
@@ -108,7 +113,8 @@ def build_problem(table: Table, recipe: Recipe, most_rows: int, threads: int) ->
     judged_on = 0 if later is None else len(later)
     notes.append(Note(Code.COMPARED_ON, {"rows": len(fitted.rows), "held_out": judged_on, "how": how}))
     coefficients = len(fitted.optimum.parameters)
-    notes.append(Note(Code.COMPARED_TERMS, {"coefficients": coefficients, "alpha": fitted.alpha}))
+    model = {"coefficients": coefficients, "model": structure.name, "alpha": recipe.alpha}
+    notes.append(Note(Code.COMPARED_TERMS, model))
     if fitted.optimum.status is Status.OUT_OF_TIME:
         notes.append(Note(Code.OPTIMUM_OUT_OF_TIME, {"seconds": _OPTIMUM_SECONDS}))
     objective = Objective(loss_of(ledger.target), fitted.penalty)

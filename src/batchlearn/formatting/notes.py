@@ -184,6 +184,15 @@ def _compared_on(rows: int, held_out: int, how: str | None) -> str:
     return f"Contenders learn from {rows:,} rows; {judged}."
 
 
+def _compared_terms(coefficients: int, model: str, alpha: float | None) -> str:
+    if alpha is None:
+        return (
+            f"The model is the one that `train` would fit here: {model}, {coefficients:,} coefficients, a strength for "
+            "each term."
+        )
+    return f"Terms enter as they are (linear encoding), {coefficients:,} coefficients, penalty alpha {alpha:.3g}."
+
+
 def _model_told_apart(metric: str, other: str, difference: float, low: float, high: float, certified: bool) -> str:
     proof = ", and it is certified" if certified else ""
     lower = f"{-difference:.4g} ({-high:.4g} to {-low:.4g})"
@@ -310,8 +319,7 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     "well it predicts others. Evaluate on later rows; what train printed is of rows held out.",
     Code.SAMPLED: "A sample of {rows:,} of {of:,} rows, drawn at random with seed {seed}.",
     Code.COMPARED_ON: _compared_on,
-    Code.COMPARED_TERMS: "Terms enter as they are (linear encoding), {coefficients:,} coefficients, penalty alpha "
-    "{alpha:.3g}.",
+    Code.COMPARED_TERMS: _compared_terms,
     Code.OPTIMUM_OUT_OF_TIME: "The optimum that distances are measured from is where its solver stood after "
     "{seconds:.0f} seconds.",
     Code.COMPARISON_OUT_OF_TIME: "The comparison took more than {seconds:.0f} seconds, so larger batches or learning "
