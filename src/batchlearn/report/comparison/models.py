@@ -59,7 +59,7 @@ def models_page(found: ModelComparison) -> str:
         zero=True,
     )
     table = TextTable((_HEADER[0], score.name, *_HEADER[2:]), tuple(_cells(one) for one in found.outcomes))
-    blocks: tuple[Block, ...] = (Sentence("lead", f"{_judged_on(found)}."), table, *([] if drawn is None else [drawn]))
+    blocks: tuple[Block, ...] = (Sentence("lead", f"{_judged_on(found)}."), table, drawn)
     notes = Bullets(tuple(("", short(str(note), LONGEST_SENTENCE)) for note in found.notes))
     asked = Answer(
         "Which model should I take?", clean(short(chosen.model)), "good", (clean(str(chosen.reason)),), "models"
