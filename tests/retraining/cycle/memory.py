@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from batchlearn.formatting.notes import recorded
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.retraining.cycle.events import (
     ChoiceJudged,
     Event,
@@ -45,7 +45,7 @@ class History:
         strengths, recipe = fit.structure.strengths, fit.recipe.to_json()
         return Champion(fit.model, as_of, as_of, live.generation, strengths, recipe, version.kept)
 
-    def model(self, number: int) -> LinearModel:
+    def model(self, number: int) -> EncodedModel:
         return self.trained[number - 1][1].fit.model
 
     def rows_of(self, number: int) -> None:

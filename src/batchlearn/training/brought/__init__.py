@@ -26,6 +26,7 @@ from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.data.split import Split, SplitKind, hold_out
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import DataError, UsageError
+from batchlearn.evaluation.baselines import offset_constant
 from batchlearn.evaluation.metrics import first_score, losses_under, target_metrics
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.formatting.notes import Code, Note
@@ -97,6 +98,7 @@ class EstimatorBench:
             library_of(estimator),
             file_sha256=named.file_sha256,
             class_weights=() if weights is None else tuple(map(float, weights)),
+            base=offset_constant(ledger, ledger.used) or 0.0,
         )
         learner = self._tuned(counted, encoding, learner)
         if learner.rounds is not None and (stop := early_stop(estimator)) is not None:
@@ -116,8 +118,8 @@ class EstimatorBench:
         how: str = "fit",
     ) -> Any:
         """Return the estimator fitted to the used rows of a ledger, with what is given to its `fit` besides."""
-        path, weighted = self.named.path, bool(learner.class_weights)
-        keywords = {**fit_keywords(estimator, path, ledger, self.table.roles, weighted), **given}
+        path = self.named.path
+        keywords = {**fit_keywords(estimator, learner, ledger, self.table.roles), **given}
         rows = self._fed(ledger, encoding, learner)
         with foreign_code(f"{path} failed to fit", "learner-failed", "Set something else, or use another one."):
             fit = estimator.partial_fit if how == "partial_fit" else estimator.fit
@@ -159,7 +161,7 @@ class EstimatorBench:
                 fitted = self.fitted(estimator, before, encoding, learner)
             said = SklearnResponder(fitted, learner.path, classes).respond(self._fed(after, encoding, learner), None)
             weight = np.ones(int(after.used.sum())) if after.weight is None else after.weight[after.used]
-            learner = replace(learner, calibration=_curve(said, after.label[after.used], weight, learner.path))
+            learner = replace(learner, calibration=platt_curve(said, after.label[after.used], weight, learner.path))
         return learner
 
     def respond(self, model: BroughtModel, part: Mask) -> Floats:
@@ -193,7 +195,7 @@ def kept_estimator(
     return replace(learner, types=types), kept, responder
 
 
-def _curve(said: Any, label: Floats, weight: Floats, path: str) -> tuple[float, float]:
+def platt_curve(said: Any, label: Floats, weight: Floats, path: str) -> tuple[float, float]:
     """Return slope and intercept of the log odds of class 1 given a score, by Newton steps on Platt's objective."""
     score = np.asarray(said, dtype=np.float64)
     if score.shape != label.shape or not np.all(np.isfinite(score)):
@@ -248,7 +250,8 @@ def iter_train_brought(
                 code="learner-without-columns",
             )
         early = fit_encoding(table.features, prepared.early, recipe.rules, table.roles.time)
-        used, names = prepared.ledger.used, [*{**encoding.kinds, **early.kinds}]
+        used, roles = prepared.ledger.used, (table.roles.offset, table.roles.exposure)
+        names = list(dict.fromkeys([*encoding.kinds, *early.kinds, *(name for name in roles if name)]))
         building = build_rows(table, prepared.ledger, encoding, used, threads)
         rows = yield from run_stage("encoding all rows", building)
         batches = tuple(walk(table, names))

@@ -56,7 +56,7 @@ def go_on(start: str, model: BroughtModel, recipe: Recipe, table: Table, threads
     ledger = read_ledger(table, model.target, weight_constant=model.weight_constant)
     counted, weights = counted_by_class(recipe.class_weight, ledger, ledger.used)
     learner = replace(model.learner, class_weights=() if weights is None else tuple(map(float, weights)))
-    batches = tuple(walk(table, [*model.encoding.kinds]))
+    batches = tuple(walk(table, [*model.columns]))
     bench = EstimatorBench(named, recipe, table, SplitKind.RANDOM, batches)
     fitted = bench.fitted(found.estimator, counted, model.encoding, learner, found.keywords, found.how)
     learner, kept, responder = kept_estimator(fitted, learner, recipe, len(model.target.classes))

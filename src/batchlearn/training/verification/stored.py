@@ -25,7 +25,6 @@ from batchlearn.models.brought.formats import NOTHING_ALLOWED, Allowed
 from batchlearn.models.encoded import AS_FOUND, EncodedModel
 from batchlearn.models.files import StoredModel, read_model
 from batchlearn.models.folder import ROWS
-from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.class_weights import log_odds_shift, moved_intercepts, weighted
 from batchlearn.progress import finish
 from batchlearn.statistics.rounding import ReturnedTotal
@@ -142,7 +141,7 @@ def iter_verify_model(
             code="column-missing",
         )
     model = stored.model
-    if not isinstance(model, LinearModel):
+    if model.size is None:
         yield Progress("scoring the rows again")
         return _scored_again(model, statement, table, stored.identity)
     with one_blas_thread():
@@ -259,7 +258,7 @@ def _table(model: EncodedModel, condition: str | None, data: object, rules: Read
     return replace(model.read(data, rules, replace(roles, drop=())), condition=kept)
 
 
-def _prove(model: LinearModel, statement: _Statement, rows: Rows) -> tuple[float, Certification, tuple[float, float]]:
+def _prove(model: EncodedModel, statement: _Statement, rows: Rows) -> tuple[float, Certification, tuple[float, float]]:
     """Certify the stored coefficients for the objective that they were trained on; return its value there as well.
 
     And what delivering can do to a coefficient, and returning to a prediction.
@@ -277,7 +276,7 @@ def _prove(model: LinearModel, statement: _Statement, rows: Rows) -> tuple[float
 
 
 def _other_rows(
-    model: LinearModel, statement: _Statement, ledger: Ledger, objective: float, proved: Certificate
+    model: EncodedModel, statement: _Statement, ledger: Ledger, objective: float, proved: Certificate
 ) -> list[str]:
     """Return how the rows are others than those that the model was trained on."""
     stated, used, reasons = statement.certificate, ledger.used, list[str]()
@@ -336,7 +335,7 @@ def _larger_bounds(stated: Certificate, proved: Certificate, rounding: tuple[flo
     return reasons
 
 
-def _other_prediction_bounds(model: LinearModel, certification: Certification) -> list[str]:
+def _other_prediction_bounds(model: EncodedModel, certification: Certification) -> list[str]:
     """Return whether what bounds single predictions is what these rows give."""
     kept, factor, certificate = model.bounds, certification.factor, certification.certificate
     if kept is None or factor is None:
