@@ -13,7 +13,7 @@ from tests.backtesting.made import DAY, RECIPE, opened, stream
 
 import batchlearn as bl
 from batchlearn.backtesting.backtest import iter_backtest
-from batchlearn.backtesting.cells import Cell
+from batchlearn.backtesting.cells import MatrixCell
 from batchlearn.backtesting.outcome import Backtest
 from batchlearn.backtesting.plan import BacktestPlan, Prices
 from batchlearn.errors import BatchlearnError, UsageError
@@ -218,4 +218,4 @@ def test_weights_count_in_losses_and_in_the_oracle() -> None:
     judged = heavy.judged
     assert one.loss.value == pytest.approx(np.average(one.run.losses[judged], weights=weight[judged]))
     assert one.loss.value != pytest.approx(found.policies[0].loss.value)
-    assert isinstance(one.run.models[0].cell, Cell)
+    assert isinstance(one.run.models[0].cell, MatrixCell)
