@@ -108,7 +108,7 @@ def iter_train(
     before: Target | None = None,
     structure: Structure | None = None,
 ) -> Generator[Progress, None, Fit]:
-    """Yield progress while training; return the fit. The positive class is that of `before`, a structure kept, if given."""
+    """Yield progress while training; return the fit. What is given of `before` and `structure` is kept."""
     if table.roles.target is None:
         raise UsageError(
             "The table has no target; name the column to predict with target= (--target).", code="no-target"
