@@ -46,20 +46,19 @@ def test_versions_that_differ_among_each_other_are_known_less_well() -> None:
 
 def test_waiting_until_it_has_cost_as_much_as_a_retrain() -> None:
     growth, price = 1e-4, 50.0
-    due = [
-        Forecast(price).decide(Arrivals(tuple(one._replace(**cut(one, end)) for one in versions(growth, 3))).situation(
-            new_rows=end - 2 * GAP)).retrain
-        for end in range(2 * GAP + 200, ROWS, 100)
-    ]  # fmt: skip
+    due = list[bool]()
+    for end in range(2 * GAP + 200, ROWS, 100):
+        arrivals = Arrivals(tuple(cut(one, end) for one in versions(growth, 3)))
+        due.append(Forecast(price).decide(arrivals.situation(new_rows=end - 2 * GAP)).retrain)
     assert due == sorted(due)  # once due it stays due
     rows = 200 + 100 * due.index(True)
     assert rows == pytest.approx(math.sqrt(2.0 * price / growth), abs=200)
 
 
-def cut(one: Losses, end: int) -> dict[str, np.ndarray]:
-    """What had come of the losses by a time, for a version that knows rows since."""
+def cut(one: Losses, end: int) -> Losses:
+    """Return what had come of the losses by a time."""
     there = one.seen <= end
-    return {"seen": one.seen[there], "arrived": one.arrived[there], "loss": one.loss[there]}
+    return one._replace(seen=one.seen[there], arrived=one.arrived[there], loss=one.loss[there])
 
 
 @pytest.mark.parametrize("growth", [0.0, -1e-4])
