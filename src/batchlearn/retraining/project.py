@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from batchlearn.artifacts.disk import Irregular, read_regular
-from batchlearn.artifacts.folders import named_problems, write_durably
+from batchlearn.artifacts.folders import named_problems, temporary_path, write_durably
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import BatchlearnError, UsageError, quoted
 from batchlearn.models.decision import Costs
@@ -229,6 +229,36 @@ def write_settings(folder: Path, text: str) -> Path:
     with named_problems(path):
         write_durably(path, text.encode())
     return path
+
+
+def with_policy(text: str, policy: str, price: float | None = None) -> str:
+    """Return the text of settings with another policy, which keeps the structure; all else stays as it was written.
+
+    UsageError where the policy does not fit the rest.
+    """
+    said = {"when": policy, "structure": "keep", **({} if price is None else {"price": price})}
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in said.items()]
+    written, inside, found = list[str](), False, False
+    for line in text.splitlines():
+        if re.match(r"\s*\[", line):
+            inside = re.match(r"\s*\[\s*policy\s*\]", line) is not None
+            written += [line, *(lines if inside else [])]
+            found |= inside
+        elif not (inside and re.match(r"\s*(when|period|clock|rows|window|start|structure|price)\s*=", line)):
+            written.append(line)
+    changed = "\n".join(written if found else [*written, "", "[policy]", *lines]) + "\n"
+    parse_settings(changed)
+    return changed
+
+
+def replace_settings(folder: Path, text: str) -> Path:
+    """Write other settings of a project, whole or not at all; a link to where they are kept stays one."""
+    path = (folder / SETTINGS).resolve()
+    with named_problems(path):
+        unfinished = temporary_path(path.parent)
+        write_durably(unfinished, text.encode())
+        os.replace(unfinished, path)
+    return folder / SETTINGS
 
 
 def _check_start(recipe: Recipe, start: str) -> None:

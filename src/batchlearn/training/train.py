@@ -108,10 +108,7 @@ def iter_train(
     before: Target | None = None,
     structure: Structure | None = None,
 ) -> Generator[Progress, None, Fit]:
-    """Yield progress while training; return the fit. Of two classes the positive one is that of `before`, if given.
-
-    `structure` is one that was chosen before and is kept; else the data choose it, where the recipe has no alpha.
-    """
+    """Yield progress while training; return the fit. What is given of `before` and `structure` is kept."""
     if table.roles.target is None:
         raise UsageError(
             "The table has no target; name the column to predict with target= (--target).", code="no-target"
@@ -142,10 +139,10 @@ def iter_train(
         clock.stop("reading")
         ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers)
         early = replace(early, target=ledger.target)
-        kept, structure = structure, structure or Structure(recipe.rules)
-        if kept is None and recipe.alpha is None:
+        if structure is None and recipe.alpha is None:
             choice = choose_structure(table, early, split.early, recipe.rules, workers, kind, recipe.seed)
             structure = yield from run_stage("choosing what to fit", choice)
+        structure = structure or Structure(recipe.rules)
         clock.stop("choosing")
         work = Work(table, ledger, recipe, structure, workers)
         known = work._replace(ledger=with_classes_of(ledger, split.early))

@@ -17,6 +17,7 @@ from batchlearn.cli.options import (
     AS_STORED,
     NO_ROLES,
     WHOLE,
+    Flag,
     PartFlags,
     ReadingFlags,
     RoleFlags,
@@ -31,6 +32,7 @@ from batchlearn.report.document import Document
 from batchlearn.report.page import page as page_of
 from batchlearn.report.retraining.brief import show_backtest
 from batchlearn.retraining.policies.text import parse_policies
+from batchlearn.retraining.project import open_project, replace_settings, with_policy
 from batchlearn.training.recipe import Recipe
 
 _FOLDER = Path("backtests")
@@ -57,6 +59,9 @@ class ReplayOptions:
         Parameter(help="Prices in one unit: retrain=500,hour=2,loss=0.01; an hour is one of staleness."),
     ] = None
     hold_out: Annotated[float, Parameter(help="Share of the windows, the last, that judge the choice.")] = 0.0
+    write: Annotated[
+        Flag, Parameter(help="Put the recommended policy into the batchlearn.toml of the current folder's project.")
+    ] = False
     cache: Annotated[str | None, Parameter(help="Folder that keeps models' losses, so that a killed run goes on.")] = (
         None
     )
@@ -96,6 +101,7 @@ def backtest(  # noqa: PLR0913 - each argument is a group of flags
         seed=run.seed,
     )
     policies = () if options.policies is None else parse_policies(options.policies)
+    project = open_project() if options.write else None
     table = open_table(files_of(data, part), target, roles, reading)
     own = tuple(name for name in (labels.labelled, options.landed) if name is not None)
     table = replace(table, roles=replace(table.roles, drop=(*table.roles.drop, *own)))
@@ -103,10 +109,16 @@ def backtest(  # noqa: PLR0913 - each argument is a group of flags
     result = watch(iter_backtest(table, policies, fitted, plan, threads=threads_given(run.threads)))
     record = {**result.to_json(), "columns": [column.to_json() for column in table.uses()]}
     report = destination.save(page_of(result), "The backtest is done")
-    record["report"] = str(report)
+    record["report"], record["written"] = str(report), None
+    if project is not None:
+        price = None if plan.prices is None else plan.prices.retrain_in_loss
+        settings = with_policy(project.text, result.recommendation.policy, price)
+        record["written"] = str(replace_settings(project.root, settings))
 
     document = Document()
     show_backtest(document, result)
     document.heading(f"Report written to {report}")
+    if record["written"] is not None:
+        document.line(f"{result.recommendation.policy} is the policy of {record['written']} now.")
 
     return CommandResult(record, document)
