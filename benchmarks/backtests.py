@@ -2,6 +2,7 @@
 
     python benchmarks/backtests.py run [SET ...] [--windows 40] [--results FOLDER]
     python benchmarks/backtests.py areas [SET ...] [--results FOLDER]
+    python benchmarks/backtests.py noaa [--results FOLDER]
     python benchmarks/backtests.py write [--results FOLDER]
 
 `run` replays policies over each set, chooses by the first 60 % of the windows and judges the choice by the rest, which
@@ -11,6 +12,9 @@ forecast, of drift detectors (River's ADWIN and KSWIN on the losses, if it is in
 CARA (on the losses alone, without its similarity of queries) and of the oracle. Each set leaves a file of JSON in the
 folder, and the models' losses in a cache beside it, so that a run that was stopped goes on; `write` makes the tables of
 docs/backtest.md of the files there are.
+
+`noaa` has 50 windows of noaa_weather, labels one window late, and accuracy beside retrains, of the default model and of
+a linear one. Lukats et al. (JDSA 2024) publish runs of 868 detectors on the same rows, with learners of their own.
 
 Simulated: 12,000 rows, 40 windows. The right answer is never to train again where the world stands still, or only the
 columns drift, and to train again where an effect turns at a third, or turns slowly.
@@ -192,6 +196,43 @@ def run(name: str, windows: int, folder: Path, areas: bool) -> None:
     )
 
 
+def noaa(folder: Path) -> None:
+    """Keep accuracy and retrains of calendars and detectors on noaa_weather, by two models."""
+    table, recipe, _ = opened("noaa_weather")
+    windows, start = 50, 0.02
+    history = read_history(table, Arrivals(), windows, start)
+    length = float(np.median(np.diff(history.edges)))
+    arrivals = Arrivals(wait=float(int(length)))
+    chosen = bl.Action(structure="choose")
+    calendars = [bl.Every(float(f"{k * length * 0.999:.5g}")) for k in (1, 2, 4, 8, 16)]
+    watches = [bl.Decay(), bl.Drift(), bl.Drift("ks"), bl.WhenGainExceeds(3.0), Watching("ADWIN"), Watching("KSWIN")]
+    for name, model in (("default", recipe), ("linear", bl.Recipe(loss="logistic", alpha=1e-3))):
+        cache = str(folder / f"cache noaa {name}")
+        plan = bl.BacktestPlan(windows=windows, start=start, arrivals=arrivals, cache=cache)
+        # What few rows chose is not kept.
+        policies = [bl.Never(), *(bl.With(one, chosen) for one in (*calendars, *watches))]
+        found = bl.backtest(table, policies, model, plan, threads=1)
+        (folder / f"noaa {name}.json").write_text(json.dumps(found.to_json(), indent=1))
+        for one in found.policies:
+            print(f"{name}: {one.run.name}: accuracy {1.0 - one.error:.4f}, {one.retrains} retrains", flush=True)
+
+
+def accuracies(folder: Path) -> list[str]:
+    """Return accuracy and retrains of each policy on noaa_weather, by both models."""
+    models = {path.stem.removeprefix("noaa "): json.loads(path.read_text()) for path in folder.glob("noaa *.json")}
+    if not models:
+        return []
+    by = {name: {one["name"]: one for one in said["policies"]} for name, said in sorted(models.items())}
+    lines = [
+        "| policy | " + " | ".join(f"{name}: accuracy (retrains)" for name in by) + " |",
+        "|" + "---|" * (len(by) + 1),
+    ]
+    for policy in next(iter(by.values())):
+        cells = [f"{1.0 - each[policy]['error']:.3f} ({each[policy]['retrains']})" for each in by.values()]
+        lines.append(f"| `{policy.removesuffix(' with structure=choose')}` | " + " | ".join(cells) + " |")
+    return lines
+
+
 def read(folder: Path, kind: str) -> dict[str, dict[str, Any]]:
     """Return what was kept of the sets, by name."""
     found = {path.stem.removeprefix(f"{kind} "): path for path in sorted(folder.glob(f"{kind} *.json"))}
@@ -286,14 +327,14 @@ def write(folder: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("mode", choices=("run", "areas", "write"))
+    parser.add_argument("mode", choices=("run", "areas", "noaa", "write"))
     parser.add_argument("sets", nargs="*")
     parser.add_argument("--windows", type=int, default=40)
     parser.add_argument("--results", type=Path, default=Path(tempfile.gettempdir()) / "batchlearn-backtests")
     arguments = parser.parse_args()
     arguments.results.mkdir(parents=True, exist_ok=True)
-    if arguments.mode == "write":
-        write(arguments.results)
+    if arguments.mode in ("noaa", "write"):
+        noaa(arguments.results) if arguments.mode == "noaa" else write(arguments.results)
         return 0
     chosen = arguments.sets or [*SIMULATED, *(REAL if FOLDER.exists() else ())]
     unknown = [name for name in chosen if name not in (*SIMULATED, *REAL)]

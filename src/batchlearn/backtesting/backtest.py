@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from batchlearn.artifacts.store import FolderStore
-from batchlearn.backtesting.cells import Key, claim_cache
+from batchlearn.backtesting.cells import ModelKey, claim_cache
 from batchlearn.backtesting.history import read_history
 from batchlearn.backtesting.judging import judged_backtest
-from batchlearn.backtesting.matrix import Matrix
+from batchlearn.backtesting.matrix import LossMatrix
 from batchlearn.backtesting.outcome import Backtest
 from batchlearn.backtesting.plan import BacktestPlan, default_policies
 from batchlearn.backtesting.replay import ReplayContext, replay
@@ -91,12 +91,12 @@ def iter_backtest(
     delay = 0.0 if plan.delay is None else Span.parse(plan.delay).on(stamped)
     context = ReplayContext(plan.durations, delay, None if plan.prices is None else plan.prices.retrain_in_loss)
     with one_blas_thread():
-        matrix = Matrix(history, recipe, threads, store)
+        matrix = LossMatrix(history, recipe, threads, store)
         yield from matrix.begin()
         # The calendar of every window trains at each edge: its models are the matrix of the oracle and of ages.
         always = yield from replay(ALWAYS, EveryRows(1), matrix, context)
         for edge in range(history.windows):
-            yield from matrix.cell(Key(Action(), edge))
+            yield from matrix.cell(ModelKey(Action(), edge))
         once = yield from replay(NEVER, Never(), matrix, context)
         runs = []
         for name, policy in zip(names, entrants, strict=True):

@@ -29,7 +29,18 @@ _DAY = 86_400e6
 
 @dataclass(frozen=True)
 class Arrivals:
-    """Which columns say when a row was seen (the table's time), labelled and landed, and how long a row has to rest."""
+    """When rows can be learned from: seen, which the table's time says, labelled, landed and rested.
+
+    Args:
+        labelled: The column with the time at which a row's label was known; at once unless given.
+        landed: The column with the time at which a row came to be there; at once unless given.
+        wait: How long a row rests before it is learned from: "90d".
+
+    Example:
+        >>> import batchlearn as bl
+        >>> bl.Arrivals("returned_at", wait="2d")
+        Arrivals(labelled='returned_at', landed=None, wait='2d')
+    """
 
     labelled: str | None = None
     landed: str | None = None

@@ -154,12 +154,12 @@ def iter_train(  # noqa: PLR0913 - what a training may be given besides a table 
         clock.stop("reading")
         ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers, journal)
         early = replace(early, target=ledger.target)
-        kept, structure = structure, structure or Structure(recipe.rules)
-        if kept is None and recipe.alpha is None:
+        if structure is None and recipe.alpha is None:
             choice = choose_structure(
                 table, early, split.early, recipe.rules, workers, prepared.kind, recipe.seed, journal=journal
             )
             structure = yield from run_stage("choosing what to fit", choice)
+        structure = structure or Structure(recipe.rules)
         clock.stop("choosing")
         work = Work(table, ledger, recipe, structure, workers, journal=journal)
         known = Work(table, *known_to(ledger, recipe, split.early), structure, workers, journal=journal)

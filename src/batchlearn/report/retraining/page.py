@@ -61,7 +61,7 @@ def _policies(result: Backtest) -> tuple[Block, ...]:
     )
     found: list[Block] = [Sentence("lead", said), tables.policies(result), Beside((figures.plane(result),))]
     baselines = ", ".join(
-        f"{given}: {result.error_metric} {plain(one['error'], 3)}" for given, one in result.baselines.items()
+        f"{given}: {result.error_metric} {plain(one.error, 3)}" for given, one in result.baselines.items()
     )
     found.append(Sentence("line", f"Baselines on the same rows: {baselines}."))
     return tuple(found)
