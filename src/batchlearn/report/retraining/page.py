@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from batchlearn.backtesting.outcome import Backtest
 from batchlearn.formatting.names import metric
-from batchlearn.formatting.numbers import count, duration, plain
+from batchlearn.formatting.numbers import duration, plain
 from batchlearn.report.document import Answer, Beside, Block, Bullets, Fact, Folded, Page, Section, Sentence
 from batchlearn.report.html import render
 from batchlearn.report.retraining import answers, figures, tables
@@ -20,7 +20,7 @@ def backtest_page(result: Backtest) -> str:
     page = Page(
         kind="Backtest of retraining policies",
         title=short(result.target),
-        subtitle=f"{count(len(result.policies), 'policy').replace('policys', 'policies')} replayed over "
+        subtitle=f"{len(result.policies):,} policies replayed over "
         f"{clean(short(result.table))}: each was told only what had arrived when it decided.",
         facts=(
             Fact("rows that judge", f"{int(result.judged.sum()):,}"),
