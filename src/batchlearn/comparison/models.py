@@ -20,6 +20,7 @@ import numpy as np
 
 from batchlearn.artifacts.strict_json import plain
 from batchlearn.comparison.problem import read_rows
+from batchlearn.data.rows.threads import thread_count
 from batchlearn.data.sample import take
 from batchlearn.data.split import hold_out, split_kind
 from batchlearn.errors import DataError, UsageError, quoted
@@ -37,7 +38,7 @@ from batchlearn.tables.table.budget import MemoryBudget
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.evaluate import evaluate_scored
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.train import Progress, iter_train, run_stage, thread_count
+from batchlearn.training.train import Progress, iter_train, run_stage
 
 FORMAT_VERSION = 1
 ADDITIVE, LINEAR = "additive", "linear"
