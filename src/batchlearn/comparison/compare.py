@@ -23,13 +23,13 @@ from batchlearn.comparison.recommend import recommend
 from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.errors import UsageError, quoted
 from batchlearn.formatting.notes import Code, Note
+from batchlearn.progress import Progress
 from batchlearn.solvers import RowsAtOnce
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.tables.table import Table
 from batchlearn.tables.table.budget import MemoryBudget
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import MiniBatch
-from batchlearn.training.train import Progress
 
 DEFAULT_SEEDS, MOST_SEEDS = 3, 100
 # So many rows that 100,000 are learned from when a fifth is held out.

@@ -17,8 +17,8 @@ from batchlearn.data.target import Task
 from batchlearn.evaluation.intervals import Estimate, paired_difference, resampling
 from batchlearn.evaluation.metrics import proper_score
 from batchlearn.kernels.design import Floats
+from batchlearn.progress import Progress
 from batchlearn.statistics.rowwise import predictor
-from batchlearn.training.train import Progress
 
 # Tracing makes small allocations several times slower, and the peak is reached early.
 _LONGEST_TRACE, _TRACED_ROWS = 2.0, 4_096

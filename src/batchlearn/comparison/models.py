@@ -32,13 +32,13 @@ from batchlearn.evaluation.scored import ScoredRows, score_each
 from batchlearn.formatting.names import how_split
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.models.brought import Setting
-from batchlearn.progress import finish
+from batchlearn.progress import Progress, finish, run_stage
 from batchlearn.tables.table import Table
 from batchlearn.tables.table.budget import MemoryBudget
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.evaluate import evaluate_scored
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.train import Progress, iter_train, run_stage
+from batchlearn.training.train import iter_train
 
 FORMAT_VERSION = 1
 ADDITIVE, LINEAR = "additive", "linear"

@@ -19,6 +19,7 @@ from batchlearn.formatting.names import how_split
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import loss_of
+from batchlearn.progress import Progress, run_stage
 from batchlearn.selection.structure import Structure, choose_structure
 from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import Table
@@ -26,7 +27,7 @@ from batchlearn.tables.table.budget import MemoryBudget, budget_of
 from batchlearn.tables.table.kept import keep
 from batchlearn.training.optimise import Optimum, Status
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.train import Progress, Work, fit_part, run_stage
+from batchlearn.training.train import Work, fit_part
 
 _FEWEST_ROWS = 10
 # Who compares waits: after so many seconds the optimum is where its solver stands, with what is proved there.

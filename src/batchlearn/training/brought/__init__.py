@@ -41,6 +41,7 @@ from batchlearn.models.brought.formats import (
 )
 from batchlearn.models.links import logistic
 from batchlearn.objectives.class_weights import correction_note, counted_by_class
+from batchlearn.progress import Progress, run_stage
 from batchlearn.selection.structure import Structure
 from batchlearn.tables.conditions import for_any_time
 from batchlearn.tables.table import Table
@@ -54,7 +55,7 @@ from batchlearn.training.brought.estimator import (
     refuse_other_task,
 )
 from batchlearn.training.certificate import not_certified
-from batchlearn.training.evaluate import LaterResponses, evaluate_responses
+from batchlearn.training.evaluate import LaterResponses, evaluate_responses, evaluate_split
 from batchlearn.training.fit import Fit, model_of
 from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
@@ -62,7 +63,7 @@ from batchlearn.training.summary.columns import Clock, JudgedFit, column_uses, s
 from batchlearn.training.summary.leaks import leak_notes
 from batchlearn.training.summary.notes import case_notes, target_notes
 from batchlearn.training.summary.spikes import spike_remarks
-from batchlearn.training.train import Progress, evaluate_split, known_to, prepare, run_stage
+from batchlearn.training.train import known_to, prepare
 
 # Of the rows that a fit learns from: those on which an early stop, or the curve of probabilities, is found.
 _TUNING_SHARE = 0.2

@@ -26,7 +26,7 @@ from batchlearn.models.encoded import AS_FOUND, EncodedModel
 from batchlearn.models.files import StoredModel, read_model
 from batchlearn.models.folder import ROWS
 from batchlearn.objectives.class_weights import log_odds_shift, moved_intercepts, weighted
-from batchlearn.progress import finish
+from batchlearn.progress import Progress, finish, run_stage
 from batchlearn.statistics.rounding import ReturnedTotal
 from batchlearn.tables.conditions import Listed, Written, together
 from batchlearn.tables.files import Files, find
@@ -35,7 +35,7 @@ from batchlearn.tables.table.budget import MemoryBudget, budget_of
 from batchlearn.tables.table.kept import keep
 from batchlearn.tables.table.row_list import RowList, compare, open_parts, path_below
 from batchlearn.training.certificate import Certificate, Certification, Units, certify
-from batchlearn.training.train import Progress, fit_objective, run_stage
+from batchlearn.training.train import fit_objective
 
 # Another machine adds in another order: bounds may differ by so much, and by what the floor allows.
 _TOLERANCE = 0.01
