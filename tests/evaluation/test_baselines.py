@@ -40,13 +40,19 @@ def test_last_known_is_its_definition(groups: int) -> None:
 
 def test_last_known_of_no_rows_is_no_rows() -> None:
     assert last_known(np.zeros(0), np.zeros(0, dtype=np.intp)).shape == (0,)
-    assert last_known(np.zeros(0), None).shape == (0,)
 
 
-@pytest.mark.parametrize("unknown", [False, True])
-def test_without_groups_all_rows_are_one(unknown: bool) -> None:
-    label = np.array([3.0, np.nan if unknown else 1.0, 2.0, 5.0])
-    np.testing.assert_array_equal(last_known(label, None), looped_last(label, np.zeros(4, dtype=np.intp)))
+@pytest.mark.parametrize("task", ["classes", "number", "count"])
+@pytest.mark.parametrize("rows", [1, 2, 50])
+def test_without_groups_all_rows_are_one_group_to_the_bit(task: MetricTask, rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    train, test, weight = (rng.integers(0, 2, n).astype(np.float64) for n in (rows, 7, rows))
+    weight += rng.random(rows)
+    alone = last_value_baseline(task, train, None, test, None, weight)
+    one = last_value_baseline(task, train, np.zeros(rows, dtype=int), test, np.zeros(7, dtype=int), weight)
+    assert (alone is None) == (one is None) == (rows == 1)
+    if alone is not None and one is not None:
+        assert alone.tobytes() == one.tobytes()
 
 
 def test_classes_use_smoothed_transition_rates() -> None:

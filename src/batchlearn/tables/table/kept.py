@@ -32,7 +32,7 @@ _SHARED_LEVELS = 1 << 17
 # Of the budget, for the columns.
 _SHARE = 0.25
 # What a ledger takes a row, with what is worked out of it; and one chunk in float64, however many columns it has.
-_ENTRY_BYTES, LEAST_BYTES = 80, 32 << 20
+_ENTRY_BYTES, LEAST_BYTES = 100, 32 << 20
 _NARROW = (np.uint8, np.int8, np.uint16, np.int16, np.float32, np.int32)
 
 
