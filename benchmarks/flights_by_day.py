@@ -53,7 +53,7 @@ from batchlearn.statistics.totals import LineTotal, ValueTotal
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Optimum, Problem, optimise
-from batchlearn.training.stopping import PredictionsWithin
+from batchlearn.objectives.stopping import PredictionsWithin
 from batchlearn.training.train import fit_objective
 from batchlearn.updating.bound_from_totals import bound_from_totals
 from batchlearn.updating.refine import refine

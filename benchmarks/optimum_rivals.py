@@ -57,7 +57,7 @@ def batchlearn(data: Data, loss: str, tolerance: float) -> Answer:
     from batchlearn.statistics.objective import Objective, ridge
     from batchlearn.training.certificate import Units
     from batchlearn.training.optimise import Problem, Status, optimise
-    from batchlearn.training.stopping import LossWithin
+    from batchlearn.objectives.stopping import LossWithin
 
     layout = Layout(True, 0, LEVELS)
     cuts = range(0, rows, 65_536)

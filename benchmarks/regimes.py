@@ -25,7 +25,7 @@ from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Problem, optimise
 from batchlearn.training.regimes import MiniBatch, epochs
-from batchlearn.training.stopping import LossWithin
+from batchlearn.objectives.stopping import LossWithin
 
 PASSES = ("adult", "flights2008_jan")
 

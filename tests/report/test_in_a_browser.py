@@ -13,7 +13,7 @@ from tests.report.test_turn_page import halted, judged_turn
 
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.report.comparison.page import comparison_page
-from batchlearn.report.turn import turn_page
+from batchlearn.report.retraining.turn import turn_page
 from batchlearn.retraining.shell.turn import CycleResult
 
 NARROW, WIDE = 400, 1280

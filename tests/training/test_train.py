@@ -254,7 +254,7 @@ def test_progress_counts_the_rows_of_each_reading() -> None:
     seen = list[Progress](steps)
     stages = list(dict.fromkeys(step.stage for step in seen))
     assert stages == [
-        "reading labels",
+        "reading rows",
         "reading columns",
         "encoding the earlier rows",
         "fitting the earlier rows",
@@ -262,7 +262,8 @@ def test_progress_counts_the_rows_of_each_reading() -> None:
         "encoding all rows",
         "fitting all rows",
     ]
-    for stage in ("reading columns", "encoding the earlier rows", "encoding the later rows", "encoding all rows"):
+    readings = "reading rows", "reading columns", "encoding the earlier rows", "encoding the later rows"
+    for stage in (*readings, "encoding all rows"):
         assert sum(step.rows for step in seen if step.stage == stage) == 400
     assert seen[-1].bound is not None
 

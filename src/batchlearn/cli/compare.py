@@ -17,6 +17,7 @@ from batchlearn.cli.options import (
     WHOLE,
     Count,
     Flag,
+    Memory,
     PartFlags,
     ReadingFlags,
     RoleFlags,
@@ -32,6 +33,7 @@ from batchlearn.models.folder import check_writable
 from batchlearn.report.comparison.brief import show_comparison
 from batchlearn.report.document import Document
 from batchlearn.report.page import page as page_of
+from batchlearn.tables.table.budget import budget_of
 from batchlearn.training.recipe import Recipe
 
 _FOLDER = Path("comparisons")
@@ -71,6 +73,7 @@ class PageOptions:
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False
     seed: Annotated[Count, Parameter(help="The first seed; the others follow it.")] = 0
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None
+    memory: Memory = None
 
 
 DEFAULT_PLAN = PlanOptions()
@@ -94,14 +97,14 @@ def compare(
     certified optimum over the same rows; scores are on held-out rows: the last fifth by --time, or a random fifth.
     """
     recipe = Recipe(plan.loss, plan.alpha, holdout=plan.holdout, seed=run.seed)
-    destination = _ComparisonFolder(run.output, target, run.force)
+    destination = PageFolder(_FOLDER, run.output, target, run.force)
     destination.check()
     chosen, threads = plan.plan, threads_given(run.threads)
     table = open_table(files_of(data, part), target, roles, reading)
-    comparison = watch(iter_compare(table, chosen, recipe, threads=threads))
+    comparison = watch(iter_compare(table, chosen, recipe, threads=threads, budget=budget_of(run.memory)))
     columns = [column.to_json() for column in table.uses()]
     record = {**comparison.to_json(), "lines_passed_over": dict(table.lines_passed_over), "columns": columns}
-    report = destination.save(page_of(comparison))
+    report = destination.save(page_of(comparison), "The comparison is done")
     record["report"] = str(report)
 
     document = Document()
@@ -111,18 +114,18 @@ def compare(
     return CommandResult(record, document)
 
 
-class _ComparisonFolder:
-    """Where the page goes: the file given, or comparisons/TARGET-N.html with the first number that is free."""
+class PageFolder:
+    """Where a page goes: the file given, or TARGET-N.html in a folder, with the first number that is free."""
 
-    def __init__(self, output: str | None, target: str, force: bool) -> None:
-        self._output, self._force = output, force
+    def __init__(self, folder: Path, output: str | None, target: str, force: bool) -> None:
+        self._folder, self._output, self._force = folder, output, force
         # A column may have any name; a file that is easy to type may not.
         self._name = re.sub(r"[^A-Za-z0-9_.-]+", "_", target).strip("._-")[:_LONGEST_NAME] or "target"
 
     def check(self) -> None:
         """Refuse before the work what would make saving fail after it."""
         if self._output is None:
-            check_writable(self._free() if os.path.lexists(_FOLDER) else _FOLDER)
+            check_writable(self._free() if os.path.lexists(self._folder) else self._folder)
         elif not os.path.lexists(self._output):
             check_writable(self._output)
         elif not (self._force and os.path.isfile(self._output)):
@@ -134,17 +137,17 @@ class _ComparisonFolder:
 
     def _free(self) -> Path:
         for number in range(1, _MOST_REPORTS):
-            path = _FOLDER / f"{self._name}-{number}.html"
+            path = self._folder / f"{self._name}-{number}.html"
             if not os.path.lexists(path):
                 return path
         raise UsageError(
-            f"All numbers of {_FOLDER / self._name} are taken; name a file with --output.", code="no-number"
+            f"All numbers of {self._folder / self._name} are taken; name a file with --output.", code="no-number"
         )
 
-    def save(self, text: str) -> Path:
-        """Write the page and return its path as it is best typed."""
+    def save(self, text: str, done: str) -> Path:
+        """Write the page and return its path as it is best typed; `done` is what is so if it cannot be written."""
         if self._output is None:
-            _FOLDER.mkdir(exist_ok=True)
+            self._folder.mkdir(exist_ok=True)
         path = self._free() if self._output is None else Path(self._output)
-        write_page(path, text, "The comparison is done", "ask for --json to keep its figures")
+        write_page(path, text, done, "ask for --json to keep its figures")
         return path

@@ -30,7 +30,7 @@ from batchlearn.cli.options.recipe import (
     NO_COSTS,
     CostOptions,
     RecipeFlags,
-    class_weight_rule,
+    recipe_of,
 )
 from batchlearn.cli.progress import watch
 from batchlearn.data.rows.journal import INTERVAL, Journal
@@ -42,9 +42,9 @@ from batchlearn.models.files import check_writable
 from batchlearn.report.document import Document
 from batchlearn.report.page import page as page_of
 from batchlearn.report.training.brief import show_fit
+from batchlearn.tables.table.budget import budget_of
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
-from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import iter_train
 
 _MODELS = Path("models")
@@ -77,18 +77,15 @@ def train(  # noqa: PLR0913 - each argument is a group of flags
     The model is trained on all rows that have a label. Its evaluation is of the same recipe trained on the earlier
     rows and judged on the later ones: the last fifth by --time, whole groups by --group, else a random fifth.
     """
-    given = vars(recipe)
-    plan = Recipe(
-        **{**given, "class_weight": class_weight_rule(given["class_weight"])}, costs=costs.costs, seed=run.seed
-    )
-    threads = threads_given(run.threads)
+    plan = recipe_of(recipe, costs, run.seed)
+    threads, budget = threads_given(run.threads), budget_of(run.memory)
     destination = Destination(run.output, target, run.force)
     destination.check()
     table = open_table(files_of(data, part), target, roles, reading)
     again = shlex.quote(data) + (" --no-header" if reading.no_header else "") + typed_part(part)
     journal = None if checkpoint is None else Journal(checkpoint, checkpoint_every)
     with journal or nullcontext():
-        fit = watch(iter_train(table, plan, threads=threads, journal=journal))
+        fit = watch(iter_train(table, plan, threads=threads, budget=budget, journal=journal))
     if native.compiled() is None and fit.seconds > _SLOW:
         warn(
             f"The training took {fit.seconds:.0f} s with loops over rows in NumPy; compiled ones take a fraction of "
@@ -181,7 +178,8 @@ def save_and_report(fit: Fit, destination: Destination, source: str, journal: Jo
         document.line(_kept(journal))
     document.line("Next:")
     model = shlex.quote(str(path))
-    document.command(f"batchlearn predict {model} NEW.parquet -o scored.parquet --bounds")
+    bounds = " --bounds" if fit.model.no_certificate is None else ""
+    document.command(f"batchlearn predict {model} NEW.parquet -o scored.parquet{bounds}")
     document.command(f"batchlearn verify {model} {source}")
 
     return CommandResult(record, document, 0 if unmet is None else unmet.exit_code)

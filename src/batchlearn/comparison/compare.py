@@ -26,6 +26,7 @@ from batchlearn.formatting.notes import Code, Note
 from batchlearn.solvers import RowsAtOnce
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.tables.table import Table
+from batchlearn.tables.table.budget import MemoryBudget
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import MiniBatch
 from batchlearn.training.train import Progress
@@ -132,7 +133,12 @@ def compare(
 
 
 def iter_compare(
-    table: Table, plan: ComparisonPlan, recipe: Recipe, *, threads: int | None = None
+    table: Table,
+    plan: ComparisonPlan,
+    recipe: Recipe,
+    *,
+    threads: int | None = None,
+    budget: MemoryBudget | None = None,
 ) -> Generator[Progress, None, Comparison]:
     """Yield progress while comparing; return the comparison."""
     if table.roles.target is None:
@@ -146,7 +152,7 @@ def iter_compare(
         )
     began = time.perf_counter()
     with one_blas_thread():
-        benchmark = yield from build_problem(table, recipe, plan.rows, thread_count(threads))
+        benchmark = yield from build_problem(table, recipe, plan.rows, thread_count(threads), budget)
         noise = tuple(noise_along(benchmark))
         arena = _Arena(benchmark, plan, recipe.seed, began)
         runs = {}

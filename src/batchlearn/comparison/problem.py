@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.build import build_rows, profile_parts
-from batchlearn.data.ledger import read_ledger, with_classes_of
+from batchlearn.data.ledger import columns_read, read_ledger, with_classes_of
 from batchlearn.data.rows import Rows
 from batchlearn.data.sample import take
 from batchlearn.data.split import choose_rows, drawn, hold_out, with_lots
@@ -22,6 +22,8 @@ from batchlearn.objectives.losses import loss_of
 from batchlearn.selection.structure import Structure
 from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import Table
+from batchlearn.tables.table.budget import MemoryBudget, budget_of
+from batchlearn.tables.table.kept import keep
 from batchlearn.training.optimise import Optimum, Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import Progress, Work, fit_part, run_stage
@@ -56,14 +58,16 @@ class Benchmark:
         return self.rows.stored_bytes / max(len(self.rows), 1)
 
 
-def build_problem(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Generator[Progress, None, Benchmark]:
+def build_problem(
+    table: Table, recipe: Recipe, most_rows: int, threads: int, budget: MemoryBudget | None = None
+) -> Generator[Progress, None, Benchmark]:
     """Yield progress while reading and optimising; return the trial.
 
     Terms enter as they are (the linear encoding) under one penalty strength: the recipe's alpha, else 1 / total weight.
     Of more than `most_rows` rows a sample is drawn at random, which the notes say. Raises DataError, UsageError and,
     where the penalty is zero and the objective has no minimum, NoFiniteOptimum.
     """
-    yield Progress("reading labels")
+    table = yield from run_stage("reading rows", keep(table, columns_read(table), budget or budget_of()))
     ledger, notes = read_ledger(table, loss=recipe.loss), list[Note]()
     ledger = with_lots(table, ledger)
     if ledger.counts.used > most_rows:

@@ -34,6 +34,34 @@ def _due(before: str, after: str) -> Callable[..., str]:
     return said
 
 
+def _watched(before: str, found: str) -> Callable[..., str]:
+    """Return the sentence of a watch over blocks of rows: the odds against no change, and those it waits for."""
+
+    def said(blocks: int, rows: int, odds: float, needed: float, column: str | None = None) -> str:
+        most = "" if column is None else f", most of all in column {quoted(column)}"
+        odds = min(odds, 1e6)
+        return (
+            f"{before} {blocks:,} blocks of {rows:,} rows or more {found}{most} (odds {odds:.3g} : 1, of {needed:g})."
+        )
+
+    return said
+
+
+def _waiting(due: str) -> Callable[..., str]:
+    """Return the sentence of what waiting has cost beside the price of a retrain."""
+
+    def said(cost: float, expected: float, error: float, price: float, rows: int, pairs: int) -> str:
+        known = (
+            f"from {pairs} pairs of versions" if pairs > 1 else "from 1 pair of versions" if pairs else "not seen yet"
+        )
+        return (
+            f"{due}: waiting for {rows:,} rows has cost a loss of {expected:.3g} (standard error {error:.3g}, "
+            f"{known}); it is {cost:.4g} if only what may be saved counts; a training costs as much as {price:g}."
+        )
+
+    return said
+
+
 def _few_blocks(rows: int, blocks: int, rows_each: int, needed: int) -> str:
     named = f"{blocks} block{'s' * (blocks > 1)} of time with {rows_each} rows or more"
     return f"{rows:,} later rows make {named}; {needed} are needed."
@@ -157,6 +185,25 @@ SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.PERIOD_OVER: _due("Due: ", ", and {rows:,} rows to learn from have come."),
     Code.FEW_NEW_LABELS: "Not due: {rows:,} of {needed:,} rows to learn from have come since the last training.",
     Code.ENOUGH_NEW_LABELS: "Due: {rows:,} of {needed:,} rows to learn from have come since the last training.",
+    Code.LEARNED_NOT_ON_RECORD: "Not due: it is not on record how many rows the last training knew.",
+    Code.POLICY_CANNOT_SEE: "The policy cannot look at the rows that came: {refusal}",
+    Code.TOO_FEW_BLOCKS: "Not due: {blocks} blocks of {rows:,} rows or more have come since the last training; "
+    "{needed} are needed before a change can be told.",
+    Code.LOSSES_STEADY: _watched("Not due: in", "the loss of the live model shows no rise"),
+    Code.LOSSES_ROSE: _watched("Due: in", "the loss of the live model has risen"),
+    Code.NO_DRIFT: _watched("Not due: in", "rows differ from those of the last training no more than those did"),
+    Code.DRIFTED: _watched("Due: in", "rows differ more and more from those of the last training"),
+    Code.GAIN_NOT_KNOWN: "Not due: what a training would gain is not known.",
+    Code.GAIN_SMALL: "Not due: a training would gain {times:.3g} times what it would in an unchanged world; the policy "
+    "waits for {needed:g}.",
+    Code.GAIN_LARGE: "Due: a training would gain {times:.3g} times what it would in an unchanged world, and the policy "
+    "waits for {needed:g}.",
+    Code.GAIN_BELOW_PRICE: "Not due: on so many rows as have come ({rows:,}) a training would save a loss of "
+    "{gain:.4g}, and costs as much as {price:g}.",
+    Code.GAIN_ABOVE_PRICE: "Due: on so many rows as have come ({rows:,}) a training would save a loss of "
+    "{gain:.4g}, and costs as much as {price:g}.",
+    Code.WAITING_BELOW_PRICE: _waiting("Not due"),
+    Code.WAITING_ABOVE_PRICE: _waiting("Due"),
     Code.ASKED_FOR: "Asked for, whatever the policy says.",
     Code.TRAINED_WITHOUT: "Trained again without the {rows:,} rows where {where}: {why}",
     Code.NO_CHAMPION: "There is no champion yet.",

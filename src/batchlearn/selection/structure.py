@@ -197,11 +197,11 @@ def _best(bench: _Bench, rules: EncodingRules) -> tuple[_FittedStructure, tuple[
     if _too_wide(bench, replace(rules, additive=True)):
         return linear, (linear.alternative,)
     # Of as many bins as the rules allow, or of few.
-    additive = fine = _try(bench, Structure(replace(rules, additive=True)))
+    additive = fine = _try(bench, Structure(replace(rules, additive=True)), linear)
     tried = [linear.alternative, fine.alternative]
     few = replace(fine.structure.rules, bins=min(_COARSE_BINS, rules.bins))
     if _encoded(bench, Structure(few)).layout.size != fine.encoding.layout.size:
-        coarse = _try(bench, Structure(few))
+        coarse = _try(bench, Structure(few), fine)
         tried.append(coarse.alternative)
         if _beats(coarse, fine, _COARSE_WORTHWHILE * max(fine.alternative.loss, 0.0), _PAIR_ERRORS):
             additive = coarse
@@ -280,7 +280,7 @@ def _encoded(bench: _Bench, structure: Structure) -> Encoding:
 def _try(bench: _Bench, structure: Structure, before: _FittedStructure | None = None) -> _FittedStructure:
     """Fit a candidate to the early rows with strengths of its own, and judge it on the late ones.
 
-    `before` is a fit of the same terms but the last pairs: its strengths and coefficients are where the search starts.
+    The search starts from what another candidate found for the coefficients and terms that both have.
     """
     began = time.perf_counter()
     encoding, rows_of = _encoded(bench, structure), (bench.table, bench.ledger)
@@ -291,9 +291,12 @@ def _try(bench: _Bench, structure: Structure, before: _FittedStructure | None = 
     terms = encoding_terms(encoding)
     start = None
     if before is not None:
-        known = before.parameters.reshape(bench.loss.outputs, -1)
-        fresh = np.zeros((len(known), encoding.layout.size - known.shape[1]))
-        start = before.strengths.values, np.concatenate([known, fresh], axis=1).ravel()
+        names, fresh = encoding.names, np.zeros(bench.loss.outputs)
+        known = dict(zip(before.encoding.names, before.parameters.reshape(len(fresh), -1).T, strict=True))
+        coefficients = np.stack([known.get(name, fresh) for name in names], axis=1).ravel()
+        found = before.structure.strengths
+        shared = (all(name in known for name in names[term.part]) for term in terms.values())
+        start = [found[key] if same else 1.0 for key, same in zip(terms, shared, strict=True)], coefficients
     find = select_penalties if bench.loss.outputs == 1 else select_class_penalties
     strengths, parameters = find(bench.loss, rows, tuple(terms.values()), start)
     losses = _late_losses(bench.loss, later, parameters)

@@ -1,4 +1,6 @@
-"""What stands in for the inverse Hessian where the Hessian itself is too large: its diagonal, or a block a class.
+"""What stands in for the inverse Hessian where the Hessian is too large or costs too much.
+
+Its diagonal, a block a class, or the Hessian of some of the rows.
 
 Of K classes the block-diagonal of the Hessian in the logits, one (d, d) block a class, has its curvature p (1 - p) from
 rows at the present point; what it leaves out, -p_k p_l between classes, is small where classes are many or well told
@@ -7,6 +9,7 @@ apart. (Boehning 1992 bounds the same Hessian by one block for all classes, whic
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +21,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.sums import symmetric
 from batchlearn.models.links import class_contrasts
+from batchlearn.objectives.factor import NotPositiveDefinite, StepFactor, step_factor
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.statistics.curvature import ClassGramTotal
 from batchlearn.statistics.objective import Objective
@@ -25,6 +29,8 @@ from batchlearn.statistics.objective import Objective
 # Coefficients a class whose blocks can still be factored; rows that tell the curvature well enough, and the
 # multiplications that adding them up may cost.
 _MOST_COEFFICIENTS, _MOST_ROWS, _BUDGET = 3_000, 60_000, 4e11
+# Rows that tell the Hessian of one output: for each coefficient, and at least.
+_ROWS_A_COEFFICIENT, _FEWEST_ROWS = 10, 10_000
 # Relative to its diagonal: keeps a block whose curvature has died out away from singular.
 _JITTER = 1e-9
 
@@ -32,7 +38,7 @@ _JITTER = 1e-9
 class SampledPreconditioner(Protocol):
     """A fixed positive definite approximation of the inverse Hessian."""
 
-    def apply(self, vector: Floats) -> Floats:
+    def solve(self, vector: Floats) -> Floats:
         """Return M^-1 v, shape (parameters,)."""
         ...
 
@@ -43,7 +49,7 @@ class DiagonalPreconditioner:
 
     diagonal: Floats
 
-    def apply(self, vector: Floats) -> Floats:
+    def solve(self, vector: Floats) -> Floats:
         """Return v / diagonal."""
         return vector / self.diagonal
 
@@ -67,7 +73,7 @@ class ClassBlocks:
             inverse[...] = symmetric(dpotri(factor, lower=True, overwrite_c=True)[0].T)
         return ClassBlocks(inverses)
 
-    def apply(self, vector: Floats) -> Floats:
+    def solve(self, vector: Floats) -> Floats:
         """Return the classes' solutions as contrasts, shape (parameters,)."""
         contrasts = class_contrasts(len(self.inverses))
         logits = contrasts.T @ vector.reshape(len(contrasts), -1)
@@ -84,6 +90,21 @@ def class_grams(rows: Rows, parameters: Floats) -> Floats:
     sample = rows.thin(max(int(len(rows) / max(most, 1.0)), 1))
     (grams,) = sample.total(ClassGramTotal(), parameters)
     return np.asarray(grams / sample.total_weight)
+
+
+def sampled_hessian(objective: Objective, rows: Rows, parameters: Floats) -> StepFactor | None:
+    """Return the factor of the Hessian of every so many-th row, as many as tell it; None where there is no safe one.
+
+    Its diagonal is that of all rows where theirs is larger: a rare level that the sample lacks would step anywhere.
+    """
+    step = max(len(rows) // max(_ROWS_A_COEFFICIENT * rows.layout.size, _FEWEST_ROWS), 1)
+    hessian = objective.expand(rows.thin(step), parameters).hessian
+    own = np.diagonal(hessian)
+    if step > 1:
+        hessian[np.diag_indices_from(hessian)] = np.maximum(own, objective.hessian_diagonal(rows, parameters))
+    with suppress(NotPositiveDefinite):
+        return step_factor(hessian)
+    return None
 
 
 def preconditioner(objective: Objective, rows: Rows, parameters: Floats) -> SampledPreconditioner:

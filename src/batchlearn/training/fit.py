@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from batchlearn.data.ledger import RowCounts
+import numpy as np
+
+from batchlearn.data.encoding import Encoding
+from batchlearn.data.ledger import Ledger, RowCounts
 from batchlearn.data.target import class_name
+from batchlearn.evaluation.baselines import offset_constant
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.formatting.notes import Note
 from batchlearn.kernels.design import Floats
+from batchlearn.models.decision import Costs
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.models.files import save
 from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import Shape, shapes
 from batchlearn.selection.structure import Structure
 from batchlearn.tables.readings import ColumnUse
+from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.optimise import Status, Step
 from batchlearn.training.recipe import Recipe, installed_version
-from batchlearn.training.summary.columns import DataSummary
+from batchlearn.training.summary.columns import DataSummary, model_readings
 
 FORMAT_VERSION = 1
+Made = TypeVar("Made", bound=EncodedModel)
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ class Fit:
         (True, 4)
     """
 
-    model: LinearModel
+    model: EncodedModel
     certificate: Certificate
     status: Status
     structure: Structure
@@ -94,10 +102,16 @@ class Fit:
         return class_name(classes[1]) if len(classes) == 2 else None
 
     @property
+    def linear(self) -> LinearModel | None:
+        """The model, where it is one of coefficients; None of an estimator that was brought along."""
+        return self.model if isinstance(self.model, LinearModel) else None
+
+    @property
     def coefficients(self) -> dict[str, float]:
         """The coefficients by name, in the units of the columns as given for numbers; the intercept for rows whose
-        numbers are all at their means. Of more than two classes a name begins with the class."""
-        return self._named(self.model.coefficients)
+        numbers are all at their means. Of more than two classes a name begins with the class. Empty where the model
+        has none."""
+        return {} if self.linear is None else self._named(self.linear.coefficients)
 
     @property
     def standard_errors(self) -> dict[str, float]:
@@ -105,9 +119,9 @@ class Fit:
 
         With strengths chosen by data they count what those took away too, with a given penalty they do not.
         """
-        if self.model.standard_errors is None:
+        if self.linear is None or self.linear.standard_errors is None:
             return {}
-        return self._named(self.model.standard_errors.reshape(-1, self.model.encoding.layout.size))
+        return self._named(self.linear.standard_errors.reshape(-1, self.model.encoding.layout.size))
 
     def _named(self, values: Floats) -> dict[str, float]:
         names, classes = self.model.encoding.names, self.model.target.classes
@@ -123,10 +137,12 @@ class Fit:
     @property
     def shapes(self) -> list[Shape]:
         """The shape of every term, those that move most rows' predictions most first."""
+        if self.linear is None:
+            return []
         if self.summary is None:
-            return shapes(self.model)
+            return shapes(self.linear)
         level_rows = {name: counts.rows for name, counts in self.summary.levels.items()}
-        return shapes(self.model, level_rows, self.summary.texts)
+        return shapes(self.linear, level_rows, self.summary.texts)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `train --json` prints, the path of the model aside, as plain values."""
@@ -136,7 +152,7 @@ class Fit:
             "rows": self.rows.to_json(),
             "lines_passed_over": dict(self.lines_passed_over),
             "columns": [column.to_json() for column in self.columns],
-            "coefficients": len(self.model.parameters),
+            "coefficients": self.model.size,
             "seed": self.recipe.seed,
             "certificate": certificate,
             "status": self.status.value,
@@ -155,6 +171,7 @@ class Fit:
             "passes": self.passes,
             "seconds": self.seconds,
             "encoding": self.structure.name,
+            "learner": self.model.learned_by,
             "structure": self.structure.to_json(),
             "evaluation": None if self.evaluation is None else self.evaluation.to_json(),
             "notes": list(map(str, self.notes)),
@@ -189,3 +206,23 @@ class Fit:
             DataError: The model holds what no file may, such as a column name with control characters.
         """
         return save(self.model, self.record(), path, force=force)
+
+
+def model_of(make: Callable[..., Made], table: Table, ledger: Ledger, encoding: Encoding, costs: Costs | None) -> Made:
+    """Return a model of all used rows: `make` is given what all models have in common, and adds its own."""
+    classes = len(ledger.target.classes)
+    weight = None if ledger.weight is None else ledger.weight[ledger.used]
+    mean = float(np.average(ledger.label[ledger.used], weights=weight))
+    shares = np.bincount(ledger.label[ledger.used].astype(np.intp), weight, classes) if classes > 2 else np.zeros(0)
+    return make(
+        encoding,
+        ledger.target,
+        table.roles,
+        mean,
+        costs=costs,
+        class_shares=tuple(map(float, shares / max(float(shares.sum()), 1e-300))),
+        weight_constant=ledger.weight_constant,
+        offset_constant=offset_constant(ledger, ledger.used),
+        readings=model_readings(table, encoding),
+        text_encoding=table.text_encoding,
+    )

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from batchlearn.data.build import Mask, Profiles, build_rows, check_memory, profile_parts
+from batchlearn.data.build import Mask, PreparedRows, Profiles, build_rows, check_memory, profile_parts
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import fit_encoding
-from batchlearn.data.ledger import Ledger, read_ledger, with_classes_of
+from batchlearn.data.ledger import Ledger, columns_read, read_ledger, with_classes_of
 from batchlearn.data.rows import Rows
 from batchlearn.data.rows.journal import Journal
 from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.data.split import Split, hold_out, split_kind, with_lots
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
-from batchlearn.evaluation.baselines import offset_constant
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.formatting.names import how_split
 from batchlearn.formatting.notes import Code, Note
@@ -41,9 +41,11 @@ from batchlearn.statistics.dispersion import effective_coefficients, mean_square
 from batchlearn.statistics.objective import Objective
 from batchlearn.tables.conditions import for_any_time
 from batchlearn.tables.table import Table
+from batchlearn.tables.table.budget import MemoryBudget, budget_of
+from batchlearn.tables.table.kept import keep
 from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units
 from batchlearn.training.evaluate import evaluate_part, with_values
-from batchlearn.training.fit import Fit
+from batchlearn.training.fit import Fit, model_of
 from batchlearn.training.optimise import Optimum, Problem, correct_intercepts, iter_optimise
 from batchlearn.training.recipe import Recipe, told_apart
 from batchlearn.training.summary.columns import (
@@ -51,13 +53,10 @@ from batchlearn.training.summary.columns import (
     DataSummary,
     JudgedFit,
     column_uses,
-    model_readings,
     refuse_text,
-    summarise_columns,
+    summarise,
 )
-from batchlearn.training.summary.labels import part_labels, summarise_neighbours, summarise_split
 from batchlearn.training.summary.leaks import leak_notes
-from batchlearn.training.summary.levels import count_levels, leaking_levels
 from batchlearn.training.summary.notes import case_notes, feature_notes, group_notes, row_notes, target_notes
 from batchlearn.training.summary.spikes import spike_remarks
 from batchlearn.training.summary.texts import text_uses
@@ -78,7 +77,9 @@ def train(
     table: Table,
     recipe: Recipe | None = None,
     *,
+    model: object | None = None,
     threads: int | None = None,
+    memory: int | str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> Fit:
     """Train on every row of a table that has a target, and evaluate the same recipe fitted to the earlier part alone.
@@ -86,7 +87,10 @@ def train(
     Args:
         table: Rows with a target, as `read` opens them.
         recipe: How to train; `Recipe()` unless given.
+        model: An estimator of scikit-learn's interface to fit instead of ours, or its name, as `Recipe.model`.
         threads: Threads that read rows; as many as there are cores, at most 8, unless given. No bit depends on it.
+        memory: Bytes, or a size such as "4GB", that rows may take before they go to a file in the cache folder; two
+            thirds of what is free unless given. No bit depends on it.
         checkpoint: A folder of its own, from which the same call goes on after a kill; the model is the same.
 
     Returns:
@@ -104,82 +108,99 @@ def train(
         >>> fit.certificate.certified, fit.rows.used
         (True, 4)
     """
+    recipe = recipe or Recipe()
+    if isinstance(model, str):
+        recipe, model = replace(recipe, model=model), None
     journal = None if checkpoint is None else Journal(checkpoint)
     with journal or nullcontext():
-        return finish(iter_train(table, recipe or Recipe(), threads=threads, journal=journal))
+        budget = budget_of(memory)
+        return finish(iter_train(table, recipe, threads=threads, budget=budget, journal=journal, estimator=model))
 
 
-def iter_train(
+def iter_train(  # noqa: PLR0913 - what a training may be given besides a table and a recipe
     table: Table,
     recipe: Recipe,
     *,
     threads: int | None = None,
     before: Target | None = None,
+    budget: MemoryBudget | None = None,
     journal: Journal | None = None,
+    estimator: object | None = None,
+    structure: Structure | None = None,
 ) -> Generator[Progress, None, Fit]:
-    """Yield progress while training; return the fit. Of two classes the positive one is that of `before`, if given.
+    """Yield progress while training; return the fit.
 
-    What the rows answer goes to the journal, which is entered, and comes from it where they were asked before.
+    Of two classes the positive one is that of `before`, if given. What the rows answer goes to the journal, which is
+    entered, and comes from it where they were asked before. An `estimator` is fitted instead of our models. `structure`
+    is one that was chosen before and is kept; else the data choose it, where the recipe has no alpha.
     """
-    if table.roles.target is None:
-        raise UsageError(
-            "The table has no target; name the column to predict with target= (--target).", code="no-target"
-        )
     clock = Clock()
     workers = thread_count(threads)
-    check_memory(table)
-    with one_blas_thread():
-        yield Progress("reading labels")
-        ledger = _read(table, recipe, before)
+    if recipe.model is not None or estimator is not None:
+        # Imported here: it trains by parts of this module.
+        from batchlearn.training.brought import iter_train_brought
+
         if journal is not None:
-            journal.begin(told_apart(recipe, table, ledger))
-        repeated = ledger.counts.used - len(np.unique(ledger.lots.whole[ledger.used]))
-        kind = split_kind(ledger, recipe.split)
-        split = hold_out(ledger, recipe.holdout, recipe.seed, kind)
+            raise UsageError(
+                "A checkpoint holds what our own fits asked of the rows; an estimator that is brought along fits at "
+                "once. Leave checkpoint= (--checkpoint) out.",
+                code="checkpoint-learner",
+            )
+        return (yield from iter_train_brought(table, recipe, estimator, workers, before, budget))
+    with one_blas_thread():
+        prepared = yield from prepare(table, recipe, before, budget, journal)
+        table, ledger, split, repeated = prepared.table, prepared.ledger, prepared.split, prepared.repeated
         early, _ = counted_by_class(recipe.class_weight, ledger, split.early)
-        # All rows are profiled for themselves and not as early + late: where nothing is chosen by data, the model does
-        # not depend on the split by a bit.
-        parts = [split.early] if split.late is None else [split.early, ledger.used]
-        profiles = yield from run_stage("reading columns", profile_parts(table, ledger, parts))
-        refuse_text(table, profiles[-1])
         clock.stop("reading")
         ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers, journal)
         early = replace(early, target=ledger.target)
-        structure = Structure(recipe.rules)
-        if recipe.alpha is None:
+        kept, structure = structure, structure or Structure(recipe.rules)
+        if kept is None and recipe.alpha is None:
             choice = choose_structure(
-                table, early, split.early, recipe.rules, workers, kind, recipe.seed, journal=journal
+                table, early, split.early, recipe.rules, workers, prepared.kind, recipe.seed, journal=journal
             )
             structure = yield from run_stage("choosing what to fit", choice)
         clock.stop("choosing")
         work = Work(table, ledger, recipe, structure, workers, journal=journal)
-        known = work._replace(ledger=with_classes_of(ledger, split.early))
-        if not isinstance(recipe.class_weight, str | None):
-            # A part of the rows may lack a class that was given a weight.
-            weights = weights_of(recipe.class_weight, known.ledger.target.classes)
-            known = known._replace(recipe=replace(recipe, class_weight=weights or None))
-        evaluation, judged, notes = yield from _evaluate(known, split, profiles[0])
+        known = Work(table, *known_to(ledger, recipe, split.early), structure, workers, journal=journal)
+        judge = partial(_judge, known, prepared.early)
+        evaluation, judged, notes = yield from evaluate_split(table, known.ledger, split, judge)
         clock.stop("judging")
-        fitted = yield from fit_part(work, ledger.used, profiles[-1], "all rows")
+        fitted = yield from fit_part(work, ledger.used, prepared.all, "all rows")
         clock.stop("fitting")
-    spikes = spike_remarks(table, profiles[-1], ledger)
-    uses = column_uses(table, fitted.encoding, profiles[-1], ledger.unreadable, spikes)
+    spikes = spike_remarks(table, prepared.all, ledger)
+    uses = column_uses(table, fitted.encoding, prepared.all, ledger.unreadable, spikes)
     codes = (Code.LEFT_OUT, Code.UNREADABLE_VALUES)
     of_columns = (remark.note for use in uses for remark in use.remarks if remark.note.code in codes)
     said = [
         *target_notes(ledger, recipe, table.roles, before),
         *chosen,
         *row_notes(ledger, fitted.encoding, fitted.class_weights, repeated),
-        *case_notes(fitted.encoding, profiles[-1]),
+        *case_notes(fitted.encoding, prepared.all),
         *feature_notes(fitted.encoding, fitted.optimum.certification.expansion, fitted.penalty),
     ]
-    summary = _summary(work, fitted, profiles[-1], split, repeated, judged, clock.seconds)
-    fit = _assemble(work, fitted, evaluation, (*of_columns, *said, *notes), summary)
+    texts = text_uses(fitted.encoding, fitted.rows, fitted.optimum.parameters)
+    summary = summarise(table, prepared._replace(ledger=ledger), fitted.encoding, fitted.rows, judged)
+    fit = _assemble(
+        work, fitted, evaluation, (*of_columns, *said, *notes), replace(summary, seconds=clock.seconds, texts=texts)
+    )
     return replace(fit, columns=uses, notes=(*leak_notes(fit), *fit.notes))
 
 
-def _read(table: Table, recipe: Recipe, before: Target | None) -> Ledger:
-    """Return the ledger of rows that can be learned from by the recipe, with their lots."""
+def prepare(
+    table: Table,
+    recipe: Recipe,
+    before: Target | None,
+    budget: MemoryBudget | None = None,
+    journal: Journal | None = None,
+) -> Generator[Progress, None, PreparedRows]:
+    """Read the rows, which of them count and what their columns hold, and split them; yields progress."""
+    if table.roles.target is None:
+        raise UsageError(
+            "The table has no target; name the column to predict with target= (--target).", code="no-target"
+        )
+    check_memory(table)
+    table = yield from run_stage("reading rows", keep(table, columns_read(table), budget or budget_of()))
     ledger = read_ledger(table, loss=recipe.loss, positive=recipe.positive, before=before)
     if ledger.counts.used < _FEWEST_ROWS:
         raise DataError(
@@ -188,31 +209,17 @@ def _read(table: Table, recipe: Recipe, before: Target | None) -> Ledger:
             code="too-few-rows",
         )
     check_costs(ledger.target, recipe.costs)
-    return with_lots(table, ledger)
-
-
-def _summary(
-    work: Work,
-    fitted: Fitted,
-    profiles: Profiles,
-    split: Split,
-    repeated: int,
-    judged: JudgedFit | None,
-    seconds: Mapping[str, float],
-) -> DataSummary:
-    levels = count_levels(fitted.rows, fitted.encoding, work.ledger.target)
-    leaking = leaking_levels(fitted.encoding, levels, work.ledger.target)
-    return DataSummary(
-        repeated_rows=repeated,
-        split=summarise_split(work.table, work.ledger, split),
-        judged=judged,
-        labels=part_labels(work.ledger, split),
-        neighbours=summarise_neighbours(work.ledger),
-        columns=summarise_columns(work.table.features, profiles, leaking, fitted.encoding.left_out),
-        seconds=seconds,
-        levels=levels,
-        texts=text_uses(fitted.encoding, fitted.rows, fitted.optimum.parameters),
-    )
+    ledger = with_lots(table, ledger)
+    if journal is not None:
+        journal.begin(told_apart(recipe, table, ledger))
+    kind = split_kind(ledger, recipe.split)
+    split = hold_out(ledger, recipe.holdout, recipe.seed, kind)
+    # All rows are profiled for themselves and not as early + late: where nothing is chosen by data, the model does
+    # not depend on the split by a bit.
+    parts = [split.early] if split.late is None else [split.early, ledger.used]
+    profiles = yield from run_stage("reading columns", profile_parts(table, ledger, parts))
+    refuse_text(table, profiles[-1])
+    return PreparedRows(table, ledger, split, kind, profiles[0], profiles[-1], ledger.lots.repeated or 0)
 
 
 def _with_number(
@@ -246,6 +253,15 @@ class Work(NamedTuple):
     threads: int
     seconds: float = math.inf
     journal: Journal | None = None
+
+
+def known_to(ledger: Ledger, recipe: Recipe, part: Mask) -> tuple[Ledger, Recipe]:
+    """Return ledger and recipe as who has seen only the labels of a part would have them."""
+    ledger = with_classes_of(ledger, part)
+    if not isinstance(recipe.class_weight, str | None):
+        # A part of the rows may lack a class that was given a weight.
+        recipe = replace(recipe, class_weight=weights_of(recipe.class_weight, ledger.target.classes) or None)
+    return ledger, recipe
 
 
 class Fitted(NamedTuple):
@@ -289,16 +305,23 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
     return Fitted(encoding, rows, optimum, alpha, objective.penalty, weights)
 
 
-def _evaluate(
-    work: Work, split: Split, profiles: Profiles
+Judging = Generator[Progress, None, tuple[Evaluation, JudgedFit | None]]
+
+
+def evaluate_split(
+    table: Table, ledger: Ledger, split: Split, judge: Callable[[Split], Judging]
 ) -> Generator[Progress, None, tuple[Evaluation | None, JudgedFit | None, list[Note]]]:
-    """Return the evaluation, coefficients and passes of the fit that it is of, and notes."""
+    """Return the evaluation, coefficients and passes of the fit that it is of, and notes.
+
+    The ledger is as who has seen only the earlier labels has it. `judge` evaluates a model of the earlier rows on the
+    later ones that can be judged.
+    """
     if split.late is None:
         return None, None, [Note(Code.NOTHING_HELD_OUT)]
-    target = work.ledger.target
-    labels = work.ledger.label[split.early]
-    unseen = int((split.late & work.ledger.unseen).sum())
-    late = split.late & work.ledger.used
+    target = ledger.target
+    labels = ledger.label[split.early]
+    unseen = int((split.late & ledger.unseen).sum())
+    late = split.late & ledger.used
     if not late.any():
         return None, None, [Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen})]
     one_class = target.task is Task.CLASSES and bool(np.all(labels == labels[0]))
@@ -306,27 +329,33 @@ def _evaluate(
         return None, None, [Note(Code.ONE_LABEL, {"label": float(labels[0]), "column": target.column})]
     # What only the earlier rows lack is no reason to refuse a model of all rows; what all lack is refused with those.
     try:
-        fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
-        rows = yield from run_stage(
-            "encoding the later rows",
-            build_rows(work.table, work.ledger, fitted.encoding, late, work.threads, fingerprinted=False),
-        )
-        parts, recipe = split._replace(late=late), work.recipe
-        evaluation = evaluate_part(work.ledger, parts, fitted.encoding, rows, fitted.optimum, recipe.seed, recipe.costs)
-        evaluation = with_values(work.table, evaluation)
+        evaluation, judged = yield from judge(split._replace(late=late))
+        evaluation = with_values(table, evaluation)
     except (DataError, NoFiniteOptimum) as refusal:
         return None, None, [Note(Code.NOT_EVALUATED, {"refusal": refusal.message})]
     held = {
         "by": split.kind.value,
         "how": how_split(split.kind, split.one_time),
-        "rows": len(rows),
-        "of": work.ledger.counts.used,
+        "rows": int(late.sum()),
+        "of": ledger.counts.used,
     }
     notes = [Note(Code.HELD_OUT, held)]
     if unseen:
         notes.append(Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen}))
-    judged = JudgedFit(len(fitted.optimum.parameters), fitted.optimum.passes)
-    return evaluation, judged, notes + group_notes(work.ledger, split, work.table.roles.group)
+    return evaluation, judged, notes + group_notes(ledger, split, table.roles.group)
+
+
+def _judge(work: Work, profiles: Profiles, split: Split) -> Judging:
+    """Fit the earlier rows of a split and evaluate the fit on the later ones."""
+    assert split.late is not None
+    fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
+    rows = yield from run_stage(
+        "encoding the later rows",
+        build_rows(work.table, work.ledger, fitted.encoding, split.late, work.threads, fingerprinted=False),
+    )
+    recipe = work.recipe
+    evaluation = evaluate_part(work.ledger, split, fitted.encoding, rows, fitted.optimum, recipe.seed, recipe.costs)
+    return evaluation, JudgedFit(len(fitted.optimum.parameters), fitted.optimum.passes)
 
 
 def _assemble(
@@ -380,16 +409,11 @@ def _errors(work: Work, fitted: Fitted) -> tuple[float | None, Floats | None, Fl
 
 
 def _model(work: Work, fitted: Fitted, errors: Floats | None, moments: Floats | None) -> LinearModel:
-    ledger, optimum, classes = work.ledger, fitted.optimum, len(work.ledger.target.classes)
-    weight = None if ledger.weight is None else ledger.weight[ledger.used]
-    mean = float(np.average(ledger.label[ledger.used], weights=weight))
-    shares = np.bincount(ledger.label[ledger.used].astype(np.intp), weight, classes) if classes > 2 else np.zeros(0)
-    told = tuple(map(float, shares / max(float(shares.sum()), 1e-300)))
-    roles, costs, bounds = work.table.roles, work.recipe.costs, optimum.certification.prediction_bounds()
-    given = (fitted.encoding, ledger.target, optimum.parameters, roles, mean, errors, bounds, costs, told, moments)
-    added, readings = offset_constant(ledger, ledger.used), model_readings(work.table, fitted.encoding)
-    model = LinearModel(*given, weight_constant=ledger.weight_constant, offset_constant=added)
-    return replace(model, readings=readings, text_encoding=work.table.text_encoding)
+    optimum, bounds = fitted.optimum, fitted.optimum.certification.prediction_bounds()
+    make = partial(
+        LinearModel, parameters=optimum.parameters, standard_errors=errors, bounds=bounds, level_moments=moments
+    )
+    return model_of(make, work.table, work.ledger, fitted.encoding, work.recipe.costs)
 
 
 def fit_objective(

@@ -23,6 +23,7 @@ from batchlearn.retraining.cycle.state import (
     CycleState,
     LiveVersion,
     Newest,
+    PastVersion,
     Plan,
     Rehearsed,
     RowSource,
@@ -43,10 +44,17 @@ class History:
         as_of, version = self.trained[live.number - 1]
         fit = version.fit
         strengths, recipe = fit.structure.strengths, fit.recipe.to_json()
-        return Champion(fit.model, as_of, as_of, live.generation, strengths, recipe, version.kept)
+        return Champion(
+            fit.model, as_of, as_of, live.generation, strengths, recipe, version.kept, structure=fit.structure
+        )
 
     def model(self, number: int) -> LinearModel:
         return self.trained[number - 1][1].fit.model
+
+    def past(self) -> list[PastVersion]:
+        return [
+            PastVersion(number, as_of, version.fit.rows.used) for number, (as_of, version) in enumerate(self.trained, 1)
+        ]
 
     def rows_of(self, number: int) -> None:
         """Their times say which rows a version knew."""

@@ -53,7 +53,9 @@ def test_the_bounds_hold_and_need_the_drift(name: str, serving: str) -> None:
             lowered = np.linalg.eigvalsh(here.hessian - np.exp(-near.drift) * hessian)
             assert lowered.min() >= -1e-12 * np.abs(hessian).max()
             needed += np.linalg.eigvalsh(here.hessian - hessian).min() < 0.0
-            proof = certify(objective, rows, point, None, AnchoredPoint(near, hessian)).certificate
+            proof = certify(
+                objective, rows, point, None, AnchoredPoint(near, hessian, factorise(hessian, 0.0))
+            ).certificate
             whole = certify(objective, rows, point).certificate
             assert proof.certified
             assert proof.loss_bound is not None
@@ -77,5 +79,5 @@ def test_an_anchor_too_far_away_is_left_for_the_hessian_of_the_point() -> None:
     hessian = objective.expand(rows, anchor).hessian
     near = objective.near(rows, optimum, anchor, factorise(hessian, 0.0).diagonal)
     assert near.drift > 1.0
-    found = certify(objective, rows, optimum, None, AnchoredPoint(near, hessian)).certificate
+    found = certify(objective, rows, optimum, None, AnchoredPoint(near, hessian, factorise(hessian, 0.0))).certificate
     assert found == certify(objective, rows, optimum).certificate

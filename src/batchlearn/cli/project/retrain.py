@@ -20,7 +20,7 @@ from batchlearn.errors import DataError
 from batchlearn.formatting.numbers import rounded_up
 from batchlearn.registry.ledger import FORGET, events
 from batchlearn.report.document import Document
-from batchlearn.report.turn import headline, turn_page
+from batchlearn.report.retraining.turn import headline, turn_page
 from batchlearn.retraining.project import REPORTS, Project, open_project
 from batchlearn.retraining.shell.records import CycleContext
 from batchlearn.retraining.shell.turn import CycleResult, run_turn, turn_without_source

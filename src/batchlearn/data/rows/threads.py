@@ -18,6 +18,7 @@ from batchlearn.errors import UsageError, quoted
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
+_LARGEST_THREADS = 256
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

@@ -24,8 +24,11 @@ from batchlearn.errors import CertificateError, DataError, RegistryError, UsageE
 from batchlearn.evaluation.baselines import offset_constant
 from batchlearn.evaluation.metrics.multiclass import class_shares
 from batchlearn.formatting.notes import Code, Note
+from batchlearn.models.brought import BroughtModel
 from batchlearn.models.decision import check_costs
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.models.linear import LinearModel
+from batchlearn.objectives.stopping import PredictionsWithin
 from batchlearn.retraining.bracket import Bracket, Change, bracket
 from batchlearn.retraining.cycle.state import Champion, TrainingTables
 from batchlearn.retraining.warm_start import WarmStart, fine_tune, outgrown, refuse_new_tables, update, warm
@@ -37,7 +40,6 @@ from batchlearn.training.certificate import Units
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Problem, Status
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.stopping import PredictionsWithin
 from batchlearn.training.summary.columns import column_uses
 from batchlearn.training.train import Progress, fit_objective, iter_train
 from batchlearn.updating.encoding_drift import new_levels
@@ -57,7 +59,7 @@ STARTS = ("fine-tune", "update", "warm", "scratch")
 # Where training goes on from if a start is refused, by the code of the refusal. Kept totals that are of other rows, or
 # that nothing can be said from, leave all rows; an encoding or a recipe of another training leaves nothing.
 _DEARER = {
-    **dict.fromkeys(("encoding-outgrown", "start-recipe"), "scratch"),
+    **dict.fromkeys(("encoding-outgrown", "start-recipe", "no-warm-start"), "scratch"),
     **dict.fromkeys(("past-changed", "past-gone", "champion-kept-nothing", "no-update"), "warm"),
     **dict.fromkeys(("champion-totals-pruned", "rows-do-not-add-up", "removed-not-kept"), "warm"),
 }
@@ -72,7 +74,7 @@ class EncodedRows(NamedTuple):
     ledger: Ledger
 
 
-def encode_rows(model: LinearModel, table: Table, threads: int | None, fingerprinted: bool = False) -> EncodedRows:
+def encode_rows(model: EncodedModel, table: Table, threads: int | None, fingerprinted: bool = False) -> EncodedRows:
     """Encode the labelled rows of a table as a model does. DataError where they do not fit it."""
     table = table.like(model.readings)
     model.check(table)
@@ -90,7 +92,9 @@ def encode_rows(model: LinearModel, table: Table, threads: int | None, fingerpri
 
 def statistics_of(fit: Fit, table: Table, threads: int | None) -> SufficientStatistics | None:
     """Return what a version keeps of its rows, reading them again; None where nothing can be bounded from totals."""
-    model = fit.model
+    model = fit.linear
+    if model is None:
+        return None
     size = model.encoding.layout.size
     # The rows of an update would count with another weight than those of a class that was weighted.
     if len(model.parameters) != size or size > MOST_COEFFICIENTS or fit.class_weights is not None:
@@ -119,7 +123,7 @@ def bracket_of(
         refuse_other_recipe("a bracket", champion, recipe)
         with one_blas_thread():
             kept, note = _totals_of(champion, champion.kept, recipe, parts, threads)
-            change, _ = _change(champion.model, kept, parts, threads)
+            change, _ = _change(champion.linear, kept, parts, threads)
             found = bracket(kept, change, champion.penalty(recipe), recent=_RECENT).bracket
         if note is not None:
             found = replace(found, rung=found.rung + 1, rows_read=found.rows_read + kept.rows)
@@ -138,7 +142,7 @@ def _totals_of(
     """
     if parts.others is None:
         return kept, None
-    model = champion.model
+    model = champion.linear
     found = _any(model, parts.others, threads)
     if found is None:
         raise DataError(
@@ -219,16 +223,16 @@ def train_from(
 ) -> Generator[Progress, None, Fit]:
     """Train on rows from a start; without a champion there is only scratch. Raises what the start raises."""
     if start == "scratch" or champion is None:
-        before = None if champion is None else champion.model.target
-        return (yield from iter_train(parts.everything, recipe, threads=threads, before=before))
+        before, kept = (None, None) if champion is None else (champion.model.target, champion.structure)
+        return (yield from iter_train(parts.everything, recipe, threads=threads, before=before, structure=kept))
     yield Progress(f"training: {start}")
     with one_blas_thread():
         return _continued(start, champion, recipe, parts, threads)
 
 
 def _continued(start: str, champion: Champion, recipe: Recipe, parts: TrainingTables, threads: int | None) -> Fit:
-    model = champion.model
     refuse_other_recipe(start, champion, recipe)
+    model: EncodedModel = champion.model
     check_costs(model.target, recipe.costs)
     check_positive(model.target, recipe.positive)
     reasons = new_levels(model.encoding, model.as_read(parts.added), recipe.rules.minimum_rows)
@@ -238,6 +242,13 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: TrainingTa
             'scratch, which makes new tables: start = "scratch" in [policy].',
             code="encoding-outgrown",
         )
+    if isinstance(champion.model, BroughtModel):
+        # Imported here: a project of our own models needs none of it.
+        from batchlearn.training.brought.starts import go_on
+
+        table = parts.added if start == "fine-tune" else parts.everything
+        return go_on(start, champion.model, recipe, table, thread_count(threads))
+    model = champion.linear
     if start == "warm":
         whole = encode_rows(model, parts.everything, threads, fingerprinted=True)
         weight = whole.rows.total_weight
@@ -281,7 +292,9 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: TrainingTa
 def refuse_other_recipe(start: str, champion: Champion, recipe: Recipe) -> None:
     """Refuse to go on from a champion that was trained by another recipe: UsageError."""
     now = recipe.to_json()
-    other = [key for key, value in champion.recipe.items() if key not in _FREE and now.get(key) != value]
+    # Keys that only a newer release has say nothing of an older champion, but for that of another model.
+    then = {"model": None, **champion.recipe}
+    other = [key for key, value in then.items() if key not in _FREE and now.get(key) != value]
     if other:
         raise UsageError(
             f"The champion was trained with another {', '.join(other)} than [recipe] says now, so {start} cannot go on "
@@ -292,7 +305,7 @@ def refuse_other_recipe(start: str, champion: Champion, recipe: Recipe) -> None:
 
 def _fit(found: WarmStart, champion: Champion, recipe: Recipe, alpha: float, table: Table, ledger: Ledger) -> Fit:
     """Return what a start ended in as a fit in the champion's encoding."""
-    model, optimum = champion.model, found.optimum if found.name == "warm" else None
+    model, optimum = champion.linear, found.optimum if found.name == "warm" else None
     weight = None if ledger.weight is None else ledger.weight[ledger.used]
     mean = float(np.average(ledger.label[ledger.used], weights=weight))
     shares: tuple[float, ...] = ()

@@ -114,7 +114,7 @@ def forget_rows(context: CycleContext, where: str, why: str) -> Generator[Progre
     # From this line on, whatever comes, the rows are not learned from again.
     if not recorded:
         record_event(store, FORGET, context.at, {"where": where, "why": why, "by": context.by, "rows": rows})
-    if not fit.certificate.certified:
+    if not fit.certificate.certified and fit.model.learned_by is None:
         raise CertificateError(
             "The rows are left out from now on, but the model without them has no certificate and is not made live: "
             f"{fit.certificate.reason} Choose a penalty above 0 in [recipe], and run `batchlearn retrain --anyway`.",

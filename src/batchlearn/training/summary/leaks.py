@@ -47,7 +47,7 @@ def leak_notes(fit: Fit) -> list[Note]:
         notes.append(Note(Code.LEAK, {"target": model.target.column, "levels": levels, "change": change}))
     metric = too_good(evaluation)
     if metric is not None and evaluation is not None:
-        column = _leading(model, facts.levels)
+        column = None if fit.linear is None else _leading(fit.linear, facts.levels)
         said = {"metric": metric, "value": evaluation.metrics[metric].value, "column": column}
         notes.append(Note(Code.TOO_GOOD, {**said, "change": None if column is None else flag("--drop", column)}))
     return notes

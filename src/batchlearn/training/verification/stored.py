@@ -13,22 +13,27 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from batchlearn.data.build import build_rows
-from batchlearn.data.ledger import Ledger, RowCounts, read_ledger
+from batchlearn.data.ledger import Ledger, RowCounts, read_ledger, role_columns
 from batchlearn.data.rows import Rows
 from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.errors import DataError, IntegrityError, quoted
+from batchlearn.evaluation.scored import score
 from batchlearn.formatting.notes import recorded
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import accumulated
+from batchlearn.models.brought.formats import NOTHING_ALLOWED, Allowed
+from batchlearn.models.encoded import AS_FOUND, EncodedModel
 from batchlearn.models.files import StoredModel, read_model
 from batchlearn.models.folder import ROWS
-from batchlearn.models.linear import AS_FOUND, LinearModel
+from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.class_weights import log_odds_shift, moved_intercepts, weighted
 from batchlearn.progress import finish
 from batchlearn.statistics.rounding import ReturnedTotal
 from batchlearn.tables.conditions import Listed, Written, together
 from batchlearn.tables.files import Files, find
 from batchlearn.tables.table import ReadingRules, Table
+from batchlearn.tables.table.budget import MemoryBudget, budget_of
+from batchlearn.tables.table.kept import keep
 from batchlearn.tables.table.row_list import RowList, compare, open_parts, path_below
 from batchlearn.training.certificate import Certificate, Certification, Units, certify
 from batchlearn.training.train import Progress, fit_objective, run_stage
@@ -95,7 +100,12 @@ class _Statement:
 
 
 def verify_model(
-    path: str | os.PathLike[str], data: object, rules: ReadingRules = AS_FOUND, *, threads: int | None = None
+    path: str | os.PathLike[str],
+    data: object,
+    rules: ReadingRules = AS_FOUND,
+    *,
+    threads: int | None = None,
+    allowed: Allowed = NOTHING_ALLOWED,
 ) -> Verification:
     """Prove the bounds of a saved model again, from the rows it was trained on.
 
@@ -104,14 +114,20 @@ def verify_model(
     model names, the rows of the list are read, whatever has landed since.
     Raises DataError where the table cannot be what the model was trained on, and the errors of `load`.
     """
-    return finish(iter_verify_model(path, data, rules, threads=threads))
+    return finish(iter_verify_model(path, data, rules, threads=threads, allowed=allowed))
 
 
 def iter_verify_model(
-    path: str | os.PathLike[str], data: object, rules: ReadingRules = AS_FOUND, *, threads: int | None = None
+    path: str | os.PathLike[str],
+    data: object,
+    rules: ReadingRules = AS_FOUND,
+    *,
+    threads: int | None = None,
+    budget: MemoryBudget | None = None,
+    allowed: Allowed = NOTHING_ALLOWED,
 ) -> Generator[Progress, None, Verification]:
     """Yield progress while verifying; return the verification."""
-    stored = read_model(path)
+    stored = read_model(path, allowed)
     statement = _statement(stored, path)
     workers = thread_count(threads)
     files = None if isinstance(data, Table) or not isinstance(data, str | os.PathLike | Files) else data
@@ -128,20 +144,25 @@ def iter_verify_model(
             "training, with all columns that it reads.",
             code="column-missing",
         )
+    model = stored.model
+    if not isinstance(model, LinearModel):
+        yield Progress("scoring the rows again")
+        return _scored_again(model, statement, table, stored.identity)
     with one_blas_thread():
-        yield Progress("reading labels")
+        names = dict.fromkeys([*stored.model.encoding.columns, *role_columns(table)])
+        table = yield from run_stage("reading rows", keep(table, list(names), budget or budget_of()))
         ledger = read_ledger(table, stored.model.target, weight_constant=stored.model.weight_constant)
         counted = ledger if statement.weights is None else weighted(ledger, statement.weights)
         encoded = build_rows(table, counted, stored.model.encoding, ledger.used, workers)
-        rows = yield from run_stage("reading rows", encoded)
+        rows = yield from run_stage("encoding rows", encoded)
         yield Progress("certifying", rows=len(rows))
-        objective, certification, rounding = _prove(stored.model, statement, rows)
+        objective, certification, rounding = _prove(model, statement, rows)
     # Why the certificate does not hold, a sentence each.
     if statement.certificate.certified:
-        reasons = _other_rows(stored.model, statement, ledger, objective, certification.certificate)
+        reasons = _other_rows(model, statement, ledger, objective, certification.certificate)
         if certification.certificate.certified:
             reasons += _larger_bounds(statement.certificate, certification.certificate, rounding)
-            reasons += _other_prediction_bounds(stored.model, certification)
+            reasons += _other_prediction_bounds(model, certification)
         else:
             why = certification.certificate.reason
             reasons.append(f"The stored coefficients are not certified for these rows because {why}.")
@@ -157,6 +178,21 @@ def iter_verify_model(
         ledger.counts,
         stored.identity,
     )
+
+
+def _scored_again(model: EncodedModel, statement: _Statement, table: Table, identity: str) -> Verification:
+    """See whether a model without a certificate has its training loss in these rows, and they are those of it."""
+    rows, reasons = score(model, table), list[str]()
+    loss = float(np.average(rows.losses(model.target), weights=rows.weight))
+    stated = math.nan if statement.objective is None else statement.objective
+    if rows.fingerprint != statement.certificate.fingerprint:
+        reasons.append("These are not the rows that the model was trained on: their fingerprint is another.")
+    if not abs(loss - stated) <= _SAME_OBJECTIVE * max(abs(stated), 1.0):
+        reasons.append(f"The mean loss in these rows is {loss:.12g}, and {stated:.12g} is on record.")
+    counts = read_ledger(table, model.target, weight_constant=model.weight_constant).counts
+    notes = (f"{model.no_certificate} What was checked is that these are its rows and that it scores them as then.",)
+    certificate = statement.certificate
+    return Verification(not reasons, tuple(reasons), notes, certificate, certificate, counts, identity)
 
 
 def _listed(path: Path, files: Files, rules: ReadingRules) -> tuple[Files, Listed | None]:
@@ -217,7 +253,7 @@ def _statement(stored: StoredModel, path: str | os.PathLike[str]) -> _Statement:
     return statement
 
 
-def _table(model: LinearModel, condition: str | None, data: object, rules: ReadingRules) -> Table:
+def _table(model: EncodedModel, condition: str | None, data: object, rules: ReadingRules) -> Table:
     roles = replace(model.roles, target=model.target.column)
     # Models that do not say how times are read took all for those of UTC.
     kept = None if condition is None else Written(condition, None if model.readings else "UTC")
