@@ -87,7 +87,7 @@ class Life(NamedTuple):
 
     killed: bool
     seconds: float
-    answers: int  # on disk after it
+    answers: int  # that are on disk after it, or what came of them
 
 
 class Trainer:
@@ -121,8 +121,8 @@ class Trainer:
         killed = True
         while killed:
             killed, seconds = self.train(case, folder / "kept", folder / "model", rng.uniform(0.0, longest))
-            kept = folder / "kept" / "journal"
-            answers = len([name for name in kept.iterdir() if name.suffix == ".safetensors"]) if kept.exists() else 0
+            numbers = [int(path.name[:9]) for path in (folder / "kept" / "journal").glob("0*")]
+            answers = max(numbers, default=-1) + 1
             yield Life(killed, seconds, answers)
             longest *= 1.1  # even where what is done again takes long, there is an end
 

@@ -5,7 +5,8 @@ in the same order and answered from here it takes the same way to the last bit, 
 is saved. What is computed from answers costs little beside them.
 
 In the folder `journal/training.json` says whose answers they are, `journal/NUMBER.SHA256.safetensors` holds those from
-that number on, and `journal/finished.json` is there once the training was done. Each is written whole or not at all.
+that number on, `journal/NUMBER.SHA256.STAGE.json` what came of all those before it in a stage, which are gone then, and
+`journal/finished.json` is there once the training was done. Each is written whole or not at all.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import fields, is_dataclass, replace
 from json import dumps
@@ -24,6 +25,7 @@ from typing import Any, Literal, Self, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -37,6 +39,7 @@ from batchlearn.artifacts.tensors import header_of
 from batchlearn.data.rows import Rows, State, Statistic, Step, Totals
 from batchlearn.errors import BatchlearnError, IntegrityError, RegistryError, UsageError, quoted
 from batchlearn.kernels.design import Floats
+from batchlearn.progress import Answer, Said
 
 FORMAT_VERSION = 1
 # Seconds of work that a kill costs at most, besides the reading of the rows that was under way.
@@ -44,7 +47,7 @@ INTERVAL = 30.0
 _PLACE, _TRAINING, _FINISHED = "journal", "journal/training.json", "journal/finished.json"
 # A file is written earlier where its answers are this large, in bytes, or their description is, in characters.
 _LARGEST_ANSWERS, _LONGEST_DESCRIPTION = 1 << 26, 1 << 17
-_LARGEST_FILE, _DIGEST = 1 << 36, 40
+_LARGEST_FILE, _DIGEST = 1 << 36, 32
 # Of an array of so many numbers those that are zero are left out.
 _LARGE = 1_024
 _SAME = "same"
@@ -75,6 +78,7 @@ class Journal:
         self.damaged: str | None = None
         self._disk, self._store, self._seconds = disk, FolderStore(self.folder, disk), seconds
         self._held, self._files, self._known = ExitStack(), deque[str](), deque[tuple[str, list[Any]]]()
+        self._stages, self._passed = dict[str, str](), list[str]()  # files of stages by name; of answers since the last
         self._waiting, self._bytes, self._described = list[tuple[str, list[Any]]](), list[bytes](), 0
         self._size, self._written = 0, time.monotonic()
         self._walk: Any = None  # the question, the state before, the state now, the rows so far
@@ -96,6 +100,7 @@ class Journal:
         names = self._store.names(_PLACE)
         self.finished = _FINISHED.removeprefix(f"{_PLACE}/") in names
         self._files.extend(name for name in names if name.endswith(".safetensors"))
+        self._stages = {parts[2]: ".".join(parts) for name in names if len(parts := name.split(".")) == 4}
         self._written = time.monotonic()
         return self
 
@@ -118,7 +123,7 @@ class Journal:
         remedy = "Give another folder with --checkpoint, or remove this one to begin anew."
         wanted = {"format_version": FORMAT_VERSION, "needs": NEEDS, "training": dict(training)}
         # Answers come after it: without it nobody knows whose they are.
-        if not (self._files or self.finished) and self._store.put_if_absent(_TRAINING, dump(wanted)):
+        if not (self._files or self._stages or self.finished) and self._store.put_if_absent(_TRAINING, dump(wanted)):
             return
         try:
             found = parse(self._store.get(_TRAINING, _LONGEST_DESCRIPTION))
@@ -144,6 +149,43 @@ class Journal:
                 f"{remedy}",
                 code="checkpoint-other",
             )
+
+    def stage(self, name: str, kind: Any, work: Generator[Said, None, Answer]) -> Generator[Said, None, Answer]:
+        """Do a stage of a training, or return what came of it before; then what rows answered on the way is let go.
+
+        `kind` is its type. Where it does not come back equal from JSON, the answers stay instead.
+        """
+        adapter: TypeAdapter[Answer] = TypeAdapter(kind)
+        file = self._stages.pop(name, None)
+        if file is not None:
+            try:
+                data = self._store.get(f"{_PLACE}/{file}", _LARGEST_FILE)
+                if sha256(data)[:_DIGEST] != file.split(".")[1]:
+                    raise Malformed("its name is not that of its bytes")
+                known = adapter.validate_json(data)
+            except (IntegrityError, ValueError):  # those of JSON and of pydantic among them
+                self._forget(file)
+            else:
+                number = int(file.split(".")[0])
+                while self._files and int(self._files[0].split(".")[0]) < number:
+                    self._store.remove(f"{_PLACE}/{self._files.popleft()}")
+                self.answered = number - self.computed
+                return known
+        answer = yield from work
+        try:
+            data = adapter.dump_json(answer)
+            equal = adapter.validate_json(data) == answer
+        except ValueError:
+            equal = False
+        if equal:
+            self._put_down()
+            number = self.answered + self.computed
+            self._store.put_if_absent(f"{_PLACE}/{number:09d}.{sha256(data)[:_DIGEST]}.{name}.json", data)
+            self._waiting, self._bytes, self._described, self._size = [], [], 0, 0
+            for each in self._passed:
+                self._store.remove(f"{_PLACE}/{each}")
+            self._passed, self._written = [], time.monotonic()
+        return answer
 
     # --- what rows are asked ------------------------------------------------------------------------------------------
 
@@ -203,7 +245,8 @@ class Journal:
             described = {"answers": dumps(self._waiting)}
             data = save({"bytes": np.frombuffer(b"".join(self._bytes), dtype=np.uint8)}, described)
             number = self.answered + self.computed - len(self._waiting)
-            self._store.put_if_absent(f"{_PLACE}/{_file_name(number, data)}", data)
+            self._passed.append(_file_name(number, data))
+            self._store.put_if_absent(f"{_PLACE}/{self._passed[-1]}", data)
             self._waiting, self._bytes, self._described, self._size = [], [], 0, 0
         self._written = time.monotonic()
 
@@ -261,8 +304,16 @@ class Journal:
         self.answered += 1
         return leaves
 
+    def _forget(self, name: str) -> None:
+        """Remove a file that is not the one that was written, and those after it."""
+        self.damaged = name
+        for each in (name, *self._files, *self._stages.values()):
+            self._store.remove(f"{_PLACE}/{each}")
+        self._files.clear()
+        self._stages.clear()
+
     def _read(self, name: str) -> None:
-        """Take in a file; where it is not the one that was written, remove it and those after it."""
+        """Take in a file."""
         number = self.answered + self.computed
         try:
             data = self._store.get(f"{_PLACE}/{name}", _LARGEST_FILE)
@@ -271,11 +322,9 @@ class Journal:
             header: Any = header_of(data)
             held, answers = load(data)["bytes"].tobytes(), parse(header["__metadata__"]["answers"].encode())
         except (IntegrityError, Malformed, SafetensorError):
-            self.damaged = name
-            for each in (name, *self._files):
-                self._store.remove(f"{_PLACE}/{each}")
-            self._files.clear()
+            self._forget(name)
             return
+        self._passed.append(name)
         place = 0
 
         def leaf(described: Any) -> Any:
