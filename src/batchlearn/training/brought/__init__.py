@@ -346,7 +346,9 @@ def _assemble(
     if learner.calibration is not None:
         said.append(Note(Code.LEARNER_CALIBRATED, {"path": learner.path}))
     if learner.library is None:
-        said.append(Note(Code.LEARNER_NOT_KEPT, {"path": learner.path, "types": list(learner.types)}))
+        missing = None if find_spec("skops") is not None else "skops"
+        unkept = {"path": learner.path, "types": list(learner.types), "missing": missing}
+        said.append(Note(Code.LEARNER_NOT_KEPT, unkept))
     reason = Note(Code.LEARNER_UNPROVED, {"path": learner.path})
     where = for_any_time(condition)
     fit = Fit(
