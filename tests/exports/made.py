@@ -66,6 +66,6 @@ def model_of(case: str) -> LinearModel:
 
 
 def linear_of(table: bl.Table, recipe: bl.Recipe) -> LinearModel:
-    model = bl.train(table, recipe).linear
-    assert model is not None
+    model = bl.train(table, recipe).model
+    assert isinstance(model, LinearModel)
     return model
