@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import batchlearn as bl
+from batchlearn.comparison.judging import ResidentMemory
 from batchlearn.comparison.models import (
     JudgedModels,
     ModelDifference,
     ModelEntry,
-    _Memory,
     compare_models,
     judge_models,
     recommend_model,
@@ -200,7 +200,7 @@ def test_what_models_cost_and_prove_is_told(compared: bl.ModelComparison) -> Non
 
 
 def test_memory_that_a_training_takes_is_seen() -> None:
-    with _Memory() as memory:
+    with ResidentMemory() as memory:
         held = np.ones(30_000_000)
         time.sleep(0.05)
     assert 200e6 < memory.grown < 400e6

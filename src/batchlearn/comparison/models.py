@@ -6,19 +6,17 @@ of blocks: a few long ones where rows have a time, many where they have none, wh
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from batchlearn.artifacts.strict_json import plain
+from batchlearn.comparison.judging import ResidentMemory
 from batchlearn.comparison.problem import read_rows
 from batchlearn.data.rows.threads import thread_count
 from batchlearn.data.sample import take
@@ -45,8 +43,6 @@ ADDITIVE, LINEAR = "additive", "linear"
 LEVEL = 0.95
 # Blocks where rows come in random order or in groups: Student's t has no more need of long ones.
 _BLOCKS_AT_RANDOM = 100
-_LOOK_SECONDS = 0.005
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,12 @@ class ModelEntry:
         return f"{self.name}({given})" if given else self.name
 
     def recipe(self, given: Recipe, total_weight: float) -> Recipe:
-        """Return how it is trained on earlier rows of this total weight."""
+        """Return how it is trained.
+
+        Args:
+            given: What all models of the comparison have in common.
+            total_weight: Of the rows that it is trained on.
+        """
         recipe = replace(given, holdout=0.0, alpha=None, model=None)
         if self.name == LINEAR:
             return replace(recipe, alpha=given.alpha_for(total_weight))
@@ -164,6 +165,14 @@ class ModelComparison:
         recommendation: The model to take, and why.
         seconds: Seconds of the whole comparison.
         notes: What was sampled and held out.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> rows = {"x": [float(k % 9) for k in range(99)], "y": [k % 9 + k % 2 for k in range(99)]}
+        >>> table = bl.read(rows, target="y")
+        >>> compared = bl.compare_models(table, ["additive", "linear"])
+        >>> compared.held_out, [(one.a, one.b) for one in compared.differences]
+        (20, [('additive', 'linear')])
     """
 
     table: str
@@ -272,7 +281,7 @@ def iter_compare_models(
     weight = float(len(early)) if cut.weight is None else float(cut.weight.sum())
     fits, costs = [], []
     for entry in entries:
-        with _Memory() as memory:
+        with ResidentMemory() as memory:
             started = time.perf_counter()
             fit = yield from iter_train(earlier, entry.recipe(recipe, weight), threads=workers)
             seconds = time.perf_counter() - started
@@ -381,33 +390,3 @@ def _bytes_of(fit: Any) -> int | None:
         return None
     with TemporaryDirectory() as folder:
         return sum(file.stat().st_size for file in Path(fit.save(Path(folder, "model"))).iterdir())
-
-
-class _Memory:
-    """By how much the resident memory of this process grew at most, looked at every few milliseconds."""
-
-    def __init__(self) -> None:
-        self.grown = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._start = 0
-
-    def __enter__(self) -> Self:
-        self._start = self._resident()
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(_LOOK_SECONDS):
-            self.grown = max(self.grown, self._resident() - self._start)
-
-    @staticmethod
-    def _resident() -> int:
-        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-        return int(pages) * _PAGE
