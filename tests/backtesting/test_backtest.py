@@ -161,6 +161,11 @@ def test_the_record_has_the_shape_that_programs_read() -> None:
     given = {"name", "loss", "low", "high", "metric", "retrains", "rows_read", "seconds", "regret_to_oracle"}
     assert all({*given, "path_dependent", "churn"} <= one.keys() for one in found["policies"])
     assert [one["path_dependent"] for one in found["policies"]] == [False] * 7 + [True]
+    for one in found["policies"]:
+        trained = [line for line in one["ledger"][1:] if line["decision"] == "retrain"]
+        assert len(trained) == one["retrains"]
+        assert sum(line["rows_read"] for line in trained) == one["rows_read"]
+        assert all(line["reason"] and line["as_of"] for line in one["ledger"])
     assert found["baselines"].keys() == {"never", "every window", "last value"}
     assert found["freshness"][0].keys() >= {"age", "loss", "low", "high"}
     assert found["recommendation"].keys() >= {"policy", "reason"}

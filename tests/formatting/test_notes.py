@@ -230,6 +230,17 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.TAKEN_AS_MISSING: {"column": "a"},
     Code.UNREADABLE_VALUES: {"column": "a", "kind": "number", "rows": 3},
     Code.RECORDED: {"text": "Nobody {asked}."},
+    Code.POLICY_CHEAPEST: {"cost": 1234.5, "retrains": 1, "policies": 6},
+    Code.POLICY_AS_GOOD: {
+        **{"loss": 0.41, "retrains": 3, "best": "every {7d}"},
+        **{"best_loss": 0.409, "best_retrains": 40},
+    },
+    Code.NO_POLICY_BEATS_ONCE: {"policies": 5},
+    Code.TRAINING_TAKES_NO_TIME: {},
+    Code.ROWS_NOT_SCORED: {"rows": 1234, "why": "'{a}' holds a text."},
+    Code.WINDOWS_WITHOUT_LABELS: {"windows": 3, "of": 40},
+    Code.TRAININGS_REFUSED: {"trainings": 2, "at": "'2026-01-01 00:00:00'", "why": "All labels are {equal}."},
+    Code.CLASSES_CAME_LATE: {"classes": ["a", "b", "c", "d", "e", "{f}"]},
 }
 
 

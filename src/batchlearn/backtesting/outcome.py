@@ -58,8 +58,27 @@ class PolicyOutcome:
         moved = [one.churn for one in self.run.retrained if one.churn is not None]
         return float(np.mean(moved)) if moved else None
 
-    def to_json(self, metric: str) -> dict[str, Any]:
-        """Return the outcome as plain values."""
+    def to_json(self, metric: str, history: History) -> dict[str, Any]:
+        """Return the outcome as plain values, with a line for each decision."""
+        ledger = []
+        for one in self.run.decisions:
+            decision = "keep" if not one.decision.retrain else "retrain" if one.refused is None else "refused"
+            entry: dict[str, Any] = {
+                "as_of": history.shown(one.now),
+                "decision": decision,
+                "reason": one.decision.reason,
+            }
+            if one.refused is not None:
+                entry["refusal"] = one.refused
+            if one.model is not None:
+                cell = one.model.cell
+                entry |= {"start": cell.start, "rows": cell.rows, "rows_read": cell.rows_read, "seconds": cell.seconds}
+                entry |= {
+                    "loss_bound": cell.loss_bound,
+                    "live": history.shown(one.model.live),
+                    "churn": one.model.churn,
+                }
+            ledger.append(entry)
         return {
             "name": self.run.name,
             "loss": self.loss.value,
@@ -77,6 +96,7 @@ class PolicyOutcome:
             "over_never": self.over_never.to_json(),
             "path_dependent": self.run.path_dependent,
             "churn": self.churn,
+            "ledger": ledger,
         }
 
 
@@ -239,7 +259,7 @@ class Backtest:
         """Return what `backtest --json` prints, the path of the report aside, as plain values."""
         history, stamped = self.history, self.history.times.stamped
         rows = np.bincount(self.window[self.judged], minlength=history.windows)
-        written = [history.times.literal(float(edge)).strip("'") if stamped else float(edge) for edge in history.edges]
+        written = [history.shown(float(edge)) for edge in history.edges]
         windows = [
             {"start": written[at], "end": written[at + 1], "rows": int(rows[at])} for at in range(history.windows)
         ]
@@ -249,7 +269,7 @@ class Backtest:
                 "table": self.table,
                 "target": self.target,
                 "windows": windows,
-                "policies": [one.to_json(self.metric) for one in self.policies],
+                "policies": [one.to_json(self.metric, history) for one in self.policies],
                 "oracle": self.oracle.to_json(),
                 "baselines": {name: one.to_json() for name, one in self.baselines.items()},
                 "freshness": [one.to_json() for one in self.freshness],

@@ -25,7 +25,7 @@ def backtest_page(result: Backtest) -> str:
         facts=(
             Fact("rows that judge", f"{int(result.judged.sum()):,}"),
             Fact("windows", f"{history.windows:,}"),
-            Fact("first training", history.times.literal(float(history.edges[0])).strip("'")),
+            Fact("first training", str(history.shown(float(history.edges[0])))),
             Fact("models compared by the oracle", f"{result.oracle.models:,}"),
             Fact("backtest took", duration(result.seconds)),
         ),
