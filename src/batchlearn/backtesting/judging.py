@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlearn.backtesting.cells import ModelKey, depends_on_path
+from batchlearn.backtesting.cells import ModelKey
 from batchlearn.backtesting.history import History
 from batchlearn.backtesting.matrix import LossMatrix
 from batchlearn.backtesting.oracle import best_paths, frontier
@@ -165,7 +165,7 @@ def _oracle(matrix: LossMatrix, judged: NDArray[np.bool_], context: ReplayContex
     """Find the cheapest ways through all path-free models that there are."""
     history, prices = matrix.history, prices or Prices()
     models = sorted(
-        ((key, cell) for key, cell in matrix.cells.items() if cell.refused is None and not depends_on_path(key.action)),
+        ((key, cell) for key, cell in matrix.cells.items() if cell.refused is None and key.before is None),
         key=lambda one: (one[0].edge, one[0].action != Action()),
     )
     models = [one for at, one in enumerate(models) if at == 0 or one[0].edge > 0]
