@@ -27,7 +27,7 @@ from batchlearn.progress import Progress
 from batchlearn.solvers import RowsAtOnce
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.tables.table import Table
-from batchlearn.tables.table.budget import MemoryBudget
+from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget, budget_of
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import MiniBatch
 
@@ -124,7 +124,7 @@ def compare(
         >>> [outcome.contender.name for outcome in bl.compare(table, plan).outcomes]
         ['all rows', '8 rows']
     """
-    steps = iter_compare(table, plan or ComparisonPlan(), recipe or Recipe(), threads=threads)
+    steps = iter_compare(table, plan or ComparisonPlan(), recipe or Recipe(), threads=threads, budget=budget_of())
     while True:
         try:
             next(steps)
@@ -139,7 +139,7 @@ def iter_compare(
     recipe: Recipe,
     *,
     threads: int | None = None,
-    budget: MemoryBudget | None = None,
+    budget: MemoryBudget = UNLIMITED,
 ) -> Generator[Progress, None, Comparison]:
     """Yield progress while comparing; return the comparison."""
     if recipe.loss is not None and recipe.loss not in _LOSSES:

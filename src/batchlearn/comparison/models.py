@@ -32,7 +32,7 @@ from batchlearn.formatting.notes import Code, Note
 from batchlearn.models.brought import Setting
 from batchlearn.progress import Progress, finish, run_stage
 from batchlearn.tables.table import Table
-from batchlearn.tables.table.budget import MemoryBudget
+from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.evaluate import evaluate_scored
 from batchlearn.training.recipe import Recipe
@@ -255,7 +255,7 @@ def iter_compare_models(
     recipe: Recipe,
     most_rows: int,
     threads: int | None,
-    budget: MemoryBudget | None = None,
+    budget: MemoryBudget = UNLIMITED,
 ) -> Generator[Progress, None, ModelComparison]:
     """Yield progress while models are trained and judged; return the comparison."""
     titles = [entry.title for entry in entries]

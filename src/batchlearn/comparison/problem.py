@@ -23,7 +23,7 @@ from batchlearn.progress import Progress, run_stage
 from batchlearn.selection.structure import Structure, choose_structure
 from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import Table
-from batchlearn.tables.table.budget import MemoryBudget, budget_of
+from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget
 from batchlearn.tables.table.kept import keep
 from batchlearn.training.optimise import Optimum, Status
 from batchlearn.training.recipe import Recipe
@@ -60,14 +60,14 @@ class Benchmark:
 
 
 def read_rows(
-    table: Table, recipe: Recipe, most_rows: int, budget: MemoryBudget | None
+    table: Table, recipe: Recipe, most_rows: int, budget: MemoryBudget
 ) -> Generator[Progress, None, tuple[Table, Ledger, list[Note]]]:
     """Yield progress while reading; return the rows with a label, a sample of them where there are more, and notes."""
     if table.roles.target is None:
         raise UsageError(
             "The table has no target; name the column to predict with target= (--target).", code="no-target"
         )
-    table = yield from run_stage("reading rows", keep(table, columns_read(table), budget or budget_of()))
+    table = yield from run_stage("reading rows", keep(table, columns_read(table), budget))
     ledger, notes = read_ledger(table, loss=recipe.loss, positive=recipe.positive), list[Note]()
     ledger = with_lots(table, ledger)
     if ledger.counts.used > most_rows:
@@ -84,7 +84,7 @@ def read_rows(
 
 
 def build_problem(
-    table: Table, recipe: Recipe, most_rows: int, threads: int, budget: MemoryBudget | None = None
+    table: Table, recipe: Recipe, most_rows: int, threads: int, budget: MemoryBudget = UNLIMITED
 ) -> Generator[Progress, None, Benchmark]:
     """Yield progress while reading and optimising; return the trial.
 

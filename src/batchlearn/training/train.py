@@ -38,7 +38,7 @@ from batchlearn.statistics.dispersion import effective_coefficients, mean_square
 from batchlearn.statistics.objective import Objective
 from batchlearn.tables.conditions import for_any_time
 from batchlearn.tables.table import Table
-from batchlearn.tables.table.budget import MemoryBudget, budget_of
+from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget, budget_of
 from batchlearn.tables.table.kept import keep
 from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units
 from batchlearn.training.evaluate import Judging, evaluate_part, evaluate_split
@@ -111,7 +111,7 @@ def iter_train(  # noqa: PLR0913 - what a training may be given besides a table 
     *,
     threads: int | None = None,
     before: Target | None = None,
-    budget: MemoryBudget | None = None,
+    budget: MemoryBudget = UNLIMITED,
     journal: Journal | None = None,
     estimator: object | None = None,
     structure: Structure | None = None,
@@ -179,7 +179,7 @@ def prepare(
     table: Table,
     recipe: Recipe,
     before: Target | None,
-    budget: MemoryBudget | None = None,
+    budget: MemoryBudget = UNLIMITED,
     journal: Journal | None = None,
 ) -> Generator[Progress, None, PreparedRows]:
     """Read the rows, which of them count and what their columns hold, and split them; yields progress."""
@@ -188,7 +188,7 @@ def prepare(
             "The table has no target; name the column to predict with target= (--target).", code="no-target"
         )
     check_memory(table)
-    table = yield from run_stage("reading rows", keep(table, columns_read(table), budget or budget_of()))
+    table = yield from run_stage("reading rows", keep(table, columns_read(table), budget))
     ledger = read_ledger(table, loss=recipe.loss, positive=recipe.positive, before=before)
     if ledger.counts.used < _FEWEST_ROWS:
         raise DataError(

@@ -12,6 +12,7 @@ from tests.training.made import LEVELS, table_of
 
 import batchlearn as bl
 from batchlearn.data.build import build_rows
+from batchlearn.data.ledger import Ledger
 from batchlearn.data.rows import memory
 from batchlearn.data.rows.kept import FileChunks
 from batchlearn.data.rows.memory import MemoryRows
@@ -56,9 +57,10 @@ def fitted(
     table: Table, recipe: bl.Recipe, folder: Path, monkeypatch: pytest.MonkeyPatch, *, on_disk: bool
 ) -> tuple[bl.Fit, MemoryRows]:
     """Train with all rows in memory, or with none of them; return the fit and the rows that it is of."""
-    encoded = list[MemoryRows]()
+    encoded, ledgers = list[MemoryRows](), list[Ledger]()
 
     def seen(*given: Any, **options: Any) -> Any:
+        ledgers.append(given[1])
         encoded.append((yield from build_rows(*given, **options)))
         return encoded[-1]
 
@@ -68,6 +70,8 @@ def fitted(
             patch.setattr(kept, "_SHARE", 0.0)
             patch.setattr(KeptColumns, "left", MemoryBudget(0, folder))
         fit = finish(training.iter_train(table, recipe, threads=1 + on_disk, budget=MemoryBudget(IN_MEMORY, folder)))
+    # A ledger is in a file too: nothing of it can be written to.
+    assert all(each.flags.writeable is not on_disk for each in (ledgers[0].label, ledgers[0].lots.lot))
     assert len(encoded) == 3
     assert all(isinstance(rows.chunks, FileChunks) is on_disk for rows in encoded)
     assert all(len(rows.chunks) > 1 for rows in encoded)

@@ -35,6 +35,10 @@ class MemoryBudget:
         return MemoryBudget(max(int(memory), 0), self.folder)
 
 
+UNLIMITED = MemoryBudget(1 << 62, Path())
+"""For who may not ask the system what is free."""
+
+
 def keep_rows_in(folder: Path) -> None:
     """Have the rows of this process that do not fit into memory go to a folder."""
     _CACHE[:] = [folder]
@@ -53,7 +57,7 @@ def budget_of(memory: str | int | None = None, folder: Path | None = None) -> Me
     folder = _CACHE[-1] if folder is None else folder
     if memory is None:
         free = free_memory()
-        return MemoryBudget(1 << 62 if free is None else int(_SHARE * free), folder)
+        return MemoryBudget(UNLIMITED.memory if free is None else int(_SHARE * free), folder)
     size = _SIZE.fullmatch(str(memory).strip())
     if size is None:
         raise UsageError(

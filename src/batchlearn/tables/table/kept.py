@@ -22,7 +22,7 @@ from batchlearn.tables.columns import Kind
 from batchlearn.tables.sources import batch_rows
 from batchlearn.tables.table.budget import MemoryBudget
 from batchlearn.tables.table.scan import Scan
-from batchlearn.tables.table.segments import Segments
+from batchlearn.tables.table.segments import Segments, in_file
 
 if TYPE_CHECKING:
     from batchlearn.tables.table import Table
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 _SHARED_LEVELS = 1 << 17
 # Of the budget, for the columns.
 _SHARE = 0.25
-# What a ledger takes a row, with what is worked out of it; and one chunk in float64, however many columns it has.
-_ENTRY_BYTES, LEAST_BYTES = 100, 32 << 20
+# What a ledger takes a row with what is worked out of it, in memory and in a file; and one chunk in float64.
+_ENTRY_BYTES, _ENTRY_BYTES_BESIDE, LEAST_BYTES = 100, 60, 32 << 20
 _NARROW = (np.uint8, np.int8, np.uint16, np.int16, np.float32, np.int32)
 
 
@@ -72,7 +72,11 @@ class KeptColumns:
     @property
     def ledger_bytes(self) -> int:
         """Bytes of memory of a ledger of these rows, with what is worked out of it."""
-        return _ENTRY_BYTES * sum(block.rows for block in self.blocks)
+        return (_ENTRY_BYTES_BESIDE if self.segments.on_disk else _ENTRY_BYTES) * sum(each.rows for each in self.blocks)
+
+    def beside(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return an array with one entry a row, in a file where the columns are."""
+        return in_file(values, self._budget.folder) if self.segments.on_disk else values
 
     def serves(self, table: Table, columns: Sequence[str]) -> bool:
         """Whether these columns of the table are here, read as the table says."""
@@ -172,6 +176,8 @@ def keep(table: Table, columns: Sequence[str], budget: MemoryBudget) -> Generato
     if batches:
         kept.add(batches, places)
     kept.finish(scan)
+    if LEAST_BYTES + kept.ledger_bytes + kept.segments.memory_bytes > budget.memory:
+        kept.segments.spill()
     least = LEAST_BYTES + kept.ledger_bytes
     if least > budget.memory:
         raise ResourceError(
@@ -180,8 +186,6 @@ def keep(table: Table, columns: Sequence[str], budget: MemoryBudget) -> Generato
             f"{math.ceil(least / 1e6)}MB, or leave out rows (--where)",
             code="memory-too-small",
         )
-    if least + kept.segments.memory_bytes > budget.memory:
-        kept.segments.spill()
     return replace(table, kept=kept)
 
 

@@ -238,7 +238,7 @@ def iter_train_brought(
     estimator: object | None,
     threads: int,
     before: Target | None,
-    budget: MemoryBudget | None,
+    budget: MemoryBudget,
 ) -> Generator[Progress, None, Fit]:
     """Yield progress while an estimator is trained and judged; return the fit. Arguments as those of `iter_train`."""
     clock = Clock()
