@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import fit_encoding
 from batchlearn.data.ledger import Ledger, columns_read, read_ledger, with_classes_of
 from batchlearn.data.rows import Rows
-from batchlearn.data.rows.journal import Journal
+from batchlearn.data.rows.journal import Journal, kept_stage
 from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.data.split import Split, hold_out, split_kind, with_lots
 from batchlearn.data.target import Target, Task
@@ -62,6 +62,9 @@ from batchlearn.training.summary.spikes import spike_remarks
 from batchlearn.training.summary.texts import text_uses
 
 _FEWEST_ROWS = 2
+
+
+Judged: TypeAlias = tuple[Evaluation | None, JudgedFit | None, list[Note]]
 
 
 class Progress(NamedTuple):
@@ -159,12 +162,14 @@ def iter_train(  # noqa: PLR0913 - what a training may be given besides a table 
             choice = choose_structure(
                 table, early, split.early, recipe.rules, workers, prepared.kind, recipe.seed, journal=journal
             )
+            choice = kept_stage(journal, "structure", Structure, choice)
             structure = yield from run_stage("choosing what to fit", choice)
         clock.stop("choosing")
         work = Work(table, ledger, recipe, structure, workers, journal=journal)
         known = Work(table, *known_to(ledger, recipe, split.early), structure, workers, journal=journal)
         judge = partial(_judge, known, prepared.early)
-        evaluation, judged, notes = yield from evaluate_split(table, known.ledger, split, judge)
+        judging = evaluate_split(table, known.ledger, split, judge)
+        evaluation, judged, notes = yield from kept_stage(journal, "evaluation", Judged, judging)
         clock.stop("judging")
         fitted = yield from fit_part(work, ledger.used, prepared.all, "all rows")
         clock.stop("fitting")
@@ -310,7 +315,7 @@ Judging = Generator[Progress, None, tuple[Evaluation, JudgedFit | None]]
 
 def evaluate_split(
     table: Table, ledger: Ledger, split: Split, judge: Callable[[Split], Judging]
-) -> Generator[Progress, None, tuple[Evaluation | None, JudgedFit | None, list[Note]]]:
+) -> Generator[Progress, None, Judged]:
     """Return the evaluation, coefficients and passes of the fit that it is of, and notes.
 
     The ledger is as who has seen only the earlier labels has it. `judge` evaluates a model of the earlier rows on the
