@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,12 +45,13 @@ from batchlearn.training.summary.notes import group_notes
 _MOST_WORST_ROWS = 10
 
 
-Judging = Generator[Progress, None, tuple[Evaluation, JudgedFit | None]]
+Judging: TypeAlias = Generator[Progress, None, tuple[Evaluation, JudgedFit | None]]
+Judged: TypeAlias = tuple[Evaluation | None, JudgedFit | None, list[Note]]
 
 
 def evaluate_split(
     table: Table, ledger: Ledger, split: Split, judge: Callable[[Split], Judging]
-) -> Generator[Progress, None, tuple[Evaluation | None, JudgedFit | None, list[Note]]]:
+) -> Generator[Progress, None, Judged]:
     """Return the evaluation, coefficients and passes of the fit that it is of, and notes.
 
     The ledger is as who has seen only the earlier labels has it. `judge` evaluates a model of the earlier rows on the

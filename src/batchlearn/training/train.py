@@ -15,7 +15,7 @@ from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import fit_encoding
 from batchlearn.data.ledger import Ledger, columns_read, read_ledger, with_classes_of
 from batchlearn.data.rows import Rows
-from batchlearn.data.rows.journal import Journal
+from batchlearn.data.rows.journal import Journal, kept_stage
 from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.data.split import Split, hold_out, split_kind, with_lots
 from batchlearn.data.target import Target
@@ -41,7 +41,7 @@ from batchlearn.tables.table import Table
 from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget, budget_of
 from batchlearn.tables.table.kept import keep
 from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units
-from batchlearn.training.evaluate import Judging, evaluate_part, evaluate_split
+from batchlearn.training.evaluate import Judged, Judging, evaluate_part, evaluate_split
 from batchlearn.training.fit import Fit, model_of
 from batchlearn.training.optimise import Optimum, Problem, correct_intercepts, iter_optimise
 from batchlearn.training.recipe import Recipe, told_apart
@@ -146,13 +146,15 @@ def iter_train(  # noqa: PLR0913 - what a training may be given besides a table 
             choice = choose_structure(
                 table, early, split.early, recipe.rules, workers, prepared.kind, recipe.seed, journal=journal
             )
+            choice = kept_stage(journal, "structure", Structure, choice)
             structure = yield from run_stage("choosing what to fit", choice)
         structure = structure or Structure(recipe.rules)
         clock.stop("choosing")
         work = Work(table, ledger, recipe, structure, workers, journal=journal)
         known = Work(table, *known_to(ledger, recipe, split.early), structure, workers, journal=journal)
         judge = partial(_judge, known, prepared.early)
-        evaluation, judged, notes = yield from evaluate_split(table, known.ledger, split, judge)
+        judging = evaluate_split(table, known.ledger, split, judge)
+        evaluation, judged, notes = yield from kept_stage(journal, "evaluation", Judged, judging)
         clock.stop("judging")
         fitted = yield from fit_part(work, ledger.used, prepared.all, "all rows")
         clock.stop("fitting")

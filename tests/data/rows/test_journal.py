@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,8 +16,10 @@ from tests.data.rows.journals import NONE, Counter, entered, left, rows_of
 
 import batchlearn as bl
 from batchlearn.data.rows import Chunk, Rows
+from batchlearn.data.rows.journal import Journal
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels.design import Floats
+from batchlearn.progress import finish
 
 
 class Answer(NamedTuple):
@@ -133,6 +135,74 @@ def test_a_walk_goes_on_where_it_stopped(seconds: float, stop: int | None, tmp_p
     assert seen[-1] == whole[-1]
     assert [one for one in seen if asked(one[2])] == [one for one in whole if asked(one[2])]
     assert seen[0] == whole[0], "what a pass begins with is looked at after its first stretch"
+
+
+def staged(journal: Journal, answer: Any = (1.5, "a"), times: int = 3) -> Any:
+    """Ask one question, three more in a stage, and one after it; return what came of the stage."""
+
+    def work() -> Generator[int, None, Any]:
+        for k in range(times):
+            yield k
+            rows_of(journal).total(Counter(), np.array([float(k)]))
+        return answer
+
+    rows_of(journal).total(Counter(), np.array([-1.0]))
+    found = finish(journal.stage("choice", tuple[float, str], work()))
+    rows_of(journal).total(Counter(), np.array([9.0]))
+    return found
+
+
+def numbers(folder: Path) -> list[tuple[int, str]]:
+    return [(int(path.name[:9]), path.suffix) for path in sorted((folder / "journal").glob("0*"))]
+
+
+def test_what_came_of_a_stage_stands_for_its_answers(tmp_path: Path) -> None:
+    journal = entered(tmp_path)
+    assert staged(journal) == (1.5, "a")
+    left(journal)
+    assert numbers(tmp_path) == [(0, ".safetensors"), (4, ".json"), (4, ".safetensors")]
+    again = entered(tmp_path)
+    assert staged(again, answer="it is not worked for again") == (1.5, "a")
+    left(again)
+    assert (again.answered, again.computed, again.damaged) == (5, 0, None)
+
+
+def test_what_is_left_of_a_stage_that_was_kept_is_removed(tmp_path: Path) -> None:
+    journal = entered(tmp_path)
+    staged(journal)
+    left(journal)
+    (kept,) = (tmp_path / "journal").glob("0*.json")
+    left_over = kept.with_name(f"{2:09d}.{'0' * 32}.safetensors")
+    left_over.write_bytes(b"its writer was killed before it could remove it")
+    again = entered(tmp_path)
+    assert staged(again) == (1.5, "a")
+    left(again)
+    assert not left_over.exists()
+    assert (again.answered, again.computed, again.damaged) == (5, 0, None)
+
+
+def test_a_stage_that_is_no_json_keeps_its_answers(tmp_path: Path) -> None:
+    journal = entered(tmp_path)
+    assert np.isnan(staged(journal, answer=(np.nan, "a"))[0])
+    left(journal)
+    assert numbers(tmp_path) == [(k, ".safetensors") for k in range(5)]
+    again = entered(tmp_path)
+    assert np.isnan(staged(again, answer=(np.nan, "a"))[0])
+    left(again)
+    assert (again.answered, again.computed) == (5, 0)
+
+
+def test_a_damaged_stage_is_done_again(tmp_path: Path) -> None:
+    journal = entered(tmp_path)
+    staged(journal)
+    left(journal)
+    (kept,) = (tmp_path / "journal").glob("0*.json")
+    kept.write_bytes(kept.read_bytes().replace(b"1.5", b"2.5"))
+    again = entered(tmp_path)
+    assert staged(again) == (1.5, "a")
+    left(again)
+    assert (again.answered, again.computed, again.damaged) == (1, 4, kept.name)
+    assert numbers(tmp_path) == [(0, ".safetensors"), (4, ".json"), (4, ".safetensors")]
 
 
 def statistics() -> Iterator[type]:

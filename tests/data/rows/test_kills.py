@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.data.rows.killed import CASES, Trainer, bits, trained
+from tests.data.rows.killed import CASES, Trainer, bits, table, trained
 from tests.registry.disks import Killed, PowerModel, RecordingDisk, materialised
 
 import batchlearn as bl
@@ -57,6 +57,21 @@ def test_a_training_goes_on_wherever_it_ended(case: str, tmp_path: Path) -> None
     assert every.computed <= sum(computed) < every.computed + len(computed)
     fit.save(tmp_path / "again")
     assert bits(tmp_path / "again") == bits(wanted)
+
+
+def test_stages_that_are_done_are_not_gone_through_again(tmp_path: Path) -> None:
+    case, stages = "full batch, structure chosen", list[str]()
+    kind, recipe = CASES[case]
+    while not (tmp_path / "kept").is_dir() or len(list((tmp_path / "kept" / "journal").glob("0*.json"))) < 2:
+        with suppress(Killed):
+            trained(case, Journal(tmp_path / "kept", seconds=0.0, disk=RecordingDisk(tmp_path / "kept", last=60)))
+    with Journal(tmp_path / "kept") as journal:
+        work = iter_train(table(kind), recipe, threads=1, journal=journal)
+        with suppress(StopIteration):
+            while True:
+                stages.append(next(work).stage)
+    assert list(dict.fromkeys(stages))[-2:] == ["encoding all rows", "fitting all rows"]
+    assert not [stage for stage in stages if "choosing" in stage or "earlier" in stage or "later" in stage]
 
 
 def small(folder: Path, disk: RecordingDisk | None = None) -> tuple[Fit, Journal]:

@@ -171,6 +171,9 @@ class Journal:
                     self._store.remove(f"{_PLACE}/{self._files.popleft()}")
                 self.answered = number - self.computed
                 return known
+        if self._waiting:  # they are asked for again, stage or not
+            self.write()
+        self._passed = []
         answer = yield from work
         try:
             data = adapter.dump_json(answer)
@@ -348,6 +351,13 @@ class Journal:
             return whole.reshape(shape, order=described["order"])
 
         self._known.extend((question, [leaf(each) for each in leaves]) for question, leaves in answers)
+
+
+def kept_stage(
+    journal: Journal | None, name: str, kind: Any, work: Generator[Said, None, Answer]
+) -> Generator[Said, None, Answer]:
+    """Return the work, as a stage of the journal where there is one."""
+    return work if journal is None else journal.stage(name, kind, work)
 
 
 def _file_name(number: int, data: bytes) -> str:
