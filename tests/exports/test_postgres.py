@@ -55,13 +55,13 @@ def test_predictions_and_decisions_are_the_models(postgres: Path, case: str) -> 
 
 
 def test_what_underflows_is_no_error(postgres: Path) -> None:
-    rows = {"x": [0.0, 1.0, 2.0, 3.0] * 20, "y": [1, 4, 20, 90] * 20}
+    rows: dict[str, list[Any]] = {"x": [0.0, 1.0, 2.0, 3.0] * 20, "y": [1, 4, 20, 90] * 20}
     far = pa.RecordBatch.from_pydict({"x": [-2000.0, 0.0, 100.0]})
     counts = linear_of(bl.read(rows, target="y"), bl.Recipe("poisson", alpha=1e-6, holdout=0.0))
     two = linear_of(bl.read({**rows, "y": [k > 10 for k in rows["y"]]}, target="y"), bl.Recipe(alpha=1e-4, holdout=0.0))
     many = linear_of(bl.read({**rows, "y": list("uvwv") * 20}, target="y"), bl.Recipe(alpha=1e-4, holdout=0.0))
     for model in (counts, two, many):
         found = predicted(postgres, model, far)
-        last = np.asarray(found[list(found)[-1]], dtype=float)
+        last = np.asarray([*found.values()][-1], dtype=float)
         ours = model.predict_batch(far).response
         assert last == pytest.approx(ours if ours.ndim == 1 else ours[:, -1], rel=1e-9, abs=1e-300)

@@ -164,7 +164,7 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.LEARNER_FED: {"path": "lightgbm.LGBMClassifier", "form": "matrix", "refusal": "It takes no texts."},
     Code.LEARNER_ROUNDS: {"path": "lightgbm.LGBMClassifier", "rounds": 120},
     Code.LEARNER_CALIBRATED: {"path": "sklearn.svm.LinearSVC"},
-    Code.LEARNER_NOT_KEPT: {"path": "my_models.py:build", "types": ["my_models.Hand"]},
+    Code.LEARNER_NOT_KEPT: {"path": "my_models.py:build", "types": ["my_models.Hand"], "missing": None},
     Code.LEARNER_CONTINUED: {"path": "lightgbm.LGBMClassifier", "how": "init_model"},
     Code.LEARNER_UNPROVED: {"path": "lightgbm.LGBMClassifier"},
     Code.MISSING_TEXTS: {"column": "a", "kind": "number", "texts": {"NA": 3, "?": 1}, "rows": 4},

@@ -149,9 +149,10 @@ def _learner_fed(path: str, form: str, refusal: str | None) -> str:
     return f"{path} is fed {fed}." + ("" if refusal is None else f" Before that it was tried otherwise: {refusal}")
 
 
-def _learner_not_kept(path: str, types: list[str]) -> str:
-    why = f" To keep it, name the types that it consists of: --trust {','.join(types)}" if types else ""
-    return f"No file can hold {path} without pickle: a saved model has its recipe alone and is rebuilt from it.{why}"
+def _learner_not_kept(path: str, types: list[str], missing: str | None) -> str:
+    keep = f" To keep it, install {missing}: pip install 'batchlearn[{missing}]'" if missing else ""
+    keep += f" To keep it, name the types that it consists of: --trust {','.join(types)}" if types else ""
+    return f"No file can hold {path} without pickle: a saved model has its recipe alone and is rebuilt from it.{keep}"
 
 
 def _baseline_not_told(baseline: str) -> str:
