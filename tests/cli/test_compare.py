@@ -129,3 +129,9 @@ def test_people_read_each_model_each_difference_and_the_reason(
 def test_models_that_are_none_are_refused(run: Run, models: str) -> None:
     code, out, _ = run(*COMPARE, "--models", models, "--json")
     assert (code, one_object(out)["error"]["code"]) == (2, "models-to-compare")
+
+
+def test_a_budget_is_none_of_models(run: Run, here: Path) -> None:
+    code, out, _ = run(*MODELS, *SHORT, "--json")
+    assert (code, one_object(out)["error"]["code"]) == (2, "option-unknown")
+    assert not (here / "comparisons").exists()

@@ -13,9 +13,11 @@ import pandas as pd
 import pytest
 from tests.exports.made import mixed, model_of
 
+import batchlearn as bl
 from batchlearn.artifacts.folders import write_folder
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import IntegrityError, RegistryError, ResourceError, UsageError
+from batchlearn.exports import to_onnx, to_sql
 from batchlearn.exports.mlflow_folder import mlflow_files
 from batchlearn.exports.mlflow_mirror import mirror
 from batchlearn.models.files import load, read_model, save
@@ -58,6 +60,23 @@ def test_mlflow_loads_the_folder_and_predicts_as_the_model(folder: Path) -> None
     # The columns that were never missing are asked for by the model itself.
     with pytest.raises(Exception, match="no column 'x'"):
         loaded.predict(frame.drop(columns="x"))
+
+
+def test_a_model_of_another_library_goes_along_with_what_it_needs(tmp_path: Path) -> None:
+    import mlflow.pyfunc
+
+    rows = mixed("two").to_pandas().drop(columns="time")
+    fit = bl.train(bl.read(rows, target="label"), bl.Recipe(model="lightgbm.LGBMClassifier", set={"n_jobs": 1}))
+    stored = read_model(fit.save(tmp_path / "model"))
+    write_folder(tmp_path / "exported", mlflow_files(tmp_path / "model", stored.model, stored.identity))
+    assert any(line.startswith("lightgbm==") for line in (tmp_path / "exported/requirements.txt").read_text().split())
+    loaded = mlflow.pyfunc.load_model(str(tmp_path / "exported"))
+    ours = fit.model.to_table(fit.model.predict(rows)).to_pandas()
+    pd.testing.assert_frame_equal(loaded.predict(rows), ours)
+    for export in (to_onnx, to_sql):
+        with pytest.raises(UsageError, match="another library") as caught:
+            export(stored.model)
+        assert caught.value.code == "export-encoding"
 
 
 def test_a_byte_that_changed_in_the_folder_is_found_when_it_is_loaded(folder: Path) -> None:

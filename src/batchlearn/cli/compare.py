@@ -112,6 +112,16 @@ def compare(
     destination.check()
     chosen, threads = plan.plan, threads_given(run.threads)
     entries = None if plan.models is None else model_entries(plan.models)
+    if entries is not None and (plan.seeds, plan.passes, plan.seconds) != (
+        DEFAULT_SEEDS,
+        Budget.passes,
+        Budget.seconds,
+    ):
+        raise UsageError(
+            "--seeds, --passes and --seconds say what each way of reading rows may spend; models are trained to their "
+            "end. Leave them out beside --models.",
+            code="option-unknown",
+        )
     table = open_table(files_of(data, part), target, roles, reading)
     comparison: Comparison | ModelComparison
     budget = budget_of(run.memory)

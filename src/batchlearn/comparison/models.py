@@ -7,7 +7,7 @@ of blocks: a few long ones where rows have a time, many where they have none, wh
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +21,7 @@ from batchlearn.comparison.problem import read_rows
 from batchlearn.data.rows.threads import thread_count
 from batchlearn.data.sample import take
 from batchlearn.data.split import hold_out, split_kind
+from batchlearn.data.target import Target
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.metrics import Array, first_score, target_metrics
@@ -29,12 +30,13 @@ from batchlearn.evaluation.report import Evaluation
 from batchlearn.evaluation.scored import ScoredRows, score_each
 from batchlearn.formatting.names import how_split
 from batchlearn.formatting.notes import Code, Note
-from batchlearn.models.brought import Setting
+from batchlearn.models.brought import BroughtModel, Setting
 from batchlearn.progress import Progress, finish, run_stage
 from batchlearn.tables.table import Table
 from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.evaluate import evaluate_scored
+from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import iter_train
 
@@ -61,7 +63,7 @@ class ModelEntry:
     """
 
     name: str
-    settings: dict[str, Setting] = field(default_factory=dict)
+    settings: Mapping[str, Setting] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -320,7 +322,7 @@ class JudgedModels:
     differences: tuple[ModelDifference, ...]
 
 
-def judge_models(names: Sequence[str], scored: Sequence[ScoredRows], target: Any) -> JudgedModels:
+def judge_models(names: Sequence[str], scored: Sequence[ScoredRows], target: Target) -> JudgedModels:
     """Compare what models say of the same rows.
 
     Each interval is of level 1 - 0.05 / models: the differences from any one model, which may be the one that looks
@@ -357,24 +359,20 @@ def judge_models(names: Sequence[str], scored: Sequence[ScoredRows], target: Any
 
 def recommend_model(judged: JudgedModels, certified: frozenset[str]) -> ModelChoice:
     """Recommend the model of the smallest loss; a certified one where the two cannot be told apart."""
-    loss = {name: one.value for name, one in zip(judged.names, judged.losses, strict=True) if one.value is not None}
-    best = min(loss, key=lambda name: loss[name])
-    apart = {
-        one.b if one.a == best else one.a for one in judged.differences if best in (one.a, one.b) and one.told_apart
-    }
-    alike = sorted(loss.keys() - apart, key=lambda name: loss[name])
+    loss = {name: one.value or 0.0 for name, one in zip(judged.names, judged.losses, strict=True)}
+    ranked = sorted(loss, key=lambda name: loss[name])
+    best = ranked[0]
+    apart = {name for one in judged.differences if one.told_apart and best in (one.a, one.b) for name in (one.a, one.b)}
+    alike = [best, *(name for name in ranked if name not in apart and name != best)]
     chosen = next((name for name in alike if name in certified), best)
-    pair = {
-        chosen,
-        best if chosen != best else next((n for n in sorted(loss, key=loss.__getitem__) if n != best), best),
-    }
-    (found,) = (one for one in judged.differences if {one.a, one.b} == pair)
+    other = ranked[1] if chosen == best else best
+    (found,) = (one for one in judged.differences if {one.a, one.b} == {chosen, other})
     sign = 1.0 if found.a == chosen else -1.0
     ends = (found.difference.low, found.difference.high)
     low, high = (None if end is None else sign * end for end in (ends if sign > 0.0 else ends[::-1]))
     values = {
         "metric": judged.metric,
-        "other": found.b if found.a == chosen else found.a,
+        "other": other,
         "difference": sign * found.difference.value,
         "low": low,
         "high": high,
@@ -383,10 +381,9 @@ def recommend_model(judged: JudgedModels, certified: frozenset[str]) -> ModelCho
     return ModelChoice(chosen, Note(Code.MODEL_TOLD_APART if found.told_apart else Code.MODEL_AS_GOOD, values))
 
 
-def _bytes_of(fit: Any) -> int | None:
+def _bytes_of(fit: Fit) -> int | None:
     """Return the size of the folder that a fit is saved as; None where its model is not kept."""
-    learner = getattr(fit.model, "learner", None)
-    if learner is not None and learner.library is None:
+    if isinstance(fit.model, BroughtModel) and fit.model.learner.library is None:
         return None
     with TemporaryDirectory() as folder:
         return sum(file.stat().st_size for file in Path(fit.save(Path(folder, "model"))).iterdir())
