@@ -99,12 +99,12 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.GAIN_LARGE: {"times": 4.2, "needed": 3.0},
     Code.GAIN_BELOW_PRICE: {"rows": 1200, "gain": 12.0, "price": 500.0},
     Code.GAIN_ABOVE_PRICE: {"rows": 1200, "gain": 1200.0, "price": 500.0},
-    Code.WAITING_BELOW_PRICE: {
-        **{"cost": 9.0, "expected": 4.0, "error": 12.0},
+    Code.FORECAST_BELOW_PRICE: {
+        **{"worth": 9.0, "expected": 4.0, "error": 12.0},
         **{"price": 500.0, "rows": 1200, "pairs": 0},
     },
-    Code.WAITING_ABOVE_PRICE: {
-        **{"cost": 900.0, "expected": 890.0, "error": 120.0},
+    Code.FORECAST_ABOVE_PRICE: {
+        **{"worth": 900.0, "expected": 890.0, "error": 120.0},
         **{"price": 500.0, "rows": 1200, "pairs": 3},
     },
     Code.ASKED_FOR: {},

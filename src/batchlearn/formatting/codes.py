@@ -108,8 +108,8 @@ class Code(StrEnum):
     GAIN_LARGE = auto()
     GAIN_BELOW_PRICE = auto()
     GAIN_ABOVE_PRICE = auto()
-    WAITING_BELOW_PRICE = auto()
-    WAITING_ABOVE_PRICE = auto()
+    FORECAST_BELOW_PRICE = auto()
+    FORECAST_ABOVE_PRICE = auto()
     ASKED_FOR = auto()
     TRAINED_WITHOUT = auto()
     # What a gate found.
