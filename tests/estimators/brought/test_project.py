@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.cli.made import SOURCE, Run, one_object, process, refusal
 from tests.estimators.brought.made import MY_MODELS, add_noted
-from tests.retraining.made import add_days, day, make_project, turn
+from tests.retraining.made import SETTINGS_TEXT, add_days, day, make_project, turn
 
 from batchlearn import cli
 from batchlearn.artifacts.store import FolderStore
@@ -34,6 +34,7 @@ KINDS = {
     "words": ("my_models.py:words", (), ()),
     "by hand": ("my_models.py:Cut", ("column=size",), ("my_models.Cut",)),
 }
+LIGHTGBM = 'model = "lightgbm.LGBMClassifier"\nset = {n_estimators = 5, n_jobs = 1, learning_rate = 0.5}'
 # What goes on from the champion, and how; the others have no start and are trained from scratch, which is said.
 WARM = {"lightgbm": "init_model", "xgboost": "xgb_model"}
 
@@ -122,9 +123,7 @@ def test_a_project_changes_its_recipe_and_back_and_the_gate_compares_the_two(tmp
     add_days(root, 0, 10)
     assert turn(root, day(13)).promoted
     ours = (root / SETTINGS).read_text()
-    theirs = ours.replace(
-        "alpha = 0.01", 'model = "lightgbm.LGBMClassifier"\nset = {n_estimators = 5, n_jobs = 1, learning_rate = 0.5}'
-    )
+    theirs = ours.replace("alpha = 0.01", LIGHTGBM)
     for number, (settings, made_by) in enumerate([(theirs, "lightgbm.LGBMClassifier"), (ours, None)], start=2):
         (root / SETTINGS).write_text(settings.replace("[policy]", '[policy]\nstart = "warm"'))
         last = 20 * number - 10
@@ -179,3 +178,15 @@ def test_what_looks_at_a_registry_imports_nothing_of_it(shop: Path, run: Run) ->
     assert not (shop / "sung").exists()
     assert run("predict", "versions/000001/model", "data/000.parquet", "-o", "scored.parquet")[0] == 2
     assert not (shop / "sung").exists()
+
+
+def test_rows_are_forgotten_by_a_training_without_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_project(tmp_path / "project", SETTINGS_TEXT, {"alpha = 0.01": LIGHTGBM})
+    add_days(root, 0, 10)
+    assert turn(root, day(13)).promoted
+    monkeypatch.chdir(root)
+    assert cli.main(["forget", "--where", "colour = 'red'", "--why", "asked", "--now", day(13)]) == 0
+    stored = load_champion(FolderStore(root)).stored
+    assert (stored.model.learned_by, stored.record["rows"]["used"] < 600) == ("lightgbm.LGBMClassifier", True)
+    (term,) = stored.model.level_terms
+    assert "red" not in term.levels

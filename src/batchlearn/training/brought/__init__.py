@@ -7,7 +7,7 @@ and Weng 2007). The fits that follow, to all earlier rows and to all rows, take 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -66,7 +66,6 @@ from batchlearn.training.train import Progress, evaluate_split, known_to, prepar
 # Of the rows that a fit learns from: those on which an early stop, or the curve of probabilities, is found.
 _TUNING_SHARE = 0.2
 _MOST_STEPS, _SMALL_STEP = 100, 1e-10
-NOTHING: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -114,12 +113,13 @@ class EstimatorBench:
         ledger: Ledger,
         encoding: Encoding,
         learner: LearnerRecord,
-        given: Mapping[str, Any] = NOTHING,
+        given: tuple[str, Any] | None = None,
         how: str = "fit",
     ) -> Any:
-        """Return the estimator fitted to the used rows of a ledger, with what is given to its `fit` besides."""
+        """Return the estimator fitted to the used rows of a ledger, with what is given to its `fit` by name besides."""
         path = self.named.path
-        keywords = {**fit_keywords(estimator, learner, ledger, self.table.roles), **given}
+        keywords: dict[str, Any] = {**fit_keywords(estimator, learner, ledger, self.table.roles)}
+        keywords.update([] if given is None else [given])
         rows = self._fed(ledger, encoding, learner)
         with foreign_code(f"{path} failed to fit", "learner-failed", "Set something else, or use another one."):
             fit = estimator.partial_fit if how == "partial_fit" else estimator.fit
@@ -153,7 +153,7 @@ class EstimatorBench:
         before, after = replace(ledger, used=parts.early), replace(ledger, used=parts.late)
         if stop is not None:
             rows = self._fed(after, encoding, learner) if stop.shown else None
-            shown = {"eval_set": [(rows, _labels(after))]} if stop.shown else NOTHING
+            shown = ("eval_set", [(rows, _labels(after))]) if stop.shown else None
             fitted = self.fitted(estimator, before, encoding, learner, shown)
             learner = replace(learner, rounds=stop.ended(fitted))
         if scores:

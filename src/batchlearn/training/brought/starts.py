@@ -39,7 +39,7 @@ from batchlearn.training.summary.columns import column_uses
 class _Continued(NamedTuple):
     estimator: Any
     how: str
-    keywords: dict[str, Any]
+    given: tuple[str, Any] | None
 
 
 def go_on(start: str, model: BroughtModel, recipe: Recipe, table: Table, threads: int) -> Fit:
@@ -58,7 +58,7 @@ def go_on(start: str, model: BroughtModel, recipe: Recipe, table: Table, threads
     learner = replace(model.learner, class_weights=() if weights is None else tuple(map(float, weights)))
     batches = tuple(walk(table, [*model.columns]))
     bench = EstimatorBench(named, recipe, table, SplitKind.RANDOM, batches)
-    fitted = bench.fitted(found.estimator, counted, model.encoding, learner, found.keywords, found.how)
+    fitted = bench.fitted(found.estimator, counted, model.encoding, learner, found.given, found.how)
     learner, kept, responder = kept_estimator(fitted, learner, recipe, len(model.target.classes))
     make = partial(BroughtModel, learner=learner, kept=kept, fitted=responder)
     continued = model_of(make, table, ledger, model.encoding, recipe.costs)
@@ -100,10 +100,10 @@ def _continued(start: str, named: NamedEstimator, model: BroughtModel, seed: int
     restored = model.estimator
     for name in ("init_model", "xgb_model") if start == "warm" else ():
         if name in inspect.signature(fresh.fit).parameters and hasattr(restored, "booster"):
-            return _Continued(fresh, name, {name: restored.booster})
+            return _Continued(fresh, name, (name, restored.booster))
     fitted: Any = deepcopy(getattr(restored, "estimator", None))
     if start == "fine-tune" and hasattr(fitted, "partial_fit"):
-        return _Continued(fitted, "partial_fit", {})
+        return _Continued(fitted, "partial_fit", None)
     known = fitted.get_params() if hasattr(fitted, "get_params") else {}
     if start == "warm" and "warm_start" in known:
         more: dict[str, Any] = {"warm_start": True}
@@ -112,7 +112,7 @@ def _continued(start: str, named: NamedEstimator, model: BroughtModel, seed: int
             more["n_estimators"] = len(fitted.estimators_) + fresh.get_params()["n_estimators"]
         elif hasattr(fitted, "_predictors"):
             more["max_iter"] = fitted.n_iter_ + fresh.get_params()["max_iter"]
-        return _Continued(fitted.set_params(**more), "warm_start", {})
+        return _Continued(fitted.set_params(**more), "warm_start", None)
     has = {"warm": "init_model, xgb_model or warm_start", "fine-tune": "partial_fit"}.get(start, "kept totals")
     raise UsageError(
         f'{named.path} has nothing that a {start} could go on by ({has}). Train from scratch: start = "scratch" in '
