@@ -309,11 +309,16 @@ def test_nothing_read_is_ever_run(path: Path) -> None:
     assert found == []
 
 
+# What code of other people raises has no name that is known here: it becomes an error of ours, in one function.
+FOREIGN_CODE = "models/brought/formats.py"
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_errors_are_caught_by_name(path: Path) -> None:
     handlers = [node for node in ast.walk(tree(path)) if isinstance(node, ast.ExceptHandler)]
     caught = [(h, set(re.findall(r"\w+", ast.unparse(h.type))) if h.type else {"Exception"}) for h in handlers]
-    assert [place(path, h) for h, names in caught if names & {"Exception", "BaseException"}] == []
+    everything = [place(path, h) for h, names in caught if names & {"Exception", "BaseException"}]
+    assert len(everything) == (path.relative_to(PACKAGE).as_posix() == FOREIGN_CODE)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -134,7 +134,7 @@ def minimal() -> Fit:
 def model(column: str, classes: tuple[Any, ...], time: str | None, loss: str = "logistic") -> LinearModel:
     """Return a model of 34 coefficients; the terms of a page are made apart from it."""
     target = Target(column, loss, classes)
-    return LinearModel(Encoding((), (), {}, {}), target, np.zeros(34), Roles(time=time), 0.5)
+    return LinearModel(Encoding((), (), {}, {}), target, Roles(time=time), 0.5, np.zeros(34))
 
 
 def predicting(fit: Fit, column: str, *classes: Any, loss: str = "logistic") -> Fit:

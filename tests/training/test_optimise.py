@@ -17,6 +17,7 @@ from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
 from batchlearn.objectives.self_concordance import Bounds
+from batchlearn.objectives.stopping import LossWithin, PredictionsWithin, Stopping, StoppingContext
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.statistics.objective import Objective, ridge
@@ -24,7 +25,6 @@ from batchlearn.training import certificate as certificates
 from batchlearn.training.certificate import LOWER_BOUND, Units
 from batchlearn.training.optimise import Optimum, Problem, Status, iter_optimise, leading_names, optimise
 from batchlearn.training.regimes import choose_solver
-from batchlearn.training.stopping import LossWithin, PredictionsWithin, Stopping, StoppingContext
 
 SOLVERS = (Newton(), LimitedMemory())
 

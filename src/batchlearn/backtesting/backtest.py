@@ -75,7 +75,7 @@ def iter_backtest(
     yield Progress("reading times")
     history = read_history(table, plan.arrivals, plan.windows, plan.start)
     stamped, recipe = history.times.stamped, replace(recipe, holdout=0.0)
-    entrants = tuple(policies) or default_policies(history, plan.prices)
+    entrants = tuple(policies) or default_policies(history, plan.prices, recipe.model is not None)
     names = [_name(policy) for policy in entrants]
     if len(set(names)) < len(names):
         raise UsageError(

@@ -25,7 +25,7 @@ _OF_ROWS = ("losses", "decided", "errors", "unseen")
 
 
 class ModelKey(NamedTuple):
-    """Which model: what trained it, at which edge, and from which other one where that matters."""
+    """Which model: what trained it, at which edge, and from which other one, where it depends on its path."""
 
     action: Action
     edge: int
@@ -37,12 +37,6 @@ class ModelKey(NamedTuple):
         before = "" if self.before is None else self.before.name
         said = repr((sorted(asdict(self.action).items()), self.edge, before))
         return hashlib.sha256(said.encode()).hexdigest()[:32]
-
-
-def depends_on_path(action: Action) -> bool:
-    """Whether what an action trains depends on the model before: then it is no cell that policies can share."""
-    continues = action.start in ("warm", "update") and action.batch_size != "full"
-    return action.new_only or action.start == "fine-tune" or continues
 
 
 @dataclass(frozen=True)

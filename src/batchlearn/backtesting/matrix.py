@@ -18,13 +18,14 @@ from typing import NamedTuple
 import numpy as np
 
 from batchlearn.artifacts.store import Store
-from batchlearn.backtesting.cells import MatrixCell, ModelKey, depends_on_path, read_cell, write_cell
+from batchlearn.backtesting.cells import MatrixCell, ModelKey, read_cell, write_cell
 from batchlearn.backtesting.history import History
 from batchlearn.data.target import Target
 from batchlearn.errors import CertificateError, DataError, NoFiniteOptimum, RegistryError, UsageError
 from batchlearn.evaluation.metrics import hit_rows
 from batchlearn.evaluation.scored import ScoredRows, score_each
 from batchlearn.kernels.design import Floats
+from batchlearn.models.linear import LinearModel
 from batchlearn.progress import finish
 from batchlearn.retraining.bracket import Bracket
 from batchlearn.retraining.cycle.continued import bracket_of, dearer_start, statistics_of, train_from
@@ -118,9 +119,17 @@ class LossMatrix:
         plan = Plan(recipe, Never(), action.window, action.start, Gate(), 0.5, threads=self.threads)
         return KnownRows(history.rows(now), history.times, now, plan)
 
+    def depends_on_path(self, action: Action) -> bool:
+        """Whether what an action trains depends on the model before: then it is no cell that policies can share.
+
+        Warm starts and updates end in one optimum, unless rows are read in parts or the estimator is a user's.
+        """
+        one_optimum = action.batch_size == "full" and self.recipe.model is None
+        return action.new_only or action.start == "fine-tune" or (action.start != "scratch" and not one_optimum)
+
     def _before(self, key: ModelKey) -> ModelKey | None:
         """Return the model that training goes on from; None where it begins anew."""
-        if depends_on_path(key.action):
+        if self.depends_on_path(key.action):
             return key.before
         return ModelKey(key.action, key.edge - 1) if key.edge and key.action.start != "scratch" else None
 
@@ -139,31 +148,38 @@ class LossMatrix:
         table = known.source.table(*wanted)
         yield Progress(f"training {self._said(key)}")
         began = time.perf_counter()
-        while True:
+        parts = None if champion is None else known.parts(champion)._replace(everything=table)
+        fit = None
+        while fit is None:
             try:
-                if champion is None or start == "scratch":
-                    training = iter_train(
-                        table, known.plan.recipe, threads=self.threads, before=self.target, structure=kept
-                    )
+                if champion is None or parts is None or start == "scratch":
+                    given = known.plan.recipe
+                    training = iter_train(table, given, threads=self.threads, before=self.target, structure=kept)
                 else:
                     if before is not None and start in ("update", "fine-tune"):
                         champion = replace(champion, kept=self.kept(before))
-                    training = train_from(start, champion, known.plan.recipe, known.parts(champion), self.threads)
+                    training = train_from(start, champion, known.plan.recipe, parts, self.threads)
                 fit = yield from training
-                break
             except REFUSALS as problem:
                 dearer = None if start == "scratch" else dearer_start(start, problem.code)
                 if dearer is None:
                     raise
                 start = dearer
-        seconds = time.perf_counter() - began
+        return self._taken(key, fit, start, table, time.perf_counter() - began, champion)
+
+    def _taken(
+        self, key: ModelKey, fit: Fit, start: str, table: Table, seconds: float, champion: Champion | None
+    ) -> TrainedModel:
+        """Take a fit in, without what bounds and explains single predictions, and with what it cost."""
         self.fits += 1
-        self.scratch_seconds += seconds if action in (Action(), Action(window=action.window)) else 0.0
-        model = replace(fit.model, standard_errors=None, level_moments=None, bounds=None)
-        now, rows_read = known.now, fit.rows.used
+        if key.action in (Action(), Action(window=key.action.window)):
+            self.scratch_seconds += seconds
+        if isinstance(fit.model, LinearModel):
+            fit = replace(fit, model=replace(fit.model, standard_errors=None, level_moments=None, bounds=None))
+        now, rows_read = float(self.history.edges[key.edge]), fit.rows.used
         if start in ("update", "fine-tune") and champion is not None:
             rows_read = self.history.known_by(now) - self.history.known_by(champion.as_of)
-        found = TrainedModel(replace(fit, model=model, summary=None), start, rows_read, seconds, table, now)
+        found = TrainedModel(replace(fit, summary=None), start, rows_read, seconds, table, now)
         self._trained[key] = found
         return found
 

@@ -135,8 +135,11 @@ class BacktestPlan:
             )
 
 
-def default_policies(history: History, prices: Prices | None) -> tuple[Policy, ...]:
-    """Return policies of each kind, with periods that fit the windows, and rows that fit what comes in one."""
+def default_policies(history: History, prices: Prices | None, brought: bool = False) -> tuple[Policy, ...]:
+    """Return policies of each kind, with periods that fit the windows, and rows that fit what comes in one.
+
+    An estimator that was `brought` has neither a bracket nor regimes.
+    """
     length = float(np.median(np.diff(history.edges)))
     each = max(round(len(history.seen) / history.windows), 1)
 
@@ -154,12 +157,13 @@ def default_policies(history: History, prices: Prices | None) -> tuple[Policy, .
         Doubling(1.5),
         Decay(0.05),
         Drift("psi", 0.05),
-        WhenGainExceeds(3.0),
         With(often, Action(window=span(8))),
         With(often, Action(start="warm")),
         With(often, Action(new_only=True)),
-        With(often, Action(batch_size=1)),
     ]
+    if brought:
+        return (*found, Drift("ks", 0.05), Decay(0.2))
+    found += [WhenGainExceeds(3.0), With(often, Action(batch_size=1))]
     if prices is not None and prices.retrain_in_loss is not None:
         found += [Forecast(), WhenGainExceeds(None)]
     return tuple(found)

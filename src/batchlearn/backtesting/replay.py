@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from batchlearn.backtesting.cells import MatrixCell, ModelKey, depends_on_path
+from batchlearn.backtesting.cells import MatrixCell, ModelKey
 from batchlearn.backtesting.history import History
 from batchlearn.backtesting.matrix import LossMatrix
 from batchlearn.errors import BatchlearnError, UsageError, quoted
@@ -89,7 +89,7 @@ class PolicyRun:
     @property
     def path_dependent(self) -> bool:
         """Whether a model depends on the ones before it, so that the oracle's frontier does not hold for it."""
-        return any(depends_on_path(one.key.action) for one in self.models)
+        return any(one.key.before is not None for one in self.models)
 
 
 def live_time(cell: MatrixCell, history: History, context: ReplayContext) -> float:
@@ -122,7 +122,7 @@ def replay(
             decisions.append(ReplayedDecision(edge, now, decision))
             continue
         action = decision.action or Action()
-        key = ModelKey(action, edge, newest.key if depends_on_path(action) else None)
+        key = ModelKey(action, edge, newest.key if matrix.depends_on_path(action) else None)
         cell = yield from matrix.cell(key)
         if cell.refused is not None:
             decisions.append(ReplayedDecision(edge, now, decision, refused=cell.refused))

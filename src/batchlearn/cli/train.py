@@ -29,7 +29,7 @@ from batchlearn.cli.options.recipe import (
     NO_COSTS,
     CostOptions,
     RecipeFlags,
-    class_weight_rule,
+    recipe_of,
 )
 from batchlearn.cli.progress import watch
 from batchlearn.errors import CertificateError, ResourceError, UsageError
@@ -41,7 +41,6 @@ from batchlearn.report.page import page as page_of
 from batchlearn.report.training.brief import show_fit
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
-from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import iter_train, thread_count
 
 _MODELS = Path("models")
@@ -68,10 +67,7 @@ def train(  # noqa: PLR0913 - each argument is a group of flags
     The model is trained on all rows that have a label. Its evaluation is of the same recipe trained on the earlier
     rows and judged on the later ones: the last fifth by --time, whole groups by --group, else a random fifth.
     """
-    given = vars(recipe)
-    plan = Recipe(
-        **{**given, "class_weight": class_weight_rule(given["class_weight"])}, costs=costs.costs, seed=run.seed
-    )
+    plan = recipe_of(recipe, costs, run.seed)
     threads = threads_given(run.threads)
     destination = Destination(run.output, target, run.force)
     destination.check()
@@ -161,7 +157,8 @@ def save_and_report(fit: Fit, destination: Destination, source: str) -> CommandR
         document.line(f"error: {unmet.message}", "red")
     document.line("Next:")
     model = shlex.quote(str(path))
-    document.command(f"batchlearn predict {model} NEW.parquet -o scored.parquet --bounds")
+    bounds = " --bounds" if fit.model.no_certificate is None else ""
+    document.command(f"batchlearn predict {model} NEW.parquet -o scored.parquet{bounds}")
     document.command(f"batchlearn verify {model} {source}")
 
     return CommandResult(record, document, 0 if unmet is None else unmet.exit_code)

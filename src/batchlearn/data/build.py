@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from batchlearn.data.ledger import Ledger, walk
 from batchlearn.data.profile import Profile, empty_profile
 from batchlearn.data.rows.memory import MemoryRows, chunk_rows
 from batchlearn.data.rows.stored import StoredChunk, joined
+from batchlearn.data.split import Split, SplitKind
 from batchlearn.errors import ResourceError
 from batchlearn.tables.columns import floats
 from batchlearn.tables.fingerprint import Fingerprint
@@ -26,6 +28,17 @@ _BYTES_OF_A_LABEL = 8
 
 Mask = NDArray[np.bool_]
 Profiles = dict[str, Profile]
+
+
+class PreparedRows(NamedTuple):
+    """What is known of the rows before anything is fitted to them."""
+
+    ledger: Ledger
+    split: Split
+    kind: SplitKind
+    early: Profiles  # of the rows that the judged model learns from
+    all: Profiles
+    repeated: int  # used rows that are equal to another one in everything
 
 
 def check_memory(table: Table) -> None:

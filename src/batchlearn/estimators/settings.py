@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from batchlearn.errors import UsageError, quoted
 from batchlearn.objectives.losses import Loss, named_loss
+from batchlearn.objectives.stopping import Stopping
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import Regime
-from batchlearn.training.stopping import Stopping
 from batchlearn.training.train import thread_count
 
 

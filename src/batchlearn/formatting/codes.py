@@ -28,6 +28,12 @@ class Code(StrEnum):
     HUBER_THRESHOLD = auto()
     TWEEDIE_POWER = auto()
     TWEEDIE_POWER_UNKNOWN = auto()
+    # Of an estimator that was brought along.
+    LEARNER_FED = auto()
+    LEARNER_ROUNDS = auto()
+    LEARNER_CALIBRATED = auto()
+    LEARNER_NOT_KEPT = auto()
+    LEARNER_CONTINUED = auto()
     # Of what was held out, and of what it says.
     NOTHING_HELD_OUT = auto()
     HELD_OUT = auto()
@@ -163,6 +169,7 @@ class Code(StrEnum):
     TIME_SPENT = auto()
     ANCHORED = auto()
     ROWS_NOT_KEPT = auto()
+    LEARNER_UNPROVED = auto()
     # How columns are read; their sentences are in column_sentences.py.
     MISSING_TEXTS = auto()
     STRAY_TEXTS = auto()

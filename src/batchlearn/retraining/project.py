@@ -20,6 +20,7 @@ from batchlearn.artifacts.disk import Irregular, read_regular
 from batchlearn.artifacts.folders import named_problems, temporary_path, write_durably
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import BatchlearnError, UsageError, quoted
+from batchlearn.models.brought.formats import Allowed
 from batchlearn.models.decision import Costs
 from batchlearn.registry.place import SETTINGS, find_project
 from batchlearn.retraining.policies import Every, EveryRows, Policy, Span
@@ -33,7 +34,11 @@ from batchlearn.training.recipe import Recipe
 REPORTS = "reports"
 _LARGEST = 1 << 20
 # Fields of a recipe that a project says elsewhere, and where.
-SAID_ELSEWHERE = {"holdout": "share in [gate]", "costs": "false_alarm, miss and fee in [review]"}
+SAID_ELSEWHERE = {
+    "holdout": "share in [gate]",
+    "costs": "false_alarm, miss and fee in [review]",
+    "folder": "its own folder for the files that model names",
+}
 # Keys of [source] that are the fields of a value of their own.
 _COLUMN_PARTS: dict[str, type] = {"roles": Roles, "reading": ReadingRules}
 _COLUMN_KEYS = {each.name: part for part, kind in _COLUMN_PARTS.items() for each in fields(kind)}
@@ -126,6 +131,13 @@ class Project:
     store: FolderStore
     policy: Policy
     gate: Gate
+
+    @property
+    def allowed(self) -> Allowed:
+        """What the settings name that may be imported to restore an estimator that was brought along."""
+        recipe = self.settings.recipe
+        file = (recipe.model or "").rpartition(":")[0]
+        return Allowed(recipe.trust, self.root / file if file else None)
 
 
 def open_project(folder: str | os.PathLike[str] = ".") -> Project:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,15 +50,42 @@ def evaluate_part(
     """Evaluate the optimum of the earlier rows on the later ones, beside baselines and its own leave-one-out."""
     link = INVERSE_LINKS[ledger.target.loss]
     response = later.map_rows(lambda chunk, parameters: link(predictor(chunk, parameters)), optimum.parameters).T
+    left_out = leave_one_out(ledger.target, optimum, int(split.early.sum()))
+    responses = LaterResponses(encoding, later, response)
+    evaluation = evaluate_responses(ledger, split, responses, seed, costs, left_out)
+    held = ledger.used if split.late is None else split.late
+    position = np.cumsum(held) - 1  # of each late row among the encoded ones
+    places = np.asarray([position[one.row - 1] for one in evaluation.worst_rows], dtype=np.intp)
+    most = zip(evaluation.worst_rows, contributions(encoding, later, optimum.parameters, places), strict=True)
+    return replace(evaluation, worst_rows=[replace(one, pushed=own) for one, own in most])
+
+
+class LaterResponses(NamedTuple):
+    """The later rows of a split, encoded, and what a model of the earlier ones responds to each, (n,) or (n, K)."""
+
+    encoding: Encoding
+    rows: Rows
+    response: Floats
+
+
+def evaluate_responses(
+    ledger: Ledger,
+    split: Split,
+    later: LaterResponses,
+    seed: int,
+    costs: Costs | None = None,
+    left_out: LeaveOneOut | None = None,
+) -> Evaluation:
+    """Evaluate what a model of the earlier rows responds to the later ones, beside baselines."""
     held = ledger.used if split.late is None else split.late
     by_group = split.kind is SplitKind.GROUP or ledger.time is None
     early, late = in_order(ledger, split.early, by_group), in_order(ledger, held, by_group, seed)
     position = np.cumsum(held) - 1  # of each late row among the encoded ones
     order = position[late]
-    terms = zip(level_codes(later), encoding.groups, strict=True)
+    terms = zip(level_codes(later.rows), later.encoding.groups, strict=True)
     held_out = ScoredRows(
         label=ledger.label[late],
-        response=response[order],
+        response=later.response[order],
         weight=None if ledger.weight is None else ledger.weight[late],
         categories={
             term.column: (codes[order], level_names(term)) for codes, term in terms if isinstance(term, LevelTerm)
@@ -72,14 +100,10 @@ def evaluate_part(
     classes, weight = len(target.classes), None if ledger.weight is None else ledger.weight[early]
     constant, added = constant_baseline(ledger.label[early], weight, len(late), classes), offset_constant(ledger, early)
     if added is not None and held_out.offset is not None:
-        constant = link(added + held_out.offset)
+        constant = INVERSE_LINKS[target.loss](added + held_out.offset)
     baselines = {"constant": constant, "last_value": _last_value(ledger, early, late)}
-    left_out = leave_one_out(target, optimum, len(early))
     evaluation = evaluate_held_out(target.scored_as, held_out, baselines, seed, left_out, costs, metrics)
-    worst = _worst(target, held_out)
-    places = np.asarray([position[one.row - 1] for one in worst], dtype=np.intp)
-    most = contributions(encoding, later, optimum.parameters, places)
-    return replace(evaluation, worst_rows=[replace(one, pushed=own) for one, own in zip(worst, most, strict=True)])
+    return replace(evaluation, worst_rows=_worst(target, held_out))
 
 
 def _worst(target: Target, held_out: ScoredRows) -> list[WorstRow]:

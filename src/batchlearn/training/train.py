@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
+from functools import partial
 from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 
-from batchlearn.data.build import Mask, Profiles, build_rows, check_memory, profile_parts
+from batchlearn.data.build import Mask, PreparedRows, Profiles, build_rows, check_memory, profile_parts
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import fit_encoding
 from batchlearn.data.ledger import Ledger, read_ledger, with_classes_of
@@ -20,12 +21,11 @@ from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.data.split import Split, hold_out, split_kind, with_lots
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import DataError, NoFiniteOptimum, UsageError, quoted
-from batchlearn.evaluation.baselines import offset_constant
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.formatting.names import how_split
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
-from batchlearn.models.decision import Costs
+from batchlearn.models.decision import check_costs
 from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.class_weights import counted_by_class, log_odds_shift, moved_intercepts, weights_of
 from batchlearn.objectives.losses import loss_of
@@ -42,7 +42,7 @@ from batchlearn.tables.conditions import for_any_time
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units
 from batchlearn.training.evaluate import evaluate_part, with_values
-from batchlearn.training.fit import Fit
+from batchlearn.training.fit import Fit, model_of
 from batchlearn.training.optimise import Optimum, Problem, correct_intercepts, iter_optimise
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.summary.columns import (
@@ -50,13 +50,10 @@ from batchlearn.training.summary.columns import (
     DataSummary,
     JudgedFit,
     column_uses,
-    model_readings,
     refuse_text,
-    summarise_columns,
+    summarise,
 )
-from batchlearn.training.summary.labels import part_labels, summarise_neighbours, summarise_split
 from batchlearn.training.summary.leaks import leak_notes
-from batchlearn.training.summary.levels import count_levels, leaking_levels
 from batchlearn.training.summary.notes import case_notes, feature_notes, group_notes, row_notes, target_notes
 from batchlearn.training.summary.spikes import spike_remarks
 from batchlearn.training.summary.texts import text_uses
@@ -74,12 +71,15 @@ class Progress(NamedTuple):
     bound: float | None = None
 
 
-def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = None) -> Fit:
+def train(
+    table: Table, recipe: Recipe | None = None, *, model: object | None = None, threads: int | None = None
+) -> Fit:
     """Train on every row of a table that has a target, and evaluate the same recipe fitted to the earlier part alone.
 
     Args:
         table: Rows with a target, as `read` opens them.
         recipe: How to train; `Recipe()` unless given.
+        model: An estimator of scikit-learn's interface to fit instead of ours, or its name, as `Recipe.model`.
         threads: Threads that read rows; as many as there are cores, at most 8, unless given. No bit depends on it.
 
     Returns:
@@ -97,7 +97,10 @@ def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = N
         >>> fit.certificate.certified, fit.rows.used
         (True, 4)
     """
-    return finish(iter_train(table, recipe or Recipe(), threads=threads))
+    recipe = recipe or Recipe()
+    if isinstance(model, str):
+        recipe, model = replace(recipe, model=model), None
+    return finish(iter_train(table, recipe, threads=threads, estimator=model))
 
 
 def iter_train(
@@ -107,102 +110,81 @@ def iter_train(
     threads: int | None = None,
     before: Target | None = None,
     structure: Structure | None = None,
+    estimator: object | None = None,
 ) -> Generator[Progress, None, Fit]:
-    """Yield progress while training; return the fit. What is given of `before` and `structure` is kept."""
-    if table.roles.target is None:
-        raise UsageError(
-            "The table has no target; name the column to predict with target= (--target).", code="no-target"
-        )
+    """Yield progress while training; return the fit. A structure that is given, and the positive class of `before`,
+    are kept; an `estimator` is fitted instead of our models."""
     clock = Clock()
     workers = thread_count(threads)
-    check_memory(table)
+    if recipe.model is not None or estimator is not None:
+        # Imported here: it trains by parts of this module.
+        from batchlearn.training.brought import iter_train_brought
+
+        return (yield from iter_train_brought(table, recipe, estimator, workers, before))
     with one_blas_thread():
-        yield Progress("reading labels")
-        ledger = read_ledger(table, loss=recipe.loss, positive=recipe.positive, before=before)
-        if ledger.counts.used < _FEWEST_ROWS:
-            raise DataError(
-                f"{table.name} has {ledger.counts.used} row with a label; at least {_FEWEST_ROWS} are needed to learn "
-                "from.",
-                code="too-few-rows",
-            )
-        check_costs(ledger.target, recipe.costs)
-        ledger = with_lots(table, ledger)
-        repeated = ledger.counts.used - len(np.unique(ledger.lots.whole[ledger.used]))
-        kind = split_kind(ledger, recipe.split)
-        split = hold_out(ledger, recipe.holdout, recipe.seed, kind)
+        prepared = yield from prepare(table, recipe, before)
+        ledger, split, repeated = prepared.ledger, prepared.split, prepared.repeated
         early, _ = counted_by_class(recipe.class_weight, ledger, split.early)
-        # All rows are profiled for themselves and not as early + late: where nothing is chosen by data, the model does
-        # not depend on the split by a bit.
-        parts = [split.early] if split.late is None else [split.early, ledger.used]
-        profiles = yield from run_stage("reading columns", profile_parts(table, ledger, parts))
-        refuse_text(table, profiles[-1])
         clock.stop("reading")
         ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers)
         early = replace(early, target=ledger.target)
         if structure is None and recipe.alpha is None:
-            choice = choose_structure(table, early, split.early, recipe.rules, workers, kind, recipe.seed)
+            choice = choose_structure(table, early, split.early, recipe.rules, workers, prepared.kind, recipe.seed)
             structure = yield from run_stage("choosing what to fit", choice)
         structure = structure or Structure(recipe.rules)
         clock.stop("choosing")
         work = Work(table, ledger, recipe, structure, workers)
-        known = work._replace(ledger=with_classes_of(ledger, split.early))
-        if not isinstance(recipe.class_weight, str | None):
-            # A part of the rows may lack a class that was given a weight.
-            weights = weights_of(recipe.class_weight, known.ledger.target.classes)
-            known = known._replace(recipe=replace(recipe, class_weight=weights or None))
-        evaluation, judged, notes = yield from _evaluate(known, split, profiles[0])
+        known = Work(table, *known_to(ledger, recipe, split.early), structure, workers)
+        judge = partial(_judge, known, prepared.early)
+        evaluation, judged, notes = yield from evaluate_split(table, known.ledger, split, judge)
         clock.stop("judging")
-        fitted = yield from fit_part(work, ledger.used, profiles[-1], "all rows")
+        fitted = yield from fit_part(work, ledger.used, prepared.all, "all rows")
         clock.stop("fitting")
-    spikes = spike_remarks(table, profiles[-1], ledger)
-    uses = column_uses(table, fitted.encoding, profiles[-1], ledger.unreadable, spikes)
+    spikes = spike_remarks(table, prepared.all, ledger)
+    uses = column_uses(table, fitted.encoding, prepared.all, ledger.unreadable, spikes)
     codes = (Code.LEFT_OUT, Code.UNREADABLE_VALUES)
     of_columns = (remark.note for use in uses for remark in use.remarks if remark.note.code in codes)
     said = [
         *target_notes(ledger, recipe, table.roles, before),
         *chosen,
         *row_notes(ledger, fitted.encoding, fitted.class_weights, repeated),
-        *case_notes(fitted.encoding, profiles[-1]),
+        *case_notes(fitted.encoding, prepared.all),
         *feature_notes(fitted.encoding, fitted.optimum.certification.expansion, fitted.penalty),
     ]
-    summary = _summary(work, fitted, profiles[-1], split, repeated, judged, clock.seconds)
-    fit = _assemble(work, fitted, evaluation, (*of_columns, *said, *notes), summary)
+    texts = text_uses(fitted.encoding, fitted.rows, fitted.optimum.parameters)
+    summary = summarise(table, prepared._replace(ledger=ledger), fitted.encoding, fitted.rows, judged)
+    fit = _assemble(
+        work, fitted, evaluation, (*of_columns, *said, *notes), replace(summary, seconds=clock.seconds, texts=texts)
+    )
     return replace(fit, columns=uses, notes=(*leak_notes(fit), *fit.notes))
 
 
-def _summary(
-    work: Work,
-    fitted: Fitted,
-    profiles: Profiles,
-    split: Split,
-    repeated: int,
-    judged: JudgedFit | None,
-    seconds: Mapping[str, float],
-) -> DataSummary:
-    levels = count_levels(fitted.rows, fitted.encoding, work.ledger.target)
-    leaking = leaking_levels(fitted.encoding, levels, work.ledger.target)
-    return DataSummary(
-        repeated_rows=repeated,
-        split=summarise_split(work.table, work.ledger, split),
-        judged=judged,
-        labels=part_labels(work.ledger, split),
-        neighbours=summarise_neighbours(work.ledger),
-        columns=summarise_columns(work.table.features, profiles, leaking, fitted.encoding.left_out),
-        seconds=seconds,
-        levels=levels,
-        texts=text_uses(fitted.encoding, fitted.rows, fitted.optimum.parameters),
-    )
-
-
-def check_costs(target: Target, costs: Costs | None) -> None:
-    """Refuse costs of decisions for a target that has no two classes: UsageError."""
-    if costs is not None and len(target.classes) != 2:
-        what = f"holds {len(target.classes)} classes" if target.classes else f"is predicted by the {target.loss} loss"
+def prepare(table: Table, recipe: Recipe, before: Target | None) -> Generator[Progress, None, PreparedRows]:
+    """Read which rows count and what their columns hold, and split them; yields progress."""
+    if table.roles.target is None:
         raise UsageError(
-            f"Costs of a false positive and a false negative were given and '{target.column}' {what}; they are for two "
-            "classes. Leave them out.",
-            code="costs-without-two-classes",
+            "The table has no target; name the column to predict with target= (--target).", code="no-target"
         )
+    check_memory(table)
+    yield Progress("reading labels")
+    ledger = read_ledger(table, loss=recipe.loss, positive=recipe.positive, before=before)
+    if ledger.counts.used < _FEWEST_ROWS:
+        raise DataError(
+            f"{table.name} has {ledger.counts.used} row with a label; at least {_FEWEST_ROWS} are needed to learn "
+            "from.",
+            code="too-few-rows",
+        )
+    check_costs(ledger.target, recipe.costs)
+    ledger = with_lots(table, ledger)
+    repeated = ledger.counts.used - len(np.unique(ledger.lots.whole[ledger.used]))
+    kind = split_kind(ledger, recipe.split)
+    split = hold_out(ledger, recipe.holdout, recipe.seed, kind)
+    # All rows are profiled for themselves and not as early + late: where nothing is chosen by data, the model does
+    # not depend on the split by a bit.
+    parts = [split.early] if split.late is None else [split.early, ledger.used]
+    profiles = yield from run_stage("reading columns", profile_parts(table, ledger, parts))
+    refuse_text(table, profiles[-1])
+    return PreparedRows(ledger, split, kind, profiles[0], profiles[-1], repeated)
 
 
 def thread_count(threads: int | None) -> int:
@@ -249,6 +231,15 @@ class Work(NamedTuple):
     seconds: float = math.inf
 
 
+def known_to(ledger: Ledger, recipe: Recipe, part: Mask) -> tuple[Ledger, Recipe]:
+    """Return ledger and recipe as who has seen only the labels of a part would have them."""
+    ledger = with_classes_of(ledger, part)
+    if not isinstance(recipe.class_weight, str | None):
+        # A part of the rows may lack a class that was given a weight.
+        recipe = replace(recipe, class_weight=weights_of(recipe.class_weight, ledger.target.classes) or None)
+    return ledger, recipe
+
+
 class Fitted(NamedTuple):
     """One part of the rows, fitted."""
 
@@ -289,16 +280,23 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
     return Fitted(encoding, rows, optimum, alpha, objective.penalty, weights)
 
 
-def _evaluate(
-    work: Work, split: Split, profiles: Profiles
+Judging = Generator[Progress, None, tuple[Evaluation, JudgedFit | None]]
+
+
+def evaluate_split(
+    table: Table, ledger: Ledger, split: Split, judge: Callable[[Split], Judging]
 ) -> Generator[Progress, None, tuple[Evaluation | None, JudgedFit | None, list[Note]]]:
-    """Return the evaluation, coefficients and passes of the fit that it is of, and notes."""
+    """Return the evaluation, coefficients and passes of the fit that it is of, and notes.
+
+    The ledger is as who has seen only the earlier labels has it. `judge` evaluates a model of the earlier rows on the
+    later ones that can be judged.
+    """
     if split.late is None:
         return None, None, [Note(Code.NOTHING_HELD_OUT)]
-    target = work.ledger.target
-    labels = work.ledger.label[split.early]
-    unseen = int((split.late & work.ledger.unseen).sum())
-    late = split.late & work.ledger.used
+    target = ledger.target
+    labels = ledger.label[split.early]
+    unseen = int((split.late & ledger.unseen).sum())
+    late = split.late & ledger.used
     if not late.any():
         return None, None, [Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen})]
     one_class = target.task is Task.CLASSES and bool(np.all(labels == labels[0]))
@@ -306,27 +304,33 @@ def _evaluate(
         return None, None, [Note(Code.ONE_LABEL, {"label": float(labels[0]), "column": target.column})]
     # What only the earlier rows lack is no reason to refuse a model of all rows; what all lack is refused with those.
     try:
-        fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
-        rows = yield from run_stage(
-            "encoding the later rows",
-            build_rows(work.table, work.ledger, fitted.encoding, late, work.threads, fingerprinted=False),
-        )
-        parts, recipe = split._replace(late=late), work.recipe
-        evaluation = evaluate_part(work.ledger, parts, fitted.encoding, rows, fitted.optimum, recipe.seed, recipe.costs)
-        evaluation = with_values(work.table, evaluation)
+        evaluation, judged = yield from judge(split._replace(late=late))
+        evaluation = with_values(table, evaluation)
     except (DataError, NoFiniteOptimum) as refusal:
         return None, None, [Note(Code.NOT_EVALUATED, {"refusal": refusal.message})]
     held = {
         "by": split.kind.value,
         "how": how_split(split.kind, split.one_time),
-        "rows": len(rows),
-        "of": work.ledger.counts.used,
+        "rows": int(late.sum()),
+        "of": ledger.counts.used,
     }
     notes = [Note(Code.HELD_OUT, held)]
     if unseen:
         notes.append(Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen}))
-    judged = JudgedFit(len(fitted.optimum.parameters), fitted.optimum.passes)
-    return evaluation, judged, notes + group_notes(work.ledger, split, work.table.roles.group)
+    return evaluation, judged, notes + group_notes(ledger, split, table.roles.group)
+
+
+def _judge(work: Work, profiles: Profiles, split: Split) -> Judging:
+    """Fit the earlier rows of a split and evaluate the fit on the later ones."""
+    assert split.late is not None
+    fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
+    rows = yield from run_stage(
+        "encoding the later rows",
+        build_rows(work.table, work.ledger, fitted.encoding, split.late, work.threads, fingerprinted=False),
+    )
+    recipe = work.recipe
+    evaluation = evaluate_part(work.ledger, split, fitted.encoding, rows, fitted.optimum, recipe.seed, recipe.costs)
+    return evaluation, JudgedFit(len(fitted.optimum.parameters), fitted.optimum.passes)
 
 
 def _assemble(
@@ -380,16 +384,11 @@ def _errors(work: Work, fitted: Fitted) -> tuple[float | None, Floats | None, Fl
 
 
 def _model(work: Work, fitted: Fitted, errors: Floats | None, moments: Floats | None) -> LinearModel:
-    ledger, optimum, classes = work.ledger, fitted.optimum, len(work.ledger.target.classes)
-    weight = None if ledger.weight is None else ledger.weight[ledger.used]
-    mean = float(np.average(ledger.label[ledger.used], weights=weight))
-    shares = np.bincount(ledger.label[ledger.used].astype(np.intp), weight, classes) if classes > 2 else np.zeros(0)
-    told = tuple(map(float, shares / max(float(shares.sum()), 1e-300)))
-    roles, costs, bounds = work.table.roles, work.recipe.costs, optimum.certification.prediction_bounds()
-    given = (fitted.encoding, ledger.target, optimum.parameters, roles, mean, errors, bounds, costs, told, moments)
-    added, readings = offset_constant(ledger, ledger.used), model_readings(work.table, fitted.encoding)
-    model = LinearModel(*given, weight_constant=ledger.weight_constant, offset_constant=added)
-    return replace(model, readings=readings, text_encoding=work.table.text_encoding)
+    optimum, bounds = fitted.optimum, fitted.optimum.certification.prediction_bounds()
+    make = partial(
+        LinearModel, parameters=optimum.parameters, standard_errors=errors, bounds=bounds, level_moments=moments
+    )
+    return model_of(make, work.table, work.ledger, fitted.encoding, work.recipe.costs)
 
 
 def fit_objective(

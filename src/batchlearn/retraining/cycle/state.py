@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 from batchlearn.formatting.notes import Note
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.objectives.penalties import Penalty
 from batchlearn.retraining.policies import Action, Policy, Span
 from batchlearn.retraining.sources.label_times import LabelTimes
@@ -67,7 +67,7 @@ class Plan:
 class Champion:
     """The live model with what is needed to go on from it: as of when it was trained, and what it kept of its rows."""
 
-    model: LinearModel
+    model: EncodedModel
     as_of: float
     latest: float  # the latest time at which a row that had landed by then was seen
     generation: int
@@ -156,7 +156,7 @@ class Versions(Protocol):
         """Return the live model."""
         ...
 
-    def model(self, number: int) -> LinearModel:
+    def model(self, number: int) -> EncodedModel:
         """Return the model of a version."""
         ...
 

@@ -15,7 +15,8 @@ from batchlearn.data.encoding import PairTerm
 from batchlearn.errors import IntegrityError
 from batchlearn.formatting.notes import Note, all_recorded
 from batchlearn.kernels.design import Floats
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.brought.formats import NOTHING_ALLOWED
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.registry.ledger import (
     OUTCOME,
     OVERRIDE_INTERIM,
@@ -76,7 +77,7 @@ class CycleContext:
         settings, project = self.project.settings, self.project
         window = settings.policy.window
         return Plan(
-            recipe=replace(settings.recipe, holdout=0.0, costs=settings.review.costs),
+            recipe=replace(settings.recipe, holdout=0.0, costs=settings.review.costs, folder=str(project.root)),
             policy=project.policy,
             window=None if window is None else Span.parse(window),
             start=settings.policy.start,
@@ -186,7 +187,7 @@ class RegisteredVersions:
     def champion(self) -> Champion:
         """Return the champion with its totals, every byte checked against its promotion."""
         store = self.context.project.store
-        live = load_champion(store)
+        live = load_champion(store, self.context.project.allowed)
         model, record = live.stored.model, live.stored.record
         chosen = record["structure"]
         strengths = {str(name): float(one) for name, one in chosen.get("strengths", {}).items()}
@@ -210,10 +211,10 @@ class RegisteredVersions:
             columns=None if said is None else {str(one["name"]): one["read_as"] for one in said},
         )
 
-    def model(self, number: int) -> LinearModel:
+    def model(self, number: int) -> EncodedModel:
         """Return the model of a version, its bytes checked."""
         store = self.context.project.store
-        return load_version(store, read_version(store, number)).model
+        return load_version(store, read_version(store, number), self.context.project.allowed).model
 
     def past(self) -> list[PastVersion]:
         """Return what is on record of all versions, the oldest first."""
@@ -243,4 +244,7 @@ def rehearse(context: CycleContext, version: Version) -> Rehearsal:
         sample = Path(folder) / SAMPLE
         sample.write_bytes(read_file(store, version, SAMPLE))
         model = shutil.copytree(version.model_path, Path(folder) / "model")
-        return context.rehearse(model, sample, expected)
+        allowed = context.project.allowed
+        if allowed == NOTHING_ALLOWED:
+            return context.rehearse(model, sample, expected)
+        return scores_same(model, sample, expected, allowed=allowed)
