@@ -75,7 +75,7 @@ def test_no_path_free_policy_is_below_the_frontier() -> None:
 
 def test_prices_decide_and_the_oracle_heeds_them() -> None:
     rows = stream(80, turns=(40,), seed=5)
-    cheap, dear = (run(rows, prices=Prices(retrain=price)) for price in (0.1, 1e6))
+    cheap, dear = (run(rows, prices=Prices(retrain=price, hour=0.01)) for price in (0.1, 1e6))
     assert dear.recommendation.policy == "never"
     assert cheap.recommendation.policy != "never"
     assert (dear.oracle.best.retrains, dear.oracle.edges) == (0, ())
@@ -85,7 +85,9 @@ def test_prices_decide_and_the_oracle_heeds_them() -> None:
         judged = found.judged
         for one in found.policies:
             assert one.cost == pytest.approx(
-                found.prices.retrain * one.retrains + one.run.losses[judged] @ found.history.weight[judged]
+                found.prices.retrain * one.retrains
+                + found.prices.hour * one.stale_hours
+                + one.run.losses[judged] @ found.history.weight[judged]
             )
             assert one.cost is not None
             assert one.cost >= found.oracle.best.cost + found.prices.retrain * found.oracle.best.retrains - 1e-9

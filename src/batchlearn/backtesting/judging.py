@@ -67,7 +67,7 @@ def judged_backtest(
 
     outcomes = []
     for run in runs:
-        hours = _stale_hours(history, run)
+        hours = _stale_hours(history, run, float(history.edges[-1]))
         cost = _cost(history, run, judged, plan.prices)
         error = float(np.average(run.errors[judged], weights=weight[judged]))
         estimates = compared(run.losses), error, compared(run.losses, oracle.losses), compared(run.losses, once.losses)
@@ -132,9 +132,9 @@ def _recommended(
     return PolicyChoice(chosen.name, reasons, found)
 
 
-def _stale_hours(history: History, run: PolicyRun) -> float:
-    """Return for how long what served was older than a window."""
-    lives = [*((one.live, one.now) for one in run.models), (float(history.edges[-1]), 0.0)]
+def _stale_hours(history: History, run: PolicyRun, end: float) -> float:
+    """Return for how long, up to a time, what served was older than a window."""
+    lives = [*((one.live, one.now) for one in run.models if one.live < end), (end, 0.0)]
     length = float(np.median(np.diff(history.edges)))
     stale = [max(until - max(live, trained + length), 0.0) for (live, trained), (until, _) in pairwise(lives)]
     return history.hours(sum(stale))
@@ -144,10 +144,11 @@ def _cost(history: History, run: PolicyRun, rows: NDArray[np.bool_], prices: Pri
     """Return what a policy would have cost by the prices, its losses counted on some rows."""
     if prices is None:
         return None
-    last = float(np.max(history.seen[rows]))
+    window = np.searchsorted(history.edges, float(np.max(history.seen[rows])))
+    last = float(history.edges[min(int(window), history.windows)])
     retrains = sum(one.now < last for one in run.retrained)
     lost = float(history.weight[rows] @ run.losses[rows])
-    return prices.retrain * retrains + prices.hour * _stale_hours(history, run) + prices.loss * lost
+    return prices.retrain * retrains + prices.hour * _stale_hours(history, run, last) + prices.loss * lost
 
 
 def measured_durations(matrix: LossMatrix) -> Durations:

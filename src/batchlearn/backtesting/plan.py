@@ -145,7 +145,7 @@ def default_policies(history: History, prices: Prices | None, brought: bool = Fa
 
     def span(windows: float) -> Span:
         if not history.times.stamped:
-            return Span(float(f"{windows * length * 0.999:.3g}"))
+            return Span(float(f"{windows * length * 0.99:.3g}"))
         size, unit = next((one for one in _UNITS if windows * length >= 2.0 * one[0] * _SECOND), (1.0, "s"))
         return Span(float(max(windows * length // (size * _SECOND), 1.0)), unit)
 
