@@ -21,7 +21,7 @@ from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training import certificate as certificates
-from batchlearn.training.certificate import LOWER_BOUND, Units, certify
+from batchlearn.training.certificate import LOWER_BOUND, Units
 from batchlearn.training.optimise import Optimum, Problem, Status, iter_optimise, leading_names, optimise
 from batchlearn.training.regimes import choose_solver
 
@@ -349,23 +349,6 @@ def test_the_solver_follows_from_the_size() -> None:
 
 def test_leading_names_are_those_that_move_most() -> None:
     assert leading_names(["a", "b", "c"], np.array([1e-9, -2.0, 1.0])) == "'b' and 'c'"
-
-
-def test_a_hessian_of_the_point_is_read_and_factored_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    X, label = data("logistic")
-    posed, read = problem(dense_rows(X, label), "logistic", 1e-3), []
-    expand = Objective.expand
-
-    def watched(self: Objective, rows: Any, parameters: Any) -> Any:
-        read.append(parameters)
-        return expand(self, rows, parameters)
-
-    monkeypatch.setattr(Objective, "expand", watched)
-    found = optimise(posed)
-    assert len(read) == len(found.trace)
-    known = found.certification.certificate
-    again = certify(posed.objective, posed.rows, found.parameters, posed.units).certificate
-    assert (known.loss_bound, known.radius, known.kappa) == (again.loss_bound, again.radius, again.kappa)
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: solver.name)
