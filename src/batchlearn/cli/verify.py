@@ -7,7 +7,18 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import CommandResult
-from batchlearn.cli.options import THESE_FILES, WHOLE, Count, FileFlags, Memory, PartFlags, files_of, rules_of
+from batchlearn.cli.options import (
+    NO_CODE,
+    THESE_FILES,
+    WHOLE,
+    CodeOptions,
+    Count,
+    FileFlags,
+    Memory,
+    PartFlags,
+    files_of,
+    rules_of,
+)
 from batchlearn.cli.progress import watch
 from batchlearn.cli.train import threads_given
 from batchlearn.data.target import Task
@@ -26,6 +37,7 @@ def verify(
     *,
     files: FileFlags = THESE_FILES,
     part: PartFlags = WHOLE,
+    code: CodeOptions = NO_CODE,
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None,
     memory: Memory = None,
 ) -> CommandResult:
@@ -35,7 +47,8 @@ def verify(
     hold.
     """
     rows, budget = files_of(data, part), budget_of(memory)
-    steps = iter_verify_model(model, rows, rules_of(files), threads=threads_given(threads), budget=budget)
+    rules, workers = rules_of(files), threads_given(threads)
+    steps = iter_verify_model(model, rows, rules, threads=workers, budget=budget, allowed=code.allowed)
     verification = watch(steps)
     record: dict[str, Any] = {"format_version": FORMAT_VERSION, "model": model, "data": data, **verification.to_json()}
     if not verification.holds:
@@ -51,7 +64,10 @@ def verify(
 def show_verification(document: Document, verification: Verification, model: str) -> None:
     """Say whether the certificate holds, and if not, why."""
     if verification.holds:
-        document.title(f"The certificate of {model} holds for these rows")
+        if verification.stated.certified:
+            document.title(f"The certificate of {model} holds for these rows")
+        else:
+            document.title(f"{model} was trained on these rows, and scores them as then")
     else:
         document.title(f"The certificate of {model} does not hold for these rows")
         for reason in verification.reasons:

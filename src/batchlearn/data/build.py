@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.ledger import Ledger, walk
 from batchlearn.data.profile import Profile, empty_profile
+from batchlearn.data.rows.journal import Journal
 from batchlearn.data.rows.kept import ChunkCollector
 from batchlearn.data.rows.memory import MemoryRows, chunk_rows
 from batchlearn.data.rows.stored import StoredChunk, joined
+from batchlearn.data.split import Split, SplitKind
 from batchlearn.errors import ResourceError
 from batchlearn.tables.columns import floats
 from batchlearn.tables.fingerprint import Fingerprint
@@ -27,6 +30,18 @@ _BYTES_OF_A_LABEL = 8
 
 Mask = NDArray[np.bool_]
 Profiles = dict[str, Profile]
+
+
+class PreparedRows(NamedTuple):
+    """What is known of the rows before anything is fitted to them."""
+
+    table: Table  # decoded once
+    ledger: Ledger
+    split: Split
+    kind: SplitKind
+    early: Profiles  # of the rows that the judged model learns from
+    all: Profiles
+    repeated: int  # used rows that are equal to another one in everything
 
 
 def check_memory(table: Table) -> None:
@@ -80,9 +95,16 @@ def profile_parts(table: Table, ledger: Ledger, parts: list[Mask]) -> Generator[
 
 
 def build_rows(
-    table: Table, ledger: Ledger, encoding: Encoding, part: Mask, threads: int, *, fingerprinted: bool = True
+    table: Table,
+    ledger: Ledger,
+    encoding: Encoding,
+    part: Mask,
+    threads: int,
+    *,
+    fingerprinted: bool = True,
+    journal: Journal | None = None,
 ) -> Generator[int, None, MemoryRows]:
-    """Encode the rows of a part into chunks; yields rows read, returns the rows.
+    """Encode the rows of a part into chunks; yields rows read, returns the rows, whose answers the journal keeps.
 
     They are in a file where the budget that the columns were kept under has no room for them. Their fingerprint takes
     about a fifth of the time: rows whose certificate nobody will see can do without.
@@ -122,6 +144,7 @@ def build_rows(
         encoding.scale,
         threads=threads,
         fingerprint=None if fingerprint is None else fingerprint.hexdigest(),
+        journal=journal,
     )
 
 

@@ -19,13 +19,13 @@ from batchlearn.kernels.design import Floats
 from batchlearn.objectives.class_weights import log_odds_shift, moved_intercepts
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.self_concordance import Bounds, bounds
+from batchlearn.objectives.stopping import Stopping, StoppingContext
 from batchlearn.progress import finish
-from batchlearn.solvers import Distance, RowsAtOnce, Solver
+from batchlearn.solvers import AnchoredPoint, Distance, RowsAtOnce, Solver
 from batchlearn.statistics.objective import Objective
 from batchlearn.statistics.totals import RecessionTotal, ValueTotal
 from batchlearn.training.certificate import Certification, Units, certify, not_certified
 from batchlearn.training.regimes import Checkpoint, FullBatch, Regime, check_pair, default_solver, run
-from batchlearn.training.stopping import Stopping, StoppingContext
 
 # What may be rounding of a direction: of its entries against its largest, of a row's rise against the row's own terms.
 _RECESSION_TOLERANCE = 1e-6
@@ -40,6 +40,7 @@ class Status(Enum):
     OUT_OF_STEPS = "the steps were spent before the bound met the tolerance"
     OUT_OF_TIME = "the time was spent before the bound met the tolerance"
     REFUSED = "no bound could be proved"
+    BROUGHT = "the estimator that was brought along ended by its own rule"
 
 
 class Step(NamedTuple):
@@ -230,8 +231,14 @@ def _proved(way: _SolverRun) -> Generator[Step, None, _LoopResult]:
         stalled = stalled + 1 if known.stalled else 0
         exhausted = stalled >= known.patience
         if exhausted or _near(problem, known, reached, stopping_context, wanted):
-            anchored = known.anchored if problem.quick else None
-            proof = certify(objective, rows, parameters, problem.units, anchored)
+            anchored, factored = known.anchored if problem.quick else None, known.factored
+            # Rows that repeat each other, read as one, add up to other bits.
+            factored = factored if way.rows is rows else None
+            if problem.quick and factored is not None:
+                # A point is near itself: one reading says what a certificate from an anchor's Hessian needs.
+                near = objective.near(rows, parameters, parameters, factored.factor.diagonal)
+                anchored = AnchoredPoint(near, factored.expansion.hessian, factored.factor)
+            proof = certify(objective, rows, parameters, problem.units, anchored, factored)
             status, floor = judge(problem, proof, stopping_context), proof.certificate.floor
             # What stalls or rises far above its rounding is on its way: one row may still have to turn.
             decrement = known.decrement if known.exact else None

@@ -22,6 +22,8 @@ _LARGEST_THREADS = 256
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_LARGEST_THREADS = 256
+
 
 def thread_count(threads: int | None) -> int:
     """Return how many threads read chunks: as many as there are cores unless said otherwise."""
