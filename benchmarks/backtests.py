@@ -2,15 +2,19 @@
 
     python benchmarks/backtests.py run [SET ...] [--windows 40] [--results FOLDER]
     python benchmarks/backtests.py areas [SET ...] [--results FOLDER]
+    python benchmarks/backtests.py noaa [--results FOLDER]
     python benchmarks/backtests.py write [--results FOLDER]
 
 `run` replays policies over each set, chooses by the first 60 % of the windows and judges the choice by the rest, which
-had no say. Tables of more than 100,000 rows are thinned to every k-th row, and kddcup99 is its first 100,000. `areas`
-adds, over a range of prices, what loss and retrains cost together (the area of Regol et al., ICML 2025) of the
-forecast, of drift detectors (River's ADWIN and KSWIN on the losses, if it is installed), of the cumulative threshold of
-CARA (on the losses alone, without its similarity of queries) and of the oracle. Each set leaves a file of JSON in the
-folder, and the models' losses in a cache beside it, so that a run that was stopped goes on; `write` makes the tables of
-docs/backtest.md of the files there are.
+had no say. Tables of more than 50,000 rows are thinned to every k-th row (`--rows` says otherwise), and of kddcup99
+only the first 100,000 are used. `areas` adds, over a range of prices, what loss and retrains cost together (the area of
+Regol et al., ICML 2025) of the forecast, of drift detectors (River's ADWIN and KSWIN on the losses, if it is
+installed), of the cumulative threshold of CARA (on the losses alone, without its similarity of queries) and of the
+oracle. Each set leaves a file of JSON in the folder, and the models' losses in a cache beside it, so that a run that
+was stopped goes on; `write` makes the tables of docs/backtest.md of the files there are.
+
+`noaa` has 50 windows of noaa_weather, labels one window late, and accuracy beside retrains, of the default model and of
+a linear one. Lukats et al. (JDSA 2024) publish runs of 868 detectors on the same rows, with learners of their own.
 
 Simulated: 12,000 rows, 40 windows. The right answer is never to train again where the world stands still, or only the
 columns drift, and to train again where an effect turns at a third, or turns slowly.
@@ -47,7 +51,7 @@ REAL = (
     "bank_marketing", "beijing_air", "bike_sharing_hour", "chicago_taxi_15k", "football_intl", "hotel_bookings",
     "kddcup99_10pct", "metro_traffic", "noaa_weather", "nycflights13",
 )  # fmt: skip
-MOST_ROWS, START, HOLDOUT = 100_000, 0.2, 0.4
+FIRST_OF_KDDCUP, START, HOLDOUT = 100_000, 0.2, 0.4
 SIMULATED = {  # whether to train again
     "still": False, "columns drift": False, "an effect turns": True, "an effect turns slowly": True,
 }  # fmt: skip
@@ -74,7 +78,7 @@ def simulated(name: str) -> pa.Table:
     return pa.table({"t": np.arange(float(rows)), **{f"x{k}": each for k, each in enumerate(x)}, "y": label})
 
 
-def opened(name: str) -> tuple[bl.Table, bl.Recipe, Arrivals]:
+def opened(name: str, most: int = 50_000) -> tuple[bl.Table, bl.Recipe, Arrivals]:
     """Return a set as a table, its recipe, and when its labels come."""
     if name in SIMULATED:
         return bl.read(simulated(name), target="y", time="t"), bl.Recipe(alpha=0.001), Arrivals()
@@ -82,11 +86,11 @@ def opened(name: str) -> tuple[bl.Table, bl.Recipe, Arrivals]:
     rows, target, time, drop, loss = pq.read_table(one.path), one.target, one.time, list(one.drop), one.loss
     arrivals = Arrivals()
     if name == "kddcup99_10pct":
-        rows, target, drop, loss = rows.slice(0, MOST_ROWS), "attack", ["label"], "logistic"
+        rows, target, drop, loss = rows.slice(0, FIRST_OF_KDDCUP), "attack", ["label"], "logistic"
     if name == "hotel_bookings":  # labels come when a stay ends or is cancelled
         arrivals = Arrivals("reservation_status_date")
         drop = [each for each in drop if each != "reservation_status_date"] + ["arrival_date"]
-    stride = -(-rows.num_rows // MOST_ROWS)
+    stride = -(-rows.num_rows // most)
     rows = rows.take(np.arange(0, rows.num_rows, stride))
     return bl.read(rows, target=target, time=time, drop=drop), bl.Recipe(loss=loss), arrivals
 
@@ -153,9 +157,9 @@ class Cara:
         return Decision(stale > self.price, (recorded(f"Staleness {stale:.4g} of {self.price:.4g}."),))
 
 
-def run(name: str, windows: int, folder: Path, areas: bool) -> None:
+def run(name: str, most: int, windows: int, folder: Path, areas: bool) -> None:
     """Replay policies over a set, and keep what came of it."""
-    table, recipe, arrivals = opened(name)
+    table, recipe, arrivals = opened(name, most)
     level = level_of_window(table, recipe, windows)
     # The tables of both modes are the same, so that their models are found in one cache.
     cache = str(folder / f"cache {name}")
@@ -190,6 +194,43 @@ def run(name: str, windows: int, folder: Path, areas: bool) -> None:
         f"{name}: {found.recommendation.policy}; {found.seconds:.0f} s, scratch {found.scratch_seconds:.0f} s",
         flush=True,
     )
+
+
+def noaa(folder: Path) -> None:
+    """Keep accuracy and retrains of calendars and detectors on noaa_weather, by two models."""
+    table, recipe, _ = opened("noaa_weather")
+    windows, start = 50, 0.02
+    history = read_history(table, Arrivals(), windows, start)
+    length = float(np.median(np.diff(history.edges)))
+    arrivals = Arrivals(wait=float(int(length)))
+    chosen = bl.Action(structure="choose")
+    calendars = [bl.Every(float(f"{k * length * 0.999:.5g}")) for k in (1, 2, 4, 8, 16)]
+    watches = [bl.Decay(), bl.Drift(), bl.Drift("ks"), bl.WhenGainExceeds(3.0), Watching("ADWIN"), Watching("KSWIN")]
+    for name, model in (("default", recipe), ("linear", bl.Recipe(loss="logistic", alpha=1e-3))):
+        cache = str(folder / f"cache noaa {name}")
+        plan = bl.BacktestPlan(windows=windows, start=start, arrivals=arrivals, cache=cache)
+        # What few rows chose is not kept.
+        policies = [bl.Never(), *(bl.With(one, chosen) for one in (*calendars, *watches))]
+        found = bl.backtest(table, policies, model, plan, threads=1)
+        (folder / f"noaa {name}.json").write_text(json.dumps(found.to_json(), indent=1))
+        for one in found.policies:
+            print(f"{name}: {one.run.name}: accuracy {1.0 - one.error:.4f}, {one.retrains} retrains", flush=True)
+
+
+def accuracies(folder: Path) -> list[str]:
+    """Return accuracy and retrains of each policy on noaa_weather, by both models."""
+    models = {path.stem.removeprefix("noaa "): json.loads(path.read_text()) for path in folder.glob("noaa *.json")}
+    if not models:
+        return []
+    by = {name: {one["name"]: one for one in said["policies"]} for name, said in sorted(models.items())}
+    lines = [
+        "| policy | " + " | ".join(f"{name}: accuracy (retrains)" for name in by) + " |",
+        "|" + "---|" * (len(by) + 1),
+    ]
+    for policy in next(iter(by.values())):
+        cells = [f"{1.0 - each[policy]['error']:.3f} ({each[policy]['retrains']})" for each in by.values()]
+        lines.append(f"| `{policy.removesuffix(' with structure=choose')}` | " + " | ".join(cells) + " |")
+    return lines
 
 
 def read(folder: Path, kind: str) -> dict[str, dict[str, Any]]:
@@ -286,21 +327,22 @@ def write(folder: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("mode", choices=("run", "areas", "write"))
+    parser.add_argument("mode", choices=("run", "areas", "noaa", "write"))
     parser.add_argument("sets", nargs="*")
     parser.add_argument("--windows", type=int, default=40)
+    parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--results", type=Path, default=Path(tempfile.gettempdir()) / "batchlearn-backtests")
     arguments = parser.parse_args()
     arguments.results.mkdir(parents=True, exist_ok=True)
-    if arguments.mode == "write":
-        write(arguments.results)
+    if arguments.mode in ("noaa", "write"):
+        noaa(arguments.results) if arguments.mode == "noaa" else write(arguments.results)
         return 0
     chosen = arguments.sets or [*SIMULATED, *(REAL if FOLDER.exists() else ())]
     unknown = [name for name in chosen if name not in (*SIMULATED, *REAL)]
     if unknown:
         parser.error(f"there is no set {unknown[0]}; use some of {', '.join((*SIMULATED, *REAL))}")
     for name in chosen:
-        run(name, arguments.windows, arguments.results, arguments.mode == "areas")
+        run(name, arguments.rows, arguments.windows, arguments.results, arguments.mode == "areas")
     return 0
 
 

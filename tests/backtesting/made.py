@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from batchlearn.backtesting.history import Arrivals, History, read_history
-from batchlearn.backtesting.matrix import Matrix
+from batchlearn.backtesting.matrix import LossMatrix
 from batchlearn.backtesting.replay import PolicyRun, ReplayContext, replay
 from batchlearn.progress import finish
 from batchlearn.retraining.policies import Policy
@@ -24,7 +24,7 @@ DAY = 86_400e6
 def stream(
     days: int = 60, turns: Sequence[int] = (), seed: int = 0, rows: int = ROWS, delay: int = 0, noise: float = 1.0
 ) -> pa.Table:
-    """Make rows of some days; what a size means turns its sign on the days named, and labels come `delay` days later."""
+    """Make rows of some days; what a size means turns on the days named, and labels come `delay` days later."""
     rng = np.random.default_rng([seed, days])
     second = np.sort(rng.integers(1, 86_400, (days, rows)), axis=1) + 86_400 * np.arange(days)[:, None]
     seen = np.datetime64("2026-01-01", "us") + second.ravel() * 10**6
@@ -56,7 +56,7 @@ def history_of(rows: pa.Table, windows: int | str = "3d", late: bool = False) ->
 
 def replayed(
     policy: Policy, rows: pa.Table, windows: int | str = "3d", late: bool = False, context: ReplayContext | None = None
-) -> tuple[PolicyRun, Matrix]:
+) -> tuple[PolicyRun, LossMatrix]:
     """Replay a policy over a stream."""
-    matrix = Matrix(history_of(rows, windows, late), RECIPE, 1)
+    matrix = LossMatrix(history_of(rows, windows, late), RECIPE, 1)
     return finish(replay(str(policy), policy, matrix, context or ReplayContext())), matrix

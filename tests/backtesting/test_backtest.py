@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from tests.backtesting.made import DAY, RECIPE, opened, stream
 
 import batchlearn as bl
 from batchlearn.backtesting.backtest import iter_backtest
-from batchlearn.backtesting.cells import Cell
+from batchlearn.backtesting.cells import MatrixCell
 from batchlearn.backtesting.outcome import Backtest
 from batchlearn.backtesting.plan import BacktestPlan, Prices
 from batchlearn.errors import BatchlearnError, UsageError
@@ -76,7 +75,7 @@ def test_no_path_free_policy_is_below_the_frontier() -> None:
 
 def test_prices_decide_and_the_oracle_heeds_them() -> None:
     rows = stream(80, turns=(40,), seed=5)
-    cheap, dear = (run(rows, prices=Prices(retrain=price)) for price in (0.1, 1e6))
+    cheap, dear = (run(rows, prices=Prices(retrain=price, hour=0.01)) for price in (0.1, 1e6))
     assert dear.recommendation.policy == "never"
     assert cheap.recommendation.policy != "never"
     assert (dear.oracle.best.retrains, dear.oracle.edges) == (0, ())
@@ -86,8 +85,11 @@ def test_prices_decide_and_the_oracle_heeds_them() -> None:
         judged = found.judged
         for one in found.policies:
             assert one.cost == pytest.approx(
-                found.prices.retrain * one.retrains + one.run.losses[judged] @ found.history.weight[judged]
+                found.prices.retrain * one.retrains
+                + found.prices.hour * one.stale_hours
+                + one.run.losses[judged] @ found.history.weight[judged]
             )
+            assert one.cost is not None
             assert one.cost >= found.oracle.best.cost + found.prices.retrain * found.oracle.best.retrains - 1e-9
 
 
@@ -161,6 +163,11 @@ def test_the_record_has_the_shape_that_programs_read() -> None:
     given = {"name", "loss", "low", "high", "metric", "retrains", "rows_read", "seconds", "regret_to_oracle"}
     assert all({*given, "path_dependent", "churn"} <= one.keys() for one in found["policies"])
     assert [one["path_dependent"] for one in found["policies"]] == [False] * 7 + [True]
+    for one in found["policies"]:
+        trained = [line for line in one["ledger"][1:] if line["decision"] == "retrain"]
+        assert len(trained) == one["retrains"]
+        assert sum(line["rows_read"] for line in trained) == one["rows_read"]
+        assert all(line["reason"] and line["as_of"] for line in one["ledger"])
     assert found["baselines"].keys() == {"never", "every window", "last value"}
     assert found["freshness"][0].keys() >= {"age", "loss", "low", "high"}
     assert found["recommendation"].keys() >= {"policy", "reason"}
@@ -194,10 +201,10 @@ def test_what_does_not_fit_is_refused(policies: str, plan: dict[str, Any], code:
     assert refused.value.code == code
 
 
-@pytest.mark.parametrize(("given", "code"), [({"start": 0.0}, "start-range"), ({"holdout": 1.0}, "holdout-range")])
-def test_shares_out_of_range_are_refused(given: dict[str, float], code: str) -> None:
+@pytest.mark.parametrize(("start", "holdout", "code"), [(0.0, 0.0, "start-range"), (0.2, 1.0, "holdout-range")])
+def test_shares_out_of_range_are_refused(start: float, holdout: float, code: str) -> None:
     with pytest.raises(UsageError) as refused:
-        replace(BacktestPlan(), **given)
+        BacktestPlan(start=start, holdout=holdout)
     assert refused.value.code == code
 
 
@@ -218,4 +225,4 @@ def test_weights_count_in_losses_and_in_the_oracle() -> None:
     judged = heavy.judged
     assert one.loss.value == pytest.approx(np.average(one.run.losses[judged], weights=weight[judged]))
     assert one.loss.value != pytest.approx(found.policies[0].loss.value)
-    assert isinstance(one.run.models[0].cell, Cell)
+    assert isinstance(one.run.models[0].cell, MatrixCell)

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchlearn.backtesting.oracle import best_paths, frontier
+from batchlearn.backtesting.oracle import BestPath, best_paths, frontier
 from batchlearn.kernels.design import Floats
 
 
@@ -34,12 +34,12 @@ class Trial(NamedTuple):
         times = np.arange(self.cost.shape[1])
         return float(self.cost[model, (times > self.live[model]) & (times <= until)].sum())
 
-    def paths(self) -> list[object]:
+    def paths(self) -> list[BestPath]:
         """Return the ways that the oracle finds."""
         count = len(self.decided)
         serving = np.array([[self.between(one, self.live[other]) for other in range(count)] for one in range(count)])
         ending = np.array([self.between(one, np.inf) for one in range(count)])
-        return list(best_paths(self.decided, self.live, serving, ending))
+        return best_paths(self.decided, self.live, serving, ending)
 
 
 @st.composite

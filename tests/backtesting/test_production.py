@@ -12,9 +12,9 @@ import pytest
 from tests.retraining.made import SETTINGS_TEXT, add_days, context, make_project, orders
 from tests.retraining.made import turn as turned
 
-from batchlearn.backtesting.cells import Key
+from batchlearn.backtesting.cells import ModelKey
 from batchlearn.backtesting.history import Arrivals, read_history
-from batchlearn.backtesting.matrix import Matrix
+from batchlearn.backtesting.matrix import LossMatrix
 from batchlearn.backtesting.replay import Durations, ReplayContext, replay
 from batchlearn.models.files import load, read_model
 from batchlearn.progress import finish
@@ -35,11 +35,11 @@ def world() -> pa.Table:
     return pa.concat_tables([orders(0, TURN), orders(TURN, DAYS, slope=-1.5)])
 
 
-def predicted(text: str) -> tuple[Matrix, dict[float, bool], list[float]]:
+def predicted(text: str) -> tuple[LossMatrix, dict[float, bool], list[float]]:
     """Return the matrix, what a policy decides as of each edge, and when it trains."""
     table = read(world(), target="bought", time="seen", drop=["user"])
     history = read_history(table, Arrivals("known"), "2d", 0.2)
-    matrix = Matrix(history, Recipe(alpha=0.01, holdout=0.0), 1)
+    matrix = LossMatrix(history, Recipe(alpha=0.01, holdout=0.0), 1)
     run = finish(replay(text, parse_policy(text), matrix, NO_TIME))
     assert not any(one.refused for one in run.decisions)
     return matrix, {one.now: one.decision.retrain for one in run.decisions}, [one.now for one in run.models]
@@ -68,7 +68,7 @@ def test_day_by_day_production_does_what_was_predicted(text: str, start: str, tm
     whole = world()
     for at, (now, model) in enumerate(zip(trained, models, strict=True)):
         edge = int(np.searchsorted(matrix.history.edges, now))
-        fit = finish(matrix.trained(Key(Action(start="scratch" if at == 0 else start), edge))).fit
+        fit = finish(matrix.trained(ModelKey(Action(start="scratch" if at == 0 else start), edge))).fit
         if start == "scratch" or at == 0:
             assert fit.model.parameters.tobytes() == model.parameters.tobytes()
             continue

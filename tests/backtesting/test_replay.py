@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 from tests.backtesting.made import DAY, RECIPE, history_of, replayed, stream
 
-from batchlearn.backtesting.cells import Key
-from batchlearn.backtesting.matrix import Matrix
+from batchlearn.backtesting.cells import ModelKey
+from batchlearn.backtesting.matrix import LossMatrix
 from batchlearn.backtesting.replay import Durations, PolicyRun, ReplayContext, ReplayedDecision, replay
 from batchlearn.errors import UsageError
 from batchlearn.formatting.notes import recorded
@@ -138,12 +138,12 @@ def test_durations_are_between_those_known_and_beyond_them_in_proportion() -> No
 
 
 def test_a_model_is_trained_and_scored_once_for_all_policies() -> None:
-    matrix = Matrix(history_of(stream(40)), RECIPE, 1)
+    matrix = LossMatrix(history_of(stream(40)), RECIPE, 1)
     for policy in (EveryRows(1), Every("6d"), Never()):
         finish(replay(str(policy), policy, matrix, ReplayContext()))
     # Those of all edges, and the one that chooses the structure.
     assert matrix.fits == matrix.history.windows + 1
-    assert set(matrix.cells) == {Key(Action(), edge) for edge in range(matrix.history.windows)}
+    assert set(matrix.cells) == {ModelKey(Action(), edge) for edge in range(matrix.history.windows)}
 
 
 def test_models_that_depend_on_their_path_are_of_it() -> None:

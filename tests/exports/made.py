@@ -62,4 +62,10 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 def model_of(case: str) -> LinearModel:
     kind, roles, recipe = CASES[case]
     table = bl.read(mixed(kind, roles.get("zone")), target="label", **roles)
-    return bl.train(table, bl.Recipe(holdout=0.0, **recipe)).model
+    return linear_of(table, bl.Recipe(holdout=0.0, **recipe))
+
+
+def linear_of(table: bl.Table, recipe: bl.Recipe) -> LinearModel:
+    model = bl.train(table, recipe).model
+    assert isinstance(model, LinearModel)
+    return model

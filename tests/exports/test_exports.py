@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
-from tests.exports.made import CASES, LEVELS, mixed, model_of
+from tests.exports.made import CASES, LEVELS, linear_of, mixed, model_of
 
 import batchlearn as bl
 from batchlearn.data.bins import BinTerm
@@ -69,7 +69,7 @@ def test_predictions_are_the_models(case: str, of: Any) -> None:
 @pytest.mark.parametrize("alpha", [None, 0.01])
 def test_real_tables(load: Any, alpha: float | None) -> None:
     frame = load(as_frame=True).frame
-    model = bl.train(bl.read(frame, target="target"), bl.Recipe(alpha=alpha, holdout=0.0)).model
+    model = linear_of(bl.read(frame, target="target"), bl.Recipe(alpha=alpha, holdout=0.0))
     for of in (in_onnx, in_duckdb):
         rows = pa.Table.from_batches(list(model.read(frame).scan(model.columns))).to_batches()
         assert largest_difference(model, of(model), [telling_rows(model), *rows])[0] < 1e-12
@@ -192,15 +192,15 @@ def test_what_cannot_be_said_is_refused_with_the_reason() -> None:
     ).model
     levels = {"level": [f"level {k % 90}" for k in range(400)], "y": rng.normal(size=400)}
     rules = replace(bl.Recipe().rules, minimum_rows=2, level_cap=20, buckets=8)
-    hashed = bl.train(bl.read(levels, target="y"), bl.Recipe(alpha=0.1, rules=rules)).model
-    constant = bl.train(bl.read({"x": [1.0, 1.0, 1.0], "y": [1.0, 2.0, 3.0]}, target="y"), bl.Recipe(alpha=0.1)).model
+    hashed = linear_of(bl.read(levels, target="y"), bl.Recipe(alpha=0.1, rules=rules))
+    constant = linear_of(bl.read({"x": [1.0, 1.0, 1.0], "y": [1.0, 2.0, 3.0]}, target="y"), bl.Recipe(alpha=0.1))
     for model, why in ((text, "words in 'words'"), (hashed, "a hash"), (constant, "reads no column")):
         for export in (to_onnx, to_sql):
             with pytest.raises(UsageError, match=why) as caught:
                 export(model)
             assert caught.value.code == "export-encoding"
     many = {f"x{k}": rng.normal(size=30) for k in range(2_001)}
-    wide = bl.train(bl.read({**many, "y": rng.normal(size=30)}, target="y"), bl.Recipe(alpha=1.0, holdout=0.0)).model
+    wide = linear_of(bl.read({**many, "y": rng.normal(size=30)}, target="y"), bl.Recipe(alpha=1.0, holdout=0.0))
     with pytest.raises(UsageError, match="up to 2,000") as caught:
         to_sql(wide)
     assert caught.value.code == "export-too-large"
@@ -209,7 +209,7 @@ def test_what_cannot_be_said_is_refused_with_the_reason() -> None:
 
 def test_a_column_with_the_name_of_an_output_is_refused_as_onnx_and_written_as_sql() -> None:
     rows = {"prediction": [0.0, 1.0, 2.0, 3.0], "y": [1.0, 3.0, 5.0, 7.5]}
-    model = bl.train(bl.read(rows, target="y"), bl.Recipe(alpha=0.1, holdout=0.0)).model
+    model = linear_of(bl.read(rows, target="y"), bl.Recipe(alpha=0.1, holdout=0.0))
     with pytest.raises(UsageError, match="'prediction'") as caught:
         to_onnx(model)
     assert caught.value.code == "export-name"
@@ -218,7 +218,7 @@ def test_a_column_with_the_name_of_an_output_is_refused_as_onnx_and_written_as_s
 def test_a_sum_of_many_terms_is_within_what_parsers_take() -> None:
     rng = np.random.default_rng(2)
     many = {f"x{k}": rng.normal(size=60) for k in range(1_500)}
-    wide = bl.train(bl.read({**many, "y": rng.normal(size=60)}, target="y"), bl.Recipe(alpha=1.0, holdout=0.0)).model
+    wide = linear_of(bl.read({**many, "y": rng.normal(size=60)}, target="y"), bl.Recipe(alpha=1.0, holdout=0.0))
     assert largest_difference(wide, in_duckdb(wide), [telling_rows(wide).slice(0, 20)])[0] < 1e-12
 
 

@@ -13,12 +13,15 @@ import pandas as pd
 import pytest
 from tests.exports.made import mixed, model_of
 
+import batchlearn as bl
 from batchlearn.artifacts.folders import write_folder
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import IntegrityError, RegistryError, ResourceError, UsageError
+from batchlearn.exports import to_onnx, to_sql
 from batchlearn.exports.mlflow_folder import mlflow_files
 from batchlearn.exports.mlflow_mirror import mirror
 from batchlearn.models.files import load, read_model, save
+from batchlearn.models.linear import LinearModel
 from batchlearn.registry.promotions import Reason, needed_champion, promote
 from batchlearn.registry.version import read_version
 
@@ -59,6 +62,23 @@ def test_mlflow_loads_the_folder_and_predicts_as_the_model(folder: Path) -> None
         loaded.predict(frame.drop(columns="x"))
 
 
+def test_a_model_of_another_library_goes_along_with_what_it_needs(tmp_path: Path) -> None:
+    import mlflow.pyfunc
+
+    rows = mixed("two").to_pandas().drop(columns="time")
+    fit = bl.train(bl.read(rows, target="label"), bl.Recipe(model="lightgbm.LGBMClassifier", set={"n_jobs": 1}))
+    stored = read_model(fit.save(tmp_path / "model"))
+    write_folder(tmp_path / "exported", mlflow_files(tmp_path / "model", stored.model, stored.identity))
+    assert any(line.startswith("lightgbm==") for line in (tmp_path / "exported/requirements.txt").read_text().split())
+    loaded = mlflow.pyfunc.load_model(str(tmp_path / "exported"))
+    ours = fit.model.to_table(fit.model.predict(rows)).to_pandas()
+    pd.testing.assert_frame_equal(loaded.predict(rows), ours)
+    for export in (to_onnx, to_sql):
+        with pytest.raises(UsageError, match="another library") as caught:
+            export(stored.model)
+        assert caught.value.code == "export-encoding"
+
+
 def test_a_byte_that_changed_in_the_folder_is_found_when_it_is_loaded(folder: Path) -> None:
     import mlflow.pyfunc
 
@@ -72,7 +92,10 @@ def test_the_folder_needs_nothing_of_mlflow(folder: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "mlflow", None)
     described = json.loads((folder / "MLmodel").read_text())
     assert described["flavors"]["python_function"]["loader_module"] == "batchlearn.exports.mlflow_folder"
-    assert load(folder / "model").parameters.tobytes() == model_of("linear").parameters.tobytes()
+    frame = mixed("two").to_pandas()
+    assert (
+        load(folder / "model").predict(frame).response.tobytes() == model_of("linear").predict(frame).response.tobytes()
+    )
 
 
 # --- the mirror -----------------------------------------------------------------------------------------------------
@@ -110,7 +133,10 @@ def test_versions_and_aliases_are_mirrored_once_and_followed(store: FolderStore,
     mlflow.set_registry_uri(uri)
     loaded = mlflow.pyfunc.load_model("models:/orders@newest").unwrap_python_model
     path = Path(client.get_model_version("orders", "2").source.removeprefix("file://"), "model")
-    assert load(path).parameters.tobytes() == load(read_version(store, 2).model_path).parameters.tobytes()
+    there, ours = load(path), load(read_version(store, 2).model_path)
+    assert isinstance(there, LinearModel)
+    assert isinstance(ours, LinearModel)
+    assert there.parameters.tobytes() == ours.parameters.tobytes()
     assert loaded is not None
 
 

@@ -32,9 +32,17 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.NOTHING_HELD_OUT: {},
     Code.SAMPLED: {"rows": 100, "of": 400, "seed": 0},
     Code.COMPARED_ON: {"rows": 80, "held_out": 20, "how": "random rows"},
-    Code.COMPARED_TERMS: {"coefficients": 4, "alpha": 0.01},
+    Code.COMPARED_TERMS: {"coefficients": 4, "model": "additive", "alpha": None},
     Code.OPTIMUM_OUT_OF_TIME: {"seconds": 30.0},
     Code.COMPARISON_OUT_OF_TIME: {"seconds": 75.0},
+    Code.MODEL_TOLD_APART: {
+        **{"metric": "log_loss", "other": "linear", "difference": -0.02, "low": -0.03, "high": -0.01},
+        "certified": True,
+    },
+    Code.MODEL_AS_GOOD: {
+        **{"metric": "log_loss", "other": "lightgbm.LGBMClassifier", "difference": 0.01, "low": -0.03, "high": 0.05},
+        "certified": False,
+    },
     Code.HELD_OUT: {"by": "random", "how": "random rows", "rows": 80, "of": 400},
     Code.ONE_LABEL: {"label": 0.0, "column": "y"},
     Code.NOT_EVALUATED: {"refusal": "There are no rows."},
@@ -99,12 +107,12 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.GAIN_LARGE: {"times": 4.2, "needed": 3.0},
     Code.GAIN_BELOW_PRICE: {"rows": 1200, "gain": 12.0, "price": 500.0},
     Code.GAIN_ABOVE_PRICE: {"rows": 1200, "gain": 1200.0, "price": 500.0},
-    Code.WAITING_BELOW_PRICE: {
-        **{"cost": 9.0, "expected": 4.0, "error": 12.0},
+    Code.FORECAST_BELOW_PRICE: {
+        **{"worth": 9.0, "expected": 4.0, "error": 12.0},
         **{"price": 500.0, "rows": 1200, "pairs": 0},
     },
-    Code.WAITING_ABOVE_PRICE: {
-        **{"cost": 900.0, "expected": 890.0, "error": 120.0},
+    Code.FORECAST_ABOVE_PRICE: {
+        **{"worth": 900.0, "expected": 890.0, "error": 120.0},
         **{"price": 500.0, "rows": 1200, "pairs": 3},
     },
     Code.ASKED_FOR: {},
@@ -176,7 +184,7 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.LEARNER_FED: {"path": "lightgbm.LGBMClassifier", "form": "matrix", "refusal": "It takes no texts."},
     Code.LEARNER_ROUNDS: {"path": "lightgbm.LGBMClassifier", "rounds": 120},
     Code.LEARNER_CALIBRATED: {"path": "sklearn.svm.LinearSVC"},
-    Code.LEARNER_NOT_KEPT: {"path": "my_models.py:build", "types": ["my_models.Hand"]},
+    Code.LEARNER_NOT_KEPT: {"path": "my_models.py:build", "types": ["my_models.Hand"], "missing": None},
     Code.LEARNER_CONTINUED: {"path": "lightgbm.LGBMClassifier", "how": "init_model"},
     Code.LEARNER_UNPROVED: {"path": "lightgbm.LGBMClassifier"},
     Code.MISSING_TEXTS: {"column": "a", "kind": "number", "texts": {"NA": 3, "?": 1}, "rows": 4},
@@ -222,6 +230,17 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.TAKEN_AS_MISSING: {"column": "a"},
     Code.UNREADABLE_VALUES: {"column": "a", "kind": "number", "rows": 3},
     Code.RECORDED: {"text": "Nobody {asked}."},
+    Code.POLICY_CHEAPEST: {"cost": 1234.5, "retrains": 1, "policies": 6},
+    Code.POLICY_AS_GOOD: {
+        **{"loss": 0.41, "retrains": 3, "best": "every {7d}"},
+        **{"best_loss": 0.409, "best_retrains": 40},
+    },
+    Code.NO_POLICY_BEATS_ONCE: {"policies": 5},
+    Code.TRAINING_TAKES_NO_TIME: {},
+    Code.ROWS_NOT_SCORED: {"rows": 1234, "why": "'{a}' holds a text."},
+    Code.WINDOWS_WITHOUT_LABELS: {"windows": 3, "of": 40},
+    Code.TRAININGS_REFUSED: {"trainings": 2, "at": "'2026-01-01 00:00:00'", "why": "All labels are {equal}."},
+    Code.CLASSES_CAME_LATE: {"classes": ["a", "b", "c", "d", "e", "{f}"]},
 }
 
 

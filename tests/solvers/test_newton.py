@@ -128,7 +128,7 @@ def test_a_fit_of_many_coefficients_begins_along_preconditioned_gradients(monkey
     objective = Objective(LOSSES["logistic"], ridge(rows.layout, 1e-4))
     null = objective.null_parameters(rows)
     monkeypatch.setattr(newton, "_LEAST_SAVED", -np.inf)
-    monkeypatch.setattr(newton, "_MANY", 30)
+    monkeypatch.setattr(newton, "MANY", 30)
     monkeypatch.setattr(newton, "_STEPS_WORTH", 100.0)
     monkeypatch.setattr(preconditioner, "_FEWEST_ROWS", 1000)
     led, spent = Newton().lead(objective, rows, null, fresh=True, seconds=10.0)

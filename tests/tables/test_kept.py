@@ -218,11 +218,19 @@ def test_what_is_no_size_is_refused(given: str) -> None:
 def test_by_default_two_thirds_of_what_is_free_may_be_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = budget.free_memory()
     assert free is None or 0 < free < 2**60
-    # A group of processes has its own limit, and what is taken of it is not free.
-    limit, taken = tmp_path / "limit", tmp_path / "taken"
-    monkeypatch.setattr(budget, "_GROUPS", ((tmp_path / "none", taken), (limit, taken)))
-    limit.write_text("3000000\n")
-    taken.write_text("1500000\n")
+    # A group of processes has its own limit, as the groups around it, and what is taken of it is not free.
+    monkeypatch.setattr(budget, "_GROUPS", tmp_path)
+    inner = tmp_path / "memory" / "outer" / "inner"
+    inner.mkdir(parents=True)
+    for folder, limit, taken in ((inner, 3_000_000, 1_500_000), (inner.parent, 9_000_000, 8_000_000)):
+        (folder / "memory.limit_in_bytes").write_text(f"{limit}\n")
+        (folder / "memory.usage_in_bytes").write_text(f"{taken}\n")
+    told = "3:cpu,cpuacct:/outer\n4:memory:/outer/inner\n0::/\n"
+    assert list(budget._free_in_groups(told)) == [1_500_000, 1_000_000]
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("5\n")
+    assert list(budget._free_in_groups("0::/elsewhere\n")) == []
+    (tmp_path / "memory.max").write_text("7\n")
+    assert list(budget._free_in_groups("0::/elsewhere\n")) == [2]
+    monkeypatch.setattr(budget, "_free_in_groups", lambda _: iter([1_500_000]))
     assert budget_of().memory == 1_000_000
-    limit.write_text("max\n")
-    assert budget.free_memory() != 1_500_000

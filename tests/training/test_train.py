@@ -18,10 +18,11 @@ from batchlearn.data import build
 from batchlearn.data.rows.threads import thread_count
 from batchlearn.errors import UsageError
 from batchlearn.models.files import load
+from batchlearn.progress import Progress
 from batchlearn.tables.table import read
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.train import Progress, iter_train, train
+from batchlearn.training.train import iter_train, train
 from batchlearn.training.verification.stored import verify_model
 
 TIGHT = 1e-14

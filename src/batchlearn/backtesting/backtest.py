@@ -8,22 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from batchlearn.artifacts.store import FolderStore
-from batchlearn.backtesting.cells import Key, claim_cache
+from batchlearn.backtesting.cells import ModelKey, claim_cache
 from batchlearn.backtesting.history import read_history
 from batchlearn.backtesting.judging import judged_backtest
-from batchlearn.backtesting.matrix import Matrix
+from batchlearn.backtesting.matrix import LossMatrix
 from batchlearn.backtesting.outcome import Backtest
 from batchlearn.backtesting.plan import BacktestPlan, default_policies
 from batchlearn.backtesting.replay import ReplayContext, replay
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import UsageError
-from batchlearn.progress import finish
+from batchlearn.progress import Progress, finish
 from batchlearn.retraining.policies import Action, EveryRows, Never, Policy
 from batchlearn.retraining.policies.span import Span
 from batchlearn.retraining.sources.label_times import fingerprint
 from batchlearn.tables.table import Table
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.train import Progress
 
 NEVER, ALWAYS = "never", "every window"
 
@@ -75,7 +74,7 @@ def iter_backtest(
     yield Progress("reading times")
     history = read_history(table, plan.arrivals, plan.windows, plan.start)
     stamped, recipe = history.times.stamped, replace(recipe, holdout=0.0)
-    entrants = tuple(policies) or default_policies(history, plan.prices)
+    entrants = tuple(policies) or default_policies(history, plan.prices, recipe.model is not None)
     names = [_name(policy) for policy in entrants]
     if len(set(names)) < len(names):
         raise UsageError(
@@ -91,12 +90,12 @@ def iter_backtest(
     delay = 0.0 if plan.delay is None else Span.parse(plan.delay).on(stamped)
     context = ReplayContext(plan.durations, delay, None if plan.prices is None else plan.prices.retrain_in_loss)
     with one_blas_thread():
-        matrix = Matrix(history, recipe, threads, store)
+        matrix = LossMatrix(history, recipe, threads, store)
         yield from matrix.begin()
         # The calendar of every window trains at each edge: its models are the matrix of the oracle and of ages.
         always = yield from replay(ALWAYS, EveryRows(1), matrix, context)
         for edge in range(history.windows):
-            yield from matrix.cell(Key(Action(), edge))
+            yield from matrix.cell(ModelKey(Action(), edge))
         once = yield from replay(NEVER, Never(), matrix, context)
         runs = []
         for name, policy in zip(names, entrants, strict=True):

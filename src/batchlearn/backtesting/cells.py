@@ -24,12 +24,12 @@ _LARGEST_FACTS, _LARGEST_ARRAYS = 1 << 20, 1 << 34
 _OF_ROWS = ("losses", "decided", "errors", "unseen")
 
 
-class Key(NamedTuple):
-    """Which model: what trained it, at which edge, and from which other one where that matters."""
+class ModelKey(NamedTuple):
+    """Which model: what trained it, at which edge, and from which other one, where it depends on its path."""
 
     action: Action
     edge: int
-    before: Key | None = None
+    before: ModelKey | None = None
 
     @property
     def name(self) -> str:
@@ -39,14 +39,8 @@ class Key(NamedTuple):
         return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
-def depends_on_path(action: Action) -> bool:
-    """Whether what an action trains depends on the model before: then it is no cell that policies can share."""
-    continues = action.start in ("warm", "update") and action.batch_size != "full"
-    return action.new_only or action.start == "fine-tune" or continues
-
-
 @dataclass(frozen=True)
-class Cell:
+class MatrixCell:
     """One model of the matrix: what it cost, and what it says of the rows seen after it was trained.
 
     `losses`, `decided` and `errors` have an entry for each row of the history from `first` on, NaN where the model
@@ -91,7 +85,7 @@ def claim_cache(store: Store, history: History, fingerprint: str, recipe: Recipe
     )
 
 
-def read_cell(store: Store, key: Key) -> Cell | None:
+def read_cell(store: Store, key: ModelKey) -> MatrixCell | None:
     """Return a cell as it was written; None where it is not there. IntegrityError where its bytes are others."""
     folder = f"{_CELLS}/{key.name}"
     if key.name not in store.names(_CELLS):
@@ -105,7 +99,7 @@ def read_cell(store: Store, key: Key) -> Cell | None:
         missing = arrays["missing"] > 0.0
         classes = tuple(facts.pop("classes"))
         losses, decided, errors, unseen = (np.where(missing, np.nan, arrays[name]) for name in _OF_ROWS)
-        return Cell(**facts, classes=classes, losses=losses, decided=decided, errors=errors, unseen=unseen)
+        return MatrixCell(**facts, classes=classes, losses=losses, decided=decided, errors=errors, unseen=unseen)
     except (Malformed, KeyError, TypeError, ValueError) as problem:
         raise IntegrityError(
             f"The cell {store.path(folder)} of the cache is not as it was written ({problem}). Remove that folder, and "
@@ -114,7 +108,7 @@ def read_cell(store: Store, key: Key) -> Cell | None:
         ) from problem
 
 
-def write_cell(store: Store, key: Key, cell: Cell) -> None:
+def write_cell(store: Store, key: ModelKey, cell: MatrixCell) -> None:
     """Write a cell for good."""
     missing = np.isnan(cell.losses)
     arrays = {name: np.where(missing, 0.0, getattr(cell, name)) for name in _OF_ROWS}

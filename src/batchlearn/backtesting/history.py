@@ -16,7 +16,7 @@ from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.formatting.notes import Note
 from batchlearn.kernels.design import Floats
 from batchlearn.retraining.policies.span import Span
-from batchlearn.retraining.sources.label_times import LabelTimes, no_times, numbers_of, times_and_labels
+from batchlearn.retraining.sources.label_times import LabelTimes, no_times, numbers_of, shown_instant, times_and_labels
 from batchlearn.tables.conditions import Before, Condition, together
 from batchlearn.tables.readings import ColumnReading
 from batchlearn.tables.table import Table
@@ -29,7 +29,18 @@ _DAY = 86_400e6
 
 @dataclass(frozen=True)
 class Arrivals:
-    """Which columns say when a row was seen (the table's time), labelled and landed, and how long a row has to rest."""
+    """When rows can be learned from: seen, which the table's time says, labelled, landed and rested.
+
+    Args:
+        labelled: The column with the time at which a row's label was known; at once unless given.
+        landed: The column with the time at which a row came to be there; at once unless given.
+        wait: How long a row rests before it is learned from: "90d".
+
+    Example:
+        >>> import batchlearn as bl
+        >>> bl.Arrivals("returned_at", wait="2d")
+        Arrivals(labelled='returned_at', landed=None, wait='2d')
+    """
 
     labelled: str | None = None
     landed: str | None = None
@@ -107,6 +118,10 @@ class History:
     def known_by(self, now: float) -> int:
         """Count the rows that could be learned from by a time."""
         return int(np.sum(self.known <= now))
+
+    def shown(self, instant: float) -> str | float:
+        """Return a time as a record has it: a text in UTC, or the number that it is."""
+        return shown_instant(instant, stamped=True) if self.times.stamped else instant
 
     def hours(self, span: float) -> float:
         """Return a length of time in hours; of times that are numbers, in units of them."""

@@ -9,11 +9,20 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlearn.backtesting.cells import Key, depends_on_path
+from batchlearn.backtesting.cells import ModelKey
 from batchlearn.backtesting.history import History
-from batchlearn.backtesting.matrix import Matrix
+from batchlearn.backtesting.matrix import LossMatrix
 from batchlearn.backtesting.oracle import best_paths, frontier
-from batchlearn.backtesting.outcome import Age, Backtest, Oracle, PolicyChoice, PolicyOutcome, choose, window_means
+from batchlearn.backtesting.outcome import (
+    Age,
+    Backtest,
+    Baseline,
+    Oracle,
+    PolicyChoice,
+    PolicyOutcome,
+    choose,
+    window_means,
+)
 from batchlearn.backtesting.plan import BacktestPlan, Prices
 from batchlearn.backtesting.replay import Durations, PolicyRun, ReplayContext, ServingModel, live_time, served
 from batchlearn.data.target import Task
@@ -28,7 +37,7 @@ LAST_VALUE = "last value"
 
 
 def judged_backtest(
-    matrix: Matrix,
+    matrix: LossMatrix,
     runs: Sequence[PolicyRun],
     baselines: tuple[PolicyRun, PolicyRun],
     context: ReplayContext,
@@ -58,17 +67,15 @@ def judged_backtest(
 
     outcomes = []
     for run in runs:
-        hours = _stale_hours(history, run)
+        hours = _stale_hours(history, run, float(history.edges[-1]))
         cost = _cost(history, run, judged, plan.prices)
         error = float(np.average(run.errors[judged], weights=weight[judged]))
         estimates = compared(run.losses), error, compared(run.losses, oracle.losses), compared(run.losses, once.losses)
         outcomes.append(PolicyOutcome(run, *estimates, hours, cost))
-    said = {
-        run.name: {
-            **compared(run.losses).to_json(),
-            "retrains": len(run.retrained),
-            "error": float(np.average(run.errors[judged], weights=weight[judged])),
-        }
+    found = {
+        run.name: Baseline(
+            float(np.average(run.errors[judged], weights=weight[judged])), compared(run.losses), len(run.retrained)
+        )
         for run in baselines
     }
     target = matrix.target
@@ -82,7 +89,7 @@ def judged_backtest(
         history=history,
         judged=judged,
         policies=tuple(outcomes),
-        baselines={**said, LAST_VALUE: {"error": _last_value(matrix, judged, classes)}},
+        baselines={**found, LAST_VALUE: Baseline(_last_value(matrix, judged, classes))},
         oracle=oracle,
         freshness=_freshness(matrix, judged, window, plan.seed),
         recommendation=_recommended(history, runs, baselines, judged, window, plan),
@@ -125,9 +132,9 @@ def _recommended(
     return PolicyChoice(chosen.name, reasons, found)
 
 
-def _stale_hours(history: History, run: PolicyRun) -> float:
-    """Return for how long what served was older than a window."""
-    lives = [*((one.live, one.now) for one in run.models), (float(history.edges[-1]), 0.0)]
+def _stale_hours(history: History, run: PolicyRun, end: float) -> float:
+    """Return for how long, up to a time, what served was older than a window."""
+    lives = [*((one.live, one.now) for one in run.models if one.live < end), (end, 0.0)]
     length = float(np.median(np.diff(history.edges)))
     stale = [max(until - max(live, trained + length), 0.0) for (live, trained), (until, _) in pairwise(lives)]
     return history.hours(sum(stale))
@@ -137,13 +144,14 @@ def _cost(history: History, run: PolicyRun, rows: NDArray[np.bool_], prices: Pri
     """Return what a policy would have cost by the prices, its losses counted on some rows."""
     if prices is None:
         return None
-    last = float(np.max(history.seen[rows]))
+    window = np.searchsorted(history.edges, float(np.max(history.seen[rows])))
+    last = float(history.edges[min(int(window), history.windows)])
     retrains = sum(one.now < last for one in run.retrained)
     lost = float(history.weight[rows] @ run.losses[rows])
-    return prices.retrain * retrains + prices.hour * _stale_hours(history, run) + prices.loss * lost
+    return prices.retrain * retrains + prices.hour * _stale_hours(history, run, last) + prices.loss * lost
 
 
-def measured_durations(matrix: Matrix) -> Durations:
+def measured_durations(matrix: LossMatrix) -> Durations:
     """Return the seconds of trainings from scratch by their rows, which never fall."""
     found = sorted(
         (cell.rows, cell.seconds)
@@ -154,11 +162,11 @@ def measured_durations(matrix: Matrix) -> Durations:
     return Durations(tuple(rows for rows, _ in found), tuple(map(float, seconds)))
 
 
-def _oracle(matrix: Matrix, judged: NDArray[np.bool_], context: ReplayContext, prices: Prices | None) -> Oracle:
+def _oracle(matrix: LossMatrix, judged: NDArray[np.bool_], context: ReplayContext, prices: Prices | None) -> Oracle:
     """Find the cheapest ways through all path-free models that there are."""
     history, prices = matrix.history, prices or Prices()
     models = sorted(
-        ((key, cell) for key, cell in matrix.cells.items() if cell.refused is None and not depends_on_path(key.action)),
+        ((key, cell) for key, cell in matrix.cells.items() if cell.refused is None and key.before is None),
         key=lambda one: (one[0].edge, one[0].action != Action()),
     )
     models = [one for at, one in enumerate(models) if at == 0 or one[0].edge > 0]
@@ -195,7 +203,7 @@ def _oracle(matrix: Matrix, judged: NDArray[np.bool_], context: ReplayContext, p
     )
 
 
-def _freshness(matrix: Matrix, judged: NDArray[np.bool_], window: NDArray[np.intp], seed: int) -> tuple[Age, ...]:
+def _freshness(matrix: LossMatrix, judged: NDArray[np.bool_], window: NDArray[np.intp], seed: int) -> tuple[Age, ...]:
     """Return the mean loss by the age of a model in windows: that of new ones, and by how much older ones are above.
 
     Both on the same windows, so that ages differ by age and not by which windows had models so old.
@@ -203,7 +211,7 @@ def _freshness(matrix: Matrix, judged: NDArray[np.bool_], window: NDArray[np.int
     history = matrix.history
     means = np.full((history.windows, history.windows), np.nan)  # of the model of an edge in a window
     for edge in range(history.windows):
-        cell = matrix.cells[Key(Action(), edge)]
+        cell = matrix.cells[ModelKey(Action(), edge)]
         if cell.refused is None:
             losses = np.full(len(history.seen), np.nan)
             losses[cell.first :] = cell.losses
@@ -226,7 +234,7 @@ def _freshness(matrix: Matrix, judged: NDArray[np.bool_], window: NDArray[np.int
     return tuple(found)
 
 
-def _last_value(matrix: Matrix, judged: NDArray[np.bool_], classes: bool) -> float | None:
+def _last_value(matrix: LossMatrix, judged: NDArray[np.bool_], classes: bool) -> float | None:
     """Return the error of predicting each row by the label that was known last when it was seen."""
     history, target = matrix.history, matrix.target
     assert target is not None
@@ -243,7 +251,7 @@ def _last_value(matrix: Matrix, judged: NDArray[np.bool_], classes: bool) -> flo
 
 
 def _notes(
-    matrix: Matrix,
+    matrix: LossMatrix,
     runs: Sequence[PolicyRun],
     after: NDArray[np.bool_],
     judged: NDArray[np.bool_],

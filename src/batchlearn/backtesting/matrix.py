@@ -18,14 +18,15 @@ from typing import NamedTuple
 import numpy as np
 
 from batchlearn.artifacts.store import Store
-from batchlearn.backtesting.cells import Cell, Key, depends_on_path, read_cell, write_cell
+from batchlearn.backtesting.cells import MatrixCell, ModelKey, read_cell, write_cell
 from batchlearn.backtesting.history import History
 from batchlearn.data.target import Target
 from batchlearn.errors import CertificateError, DataError, NoFiniteOptimum, RegistryError, UsageError
 from batchlearn.evaluation.metrics import hit_rows
 from batchlearn.evaluation.scored import ScoredRows, score_each
 from batchlearn.kernels.design import Floats
-from batchlearn.progress import finish
+from batchlearn.models.linear import LinearModel
+from batchlearn.progress import Progress, finish
 from batchlearn.retraining.bracket import Bracket
 from batchlearn.retraining.cycle.continued import bracket_of, dearer_start, statistics_of, train_from
 from batchlearn.retraining.cycle.state import Champion, KnownRows, Plan
@@ -35,13 +36,13 @@ from batchlearn.tables.conditions import Not, together
 from batchlearn.tables.table import Table
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.train import Progress, iter_train
+from batchlearn.training.train import iter_train
 from batchlearn.updating.sufficient_statistics import SufficientStatistics
 
 REFUSALS = (DataError, UsageError, RegistryError, CertificateError, NoFiniteOptimum)
 
 
-class Trained(NamedTuple):
+class TrainedModel(NamedTuple):
     """A model as it was trained, and what training goes on from."""
 
     fit: Fit  # without what bounds and explains single predictions, which is large
@@ -58,32 +59,32 @@ class Trained(NamedTuple):
 
 
 @dataclass
-class Matrix:
+class LossMatrix:
     """Cells, each computed when it is first asked for, and kept in a store where there is one."""
 
     history: History
     recipe: Recipe  # with nothing held out
     threads: int | None = None
     store: Store | None = None
-    cells: dict[Key, Cell] = field(default_factory=dict)
+    cells: dict[ModelKey, MatrixCell] = field(default_factory=dict)
     fits: int = 0  # trained by this run, and the seconds of all its work on cells
     seconds: float = 0.0
     scratch_seconds: float = 0.0  # of training from scratch with the structure kept
-    _trained: dict[Key, Trained] = field(default_factory=dict)
-    _kept: dict[Key, SufficientStatistics | None] = field(default_factory=dict)
-    _brackets: dict[tuple[Key, int], Bracket | None] = field(default_factory=dict)
+    _trained: dict[ModelKey, TrainedModel] = field(default_factory=dict)
+    _kept: dict[ModelKey, SufficientStatistics | None] = field(default_factory=dict)
+    _brackets: dict[tuple[ModelKey, int], Bracket | None] = field(default_factory=dict)
 
-    def begin(self) -> Generator[Progress, None, Trained]:
+    def begin(self) -> Generator[Progress, None, TrainedModel]:
         """Train the first model of all; what its rows choose, the models that keep the structure have too."""
-        return (yield from self.trained(Key(Action(structure="choose"), 0)))
+        return (yield from self.trained(ModelKey(Action(structure="choose"), 0)))
 
     @property
     def target(self) -> Target | None:
         """What is predicted, as the first model has it: of two classes the same one is the positive one in all."""
-        first = self._trained.get(Key(Action(structure="choose"), 0))
+        first = self._trained.get(ModelKey(Action(structure="choose"), 0))
         return None if first is None else first.fit.model.target
 
-    def cell(self, key: Key) -> Generator[Progress, None, Cell]:
+    def cell(self, key: ModelKey) -> Generator[Progress, None, MatrixCell]:
         """Return a cell, trained and scored unless that was done before."""
         found = self.cells.get(key)
         if found is None and self.store is not None:
@@ -96,7 +97,8 @@ class Matrix:
                 if key.edge == 0:
                     raise
                 none = np.empty(0)
-                found = Cell(key.edge, key.action.start, 0, 0, 0.0, None, 0, none, none, none, none, problem.message)
+                nothing = (none,) * 4
+                found = MatrixCell(key.edge, key.action.start, 0, 0, 0.0, None, 0, *nothing, problem.message)
             else:
                 yield Progress(f"scoring {self._said(key)}", rows=len(self.history.seen))
                 found = self._scored(key, trained)
@@ -106,7 +108,7 @@ class Matrix:
         self.cells[key] = found
         return found
 
-    def _said(self, key: Key) -> str:
+    def _said(self, key: ModelKey) -> str:
         return f"a model of window {key.edge} of {self.history.windows} ({key.action.start})"
 
     # --- training -----------------------------------------------------------------------------------------------------
@@ -117,13 +119,21 @@ class Matrix:
         plan = Plan(recipe, Never(), action.window, action.start, Gate(), 0.5, threads=self.threads)
         return KnownRows(history.rows(now), history.times, now, plan)
 
-    def _before(self, key: Key) -> Key | None:
-        """Return the model that training goes on from; None where it begins anew."""
-        if depends_on_path(key.action):
-            return key.before
-        return Key(key.action, key.edge - 1) if key.edge and key.action.start != "scratch" else None
+    def depends_on_path(self, action: Action) -> bool:
+        """Whether what an action trains depends on the model before: then it is no cell that policies can share.
 
-    def trained(self, key: Key) -> Generator[Progress, None, Trained]:
+        Warm starts and updates end in one optimum, unless rows are read in parts or the estimator is a user's.
+        """
+        one_optimum = action.batch_size == "full" and self.recipe.model is None
+        return action.new_only or action.start == "fine-tune" or (action.start != "scratch" and not one_optimum)
+
+    def _before(self, key: ModelKey) -> ModelKey | None:
+        """Return the model that training goes on from; None where it begins anew."""
+        if self.depends_on_path(key.action):
+            return key.before
+        return ModelKey(key.action, key.edge - 1) if key.edge and key.action.start != "scratch" else None
+
+    def trained(self, key: ModelKey) -> Generator[Progress, None, TrainedModel]:
         """Train as the cycle does: from the action's start, or from the next dearer one where that is refused."""
         if key in self._trained:
             return self._trained[key]
@@ -138,42 +148,49 @@ class Matrix:
         table = known.source.table(*wanted)
         yield Progress(f"training {self._said(key)}")
         began = time.perf_counter()
-        while True:
+        parts = None if champion is None else known.parts(champion)._replace(everything=table)
+        fit = None
+        while fit is None:
             try:
-                if champion is None or start == "scratch":
-                    training = iter_train(
-                        table, known.plan.recipe, threads=self.threads, before=self.target, structure=kept
-                    )
+                if champion is None or parts is None or start == "scratch":
+                    given = known.plan.recipe
+                    training = iter_train(table, given, threads=self.threads, before=self.target, structure=kept)
                 else:
                     if before is not None and start in ("update", "fine-tune"):
                         champion = replace(champion, kept=self.kept(before))
-                    training = train_from(start, champion, known.plan.recipe, known.parts(champion), self.threads)
+                    training = train_from(start, champion, known.plan.recipe, parts, self.threads)
                 fit = yield from training
-                break
             except REFUSALS as problem:
                 dearer = None if start == "scratch" else dearer_start(start, problem.code)
                 if dearer is None:
                     raise
                 start = dearer
-        seconds = time.perf_counter() - began
+        return self._taken(key, fit, start, table, time.perf_counter() - began, champion)
+
+    def _taken(
+        self, key: ModelKey, fit: Fit, start: str, table: Table, seconds: float, champion: Champion | None
+    ) -> TrainedModel:
+        """Take a fit in, without what bounds and explains single predictions, and with what it cost."""
         self.fits += 1
-        self.scratch_seconds += seconds if action in (Action(), Action(window=action.window)) else 0.0
-        model = replace(fit.model, standard_errors=None, level_moments=None, bounds=None)
-        now, rows_read = known.now, fit.rows.used
+        if key.action in (Action(), Action(window=key.action.window)):
+            self.scratch_seconds += seconds
+        if isinstance(fit.model, LinearModel):
+            fit = replace(fit, model=replace(fit.model, standard_errors=None, level_moments=None, bounds=None))
+        now, rows_read = float(self.history.edges[key.edge]), fit.rows.used
         if start in ("update", "fine-tune") and champion is not None:
             rows_read = self.history.known_by(now) - self.history.known_by(champion.as_of)
-        found = Trained(replace(fit, model=model, summary=None), start, rows_read, seconds, table, now)
+        found = TrainedModel(replace(fit, summary=None), start, rows_read, seconds, table, now)
         self._trained[key] = found
         return found
 
-    def kept(self, key: Key) -> SufficientStatistics | None:
+    def kept(self, key: ModelKey) -> SufficientStatistics | None:
         """Return what a model keeps of its rows, from one reading; None where nothing is bounded from totals."""
         if key not in self._kept:
             found = finish(self.trained(key))
             self._kept = {key: statistics_of(found.fit, found.table, self.threads)}  # of one model: they are large
         return self._kept[key]
 
-    def bracket(self, key: Key, edge: int) -> Bracket | None:
+    def bracket(self, key: ModelKey, edge: int) -> Bracket | None:
         """Return what training again at an edge would gain a model, from the rows that came since, or None."""
         if (key, edge) not in self._brackets:
             found = finish(self.trained(key))
@@ -183,7 +200,7 @@ class Matrix:
 
     # --- scoring ------------------------------------------------------------------------------------------------------
 
-    def _scored(self, key: Key, trained: Trained) -> Cell:
+    def _scored(self, key: ModelKey, trained: TrainedModel) -> MatrixCell:
         history, model = self.history, trained.fit.model
         edge = float(history.edges[key.edge])
         first = int(np.searchsorted(history.seen, edge, side="right"))
@@ -211,7 +228,7 @@ class Matrix:
             known = at >= 0
             losses[at[known]], unseen[at[known]] = rows.losses(model.target)[known], np.isnan(rows.label)[known]
             decided[at[known]], errors[at[known]] = (one[known] for one in _decisions(model.target, rows))
-        return Cell(
+        return MatrixCell(
             edge=key.edge,
             start=trained.start,
             rows=trained.fit.rows.used,

@@ -58,8 +58,27 @@ class PolicyOutcome:
         moved = [one.churn for one in self.run.retrained if one.churn is not None]
         return float(np.mean(moved)) if moved else None
 
-    def to_json(self, metric: str) -> dict[str, Any]:
-        """Return the outcome as plain values."""
+    def to_json(self, metric: str, history: History) -> dict[str, Any]:
+        """Return the outcome as plain values, with a line for each decision."""
+        ledger = []
+        for one in self.run.decisions:
+            decision = "keep" if not one.decision.retrain else "retrain" if one.refused is None else "refused"
+            entry: dict[str, Any] = {
+                "as_of": history.shown(one.now),
+                "decision": decision,
+                "reason": one.decision.reason,
+            }
+            if one.refused is not None:
+                entry["refusal"] = one.refused
+            if one.model is not None:
+                cell = one.model.cell
+                entry |= {"start": cell.start, "rows": cell.rows, "rows_read": cell.rows_read, "seconds": cell.seconds}
+                entry |= {
+                    "loss_bound": cell.loss_bound,
+                    "live": history.shown(one.model.live),
+                    "churn": one.model.churn,
+                }
+            ledger.append(entry)
         return {
             "name": self.run.name,
             "loss": self.loss.value,
@@ -77,6 +96,7 @@ class PolicyOutcome:
             "over_never": self.over_never.to_json(),
             "path_dependent": self.run.path_dependent,
             "churn": self.churn,
+            "ledger": ledger,
         }
 
 
@@ -99,6 +119,19 @@ class Oracle:
         """Return the oracle as plain values."""
         frontier = [{"retrains": retrains, "loss": loss} for retrains, loss in self.frontier]
         return {"loss": self.loss, "retrains": self.best.retrains, "edges": self.edges, "frontier": frontier}
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a policy has to beat; the last known label has an error alone."""
+
+    error: float | None
+    loss: Estimate | None = None
+    retrains: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the baseline as plain values."""
+        return {"error": self.error, "retrains": self.retrains, **({} if self.loss is None else self.loss.to_json())}
 
 
 @dataclass(frozen=True)
@@ -144,6 +177,7 @@ class Backtest:
         table: The name of the table.
         target: The column that is predicted.
         metric: The proper score by which policies are compared.
+        error_metric: What errors are: the error rate, or the mean absolute error.
         history: The rows in the order of time, and the windows.
         judged: Which rows judge, (rows,): seen after the first model was live, and scored for every policy.
         policies: One outcome for each policy.
@@ -154,8 +188,23 @@ class Backtest:
         prices: The user's, if any.
         durations: Rows and seconds of each training from scratch, in order of rows.
         fits: How many models this run trained.
-        seconds: Of the whole backtest; `scratch_seconds` of the trainings from scratch with the structure kept.
+        seconds: Seconds of the whole backtest.
+        scratch_seconds: Seconds of the trainings from scratch with the structure kept.
         notes: What is worth saying.
+
+    Example:
+        >>> import numpy as np
+        >>> import batchlearn as bl
+        >>> day = np.arange(300.0)
+        >>> table = bl.read({"day": day, "x": np.sin(day), "y": 2.0 * np.sin(day)}, target="y", time="day")
+        >>> plan = bl.BacktestPlan(windows=6)
+        >>> found = bl.backtest(table, [bl.Never(), bl.EveryRows(50)], bl.Recipe(alpha=0.01), plan)
+        >>> [one.retrains for one in found.policies]
+        [0, 2]
+        >>> found.outcome("never").run.path_dependent
+        False
+        >>> found.by_window(found.outcome("never").run.losses).shape
+        (6,)
     """
 
     table: str
@@ -165,7 +214,7 @@ class Backtest:
     history: History
     judged: NDArray[np.bool_]
     policies: tuple[PolicyOutcome, ...]
-    baselines: Mapping[str, Mapping[str, Any]]
+    baselines: Mapping[str, Baseline]
     oracle: Oracle
     freshness: tuple[Age, ...]
     recommendation: PolicyChoice
@@ -180,7 +229,14 @@ class Backtest:
         return f"{self.recommendation.policy}: {' '.join(map(str, self.recommendation.reasons))}"
 
     def outcome(self, name: str) -> PolicyOutcome:
-        """Return the outcome of a policy by its name."""
+        """Look a policy up.
+
+        Args:
+            name: What it calls itself, such as "every 7d".
+
+        Returns:
+            What it lost and did.
+        """
         return next(one for one in self.policies if one.run.name == name)
 
     @cached_property
@@ -189,14 +245,21 @@ class Backtest:
         return np.searchsorted(self.history.edges, self.history.seen, side="left") - 1
 
     def by_window(self, losses: Floats) -> Floats:
-        """Return the mean of rows' losses in each window, (windows,), NaN where none is judged."""
+        """Return the mean of rows' losses in each window.
+
+        Args:
+            losses: The loss of each row of the history, (rows,).
+
+        Returns:
+            The weighted means over the rows that judge, (windows,), NaN where there are none.
+        """
         return window_means(self.history, self.window, np.where(self.judged, losses, np.nan))
 
     def to_json(self) -> dict[str, Any]:
         """Return what `backtest --json` prints, the path of the report aside, as plain values."""
         history, stamped = self.history, self.history.times.stamped
         rows = np.bincount(self.window[self.judged], minlength=history.windows)
-        written = [history.times.literal(float(edge)).strip("'") if stamped else float(edge) for edge in history.edges]
+        written = [history.shown(float(edge)) for edge in history.edges]
         windows = [
             {"start": written[at], "end": written[at + 1], "rows": int(rows[at])} for at in range(history.windows)
         ]
@@ -206,9 +269,9 @@ class Backtest:
                 "table": self.table,
                 "target": self.target,
                 "windows": windows,
-                "policies": [one.to_json(self.metric) for one in self.policies],
+                "policies": [one.to_json(self.metric, history) for one in self.policies],
                 "oracle": self.oracle.to_json(),
-                "baselines": self.baselines,
+                "baselines": {name: one.to_json() for name, one in self.baselines.items()},
                 "freshness": [one.to_json() for one in self.freshness],
                 "age_unit": "hours" if stamped else "units of the time column",
                 "recommendation": self.recommendation.to_json(),

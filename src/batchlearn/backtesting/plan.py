@@ -22,9 +22,20 @@ _SECOND = 1e6
 
 @dataclass(frozen=True)
 class Prices:
-    """What a retrain costs, an hour in which what serves is older than a window, and a loss of one in one row.
+    """What things cost, in one unit, the user's.
 
-    All in one unit, the user's. UsageError where one is negative or no number.
+    Args:
+        retrain: A retrain.
+        hour: An hour in which what serves is older than a window.
+        loss: A loss of one in one row.
+
+    Raises:
+        UsageError: One is negative or no number.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> bl.Prices(retrain=500.0, loss=0.5).retrain_in_loss
+        1000.0
     """
 
     retrain: float = 0.0
@@ -41,7 +52,18 @@ class Prices:
 
     @classmethod
     def parse(cls, text: str) -> Prices:
-        """Read "retrain=500,hour=2,loss=0.01"; what is left out costs nothing, but a unit of loss, which costs one."""
+        """Read prices as `--cost` has them.
+
+        Args:
+            text: Prices by their units, "retrain=500,hour=2,loss=0.01"; what is left out costs nothing, but a unit of
+                loss, which costs one.
+
+        Returns:
+            The prices.
+
+        Raises:
+            UsageError: A unit is not known or comes twice, or a price is negative or no number.
+        """
         given: dict[str, float] = {}
         for part in text.split(","):
             unit, sign, number = (one.strip() for one in part.partition("="))
@@ -78,6 +100,15 @@ class BacktestPlan:
         holdout: The share of the windows, the last ones, that have no say in the choice and judge it.
         cache: A folder in which models' losses are kept, so that a run that was killed goes on.
         seed: Of the bootstrap.
+
+    Raises:
+        UsageError: A share is out of its range.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> plan = bl.BacktestPlan(windows="7d", arrivals=bl.Arrivals(wait="2d"), prices=bl.Prices(retrain=50.0))
+        >>> plan.prices.retrain_in_loss
+        50.0
     """
 
     windows: int | str | float = 40
@@ -91,24 +122,30 @@ class BacktestPlan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("start", "holdout"):
-            share = getattr(self, name)
-            if not 0.0 <= share < 1.0 or (name == "start" and share == 0.0):
-                raise UsageError(
-                    f"The share of {'rows of the first training' if name == 'start' else 'windows held out'} is "
-                    f"{share!r}; it needs to be {'above 0' if name == 'start' else '0 or more'} and below 1.",
-                    code=f"{name}-range",
-                )
+        if not 0.0 < self.start < 1.0:
+            raise UsageError(
+                f"The share of rows of the first training is {self.start!r}; it needs to be above 0 and below 1, such "
+                "as 0.2.",
+                code="start-range",
+            )
+        if not 0.0 <= self.holdout < 1.0:
+            raise UsageError(
+                f"The share of windows that have no say is {self.holdout!r}; it needs to be at least 0 and below 1.",
+                code="holdout-range",
+            )
 
 
-def default_policies(history: History, prices: Prices | None) -> tuple[Policy, ...]:
-    """Return policies of each kind, with periods that fit the windows, and rows that fit what comes in one."""
+def default_policies(history: History, prices: Prices | None, brought: bool = False) -> tuple[Policy, ...]:
+    """Return policies of each kind, with periods that fit the windows, and rows that fit what comes in one.
+
+    An estimator that was `brought` has neither a bracket nor regimes.
+    """
     length = float(np.median(np.diff(history.edges)))
     each = max(round(len(history.seen) / history.windows), 1)
 
     def span(windows: float) -> Span:
         if not history.times.stamped:
-            return Span(float(f"{windows * length * 0.999:.3g}"))
+            return Span(float(f"{windows * length * 0.99:.3g}"))
         size, unit = next((one for one in _UNITS if windows * length >= 2.0 * one[0] * _SECOND), (1.0, "s"))
         return Span(float(max(windows * length // (size * _SECOND), 1.0)), unit)
 
@@ -120,12 +157,13 @@ def default_policies(history: History, prices: Prices | None) -> tuple[Policy, .
         Doubling(1.5),
         Decay(0.05),
         Drift("psi", 0.05),
-        WhenGainExceeds(3.0),
         With(often, Action(window=span(8))),
         With(often, Action(start="warm")),
         With(often, Action(new_only=True)),
-        With(often, Action(batch_size=1)),
     ]
+    if brought:
+        return (*found, Drift("ks", 0.05), Decay(0.2))
+    found += [WhenGainExceeds(3.0), With(often, Action(batch_size=1))]
     if prices is not None and prices.retrain_in_loss is not None:
         found += [Forecast(), WhenGainExceeds(None)]
     return tuple(found)

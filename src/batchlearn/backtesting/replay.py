@@ -12,17 +12,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from batchlearn.backtesting.cells import Cell, Key, depends_on_path
+from batchlearn.backtesting.cells import MatrixCell, ModelKey
 from batchlearn.backtesting.history import History
-from batchlearn.backtesting.matrix import Matrix
+from batchlearn.backtesting.matrix import LossMatrix
 from batchlearn.errors import BatchlearnError, UsageError, quoted
 from batchlearn.evaluation.metrics import EVEN_CHANCE
 from batchlearn.kernels.design import Floats
-from batchlearn.progress import finish
+from batchlearn.progress import Progress, finish
 from batchlearn.retraining.bracket import Bracket
 from batchlearn.retraining.cycle.arrived import samples_of
 from batchlearn.retraining.policies import Action, Decision, Losses, Policy, Samples, Situation
-from batchlearn.training.train import Progress
+from batchlearn.retraining.policies.text import RAISED
 
 _SECOND = 1e6  # of a timestamp
 # A prediction of a number has moved where it did by this share of the spread of the predictions.
@@ -52,8 +52,8 @@ class ReplayContext(NamedTuple):
 class ServingModel(NamedTuple):
     """A model that serves: as of when it was trained, from when on it is live, and what that moved."""
 
-    key: Key
-    cell: Cell
+    key: ModelKey
+    cell: MatrixCell
     now: float
     live: float
     churn: float | None = None  # share of the next window's predictions that it moved; None of the first one
@@ -88,20 +88,22 @@ class PolicyRun:
     @property
     def path_dependent(self) -> bool:
         """Whether a model depends on the ones before it, so that the oracle's frontier does not hold for it."""
-        return any(depends_on_path(one.key.action) for one in self.models)
+        return any(one.key.before is not None for one in self.models)
 
 
-def live_time(cell: Cell, history: History, context: ReplayContext) -> float:
+def live_time(cell: MatrixCell, history: History, context: ReplayContext) -> float:
     """Return when a model goes live that was decided on at its edge."""
     seconds = cell.seconds if context.durations is None else context.durations.of(cell.rows)
     lasting = seconds * _SECOND if history.times.stamped else 0.0
     return float(history.edges[cell.edge]) + lasting + context.delay
 
 
-def replay(name: str, policy: Policy, matrix: Matrix, context: ReplayContext) -> Generator[Progress, None, PolicyRun]:
+def replay(
+    name: str, policy: Policy, matrix: LossMatrix, context: ReplayContext
+) -> Generator[Progress, None, PolicyRun]:
     """Yield progress while a policy is asked at each edge; return what it did. UsageError where it raises."""
     history, edges, stamped = matrix.history, matrix.history.edges, matrix.history.times.stamped
-    began, key = float(edges[0]), Key(Action(), 0)
+    began, key = float(edges[0]), ModelKey(Action(), 0)
     cell = yield from matrix.cell(key)
     begun = _asked(name, policy, Situation(began, None, history.known_by(began), stamped, price=context.price))
     models = [ServingModel(key, cell, began, live_time(cell, history, context))]
@@ -119,7 +121,7 @@ def replay(name: str, policy: Policy, matrix: Matrix, context: ReplayContext) ->
             decisions.append(ReplayedDecision(edge, now, decision))
             continue
         action = decision.action or Action()
-        key = Key(action, edge, newest.key if depends_on_path(action) else None)
+        key = ModelKey(action, edge, newest.key if matrix.depends_on_path(action) else None)
         cell = yield from matrix.cell(key)
         if cell.refused is not None:
             decisions.append(ReplayedDecision(edge, now, decision, refused=cell.refused))
@@ -146,7 +148,7 @@ def _asked(name: str, policy: Policy, situation: Situation) -> Decision:
         decision = policy.decide(situation)
     except BatchlearnError:
         raise
-    except Exception as problem:  # a policy may be anybody's code
+    except RAISED as problem:  # a policy may be anybody's code
         raise UsageError(
             f"The policy {quoted(name)} raised {type(problem).__name__} when it was asked as of {situation.now:.10g}: "
             f"{problem}. A policy needs to answer every situation with a Decision; mend it, or leave it out.",
@@ -182,7 +184,7 @@ class ReplayedEvidence:
         return self.find_bracket()
 
 
-def _evidence(matrix: Matrix, models: Sequence[ServingModel], edge: int) -> ReplayedEvidence:
+def _evidence(matrix: LossMatrix, models: Sequence[ServingModel], edge: int) -> ReplayedEvidence:
     history, now = matrix.history, float(matrix.history.edges[edge])
     stop, newest = int(np.searchsorted(history.seen, now, side="right")), models[-1]
     served_now, key = tuple(models), newest.key
@@ -210,7 +212,7 @@ def _evidence(matrix: Matrix, models: Sequence[ServingModel], edge: int) -> Repl
     return ReplayedEvidence(losses, samples, lambda: matrix.bracket(key, edge))
 
 
-def _churn(history: History, old: Cell, new: Cell, live: float) -> float | None:
+def _churn(history: History, old: MatrixCell, new: MatrixCell, live: float) -> float | None:
     """Return the share of the next window's predictions that a new model moved; None where there is none.
 
     Of classes a prediction has moved where the likeliest class is another, of numbers where it did by a tenth of the

@@ -28,7 +28,7 @@ INTERNAL_ERROR, INTERRUPTED = 1, 130
 COMMANDS = {
     "inspect": "Show how each column of a table would be read, without training.",
     "train": "Fit a model to every row of a table, certify and evaluate it.",
-    "compare": "Compare full batch, mini-batch and online on one objective, under equal budgets.",
+    "compare": "Compare full batch, mini-batch and online on one objective, or models (--models).",
     "backtest": "Replay retraining policies over history: when would it have been right to train again?",
     "evaluate": "Judge a model on labelled rows: metrics with intervals, baselines, slices.",
     "predict": "Score every row of a table, in order, however large it is.",

@@ -185,6 +185,8 @@ def read_ledger(  # noqa: PLR0913 - each says what labels and weights mean, or w
         label = label if ordered.classes == target.classes else 1.0 - label
         target = ordered
     counts = RowCounts(scan.rows_read, int(used.sum()), unlabelled, {why: n for why, n in rejected.items() if n})
+    if table.kept is not None:
+        label, time = table.kept.beside(label), None if time is None else table.kept.beside(time)
     found = (target, used, label, unseen, weight, offset, time, group, counts)
     return Ledger(*found, weight_constant=constant, unreadable=dict(scan.unreadable))
 

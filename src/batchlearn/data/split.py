@@ -120,7 +120,11 @@ def with_lots(table: Table, ledger: Ledger) -> Ledger:
         features[start : start + batch.num_rows] = hashes.of(batch)
         start += batch.num_rows
     unreadable = {**ledger.unreadable, **({} if scan is None else scan.unreadable)}
-    return with_lots_of(replace(ledger, unreadable=unreadable), features)
+    found = with_lots_of(replace(ledger, unreadable=unreadable), features)
+    if table.kept is None:
+        return found
+    beside, lots = table.kept.beside, found.lots
+    return replace(found, read_lots=Lots(beside(lots.features), beside(lots.lot), lots.repeated))
 
 
 def with_lots_of(ledger: Ledger, features: Hashes) -> Ledger:
@@ -173,16 +177,19 @@ def drawn(ledger: Ledger, part: NDArray[np.bool_], seed: int, most: int | None =
 
 def in_order(ledger: Ledger, part: NDArray[np.bool_], by_group: bool, seed: int = 0) -> NDArray[np.intp]:
     """Return the entries of a part by time, in random order where there is no time; `by_group`: group after group."""
-    if ledger.time is None:
-        entries = drawn(ledger, part, seed)
-    else:
-        entries = np.flatnonzero(part)
-        entries = entries[np.argsort(ledger.time[entries], kind="stable")]
+    time = ledger.time
+    entries = drawn(ledger, part, seed) if time is None else by_time(time, np.flatnonzero(part))
     if not by_group or ledger.group is None:
         return entries
     _, group = np.unique(ledger.group[entries], return_inverse=True)
     place = np.random.default_rng(seed).permutation(int(group.max(initial=0)) + 1)
     return entries[np.argsort(place[group], kind="stable")]
+
+
+def by_time(time: NDArray[np.float64], entries: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return entries in the order of their times, those of one time as they stand: most tables are in it already."""
+    own = time[entries]
+    return entries if np.all(own[:-1] <= own[1:]) else entries[np.argsort(own, kind="stable")]
 
 
 def choose_rows(ledger: Ledger, part: NDArray[np.bool_], most: int, seed: int) -> NDArray[np.intp]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from batchlearn.data.target import Task
+from batchlearn.models.brought import BroughtModel
 from batchlearn.models.files import load
 from batchlearn.models.folder import read_files
 from batchlearn.models.model import Model
@@ -72,7 +73,9 @@ def mlflow_files(path: Path, model: Model, identity: str) -> dict[str, bytes]:
     files = {f"{_MODEL}/{name}": data for name, data in read_files(path).items()}
     # JSON is YAML.
     files |= {MLMODEL: _json(described, 2).encode(), _PYTHON: _json(python, 2).encode()}
-    return files | {_PACKAGES: f"batchlearn=={own}\npandas\n".encode()}
+    packages = {"batchlearn": own, **(model.learner.packages if isinstance(model, BroughtModel) else {})}
+    pinned = [f"{name}=={release}" for name, release in packages.items()]
+    return files | {_PACKAGES: "".join(f"{line}\n" for line in (*pinned, "pandas")).encode()}
 
 
 def _type_of(model: Model) -> str:

@@ -23,7 +23,7 @@ from batchlearn.models.model import Model
 from batchlearn.tables.columns import Kind, floats
 
 MOST_COEFFICIENTS = 2_000
-# exp() beyond this overflows, which PostgreSQL takes for an error.
+# exp() beyond this overflows or underflows, which PostgreSQL takes for an error.
 _LARGEST_EXPONENT = "7e2"
 # Of the names of inner columns.
 _INNER = "batchlearn"
@@ -63,13 +63,17 @@ def to_sql(model: Model, table: str = "rows", keep: Sequence[str] = ()) -> str:
         )
     kept = ", ".join(map(_name, keep or known.columns))
     read = [f"{expression} AS {_name(f'{_INNER} {name}')}" for name, expression in _read(known)]
-    sums = [f"{_balanced(terms)} AS {_name(f'{_INNER} {k}')}" for k, terms in enumerate(_terms(known))]
+    # PostgreSQL takes literals with an exponent for decimals of any length; what is summed is a double.
+    sums = [
+        f"CAST({_balanced(t)} AS DOUBLE PRECISION) AS {_name(f'{_INNER} {k}')}" for k, t in enumerate(_terms(known))
+    ]
     etas, outputs = ([_name(f"{_INNER} {what}{k}") for k in range(len(sums))] for what in ("", "response "))
     responses = [f"{expression} AS {name}" for expression, name in zip(_responses(known, etas), outputs, strict=True)]
     predictions = [f"{expression} AS {_name(name)}" for name, expression in _predictions(known, outputs)]
     body = f"SELECT *, {_lines(read)}\n  FROM {table}"
     for columns in (sums, responses):
-        body = f"SELECT {kept}, {_lines(columns)}\n  FROM ({body}\n  ) AS {_INNER}"
+        # OFFSET 0 keeps PostgreSQL from computing a sum again wherever it is used: of three classes 100 times.
+        body = f"SELECT {kept}, {_lines(columns)}\n  FROM ({body}\n  ) AS {_INNER} OFFSET 0"
     return f"SELECT {kept}, {', '.join(predictions)}\n  FROM ({body}\n  ) AS {_INNER}"
 
 
@@ -199,7 +203,7 @@ def _responses(model: LinearModel, etas: list[str]) -> list[str]:
         return [eta]
     if model.loss in PROBABILITIES:
         return [f"1e0 / (1e0 + EXP(-GREATEST(LEAST({eta}, {_LARGEST_EXPONENT}), -{_LARGEST_EXPONENT})))"]
-    return [f"EXP({eta})"]
+    return [f"EXP(GREATEST({eta}, -{_LARGEST_EXPONENT}))"]
 
 
 def _predictions(model: LinearModel, responses: list[str]) -> Iterable[tuple[str, str]]:

@@ -57,6 +57,8 @@ class Code(StrEnum):
     COMPARED_TERMS = auto()
     OPTIMUM_OUT_OF_TIME = auto()
     COMPARISON_OUT_OF_TIME = auto()
+    MODEL_TOLD_APART = auto()
+    MODEL_AS_GOOD = auto()
     # Of a start that goes on from an earlier version.
     NOTHING_PROVED = auto()
     WARM_START = auto()
@@ -108,8 +110,8 @@ class Code(StrEnum):
     GAIN_LARGE = auto()
     GAIN_BELOW_PRICE = auto()
     GAIN_ABOVE_PRICE = auto()
-    WAITING_BELOW_PRICE = auto()
-    WAITING_ABOVE_PRICE = auto()
+    FORECAST_BELOW_PRICE = auto()
+    FORECAST_ABOVE_PRICE = auto()
     ASKED_FOR = auto()
     TRAINED_WITHOUT = auto()
     # What a gate found.

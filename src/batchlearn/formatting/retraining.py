@@ -47,16 +47,15 @@ def _watched(before: str, found: str) -> Callable[..., str]:
     return said
 
 
-def _waiting(due: str) -> Callable[..., str]:
-    """Return the sentence of what waiting has cost beside the price of a retrain."""
+def _forecast(due: str) -> Callable[..., str]:
+    """Return the sentence of what a retrain is forecast to save beside its price."""
 
-    def said(cost: float, expected: float, error: float, price: float, rows: int, pairs: int) -> str:
-        known = (
-            f"from {pairs} pairs of versions" if pairs > 1 else "from 1 pair of versions" if pairs else "not seen yet"
-        )
+    def said(worth: float, expected: float, error: float, price: float, rows: int, pairs: int) -> str:
+        from_versions = f"{pairs} pair{'' if pairs == 1 else 's'} of versions"
         return (
-            f"{due}: waiting for {rows:,} rows has cost a loss of {expected:.3g} (standard error {error:.3g}, "
-            f"{known}); it is {cost:.4g} if only what may be saved counts; a training costs as much as {price:g}."
+            f"{due}: on as many rows as have come ({rows:,}) a training is forecast, from {from_versions} and the rows "
+            f"that came, to save a loss of {expected:.3g} (standard error {error:.3g}); what may be saved, by its "
+            f"chance, is {worth:.4g}, and a training costs as much as {price:g}."
         )
 
     return said
@@ -202,8 +201,8 @@ SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     "{gain:.4g}, and costs as much as {price:g}.",
     Code.GAIN_ABOVE_PRICE: "Due: on so many rows as have come ({rows:,}) a training would save a loss of "
     "{gain:.4g}, and costs as much as {price:g}.",
-    Code.WAITING_BELOW_PRICE: _waiting("Not due"),
-    Code.WAITING_ABOVE_PRICE: _waiting("Due"),
+    Code.FORECAST_BELOW_PRICE: _forecast("Not due"),
+    Code.FORECAST_ABOVE_PRICE: _forecast("Due"),
     Code.ASKED_FOR: "Asked for, whatever the policy says.",
     Code.TRAINED_WITHOUT: "Trained again without the {rows:,} rows where {where}: {why}",
     Code.NO_CHAMPION: "There is no champion yet.",

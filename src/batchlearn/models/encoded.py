@@ -23,8 +23,9 @@ from batchlearn.data.target import Target, Task, class_name
 from batchlearn.errors import DataError, UsageError
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
+from batchlearn.models.bounds import PredictionBounds
 from batchlearn.models.decision import Costs
-from batchlearn.models.links import INVERSE_LINKS
+from batchlearn.models.links import INVERSE_LINKS, class_contrasts
 from batchlearn.models.model import Predictions
 from batchlearn.tables.columns import Kind, unsupported, without_kind, without_outer_spaces
 from batchlearn.tables.readings import ColumnReading, ColumnRemark
@@ -55,6 +56,11 @@ class EncodedModel(ABC):
         outer_spaces: Whether spaces around a text tell it from others, as in models of before they did not.
         readings: How each column is read that it uses or that had a role; older models do not say.
         text_encoding: Of the text files of its training, where it was given.
+        parameters: (d,); of K > 2 classes those of K - 1 predictors, one after the other; none of an estimator.
+        standard_errors: As `coefficients`, flat; None where there is no factor.
+        bounds: What bounds single predictions; None where nothing is proved.
+        level_moments: Of each group of L levels in turn the (L, L) moments of its coefficients less the true ones,
+            (K, sum L^2), a row a class.
     """
 
     encoding: Encoding
@@ -68,11 +74,23 @@ class EncodedModel(ABC):
     outer_spaces: bool = field(default=False, kw_only=True)
     readings: Mapping[str, ColumnReading] = field(default_factory=dict, kw_only=True)
     text_encoding: str | None = field(default=None, kw_only=True)
+    parameters: Floats = field(default_factory=lambda: np.empty(0), kw_only=True)
+    standard_errors: Floats | None = field(default=None, kw_only=True)
+    bounds: PredictionBounds | None = field(default=None, kw_only=True)
+    level_moments: Floats | None = field(default=None, kw_only=True)
 
     @property
     def size(self) -> int | None:
         """The number of its coefficients; None where it has none."""
-        return None
+        return len(self.parameters) or None
+
+    @property
+    def coefficients(self) -> Floats:
+        """The coefficients of each class, (K, d); of all else one row, (1, d); none, (0, d), where it has none."""
+        outputs = self.parameters.reshape(-1, self.encoding.layout.size)
+        if len(outputs) <= 1:
+            return outputs
+        return np.asarray(class_contrasts(len(outputs) + 1).T @ outputs)
 
     def allowing(self, allowed: Allowed) -> Self:  # noqa: ARG002 - what is no code needs nothing allowed
         """Return the model with what a person named that may be imported to restore it; ours needs nothing.
@@ -81,6 +99,11 @@ class EncodedModel(ABC):
             allowed: Types, and a file of code.
         """
         return self
+
+    @property
+    def restored_with(self) -> tuple[str, ...] | None:
+        """What a person has to type beside its path for it to be used; None where no file holds it."""
+        return ()
 
     @property
     def learned_by(self) -> str | None:

@@ -16,11 +16,9 @@ from batchlearn.kernels.design import (
     predictors,
 )
 from batchlearn.kernels.rounding import predictor_error
-from batchlearn.models.bounds import PredictionBounds
 from batchlearn.models.encoded import EncodedModel
 from batchlearn.models.links import (
     INVERSE_LINKS,
-    class_contrasts,
     class_logits,
     returned_distance,
 )
@@ -62,22 +60,6 @@ class LinearModel(EncodedModel):
     """
 
     parameters: Floats
-    standard_errors: Floats | None = None
-    bounds: PredictionBounds | None = None
-    level_moments: Floats | None = None
-
-    @property
-    def coefficients(self) -> Floats:
-        """The coefficients of each class, (K, d); of all else one row, (1, d)."""
-        outputs = self.parameters.reshape(-1, self.encoding.layout.size)
-        if len(outputs) == 1:
-            return outputs
-        return np.asarray(class_contrasts(len(outputs) + 1).T @ outputs)
-
-    @property
-    def size(self) -> int:
-        """The number of its coefficients."""
-        return len(self.parameters)
 
     @property
     def no_certificate(self) -> str | None:

@@ -98,8 +98,7 @@ def select_penalties(
     given, rows = len(rows), rows.deduplicate()
     size, weight = rows.layout.size, rows.total_weight
     free = Objective(loss, Quadratic(np.zeros(size)))
-    strengths = np.ones(len(terms)) if start is None else np.asarray(start[0])
-    parameters = free.null_parameters(rows) if start is None else start[1]
+    strengths, parameters = begin(free, rows, len(terms), start)
     data = free.expand(rows, parameters)
     freedom, update, here, asked = np.full(len(terms), np.inf), 0, None, strengths
     dispersion = pearson_dispersion(loss, rows, parameters, 1.0)
@@ -129,6 +128,17 @@ def select_penalties(
         strengths = here.next_strengths(point_before)
     found = np.where(np.isfinite(freedom), freedom, 0.0)
     return PenaltySelection(tuple(map(float, asked)), tuple(map(float, found)), dispersion, update, given), parameters
+
+
+def begin(
+    free: Objective, rows: Rows, terms: int, start: tuple[Sequence[float], Floats] | None
+) -> tuple[Floats, Floats]:
+    """Return the strengths and the parameters that a search begins with: of a start that is better than no model."""
+    null = free.null_parameters(rows)
+    if start is None:
+        return np.ones(terms), null
+    better = free.value(rows, start[1]) <= free.value(rows, null)
+    return np.asarray(start[0]), start[1] if better else null
 
 
 def _approach(

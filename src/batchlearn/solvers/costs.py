@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from batchlearn.data.rows import Rows
-
-# Dense columns from which on Gram matrices are products of BLAS, and their cost in a sum over pairs of columns.
-_BY_BLAS = 192
+from batchlearn.kernels.bundles import small_bundles
+from batchlearn.kernels.sums import worth_bundling
 
 
 class PassCosts(NamedTuple):
@@ -29,11 +28,12 @@ def pass_costs(rows: Rows, outputs: int = 1) -> PassCosts:
     lead, groups, stored = layout.lead, len(layout.groups), float(rows.stored_entries)
     size = outputs * layout.size
     if outputs == 1:
-        gradient = number * (12.0 + 0.4 * lead + 2.2 * groups) + 4.0 * stored + 2e5 * chunks
+        gradient = number * (12.0 + 0.5 * lead + 1.5 * groups) + 4.0 * stored + 2e5 * chunks
     else:  # by matrix products
         gradient = number * (2.0 * lead + outputs * (0.2 * lead + 4.0 * groups + 20.0)) + 3.0 * stored
-    gram = number * (0.022 * lead**2 + 1.2 * groups * lead + 1.3 * groups**2)
-    gram += 3.0 * stored * stored / max(number, 1.0)
+    counted = len(small_bundles(layout.groups)) if worth_bundling(layout) else groups
+    gram = number * (0.025 * lead**2 + 1.2 * counted * lead + counted**2)
+    gram += 20.0 * stored * max(stored / max(number, 1.0), 1.0)
     # A matrix of sums is cleared and added for each chunk.
     hessian = gradient + gram * outputs * (outputs + 1) / 2.0 + 3.0 * float(size) ** 2 * chunks
     return PassCosts(gradient, hessian, 0.02 * float(size) ** 3 + 10.0 * float(size) ** 2)

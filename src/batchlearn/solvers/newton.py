@@ -34,9 +34,11 @@ _LARGEST_DRIFT = 0.6
 # from which on it is worth a thought.
 _NEAR_READING, _LEAST_SAVED = 2.3, 5e6
 # Samples: of how many rows for each coefficient and which share at least, how much larger the next one is, which share
-# the last one is at most (of many coefficients, whose Hessian of all rows costs most), and the steps on each.
+# the last one is at most, and the steps on each.
 _ROWS_A_COEFFICIENT, _FIRST_SHARE, _GROWTH = 10, 64, 6
-_LAST_SHARE, _MANY, _HEAD_STEPS = 8, 400, 10
+_LAST_SHARE, _HEAD_STEPS = 8, 10
+# Coefficients from which on a Hessian costs so much more than a gradient that gradients of all rows lead instead.
+MANY = 400
 # Steps along preconditioned gradients: of classes until the gain that is left is this little, in total, for each
 # coefficient; of one output until it is what the default stop asks for, anew where so many came to no end, and for no
 # longer than so many Newton steps would take.
@@ -175,12 +177,12 @@ class Newton(Solver["NewtonState"]):
         if fresh and objective.loss.outputs > 1:
             parameters, spent = self._led_by_blocks(objective, rows, parameters, seconds)
         elif fresh and not objective.quadratic and _saved(rows) > _LEAST_SAVED:
-            led = self._led_by_gradients if len(parameters) >= _MANY else self._led_by_a_sample
+            led = self._led_by_gradients if len(parameters) >= MANY else self._led_by_a_sample
             parameters, spent = led(objective, rows, parameters)
         if objective.loss.corners is not None:
             with suppress(NotPositiveDefinite):
                 parameters = from_above(objective, rows, objective.loss.corners, self, parameters)
-        return parameters, spent
+        return (self.delivered(parameters) if spent else parameters), spent
 
     def _led_by_a_sample(self, objective: Objective, rows: Rows, parameters: Floats) -> tuple[Floats, int]:
         """Return where growing samples lead, every so many-th row (Mokhtari et al. 2016; damped)."""

@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.linalg import cho_factor
-from scipy.linalg.lapack import dpotri
+from scipy.linalg.lapack import dpotrf, dpotrs
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.kernels.sums import symmetric
 from batchlearn.models.links import class_contrasts
 from batchlearn.objectives.factor import NotPositiveDefinite, StepFactor, step_factor
 from batchlearn.objectives.penalties import Quadratic
@@ -56,28 +54,32 @@ class DiagonalPreconditioner:
 
 @dataclass(frozen=True)
 class ClassBlocks:
-    """The inverses of the classes' own blocks of the Hessian, between the contrasts of the predictors."""
+    """The classes' own blocks of the Hessian, between the contrasts of the predictors, as Cholesky factors."""
 
-    inverses: Floats  # (K, d, d): a product with one takes half the time of two solves with its factor
+    factors: tuple[Floats, ...]  # (d, d) each, lower triangular, in the order of LAPACK
 
     @staticmethod
     def penalised(whole: Quadratic, grams: Floats) -> ClassBlocks:
-        """Invert mean curvatures (K, d, d), upper triangles, with the penalty of all outputs."""
-        penalty, inverses = whole.first(grams.shape[1]), np.empty_like(grams)
-        for gram, inverse in zip(grams, inverses, strict=True):
-            block = symmetric(gram.copy())
+        """Factor mean curvatures (K, d, d), upper triangles, with the penalty of all outputs."""
+        penalty, factors = whole.first(grams.shape[1]), list[Floats]()
+        for gram in grams:
+            block = gram.copy()
             penalty.add_to(block)
             block[np.diag_indices_from(block)] *= 1.0 + _JITTER
             block[np.diag_indices_from(block)] += 1e-300
-            factor, _ = cho_factor(block, lower=True, overwrite_a=True, check_finite=False)
-            inverse[...] = symmetric(dpotri(factor, lower=True, overwrite_c=True)[0].T)
-        return ClassBlocks(inverses)
+            # Our upper triangle of rows is Fortran's lower one of columns.
+            lower, information = dpotrf(block.T, lower=1, clean=1, overwrite_a=1)
+            if information != 0:
+                raise NotPositiveDefinite("a block of a class is singular", np.zeros(len(block)))
+            factors.append(lower)
+        return ClassBlocks(tuple(factors))
 
     def solve(self, vector: Floats) -> Floats:
         """Return the classes' solutions as contrasts, shape (parameters,)."""
-        contrasts = class_contrasts(len(self.inverses))
+        contrasts = class_contrasts(len(self.factors))
         logits = contrasts.T @ vector.reshape(len(contrasts), -1)
-        return np.asarray((contrasts @ (self.inverses @ logits[:, :, None])[:, :, 0]).ravel())
+        solved = [dpotrs(lower, own, lower=1)[0] for lower, own in zip(self.factors, logits, strict=True)]
+        return np.asarray((contrasts @ np.stack(solved)).ravel())
 
 
 def class_grams(rows: Rows, parameters: Floats) -> Floats:

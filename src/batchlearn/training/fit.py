@@ -20,7 +20,6 @@ from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
 from batchlearn.models.encoded import EncodedModel
 from batchlearn.models.files import save
-from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import Shape, shapes
 from batchlearn.selection.structure import Structure
 from batchlearn.tables.readings import ColumnUse
@@ -102,16 +101,11 @@ class Fit:
         return class_name(classes[1]) if len(classes) == 2 else None
 
     @property
-    def linear(self) -> LinearModel | None:
-        """The model, where it is one of coefficients; None of an estimator that was brought along."""
-        return self.model if isinstance(self.model, LinearModel) else None
-
-    @property
     def coefficients(self) -> dict[str, float]:
         """The coefficients by name, in the units of the columns as given for numbers; the intercept for rows whose
         numbers are all at their means. Of more than two classes a name begins with the class. Empty where the model
         has none."""
-        return {} if self.linear is None else self._named(self.linear.coefficients)
+        return {} if self.model.size is None else self._named(self.model.coefficients)
 
     @property
     def standard_errors(self) -> dict[str, float]:
@@ -119,9 +113,9 @@ class Fit:
 
         With strengths chosen by data they count what those took away too, with a given penalty they do not.
         """
-        if self.linear is None or self.linear.standard_errors is None:
+        if self.model.standard_errors is None:
             return {}
-        return self._named(self.linear.standard_errors.reshape(-1, self.model.encoding.layout.size))
+        return self._named(self.model.standard_errors.reshape(-1, self.model.encoding.layout.size))
 
     def _named(self, values: Floats) -> dict[str, float]:
         names, classes = self.model.encoding.names, self.model.target.classes
@@ -137,12 +131,12 @@ class Fit:
     @property
     def shapes(self) -> list[Shape]:
         """The shape of every term, those that move most rows' predictions most first."""
-        if self.linear is None:
+        if self.model.size is None:
             return []
         if self.summary is None:
-            return shapes(self.linear)
+            return shapes(self.model)
         level_rows = {name: counts.rows for name, counts in self.summary.levels.items()}
-        return shapes(self.linear, level_rows, self.summary.texts)
+        return shapes(self.model, level_rows, self.summary.texts)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `train --json` prints, the path of the model aside, as plain values."""

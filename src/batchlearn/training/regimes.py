@@ -20,7 +20,8 @@ from batchlearn.errors import UsageError, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.solvers import ReadingPlan, RowsAtOnce, Solver
-from batchlearn.solvers.newton import Newton
+from batchlearn.solvers.costs import pass_costs
+from batchlearn.solvers.newton import MANY, Newton
 from batchlearn.solvers.online import learns_from_single_rows
 from batchlearn.solvers.online.newton import MOST_COEFFICIENTS, OnlineNewton
 from batchlearn.solvers.online.normalised import NormalisedGradient
@@ -37,9 +38,10 @@ _STRETCH_ROWS, _FEWEST_STRETCH_ROWS, _STRETCH_VALUES = 16_384, 1_024, 2e7
 # Multiplications a row, for the inverse Hessian times one gradient a batch.
 _LARGEST_SQUARE = 50_000
 DEFAULT_PASSES = 10.0
-# What each solver took: about 10 Newton steps; a few hundred readings of the rows on plain columns, thousands on tables
-# with many levels.
+# What each solver took: about 10 Newton steps, 3 where gradients lead; a few hundred readings of the rows on plain
+# columns, thousands on tables with many levels.
 _NEWTON_STEPS_EXPECTED, _READINGS_EXPECTED, _READINGS_WITH_LEVELS = 10.0, 1_000.0, 10_000.0
+_LED_STEPS_EXPECTED = 3.0
 # Preconditioned by a block a class, whatever the columns.
 _READINGS_OF_CLASSES = 200.0
 
@@ -158,28 +160,16 @@ def check_pair(regime: Regime, solver: Solver[Any]) -> None:
 
 
 def choose_solver(rows: Rows, outputs: int = 1) -> Newton | LimitedMemory:
-    """Return the cheaper solver of the full batch: Newton's Gram and factor, or many readings of the rows.
-
-    In nanoseconds on one core: 20 multiplications a nanosecond in matrix products, 2-4 nanoseconds for one count or
-    one look-up of a category code.
-    """
-    layout = rows.layout
-    if outputs * layout.size > FACTOR_LIMIT:
+    """Return the cheaper solver of the full batch: Newton's Gram and factor, or many readings of the rows."""
+    size = outputs * rows.layout.size
+    if size > FACTOR_LIMIT:
         return LimitedMemory()
-    groups, number = len(layout.groups), float(len(rows))
-    stored = float(rows.stored_entries)
-    if outputs == 1:
-        # However few the rows: a call of NumPy for each column and each group, in each chunk.
-        calls = 2e5 * (layout.lead + groups) * max(rows.chunk_count, 1)
-        reading = number * (2.0 * layout.lead + 4.0 * groups) + 3.0 * stored + calls
-    else:  # by matrix products
-        reading = number * (2.0 * layout.lead + outputs * (0.2 * layout.lead + 4.0 * groups + 20.0)) + 3.0 * stored
-    gram = number * (0.05 * layout.lead**2 + 3.0 * groups * layout.lead + 2.0 * groups**2)
-    gram += 3.0 * stored * stored / max(number, 1.0)
-    step = gram * outputs * (outputs + 1) / 2.0 + 0.05 * float(outputs * layout.size) ** 3
-    readings = _READINGS_WITH_LEVELS if groups else _READINGS_EXPECTED
+    costs = pass_costs(rows, outputs)
+    # Of many coefficients gradients lead, and few Hessians are left to make.
+    steps = _LED_STEPS_EXPECTED if outputs == 1 and size >= MANY else _NEWTON_STEPS_EXPECTED
+    readings = _READINGS_WITH_LEVELS if rows.layout.groups else _READINGS_EXPECTED
     readings = readings if outputs == 1 else _READINGS_OF_CLASSES
-    return Newton() if _NEWTON_STEPS_EXPECTED * step <= readings * reading else LimitedMemory()
+    return Newton() if steps * costs.expansion <= readings * costs.gradient else LimitedMemory()
 
 
 def default_solver(objective: Objective, rows: Rows, regime: Regime) -> Solver[Any]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, TypeAlias
-
-import numpy as np
+from typing import NamedTuple
 
 from batchlearn.data.build import Mask, PreparedRows, Profiles, build_rows, check_memory, profile_parts
 from batchlearn.data.encoding import Encoding
@@ -20,10 +18,9 @@ from batchlearn.data.rows import Rows
 from batchlearn.data.rows.journal import Journal, kept_stage
 from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.data.split import Split, hold_out, split_kind, with_lots
-from batchlearn.data.target import Target, Task
-from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
+from batchlearn.data.target import Target
+from batchlearn.errors import DataError, UsageError
 from batchlearn.evaluation.report import Evaluation
-from batchlearn.formatting.names import how_split
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import check_costs
@@ -31,7 +28,7 @@ from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.class_weights import counted_by_class, log_odds_shift, moved_intercepts, weights_of
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.progress import Answer, finish, told
+from batchlearn.progress import Progress, finish, run_stage, told
 from batchlearn.selection.covariance import Expanded, class_moments, second_moments
 from batchlearn.selection.huber_threshold import choose_threshold
 from batchlearn.selection.structure import Structure, choose_structure
@@ -41,10 +38,10 @@ from batchlearn.statistics.dispersion import effective_coefficients, mean_square
 from batchlearn.statistics.objective import Objective
 from batchlearn.tables.conditions import for_any_time
 from batchlearn.tables.table import Table
-from batchlearn.tables.table.budget import MemoryBudget, budget_of
+from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget, budget_of
 from batchlearn.tables.table.kept import keep
 from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units
-from batchlearn.training.evaluate import evaluate_part, with_values
+from batchlearn.training.evaluate import Judged, Judging, evaluate_part, evaluate_split
 from batchlearn.training.fit import Fit, model_of
 from batchlearn.training.optimise import Optimum, Problem, correct_intercepts, iter_optimise
 from batchlearn.training.recipe import Recipe, told_apart
@@ -57,23 +54,11 @@ from batchlearn.training.summary.columns import (
     summarise,
 )
 from batchlearn.training.summary.leaks import leak_notes
-from batchlearn.training.summary.notes import case_notes, feature_notes, group_notes, row_notes, target_notes
+from batchlearn.training.summary.notes import case_notes, feature_notes, row_notes, target_notes
 from batchlearn.training.summary.spikes import spike_remarks
 from batchlearn.training.summary.texts import text_uses
 
 _FEWEST_ROWS = 2
-
-
-Judged: TypeAlias = tuple[Evaluation | None, JudgedFit | None, list[Note]]
-
-
-class Progress(NamedTuple):
-    """Where a training stands, for whoever watches."""
-
-    stage: str
-    rows: int = 0  # read since the last progress
-    passes: int = 0  # over the rows of this stage so far
-    bound: float | None = None
 
 
 def train(
@@ -126,7 +111,7 @@ def iter_train(  # noqa: PLR0913 - what a training may be given besides a table 
     *,
     threads: int | None = None,
     before: Target | None = None,
-    budget: MemoryBudget | None = None,
+    budget: MemoryBudget = UNLIMITED,
     journal: Journal | None = None,
     estimator: object | None = None,
     structure: Structure | None = None,
@@ -157,13 +142,13 @@ def iter_train(  # noqa: PLR0913 - what a training may be given besides a table 
         clock.stop("reading")
         ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers, journal)
         early = replace(early, target=ledger.target)
-        kept, structure = structure, structure or Structure(recipe.rules)
-        if kept is None and recipe.alpha is None:
+        if structure is None and recipe.alpha is None:
             choice = choose_structure(
                 table, early, split.early, recipe.rules, workers, prepared.kind, recipe.seed, journal=journal
             )
             choice = kept_stage(journal, "structure", Structure, choice)
             structure = yield from run_stage("choosing what to fit", choice)
+        structure = structure or Structure(recipe.rules)
         clock.stop("choosing")
         work = Work(table, ledger, recipe, structure, workers, journal=journal)
         known = Work(table, *known_to(ledger, recipe, split.early), structure, workers, journal=journal)
@@ -196,7 +181,7 @@ def prepare(
     table: Table,
     recipe: Recipe,
     before: Target | None,
-    budget: MemoryBudget | None = None,
+    budget: MemoryBudget = UNLIMITED,
     journal: Journal | None = None,
 ) -> Generator[Progress, None, PreparedRows]:
     """Read the rows, which of them count and what their columns hold, and split them; yields progress."""
@@ -205,7 +190,7 @@ def prepare(
             "The table has no target; name the column to predict with target= (--target).", code="no-target"
         )
     check_memory(table)
-    table = yield from run_stage("reading rows", keep(table, columns_read(table), budget or budget_of()))
+    table = yield from run_stage("reading rows", keep(table, columns_read(table), budget))
     ledger = read_ledger(table, loss=recipe.loss, positive=recipe.positive, before=before)
     if ledger.counts.used < _FEWEST_ROWS:
         raise DataError(
@@ -280,11 +265,6 @@ class Fitted(NamedTuple):
     class_weights: Floats | None  # (classes,): what each class counted
 
 
-def run_stage(stage: str, work: Generator[int, None, Answer]) -> Generator[Progress, None, Answer]:
-    """Run work that yields rows read as a stage of progress; return its answer."""
-    return told(work, lambda rows: Progress(stage, rows=rows))
-
-
 def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generator[Progress, None, Fitted]:
     """Encode and fit one part of the rows; yields progress, returns what came out."""
     rules = work.structure.rules
@@ -308,46 +288,6 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
     if weights is not None:
         optimum = correct_intercepts(problem, optimum, weights)
     return Fitted(encoding, rows, optimum, alpha, objective.penalty, weights)
-
-
-Judging = Generator[Progress, None, tuple[Evaluation, JudgedFit | None]]
-
-
-def evaluate_split(
-    table: Table, ledger: Ledger, split: Split, judge: Callable[[Split], Judging]
-) -> Generator[Progress, None, Judged]:
-    """Return the evaluation, coefficients and passes of the fit that it is of, and notes.
-
-    The ledger is as who has seen only the earlier labels has it. `judge` evaluates a model of the earlier rows on the
-    later ones that can be judged.
-    """
-    if split.late is None:
-        return None, None, [Note(Code.NOTHING_HELD_OUT)]
-    target = ledger.target
-    labels = ledger.label[split.early]
-    unseen = int((split.late & ledger.unseen).sum())
-    late = split.late & ledger.used
-    if not late.any():
-        return None, None, [Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen})]
-    one_class = target.task is Task.CLASSES and bool(np.all(labels == labels[0]))
-    if one_class or (target.task in (Task.COUNT, Task.AMOUNT) and not labels.any()):
-        return None, None, [Note(Code.ONE_LABEL, {"label": float(labels[0]), "column": target.column})]
-    # What only the earlier rows lack is no reason to refuse a model of all rows; what all lack is refused with those.
-    try:
-        evaluation, judged = yield from judge(split._replace(late=late))
-        evaluation = with_values(table, evaluation)
-    except (DataError, NoFiniteOptimum) as refusal:
-        return None, None, [Note(Code.NOT_EVALUATED, {"refusal": refusal.message})]
-    held = {
-        "by": split.kind.value,
-        "how": how_split(split.kind, split.one_time),
-        "rows": int(late.sum()),
-        "of": ledger.counts.used,
-    }
-    notes = [Note(Code.HELD_OUT, held)]
-    if unseen:
-        notes.append(Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen}))
-    return evaluation, judged, notes + group_notes(ledger, split, table.roles.group)
 
 
 def _judge(work: Work, profiles: Profiles, split: Split) -> Judging:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from batchlearn.formatting.notes import recorded
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.encoded import EncodedModel
+from batchlearn.progress import Progress
 from batchlearn.retraining.cycle.events import (
     ChoiceJudged,
     Event,
@@ -28,7 +29,6 @@ from batchlearn.retraining.cycle.state import (
     Rehearsed,
     RowSource,
 )
-from batchlearn.training.train import Progress
 
 
 @dataclass
@@ -48,7 +48,7 @@ class History:
             fit.model, as_of, as_of, live.generation, strengths, recipe, version.kept, structure=fit.structure
         )
 
-    def model(self, number: int) -> LinearModel:
+    def model(self, number: int) -> EncodedModel:
         return self.trained[number - 1][1].fit.model
 
     def past(self) -> list[PastVersion]:

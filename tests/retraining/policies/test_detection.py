@@ -33,17 +33,22 @@ def test_the_odds_are_those_of_every_bet_from_every_begin() -> None:
                     product *= 1.0 - stake + stake * (rank <= share) / share
                 worth += product / len(bets) / ((begin - 9) * (begin - 8))
         largest = max(largest, worth + 1.0 / (end - 9))
-    assert change_odds(series, 10) == pytest.approx(largest, rel=1e-12)
+    assert change_odds(series[:, None], 10)[0] == pytest.approx(largest, rel=1e-12)
     assert largest > 5.0
+    # Of several columns it is the mean of the odds of each, at its largest.
+    still = np.zeros(25)
+    both, most = change_odds(np.column_stack([still, series]), 10)
+    assert 0.5 * largest <= both <= 0.5 * (largest + 1.0)
+    assert most == 1
 
 
 def test_the_odds_of_what_is_exchangeable_rise_as_seldom_as_they_say() -> None:
     rng = np.random.default_rng(2)
-    odds = np.array([change_odds(rng.permutation(np.arange(60.0) ** 3), 10) for _ in range(1_000)])
+    odds = np.array([change_odds(rng.permutation(np.arange(60.0) ** 3)[:, None], 10)[0] for _ in range(1_000)])
     for level in (2.0, 5.0, 20.0):
         assert np.sum(odds >= level) <= binom.ppf(0.999, 1_000, 1.0 / level), level
-    assert change_odds(np.ones(60), 10) < 2.0  # what is equal is no rise
-    assert change_odds(np.arange(60.0), 10) > 1e6
+    assert change_odds(np.ones((60, 1)), 10)[0] < 2.0  # what is equal is no rise
+    assert change_odds(np.arange(60.0)[:, None], 10)[0] > 1e6
 
 
 def test_decay_fires_where_losses_rose_and_hardly_ever_elsewhere() -> None:
@@ -79,6 +84,19 @@ def test_the_column_that_moved_is_named() -> None:
     rows = Samples(table_of(rng, 2_000), table_of(rng, 1_000, 1.5))
     (reason,) = Drift("ks").decide(Arrivals(rows=rows).situation()).reasons
     assert (reason.code, reason.values["column"]) == (Code.DRIFTED, "a")
+
+
+@pytest.mark.parametrize("test", ["psi", "ks"])
+def test_a_column_that_always_grows_hides_no_other(test: str) -> None:
+    """A counter of rows is in no bin of the past from the first block on; what moves beside it is seen all the same."""
+    rng = np.random.default_rng(1)
+    reference, recent = table_of(rng, 2_000), pa.concat_tables([table_of(rng, 1_000), table_of(rng, 1_000, 1.5)])
+    counted = [
+        each.append_column("number", pa.array(np.arange(float(each.num_rows)) + begun))
+        for each, begun in ((reference, 0.0), (recent, 2_000.0))
+    ]
+    (reason,) = Drift(test).decide(Arrivals(rows=Samples(*counted)).situation()).reasons
+    assert reason.code is Code.DRIFTED
 
 
 def test_a_decision_that_was_made_is_not_taken_back_by_more_rows() -> None:

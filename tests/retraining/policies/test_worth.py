@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from batchlearn.errors import UsageError
 from batchlearn.formatting.notes import Code
 from batchlearn.retraining.policies import Losses, Policy
 from batchlearn.retraining.policies.worth import Forecast, WhenGainExceeds, staleness
+from batchlearn.updating.later_gain import LaterGain
 
 ROWS, GAP = 6_000, 1_000
 
@@ -35,7 +37,8 @@ def test_before_versions_tell_a_trial_is_worth_a_share_of_the_loss() -> None:
     (one,) = versions(1e-4, 1)
     found = staleness((one,))
     assert (found.mean, found.pairs) == (0.0, 0)
-    assert found.error == pytest.approx(0.1 * np.mean(np.abs(one.loss)) / 1_000)
+    assert found.error == pytest.approx(0.3 * np.mean(np.abs(one.loss)) / 1_000)
+    assert found.error == found.prior
 
 
 def test_versions_that_differ_among_each_other_are_known_less_well() -> None:
@@ -44,22 +47,21 @@ def test_versions_that_differ_among_each_other_are_known_less_well() -> None:
     assert staleness((steady, *turned)).error > 3.0 * staleness((steady, *rest)).error
 
 
-def test_waiting_until_it_has_cost_as_much_as_a_retrain() -> None:
+def test_what_it_saves_on_as_many_rows_as_have_come_is_compared_with_the_price() -> None:
     growth, price = 1e-4, 50.0
-    due = [
-        Forecast(price).decide(Arrivals(tuple(one._replace(**cut(one, end)) for one in versions(growth, 3))).situation(
-            new_rows=end - 2 * GAP)).retrain
-        for end in range(2 * GAP + 200, ROWS, 100)
-    ]  # fmt: skip
+    due = list[bool]()
+    for end in range(2 * GAP + 200, ROWS, 100):
+        arrivals = Arrivals(tuple(cut(one, end) for one in versions(growth, 3)))
+        due.append(Forecast(price).decide(arrivals.situation(new_rows=end - 2 * GAP)).retrain)
     assert due == sorted(due)  # once due it stays due
     rows = 200 + 100 * due.index(True)
-    assert rows == pytest.approx(math.sqrt(2.0 * price / growth), abs=200)
+    assert rows == pytest.approx(math.sqrt(price / growth), abs=200)
 
 
-def cut(one: Losses, end: int) -> dict[str, np.ndarray]:
-    """What had come of the losses by a time, for a version that knows rows since."""
+def cut(one: Losses, end: int) -> Losses:
+    """Return what had come of the losses by a time."""
     there = one.seen <= end
-    return {"seen": one.seen[there], "arrived": one.arrived[there], "loss": one.loss[there]}
+    return one._replace(seen=one.seen[there], arrived=one.arrived[there], loss=one.loss[there])
 
 
 @pytest.mark.parametrize("growth", [0.0, -1e-4])
@@ -67,7 +69,7 @@ def test_what_saves_nothing_is_not_bought(growth: float) -> None:
     situation = Arrivals(versions(growth, 4)).situation(new_rows=3_000)
     assert not Forecast(100.0).decide(situation).retrain
     (reason,) = Forecast(1e-9 if growth == 0.0 else 100.0).decide(situation).reasons
-    assert reason.code is (Code.WAITING_ABOVE_PRICE if growth == 0.0 else Code.WAITING_BELOW_PRICE)
+    assert reason.code is (Code.FORECAST_ABOVE_PRICE if growth == 0.0 else Code.FORECAST_BELOW_PRICE)
 
 
 def test_a_dearer_retrain_waits_longer() -> None:
@@ -78,10 +80,26 @@ def test_a_dearer_retrain_waits_longer() -> None:
     assert Forecast().decide(situation._replace(price=1.0)).retrain
 
 
-def test_rows_before_the_last_training_that_failed_do_not_count_as_waiting() -> None:
+def test_rows_before_the_last_training_that_did_not_go_live_do_not_count() -> None:
     situation = Arrivals(versions(1e-4, 3)).situation(new_rows=4_000)
     assert Forecast(100.0).decide(situation).retrain
     assert not Forecast(100.0).decide(situation._replace(trained=ROWS - 200.0)).retrain
+
+
+def test_rows_that_came_speak_against_the_past() -> None:
+    """Versions say that nothing is saved; the bracket of rows that came says that much is."""
+    past = versions(0.0, 4)
+    quiet, turned = (
+        Arrivals(
+            past, found=replace(bracket_with(), later_gain=LaterGain(value, value - 0.05, value + 0.05, 20, "time"))
+        )
+        for value in (0.0, 0.4)
+    )
+    assert not Forecast(100.0).decide(Arrivals(past).situation(new_rows=3_000)).retrain
+    assert not Forecast(100.0).decide(quiet.situation(new_rows=3_000)).retrain
+    assert Forecast(100.0).decide(turned.situation(new_rows=3_000)).retrain
+    (reason,) = Forecast(100.0).decide(turned.situation(new_rows=3_000)).reasons
+    assert reason.values["expected"] == pytest.approx(0.4 * 3_000, rel=0.15)
 
 
 @pytest.mark.parametrize(("gain", "due"), [(2.9, False), (3.1, True), (None, False)])

@@ -19,6 +19,7 @@ from batchlearn.artifacts.lock import one_at_a_time
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import DataError, RegistryError
 from batchlearn.models.decision import Costs
+from batchlearn.progress import Progress
 from batchlearn.registry.decisions import record_promotion
 from batchlearn.registry.ledger import OVERRULED, choices, events, reviews
 from batchlearn.registry.loading import load_champion, load_version
@@ -29,7 +30,6 @@ from batchlearn.retraining.cycle.candidate import train_candidate
 from batchlearn.retraining.cycle.events import Trained
 from batchlearn.retraining.cycle.state import Champion, KnownRows
 from batchlearn.retraining.shell.records import unfinished
-from batchlearn.training.train import Progress
 from batchlearn.training.verification.stored import verify_model as verified
 
 AUTO = {"[policy]": '[gate]\npromote = "auto"\n\n[policy]'}

@@ -24,7 +24,7 @@ from batchlearn.cli.options import (
     files_of,
     open_table,
 )
-from batchlearn.cli.options.recipe import ANY_LOSS, LossFlags
+from batchlearn.cli.options.recipe import ANY_LOSS, LossFlags, learner_settings
 from batchlearn.cli.progress import watch
 from batchlearn.cli.project.init import NO_LABELS, LabelOptions
 from batchlearn.cli.train import threads_given
@@ -105,7 +105,7 @@ def backtest(  # noqa: PLR0913 - each argument is a group of flags
     table = open_table(files_of(data, part), target, roles, reading)
     own = tuple(name for name in (labels.labelled, options.landed) if name is not None)
     table = replace(table, roles=replace(table.roles, drop=(*table.roles.drop, *own)))
-    fitted = Recipe(**vars(recipe), seed=run.seed)
+    fitted = Recipe(**{**vars(recipe), "set": learner_settings(tuple(recipe.set))}, seed=run.seed)
     result = watch(iter_backtest(table, policies, fitted, plan, threads=threads_given(run.threads)))
     record = {**result.to_json(), "columns": [column.to_json() for column in table.uses()]}
     report = destination.save(page_of(result), "The backtest is done")

@@ -38,7 +38,10 @@ def _show(found: Forgotten) -> Document:
     document = Document()
     document.title(f"Version {found.version}, trained without the rows where {found.where}, is live")
     bound = found.certificate["loss_bound"]
-    document.line(f"A verified refit: it equals training without them within {rounded_up(bound):.1e} of the loss.")
+    if bound is None:
+        document.line("It was trained from scratch without them; its estimator has no certificate.")
+    else:
+        document.line(f"A verified refit: it equals training without them within {rounded_up(bound):.1e} of the loss.")
     if found.held:
         document.heading("What still holds the rows")
     for one in found.held:

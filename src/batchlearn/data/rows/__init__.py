@@ -162,6 +162,11 @@ class Rows(Protocol):
 Step: TypeAlias = Callable[[Rows, State], State]
 
 
+def stored_codes(rows: Rows) -> NDArray[np.integer[Any]]:
+    """Return the code of each row's level in each group, (groups, rows), in as few bytes as it is kept in."""
+    return rows.levels_only().map_rows(lambda chunk, _: chunk.block.codes, np.empty(0))
+
+
 def level_codes(rows: Rows) -> NDArray[np.intp]:
-    """Return the code of each row's level in each group, (groups, rows)."""
-    return rows.levels_only().map_rows(lambda chunk, _: chunk.block.codes.astype(np.intp), np.empty(0))
+    """Return the same to be reckoned with."""
+    return stored_codes(rows).astype(np.intp)

@@ -20,7 +20,7 @@ View = Callable[[int, StoredChunk], StoredChunk]
 _READERS = 2
 
 
-class _Sparse(NamedTuple):
+class _SparseInFile(NamedTuple):
     """The sparse part of a chunk in the file."""
 
     kind: type
@@ -29,7 +29,7 @@ class _Sparse(NamedTuple):
     pointers: int
 
 
-class _Written(NamedTuple):
+class _ChunkInFile(NamedTuple):
     """A chunk in the file: its columns are dense ones, codes, label, weight and offset, as far as it has them."""
 
     rows: int
@@ -38,7 +38,7 @@ class _Written(NamedTuple):
     codes: tuple[int, np.dtype[Any]]
     weighted: bool
     shifted: bool
-    sparse: _Sparse | None
+    sparse: _SparseInFile | None
 
 
 class FileChunks(Sequence[StoredChunk]):
@@ -47,7 +47,9 @@ class FileChunks(Sequence[StoredChunk]):
     `view` makes of a chunk at a position, once it is read, another of as many rows.
     """
 
-    def __init__(self, segments: Segments, written: Sequence[_Written], view: View = lambda _, chunk: chunk) -> None:
+    def __init__(
+        self, segments: Segments, written: Sequence[_ChunkInFile], view: View = lambda _, chunk: chunk
+    ) -> None:
         self._segments, self._written, self._view = segments, written, view
 
     @property
@@ -80,7 +82,7 @@ class FileChunks(Sequence[StoredChunk]):
             return FileChunks(self._segments, self._written[which], lambda k, chunk: self._view(numbers[k], chunk))
         return self._view(which, self._read(self._written[which]))
 
-    def _read(self, written: _Written) -> StoredChunk:
+    def _read(self, written: _ChunkInFile) -> StoredChunk:
         columns = iter(self._segments.get(written.segment))
 
         def block(shape: tuple[int, np.dtype[Any]]) -> NDArray[Any]:
@@ -112,7 +114,7 @@ class ChunkCollector:
         self._chunks: list[StoredChunk] = []
         self._bytes = 0
         self._segments: Segments | None = None
-        self._written: list[_Written] = []
+        self._written: list[_ChunkInFile] = []
 
     def add(self, chunk: StoredChunk) -> None:
         """Take in the next chunk, which must not share memory with what goes on. ResourceError at a full disk."""
@@ -142,9 +144,9 @@ class ChunkCollector:
         if chunk.sparse is not None:
             entries = self._segments.add([pa.array(chunk.sparse.data), pa.array(chunk.sparse.indices)])
             pointers = self._segments.add([pa.array(chunk.sparse.indptr)])
-            sparse = _Sparse(type(chunk.sparse), chunk.sparse.shape, entries, pointers)
+            sparse = _SparseInFile(type(chunk.sparse), chunk.sparse.shape, entries, pointers)
         self._written.append(
-            _Written(
+            _ChunkInFile(
                 len(chunk),
                 self._segments.add(arrays),
                 (dense, chunk.dense.dtype),

@@ -117,7 +117,9 @@ class MemoryRows:
         dense = Columns(stored.dense, self.shift, self.scale, self.layout.intercept)
         sparse = stored.sparse
         if sparse is not None and self.sparse_scale is not None:
-            sparse = sparse.multiply(1.0 / self.sparse_scale[None, :]).tocsr()
+            # By hand: a product of SciPy's with a row goes through coordinates, at four times the cost.
+            values = sparse.data * (1.0 / self.sparse_scale)[sparse.indices]
+            sparse = type(sparse)((values, sparse.indices, sparse.indptr), shape=sparse.shape)
         offset: Floats | float = 0.0 if stored.offset is None else stored.offset
         return Chunk(self.layout, Block(dense, stored.codes, sparse), stored.label, stored.weights, offset)
 

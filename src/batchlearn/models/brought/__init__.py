@@ -52,6 +52,7 @@ class LearnerRecord:
         rounds: Where an early stop on rows that judge nothing ended it; None where nothing stopped early.
         calibration: Slope and intercept that make log odds of what it says, where it gives no probabilities.
         class_weights: What each class counted in training.
+        base: What trees begin at beside an offset: that of a model without features.
     """
 
     path: str
@@ -64,6 +65,7 @@ class LearnerRecord:
     rounds: int | None = None
     calibration: tuple[float, float] | None = None
     class_weights: tuple[float, ...] = ()
+    base: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,14 @@ class BroughtModel(EncodedModel):
     kept: bytes = field(repr=False)
     allowed: Allowed = NOTHING_ALLOWED
     fitted: object | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def restored_with(self) -> tuple[str, ...] | None:
+        """What a person has to type beside its path for it to be used; None where no file holds it."""
+        if self.learner.library is None:
+            return None
+        types, file = self.learner.types, self.learner.path.rpartition(":")[0]
+        return (*(("--trust", ",".join(types)) if types else ()), *(("--code", file) if types and file else ()))
 
     @property
     def learned_by(self) -> str:
@@ -120,7 +130,9 @@ class BroughtModel(EncodedModel):
         if bounds:
             raise UsageError(f"{self.no_certificate} Predict without --bounds.", code="no-bounds")
         rows = estimator_rows(self.encoding, self.learner, self.roles.time, [self._as_encoded(batch)])
-        offset = self._offset(batch) if self.roles.offset or self.roles.exposure else None
+        offset = None
+        if self.roles.offset or self.roles.exposure:
+            offset = np.asarray(self._offset(batch) + self.learner.base)
         response = self._response(self.estimator.respond(rows, offset), batch.num_rows)
         if self.target.task is Task.CLASSES:
             clipped = np.clip(response, _SMALLEST, 1.0 - _SMALLEST)

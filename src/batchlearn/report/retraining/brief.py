@@ -17,7 +17,7 @@ def show_backtest(document: Document, result: Backtest) -> None:
     )
     document.facts(
         [
-            ("First training", history.times.literal(float(history.edges[0])).strip("'")),
+            ("First training", str(history.shown(float(history.edges[0])))),
             ("The oracle", f"{plain(oracle.loss, 4)} a row with {oracle.best.retrains} retrains, known afterwards"),
             ("Took", f"{result.seconds:.0f} s for {result.fits} trainings"),
         ]

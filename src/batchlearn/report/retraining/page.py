@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from batchlearn.backtesting.outcome import Backtest
 from batchlearn.formatting.names import metric
-from batchlearn.formatting.numbers import count, duration, plain
+from batchlearn.formatting.numbers import duration, plain
 from batchlearn.report.document import Answer, Beside, Block, Bullets, Fact, Folded, Page, Section, Sentence
 from batchlearn.report.html import render
 from batchlearn.report.retraining import answers, figures, tables
@@ -20,12 +20,12 @@ def backtest_page(result: Backtest) -> str:
     page = Page(
         kind="Backtest of retraining policies",
         title=short(result.target),
-        subtitle=f"{count(len(result.policies), 'policy').replace('policys', 'policies')} replayed over "
+        subtitle=f"{len(result.policies):,} policies replayed over "
         f"{clean(short(result.table))}: each was told only what had arrived when it decided.",
         facts=(
             Fact("rows that judge", f"{int(result.judged.sum()):,}"),
             Fact("windows", f"{history.windows:,}"),
-            Fact("first training", history.times.literal(float(history.edges[0])).strip("'")),
+            Fact("first training", str(history.shown(float(history.edges[0])))),
             Fact("models compared by the oracle", f"{result.oracle.models:,}"),
             Fact("backtest took", duration(result.seconds)),
         ),
@@ -61,7 +61,7 @@ def _policies(result: Backtest) -> tuple[Block, ...]:
     )
     found: list[Block] = [Sentence("lead", said), tables.policies(result), Beside((figures.plane(result),))]
     baselines = ", ".join(
-        f"{given}: {result.error_metric} {plain(one['error'], 3)}" for given, one in result.baselines.items()
+        f"{given}: {result.error_metric} {plain(one.error, 3)}" for given, one in result.baselines.items()
     )
     found.append(Sentence("line", f"Baselines on the same rows: {baselines}."))
     return tuple(found)

@@ -58,7 +58,7 @@ def decisions(result: Backtest, one: PolicyOutcome) -> TextTable:
     made = one.run.decisions[:_MOST_DECISIONS]
     rows = tuple(
         (
-            history.times.literal(decision.now).strip("'"),
+            str(history.shown(decision.now)),
             "retrain" if decision.model is not None else "refused" if decision.refused is not None else "keep",
             NOTHING if decision.model is None or decision.model.churn is None else percent(decision.model.churn),
             short(decision.refused or decision.decision.reason, LONGEST_SENTENCE),

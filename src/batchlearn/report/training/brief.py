@@ -15,7 +15,6 @@ from batchlearn.formatting.names import MODELS, in_short
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.formatting.numbers import count, listed, plain, rounded_up
 from batchlearn.models.encoded import EncodedModel
-from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import Shape, contrasts
 from batchlearn.report.document import Document, Marked
 from batchlearn.report.terms.columns import show_columns
@@ -157,7 +156,7 @@ class Effect(NamedTuple):
     error: float | None  # standard error
 
 
-def strongest_effects(model: LinearModel, most: int) -> list[Effect]:
+def strongest_effects(model: EncodedModel, most: int) -> list[Effect]:
     """Return the effects with the largest ratio to their standard errors, or the largest where errors are not known.
 
     A level's own coefficient is known only up to what the intercept may take over, so levels are set against the mean
@@ -179,8 +178,8 @@ def strongest_effects(model: LinearModel, most: int) -> list[Effect]:
 
 def show_effects(document: Document, fit: Fit) -> None:
     """Write what moves the prediction most: single effects of a linear model, shapes of an additive one."""
-    model = fit.linear
-    if model is None:
+    model = fit.model
+    if model.size is None:
         return
     several = bool(model.class_shares)
     found = [] if several else strongest_effects(model, _MOST_EFFECTS)

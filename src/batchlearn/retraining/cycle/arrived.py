@@ -18,7 +18,7 @@ from batchlearn.errors import DataError
 from batchlearn.evaluation.scored import score_each
 from batchlearn.formatting.notes import Note
 from batchlearn.kernels.design import Floats
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.retraining.bracket import Bracket
 from batchlearn.retraining.cycle.continued import bracket_of
 from batchlearn.retraining.cycle.state import Champion, CycleState, KnownRows, Versions
@@ -101,7 +101,7 @@ class ArrivedEvidence:
         return samples_of(model, source.table(times.labelled_by(newest.as_of)), since, times.seen, newest.known or 0)
 
 
-def samples_of(model: LinearModel, before: Table, since: Table, seen: str, known: int) -> Samples:
+def samples_of(model: EncodedModel, before: Table, since: Table, seen: str, known: int) -> Samples:
     """Return columns that a model reads, of rows before its training and since; `known` rows say how many are taken."""
     names = [name for name in model.columns if before.column(name).kind is not Kind.TIMESTAMP and name != seen]
     stride = max(math.ceil(known / _MOST_SAMPLED), 1)

@@ -27,8 +27,8 @@ from batchlearn.formatting.notes import Code, Note
 from batchlearn.models.brought import BroughtModel
 from batchlearn.models.decision import check_costs
 from batchlearn.models.encoded import EncodedModel
-from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.stopping import PredictionsWithin
+from batchlearn.progress import Progress
 from batchlearn.retraining.bracket import Bracket, Change, bracket
 from batchlearn.retraining.cycle.state import Champion, TrainingTables
 from batchlearn.retraining.warm_start import WarmStart, fine_tune, outgrown, refuse_new_tables, update, warm
@@ -41,7 +41,7 @@ from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Problem, Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.summary.columns import column_uses
-from batchlearn.training.train import Progress, fit_objective, iter_train
+from batchlearn.training.train import fit_objective, iter_train
 from batchlearn.updating.encoding_drift import new_levels
 from batchlearn.updating.sufficient_statistics import (
     MOST_COEFFICIENTS,
@@ -92,11 +92,10 @@ def encode_rows(model: EncodedModel, table: Table, threads: int | None, fingerpr
 
 def statistics_of(fit: Fit, table: Table, threads: int | None) -> SufficientStatistics | None:
     """Return what a version keeps of its rows, reading them again; None where nothing can be bounded from totals."""
-    model = fit.linear
-    if model is None:
-        return None
+    model = fit.model
     size = model.encoding.layout.size
-    # The rows of an update would count with another weight than those of a class that was weighted.
+    # An estimator of the user's has no coefficients; and the rows of an update would count with another weight than
+    # those of a class that was weighted.
     if len(model.parameters) != size or size > MOST_COEFFICIENTS or fit.class_weights is not None:
         return None
     with one_blas_thread():
@@ -123,7 +122,7 @@ def bracket_of(
         refuse_other_recipe("a bracket", champion, recipe)
         with one_blas_thread():
             kept, note = _totals_of(champion, champion.kept, recipe, parts, threads)
-            change, _ = _change(champion.linear, kept, parts, threads)
+            change, _ = _change(champion.model, kept, parts, threads)
             found = bracket(kept, change, champion.penalty(recipe), recent=_RECENT).bracket
         if note is not None:
             found = replace(found, rung=found.rung + 1, rows_read=found.rows_read + kept.rows)
@@ -142,7 +141,7 @@ def _totals_of(
     """
     if parts.others is None:
         return kept, None
-    model = champion.linear
+    model = champion.model
     found = _any(model, parts.others, threads)
     if found is None:
         raise DataError(
@@ -158,7 +157,7 @@ def _totals_of(
 
 
 def _change(
-    model: LinearModel, kept: SufficientStatistics, parts: TrainingTables, threads: int | None
+    model: EncodedModel, kept: SufficientStatistics, parts: TrainingTables, threads: int | None
 ) -> tuple[Change, Ledger]:
     """Return the rows that came and went, and the ledger of all rows.
 
@@ -201,7 +200,7 @@ def times_of(table: Table, ledger: Ledger) -> NDArray[np.generic] | None:
     return times.astype("datetime64[us]").astype("datetime64[D]") if stamped else times
 
 
-def _any(model: LinearModel, table: Table | None, threads: int | None) -> EncodedRows | None:
+def _any(model: EncodedModel, table: Table | None, threads: int | None) -> EncodedRows | None:
     """Encode the labelled rows of a table; None where it has none."""
     target = model.target.column
     if table is None or not any(pc.any(batch.column(target).is_valid()).as_py() for batch in table.scan([target])):
@@ -232,7 +231,7 @@ def train_from(
 
 def _continued(start: str, champion: Champion, recipe: Recipe, parts: TrainingTables, threads: int | None) -> Fit:
     refuse_other_recipe(start, champion, recipe)
-    model: EncodedModel = champion.model
+    model = champion.model
     check_costs(model.target, recipe.costs)
     check_positive(model.target, recipe.positive)
     reasons = new_levels(model.encoding, model.as_read(parts.added), recipe.rules.minimum_rows)
@@ -242,13 +241,12 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: TrainingTa
             'scratch, which makes new tables: start = "scratch" in [policy].',
             code="encoding-outgrown",
         )
-    if isinstance(champion.model, BroughtModel):
+    if isinstance(model, BroughtModel):
         # Imported here: a project of our own models needs none of it.
         from batchlearn.training.brought.starts import go_on
 
         table = parts.added if start == "fine-tune" else parts.everything
-        return go_on(start, champion.model, recipe, table, thread_count(threads))
-    model = champion.linear
+        return go_on(start, model, recipe, table, thread_count(threads))
     if start == "warm":
         whole = encode_rows(model, parts.everything, threads, fingerprinted=True)
         weight = whole.rows.total_weight
@@ -305,7 +303,7 @@ def refuse_other_recipe(start: str, champion: Champion, recipe: Recipe) -> None:
 
 def _fit(found: WarmStart, champion: Champion, recipe: Recipe, alpha: float, table: Table, ledger: Ledger) -> Fit:
     """Return what a start ended in as a fit in the champion's encoding."""
-    model, optimum = champion.linear, found.optimum if found.name == "warm" else None
+    model, optimum = champion.model, found.optimum if found.name == "warm" else None
     weight = None if ledger.weight is None else ledger.weight[ledger.used]
     mean = float(np.average(ledger.label[ledger.used], weights=weight))
     shares: tuple[float, ...] = ()

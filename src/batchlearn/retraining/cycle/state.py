@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, Protocol
 
 from batchlearn.formatting.notes import Note
 from batchlearn.models.encoded import EncodedModel
-from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.penalties import Penalty
 from batchlearn.retraining.policies import Action, Policy, Span
 from batchlearn.retraining.sources.label_times import LabelTimes
@@ -80,12 +79,6 @@ class Champion:
     """Kinds by name of those of its table; None where an older one does not say."""
     structure: Structure | None = None
     """What its data chose, where training from scratch is to keep it."""
-
-    @property
-    def linear(self) -> LinearModel:
-        """The model of one that kept totals of its rows, or that a start by coefficients goes on from."""
-        assert isinstance(self.model, LinearModel), "an estimator that was brought along has starts of its own"
-        return self.model
 
     def penalty(self, recipe: Recipe) -> Penalty:
         """Return the penalty of what goes on from the champion by this recipe, for any number of rows."""

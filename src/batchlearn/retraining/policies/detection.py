@@ -38,19 +38,22 @@ _TESTS = ("psi", "ks", "classifier")
 _LEAST, _RIDGE = 1e-300, 0.01
 
 
-def change_odds(series: Floats, reference: int) -> float:
-    """Return the largest odds there ever were that a series, (n,), began to rise, betting after its first values.
+def change_odds(series: Floats, reference: int) -> tuple[float, int]:
+    """Return the largest odds there ever were that series, (n, columns), began to rise, and the column that rose most.
 
-    Of exchangeable values the odds reach c with a chance of 1 / c at most. Equal values count as the smaller rank.
+    Bets begin after the first values and are spread evenly over the columns, each of which is compared with its own
+    past. Of exchangeable rows the odds reach c with a chance of 1 / c at most. Equal values count as the smaller rank.
     """
-    stakes, largest = np.zeros(len(_BETS)), 1.0
-    share, stake = (np.array(each) for each in zip(*_BETS, strict=True))
+    stakes, largest, most = np.zeros((len(_BETS), series.shape[1])), 1.0, 0
+    share, stake = (np.array(each)[:, None] for each in zip(*_BETS, strict=True))
     for bet, place in enumerate(range(reference, len(series)), start=1):
-        rank = float(np.mean(series[: place + 1] >= series[place]))  # a conformal p value
+        rank = np.mean(series[: place + 1] >= series[place], axis=0)  # conformal p values
         # 1 / (k (k + 1)) of the stake begins with bet k; what has not begun yet is worth what it was.
         stakes = (stakes + 1.0 / (bet * (bet + 1))) * (1.0 - stake + stake * (rank <= share) / share)
-        largest = max(largest, float(stakes.mean()) + 1.0 / (bet + 1))
-    return largest
+        odds = float(stakes.mean()) + 1.0 / (bet + 1)
+        if odds > largest:
+            largest, most = odds, int(np.argmax(stakes.mean(axis=0)))
+    return largest, most
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class Decay:
         live = evidence_of(situation, str(self)).losses()[-1]
         rows = max(_LOSS_ROWS, math.ceil(_BLOCK_SHARE * live.learned))
         means = loss_blocks(live, rows, situation.trained, situation.stamped)
-        return _watch(means, 0, rows, self.alpha, (Code.LOSSES_STEADY, Code.LOSSES_ROSE))
+        return _watch(means[:, None], 0, rows, self.alpha, (Code.LOSSES_STEADY, Code.LOSSES_ROSE))
 
 
 def loss_blocks(losses: Losses, rows: int, since: float, stamped: bool) -> Floats:
@@ -115,7 +118,7 @@ class Drift:
     """Train again when the rows that come differ from those of the last training more than these did among themselves.
 
     The later half of the rows learned from, in blocks, tells how far a block is from the earlier half without being
-    new: the threshold is calibrated on the past. The column that differs most counts.
+    new: the threshold is calibrated on the past, of each column on its own.
 
     Args:
         test: "psi" (population stability index), "ks" (Kolmogorov and Smirnov's test of numbers, chi-squared of
@@ -155,30 +158,27 @@ class Drift:
         rows = max(_SAMPLE_ROWS, half // _CALIBRATION)
         calibration = half // rows
         if not calibration or not recent.num_rows:
-            return _watch(np.empty(0), 0, rows, self.alpha, (Code.NO_DRIFT, Code.DRIFTED))
+            return _watch(np.empty((0, 1)), 0, rows, self.alpha, (Code.NO_DRIFT, Code.DRIFTED))
         # The blocks end with the reference, so that none of them has rows of both.
         blocks = pa.concat_tables([reference.slice(reference.num_rows - calibration * rows), recent])
         blocks = blocks.slice(0, blocks.num_rows // rows * rows)
         scores = drift_scores(self.test, reference.slice(0, half), blocks, rows)
-        column = None
-        if self.test != "classifier" and len(scores):
-            column = blocks.column_names[int(np.argmax(scores[-1]))]
-        codes = (Code.NO_DRIFT, Code.DRIFTED)
-        return _watch(scores.max(axis=1), calibration, rows, self.alpha, codes, column)
+        names = () if self.test == "classifier" else tuple(blocks.column_names)
+        return _watch(scores, calibration, rows, self.alpha, (Code.NO_DRIFT, Code.DRIFTED), names)
 
 
 def _watch(
-    series: Floats, calibration: int, rows: int, alpha: float, codes: tuple[Code, Code], column: str | None = None
+    series: Floats, calibration: int, rows: int, alpha: float, codes: tuple[Code, Code], names: tuple[str, ...] = ()
 ) -> Decision:
-    """Bet on a rise of a series whose first values, `calibration` of them, are from before the last training."""
+    """Bet on a rise of series whose first values, `calibration` of them, are from before the last training."""
     reference, blocks = max(calibration, REFERENCE_BLOCKS), len(series) - calibration
     if len(series) <= reference:
         needed = max(reference - calibration, 0) + 1
         return Decision(False, (Note(Code.TOO_FEW_BLOCKS, {"blocks": max(blocks, 0), "rows": rows, "needed": needed}),))
-    odds = change_odds(series, reference)
-    said = {"blocks": blocks, "rows": rows, "odds": odds, "needed": 1.0 / alpha}
+    odds, most = change_odds(series, reference)
     due = odds * alpha >= 1.0
-    return Decision(due, (Note(codes[due], {**said, "column": column} if due and column else said),))
+    said = {"blocks": blocks, "rows": rows, "odds": odds, "needed": 1.0 / alpha}
+    return Decision(due, (Note(codes[due], {**said, "column": names[most]} if due and names else said),))
 
 
 def drift_scores(test: str, base: pa.Table, blocks: pa.Table, rows: int) -> Floats:

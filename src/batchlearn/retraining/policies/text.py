@@ -46,7 +46,7 @@ _SHOWN = (
 _STARTS = ("scratch", "warm", "update", "fine-tune")
 _DEEPEST = 8
 # What running code of a user's may raise.
-_RAISED = (
+RAISED = (
     *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, ImportError, LookupError, NameError),
     *(OSError, RuntimeError, SyntaxError, TypeError, ValueError),
 )
@@ -70,7 +70,7 @@ class UserPolicy:
         """Return what the user's policy decides. UsageError where its code raises, or gives no decision."""
         try:
             decision = self._made().decide(situation)
-        except _RAISED as problem:
+        except RAISED as problem:
             raise UsageError(
                 f"The policy {quoted(str(self))} raised {type(problem).__name__}: {problem}. Correct its code, or "
                 "leave it out.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,9 @@ _SHARE = 2 / 3
 _HOME = Path(os.path.expanduser("~"))
 # Temporary files are in memory on many machines.
 _CACHE = [_HOME / ".cache" / "batchlearn" if _HOME.is_absolute() else Path(tempfile.gettempdir())]
-# The limit of a group of processes and what it takes already, in both versions of the kernel's interface.
-_GROUPS = (
-    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
-    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
-)
+# Where groups of processes are, and what holds a group's limit and what it takes, in both versions of the interface.
+_GROUPS = Path("/sys/fs/cgroup")
+_OF_GROUP = {"": ("memory.max", "memory.current"), "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes")}
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,10 @@ class MemoryBudget:
     def part(self, memory: float) -> MemoryBudget:
         """Return a budget of so many bytes, none where they are negative, with the same folder."""
         return MemoryBudget(max(int(memory), 0), self.folder)
+
+
+UNLIMITED = MemoryBudget(1 << 62, Path())
+"""For who may not ask the system what is free."""
 
 
 def keep_rows_in(folder: Path) -> None:
@@ -54,7 +57,7 @@ def budget_of(memory: str | int | None = None, folder: Path | None = None) -> Me
     folder = _CACHE[-1] if folder is None else folder
     if memory is None:
         free = free_memory()
-        return MemoryBudget(1 << 62 if free is None else int(_SHARE * free), folder)
+        return MemoryBudget(UNLIMITED.memory if free is None else int(_SHARE * free), folder)
     size = _SIZE.fullmatch(str(memory).strip())
     if size is None:
         raise UsageError(
@@ -66,15 +69,34 @@ def budget_of(memory: str | int | None = None, folder: Path | None = None) -> Me
 
 def free_memory() -> int | None:
     """Return the bytes of memory that this process can still take, within its group; None where nothing says it."""
-    found = [_meminfo()]
-    for limit, taken in _GROUPS:
-        try:
-            most, now = limit.read_text().strip(), int(taken.read_text())
-        except (OSError, ValueError):
-            continue
-        found.append(None if most == "max" else max(int(most) - now, 0))
-    known = [each for each in found if each is not None]
+    known = [each for each in (_meminfo(), *_free_in_groups(_read(Path("/proc/self/cgroup")))) if each is not None]
     return min(known) if known else physical_memory()
+
+
+def _free_in_groups(own: str) -> Iterator[int]:
+    """Yield what is left of the limits of the groups that a process is in, by what /proc says of it.
+
+    The path is that of the host where a container has no view of its own: its last folders that are there count.
+    """
+    for line in own.splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller, names in _OF_GROUP.items():
+            if controller in controllers.split(","):
+                place = _GROUPS / controller / path.lstrip("/")
+                for folder in (place, *place.parents):
+                    if folder == _GROUPS.parent:
+                        break
+                    limit, taken = (_read(folder / name).strip() for name in names)
+                    if limit.isdigit() and taken.isdigit():
+                        yield max(int(limit) - int(taken), 0)
+
+
+def _read(path: Path) -> str:
+    """Return the text of a file, nothing where it cannot be read."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def physical_memory() -> int | None:
@@ -86,8 +108,5 @@ def physical_memory() -> int | None:
 
 def _meminfo() -> int | None:
     """Return what the kernel says is available without taking it from others."""
-    try:
-        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-    except OSError:
-        return None
+    found = re.search(r"MemAvailable:\s+(\d+) kB", _read(Path("/proc/meminfo")))
     return None if found is None else 1024 * int(found[1])

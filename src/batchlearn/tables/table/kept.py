@@ -22,7 +22,7 @@ from batchlearn.tables.columns import Kind
 from batchlearn.tables.sources import batch_rows
 from batchlearn.tables.table.budget import MemoryBudget
 from batchlearn.tables.table.scan import Scan
-from batchlearn.tables.table.segments import Segments
+from batchlearn.tables.table.segments import Segments, in_file
 
 if TYPE_CHECKING:
     from batchlearn.tables.table import Table
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 _SHARED_LEVELS = 1 << 17
 # Of the budget, for the columns.
 _SHARE = 0.25
-# What a ledger takes a row, with what is worked out of it; and one chunk in float64, however many columns it has.
-_ENTRY_BYTES, LEAST_BYTES = 80, 32 << 20
+# What a ledger takes a row with what is worked out of it, in memory and in a file; and one chunk in float64.
+_ENTRY_BYTES, _ENTRY_BYTES_BESIDE, LEAST_BYTES = 100, 60, 32 << 20
 _NARROW = (np.uint8, np.int8, np.uint16, np.int16, np.float32, np.int32)
 
 
@@ -60,6 +60,7 @@ class KeptColumns:
         self._codes: dict[str, dict[str, int]] = {
             name: {} for name, kind in self.kinds.items() if kind is Kind.CATEGORY
         }
+        self._latest: dict[str, tuple[pa.Array, Floats]] = {}
         self._dictionaries: dict[str, pa.Array] = {}
 
     @property
@@ -71,7 +72,11 @@ class KeptColumns:
     @property
     def ledger_bytes(self) -> int:
         """Bytes of memory of a ledger of these rows, with what is worked out of it."""
-        return _ENTRY_BYTES * sum(block.rows for block in self.blocks)
+        return (_ENTRY_BYTES_BESIDE if self.segments.on_disk else _ENTRY_BYTES) * sum(each.rows for each in self.blocks)
+
+    def beside(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return an array with one entry a row, in a file where the columns are."""
+        return in_file(values, self._budget.folder) if self.segments.on_disk else values
 
     def serves(self, table: Table, columns: Sequence[str]) -> bool:
         """Whether these columns of the table are here, read as the table says."""
@@ -91,7 +96,7 @@ class KeptColumns:
         """End with what the reading counted."""
         self.rows_read, self.unreadable, self.examples = scan.rows_read, scan.unreadable, scan.examples
         self._dictionaries = {name: pa.array(list(codes), pa.string()) for name, codes in self._codes.items()}
-        self._codes = {}
+        self._codes, self._latest = {}, {}
 
     def read(self, block: KeptBlock, columns: Sequence[str]) -> pa.RecordBatch:
         """Return columns of a block in their canonical types."""
@@ -113,14 +118,17 @@ class KeptColumns:
             return pa.array(narrowest(np.asarray(array.fill_null(0.0).to_numpy())), mask=missing)
         if self.kinds[name] is not Kind.CATEGORY:
             return array
-        known, levels = self._codes[name], array.dictionary.to_pylist()
-        if len(levels) + len(known) > _SHARED_LEVELS:
-            array = array.dictionary_decode().dictionary_encode()
+        known, last = self._codes[name], self._latest.get(name)
+        if last is None or not array.dictionary.equals(last[0]):
             levels = array.dictionary.to_pylist()
-        if len(levels) + len(known) > _SHARED_LEVELS and not known.keys() >= {*levels}:
-            return array
-        shared = np.asarray([known.setdefault(level, len(known)) for level in levels] or [0], dtype=np.float64)
-        codes = shared[array.indices.fill_null(0).to_numpy(zero_copy_only=False)]
+            if len(levels) + len(known) > _SHARED_LEVELS:
+                array = array.dictionary_decode().dictionary_encode()
+                levels = array.dictionary.to_pylist()
+            if len(levels) + len(known) > _SHARED_LEVELS and not known.keys() >= {*levels}:
+                return array
+            shared = np.asarray([known.setdefault(level, len(known)) for level in levels] or [0], dtype=np.float64)
+            last = self._latest[name] = array.dictionary, shared
+        codes = last[1][array.indices.fill_null(0).to_numpy(zero_copy_only=False)]
         return pa.array(narrowest(codes), mask=missing)
 
 
@@ -168,6 +176,8 @@ def keep(table: Table, columns: Sequence[str], budget: MemoryBudget) -> Generato
     if batches:
         kept.add(batches, places)
     kept.finish(scan)
+    if LEAST_BYTES + kept.ledger_bytes + kept.segments.memory_bytes > budget.memory:
+        kept.segments.spill()
     least = LEAST_BYTES + kept.ledger_bytes
     if least > budget.memory:
         raise ResourceError(
@@ -176,8 +186,6 @@ def keep(table: Table, columns: Sequence[str], budget: MemoryBudget) -> Generato
             f"{math.ceil(least / 1e6)}MB, or leave out rows (--where)",
             code="memory-too-small",
         )
-    if least + kept.segments.memory_bytes > budget.memory:
-        kept.segments.spill()
     return replace(table, kept=kept)
 
 

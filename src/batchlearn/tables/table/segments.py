@@ -7,13 +7,17 @@ compares: a disk may give back other bytes than it was given.
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import tempfile
 import zlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from batchlearn.errors import IntegrityError, ResourceError, quoted
 from batchlearn.tables.table.budget import MemoryBudget
@@ -80,17 +84,7 @@ class Segments:
         """Move all arrays into a file, and those that come later. ResourceError where it cannot be written."""
         if self._file is not None:
             return
-        folder = self.budget.folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder) as file:
-                self._file = os.dup(file.fileno())
-        except OSError as problem:
-            raise ResourceError(
-                f"the folder {quoted(folder)} for rows that do not fit into memory cannot be written: "
-                f"{problem.strerror}; {_ELSEWHERE}",
-                code="cache-not-writable",
-            ) from problem
+        self._file = _nameless(self.budget.folder)
         waiting, self._memory, self.memory_bytes = self._memory, [], 0
         for earlier in waiting:
             self._write(earlier)
@@ -101,18 +95,7 @@ class Segments:
         with pa.ipc.new_stream(sink, batch.schema) as stream:
             stream.write_batch(batch)
         data = memoryview(sink.getvalue())
-        try:
-            written = 0
-            while written < len(data):
-                written += os.pwrite(self._file, data[written:], self._end + written)
-        except OSError as problem:
-            full = problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            raise ResourceError(
-                f"rows that do not fit into memory cannot be written to {quoted(self.budget.folder)}: "
-                f"{problem.strerror} after {self._end:,} bytes, and nothing of them is left there; "
-                f"{'make room, or ' if full else ''}{_ELSEWHERE}",
-                code="disk-full" if full else "cache-not-writable",
-            ) from problem
+        _write(self._file, data, self._end, self.budget.folder)
         self._segments.append(Segment(self._end, len(data), zlib.crc32(data)))
         self._checked.append(0)
         self._end += len(data)
@@ -120,3 +103,43 @@ class Segments:
     def __del__(self) -> None:
         if self._file is not None:
             os.close(self._file)
+
+
+def in_file(values: NDArray[Any], folder: Path) -> NDArray[Any]:
+    """Return an array, read-only, of which nothing stays in memory but what the kernel has room for."""
+    file = _nameless(folder)
+    try:
+        _write(file, values.view(np.uint8).data, 0, folder)
+        mapped = mmap.mmap(file, values.nbytes, prot=mmap.PROT_READ)
+    finally:
+        os.close(file)
+    return np.frombuffer(mapped, dtype=values.dtype)
+
+
+def _nameless(folder: Path) -> int:
+    """Open a new file without a name in a folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return os.dup(file.fileno())
+    except OSError as problem:
+        raise ResourceError(
+            f"the folder {quoted(folder)} for rows that do not fit into memory cannot be written: {problem.strerror}; "
+            f"{_ELSEWHERE}",
+            code="cache-not-writable",
+        ) from problem
+
+
+def _write(file: int, data: memoryview, start: int, folder: Path) -> None:
+    """Write all bytes to a place of a file."""
+    try:
+        written = 0
+        while written < len(data):
+            written += os.pwrite(file, data[written:], start + written)
+    except OSError as problem:
+        full = problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        raise ResourceError(
+            f"rows that do not fit into memory cannot be written to {quoted(folder)}: {problem.strerror} after "
+            f"{start:,} bytes, and nothing of them is left there; {'make room, or ' if full else ''}{_ELSEWHERE}",
+            code="disk-full" if full else "cache-not-writable",
+        ) from problem

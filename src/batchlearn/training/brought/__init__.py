@@ -1,13 +1,13 @@
 """Training an estimator that the user brought along: fed the same rows, judged on the same later ones, refitted on all.
 
-Where it stops early, or gives no probabilities, what that needs is found on rows of the earlier part that judge
-nothing: the number of rounds, and the curve from its scores to probabilities (Platt 1999, with the targets of Lin, Lin
-and Weng 2007). The fits that follow, to all earlier rows and to all rows, take both over.
+Where it stops early, or gives no probabilities, what that needs is found on some of the rows that a fit learns from,
+which judge nothing: the number of rounds, and the curve from its scores to probabilities (Platt 1999, with the targets
+of Lin, Lin and Weng 2007). The estimator is then fitted to all of those rows, the earlier ones or all there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -26,6 +26,7 @@ from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.data.split import Split, SplitKind, hold_out
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import DataError, UsageError
+from batchlearn.evaluation.baselines import offset_constant
 from batchlearn.evaluation.metrics import first_score, losses_under, target_metrics
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.formatting.notes import Code, Note
@@ -40,6 +41,7 @@ from batchlearn.models.brought.formats import (
 )
 from batchlearn.models.links import logistic
 from batchlearn.objectives.class_weights import correction_note, counted_by_class
+from batchlearn.progress import Progress, run_stage
 from batchlearn.selection.structure import Structure
 from batchlearn.tables.conditions import for_any_time
 from batchlearn.tables.table import Table
@@ -53,7 +55,7 @@ from batchlearn.training.brought.estimator import (
     refuse_other_task,
 )
 from batchlearn.training.certificate import not_certified
-from batchlearn.training.evaluate import LaterResponses, evaluate_responses
+from batchlearn.training.evaluate import LaterResponses, evaluate_responses, evaluate_split
 from batchlearn.training.fit import Fit, model_of
 from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
@@ -61,12 +63,11 @@ from batchlearn.training.summary.columns import Clock, JudgedFit, column_uses, s
 from batchlearn.training.summary.leaks import leak_notes
 from batchlearn.training.summary.notes import case_notes, target_notes
 from batchlearn.training.summary.spikes import spike_remarks
-from batchlearn.training.train import Progress, evaluate_split, known_to, prepare, run_stage
+from batchlearn.training.train import known_to, prepare
 
 # Of the rows that a fit learns from: those on which an early stop, or the curve of probabilities, is found.
 _TUNING_SHARE = 0.2
 _MOST_STEPS, _SMALL_STEP = 100, 1e-10
-NOTHING: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class EstimatorBench:
             library_of(estimator),
             file_sha256=named.file_sha256,
             class_weights=() if weights is None else tuple(map(float, weights)),
+            base=offset_constant(ledger, ledger.used) or 0.0,
         )
         learner = self._tuned(counted, encoding, learner)
         if learner.rounds is not None and (stop := early_stop(estimator)) is not None:
@@ -113,12 +115,13 @@ class EstimatorBench:
         ledger: Ledger,
         encoding: Encoding,
         learner: LearnerRecord,
-        given: Mapping[str, Any] = NOTHING,
+        given: tuple[str, Any] | None = None,
         how: str = "fit",
     ) -> Any:
-        """Return the estimator fitted to the used rows of a ledger, with what is given to its `fit` besides."""
-        path, weighted = self.named.path, bool(learner.class_weights)
-        keywords = {**fit_keywords(estimator, path, ledger, self.table.roles, weighted), **given}
+        """Return the estimator fitted to the used rows of a ledger, with what is given to its `fit` by name besides."""
+        path = self.named.path
+        keywords: dict[str, Any] = {**fit_keywords(estimator, learner, ledger, self.table.roles)}
+        keywords.update([] if given is None else [given])
         rows = self._fed(ledger, encoding, learner)
         with foreign_code(f"{path} failed to fit", "learner-failed", "Set something else, or use another one."):
             fit = estimator.partial_fit if how == "partial_fit" else estimator.fit
@@ -152,7 +155,7 @@ class EstimatorBench:
         before, after = replace(ledger, used=parts.early), replace(ledger, used=parts.late)
         if stop is not None:
             rows = self._fed(after, encoding, learner) if stop.shown else None
-            shown = {"eval_set": [(rows, _labels(after))]} if stop.shown else NOTHING
+            shown = ("eval_set", [(rows, _labels(after))]) if stop.shown else None
             fitted = self.fitted(estimator, before, encoding, learner, shown)
             learner = replace(learner, rounds=stop.ended(fitted))
         if scores:
@@ -160,7 +163,7 @@ class EstimatorBench:
                 fitted = self.fitted(estimator, before, encoding, learner)
             said = SklearnResponder(fitted, learner.path, classes).respond(self._fed(after, encoding, learner), None)
             weight = np.ones(int(after.used.sum())) if after.weight is None else after.weight[after.used]
-            learner = replace(learner, calibration=_curve(said, after.label[after.used], weight, learner.path))
+            learner = replace(learner, calibration=platt_curve(said, after.label[after.used], weight, learner.path))
         return learner
 
     def respond(self, model: BroughtModel, part: Mask) -> Floats:
@@ -194,7 +197,7 @@ def kept_estimator(
     return replace(learner, types=types), kept, responder
 
 
-def _curve(said: Any, label: Floats, weight: Floats, path: str) -> tuple[float, float]:
+def platt_curve(said: Any, label: Floats, weight: Floats, path: str) -> tuple[float, float]:
     """Return slope and intercept of the log odds of class 1 given a score, by Newton steps on Platt's objective."""
     score = np.asarray(said, dtype=np.float64)
     if score.shape != label.shape or not np.all(np.isfinite(score)):
@@ -235,7 +238,7 @@ def iter_train_brought(
     estimator: object | None,
     threads: int,
     before: Target | None,
-    budget: MemoryBudget | None,
+    budget: MemoryBudget,
 ) -> Generator[Progress, None, Fit]:
     """Yield progress while an estimator is trained and judged; return the fit. Arguments as those of `iter_train`."""
     clock = Clock()
@@ -255,7 +258,8 @@ def iter_train_brought(
                 code="learner-without-columns",
             )
         early = fit_encoding(table.features, prepared.early, recipe.rules, table.roles.time)
-        used, names = prepared.ledger.used, [*{**encoding.kinds, **early.kinds}]
+        used, roles = prepared.ledger.used, (table.roles.offset, table.roles.exposure)
+        names = list(dict.fromkeys([*encoding.kinds, *early.kinds, *(name for name in roles if name)]))
         building = build_rows(table, prepared.ledger, encoding, used, threads)
         rows = yield from run_stage("encoding all rows", building)
         batches = tuple(walk(table, names))
@@ -350,7 +354,9 @@ def _assemble(
     if learner.calibration is not None:
         said.append(Note(Code.LEARNER_CALIBRATED, {"path": learner.path}))
     if learner.library is None:
-        said.append(Note(Code.LEARNER_NOT_KEPT, {"path": learner.path, "types": list(learner.types)}))
+        missing = None if find_spec("skops") is not None else "skops"
+        unkept = {"path": learner.path, "types": list(learner.types), "missing": missing}
+        said.append(Note(Code.LEARNER_NOT_KEPT, unkept))
     reason = Note(Code.LEARNER_UNPROVED, {"path": learner.path})
     where = for_any_time(condition)
     fit = Fit(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from batchlearn.data.ledger import Ledger
 from batchlearn.data.target import Target, Task
 from batchlearn.errors import UsageError, quoted
 from batchlearn.kernels.design import Floats
-from batchlearn.models.brought import Setting
+from batchlearn.models.brought import LearnerRecord, Setting
 from batchlearn.models.brought.code import import_file
 from batchlearn.models.brought.formats import PACKAGES, foreign_code, library_of
 from batchlearn.tables.table import Roles
@@ -94,7 +95,11 @@ def name_estimator(path: str, settings: Mapping[str, Setting], folder: Path) -> 
 
 def given_estimator(estimator: Any) -> NamedEstimator:
     """Return an estimator that was given as an object, to be made anew by copying it."""
-    path = f"{type(estimator).__module__}.{type(estimator).__qualname__}"
+    kind, parts = type(estimator), type(estimator).__module__.split(".")
+    # By the shortest path that leads to its class, which is the one that people type.
+    homes = (".".join(parts[:length]) for length in range(1, len(parts)))
+    home = next((one for one in homes if getattr(sys.modules.get(one), kind.__name__, None) is kind), kind.__module__)
+    path = f"{home}.{kind.__qualname__}"
 
     def copied() -> Any:
         if not hasattr(estimator, "get_params") or not hasattr(type(estimator), "set_params"):
@@ -183,16 +188,18 @@ def _last_step(estimator: Any) -> tuple[Any, str]:
     return estimator, prefix
 
 
-def fit_keywords(estimator: Any, path: str, ledger: Ledger, roles: Roles, class_weighted: bool) -> dict[str, Floats]:
+def fit_keywords(estimator: Any, learner: LearnerRecord, ledger: Ledger, roles: Roles) -> dict[str, Floats]:
     """Return weights and offsets of the used rows of a ledger by the names that `fit` has for them.
 
     UsageError where it takes none: rows would count otherwise than they were said to.
     """
-    last, prefix = _last_step(estimator)
+    (last, prefix), path = _last_step(estimator), learner.path
     takes, found = inspect.signature(last.fit).parameters, dict[str, Floats]()
     if ledger.weight is not None:
         if "sample_weight" not in takes:
-            what = "Class weights were" if class_weighted else f"The column of weights {quoted(roles.weight)} was"
+            what = (
+                "Class weights were" if learner.class_weights else f"The column of weights {quoted(roles.weight)} was"
+            )
             raise UsageError(
                 f"{what} given and the fit of {path} takes no sample_weight; leave them out, or use an estimator that "
                 "does.",
@@ -208,7 +215,8 @@ def fit_keywords(estimator: Any, path: str, ledger: Ledger, roles: Roles, class_
                 "poisson --set objective=poisson; of XGBoost count:poisson), or leave the role out.",
                 code="learner-offset",
             )
-        found[name] = ledger.offset[ledger.used]
+        # Left to themselves these libraries begin at 0 beside an offset, and a hundred trees go into the mean.
+        found[name] = ledger.offset[ledger.used] + learner.base
     return found
 
 

@@ -12,6 +12,7 @@ from tests.training.made import LEVELS, table_of
 
 import batchlearn as bl
 from batchlearn.data.build import build_rows
+from batchlearn.data.ledger import Ledger
 from batchlearn.data.rows import memory
 from batchlearn.data.rows.kept import FileChunks
 from batchlearn.data.rows.memory import MemoryRows
@@ -52,14 +53,16 @@ def short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "batch_rows", lambda *_: 400)
 
 
-def fitted(table: Table, recipe: bl.Recipe, folder: Path, monkeypatch: pytest.MonkeyPatch, *, on_disk: bool) -> bl.Fit:
-    """Train with all rows in memory, or with none of them."""
-    stored = list[Any]()
+def fitted(
+    table: Table, recipe: bl.Recipe, folder: Path, monkeypatch: pytest.MonkeyPatch, *, on_disk: bool
+) -> tuple[bl.Fit, MemoryRows]:
+    """Train with all rows in memory, or with none of them; return the fit and the rows that it is of."""
+    encoded, ledgers = list[MemoryRows](), list[Ledger]()
 
     def seen(*given: Any, **options: Any) -> Any:
-        rows = yield from build_rows(*given, **options)
-        stored.append(rows.chunks)
-        return rows
+        ledgers.append(given[1])
+        encoded.append((yield from build_rows(*given, **options)))
+        return encoded[-1]
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "build_rows", seen)
@@ -67,10 +70,12 @@ def fitted(table: Table, recipe: bl.Recipe, folder: Path, monkeypatch: pytest.Mo
             patch.setattr(kept, "_SHARE", 0.0)
             patch.setattr(KeptColumns, "left", MemoryBudget(0, folder))
         fit = finish(training.iter_train(table, recipe, threads=1 + on_disk, budget=MemoryBudget(IN_MEMORY, folder)))
-    assert len(stored) == 3
-    assert all(isinstance(chunks, FileChunks) is on_disk for chunks in stored)
-    assert all(len(chunks) > 1 for chunks in stored)
-    return fit
+    # A ledger is in a file too: nothing of it can be written to.
+    assert all(each.flags.writeable is not on_disk for each in (ledgers[0].label, ledgers[0].lots.lot))
+    assert len(encoded) == 3
+    assert all(isinstance(rows.chunks, FileChunks) is on_disk for rows in encoded)
+    assert all(len(rows.chunks) > 1 for rows in encoded)
+    return fit, encoded[-1]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +97,7 @@ def test_no_bit_depends_on_where_rows_are_kept(
     columns = columns_of()
     used = {target, "first", "second", "level", *options.get("text", ()), *map(str, options.values())}
     table = bl.read({name: values for name, values in columns.items() if name in used}, target=target, **options)
-    here, there = (fitted(table, recipe, tmp_path, monkeypatch, on_disk=on_disk) for on_disk in (False, True))
+    here, there = (fitted(table, recipe, tmp_path, monkeypatch, on_disk=on_disk)[0] for on_disk in (False, True))
     assert here.model.parameters.tobytes() == there.model.parameters.tobytes()
     assert here.certificate == there.certificate
     assert (here.passes, here.objective, here.structure.strengths) == (
@@ -123,9 +128,8 @@ def test_later_rows_change_no_bit_of_the_model_that_is_evaluated(
         )
         for each in (columns, mixed)
     ]
-    found = [
-        fitted(table, bl.Recipe(alpha=1e-3), tmp_path, monkeypatch, on_disk=on_disk).evaluation for table in tables
-    ]
+    fits = [fitted(table, bl.Recipe(alpha=1e-3), tmp_path, monkeypatch, on_disk=on_disk)[0] for table in tables]
+    found = [fit.evaluation for fit in fits]
     assert found[0] is not None
     assert found[1] is not None
     # Leave-one-out of the earlier rows says all of their optimum to the last bit.
@@ -154,16 +158,9 @@ def test_a_disk_that_fills_up_while_rows_are_encoded_ends_with_the_reason(
 
 
 def test_rows_in_a_file_are_read_a_chunk_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = list[MemoryRows]()
-
-    def seen(*given: Any, **options: Any) -> Any:
-        rows.append((yield from build_rows(*given, **options)))
-        return rows[-1]
-
-    monkeypatch.setattr(training, "build_rows", seen)
     table = table_of({name: columns_of()[name] for name in ("first", "second", "level", "label")})
-    fitted(table, bl.Recipe(alpha=1e-3), tmp_path, monkeypatch, on_disk=True)
-    chunks = rows[-1].chunks
+    _, rows = fitted(table, bl.Recipe(alpha=1e-3), tmp_path, monkeypatch, on_disk=True)
+    chunks = rows.chunks
     assert isinstance(chunks, FileChunks)
     read = list[int]()
     get = chunks._segments.get
@@ -173,12 +170,10 @@ def test_rows_in_a_file_are_read_a_chunk_at_a_time(tmp_path: Path, monkeypatch: 
         return get(number)
 
     monkeypatch.setattr(chunks._segments, "get", counted)
-    chosen = np.array([700, 5, 701])
-    (stretch,) = rows[-1].stretches(chosen, 3)
-    assert len(read) == 2
+    (stretch,) = rows.stretches(np.array([700, 5, 701]), 3)
+    assert (len(stretch), len(read)) == (3, 2)
     read.clear()
-    assert len(rows[-1]) == ROWS
+    assert len(rows) == ROWS
     assert not read
-    next(iter(rows[-1].chunks))
+    next(iter(chunks))
     assert len(read) < len(chunks)
-    assert len(stretch) == 3
