@@ -11,6 +11,7 @@ from typing import Any
 
 from batchlearn.artifacts.store import Store
 from batchlearn.artifacts.tensors import unpack
+from batchlearn.data.encoding import PairTerm
 from batchlearn.errors import IntegrityError
 from batchlearn.formatting.notes import Note, all_recorded
 from batchlearn.kernels.design import Floats
@@ -37,6 +38,7 @@ from batchlearn.retraining.cycle.state import (
     LiveVersion,
     Newest,
     Override,
+    PastVersion,
     Plan,
     Rehearsed,
 )
@@ -44,6 +46,7 @@ from batchlearn.retraining.policies import Span
 from batchlearn.retraining.project import Project
 from batchlearn.retraining.sources.project_source import ProjectSource
 from batchlearn.retraining.verdict import Verdict
+from batchlearn.selection.structure import Structure
 from batchlearn.tables.table.row_list import RowList
 from batchlearn.updating.storage import load
 
@@ -86,6 +89,8 @@ class CycleContext:
             budget=settings.review.budget,
             threads=self.threads,
             fallback=settings.policy.fallback,
+            price=settings.policy.price,
+            structure=settings.policy.structure,
         )
 
 
@@ -186,7 +191,11 @@ class RegisteredVersions:
         store = self.context.project.store
         live = load_champion(store, self.context.project.allowed)
         model, record = live.stored.model, live.stored.record
-        strengths = {str(name): float(one) for name, one in record["structure"].get("strengths", {}).items()}
+        chosen = record["structure"]
+        strengths = {str(name): float(one) for name, one in chosen.get("strengths", {}).items()}
+        pairs = tuple(one for one in model.encoding.groups if isinstance(one, PairTerm))
+        rules = self.context.plan.recipe.rules
+        rules = replace(rules, additive=chosen.get("encoding") == "additive", bins=chosen.get("bins") or rules.bins)
         kept, pruned = None, KEPT in live.version.pruned
         if KEPT in live.version.sizes and not pruned:
             kept = load(read_file(store, live.version, KEPT), model.encoding.layout, model.loss)
@@ -200,6 +209,7 @@ class RegisteredVersions:
             recipe=dict(record["recipe"]),
             kept=kept,
             pruned=pruned,
+            structure=Structure(rules, pairs, strengths),
             columns=None if said is None else {str(one["name"]): one["read_as"] for one in said},
         )
 
@@ -207,6 +217,12 @@ class RegisteredVersions:
         """Return the model of a version, its bytes checked."""
         store = self.context.project.store
         return load_version(store, read_version(store, number), self.context.project.allowed).model
+
+    def past(self) -> list[PastVersion]:
+        """Return what is on record of all versions, the oldest first."""
+        store = self.context.project.store
+        read = [read_version(store, number) for number in version_numbers(store)]
+        return [PastVersion(one.number, as_of(one), int(one.description["rows"]["known"])) for one in read]
 
     def rows_of(self, number: int) -> RowList | None:
         """Return the list of a version's rows, its bytes checked."""
