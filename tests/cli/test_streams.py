@@ -53,21 +53,18 @@ sys.exit(cli.main(["train", "rows.parquet", "--target", "bought"]))
 
 INTERRUPTED_PREDICTING = """
 import os, signal, sys
-import batchlearn.cli.predict
 from batchlearn import cli
+from batchlearn.models.linear import LinearModel
 
-class Model:
-    def __getattr__(self, name):
-        return getattr(loaded, name)
+whole = LinearModel.to_table
 
-    def to_table(self, predictions):
-        if len(predictions.response) > 1:
-            assert any(name.endswith(".partial") for name in os.listdir("."))
-            os.kill(os.getpid(), signal.SIGINT)
-        return loaded.to_table(predictions)
+def to_table(self, predictions):
+    if len(predictions.response) > 1:
+        assert any(name.endswith(".partial") for name in os.listdir("."))
+        os.kill(os.getpid(), signal.SIGINT)
+    return whole(self, predictions)
 
-loaded = batchlearn.cli.predict.load("model")
-batchlearn.cli.predict.load = lambda path: Model()
+LinearModel.to_table = to_table
 sys.exit(cli.main(["predict", "model", "rows.parquet", "-o", "scored.csv"]))
 """
 
