@@ -17,6 +17,7 @@ from cyclopts import Parameter
 from batchlearn.errors import quoted
 from batchlearn.models.brought.formats import Allowed
 from batchlearn.models.encoded import EncodedModel
+from batchlearn.models.files import StoredModel, read_model
 from batchlearn.tables.files import Files, PartOfFile, find
 from batchlearn.tables.table import ReadingRules, Roles, Table, open_by
 
@@ -52,6 +53,10 @@ def names(_kind: Any, tokens: Sequence[Any]) -> tuple[str, ...]:
 Names = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False, converter=names)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 Count = Annotated[int, Parameter(converter=whole_number)]
+Memory = Annotated[
+    str | None,
+    Parameter(help="Memory that rows may take, such as 4GB: more rows go to a file; 2/3 of what is free unless given."),
+]
 Parts = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
 # Fields whose values are typed in parts: LABEL=W, NAME=VALUE.
 _IN_PARTS = ("class_weight", "set")
@@ -112,6 +117,7 @@ class RunOptions:
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False
     seed: Annotated[Count, Parameter(help="Seed of whatever is drawn at random.")] = 0
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None
+    memory: Memory = None
 
 
 @Parameter(name="*")
@@ -123,11 +129,25 @@ class CodeOptions:
         Names, Parameter(help="Types that may be restored from a model brought along: a,b. Repeatable.")
     ] = ()
     code: Annotated[str | None, Parameter(help="File of Python that defines them; it is run.")] = None
+    rebuild: Annotated[
+        str | None, Parameter(help="Rows of the training, to which what no file holds is fitted again.")
+    ] = None
+    learner: Annotated[str | None, Parameter(help="With --rebuild: what the model was trained with.")] = None
 
     @property
     def allowed(self) -> Allowed:
         """The types and the file as models take them."""
         return Allowed(self.trust, None if self.code is None else Path(self.code))
+
+    def open(self, path: str) -> StoredModel:
+        """Read a model, and fit again what no file holds where that was asked for."""
+        stored = read_model(path, self.allowed)
+        if self.rebuild is None:
+            return stored
+        # Imported here: other models are used without what trains.
+        from batchlearn.training.brought.starts import rebuild
+
+        return stored._replace(model=rebuild(stored, self.learner or "", find(self.rebuild), 1))
 
 
 NO_CODE = CodeOptions()
