@@ -25,7 +25,6 @@ from batchlearn.evaluation.scored import score
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.formatting.numbers import count
 from batchlearn.models.encoded import scoring_remarks
-from batchlearn.models.files import read_model
 from batchlearn.report.document import Document
 from batchlearn.report.training.brief import model_sentence, show_evaluation, show_notes
 from batchlearn.training.evaluate import evaluate_scored
@@ -50,7 +49,7 @@ def evaluate(  # noqa: PLR0913 - each argument is a flag
     Rows are ordered, grouped and weighted by the columns of the training where the table has them.
     """
     seed = Recipe(seed=seed).seed
-    stored = read_model(model, code.allowed)
+    stored = code.open(model)
     table = open_for(stored.model, files_of(data, part), rows, judging, drop)
     scored = score(stored.model, table, seed=seed)
     evaluation = evaluate_scored(stored.model, scored, seed=seed)

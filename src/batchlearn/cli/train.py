@@ -155,11 +155,15 @@ def save_and_report(fit: Fit, destination: Destination, source: str) -> CommandR
     document.heading(f"Model written to {path}, its report to {report}")
     if unmet is not None:
         document.line(f"error: {unmet.message}", "red")
-    document.line("Next:")
-    model = shlex.quote(str(path))
-    bounds = " --bounds" if fit.model.no_certificate is None else ""
-    document.command(f"batchlearn predict {model} NEW.parquet -o scored.parquet{bounds}")
-    document.command(f"batchlearn verify {model} {source}")
+    needed = fit.model.restored_with
+    if needed is None:
+        document.line("It predicts in no other process: see the note on how it is kept.", "yellow")
+    else:
+        document.line("Next:")
+        model, code = shlex.quote(str(path)), "".join(f" {shlex.quote(word)}" for word in needed)
+        bounds = " --bounds" if fit.model.no_certificate is None else ""
+        document.command(f"batchlearn predict {model} NEW.parquet -o scored.parquet{bounds}{code}")
+        document.command(f"batchlearn verify {model} {source}{code}")
 
     return CommandResult(record, document, 0 if unmet is None else unmet.exit_code)
 

@@ -101,6 +101,11 @@ class EncodedModel(ABC):
         return self
 
     @property
+    def restored_with(self) -> tuple[str, ...] | None:
+        """What a person has to type beside its path for it to be used; None where no file holds it."""
+        return ()
+
+    @property
     def learned_by(self) -> str | None:
         """What the user named to be fitted; None of our own models."""
         return None

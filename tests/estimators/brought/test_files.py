@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from tests.cli.made import environment
 from tests.estimators.brought.made import small
 
 import batchlearn as bl
+from batchlearn import cli
 from batchlearn.models.brought import BroughtModel
 from batchlearn.models.brought.formats import check_lightgbm, check_xgboost
 
@@ -185,6 +187,32 @@ def test_an_object_of_other_types_is_restored_only_where_they_are_named(tmp_path
     assert found.value.code == "learner-needs-trust"
     loaded = bl.load(folder, trust=unkept.learner.types)
     assert np.array_equal(loaded.predict(small()).response, fit.model.predict(small()).response)
+
+
+def test_what_no_file_holds_is_fitted_again_to_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pq.write_table(small().slice(0, 200), "rows.parquet")
+    pq.write_table(small().slice(1, 200), "others.parquet")
+    path = "sklearn.ensemble.RandomForestClassifier"
+    roles = ("--target", "two", "--drop", "three,number,count,weight,days", "--where", "weight > 0.6")
+    assert cli.main(["train", "rows.parquet", *roles, "--model", path, "--set", "n_estimators=3", "--output", "m"]) == 0
+    predict = ["predict", "m", "others.parquet", "-o", "scored.parquet", "--force", "--json"]
+    capsys.readouterr()
+    for given, code, slug in (
+        ([], 2, "learner-not-kept"),
+        (["--rebuild", "rows.parquet"], 2, "learner-path"),
+        (["--rebuild", "rows.parquet", "--learner", "sklearn.ensemble.ExtraTreesClassifier"], 2, "learner-path"),
+        (["--rebuild", "others.parquet", "--learner", path], 6, "learner-not-rebuilt"),
+    ):
+        assert cli.main([*predict, *given]) == code
+        assert json.loads(capsys.readouterr().out)["error"]["code"] == slug
+    assert cli.main([*predict, "--rebuild", "rows.parquet", "--learner", path]) == 0
+    table = bl.read("rows.parquet", target="two", drop=roles[3].split(","), where="weight > 0.6")
+    fit = bl.train(table, bl.Recipe(model=path, set={"n_estimators": 3}))
+    rebuilt = pq.read_table("scored.parquet").column("probability_yes").to_numpy()
+    assert np.array_equal(rebuilt, fit.model.predict("others.parquet").response)
 
 
 def test_another_version_of_a_package_is_another_model(tmp_path: Path) -> None:

@@ -142,6 +142,19 @@ def test_a_project_changes_its_recipe_and_back_and_the_gate_compares_the_two(tmp
     assert [found.state for found in check(FolderStore(root))] == []
 
 
+def test_what_is_printed_to_be_typed_next_works(run: Run) -> None:
+    roles = ("--target", "bought", "--time", "seen", "--drop", "user,known")
+    printed = run("train", "data/000.parquet", *roles, *named("by hand"), "--output", "model")[1]
+    commands = [line.split() for line in printed.splitlines() if line.strip().startswith("batchlearn ")]
+    assert [words[1] for words in commands] == ["predict", "verify"]
+    for words in commands:
+        assert words[-4:] == ["--trust", "my_models.Cut", "--code", "my_models.py"]
+        assert run(*[word.replace("NEW.parquet", "data/000.parquet") for word in words[1:]])[0] == 0
+    unkept = [word for word in named("by hand") if word not in ("--trust", "my_models.Cut")]
+    printed = run("train", "data/000.parquet", *roles, *unkept, "--output", "other")[1]
+    assert "It predicts in no other process" in printed
+
+
 def test_what_no_file_can_hold_becomes_no_version(shop: Path, run: Run) -> None:
     assert run(*INIT, "--drop", "user,note", "--model", "my_models.py:Cut", "--after-rows", "300")[0] == 0
     code, slug, said = refusal(run, "retrain", "--now", day(13))

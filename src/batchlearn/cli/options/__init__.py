@@ -17,6 +17,7 @@ from cyclopts import Parameter
 from batchlearn.errors import quoted
 from batchlearn.models.brought.formats import Allowed
 from batchlearn.models.encoded import EncodedModel
+from batchlearn.models.files import StoredModel, read_model
 from batchlearn.tables.files import Files, PartOfFile, find
 from batchlearn.tables.table import ReadingRules, Roles, Table, open_by
 
@@ -123,11 +124,25 @@ class CodeOptions:
         Names, Parameter(help="Types that may be restored from a model brought along: a,b. Repeatable.")
     ] = ()
     code: Annotated[str | None, Parameter(help="File of Python that defines them; it is run.")] = None
+    rebuild: Annotated[
+        str | None, Parameter(help="Rows of the training, to which what no file holds is fitted again.")
+    ] = None
+    learner: Annotated[str | None, Parameter(help="With --rebuild: what the model was trained with.")] = None
 
     @property
     def allowed(self) -> Allowed:
         """The types and the file as models take them."""
         return Allowed(self.trust, None if self.code is None else Path(self.code))
+
+    def open(self, path: str) -> StoredModel:
+        """Read a model, and fit again what no file holds where that was asked for."""
+        stored = read_model(path, self.allowed)
+        if self.rebuild is None:
+            return stored
+        # Imported here: other models are used without what trains.
+        from batchlearn.training.brought.starts import rebuild
+
+        return stored._replace(model=rebuild(stored, self.learner or "", find(self.rebuild), 1))
 
 
 NO_CODE = CodeOptions()

@@ -32,7 +32,6 @@ from batchlearn.cli.progress import Report, RowProgress, progress
 from batchlearn.errors import DataError
 from batchlearn.formatting.numbers import count, percent, rounded_up
 from batchlearn.models.encoded import EncodedModel, scoring_remarks
-from batchlearn.models.files import read_model
 from batchlearn.models.model import Predictions
 from batchlearn.report.document import Document
 from batchlearn.report.terms.columns import lines_sentence
@@ -70,7 +69,7 @@ def predict(  # noqa: PLR0913 - each argument is a flag
     began = time.perf_counter()
     path = Path(output)
     check_output(path, data, force)
-    loaded = read_model(model, code.allowed).model
+    loaded = code.open(model).model
     loaded = loaded if fee is None else loaded.with_fee(fee)
     table = _opened(loaded, data, part, rows, drop)
     loaded.check(table)

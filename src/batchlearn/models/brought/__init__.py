@@ -85,6 +85,14 @@ class BroughtModel(EncodedModel):
     fitted: object | None = field(default=None, repr=False, compare=False)
 
     @property
+    def restored_with(self) -> tuple[str, ...] | None:
+        """What a person has to type beside its path for it to be used; None where no file holds it."""
+        if self.learner.library is None:
+            return None
+        types, file = self.learner.types, self.learner.path.rpartition(":")[0]
+        return (*(("--trust", ",".join(types)) if types else ()), *(("--code", file) if types and file else ()))
+
+    @property
     def learned_by(self) -> str:
         """What the user named to be fitted."""
         return self.learner.path

@@ -170,8 +170,8 @@ def restored(learner: LearnerRecord, data: bytes, allowed: Allowed, loss: str, c
     """
     if learner.library is None:
         raise UsageError(
-            f"The {learner.path} of this model was not kept: no file holds it without pickle. It is rebuilt from its "
-            "recipe and rows: train again.",
+            f"The {learner.path} of this model was not kept: no file holds it without pickle. It is fitted again where "
+            f"the rows of its training are given: --rebuild ROWS --learner {learner.path}",
             code="learner-not-kept",
         )
     refuse_other_code(learner, allowed)
@@ -214,7 +214,7 @@ def refuse_other_code(learner: LearnerRecord, allowed: Allowed) -> None:
                 f"predict otherwise. Install {name}=={made_with}, or train again.",
                 code="learner-changed",
             )
-    if learner.file_sha256 is None or not learner.types:
+    if learner.file_sha256 is None or (learner.library is not None and not learner.types):
         return
     if allowed.file is None:
         raise UsageError(

@@ -124,11 +124,11 @@ def _next(fit: Fit, model: str | None) -> Answer:
     if model:
         path = shlex.quote(short(model, LONGEST_SENTENCE))
         steps.append(f"When labels of later rows are there: batchlearn evaluate {path} LATER.parquet")
-        predict = f"batchlearn predict {path} NEW.parquet -o scored.parquet"
+        predict, needed = f"batchlearn predict {path} NEW.parquet -o scored.parquet", fit.model.restored_with
         if fit.model.no_certificate is None:
             steps.append(f"To predict, with the bound on each prediction: {predict} --bounds")
-        else:
-            steps.append(f"To predict: {predict}")
+        elif needed is not None:
+            steps.append(f"To predict: {' '.join([predict, *map(shlex.quote, needed)])}")
     else:
         steps.append("Judge it again on later rows when their labels are there.")
     return Answer(question, count(len(steps), "step"), "plain", tuple(steps), "rows")

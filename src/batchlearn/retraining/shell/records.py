@@ -75,9 +75,11 @@ class CycleContext:
     def plan(self) -> Plan:
         """What the settings of the project say, with nothing held out."""
         settings, project = self.project.settings, self.project
-        window = settings.policy.window
+        window, recipe = settings.policy.window, settings.recipe
+        if recipe.model is not None:
+            recipe = replace(recipe, folder=str(project.root))
         return Plan(
-            recipe=replace(settings.recipe, holdout=0.0, costs=settings.review.costs, folder=str(project.root)),
+            recipe=replace(recipe, holdout=0.0, costs=settings.review.costs),
             policy=project.policy,
             window=None if window is None else Span.parse(window),
             start=settings.policy.start,

@@ -1,8 +1,8 @@
 """Training an estimator that the user brought along: fed the same rows, judged on the same later ones, refitted on all.
 
-Where it stops early, or gives no probabilities, what that needs is found on rows of the earlier part that judge
-nothing: the number of rounds, and the curve from its scores to probabilities (Platt 1999, with the targets of Lin, Lin
-and Weng 2007). The fits that follow, to all earlier rows and to all rows, take both over.
+Where it stops early, or gives no probabilities, what that needs is found on some of the rows that a fit learns from,
+which judge nothing: the number of rounds, and the curve from its scores to probabilities (Platt 1999, with the targets
+of Lin, Lin and Weng 2007). The estimator is then fitted to all of those rows, the earlier ones or all there are.
 """
 
 from __future__ import annotations

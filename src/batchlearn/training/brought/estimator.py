@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -94,7 +95,11 @@ def name_estimator(path: str, settings: Mapping[str, Setting], folder: Path) -> 
 
 def given_estimator(estimator: Any) -> NamedEstimator:
     """Return an estimator that was given as an object, to be made anew by copying it."""
-    path = f"{type(estimator).__module__}.{type(estimator).__qualname__}"
+    kind, parts = type(estimator), type(estimator).__module__.split(".")
+    # By the shortest path that leads to its class, which is the one that people type.
+    homes = (".".join(parts[:length]) for length in range(1, len(parts)))
+    home = next((one for one in homes if getattr(sys.modules.get(one), kind.__name__, None) is kind), kind.__module__)
+    path = f"{home}.{kind.__qualname__}"
 
     def copied() -> Any:
         if not hasattr(estimator, "get_params") or not hasattr(type(estimator), "set_params"):

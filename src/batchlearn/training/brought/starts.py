@@ -1,4 +1,4 @@
-"""Going on from an estimator that was fitted before, by what its own `fit` has for that.
+"""Going on from an estimator that was fitted before, by what its own `fit` has for that; and fitting one again.
 
 Boosting libraries take a model to add trees to (`init_model`, `xgb_model`), estimators of scikit-learn go on from where
 they are (`warm_start`), and those that learn in parts are shown the new rows alone (`partial_fit`). None of these need
@@ -16,13 +16,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import read_ledger, walk
 from batchlearn.data.split import SplitKind
-from batchlearn.errors import UsageError
+from batchlearn.errors import IntegrityError, UsageError, quoted
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.models.brought import BroughtModel
-from batchlearn.objectives.class_weights import counted_by_class
+from batchlearn.models.brought.formats import Allowed, SklearnResponder, refuse_other_code
+from batchlearn.models.encoded import AS_FOUND
+from batchlearn.models.files import StoredModel
+from batchlearn.objectives.class_weights import counted_by_class, weighted
 from batchlearn.progress import finish
 from batchlearn.selection.structure import Structure
 from batchlearn.tables.conditions import for_any_time
@@ -34,6 +39,10 @@ from batchlearn.training.fit import Fit, model_of
 from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.summary.columns import column_uses
+from batchlearn.training.verification.stored import training_table
+
+# Losses that differ by less are those of one fit, added up in another order.
+_SAME_LOSS = 1e-9
 
 
 class _Continued(NamedTuple):
@@ -119,3 +128,41 @@ def _continued(start: str, named: NamedEstimator, model: BroughtModel, seed: int
         "[policy].",
         code="no-warm-start",
     )
+
+
+def rebuild(stored: StoredModel, path: str, data: object, threads: int) -> BroughtModel:
+    """Fit the estimator of a model that no file holds again, to the rows that it was trained on.
+
+    `path` is what names the estimator now, as it was named then: what stands in the model is not imported. UsageError
+    where it names another; IntegrityError where code, packages or rows are not those of the training, or what comes out
+    does not score the rows as it did.
+    """
+    model, record = stored.model, stored.record
+    if not isinstance(model, BroughtModel) or model.learner.path != path:
+        raise UsageError(
+            f"{quoted(path)} is to be fitted again, and the model was made of {quoted(model.learned_by or 'ours')}. "
+            "Name what it was trained with: --learner PATH, beside --rebuild ROWS.",
+            code="learner-path",
+        )
+    learner = model.learner
+    named = name_estimator(path, learner.settings, Path())
+    refuse_other_code(learner, Allowed(learner.types, named.file))
+    table = model.as_read(training_table(model, record["condition"], data, AS_FOUND))
+    ledger = read_ledger(table, model.target, weight_constant=model.weight_constant)
+    counted = weighted(ledger, np.asarray(learner.class_weights)) if learner.class_weights else ledger
+    recipe = Recipe(seed=int(record["seed"]))
+    bench = EstimatorBench(named, recipe, table, SplitKind.RANDOM, tuple(walk(table, [*model.columns])))
+    estimator, stop = named.fresh(recipe.seed), early_stop(named.fresh(recipe.seed))
+    if stop is not None and learner.rounds is not None:
+        estimator.set_params(**{stop.rounds: learner.rounds, **stop.off})
+    fitted = bench.fitted(estimator, counted, model.encoding, learner)
+    rebuilt = replace(model, fitted=SklearnResponder(fitted, path, len(model.target.classes)))
+    rows = finish(build_rows(table, ledger, model.encoding, ledger.used, threads))
+    loss, then = mean_losses(bench, rebuilt, ledger)[0], float(record["objective"])
+    if rows.fingerprint != record["certificate"]["fingerprint"] or abs(loss - then) > _SAME_LOSS * max(abs(then), 1.0):
+        raise IntegrityError(
+            f"What was fitted again is not the model: its rows are others, or it scores them by {loss:.12g} and not by "
+            f"{then:.12g}. Give the rows of the training, or train a model anew.",
+            code="learner-not-rebuilt",
+        )
+    return rebuilt

@@ -130,7 +130,7 @@ def iter_verify_model(
     listed = None
     if files is not None:
         data, listed = _listed(Path(path), files if isinstance(files, Files) else find(files), rules)
-    table = stored.model.as_read(_table(stored.model, statement.condition, data, rules))
+    table = stored.model.as_read(training_table(stored.model, statement.condition, data, rules))
     table = replace(table, condition=together(table.condition, listed))
     stored.model.check(table)
     absent = [column.name for column in table.absent if column.name in stored.model.encoding.kinds]
@@ -248,7 +248,8 @@ def _statement(stored: StoredModel, path: str | os.PathLike[str]) -> _Statement:
     return statement
 
 
-def _table(model: EncodedModel, condition: str | None, data: object, rules: ReadingRules) -> Table:
+def training_table(model: EncodedModel, condition: str | None, data: object, rules: ReadingRules) -> Table:
+    """Return the rows that a model was trained on, read as they were."""
     roles = replace(model.roles, target=model.target.column)
     # Models that do not say how times are read took all for those of UTC.
     kept = None if condition is None else Written(condition, None if model.readings else "UTC")
