@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from batchlearn.comparison.compare import compare as compare
     from batchlearn.comparison.contenders import Budget as Budget
     from batchlearn.comparison.contenders import Contender as Contender
+    from batchlearn.comparison.models import ModelComparison as ModelComparison
+    from batchlearn.comparison.models import ModelEntry as ModelEntry
+    from batchlearn.comparison.models import compare_models as compare_models
     from batchlearn.comparison.outcome import Comparison as Comparison
     from batchlearn.errors import BatchlearnError as BatchlearnError
     from batchlearn.errors import CertificateError as CertificateError
@@ -89,6 +92,8 @@ _HOME = {
     "LinearModel": "batchlearn.models.linear",
     "LinearRegressor": "batchlearn.estimators",
     "MiniBatch": "batchlearn.training.regimes",
+    "ModelComparison": "batchlearn.comparison.models",
+    "ModelEntry": "batchlearn.comparison.models",
     "Never": "batchlearn.retraining.policies",
     "NoFiniteOptimum": "batchlearn.errors",
     "Online": "batchlearn.training.regimes",
@@ -102,6 +107,7 @@ _HOME = {
     "With": "batchlearn.retraining.policies.combined",
     "backtest": "batchlearn.backtesting.backtest",
     "compare": "batchlearn.comparison.compare",
+    "compare_models": "batchlearn.comparison.models",
     "evaluate": "batchlearn.training.evaluate",
     "load": "batchlearn.models.files",
     "page": "batchlearn.report.page",
@@ -140,6 +146,8 @@ __all__ = [
     "LinearModel",
     "LinearRegressor",
     "MiniBatch",
+    "ModelComparison",
+    "ModelEntry",
     "Never",
     "NoFiniteOptimum",
     "Online",
@@ -154,6 +162,7 @@ __all__ = [
     "__version__",
     "backtest",
     "compare",
+    "compare_models",
     "evaluate",
     "load",
     "page",

@@ -32,9 +32,17 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.NOTHING_HELD_OUT: {},
     Code.SAMPLED: {"rows": 100, "of": 400, "seed": 0},
     Code.COMPARED_ON: {"rows": 80, "held_out": 20, "how": "random rows"},
-    Code.COMPARED_TERMS: {"coefficients": 4, "alpha": 0.01},
+    Code.COMPARED_TERMS: {"coefficients": 4, "model": "additive", "alpha": None},
     Code.OPTIMUM_OUT_OF_TIME: {"seconds": 30.0},
     Code.COMPARISON_OUT_OF_TIME: {"seconds": 75.0},
+    Code.MODEL_TOLD_APART: {
+        **{"metric": "log_loss", "other": "linear", "difference": -0.02, "low": -0.03, "high": -0.01},
+        "certified": True,
+    },
+    Code.MODEL_AS_GOOD: {
+        **{"metric": "log_loss", "other": "lightgbm.LGBMClassifier", "difference": 0.01, "low": -0.03, "high": 0.05},
+        "certified": False,
+    },
     Code.HELD_OUT: {"by": "random", "how": "random rows", "rows": 80, "of": 400},
     Code.ONE_LABEL: {"label": 0.0, "column": "y"},
     Code.NOT_EVALUATED: {"refusal": "There are no rows."},

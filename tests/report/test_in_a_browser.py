@@ -8,10 +8,10 @@ import pytest
 from tests.report.browser import Browser, installed, look, opened
 from tests.report.made import complete, hostile, minimal, shapes
 from tests.report.made_comparison import comparison
-from tests.report.test_backtest_page import hostile as hostile_backtest
-from tests.report.test_backtest_page import turned
+from tests.report.retraining.test_backtest_page import hostile as hostile_backtest
+from tests.report.retraining.test_backtest_page import turned
+from tests.report.retraining.test_turn_page import halted, judged_turn
 from tests.report.test_page import page
-from tests.report.test_turn_page import halted, judged_turn
 
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.report.comparison.page import comparison_page

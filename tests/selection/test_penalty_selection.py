@@ -192,6 +192,20 @@ def test_a_search_may_begin_where_another_ended() -> None:
     assert np.abs(moved - parameters).max() < 0.05
 
 
+def test_longer_steps_end_where_plain_ones_do_in_fewer_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(8)
+    X = rng.uniform(-2.0, 2.0, size=(3000, 6))
+    rows, terms = binned(X, drawn(rng, "logistic", np.sin(2.0 * X[:, 0]) + 0.2 * X[:, 1]))
+    monkeypatch.setattr(module, "_SETTLED", 1e-4)
+    monkeypatch.setattr(module, "_UPDATES", 200)
+    found, parameters = select_penalties(LOSSES["logistic"], rows, terms)
+    monkeypatch.setattr(module, "_LENGTHS", (1.0, 1.0))
+    plain, ended = select_penalties(LOSSES["logistic"], rows, terms)
+    assert found.updates < 0.7 * plain.updates
+    assert found.degrees_of_freedom == pytest.approx(plain.degrees_of_freedom, abs=0.1)
+    assert np.abs(parameters - ended).max() < 0.02
+
+
 def test_labels_that_the_terms_explain_without_rest_are_no_trouble() -> None:
     codes = np.arange(300) % 6
     rows = rows_of([codes], [6], codes.astype(float))

@@ -127,6 +127,30 @@ def test_two_columns_alone_can_be_asked_for_pairs_again_and_again() -> None:
     assert [pair.column for pair in chosen.pairs] == ["x0 x x1"]
 
 
+@pytest.mark.parametrize("loss", ["logistic", "softmax"])
+def test_candidates_begin_where_others_with_the_same_terms_ended(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, begun = ("select_penalties", "select_class_penalties")[loss == "softmax"], []
+    find = getattr(module, name)
+
+    def watched(loss: Any, rows: Any, terms: Any, start: Any = None) -> Any:
+        begun.append((terms, start))
+        return find(loss, rows, terms, start)
+
+    monkeypatch.setattr(module, name, watched)
+    columns = {name: values for name, values in mixed().items() if name in ("x0", "colour", "label")}
+    if loss == "softmax":
+        columns["label"] = np.asarray(["low", "middle", "high"])[
+            np.digitize(columns["x0"] + drawn(1, 900)[1][:, 0], [-0.5, 0.5])
+        ]
+    choose(columns, loss)
+    (terms, nothing), (_, (strengths, coefficients)) = begun[:2]
+    assert nothing is None
+    # The levels of the category are the same in both, x0 enters in bins the second time.
+    assert sum(strength != 1.0 for strength in strengths) == 1
+    assert 1 <= np.count_nonzero(coefficients) < len(coefficients) / 2
+    assert len(terms) == 2
+
+
 @pytest.mark.parametrize("size", [1e-8, 1e6])
 def test_the_unit_of_the_labels_does_not_matter(size: float) -> None:
     rng, X = drawn(4, 1000)

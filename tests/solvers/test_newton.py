@@ -12,7 +12,7 @@ from tests.training.trials import amounts, dense_rows
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.solvers import newton
+from batchlearn.solvers import newton, preconditioner
 from batchlearn.solvers.newton import Newton, NewtonState
 from batchlearn.statistics.objective import Objective, ridge
 
@@ -90,7 +90,7 @@ def test_where_hessians_are_costly_the_one_at_hand_serves_and_the_end_is_the_sam
     loss: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     objective, rows = posed(loss)
-    monkeypatch.setattr(newton, "_LEAST_WORK", 0.0)
+    monkeypatch.setattr(newton, "_LEAST_SAVED", -np.inf)
     states = walk(objective, rows, objective.null_parameters(rows), 40)
     optimum = [float(v) for v in Oracle.of(objective, rows).optimum(states[-1].parameters)]
     np.testing.assert_allclose(states[-1].parameters, optimum, rtol=0, atol=1e-12)
@@ -111,10 +111,40 @@ def test_a_costly_fit_begins_on_samples(monkeypatch: pytest.MonkeyPatch) -> None
     rows = dense_rows(X, label)
     objective = Objective(LOSSES["logistic"], ridge(rows.layout, 1e-4))
     null = objective.null_parameters(rows)
-    monkeypatch.setattr(newton, "_LEAST_WORK", 0.0)
+    monkeypatch.setattr(newton, "_LEAST_SAVED", -np.inf)
     led, spent = Newton().lead(objective, rows, null, fresh=True, seconds=10.0)
     optimum = walk(objective, rows, null, 12)[-1]
     left = objective.value(rows, led) - optimum.expansion.value
     assert left < 0.1 * (objective.value(rows, null) - optimum.expansion.value)
     assert 1 <= spent <= 3
     assert Newton().lead(objective, rows, null, fresh=False, seconds=10.0) == (null, 0)
+
+
+def test_a_fit_of_many_coefficients_begins_along_preconditioned_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(4000, 30))
+    label = (rng.random(4000) < 1.0 / (1.0 + np.exp(-X @ rng.normal(size=30) / 3.0))).astype(np.float64)
+    rows = dense_rows(X, label, chunk=1024)
+    objective = Objective(LOSSES["logistic"], ridge(rows.layout, 1e-4))
+    null = objective.null_parameters(rows)
+    monkeypatch.setattr(newton, "_LEAST_SAVED", -np.inf)
+    monkeypatch.setattr(newton, "MANY", 30)
+    monkeypatch.setattr(newton, "_STEPS_WORTH", 100.0)
+    monkeypatch.setattr(preconditioner, "_FEWEST_ROWS", 1000)
+    led, spent = Newton().lead(objective, rows, null, fresh=True, seconds=10.0)
+    state = Newton().start(objective, rows, led)
+    assert state.decrement**2 * 4000 < 1e-4, "the default stop is not met"
+    assert 4 < spent < 25
+
+
+def test_a_sample_without_a_level_steps_no_further_than_all_rows_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    label = (np.arange(2000) % 3 == 0).astype(np.float64)
+    column = np.zeros((2000, 1))
+    column[7] = 50.0  # in no row of a sample of every second
+    rows = dense_rows(column, label)
+    objective = Objective(LOSSES["logistic"], ridge(rows.layout, 1e-6))
+    monkeypatch.setattr(preconditioner, "_FEWEST_ROWS", 1000)
+    found = preconditioner.sampled_hessian(objective, rows, objective.null_parameters(rows))
+    assert found is not None
+    hessian = objective.expand(rows, objective.null_parameters(rows)).hessian
+    assert found.solve(np.array([0.0, 1.0]))[1] == pytest.approx(np.linalg.inv(hessian)[1, 1], rel=0.1)

@@ -17,13 +17,12 @@ from batchlearn.backtesting.plan import BacktestPlan, default_policies
 from batchlearn.backtesting.replay import ReplayContext, replay
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import UsageError
-from batchlearn.progress import finish
+from batchlearn.progress import Progress, finish
 from batchlearn.retraining.policies import Action, EveryRows, Never, Policy
 from batchlearn.retraining.policies.span import Span
 from batchlearn.retraining.sources.label_times import fingerprint
 from batchlearn.tables.table import Table
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.train import Progress
 
 NEVER, ALWAYS = "never", "every window"
 

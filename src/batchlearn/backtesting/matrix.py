@@ -26,7 +26,7 @@ from batchlearn.evaluation.metrics import hit_rows
 from batchlearn.evaluation.scored import ScoredRows, score_each
 from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
-from batchlearn.progress import finish
+from batchlearn.progress import Progress, finish
 from batchlearn.retraining.bracket import Bracket
 from batchlearn.retraining.cycle.continued import bracket_of, dearer_start, statistics_of, train_from
 from batchlearn.retraining.cycle.state import Champion, KnownRows, Plan
@@ -36,7 +36,7 @@ from batchlearn.tables.conditions import Not, together
 from batchlearn.tables.table import Table
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.train import Progress, iter_train
+from batchlearn.training.train import iter_train
 from batchlearn.updating.sufficient_statistics import SufficientStatistics
 
 REFUSALS = (DataError, UsageError, RegistryError, CertificateError, NoFiniteOptimum)

@@ -18,12 +18,11 @@ from batchlearn.backtesting.matrix import LossMatrix
 from batchlearn.errors import BatchlearnError, UsageError, quoted
 from batchlearn.evaluation.metrics import EVEN_CHANCE
 from batchlearn.kernels.design import Floats
-from batchlearn.progress import finish
+from batchlearn.progress import Progress, finish
 from batchlearn.retraining.bracket import Bracket
 from batchlearn.retraining.cycle.arrived import samples_of
 from batchlearn.retraining.policies import Action, Decision, Losses, Policy, Samples, Situation
 from batchlearn.retraining.policies.text import RAISED
-from batchlearn.training.train import Progress
 
 _SECOND = 1e6  # of a timestamp
 # A prediction of a number has moved where it did by this share of the spread of the predictions.

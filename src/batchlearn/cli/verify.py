@@ -14,6 +14,7 @@ from batchlearn.cli.options import (
     CodeOptions,
     Count,
     FileFlags,
+    Memory,
     PartFlags,
     files_of,
     rules_of,
@@ -24,6 +25,7 @@ from batchlearn.data.target import Task
 from batchlearn.errors import IntegrityError
 from batchlearn.report.document import Document
 from batchlearn.report.training.brief import certificate_sentence, ledger_sentence
+from batchlearn.tables.table.budget import budget_of
 from batchlearn.training.fit import FORMAT_VERSION
 from batchlearn.training.verification.stored import Verification, iter_verify_model
 
@@ -37,15 +39,17 @@ def verify(
     part: PartFlags = WHOLE,
     code: CodeOptions = NO_CODE,
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None,
+    memory: Memory = None,
 ) -> CommandResult:
     """Read the rows again and check a model's certificate against them.
 
     The rows, their order and every value must be those of the training. Exit code 6 where the certificate does not
     hold.
     """
-    rows = files_of(data, part)
+    rows, budget = files_of(data, part), budget_of(memory)
     rules, workers = rules_of(files), threads_given(threads)
-    verification = watch(iter_verify_model(model, rows, rules, threads=workers, allowed=code.allowed))
+    steps = iter_verify_model(model, rows, rules, threads=workers, budget=budget, allowed=code.allowed)
+    verification = watch(steps)
     record: dict[str, Any] = {"format_version": FORMAT_VERSION, "model": model, "data": data, **verification.to_json()}
     if not verification.holds:
         refusal = IntegrityError(" ".join(verification.reasons), code="certificate-does-not-hold")

@@ -112,7 +112,7 @@ class Evaluation:
     drift: LaterDifference | None = None  # where the held-out rows are later ones and there is a leave-one-out score
     differences: Mapping[str, Estimate] = field(default_factory=dict)  # its proper score minus that of each baseline
     decision: DecisionCosts | None = None  # where costs of wrong decisions were given
-    cuts: Sequence[Cut] = ()  # of two classes, what thresholds find: one half, the base rate, and that of the costs
+    cuts: tuple[Cut, ...] = ()  # of two classes, what thresholds find: one half, the base rate, and that of the costs
     abstention: Abstention | None = None  # where they have a fee for a person's look at a row
     worst_rows: Sequence[WorstRow] = ()  # those of the largest losses
 

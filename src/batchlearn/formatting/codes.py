@@ -57,6 +57,8 @@ class Code(StrEnum):
     COMPARED_TERMS = auto()
     OPTIMUM_OUT_OF_TIME = auto()
     COMPARISON_OUT_OF_TIME = auto()
+    MODEL_TOLD_APART = auto()
+    MODEL_AS_GOOD = auto()
     # Of a start that goes on from an earlier version.
     NOTHING_PROVED = auto()
     WARM_START = auto()

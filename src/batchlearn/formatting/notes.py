@@ -186,6 +186,31 @@ def _compared_on(rows: int, held_out: int, how: str | None) -> str:
     return f"Contenders learn from {rows:,} rows; {judged}."
 
 
+def _compared_terms(coefficients: int, model: str, alpha: float | None) -> str:
+    if alpha is None:
+        return (
+            f"The model is the one that `train` would fit here: {model}, {coefficients:,} coefficients, a strength for "
+            "each term."
+        )
+    return f"Terms enter as they are (linear encoding), {coefficients:,} coefficients, penalty alpha {alpha:.3g}."
+
+
+def _model_told_apart(metric: str, other: str, difference: float, low: float, high: float, certified: bool) -> str:
+    proof = ", and it is certified" if certified else ""
+    lower = f"{-difference:.4g} ({-high:.4g} to {-low:.4g})"
+    return f"Its {_name(metric)} is lower than that of {other}, the next one, by {lower}{proof}."
+
+
+def _model_as_good(
+    metric: str, other: str, difference: float, low: float | None, high: float | None, certified: bool
+) -> str:
+    proof = ", and certified" if certified else ""
+    if low is None or high is None:
+        return f"Too few rows tell it from {other} (difference in {_name(metric)} {difference:+.4g}){proof}."
+    figures = f"{difference:+.4g} ({low:+.4g} to {high:+.4g})"
+    return f"Not distinguishable from {other} here (difference in {_name(metric)} {figures}){proof}."
+
+
 def _warm_start(rows: int, loss_bound: float, prediction_bound: float | None) -> str:
     moved = (
         ""
@@ -296,12 +321,13 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     "well it predicts others. Evaluate on later rows; what train printed is of rows held out.",
     Code.SAMPLED: "A sample of {rows:,} of {of:,} rows, drawn at random with seed {seed}.",
     Code.COMPARED_ON: _compared_on,
-    Code.COMPARED_TERMS: "Terms enter as they are (linear encoding), {coefficients:,} coefficients, penalty alpha "
-    "{alpha:.3g}.",
+    Code.COMPARED_TERMS: _compared_terms,
     Code.OPTIMUM_OUT_OF_TIME: "The optimum that distances are measured from is where its solver stood after "
     "{seconds:.0f} seconds.",
     Code.COMPARISON_OUT_OF_TIME: "The comparison took more than {seconds:.0f} seconds, so larger batches or learning "
     "rates were left out; a smaller budget (--seconds) or fewer rows (--rows) make room for them.",
+    Code.MODEL_TOLD_APART: _model_told_apart,
+    Code.MODEL_AS_GOOD: _model_as_good,
     Code.NOTHING_PROVED: "Nothing is proved about this fit: {reason}.",
     Code.WARM_START: _warm_start,
     Code.UPDATED: _updated,

@@ -60,6 +60,8 @@ class Bundle(NamedTuple):
             yield group, slice(stop - levels, stop)
 
 
+# Cells of a bundle whose sums are added up in one table for all bundles: it should stay small.
+_CELLS_TOGETHER = 64
 # Tables of so many cells cost less than what is done to make them, however few the rows.
 _FEWEST_CELLS = 4096
 
@@ -90,3 +92,8 @@ def bundles(levels: tuple[int, ...], rows: int) -> tuple[Bundle, ...]:
     """Return the groups in bundles, such that the cells of two bundles together are fewer than the rows."""
     # To a power of two: chunks of many lengths share their bundles.
     return _bundles(levels, isqrt(max(1 << (rows // 2).bit_length(), _FEWEST_CELLS)))
+
+
+def small_bundles(levels: tuple[int, ...]) -> tuple[Bundle, ...]:
+    """Return the groups in bundles whose cells can all be told from each other in one table."""
+    return _bundles(levels, _CELLS_TOGETHER)

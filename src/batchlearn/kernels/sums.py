@@ -5,6 +5,7 @@ Apart from `design`, which predicting needs too: serving loads neither this nor 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -15,7 +16,7 @@ from scipy.linalg import cython_blas
 from scipy.sparse import csr_array
 
 from batchlearn.kernels import native
-from batchlearn.kernels.bundles import Bundle, bundles
+from batchlearn.kernels.bundles import Bundle, bundles, small_bundles
 from batchlearn.kernels.design import Block, Columns, Floats, Layout, linear_predictor
 
 # So many rows of dense columns stay in the cache while they are weighted and multiplied.
@@ -28,8 +29,11 @@ if native.built():
     native.compiled().use_blas(cython_blas.__pyx_capi__["dsyrk"])
 
 
-def compiled_rows(layout: Layout, block: Block) -> Any:
-    """Return the block as compiled kernels read it; None where their NumPy twins serve."""
+def compiled_rows(layout: Layout, block: Block, bundled: Sequence[Bundle] = ()) -> Any:
+    """Return the block as compiled kernels read it; None where their NumPy twins serve.
+
+    Where bundles are given each is one group, its cells are the levels.
+    """
     module = native.compiled()
     if module is None:
         return None
@@ -39,9 +43,11 @@ def compiled_rows(layout: Layout, block: Block) -> Any:
     stored = given.stored
     if stored.dtype not in (np.float32, np.float64):
         stored = stored.astype(np.float64)
-    return module.Rows(
-        stored, given.shift, given.scale, given.intercept, int(given.entries), block.codes, _levels(layout.groups)
-    )
+    codes, levels = block.codes, layout.groups
+    if bundled:
+        codes = np.stack([one.cell(codes) for one in bundled]).astype(np.uint32)
+        levels = tuple(one.cells for one in bundled)
+    return module.Rows(stored, given.shift, given.scale, given.intercept, int(given.entries), codes, _levels(levels))
 
 
 def kernel_part(layout: Layout, parameters: Floats) -> Floats:
@@ -144,9 +150,10 @@ def weighted_gram(layout: Layout, block: Block, values: Floats) -> Floats:
 
 def weighted_grams(layout: Layout, block: Block, values: Floats) -> Floats:
     """Return what `weighted_gram` does for each row of the values, (k, m), as (k, coefficients, coefficients)."""
-    compiled = compiled_rows(layout, block)
+    bundled = small_bundles(layout.groups) if worth_bundling(layout) else ()
+    compiled = compiled_rows(layout, block, bundled)
     if compiled is not None:
-        return np.stack([_compiled_gram(compiled, layout, block, own) for own in values])
+        return _compiled_grams(compiled, layout, block, bundled, values)
     grams = np.zeros((len(values), layout.size, layout.size))
     for start in range(0, values.shape[1], _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
@@ -172,16 +179,44 @@ def weighted_grams(layout: Layout, block: Block, values: Floats) -> Floats:
     return grams
 
 
-def _compiled_gram(compiled: Any, layout: Layout, block: Block, values: Floats) -> Floats:
-    known = layout.sparse_slice.start
-    places = np.zeros((known + 1, known + 1))
-    compiled.gram(np.ascontiguousarray(values), places)
-    if not layout.sparse:
-        return places[:known, :known]
-    gram = np.zeros((layout.size, layout.size))
-    gram[:known, :known] = places[:known, :known]
-    _add_sparse(gram, layout, block, block.dense * values, values)
-    return gram
+def _compiled_grams(compiled: Any, layout: Layout, block: Block, bundled: Sequence[Bundle], values: Floats) -> Floats:
+    known = layout.lead + sum(one.cells for one in bundled) if bundled else layout.sparse_slice.start
+    places = np.zeros((len(values), known + 1, known + 1))
+    for own_values, place in zip(np.ascontiguousarray(values), places, strict=True):
+        compiled.gram(own_values, place)
+    if not layout.sparse and not bundled:
+        return places[:, :known, :known]
+    grams = np.zeros((len(values), layout.size, layout.size))
+    if bundled:
+        _unbundle(grams, layout, bundled, places)
+    else:
+        grams[:, :known, :known] = places[:, :known, :known]
+    if layout.sparse:
+        for gram, own_values in zip(grams, values, strict=True):
+            _add_sparse(gram, layout, block, block.dense * own_values, own_values)
+    return grams
+
+
+def worth_bundling(layout: Layout) -> bool:
+    """Whether bundles are so few that Gram matrices of their cells and what follows from them cost much less."""
+    return len(layout.groups) > 1 and 2 * len(small_bundles(layout.groups)) <= len(layout.groups)
+
+
+def _unbundle(grams: Floats, layout: Layout, bundled: Sequence[Bundle], places: Floats) -> None:
+    """Put what the upper triangles of the cells say, (k, lead and cells, the same), into those of the levels."""
+    lead, start, before = layout.lead, layout.lead, list[tuple[Bundle, slice]]()
+    grams[:, :lead, :lead] = places[:, :lead, :lead]
+    for one in bundled:
+        here = slice(start, start + one.cells)
+        _place_own(grams, layout, one, np.diagonal(places[:, here, here], axis1=1, axis2=2))
+        sides = one.level_sums(places[:, :lead, here])
+        for part, own in one.parts():
+            grams[:, :lead, layout.group_slices[part]] = sides[..., own]
+        for two, there in before:
+            tables = one.level_sums(places[:, there, here])
+            _place(grams, layout, two, one, two.level_sums(tables.swapaxes(1, 2)).swapaxes(1, 2))
+        before.append((one, here))
+        start += one.cells
 
 
 def _place_own(grams: Floats, layout: Layout, bundle: Bundle, counts: Floats) -> None:

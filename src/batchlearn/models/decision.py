@@ -101,6 +101,17 @@ class Costs:
         return np.asarray(uncertainty(probability, self.table) > self.fee)
 
 
+def check_costs(target: Target, costs: Costs | None) -> None:
+    """Refuse costs of decisions for a target that has no two classes: UsageError."""
+    if costs is not None and len(target.classes) != 2:
+        what = f"holds {len(target.classes)} classes" if target.classes else f"is predicted by the {target.loss} loss"
+        raise UsageError(
+            f"Costs of a false positive and a false negative were given and '{target.column}' {what}; they are for two "
+            "classes. Leave them out.",
+            code="costs-without-two-classes",
+        )
+
+
 def errors_cost(false_alarm: float, miss: float) -> Floats:
     """Return the costs of two classes: action 1 costs `false_alarm` in class 0, action 0 costs `miss` in class 1."""
     return checked_cost(np.array([[0.0, miss], [false_alarm, 0.0]]))
@@ -156,14 +167,3 @@ def _distribution(probability: Floats, classes: int) -> Floats:
             code="not-probabilities",
         )
     return table
-
-
-def check_costs(target: Target, costs: Costs | None) -> None:
-    """Refuse costs of decisions for a target that has no two classes: UsageError."""
-    if costs is not None and len(target.classes) != 2:
-        what = f"holds {len(target.classes)} classes" if target.classes else f"is predicted by the {target.loss} loss"
-        raise UsageError(
-            f"Costs of a false positive and a false negative were given and '{target.column}' {what}; they are for two "
-            "classes. Leave them out.",
-            code="costs-without-two-classes",
-        )

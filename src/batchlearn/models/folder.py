@@ -67,6 +67,12 @@ def read_folder(path: Path) -> tuple[dict[str, bytes], str]:
     return files, sha256(manifest)
 
 
+def read_files(path: Path) -> dict[str, bytes]:
+    """Read all files of a model, their manifest included, as they are to be copied; errors as of `read_folder`."""
+    files, _ = read_folder(path)
+    return {**files, MANIFEST: manifest_of(files)}
+
+
 @contextmanager
 def _folder(path: Path) -> Iterator[int]:
     try:

@@ -9,7 +9,7 @@ forming it, of factoring it and of inverting the triangle bounded a priori (High
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -71,6 +71,23 @@ class Factor:
         square = min(float(sums), float(np.linalg.norm(self.inverse)) ** 2) * spread
         return math.sqrt(square) * self.inflation * (1.0 + accumulated(4 * len(self.diagonal) + 16))
 
+    def charged(self, relative_error: float) -> Factor:
+        """Return the factor where each entry (a, b) of the matrix may be off by so much times sqrt(H_aa H_bb).
+
+        Raises NotPositiveDefinite where it cannot be vouched for.
+        """
+        size = len(self.diagonal)
+        # The smallest eigenvalue of L L' is at least 1 / ||L^-1||_F^2, and each error matrix has 2-norm at most d times
+        # its largest entry, because the scaled diagonal is one. Twice gamma more covers the inverse, whether its
+        # residual is small on the left (X L - I, a lesser term) or on the right (Higham 2002, section 14.2).
+        reach = float(np.linalg.norm(self.inverse)) ** 2
+        errors = size * (3.0 * accumulated(size + 4) + relative_error / (1.0 - min(relative_error, 0.5)) + 4 * 2.0**-53)
+        looseness = errors * reach + 2.0 * accumulated(size + 4) * math.sqrt(size * reach)
+        if not looseness < _LARGEST_LOOSENESS:
+            worst = int(np.argmax(np.sum(self.inverse**2, axis=1)))
+            raise NotPositiveDefinite("it is singular to working precision", self.inverse[worst] / self.diagonal)
+        return replace(self, looseness=looseness)
+
     @cached_property
     def _magnitude(self) -> Floats:
         return np.abs(self.inverse)
@@ -128,19 +145,9 @@ def factorise(hessian: Floats, relative_error: float) -> Factor:
     `relative_error` bounds the error of each entry (a, b) of the matrix as given, relative to sqrt(H_aa H_bb).
     Raises NotPositiveDefinite where no factor can be vouched for.
     """
-    size = len(hessian)
     diagonal, lower = _scaled_factor(hessian)
     inverse, _ = lapack.dtrtri(lower, lower=1, overwrite_c=1)
-    # The smallest eigenvalue of L L' is at least 1 / ||L^-1||_F^2, and each error matrix has 2-norm at most d times
-    # its largest entry, because the scaled diagonal is one. Twice gamma more covers the inverse, whether its residual
-    # is small on the left (X L - I, a lesser term) or on the right (Higham 2002, section 14.2).
-    reach = float(np.linalg.norm(inverse)) ** 2
-    errors = size * (3.0 * accumulated(size + 4) + relative_error / (1.0 - min(relative_error, 0.5)) + 4 * 2.0**-53)
-    looseness = errors * reach + 2.0 * accumulated(size + 4) * math.sqrt(size * reach)
-    if not looseness < _LARGEST_LOOSENESS:
-        worst = int(np.argmax(np.sum(inverse**2, axis=1)))
-        raise NotPositiveDefinite("it is singular to working precision", inverse[worst] / diagonal)
-    return Factor(diagonal, inverse, looseness)
+    return Factor(diagonal, inverse, looseness=1.0).charged(relative_error)
 
 
 def _scaled_factor(hessian: Floats) -> tuple[Floats, Floats]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from batchlearn.backtesting.outcome import Backtest
+from batchlearn.comparison.models import ModelComparison
 from batchlearn.comparison.outcome import Comparison
+from batchlearn.report.comparison.models import models_page
 from batchlearn.report.comparison.page import comparison_page
 from batchlearn.report.retraining.page import backtest_page
 from batchlearn.report.training.page import training_page
 from batchlearn.training.fit import Fit
 
 
-def page(result: Fit | Comparison | Backtest, model: str | None = None) -> str:
+def page(result: Fit | Comparison | ModelComparison | Backtest, model: str | None = None) -> str:
     """Return the page of a fit, of a comparison or of a backtest as HTML.
 
     The page has no script, asks for nothing, and escapes every name.
 
     Args:
-        result: What `train`, `compare` or `backtest` returned.
+        result: What `train`, `compare`, `compare_models` or `backtest` returned.
         model: Where the fit's model was saved, which the page then says; other results have none.
 
     Returns:
@@ -30,4 +32,6 @@ def page(result: Fit | Comparison | Backtest, model: str | None = None) -> str:
     """
     if isinstance(result, Backtest):
         return backtest_page(result)
+    if isinstance(result, ModelComparison):
+        return models_page(result)
     return comparison_page(result) if isinstance(result, Comparison) else training_page(result, model)

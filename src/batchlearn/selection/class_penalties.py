@@ -10,13 +10,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.linalg.lapack import dtrtri
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.selection.penalty_selection import PenalisedTerm, PenaltySelection, bounded_strength, penalty, settled
-from batchlearn.solvers.preconditioner import ClassBlocks, class_grams
+from batchlearn.selection.penalty_selection import (
+    FixedPoint,
+    PenalisedTerm,
+    PenaltySelection,
+    begin,
+    bounded_strength,
+    penalty,
+    settled,
+)
+from batchlearn.solvers.preconditioner import ClassBlocks, SampledPreconditioner, class_grams
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.statistics.objective import Objective
 
@@ -31,15 +40,12 @@ def select_class_penalties(
     """Return the strengths that the rows ask for and parameters fitted with them, as `select_penalties` does."""
     given, rows = len(rows), rows.deduplicate()
     size, weight, classes = rows.layout.size, rows.total_weight, loss.outputs + 1
-    known = () if start is None else start[0]
-    strengths = [*known, *[1.0] * (len(terms) - len(known))]
     free = Objective(loss, Quadratic(np.zeros(loss.outputs * size)))
-    parameters = free.null_parameters(rows) if start is None else start[1]
-    before, freedom, update = np.inf, np.zeros(len(terms)), 0
-    grams = class_grams(rows, parameters)
+    strengths, parameters = begin(free, rows, len(terms), start)
+    freedom, update, here, asked = np.full(len(terms), np.inf), 0, None, strengths
     for update in range(1, _UPDATES + 1):
         objective = Objective(loss, penalty(terms, strengths, size, loss.outputs).over(weight))
-        blocks = ClassBlocks.penalised(objective.penalty, grams)
+        blocks = ClassBlocks.penalised(objective.penalty, class_grams(rows, parameters))
         # Steps until the point is near enough for the next update.
         solver = LimitedMemory(renewed=_RENEWED if update == 1 else ())
         state = solver.start(objective, rows, parameters, found=blocks)
@@ -49,18 +55,29 @@ def select_class_penalties(
                 break
             state = solver.step(objective, rows, state)
         parameters = state.parameters
-        grams = class_grams(rows, parameters)
-        inverses = ClassBlocks.penalised(objective.penalty, grams).inverses / weight
-        traces = [float(np.sum(inverses[:, t.part, t.part] * t.unit.matrix)) for t in terms]
-        shares = np.asarray(strengths) * np.asarray(traces) * (loss.outputs / classes)
-        freedom = np.asarray([t.unit.rank * loss.outputs for t in terms]) - shares
+        # The blocks of the last steps: where they led is so near that blocks of its own would say the same.
+        shares = strengths * _traces(state.preconditioner, terms) / weight * (loss.outputs / classes)
+        freedom_before, freedom = freedom, np.asarray([t.unit.rank * loss.outputs for t in terms]) - shares
         outputs = parameters.reshape(loss.outputs, size)
-        strengths = [
-            bounded_strength(float(f), float(np.einsum("aj,jk,ak->", v, t.unit.matrix, v)))
-            for t, f, v in zip(terms, freedom, (outputs[:, t.part] for t in terms), strict=True)
-        ]
-        total = loss.outputs + float(freedom.sum())
-        if settled(total, before):
+        asked = np.asarray(
+            [
+                bounded_strength(float(f), float(np.einsum("aj,jk,ak->", v, t.unit.matrix, v)))
+                for t, f, v in zip(terms, freedom, (outputs[:, t.part] for t in terms), strict=True)
+            ]
+        )
+        if settled(freedom, freedom_before):
             break
-        before = total
-    return PenaltySelection(tuple(strengths), tuple(map(float, freedom)), 1.0, update, given), parameters
+        point_before, here = here, FixedPoint(np.log(strengths), np.log(asked) - np.log(strengths))
+        strengths = here.next_strengths(point_before)
+    return PenaltySelection(tuple(map(float, asked)), tuple(map(float, freedom)), 1.0, update, given), parameters
+
+
+def _traces(blocks: SampledPreconditioner, terms: Sequence[PenalisedTerm]) -> Floats:
+    """Return tr(H^-1 S) of each term, summed over the classes' blocks."""
+    traces = np.zeros(len(terms))
+    for lower in blocks.factors if isinstance(blocks, ClassBlocks) else ():
+        inverse, _ = dtrtri(lower, lower=1)
+        for k, term in enumerate(terms):
+            columns = inverse[term.part.start :, term.part]
+            traces[k] += float(np.sum((columns @ term.unit.matrix) * columns))
+    return traces

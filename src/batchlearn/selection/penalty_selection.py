@@ -29,8 +29,11 @@ _UPDATES = 15
 _SETTLED = 0.01  # relative change of the effective degrees of freedom
 _WEAKEST, _STRONGEST = 1e-4, 1e9
 _FIRST_STEPS = 12
+_LENGTHS = 0.5, 6.0  # of the step of the fixed point
 _HALVINGS = 8
-_NEAR = 0.01  # of the total loss over the dispersion: a hundredth of what a coefficient without effect gains
+# Of the total loss over the dispersion: what a coefficient without effect gains, before the first update, whose
+# strengths nobody asked for; then a hundredth of that.
+_FIRST_NEAR, _NEAR = 1.0, 0.01
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,9 @@ class PenaltySelection:
     rows: int
 
 
-def penalty(terms: Sequence[PenalisedTerm], strengths: Sequence[float], size: int, outputs: int = 1) -> Penalty:
+def penalty(
+    terms: Sequence[PenalisedTerm], strengths: Sequence[float] | Floats, size: int, outputs: int = 1
+) -> Penalty:
     """Return the penalty of terms, for `size` coefficients an output: strengths are in total, centres per row."""
     diagonal, blocks = np.zeros(size), []
     for term, strength in zip(terms, strengths, strict=True):
@@ -87,39 +92,53 @@ def select_penalties(
 ) -> tuple[PenaltySelection, Floats]:
     """Return the strengths that the rows themselves ask for, and the parameters fitted with them.
 
-    `start` gives strengths of the first terms and parameters (d,) to begin with. Each update reads the rows once: the
+    `start` gives strengths of the terms and parameters (d,) to begin with. Each update reads the rows once: the
     loss's own expansion does not depend on the strengths.
     """
     given, rows = len(rows), rows.deduplicate()
     size, weight = rows.layout.size, rows.total_weight
     free = Objective(loss, Quadratic(np.zeros(size)))
-    known = () if start is None else start[0]
-    strengths = [*known, *[1.0] * (len(terms) - len(known))]
-    parameters = free.null_parameters(rows) if start is None else start[1]
+    strengths, parameters = begin(free, rows, len(terms), start)
     data = free.expand(rows, parameters)
-    before, freedom, update = np.inf, np.zeros(len(terms)), 0
+    freedom, update, here, asked = np.full(len(terms), np.inf), 0, None, strengths
     dispersion = pearson_dispersion(loss, rows, parameters, 1.0)
     for update in range(1, _UPDATES + 1):
         now = penalty(terms, strengths, size).over(weight)
         try:
-            steps = _FIRST_STEPS if update == 1 else 1
-            point = _approach(free, rows, now, (parameters, data), steps, _NEAR * dispersion)
+            most, near = (_FIRST_STEPS, _FIRST_NEAR) if update == 1 else (1, _NEAR)
+            point = _approach(free, rows, now, (parameters, data), most, near * dispersion)
         except NotPositiveDefinite:
-            break
+            if strengths is asked:
+                break
+            strengths = asked  # the longer step went where nothing can be vouched for
+            continue
         parameters, data = point.parameters, point.data
-        freedom = (
-            np.asarray([t.unit.rank for t in terms]) - np.asarray(strengths) * _traces(point.factor, terms) / weight
+        freedom_before, ranks = freedom, np.asarray([t.unit.rank for t in terms])
+        freedom = ranks - strengths * _traces(point.factor, terms) / weight
+        dispersion = pearson_dispersion(loss, rows, parameters, 1.0 + float(freedom.sum()))
+        asked = np.asarray(
+            [
+                bounded_strength(dispersion * float(f), float(values @ t.unit.matrix @ values), dispersion)
+                for t, f, values in zip(terms, freedom, (parameters[t.part] for t in terms), strict=True)
+            ]
         )
-        total = 1.0 + float(freedom.sum())
-        dispersion = pearson_dispersion(loss, rows, parameters, total)
-        strengths = [
-            bounded_strength(dispersion * float(f), float(values @ t.unit.matrix @ values), dispersion)
-            for t, f, values in zip(terms, freedom, (parameters[t.part] for t in terms), strict=True)
-        ]
-        if settled(total, before):
+        if settled(freedom, freedom_before):
             break
-        before = total
-    return PenaltySelection(tuple(strengths), tuple(map(float, freedom)), dispersion, update, given), parameters
+        point_before, here = here, FixedPoint(np.log(strengths), np.log(asked) - np.log(strengths))
+        strengths = here.next_strengths(point_before)
+    found = np.where(np.isfinite(freedom), freedom, 0.0)
+    return PenaltySelection(tuple(map(float, asked)), tuple(map(float, found)), dispersion, update, given), parameters
+
+
+def begin(
+    free: Objective, rows: Rows, terms: int, start: tuple[Sequence[float], Floats] | None
+) -> tuple[Floats, Floats]:
+    """Return the strengths and the parameters that a search begins with: of a start that is better than no model."""
+    null = free.null_parameters(rows)
+    if start is None:
+        return np.ones(terms), null
+    better = free.value(rows, start[1]) <= free.value(rows, null)
+    return np.asarray(start[0]), start[1] if better else null
 
 
 def _approach(
@@ -167,9 +186,28 @@ def _traces(factor: Factor, terms: Sequence[PenalisedTerm]) -> Floats:
     return np.asarray(found)
 
 
-def settled(freedom: float, before: float) -> bool:
-    """Whether the effective degrees of freedom have stopped to change."""
-    return abs(freedom - before) <= _SETTLED * freedom
+class FixedPoint(NamedTuple):
+    """Where an update of the strengths stood and what it asked for: logarithms of the terms, (terms,)."""
+
+    at: Floats
+    step: Floats
+
+    def next_strengths(self, before: FixedPoint | None) -> Floats:
+        """Return the strengths of the next update: the step, longer by what the last one left undone.
+
+        An update goes a part of the way only. Which part the change of the step since the last update tells, term by
+        term: the secant method.
+        """
+        longer = np.ones(len(self.at))
+        if before is not None:
+            moved, done = self.at - before.at, before.step - self.step
+            np.divide(moved, done, out=longer, where=moved * done > 0.0)
+        return np.asarray(np.clip(np.exp(self.at + longer.clip(*_LENGTHS) * self.step), _WEAKEST, _STRONGEST))
+
+
+def settled(freedom: Floats, before: Floats) -> bool:
+    """Whether the effective degrees of freedom of the terms (terms,) have stopped to change."""
+    return bool(np.abs(freedom - before).sum() <= _SETTLED * (1.0 + freedom.sum()))
 
 
 def bounded_strength(wanted: float, size: float, dispersion: float = 1.0) -> float:

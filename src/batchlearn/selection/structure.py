@@ -24,6 +24,7 @@ from batchlearn.data.encoding import Encoding, PairTerm
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import Ledger, with_classes_of
 from batchlearn.data.rows import Chunk, Rows
+from batchlearn.data.rows.journal import Journal
 from batchlearn.data.sample import take
 from batchlearn.data.split import SplitKind, choose_rows, hold_out, stretches
 from batchlearn.errors import NoFiniteOptimum
@@ -138,9 +139,10 @@ class _Bench(NamedTuple):
     loss: Loss
     threads: int
     seed: int
+    journal: Journal | None
 
 
-def choose_structure(
+def choose_structure(  # noqa: PLR0913 - rows, how they are told apart, and what is kept of them
     table: Table,
     ledger: Ledger,
     part: NDArray[np.bool_],
@@ -148,10 +150,13 @@ def choose_structure(
     threads: int,
     kind: SplitKind | None = None,
     seed: int = 0,
+    *,
+    journal: Journal | None = None,
 ) -> Generator[int, None, Structure]:
     """Yield rows read; return what the rows of the part ask for.
 
-    `kind` and `seed` say how their last block is told apart: as the evaluation tells its own.
+    `kind` and `seed` say how their last block is told apart: as the evaluation tells its own. A journal keeps what the
+    rows answer.
     """
     inner = hold_out(replace(ledger, used=part), _LAST_BLOCK, seed, kind)
     if inner.late is None or int(part.sum()) < FEWEST_ROWS:
@@ -170,15 +175,15 @@ def choose_structure(
     if not judging.any():
         return Structure(rules)
     profiles = yield from profile_parts(taken, cut, [inside])
-    bench = _Bench(taken, cut, inside, judging, profiles[0], loss_of(cut.target), threads, seed)
-    if _too_wide(bench, rules):
+    bench = _Bench(taken, cut, inside, judging, profiles[0], loss_of(cut.target), threads, seed, journal)
+    encoding = _encoded(bench, Structure(rules))
+    if _too_wide(bench, encoding):
         return Structure(rules)
     asked = bench.loss.corners
     if asked is not None:
-        encoding = _encoded(bench, Structure(rules))
-        rows = finish(build_rows(taken, cut, encoding, inside, threads, fingerprinted=False))
+        rows = finish(build_rows(taken, cut, encoding, inside, threads, fingerprinted=False, journal=journal))
         bench = bench._replace(loss=wide_enough(asked, rows, tuple(encoding_terms(encoding).values())))
-    best, tried = _best(bench, rules)
+    best, tried = _best(bench, rules, encoding)
     found = best.structure
     if asked is not None and bench.loss.corners is not None:
         factor = narrowing(bench.loss.corners, asked)
@@ -186,17 +191,23 @@ def choose_structure(
     return replace(found, alternatives=tuple(replace(one, chosen=one is best.alternative) for one in tried))
 
 
-def _best(bench: _Bench, rules: EncodingRules) -> tuple[_FittedStructure, tuple[Alternative, ...]]:
-    """Return the best candidate, and all that were tried."""
-    linear = _try(bench, Structure(rules))
-    if _too_wide(bench, replace(rules, additive=True)):
-        return linear, (linear.alternative,)
-    # Of as many bins as the rules allow, or of few.
-    additive = fine = _try(bench, Structure(replace(rules, additive=True)))
-    tried = [linear.alternative, fine.alternative]
-    few = replace(fine.structure.rules, bins=min(_COARSE_BINS, rules.bins))
-    if _encoded(bench, Structure(few)).layout.size != fine.encoding.layout.size:
-        coarse = _try(bench, Structure(few))
+def _best(bench: _Bench, rules: EncodingRules, encoding: Encoding) -> tuple[_FittedStructure, tuple[Alternative, ...]]:
+    """Return the best candidate, and all that were tried; `encoding` is the linear one."""
+    linear = _try(bench, Structure(rules), encoding)
+    tried = [linear.alternative]
+    binned, few = (
+        Structure(replace(rules, additive=True, bins=b)) for b in (rules.bins, min(_COARSE_BINS, rules.bins))
+    )
+    wide = _encoded(bench, binned)
+    if _too_wide(bench, wide):
+        return linear, tuple(tried)
+    # Without numbers both are the same model. Else of as many bins as the rules allow, or of few.
+    additive = fine = linear if wide == encoding else _try(bench, binned, wide, linear)
+    narrow = _encoded(bench, few)
+    if fine is not linear:
+        tried.append(fine.alternative)
+    if narrow.layout.size != wide.layout.size:
+        coarse = _try(bench, few, narrow, fine)
         tried.append(coarse.alternative)
         if _beats(coarse, fine, _COARSE_WORTHWHILE * max(fine.alternative.loss, 0.0), _PAIR_ERRORS):
             additive = coarse
@@ -222,7 +233,8 @@ def _add_pairs(
         new = [candidate.term for candidate in ranked[: int(np.sum(sizes <= most))]]
         if not new:
             break
-        start = _try(bench, Structure(rules, (*start.structure.pairs, *new)), start)
+        structure = Structure(rules, (*start.structure.pairs, *new))
+        start = _try(bench, structure, _encoded(bench, structure), start)
         tried.append(start.alternative)
         if not _beats(start, best, _WORTHWHILE * max(best.alternative.loss, 0.0), _PAIR_ERRORS):
             break
@@ -259,10 +271,10 @@ def _late_losses(loss: Loss, later: Rows, parameters: Floats) -> Floats:
     return bare.map_rows(weighted_loss, level) * share
 
 
-def _too_wide(bench: _Bench, rules: EncodingRules) -> bool:
+def _too_wide(bench: _Bench, encoding: Encoding) -> bool:
     """Whether strengths could not be chosen for this encoding: the Hessian, or a block a class, would be too large."""
     blocks = 1 if bench.loss.outputs == 1 else bench.loss.outputs + 1
-    return blocks * _encoded(bench, Structure(rules)).layout.size ** 2 > _MOST_CURVATURE
+    return blocks * encoding.layout.size**2 > _MOST_CURVATURE
 
 
 def _encoded(bench: _Bench, structure: Structure) -> Encoding:
@@ -272,23 +284,28 @@ def _encoded(bench: _Bench, structure: Structure) -> Encoding:
     return fit_encoding(bench.table.features, bench.profiles, rules, bench.table.roles.time, structure.pairs)
 
 
-def _try(bench: _Bench, structure: Structure, before: _FittedStructure | None = None) -> _FittedStructure:
+def _try(
+    bench: _Bench, structure: Structure, encoding: Encoding, before: _FittedStructure | None = None
+) -> _FittedStructure:
     """Fit a candidate to the early rows with strengths of its own, and judge it on the late ones.
 
-    `before` is a fit of the same terms but the last pairs: its strengths and coefficients are where the search starts.
+    The search starts from what another candidate found for the coefficients and terms that both have.
     """
     began = time.perf_counter()
-    encoding = _encoded(bench, structure)
+    rows_of = bench.table, bench.ledger
     rows, later = (
-        finish(build_rows(bench.table, bench.ledger, encoding, part, bench.threads, fingerprinted=False))
+        finish(build_rows(*rows_of, encoding, part, bench.threads, fingerprinted=False, journal=bench.journal))
         for part in (bench.early, bench.late)
     )
     terms = encoding_terms(encoding)
     start = None
     if before is not None:
-        known = before.parameters.reshape(bench.loss.outputs, -1)
-        fresh = np.zeros((len(known), encoding.layout.size - known.shape[1]))
-        start = before.strengths.values, np.concatenate([known, fresh], axis=1).ravel()
+        names, fresh = encoding.names, np.zeros(bench.loss.outputs)
+        known = dict(zip(before.encoding.names, before.parameters.reshape(len(fresh), -1).T, strict=True))
+        coefficients = np.stack([known.get(name, fresh) for name in names], axis=1).ravel()
+        found = before.structure.strengths
+        shared = (all(name in known for name in names[term.part]) for term in terms.values())
+        start = [found[key] if same else 1.0 for key, same in zip(terms, shared, strict=True)], coefficients
     find = select_penalties if bench.loss.outputs == 1 else select_class_penalties
     strengths, parameters = find(bench.loss, rows, tuple(terms.values()), start)
     losses = _late_losses(bench.loss, later, parameters)

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.statistics.objective import NearPoint, Objective
+from batchlearn.objectives.factor import Factor
+from batchlearn.statistics.objective import Expansion, NearPoint, Objective
 
 
 class RowsAtOnce(IntEnum):
@@ -61,13 +62,22 @@ class Distance(NamedTuple):
     stalled: bool = False  # whether it came no nearer since the last time
     patience: int = 1  # times in a row that it may stall before it is taken to be as near as it gets
     anchored: AnchoredPoint | None = None  # where the Hessian is that of another point: enough for a certificate
+    factored: FactoredPoint | None = None  # what a certificate would read and factor again
 
 
 class AnchoredPoint(NamedTuple):
-    """A point, all that one reading said there, and the Hessian (d, d) at the anchor."""
+    """A point, all that one reading said there, and the Hessian (d, d) at the anchor with its factor."""
 
     near: NearPoint
     hessian: Floats
+    factor: Factor
+
+
+class FactoredPoint(NamedTuple):
+    """The objective around a point, from all rows as the solver reads them, and the factor of its Hessian."""
+
+    expansion: Expansion
+    factor: Factor
 
 
 State = TypeVar("State", bound="SolverState")

@@ -14,8 +14,10 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
-from batchlearn.solvers import AnchoredPoint, Distance, ReadingPlan, RowsAtOnce, Solver
+from batchlearn.solvers import AnchoredPoint, Distance, FactoredPoint, ReadingPlan, RowsAtOnce, Solver
+from batchlearn.solvers.costs import pass_costs
 from batchlearn.solvers.falling_threshold import from_above
+from batchlearn.solvers.preconditioner import sampled_hessian
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.statistics.objective import Expansion, NearPoint, Objective
 
@@ -28,14 +30,20 @@ _AT_ROUNDING = 1e-9
 _NEAR, _WORTH_IT = 0.05, 0.3
 # Of the logarithm of a row's curvature since the anchor: bounds are wider by half of it.
 _LARGEST_DRIFT = 0.6
-# Multiplications of a Hessian, some hundredths of a second, from which on it is worth a thought.
-_LEAST_WORK = 3e8
+# A reading that says all about a point near an anchor beside one of loss and gradient; and the nanoseconds to be saved
+# from which on it is worth a thought.
+_NEAR_READING, _LEAST_SAVED = 2.3, 5e6
 # Samples: of how many rows for each coefficient and which share at least, how much larger the next one is, which share
-# the last one is at most (of many coefficients, whose Hessian of all rows costs most), and the steps on each.
+# the last one is at most, and the steps on each.
 _ROWS_A_COEFFICIENT, _FIRST_SHARE, _GROWTH = 10, 64, 6
-_LAST_SHARE, _MANY, _LAST_SHARE_OF_MANY, _HEAD_STEPS = 8, 400, 4, 10
-# Steps with a block a class: until the gain that is left is this little, in total, for each coefficient.
+_LAST_SHARE, _HEAD_STEPS = 8, 10
+# Coefficients from which on a Hessian costs so much more than a gradient that gradients of all rows lead instead.
+MANY = 400
+# Steps along preconditioned gradients: of classes until the gain that is left is this little, in total, for each
+# coefficient; of one output until it is what the default stop asks for, anew where so many came to no end, and for no
+# longer than so many Newton steps would take.
 _STEPS_BY_BLOCKS, _BLOCKS_LEAD = 100, 1e-6
+_GRADIENTS_LEAD, _RENEWED_AFTER, _STEPS_WORTH = 1e-5, 10, 2.0
 
 
 class NewtonState(NamedTuple):
@@ -103,7 +111,7 @@ class Newton(Solver["NewtonState"]):
             value, gradient = objective.gradient(rows, parameters)
             expansion = state.expansion._replace(value=value, gradient=gradient)
             return state._replace(parameters=parameters, expansion=expansion, passes=state.passes + 1)
-        costly = objective.loss.self_concordance > 0.0 and _hessian_work(rows) > _LEAST_WORK
+        costly = objective.loss.self_concordance > 0.0 and _saved(rows, objective.loss.outputs) > _LEAST_SAVED
         if costly and state.decrement < _NEAR and not state.slow:
             # 1. The whole step with the same factor, where it comes nearer.
             moved = _with_the_same_factor(objective, rows, state, parameters)
@@ -149,8 +157,12 @@ class Newton(Solver["NewtonState"]):
             # A quadratic needs no reason to go on but digits: refinement steps are cheap and only rounding ends them.
             stalled = decrement > 0.5 * before if quadratic else 0.9 * before < decrement < small
             before = decrement
-            anchored = None if state.near is None else AnchoredPoint(state.near, state.expansion.hessian)
-            return Distance(value, decrement, state.expansion.kappa, True, stalled, 1 if quadratic else 2, anchored)
+            near, expansion, factor = state.near, state.expansion, state.factor
+            anchored = None if near is None else AnchoredPoint(near, expansion.hessian, factor)
+            # Of a quadratic the Hessian is as old as the start, and only its gradient is new: as good.
+            factored = FactoredPoint(expansion, factor) if near is None else None
+            patience = 1 if quadratic else 2
+            return Distance(value, decrement, expansion.kappa, True, stalled, patience, anchored, factored)
 
         return known
 
@@ -164,20 +176,19 @@ class Newton(Solver["NewtonState"]):
         spent = 0
         if fresh and objective.loss.outputs > 1:
             parameters, spent = self._led_by_blocks(objective, rows, parameters, seconds)
-        elif fresh:
-            parameters, spent = self._led_by_a_sample(objective, rows, parameters)
+        elif fresh and not objective.quadratic and _saved(rows) > _LEAST_SAVED:
+            led = self._led_by_gradients if len(parameters) >= MANY else self._led_by_a_sample
+            parameters, spent = led(objective, rows, parameters)
         if objective.loss.corners is not None:
             with suppress(NotPositiveDefinite):
                 parameters = from_above(objective, rows, objective.loss.corners, self, parameters)
-        return parameters, spent
+        return (self.delivered(parameters) if spent else parameters), spent
 
     def _led_by_a_sample(self, objective: Objective, rows: Rows, parameters: Floats) -> tuple[Floats, int]:
         """Return where growing samples lead, every so many-th row (Mokhtari et al. 2016; damped)."""
-        if objective.quadratic or _hessian_work(rows) < _LEAST_WORK:
-            return parameters, 0
         start, coefficients, spent = parameters, len(parameters), 0.0
         count = max(_ROWS_A_COEFFICIENT * coefficients, len(rows) // _FIRST_SHARE)
-        while count <= len(rows) // (_LAST_SHARE if coefficients < _MANY else _LAST_SHARE_OF_MANY):
+        while count <= len(rows) // _LAST_SHARE:
             step = len(rows) // count
             sample = rows.thin(step)
             try:
@@ -196,6 +207,22 @@ class Newton(Solver["NewtonState"]):
         return parameters, math.ceil(spent)
 
     @staticmethod
+    def _led_by_gradients(objective: Objective, rows: Rows, parameters: Floats) -> tuple[Floats, int]:
+        """Return where gradients of all rows lead, preconditioned by the Hessian of some (Xu et al. 2020, L-BFGS)."""
+        costs, solver, spent = pass_costs(rows), LimitedMemory(renewed=()), 0
+        most = _STEPS_WORTH * costs.expansion / costs.gradient
+        while spent < most and (found := sampled_hessian(objective, rows, parameters)) is not None:
+            state = solver.start(objective, rows, parameters, found=found)
+            while not state.stuck and state.steps < _RENEWED_AFTER:
+                if state.smallest * rows.total_weight < _GRADIENTS_LEAD:
+                    return state.parameters, spent + state.passes
+                state = solver.step(objective, rows, state)
+            parameters, spent = state.parameters, spent + state.passes
+            if state.stuck:
+                break
+        return parameters, spent
+
+    @staticmethod
     def _led_by_blocks(objective: Objective, rows: Rows, parameters: Floats, seconds: float) -> tuple[Floats, int]:
         """Return where steps with a block a class lead: each costs readings, not a factor of all classes."""
         solver, enough = LimitedMemory(), _BLOCKS_LEAD * len(parameters) / rows.total_weight
@@ -207,9 +234,10 @@ class Newton(Solver["NewtonState"]):
         return state.parameters, state.passes
 
 
-def _hessian_work(rows: Rows) -> float:
-    layout = rows.layout
-    return float(len(rows)) * (layout.lead**2 + len(layout.groups) * (layout.lead + len(layout.groups)))
+def _saved(rows: Rows, outputs: int = 1) -> float:
+    """Return the nanoseconds by which a reading with the Hessian at hand is cheaper than with one of its own, about."""
+    costs = pass_costs(rows, outputs)
+    return costs.expansion - _NEAR_READING * costs.gradient
 
 
 def _slack(state: NewtonState) -> float:

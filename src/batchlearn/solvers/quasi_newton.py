@@ -68,7 +68,7 @@ class LimitedMemory(Solver["LimitedMemoryState"]):
         """Return the state before the first step, with the preconditioner found before where one is given."""
         value, gradient = objective.gradient(rows, parameters)
         found = found or preconditioner(objective, rows, parameters)
-        solved = found.apply(gradient)
+        solved = found.solve(gradient)
         return LimitedMemoryState(
             parameters, value, gradient, solved, (), found, 2, False, smallest=float(gradient @ solved)
         )
@@ -80,7 +80,7 @@ class LimitedMemory(Solver["LimitedMemoryState"]):
             # Pairs from where the curvature was another spoil what the new blocks know.
             state = state._replace(
                 preconditioner=renewed,
-                solved=renewed.apply(state.gradient),
+                solved=renewed.solve(state.gradient),
                 pairs=(),
                 scale=1.0,
                 smallest=np.inf,
@@ -123,7 +123,7 @@ class LimitedMemory(Solver["LimitedMemoryState"]):
     def _moved(
         self, state: LimitedMemoryState, parameters: Floats, value: float, gradient: Floats
     ) -> LimitedMemoryState:
-        solved = state.preconditioner.apply(gradient)
+        solved = state.preconditioner.solve(gradient)
         step, change = parameters - state.parameters, gradient - state.gradient
         # M is linear: M^-1 of the change needs no product of its own.
         curved, spread = float(step @ change), float(change @ (solved - state.solved))
@@ -156,7 +156,7 @@ class LimitedMemory(Solver["LimitedMemoryState"]):
             weight = (step @ vector) / (step @ change)
             weights.append(weight)
             vector -= weight * change
-        vector = state.scale * state.preconditioner.apply(vector)
+        vector = state.scale * state.preconditioner.solve(vector)
         for (step, change), weight in zip(state.pairs, reversed(weights), strict=True):
             vector += (weight - (change @ vector) / (step @ change)) * step
         return vector

@@ -12,12 +12,13 @@ import numpy as np
 from batchlearn.data.rows import Chunk
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.kernels.rounding import SLOPE_ROUNDINGS, UNDERFLOW, UNIT_ROUNDOFF, accumulated, predictor_rounding
-from batchlearn.kernels.sums import compiled_rows
+from batchlearn.kernels.sums import compiled_rows, worth_bundling
 from batchlearn.objectives.losses import LogisticLoss, Loss, SquaredLoss
 from batchlearn.objectives.losses.log_link import GammaLoss, PoissonLoss
 
 # As the kernels number them.
 _COMPILED: dict[type[Any], int] = {SquaredLoss: 0, LogisticLoss: 1, PoissonLoss: 2, GammaLoss: 3}
+_MANY_GROUPS = 16
 
 
 class Pass(NamedTuple):
@@ -56,6 +57,9 @@ def compiled_pass(  # noqa: PLR0913 - what is wanted, by name
     """
     layout, kind = chunk.layout, _COMPILED.get(type(loss))
     if kind is None or layout.sparse:
+        return None
+    # The pairs of many small groups cost most: in bundles they are cheaper than what one pass saves.
+    if gram and len(layout.groups) >= _MANY_GROUPS and worth_bundling(layout):
         return None
     rows = compiled_rows(layout, chunk.block)
     if rows is None:

@@ -32,7 +32,7 @@ from batchlearn.models.bounds import PredictionBounds
 from batchlearn.models.links import class_contrasts, class_logits, largest_returned_distance
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.self_concordance import bounds
-from batchlearn.solvers import AnchoredPoint
+from batchlearn.solvers import AnchoredPoint, FactoredPoint
 from batchlearn.statistics.leverage import LeverageTotal
 from batchlearn.statistics.lower_bound import LowerBound
 from batchlearn.statistics.objective import Expansion, GradientError, NearPoint, Objective
@@ -168,22 +168,28 @@ class Units:
             distances = radius * (outputs / self.scale) + accumulated(count + 3) * (sizes / self.scale)
         largest = float(np.max(distances, initial=0.0)) * (1.0 + 1e-14) + UNDERFLOW
         if self.shift is not None:
-            functional = np.append(1.0, -self.shift[1:])
-            norm = float(norms[0] + np.abs(self.shift) @ norms) if factor is None else factor.norm(functional)
-            # The intercept inside is rounded once from the delivered one.
-            intercept = radius * norm * (1.0 + 1e-14) + accumulated(2) * float(np.abs(parameters[0])) + UNDERFLOW
-            largest = max(largest, intercept)
+            intercept = np.append(1.0, -self.shift[1:])
+            if factor is None:
+                reads = norms.reshape(count, -1) @ np.abs(intercept)
+            else:
+                reads = np.asarray([factor.norm(functional) for functional in np.kron(np.eye(count), intercept)])
+            if count > 1:
+                reads = contrasts @ reads * (1.0 + 1e-12)
+            # The intercept inside is rounded once from the delivered one, that of a class as its coefficients are.
+            moved = radius * reads * (1.0 + 1e-14) + accumulated(count + 1) * sizes[:, 0] + UNDERFLOW
+            largest = max(largest, float(np.max(moved)))
         return largest if math.isfinite(largest) else None
 
     def carried(self, parameters: Floats) -> float:
         """Return what a prediction from delivered coefficients can be off by beyond one made inside.
 
         The terms' sizes are |x_j| |w_j| <= |z_j| |u_j| + |shift_j| |u_j|, and the intercept's is no more than
-        |u_0| + |shift|'|u|.
+        |u_0| + |shift|'|u|; of several outputs the largest.
         """
         if self.shift is None:
             return 0.0
-        return accumulated(len(parameters) + 2) * 2.0 * float(np.abs(self.shift) @ np.abs(parameters))
+        sizes = np.abs(parameters).reshape(-1, len(self.shift)) @ np.abs(self.shift)
+        return accumulated(len(parameters) + 2) * 2.0 * float(np.max(sizes))
 
 
 @dataclass(frozen=True)
@@ -216,12 +222,13 @@ def certify(
     parameters: Floats,
     units: Units | None = None,
     anchored: AnchoredPoint | None = None,
+    factored: FactoredPoint | None = None,
 ) -> Certification:
     """Bound how far `parameters` (d,) are from the optimum of the objective over all rows.
 
     Reads the rows three times (curvature, rounding, leverages); twice where there are too many coefficients for a
     factor; not at all where what was read at the point already is enough: the Hessian at an anchor near by, from below,
-    and the leverage bound.
+    and the leverage bound. `factored`: the curvature, where it was read from these rows at these parameters already.
     """
     units = units or Units.plain(rows.layout.size)
     if anchored is not None:
@@ -237,9 +244,10 @@ def certify(
         return Certification(not_certified(rows, many), None, None, None)
     if len(parameters) > FACTOR_LIMIT:
         return _certify_many(_CertifiedPoint(objective, rows, parameters, error, units), error)
-    expansion = objective.expand(rows, parameters)
+    expansion = objective.expand(rows, parameters) if factored is None else factored.expansion
     try:
-        factor = factorise(expansion.hessian, error.relative)
+        known = None if factored is None else factored.factor.charged(error.relative)
+        factor = known or factorise(expansion.hessian, error.relative)
     except NotPositiveDefinite as refusal:
         unsafe = Note(Code.NO_SAFE_FACTOR, {"why": str(refusal)})
         return Certification(not_certified(rows, unsafe), expansion, None, None)
@@ -270,7 +278,7 @@ def _certify_anchored(point: _CertifiedPoint, anchored: AnchoredPoint) -> Certif
     if not np.all(np.isfinite(near.error)):
         return None
     try:
-        factor = factorise(anchored.hessian, near.relative)
+        factor = anchored.factor.charged(near.relative)
     except NotPositiveDefinite:
         return None
     looseness = -math.expm1(math.log1p(-factor.looseness) - near.drift) * (1.0 + 1e-12)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.encoding import Encoding, LevelTerm
 from batchlearn.data.ledger import Ledger, walk
-from batchlearn.data.rows import Rows, level_codes
+from batchlearn.data.rows import Rows, stored_codes
 from batchlearn.data.split import Split, SplitKind, in_order
 from batchlearn.data.target import Target, Task, class_name
+from batchlearn.errors import DataError, NoFiniteOptimum
 from batchlearn.evaluation.baselines import (
     constant_baseline,
     constant_of,
@@ -26,16 +28,62 @@ from batchlearn.evaluation.metrics.multiclass import own_probability
 from batchlearn.evaluation.report import Evaluation, LeaveOneOut, WorstRow
 from batchlearn.evaluation.report import evaluate as evaluate_held_out
 from batchlearn.evaluation.scored import ScoredRows, level_names, score
+from batchlearn.formatting.names import how_split
+from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
 from batchlearn.models.links import INVERSE_LINKS
 from batchlearn.models.model import Model
+from batchlearn.progress import Progress
 from batchlearn.statistics.rowwise import predictor
 from batchlearn.tables.table import Table
 from batchlearn.training.optimise import Optimum
+from batchlearn.training.summary.columns import JudgedFit
 from batchlearn.training.summary.contributions import contributions
+from batchlearn.training.summary.notes import group_notes
 
 _MOST_WORST_ROWS = 10
+
+
+Judging: TypeAlias = Generator[Progress, None, tuple[Evaluation, JudgedFit | None]]
+Judged: TypeAlias = tuple[Evaluation | None, JudgedFit | None, list[Note]]
+
+
+def evaluate_split(
+    table: Table, ledger: Ledger, split: Split, judge: Callable[[Split], Judging]
+) -> Generator[Progress, None, Judged]:
+    """Return the evaluation, coefficients and passes of the fit that it is of, and notes.
+
+    The ledger is as who has seen only the earlier labels has it. `judge` evaluates a model of the earlier rows on the
+    later ones that can be judged.
+    """
+    if split.late is None:
+        return None, None, [Note(Code.NOTHING_HELD_OUT)]
+    target = ledger.target
+    labels = ledger.label[split.early]
+    unseen = int((split.late & ledger.unseen).sum())
+    late = split.late & ledger.used
+    if not late.any():
+        return None, None, [Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen})]
+    one_class = target.task is Task.CLASSES and bool(np.all(labels == labels[0]))
+    if one_class or (target.task in (Task.COUNT, Task.AMOUNT) and not labels.any()):
+        return None, None, [Note(Code.ONE_LABEL, {"label": float(labels[0]), "column": target.column})]
+    # What only the earlier rows lack is no reason to refuse a model of all rows; what all lack is refused with those.
+    try:
+        evaluation, judged = yield from judge(split._replace(late=late))
+        evaluation = with_values(table, evaluation)
+    except (DataError, NoFiniteOptimum) as refusal:
+        return None, None, [Note(Code.NOT_EVALUATED, {"refusal": refusal.message})]
+    held = {
+        "by": split.kind.value,
+        "how": how_split(split.kind, split.one_time),
+        "rows": int(late.sum()),
+        "of": ledger.counts.used,
+    }
+    notes = [Note(Code.HELD_OUT, held)]
+    if unseen:
+        notes.append(Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen}))
+    return evaluation, judged, notes + group_notes(ledger, split, table.roles.group)
 
 
 def evaluate_part(
@@ -82,7 +130,7 @@ def evaluate_responses(
     early, late = in_order(ledger, split.early, by_group), in_order(ledger, held, by_group, seed)
     position = np.cumsum(held) - 1  # of each late row among the encoded ones
     order = position[late]
-    terms = zip(level_codes(later.rows), later.encoding.groups, strict=True)
+    terms = zip(stored_codes(later.rows), later.encoding.groups, strict=True)
     held_out = ScoredRows(
         label=ledger.label[late],
         response=later.response[order],

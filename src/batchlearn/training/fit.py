@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +26,7 @@ from batchlearn.tables.readings import ColumnUse
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.optimise import Status, Step
-from batchlearn.training.recipe import Recipe
+from batchlearn.training.recipe import Recipe, installed_version
 from batchlearn.training.summary.columns import DataSummary, model_readings
 
 FORMAT_VERSION = 1
@@ -178,7 +177,7 @@ class Fit:
         """Return what is saved beside the model: all of `to_json`, the recipe, the condition and the trace."""
         return {
             **self.to_json(),
-            "created_with": f"batchlearn {_installed_version()}",
+            "created_with": f"batchlearn {installed_version()}",
             "recipe": self.recipe.to_json(),
             "condition": self.condition,
             "where": self.where,
@@ -221,11 +220,3 @@ def model_of(make: Callable[..., Made], table: Table, ledger: Ledger, encoding: 
         readings=model_readings(table, encoding),
         text_encoding=table.text_encoding,
     )
-
-
-def _installed_version() -> str:
-    # Asked for here and not of the package, which may not be imported from inside: it names what is above.
-    try:
-        return version("batchlearn")
-    except PackageNotFoundError:
-        return "(not installed)"

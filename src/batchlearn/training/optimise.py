@@ -21,7 +21,7 @@ from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.self_concordance import Bounds, bounds
 from batchlearn.objectives.stopping import Stopping, StoppingContext
 from batchlearn.progress import finish
-from batchlearn.solvers import Distance, RowsAtOnce, Solver
+from batchlearn.solvers import AnchoredPoint, Distance, RowsAtOnce, Solver
 from batchlearn.statistics.objective import Objective
 from batchlearn.statistics.totals import RecessionTotal, ValueTotal
 from batchlearn.training.certificate import Certification, Units, certify, not_certified
@@ -231,8 +231,14 @@ def _proved(way: _SolverRun) -> Generator[Step, None, _LoopResult]:
         stalled = stalled + 1 if known.stalled else 0
         exhausted = stalled >= known.patience
         if exhausted or _near(problem, known, reached, stopping_context, wanted):
-            anchored = known.anchored if problem.quick else None
-            proof = certify(objective, rows, parameters, problem.units, anchored)
+            anchored, factored = known.anchored if problem.quick else None, known.factored
+            # Rows that repeat each other, read as one, add up to other bits.
+            factored = factored if way.rows is rows else None
+            if problem.quick and factored is not None:
+                # A point is near itself: one reading says what a certificate from an anchor's Hessian needs.
+                near = objective.near(rows, parameters, parameters, factored.factor.diagonal)
+                anchored = AnchoredPoint(near, factored.expansion.hessian, factored.factor)
+            proof = certify(objective, rows, parameters, problem.units, anchored, factored)
             status, floor = judge(problem, proof, stopping_context), proof.certificate.floor
             # What stalls or rises far above its rounding is on its way: one row may still have to turn.
             decrement = known.decrement if known.exact else None

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import PackageNotFoundError, version
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from batchlearn.data.encoding_fit import EncodingRules
+from batchlearn.data.ledger import Ledger
 from batchlearn.data.split import SplitKind
 from batchlearn.data.target import TASK_OF_LOSS, Class, power_fits
 from batchlearn.errors import UsageError, quoted
+from batchlearn.kernels import native
 from batchlearn.models.brought import Setting
 from batchlearn.models.decision import Costs
 from batchlearn.objectives.class_weights import ClassWeightRule, check_rule
 from batchlearn.objectives.stopping import LossWithin, PredictionsWithin, Stopping
+from batchlearn.tables.table import Table
 from batchlearn.training.regimes import Regime, parse_regime
 
 _LARGEST_SEED = 2**64 - 1
@@ -269,3 +276,35 @@ class Recipe:
             "positive": self.positive,
             **({} if self.model is None else {"model": self.model, "set": dict(self.set), "trust": list(self.trust)}),
         }
+
+
+def installed_version() -> str:
+    """Return the release that trains."""
+    # Asked for here and not of the package, which may not be imported from inside: it names what is above.
+    try:
+        return version("batchlearn")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def told_apart(recipe: Recipe, table: Table, ledger: Ledger) -> dict[str, str]:
+    """Return all that decides what a training gives, to the last bit: no other training has the same.
+
+    Rows are those of a ledger with lots, which are made of all values of all features.
+    """
+    digest = hashlib.sha256(repr(ledger.target).encode())
+    arrays = [getattr(ledger, each.name) for each in fields(ledger) if each.name != "read_lots"]
+    for array in (*arrays, *vars(ledger.lots).values()):
+        if isinstance(array, np.ndarray):
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    columns = [(column.name, column.kind.value, column.zone) for column in table.features]
+    return {
+        "batchlearn": installed_version(),
+        "numpy": np.__version__,
+        "kernels": native.name(),
+        **{f"recipe {name}": str(value) for name, value in recipe.to_json().items()},
+        **{f"role {name}": str(value) for name, value in asdict(table.roles).items()},
+        "columns": str(columns),
+        "rows": digest.hexdigest(),
+    }

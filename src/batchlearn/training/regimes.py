@@ -8,20 +8,20 @@ weights and encoding are the same under each. Rows are read in passes: in a fres
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.solvers import ReadingPlan, RowsAtOnce, Solver
-from batchlearn.solvers.newton import Newton
+from batchlearn.solvers.costs import pass_costs
+from batchlearn.solvers.newton import MANY, Newton
 from batchlearn.solvers.online import learns_from_single_rows
 from batchlearn.solvers.online.newton import MOST_COEFFICIENTS, OnlineNewton
 from batchlearn.solvers.online.normalised import NormalisedGradient
@@ -38,9 +38,10 @@ _STRETCH_ROWS, _FEWEST_STRETCH_ROWS, _STRETCH_VALUES = 16_384, 1_024, 2e7
 # Multiplications a row, for the inverse Hessian times one gradient a batch.
 _LARGEST_SQUARE = 50_000
 DEFAULT_PASSES = 10.0
-# What each solver took: about 10 Newton steps; a few hundred readings of the rows on plain columns, thousands on tables
-# with many levels.
+# What each solver took: about 10 Newton steps, 3 where gradients lead; a few hundred readings of the rows on plain
+# columns, thousands on tables with many levels.
 _NEWTON_STEPS_EXPECTED, _READINGS_EXPECTED, _READINGS_WITH_LEVELS = 10.0, 1_000.0, 10_000.0
+_LED_STEPS_EXPECTED = 3.0
 # Preconditioned by a block a class, whatever the columns.
 _READINGS_OF_CLASSES = 200.0
 
@@ -159,28 +160,16 @@ def check_pair(regime: Regime, solver: Solver[Any]) -> None:
 
 
 def choose_solver(rows: Rows, outputs: int = 1) -> Newton | LimitedMemory:
-    """Return the cheaper solver of the full batch: Newton's Gram and factor, or many readings of the rows.
-
-    In nanoseconds on one core: 20 multiplications a nanosecond in matrix products, 2-4 nanoseconds for one count or
-    one look-up of a category code.
-    """
-    layout = rows.layout
-    if outputs * layout.size > FACTOR_LIMIT:
+    """Return the cheaper solver of the full batch: Newton's Gram and factor, or many readings of the rows."""
+    size = outputs * rows.layout.size
+    if size > FACTOR_LIMIT:
         return LimitedMemory()
-    groups, number = len(layout.groups), float(len(rows))
-    stored = float(rows.stored_entries)
-    if outputs == 1:
-        # However few the rows: a call of NumPy for each column and each group, in each chunk.
-        calls = 2e5 * (layout.lead + groups) * max(rows.chunk_count, 1)
-        reading = number * (2.0 * layout.lead + 4.0 * groups) + 3.0 * stored + calls
-    else:  # by matrix products
-        reading = number * (2.0 * layout.lead + outputs * (0.2 * layout.lead + 4.0 * groups + 20.0)) + 3.0 * stored
-    gram = number * (0.05 * layout.lead**2 + 3.0 * groups * layout.lead + 2.0 * groups**2)
-    gram += 3.0 * stored * stored / max(number, 1.0)
-    step = gram * outputs * (outputs + 1) / 2.0 + 0.05 * float(outputs * layout.size) ** 3
-    readings = _READINGS_WITH_LEVELS if groups else _READINGS_EXPECTED
+    costs = pass_costs(rows, outputs)
+    # Of many coefficients gradients lead, and few Hessians are left to make.
+    steps = _LED_STEPS_EXPECTED if outputs == 1 and size >= MANY else _NEWTON_STEPS_EXPECTED
+    readings = _READINGS_WITH_LEVELS if rows.layout.groups else _READINGS_EXPECTED
     readings = readings if outputs == 1 else _READINGS_OF_CLASSES
-    return Newton() if _NEWTON_STEPS_EXPECTED * step <= readings * reading else LimitedMemory()
+    return Newton() if steps * costs.expansion <= readings * costs.gradient else LimitedMemory()
 
 
 def default_solver(objective: Objective, rows: Rows, regime: Regime) -> Solver[Any]:
@@ -228,6 +217,14 @@ def run(
     counted = len(rows) if numbers is None else len(numbers)
     size = counted if regime.size is None else min(regime.size, counted)
     reading = ReadingPlan(size, counted, rows.total_weight, seed)
+    length = _STRETCH_ROWS
+    while length > _FEWEST_STRETCH_ROWS and length * len(parameters) > _STRETCH_VALUES:
+        length //= 2
+    length = max(length // size, 1) * size
+
+    def step(shown: Rows, state: Any) -> Any:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return solver.step(objective, shown, state)
 
     def checkpoint(turn: int, shown: int) -> Checkpoint:
         read = state.passes * counted if whole else turn * counted + shown + state.further_rows
@@ -239,29 +236,17 @@ def run(
     if whole:
         yield checkpoint(0, 0)
     for turn in count():
-        shown = 0
         with np.errstate(over="ignore", invalid="ignore"):
             state = solver.begin_pass(objective, rows, state)
-        for stretch in _shown(rows, numbers, reading, order, turn, len(parameters)):
-            with np.errstate(over="ignore", invalid="ignore"):
-                state = solver.step(objective, stretch, state)
-            shown += len(stretch)
+        if numbers is None or reading.whole:  # as stored
+            state = step(rows, state)
+            yield checkpoint(turn, len(rows))
+            continue
+        shuffled = order == "shuffled"
+        asked = np.random.default_rng([seed, 2, turn]).permutation(numbers) if shuffled else numbers
+        for reached, shown in rows.walk(asked, length, step, state):
+            state = reached
             yield checkpoint(turn, shown)
-
-
-def _shown(
-    rows: Rows, numbers: NDArray[np.intp] | None, reading: ReadingPlan, order: str, turn: int, coefficients: int
-) -> Iterator[Rows]:
-    """Yield the rows of one pass, a stretch at a time; all rows as stored where one update sees all of them."""
-    if numbers is None or reading.whole:
-        yield rows
-        return
-    if order == "shuffled":
-        numbers = np.random.default_rng([reading.seed, 2, turn]).permutation(numbers)
-    length = _STRETCH_ROWS
-    while length > _FEWEST_STRETCH_ROWS and length * coefficients > _STRETCH_VALUES:
-        length //= 2
-    yield from rows.stretches(numbers, max(length // reading.size, 1) * reading.size)
 
 
 def epochs(  # noqa: PLR0913 - as `run`, and the end

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from batchlearn.formatting.notes import recorded
 from batchlearn.models.encoded import EncodedModel
+from batchlearn.progress import Progress
 from batchlearn.retraining.cycle.events import (
     ChoiceJudged,
     Event,
@@ -28,7 +29,6 @@ from batchlearn.retraining.cycle.state import (
     Rehearsed,
     RowSource,
 )
-from batchlearn.training.train import Progress
 
 
 @dataclass

@@ -19,6 +19,7 @@ from tests.retraining.made import SETTINGS_TEXT, add_days, context, day, make_pr
 
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.formatting.notes import Code
+from batchlearn.progress import Progress
 from batchlearn.retraining.cycle.events import (
     Bracketed,
     ChoiceJudged,
@@ -40,7 +41,6 @@ from batchlearn.retraining.shell.turn import EventWriter
 from batchlearn.retraining.sources.label_times import parse_instant
 from batchlearn.retraining.sources.project_source import ProjectSource
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.train import Progress
 
 DAYS = (13, 14, 33, 36, 40)
 AUTO = {"[policy]": '[gate]\npromote = "auto"\n\n[policy]'}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +15,14 @@ from batchlearn.kernels import native
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import factorise
 from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.stopping import LossWithin, PredictionsWithin, Stopping
 from batchlearn.solvers import AnchoredPoint
 from batchlearn.solvers.newton import Newton
+from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.statistics.objective import Objective, ridge
-from batchlearn.training.certificate import certify
+from batchlearn.training import certificate as certificates
+from batchlearn.training.certificate import Units, certify
+from batchlearn.training.optimise import Problem, Status, optimise
 
 
 def posed(name: str, seed: int) -> tuple[Objective, MemoryRows, Floats]:
@@ -53,7 +59,9 @@ def test_the_bounds_hold_and_need_the_drift(name: str, serving: str) -> None:
             lowered = np.linalg.eigvalsh(here.hessian - np.exp(-near.drift) * hessian)
             assert lowered.min() >= -1e-12 * np.abs(hessian).max()
             needed += np.linalg.eigvalsh(here.hessian - hessian).min() < 0.0
-            proof = certify(objective, rows, point, None, AnchoredPoint(near, hessian)).certificate
+            proof = certify(
+                objective, rows, point, None, AnchoredPoint(near, hessian, factorise(hessian, 0.0))
+            ).certificate
             whole = certify(objective, rows, point).certificate
             assert proof.certified
             assert proof.loss_bound is not None
@@ -77,5 +85,41 @@ def test_an_anchor_too_far_away_is_left_for_the_hessian_of_the_point() -> None:
     hessian = objective.expand(rows, anchor).hessian
     near = objective.near(rows, optimum, anchor, factorise(hessian, 0.0).diagonal)
     assert near.drift > 1.0
-    found = certify(objective, rows, optimum, None, AnchoredPoint(near, hessian)).certificate
+    found = certify(objective, rows, optimum, None, AnchoredPoint(near, hessian, factorise(hessian, 0.0))).certificate
     assert found == certify(objective, rows, optimum).certificate
+
+
+def posed_with(stopping: Stopping) -> Problem:
+    rng = np.random.default_rng(6)
+    X = rng.normal(size=(400, 5))
+    label = (rng.random(400) < 1.0 / (1.0 + np.exp(-X @ rng.normal(size=5)))).astype(np.float64)
+    rows = dense_rows(X, label)
+    objective = Objective(LOSSES["logistic"], ridge(rows.layout, 1e-3))
+    return Problem(objective, rows, stopping, Units.plain(6), [f"column {j}" for j in range(6)])
+
+
+def test_a_hessian_of_the_point_is_read_and_factored_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    posed, read = posed_with(PredictionsWithin()), list[Any]()
+    expand = Objective.expand
+
+    def watched(self: Objective, rows: Any, parameters: Any) -> Any:
+        read.append(parameters)
+        return expand(self, rows, parameters)
+
+    monkeypatch.setattr(Objective, "expand", watched)
+    found = optimise(posed)
+    assert len(read) == len(found.trace)
+    known = found.certification.certificate
+    again = certify(posed.objective, posed.rows, found.parameters, posed.units).certificate
+    assert (known.loss_bound, known.radius, known.kappa) == (again.loss_bound, again.radius, again.kappa)
+
+
+def test_where_leverages_cost_too_much_one_more_reading_certifies(monkeypatch: pytest.MonkeyPatch) -> None:
+    posed = replace(posed_with(LossWithin(1e-9)), quick=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(certificates, "LeverageTotal", None)  # nobody can call it
+        found = optimise(posed)
+    assert all(step.decrement is not None for step in found.trace)
+    assert found.status is Status.TOLERANCE
+    best = optimise(posed_with(LossWithin(1e-14)), None, LimitedMemory())
+    assert found.value - best.value <= (found.certification.certificate.loss_bound or -1.0) + 1e-15

@@ -53,6 +53,10 @@ def names(_kind: Any, tokens: Sequence[Any]) -> tuple[str, ...]:
 Names = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False, converter=names)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 Count = Annotated[int, Parameter(converter=whole_number)]
+Memory = Annotated[
+    str | None,
+    Parameter(help="Memory that rows may take, such as 4GB: more rows go to a file; 2/3 of what is free unless given."),
+]
 Parts = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
 # Fields whose values are typed in parts: LABEL=W, NAME=VALUE.
 _IN_PARTS = ("class_weight", "set")
@@ -113,6 +117,7 @@ class RunOptions:
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False
     seed: Annotated[Count, Parameter(help="Seed of whatever is drawn at random.")] = 0
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None
+    memory: Memory = None
 
 
 @Parameter(name="*")

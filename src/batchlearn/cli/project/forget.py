@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from batchlearn.artifacts.lock import one_at_a_time
 from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.progress import watch
 from batchlearn.cli.project.retrain import DEFAULT_CYCLE, CycleOptions, cycle_context
@@ -13,7 +14,6 @@ from batchlearn.formatting.numbers import rounded_up
 from batchlearn.report.document import Document
 from batchlearn.retraining.project import open_project
 from batchlearn.retraining.shell.forget import Forgotten, forget_rows
-from batchlearn.retraining.shell.lock import one_at_a_time
 
 
 def forget(

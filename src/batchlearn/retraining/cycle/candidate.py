@@ -24,6 +24,7 @@ from batchlearn.formatting.rejections import Rejection
 from batchlearn.kernels.design import Floats
 from batchlearn.models.brought import BroughtModel
 from batchlearn.models.model import Model
+from batchlearn.progress import Progress
 from batchlearn.retraining.cycle.continued import dearer_start, statistics_of, train_from
 from batchlearn.retraining.cycle.events import Trained
 from batchlearn.retraining.cycle.evidence import JudgingCut, evidence_needed
@@ -35,7 +36,7 @@ from batchlearn.tables.table import Table
 from batchlearn.training.evaluate import evaluate_scored
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
-from batchlearn.training.train import Progress, iter_train
+from batchlearn.training.train import iter_train
 
 
 @dataclass(frozen=True)

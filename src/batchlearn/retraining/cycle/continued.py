@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.rows import Rows
-from batchlearn.data.rows.threads import one_blas_thread
+from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.data.target import check_positive
 from batchlearn.errors import CertificateError, DataError, RegistryError, UsageError
 from batchlearn.evaluation.baselines import offset_constant
@@ -28,6 +28,7 @@ from batchlearn.models.brought import BroughtModel
 from batchlearn.models.decision import check_costs
 from batchlearn.models.encoded import EncodedModel
 from batchlearn.objectives.stopping import PredictionsWithin
+from batchlearn.progress import Progress
 from batchlearn.retraining.bracket import Bracket, Change, bracket
 from batchlearn.retraining.cycle.state import Champion, TrainingTables
 from batchlearn.retraining.warm_start import WarmStart, fine_tune, outgrown, refuse_new_tables, update, warm
@@ -40,7 +41,7 @@ from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Problem, Status
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.summary.columns import column_uses
-from batchlearn.training.train import Progress, fit_objective, iter_train, thread_count
+from batchlearn.training.train import fit_objective, iter_train
 from batchlearn.updating.encoding_drift import new_levels
 from batchlearn.updating.sufficient_statistics import (
     MOST_COEFFICIENTS,

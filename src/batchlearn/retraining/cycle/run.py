@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from batchlearn.errors import DataError
 from batchlearn.formatting.notes import Code, Note
+from batchlearn.progress import Progress
 from batchlearn.retraining.cycle.arrived import ArrivedEvidence
 from batchlearn.retraining.cycle.candidate import beside_constant, compare, contest, train_candidate
 from batchlearn.retraining.cycle.columns import check_columns, columns_unfit
@@ -50,7 +51,6 @@ from batchlearn.retraining.sources.label_times import (
 from batchlearn.retraining.verdict import Verdict
 from batchlearn.tables.conditions import Or
 from batchlearn.tables.table.row_list import Standing
-from batchlearn.training.train import Progress
 
 
 def run_cycle(

@@ -22,6 +22,7 @@ from batchlearn.artifacts.folders import TEMPORARY
 from batchlearn.artifacts.store import Store
 from batchlearn.errors import CertificateError, DataError, IntegrityError, NoFiniteOptimum, UsageError, quoted
 from batchlearn.formatting.notes import Code, Note
+from batchlearn.progress import Progress
 from batchlearn.registry.ledger import FORGET, record_event
 from batchlearn.registry.loading import load_version, rows_of
 from batchlearn.registry.promotions import Reason, needed_champion, promote
@@ -39,7 +40,7 @@ from batchlearn.retraining.sources.snapshots import SNAPSHOTS
 from batchlearn.retraining.verdict import answered
 from batchlearn.tables.conditions import Written
 from batchlearn.tables.table import Table, read
-from batchlearn.training.train import Progress, iter_train
+from batchlearn.training.train import iter_train
 
 FORMAT_VERSION = 1
 

@@ -41,9 +41,11 @@ from batchlearn.models.brought.formats import (
 )
 from batchlearn.models.links import logistic
 from batchlearn.objectives.class_weights import correction_note, counted_by_class
+from batchlearn.progress import Progress, run_stage
 from batchlearn.selection.structure import Structure
 from batchlearn.tables.conditions import for_any_time
 from batchlearn.tables.table import Table
+from batchlearn.tables.table.budget import MemoryBudget
 from batchlearn.training.brought.estimator import (
     NamedEstimator,
     early_stop,
@@ -53,7 +55,7 @@ from batchlearn.training.brought.estimator import (
     refuse_other_task,
 )
 from batchlearn.training.certificate import not_certified
-from batchlearn.training.evaluate import LaterResponses, evaluate_responses
+from batchlearn.training.evaluate import LaterResponses, evaluate_responses, evaluate_split
 from batchlearn.training.fit import Fit, model_of
 from batchlearn.training.optimise import Status
 from batchlearn.training.recipe import Recipe
@@ -61,7 +63,7 @@ from batchlearn.training.summary.columns import Clock, JudgedFit, column_uses, s
 from batchlearn.training.summary.leaks import leak_notes
 from batchlearn.training.summary.notes import case_notes, target_notes
 from batchlearn.training.summary.spikes import spike_remarks
-from batchlearn.training.train import Progress, evaluate_split, known_to, prepare, run_stage
+from batchlearn.training.train import known_to, prepare
 
 # Of the rows that a fit learns from: those on which an early stop, or the curve of probabilities, is found.
 _TUNING_SHARE = 0.2
@@ -231,7 +233,12 @@ class _TrainedEstimator(NamedTuple):
 
 
 def iter_train_brought(
-    table: Table, recipe: Recipe, estimator: object | None, threads: int, before: Target | None
+    table: Table,
+    recipe: Recipe,
+    estimator: object | None,
+    threads: int,
+    before: Target | None,
+    budget: MemoryBudget,
 ) -> Generator[Progress, None, Fit]:
     """Yield progress while an estimator is trained and judged; return the fit. Arguments as those of `iter_train`."""
     clock = Clock()
@@ -240,7 +247,8 @@ def iter_train_brought(
     else:
         named = given_estimator(estimator)
     with one_blas_thread():
-        prepared = yield from prepare(table, recipe, before)
+        prepared = yield from prepare(table, recipe, before, budget)
+        table = prepared.table
         refuse_other_task(named.fresh(recipe.seed), named.path, prepared.ledger.target)
         encoding = fit_encoding(table.features, prepared.all, recipe.rules, table.roles.time)
         if not encoding.kinds:

@@ -13,9 +13,9 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from batchlearn.data.build import build_rows
-from batchlearn.data.ledger import Ledger, RowCounts, read_ledger
+from batchlearn.data.ledger import Ledger, RowCounts, read_ledger, role_columns
 from batchlearn.data.rows import Rows
-from batchlearn.data.rows.threads import one_blas_thread
+from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.errors import DataError, IntegrityError, quoted
 from batchlearn.evaluation.scored import score
 from batchlearn.formatting.notes import recorded
@@ -26,14 +26,16 @@ from batchlearn.models.encoded import AS_FOUND, EncodedModel
 from batchlearn.models.files import StoredModel, read_model
 from batchlearn.models.folder import ROWS
 from batchlearn.objectives.class_weights import log_odds_shift, moved_intercepts, weighted
-from batchlearn.progress import finish
+from batchlearn.progress import Progress, finish, run_stage
 from batchlearn.statistics.rounding import ReturnedTotal
 from batchlearn.tables.conditions import Listed, Written, together
 from batchlearn.tables.files import Files, find
 from batchlearn.tables.table import ReadingRules, Table
+from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget, budget_of
+from batchlearn.tables.table.kept import keep
 from batchlearn.tables.table.row_list import RowList, compare, open_parts, path_below
 from batchlearn.training.certificate import Certificate, Certification, Units, certify
-from batchlearn.training.train import Progress, fit_objective, run_stage, thread_count
+from batchlearn.training.train import fit_objective
 
 # Another machine adds in another order: bounds may differ by so much, and by what the floor allows.
 _TOLERANCE = 0.01
@@ -111,7 +113,7 @@ def verify_model(
     model names, the rows of the list are read, whatever has landed since.
     Raises DataError where the table cannot be what the model was trained on, and the errors of `load`.
     """
-    return finish(iter_verify_model(path, data, rules, threads=threads, allowed=allowed))
+    return finish(iter_verify_model(path, data, rules, threads=threads, budget=budget_of(), allowed=allowed))
 
 
 def iter_verify_model(
@@ -120,6 +122,7 @@ def iter_verify_model(
     rules: ReadingRules = AS_FOUND,
     *,
     threads: int | None = None,
+    budget: MemoryBudget = UNLIMITED,
     allowed: Allowed = NOTHING_ALLOWED,
 ) -> Generator[Progress, None, Verification]:
     """Yield progress while verifying; return the verification."""
@@ -145,11 +148,12 @@ def iter_verify_model(
         yield Progress("scoring the rows again")
         return _scored_again(model, statement, table, stored.identity)
     with one_blas_thread():
-        yield Progress("reading labels")
+        names = dict.fromkeys([*stored.model.encoding.columns, *role_columns(table)])
+        table = yield from run_stage("reading rows", keep(table, list(names), budget))
         ledger = read_ledger(table, stored.model.target, weight_constant=stored.model.weight_constant)
         counted = ledger if statement.weights is None else weighted(ledger, statement.weights)
         encoded = build_rows(table, counted, stored.model.encoding, ledger.used, workers)
-        rows = yield from run_stage("reading rows", encoded)
+        rows = yield from run_stage("encoding rows", encoded)
         yield Progress("certifying", rows=len(rows))
         objective, certification, rounding = _prove(model, statement, rows)
     # Why the certificate does not hold, a sentence each.
