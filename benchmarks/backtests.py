@@ -317,6 +317,7 @@ def write(folder: Path) -> None:
         "recommendations": recommendations(runs),
         "losses": policies_by_set(runs),
         "areas": areas(read(folder, "areas")),
+        "noaa": accuracies(folder),
     }
     for name, lines in made.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
