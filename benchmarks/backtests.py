@@ -200,9 +200,9 @@ def noaa(folder: Path) -> None:
     """Keep accuracy and retrains of calendars and detectors on noaa_weather, by two models."""
     table, recipe, _ = opened("noaa_weather")
     windows, start = 50, 0.02
-    history = read_history(table, Arrivals(), windows, start)
-    length = float(np.median(np.diff(history.edges)))
-    arrivals = Arrivals(wait=float(int(length)))
+    rows = len(read_history(table, Arrivals(), windows, start).seen)
+    arrivals = Arrivals(wait=float(int((1.0 - start) * rows / windows)))
+    length = float(np.median(np.diff(read_history(table, arrivals, windows, start).edges)))
     chosen = bl.Action(structure="choose")
     calendars = [bl.Every(float(f"{k * length * 0.999:.5g}")) for k in (1, 2, 4, 8, 16)]
     watches = [bl.Decay(), bl.Drift(), bl.Drift("ks"), bl.WhenGainExceeds(3.0), Watching("ADWIN"), Watching("KSWIN")]
@@ -317,6 +317,7 @@ def write(folder: Path) -> None:
         "recommendations": recommendations(runs),
         "losses": policies_by_set(runs),
         "areas": areas(read(folder, "areas")),
+        "noaa": accuracies(folder),
     }
     for name, lines in made.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"

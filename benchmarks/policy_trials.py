@@ -161,7 +161,7 @@ def trial(name: str, count: int) -> tuple[str, bool]:
             delays.append(fired - SERIES_ROWS // 2)
     allowed = int(binom.ppf(0.95, count, RATE))
     delay = f"{np.median(delays):,.0f}" if delays else "-"
-    row = f"| `{watch.policy}` | {false:,} | {watch.shift} | {len(delays):,} | {delay} |"
+    row = f"| `{watch.policy}` | {false:,} of {count:,} | {watch.shift} | {len(delays):,} of {count:,} | {delay} |"
     print(row, f"  {time.perf_counter() - began:.0f} s, at most {allowed}, fired before the shift {early}", flush=True)
     return row, false <= allowed and len(delays) >= FOUND * count
 
@@ -177,8 +177,7 @@ def main() -> int:
     if arguments.write:
         begin, end = "<!-- trials -->\n", "<!-- end of trials -->"
         head = (
-            f"| policy | of {arguments.series:,} fired without a change | shift | fired after it | median rows from "
-            "the shift |\n|---|---|---|---|---|\n"
+            "| policy | fired without a change | shift | fired after it | median rows from it |\n" + "|---" * 5 + "|\n"
         )
         page = PAGE.read_text(encoding="utf-8")
         before, after = page.split(begin)[0], page.split(end)[1]

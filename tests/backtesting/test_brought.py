@@ -91,11 +91,13 @@ SETS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", ["boosted", "pipeline"])
+@pytest.mark.parametrize("kind", ["ours", "boosted", "pipeline"])
 @pytest.mark.parametrize("name", SETS)
 def test_real_tables_go_through(name: str, kind: str, code: Path, shared_data: Path) -> None:
     classes = name == "hotel_bookings"
-    if kind == "boosted":
+    if kind == "ours":
+        recipe = Recipe(alpha=0.001)
+    elif kind == "boosted":
         recipe = boosted("Classifier" if classes else "Regressor")
     else:
         recipe = pipeline(code, "classes" if classes else "numbers")

@@ -67,9 +67,7 @@ class LossMatrix:
     threads: int | None = None
     store: Store | None = None
     cells: dict[ModelKey, MatrixCell] = field(default_factory=dict)
-    fits: int = 0  # trained by this run, and the seconds of all its work on cells
-    seconds: float = 0.0
-    scratch_seconds: float = 0.0  # of training from scratch with the structure kept
+    fits: int = 0  # trained by this run
     _trained: dict[ModelKey, TrainedModel] = field(default_factory=dict)
     _kept: dict[ModelKey, SufficientStatistics | None] = field(default_factory=dict)
     _brackets: dict[tuple[ModelKey, int], Bracket | None] = field(default_factory=dict)
@@ -84,13 +82,18 @@ class LossMatrix:
         first = self._trained.get(ModelKey(Action(structure="choose"), 0))
         return None if first is None else first.fit.model.target
 
+    @property
+    def scratch_seconds(self) -> float:
+        """Seconds that training from scratch with the structure kept has taken, in this run or before."""
+        scratch = ((key.action, cell.seconds) for key, cell in self.cells.items())
+        return sum(seconds for action, seconds in scratch if action == Action(window=action.window))
+
     def cell(self, key: ModelKey) -> Generator[Progress, None, MatrixCell]:
         """Return a cell, trained and scored unless that was done before."""
         found = self.cells.get(key)
         if found is None and self.store is not None:
             found = read_cell(self.store, key)
         if found is None:
-            began = time.perf_counter()
             try:
                 trained = yield from self.trained(key)
             except REFUSALS as problem:
@@ -102,7 +105,6 @@ class LossMatrix:
             else:
                 yield Progress(f"scoring {self._said(key)}", rows=len(self.history.seen))
                 found = self._scored(key, trained)
-            self.seconds += time.perf_counter() - began
             if self.store is not None:
                 write_cell(self.store, key, found)
         self.cells[key] = found
@@ -172,8 +174,6 @@ class LossMatrix:
     ) -> TrainedModel:
         """Take a fit in, without what bounds and explains single predictions, and with what it cost."""
         self.fits += 1
-        if key.action in (Action(), Action(window=key.action.window)):
-            self.scratch_seconds += seconds
         if isinstance(fit.model, LinearModel):
             fit = replace(fit, model=replace(fit.model, standard_errors=None, level_moments=None, bounds=None))
         now, rows_read = float(self.history.edges[key.edge]), fit.rows.used

@@ -189,7 +189,7 @@ class Backtest:
         durations: Rows and seconds of each training from scratch, in order of rows.
         fits: How many models this run trained.
         seconds: Seconds of the whole backtest.
-        scratch_seconds: Seconds of the trainings from scratch with the structure kept.
+        scratch_seconds: Seconds of the trainings from scratch with the structure kept, cached ones among them.
         notes: What is worth saying.
 
     Example:
