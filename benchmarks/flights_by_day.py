@@ -45,6 +45,7 @@ from batchlearn.data.split import with_lots
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, loss_of
 from batchlearn.objectives.penalties import Penalty
+from batchlearn.objectives.stopping import PredictionsWithin
 from batchlearn.retraining.bracket import BracketResult, Change, bracket
 from batchlearn.selection.structure import Structure, choose_structure
 from batchlearn.selection.terms import encoding_penalty
@@ -53,7 +54,6 @@ from batchlearn.statistics.totals import LineTotal, ValueTotal
 from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Optimum, Problem, optimise
-from batchlearn.training.stopping import PredictionsWithin
 from batchlearn.training.train import fit_objective
 from batchlearn.updating.bound_from_totals import bound_from_totals
 from batchlearn.updating.refine import refine

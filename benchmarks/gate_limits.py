@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from data_sets import FOLDER
 from gate_tables import TABLES, RealTable, drawn, losses, part, real_halves
-from tests.retraining.trials import fitted, judge_once, promoted_within
+from tests.retraining.gate.trials import fitted, judge_once, promoted_within
 
 from batchlearn.retraining.gate import Gate, judge
 

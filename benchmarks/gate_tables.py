@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow.parquet as pq
 from data_sets import CONDITIONS, data_sets
-from tests.retraining.trials import DAYS, Losses, Sample, fitted, row_losses
+from tests.retraining.gate.trials import DAYS, Losses, Sample, fitted, row_losses
 
 from batchlearn.evaluation.metrics import Array
 

@@ -46,7 +46,7 @@ from data_sets import FOLDER
 from gate_tables import TABLES, better_on_real_rows, real_halves
 from tests.retraining.gate.series import BEYOND, RATE, decided, decided_late, late_class
 from tests.retraining.gate.series import WORLDS as LOOKS
-from tests.retraining.trials import (
+from tests.retraining.gate.trials import (
     WORLDS,
     Losses,
     better,

@@ -54,10 +54,10 @@ def batchlearn(data: Data, loss: str, tolerance: float) -> Answer:
     from batchlearn.data.rows.threads import one_blas_thread
     from batchlearn.kernels.design import Layout
     from batchlearn.objectives.losses import named_loss
+    from batchlearn.objectives.stopping import LossWithin
     from batchlearn.statistics.objective import Objective, ridge
     from batchlearn.training.certificate import Units
     from batchlearn.training.optimise import Problem, Status, optimise
-    from batchlearn.training.stopping import LossWithin
 
     layout = Layout(True, 0, LEVELS)
     cuts = range(0, rows, 65_536)

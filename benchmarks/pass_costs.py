@@ -24,6 +24,7 @@ from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.kernels.design import Layout
 from batchlearn.objectives.factor import factorise
 from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.stopping import PredictionsWithin
 from batchlearn.solvers.costs import pass_costs
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.quasi_newton import LimitedMemory
@@ -31,7 +32,6 @@ from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.certificate import FACTOR_LIMIT, Units
 from batchlearn.training.optimise import Problem, optimise
 from batchlearn.training.regimes import choose_solver
-from batchlearn.training.stopping import PredictionsWithin
 
 
 class Shape(NamedTuple):

@@ -21,11 +21,11 @@ from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.data.split import with_lots
 from batchlearn.objectives.losses import loss_of
+from batchlearn.objectives.stopping import LossWithin
 from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Problem, optimise
 from batchlearn.training.regimes import MiniBatch, epochs
-from batchlearn.training.stopping import LossWithin
 
 PASSES = ("adult", "flights2008_jan")
 

@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.registry_kills import FIXTURE
 from tests.registry.made import WHY, store_with
 
+from batchlearn.artifacts.lock import one_at_a_time
 from batchlearn.registry.promotions import champion, promote, promotions, rollback
-from batchlearn.retraining.shell.lock import one_at_a_time
 
 COMMANDS = {
     "promote": ("promote", "2", "--force", "--why", "timed"),

@@ -10,10 +10,18 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from batchlearn.backtesting.backtest import backtest as backtest
+    from batchlearn.backtesting.history import Arrivals as Arrivals
+    from batchlearn.backtesting.outcome import Backtest as Backtest
+    from batchlearn.backtesting.plan import BacktestPlan as BacktestPlan
+    from batchlearn.backtesting.plan import Prices as Prices
     from batchlearn.comparison.compare import ComparisonPlan as ComparisonPlan
     from batchlearn.comparison.compare import compare as compare
     from batchlearn.comparison.contenders import Budget as Budget
     from batchlearn.comparison.contenders import Contender as Contender
+    from batchlearn.comparison.models import ModelComparison as ModelComparison
+    from batchlearn.comparison.models import ModelEntry as ModelEntry
+    from batchlearn.comparison.models import compare_models as compare_models
     from batchlearn.comparison.outcome import Comparison as Comparison
     from batchlearn.errors import BatchlearnError as BatchlearnError
     from batchlearn.errors import CertificateError as CertificateError
@@ -29,6 +37,18 @@ if TYPE_CHECKING:
     from batchlearn.models.files import load as load
     from batchlearn.models.linear import LinearModel as LinearModel
     from batchlearn.report.page import page as page
+    from batchlearn.retraining.policies import Action as Action
+    from batchlearn.retraining.policies import Doubling as Doubling
+    from batchlearn.retraining.policies import Every as Every
+    from batchlearn.retraining.policies import EveryRows as EveryRows
+    from batchlearn.retraining.policies import Never as Never
+    from batchlearn.retraining.policies.combined import AllOf as AllOf
+    from batchlearn.retraining.policies.combined import AnyOf as AnyOf
+    from batchlearn.retraining.policies.combined import With as With
+    from batchlearn.retraining.policies.detection import Decay as Decay
+    from batchlearn.retraining.policies.detection import Drift as Drift
+    from batchlearn.retraining.policies.worth import Forecast as Forecast
+    from batchlearn.retraining.policies.worth import WhenGainExceeds as WhenGainExceeds
     from batchlearn.tables.table import Table as Table
     from batchlearn.tables.table import read as read
     from batchlearn.training.certificate import Certificate as Certificate
@@ -44,6 +64,12 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOME = {
+    "Action": "batchlearn.retraining.policies",
+    "AllOf": "batchlearn.retraining.policies.combined",
+    "AnyOf": "batchlearn.retraining.policies.combined",
+    "Arrivals": "batchlearn.backtesting.history",
+    "Backtest": "batchlearn.backtesting.outcome",
+    "BacktestPlan": "batchlearn.backtesting.plan",
     "BatchlearnError": "batchlearn.errors",
     "Budget": "batchlearn.comparison.contenders",
     "Certificate": "batchlearn.training.certificate",
@@ -53,21 +79,35 @@ _HOME = {
     "Contender": "batchlearn.comparison.contenders",
     "Costs": "batchlearn.models.decision",
     "DataError": "batchlearn.errors",
+    "Decay": "batchlearn.retraining.policies.detection",
+    "Doubling": "batchlearn.retraining.policies",
+    "Drift": "batchlearn.retraining.policies.detection",
+    "Every": "batchlearn.retraining.policies",
+    "EveryRows": "batchlearn.retraining.policies",
     "Fit": "batchlearn.training.fit",
+    "Forecast": "batchlearn.retraining.policies.worth",
     "FullBatch": "batchlearn.training.regimes",
     "IntegrityError": "batchlearn.errors",
     "LinearClassifier": "batchlearn.estimators",
     "LinearModel": "batchlearn.models.linear",
     "LinearRegressor": "batchlearn.estimators",
     "MiniBatch": "batchlearn.training.regimes",
+    "ModelComparison": "batchlearn.comparison.models",
+    "ModelEntry": "batchlearn.comparison.models",
+    "Never": "batchlearn.retraining.policies",
     "NoFiniteOptimum": "batchlearn.errors",
     "Online": "batchlearn.training.regimes",
+    "Prices": "batchlearn.backtesting.plan",
     "Recipe": "batchlearn.training.recipe",
     "RegistryError": "batchlearn.errors",
     "ResourceError": "batchlearn.errors",
     "Table": "batchlearn.tables.table",
     "UsageError": "batchlearn.errors",
+    "WhenGainExceeds": "batchlearn.retraining.policies.worth",
+    "With": "batchlearn.retraining.policies.combined",
+    "backtest": "batchlearn.backtesting.backtest",
     "compare": "batchlearn.comparison.compare",
+    "compare_models": "batchlearn.comparison.models",
     "evaluate": "batchlearn.training.evaluate",
     "load": "batchlearn.models.files",
     "page": "batchlearn.report.page",
@@ -78,6 +118,12 @@ _HOME = {
 
 # Written out once more because type checkers read only a literal list; a test holds the lists together.
 __all__ = [
+    "Action",
+    "AllOf",
+    "AnyOf",
+    "Arrivals",
+    "Backtest",
+    "BacktestPlan",
     "BatchlearnError",
     "Budget",
     "Certificate",
@@ -87,22 +133,36 @@ __all__ = [
     "Contender",
     "Costs",
     "DataError",
+    "Decay",
+    "Doubling",
+    "Drift",
+    "Every",
+    "EveryRows",
     "Fit",
+    "Forecast",
     "FullBatch",
     "IntegrityError",
     "LinearClassifier",
     "LinearModel",
     "LinearRegressor",
     "MiniBatch",
+    "ModelComparison",
+    "ModelEntry",
+    "Never",
     "NoFiniteOptimum",
     "Online",
+    "Prices",
     "Recipe",
     "RegistryError",
     "ResourceError",
     "Table",
     "UsageError",
+    "WhenGainExceeds",
+    "With",
     "__version__",
+    "backtest",
     "compare",
+    "compare_models",
     "evaluate",
     "load",
     "page",

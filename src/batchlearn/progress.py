@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 Said = TypeVar("Said")
 Heard = TypeVar("Heard")
@@ -29,3 +29,17 @@ def told(work: Generator[Said, None, Answer], tell: Callable[[Said], Heard]) -> 
             answer: Answer = end.value
             return answer
         yield tell(said)
+
+
+class Progress(NamedTuple):
+    """Where a training stands, for whoever watches."""
+
+    stage: str
+    rows: int = 0  # read since the last progress
+    passes: int = 0  # over the rows of this stage so far
+    bound: float | None = None
+
+
+def run_stage(stage: str, work: Generator[int, None, Answer]) -> Generator[Progress, None, Answer]:
+    """Run work that yields rows read as a stage of progress; return its answer."""
+    return told(work, lambda rows: Progress(stage, rows=rows))

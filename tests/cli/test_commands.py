@@ -57,6 +57,28 @@ def test_train_keeps_the_contract_of_its_json(run: Run) -> None:
     assert "log_loss" in evaluation["leave_one_out"]
 
 
+def test_a_training_goes_on_from_its_checkpoint_and_says_so(run: Run, here: Path) -> None:
+    kept = [*TRAIN, "--force", "--output", "model", "--checkpoint", "kept", "--checkpoint-every", "0"]
+    code, out, said = run(*kept)
+    assert (code, said) == (0, "")
+    assert f"The checkpoint {here / 'kept'} is done and can be removed." in " ".join(out.split())
+    weights = Path("model/weights.safetensors").read_bytes()
+    (here / "kept" / "journal" / "finished.json").unlink()
+    latest = max((here / "kept" / "journal").glob("*.safetensors"))
+    latest.write_bytes(latest.read_bytes()[:-1])
+    code, out, said = run(*kept, "--json")
+    found = one_object(out)["checkpoint"]
+    assert found["answered"] == int(latest.name[:9])
+    assert (found["computed"], found["damaged"], found["finished_before"]) == (1, latest.name, False)
+    assert said.startswith(f"warning: The checkpoint's file {latest.name} was not as it had been written")
+    _, out, said = run(*kept)
+    assert said == ""
+    assert "had finished before: this is its model again" in " ".join(out.split())
+    assert Path("model/weights.safetensors").read_bytes() == weights
+    code, out, _ = run(*kept, "--alpha", "1", "--json")
+    assert (code, one_object(out)["error"]["code"]) == (2, "checkpoint-other")
+
+
 def test_the_command_line_trains_what_python_trains(run: Run) -> None:
     code, _, _ = run(*TRAIN, "--output", "model", "--where", "size < 2", "--alpha", "0.01")
     assert code == 0

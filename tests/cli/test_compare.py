@@ -81,3 +81,57 @@ def test_a_table_of_counts_and_weights_compares(run: Run) -> None:
     found = one_object(out)
     assert found["loss"] == "poisson"
     assert not any(one["diverged"] for one in found["contenders"])
+
+
+BOOSTED = "lightgbm.LGBMClassifier(n_jobs=1,n_estimators=20)"
+MODELS = (*COMPARE, "--models", f"additive, linear,{BOOSTED}")
+
+
+def test_models_are_compared_by_name_and_the_question_is_said(run: Run, here: Path) -> None:
+    code, out, err = run(*MODELS, "--json")
+    assert (code, err) == (0, "")
+    found = one_object(out)
+    assert found["question"] == "models"
+    assert [one["name"] for one in found["models"]] == ["additive", "linear", BOOSTED]
+    assert {(one["a"], one["b"]) for one in found["differences"]} == {
+        ("additive", "linear"),
+        ("additive", BOOSTED),
+        ("linear", BOOSTED),
+    }
+    assert found["recommendation"]["model"] in ("additive", "linear")
+    assert found["report"] == str(Path("comparisons") / "bought-1.html")
+    page = Reading((here / found["report"]).read_text(encoding="utf-8")).text
+    for part in (
+        "Which model should I take?",
+        BOOSTED,
+        "nothing is known of its objective",
+        "Ways of reading the rows",
+    ):
+        assert part in page
+
+
+@pytest.mark.parametrize("columns", ["100", "60"])
+def test_people_read_each_model_each_difference_and_the_reason(
+    run: Run, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    code, out, _ = run(*MODELS)
+    assert code == 0
+    words = " ".join(out.split())
+    assert words.startswith("Compared 3 models: which model should I take?")
+    assert "additive minus linear: " in words
+    assert "Recommended: " in words
+    assert max(map(len, out.splitlines())) <= int(columns)
+    assert out.isascii()
+
+
+@pytest.mark.parametrize("models", ["additive", "linear,linear", "linear,,additive", "linear,x(", "linear,x(a=1"])
+def test_models_that_are_none_are_refused(run: Run, models: str) -> None:
+    code, out, _ = run(*COMPARE, "--models", models, "--json")
+    assert (code, one_object(out)["error"]["code"]) == (2, "models-to-compare")
+
+
+def test_a_budget_is_none_of_models(run: Run, here: Path) -> None:
+    code, out, _ = run(*MODELS, *SHORT, "--json")
+    assert (code, one_object(out)["error"]["code"]) == (2, "option-unknown")
+    assert not (here / "comparisons").exists()

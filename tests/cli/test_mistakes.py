@@ -74,6 +74,14 @@ def test_c68_no_threads_are_refused_and_too_many_are_fewer_with_a_warning(run: R
     assert one_object(out)["certificate"]["status"] == "certified"
 
 
+def test_c69_memory_that_is_no_size_or_too_little_is_refused_and_enough_is_said(run: Run) -> None:
+    assert refusal(run, *TRAIN, "--memory", "much")[:2] == (2, "memory-not-a-size")
+    code, slug, message = refusal(run, *TRAIN, "--memory", "1MB")
+    assert (code, slug) == (5, "memory-too-small")
+    enough = message.partition("--memory ")[2].split(",")[0]
+    assert run(*TRAIN, "--memory", enough, "--output", "within")[0] == 0
+
+
 @pytest.mark.parametrize("seed", ["-1", "18446744073709551616"])
 def test_c70_a_seed_that_is_no_64_bit_number_is_refused(run: Run, seed: str) -> None:
     assert refusal(run, *TRAIN, f"--seed={seed}")[:2] == (2, "seed-range")

@@ -51,7 +51,7 @@ def test_each_command_has_a_page_of_its_own(run: Run, command: str) -> None:
 
 TRAIN_FLAGS = """
     --target --time --group --drop --where --weight --weight-kind --offset --exposure --loss --alpha --tolerance
-    --holdout --null --seed --threads --output --json --force --categories
+    --holdout --null --seed --threads --memory --output --json --force --categories
 """
 
 

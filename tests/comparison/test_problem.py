@@ -23,12 +23,25 @@ def test_contenders_start_from_the_mean_and_are_measured_from_the_certified_opti
     assert posed.loss_bound < 1e-6
 
 
-def test_the_penalty_is_one_in_total_unless_asked_for() -> None:
-    for recipe, strength in ((Recipe(), 1.0 / 480.0), (Recipe(alpha=0.25), 0.25)):
-        objective: Objective = benchmark(recipe=recipe).objective
-        assert isinstance(objective.penalty, Quadratic)
-        assert objective.penalty.strengths[0] == 0.0
-        np.testing.assert_allclose(objective.penalty.strengths[1:], strength)
+def test_a_penalty_that_is_asked_for_is_one_for_all_terms() -> None:
+    objective: Objective = benchmark(recipe=Recipe(alpha=0.25)).objective
+    assert isinstance(objective.penalty, Quadratic)
+    assert objective.penalty.strengths[0] == 0.0
+    np.testing.assert_allclose(objective.penalty.strengths[1:], 0.25)
+
+
+def test_the_model_is_the_one_that_training_would_choose() -> None:
+    hour = np.arange(2_000.0) % 24
+    curved = {"hour": hour, "delay": (hour - 12.0) ** 2 + np.arange(2_000) % 5}
+    posed = drained(build_problem(bl.read(curved, target="delay"), Recipe(), 10_000, 1))
+    fit = bl.train(bl.read(curved, target="delay"))
+    assert fit.structure.name == "additive"
+    assert posed.notes[-1].values == {"coefficients": len(posed.start), "model": "additive", "alpha": None}
+    assert len(posed.start) > 10
+    # Not the line that --alpha asks for.
+    line = drained(build_problem(bl.read(curved, target="delay"), Recipe(alpha=1e-3), 10_000, 1))
+    assert (len(line.start), line.notes[-1].values["model"]) == (2, "linear")
+    assert posed.optimum.value < 0.1 * line.optimum.value
 
 
 def test_later_rows_are_judged_in_the_order_of_their_time() -> None:

@@ -42,6 +42,19 @@ def test_last_known_of_no_rows_is_no_rows() -> None:
     assert last_known(np.zeros(0), np.zeros(0, dtype=np.intp)).shape == (0,)
 
 
+@pytest.mark.parametrize("task", ["classes", "number", "count"])
+@pytest.mark.parametrize("rows", [1, 2, 50])
+def test_without_groups_all_rows_are_one_group_to_the_bit(task: MetricTask, rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    train, test, weight = (rng.integers(0, 2, n).astype(np.float64) for n in (rows, 7, rows))
+    weight += rng.random(rows)
+    alone = last_value_baseline(task, train, None, test, None, weight)
+    one = last_value_baseline(task, train, np.zeros(rows, dtype=int), test, np.zeros(7, dtype=int), weight)
+    assert (alone is None) == (one is None) == (rows == 1)
+    if alone is not None and one is not None:
+        assert alone.tobytes() == one.tobytes()
+
+
 def test_classes_use_smoothed_transition_rates() -> None:
     # Transitions 0->0, 0->1, 1->1, 1->1: (1 + 1) / (2 + 2) after 0 and (2 + 1) / (2 + 2) after 1.
     train = np.array([0.0, 0.0, 1.0, 1.0, 1.0])

@@ -20,9 +20,9 @@ from tests.models.made import FIXTURES, GOLDEN, RULES, SCHEMA, asked, made, made
 
 from batchlearn.artifacts.manifest import MANIFEST
 from batchlearn.errors import DataError, ResourceError, UsageError
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.models.files import check_writable, load, read_model, save
 from batchlearn.models.folder import MODEL, WEIGHTS
-from batchlearn.models.linear import LinearModel
 from batchlearn.models.model import Predictions
 from batchlearn.tables.table import read
 from batchlearn.training.fit import Fit
@@ -241,7 +241,7 @@ def test_a_disk_that_fills_up_leaves_the_old_model(fit: Fit, tmp_path: Path, roo
 # --- what no model file may hold is refused when it is saved --------------------------------------------------------
 
 
-def broken(model: LinearModel, how: str) -> LinearModel:
+def broken(model: EncodedModel, how: str) -> EncodedModel:
     parameters = model.parameters.copy()
     parameters[1] = math.nan
     number = model.encoding.numbers[0]

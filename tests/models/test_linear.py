@@ -18,7 +18,7 @@ from tests.models.made import asked, made, made_fit
 
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kernels.design import Floats
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.table import ReadingRules, read
 from batchlearn.training.fit import Fit
@@ -27,7 +27,7 @@ from batchlearn.training.train import train
 
 
 @pytest.fixture(scope="module")
-def model() -> LinearModel:
+def model() -> EncodedModel:
     return made_fit().model
 
 
@@ -41,7 +41,7 @@ def plain(rows: pa.Table) -> pa.Table:
 # --- rows -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_source_of_the_rows_changes_no_bit(model: LinearModel, tmp_path: Path) -> None:
+def test_the_source_of_the_rows_changes_no_bit(model: EncodedModel, tmp_path: Path) -> None:
     rows = plain(pa.concat_tables([made(), asked()]))
     pq.write_table(rows, tmp_path / "rows.parquet", row_group_size=37)
     without_code = rows.drop_columns(["code"]).append_column("code", rows["code"])
@@ -64,7 +64,7 @@ def test_the_source_of_the_rows_changes_no_bit(model: LinearModel, tmp_path: Pat
         assert model.predict(source).predictor.tobytes() == expected.tobytes(), name
 
 
-def test_one_row_at_a_time_gives_the_same_bits(model: LinearModel) -> None:
+def test_one_row_at_a_time_gives_the_same_bits(model: EncodedModel) -> None:
     rows = pa.concat_tables([made(60), asked()])
     together = model.predict(rows, bounds=True)
     assert together.bound is not None
@@ -76,13 +76,13 @@ def test_one_row_at_a_time_gives_the_same_bits(model: LinearModel) -> None:
         np.testing.assert_allclose(bounds, together.bound, rtol=1e-9)  # matrix products may add in another order
 
 
-def test_rows_come_out_in_the_order_in_which_they_went_in(model: LinearModel) -> None:
+def test_rows_come_out_in_the_order_in_which_they_went_in(model: EncodedModel) -> None:
     rows = made()
     order = np.random.default_rng(4).permutation(rows.num_rows)
     assert np.array_equal(model.predict(rows.take(order)).predictor, model.predict(rows).predictor[order])
 
 
-def test_rows_left_out_of_training_are_predicted_too(model: LinearModel) -> None:
+def test_rows_left_out_of_training_are_predicted_too(model: EncodedModel) -> None:
     rows = made()
     without = rows.set_column(rows.schema.get_field_index("late"), "late", pa.nulls(rows.num_rows, pa.string()))
     for unlabelled in (without, rows.drop_columns(["late", "worth"])):
@@ -93,14 +93,14 @@ def test_rows_left_out_of_training_are_predicted_too(model: LinearModel) -> None
 
 
 @pytest.mark.parametrize("name", ["grade", "when", "lead"])
-def test_a_missing_column_is_refused_by_name(name: str, model: LinearModel) -> None:
+def test_a_missing_column_is_refused_by_name(name: str, model: EncodedModel) -> None:
     with pytest.raises(DataError, match=f"column '{name}'") as refusal:
         model.predict(made().drop_columns([name]))
     assert refusal.value.code == "column-missing"
 
 
 @pytest.mark.parametrize("name", ["amount", "flag", "colour"])
-def test_a_column_that_was_missing_at_times_may_be_absent(name: str, model: LinearModel) -> None:
+def test_a_column_that_was_missing_at_times_may_be_absent(name: str, model: EncodedModel) -> None:
     rows = made()
     without = rows.set_column(rows.schema.get_field_index(name), name, pa.nulls(rows.num_rows))
     with pytest.warns(UserWarning, match=f"'{name}' is not in the table: it counts as missing in every row"):
@@ -110,7 +110,7 @@ def test_a_column_that_was_missing_at_times_may_be_absent(name: str, model: Line
         model.predict(model.read(rows.drop_columns([name]), ReadingRules(strict=True)))
 
 
-def test_texts_are_read_as_what_they_were_in_training_and_others_are_missing(model: LinearModel) -> None:
+def test_texts_are_read_as_what_they_were_in_training_and_others_are_missing(model: EncodedModel) -> None:
     rows = made(20)
     place, amount = rows.schema.get_field_index("amount"), rows["amount"].to_pylist()
     texts = rows.set_column(place, "amount", pa.array([None if one is None else repr(one) for one in amount]))
@@ -121,7 +121,7 @@ def test_texts_are_read_as_what_they_were_in_training_and_others_are_missing(mod
         assert model.predict(odd).predictor.tobytes() == model.predict(less).predictor.tobytes()
 
 
-def test_a_table_that_was_opened_otherwise_is_read_as_the_model_reads_it(model: LinearModel, tmp_path: Path) -> None:
+def test_a_table_that_was_opened_otherwise_is_read_as_the_model_reads_it(model: EncodedModel, tmp_path: Path) -> None:
     rows = made(40)
     codes = pa.array([str(code) for code in range(10, 50)])
     named = rows.set_column(rows.schema.get_field_index("code"), "code", codes).drop_columns(["colour"])
@@ -138,7 +138,7 @@ def test_a_table_that_was_opened_otherwise_is_read_as_the_model_reads_it(model: 
     ("name", "value", "held"),
     [("amount", datetime(2008, 1, 1), "timestamp"), ("flag", 1.0, "number"), ("when", 2008.0, "number")],
 )
-def test_a_column_of_another_kind_is_refused_by_name(name: str, value: Any, held: str, model: LinearModel) -> None:
+def test_a_column_of_another_kind_is_refused_by_name(name: str, value: Any, held: str, model: EncodedModel) -> None:
     rows = made(20)
     other = rows.set_column(rows.schema.get_field_index(name), name, pa.array([value] * 20))
     with pytest.raises(DataError, match=f"Column '{name}' of table holds {held} values") as refusal:
@@ -146,7 +146,7 @@ def test_a_column_of_another_kind_is_refused_by_name(name: str, value: Any, held
     assert refusal.value.code == "column-kind"
 
 
-def test_bounds_need_a_certificate(model: LinearModel) -> None:
+def test_bounds_need_a_certificate(model: EncodedModel) -> None:
     bare = replace(model, bounds=None)
     assert bare.predict(asked()).bound is None
     with pytest.raises(UsageError, match="no certificate") as refusal:
@@ -235,7 +235,7 @@ def test_no_prediction_is_further_from_the_optimum_than_its_bound(loss: str, tol
         assert np.max(apart / bounds) > 0.1  # the bounds say something: they are met within a factor of ten
 
 
-def test_bounds_without_the_inverse_are_wider_and_still_bounds(model: LinearModel) -> None:
+def test_bounds_without_the_inverse_are_wider_and_still_bounds(model: EncodedModel) -> None:
     assert model.bounds is not None
     small = replace(model, bounds=replace(model.bounds, inverse=None, inverse_square_scale=None))
     with_inverse, without = (one.predict(made(), bounds=True).bound for one in (model, small))
@@ -247,7 +247,7 @@ def test_bounds_without_the_inverse_are_wider_and_still_bounds(model: LinearMode
 # --- columns out ----------------------------------------------------------------------------------------------------
 
 
-def test_predictions_as_columns_name_the_class(model: LinearModel) -> None:
+def test_predictions_as_columns_name_the_class(model: EncodedModel) -> None:
     predictions = model.predict(asked(), bounds=True)
     table = model.to_table(predictions)
     assert table.schema.names == ["prediction", "probability_yes", "bound"]

@@ -12,7 +12,7 @@ from tests.training.made import table_of
 
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.kernels.design import Floats
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.models.shapes import contrasts, shapes
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train
@@ -28,18 +28,18 @@ def columns_of(n: int = 1200) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def additive() -> LinearModel:
+def additive() -> EncodedModel:
     fit = train(table_of(columns_of()), Recipe(holdout=0.0, rules=EncodingRules(bins=16)), threads=1)
     assert fit.structure.name == "additive"
     return fit.model
 
 
 @pytest.fixture(scope="module")
-def linear() -> LinearModel:
+def linear() -> EncodedModel:
     return train(table_of(columns_of()), Recipe(alpha=1e-3, holdout=0.0), threads=1).model
 
 
-def moments(model: LinearModel) -> Floats:
+def moments(model: EncodedModel) -> Floats:
     """Return the second moments (d, d) of the model, as far as they are kept: numbers, and groups of levels."""
     assert model.standard_errors is not None
     assert model.level_moments is not None
@@ -51,7 +51,7 @@ def moments(model: LinearModel) -> Floats:
     return np.asarray(matrix)
 
 
-def centring(model: LinearModel) -> Floats:
+def centring(model: EncodedModel) -> Floats:
     """Return the matrix that makes contrasts of coefficients: each level less the mean of its term's levels."""
     matrix = np.eye(len(model.parameters))
     for group, part in zip(model.encoding.groups, model.encoding.layout.group_slices, strict=True):
@@ -60,7 +60,7 @@ def centring(model: LinearModel) -> Floats:
     return matrix
 
 
-def test_contrasts_and_their_errors_are_those_of_dense_algebra(additive: LinearModel, linear: LinearModel) -> None:
+def test_contrasts_and_their_errors_are_those_of_dense_algebra(additive: EncodedModel, linear: EncodedModel) -> None:
     for model in (additive, linear):
         matrix = centring(model)
         estimates, errors = contrasts(model)
@@ -69,7 +69,7 @@ def test_contrasts_and_their_errors_are_those_of_dense_algebra(additive: LinearM
         assert np.sqrt(np.diagonal(moments(model))) == pytest.approx(model.standard_errors, rel=1e-12)
 
 
-def test_with_a_given_penalty_moments_are_the_inverse_hessian(linear: LinearModel) -> None:
+def test_with_a_given_penalty_moments_are_the_inverse_hessian(linear: EncodedModel) -> None:
     assert linear.bounds is not None
     assert linear.bounds.inverse is not None
     assert linear.standard_errors is not None
@@ -78,7 +78,7 @@ def test_with_a_given_penalty_moments_are_the_inverse_hessian(linear: LinearMode
         assert moments(linear)[part, part] == pytest.approx(noise * linear.bounds.inverse[part, part], rel=1e-9)
 
 
-def test_a_contrast_does_not_know_what_the_intercept_took_over(additive: LinearModel) -> None:
+def test_a_contrast_does_not_know_what_the_intercept_took_over(additive: EncodedModel) -> None:
     part = additive.encoding.layout.group_slices[0]
     moved = additive.parameters.copy()
     moved[part] += 3.0
@@ -86,7 +86,7 @@ def test_a_contrast_does_not_know_what_the_intercept_took_over(additive: LinearM
     assert contrasts(replace(additive, parameters=moved))[0][part] == pytest.approx(contrasts(additive)[0][part])
 
 
-def test_shapes_are_the_terms_widest_first(additive: LinearModel) -> None:
+def test_shapes_are_the_terms_widest_first(additive: EncodedModel) -> None:
     found = shapes(additive)
     assert [shape.name for shape in found][:1] == ["x"]
     assert {shape.name: shape.kind for shape in found} == {"x": "bins", "z": "bins", "colour": "category"}
@@ -101,7 +101,7 @@ def test_shapes_are_the_terms_widest_first(additive: LinearModel) -> None:
     assert np.mean(step.effect) == pytest.approx(0.0, abs=1e-12)
 
 
-def test_a_number_as_it_is_has_an_effect_of_one_unit(linear: LinearModel) -> None:
+def test_a_number_as_it_is_has_an_effect_of_one_unit(linear: EncodedModel) -> None:
     number = next(shape for shape in shapes(linear) if shape.name == "z")
     place = linear.encoding.names.index("z")
     deviation = linear.encoding.units[place]
@@ -124,7 +124,7 @@ def test_a_reference_level_counts_as_a_level_of_effect_zero() -> None:
     assert colour.effect == pytest.approx(model.parameters[part] - model.parameters[part].sum() / 4.0)
 
 
-def test_without_their_moments_levels_have_no_errors(additive: LinearModel) -> None:
+def test_without_their_moments_levels_have_no_errors(additive: EncodedModel) -> None:
     bare = replace(additive, level_moments=None)
     for model in (bare, replace(additive, standard_errors=None)):
         assert contrasts(model)[1] is None
@@ -140,7 +140,7 @@ def test_without_levels_the_errors_need_no_moments() -> None:
     assert errors == pytest.approx(model.standard_errors)
 
 
-def test_a_shape_is_told_as_plain_values(additive: LinearModel) -> None:
+def test_a_shape_is_told_as_plain_values(additive: EncodedModel) -> None:
     told = json.loads(json.dumps([shape.to_json() for shape in shapes(additive)]))
     assert told[0]["column"] == "x"
     assert len(told[0]["effect"]) == len(told[0]["standard_error"]) == len(told[0]["names"])

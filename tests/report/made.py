@@ -19,7 +19,7 @@ from batchlearn.data.target import Target
 from batchlearn.evaluation.calibration import Calibration, ReliabilityBin
 from batchlearn.evaluation.decision import Cut, DecisionCosts
 from batchlearn.evaluation.intervals import Estimate
-from batchlearn.evaluation.report import Drift, Evaluation, LeaveOneOut, WorstRow
+from batchlearn.evaluation.report import Evaluation, LaterDifference, LeaveOneOut, WorstRow
 from batchlearn.evaluation.slices import Slice
 from batchlearn.formatting.notes import Code, Note, recorded
 from batchlearn.formatting.rejections import Rejection
@@ -134,7 +134,7 @@ def minimal() -> Fit:
 def model(column: str, classes: tuple[Any, ...], time: str | None, loss: str = "logistic") -> LinearModel:
     """Return a model of 34 coefficients; the terms of a page are made apart from it."""
     target = Target(column, loss, classes)
-    return LinearModel(Encoding((), (), {}, {}), target, np.zeros(34), Roles(time=time), 0.5)
+    return LinearModel(Encoding((), (), {}, {}), target, Roles(time=time), 0.5, np.zeros(34))
 
 
 def predicting(fit: Fit, column: str, *classes: Any, loss: str = "logistic") -> Fit:
@@ -209,7 +209,7 @@ def evaluation(name: Name) -> Evaluation:
             name(): {"log_loss": estimate(0.401, 0.01)},
         },
         leave_one_out=LeaveOneOut("log_loss", estimate(0.29, 0.005), 1080),
-        drift=Drift(0.034, 0.014, 0.054),
+        drift=LaterDifference(0.034, 0.014, 0.054),
         calibration=Calibration(
             tuple(ReliabilityBin(p, p + 0.1, 27, p + 0.05, p + 0.15) for p in responses), 0.1, 1.2, 0.9, 0.1
         ),

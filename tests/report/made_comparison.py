@@ -51,7 +51,7 @@ def comparison(name: Name | None = None) -> Comparison:
             "full batch", f"It is quick, says {name()}.", (f"Another {name()}.", "More rows.")
         ),
         seconds=61.5,
-        notes=(recorded(name()), Note(Code.COMPARED_TERMS, {"coefficients": 109, "alpha": 1.0})),
+        notes=(recorded(name()), Note(Code.COMPARED_TERMS, {"coefficients": 109, "model": "linear", "alpha": 1.0})),
     )
 
 

@@ -11,7 +11,7 @@ from tests.report.test_page import page
 
 from batchlearn.data.ledger import RowCounts
 from batchlearn.evaluation.intervals import Estimate
-from batchlearn.evaluation.report import Drift
+from batchlearn.evaluation.report import LaterDifference
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.report.figures.plots import Forest, Plot
 from batchlearn.report.terms.levels import Heatmap
@@ -183,7 +183,11 @@ def test_a_worst_row_is_told_with_the_names_of_classes() -> None:
 
 def test_drift_is_said_as_the_evaluation_decided() -> None:
     said = {}
-    gaps = {"worse": Drift(0.034, 0.014, 0.054), "better": Drift(-0.034, -0.054, -0.014), None: Drift(0.0, -0.1, 0.1)}
+    gaps = {
+        "worse": LaterDifference(0.034, 0.014, 0.054),
+        "better": LaterDifference(-0.034, -0.054, -0.014),
+        None: LaterDifference(0.0, -0.1, 0.1),
+    }
     for side, gap in gaps.items():
         fit = changed(changed(complete(), "summary.repeated_rows", 0), "evaluation.drift", gap)
         assert drift(fit) == side

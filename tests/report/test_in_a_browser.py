@@ -8,16 +8,20 @@ import pytest
 from tests.report.browser import Browser, installed, look, opened
 from tests.report.made import complete, hostile, minimal, shapes
 from tests.report.made_comparison import comparison
+from tests.report.retraining.test_backtest_page import hostile as hostile_backtest
+from tests.report.retraining.test_backtest_page import turned
+from tests.report.retraining.test_turn_page import halted, judged_turn
 from tests.report.test_page import page
-from tests.report.test_turn_page import halted, judged_turn
 
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.report.comparison.page import comparison_page
-from batchlearn.report.turn import turn_page
+from batchlearn.report.page import page as page_of
+from batchlearn.report.retraining.turn import turn_page
 from batchlearn.retraining.shell.turn import CycleResult
 
 NARROW, WIDE = 400, 1280
 PAGES = ["complete", "minimal", "hostile", "comparison", "hostile comparison", "turn", "halted turn", "hostile turn"]
+PAGES += ["backtest", "hostile backtest"]
 
 
 def turn(result: CycleResult, target: str = "bought") -> str:
@@ -47,6 +51,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "comparison": comparison_page(comparison()),
         "hostile comparison": comparison_page(comparison(hostile())),
     }
+    written |= {"backtest": page_of(turned()), "hostile backtest": page_of(hostile_backtest())}
     long = Note(Code.RECORDED, {"text": "an_unbroken_name_" * 20})
     written |= {"turn": turn(judged_turn("not enough evidence")), "halted turn": turn(halted())}
     written |= {"hostile turn": turn(judged_turn(notes=(long,), alarms=(long,)), "an_unbroken_name_" * 20)}

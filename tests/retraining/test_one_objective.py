@@ -21,8 +21,8 @@ from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.rows import Rows
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels.design import Floats
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.models.files import save
-from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.losses import loss_of
 from batchlearn.retraining.cycle.continued import encode_rows, statistics_of, train_from
 from batchlearn.retraining.cycle.state import Champion, TrainingTables
@@ -113,7 +113,7 @@ class Optimum(NamedTuple):
         return float(self.weight @ losses / self.weight.sum() + 0.5 * parameters @ self.penalty @ parameters)
 
     @staticmethod
-    def of(model: LinearModel, rows: Rows, strengths: dict[str, float]) -> Optimum:
+    def of(model: EncodedModel, rows: Rows, strengths: dict[str, float]) -> Optimum:
         assert isinstance(rows, MemoryRows)
         weight = np.concatenate([chunk.weight for chunk in rows.chunks if chunk.weight is not None])
         label, loss, X = np.concatenate([chunk.label for chunk in rows.chunks]), loss_of(model.target), design(rows)

@@ -23,12 +23,12 @@ from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.penalties import Penalty
+from batchlearn.objectives.stopping import PredictionsWithin
 from batchlearn.retraining.bracket import Change
 from batchlearn.retraining.warm_start import FROM_TOTALS, fine_tune, refuse_new_tables, update, warm
 from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Problem, optimise
-from batchlearn.training.stopping import PredictionsWithin
 from batchlearn.updating.encoding_drift import new_levels
 from batchlearn.updating.sufficient_statistics import SufficientStatistics, collect_statistics
 

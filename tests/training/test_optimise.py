@@ -12,11 +12,11 @@ from tests.training.trials import amounts, dense_rows
 
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
-from batchlearn.errors import DataError, NoFiniteOptimum, UsageError
+from batchlearn.errors import DataError, NoFiniteOptimum
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
-from batchlearn.objectives.self_concordance import Bounds
+from batchlearn.objectives.stopping import LossWithin, PredictionsWithin, Stopping
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.statistics.objective import Objective, ridge
@@ -24,7 +24,6 @@ from batchlearn.training import certificate as certificates
 from batchlearn.training.certificate import LOWER_BOUND, Units
 from batchlearn.training.optimise import Optimum, Problem, Status, iter_optimise, leading_names, optimise
 from batchlearn.training.regimes import choose_solver
-from batchlearn.training.stopping import LossWithin, PredictionsWithin, Stopping, StoppingContext
 
 SOLVERS = (Newton(), LimitedMemory())
 
@@ -339,15 +338,6 @@ def test_the_default_stop_is_one_part_in_a_hundred_of_a_standard_error() -> None
     X, label = data("logistic")
     found = optimise(problem(dense_rows(X, label), "logistic", 1e-3))
     assert (found.certification.certificate.radius or 1.0) * np.sqrt(len(label)) <= 0.01
-    stopping_context = StoppingContext(value=2.0, null_value=3.0, weight=100.0, free_scale=True)
-    assert PredictionsWithin(0.01).met(Bounds(0.00199, 1.0), stopping_context)
-    assert not PredictionsWithin(0.01).met(Bounds(0.00201, 1.0), stopping_context)
-
-
-@pytest.mark.parametrize("tolerance", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_tolerance_is_a_positive_number(tolerance: float) -> None:
-    with pytest.raises(UsageError, match="positive number"):
-        LossWithin(tolerance)
 
 
 def test_the_solver_follows_from_the_size() -> None:

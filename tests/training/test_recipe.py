@@ -9,8 +9,8 @@ import pytest
 
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.errors import UsageError
+from batchlearn.objectives.stopping import LossWithin, PredictionsWithin
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.stopping import LossWithin, PredictionsWithin
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
+from batchlearn.objectives.stopping import LossWithin
 from batchlearn.solvers import Solver
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.online.newton import OnlineNewton
@@ -37,7 +38,6 @@ from batchlearn.training.regimes import (
     parse_regime,
     progressive,
 )
-from batchlearn.training.stopping import LossWithin
 
 BATCH_SOLVERS: list[Solver[Any]] = [StochasticGradient(0.3), StochasticGradient(), VarianceReducedNewton()]
 ONLINE_SOLVERS: list[Solver[Any]] = [OnlineNewton(), NormalisedGradient()]

@@ -15,12 +15,14 @@ from sklearn.linear_model import LogisticRegression, Ridge, TweedieRegressor
 from tests.training.made import LOSSES, POWER, Floats, arrow, design, made, recipe_of, table_of
 
 from batchlearn.data import build
+from batchlearn.data.rows.threads import thread_count
 from batchlearn.errors import UsageError
 from batchlearn.models.files import load
+from batchlearn.progress import Progress
 from batchlearn.tables.table import read
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.train import Progress, iter_train, thread_count, train
+from batchlearn.training.train import iter_train, train
 from batchlearn.training.verification.stored import verify_model
 
 TIGHT = 1e-14
@@ -253,7 +255,7 @@ def test_progress_counts_the_rows_of_each_reading() -> None:
     seen = list[Progress](steps)
     stages = list(dict.fromkeys(step.stage for step in seen))
     assert stages == [
-        "reading labels",
+        "reading rows",
         "reading columns",
         "encoding the earlier rows",
         "fitting the earlier rows",
@@ -261,7 +263,8 @@ def test_progress_counts_the_rows_of_each_reading() -> None:
         "encoding all rows",
         "fitting all rows",
     ]
-    for stage in ("reading columns", "encoding the earlier rows", "encoding the later rows", "encoding all rows"):
+    readings = "reading rows", "reading columns", "encoding the earlier rows", "encoding the later rows"
+    for stage in (*readings, "encoding all rows"):
         assert sum(step.rows for step in seen if step.stage == stage) == 400
     assert seen[-1].bound is not None
 

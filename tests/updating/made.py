@@ -14,11 +14,11 @@ from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.penalties import Penalty, Quadratic
 from batchlearn.objectives.penalties.smoothing import UnitPenalty, differences, product, squares
+from batchlearn.objectives.stopping import PredictionsWithin
 from batchlearn.selection.penalty_selection import PenalisedTerm, penalty
 from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Problem, optimise
-from batchlearn.training.stopping import PredictionsWithin
 from batchlearn.updating.sufficient_statistics import SufficientStatistics, collect_statistics
 
 

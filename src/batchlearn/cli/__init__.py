@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, TextIO
 
@@ -27,10 +28,12 @@ INTERNAL_ERROR, INTERRUPTED = 1, 130
 COMMANDS = {
     "inspect": "Show how each column of a table would be read, without training.",
     "train": "Fit a model to every row of a table, certify and evaluate it.",
-    "compare": "Compare full batch, mini-batch and online on one objective, under equal budgets.",
+    "compare": "Compare full batch, mini-batch and online on one objective, or models (--models).",
+    "backtest": "Replay retraining policies over history: when would it have been right to train again?",
     "evaluate": "Judge a model on labelled rows: metrics with intervals, baselines, slices.",
     "predict": "Score every row of a table, in order, however large it is.",
     "verify": "Read the rows again and check a model's certificate against them.",
+    "export": "Write a model as ONNX, as SQL or for MLflow, checked against its own predictions.",
     "init": "Write a project folder: where rows come from, how to train, when, what may go live.",
     "retrain": "One turn of the cycle: look, decide, train, judge, record.",
     "promote": "Make a version live; no data is needed.",
@@ -60,6 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from batchlearn.kernels import native
 
         native.use_numpy()
+    if cache := os.environ.get("BATCHLEARN_CACHE"):
+        from batchlearn.tables.table.budget import keep_rows_in
+
+        keep_rows_in(Path(cache))
     with boundary, _interruptible():
         boundary.exit_code = _run(tokens, boundary.as_json)
     return boundary.exit_code

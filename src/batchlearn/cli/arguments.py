@@ -37,6 +37,8 @@ _ALWAYS = "And with every command: --json prints one JSON object instead of text
 
 # Commands whose module is not the one of their name.
 _HOMES = {
+    "backtest": "project.backtest",
+    "export": "predict.export",
     "init": "project.init",
     "retrain": "project.retrain",
     "promote": "project.promote",

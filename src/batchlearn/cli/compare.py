@@ -17,21 +17,27 @@ from batchlearn.cli.options import (
     WHOLE,
     Count,
     Flag,
+    Memory,
     PartFlags,
     ReadingFlags,
     RoleFlags,
     files_of,
     open_table,
 )
+from batchlearn.cli.options.recipe import learner_settings
 from batchlearn.cli.progress import watch
 from batchlearn.cli.train import threads_given, write_page
 from batchlearn.comparison.compare import DEFAULT_ROWS, DEFAULT_SEEDS, ComparisonPlan, iter_compare
 from batchlearn.comparison.contenders import Budget
+from batchlearn.comparison.models import ModelComparison, ModelEntry, iter_compare_models
+from batchlearn.comparison.outcome import Comparison
 from batchlearn.errors import UsageError, quoted
 from batchlearn.models.folder import check_writable
 from batchlearn.report.comparison.brief import show_comparison
+from batchlearn.report.comparison.models import show_models
 from batchlearn.report.document import Document
 from batchlearn.report.page import page as page_of
+from batchlearn.tables.table.budget import budget_of
 from batchlearn.training.recipe import Recipe
 
 _FOLDER = Path("comparisons")
@@ -44,10 +50,16 @@ _MOST_REPORTS = 1_000_000
 class PlanOptions:
     """What is compared, and on how much; the defaults end within two minutes."""
 
+    models: Annotated[
+        str | None,
+        Parameter(
+            help="Compare these models instead of ways of reading rows: additive,linear,lightgbm.LGBMClassifier."
+        ),
+    ] = None
     loss: Annotated[str | None, Parameter(help="logistic, softmax, squared or poisson; follows from the target.")] = (
         None
     )
-    alpha: Annotated[float | None, Parameter(help="Strength of the penalty; 1 / rows unless given.")] = None
+    alpha: Annotated[float | None, Parameter(help="Strength of the penalty, of a plain linear model then.")] = None
     holdout: Annotated[float, Parameter(help="Share of the latest rows to judge on.")] = 0.2
     seeds: Annotated[Count, Parameter(help="Runs of each contender that draws at random.")] = DEFAULT_SEEDS
     passes: Annotated[float, Parameter(help="Passes over the rows that each run may make.")] = Budget.passes
@@ -71,6 +83,7 @@ class PageOptions:
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False
     seed: Annotated[Count, Parameter(help="The first seed; the others follow it.")] = 0
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None
+    memory: Memory = None
 
 
 DEFAULT_PLAN = PlanOptions()
@@ -88,41 +101,79 @@ def compare(
     plan: PlanOptions = DEFAULT_PLAN,
     run: PageOptions = DEFAULT_PAGE,
 ) -> CommandResult:
-    """Compare full batch, mini-batch and online on one objective: what each costs, and what it is worth.
+    """Compare ways of reading the rows, or with --models models: what each costs, and what it is worth.
 
-    All start from the model that knows only the mean and may spend the same passes and seconds. Distances are from the
-    certified optimum over the same rows; scores are on held-out rows: the last fifth by --time, or a random fifth.
+    Full batch, mini-batch and online start from the model that knows only the mean and may spend the same passes and
+    seconds on one objective. Distances are from the certified optimum over the same rows. Models are trained on the
+    same rows. Scores are on held-out rows: the last fifth by --time, or a random fifth.
     """
     recipe = Recipe(plan.loss, plan.alpha, holdout=plan.holdout, seed=run.seed)
-    destination = _ComparisonFolder(run.output, target, run.force)
+    destination = PageFolder(_FOLDER, run.output, target, run.force)
     destination.check()
     chosen, threads = plan.plan, threads_given(run.threads)
+    entries = None if plan.models is None else model_entries(plan.models)
+    if entries is not None and (plan.seeds, plan.passes, plan.seconds) != (
+        DEFAULT_SEEDS,
+        Budget.passes,
+        Budget.seconds,
+    ):
+        raise UsageError(
+            "--seeds, --passes and --seconds say what each way of reading rows may spend; models are trained to their "
+            "end. Leave them out beside --models.",
+            code="option-unknown",
+        )
     table = open_table(files_of(data, part), target, roles, reading)
-    comparison = watch(iter_compare(table, chosen, recipe, threads=threads))
+    comparison: Comparison | ModelComparison
+    budget = budget_of(run.memory)
+    if entries is None:
+        comparison = watch(iter_compare(table, chosen, recipe, threads=threads, budget=budget))
+    else:
+        comparison = watch(iter_compare_models(table, entries, recipe, plan.rows, threads, budget))
     columns = [column.to_json() for column in table.uses()]
     record = {**comparison.to_json(), "lines_passed_over": dict(table.lines_passed_over), "columns": columns}
-    report = destination.save(page_of(comparison))
+    report = destination.save(page_of(comparison), "The comparison is done")
     record["report"] = str(report)
 
     document = Document()
-    show_comparison(document, comparison)
+    if isinstance(comparison, ModelComparison):
+        show_models(document, comparison)
+    else:
+        show_comparison(document, comparison)
     document.heading(f"Report written to {report}")
 
     return CommandResult(record, document)
 
 
-class _ComparisonFolder:
-    """Where the page goes: the file given, or comparisons/TARGET-N.html with the first number that is free."""
+def model_entries(text: str) -> tuple[ModelEntry, ...]:
+    """Read "additive,lightgbm.LGBMRegressor(objective=poisson,n_estimators=300)"."""
+    # A comma within parentheses parts settings.
+    parts = [part.strip() for part in re.split(r",(?![^()]*\))", text)]
+    named = [re.fullmatch(r"([^()]+?)\s*(?:\((.*)\))?", part) for part in parts]
+    if not all(named):
+        raise UsageError(
+            f"--models came with {quoted(text)}; it takes names between commas, each with what is set of it in "
+            "parentheses where something is: additive,lightgbm.LGBMRegressor(objective=poisson).",
+            code="models-to-compare",
+        )
+    return tuple(
+        ModelEntry(one.group(1), learner_settings(one.group(2).split(",") if one.group(2) else []))
+        for one in named
+        if one
+    )
 
-    def __init__(self, output: str | None, target: str, force: bool) -> None:
-        self._output, self._force = output, force
+
+class PageFolder:
+    """Where a page goes: the file given, or TARGET-N.html in a folder, with the first number that is free."""
+
+    def __init__(self, folder: Path, output: str | None, target: str, force: bool) -> None:
+        self._folder, self._output, self._force = folder, output, force
         # A column may have any name; a file that is easy to type may not.
         self._name = re.sub(r"[^A-Za-z0-9_.-]+", "_", target).strip("._-")[:_LONGEST_NAME] or "target"
 
     def check(self) -> None:
         """Refuse before the work what would make saving fail after it."""
         if self._output is None:
-            check_writable(self._free() if os.path.lexists(_FOLDER) else _FOLDER)
+            check_writable(self._free() if os.path.lexists(self._folder) else self._folder)
         elif not os.path.lexists(self._output):
             check_writable(self._output)
         elif not (self._force and os.path.isfile(self._output)):
@@ -134,17 +185,17 @@ class _ComparisonFolder:
 
     def _free(self) -> Path:
         for number in range(1, _MOST_REPORTS):
-            path = _FOLDER / f"{self._name}-{number}.html"
+            path = self._folder / f"{self._name}-{number}.html"
             if not os.path.lexists(path):
                 return path
         raise UsageError(
-            f"All numbers of {_FOLDER / self._name} are taken; name a file with --output.", code="no-number"
+            f"All numbers of {self._folder / self._name} are taken; name a file with --output.", code="no-number"
         )
 
-    def save(self, text: str) -> Path:
-        """Write the page and return its path as it is best typed."""
+    def save(self, text: str, done: str) -> Path:
+        """Write the page and return its path as it is best typed; `done` is what is so if it cannot be written."""
         if self._output is None:
-            _FOLDER.mkdir(exist_ok=True)
+            self._folder.mkdir(exist_ok=True)
         path = self._free() if self._output is None else Path(self._output)
-        write_page(path, text, "The comparison is done", "ask for --json to keep its figures")
+        write_page(path, text, done, "ask for --json to keep its figures")
         return path

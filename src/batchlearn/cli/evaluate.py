@@ -9,8 +9,10 @@ from cyclopts import Parameter
 from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.options import (
     ALL_ROWS,
+    NO_CODE,
     UNJUDGED,
     WHOLE,
+    CodeOptions,
     Count,
     JudgingFlags,
     Names,
@@ -22,8 +24,7 @@ from batchlearn.cli.options import (
 from batchlearn.evaluation.scored import score
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.formatting.numbers import count
-from batchlearn.models.files import read_model
-from batchlearn.models.remarks import scoring_remarks
+from batchlearn.models.encoded import scoring_remarks
 from batchlearn.report.document import Document
 from batchlearn.report.training.brief import model_sentence, show_evaluation, show_notes
 from batchlearn.training.evaluate import evaluate_scored
@@ -31,7 +32,7 @@ from batchlearn.training.fit import FORMAT_VERSION
 from batchlearn.training.recipe import Recipe
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - each argument is a flag
     model: Annotated[str, Parameter(help="Folder of a model, as train wrote it.")],
     data: Annotated[str, Parameter(help="Labelled rows that the model has not seen: a file, a folder or a pattern.")],
     /,
@@ -40,6 +41,7 @@ def evaluate(
     rows: RowFlags = ALL_ROWS,
     part: PartFlags = WHOLE,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
+    code: CodeOptions = NO_CODE,
     seed: Annotated[Count, Parameter(help="Seed of the intervals.")] = 0,
 ) -> CommandResult:
     """Judge a model on labelled rows: metrics with intervals, baselines, calibration, slices.
@@ -47,7 +49,7 @@ def evaluate(
     Rows are ordered, grouped and weighted by the columns of the training where the table has them.
     """
     seed = Recipe(seed=seed).seed
-    stored = read_model(model)
+    stored = code.open(model)
     table = open_for(stored.model, files_of(data, part), rows, judging, drop)
     scored = score(stored.model, table, seed=seed)
     evaluation = evaluate_scored(stored.model, scored, seed=seed)

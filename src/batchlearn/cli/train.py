@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,9 +30,11 @@ from batchlearn.cli.options.recipe import (
     NO_COSTS,
     CostOptions,
     RecipeFlags,
-    class_weight_rule,
+    recipe_of,
 )
 from batchlearn.cli.progress import watch
+from batchlearn.data.rows.journal import INTERVAL, Journal
+from batchlearn.data.rows.threads import thread_count
 from batchlearn.errors import CertificateError, ResourceError, UsageError
 from batchlearn.formatting.numbers import rounded_up
 from batchlearn.kernels import native
@@ -39,10 +42,10 @@ from batchlearn.models.files import check_writable
 from batchlearn.report.document import Document
 from batchlearn.report.page import page as page_of
 from batchlearn.report.training.brief import show_fit
+from batchlearn.tables.table.budget import budget_of
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
-from batchlearn.training.recipe import Recipe
-from batchlearn.training.train import iter_train, thread_count
+from batchlearn.training.train import iter_train
 
 _MODELS = Path("models")
 _LONGEST_NAME = 60
@@ -62,28 +65,33 @@ def train(  # noqa: PLR0913 - each argument is a group of flags
     recipe: RecipeFlags = DEFAULT_RECIPE,
     costs: CostOptions = NO_COSTS,
     run: RunOptions = DEFAULT_RUN,
+    checkpoint: Annotated[
+        str | None, Parameter(help="Folder from which the same command goes on after a kill; made if it is not there.")
+    ] = None,
+    checkpoint_every: Annotated[
+        float, Parameter(help="Seconds of work that a kill costs, besides one reading of the rows.")
+    ] = INTERVAL,
 ) -> CommandResult:
     """Fit a model to every row of a table, certify and evaluate it.
 
     The model is trained on all rows that have a label. Its evaluation is of the same recipe trained on the earlier
     rows and judged on the later ones: the last fifth by --time, whole groups by --group, else a random fifth.
     """
-    given = vars(recipe)
-    plan = Recipe(
-        **{**given, "class_weight": class_weight_rule(given["class_weight"])}, costs=costs.costs, seed=run.seed
-    )
-    threads = threads_given(run.threads)
+    plan = recipe_of(recipe, costs, run.seed)
+    threads, budget = threads_given(run.threads), budget_of(run.memory)
     destination = Destination(run.output, target, run.force)
     destination.check()
     table = open_table(files_of(data, part), target, roles, reading)
     again = shlex.quote(data) + (" --no-header" if reading.no_header else "") + typed_part(part)
-    fit = watch(iter_train(table, plan, threads=threads))
+    journal = None if checkpoint is None else Journal(checkpoint, checkpoint_every)
+    with journal or nullcontext():
+        fit = watch(iter_train(table, plan, threads=threads, budget=budget, journal=journal))
     if native.compiled() is None and fit.seconds > _SLOW:
         warn(
             f"The training took {fit.seconds:.0f} s with loops over rows in NumPy; compiled ones take a fraction of "
             "it: install with a C++ compiler there (`batchlearn --version` says what serves)."
         )
-    return save_and_report(fit, destination, again)
+    return save_and_report(fit, destination, again, journal)
 
 
 def threads_given(threads: int | None) -> int | None:
@@ -142,10 +150,10 @@ class Destination:
                 return path
 
 
-def save_and_report(fit: Fit, destination: Destination, source: str) -> CommandResult:
+def save_and_report(fit: Fit, destination: Destination, source: str, journal: Journal | None = None) -> CommandResult:
     """Save the model; where the tolerance asked for is not proved, say so and exit with 7.
 
-    `source` is how to type the rows again.
+    `source` is how to type the rows again; `journal` is what the training was kept in.
     """
     path = destination.save(fit)
     report = write_report(fit, path)
@@ -159,12 +167,41 @@ def save_and_report(fit: Fit, destination: Destination, source: str) -> CommandR
     document.heading(f"Model written to {path}, its report to {report}")
     if unmet is not None:
         document.line(f"error: {unmet.message}", "red")
-    document.line("Next:")
-    model = shlex.quote(str(path))
-    document.command(f"batchlearn predict {model} NEW.parquet -o scored.parquet --bounds")
-    document.command(f"batchlearn verify {model} {source}")
+    if journal is not None:
+        record["checkpoint"] = {
+            "folder": str(journal.folder),
+            "answered": journal.answered,
+            "computed": journal.computed,
+            "finished_before": journal.finished,
+            "damaged": journal.damaged,
+        }
+        document.line(_kept(journal))
+    needed = fit.model.restored_with
+    if needed is None:
+        document.line("It predicts in no other process: see the note on how it is kept.", "yellow")
+    else:
+        document.line("Next:")
+        model, code = shlex.quote(str(path)), "".join(f" {shlex.quote(word)}" for word in needed)
+        bounds = " --bounds" if fit.model.no_certificate is None else ""
+        document.command(f"batchlearn predict {model} NEW.parquet -o scored.parquet{bounds}{code}")
+        document.command(f"batchlearn verify {model} {source}{code}")
 
     return CommandResult(record, document, 0 if unmet is None else unmet.exit_code)
+
+
+def _kept(journal: Journal) -> str:
+    """Say what of the training was there already."""
+    if journal.damaged is not None:
+        warn(
+            f"The checkpoint's file {journal.damaged} was not as it had been written; what it and later ones held was "
+            "computed again."
+        )
+    if journal.finished:
+        return f"The training in the checkpoint {journal.folder} had finished before: this is its model again."
+    if journal.answered:
+        every = journal.answered + journal.computed
+        return f"The training went on from {journal.folder}: {journal.answered:,} of {every:,} answers were there."
+    return f"The checkpoint {journal.folder} is done and can be removed."
 
 
 def write_report(fit: Fit, model: Path) -> Path:

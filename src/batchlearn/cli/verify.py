@@ -7,13 +7,25 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import CommandResult
-from batchlearn.cli.options import THESE_FILES, WHOLE, Count, FileFlags, PartFlags, files_of, rules_of
+from batchlearn.cli.options import (
+    NO_CODE,
+    THESE_FILES,
+    WHOLE,
+    CodeOptions,
+    Count,
+    FileFlags,
+    Memory,
+    PartFlags,
+    files_of,
+    rules_of,
+)
 from batchlearn.cli.progress import watch
 from batchlearn.cli.train import threads_given
 from batchlearn.data.target import Task
 from batchlearn.errors import IntegrityError
 from batchlearn.report.document import Document
 from batchlearn.report.training.brief import certificate_sentence, ledger_sentence
+from batchlearn.tables.table.budget import budget_of
 from batchlearn.training.fit import FORMAT_VERSION
 from batchlearn.training.verification.stored import Verification, iter_verify_model
 
@@ -25,15 +37,19 @@ def verify(
     *,
     files: FileFlags = THESE_FILES,
     part: PartFlags = WHOLE,
+    code: CodeOptions = NO_CODE,
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None,
+    memory: Memory = None,
 ) -> CommandResult:
     """Read the rows again and check a model's certificate against them.
 
     The rows, their order and every value must be those of the training. Exit code 6 where the certificate does not
     hold.
     """
-    rows = files_of(data, part)
-    verification = watch(iter_verify_model(model, rows, rules_of(files), threads=threads_given(threads)))
+    rows, budget = files_of(data, part), budget_of(memory)
+    rules, workers = rules_of(files), threads_given(threads)
+    steps = iter_verify_model(model, rows, rules, threads=workers, budget=budget, allowed=code.allowed)
+    verification = watch(steps)
     record: dict[str, Any] = {"format_version": FORMAT_VERSION, "model": model, "data": data, **verification.to_json()}
     if not verification.holds:
         refusal = IntegrityError(" ".join(verification.reasons), code="certificate-does-not-hold")
@@ -48,7 +64,10 @@ def verify(
 def show_verification(document: Document, verification: Verification, model: str) -> None:
     """Say whether the certificate holds, and if not, why."""
     if verification.holds:
-        document.title(f"The certificate of {model} holds for these rows")
+        if verification.stated.certified:
+            document.title(f"The certificate of {model} holds for these rows")
+        else:
+            document.title(f"{model} was trained on these rows, and scores them as then")
     else:
         document.title(f"The certificate of {model} does not hold for these rows")
         for reason in verification.reasons:

@@ -20,15 +20,16 @@ from batchlearn.comparison.judging import held_out_scores, measure_memory
 from batchlearn.comparison.outcome import Comparison, Outcome, Rates, good_enough
 from batchlearn.comparison.problem import Benchmark, build_problem
 from batchlearn.comparison.recommend import recommend
-from batchlearn.data.rows.threads import one_blas_thread
+from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.errors import UsageError, quoted
 from batchlearn.formatting.notes import Code, Note
+from batchlearn.progress import Progress
 from batchlearn.solvers import RowsAtOnce
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.tables.table import Table
+from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget, budget_of
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import MiniBatch
-from batchlearn.training.train import Progress, thread_count
 
 DEFAULT_SEEDS, MOST_SEEDS = 3, 100
 # So many rows that 100,000 are learned from when a fifth is held out.
@@ -101,7 +102,8 @@ def compare(
     Args:
         table: Rows with a target, as `read` opens them; logistic, softmax, squared and Poisson losses are compared.
         plan: Who takes part and what each may spend; `ComparisonPlan()` unless given.
-        recipe: Loss, penalty, held-out share and seed; `Recipe()` unless given, with alpha 1 / total weight.
+        recipe: Loss, penalty, held-out share and seed; `Recipe()` unless given: the model is the one that `train` would
+            fit.
         threads: Threads that read rows; as many as there are cores, at most 8, unless given.
 
     Returns:
@@ -122,7 +124,7 @@ def compare(
         >>> [outcome.contender.name for outcome in bl.compare(table, plan).outcomes]
         ['all rows', '8 rows']
     """
-    steps = iter_compare(table, plan or ComparisonPlan(), recipe or Recipe(), threads=threads)
+    steps = iter_compare(table, plan or ComparisonPlan(), recipe or Recipe(), threads=threads, budget=budget_of())
     while True:
         try:
             next(steps)
@@ -132,13 +134,14 @@ def compare(
 
 
 def iter_compare(
-    table: Table, plan: ComparisonPlan, recipe: Recipe, *, threads: int | None = None
+    table: Table,
+    plan: ComparisonPlan,
+    recipe: Recipe,
+    *,
+    threads: int | None = None,
+    budget: MemoryBudget = UNLIMITED,
 ) -> Generator[Progress, None, Comparison]:
     """Yield progress while comparing; return the comparison."""
-    if table.roles.target is None:
-        raise UsageError(
-            "The table has no target; name the column to predict with target= (--target).", code="no-target"
-        )
     if recipe.loss is not None and recipe.loss not in _LOSSES:
         raise UsageError(
             f"The loss {quoted(recipe.loss)} is not compared; {', '.join(_LOSSES)} are. `batchlearn train` takes it.",
@@ -146,7 +149,7 @@ def iter_compare(
         )
     began = time.perf_counter()
     with one_blas_thread():
-        benchmark = yield from build_problem(table, recipe, plan.rows, thread_count(threads))
+        benchmark = yield from build_problem(table, recipe, plan.rows, thread_count(threads), budget)
         noise = tuple(noise_along(benchmark))
         arena = _Arena(benchmark, plan, recipe.seed, began)
         runs = {}

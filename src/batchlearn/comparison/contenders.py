@@ -14,9 +14,9 @@ import numpy as np
 from batchlearn.comparison.problem import Benchmark
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
+from batchlearn.progress import Progress
 from batchlearn.solvers import Solver
 from batchlearn.training.regimes import Checkpoint, FullBatch, MiniBatch, Online, Regime, check_pair, epochs
-from batchlearn.training.train import Progress
 
 # The next checkpoint is when so many times more rows have been read: each reads all rows for the objective.
 _NEXT_CHECKPOINT = 1.2

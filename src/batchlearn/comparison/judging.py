@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 import tracemalloc
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -17,11 +21,13 @@ from batchlearn.data.target import Task
 from batchlearn.evaluation.intervals import Estimate, paired_difference, resampling
 from batchlearn.evaluation.metrics import proper_score
 from batchlearn.kernels.design import Floats
+from batchlearn.progress import Progress
 from batchlearn.statistics.rowwise import predictor
-from batchlearn.training.train import Progress
 
 # Tracing makes small allocations several times slower, and the peak is reached early.
 _LONGEST_TRACE, _TRACED_ROWS = 2.0, 4_096
+_LOOK_SECONDS = 0.005
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True)
@@ -111,3 +117,33 @@ def measure_memory(benchmark: Benchmark, contender: Contender) -> Generator[Prog
     finally:
         tracemalloc.stop()
     return Memory(round(held * benchmark.row_bytes), working)
+
+
+class ResidentMemory:
+    """By how much the resident memory of this process grew at most, looked at every few milliseconds."""
+
+    def __init__(self) -> None:
+        self.grown = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._start = 0
+
+    def __enter__(self) -> Self:
+        self._start = self._resident()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(_LOOK_SECONDS):
+            self.grown = max(self.grown, self._resident() - self._start)
+
+    @staticmethod
+    def _resident() -> int:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * _PAGE

@@ -211,6 +211,7 @@ class Comparison:
         whole: dict[str, Any] = plain(
             {
                 "format_version": FORMAT_VERSION,
+                "question": "regimes",
                 "table": self.table,
                 "target": self.benchmark.target.column,
                 "loss": self.benchmark.objective.loss.name,

@@ -9,22 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.build import build_rows, profile_parts
-from batchlearn.data.ledger import read_ledger, with_classes_of
+from batchlearn.data.ledger import Ledger, columns_read, read_ledger, with_classes_of
 from batchlearn.data.rows import Rows
 from batchlearn.data.sample import take
 from batchlearn.data.split import choose_rows, drawn, hold_out, with_lots
 from batchlearn.data.target import Target
-from batchlearn.errors import DataError
+from batchlearn.errors import DataError, UsageError
 from batchlearn.formatting.names import how_split
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import loss_of
-from batchlearn.selection.structure import Structure
+from batchlearn.progress import Progress, run_stage
+from batchlearn.selection.structure import Structure, choose_structure
 from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import Table
+from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget
+from batchlearn.tables.table.kept import keep
 from batchlearn.training.optimise import Optimum, Status
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.train import Progress, Work, fit_part, run_stage
+from batchlearn.training.train import Work, fit_part
 
 _FEWEST_ROWS = 10
 # Who compares waits: after so many seconds the optimum is where its solver stands, with what is proved there.
@@ -56,15 +59,16 @@ class Benchmark:
         return self.rows.stored_bytes / max(len(self.rows), 1)
 
 
-def build_problem(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Generator[Progress, None, Benchmark]:
-    """Yield progress while reading and optimising; return the trial.
-
-    Terms enter as they are (the linear encoding) under one penalty strength: the recipe's alpha, else 1 / total weight.
-    Of more than `most_rows` rows a sample is drawn at random, which the notes say. Raises DataError, UsageError and,
-    where the penalty is zero and the objective has no minimum, NoFiniteOptimum.
-    """
-    yield Progress("reading labels")
-    ledger, notes = read_ledger(table, loss=recipe.loss), list[Note]()
+def read_rows(
+    table: Table, recipe: Recipe, most_rows: int, budget: MemoryBudget
+) -> Generator[Progress, None, tuple[Table, Ledger, list[Note]]]:
+    """Yield progress while reading; return the rows with a label, a sample of them where there are more, and notes."""
+    if table.roles.target is None:
+        raise UsageError(
+            "The table has no target; name the column to predict with target= (--target).", code="no-target"
+        )
+    table = yield from run_stage("reading rows", keep(table, columns_read(table), budget))
+    ledger, notes = read_ledger(table, loss=recipe.loss, positive=recipe.positive), list[Note]()
     ledger = with_lots(table, ledger)
     if ledger.counts.used > most_rows:
         notes.append(Note(Code.SAMPLED, {"rows": most_rows, "of": ledger.counts.used, "seed": recipe.seed}))
@@ -73,16 +77,33 @@ def build_problem(table: Table, recipe: Recipe, most_rows: int, threads: int) ->
         table, ledger = yield from run_stage("drawing a sample", take(table, ledger, chosen))
     if ledger.counts.used < _FEWEST_ROWS:
         raise DataError(
-            f"{table.name} has {ledger.counts.used} rows with a label; at least {_FEWEST_ROWS} are needed to compare "
-            "ways of reading them.",
+            f"{table.name} has {ledger.counts.used} rows with a label; at least {_FEWEST_ROWS} are needed to compare.",
             code="too-few-rows",
         )
+    return table, ledger, notes
+
+
+def build_problem(
+    table: Table, recipe: Recipe, most_rows: int, threads: int, budget: MemoryBudget = UNLIMITED
+) -> Generator[Progress, None, Benchmark]:
+    """Yield progress while reading and optimising; return the trial.
+
+    The model is the one that `train` would fit: linear or additive, as the earlier rows ask for, with a strength for
+    each term; with an alpha in the recipe terms enter as they are (the linear encoding) under that one strength. Of
+    more than `most_rows` rows a sample is drawn at random, which the notes say. Raises DataError, UsageError and, where
+    the penalty is zero and the objective has no minimum, NoFiniteOptimum.
+    """
+    table, ledger, notes = yield from read_rows(table, recipe, most_rows, budget)
     split = hold_out(ledger, recipe.holdout, recipe.seed)
     ledger = with_classes_of(ledger, split.early)
     if split.late is not None and (unseen := int((split.late & ledger.unseen).sum())):
         notes.append(Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen}))
         split = split._replace(late=split.late & ledger.used)
-    work = Work(table, ledger, recipe, Structure(recipe.rules), threads, _OPTIMUM_SECONDS)
+    structure = Structure(recipe.rules)
+    if recipe.alpha is None:
+        choice = choose_structure(table, ledger, split.early, recipe.rules, threads, split.kind, recipe.seed)
+        structure = yield from run_stage("choosing what to fit", choice)
+    work = Work(table, ledger, recipe, structure, threads, _OPTIMUM_SECONDS)
     (profiles,) = yield from run_stage("reading columns", profile_parts(table, ledger, [split.early]))
     fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
     later, how, later_order = None, None, np.zeros(0, dtype=np.intp)
@@ -97,7 +118,8 @@ def build_problem(table: Table, recipe: Recipe, most_rows: int, threads: int) ->
     judged_on = 0 if later is None else len(later)
     notes.append(Note(Code.COMPARED_ON, {"rows": len(fitted.rows), "held_out": judged_on, "how": how}))
     coefficients = len(fitted.optimum.parameters)
-    notes.append(Note(Code.COMPARED_TERMS, {"coefficients": coefficients, "alpha": fitted.alpha}))
+    model = {"coefficients": coefficients, "model": structure.name, "alpha": recipe.alpha}
+    notes.append(Note(Code.COMPARED_TERMS, model))
     if fitted.optimum.status is Status.OUT_OF_TIME:
         notes.append(Note(Code.OPTIMUM_OUT_OF_TIME, {"seconds": _OPTIMUM_SECONDS}))
     objective = Objective(loss_of(ledger.target), fitted.penalty)

@@ -1,10 +1,10 @@
-"""From a table to encoded rows in memory: one pass for the profiles, one for the rows."""
+"""From a table to encoded rows: one pass for the profiles, one for the rows."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,19 +13,35 @@ from numpy.typing import NDArray
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.ledger import Ledger, walk
 from batchlearn.data.profile import Profile, empty_profile
+from batchlearn.data.rows.journal import Journal
+from batchlearn.data.rows.kept import ChunkCollector
 from batchlearn.data.rows.memory import MemoryRows, chunk_rows
 from batchlearn.data.rows.stored import StoredChunk, joined
+from batchlearn.data.split import Split, SplitKind
 from batchlearn.errors import ResourceError
 from batchlearn.tables.columns import floats
 from batchlearn.tables.fingerprint import Fingerprint
 from batchlearn.tables.sources import ParquetSource
 from batchlearn.tables.table import Table
+from batchlearn.tables.table.budget import physical_memory
 from batchlearn.tables.text.times import local_times
 
 _BYTES_OF_A_LABEL = 8
 
 Mask = NDArray[np.bool_]
 Profiles = dict[str, Profile]
+
+
+class PreparedRows(NamedTuple):
+    """What is known of the rows before anything is fitted to them."""
+
+    table: Table  # decoded once
+    ledger: Ledger
+    split: Split
+    kind: SplitKind
+    early: Profiles  # of the rows that the judged model learns from
+    all: Profiles
+    repeated: int  # used rows that are equal to another one in everything
 
 
 def check_memory(table: Table) -> None:
@@ -57,13 +73,6 @@ def _counted(table: Table) -> int | None:
     return table.source.rows if isinstance(table.source, ParquetSource) and table.condition is None else None
 
 
-def physical_memory() -> int | None:
-    """Return the bytes of memory of this machine, or None where it does not say."""
-    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
-        return None
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 def profile_parts(table: Table, ledger: Ledger, parts: list[Mask]) -> Generator[int, None, list[Profiles]]:
     """Profile the features over each part's rows in one pass; yields rows read, returns one set of profiles a part."""
     features = table.features
@@ -86,15 +95,25 @@ def profile_parts(table: Table, ledger: Ledger, parts: list[Mask]) -> Generator[
 
 
 def build_rows(
-    table: Table, ledger: Ledger, encoding: Encoding, part: Mask, threads: int, *, fingerprinted: bool = True
+    table: Table,
+    ledger: Ledger,
+    encoding: Encoding,
+    part: Mask,
+    threads: int,
+    *,
+    fingerprinted: bool = True,
+    journal: Journal | None = None,
 ) -> Generator[int, None, MemoryRows]:
-    """Encode the rows of a part into chunks; yields rows read, returns the rows.
+    """Encode the rows of a part into chunks; yields rows read, returns the rows, whose answers the journal keeps.
 
-    Their fingerprint takes about a fifth of the time: rows whose certificate nobody will see can do without.
+    They are in a file where the budget that the columns were kept under has no room for them. Their fingerprint takes
+    about a fifth of the time: rows whose certificate nobody will see can do without.
     """
     fingerprint = Fingerprint() if fingerprinted else None
     layout = encoding.layout
-    cutter = _Cutter(chunk_rows(layout.lead + len(layout.groups)))
+    cutter = _Cutter(
+        chunk_rows(layout.lead + len(layout.groups)), ChunkCollector(None if table.kept is None else table.kept.left)
+    )
     roles = [name for name in (table.roles.weight, table.roles.offset, table.roles.exposure) if name]
     # The roles are in the ledger: they are read once more for the fingerprint alone, and the target where an intercept
     # is all there is, for rows of no column cannot be counted.
@@ -120,22 +139,23 @@ def build_rows(
         yield batch.num_rows
     return MemoryRows(
         layout,
-        tuple(cutter.finish()),
+        cutter.finish(),
         encoding.shift,
         encoding.scale,
         threads=threads,
         fingerprint=None if fingerprint is None else fingerprint.hexdigest(),
+        journal=journal,
     )
 
 
 class _Cutter:
     """Cuts stretches of any length into chunks of one length, so that boundaries follow from row numbers alone."""
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, chunks: ChunkCollector) -> None:
         self._length = length
         self._waiting: list[StoredChunk] = []
         self._rows = 0
-        self._done: list[StoredChunk] = []
+        self._done = chunks
 
     def add(self, stretch: StoredChunk) -> None:
         """Take in the next rows."""
@@ -146,12 +166,12 @@ class _Cutter:
             full = self._rows // self._length * self._length
             # Copies, so that a short rest does not keep a whole stretch alive.
             for start in range(0, full, self._length):
-                self._done.append(whole.part(slice(start, start + self._length)).copied())
+                self._done.add(whole.part(slice(start, start + self._length)).copied())
             self._waiting = [whole.part(slice(full, self._rows)).copied()] if full < self._rows else []
             self._rows -= full
 
-    def finish(self) -> Iterator[StoredChunk]:
+    def finish(self) -> Sequence[StoredChunk]:
         """Return all chunks; the last may be short."""
-        yield from self._done
         if self._waiting:
-            yield joined(self._waiting)
+            self._done.add(joined(self._waiting))
+        return self._done.finish()

@@ -136,10 +136,19 @@ class LevelTerm:
 
     def encode(self, array: pa.DictionaryArray) -> Codes:
         """Return the codes of the rows."""
-        none = len(self.names)
-        of_level = [none if level is None else self.code(level) for level in array.dictionary.to_pylist()]
-        codes = np.asarray([*of_level, none - 1 if self.missing else none], dtype=np.intp)
-        return np.asarray(codes[pc.fill_null(array.indices, len(of_level)).to_numpy(zero_copy_only=False)])
+        dictionary = array.dictionary
+        last, codes = self._latest[-1]
+        if not dictionary.equals(last):
+            none = len(self.names)
+            of_level = [none if level is None else self.code(level) for level in dictionary.to_pylist()]
+            codes = np.asarray([*of_level, none - 1 if self.missing else none], dtype=np.intp)
+            self._latest[:] = [(dictionary, codes)]
+        return np.asarray(codes[pc.fill_null(array.indices, len(dictionary)).to_numpy(zero_copy_only=False)])
+
+    @cached_property
+    def _latest(self) -> list[tuple[pa.Array, Codes]]:
+        """The dictionary that came last, with its codes: batches of one table share theirs."""
+        return [(pa.nulls(0), np.empty(0, dtype=np.intp))]
 
     def unseen(self, array: pa.DictionaryArray) -> NDArray[np.bool_]:
         """Return which rows hold a level that has no coefficient of its own."""

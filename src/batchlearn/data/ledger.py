@@ -61,13 +61,12 @@ class Lots:
     """What chance decides by: numbers that follow from the values of a row, and not from its place in the table."""
 
     features: Hashes  # equal where all features are
-    row: Hashes  # of features and label; equal where both are
-    whole: Hashes  # of these with weight, offset, exposure, time and group; equal where all are
     lot: Hashes  # a number of its own for each row, which follows from its features and the rows that share them
+    repeated: int | None  # used rows that repeat another in all that is read; None of some of the rows
 
     def at(self, entries: NDArray[np.intp]) -> Lots:
         """Return the lots of some rows."""
-        return Lots(self.features[entries], self.row[entries], self.whole[entries], self.lot[entries])
+        return Lots(self.features[entries], self.lot[entries], None)
 
 
 @dataclass(frozen=True)
@@ -102,6 +101,11 @@ def role_columns(table: Table) -> list[str]:
     roles = table.roles
     named = (roles.target, roles.weight, roles.offset, roles.exposure, roles.time, roles.group)
     return [name for name in named if name is not None]
+
+
+def columns_read(table: Table) -> list[str]:
+    """Return all columns that a training reads: the features, then those with a role that are none."""
+    return list(dict.fromkeys([*(column.name for column in table.features), *role_columns(table)]))
 
 
 def usable_rows(table: Table, batch: pa.RecordBatch) -> NDArray[np.bool_]:
@@ -181,6 +185,8 @@ def read_ledger(  # noqa: PLR0913 - each says what labels and weights mean, or w
         label = label if ordered.classes == target.classes else 1.0 - label
         target = ordered
     counts = RowCounts(scan.rows_read, int(used.sum()), unlabelled, {why: n for why, n in rejected.items() if n})
+    if table.kept is not None:
+        label, time = table.kept.beside(label), None if time is None else table.kept.beside(time)
     found = (target, used, label, unseen, weight, offset, time, group, counts)
     return Ledger(*found, weight_constant=constant, unreadable=dict(scan.unreadable))
 

@@ -53,11 +53,14 @@ class Sample(NamedTuple):
     lots: Hashes
 
     def merge(self, other: Sample) -> Sample:
-        """Return the sample of both."""
+        """Return the sample of both, in the order of the rows."""
+        if len(self.lots) == _SAMPLE:
+            drawn = other.lots < self.lots.max()
+            other = Sample(other.values[drawn], other.lots[drawn])
         values = np.concatenate([self.values, other.values])
         lots = np.concatenate([self.lots, other.lots])
         if len(values) > _SAMPLE:
-            kept = np.sort(np.argpartition(lots, _SAMPLE)[:_SAMPLE])
+            kept = np.flatnonzero(lots <= np.partition(lots, _SAMPLE - 1)[_SAMPLE - 1])[:_SAMPLE]
             values, lots = values[kept], lots[kept]
         return Sample(values, lots)
 

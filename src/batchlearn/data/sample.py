@@ -9,16 +9,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from batchlearn.data.ledger import Ledger, RowCounts, walk
+from batchlearn.data.ledger import Ledger, RowCounts, columns_read, walk
 from batchlearn.tables.sources import ArrowSource
 from batchlearn.tables.table import Table
 
 
 def take(table: Table, ledger: Ledger, entries: NDArray[np.intp]) -> Generator[int, None, tuple[Table, Ledger]]:
     """Read some rows into memory, in the order given; yields rows read, returns them as a table with its ledger."""
-    roles = table.roles
-    needed = [roles.target, roles.weight, roles.offset, roles.exposure, roles.time, roles.group]
-    names = list(dict.fromkeys([*(column.name for column in table.features), *(name for name in needed if name)]))
+    names = columns_read(table)
     mask, batches = np.zeros(len(ledger.used), dtype=bool), []
     mask[entries] = True
     for stretch, batch in walk(table, names):
@@ -29,12 +27,12 @@ def take(table: Table, ledger: Ledger, entries: NDArray[np.intp]) -> Generator[i
     rows = pa.Table.from_batches(batches).unify_dictionaries().take(np.argsort(np.argsort(entries)))
     columns = tuple(table.column(name) for name in names)
     # Rows are here as often as they occur. Canonical times are in UTC, and their type does not say so.
-    once = replace(roles, weight_kind=None, drop=())
+    once = replace(table.roles, weight_kind=None, drop=())
     readings = {
         name: each if each.zone is None else replace(each, zoneless="UTC") for name, each in table.readings.items()
     }
     source = ArrowSource(rows)
-    taken = replace(table, source=source, columns=columns, condition=None, roles=once, readings=readings)
+    taken = replace(table, source=source, columns=columns, condition=None, roles=once, readings=readings, kept=None)
     cut = replace(
         ledger,
         used=ledger.used[entries],

@@ -6,9 +6,10 @@ the same way.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,9 @@ class SplitKind(StrEnum):
 
 # Copies of a row that make up more than this share are no accident; a single copy is none in any table.
 _LARGEST_UNIT, _PAIR = 0.01, 2
+# Rows whose lots are drawn together.
+_ROWS_AT_ONCE = 1 << 20
+_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
 
 class Split(NamedTuple):
@@ -70,7 +74,8 @@ def split_kind(ledger: Ledger, asked: str | None) -> SplitKind:
 
 
 def _differs(ledger: Ledger, found: NDArray[np.floating] | NDArray[np.intp]) -> bool:
-    return len(np.unique(found[ledger.used])) > 1
+    own = found[ledger.used]
+    return bool(np.any(own != own[0]))
 
 
 def hold_out(ledger: Ledger, share: float, seed: int, kind: SplitKind | None = None) -> Split:
@@ -92,11 +97,13 @@ def hold_out(ledger: Ledger, share: float, seed: int, kind: SplitKind | None = N
         late = _whole_groups(ledger, share, seed)
         return nothing if late is None else Split(used & ~late, late, kind)
     if kind is not SplitKind.RANDOM and ledger.time is not None:
-        times, counts = np.unique(ledger.time[used], return_counts=True)
-        if len(times) > 1:
-            later = rows - np.cumsum(counts)[:-1]
-            cut = times[int(np.argmin(np.abs(later - share * rows)))]
-            late = used & (ledger.time > cut)
+        times = np.sort(ledger.time[used])
+        # The first row of the time that the share would begin in, and the first of the time after it.
+        around = (np.searchsorted(times, times[min(int(rows - share * rows), rows - 1)], side) for side in _SIDES)
+        cuts = [cut for cut in map(int, around) if 0 < cut < rows]
+        if cuts:
+            cut = min(cuts, key=lambda cut: abs(rows - cut - share * rows))
+            late = used & (ledger.time > times[cut - 1])
             return Split(used & ~late, late, SplitKind.TIME)
     late = np.zeros_like(used)
     late[_random_rows(ledger, round(share * rows), seed)] = True
@@ -106,13 +113,18 @@ def hold_out(ledger: Ledger, share: float, seed: int, kind: SplitKind | None = N
 
 def with_lots(table: Table, ledger: Ledger) -> Ledger:
     """Read the features once; return the ledger with the lots of its rows."""
-    hashes = RowHashes()
-    names = [column.name for column in table.features]
-    scan = table.scan(names) if names else None
     # Where there are no features, rows are told apart by their labels.
-    read = [np.zeros(len(ledger.used), dtype=np.uint64)] if scan is None else [hashes.of(batch) for batch in scan]
+    hashes, features, start = RowHashes(), np.zeros(len(ledger.used), dtype=np.uint64), 0
+    scan = table.scan([column.name for column in table.features]) if table.features else None
+    for batch in scan or ():
+        features[start : start + batch.num_rows] = hashes.of(batch)
+        start += batch.num_rows
     unreadable = {**ledger.unreadable, **({} if scan is None else scan.unreadable)}
-    return with_lots_of(replace(ledger, unreadable=unreadable), np.concatenate(read))
+    found = with_lots_of(replace(ledger, unreadable=unreadable), features)
+    if table.kept is None:
+        return found
+    beside, lots = table.kept.beside, found.lots
+    return replace(found, read_lots=Lots(beside(lots.features), beside(lots.lot), lots.repeated))
 
 
 def with_lots_of(ledger: Ledger, features: Hashes) -> Ledger:
@@ -121,33 +133,52 @@ def with_lots_of(ledger: Ledger, features: Hashes) -> Ledger:
     Rows with the same features get different lots, in the order of their labels: neither the unit of the labels nor the
     features of other rows have a say. Of rows equal in all that is read it does not matter which of them gets which.
     """
-    row = whole = mixed(features ^ bits_of(ledger.label), np.uint64(1))
-    for salt, role in enumerate((ledger.offset, ledger.time, ledger.group), start=3):
-        if role is not None:
-            whole = mixed(whole ^ bits_of(role.astype(np.float64)), np.uint64(salt))
-    weight = [] if ledger.weight is None else [ledger.weight]  # by their order, which has no unit
-    told_apart = whole if ledger.weight is None else mixed(whole ^ bits_of(ledger.weight), np.uint64(2))
-    order = np.lexsort((whole, *weight, ledger.label, ~ledger.used, features))
-    starts = np.flatnonzero(np.diff(features[order], prepend=~features[order[0]]))
-    copy = np.arange(len(row)) - np.repeat(starts, np.diff(starts, append=len(row)))
-    lot = np.empty_like(row)
-    lot[order] = mixed(features[order] + copy.astype(np.uint64), np.uint64(0))
-    return replace(ledger, read_lots=Lots(features, row, told_apart, lot))
+    lot, repeated = np.empty_like(features), 0
+    for entries in _alike_together(features):
+        own, label, used = features[entries], ledger.label[entries], ledger.used[entries]
+        whole = row_hashes(own, label)
+        for salt, role in enumerate((ledger.offset, ledger.time, ledger.group), start=3):
+            if role is not None:
+                whole = mixed(whole ^ bits_of(role[entries].astype(np.float64)), np.uint64(salt))
+        weight = [] if ledger.weight is None else [ledger.weight[entries]]  # by their order, which has no unit
+        order = np.lexsort((whole, *weight, label, ~used, own))
+        starts = np.flatnonzero(np.diff(own[order], prepend=~own[order[0]]))
+        copy = np.arange(len(own)) - np.repeat(starts, np.diff(starts, append=len(own)))
+        lot[entries[order]] = mixed(own[order] + copy.astype(np.uint64), np.uint64(0))
+        told_apart = whole if not weight else mixed(whole ^ bits_of(weight[0]), np.uint64(2))
+        repeated += int(np.count_nonzero(np.diff(np.sort(told_apart[used])) == 0))
+    return replace(ledger, read_lots=Lots(features, lot, repeated))
 
 
-def drawn(ledger: Ledger, part: NDArray[np.bool_], seed: int) -> NDArray[np.intp]:
-    """Return the entries of a part in an order that chance decides by the values of the rows."""
+def _alike_together(features: Hashes) -> Iterator[NDArray[np.intp]]:
+    """Yield the entries of all rows, those with the same features at a time, and so many that memory is no matter."""
+    bits = (len(features) // _ROWS_AT_ONCE).bit_length()
+    for part in range(1 << bits):
+        first, last = np.uint64(part << 64 - bits), np.uint64((part + 1 << 64 - bits) - 1)
+        entries = np.flatnonzero((features >= first) & (features <= last))
+        if len(entries):
+            yield entries
+
+
+def row_hashes(features: Hashes, label: NDArray[np.float64]) -> Hashes:
+    """Return the hash of features and label of each row."""
+    return mixed(features ^ bits_of(label), np.uint64(1))
+
+
+def drawn(ledger: Ledger, part: NDArray[np.bool_], seed: int, most: int | None = None) -> NDArray[np.intp]:
+    """Return the entries of a part, or the first of them, in an order that chance decides by the values of the rows."""
     entries = np.flatnonzero(part)
-    return entries[np.argsort(_seeded(ledger.lots.lot[entries], seed))]
+    lots = _seeded(ledger.lots.lot[entries], seed)
+    if most is not None and most < len(lots):
+        first = lots <= np.partition(lots, most)[most]
+        entries, lots = entries[first], lots[first]
+    return entries[np.argsort(lots)][:most]
 
 
 def in_order(ledger: Ledger, part: NDArray[np.bool_], by_group: bool, seed: int = 0) -> NDArray[np.intp]:
     """Return the entries of a part by time, in random order where there is no time; `by_group`: group after group."""
-    if ledger.time is None:
-        entries = drawn(ledger, part, seed)
-    else:
-        entries = np.flatnonzero(part)
-        entries = entries[np.argsort(ledger.time[entries], kind="stable")]
+    time = ledger.time
+    entries = drawn(ledger, part, seed) if time is None else by_time(time, np.flatnonzero(part))
     if not by_group or ledger.group is None:
         return entries
     _, group = np.unique(ledger.group[entries], return_inverse=True)
@@ -155,15 +186,22 @@ def in_order(ledger: Ledger, part: NDArray[np.bool_], by_group: bool, seed: int 
     return entries[np.argsort(place[group], kind="stable")]
 
 
+def by_time(time: NDArray[np.float64], entries: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return entries in the order of their times, those of one time as they stand: most tables are in it already."""
+    own = time[entries]
+    return entries if np.all(own[:-1] <= own[1:]) else entries[np.argsort(own, kind="stable")]
+
+
 def choose_rows(ledger: Ledger, part: NDArray[np.bool_], most: int, seed: int) -> NDArray[np.intp]:
     """Return the entries of at most `most` of a part's rows, chosen at random and in random order."""
-    return drawn(ledger, part, seed)[:most]
+    return drawn(ledger, part, seed, most)
 
 
 def _random_rows(ledger: Ledger, wanted: int, seed: int) -> NDArray[np.intp]:
     """Return the entries of about so many used rows, drawn by lot, rows entered twice as one."""
     entries, lots = np.flatnonzero(ledger.used), ledger.lots
-    features, row = lots.features[entries], lots.row[entries]
+    features = lots.features[entries]
+    row = row_hashes(features, ledger.label[entries])
     distinct, copies = np.unique(row, return_counts=True)
     accidents = copies.max() <= max(_PAIR, _LARGEST_UNIT * len(entries)) and len(np.unique(features)) == len(distinct)
     unit = _seeded(mixed(features, np.uint64(0)) if accidents else lots.lot[entries], seed)

@@ -31,8 +31,11 @@ _EXACT_LEVERAGES = 1e9
 
 def fit_rows(
     estimator: Any, settings: EstimatorSettings, X: Any, label: Floats, weight: Floats | None
-) -> tuple[Floats, float]:
-    """Fit to checked rows; return coefficients and intercept. The estimator keeps certificate and learner."""
+) -> tuple[Floats, Floats]:
+    """Fit to checked rows; return coefficients (outputs, columns) and intercepts (outputs,).
+
+    The estimator keeps certificate and learner.
+    """
     loss, names = settings.loss, names_of(estimator)
     loss.check_labels(label)
     with one_blas_thread():
@@ -74,8 +77,8 @@ def fit_rows(
         objective = problem.objective
         full = settings.regime.size is None
         parameters = _refined(objective, matrix, optimum) if full and not problem.quick else optimum.parameters
-        coefficients, intercept = matrix.deliver(parameters)
-        delivered = matrix.inside(coefficients, intercept)
+        coefficients, intercepts = matrix.deliver(parameters)
+        delivered = matrix.inside(coefficients, intercepts)
         certificate, value = optimum.certification.certificate, optimum.value
         if not np.array_equal(delivered, optimum.parameters):
             certificate = certify(objective, matrix.rows, delivered, matrix.units).certificate
@@ -89,14 +92,16 @@ def fit_rows(
         )
     estimator.objective_, estimator.n_iter_, estimator.certificate_ = value, len(optimum.trace), certificate
     estimator._learner = go_on(loss, settings.alpha, matrix, delivered, optimum.certification.factor)
-    return coefficients, intercept
+    return coefficients, intercepts
 
 
 def _problem(settings: EstimatorSettings, matrix: Matrix, names: list[str]) -> Problem:
-    objective = Objective(settings.loss, matrix.penalty(settings.alpha, standardize=settings.standardize))
-    rows = matrix.rows
-    quick = settings.regime.size is None and float(len(rows)) * rows.layout.size**2 > _EXACT_LEVERAGES
-    return Problem(objective, rows, settings.stopping, matrix.units, names, quick=quick)
+    rows, loss, outputs = matrix.rows, settings.loss, settings.loss.outputs
+    objective = Objective(loss, matrix.penalty(settings.alpha, standardize=settings.standardize, outputs=outputs))
+    # Steps that end at delivered points are for one smooth output.
+    fast = settings.regime.size is None and outputs == 1 and loss.corners is None
+    quick = fast and float(len(rows)) * rows.layout.size**2 > _EXACT_LEVERAGES
+    return Problem(objective, rows, settings.stopping, matrix.units, names * outputs, quick=quick)
 
 
 def _optimum(settings: EstimatorSettings, matrix: Matrix, problem: Problem) -> Optimum:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse, vstack
 
+from batchlearn.data.rows import Chunk
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.data.rows.threads import one_blas_thread
@@ -22,11 +23,13 @@ from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.estimators.settings import EstimatorSettings
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels import native
-from batchlearn.kernels.design import Block, Columns, Floats, Layout
+from batchlearn.kernels.design import Block, Columns, Floats, Layout, squared
 from batchlearn.kernels.native.epochs import Compiled, Strengths, Turns, follow_newton, follow_normalised, learned_rows
 from batchlearn.kernels.normalised import NormalisedState
 from batchlearn.kernels.online_newton import BLOCK
-from batchlearn.kernels.single_rows import unpadded
+from batchlearn.kernels.single_rows import padded, unpadded
+from batchlearn.kernels.sums import transposed_product, transposed_products
+from batchlearn.kernels.window_mean import WindowMean
 from batchlearn.objectives.factor import Factor
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
@@ -35,6 +38,7 @@ from batchlearn.solvers.batches import compiled_loss
 from batchlearn.solvers.online.newton import FAINT, MOST_COEFFICIENTS, OnlineNewton, OnlineState
 from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.rowwise import predictor, weighted_slope
 from batchlearn.training.certificate import Certificate, Proved
 from batchlearn.training.matrix import Matrix, row_weights
 
@@ -67,17 +71,17 @@ class Learner:
 def begin(loss: Loss, alpha: float, values: Any, intercept: bool) -> Learner:
     """Return the learner before its first row; `values` (n, columns) holds at least that."""
     columns = values.shape[1]
-    sparse = issparse(values)
+    sparse, loss = issparse(values), _curved(loss)
     layout = Layout(intercept, 0 if sparse else columns, (), columns if sparse else 0)
     shift = np.asarray(values[0], dtype=np.float64).copy() if intercept and not sparse else np.zeros(columns)
-    size = layout.size
+    size, outputs = layout.size, loss.outputs
     state: OnlineState | NormalisedState
-    if size <= MOST_COEFFICIENTS:
+    if outputs == 1 and size <= MOST_COEFFICIENTS:
         state = OnlineState(np.zeros(size), np.eye(size) / FAINT, np.zeros(size), FAINT * np.eye(size))
     else:
         empty = MemoryRows(layout, (), np.zeros(layout.dense), np.ones(layout.dense))
-        objective = Objective(loss, Quadratic(np.zeros(size)))
-        state = NormalisedGradient().start(objective, empty, np.zeros(size), ReadingPlan(1, 16 * BLOCK, 1.0, 0))
+        objective, start = Objective(loss, Quadratic(np.zeros(outputs * size))), np.zeros(outputs * size)
+        state = NormalisedGradient().start(objective, empty, start, ReadingPlan(1, 16 * BLOCK, 1.0, 0))
     # Normalised updates know no units of columns: there is nothing to scale.
     seen = np.full(columns, isinstance(state, NormalisedState))
     scale, order = np.ones(columns), np.arange(columns)
@@ -85,18 +89,66 @@ def begin(loss: Loss, alpha: float, values: Any, intercept: bool) -> Learner:
 
 
 def go_on(loss: Loss, alpha: float, matrix: Matrix, parameters: Floats, factor: Factor | None) -> Learner | None:
-    """Return the learner that knows what a certified batch fit knows; None without a matrix of its curvature."""
-    size = len(parameters)
-    if factor is None or size > MOST_COEFFICIENTS:
+    """Return the learner that knows what a certified batch fit knows; None without a matrix of its curvature.
+
+    That of several outputs goes on from the point with steps as short as if it had learned the rows one by one.
+    """
+    size, weight = matrix.rows.layout.size, matrix.weight
+    state: OnlineState | NormalisedState
+    if loss.outputs > 1:
+        largest, squares, lengths, slopes, curvatures = matrix.rows.total(_StepTotal(loss), parameters)
+        unit = np.where(largest > 0.0, largest, 1.0)
+        ratio = weight / matrix.rows.total_weight
+        sums = padded((squares.reshape(-1, size) * (ratio / unit) ** 2).ravel(), loss.outputs)
+        point, norm = padded(parameters, loss.outputs), float(lengths @ (1.0 / unit**2))
+        mean = WindowMean.start(point, BLOCK)
+        own = norm * ratio, float(slopes) * ratio, float(curvatures) * ratio
+        state = NormalisedState(point, mean, sums, np.append(largest, 1.0), weight, *own)
+    elif factor is None or size > MOST_COEFFICIENTS:
         return None
-    weight = matrix.weight
-    state = OnlineState(parameters, factor.inverse_hessian / weight, np.zeros(size), np.zeros((size, size)))
+    else:
+        state = OnlineState(parameters, factor.inverse_hessian / weight, np.zeros(size), np.zeros((size, size)))
     seen = np.ones(len(matrix.scale), dtype=bool)
     paid = np.full(size, weight)
     layout, order = matrix.rows.layout, matrix.order
     in_order = bool(np.all(np.diff(order) == 1))
     scales = matrix.shift, matrix.scale, seen, order
-    return Learner(loss, alpha, layout, *scales, state, weight=weight, paid=paid, in_order=in_order)
+    return Learner(_curved(loss), alpha, layout, *scales, state, weight=weight, paid=paid, in_order=in_order)
+
+
+@dataclass(frozen=True)
+class _StepTotal:
+    """What normalised updates keep of rows, all learned at one point.
+
+    Of each coefficient the largest size of its column, (d,); of each output's the squared gradients of the rows, (d,);
+    the columns' squares; and of the predictors squared slopes and curvatures.
+    """
+
+    loss: Loss
+    combine: ClassVar[tuple[Any, ...]] = (np.maximum, np.add, np.add, np.add, np.add)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Any, ...]:
+        """Return the chunk's totals."""
+        layout, squares, eta = chunk.layout, squared(chunk.block), predictor(chunk, parameters)
+        slope = weighted_slope(self.loss, eta, chunk.label, chunk.weight)
+        largest = squares.dense.max(axis=1)
+        if layout.sparse:
+            largest = np.append(largest, squares.sparse.max(axis=0).toarray().ravel())
+        # Along all predictors at once, as the row loop measures it.
+        along = zip(self.loss.curvatures(eta, chunk.label), self.loss.contrasts.T, strict=True)
+        curvature = sum(float(curve @ chunk.weight) * float(contrast.sum()) ** 2 for curve, contrast in along)
+        return (
+            np.sqrt(largest),
+            transposed_products(layout, squares, slope**2),
+            transposed_product(layout, squares, chunk.weight),
+            np.sum(slope**2 / chunk.weight),
+            curvature / self.loss.outputs,
+        )
+
+
+def _curved(loss: Loss) -> Loss:
+    """Return the loss with curvature wherever a row is: one beyond a corner would teach an inverse Hessian nothing."""
+    return loss if loss.corners is None else loss.corners.majorised
 
 
 def learn(learner: Learner, values: Any, label: Floats, weight: Floats | None) -> tuple[Learner, Floats]:
@@ -127,14 +179,14 @@ def learn(learner: Learner, values: Any, label: Floats, weight: Floats | None) -
     return learner, shown.state.parameters.copy()
 
 
-def delivered(learner: Learner, parameters: Floats) -> tuple[Floats, float]:
-    """Return coefficients and intercept in the units of the columns."""
-    lead = int(learner.layout.intercept)
-    coefficients = parameters[lead:] / learner.scale
-    intercept = float(parameters[0] - coefficients @ learner.shift) if lead else 0.0
+def delivered(learner: Learner, parameters: Floats) -> tuple[Floats, Floats]:
+    """Return coefficients (outputs, columns) and intercepts (outputs,) in the units of the columns."""
+    lead, outputs = int(learner.layout.intercept), parameters.reshape(-1, learner.layout.size)
+    coefficients = outputs[:, lead:] / learner.scale
+    intercepts = outputs[:, 0] - coefficients @ learner.shift if lead else np.zeros(len(outputs))
     if not learner.in_order:
-        coefficients[learner.order] = coefficients.copy()
-    return coefficients, intercept
+        coefficients[:, learner.order] = coefficients.copy()
+    return coefficients, intercepts
 
 
 def _scaled(learner: Learner, values: Any) -> Learner:
@@ -203,7 +255,8 @@ def _learned_compiled(learner: Learner, fast: Compiled, weight: float, *, in_tur
 
 def _strengths(learner: Learner) -> Floats:
     strengths = learner.alpha / learner.scale**2
-    return np.append(0.0, strengths) if learner.layout.intercept else strengths
+    strengths = np.append(0.0, strengths) if learner.layout.intercept else strengths
+    return np.tile(strengths, learner.loss.outputs)
 
 
 def _turned(learner: Learner) -> Learner:
@@ -230,8 +283,11 @@ def _turned(learner: Learner) -> Learner:
 
 def learn_rows(
     estimator: Any, settings: EstimatorSettings, values: Any, label: Floats, sample_weight: Any
-) -> tuple[Floats, float]:
-    """Learn checked rows; return coefficients and intercept. The estimator keeps the learner, without certificate."""
+) -> tuple[Floats, Floats]:
+    """Learn checked rows; return coefficients (outputs, columns) and intercepts (outputs,), without a certificate.
+
+    The estimator keeps the learner.
+    """
     loss = settings.loss
     loss.check_labels(label)
     weight = row_weights(sample_weight, len(label))
@@ -262,31 +318,26 @@ def learn_rows(
 
 
 def class_labels(label: Any, classes: Any, known: Any) -> tuple[Floats, Any]:
-    """Return labels as 0 and 1, and the two classes, sorted: those known, else those given. Raises DataError."""
+    """Return labels as 0 to K - 1, and the K classes, sorted: those known, else those given. Raises DataError."""
     if known is None and classes is None:
         raise UsageError(
-            "The first call of partial_fit does not know the classes of rows to come. Give both: classes=[0, 1].",
+            "The first call of partial_fit does not know the classes of rows to come. Give all: classes=[0, 1].",
             code="partial-fit-classes",
         )
     given = np.unique(known if classes is None else classes)
-    if len(given) != 2 or (known is not None and not np.array_equal(given, known)):
-        came = "" if known is None else f"; the classes so far are {_both(known)}"
+    listed = ", ".join(map(quoted, given.tolist()))
+    if len(given) < 2 or (known is not None and not np.array_equal(given, known)):
+        came = "" if known is None else f"; the classes so far are {', '.join(map(quoted, known.tolist()))}"
         raise UsageError(
-            f"The classes given are {_both(given)}{came}; partial_fit needs the same two in each call.",
+            f"The classes given are {listed}{came}; partial_fit needs the same ones, two or more, in each call.",
             code="partial-fit-classes",
         )
     label = np.asarray(label)
-    second = label == given[1]
-    known_rows = second | (label == given[0])
-    if not known_rows.all():
-        unknown = np.unique(label[~known_rows])
+    unknown = ~np.isin(label, given)
+    if unknown.any():
         raise DataError(
-            f"A label is {quoted(unknown.tolist()[0])}; the classes are {_both(given)}. Leave such rows out, or begin "
-            "again with other classes.",
+            f"A label is {quoted(np.unique(label[unknown]).tolist()[0])}; the classes are {listed}. Leave such rows "
+            "out, or begin again with other classes.",
             code="label-unknown",
         )
-    return second.astype(np.float64), given
-
-
-def _both(classes: Any) -> str:
-    return " and ".join(quoted(one) for one in classes.tolist())
+    return np.searchsorted(given, label).astype(np.float64), given

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from batchlearn.kernels.design import Floats
-from batchlearn.training.matrix import predictors
+from batchlearn.training.matrix import row_predictors
 
 STORED_TYPES = [np.float64, np.float32]
 """Values of these types are read as they are stored."""
@@ -30,9 +30,8 @@ def names_of(estimator: Any) -> list[str]:
     return ["the intercept", *columns] if estimator.fit_intercept else columns
 
 
-def row_predictors(estimator: Any, X: Any, coefficients: Floats | None) -> Floats:
-    """Return the linear predictor of each row, shape (n,)."""
+def linear_predictors(estimator: Any, X: Any) -> Floats:
+    """Return the linear predictor of each row, shape (n,); of K > 2 classes their logits, (K, n)."""
     check_is_fitted(estimator)
     X = validate_data(estimator, arrays(X), accept_sparse="csr", dtype=STORED_TYPES, reset=False)
-    intercept = float(np.ravel(estimator.intercept_)[0])
-    return predictors(X, np.asarray(coefficients), intercept)
+    return row_predictors(X, np.atleast_2d(estimator.coef_), np.atleast_1d(estimator.intercept_))

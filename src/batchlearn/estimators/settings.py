@@ -5,12 +5,12 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any, NamedTuple
 
+from batchlearn.data.rows.threads import thread_count
 from batchlearn.errors import UsageError, quoted
 from batchlearn.objectives.losses import Loss, named_loss
+from batchlearn.objectives.stopping import Stopping
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import Regime
-from batchlearn.training.stopping import Stopping
-from batchlearn.training.train import thread_count
 
 
 class EstimatorSettings(NamedTuple):
@@ -37,6 +37,8 @@ def checked(estimator: Any, losses: tuple[str, ...]) -> EstimatorSettings:
     needed = {"alpha": "alpha-negative", "tol": "tolerance-not-positive"}
     if estimator.loss == "tweedie":
         needed["power"] = "power-range"
+    if estimator.loss == "huber":
+        needed["threshold"] = "threshold-range"
     for name, code in needed.items():
         if getattr(estimator, name) is None:
             raise UsageError(
@@ -51,12 +53,13 @@ def checked(estimator: Any, losses: tuple[str, ...]) -> EstimatorSettings:
         alpha=numbers["alpha"],
         tolerance=numbers["tol"],
         power=numbers.get("power"),
+        threshold=numbers.get("threshold"),
         class_weight=getattr(estimator, "class_weight", None),
         batch_size=estimator.batch_size,
     )
     return EstimatorSettings(
         numbers["alpha"],
-        named_loss(estimator.loss, recipe.power),
+        named_loss(estimator.loss, recipe.power, recipe.threshold),
         bool(estimator.fit_intercept),
         recipe.stopping,
         bool(estimator.standardize),

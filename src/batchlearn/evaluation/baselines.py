@@ -115,18 +115,22 @@ def last_value_baseline(
             code="baseline-groups",
         )
     train_rows = len(train_label)
-    label = np.concatenate((train_label, test_label))
-    if train_group is None or test_group is None:
-        group: NDArray[np.integer] = np.zeros(len(label), dtype=np.intp)
-    else:
-        group = np.concatenate((train_group, test_group))
-    last = last_known(label, group)
     weight = np.ones(train_rows) if train_weight is None else train_weight
-    known = ~np.isnan(last[:train_rows])
-    if not np.any(weight[known] > 0.0):
-        return None
     # What the last label says, by the training rows that have an earlier one.
-    before, after, part, latest = last[:train_rows][known], train_label[known], weight[known], last[train_rows:]
+    if train_group is None and not (np.isnan(train_label).any() or np.isnan(test_label).any()):
+        # That of the row before: of many rows copies would be most of the memory.
+        before, after, part = train_label[:-1], train_label[1:], weight[1:]
+        latest = np.concatenate((train_label[-1:], test_label))[: len(test_label)]
+    else:
+        label = np.concatenate((train_label, test_label))
+        group: NDArray[np.integer] = np.zeros(len(label), dtype=np.intp)
+        if train_group is not None and test_group is not None:
+            group = np.concatenate((train_group, test_group))
+        last = last_known(label, group)
+        known = ~np.isnan(last[:train_rows])
+        before, after, part, latest = last[:train_rows][known], train_label[known], weight[known], last[train_rows:]
+    if not np.any(part > 0.0):
+        return None
     if classes > _TWO:
         table = np.vstack([after_last(before, after, part, classes), class_shares(train_label, weight, classes)])
         return np.asarray(table[np.where(np.isnan(latest), classes, latest).astype(np.intp)])

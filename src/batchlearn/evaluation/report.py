@@ -44,7 +44,7 @@ UNNAMED_CLASSES = "(classes never seen in training)"
 
 
 @dataclass(frozen=True)
-class Drift:
+class LaterDifference:
     """The proper score of later rows minus the leave-one-out one of the earlier rows, with its 98 % interval.
 
     Of tables whose rows are of one world the interval is above zero in one of a hundred, and below in one.
@@ -109,10 +109,10 @@ class Evaluation:
     unseen_classes: Mapping[str, int]
     notes: Sequence[Note]
     leave_one_out: LeaveOneOut | None = None
-    drift: Drift | None = None  # where the held-out rows are later ones and there is a leave-one-out score
+    drift: LaterDifference | None = None  # where the held-out rows are later ones and there is a leave-one-out score
     differences: Mapping[str, Estimate] = field(default_factory=dict)  # its proper score minus that of each baseline
     decision: DecisionCosts | None = None  # where costs of wrong decisions were given
-    cuts: Sequence[Cut] = ()  # of two classes, what thresholds find: one half, the base rate, and that of the costs
+    cuts: tuple[Cut, ...] = ()  # of two classes, what thresholds find: one half, the base rate, and that of the costs
     abstention: Abstention | None = None  # where they have a fee for a person's look at a row
     worst_rows: Sequence[WorstRow] = ()  # those of the largest losses
 
@@ -340,7 +340,7 @@ def _decision_notes(decision: DecisionCosts | None) -> list[Note]:
 
 def _drift(
     score: str, time: Array | None, losses: Array, weight: Array, leave_one_out: LeaveOneOut | None
-) -> Drift | None:
+) -> LaterDifference | None:
     if time is None or leave_one_out is None or leave_one_out.metric != score:
         return None
     before, high = leave_one_out.estimate.value, leave_one_out.estimate.high
@@ -348,4 +348,4 @@ def _drift(
         return None
     error = (high - before) / NORMAL.inv_cdf(0.5 + LEVEL / 2)
     found = later_difference(losses, weight, time, before, error)
-    return None if found.low is None or found.high is None else Drift(found.value, found.low, found.high)
+    return None if found.low is None or found.high is None else LaterDifference(found.value, found.low, found.high)

@@ -28,6 +28,12 @@ class Code(StrEnum):
     HUBER_THRESHOLD = auto()
     TWEEDIE_POWER = auto()
     TWEEDIE_POWER_UNKNOWN = auto()
+    # Of an estimator that was brought along.
+    LEARNER_FED = auto()
+    LEARNER_ROUNDS = auto()
+    LEARNER_CALIBRATED = auto()
+    LEARNER_NOT_KEPT = auto()
+    LEARNER_CONTINUED = auto()
     # Of what was held out, and of what it says.
     NOTHING_HELD_OUT = auto()
     HELD_OUT = auto()
@@ -51,6 +57,8 @@ class Code(StrEnum):
     COMPARED_TERMS = auto()
     OPTIMUM_OUT_OF_TIME = auto()
     COMPARISON_OUT_OF_TIME = auto()
+    MODEL_TOLD_APART = auto()
+    MODEL_AS_GOOD = auto()
     # Of a start that goes on from an earlier version.
     NOTHING_PROVED = auto()
     WARM_START = auto()
@@ -90,6 +98,20 @@ class Code(StrEnum):
     PERIOD_OVER = auto()
     FEW_NEW_LABELS = auto()
     ENOUGH_NEW_LABELS = auto()
+    LEARNED_NOT_ON_RECORD = auto()
+    POLICY_CANNOT_SEE = auto()
+    TOO_FEW_BLOCKS = auto()
+    LOSSES_STEADY = auto()
+    LOSSES_ROSE = auto()
+    NO_DRIFT = auto()
+    DRIFTED = auto()
+    GAIN_NOT_KNOWN = auto()
+    GAIN_SMALL = auto()
+    GAIN_LARGE = auto()
+    GAIN_BELOW_PRICE = auto()
+    GAIN_ABOVE_PRICE = auto()
+    FORECAST_BELOW_PRICE = auto()
+    FORECAST_ABOVE_PRICE = auto()
     ASKED_FOR = auto()
     TRAINED_WITHOUT = auto()
     # What a gate found.
@@ -149,6 +171,7 @@ class Code(StrEnum):
     TIME_SPENT = auto()
     ANCHORED = auto()
     ROWS_NOT_KEPT = auto()
+    LEARNER_UNPROVED = auto()
     # How columns are read; their sentences are in column_sentences.py.
     MISSING_TEXTS = auto()
     STRAY_TEXTS = auto()
@@ -179,3 +202,12 @@ class Code(StrEnum):
     TIME_SPIKE = auto()
     # What stands on an older record as a sentence, whatever it was about.
     RECORDED = auto()
+    # Of a backtest.
+    POLICY_CHEAPEST = auto()
+    POLICY_AS_GOOD = auto()
+    NO_POLICY_BEATS_ONCE = auto()
+    TRAINING_TAKES_NO_TIME = auto()
+    ROWS_NOT_SCORED = auto()
+    WINDOWS_WITHOUT_LABELS = auto()
+    TRAININGS_REFUSED = auto()
+    CLASSES_CAME_LATE = auto()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchlearn.errors import quoted
+from batchlearn.formatting.backtest import SENTENCES as _OF_BACKTESTS
 from batchlearn.formatting.codes import Code
 from batchlearn.formatting.column_sentences import COLUMN_SENTENCES
 from batchlearn.formatting.names import BASELINES, METRICS
@@ -140,6 +141,21 @@ def _classes_never_seen(rows: int, of: int, classes: Mapping[str, int], loss: fl
     )
 
 
+def _learner_fed(path: str, form: str, refusal: str | None) -> str:
+    fed = {
+        "frame": "a frame: categories as categories, times as numbers",
+        "texts": "the texts of its one column",
+        "matrix": "the matrix of our encoding: levels as columns of zeros and ones, missing numbers as their mean",
+    }.get(form, form)
+    return f"{path} is fed {fed}." + ("" if refusal is None else f" Before that it was tried otherwise: {refusal}")
+
+
+def _learner_not_kept(path: str, types: list[str], missing: str | None) -> str:
+    keep = f" To keep it, install {missing}: pip install 'batchlearn[{missing}]'" if missing else ""
+    keep += f" To keep it, name the types that it consists of: --trust {','.join(types)}" if types else ""
+    return f"No file can hold {path} without pickle: a saved model has its recipe alone and is rebuilt from it.{keep}"
+
+
 def _baseline_not_told(baseline: str) -> str:
     return f"There are too few rows to tell whether the model is better than the {_name(baseline)} baseline."
 
@@ -168,6 +184,31 @@ def _threshold_not_cheaper(threshold: float, than: str, saved: float, low: float
 def _compared_on(rows: int, held_out: int, how: str | None) -> str:
     judged = "no rows were held out" if how is None else f"judged on {held_out:,} ({how})"
     return f"Contenders learn from {rows:,} rows; {judged}."
+
+
+def _compared_terms(coefficients: int, model: str, alpha: float | None) -> str:
+    if alpha is None:
+        return (
+            f"The model is the one that `train` would fit here: {model}, {coefficients:,} coefficients, a strength for "
+            "each term."
+        )
+    return f"Terms enter as they are (linear encoding), {coefficients:,} coefficients, penalty alpha {alpha:.3g}."
+
+
+def _model_told_apart(metric: str, other: str, difference: float, low: float, high: float, certified: bool) -> str:
+    proof = ", and it is certified" if certified else ""
+    lower = f"{-difference:.4g} ({-high:.4g} to {-low:.4g})"
+    return f"Its {_name(metric)} is lower than that of {other}, the next one, by {lower}{proof}."
+
+
+def _model_as_good(
+    metric: str, other: str, difference: float, low: float | None, high: float | None, certified: bool
+) -> str:
+    proof = ", and certified" if certified else ""
+    if low is None or high is None:
+        return f"Too few rows tell it from {other} (difference in {_name(metric)} {difference:+.4g}){proof}."
+    figures = f"{difference:+.4g} ({low:+.4g} to {high:+.4g})"
+    return f"Not distinguishable from {other} here (difference in {_name(metric)} {figures}){proof}."
 
 
 def _warm_start(rows: int, loss_bound: float, prediction_bound: float | None) -> str:
@@ -280,12 +321,13 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     "well it predicts others. Evaluate on later rows; what train printed is of rows held out.",
     Code.SAMPLED: "A sample of {rows:,} of {of:,} rows, drawn at random with seed {seed}.",
     Code.COMPARED_ON: _compared_on,
-    Code.COMPARED_TERMS: "Terms enter as they are (linear encoding), {coefficients:,} coefficients, penalty alpha "
-    "{alpha:.3g}.",
+    Code.COMPARED_TERMS: _compared_terms,
     Code.OPTIMUM_OUT_OF_TIME: "The optimum that distances are measured from is where its solver stood after "
     "{seconds:.0f} seconds.",
     Code.COMPARISON_OUT_OF_TIME: "The comparison took more than {seconds:.0f} seconds, so larger batches or learning "
     "rates were left out; a smaller budget (--seconds) or fewer rows (--rows) make room for them.",
+    Code.MODEL_TOLD_APART: _model_told_apart,
+    Code.MODEL_AS_GOOD: _model_as_good,
     Code.NOTHING_PROVED: "Nothing is proved about this fit: {reason}.",
     Code.WARM_START: _warm_start,
     Code.UPDATED: _updated,
@@ -338,8 +380,19 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.MORE_ROWS_NEEDED: "kappa * decrement is {product:.2g} and must be below 1: more rows must be read",
     Code.TIME_SPENT: "the time for a solver was spent",
     Code.ANCHORED: "fine-tuning ends at the optimum of the new rows and an anchor, not at that of all rows",
+    Code.LEARNER_FED: _learner_fed,
+    Code.LEARNER_ROUNDS: "{path} stopped early on rows that judge nothing; what is judged and delivered was trained "
+    "{rounds:,} rounds, on all of its rows.",
+    Code.LEARNER_CALIBRATED: "{path} gives no probabilities: a curve from its scores to them was found on rows that "
+    "judge nothing.",
+    Code.LEARNER_NOT_KEPT: _learner_not_kept,
+    Code.LEARNER_CONTINUED: "{path} went on from the champion ({how}): that is no training from scratch and need not "
+    "end where one would.",
+    Code.LEARNER_UNPROVED: "{path} was brought along, and nothing is known of its objective that could bound how far "
+    "it is from an optimum",
     Code.ROWS_NOT_KEPT: "its rows were learned one by one and were not kept",
     Code.RECORDED: "{text}",
     **_OF_RETRAINING,
+    **_OF_BACKTESTS,
     **{Code(code): sentence for code, sentence in COLUMN_SENTENCES.items()},
 }

@@ -34,6 +34,33 @@ def _due(before: str, after: str) -> Callable[..., str]:
     return said
 
 
+def _watched(before: str, found: str) -> Callable[..., str]:
+    """Return the sentence of a watch over blocks of rows: the odds against no change, and those it waits for."""
+
+    def said(blocks: int, rows: int, odds: float, needed: float, column: str | None = None) -> str:
+        most = "" if column is None else f", most of all in column {quoted(column)}"
+        odds = min(odds, 1e6)
+        return (
+            f"{before} {blocks:,} blocks of {rows:,} rows or more {found}{most} (odds {odds:.3g} : 1, of {needed:g})."
+        )
+
+    return said
+
+
+def _forecast(due: str) -> Callable[..., str]:
+    """Return the sentence of what a retrain is forecast to save beside its price."""
+
+    def said(worth: float, expected: float, error: float, price: float, rows: int, pairs: int) -> str:
+        from_versions = f"{pairs} pair{'' if pairs == 1 else 's'} of versions"
+        return (
+            f"{due}: on as many rows as have come ({rows:,}) a training is forecast, from {from_versions} and the rows "
+            f"that came, to save a loss of {expected:.3g} (standard error {error:.3g}); what may be saved, by its "
+            f"chance, is {worth:.4g}, and a training costs as much as {price:g}."
+        )
+
+    return said
+
+
 def _few_blocks(rows: int, blocks: int, rows_each: int, needed: int) -> str:
     named = f"{blocks} block{'s' * (blocks > 1)} of time with {rows_each} rows or more"
     return f"{rows:,} later rows make {named}; {needed} are needed."
@@ -157,6 +184,25 @@ SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.PERIOD_OVER: _due("Due: ", ", and {rows:,} rows to learn from have come."),
     Code.FEW_NEW_LABELS: "Not due: {rows:,} of {needed:,} rows to learn from have come since the last training.",
     Code.ENOUGH_NEW_LABELS: "Due: {rows:,} of {needed:,} rows to learn from have come since the last training.",
+    Code.LEARNED_NOT_ON_RECORD: "Not due: it is not on record how many rows the last training knew.",
+    Code.POLICY_CANNOT_SEE: "The policy cannot look at the rows that came: {refusal}",
+    Code.TOO_FEW_BLOCKS: "Not due: {blocks} blocks of {rows:,} rows or more have come since the last training; "
+    "{needed} are needed before a change can be told.",
+    Code.LOSSES_STEADY: _watched("Not due: in", "the loss of the live model shows no rise"),
+    Code.LOSSES_ROSE: _watched("Due: in", "the loss of the live model has risen"),
+    Code.NO_DRIFT: _watched("Not due: in", "rows differ from those of the last training no more than those did"),
+    Code.DRIFTED: _watched("Due: in", "rows differ more and more from those of the last training"),
+    Code.GAIN_NOT_KNOWN: "Not due: what a training would gain is not known.",
+    Code.GAIN_SMALL: "Not due: a training would gain {times:.3g} times what it would in an unchanged world; the policy "
+    "waits for {needed:g}.",
+    Code.GAIN_LARGE: "Due: a training would gain {times:.3g} times what it would in an unchanged world, and the policy "
+    "waits for {needed:g}.",
+    Code.GAIN_BELOW_PRICE: "Not due: on so many rows as have come ({rows:,}) a training would save a loss of "
+    "{gain:.4g}, and costs as much as {price:g}.",
+    Code.GAIN_ABOVE_PRICE: "Due: on so many rows as have come ({rows:,}) a training would save a loss of "
+    "{gain:.4g}, and costs as much as {price:g}.",
+    Code.FORECAST_BELOW_PRICE: _forecast("Not due"),
+    Code.FORECAST_ABOVE_PRICE: _forecast("Due"),
     Code.ASKED_FOR: "Asked for, whatever the policy says.",
     Code.TRAINED_WITHOUT: "Trained again without the {rows:,} rows where {where}: {why}",
     Code.NO_CHAMPION: "There is no champion yet.",

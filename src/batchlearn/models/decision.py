@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from batchlearn.data.target import Target
 from batchlearn.errors import DataError, UsageError
 from batchlearn.kernels.design import Floats
 
@@ -98,6 +99,17 @@ class Costs:
         if self.fee is None:
             return np.zeros(len(probability), dtype=bool)
         return np.asarray(uncertainty(probability, self.table) > self.fee)
+
+
+def check_costs(target: Target, costs: Costs | None) -> None:
+    """Refuse costs of decisions for a target that has no two classes: UsageError."""
+    if costs is not None and len(target.classes) != 2:
+        what = f"holds {len(target.classes)} classes" if target.classes else f"is predicted by the {target.loss} loss"
+        raise UsageError(
+            f"Costs of a false positive and a false negative were given and '{target.column}' {what}; they are for two "
+            "classes. Leave them out.",
+            code="costs-without-two-classes",
+        )
 
 
 def errors_cost(false_alarm: float, miss: float) -> Floats:

@@ -20,10 +20,13 @@ from batchlearn.artifacts.strict_json import Malformed, parse
 from batchlearn.errors import IntegrityError, RegistryError, ResourceError, UsageError, quoted
 
 MODEL, WEIGHTS = "model.json", "weights.safetensors"
+# What an estimator of the user's is kept in, by the library whose format it is.
+LEARNERS = {"lightgbm": "learner.txt", "xgboost": "learner.json", "skops": "learner.skops"}
+NEEDED = frozenset({MODEL, WEIGHTS})
 # What lies beside the folder of a version's model: the list of its rows.
 ROWS = "rows.json"
 # Bytes. Files are read into memory as they are: a bound keeps what claims to be a model from filling it.
-_LARGEST = {MODEL: 1 << 26, WEIGHTS: 1 << 31}
+_LARGEST = {MODEL: 1 << 26, WEIGHTS: 1 << 31, **dict.fromkeys(LEARNERS.values(), 1 << 31)}
 _LARGEST_MANIFEST = 1 << 16
 # Of a model with the inverse Hessian of 2,500 coefficients.
 PLAUSIBLE_BYTES = 1 << 26
@@ -46,13 +49,15 @@ def read_folder(path: Path) -> tuple[dict[str, bytes], str]:
         manifest = _read_file(folder, path / MANIFEST, _LARGEST_MANIFEST)
         sizes = _stated_sizes(manifest, path)
         found = set(os.listdir(folder))
-        if found != {MANIFEST, *_LARGEST} or sizes.keys() != _LARGEST.keys():
+        if found != {MANIFEST, *sizes} or not NEEDED <= sizes.keys() <= _LARGEST.keys():
             raise IntegrityError(
                 f"The model {quoted(path)} has the files {quoted(', '.join(sorted(found)), 200)}; exactly {MODEL}, "
-                f"{WEIGHTS} and {MANIFEST} are needed. Copy the model again, and keep other files elsewhere.",
+                f"{WEIGHTS}, {MANIFEST} and what they name are needed. Copy the model again, and keep other files "
+                "elsewhere.",
                 code="model-files",
             )
-        files = {name: _read_file(folder, path / name, most, sizes[name]) for name, most in _LARGEST.items()}
+        largest = {name: most for name, most in _LARGEST.items() if name in sizes}
+        files = {name: _read_file(folder, path / name, most, sizes[name]) for name, most in largest.items()}
     if manifest_of(files) != manifest:
         raise IntegrityError(
             f"The files of the model {quoted(path)} are not those that its {MANIFEST} lists: a SHA-256 differs. The "
@@ -60,6 +65,12 @@ def read_folder(path: Path) -> tuple[dict[str, bytes], str]:
             code="model-altered",
         )
     return files, sha256(manifest)
+
+
+def read_files(path: Path) -> dict[str, bytes]:
+    """Read all files of a model, their manifest included, as they are to be copied; errors as of `read_folder`."""
+    files, _ = read_folder(path)
+    return {**files, MANIFEST: manifest_of(files)}
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import json
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -27,7 +27,10 @@ from batchlearn.data.target import TASK_OF_LOSS, Target, Task
 from batchlearn.errors import quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.models.bounds import PredictionBounds
+from batchlearn.models.brought import BroughtModel, LearnerRecord
 from batchlearn.models.decision import Costs
+from batchlearn.models.encoded import EncodedModel
+from batchlearn.models.folder import LEARNERS
 from batchlearn.models.linear import LinearModel
 from batchlearn.tables.readings import ColumnReading
 from batchlearn.tables.table import Roles
@@ -77,10 +80,9 @@ class BoundsSchema(_Closed):
 
 
 class ModelSchema(_Closed):
-    """Everything in model.json; `record` is what the fit has to say about itself, in plain values."""
+    """What model.json says of any model; `record` is what the fit has to say about itself, in plain values."""
 
     format_version: Literal[2]
-    kind: Literal["linear"]
     encoding: Encoding
     target: Target
     roles: Roles
@@ -89,9 +91,6 @@ class ModelSchema(_Closed):
     class_shares: tuple[float, ...]
     offset_constant: float | None
     outer_spaces: bool
-    standard_errors: bool
-    level_moments: bool
-    bounds: BoundsSchema | None
     costs: Costs | None
     readings: Mapping[str, ColumnReading]
     text_encoding: str | None
@@ -117,6 +116,25 @@ class ModelSchema(_Closed):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The arrays that belong to the description, by name."""
+        return {}
+
+    @property
+    def learner_file(self) -> str | None:
+        """The file that holds the estimator; None where there is none."""
+        return None
+
+
+class LinearSchema(ModelSchema):
+    """Everything in model.json of a linear model."""
+
+    kind: Literal["linear"]
+    standard_errors: bool
+    level_moments: bool
+    bounds: BoundsSchema | None
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The arrays that belong to the description, by name."""
         layout, classes = self.encoding.layout, len(self.target.classes)
         several = classes > 2
         size = layout.size * (classes - 1 if several else 1)
@@ -133,6 +151,18 @@ class ModelSchema(_Closed):
         return shapes
 
 
+class BroughtSchema(ModelSchema):
+    """Everything in model.json of an estimator of the user's; its own file lies beside it."""
+
+    kind: Literal["brought"]
+    learner: LearnerRecord
+
+    @property
+    def learner_file(self) -> str | None:
+        """The file that holds the estimator; None where it is rebuilt."""
+        return None if self.learner.library is None else LEARNERS[self.learner.library]
+
+
 def _check_names(names: Iterable[str]) -> None:
     for name in names:
         if len(name) > _LONGEST_NAME:
@@ -141,12 +171,14 @@ def _check_names(names: Iterable[str]) -> None:
             raise ValueError(f"the name {quoted(name)} has a character that cannot be printed")
 
 
-def parse_schema(value: object) -> ModelSchema:
+def parse_schema(value: object) -> LinearSchema | BroughtSchema:
     """Check a description, in plain values as JSON gives them; Malformed says what is wrong with which part."""
     current = _as_written_today(value)
     try:
         # As text, because the strict reading of Python values takes no list for a tuple.
-        schema = ModelSchema.model_validate_json(json.dumps(current))
+        brought = isinstance(current, dict) and current.get("kind") == "brought"
+        kind: type[LinearSchema | BroughtSchema] = BroughtSchema if brought else LinearSchema
+        schema = kind.model_validate_json(json.dumps(current))
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         where, came = quoted(".".join(map(str, first["loc"]))), first["input"]
@@ -210,12 +242,27 @@ def _missing(given: Any, full: Any, place: tuple[str, ...] = ()) -> Iterator[str
             yield from _missing(*parts, (*place, str(number)))
 
 
-def describe(model: LinearModel, record: Mapping[str, Any]) -> dict[str, Any]:
+def describe(model: EncodedModel, record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the description of a model, unchecked, in values that JSON can hold."""
-    target, bounds = asdict(model.target), model.bounds
+    target, kind, own = asdict(model.target), "linear", dict[str, Any]()
+    if isinstance(model, BroughtModel):
+        kind, own = "brought", {"learner": asdict(model.learner)}
+    elif isinstance(model, LinearModel):
+        bounds = model.bounds
+        own = {
+            "standard_errors": model.standard_errors is not None,
+            "level_moments": model.level_moments is not None,
+            "bounds": None
+            if bounds is None
+            else {
+                "radius": bounds.radius,
+                "form_error": bounds.form_error,
+                "inverse": bounds.inverse is not None and bounds.inverse_square_scale is not None,
+            },
+        }
     return {
         "format_version": FORMAT_VERSION,
-        "kind": "linear",
+        "kind": kind,
         "encoding": asdict(model.encoding),
         # The task follows from the loss; the first files had no other word for it.
         "target": {
@@ -230,15 +277,7 @@ def describe(model: LinearModel, record: Mapping[str, Any]) -> dict[str, Any]:
         "class_shares": model.class_shares,
         "offset_constant": model.offset_constant,
         "outer_spaces": model.outer_spaces,
-        "standard_errors": model.standard_errors is not None,
-        "level_moments": model.level_moments is not None,
-        "bounds": None
-        if bounds is None
-        else {
-            "radius": bounds.radius,
-            "form_error": bounds.form_error,
-            "inverse": bounds.inverse is not None and bounds.inverse_square_scale is not None,
-        },
+        **own,
         "costs": None if model.costs is None else asdict(model.costs),
         "readings": {name: asdict(reading) for name, reading in model.readings.items()},
         "text_encoding": model.text_encoding,
@@ -246,8 +285,17 @@ def describe(model: LinearModel, record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def tensors_of(model: LinearModel) -> dict[str, Floats]:
+def learner_of(model: EncodedModel) -> dict[str, bytes]:
+    """Return the file of the estimator that a model keeps; none of a linear one."""
+    if not isinstance(model, BroughtModel) or model.learner.library is None:
+        return {}
+    return {LEARNERS[model.learner.library]: model.kept}
+
+
+def tensors_of(model: EncodedModel) -> dict[str, Floats]:
     """Return the arrays of a model under the names that its description gives them."""
+    if not isinstance(model, LinearModel):
+        return {}
     arrays = {"parameters": model.parameters}
     if model.standard_errors is not None:
         arrays["standard_errors"] = model.standard_errors
@@ -261,8 +309,35 @@ def tensors_of(model: LinearModel) -> dict[str, Floats]:
     return arrays
 
 
-def restore(schema: ModelSchema, arrays: Mapping[str, Floats]) -> LinearModel:
-    """Return the model that a description and its arrays stand for; Malformed where what must not be negative is."""
+def restore(schema: LinearSchema | BroughtSchema, arrays: Mapping[str, Floats], learner: bytes) -> EncodedModel:
+    """Return the model that a description and its files stand for; Malformed where what must not be negative is.
+
+    The estimator of a user's model stays as bytes until it predicts.
+    """
+    kind: Callable[..., EncodedModel]
+    own: dict[str, Any]
+    if isinstance(schema, BroughtSchema):
+        kind, own = BroughtModel, {"learner": schema.learner, "kept": learner}
+    else:
+        kind, own = LinearModel, _own(schema, arrays)
+    return kind(
+        schema.encoding,
+        schema.target,
+        schema.roles,
+        schema.label_mean,
+        costs=schema.costs,
+        class_shares=schema.class_shares,
+        weight_constant=schema.weight_constant,
+        offset_constant=schema.offset_constant,
+        outer_spaces=schema.outer_spaces,
+        readings=schema.readings,
+        text_encoding=schema.text_encoding,
+        **own,
+    )
+
+
+def _own(schema: LinearSchema, arrays: Mapping[str, Floats]) -> dict[str, Any]:
+    """Return what a linear model alone has."""
     for key in ("standard_errors", "bounds.norms", "bounds.inverse_square_scale"):
         if key in arrays and np.any(arrays[key] < 0.0):
             raise Malformed(f"the array {quoted(key)} holds a value below 0")
@@ -275,20 +350,5 @@ def restore(schema: ModelSchema, arrays: Mapping[str, Floats]) -> LinearModel:
             arrays.get("bounds.inverse_square_scale"),
             schema.bounds.form_error,
         )
-    return LinearModel(
-        schema.encoding,
-        schema.target,
-        arrays["parameters"],
-        schema.roles,
-        schema.label_mean,
-        arrays.get("standard_errors"),
-        bounds,
-        schema.costs,
-        schema.class_shares,
-        arrays.get("level_moments"),
-        schema.weight_constant,
-        schema.offset_constant,
-        schema.outer_spaces,
-        schema.readings,
-        schema.text_encoding,
-    )
+    own: dict[str, Any] = {name: arrays.get(name) for name in ("parameters", "standard_errors", "level_moments")}
+    return {**own, "bounds": bounds}

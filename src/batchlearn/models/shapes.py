@@ -13,7 +13,7 @@ from batchlearn.data.bins import BinTerm
 from batchlearn.data.encoding import PairTerm
 from batchlearn.data.target import class_name
 from batchlearn.kernels.design import Floats
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.encoded import EncodedModel
 
 # One column of a pair: its name and the labels of its levels.
 PairSide = tuple[str, tuple[str, ...]]
@@ -75,7 +75,7 @@ class Shape:
 
 
 def contrasts(
-    model: LinearModel, position: int = 0, level_rows: Mapping[str, NDArray[np.intp]] | None = None
+    model: EncodedModel, position: int = 0, level_rows: Mapping[str, NDArray[np.intp]] | None = None
 ) -> tuple[Floats, Floats | None]:
     """Return estimates and standard errors (coefficients,), levels against the mean of their term's levels.
 
@@ -103,7 +103,7 @@ def contrasts(
 
 
 def shapes(
-    model: LinearModel,
+    model: EncodedModel,
     level_rows: Mapping[str, NDArray[np.intp]] | None = None,
     texts: Mapping[str, TextUse] | None = None,
 ) -> list[Shape]:
@@ -127,7 +127,7 @@ def _size(shape: Shape) -> tuple[float, float]:
     return -(shape.deviation or 0.0), -shape.spread
 
 
-def _shapes(model: LinearModel, position: int, counts: Mapping[str, NDArray[np.intp]] | None) -> list[Shape]:
+def _shapes(model: EncodedModel, position: int, counts: Mapping[str, NDArray[np.intp]] | None) -> list[Shape]:
     estimates, errors = contrasts(model, position, counts)
     encoding, raw, found, start = model.encoding, model.coefficients[position], list[Shape](), 1
     for number in encoding.numbers:
@@ -163,7 +163,7 @@ def _shapes(model: LinearModel, position: int, counts: Mapping[str, NDArray[np.i
     return found
 
 
-def _text_shapes(model: LinearModel, position: int, uses: Mapping[str, TextUse] | None) -> list[Shape]:
+def _text_shapes(model: EncodedModel, position: int, uses: Mapping[str, TextUse] | None) -> list[Shape]:
     encoding, found = model.encoding, list[Shape]()
     errors = None if model.standard_errors is None else model.standard_errors.reshape(-1, encoding.layout.size)
     for text, part in zip(encoding.texts, encoding.text_slices, strict=True):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from batchlearn.artifacts.manifest import MANIFEST, sha256
 from batchlearn.artifacts.store import Store
 from batchlearn.errors import IntegrityError, quoted
+from batchlearn.models.brought.formats import NOTHING_ALLOWED, Allowed
 from batchlearn.models.files import StoredModel, read_model
 from batchlearn.models.folder import ROWS
 from batchlearn.registry.promotions import Promotion, needed_champion
@@ -14,10 +15,10 @@ from batchlearn.registry.version import MODEL_FOLDER, Version, read_file, verify
 from batchlearn.tables.table.row_list import RowList
 
 
-def load_version(store: Store, version: Version) -> StoredModel:
+def load_version(store: Store, version: Version, allowed: Allowed = NOTHING_ALLOWED) -> StoredModel:
     """Return the model of a version. IntegrityError where a byte is not the one that was registered."""
     manifest = sha256(read_file(store, version, f"{MODEL_FOLDER}/{MANIFEST}"))
-    stored = read_model(version.model_path)
+    stored = read_model(version.model_path, allowed)
     if stored.identity != manifest:
         raise IntegrityError(
             f"The model of {quoted(version.path)} changed while it was read. It is not used; try again, and see "
@@ -35,11 +36,11 @@ class Live(NamedTuple):
     stored: StoredModel
 
 
-def load_champion(store: Store) -> Live:
+def load_champion(store: Store, allowed: Allowed = NOTHING_ALLOWED) -> Live:
     """Return the live version and its model. RegistryError where none is live, IntegrityError where it was altered."""
     stands = needed_champion(store)
     version = verify_version(store, stands.version, stands.identity)
-    return Live(stands, version, load_version(store, version))
+    return Live(stands, version, load_version(store, version, allowed))
 
 
 def rows_of(store: Store, version: Version) -> RowList | None:

@@ -21,7 +21,7 @@ from batchlearn.artifacts.manifest import MANIFEST, NEEDS, entries_of, manifest_
 from batchlearn.artifacts.store import Store, damaged
 from batchlearn.artifacts.strict_json import Malformed, dump, parse
 from batchlearn.errors import IntegrityError, RegistryError, UsageError, quoted
-from batchlearn.models.folder import MODEL, ROWS, WEIGHTS
+from batchlearn.models.folder import LEARNERS, MODEL, ROWS, WEIGHTS
 from batchlearn.registry.pruned import REMOVABLE, PrunedFile, pruned_files
 from batchlearn.registry.records import EVENTS, Log, check_format
 
@@ -33,7 +33,8 @@ MODEL_FOLDER = "model"
 # format 2 the manifest listed the kept totals too.
 DESCRIPTION_FORMAT = 3
 _NEEDED = {DESCRIPTION, RECIPE, ENVIRONMENT, *(f"{MODEL_FOLDER}/{name}" for name in (MANIFEST, MODEL, WEIGHTS))}
-_ALLOWED = _NEEDED | {SAMPLE, EXPECTED, ROWS} | REMOVABLE
+_LEARNERS = {f"{MODEL_FOLDER}/{name}" for name in LEARNERS.values()}
+_ALLOWED = _NEEDED | {SAMPLE, EXPECTED, ROWS} | REMOVABLE | _LEARNERS
 _FOLDER = re.compile(r"(\d{6,9})\Z")
 _LARGEST_DESCRIPTION, _LARGEST = 1 << 26, 1 << 31
 
@@ -67,7 +68,8 @@ def register(store: Store, description: Mapping[str, Any], files: Mapping[str, b
     `files` are all files but description and manifests; those of the model come as "model/...". Once it returns
     the version survives a loss of power. ResourceError where it cannot be written.
     """
-    model = {name: files[f"{MODEL_FOLDER}/{name}"] for name in (MODEL, WEIGHTS)}
+    inside = f"{MODEL_FOLDER}/"
+    model = {name.removeprefix(inside): data for name, data in files.items() if name.startswith(inside)}
     removable = {name: data for name, data in files.items() if name in REMOVABLE}
     lasting = {name: data for name, data in files.items() if name not in REMOVABLE}
     while True:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from batchlearn.backtesting.outcome import Backtest
+from batchlearn.comparison.models import ModelComparison
 from batchlearn.comparison.outcome import Comparison
+from batchlearn.report.comparison.models import models_page
 from batchlearn.report.comparison.page import comparison_page
+from batchlearn.report.retraining.page import backtest_page
 from batchlearn.report.training.page import training_page
 from batchlearn.training.fit import Fit
 
 
-def page(result: Fit | Comparison, model: str | None = None) -> str:
-    """Return the page of a fit or of a comparison as HTML.
+def page(result: Fit | Comparison | ModelComparison | Backtest, model: str | None = None) -> str:
+    """Return the page of a fit, of a comparison or of a backtest as HTML.
 
     The page has no script, asks for nothing, and escapes every name.
 
     Args:
-        result: What `train` or `compare` returned.
-        model: Where the fit's model was saved, which the page then says; a comparison has none.
+        result: What `train`, `compare`, `compare_models` or `backtest` returned.
+        model: Where the fit's model was saved, which the page then says; other results have none.
 
     Returns:
         The whole page; write it with encoding UTF-8.
@@ -26,4 +30,8 @@ def page(result: Fit | Comparison, model: str | None = None) -> str:
         >>> bl.page(fit).startswith("<!DOCTYPE html>")
         True
     """
+    if isinstance(result, Backtest):
+        return backtest_page(result)
+    if isinstance(result, ModelComparison):
+        return models_page(result)
     return comparison_page(result) if isinstance(result, Comparison) else training_page(result, model)

@@ -1,6 +1,6 @@
 """A rehearsal before a version goes live: a fresh process loads it and must score kept sample rows to the same bits.
 
-    python -m batchlearn.retraining.child FOLDER TABLE
+    python -m batchlearn.retraining.child FOLDER TABLE [CODE [TYPE ...]]
 
 writes the responses of a model to standard output, in NumPy's file format. It imports what serving imports and nothing
 of what trains, so that a version which loads only beside the trainer, or not from its own files, is found here.
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from batchlearn.errors import BatchlearnError, ResourceError
 from batchlearn.formatting.notes import Code, Note
+from batchlearn.models.brought.formats import NOTHING_ALLOWED, Allowed
 from batchlearn.models.files import load
 
 # Loading takes a second or two; a process that has not scored a few hundred rows by then hangs.
@@ -42,17 +43,24 @@ def scores_same(
     sample_table_path: str | os.PathLike[str],
     expected: NDArray[np.float64],
     seconds: float = SECONDS,
+    allowed: Allowed = NOTHING_ALLOWED,
 ) -> Rehearsal:
     """Load a model in a child process, score a table of sample rows, and compare with `expected` bit for bit.
 
-    `expected` holds the responses that the trainer's own process gave for these rows, as `Predictions.response`. A
+    `expected` holds the responses that the trainer's own process gave for these rows, as `Predictions.response`;
+    `allowed` is what a project's file names that may be imported. A
     child that crashes, hangs, refuses the model or scores otherwise gives a rehearsal that is not the same; it never
     takes this process down. ResourceError where no process can be started.
     """
-    command = [sys.executable, "-P", "-m", "batchlearn.retraining.child", os.fspath(model_folder)]
+    command = [sys.executable, "-P", "-m", "batchlearn.retraining.child"]
+    command += [os.fspath(model_folder), os.fspath(sample_table_path)]
+    command += [] if allowed == NOTHING_ALLOWED else [str(allowed.file or ""), *allowed.types]
     try:
         child = subprocess.run(
-            [*command, os.fspath(sample_table_path)], stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=seconds,
         )
     except subprocess.TimeoutExpired:
         return Rehearsal(False, Note(Code.PROCESS_LATE, {"seconds": seconds}))
@@ -84,9 +92,9 @@ def scores_same(
 
 def main(arguments: list[str]) -> int:
     """Write the responses of the model in a folder on the rows of a table; return the exit code."""
-    folder, table = arguments
+    folder, table, code, *types = [*arguments, ""] if len(arguments) == 2 else arguments
     try:
-        response = load(folder).predict(table).response
+        response = load(folder, trust=types, code=code or None).predict(table).response
     except BatchlearnError as problem:
         print(problem.message, file=sys.stderr)
         return problem.exit_code

@@ -8,20 +8,24 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import tomllib
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from batchlearn.artifacts.disk import Irregular, read_regular
-from batchlearn.artifacts.folders import named_problems, write_durably
+from batchlearn.artifacts.folders import named_problems, temporary_path, write_durably
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import BatchlearnError, UsageError, quoted
+from batchlearn.models.brought.formats import Allowed
 from batchlearn.models.decision import Costs
 from batchlearn.registry.place import SETTINGS, find_project
-from batchlearn.retraining.policies import Every, EveryRows, Never, Policy, Span
+from batchlearn.retraining.policies import Every, EveryRows, Policy, Span
+from batchlearn.retraining.policies.combined import With
+from batchlearn.retraining.policies.text import parse_policy
 from batchlearn.retraining.verdict import Gate
 from batchlearn.tables.database.postgres import is_postgres, refuse_password
 from batchlearn.tables.table import ReadingRules, Roles
@@ -30,7 +34,11 @@ from batchlearn.training.recipe import Recipe
 REPORTS = "reports"
 _LARGEST = 1 << 20
 # Fields of a recipe that a project says elsewhere, and where.
-SAID_ELSEWHERE = {"holdout": "share in [gate]", "costs": "false_alarm, miss and fee in [review]"}
+SAID_ELSEWHERE = {
+    "holdout": "share in [gate]",
+    "costs": "false_alarm, miss and fee in [review]",
+    "folder": "its own folder for the files that model names",
+}
 # Keys of [source] that are the fields of a value of their own.
 _COLUMN_PARTS: dict[str, type] = {"roles": Roles, "reading": ReadingRules}
 _COLUMN_KEYS = {each.name: part for part, kind in _COLUMN_PARTS.items() for each in fields(kind)}
@@ -64,13 +72,15 @@ class SourceSettings(_SettingsSection):
 class PolicySettings(_SettingsSection):
     """When to train again, on which rows, and from which start."""
 
-    when: Literal["never", "every", "rows"] = "never"
+    when: str = "never"
     period: Spelled = None
     clock: Literal["data", "wall"] = "data"
     rows: int | None = None
     window: Spelled = None
     start: StartName = "scratch"
+    structure: Literal["choose", "keep"] = "choose"
     fallback: bool = True
+    price: float | None = Field(default=None, gt=0.0)
 
 
 class GateSettings(_SettingsSection):
@@ -122,6 +132,13 @@ class Project:
     policy: Policy
     gate: Gate
 
+    @property
+    def allowed(self) -> Allowed:
+        """What the settings name that may be imported to restore an estimator that was brought along."""
+        recipe = self.settings.recipe
+        file = (recipe.model or "").rpartition(":")[0]
+        return Allowed(recipe.trust, self.root / file if file else None)
+
 
 def open_project(folder: str | os.PathLike[str] = ".") -> Project:
     """Return the project that a folder is in. UsageError where its settings are not what they should be."""
@@ -132,7 +149,7 @@ def open_project(folder: str | os.PathLike[str] = ".") -> Project:
     except (Irregular, UnicodeDecodeError) as problem:
         raise _refused(f"it cannot be read: {problem}") from problem
     settings = parse_settings(text)
-    return Project(root, settings, text, FolderStore(root), policy_of(settings), gate_of(settings))
+    return Project(root, settings, text, FolderStore(root), policy_of(settings, root), gate_of(settings))
 
 
 def parse_settings(text: str) -> ProjectSettings:
@@ -178,11 +195,11 @@ def _gathered(source: dict[str, Any]) -> dict[str, Any]:
     return gathered
 
 
-def policy_of(settings: ProjectSettings) -> Policy:
-    """Return the policy that the settings describe."""
+def policy_of(settings: ProjectSettings, root: Path | None = None) -> Policy:
+    """Return the policy that the settings describe: by period or rows, or as text; files of users lie in `root`."""
     chosen = settings.policy
     given = {"period": chosen.period, "rows": chosen.rows}
-    needed = {"never": None, "every": "period", "rows": "rows"}[chosen.when]
+    needed = {"every": "period", "rows": "rows"}.get(chosen.when)
     odd = [key for key, value in given.items() if value is not None and key != needed]
     if odd or (needed is not None and given[needed] is None):
         what = f"and {needed} is missing" if not odd else f"and {odd[0]} is given, which belongs to another"
@@ -192,7 +209,18 @@ def policy_of(settings: ProjectSettings) -> Policy:
         )
     if chosen.rows is not None:
         return EveryRows(chosen.rows)
-    return Never() if chosen.period is None else Every(Span.parse(chosen.period), chosen.clock)
+    if chosen.period is not None:
+        return Every(Span.parse(chosen.period), chosen.clock)
+    files = re.findall(r"([^\s,(]+)\.py:", chosen.when)
+    if any(Path(one).is_absolute() or ".." in Path(one).parts for one in files):
+        raise _refused(f"'policy.when' names code outside of the project, {quoted(chosen.when)}; put the file into it")
+    try:
+        policy = parse_policy(chosen.when, "." if root is None else str(root))
+    except UsageError as problem:
+        raise _refused(f"'policy.when': {problem.message.rstrip('.')}") from problem
+    if isinstance(policy, With):
+        _check_start(replace(settings.recipe, batch_size=policy.action.batch_size), policy.action.start)
+    return policy
 
 
 def gate_of(settings: ProjectSettings) -> Gate:
@@ -215,7 +243,37 @@ def write_settings(folder: Path, text: str) -> Path:
     return path
 
 
-def _check_start(recipe: Recipe, start: StartName) -> None:
+def with_policy(text: str, policy: str, price: float | None = None) -> str:
+    """Return the text of settings with another policy, which keeps the structure; all else stays as it was written.
+
+    UsageError where the policy does not fit the rest.
+    """
+    said = {"when": policy, "structure": "keep", **({} if price is None else {"price": price})}
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in said.items()]
+    written, inside, found = list[str](), False, False
+    for line in text.splitlines():
+        if re.match(r"\s*\[", line):
+            inside = re.match(r"\s*\[\s*policy\s*\]", line) is not None
+            written += [line, *(lines if inside else [])]
+            found |= inside
+        elif not (inside and re.match(r"\s*(when|period|clock|rows|window|start|structure|price)\s*=", line)):
+            written.append(line)
+    changed = "\n".join(written if found else [*written, "", "[policy]", *lines]) + "\n"
+    parse_settings(changed)
+    return changed
+
+
+def replace_settings(folder: Path, text: str) -> Path:
+    """Write other settings of a project, whole or not at all; a link to where they are kept stays one."""
+    path = (folder / SETTINGS).resolve()
+    with named_problems(path):
+        unfinished = temporary_path(path.parent)
+        write_durably(unfinished, text.encode())
+        os.replace(unfinished, path)
+    return folder / SETTINGS
+
+
+def _check_start(recipe: Recipe, start: str) -> None:
     """Refuse what a start other than from scratch cannot do."""
     if recipe.tolerance is not None and start in ("fine-tune", "update"):
         raise _refused(

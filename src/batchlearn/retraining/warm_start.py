@@ -21,12 +21,12 @@ from batchlearn.kernels.rounding import predictor_error
 from batchlearn.models.links import largest_returned_distance
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.penalties import Penalty, Quadratic
+from batchlearn.objectives.stopping import PredictionsWithin
 from batchlearn.retraining.bracket import Bracket, BracketResult, Change, bracket, remaining, update_of
 from batchlearn.solvers.newton import Newton
 from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Certificate, Proved, Units
 from batchlearn.training.optimise import Optimum, Problem, optimise
-from batchlearn.training.stopping import PredictionsWithin
 from batchlearn.updating.bound_from_totals import bound_at
 from batchlearn.updating.domain import Domain, DomainParts, DomainTotal
 from batchlearn.updating.encoding_drift import new_domain

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.ledger import Ledger
 from batchlearn.data.rows import Chunk, Rows
+from batchlearn.data.rows.journal import Journal
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES, Loss
@@ -32,13 +33,20 @@ _ROUNDS, _SETTLED, _DIGITS = 4, 0.01, 4
 
 
 def choose_threshold(
-    table: Table, ledger: Ledger, part: NDArray[np.bool_], rules: EncodingRules, seed: int, threads: int
+    table: Table,
+    ledger: Ledger,
+    part: NDArray[np.bool_],
+    rules: EncodingRules,
+    seed: int,
+    threads: int,
+    *,
+    journal: Journal | None = None,
 ) -> Generator[int, None, tuple[float, Note]]:
     """Yield rows read; return the threshold that a random sample of the part asks for, around a linear model.
 
     In units of the label, rounded so that it can be typed; and a note of how it was found.
     """
-    rows, terms = yield from linear_sample(table, ledger, part, rules, seed, threads)
+    rows, terms = yield from linear_sample(table, ledger, part, rules, seed, threads, journal=journal)
     threshold = float(f"{settled_threshold(rows, terms):.{_DIGITS}g}")
     return threshold, Note(Code.HUBER_THRESHOLD, {"threshold": threshold, "factor": EFFICIENT, "rows": len(rows)})
 

@@ -12,6 +12,7 @@ from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import Ledger
 from batchlearn.data.rows import Rows
+from batchlearn.data.rows.journal import Journal
 from batchlearn.data.sample import take
 from batchlearn.data.split import choose_rows
 from batchlearn.selection.penalty_selection import PenalisedTerm
@@ -25,7 +26,14 @@ _TEXT_WORDS, _TEXT_BUCKETS = 256, 64
 
 
 def linear_sample(
-    table: Table, ledger: Ledger, part: NDArray[np.bool_], rules: EncodingRules, seed: int, threads: int
+    table: Table,
+    ledger: Ledger,
+    part: NDArray[np.bool_],
+    rules: EncodingRules,
+    seed: int,
+    threads: int,
+    *,
+    journal: Journal | None = None,
 ) -> Generator[int, None, tuple[Rows, tuple[PenalisedTerm, ...]]]:
     """Yield rows read; return random rows of the part, encoded, with the terms of their encoding."""
     taken, cut = yield from take(table, ledger, choose_rows(ledger, part, MOST_ROWS, seed))
@@ -38,5 +46,5 @@ def linear_sample(
         text_buckets=min(rules.text_buckets, _TEXT_BUCKETS),
     )
     encoding = fit_encoding(taken.features, profiles[0], capped, table.roles.time, ())
-    rows = yield from build_rows(taken, cut, encoding, cut.used, threads, fingerprinted=False)
+    rows = yield from build_rows(taken, cut, encoding, cut.used, threads, fingerprinted=False, journal=journal)
     return rows, tuple(encoding_terms(encoding).values())

@@ -24,6 +24,7 @@ from batchlearn.data.encoding import Encoding, PairTerm
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import Ledger, with_classes_of
 from batchlearn.data.rows import Chunk, Rows
+from batchlearn.data.rows.journal import Journal
 from batchlearn.data.sample import take
 from batchlearn.data.split import SplitKind, choose_rows, hold_out, stretches
 from batchlearn.errors import NoFiniteOptimum
@@ -138,9 +139,10 @@ class _Bench(NamedTuple):
     loss: Loss
     threads: int
     seed: int
+    journal: Journal | None
 
 
-def choose_structure(
+def choose_structure(  # noqa: PLR0913 - rows, how they are told apart, and what is kept of them
     table: Table,
     ledger: Ledger,
     part: NDArray[np.bool_],
@@ -148,10 +150,13 @@ def choose_structure(
     threads: int,
     kind: SplitKind | None = None,
     seed: int = 0,
+    *,
+    journal: Journal | None = None,
 ) -> Generator[int, None, Structure]:
     """Yield rows read; return what the rows of the part ask for.
 
-    `kind` and `seed` say how their last block is told apart: as the evaluation tells its own.
+    `kind` and `seed` say how their last block is told apart: as the evaluation tells its own. A journal keeps what the
+    rows answer.
     """
     inner = hold_out(replace(ledger, used=part), _LAST_BLOCK, seed, kind)
     if inner.late is None or int(part.sum()) < FEWEST_ROWS:
@@ -170,13 +175,13 @@ def choose_structure(
     if not judging.any():
         return Structure(rules)
     profiles = yield from profile_parts(taken, cut, [inside])
-    bench = _Bench(taken, cut, inside, judging, profiles[0], loss_of(cut.target), threads, seed)
+    bench = _Bench(taken, cut, inside, judging, profiles[0], loss_of(cut.target), threads, seed, journal)
     encoding = _encoded(bench, Structure(rules))
     if _too_wide(bench, encoding):
         return Structure(rules)
     asked = bench.loss.corners
     if asked is not None:
-        rows = finish(build_rows(taken, cut, encoding, inside, threads, fingerprinted=False))
+        rows = finish(build_rows(taken, cut, encoding, inside, threads, fingerprinted=False, journal=journal))
         bench = bench._replace(loss=wide_enough(asked, rows, tuple(encoding_terms(encoding).values())))
     best, tried = _best(bench, rules, encoding)
     found = best.structure
@@ -287,8 +292,9 @@ def _try(
     The search starts from what another candidate found for the coefficients and terms that both have.
     """
     began = time.perf_counter()
+    rows_of = bench.table, bench.ledger
     rows, later = (
-        finish(build_rows(bench.table, bench.ledger, encoding, part, bench.threads, fingerprinted=False))
+        finish(build_rows(*rows_of, encoding, part, bench.threads, fingerprinted=False, journal=bench.journal))
         for part in (bench.early, bench.late)
     )
     terms = encoding_terms(encoding)

@@ -18,6 +18,7 @@ from scipy.special import expit, gammaln, logit
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.ledger import Ledger
 from batchlearn.data.rows import Chunk
+from batchlearn.data.rows.journal import Journal
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses.log_link import TweedieLoss
@@ -123,12 +124,19 @@ def _power(point: float) -> float:
 
 
 def profile_power(
-    table: Table, ledger: Ledger, part: NDArray[np.bool_], rules: EncodingRules, seed: int, threads: int
+    table: Table,
+    ledger: Ledger,
+    part: NDArray[np.bool_],
+    rules: EncodingRules,
+    seed: int,
+    threads: int,
+    *,
+    journal: Journal | None = None,
 ) -> Generator[int, None, PowerProfile]:
     """Yield rows read; return the power that a random sample of the part asks for, with a linear model of the means."""
     if not np.any(ledger.label[part] > 0.0):
         part = ledger.used
-    rows, terms = yield from linear_sample(table, ledger, part, rules, seed, threads)
+    rows, terms = yield from linear_sample(table, ledger, part, rules, seed, threads, journal=journal)
 
     def means(chunk: Chunk, parameters: Floats) -> Floats:
         """Return label, mean and weight of each row, (3, m)."""

@@ -23,10 +23,11 @@ _STEPS = 6
 def refine(objective: Objective, rows: Rows, parameters: Floats, expansion: Expansion, factor: Factor) -> Floats:
     """Return the parameters (d,) moved on from a point near the optimum, with the expansion and the factor made there.
 
-    One step where rows are many, which reads none of them; on small tables steps until they stop getting smaller.
+    One step where rows are many or have several outputs, which reads none of them; on small tables steps until they
+    stop getting smaller.
     """
     layout = rows.layout
-    if layout.size > layout.lead or len(rows) * layout.size > _LARGEST_DESIGN:
+    if objective.loss.outputs > 1 or layout.size > layout.lead or len(rows) * layout.size > _LARGEST_DESIGN:
         return parameters - factor.solve(expansion.gradient)
     previous = np.inf
     for _ in range(_STEPS):

@@ -360,6 +360,8 @@ def _numbers(array: pa.Array) -> pa.Array:
 def _timestamps(array: pa.Array) -> pa.Array:
     """Convert to timestamp[us] without zone, in UTC; finer units are rounded towards 1970."""
     array = _plain(array)
+    if pa.types.is_null(array.type):  # a column that training knows as one of times, and that has none here
+        return array.cast(_MICROSECONDS)
     if pa.types.is_date(array.type):
         return array.cast(pa.timestamp("s") if pa.types.is_date32(array.type) else pa.timestamp("ms")).cast(
             _MICROSECONDS

@@ -168,22 +168,28 @@ class Units:
             distances = radius * (outputs / self.scale) + accumulated(count + 3) * (sizes / self.scale)
         largest = float(np.max(distances, initial=0.0)) * (1.0 + 1e-14) + UNDERFLOW
         if self.shift is not None:
-            functional = np.append(1.0, -self.shift[1:])
-            norm = float(norms[0] + np.abs(self.shift) @ norms) if factor is None else factor.norm(functional)
-            # The intercept inside is rounded once from the delivered one.
-            intercept = radius * norm * (1.0 + 1e-14) + accumulated(2) * float(np.abs(parameters[0])) + UNDERFLOW
-            largest = max(largest, intercept)
+            intercept = np.append(1.0, -self.shift[1:])
+            if factor is None:
+                reads = norms.reshape(count, -1) @ np.abs(intercept)
+            else:
+                reads = np.asarray([factor.norm(functional) for functional in np.kron(np.eye(count), intercept)])
+            if count > 1:
+                reads = contrasts @ reads * (1.0 + 1e-12)
+            # The intercept inside is rounded once from the delivered one, that of a class as its coefficients are.
+            moved = radius * reads * (1.0 + 1e-14) + accumulated(count + 1) * sizes[:, 0] + UNDERFLOW
+            largest = max(largest, float(np.max(moved)))
         return largest if math.isfinite(largest) else None
 
     def carried(self, parameters: Floats) -> float:
         """Return what a prediction from delivered coefficients can be off by beyond one made inside.
 
         The terms' sizes are |x_j| |w_j| <= |z_j| |u_j| + |shift_j| |u_j|, and the intercept's is no more than
-        |u_0| + |shift|'|u|.
+        |u_0| + |shift|'|u|; of several outputs the largest.
         """
         if self.shift is None:
             return 0.0
-        return accumulated(len(parameters) + 2) * 2.0 * float(np.abs(self.shift) @ np.abs(parameters))
+        sizes = np.abs(parameters).reshape(-1, len(self.shift)) @ np.abs(self.shift)
+        return accumulated(len(parameters) + 2) * 2.0 * float(np.max(sizes))
 
 
 @dataclass(frozen=True)

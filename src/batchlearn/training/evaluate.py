@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from dataclasses import replace
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.encoding import Encoding, LevelTerm
 from batchlearn.data.ledger import Ledger, walk
-from batchlearn.data.rows import Rows, level_codes
+from batchlearn.data.rows import Rows, stored_codes
 from batchlearn.data.split import Split, SplitKind, in_order
 from batchlearn.data.target import Target, Task, class_name
+from batchlearn.errors import DataError, NoFiniteOptimum
 from batchlearn.evaluation.baselines import (
     constant_baseline,
     constant_of,
@@ -25,16 +28,62 @@ from batchlearn.evaluation.metrics.multiclass import own_probability
 from batchlearn.evaluation.report import Evaluation, LeaveOneOut, WorstRow
 from batchlearn.evaluation.report import evaluate as evaluate_held_out
 from batchlearn.evaluation.scored import ScoredRows, level_names, score
+from batchlearn.formatting.names import how_split
+from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
 from batchlearn.models.links import INVERSE_LINKS
 from batchlearn.models.model import Model
+from batchlearn.progress import Progress
 from batchlearn.statistics.rowwise import predictor
 from batchlearn.tables.table import Table
 from batchlearn.training.optimise import Optimum
+from batchlearn.training.summary.columns import JudgedFit
 from batchlearn.training.summary.contributions import contributions
+from batchlearn.training.summary.notes import group_notes
 
 _MOST_WORST_ROWS = 10
+
+
+Judging: TypeAlias = Generator[Progress, None, tuple[Evaluation, JudgedFit | None]]
+Judged: TypeAlias = tuple[Evaluation | None, JudgedFit | None, list[Note]]
+
+
+def evaluate_split(
+    table: Table, ledger: Ledger, split: Split, judge: Callable[[Split], Judging]
+) -> Generator[Progress, None, Judged]:
+    """Return the evaluation, coefficients and passes of the fit that it is of, and notes.
+
+    The ledger is as who has seen only the earlier labels has it. `judge` evaluates a model of the earlier rows on the
+    later ones that can be judged.
+    """
+    if split.late is None:
+        return None, None, [Note(Code.NOTHING_HELD_OUT)]
+    target = ledger.target
+    labels = ledger.label[split.early]
+    unseen = int((split.late & ledger.unseen).sum())
+    late = split.late & ledger.used
+    if not late.any():
+        return None, None, [Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen})]
+    one_class = target.task is Task.CLASSES and bool(np.all(labels == labels[0]))
+    if one_class or (target.task in (Task.COUNT, Task.AMOUNT) and not labels.any()):
+        return None, None, [Note(Code.ONE_LABEL, {"label": float(labels[0]), "column": target.column})]
+    # What only the earlier rows lack is no reason to refuse a model of all rows; what all lack is refused with those.
+    try:
+        evaluation, judged = yield from judge(split._replace(late=late))
+        evaluation = with_values(table, evaluation)
+    except (DataError, NoFiniteOptimum) as refusal:
+        return None, None, [Note(Code.NOT_EVALUATED, {"refusal": refusal.message})]
+    held = {
+        "by": split.kind.value,
+        "how": how_split(split.kind, split.one_time),
+        "rows": int(late.sum()),
+        "of": ledger.counts.used,
+    }
+    notes = [Note(Code.HELD_OUT, held)]
+    if unseen:
+        notes.append(Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen}))
+    return evaluation, judged, notes + group_notes(ledger, split, table.roles.group)
 
 
 def evaluate_part(
@@ -49,15 +98,42 @@ def evaluate_part(
     """Evaluate the optimum of the earlier rows on the later ones, beside baselines and its own leave-one-out."""
     link = INVERSE_LINKS[ledger.target.loss]
     response = later.map_rows(lambda chunk, parameters: link(predictor(chunk, parameters)), optimum.parameters).T
+    left_out = leave_one_out(ledger.target, optimum, int(split.early.sum()))
+    responses = LaterResponses(encoding, later, response)
+    evaluation = evaluate_responses(ledger, split, responses, seed, costs, left_out)
+    held = ledger.used if split.late is None else split.late
+    position = np.cumsum(held) - 1  # of each late row among the encoded ones
+    places = np.asarray([position[one.row - 1] for one in evaluation.worst_rows], dtype=np.intp)
+    most = zip(evaluation.worst_rows, contributions(encoding, later, optimum.parameters, places), strict=True)
+    return replace(evaluation, worst_rows=[replace(one, pushed=own) for one, own in most])
+
+
+class LaterResponses(NamedTuple):
+    """The later rows of a split, encoded, and what a model of the earlier ones responds to each, (n,) or (n, K)."""
+
+    encoding: Encoding
+    rows: Rows
+    response: Floats
+
+
+def evaluate_responses(
+    ledger: Ledger,
+    split: Split,
+    later: LaterResponses,
+    seed: int,
+    costs: Costs | None = None,
+    left_out: LeaveOneOut | None = None,
+) -> Evaluation:
+    """Evaluate what a model of the earlier rows responds to the later ones, beside baselines."""
     held = ledger.used if split.late is None else split.late
     by_group = split.kind is SplitKind.GROUP or ledger.time is None
     early, late = in_order(ledger, split.early, by_group), in_order(ledger, held, by_group, seed)
     position = np.cumsum(held) - 1  # of each late row among the encoded ones
     order = position[late]
-    terms = zip(level_codes(later), encoding.groups, strict=True)
+    terms = zip(stored_codes(later.rows), later.encoding.groups, strict=True)
     held_out = ScoredRows(
         label=ledger.label[late],
-        response=response[order],
+        response=later.response[order],
         weight=None if ledger.weight is None else ledger.weight[late],
         categories={
             term.column: (codes[order], level_names(term)) for codes, term in terms if isinstance(term, LevelTerm)
@@ -72,14 +148,10 @@ def evaluate_part(
     classes, weight = len(target.classes), None if ledger.weight is None else ledger.weight[early]
     constant, added = constant_baseline(ledger.label[early], weight, len(late), classes), offset_constant(ledger, early)
     if added is not None and held_out.offset is not None:
-        constant = link(added + held_out.offset)
+        constant = INVERSE_LINKS[target.loss](added + held_out.offset)
     baselines = {"constant": constant, "last_value": _last_value(ledger, early, late)}
-    left_out = leave_one_out(target, optimum, len(early))
     evaluation = evaluate_held_out(target.scored_as, held_out, baselines, seed, left_out, costs, metrics)
-    worst = _worst(target, held_out)
-    places = np.asarray([position[one.row - 1] for one in worst], dtype=np.intp)
-    most = contributions(encoding, later, optimum.parameters, places)
-    return replace(evaluation, worst_rows=[replace(one, pushed=own) for one, own in zip(worst, most, strict=True)])
+    return replace(evaluation, worst_rows=_worst(target, held_out))
 
 
 def _worst(target: Target, held_out: ScoredRows) -> list[WorstRow]:

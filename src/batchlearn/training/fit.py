@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from batchlearn.data.ledger import RowCounts
+import numpy as np
+
+from batchlearn.data.encoding import Encoding
+from batchlearn.data.ledger import Ledger, RowCounts
 from batchlearn.data.target import class_name
+from batchlearn.evaluation.baselines import offset_constant
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.formatting.notes import Note
 from batchlearn.kernels.design import Floats
+from batchlearn.models.decision import Costs
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.models.files import save
-from batchlearn.models.linear import LinearModel
 from batchlearn.models.shapes import Shape, shapes
 from batchlearn.selection.structure import Structure
 from batchlearn.tables.readings import ColumnUse
+from batchlearn.tables.table import Table
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.optimise import Status, Step
-from batchlearn.training.recipe import Recipe
-from batchlearn.training.summary.columns import DataSummary
+from batchlearn.training.recipe import Recipe, installed_version
+from batchlearn.training.summary.columns import DataSummary, model_readings
 
 FORMAT_VERSION = 1
+Made = TypeVar("Made", bound=EncodedModel)
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Fit:
         (True, 4)
     """
 
-    model: LinearModel
+    model: EncodedModel
     certificate: Certificate
     status: Status
     structure: Structure
@@ -97,8 +103,9 @@ class Fit:
     @property
     def coefficients(self) -> dict[str, float]:
         """The coefficients by name, in the units of the columns as given for numbers; the intercept for rows whose
-        numbers are all at their means. Of more than two classes a name begins with the class."""
-        return self._named(self.model.coefficients)
+        numbers are all at their means. Of more than two classes a name begins with the class. Empty where the model
+        has none."""
+        return {} if self.model.size is None else self._named(self.model.coefficients)
 
     @property
     def standard_errors(self) -> dict[str, float]:
@@ -124,6 +131,8 @@ class Fit:
     @property
     def shapes(self) -> list[Shape]:
         """The shape of every term, those that move most rows' predictions most first."""
+        if self.model.size is None:
+            return []
         if self.summary is None:
             return shapes(self.model)
         level_rows = {name: counts.rows for name, counts in self.summary.levels.items()}
@@ -137,7 +146,7 @@ class Fit:
             "rows": self.rows.to_json(),
             "lines_passed_over": dict(self.lines_passed_over),
             "columns": [column.to_json() for column in self.columns],
-            "coefficients": len(self.model.parameters),
+            "coefficients": self.model.size,
             "seed": self.recipe.seed,
             "certificate": certificate,
             "status": self.status.value,
@@ -156,6 +165,7 @@ class Fit:
             "passes": self.passes,
             "seconds": self.seconds,
             "encoding": self.structure.name,
+            "learner": self.model.learned_by,
             "structure": self.structure.to_json(),
             "evaluation": None if self.evaluation is None else self.evaluation.to_json(),
             "notes": list(map(str, self.notes)),
@@ -167,7 +177,7 @@ class Fit:
         """Return what is saved beside the model: all of `to_json`, the recipe, the condition and the trace."""
         return {
             **self.to_json(),
-            "created_with": f"batchlearn {_installed_version()}",
+            "created_with": f"batchlearn {installed_version()}",
             "recipe": self.recipe.to_json(),
             "condition": self.condition,
             "where": self.where,
@@ -192,9 +202,21 @@ class Fit:
         return save(self.model, self.record(), path, force=force)
 
 
-def _installed_version() -> str:
-    # Asked for here and not of the package, which may not be imported from inside: it names what is above.
-    try:
-        return version("batchlearn")
-    except PackageNotFoundError:
-        return "(not installed)"
+def model_of(make: Callable[..., Made], table: Table, ledger: Ledger, encoding: Encoding, costs: Costs | None) -> Made:
+    """Return a model of all used rows: `make` is given what all models have in common, and adds its own."""
+    classes = len(ledger.target.classes)
+    weight = None if ledger.weight is None else ledger.weight[ledger.used]
+    mean = float(np.average(ledger.label[ledger.used], weights=weight))
+    shares = np.bincount(ledger.label[ledger.used].astype(np.intp), weight, classes) if classes > 2 else np.zeros(0)
+    return make(
+        encoding,
+        ledger.target,
+        table.roles,
+        mean,
+        costs=costs,
+        class_shares=tuple(map(float, shares / max(float(shares.sum()), 1e-300))),
+        weight_constant=ledger.weight_constant,
+        offset_constant=offset_constant(ledger, ledger.used),
+        readings=model_readings(table, encoding),
+        text_encoding=table.text_encoding,
+    )

@@ -21,7 +21,7 @@ from batchlearn.data.rows import Chunk
 from batchlearn.data.rows.memory import MemoryRows, chunk_rows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.errors import CertificateError, DataError
-from batchlearn.kernels.design import Block, Columns, Floats, Layout, linear_predictor, squared
+from batchlearn.kernels.design import Block, Columns, Floats, Layout, predictors, squared
 from batchlearn.kernels.sums import compiled_rows, transposed_product
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
@@ -130,17 +130,19 @@ class Matrix:
         shift = np.append(0.0, self.shift / self.scale)
         return Units(np.append(1.0, self.scale), shift if shift.any() else None)
 
-    def penalty(self, alpha: float, *, standardize: bool = False, intercept_alpha: float = 0.0) -> Quadratic:
+    def penalty(
+        self, alpha: float, *, standardize: bool = False, intercept_alpha: float = 0.0, outputs: int = 1
+    ) -> Quadratic:
         """Return alpha/2 ||coefficients||^2 in terms of the parameters inside.
 
-        With `standardize`, coefficients are per standard deviation of their column. A column without information and
-        without penalty gets one: it leaves the optimum of the other coefficients and its value as they are, and makes
-        this one's coefficient 0.
+        With `standardize`, coefficients are per standard deviation of their column. Outputs are penalised alike. A
+        column without information and without penalty gets one: it leaves the optimum of the other coefficients and
+        its value as they are, and makes this one's coefficient 0.
         """
         unit = self.deviation if standardize else np.ones_like(self.scale)
         strengths = alpha * (unit / self.scale) ** 2
         strengths = np.where(self.constant & (strengths == 0.0), 1.0, strengths)
-        return Quadratic(np.append(intercept_alpha, strengths) if self.intercept else strengths)
+        return Quadratic(np.tile(np.append(intercept_alpha, strengths) if self.intercept else strengths, outputs))
 
     def centred_at(self, loss: Loss, parameters: Floats, hessian: Floats) -> Matrix | None:
         """Return the matrix with dense columns near their means as the curvature at these parameters weighs the rows.
@@ -148,11 +150,11 @@ class Matrix:
         One row far from all others gives a column a mean and a deviation that are its own. Where such a row has no
         curvature (it is certain of its class) the column is all but constant to those that have: a twin of the
         intercept, in whose rounding the rest of it is hidden. The objective is the same, in better numbers. Reads the
-        rows once; None where no column is hidden so.
+        rows once; None where no column is hidden so, and for a loss of several outputs, whose curvature is no number.
         """
         dense = self.rows.layout.dense
         lead, curvature = slice(1, 1 + dense), float(hessian[0, 0])
-        if not (self.intercept and self.shift.any() and curvature > 0.0):
+        if loss.outputs > 1 or not (self.intercept and self.shift.any() and curvature > 0.0):
             return None
         distance = hessian[0, lead] / curvature
         if not np.any(hessian[0, lead] * distance > _HIDDEN * np.diagonal(hessian)[lead]):
@@ -190,29 +192,34 @@ class Matrix:
         rows = replace(self.rows, shift=shift[:dense], scale=scale[:dense])
         return replace(self, rows=rows, shift=shift, scale=scale)
 
-    def deliver(self, parameters: Floats) -> tuple[Floats, float]:
-        """Return coefficients and intercept in the units of the columns, each rounded once."""
+    def deliver(self, parameters: Floats) -> tuple[Floats, Floats]:
+        """Return coefficients (outputs, columns) and intercepts (outputs,) in the columns' units, each rounded once."""
         lead = int(self.intercept)
-        coefficients = parameters[lead:] / self.scale
+        outputs = parameters.reshape(-1, lead + len(self.scale))
+        coefficients = outputs[:, lead:] / self.scale
         if not (np.all(np.isfinite(parameters)) and np.all(np.isfinite(coefficients))):
             raise CertificateError(
                 "A coefficient is beyond the largest float; columns and labels need to be in units that make their "
                 "ratios smaller. Rescale them.",
                 code="coefficient-overflow",
             )
-        intercept = float(Fraction(parameters[0]) - self._moved(coefficients)) if lead else 0.0
-        return coefficients[np.argsort(self.order)], intercept
+        intercepts = np.zeros(len(outputs))
+        if lead:
+            own = zip(outputs[:, 0], coefficients, strict=True)
+            intercepts[:] = [float(Fraction(first) - self._moved(each)) for first, each in own]
+        return coefficients[:, np.argsort(self.order)], intercepts
 
-    def inside(self, coefficients: Floats, intercept: float) -> Floats:
-        """Return the parameters inside that are exactly these numbers, up to one rounding of the intercept.
+    def inside(self, coefficients: Floats, intercepts: Floats) -> Floats:
+        """Return the parameters inside that are exactly these numbers, up to one rounding of each intercept.
 
-        The bound on a gradient's rounding has room for that one.
+        As `deliver` returns them. The bound on a gradient's rounding has room for that one.
         """
-        coefficients = coefficients[self.order]
-        parameters = np.asarray(coefficients * self.scale)
-        if not self.intercept:
-            return parameters
-        return np.append(float(Fraction(intercept) + self._moved(coefficients)), parameters)
+        coefficients = coefficients[:, self.order]
+        parameters = coefficients * self.scale
+        if self.intercept:
+            own = zip(intercepts, coefficients, strict=True)
+            parameters = np.insert(parameters, 0, [float(Fraction(b) + self._moved(each)) for b, each in own], axis=1)
+        return parameters.ravel()
 
     def _moved(self, coefficients: Floats) -> Fraction:
         moved = (self.shift != 0.0) & (coefficients != 0.0)
@@ -297,13 +304,16 @@ def _spread(
     return mean, np.sqrt(np.maximum(second / weight - (first / weight) ** 2, 0.0))
 
 
-def predictors(values: Any, coefficients: Floats, intercept: float) -> Floats:
-    """Return x'w + intercept for each row of a checked matrix, shape (n,), with the same bits in whatever batch."""
+def row_predictors(values: Any, coefficients: Floats, intercepts: Floats) -> Floats:
+    """Return Xw + intercept of a checked matrix, (n,), with the same bits in whatever batch a row comes.
+
+    Coefficients are (outputs, columns), intercepts (outputs,); of several outputs the answer is (outputs, n).
+    """
     dense, sparse = (None, values) if issparse(values) else (values, None)
     rows = _stored(dense, sparse, np.zeros(values.shape[0]), None, None, 1)
     rows = replace(rows, layout=replace(rows.layout, intercept=True))
-    parameters = np.append(intercept, coefficients)
-    return rows.map_rows(lambda chunk, inside: linear_predictor(chunk.layout, chunk.block, inside), parameters)
+    parameters = np.column_stack([intercepts, coefficients]).ravel()
+    return rows.map_rows(lambda chunk, inside: predictors(chunk.layout, chunk.block, inside), parameters)
 
 
 def row_weights(sample_weight: Any, rows: int) -> Floats | None:

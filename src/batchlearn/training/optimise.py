@@ -19,13 +19,13 @@ from batchlearn.kernels.design import Floats
 from batchlearn.objectives.class_weights import log_odds_shift, moved_intercepts
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.self_concordance import Bounds, bounds
+from batchlearn.objectives.stopping import Stopping, StoppingContext
 from batchlearn.progress import finish
 from batchlearn.solvers import AnchoredPoint, Distance, RowsAtOnce, Solver
 from batchlearn.statistics.objective import Objective
 from batchlearn.statistics.totals import RecessionTotal, ValueTotal
 from batchlearn.training.certificate import Certification, Units, certify, not_certified
 from batchlearn.training.regimes import Checkpoint, FullBatch, Regime, check_pair, default_solver, run
-from batchlearn.training.stopping import Stopping, StoppingContext
 
 # What may be rounding of a direction: of its entries against its largest, of a row's rise against the row's own terms.
 _RECESSION_TOLERANCE = 1e-6
@@ -40,6 +40,7 @@ class Status(Enum):
     OUT_OF_STEPS = "the steps were spent before the bound met the tolerance"
     OUT_OF_TIME = "the time was spent before the bound met the tolerance"
     REFUSED = "no bound could be proved"
+    BROUGHT = "the estimator that was brought along ended by its own rule"
 
 
 class Step(NamedTuple):

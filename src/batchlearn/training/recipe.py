@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import PackageNotFoundError, version
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from batchlearn.data.encoding_fit import EncodingRules
+from batchlearn.data.ledger import Ledger
 from batchlearn.data.split import SplitKind
 from batchlearn.data.target import TASK_OF_LOSS, Class, power_fits
 from batchlearn.errors import UsageError, quoted
+from batchlearn.kernels import native
+from batchlearn.models.brought import Setting
 from batchlearn.models.decision import Costs
 from batchlearn.objectives.class_weights import ClassWeightRule, check_rule
+from batchlearn.objectives.stopping import LossWithin, PredictionsWithin, Stopping
+from batchlearn.tables.table import Table
 from batchlearn.training.regimes import Regime, parse_regime
-from batchlearn.training.stopping import LossWithin, PredictionsWithin, Stopping
 
 _LARGEST_SEED = 2**64 - 1
 
@@ -50,6 +59,13 @@ class Recipe:
             None: 1, true or yes, else the rarer one.
         batch_size: Rows an update sees: "full" for all, 1 for online, or a number such as 256; the objective is the
             same.
+        model: An estimator of scikit-learn's interface to fit instead of ours, by its import path, as
+            "lightgbm.LGBMClassifier", or "my_models.py:build" for what a function or class of a file gives. Its code is
+            run; what is written in a model or a record never is.
+        set: What to set of it, by name.
+        trust: Types that an estimator consists of and that may be restored from a file, where they are not known to be
+            harmless; without them it is kept in no file.
+        folder: The folder that a file named in `model` is in.
 
     Raises:
         UsageError: A value is out of its range, or belongs to another loss.
@@ -121,8 +137,29 @@ class Recipe:
         metadata={"help": "Rows an update sees: full for all, 1 for online, or 32 to 512.", "example": 256},
     )
 
+    model: str | None = field(
+        default=None,
+        metadata={
+            "help": "Estimator to fit instead of ours: lightgbm.LGBMClassifier, or my_models.py:build.",
+            "example": "lightgbm.LGBMClassifier",
+        },
+    )
+    set: Mapping[str, Setting] = field(
+        default_factory=dict,
+        metadata={"help": "What to set of it: n_estimators=300. Repeatable.", "example": {"n_estimators": 300}},
+    )
+    trust: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "Types of it that may be restored from a file: a,b. Repeatable.",
+            "example": ("my_models.Hand",),
+        },
+    )
+    folder: str = "."
+
     def __post_init__(self) -> None:
         self._check_loss()
+        self._check_model()
         alpha = self.alpha
         if alpha is not None and not (isinstance(alpha, Real) and math.isfinite(alpha) and float(alpha) >= 0.0):
             raise UsageError(
@@ -148,6 +185,24 @@ class Recipe:
         parse_regime(self.batch_size)
         if self.tolerance is not None:
             LossWithin(self.tolerance)
+
+    def _check_model(self) -> None:
+        if self.model is None:
+            if self.set:
+                raise UsageError(
+                    f"{quoted(next(iter(self.set)))} is to be set and no model was named; what is set belongs to an "
+                    "estimator: --model lightgbm.LGBMClassifier --set n_estimators=300.",
+                    code="learner-setting-without-model",
+                )
+            return
+        ours = ("alpha", "tolerance", "power", "threshold")
+        odd = [name for name in ours if getattr(self, name) is not None] + ["batch_size"] * (self.batch_size != "full")
+        if odd:
+            raise UsageError(
+                f"{odd[0]} was given with the model {quoted(self.model)}; it belongs to our own models. Set what the "
+                "estimator itself has with --set NAME=VALUE.",
+                code="learner-recipe",
+            )
 
     def _check_loss(self) -> None:
         if self.loss == "quantile":
@@ -219,4 +274,37 @@ class Recipe:
             "text_buckets": self.rules.text_buckets,
             "batch_size": str(self.regime),
             "positive": self.positive,
+            **({} if self.model is None else {"model": self.model, "set": dict(self.set), "trust": list(self.trust)}),
         }
+
+
+def installed_version() -> str:
+    """Return the release that trains."""
+    # Asked for here and not of the package, which may not be imported from inside: it names what is above.
+    try:
+        return version("batchlearn")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def told_apart(recipe: Recipe, table: Table, ledger: Ledger) -> dict[str, str]:
+    """Return all that decides what a training gives, to the last bit: no other training has the same.
+
+    Rows are those of a ledger with lots, which are made of all values of all features.
+    """
+    digest = hashlib.sha256(repr(ledger.target).encode())
+    arrays = [getattr(ledger, each.name) for each in fields(ledger) if each.name != "read_lots"]
+    for array in (*arrays, *vars(ledger.lots).values()):
+        if isinstance(array, np.ndarray):
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    columns = [(column.name, column.kind.value, column.zone) for column in table.features]
+    return {
+        "batchlearn": installed_version(),
+        "numpy": np.__version__,
+        "kernels": native.name(),
+        **{f"recipe {name}": str(value) for name, value in recipe.to_json().items()},
+        **{f"role {name}": str(value) for name, value in asdict(table.roles).items()},
+        "columns": str(columns),
+        "rows": digest.hexdigest(),
+    }

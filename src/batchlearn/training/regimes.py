@@ -8,13 +8,12 @@ weights and encoding are the same under each. Rows are read in passes: in a fres
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError, quoted
@@ -218,6 +217,14 @@ def run(
     counted = len(rows) if numbers is None else len(numbers)
     size = counted if regime.size is None else min(regime.size, counted)
     reading = ReadingPlan(size, counted, rows.total_weight, seed)
+    length = _STRETCH_ROWS
+    while length > _FEWEST_STRETCH_ROWS and length * len(parameters) > _STRETCH_VALUES:
+        length //= 2
+    length = max(length // size, 1) * size
+
+    def step(shown: Rows, state: Any) -> Any:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return solver.step(objective, shown, state)
 
     def checkpoint(turn: int, shown: int) -> Checkpoint:
         read = state.passes * counted if whole else turn * counted + shown + state.further_rows
@@ -229,29 +236,17 @@ def run(
     if whole:
         yield checkpoint(0, 0)
     for turn in count():
-        shown = 0
         with np.errstate(over="ignore", invalid="ignore"):
             state = solver.begin_pass(objective, rows, state)
-        for stretch in _shown(rows, numbers, reading, order, turn, len(parameters)):
-            with np.errstate(over="ignore", invalid="ignore"):
-                state = solver.step(objective, stretch, state)
-            shown += len(stretch)
+        if numbers is None or reading.whole:  # as stored
+            state = step(rows, state)
+            yield checkpoint(turn, len(rows))
+            continue
+        shuffled = order == "shuffled"
+        asked = np.random.default_rng([seed, 2, turn]).permutation(numbers) if shuffled else numbers
+        for reached, shown in rows.walk(asked, length, step, state):
+            state = reached
             yield checkpoint(turn, shown)
-
-
-def _shown(
-    rows: Rows, numbers: NDArray[np.intp] | None, reading: ReadingPlan, order: str, turn: int, coefficients: int
-) -> Iterator[Rows]:
-    """Yield the rows of one pass, a stretch at a time; all rows as stored where one update sees all of them."""
-    if numbers is None or reading.whole:
-        yield rows
-        return
-    if order == "shuffled":
-        numbers = np.random.default_rng([reading.seed, 2, turn]).permutation(numbers)
-    length = _STRETCH_ROWS
-    while length > _FEWEST_STRETCH_ROWS and length * coefficients > _STRETCH_VALUES:
-        length //= 2
-    yield from rows.stretches(numbers, max(length // reading.size, 1) * reading.size)
 
 
 def epochs(  # noqa: PLR0913 - as `run`, and the end

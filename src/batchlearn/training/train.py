@@ -5,32 +5,30 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Generator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
-from numbers import Integral
+from functools import partial
 from typing import NamedTuple
 
-import numpy as np
-
-from batchlearn.data.build import Mask, Profiles, build_rows, check_memory, profile_parts
+from batchlearn.data.build import Mask, PreparedRows, Profiles, build_rows, check_memory, profile_parts
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.encoding_fit import fit_encoding
-from batchlearn.data.ledger import Ledger, read_ledger, with_classes_of
+from batchlearn.data.ledger import Ledger, columns_read, read_ledger, with_classes_of
 from batchlearn.data.rows import Rows
-from batchlearn.data.rows.threads import one_blas_thread
+from batchlearn.data.rows.journal import Journal, kept_stage
+from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.data.split import Split, hold_out, split_kind, with_lots
-from batchlearn.data.target import Target, Task
-from batchlearn.errors import DataError, NoFiniteOptimum, UsageError, quoted
-from batchlearn.evaluation.baselines import offset_constant
+from batchlearn.data.target import Target
+from batchlearn.errors import DataError, UsageError
 from batchlearn.evaluation.report import Evaluation
-from batchlearn.formatting.names import how_split
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
-from batchlearn.models.decision import Costs
+from batchlearn.models.decision import check_costs
 from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.class_weights import counted_by_class, log_odds_shift, moved_intercepts, weights_of
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.progress import Answer, finish, told
+from batchlearn.progress import Progress, finish, run_stage, told
 from batchlearn.selection.covariance import Expanded, class_moments, second_moments
 from batchlearn.selection.huber_threshold import choose_threshold
 from batchlearn.selection.structure import Structure, choose_structure
@@ -40,47 +38,48 @@ from batchlearn.statistics.dispersion import effective_coefficients, mean_square
 from batchlearn.statistics.objective import Objective
 from batchlearn.tables.conditions import for_any_time
 from batchlearn.tables.table import Table
+from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget, budget_of
+from batchlearn.tables.table.kept import keep
 from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units
-from batchlearn.training.evaluate import evaluate_part, with_values
-from batchlearn.training.fit import Fit
+from batchlearn.training.evaluate import Judged, Judging, evaluate_part, evaluate_split
+from batchlearn.training.fit import Fit, model_of
 from batchlearn.training.optimise import Optimum, Problem, correct_intercepts, iter_optimise
-from batchlearn.training.recipe import Recipe
+from batchlearn.training.recipe import Recipe, told_apart
 from batchlearn.training.summary.columns import (
     Clock,
     DataSummary,
     JudgedFit,
     column_uses,
-    model_readings,
     refuse_text,
-    summarise_columns,
+    summarise,
 )
-from batchlearn.training.summary.labels import part_labels, summarise_neighbours, summarise_split
 from batchlearn.training.summary.leaks import leak_notes
-from batchlearn.training.summary.levels import count_levels, leaking_levels
-from batchlearn.training.summary.notes import case_notes, feature_notes, group_notes, row_notes, target_notes
+from batchlearn.training.summary.notes import case_notes, feature_notes, row_notes, target_notes
 from batchlearn.training.summary.spikes import spike_remarks
 from batchlearn.training.summary.texts import text_uses
 
-_LARGEST_THREADS = 256
 _FEWEST_ROWS = 2
 
 
-class Progress(NamedTuple):
-    """Where a training stands, for whoever watches."""
-
-    stage: str
-    rows: int = 0  # read since the last progress
-    passes: int = 0  # over the rows of this stage so far
-    bound: float | None = None
-
-
-def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = None) -> Fit:
+def train(
+    table: Table,
+    recipe: Recipe | None = None,
+    *,
+    model: object | None = None,
+    threads: int | None = None,
+    memory: int | str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> Fit:
     """Train on every row of a table that has a target, and evaluate the same recipe fitted to the earlier part alone.
 
     Args:
         table: Rows with a target, as `read` opens them.
         recipe: How to train; `Recipe()` unless given.
+        model: An estimator of scikit-learn's interface to fit instead of ours, or its name, as `Recipe.model`.
         threads: Threads that read rows; as many as there are cores, at most 8, unless given. No bit depends on it.
+        memory: Bytes, or a size such as "4GB", that rows may take before they go to a file in the cache folder; two
+            thirds of what is free unless given. No bit depends on it.
+        checkpoint: A folder of its own, from which the same call goes on after a kill; the model is the same.
 
     Returns:
         The model, its certificate, its evaluation, and what was found on the way.
@@ -88,7 +87,7 @@ def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = N
     Raises:
         UsageError: The table has no target, or the recipe does not fit it.
         DataError: The rows are not what they should be, or fewer than two have a label.
-        ResourceError: The rows cannot fit into the memory of this machine.
+        ResourceError: The rows cannot fit into the memory of this machine, or the checkpoint cannot be written.
         NoFiniteOptimum: The penalty is 0 and the objective has no minimum.
 
     Example:
@@ -97,129 +96,130 @@ def train(table: Table, recipe: Recipe | None = None, *, threads: int | None = N
         >>> fit.certificate.certified, fit.rows.used
         (True, 4)
     """
-    return finish(iter_train(table, recipe or Recipe(), threads=threads))
+    recipe = recipe or Recipe()
+    if isinstance(model, str):
+        recipe, model = replace(recipe, model=model), None
+    journal = None if checkpoint is None else Journal(checkpoint)
+    with journal or nullcontext():
+        budget = budget_of(memory)
+        return finish(iter_train(table, recipe, threads=threads, budget=budget, journal=journal, estimator=model))
 
 
-def iter_train(
-    table: Table, recipe: Recipe, *, threads: int | None = None, before: Target | None = None
+def iter_train(  # noqa: PLR0913 - what a training may be given besides a table and a recipe
+    table: Table,
+    recipe: Recipe,
+    *,
+    threads: int | None = None,
+    before: Target | None = None,
+    budget: MemoryBudget = UNLIMITED,
+    journal: Journal | None = None,
+    estimator: object | None = None,
+    structure: Structure | None = None,
 ) -> Generator[Progress, None, Fit]:
-    """Yield progress while training; return the fit. Of two classes the positive one is that of `before`, if given."""
-    if table.roles.target is None:
-        raise UsageError(
-            "The table has no target; name the column to predict with target= (--target).", code="no-target"
-        )
+    """Yield progress while training; return the fit.
+
+    Of two classes the positive one is that of `before`, if given. What the rows answer goes to the journal, which is
+    entered, and comes from it where they were asked before. An `estimator` is fitted instead of our models. `structure`
+    is one that was chosen before and is kept; else the data choose it, where the recipe has no alpha.
+    """
     clock = Clock()
     workers = thread_count(threads)
-    check_memory(table)
-    with one_blas_thread():
-        yield Progress("reading labels")
-        ledger = read_ledger(table, loss=recipe.loss, positive=recipe.positive, before=before)
-        if ledger.counts.used < _FEWEST_ROWS:
-            raise DataError(
-                f"{table.name} has {ledger.counts.used} row with a label; at least {_FEWEST_ROWS} are needed to learn "
-                "from.",
-                code="too-few-rows",
+    if recipe.model is not None or estimator is not None:
+        # Imported here: it trains by parts of this module.
+        from batchlearn.training.brought import iter_train_brought
+
+        if journal is not None:
+            raise UsageError(
+                "A checkpoint holds what our own fits asked of the rows; an estimator that is brought along fits at "
+                "once. Leave checkpoint= (--checkpoint) out.",
+                code="checkpoint-learner",
             )
-        check_costs(ledger.target, recipe.costs)
-        ledger = with_lots(table, ledger)
-        repeated = ledger.counts.used - len(np.unique(ledger.lots.whole[ledger.used]))
-        kind = split_kind(ledger, recipe.split)
-        split = hold_out(ledger, recipe.holdout, recipe.seed, kind)
+        return (yield from iter_train_brought(table, recipe, estimator, workers, before, budget))
+    with one_blas_thread():
+        prepared = yield from prepare(table, recipe, before, budget, journal)
+        table, ledger, split, repeated = prepared.table, prepared.ledger, prepared.split, prepared.repeated
         early, _ = counted_by_class(recipe.class_weight, ledger, split.early)
-        # All rows are profiled for themselves and not as early + late: where nothing is chosen by data, the model does
-        # not depend on the split by a bit.
-        parts = [split.early] if split.late is None else [split.early, ledger.used]
-        profiles = yield from run_stage("reading columns", profile_parts(table, ledger, parts))
-        refuse_text(table, profiles[-1])
         clock.stop("reading")
-        ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers)
+        ledger, chosen = yield from _with_number(table, ledger, split, recipe, workers, journal)
         early = replace(early, target=ledger.target)
-        structure = Structure(recipe.rules)
-        if recipe.alpha is None:
-            choice = choose_structure(table, early, split.early, recipe.rules, workers, kind, recipe.seed)
+        if structure is None and recipe.alpha is None:
+            choice = choose_structure(
+                table, early, split.early, recipe.rules, workers, prepared.kind, recipe.seed, journal=journal
+            )
+            choice = kept_stage(journal, "structure", Structure, choice)
             structure = yield from run_stage("choosing what to fit", choice)
+        structure = structure or Structure(recipe.rules)
         clock.stop("choosing")
-        work = Work(table, ledger, recipe, structure, workers)
-        known = work._replace(ledger=with_classes_of(ledger, split.early))
-        if not isinstance(recipe.class_weight, str | None):
-            # A part of the rows may lack a class that was given a weight.
-            weights = weights_of(recipe.class_weight, known.ledger.target.classes)
-            known = known._replace(recipe=replace(recipe, class_weight=weights or None))
-        evaluation, judged, notes = yield from _evaluate(known, split, profiles[0])
+        work = Work(table, ledger, recipe, structure, workers, journal=journal)
+        known = Work(table, *known_to(ledger, recipe, split.early), structure, workers, journal=journal)
+        judge = partial(_judge, known, prepared.early)
+        judging = evaluate_split(table, known.ledger, split, judge)
+        evaluation, judged, notes = yield from kept_stage(journal, "evaluation", Judged, judging)
         clock.stop("judging")
-        fitted = yield from fit_part(work, ledger.used, profiles[-1], "all rows")
+        fitted = yield from fit_part(work, ledger.used, prepared.all, "all rows")
         clock.stop("fitting")
-    spikes = spike_remarks(table, profiles[-1], ledger)
-    uses = column_uses(table, fitted.encoding, profiles[-1], ledger.unreadable, spikes)
+    spikes = spike_remarks(table, prepared.all, ledger)
+    uses = column_uses(table, fitted.encoding, prepared.all, ledger.unreadable, spikes)
     codes = (Code.LEFT_OUT, Code.UNREADABLE_VALUES)
     of_columns = (remark.note for use in uses for remark in use.remarks if remark.note.code in codes)
     said = [
         *target_notes(ledger, recipe, table.roles, before),
         *chosen,
         *row_notes(ledger, fitted.encoding, fitted.class_weights, repeated),
-        *case_notes(fitted.encoding, profiles[-1]),
+        *case_notes(fitted.encoding, prepared.all),
         *feature_notes(fitted.encoding, fitted.optimum.certification.expansion, fitted.penalty),
     ]
-    summary = _summary(work, fitted, profiles[-1], split, repeated, judged, clock.seconds)
-    fit = _assemble(work, fitted, evaluation, (*of_columns, *said, *notes), summary)
+    texts = text_uses(fitted.encoding, fitted.rows, fitted.optimum.parameters)
+    summary = summarise(table, prepared._replace(ledger=ledger), fitted.encoding, fitted.rows, judged)
+    fit = _assemble(
+        work, fitted, evaluation, (*of_columns, *said, *notes), replace(summary, seconds=clock.seconds, texts=texts)
+    )
     return replace(fit, columns=uses, notes=(*leak_notes(fit), *fit.notes))
 
 
-def _summary(
-    work: Work,
-    fitted: Fitted,
-    profiles: Profiles,
-    split: Split,
-    repeated: int,
-    judged: JudgedFit | None,
-    seconds: Mapping[str, float],
-) -> DataSummary:
-    levels = count_levels(fitted.rows, fitted.encoding, work.ledger.target)
-    leaking = leaking_levels(fitted.encoding, levels, work.ledger.target)
-    return DataSummary(
-        repeated_rows=repeated,
-        split=summarise_split(work.table, work.ledger, split),
-        judged=judged,
-        labels=part_labels(work.ledger, split),
-        neighbours=summarise_neighbours(work.ledger),
-        columns=summarise_columns(work.table.features, profiles, leaking, fitted.encoding.left_out),
-        seconds=seconds,
-        levels=levels,
-        texts=text_uses(fitted.encoding, fitted.rows, fitted.optimum.parameters),
-    )
-
-
-def check_costs(target: Target, costs: Costs | None) -> None:
-    """Refuse costs of decisions for a target that has no two classes: UsageError."""
-    if costs is not None and len(target.classes) != 2:
-        what = f"holds {len(target.classes)} classes" if target.classes else f"is predicted by the {target.loss} loss"
+def prepare(
+    table: Table,
+    recipe: Recipe,
+    before: Target | None,
+    budget: MemoryBudget = UNLIMITED,
+    journal: Journal | None = None,
+) -> Generator[Progress, None, PreparedRows]:
+    """Read the rows, which of them count and what their columns hold, and split them; yields progress."""
+    if table.roles.target is None:
         raise UsageError(
-            f"Costs of a false positive and a false negative were given and '{target.column}' {what}; they are for two "
-            "classes. Leave them out.",
-            code="costs-without-two-classes",
+            "The table has no target; name the column to predict with target= (--target).", code="no-target"
         )
-
-
-def thread_count(threads: int | None) -> int:
-    """Return how many threads read chunks: as many as there are cores unless said otherwise."""
-    if threads is None:
-        return min(os.cpu_count() or 1, 8)
-    if not isinstance(threads, Integral) or threads < 1:
-        raise UsageError(
-            f"The number of threads is {quoted(threads)}; it needs to be a whole number of 1 or more.",
-            code="threads-range",
+    check_memory(table)
+    table = yield from run_stage("reading rows", keep(table, columns_read(table), budget))
+    ledger = read_ledger(table, loss=recipe.loss, positive=recipe.positive, before=before)
+    if ledger.counts.used < _FEWEST_ROWS:
+        raise DataError(
+            f"{table.name} has {ledger.counts.used} row with a label; at least {_FEWEST_ROWS} are needed to learn "
+            "from.",
+            code="too-few-rows",
         )
-    return min(int(threads), _LARGEST_THREADS)
+    check_costs(ledger.target, recipe.costs)
+    ledger = with_lots(table, ledger)
+    if journal is not None:
+        journal.begin(told_apart(recipe, table, ledger))
+    kind = split_kind(ledger, recipe.split)
+    split = hold_out(ledger, recipe.holdout, recipe.seed, kind)
+    # All rows are profiled for themselves and not as early + late: where nothing is chosen by data, the model does
+    # not depend on the split by a bit.
+    parts = [split.early] if split.late is None else [split.early, ledger.used]
+    profiles = yield from run_stage("reading columns", profile_parts(table, ledger, parts))
+    refuse_text(table, profiles[-1])
+    return PreparedRows(table, ledger, split, kind, profiles[0], profiles[-1], ledger.lots.repeated or 0)
 
 
 def _with_number(
-    table: Table, ledger: Ledger, split: Split, recipe: Recipe, threads: int
+    table: Table, ledger: Ledger, split: Split, recipe: Recipe, threads: int, journal: Journal | None
 ) -> Generator[Progress, None, tuple[Ledger, list[Note]]]:
     """Return the ledger with the number that its loss needs, as given or as the earlier rows ask for, and a note."""
     if ledger.target.loss == "huber":
         threshold, said = recipe.threshold, list[Note]()
         if threshold is None:
-            look = choose_threshold(table, ledger, split.early, recipe.rules, recipe.seed, threads)
+            look = choose_threshold(table, ledger, split.early, recipe.rules, recipe.seed, threads, journal=journal)
             threshold, note = yield from run_stage("choosing the threshold", look)
             said = [note]
         return replace(ledger, target=replace(ledger.target, threshold=threshold)), said
@@ -227,7 +227,7 @@ def _with_number(
         return ledger, []
     power, notes = recipe.power, list[Note]()
     if power is None:
-        search = profile_power(table, ledger, split.early, recipe.rules, recipe.seed, threads)
+        search = profile_power(table, ledger, split.early, recipe.rules, recipe.seed, threads, journal=journal)
         profile = yield from run_stage("choosing the power", search)
         power, notes = profile.power, [profile.note]
     return replace(ledger, target=replace(ledger.target, power=power)), notes
@@ -242,6 +242,16 @@ class Work(NamedTuple):
     structure: Structure
     threads: int
     seconds: float = math.inf
+    journal: Journal | None = None
+
+
+def known_to(ledger: Ledger, recipe: Recipe, part: Mask) -> tuple[Ledger, Recipe]:
+    """Return ledger and recipe as who has seen only the labels of a part would have them."""
+    ledger = with_classes_of(ledger, part)
+    if not isinstance(recipe.class_weight, str | None):
+        # A part of the rows may lack a class that was given a weight.
+        recipe = replace(recipe, class_weight=weights_of(recipe.class_weight, ledger.target.classes) or None)
+    return ledger, recipe
 
 
 class Fitted(NamedTuple):
@@ -255,11 +265,6 @@ class Fitted(NamedTuple):
     class_weights: Floats | None  # (classes,): what each class counted
 
 
-def run_stage(stage: str, work: Generator[int, None, Answer]) -> Generator[Progress, None, Answer]:
-    """Run work that yields rows read as a stage of progress; return its answer."""
-    return told(work, lambda rows: Progress(stage, rows=rows))
-
-
 def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generator[Progress, None, Fitted]:
     """Encode and fit one part of the rows; yields progress, returns what came out."""
     rules = work.structure.rules
@@ -268,7 +273,8 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
     encoding = fit_encoding(work.table.features, profiles, rules, work.table.roles.time, work.structure.pairs)
     delivered = part is work.ledger.used
     ledger, weights = counted_by_class(work.recipe.class_weight, work.ledger, part)
-    encoded = build_rows(work.table, ledger, encoding, part, work.threads, fingerprinted=delivered)
+    counted = (work.table, ledger, encoding, part, work.threads)
+    encoded = build_rows(*counted, fingerprinted=delivered, journal=work.journal)
     rows = yield from run_stage(f"encoding {whose}", encoded)
     alpha = work.recipe.alpha_for(rows.total_weight)
     given = work.recipe.alpha
@@ -284,44 +290,17 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
     return Fitted(encoding, rows, optimum, alpha, objective.penalty, weights)
 
 
-def _evaluate(
-    work: Work, split: Split, profiles: Profiles
-) -> Generator[Progress, None, tuple[Evaluation | None, JudgedFit | None, list[Note]]]:
-    """Return the evaluation, coefficients and passes of the fit that it is of, and notes."""
-    if split.late is None:
-        return None, None, [Note(Code.NOTHING_HELD_OUT)]
-    target = work.ledger.target
-    labels = work.ledger.label[split.early]
-    unseen = int((split.late & work.ledger.unseen).sum())
-    late = split.late & work.ledger.used
-    if not late.any():
-        return None, None, [Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen})]
-    one_class = target.task is Task.CLASSES and bool(np.all(labels == labels[0]))
-    if one_class or (target.task in (Task.COUNT, Task.AMOUNT) and not labels.any()):
-        return None, None, [Note(Code.ONE_LABEL, {"label": float(labels[0]), "column": target.column})]
-    # What only the earlier rows lack is no reason to refuse a model of all rows; what all lack is refused with those.
-    try:
-        fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
-        rows = yield from run_stage(
-            "encoding the later rows",
-            build_rows(work.table, work.ledger, fitted.encoding, late, work.threads, fingerprinted=False),
-        )
-        parts, recipe = split._replace(late=late), work.recipe
-        evaluation = evaluate_part(work.ledger, parts, fitted.encoding, rows, fitted.optimum, recipe.seed, recipe.costs)
-        evaluation = with_values(work.table, evaluation)
-    except (DataError, NoFiniteOptimum) as refusal:
-        return None, None, [Note(Code.NOT_EVALUATED, {"refusal": refusal.message})]
-    held = {
-        "by": split.kind.value,
-        "how": how_split(split.kind, split.one_time),
-        "rows": len(rows),
-        "of": work.ledger.counts.used,
-    }
-    notes = [Note(Code.HELD_OUT, held)]
-    if unseen:
-        notes.append(Note(Code.CLASSES_NOT_EARLIER, {"rows": unseen}))
-    judged = JudgedFit(len(fitted.optimum.parameters), fitted.optimum.passes)
-    return evaluation, judged, notes + group_notes(work.ledger, split, work.table.roles.group)
+def _judge(work: Work, profiles: Profiles, split: Split) -> Judging:
+    """Fit the earlier rows of a split and evaluate the fit on the later ones."""
+    assert split.late is not None
+    fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
+    rows = yield from run_stage(
+        "encoding the later rows",
+        build_rows(work.table, work.ledger, fitted.encoding, split.late, work.threads, fingerprinted=False),
+    )
+    recipe = work.recipe
+    evaluation = evaluate_part(work.ledger, split, fitted.encoding, rows, fitted.optimum, recipe.seed, recipe.costs)
+    return evaluation, JudgedFit(len(fitted.optimum.parameters), fitted.optimum.passes)
 
 
 def _assemble(
@@ -375,16 +354,11 @@ def _errors(work: Work, fitted: Fitted) -> tuple[float | None, Floats | None, Fl
 
 
 def _model(work: Work, fitted: Fitted, errors: Floats | None, moments: Floats | None) -> LinearModel:
-    ledger, optimum, classes = work.ledger, fitted.optimum, len(work.ledger.target.classes)
-    weight = None if ledger.weight is None else ledger.weight[ledger.used]
-    mean = float(np.average(ledger.label[ledger.used], weights=weight))
-    shares = np.bincount(ledger.label[ledger.used].astype(np.intp), weight, classes) if classes > 2 else np.zeros(0)
-    told = tuple(map(float, shares / max(float(shares.sum()), 1e-300)))
-    roles, costs, bounds = work.table.roles, work.recipe.costs, optimum.certification.prediction_bounds()
-    given = (fitted.encoding, ledger.target, optimum.parameters, roles, mean, errors, bounds, costs, told, moments)
-    added, readings = offset_constant(ledger, ledger.used), model_readings(work.table, fitted.encoding)
-    model = LinearModel(*given, weight_constant=ledger.weight_constant, offset_constant=added)
-    return replace(model, readings=readings, text_encoding=work.table.text_encoding)
+    optimum, bounds = fitted.optimum, fitted.optimum.certification.prediction_bounds()
+    make = partial(
+        LinearModel, parameters=optimum.parameters, standard_errors=errors, bounds=bounds, level_moments=moments
+    )
+    return model_of(make, work.table, work.ledger, fitted.encoding, work.recipe.costs)
 
 
 def fit_objective(

@@ -9,7 +9,7 @@ import pytest
 from tests.cli.made import Run, answer, refusal
 from tests.retraining.made import SETTINGS_TEXT, add_days, day, into_database, orders
 
-from batchlearn.retraining.shell.lock import one_at_a_time
+from batchlearn.artifacts.lock import one_at_a_time
 
 QUERY = 'database = "shop.sqlite"\nquery = "SELECT * FROM orders"'
 NOTHING_NEW = {"new": 0, "late": 0, "labelled": 0, "changed": 0, "gone": 0}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from batchlearn.data.rows import Chunk, Rows, level_codes
+from batchlearn.data.rows.kept import ChunkCollector, FileChunks
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels.design import Floats, Layout, linear_predictor
+from batchlearn.tables.table.budget import budget_of
 
 COUNT = 60
 LAYOUT = Layout(True, 2, (3, 300), 2)
@@ -38,10 +40,23 @@ def in_memory(*cuts: int, threads: int = 1) -> Rows:
     return MemoryRows(LAYOUT, chunks, SHIFT, SCALE, threads=threads, fingerprint="of all")
 
 
+def in_a_file(*cuts: int, threads: int = 1) -> Rows:
+    memory = in_memory(*cuts, threads=threads)
+    assert isinstance(memory, MemoryRows)
+    collector = ChunkCollector(budget_of(0))
+    for chunk in memory.chunks:
+        collector.add(chunk)
+    chunks = collector.finish()
+    assert isinstance(chunks, FileChunks)
+    return replace(memory, chunks=chunks)
+
+
 MAKERS: dict[str, Callable[[], Rows]] = {
     "one chunk": in_memory,
     "chunks": lambda: in_memory(1, 20, 40),
     "chunks and threads": lambda: in_memory(16, 32, 48, threads=3),
+    "a file": lambda: in_a_file(1, 20, 40),
+    "a file and threads": lambda: in_a_file(16, 32, 48, threads=3),
 }
 
 

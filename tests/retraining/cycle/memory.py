@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from batchlearn.formatting.notes import recorded
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.encoded import EncodedModel
+from batchlearn.progress import Progress
 from batchlearn.retraining.cycle.events import (
     ChoiceJudged,
     Event,
@@ -23,11 +24,11 @@ from batchlearn.retraining.cycle.state import (
     CycleState,
     LiveVersion,
     Newest,
+    PastVersion,
     Plan,
     Rehearsed,
     RowSource,
 )
-from batchlearn.training.train import Progress
 
 
 @dataclass
@@ -43,10 +44,17 @@ class History:
         as_of, version = self.trained[live.number - 1]
         fit = version.fit
         strengths, recipe = fit.structure.strengths, fit.recipe.to_json()
-        return Champion(fit.model, as_of, as_of, live.generation, strengths, recipe, version.kept)
+        return Champion(
+            fit.model, as_of, as_of, live.generation, strengths, recipe, version.kept, structure=fit.structure
+        )
 
-    def model(self, number: int) -> LinearModel:
+    def model(self, number: int) -> EncodedModel:
         return self.trained[number - 1][1].fit.model
+
+    def past(self) -> list[PastVersion]:
+        return [
+            PastVersion(number, as_of, version.fit.rows.used) for number, (as_of, version) in enumerate(self.trained, 1)
+        ]
 
     def rows_of(self, number: int) -> None:
         """Their times say which rows a version knew."""

@@ -14,7 +14,7 @@ from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, begun_project, 
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import CertificateError, DataError, IntegrityError, RegistryError, UsageError
 from batchlearn.models.decision import Costs
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.registry.loading import load_version
 from batchlearn.registry.place import SETTINGS
 from batchlearn.registry.promotions import Reason, needed_champion, promote, rollback
@@ -36,7 +36,7 @@ def project(begun: Path, folder: Path, start: str, changes: dict[str, str] | Non
     return make_project(root, SETTINGS_TEXT, {"rows = 300": f'rows = 300\nstart = "{start}"', **(changes or {})})
 
 
-def model_of(root: Path, number: int) -> LinearModel:
+def model_of(root: Path, number: int) -> EncodedModel:
     store = FolderStore(root)
     return load_version(store, read_version(store, number)).model
 
@@ -194,7 +194,7 @@ def test_the_bracket_holds_the_gain_that_training_brings(begun: Path, tmp_path: 
     # The rows are those of two files, each made from a seed of its own.
     rows = pa.concat_tables([pq.read_table(path) for path in sorted((root / "data").glob("*.parquet"))])
 
-    def objective(model: LinearModel) -> float:
+    def objective(model: EncodedModel) -> float:
         predictor = model.predict(rows.drop(["bought"])).predictor
         sign = 2.0 * np.asarray(rows["bought"]).astype(float) - 1.0
         weights = model.parameters[1:]

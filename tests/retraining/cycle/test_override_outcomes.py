@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.retraining.gate.trials import called_within
 from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, context, day, make_project, turn
-from tests.retraining.trials import called_within
 
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import DataError

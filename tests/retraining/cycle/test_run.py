@@ -19,6 +19,7 @@ from tests.retraining.made import SETTINGS_TEXT, add_days, context, day, make_pr
 
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.formatting.notes import Code
+from batchlearn.progress import Progress
 from batchlearn.retraining.cycle.events import (
     Bracketed,
     ChoiceJudged,
@@ -40,7 +41,6 @@ from batchlearn.retraining.shell.turn import EventWriter
 from batchlearn.retraining.sources.label_times import parse_instant
 from batchlearn.retraining.sources.project_source import ProjectSource
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.train import Progress
 
 DAYS = (13, 14, 33, 36, 40)
 AUTO = {"[policy]": '[gate]\npromote = "auto"\n\n[policy]'}
@@ -97,9 +97,14 @@ def compared(event: Event) -> tuple[type[Event], Any]:
         {**AUTO, "rows = 300": 'rows = 300\nwindow = "28d"\nstart = "update"'},
         {**AUTO, "rows = 300": 'rows = 300\nstart = "fine-tune"'},
         LOOKS,
+        {
+            **AUTO,
+            'when = "rows"\nrows = 300': 'when = "any(decay 0.05, all(rows 99, forecast 9, gain 2), drift ks 0.05)"',
+        },
+        {**AUTO, 'when = "rows"\nrows = 300': 'when = "rows 300 with start=warm rows=new"'},
         {"[policy]": '[review]\nof = ["promotion", "rejection", "alarm"]\nbudget = 1\n\n[policy]'},
     ],
-    ids=["scratch", "warm", "update", "fine-tune", "anytime", "asked"],
+    ids=["scratch", "warm", "update", "fine-tune", "anytime", "watched", "new", "asked"],
 )
 def test_in_memory_the_cycle_does_what_it_does_around_a_disk(changes: Mapping[str, str], tmp_path: Path) -> None:
     make_project(tmp_path, SETTINGS_TEXT, changes)

@@ -11,7 +11,7 @@ import pytest
 from tests.retraining.made import SETTINGS_TEXT, day, make_project, orders, turn
 
 from batchlearn.artifacts.store import FolderStore
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.registry.loading import load_version
 from batchlearn.registry.version import read_version
 from batchlearn.retraining.cycle.candidate import contest
@@ -47,7 +47,7 @@ def turned(root: Path, changes: dict[str, str], tables: list[pa.Table]) -> Cycle
     return turn(root, DUE)
 
 
-def model_of(root: Path, number: int) -> LinearModel:
+def model_of(root: Path, number: int) -> EncodedModel:
     store = FolderStore(root)
     return load_version(store, read_version(store, number)).model
 

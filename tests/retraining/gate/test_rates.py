@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tests.retraining.gate.series import WORLDS as LOOKS
 from tests.retraining.gate.series import decided, decided_by_judge, decided_late, late_class
-from tests.retraining.trials import (
+from tests.retraining.gate.trials import (
     RIDGE,
     WORLDS,
     Losses,

@@ -19,7 +19,7 @@ from batchlearn.artifacts.store import FolderStore
 from batchlearn.cli.project.retrain import CycleOptions, cycle_context
 from batchlearn.errors import DataError
 from batchlearn.formatting.notes import Code
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.progress import finish
 from batchlearn.registry.loading import load_version
 from batchlearn.registry.version import read_version
@@ -68,7 +68,7 @@ def counts(found: CycleResult) -> dict[str, int]:
     return {name: rows for name, rows in found.rows.items() if rows and name not in ("seen", "known")}
 
 
-def model_of(root: Path, number: int) -> LinearModel:
+def model_of(root: Path, number: int) -> EncodedModel:
     return load_version(FolderStore(root), read_version(FolderStore(root), number)).model
 
 

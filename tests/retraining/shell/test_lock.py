@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from tests.cli.made import environment
 
+from batchlearn.artifacts.lock import one_at_a_time
 from batchlearn.errors import RegistryError
-from batchlearn.retraining.shell.lock import one_at_a_time
 
 HOLD = """
 import sys
 from pathlib import Path
-from batchlearn.retraining.shell.lock import one_at_a_time
+from batchlearn.artifacts.lock import one_at_a_time
 with one_at_a_time(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -15,9 +15,11 @@ from tests.registry.made import one_more
 from tests.retraining.made import ROWS, SETTINGS_TEXT, add_days, context, day, make_project, orders, turn
 
 import batchlearn as bl
+from batchlearn.artifacts.lock import one_at_a_time
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import DataError, RegistryError
 from batchlearn.models.decision import Costs
+from batchlearn.progress import Progress
 from batchlearn.registry.decisions import record_promotion
 from batchlearn.registry.ledger import OVERRULED, choices, events, reviews
 from batchlearn.registry.loading import load_champion, load_version
@@ -27,9 +29,7 @@ from batchlearn.retraining.cycle import run as cycle_module
 from batchlearn.retraining.cycle.candidate import train_candidate
 from batchlearn.retraining.cycle.events import Trained
 from batchlearn.retraining.cycle.state import Champion, KnownRows
-from batchlearn.retraining.shell.lock import one_at_a_time
 from batchlearn.retraining.shell.records import unfinished
-from batchlearn.training.train import Progress
 from batchlearn.training.verification.stored import verify_model as verified
 
 AUTO = {"[policy]": '[gate]\npromote = "auto"\n\n[policy]'}

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.tables.formats.made import WRITERS, refusal, scanned, small_table
 
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.tables.table import Kind, Table, read
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train
@@ -36,7 +36,7 @@ def test_dates_in_names_of_folders_are_times(parts: Path) -> None:
     assert scanned(read(parts, where="date >= '2024-03-04'"))["label"] == found["label"][72:]
 
 
-def scores(model: LinearModel, table: Table) -> list[float]:
+def scores(model: EncodedModel, table: Table) -> list[float]:
     model.check(table)
     return [value for batch in table.scan(model.columns) for value in model.predict_batch(batch).response]
 

@@ -18,6 +18,7 @@ from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.ledger import read_ledger
 from batchlearn.errors import DataError, NoFiniteOptimum, ResourceError
 from batchlearn.tables.table import read
+from batchlearn.tables.table.budget import physical_memory
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import train
 
@@ -235,7 +236,7 @@ def test_d57_more_rows_than_fit_into_memory_are_refused_before_one_is_read(
 
 
 def test_c69_this_machine_says_how_much_memory_it_has() -> None:
-    memory = build.physical_memory()
+    memory = physical_memory()
     assert memory is None or memory > 2**28
 
 

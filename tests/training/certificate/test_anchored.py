@@ -15,6 +15,7 @@ from batchlearn.kernels import native
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import factorise
 from batchlearn.objectives.losses import LOSSES
+from batchlearn.objectives.stopping import LossWithin, PredictionsWithin, Stopping
 from batchlearn.solvers import AnchoredPoint
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.quasi_newton import LimitedMemory
@@ -22,7 +23,6 @@ from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training import certificate as certificates
 from batchlearn.training.certificate import Units, certify
 from batchlearn.training.optimise import Problem, Status, optimise
-from batchlearn.training.stopping import LossWithin, PredictionsWithin, Stopping
 
 
 def posed(name: str, seed: int) -> tuple[Objective, MemoryRows, Floats]:

@@ -21,6 +21,7 @@ from batchlearn.evaluation.metrics import first_score, target_metrics
 from batchlearn.kernels.design import Floats
 from batchlearn.models.files import load
 from batchlearn.objectives.losses.huber import HuberLoss
+from batchlearn.objectives.stopping import LossWithin, PredictionsWithin
 from batchlearn.solvers.newton import Newton
 from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training import certificate as certificates
@@ -28,7 +29,6 @@ from batchlearn.training.certificate import Certificate, Units, certify
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Problem, Status, optimise
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.stopping import LossWithin, PredictionsWithin
 from batchlearn.training.train import train
 from batchlearn.training.verification.stored import verify_model
 

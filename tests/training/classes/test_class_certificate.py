@@ -7,10 +7,10 @@ import pytest
 from tests.training.classes.class_trials import ClassOracle, judge_classes, random_class_trial, violations
 from tests.training.trials import FAMILIES
 
+from batchlearn.objectives.stopping import PredictionsWithin
 from batchlearn.training import certificate as certificates
 from batchlearn.training.certificate import BOUNDED, EXACT, LOWER_BOUND, certify
 from batchlearn.training.optimise import Problem, Status, optimise
-from batchlearn.training.stopping import PredictionsWithin
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))

@@ -9,12 +9,15 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 from cyclopts import Parameter
 
 from batchlearn.errors import quoted
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.brought.formats import Allowed
+from batchlearn.models.encoded import EncodedModel
+from batchlearn.models.files import StoredModel, read_model
 from batchlearn.tables.files import Files, PartOfFile, find
 from batchlearn.tables.table import ReadingRules, Roles, Table, open_by
 
@@ -50,12 +53,18 @@ def names(_kind: Any, tokens: Sequence[Any]) -> tuple[str, ...]:
 Names = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False, converter=names)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 Count = Annotated[int, Parameter(converter=whole_number)]
+Memory = Annotated[
+    str | None,
+    Parameter(help="Memory that rows may take, such as 4GB: more rows go to a file; 2/3 of what is free unless given."),
+]
 Parts = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
+# Fields whose values are typed in parts: LABEL=W, NAME=VALUE.
+_IN_PARTS = ("class_weight", "set")
 # How fields are typed that hold something else.
 _TYPED = {
-    **dict.fromkeys(("drop", "text", "categories", "null"), Names),
+    **dict.fromkeys(("drop", "text", "categories", "null", "trust"), Names),
     **dict.fromkeys(("no_header", "strict"), Flag),
-    "class_weight": Parts,
+    **dict.fromkeys(_IN_PARTS, Parts),
     "batch_size": str,
     "positive": str | None,
 }
@@ -68,7 +77,7 @@ def flags_of(kind: type, *wanted: str) -> Any:
         (
             name,
             Annotated[_TYPED.get(name, hints[name]), Parameter(help=given[name].metadata["help"])],
-            field(default=() if name == "class_weight" else given[name].default),
+            field(default=() if name in _IN_PARTS else given[name].default),
         )
         for name in wanted
     ]
@@ -108,8 +117,40 @@ class RunOptions:
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False
     seed: Annotated[Count, Parameter(help="Seed of whatever is drawn at random.")] = 0
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None
+    memory: Memory = None
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class CodeOptions:
+    """What may be imported to restore an estimator that was brought along."""
+
+    trust: Annotated[
+        Names, Parameter(help="Types that may be restored from a model brought along: a,b. Repeatable.")
+    ] = ()
+    code: Annotated[str | None, Parameter(help="File of Python that defines them; it is run.")] = None
+    rebuild: Annotated[
+        str | None, Parameter(help="Rows of the training, to which what no file holds is fitted again.")
+    ] = None
+    learner: Annotated[str | None, Parameter(help="With --rebuild: what the model was trained with.")] = None
+
+    @property
+    def allowed(self) -> Allowed:
+        """The types and the file as models take them."""
+        return Allowed(self.trust, None if self.code is None else Path(self.code))
+
+    def open(self, path: str) -> StoredModel:
+        """Read a model, and fit again what no file holds where that was asked for."""
+        stored = read_model(path, self.allowed)
+        if self.rebuild is None:
+            return stored
+        # Imported here: other models are used without what trains.
+        from batchlearn.training.brought.starts import rebuild
+
+        return stored._replace(model=rebuild(stored, self.learner or "", find(self.rebuild), 1))
+
+
+NO_CODE = CodeOptions()
 NO_ROLES, UNJUDGED, ALL_FEATURES = RoleFlags(), JudgingFlags(), FeatureFlags()
 AS_STORED, ALL_ROWS, THESE_FILES = ReadingFlags(), RowFlags(), FileFlags()
 DEFAULT_RUN = RunOptions()
@@ -137,7 +178,7 @@ def open_table(data: str | Files, target: str, roles: RoleFlags, reading: Readin
 
 
 def open_for(
-    model: LinearModel,
+    model: EncodedModel,
     data: str | Files,
     rows: RowFlags,
     judging: JudgingFlags | None = None,

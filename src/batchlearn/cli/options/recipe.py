@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -12,6 +13,7 @@ from cyclopts import Parameter
 from batchlearn.cli.options import flags_of
 from batchlearn.data.target import Class
 from batchlearn.errors import UsageError, quoted
+from batchlearn.models.brought import Setting
 from batchlearn.models.decision import Costs
 from batchlearn.objectives.class_weights import BALANCED
 from batchlearn.training.recipe import Recipe
@@ -20,9 +22,9 @@ if TYPE_CHECKING:
     RecipeFlags: TypeAlias = Recipe
     LossFlags: TypeAlias = Recipe
 else:
-    LossFlags = flags_of(Recipe, "loss", "power", "threshold", "alpha")
+    LossFlags = flags_of(Recipe, "loss", "power", "threshold", "alpha", "model", "set", "trust")
     _FIELDS = ("loss", "power", "threshold", "alpha", "tolerance", "batch_size", "holdout", "split")
-    RecipeFlags = flags_of(Recipe, *_FIELDS, "class_weight", "positive")
+    RecipeFlags = flags_of(Recipe, *_FIELDS, "class_weight", "positive", "model", "set", "trust")
 
 
 def class_weight_rule(given: Sequence[str]) -> str | dict[Class, float] | None:
@@ -45,6 +47,33 @@ def class_weight_rule(given: Sequence[str]) -> str | dict[Class, float] | None:
             )
         rule[label.strip()] = weight
     return rule
+
+
+def learner_settings(given: Sequence[str]) -> dict[str, Setting]:
+    """Read "n_estimators=300" and the like: numbers, true, false and none as such, all else as text."""
+    found: dict[str, Setting] = {}
+    for part in given:
+        name, sign, text = part.partition("=")
+        if not sign or not name.strip() or name.strip() in found:
+            raise UsageError(
+                f"--set came with {quoted(part)}; it takes each name once with its value: --set n_estimators=300.",
+                code="learner-setting",
+            )
+        words: dict[str, Setting] = {"true": True, "false": False, "none": None, "null": None}
+        value: Setting = words.get(text.strip().lower(), text.strip())
+        for number in (int, float):
+            if isinstance(value, str):
+                with suppress(ValueError):
+                    value = number(value)
+        found[name.strip()] = value
+    return found
+
+
+def recipe_of(flags: RecipeFlags, costs: CostOptions, seed: int) -> Recipe:
+    """Return the recipe that flags say."""
+    given = dict(vars(flags))
+    parsed = {"class_weight": class_weight_rule(given["class_weight"]), "set": learner_settings(given["set"])}
+    return Recipe(**{**given, **parsed}, costs=costs.costs, seed=seed)
 
 
 @Parameter(name="*")

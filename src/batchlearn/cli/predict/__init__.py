@@ -15,15 +15,24 @@ import pyarrow as pa
 from cyclopts import Parameter
 
 from batchlearn.cli.arguments import CommandResult, warn
-from batchlearn.cli.options import ALL_ROWS, WHOLE, Flag, Names, PartFlags, RowFlags, files_of, open_for
+from batchlearn.cli.options import (
+    ALL_ROWS,
+    NO_CODE,
+    WHOLE,
+    CodeOptions,
+    Flag,
+    Names,
+    PartFlags,
+    RowFlags,
+    files_of,
+    open_for,
+)
 from batchlearn.cli.predict.scored import Writer, check_output, writing
 from batchlearn.cli.progress import Report, RowProgress, progress
 from batchlearn.errors import DataError
 from batchlearn.formatting.numbers import count, percent, rounded_up
-from batchlearn.models.files import load
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.encoded import EncodedModel, scoring_remarks
 from batchlearn.models.model import Predictions
-from batchlearn.models.remarks import scoring_remarks
 from batchlearn.report.document import Document
 from batchlearn.report.terms.columns import lines_sentence
 from batchlearn.tables.columns import Kind, empty
@@ -48,6 +57,7 @@ def predict(  # noqa: PLR0913 - each argument is a flag
     rows: RowFlags = ALL_ROWS,
     part: PartFlags = WHOLE,
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
+    code: CodeOptions = NO_CODE,
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False,
 ) -> CommandResult:
     """Score every row of a table, in order, however large it is.
@@ -59,7 +69,8 @@ def predict(  # noqa: PLR0913 - each argument is a flag
     began = time.perf_counter()
     path = Path(output)
     check_output(path, data, force)
-    loaded = load(model) if fee is None else load(model).with_fee(fee)
+    loaded = code.open(model).model
+    loaded = loaded if fee is None else loaded.with_fee(fee)
     table = _opened(loaded, data, part, rows, drop)
     loaded.check(table)
     with progress() as report, writing(path, output_schema(loaded, bounds), force) as writer:
@@ -101,7 +112,7 @@ class Tally:
 
 
 def write_predictions(
-    model: LinearModel, table: Table, bounds: bool, writer: Writer, report: Callable[[Report], None]
+    model: EncodedModel, table: Table, bounds: bool, writer: Writer, report: Callable[[Report], None]
 ) -> Tally:
     """Write a prediction for each row of the table; memory does not grow with it."""
     tally = Tally()
@@ -123,7 +134,7 @@ def write_predictions(
     return tally
 
 
-def _opened(model: LinearModel, data: str, part: PartFlags, rows: RowFlags, drop: tuple[str, ...]) -> Table:
+def _opened(model: EncodedModel, data: str, part: PartFlags, rows: RowFlags, drop: tuple[str, ...]) -> Table:
     """Open the rows as the model reads them; a file of no bytes has none."""
     try:
         return open_for(model, files_of(data, part), rows, drop=drop)
@@ -134,7 +145,7 @@ def _opened(model: LinearModel, data: str, part: PartFlags, rows: RowFlags, drop
         return read({name: empty(kind, 0) for name, kind in kinds.items()}, like=model.readings)
 
 
-def output_schema(model: LinearModel, bounds: bool) -> pa.Schema:
+def output_schema(model: EncodedModel, bounds: bool) -> pa.Schema:
     """Return the columns of the predictions."""
     classes = len(model.target.classes)
     one = np.zeros((1, classes) if classes > 2 else 1)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from batchlearn.artifacts.lock import one_at_a_time
 from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.progress import watch
 from batchlearn.cli.project.retrain import DEFAULT_CYCLE, CycleOptions, cycle_context
@@ -13,7 +14,6 @@ from batchlearn.formatting.numbers import rounded_up
 from batchlearn.report.document import Document
 from batchlearn.retraining.project import open_project
 from batchlearn.retraining.shell.forget import Forgotten, forget_rows
-from batchlearn.retraining.shell.lock import one_at_a_time
 
 
 def forget(
@@ -38,7 +38,10 @@ def _show(found: Forgotten) -> Document:
     document = Document()
     document.title(f"Version {found.version}, trained without the rows where {found.where}, is live")
     bound = found.certificate["loss_bound"]
-    document.line(f"A verified refit: it equals training without them within {rounded_up(bound):.1e} of the loss.")
+    if bound is None:
+        document.line("It was trained from scratch without them; its estimator has no certificate.")
+    else:
+        document.line(f"A verified refit: it equals training without them within {rounded_up(bound):.1e} of the loss.")
     if found.held:
         document.heading("What still holds the rows")
     for one in found.held:

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.options import ALL_FEATURES, AS_STORED, Count, FeatureFlags, ReadingFlags
-from batchlearn.cli.options.recipe import ANY_LOSS, LossFlags
+from batchlearn.cli.options.recipe import ANY_LOSS, LossFlags, learner_settings
 from batchlearn.report.document import Document
 from batchlearn.retraining.policies import Span
 from batchlearn.retraining.project import SAID_ELSEWHERE, SourceSettings, parse_settings, write_settings
@@ -85,6 +85,8 @@ def init(  # noqa: PLR0913 - each argument is a flag
         **vars(roles),
         **vars(reading),
         **vars(recipe),
+        "model": None if recipe.model is None else _file_from(root, recipe.model),
+        "set": learner_settings(tuple(recipe.set)),
     }
     text = _settings_text(given, policy)
     settings = parse_settings(text)
@@ -116,6 +118,12 @@ def _where_from(source: str, query: str | None, root: Path) -> dict[str, Any]:
     refuse_address(source)
     path = source if os.path.isabs(source) else os.path.relpath(os.path.abspath(source), root)
     return {"files": path} if query is None else {"database": path, "query": query}
+
+
+def _file_from(root: Path, model: str) -> str:
+    """Return what names an estimator with the path of its file, where there is one, relative to the project."""
+    file, colon, name = model.rpartition(":")
+    return f"{os.path.relpath(os.path.abspath(file), root)}:{name}" if colon else model
 
 
 def _stamped(settings: SourceSettings, root: Path) -> bool | None:
@@ -155,9 +163,13 @@ def _shown(key: str, given: dict[str, Any]) -> bool:
 
 
 def _entry(key: str, value: object, example: object, comment: str) -> str:
-    is_given = value not in (None, (), []) and value is not False
+    is_given = value not in (None, (), [], {}) and value is not False
+    shown = value if is_given else example
     # A JSON string is a TOML string, and so are numbers and lists of strings.
-    written = f"{key} = {json.dumps(value if is_given else example, ensure_ascii=False)}"
+    text = json.dumps(shown, ensure_ascii=False)
+    if isinstance(shown, dict):
+        text = f"{{{', '.join(f'{name} = {json.dumps(one, ensure_ascii=False)}' for name, one in shown.items())}}}"
+    written = f"{key} = {text}"
     return f"{'' if is_given else '# '}{written:<44} # {comment}"
 
 

@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from batchlearn.artifacts.lock import one_at_a_time
 from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.options import Count, Flag, moment, who
 from batchlearn.errors import IntegrityError, UsageError
+from batchlearn.exports.mlflow_mirror import mirror
 from batchlearn.formatting.numbers import count
 from batchlearn.registry.check import RegistryFinding
 from batchlearn.registry.check import check as check_registry
 from batchlearn.registry.ledger import check_promotions, events
 from batchlearn.registry.loading import rows_of
-from batchlearn.registry.place import open_store
+from batchlearn.registry.place import find_project, open_store
 from batchlearn.registry.promotions import champion
 from batchlearn.registry.pruning import Pruning, plan_pruning, prune, with_parts
 from batchlearn.registry.version import VERSIONS, read_version
 from batchlearn.report.document import Document
-from batchlearn.retraining.shell.lock import one_at_a_time
 from batchlearn.retraining.sources.snapshots import superseded_parts
 
 FORMAT_VERSION = 1
 
 
-def registry(
+def registry(  # noqa: PLR0913 - each argument is a flag
     action: Annotated[
-        Literal["check", "prune"],
+        Literal["check", "prune", "mirror"],
         Parameter(
             help="check: read every record and every byte of every version. prune: remove the totals that older "
-            "versions keep of their rows, and parts of a query that were fetched again; models stay."
+            "versions keep of their rows, and parts of a query that were fetched again; models stay. mirror: show "
+            "versions and aliases in MLflow."
         ),
     ],
     /,
@@ -43,13 +46,24 @@ def registry(
     ] = None,
     dry_run: Annotated[Flag, Parameter(help="prune: say what would go, and remove nothing.")] = False,
     by: Annotated[str | None, Parameter(help="prune: name for the ledger; that of the user unless given.")] = None,
+    to: Annotated[str | None, Parameter(help="mirror: MLflow's address, such as http://localhost:5000.")] = None,
+    name: Annotated[
+        str | None, Parameter(help="mirror: the registered model; the project's folder unless given.")
+    ] = None,
     project: Annotated[str, Parameter(help="Folder of the project, or one inside it.")] = ".",
 ) -> CommandResult:
-    """Check the registry, or make it smaller.
+    """Check the registry, make it smaller, or show it elsewhere.
 
     Exit code 6 where something that is relied on is not what was written. Pruning writes into the ledger what goes
-    before it goes; a version without totals predicts, is promoted and rolled back as before.
+    before it goes; a version without totals predicts, is promoted and rolled back as before. A mirror gets what it
+    lacks and where aliases point; nothing done there changes anything here.
     """
+    if action != "mirror" and (to is not None or name is not None):
+        raise UsageError("--to and --name belong to `registry mirror`.", code="option-unknown")
+    if action == "mirror":
+        if repair or keep is not None or dry_run or by is not None:
+            raise UsageError("`registry mirror` takes --to, --name and --project.", code="option-unknown")
+        return _mirror(project, to, name)
     if action == "check":
         if keep is not None or dry_run or by is not None:
             raise UsageError("--keep, --dry-run and --by belong to `registry prune`.", code="option-unknown")
@@ -90,6 +104,24 @@ def _show_findings(found: list[RegistryFinding], repair: bool) -> Document:
     if found and not repair:
         document.line("--repair proposes what to do; nothing is ever changed or deleted by it.", "dim")
     return document
+
+
+def _mirror(project: str, to: str | None, name: str | None) -> CommandResult:
+    if to is None:
+        raise UsageError(
+            "The address of MLflow is missing; give it with --to, such as --to http://localhost:5000.",
+            code="option-missing",
+        )
+    # MLflow reports to its makers unless told not to.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    store = open_store(project)
+    mirrored = mirror(store, to, name or find_project(project).resolve().name)
+    document = Document()
+    added = f"{count(len(mirrored.added), 'version')} added" if mirrored.added else "nothing was missing"
+    document.title(f"{mirrored.name} at {mirrored.uri} mirrors {count(len(mirrored.versions), 'version')}; {added}")
+    for alias, number in mirrored.aliases.items():
+        document.bullet(f"{alias}: version {number}, there {mirrored.versions[number]}")
+    return CommandResult({"format_version": FORMAT_VERSION, **mirrored.to_json()}, document)
 
 
 def _prune(project: str, keep: int, dry_run: bool, by: str | None) -> CommandResult:

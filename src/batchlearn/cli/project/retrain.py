@@ -11,6 +11,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from batchlearn.artifacts.folders import named_problems
+from batchlearn.artifacts.lock import one_at_a_time
 from batchlearn.cli.arguments import CommandResult
 from batchlearn.cli.options import Count, Flag, moment, who
 from batchlearn.cli.progress import watch
@@ -19,9 +20,8 @@ from batchlearn.errors import DataError
 from batchlearn.formatting.numbers import rounded_up
 from batchlearn.registry.ledger import FORGET, events
 from batchlearn.report.document import Document
-from batchlearn.report.turn import headline, turn_page
+from batchlearn.report.retraining.turn import headline, turn_page
 from batchlearn.retraining.project import REPORTS, Project, open_project
-from batchlearn.retraining.shell.lock import one_at_a_time
 from batchlearn.retraining.shell.records import CycleContext
 from batchlearn.retraining.shell.turn import CycleResult, run_turn, turn_without_source
 from batchlearn.retraining.sources.label_times import instant_of, latest_time, parse_instant

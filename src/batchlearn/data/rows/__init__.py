@@ -8,7 +8,7 @@ order of its own gets them from `rows.stretches`. Where chunks begin and end, no
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from batchlearn.kernels.design import Block, Floats, Layout
 Totals = TypeVar("Totals", bound=tuple[Any, ...])
 Totals_co = TypeVar("Totals_co", bound=tuple[Any, ...], covariant=True)
 Values = TypeVar("Values", bound=NDArray[Any])
+State = TypeVar("State")
 
 
 class Chunk(NamedTuple):
@@ -115,6 +116,15 @@ class Rows(Protocol):
         """Yield the rows of these numbers in this order, so many at a time, each stretch as one chunk."""
         ...
 
+    def walk(
+        self, order: NDArray[np.intp], length: int, step: Step[State], state: State
+    ) -> Iterator[tuple[State, int]]:
+        """Go through the rows of these numbers in this order, so many at a time, a step for each stretch.
+
+        Yields the state after a step and the rows so far; rows that keep a journal yield once for the steps it knows.
+        """
+        ...
+
     def together(self) -> Chunk:
         """Return all rows as one chunk."""
         ...
@@ -148,6 +158,15 @@ class Rows(Protocol):
         ...
 
 
+# From the rows of a stretch and the state before to the state after.
+Step: TypeAlias = Callable[[Rows, State], State]
+
+
+def stored_codes(rows: Rows) -> NDArray[np.integer[Any]]:
+    """Return the code of each row's level in each group, (groups, rows), in as few bytes as it is kept in."""
+    return rows.levels_only().map_rows(lambda chunk, _: chunk.block.codes, np.empty(0))
+
+
 def level_codes(rows: Rows) -> NDArray[np.intp]:
-    """Return the code of each row's level in each group, (groups, rows)."""
-    return rows.levels_only().map_rows(lambda chunk, _: chunk.block.codes.astype(np.intp), np.empty(0))
+    """Return the same to be reckoned with."""
+    return stored_codes(rows).astype(np.intp)

@@ -1,4 +1,4 @@
-"""Rows in memory.
+"""Rows that are kept chunk by chunk, in memory or, where there is no room, in a file.
 
 Chunk boundaries follow from row numbers alone and totals are added in the order of the chunks, so the answer has the
 same bits for any number of threads.
@@ -9,21 +9,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlearn.data.rows import Chunk, Statistic, Totals, Values
+from batchlearn.data.rows import Chunk, State, Statistic, Step, Totals, Values
+from batchlearn.data.rows.kept import ChunkCollector, FileChunks, View
 from batchlearn.data.rows.stored import StoredChunk, gathered, joined
 from batchlearn.data.rows.threads import in_order
 from batchlearn.kernels.design import Block, Columns, Floats, Layout
+
+if TYPE_CHECKING:
+    from batchlearn.data.rows.journal import Journal
 
 _LARGEST_CHUNK = 65_536
 _CHUNK_VALUES = 1 << 22
 # Rows that repeat each other are read as one where this share is left.
 _WORTH_MERGING = 0.75
+# Of what rows in a file could have taken in memory, a part of them may take this share.
+_PART = 0.25
 
 
 def chunk_rows(columns: int) -> int:
@@ -34,7 +40,7 @@ def chunk_rows(columns: int) -> int:
 
 @dataclass(frozen=True)
 class MemoryRows:
-    """All rows of one data set, encoded, in memory: `Rows`, where each method says what it does.
+    """All rows of one data set, encoded: `Rows`, where each method says what it does.
 
     Dense columns are read as (value - shift) / scale, computed in float64 while reading: the stored columns stay as
     they came. A difference of two floats and a quotient are each exact to half a unit in the last place, so this
@@ -42,15 +48,21 @@ class MemoryRows:
     """
 
     layout: Layout
-    chunks: tuple[StoredChunk, ...]
+    chunks: Sequence[StoredChunk]  # a tuple in memory, or `FileChunks`
     shift: Floats  # (dense columns,)
     scale: Floats  # (dense columns,)
     sparse_scale: Floats | None = None  # (sparse columns,)
     threads: int = 1
     fingerprint: str | None = None
+    journal: Journal | None = None  # of what all rows answered, where a training keeps one
 
     def __len__(self) -> int:
-        return sum(len(chunk) for chunk in self.chunks)
+        return sum(self.lengths)
+
+    @cached_property
+    def lengths(self) -> Sequence[int]:
+        """The rows of each chunk."""
+        return self.chunks.lengths if isinstance(self.chunks, FileChunks) else [len(chunk) for chunk in self.chunks]
 
     @cached_property
     def total_weight(self) -> float:
@@ -59,14 +71,14 @@ class MemoryRows:
             float(len(chunk)) if chunk.weight is None else math.fsum(chunk.weight) for chunk in self.chunks
         )
 
-    @property
+    @cached_property
     def squared_weight(self) -> float:
         """The sum of the squared row weights."""
         return math.fsum(
             float(len(chunk)) if chunk.weight is None else float(chunk.weight @ chunk.weight) for chunk in self.chunks
         )
 
-    @property
+    @cached_property
     def has_offset(self) -> bool:
         """Whether the rows carry offsets."""
         return any(chunk.offset is not None for chunk in self.chunks)
@@ -79,19 +91,19 @@ class MemoryRows:
     @property
     def longest_chunk(self) -> int:
         """Rows in the longest chunk: the length of the longest single sum."""
-        return max((len(chunk) for chunk in self.chunks), default=0)
+        return max(self.lengths, default=0)
 
     @property
     def additions(self) -> int:
         """The rows of the longest chunk, and the chunks."""
         return self.longest_chunk + len(self.chunks)
 
-    @property
+    @cached_property
     def stored_entries(self) -> int:
         """EntryKind of the sparse part."""
         return sum(chunk.sparse.nnz for chunk in self.chunks if chunk.sparse is not None)
 
-    @property
+    @cached_property
     def stored_bytes(self) -> int:
         """Bytes of the rows as they are kept, without the sparse part."""
         return sum(chunk.stored_bytes for chunk in self.chunks)
@@ -113,6 +125,11 @@ class MemoryRows:
 
     def total(self, statistic: Statistic[Totals], parameters: Floats) -> Totals:
         """Read every row once and return the totals of the statistic, added in the order of the chunks."""
+        if self.journal is not None:
+            return self.journal.total(statistic, parameters, self, partial(self._added, statistic, parameters))
+        return self._added(statistic, parameters)
+
+    def _added(self, statistic: Statistic[Totals], parameters: Floats) -> Totals:
         parts = in_order(lambda stored: statistic(self.read(stored), parameters), self.chunks, self.threads)
         totals = next(parts)
         make: Any = getattr(totals, "_make", tuple)  # with names or without
@@ -145,22 +162,42 @@ class MemoryRows:
         """Return so many of the rows that count, drawn without replacement, in their order."""
         numbers = self.counted()
         drawn = np.random.default_rng(seed).choice(len(numbers), count, replace=False)
-        return self._some((gathered(self.chunks, np.sort(numbers[drawn])),))
+        return self._some((gathered(self.chunks, np.sort(numbers[drawn]), self.lengths),))
 
     def stretches(self, order: NDArray[np.intp], length: int) -> Iterator[MemoryRows]:
         """Yield the rows of these numbers in this order, so many at a time, each stretch as one chunk."""
         for start in range(0, len(order), length):
-            yield self._some((gathered(self.chunks, order[start : start + length]),))
+            chunks = (gathered(self.chunks, order[start : start + length], self.lengths),)
+            yield replace(self, chunks=chunks, fingerprint=None, journal=None)
+
+    def walk(
+        self, order: NDArray[np.intp], length: int, step: Step[State], state: State
+    ) -> Iterator[tuple[State, int]]:
+        """Yield where steps over stretches of the rows in this order lead, and after how many rows."""
+        if self.journal is not None:
+            yield from self.journal.walk(order, lambda rest: self.stretches(rest, length), step, state)
+            return
+        shown = 0
+        for stretch in self.stretches(order, length):
+            state, shown = step(stretch, state), shown + len(stretch)
+            yield state, shown
 
     def together(self) -> Chunk:
         """Return all rows as one chunk."""
-        return self.read(joined(self.chunks))
+        return self.read(joined(tuple(self.chunks)))
 
     def thin(self, step: int) -> MemoryRows:
         """Return every so many-th row of each chunk, without copying dense columns and codes."""
         if step == 1:
             return self
-        return self._some(tuple(chunk.part(slice(None, None, step)) for chunk in self.chunks))
+        parts = (chunk.part(slice(None, None, step)) for chunk in self.chunks)
+        if not isinstance(self.chunks, FileChunks):
+            return self._some(tuple(parts))
+        # Read once: what goes through a part of the rows goes through it often.
+        thinned = self._collector()
+        for part in parts:
+            thinned.add(part.copied())
+        return self._some(thinned.finish())
 
     def of_chunks(self, which: slice) -> MemoryRows:
         """Return the rows of some of the chunks."""
@@ -171,39 +208,51 @@ class MemoryRows:
         if self.layout.sparse or not self.chunks:
             return self
         # Rows of which one column alone tells most apart repeat each other seldom.
-        few = _WORTH_MERGING * len(self.chunks[0])
-        if any(len(np.unique(column)) > few for column in self.chunks[0].dense[:3]):
+        whole = self.chunks[0]
+        few = _WORTH_MERGING * len(whole)
+        if any(len(np.unique(column)) > few for column in whole.dense[:3]):
             return self
-        first = self.chunks[0].deduplicate()
-        if len(first) > _WORTH_MERGING * len(self.chunks[0]):
+        first = whole.deduplicate()
+        if len(first) > few:
             return self
-        merged, waiting = list[StoredChunk](), [first]
+        merged, waiting = self._collector(), [first]
         for chunk in self.chunks[1:]:
             waiting.append(chunk.deduplicate())
             if sum(map(len, waiting)) >= self.longest_chunk:
-                merged.append(joined(waiting).deduplicate())
+                merged.add(joined(waiting).deduplicate())
                 waiting = []
-        merged.extend([joined(waiting).deduplicate()] if waiting else [])
-        return self._some(tuple(merged))
+        if waiting:
+            merged.add(joined(waiting).deduplicate())
+        return self._some(merged.finish())
 
     def intercept_only(self) -> MemoryRows:
         """Return the same rows without any feature."""
         bare = self.levels_only()
-        chunks = tuple(replace(chunk, codes=chunk.codes[:0]) for chunk in bare.chunks)
+        chunks = bare._each(lambda _, chunk: replace(chunk, codes=chunk.codes[:0]))
         return replace(bare, layout=Layout(True, 0), chunks=chunks)
 
     def levels_only(self) -> MemoryRows:
         """Return the same rows with no features but their levels."""
-        chunks = tuple(replace(chunk, dense=chunk.dense[:0], sparse=None) for chunk in self.chunks)
+        chunks = self._each(lambda _, chunk: replace(chunk, dense=chunk.dense[:0], sparse=None))
         layout = Layout(self.layout.intercept, 0, self.layout.groups)
         shift, scale = self.shift[:0], self.scale[:0]
         return replace(self, layout=layout, chunks=chunks, shift=shift, scale=scale, sparse_scale=None)
 
     def with_offset(self, offset: Floats) -> MemoryRows:
         """Return the same rows with other offsets, shape (rows,)."""
-        own = np.split(offset, np.cumsum([len(chunk) for chunk in self.chunks])[:-1])
-        parts = zip(self.chunks, own, strict=True)
-        return replace(self, chunks=tuple(replace(chunk, offset=part) for chunk, part in parts))
+        own = np.split(offset, np.cumsum(self.lengths)[:-1])
+        return replace(self, chunks=self._each(lambda k, chunk: replace(chunk, offset=own[k])))
 
-    def _some(self, chunks: tuple[StoredChunk, ...]) -> MemoryRows:
+    def _each(self, view: View) -> Sequence[StoredChunk]:
+        """Return all chunks as a view makes them; those in a file when they are read."""
+        if isinstance(self.chunks, FileChunks):
+            return self.chunks.seen(view)
+        return tuple(view(k, chunk) for k, chunk in enumerate(self.chunks))
+
+    def _collector(self) -> ChunkCollector:
+        """Return what takes in chunks of a part of the rows: in a file where it is large and these are in one."""
+        held = self.chunks.budget if isinstance(self.chunks, FileChunks) else None
+        return ChunkCollector(held and held.part(_PART * held.memory))
+
+    def _some(self, chunks: Sequence[StoredChunk]) -> MemoryRows:
         return replace(self, chunks=chunks, fingerprint=None)

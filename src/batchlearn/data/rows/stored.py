@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -107,44 +108,63 @@ def joined(chunks: Sequence[StoredChunk]) -> StoredChunk:
     )
 
 
-def gathered(chunks: Sequence[StoredChunk], numbers: NDArray[np.intp]) -> StoredChunk:
-    """Return the rows of these numbers, counted through all chunks, in this order."""
-    starts = np.cumsum([0, *map(len, chunks)])
+def gathered(
+    chunks: Sequence[StoredChunk], numbers: NDArray[np.intp], lengths: Sequence[int] | None = None
+) -> StoredChunk:
+    """Return the rows of these numbers, counted through all chunks, in this order.
+
+    Only chunks with one of them are read, one after the other, where `lengths` has the rows of each.
+    """
+    starts = np.cumsum([0, *(map(len, chunks) if lengths is None else lengths)])
     if len(numbers) and int(numbers[-1]) - int(numbers[0]) == len(numbers) - 1 and np.all(np.diff(numbers) == 1):
         # As stored: what lies in one chunk is not copied.
-        ends = zip(chunks, (numbers[0] - starts[:-1]).tolist(), (numbers[-1] + 1 - starts[:-1]).tolist(), strict=True)
-        return joined([chunk.part(slice(max(a, 0), b)) for chunk, a, b in ends if b > 0 and a < len(chunk)])
+        first, last = np.searchsorted(starts, (numbers[0], numbers[-1]), side="right") - 1
+        ends = zip(starts[first : last + 1], starts[first + 1 : last + 2], strict=True)
+        spans = [slice(max(numbers[0] - a, 0), min(numbers[-1] + 1, b) - a) for a, b in ends]
+        return joined([chunks[k].part(span) for k, span in enumerate(spans, start=int(first))])
     order = np.argsort(numbers, kind="stable")
     sorted_numbers = numbers[order]
     cuts = np.searchsorted(sorted_numbers, starts)
-    parts = [
-        (chunk, order[a:b], sorted_numbers[a:b] - first)
-        for chunk, first, a, b in zip(chunks, starts[:-1], cuts[:-1], cuts[1:], strict=True)
-        if b > a
-    ]
-    sample, count = parts[0][0], len(numbers)
-    by_row = sample.dense.strides[0] < sample.dense.strides[1]
-    shape = (count, len(sample.dense)) if by_row else (len(sample.dense), count)
-    dense = np.empty(shape, dtype=sample.dense.dtype)
-    codes = np.empty((len(sample.codes), count), dtype=sample.codes.dtype)
-    label = np.empty(count)
-    weight = None if sample.weight is None else np.empty(count)
-    offset = None if sample.offset is None else np.empty(count)
-    for chunk, places, local in parts:
-        # Whole rows where they are stored row by row.
-        if by_row:
-            dense[places] = chunk.dense.T[local]
-        else:
-            dense[:, places] = chunk.dense[:, local]
-        codes[:, places] = chunk.codes[:, local]
-        for out, values in ((label, chunk.label), (weight, chunk.weight), (offset, chunk.offset)):
-            if out is not None and values is not None:
-                out[places] = values[local]
-    sparse = None
-    if sample.sparse is not None:
-        stacked = _stacked([chunk.sparse[local] for chunk, _, local in parts])
-        sparse = stacked[np.argsort(np.concatenate([places for _, places, _ in parts]))]
-    return StoredChunk(dense.T if by_row else dense, codes, label, weight, offset, sparse)
+    found: StoredChunk | None = None
+    sparse: list[tuple[NDArray[np.intp], Any]] = []
+    for k, (a, b) in enumerate(pairwise(cuts)):
+        if b > a:
+            chunk, places, local = chunks[k], order[a:b], sorted_numbers[a:b] - starts[k]
+            found = _empty_like(chunk, len(numbers)) if found is None else found
+            if _is_by_row(chunk):
+                found.dense.T[places] = chunk.dense.T[local]
+            else:
+                found.dense[:, places] = chunk.dense[:, local]
+            found.codes[:, places] = chunk.codes[:, local]
+            vectors = (found.label, chunk.label), (found.weight, chunk.weight), (found.offset, chunk.offset)
+            for out, values in vectors:
+                if out is not None and values is not None:
+                    out[places] = values[local]
+            if chunk.sparse is not None:
+                sparse.append((places, chunk.sparse[local]))
+    assert found is not None
+    if not sparse:
+        return found
+    place = np.argsort(np.concatenate([places for places, _ in sparse]))
+    return replace(found, sparse=_stacked([part for _, part in sparse])[place])
+
+
+def _is_by_row(chunk: StoredChunk) -> bool:
+    """Whether the dense columns are stored row by row: whole rows are copied then."""
+    return bool(chunk.dense.strides[0] < chunk.dense.strides[1])
+
+
+def _empty_like(chunk: StoredChunk, count: int) -> StoredChunk:
+    """Return room for so many rows as those of a chunk, without a sparse part."""
+    shape = (count, len(chunk.dense)) if _is_by_row(chunk) else (len(chunk.dense), count)
+    dense = np.empty(shape, dtype=chunk.dense.dtype)
+    return StoredChunk(
+        dense.T if _is_by_row(chunk) else dense,
+        np.empty((len(chunk.codes), count), dtype=chunk.codes.dtype),
+        np.empty(count),
+        None if chunk.weight is None else np.empty(count),
+        None if chunk.offset is None else np.empty(count),
+    )
 
 
 def _sparse_part(sparse: Any, rows: slice) -> Any:

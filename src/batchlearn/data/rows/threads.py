@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,13 +10,31 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from functools import cache
 from itertools import islice
+from numbers import Integral
 from typing import TYPE_CHECKING, TypeVar
+
+from batchlearn.errors import UsageError, quoted
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
+_LARGEST_THREADS = 256
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_LARGEST_THREADS = 256
+
+
+def thread_count(threads: int | None) -> int:
+    """Return how many threads read chunks: as many as there are cores unless said otherwise."""
+    if threads is None:
+        return min(os.cpu_count() or 1, 8)
+    if not isinstance(threads, Integral) or threads < 1:
+        raise UsageError(
+            f"The number of threads is {quoted(threads)}; it needs to be a whole number of 1 or more.",
+            code="threads-range",
+        )
+    return min(int(threads), _LARGEST_THREADS)
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:

@@ -210,13 +210,16 @@ LOSSES: dict[str, Loss] = {
 
 def loss_of(target: Target) -> Loss:
     """Return the loss that a target is learned with."""
-    if target.loss == SoftmaxLoss.name:
-        return SoftmaxLoss(len(target.classes))
-    return named_loss(target.loss, target.power, target.threshold)
+    return named_loss(target.loss, target.power, target.threshold, len(target.classes))
 
 
-def named_loss(name: str, power: float | None = None, threshold: float | None = None) -> Loss:
-    """Return a loss by its name; `power` is the Tweedie loss's own, `threshold` the Huber loss's."""
+def named_loss(name: str, power: float | None = None, threshold: float | None = None, classes: int = 2) -> Loss:
+    """Return a loss by its name; `power` is the Tweedie loss's own, `threshold` the Huber loss's.
+
+    The logistic loss of more than two classes is the softmax loss.
+    """
+    if classes > 2:
+        return SoftmaxLoss(classes)
     if threshold is not None:
         return HuberLoss(threshold)
     return LOSSES[name] if power is None else TweedieLoss(power)

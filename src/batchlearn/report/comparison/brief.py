@@ -12,10 +12,11 @@ from batchlearn.report.document import Document
 def show_comparison(document: Document, comparison: Comparison) -> None:
     """Write what came out: the optimum, a line a contender, batch sizes, the recommendation."""
     benchmark = comparison.benchmark
-    document.title(f"Compared on {count(len(benchmark.rows), 'row')}: {count(len(comparison.outcomes), 'contender')}")
+    document.title(f"Compared {count(len(comparison.outcomes), 'way')} of reading rows: which one should I take?")
     budget = comparison.budget
     document.facts(
         [
+            ("Read", f"{count(len(benchmark.rows), 'row')}, all of the same model (which model is --models)"),
             (
                 "Budget",
                 f"{passes(budget.passes)} or {budget.seconds:g} s a run, which ends with the stretch of rows that "

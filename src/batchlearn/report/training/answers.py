@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from batchlearn.data.target import Task
 from batchlearn.evaluation.slices import Slice
 from batchlearn.formatting.names import effect_scale
 from batchlearn.formatting.numbers import count, listed, size_said
@@ -124,10 +125,25 @@ def _next(fit: Fit, model: str | None) -> Answer:
     if model:
         path = shlex.quote(short(model, LONGEST_SENTENCE))
         steps.append(f"When labels of later rows are there: batchlearn evaluate {path} LATER.parquet")
-        steps.append(
-            "To predict, with the bound on each prediction: "
-            f"batchlearn predict {path} NEW.parquet -o scored.parquet --bounds"
-        )
+        predict, needed = f"batchlearn predict {path} NEW.parquet -o scored.parquet", fit.model.restored_with
+        if fit.model.no_certificate is None:
+            steps.append(f"To predict, with the bound on each prediction: {predict} --bounds")
+        elif needed is not None:
+            steps.append(f"To predict: {' '.join([predict, *map(shlex.quote, needed)])}")
     else:
         steps.append("Judge it again on later rows when their labels are there.")
+    if fit.model.learned_by is None:
+        steps.append(f"To know what gradient boosting would reach on the same rows: {_compare_with_boosting(fit)}")
     return Answer(question, count(len(steps), "step"), "plain", tuple(steps), "rows")
+
+
+def _compare_with_boosting(fit: Fit) -> str:
+    """Write the command; ROWS stands for the rows of the training."""
+    target, roles = fit.model.target, fit.model.roles
+    loss = {"poisson": "(loss=poisson)", "gamma": "(loss=gamma)"}.get(target.loss, "")
+    kind = "Classifier" if target.task is Task.CLASSES else f"Regressor{loss}"
+    words = ["batchlearn", "compare", "ROWS", "--target", short(target.column)]
+    words += [] if roles.time is None else ["--time", short(roles.time)]
+    words += ["--loss", target.loss] if target.task in (Task.COUNT, Task.AMOUNT) else []
+    words += ["--models", f"additive,sklearn.ensemble.HistGradientBoosting{kind}"]
+    return shlex.join(words)

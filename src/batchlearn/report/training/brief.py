@@ -14,7 +14,7 @@ from batchlearn.evaluation.report import Evaluation
 from batchlearn.formatting.names import MODELS, in_short
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.formatting.numbers import count, listed, plain, rounded_up
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.models.shapes import Shape, contrasts
 from batchlearn.report.document import Document, Marked
 from batchlearn.report.terms.columns import show_columns
@@ -44,9 +44,9 @@ def show_fit(document: Document, fit: Fit) -> None:
     document.facts(
         [
             ("Rows", ledger_sentence(fit.rows)),
-            ("Model", f"{count(len(model.parameters), 'coefficient')}, penalty alpha {fit.alpha:.3g}"),
+            ("Model", _made_of(fit)),
             ("Certificate", certificate_sentence(fit.certificate, model.target.task)),
-            ("Stopped", f"{fit.status.value}; {fit.solver}, {fit.passes} passes, {fit.seconds:.1f} s"),
+            ("Stopped", _ended(fit)),
         ]
     )
     if fit.evaluation is not None:
@@ -63,14 +63,26 @@ def show_fit(document: Document, fit: Fit) -> None:
     show_notes(document, [note for note in fit.notes if note.code not in said], fit.evaluation)
 
 
-def model_sentence(model: LinearModel) -> str:
+def _ended(fit: Fit) -> str:
+    how = f"{fit.solver}, {fit.passes} passes, " if fit.model.learned_by is None else ""
+    return f"{fit.status.value}; {how}{fit.seconds:.1f} s"
+
+
+def _made_of(fit: Fit) -> str:
+    if fit.model.size is None:
+        settings = ", ".join(f"{name}={value}" for name, value in fit.recipe.set.items())
+        return f"{fit.model.learned_by}{settings and f' with {settings}'}"
+    return f"{count(fit.model.size, 'coefficient')}, penalty alpha {fit.alpha:.3g}"
+
+
+def model_sentence(model: EncodedModel) -> str:
     """Say what a model is and what it predicts."""
     target = model.target
     which = f", probability of {class_name(target.classes[1])}" if target.task is Task.CLASSES else ""
     if len(target.classes) > 2:
         which = f", {len(target.classes)} classes"
     power = "" if target.power is None else f" of power {target.power:.4g}"
-    return f"{MODELS[model.loss]}{power} for {target.column}{which}"
+    return f"{model.learned_by or MODELS[model.loss]}{power} for {target.column}{which}"
 
 
 def ledger_sentence(rows: RowCounts) -> str:
@@ -144,7 +156,7 @@ class Effect(NamedTuple):
     error: float | None  # standard error
 
 
-def strongest_effects(model: LinearModel, most: int) -> list[Effect]:
+def strongest_effects(model: EncodedModel, most: int) -> list[Effect]:
     """Return the effects with the largest ratio to their standard errors, or the largest where errors are not known.
 
     A level's own coefficient is known only up to what the intercept may take over, so levels are set against the mean
@@ -167,6 +179,8 @@ def strongest_effects(model: LinearModel, most: int) -> list[Effect]:
 def show_effects(document: Document, fit: Fit) -> None:
     """Write what moves the prediction most: single effects of a linear model, shapes of an additive one."""
     model = fit.model
+    if model.size is None:
+        return
     several = bool(model.class_shares)
     found = [] if several else strongest_effects(model, _MOST_EFFECTS)
     if not found and not several:
@@ -175,7 +189,7 @@ def show_effects(document: Document, fit: Fit) -> None:
     if several or any(group.kind == "bins" for group in model.encoding.groups):
         _show_shapes(document, fit, scale)
         return
-    document.heading(f"Strongest of {count(len(model.parameters) - 1, 'effect')} on {scale}")
+    document.heading(f"Strongest of {count(model.size - 1, 'effect')} on {scale}")
     rows = [[one.name, f"{one.estimate:+.4g}", "" if one.error is None else f"{one.error:.2g}"] for one in found]
     document.table(["", "estimate", "standard error"] if any(row[2] for row in rows) else ["", "estimate"], rows)
     levels = " Levels: against the mean of their column's levels." if model.encoding.groups else ""
@@ -184,15 +198,15 @@ def show_effects(document: Document, fit: Fit) -> None:
 
 
 def _show_shapes(document: Document, fit: Fit, scale: str) -> None:
-    found, model = fit.shapes, fit.model
+    found, several = fit.shapes, bool(fit.model.class_shares)
     document.heading(f"Largest over the rows of {count(len(found), 'shape')} on {scale}")
     rows = []
     for shape in found[:_MOST_EFFECTS]:
         (low, least), (high, most) = _ends(shape)
         row = [low, f"{least:+.3g}", high, f"{most:+.3g}"]
-        rows.append([shape.name, *row] if model.class_shares else row)
+        rows.append([shape.name, *row] if several else row)
     header = ["lowest at", "", "highest at", ""]
-    document.table(["", *header] if model.class_shares else header, rows)
+    document.table(["", *header] if several else header, rows)
 
 
 def _ends(shape: Shape) -> list[tuple[str, float]]:

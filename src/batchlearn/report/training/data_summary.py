@@ -154,10 +154,10 @@ def stages(fit: Fit) -> str | None:
 def judged_size(fit: Fit) -> str | None:
     """Say how large the model that was judged is, beside the one delivered."""
     judged = None if fit.summary is None else fit.summary.judged
-    if judged is None:
+    if judged is None or fit.model.size is None:
         return None
     return (
         f"The judged model has {count(judged.coefficients, 'coefficient')} and read its rows "
-        f"{count(judged.passes, 'time')}; the delivered one has {len(fit.model.parameters):,}: its levels and bins are "
+        f"{count(judged.passes, 'time')}; the delivered one has {fit.model.size:,}: its levels and bins are "
         "those of all rows."
     )

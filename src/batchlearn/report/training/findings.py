@@ -69,6 +69,8 @@ def standing(fit: Fit, judged: Score, name: str) -> str:
 
 
 def _of_proof(fit: Fit) -> Iterator[Finding]:
+    if fit.model.learned_by is not None:
+        return  # nothing that anybody could do about it
     if proved(fit) is None:
         what = f"It is not proved that training is finished: {refusal(fit).rstrip('.')}."
         do = "Do what the reason asks for; a larger penalty (--alpha) makes a proof easier."

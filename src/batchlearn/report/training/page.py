@@ -12,7 +12,7 @@ from batchlearn.report.html import render
 from batchlearn.report.terms.shapes import drawn
 from batchlearn.report.training import answers, data_summary
 from batchlearn.report.training.sections import sections
-from batchlearn.report.values import clean
+from batchlearn.report.values import clean, short
 from batchlearn.training.fit import Fit
 
 _MOST_SHAPES = 60
@@ -27,8 +27,8 @@ def training_page(fit: Fit, model: str | None = None, shapes: Sequence[Shape] | 
     found, time = drawn(shapes[:_MOST_SHAPES]), data_summary.time_name(fit)
     shown = [
         Fact("rows learned from", f"{fit.rows.used:,}"),
-        Fact("coefficients", f"{len(fit.model.parameters):,}"),
-        Fact("passes of the last fit", f"{fit.passes:,}"),
+        *([] if fit.model.size is None else [Fact("coefficients", f"{fit.model.size:,}")]),
+        *([Fact("passes of the last fit", f"{fit.passes:,}")] if fit.passes else []),
         Fact("time in all", duration(fit.seconds)),
     ]
     page = Page(
@@ -46,7 +46,8 @@ def training_page(fit: Fit, model: str | None = None, shapes: Sequence[Shape] | 
 
 def _subtitle(fit: Fit) -> str:
     kind, pairs, outcome = MODELS[fit.model.loss], len(fit.structure.pairs), data_summary.yes(fit)
-    said = [f"{kind[:1].upper()}{kind[1:]}", fit.structure.name]
+    ours = [f"{kind[:1].upper()}{kind[1:]}", fit.structure.name]
+    said = ours if fit.model.learned_by is None else [short(fit.model.learned_by)]
     said += [f"with {count(pairs, 'pair')} of columns"] if pairs else []
     predicts = f" It predicts the probability of {clean(outcome)}." if outcome else ""
     return f"{', '.join(said)}.{predicts}"

@@ -43,7 +43,7 @@ def sections(fit: Fit, terms: Sequence[Drawn], unlisted: int) -> tuple[Section, 
         Section("slices", "Slices", "Where it is worse than elsewhere", _slices(fit)),
         Section("terms", "Effects", "What it has learned", _terms(fit, terms, unlisted)),
         Section("worst", "Worst rows", "Held-out rows it got most wrong", _worst(fit)),
-        Section("choice", "Choices", "What was chosen by the data", _choice(fit.structure, fit.alpha)),
+        Section("choice", "Choices", "What was chosen by the data", _choice(fit)),
         Section("notes", "Notes", "Notes", _notes(fit)),
     )
     return tuple(section for section in every if section.blocks)
@@ -186,7 +186,10 @@ def _worst(fit: Fit) -> tuple[Block, ...]:
     return (_lead(said), WorstRows(rows[:_ROWS_AT_FIRST]), *folded)
 
 
-def _choice(structure: Structure, alpha: float) -> tuple[Block, ...]:
+def _choice(fit: Fit) -> tuple[Block, ...]:
+    structure, alpha = fit.structure, fit.alpha
+    if fit.model.learned_by is not None:
+        return (FactLines(tuple(Fact(short(name), short(str(one))) for name, one in fit.recipe.set.items())),)
     chosen = [
         Fact("encoding", structure.name),
         Fact("bins", f"{structure.rules.bins}" if structure.rules.additive else "none"),

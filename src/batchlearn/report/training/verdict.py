@@ -25,6 +25,9 @@ _GOOD = ("better", "ahead")
 def finished(fit: Fit) -> Answer:
     """Say whether more training could improve the model, as far as that is proved."""
     question, bound, share = "Is this model finished?", fit.certificate.loss_bound, gained_share(fit)
+    if fit.model.learned_by is not None:
+        said = f"Nothing is proved: {refusal(fit)}. It ended by its own rule; the rows it has not seen judge it."
+        return Answer(question, "By its own rule", "plain", (), "proof", (said,))
     if bound is None or proved(fit) is None:
         refused = f"No bound on the distance to the optimum could be given: {refusal(fit).rstrip('.')}."
         after = "The model may still be good; what is missing is the proof that training is at its end."

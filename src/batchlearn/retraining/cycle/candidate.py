@@ -22,7 +22,9 @@ from batchlearn.formatting.notes import Code, Note
 from batchlearn.formatting.numbers import rounded_up
 from batchlearn.formatting.rejections import Rejection
 from batchlearn.kernels.design import Floats
+from batchlearn.models.brought import BroughtModel
 from batchlearn.models.model import Model
+from batchlearn.progress import Progress
 from batchlearn.retraining.cycle.continued import dearer_start, statistics_of, train_from
 from batchlearn.retraining.cycle.events import Trained
 from batchlearn.retraining.cycle.evidence import JudgingCut, evidence_needed
@@ -34,7 +36,7 @@ from batchlearn.tables.table import Table
 from batchlearn.training.evaluate import evaluate_scored
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
-from batchlearn.training.train import Progress, iter_train
+from batchlearn.training.train import iter_train
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def train_candidate(known: KnownRows, champion: Champion | None) -> Generator[Pr
     plan, table = known.plan, known.source.table(*known.wanted())
     start, judged, fit, fell_back = yield from _train_and_judge(known, champion, table)
     refuse_unmet(fit)
+    refuse_unkept(fit)
     notes = [*fell_back, *judged.notes, *fit.notes]
     if champion is None:
         judged = replace(judged, verdict=judge(plan.gate, None, np.empty(0)))
@@ -199,9 +202,25 @@ def refuse_unmet(fit: Fit) -> None:
     )
 
 
+def refuse_unkept(fit: Fit) -> None:
+    """Refuse an estimator that no file holds, and so no version: UsageError."""
+    if not isinstance(fit.model, BroughtModel) or fit.model.learner.library is not None:
+        return
+    types = ", ".join(f'"{name}"' for name in fit.model.learner.types)
+    how = (
+        f"Where you know the types that it consists of, name them in [recipe]: trust = [{types}]"
+        if types
+        else ("Use an estimator that can be kept: those of LightGBM and XGBoost, or what skops saves.")
+    )
+    raise UsageError(
+        f"{fit.model.learned_by} cannot be a version: no file holds it without pickle, and a version is a file. {how}",
+        code="learner-not-kept",
+    )
+
+
 def uncertified(fit: Fit) -> tuple[Note, ...]:
-    """Return that a fit lacks the certificate that its start should end with; fine-tuning never has one."""
-    if fit.certificate.certified or fit.solver == "fine-tune":
+    """Return that a fit lacks the certificate that its start should end with; some never have one."""
+    if fit.certificate.certified or fit.solver == "fine-tune" or fit.model.learned_by is not None:
         return ()
     return (Note(Code.NO_CERTIFICATE, {"reason": str(fit.certificate.reason)}),)
 

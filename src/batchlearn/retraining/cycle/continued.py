@@ -18,13 +18,17 @@ from numpy.typing import NDArray
 from batchlearn.data.build import build_rows
 from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.rows import Rows
-from batchlearn.data.rows.threads import one_blas_thread
+from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.data.target import check_positive
 from batchlearn.errors import CertificateError, DataError, RegistryError, UsageError
 from batchlearn.evaluation.baselines import offset_constant
 from batchlearn.evaluation.metrics.multiclass import class_shares
 from batchlearn.formatting.notes import Code, Note
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.brought import BroughtModel
+from batchlearn.models.decision import check_costs
+from batchlearn.models.encoded import EncodedModel
+from batchlearn.objectives.stopping import PredictionsWithin
+from batchlearn.progress import Progress
 from batchlearn.retraining.bracket import Bracket, Change, bracket
 from batchlearn.retraining.cycle.state import Champion, TrainingTables
 from batchlearn.retraining.warm_start import WarmStart, fine_tune, outgrown, refuse_new_tables, update, warm
@@ -36,9 +40,8 @@ from batchlearn.training.certificate import Units
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Problem, Status
 from batchlearn.training.recipe import Recipe
-from batchlearn.training.stopping import PredictionsWithin
 from batchlearn.training.summary.columns import column_uses
-from batchlearn.training.train import Progress, check_costs, fit_objective, iter_train, thread_count
+from batchlearn.training.train import fit_objective, iter_train
 from batchlearn.updating.encoding_drift import new_levels
 from batchlearn.updating.sufficient_statistics import (
     MOST_COEFFICIENTS,
@@ -56,7 +59,7 @@ STARTS = ("fine-tune", "update", "warm", "scratch")
 # Where training goes on from if a start is refused, by the code of the refusal. Kept totals that are of other rows, or
 # that nothing can be said from, leave all rows; an encoding or a recipe of another training leaves nothing.
 _DEARER = {
-    **dict.fromkeys(("encoding-outgrown", "start-recipe"), "scratch"),
+    **dict.fromkeys(("encoding-outgrown", "start-recipe", "no-warm-start"), "scratch"),
     **dict.fromkeys(("past-changed", "past-gone", "champion-kept-nothing", "no-update"), "warm"),
     **dict.fromkeys(("champion-totals-pruned", "rows-do-not-add-up", "removed-not-kept"), "warm"),
 }
@@ -71,7 +74,7 @@ class EncodedRows(NamedTuple):
     ledger: Ledger
 
 
-def encode_rows(model: LinearModel, table: Table, threads: int | None, fingerprinted: bool = False) -> EncodedRows:
+def encode_rows(model: EncodedModel, table: Table, threads: int | None, fingerprinted: bool = False) -> EncodedRows:
     """Encode the labelled rows of a table as a model does. DataError where they do not fit it."""
     table = table.like(model.readings)
     model.check(table)
@@ -91,7 +94,8 @@ def statistics_of(fit: Fit, table: Table, threads: int | None) -> SufficientStat
     """Return what a version keeps of its rows, reading them again; None where nothing can be bounded from totals."""
     model = fit.model
     size = model.encoding.layout.size
-    # The rows of an update would count with another weight than those of a class that was weighted.
+    # An estimator of the user's has no coefficients; and the rows of an update would count with another weight than
+    # those of a class that was weighted.
     if len(model.parameters) != size or size > MOST_COEFFICIENTS or fit.class_weights is not None:
         return None
     with one_blas_thread():
@@ -153,7 +157,7 @@ def _totals_of(
 
 
 def _change(
-    model: LinearModel, kept: SufficientStatistics, parts: TrainingTables, threads: int | None
+    model: EncodedModel, kept: SufficientStatistics, parts: TrainingTables, threads: int | None
 ) -> tuple[Change, Ledger]:
     """Return the rows that came and went, and the ledger of all rows.
 
@@ -196,7 +200,7 @@ def times_of(table: Table, ledger: Ledger) -> NDArray[np.generic] | None:
     return times.astype("datetime64[us]").astype("datetime64[D]") if stamped else times
 
 
-def _any(model: LinearModel, table: Table | None, threads: int | None) -> EncodedRows | None:
+def _any(model: EncodedModel, table: Table | None, threads: int | None) -> EncodedRows | None:
     """Encode the labelled rows of a table; None where it has none."""
     target = model.target.column
     if table is None or not any(pc.any(batch.column(target).is_valid()).as_py() for batch in table.scan([target])):
@@ -218,16 +222,16 @@ def train_from(
 ) -> Generator[Progress, None, Fit]:
     """Train on rows from a start; without a champion there is only scratch. Raises what the start raises."""
     if start == "scratch" or champion is None:
-        before = None if champion is None else champion.model.target
-        return (yield from iter_train(parts.everything, recipe, threads=threads, before=before))
+        before, kept = (None, None) if champion is None else (champion.model.target, champion.structure)
+        return (yield from iter_train(parts.everything, recipe, threads=threads, before=before, structure=kept))
     yield Progress(f"training: {start}")
     with one_blas_thread():
         return _continued(start, champion, recipe, parts, threads)
 
 
 def _continued(start: str, champion: Champion, recipe: Recipe, parts: TrainingTables, threads: int | None) -> Fit:
-    model = champion.model
     refuse_other_recipe(start, champion, recipe)
+    model = champion.model
     check_costs(model.target, recipe.costs)
     check_positive(model.target, recipe.positive)
     reasons = new_levels(model.encoding, model.as_read(parts.added), recipe.rules.minimum_rows)
@@ -237,6 +241,12 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: TrainingTa
             'scratch, which makes new tables: start = "scratch" in [policy].',
             code="encoding-outgrown",
         )
+    if isinstance(model, BroughtModel):
+        # Imported here: a project of our own models needs none of it.
+        from batchlearn.training.brought.starts import go_on
+
+        table = parts.added if start == "fine-tune" else parts.everything
+        return go_on(start, model, recipe, table, thread_count(threads))
     if start == "warm":
         whole = encode_rows(model, parts.everything, threads, fingerprinted=True)
         weight = whole.rows.total_weight
@@ -280,7 +290,9 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: TrainingTa
 def refuse_other_recipe(start: str, champion: Champion, recipe: Recipe) -> None:
     """Refuse to go on from a champion that was trained by another recipe: UsageError."""
     now = recipe.to_json()
-    other = [key for key, value in champion.recipe.items() if key not in _FREE and now.get(key) != value]
+    # Keys that only a newer release has say nothing of an older champion, but for that of another model.
+    then = {"model": None, **champion.recipe}
+    other = [key for key, value in then.items() if key not in _FREE and now.get(key) != value]
     if other:
         raise UsageError(
             f"The champion was trained with another {', '.join(other)} than [recipe] says now, so {start} cannot go on "

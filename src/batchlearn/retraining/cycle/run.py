@@ -11,9 +11,10 @@ from dataclasses import replace
 
 from batchlearn.errors import DataError
 from batchlearn.formatting.notes import Code, Note
+from batchlearn.progress import Progress
+from batchlearn.retraining.cycle.arrived import ArrivedEvidence
 from batchlearn.retraining.cycle.candidate import beside_constant, compare, contest, train_candidate
 from batchlearn.retraining.cycle.columns import check_columns, columns_unfit
-from batchlearn.retraining.cycle.continued import bracket_of
 from batchlearn.retraining.cycle.events import (
     Alarmed,
     Bracketed,
@@ -40,7 +41,6 @@ from batchlearn.retraining.cycle.state import (
 )
 from batchlearn.retraining.policies import Decision, Situation
 from batchlearn.retraining.sources.label_times import (
-    LabelTimes,
     Landed,
     NewRows,
     count_new_rows,
@@ -51,7 +51,6 @@ from batchlearn.retraining.sources.label_times import (
 from batchlearn.retraining.verdict import Verdict
 from batchlearn.tables.conditions import Or
 from batchlearn.tables.table.row_list import Standing
-from batchlearn.training.train import Progress
 
 
 def run_cycle(
@@ -98,9 +97,12 @@ def _turn(
     standing = None if newest is None else standings[newest.number]
     then = None if standing is None or newest is None else Landed(standing, newest.latest)
     found = count_new_rows(rows.table(there), times, clock.now, trained, then)
-    decision = plan.policy.decide(_situation(newest, clock, found, times))
-    if anyway and not decision.retrain:
-        decision = Decision(True, (Note(Code.ASKED_FOR), *decision.reasons))
+    known = KnownRows(rows, times, clock.now, plan, None if live is None else standings[live.number])
+    evidence = ArrivedEvidence(known, versions, state)
+    decision = _decide(evidence, clock, found, anyway)
+    if decision.action is not None:
+        plan = plan.doing(decision.action, trained, clock.now, times.stamped)
+        evidence = ArrivedEvidence(replace(known, plan=plan), versions, state)
     if decision.retrain:
         _refuse_empty_window(plan, clock, found, times.stamped)
     yield RowsCounted(found, times.stamped)
@@ -110,15 +112,17 @@ def _turn(
     yield from map(Alarmed, alarms)
     if live is not None:
         yield from (Noted(Note(Code.NOT_FORGOTTEN, {"version": live.number, "where": one})) for one in live.forgotten)
-    champion = versions.champion() if live is not None and (decision.retrain or dry_run) else None
+    champion = evidence.champion if live is not None and (decision.retrain or dry_run) else None
+    if champion is not None and plan.structure == "choose":
+        champion = replace(champion, structure=None)
     # Columns go on being read as the live model reads them: their kinds do not turn with what new rows hold.
     rows = rows.like({} if champion is None else champion.model.readings)
-    known = KnownRows(rows, times, clock.now, plan, None if live is None else standings[live.number])
+    known = replace(evidence.known, source=rows)
     if champion is not None:
         parts = known.parts(champion)
         yield from map(Noted, () if anyway else check_columns(champion, rows.table(), parts.added))
         yield Progress("bracketing the gain")
-        bracket, note = bracket_of(champion, plan.recipe, parts, plan.threads)
+        bracket, note = evidence.bracketed
         if bracket is not None:
             yield Bracketed(bracket)
         yield Noted(note)
@@ -147,14 +151,22 @@ def _alarms_of_past(newest: Newest | None, standing: Standing | None, found: New
     return ()
 
 
-def _situation(newest: Newest | None, clock: CycleClock, found: NewRows, times: LabelTimes) -> Situation:
-    """Return what a policy may look at; a wall's clock is no clock of times that are numbers."""
-    if newest is None:
-        return Situation(clock.now, None, found.unlearned, times.stamped)
-    wall = None
-    if times.stamped:
-        wall = (parse_instant(newest.at, stamped=True), parse_instant(clock.at, stamped=True))
-    return Situation(clock.now, newest.as_of, found.unlearned, times.stamped, wall)
+def _decide(evidence: ArrivedEvidence, clock: CycleClock, found: NewRows, anyway: bool) -> Decision:
+    """Ask the policy; a wall's clock is no clock of times that are numbers. What is wanted anyway needs no evidence."""
+    newest, stamped, plan = evidence.state.newest, evidence.known.times.stamped, evidence.known.plan
+    situation = Situation(clock.now, None, found.unlearned, stamped, price=plan.price)
+    if newest is not None:
+        wall = (parse_instant(newest.at, stamped=True), parse_instant(clock.at, stamped=True)) if stamped else None
+        situation = situation._replace(trained=newest.as_of, wall=wall, learned=newest.known, evidence=evidence)
+    try:
+        decision = plan.policy.decide(situation)
+    except DataError as problem:
+        if not anyway:
+            raise
+        decision = Decision(False, (Note(Code.POLICY_CANNOT_SEE, {"refusal": problem.message}),))
+    if anyway and not decision.retrain:
+        return decision._replace(retrain=True, reasons=(Note(Code.ASKED_FOR), *decision.reasons))
+    return decision
 
 
 def _refuse_empty_window(plan: Plan, clock: CycleClock, found: NewRows, stamped: bool) -> None:

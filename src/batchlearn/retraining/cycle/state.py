@@ -5,16 +5,17 @@ Where they come from is nothing that the cycle can tell: a registry and files, o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 from batchlearn.formatting.notes import Note
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.objectives.penalties import Penalty
-from batchlearn.retraining.policies import Policy, Span
+from batchlearn.retraining.policies import Action, Policy, Span
 from batchlearn.retraining.sources.label_times import LabelTimes
 from batchlearn.retraining.verdict import Gate, Verdict
+from batchlearn.selection.structure import Structure
 from batchlearn.selection.terms import encoding_penalty
 from batchlearn.tables.conditions import And, Condition, Not, Or
 from batchlearn.tables.readings import ColumnReading
@@ -48,13 +49,25 @@ class Plan:
     budget: int | None = None  # of reviews a month
     threads: int | None = None
     fallback: bool = True  # whether a start that is refused gives way to the next dearer one
+    price: float | None = None  # of a retrain, in sums of loss over rows
+    structure: str = "choose"  # or keep the champion's: what terms there are, and their strengths
+
+    def doing(self, action: Action | None, trained: float | None, now: float, stamped: bool) -> Plan:
+        """Return the plan with what a policy says that this retrain does; rows since the last training are a window."""
+        if action is None:
+            return self
+        window = action.window
+        if action.new_only and trained is not None and now > trained:
+            window = Span((now - trained) / 1e6, "s") if stamped else Span(now - trained)
+        recipe = replace(self.recipe, batch_size=action.batch_size)
+        return replace(self, recipe=recipe, window=window, start=action.start, structure=action.structure)
 
 
 @dataclass(frozen=True)
 class Champion:
     """The live model with what is needed to go on from it: as of when it was trained, and what it kept of its rows."""
 
-    model: LinearModel
+    model: EncodedModel
     as_of: float
     latest: float  # the latest time at which a row that had landed by then was seen
     generation: int
@@ -64,6 +77,8 @@ class Champion:
     pruned: bool = False  # whether what it kept was removed since
     columns: Mapping[str, str | None] | None = None
     """Kinds by name of those of its table; None where an older one does not say."""
+    structure: Structure | None = None
+    """What its data chose, where training from scratch is to keep it."""
 
     def penalty(self, recipe: Recipe) -> Penalty:
         """Return the penalty of what goes on from the champion by this recipe, for any number of rows."""
@@ -126,6 +141,14 @@ class Rehearsed(NamedTuple):
     live: int | None  # generation of the promotion that stands
 
 
+class PastVersion(NamedTuple):
+    """A version, as of when it was trained, and how many rows with a known label there were then."""
+
+    number: int
+    as_of: float
+    known: int | None
+
+
 class Versions(Protocol):
     """The models of versions, each read when it is asked for; what is altered or missing raises."""
 
@@ -133,8 +156,12 @@ class Versions(Protocol):
         """Return the live model."""
         ...
 
-    def model(self, number: int) -> LinearModel:
+    def model(self, number: int) -> EncodedModel:
         """Return the model of a version."""
+        ...
+
+    def past(self) -> Sequence[PastVersion]:
+        """Return all versions, the oldest first."""
         ...
 
     def rows_of(self, number: int) -> RowList | None:

@@ -22,11 +22,12 @@ from batchlearn.artifacts.folders import TEMPORARY
 from batchlearn.artifacts.store import Store
 from batchlearn.errors import CertificateError, DataError, IntegrityError, NoFiniteOptimum, UsageError, quoted
 from batchlearn.formatting.notes import Code, Note
+from batchlearn.progress import Progress
 from batchlearn.registry.ledger import FORGET, record_event
 from batchlearn.registry.loading import load_version, rows_of
 from batchlearn.registry.promotions import Reason, needed_champion, promote
 from batchlearn.registry.version import SAMPLE, VERSIONS, Version, read_file, read_version, version_numbers
-from batchlearn.retraining.cycle.candidate import refuse_unmet
+from batchlearn.retraining.cycle.candidate import refuse_unkept, refuse_unmet
 from batchlearn.retraining.cycle.continued import statistics_of
 from batchlearn.retraining.cycle.events import RowsCounted, Settled, Trained
 from batchlearn.retraining.cycle.state import KnownRows
@@ -39,7 +40,7 @@ from batchlearn.retraining.sources.snapshots import SNAPSHOTS
 from batchlearn.retraining.verdict import answered
 from batchlearn.tables.conditions import Written
 from batchlearn.tables.table import Table, read
-from batchlearn.training.train import Progress, iter_train
+from batchlearn.training.train import iter_train
 
 FORMAT_VERSION = 1
 
@@ -111,10 +112,11 @@ def forget_rows(context: CycleContext, where: str, why: str) -> Generator[Progre
             f"{problem.message}",
             code=problem.code,
         ) from problem
+    refuse_unkept(fit)
     # From this line on, whatever comes, the rows are not learned from again.
     if not recorded:
         record_event(store, FORGET, context.at, {"where": where, "why": why, "by": context.by, "rows": rows})
-    if not fit.certificate.certified:
+    if not fit.certificate.certified and fit.model.learned_by is None:
         raise CertificateError(
             "The rows are left out from now on, but the model without them has no certificate and is not made live: "
             f"{fit.certificate.reason} Choose a penalty above 0 in [recipe], and run `batchlearn retrain --anyway`.",

@@ -11,10 +11,12 @@ from typing import Any
 
 from batchlearn.artifacts.store import Store
 from batchlearn.artifacts.tensors import unpack
+from batchlearn.data.encoding import PairTerm
 from batchlearn.errors import IntegrityError
 from batchlearn.formatting.notes import Note, all_recorded
 from batchlearn.kernels.design import Floats
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.brought.formats import NOTHING_ALLOWED
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.registry.ledger import (
     OUTCOME,
     OVERRIDE_INTERIM,
@@ -36,6 +38,7 @@ from batchlearn.retraining.cycle.state import (
     LiveVersion,
     Newest,
     Override,
+    PastVersion,
     Plan,
     Rehearsed,
 )
@@ -43,6 +46,7 @@ from batchlearn.retraining.policies import Span
 from batchlearn.retraining.project import Project
 from batchlearn.retraining.sources.project_source import ProjectSource
 from batchlearn.retraining.verdict import Verdict
+from batchlearn.selection.structure import Structure
 from batchlearn.tables.table.row_list import RowList
 from batchlearn.updating.storage import load
 
@@ -71,9 +75,11 @@ class CycleContext:
     def plan(self) -> Plan:
         """What the settings of the project say, with nothing held out."""
         settings, project = self.project.settings, self.project
-        window = settings.policy.window
+        window, recipe = settings.policy.window, settings.recipe
+        if recipe.model is not None:
+            recipe = replace(recipe, folder=str(project.root))
         return Plan(
-            recipe=replace(settings.recipe, holdout=0.0, costs=settings.review.costs),
+            recipe=replace(recipe, holdout=0.0, costs=settings.review.costs),
             policy=project.policy,
             window=None if window is None else Span.parse(window),
             start=settings.policy.start,
@@ -83,6 +89,8 @@ class CycleContext:
             budget=settings.review.budget,
             threads=self.threads,
             fallback=settings.policy.fallback,
+            price=settings.policy.price,
+            structure=settings.policy.structure,
         )
 
 
@@ -181,9 +189,13 @@ class RegisteredVersions:
     def champion(self) -> Champion:
         """Return the champion with its totals, every byte checked against its promotion."""
         store = self.context.project.store
-        live = load_champion(store)
+        live = load_champion(store, self.context.project.allowed)
         model, record = live.stored.model, live.stored.record
-        strengths = {str(name): float(one) for name, one in record["structure"].get("strengths", {}).items()}
+        chosen = record["structure"]
+        strengths = {str(name): float(one) for name, one in chosen.get("strengths", {}).items()}
+        pairs = tuple(one for one in model.encoding.groups if isinstance(one, PairTerm))
+        rules = self.context.plan.recipe.rules
+        rules = replace(rules, additive=chosen.get("encoding") == "additive", bins=chosen.get("bins") or rules.bins)
         kept, pruned = None, KEPT in live.version.pruned
         if KEPT in live.version.sizes and not pruned:
             kept = load(read_file(store, live.version, KEPT), model.encoding.layout, model.loss)
@@ -197,13 +209,20 @@ class RegisteredVersions:
             recipe=dict(record["recipe"]),
             kept=kept,
             pruned=pruned,
+            structure=Structure(rules, pairs, strengths),
             columns=None if said is None else {str(one["name"]): one["read_as"] for one in said},
         )
 
-    def model(self, number: int) -> LinearModel:
+    def model(self, number: int) -> EncodedModel:
         """Return the model of a version, its bytes checked."""
         store = self.context.project.store
-        return load_version(store, read_version(store, number)).model
+        return load_version(store, read_version(store, number), self.context.project.allowed).model
+
+    def past(self) -> list[PastVersion]:
+        """Return what is on record of all versions, the oldest first."""
+        store = self.context.project.store
+        read = [read_version(store, number) for number in version_numbers(store)]
+        return [PastVersion(one.number, as_of(one), int(one.description["rows"]["known"])) for one in read]
 
     def rows_of(self, number: int) -> RowList | None:
         """Return the list of a version's rows, its bytes checked."""
@@ -227,4 +246,7 @@ def rehearse(context: CycleContext, version: Version) -> Rehearsal:
         sample = Path(folder) / SAMPLE
         sample.write_bytes(read_file(store, version, SAMPLE))
         model = shutil.copytree(version.model_path, Path(folder) / "model")
-        return context.rehearse(model, sample, expected)
+        allowed = context.project.allowed
+        if allowed == NOTHING_ALLOWED:
+            return context.rehearse(model, sample, expected)
+        return scores_same(model, sample, expected, allowed=allowed)

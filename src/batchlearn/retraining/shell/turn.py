@@ -17,6 +17,7 @@ from batchlearn.artifacts.strict_json import plain
 from batchlearn.errors import DataError, IntegrityError
 from batchlearn.formatting.notes import Code, Note, all_recorded, joined, recorded, recorded_together
 from batchlearn.models.folder import ROWS
+from batchlearn.progress import Progress
 from batchlearn.registry.decisions import complete
 from batchlearn.registry.ledger import (
     ALARM,
@@ -65,7 +66,6 @@ from batchlearn.retraining.shell.records import (
 )
 from batchlearn.retraining.sources.label_times import fingerprint, shown_instant
 from batchlearn.retraining.verdict import Verdict
-from batchlearn.training.train import Progress
 
 FORMAT_VERSION = 1
 ALARM_EXIT_CODE = 12

@@ -107,15 +107,16 @@ class LabelTimes:
 
     def literal(self, instant: float) -> str:
         """Write a time as a literal of a condition."""
-        return literal(self._moment(instant))
+        return literal(self.moment(instant))
 
-    def _moment(self, instant: float) -> Moment:
+    def moment(self, instant: float) -> Moment:
+        """Return a time as a condition holds it."""
         moment = _moment(instant, self.stamped)
         return moment.replace(tzinfo=datetime.UTC) if isinstance(moment, datetime.datetime) and self.zoned else moment
 
     def seen_by(self, instant: float) -> Condition:
         """Return the condition that a row was seen."""
-        return Before(self.seen, self._moment(instant))
+        return Before(self.seen, self.moment(instant))
 
     def untimed(self) -> Condition:
         """Return the condition that nobody knows when a row was seen."""
@@ -123,14 +124,14 @@ class LabelTimes:
 
     def after(self, instant: float) -> Condition:
         """Return the condition that a row was seen later than a time."""
-        return After(self.seen, self._moment(instant))
+        return After(self.seen, self.moment(instant))
 
     def labelled_by(self, instant: float) -> Condition:
         """Return the condition that a row was seen, has rested, and has its label."""
         rested = self.seen_by(instant - self.wait)
         if self.labelled is None:
             return rested
-        return And((rested, Before(self.labelled, self._moment(instant))))
+        return And((rested, Before(self.labelled, self.moment(instant))))
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def count_new_rows(
     Without `then` the rows of the last training, as of `before`, are told by their times alone. Rows without a time are
     no rows of any time; the notes tell how many there are. DataError where no row has one.
     """
-    at, label_at, labels, places = _times_and_labels(table, times)
+    at, label_at, labels, places = times_and_labels(table, times)
     known, changed, gone = labels & _labelled(at, label_at, times, now), np.zeros(len(at), dtype=bool), 0
     since = -np.inf if before is None else before
     learned, landed, latest = labels & _labelled(at, label_at, times, since), at <= since, -np.inf
@@ -232,7 +233,7 @@ def settled_rows(table: Table, times: LabelTimes, now: float, trained: float, un
     when labels were known, a stretch with a row that has none waits. `until` is the time of the last row that was
     looked at or, before the first look, learned from; None where only the time of the training, `trained`, is known.
     """
-    at, label_at, labels, _ = _times_and_labels(table, times)
+    at, label_at, labels, _ = times_and_labels(table, times)
     known, learned = _labelled(at, label_at, times, now), _labelled(at, label_at, times, trained)
     after = float(np.max(at[learned], initial=-np.inf)) if until is None else until
     longest = float(np.max(label_at[known] - at[known], initial=0.0))
@@ -254,13 +255,14 @@ def _labelled(seen: Floats, labelled: Floats, times: LabelTimes, now: float) -> 
     return np.asarray((seen <= now - times.wait) & ((labelled <= now) | (times.labelled is None)))
 
 
-def _numbers(array: pa.Array) -> Floats:
+def numbers_of(array: pa.Array) -> Floats:
+    """Return numbers, or timestamps as microseconds, NaN where there is none."""
     if pa.types.is_timestamp(array.type):
         array = pc.cast(pc.cast(array, pa.int64()), pa.float64())
     return np.asarray(pc.fill_null(array, np.nan).to_numpy(zero_copy_only=False))
 
 
-def _times_and_labels(table: Table, times: LabelTimes) -> tuple[Floats, Floats, np.ndarray, NDArray[np.int64]]:
+def times_and_labels(table: Table, times: LabelTimes) -> tuple[Floats, Floats, np.ndarray, NDArray[np.int64]]:
     """Return when each row was seen, when its label was known, whether it has one, and its place in the source."""
     columns = [times.seen, *([times.labelled] if times.labelled else []), table.roles.target or ""]
     seen, labelled, has_label = [np.empty(0)], [np.empty(0)], [np.empty(0, dtype=bool)]
@@ -268,8 +270,8 @@ def _times_and_labels(table: Table, times: LabelTimes) -> tuple[Floats, Floats, 
     scan = table.scan(list(dict.fromkeys(columns)))
     for batch in scan:
         places.append(scan.places)
-        seen.append(_numbers(batch.column(times.seen)))
-        labelled.append(_numbers(batch.column(times.labelled)) if times.labelled else seen[-1])
+        seen.append(numbers_of(batch.column(times.seen)))
+        labelled.append(numbers_of(batch.column(times.labelled)) if times.labelled else seen[-1])
         has_label.append(np.asarray(batch.column(table.roles.target or "").is_valid()))
     return np.concatenate(seen), np.concatenate(labelled), np.concatenate(has_label), np.concatenate(places)
 
@@ -304,7 +306,9 @@ def latest_time(table: Table, times: LabelTimes) -> float:
     """
     names = [name for name in (times.seen, times.labelled) if name is not None]
     latest = [
-        float(np.nanmax(_numbers(batch.column(name)), initial=-np.inf)) for batch in table.scan(names) for name in names
+        float(np.nanmax(numbers_of(batch.column(name)), initial=-np.inf))
+        for batch in table.scan(names)
+        for name in names
     ]
     if not np.isfinite(found := max(latest, default=-np.inf)):
         raise no_times(times.seen)

@@ -66,6 +66,10 @@ class Source(Protocol):
         """Read the named stored columns of all rows, in order; the columns of a batch are in the order asked for."""
         ...
 
+    def check(self) -> None:
+        """Raise DataError if a file changed since it was first looked at."""
+        ...
+
 
 class ArrowSource:
     """Rows in memory."""
@@ -95,6 +99,9 @@ class ArrowSource:
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Cut the table into batches, without copying."""
         yield from self._table.select(list(columns)).to_batches(max_chunksize=batch_rows(self.schema, columns))
+
+    def check(self) -> None:
+        """Rows in memory stay as they are."""
 
 
 class StoredColumns:
@@ -169,6 +176,11 @@ class TypedFiles:
         """Return the same rows: their values have types."""
         del readings
         return self
+
+    def check(self) -> None:
+        """Raise DataError if a file changed since it was first looked at."""
+        for stamp in self._stamps:
+            stamp.check()
 
 
 class ParquetSource(TypedFiles):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from batchlearn.tables.files import Files, PartOfFile, find
 from batchlearn.tables.readings import ColumnReading, ColumnRemark, ColumnUse, ReadingRules, stored_reading
 from batchlearn.tables.sources import ArrowSource, Source, arrow_table
 from batchlearn.tables.sources.opening import open_files
+from batchlearn.tables.table.kept import KeptColumns, KeptScan
 from batchlearn.tables.table.roles import ROLES, Roles, WeightKind, check_roles, missing
 from batchlearn.tables.table.scan import Scan, compiled
 from batchlearn.tables.text.delimited import DelimitedSource
@@ -45,6 +46,7 @@ class Table:
         absent: Columns that a model reads and the table does not have; they are scanned as missing values.
         strict: Whether an absent column is refused, and a value that its column's reading does not take.
         outer_spaces: Whether spaces around a text tell it from others, as they did for models of before they did not.
+        kept: Columns that were read once and need not be decoded again; None where none were.
 
     Example:
         >>> import batchlearn as bl
@@ -65,6 +67,7 @@ class Table:
     absent: tuple[Column, ...] = ()
     strict: bool = False
     outer_spaces: bool = False
+    kept: KeptColumns | None = field(default=None, repr=False, compare=False)
 
     @property
     def features(self) -> tuple[Column, ...]:
@@ -169,7 +172,8 @@ class Table:
             DataError: A column is missing, or while rows are read a value is not what its column holds.
             UsageError: The condition cannot be read.
         """
-        return Scan(self, columns)
+        kept = self.kept
+        return Scan(self, columns) if kept is None or not kept.serves(self, columns) else KeptScan(self, columns, kept)
 
 
 def read(  # noqa: PLR0913 - the one door for users: each argument is a role or says how the source is to be read

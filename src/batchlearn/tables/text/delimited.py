@@ -111,6 +111,11 @@ class DelimitedSource:
             for batch in self._of_file(file, stored):
                 yield self._folders.added(batch, columns, number)
 
+    def check(self) -> None:
+        """Raise DataError if a file changed since it was first looked at."""
+        for file in self._files:
+            file.stamp.check()
+
     def _of_file(self, file: TextFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read one file, with nothing in the columns that it lacks."""
         there = [name for name in columns if name in file.layout.names or name in file.unnamed]

@@ -37,7 +37,7 @@ class TextFile:
     def __init__(self, path: Path, encoding: str | None, *, header: bool) -> None:
         self.path = path
         self._encoding = encoding
-        self._stamp = Stamp.of(path)
+        self.stamp = Stamp.of(path)
         self.place = f"file {quoted(path)}"
         with CheckedCharacters(path, encoding) as characters:
             start = characters.read(_HEADER_BYTES).decode(errors="ignore")
@@ -80,7 +80,7 @@ class TextFile:
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read the rows, as texts that are null where there is nothing; DataError where a row lacks a value."""
-        self._stamp.check()
+        self.stamp.check()
         left = self.rows
         ragged: list[Any] = []
         with CheckedCharacters(self.path, self._encoding) as characters:
@@ -99,7 +99,7 @@ class TextFile:
                 raise self._refusal(str(problem)) from problem
             self._pass_over(ragged, rows, body, end=True)
         self._counted = {reason: lines for reason, lines in body.passed_over.items() if lines}
-        self._stamp.check()
+        self.stamp.check()
 
     def _open(self, body: Body, columns: Sequence[str], ragged: list[Any]) -> Iterator[pa.RecordBatch]:
         def take(row: Any) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from batchlearn.data.build import Profiles
+from batchlearn.data.build import PreparedRows, Profiles
 from batchlearn.data.encoding import Encoding
 from batchlearn.data.ledger import role_columns
 from batchlearn.data.profile import CategoryProfile, NumberProfile, Profile, TextProfile
+from batchlearn.data.rows import Rows
 from batchlearn.errors import DataError
 from batchlearn.formatting.flags import flag
 from batchlearn.formatting.notes import Code, Note
@@ -20,8 +21,15 @@ from batchlearn.models.shapes import TextUse
 from batchlearn.tables.columns import Column
 from batchlearn.tables.readings import ColumnReading, ColumnRemark, ColumnUse
 from batchlearn.tables.table import Table
-from batchlearn.training.summary.labels import LabelSummary, NeighbourSummary, SplitSummary
-from batchlearn.training.summary.levels import LeakingLevel, LevelCounts
+from batchlearn.training.summary.labels import (
+    LabelSummary,
+    NeighbourSummary,
+    SplitSummary,
+    part_labels,
+    summarise_neighbours,
+    summarise_split,
+)
+from batchlearn.training.summary.levels import LeakingLevel, LevelCounts, count_levels, leaking_levels
 
 _PER_CENTS = (0.01, 0.5, 0.99)
 
@@ -106,6 +114,25 @@ class Clock:
         now = time.perf_counter()
         self.seconds[stage] = now - self._last
         self._last = now
+
+
+def summarise(
+    table: Table, prepared: PreparedRows, encoding: Encoding, rows: Rows, judged: JudgedFit | None
+) -> DataSummary:
+    """Return what a training found out about its rows, as a model of this encoding has them."""
+    ledger, split = prepared.ledger, prepared.split
+    levels = count_levels(rows, encoding, ledger.target)
+    leaking = leaking_levels(encoding, levels, ledger.target)
+    return DataSummary(
+        repeated_rows=prepared.repeated,
+        split=summarise_split(table, ledger, split),
+        judged=judged,
+        labels=part_labels(ledger, split),
+        neighbours=summarise_neighbours(ledger),
+        columns=summarise_columns(table.features, prepared.all, leaking, encoding.left_out),
+        seconds={},
+        levels=levels,
+    )
 
 
 def summarise_columns(

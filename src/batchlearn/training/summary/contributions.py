@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.encoding import Encoding
-from batchlearn.data.rows import Rows, level_codes
+from batchlearn.data.rows import Rows, stored_codes
 from batchlearn.kernels.design import Floats, linear_predictor
 
 _MOST_CONTRIBUTIONS = 4
@@ -22,7 +22,7 @@ def contributions(
     """
     if len(parameters) != encoding.layout.size:
         return [() for _ in chosen]
-    taken, codes = next(rows.stretches(chosen, len(chosen))).together(), level_codes(rows)
+    taken, codes = next(rows.stretches(chosen, len(chosen))).together(), stored_codes(rows)
     names, effects = list[str](), list[Floats]()
     start = 0
     for number in encoding.numbers:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.ledger import Ledger
-from batchlearn.data.split import Split, SplitKind
+from batchlearn.data.split import Split, SplitKind, by_time
 from batchlearn.data.target import class_name
 from batchlearn.formatting.names import how_split
 from batchlearn.tables.columns import Kind
@@ -118,8 +118,7 @@ def summarise_neighbours(ledger: Ledger) -> NeighbourSummary | None:
     """
     if ledger.time is None or ledger.group is not None:
         return None
-    used = np.flatnonzero(ledger.used)
-    order = used[np.argsort(ledger.time[used], kind="stable")]
+    order = by_time(ledger.time, np.flatnonzero(ledger.used))
     label, tied = ledger.label[order], np.diff(ledger.time[order]) == 0.0
     if len(tied) < _FEWEST_PAIRS:
         return None
@@ -138,10 +137,10 @@ def summarise_neighbours(ledger: Ledger) -> NeighbourSummary | None:
 
 def _alike(label: NDArray[np.float64], chosen: NDArray[np.bool_], classes: int) -> float | None:
     """Return how alike the label of each chosen row and of the one before it are; None where they are too few."""
-    before, after = label[:-1][chosen], label[1:][chosen]
-    if len(after) < _FEWEST_PAIRS:
+    if np.count_nonzero(chosen) < _FEWEST_PAIRS:
         return None
     if classes:
-        return float(np.mean(before == after))
+        return float(np.mean((label[:-1] == label[1:])[chosen]))
+    before, after = label[:-1][chosen], label[1:][chosen]
     spread = float(np.std(before) * np.std(after))
     return float(np.mean((before - before.mean()) * (after - after.mean())) / spread) if spread > 0.0 else None

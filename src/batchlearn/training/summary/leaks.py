@@ -10,7 +10,7 @@ from batchlearn.data.encoding import PairTerm
 from batchlearn.evaluation.report import Evaluation
 from batchlearn.formatting.flags import flag
 from batchlearn.formatting.notes import Code, Note
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.training.fit import Fit
 from batchlearn.training.summary.levels import LeakingLevel, LevelCounts
 
@@ -47,7 +47,7 @@ def leak_notes(fit: Fit) -> list[Note]:
         notes.append(Note(Code.LEAK, {"target": model.target.column, "levels": levels, "change": change}))
     metric = too_good(evaluation)
     if metric is not None and evaluation is not None:
-        column = _leading(model, facts.levels)
+        column = None if model.size is None else _leading(model, facts.levels)
         said = {"metric": metric, "value": evaluation.metrics[metric].value, "column": column}
         notes.append(Note(Code.TOO_GOOD, {**said, "change": None if column is None else flag("--drop", column)}))
     return notes
@@ -57,7 +57,7 @@ def _rows(level: LeakingLevel) -> int:
     return level.rows
 
 
-def _leading(model: LinearModel, levels: Mapping[str, LevelCounts]) -> str | None:
+def _leading(model: EncodedModel, levels: Mapping[str, LevelCounts]) -> str | None:
     """Return the column that makes up most of the variance of the linear predictor over the rows; None if none does."""
     encoding = model.encoding
     parameters = model.parameters.reshape(-1, encoding.layout.size)

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, colum
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.kernels.design import Floats
+from batchlearn.models.links import class_contrasts
 from batchlearn.objectives.losses import Loss, named_loss
 from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Certificate, Certification, certify
@@ -34,8 +35,8 @@ class FittedModel(NamedTuple):
     """What a fitted model says about its coefficients and about the objective they are meant to minimise."""
 
     loss: str
-    coefficients: Floats  # (columns,)
-    intercept: float
+    coefficients: Floats  # (outputs, columns)
+    intercepts: Floats  # (outputs,)
     has_intercept: bool
     alpha: float = 0.0
     summed: bool = False  # alpha stands beside a sum of losses and not beside their mean
@@ -44,6 +45,7 @@ class FittedModel(NamedTuple):
     classes: Any = None
     class_weight: Any = None
     power: float | None = None  # of the Tweedie loss
+    threshold: float | None = None  # of the Huber loss
 
 
 class GivenRows(NamedTuple):
@@ -108,17 +110,17 @@ def _certified(model: FittedModel, given: GivenRows) -> Certificate:
     values = check_array(given.values, accept_sparse="csr", dtype=[np.float64, np.float32], input_name="X")
     label = column_or_1d(given.label)
     check_consistent_length(values, label)
-    if values.shape[1] != len(model.coefficients):
+    if values.shape[1] != model.coefficients.shape[1]:
         raise DataError(
-            f"X has {values.shape[1]} columns and the model has {len(model.coefficients)} coefficients; one each is "
-            "needed. Pass the matrix that the model was fitted to, after any encoding.",
+            f"X has {values.shape[1]} columns and the model has {model.coefficients.shape[1]} coefficients; one each "
+            "is needed. Pass the matrix that the model was fitted to, after any encoding.",
             code="columns-do-not-match",
         )
     weight = row_weights(given.weight, len(label))
     if model.class_weight is not None:
         weight = _class_weights(model, label, weight)
     label = _numbers(model, label)
-    loss = named_loss(model.loss, model.power)
+    loss = named_loss(model.loss, model.power, model.threshold, len(model.coefficients) + 1)
     loss.check_labels(label)
     model, values = _intercept_from_ones(model, values)
     with one_blas_thread():
@@ -139,9 +141,12 @@ def _proved(model: FittedModel, matrix: Matrix, loss: Loss) -> tuple[Certificati
     """Certify the model's coefficients, read in the units inside the matrix; and return them so."""
     mean = matrix.weight if model.summed else 1.0
     penalty = matrix.penalty(
-        model.alpha / mean, standardize=model.standardize, intercept_alpha=model.intercept_alpha / mean
+        model.alpha / mean,
+        standardize=model.standardize,
+        intercept_alpha=model.intercept_alpha / mean,
+        outputs=loss.outputs,
     )
-    parameters = matrix.inside(model.coefficients, model.intercept)
+    parameters = matrix.inside(model.coefficients, model.intercepts)
     return certify(Objective(loss, penalty), matrix.rows, parameters, matrix.units), parameters
 
 
@@ -171,7 +176,7 @@ def _numbers(model: FittedModel, label: Any) -> Floats:
             "Pass the labels that the model was fitted to.",
             code="label-unknown",
         )
-    return np.asarray(label == model.classes[1], dtype=np.float64)
+    return np.asarray(np.searchsorted(model.classes, label), dtype=np.float64)
 
 
 def _intercept_from_ones(model: FittedModel, values: Any) -> tuple[FittedModel, Any]:
@@ -182,8 +187,8 @@ def _intercept_from_ones(model: FittedModel, values: Any) -> tuple[FittedModel, 
     if not ones.size or values.shape[1] == 1:
         return model, values
     first = int(ones[0])
-    rest = np.delete(model.coefficients, first)
-    free = model._replace(coefficients=rest, intercept=float(model.coefficients[first]), has_intercept=True)
+    rest = np.delete(model.coefficients, first, axis=1)
+    free = model._replace(coefficients=rest, intercepts=model.coefficients[:, first], has_intercept=True)
     return free, np.delete(values, first, axis=1)
 
 
@@ -210,8 +215,8 @@ def _single(estimator: Any, loss: str) -> FittedModel:
     coefficients = np.atleast_2d(np.asarray(estimator.coef_, dtype=np.float64))
     if len(coefficients) != 1:
         raise _refused(f"{len(coefficients)} outputs or classes", "fit one at a time")
-    intercept = float(np.ravel(np.asarray(estimator.intercept_, dtype=np.float64))[0])
-    return FittedModel(loss, coefficients[0], intercept, bool(estimator.fit_intercept))
+    intercepts = np.atleast_1d(np.asarray(estimator.intercept_, dtype=np.float64))[:1]
+    return FittedModel(loss, coefficients, intercepts, bool(estimator.fit_intercept))
 
 
 def _logistic_regression(estimator: Any) -> FittedModel:
@@ -296,12 +301,20 @@ def _glum(estimator: Any) -> FittedModel:
 
 
 def _own(estimator: Any) -> FittedModel:
-    return _single(estimator, estimator.loss)._replace(
+    if len(getattr(estimator, "classes_", ())) > 2:
+        # Sums over the predictors that were fitted: contrasts of the classes give those back.
+        contrasts = class_contrasts(len(estimator.classes_))
+        outputs = contrasts @ estimator.coef_, contrasts @ estimator.intercept_
+        own = FittedModel(estimator.loss, *outputs, bool(estimator.fit_intercept))
+    else:
+        own = _single(estimator, estimator.loss)
+    return own._replace(
         alpha=float(estimator.alpha),
         standardize=bool(estimator.standardize),
         classes=getattr(estimator, "classes_", None),
         class_weight=getattr(estimator, "class_weight", None),
         power=float(estimator.power) if estimator.loss == "tweedie" else None,
+        threshold=float(estimator.threshold) if estimator.loss == "huber" else None,
     )
 
 
@@ -347,7 +360,8 @@ def _statsmodels_results(results: Any) -> FittedModel:
     if loss is None:
         raise _refused(f"statsmodels' {name}", "use one of those")
     power = power if loss == "tweedie" else None
-    return FittedModel(loss, np.asarray(results.params, dtype=np.float64), 0.0, False, power=power)
+    parameters = np.asarray(results.params, dtype=np.float64)[None, :]
+    return FittedModel(loss, parameters, np.zeros(1), False, power=power)
 
 
 def _statsmodels_offset(model: Any) -> Floats | None:

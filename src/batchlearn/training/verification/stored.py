@@ -13,25 +13,29 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from batchlearn.data.build import build_rows
-from batchlearn.data.ledger import Ledger, RowCounts, read_ledger
+from batchlearn.data.ledger import Ledger, RowCounts, read_ledger, role_columns
 from batchlearn.data.rows import Rows
-from batchlearn.data.rows.threads import one_blas_thread
+from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.errors import DataError, IntegrityError, quoted
+from batchlearn.evaluation.scored import score
 from batchlearn.formatting.notes import recorded
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import accumulated
+from batchlearn.models.brought.formats import NOTHING_ALLOWED, Allowed
+from batchlearn.models.encoded import AS_FOUND, EncodedModel
 from batchlearn.models.files import StoredModel, read_model
 from batchlearn.models.folder import ROWS
-from batchlearn.models.linear import AS_FOUND, LinearModel
 from batchlearn.objectives.class_weights import log_odds_shift, moved_intercepts, weighted
-from batchlearn.progress import finish
+from batchlearn.progress import Progress, finish, run_stage
 from batchlearn.statistics.rounding import ReturnedTotal
 from batchlearn.tables.conditions import Listed, Written, together
 from batchlearn.tables.files import Files, find
 from batchlearn.tables.table import ReadingRules, Table
+from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget, budget_of
+from batchlearn.tables.table.kept import keep
 from batchlearn.tables.table.row_list import RowList, compare, open_parts, path_below
 from batchlearn.training.certificate import Certificate, Certification, Units, certify
-from batchlearn.training.train import Progress, fit_objective, run_stage, thread_count
+from batchlearn.training.train import fit_objective
 
 # Another machine adds in another order: bounds may differ by so much, and by what the floor allows.
 _TOLERANCE = 0.01
@@ -95,7 +99,12 @@ class _Statement:
 
 
 def verify_model(
-    path: str | os.PathLike[str], data: object, rules: ReadingRules = AS_FOUND, *, threads: int | None = None
+    path: str | os.PathLike[str],
+    data: object,
+    rules: ReadingRules = AS_FOUND,
+    *,
+    threads: int | None = None,
+    allowed: Allowed = NOTHING_ALLOWED,
 ) -> Verification:
     """Prove the bounds of a saved model again, from the rows it was trained on.
 
@@ -104,21 +113,27 @@ def verify_model(
     model names, the rows of the list are read, whatever has landed since.
     Raises DataError where the table cannot be what the model was trained on, and the errors of `load`.
     """
-    return finish(iter_verify_model(path, data, rules, threads=threads))
+    return finish(iter_verify_model(path, data, rules, threads=threads, budget=budget_of(), allowed=allowed))
 
 
 def iter_verify_model(
-    path: str | os.PathLike[str], data: object, rules: ReadingRules = AS_FOUND, *, threads: int | None = None
+    path: str | os.PathLike[str],
+    data: object,
+    rules: ReadingRules = AS_FOUND,
+    *,
+    threads: int | None = None,
+    budget: MemoryBudget = UNLIMITED,
+    allowed: Allowed = NOTHING_ALLOWED,
 ) -> Generator[Progress, None, Verification]:
     """Yield progress while verifying; return the verification."""
-    stored = read_model(path)
+    stored = read_model(path, allowed)
     statement = _statement(stored, path)
     workers = thread_count(threads)
     files = None if isinstance(data, Table) or not isinstance(data, str | os.PathLike | Files) else data
     listed = None
     if files is not None:
         data, listed = _listed(Path(path), files if isinstance(files, Files) else find(files), rules)
-    table = stored.model.as_read(_table(stored.model, statement.condition, data, rules))
+    table = stored.model.as_read(training_table(stored.model, statement.condition, data, rules))
     table = replace(table, condition=together(table.condition, listed))
     stored.model.check(table)
     absent = [column.name for column in table.absent if column.name in stored.model.encoding.kinds]
@@ -128,20 +143,25 @@ def iter_verify_model(
             "training, with all columns that it reads.",
             code="column-missing",
         )
+    model = stored.model
+    if model.size is None:
+        yield Progress("scoring the rows again")
+        return _scored_again(model, statement, table, stored.identity)
     with one_blas_thread():
-        yield Progress("reading labels")
+        names = dict.fromkeys([*stored.model.encoding.columns, *role_columns(table)])
+        table = yield from run_stage("reading rows", keep(table, list(names), budget))
         ledger = read_ledger(table, stored.model.target, weight_constant=stored.model.weight_constant)
         counted = ledger if statement.weights is None else weighted(ledger, statement.weights)
         encoded = build_rows(table, counted, stored.model.encoding, ledger.used, workers)
-        rows = yield from run_stage("reading rows", encoded)
+        rows = yield from run_stage("encoding rows", encoded)
         yield Progress("certifying", rows=len(rows))
-        objective, certification, rounding = _prove(stored.model, statement, rows)
+        objective, certification, rounding = _prove(model, statement, rows)
     # Why the certificate does not hold, a sentence each.
     if statement.certificate.certified:
-        reasons = _other_rows(stored.model, statement, ledger, objective, certification.certificate)
+        reasons = _other_rows(model, statement, ledger, objective, certification.certificate)
         if certification.certificate.certified:
             reasons += _larger_bounds(statement.certificate, certification.certificate, rounding)
-            reasons += _other_prediction_bounds(stored.model, certification)
+            reasons += _other_prediction_bounds(model, certification)
         else:
             why = certification.certificate.reason
             reasons.append(f"The stored coefficients are not certified for these rows because {why}.")
@@ -157,6 +177,21 @@ def iter_verify_model(
         ledger.counts,
         stored.identity,
     )
+
+
+def _scored_again(model: EncodedModel, statement: _Statement, table: Table, identity: str) -> Verification:
+    """See whether a model without a certificate has its training loss in these rows, and they are those of it."""
+    rows, reasons = score(model, table), list[str]()
+    loss = float(np.average(rows.losses(model.target), weights=rows.weight))
+    stated = math.nan if statement.objective is None else statement.objective
+    if rows.fingerprint != statement.certificate.fingerprint:
+        reasons.append("These are not the rows that the model was trained on: their fingerprint is another.")
+    if not abs(loss - stated) <= _SAME_OBJECTIVE * max(abs(stated), 1.0):
+        reasons.append(f"The mean loss in these rows is {loss:.12g}, and {stated:.12g} is on record.")
+    counts = read_ledger(table, model.target, weight_constant=model.weight_constant).counts
+    notes = (f"{model.no_certificate} What was checked is that these are its rows and that it scores them as then.",)
+    certificate = statement.certificate
+    return Verification(not reasons, tuple(reasons), notes, certificate, certificate, counts, identity)
 
 
 def _listed(path: Path, files: Files, rules: ReadingRules) -> tuple[Files, Listed | None]:
@@ -217,7 +252,8 @@ def _statement(stored: StoredModel, path: str | os.PathLike[str]) -> _Statement:
     return statement
 
 
-def _table(model: LinearModel, condition: str | None, data: object, rules: ReadingRules) -> Table:
+def training_table(model: EncodedModel, condition: str | None, data: object, rules: ReadingRules) -> Table:
+    """Return the rows that a model was trained on, read as they were."""
     roles = replace(model.roles, target=model.target.column)
     # Models that do not say how times are read took all for those of UTC.
     kept = None if condition is None else Written(condition, None if model.readings else "UTC")
@@ -227,7 +263,7 @@ def _table(model: LinearModel, condition: str | None, data: object, rules: Readi
     return replace(model.read(data, rules, replace(roles, drop=())), condition=kept)
 
 
-def _prove(model: LinearModel, statement: _Statement, rows: Rows) -> tuple[float, Certification, tuple[float, float]]:
+def _prove(model: EncodedModel, statement: _Statement, rows: Rows) -> tuple[float, Certification, tuple[float, float]]:
     """Certify the stored coefficients for the objective that they were trained on; return its value there as well.
 
     And what delivering can do to a coefficient, and returning to a prediction.
@@ -245,7 +281,7 @@ def _prove(model: LinearModel, statement: _Statement, rows: Rows) -> tuple[float
 
 
 def _other_rows(
-    model: LinearModel, statement: _Statement, ledger: Ledger, objective: float, proved: Certificate
+    model: EncodedModel, statement: _Statement, ledger: Ledger, objective: float, proved: Certificate
 ) -> list[str]:
     """Return how the rows are others than those that the model was trained on."""
     stated, used, reasons = statement.certificate, ledger.used, list[str]()
@@ -304,7 +340,7 @@ def _larger_bounds(stated: Certificate, proved: Certificate, rounding: tuple[flo
     return reasons
 
 
-def _other_prediction_bounds(model: LinearModel, certification: Certification) -> list[str]:
+def _other_prediction_bounds(model: EncodedModel, certification: Certification) -> list[str]:
     """Return whether what bounds single predictions is what these rows give."""
     kept, factor, certificate = model.bounds, certification.factor, certification.certificate
     if kept is None or factor is None:

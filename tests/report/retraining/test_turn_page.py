@@ -9,7 +9,7 @@ import pytest
 from tests.report.reading import Reading
 
 from batchlearn.formatting.notes import Code, Note
-from batchlearn.report.turn import headline, next_commands, turn_page
+from batchlearn.report.retraining.turn import headline, next_commands, turn_page
 from batchlearn.retraining.shell.turn import CycleResult
 from batchlearn.retraining.verdict import JudgedLosses, Verdict
 

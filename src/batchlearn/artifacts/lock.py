@@ -15,8 +15,8 @@ LOCK = ".batchlearn-lock"
 
 
 @contextmanager
-def one_at_a_time(root: Path) -> Iterator[None]:
-    """Hold the project's lock. RegistryError, at once, where another process holds it; it names that process."""
+def one_at_a_time(root: Path, where: str = "in this project") -> Iterator[None]:
+    """Hold the lock of a folder. RegistryError, at once, where another process holds it; it names that process."""
     path = root / LOCK
     with named_problems(path):
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
@@ -26,7 +26,7 @@ def one_at_a_time(root: Path) -> Iterator[None]:
         except BlockingIOError as problem:
             holder = os.pread(file, 20, 0).decode(errors="replace").strip() or "unknown"
             raise RegistryError(
-                f"Another batchlearn (process {holder}) is at work in this project; one trains at a time. Wait until "
+                f"Another batchlearn (process {holder}) is at work {where}; one trains at a time. Wait until "
                 "it is done, or end it: nothing is lost.",
                 code="project-locked",
             ) from problem

@@ -3,16 +3,21 @@ from __future__ import annotations
 import pytest
 
 from batchlearn.errors import UsageError
-from batchlearn.retraining.policies import Every, EveryRows, Never, Policy, Situation, Span
+from batchlearn.retraining.policies import Action, Doubling, Every, EveryRows, Never, Policy, Situation, Span
+from batchlearn.retraining.policies.combined import AllOf, AnyOf, With
 
 DAY = 86_400e6
 EMPTY = Situation(now=100 * DAY, trained=None, new_rows=0, stamped=True)
 FIRST = EMPTY._replace(new_rows=50)
-POLICIES: list[Policy] = [Never(), Every(Span.parse("7d")), EveryRows(1_000)]
+WEEKLY = Every(Span.parse("7d"))
+POLICIES: list[Policy] = [
+    *(Never(), WEEKLY, EveryRows(1_000), Doubling()),
+    *(AnyOf(WEEKLY, EveryRows(1_000)), AllOf(WEEKLY, EveryRows(1_000)), With(WEEKLY, Action(start="warm"))),
+]
 
 
 def situation(days: float, new_rows: int) -> Situation:
-    return Situation(100 * DAY, (100 - days) * DAY, new_rows, True)
+    return Situation(100 * DAY, (100 - days) * DAY, new_rows, True, learned=2_000)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -56,6 +61,45 @@ def test_time_is_counted_by_the_unit_of_the_span(span: str, since: float, until:
 @pytest.mark.parametrize(("new_rows", "due"), [(0, False), (999, False), (1_000, True), (5_000, True)])
 def test_a_number_of_rows_counts_those_since_the_last_training(new_rows: int, due: bool) -> None:
     assert EveryRows(1_000).decide(situation(0.01, new_rows)).retrain is due
+
+
+@pytest.mark.parametrize(
+    ("policy", "needed"), [(Doubling(), 2_000), (Doubling(1.5), 1_000), (Doubling(1.0001), 1), (Doubling(3.0), 4_000)]
+)
+def test_doubling_waits_for_a_share_of_what_was_learned_from(policy: Doubling, needed: int) -> None:
+    assert not policy.decide(situation(1.0, needed - 1)).retrain
+    assert policy.decide(situation(1.0, needed)).retrain
+    assert not policy.decide(situation(1.0, 10**9)._replace(learned=None)).retrain
+
+
+@pytest.mark.parametrize("days", [1.0, 8.0])
+@pytest.mark.parametrize("new_rows", [10, 5_000])
+def test_several_policies_are_combined_as_their_names_say(days: float, new_rows: int) -> None:
+    now = situation(days, new_rows)
+    weekly, rows = (one.decide(now) for one in (WEEKLY, EveryRows(1_000)))
+    either, both = AnyOf(WEEKLY, EveryRows(1_000)).decide(now), AllOf(WEEKLY, EveryRows(1_000)).decide(now)
+    assert either.retrain is (weekly.retrain or rows.retrain)
+    assert both.retrain is (weekly.retrain and rows.retrain)
+    due = [one for one in (weekly, rows) if one.retrain]
+    assert either.reasons == tuple(note for one in due or (weekly, rows) for note in one.reasons)
+
+
+def test_what_a_retrain_does_comes_from_the_policy_that_is_due() -> None:
+    warm, windowed = Action(start="warm"), Action(window=Span.parse("30d"))
+    policy = AnyOf(With(EveryRows(10**6), windowed), With(WEEKLY, warm))
+    assert policy.decide(situation(8.0, 10)).action == warm
+    assert AllOf(WEEKLY, With(EveryRows(1), windowed)).decide(situation(8.0, 10)).action == windowed
+    assert WEEKLY.decide(situation(8.0, 10)).action is None
+
+
+def test_a_policy_that_cannot_count_is_refused_with_the_first_training_wherever_it_stands() -> None:
+    with pytest.raises(UsageError) as refusal:
+        AnyOf(Never(), Every(Span.parse("7"))).decide(FIRST)
+    assert refusal.value.code == "span-unit"
+    with pytest.raises(UsageError):
+        Doubling(1.0)
+    with pytest.raises(UsageError):
+        AnyOf()
 
 
 def test_never_keeps() -> None:

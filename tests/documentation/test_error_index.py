@@ -11,7 +11,7 @@ import pytest
 
 from batchlearn import errors
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 # What the command line says about faults that are no BatchlearnError of a user's making.
 OUTSIDE = {"internal": 1, "interrupted": 130}

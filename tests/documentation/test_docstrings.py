@@ -15,7 +15,7 @@ import pytest
 import batchlearn
 from batchlearn import errors
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "api.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 NAMES = [name for name in batchlearn.__all__ if name != "__version__"]
 
 

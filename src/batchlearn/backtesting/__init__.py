@@ -1,0 +1,1 @@
+"""Retraining policies replayed over history: those of production, asked with what had arrived by then."""

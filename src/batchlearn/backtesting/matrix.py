@@ -1,0 +1,256 @@
+"""The matrix: what each model that a policy may train loses on every later row, each trained and scored once.
+
+A model is told by its action and by the edges at which it and those before it were trained. Where a model does not
+depend on those before it the last edge is enough, and all policies share it: from scratch it is a function of the rows,
+and warm starts and updates end in the same optimum, proved, whatever they start from. They are trained from their
+neighbour, at the edge before, and of its encoding. Fine-tuning, new rows only and warm mini-batches depend on the path:
+those models are trained along it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from batchlearn.artifacts.store import Store
+from batchlearn.backtesting.cells import MatrixCell, ModelKey, read_cell, write_cell
+from batchlearn.backtesting.history import History
+from batchlearn.data.target import Target
+from batchlearn.errors import CertificateError, DataError, NoFiniteOptimum, RegistryError, UsageError
+from batchlearn.evaluation.metrics import hit_rows
+from batchlearn.evaluation.scored import ScoredRows, score_each
+from batchlearn.kernels.design import Floats
+from batchlearn.models.linear import LinearModel
+from batchlearn.progress import Progress, finish
+from batchlearn.retraining.bracket import Bracket
+from batchlearn.retraining.cycle.continued import bracket_of, dearer_start, statistics_of, train_from
+from batchlearn.retraining.cycle.state import Champion, KnownRows, Plan
+from batchlearn.retraining.gate import Gate
+from batchlearn.retraining.policies import Action, Never
+from batchlearn.tables.conditions import Not, together
+from batchlearn.tables.table import Table
+from batchlearn.training.fit import Fit
+from batchlearn.training.recipe import Recipe
+from batchlearn.training.train import iter_train
+from batchlearn.updating.sufficient_statistics import SufficientStatistics
+
+REFUSALS = (DataError, UsageError, RegistryError, CertificateError, NoFiniteOptimum)
+
+
+class TrainedModel(NamedTuple):
+    """A model as it was trained, and what training goes on from."""
+
+    fit: Fit  # without what bounds and explains single predictions, which is large
+    start: str  # that it was trained from
+    rows_read: int
+    seconds: float
+    table: Table
+    as_of: float
+
+    def champion(self, kept: SufficientStatistics | None = None) -> Champion:
+        """Return the model as the cycle has it when it is live, with what it kept of its rows if that is needed."""
+        fit, recipe = self.fit, self.fit.recipe.to_json()
+        return Champion(fit.model, self.as_of, self.as_of, 1, fit.structure.strengths, recipe, kept)
+
+
+@dataclass
+class LossMatrix:
+    """Cells, each computed when it is first asked for, and kept in a store where there is one."""
+
+    history: History
+    recipe: Recipe  # with nothing held out
+    threads: int | None = None
+    store: Store | None = None
+    cells: dict[ModelKey, MatrixCell] = field(default_factory=dict)
+    fits: int = 0  # trained by this run, and the seconds of all its work on cells
+    seconds: float = 0.0
+    scratch_seconds: float = 0.0  # of training from scratch with the structure kept
+    _trained: dict[ModelKey, TrainedModel] = field(default_factory=dict)
+    _kept: dict[ModelKey, SufficientStatistics | None] = field(default_factory=dict)
+    _brackets: dict[tuple[ModelKey, int], Bracket | None] = field(default_factory=dict)
+
+    def begin(self) -> Generator[Progress, None, TrainedModel]:
+        """Train the first model of all; what its rows choose, the models that keep the structure have too."""
+        return (yield from self.trained(ModelKey(Action(structure="choose"), 0)))
+
+    @property
+    def target(self) -> Target | None:
+        """What is predicted, as the first model has it: of two classes the same one is the positive one in all."""
+        first = self._trained.get(ModelKey(Action(structure="choose"), 0))
+        return None if first is None else first.fit.model.target
+
+    def cell(self, key: ModelKey) -> Generator[Progress, None, MatrixCell]:
+        """Return a cell, trained and scored unless that was done before."""
+        found = self.cells.get(key)
+        if found is None and self.store is not None:
+            found = read_cell(self.store, key)
+        if found is None:
+            began = time.perf_counter()
+            try:
+                trained = yield from self.trained(key)
+            except REFUSALS as problem:
+                if key.edge == 0:
+                    raise
+                none = np.empty(0)
+                nothing = (none,) * 4
+                found = MatrixCell(key.edge, key.action.start, 0, 0, 0.0, None, 0, *nothing, problem.message)
+            else:
+                yield Progress(f"scoring {self._said(key)}", rows=len(self.history.seen))
+                found = self._scored(key, trained)
+            self.seconds += time.perf_counter() - began
+            if self.store is not None:
+                write_cell(self.store, key, found)
+        self.cells[key] = found
+        return found
+
+    def _said(self, key: ModelKey) -> str:
+        return f"a model of window {key.edge} of {self.history.windows} ({key.action.start})"
+
+    # --- training -----------------------------------------------------------------------------------------------------
+
+    def _known(self, action: Action, edge: int) -> KnownRows:
+        history, now = self.history, float(self.history.edges[edge])
+        recipe = replace(self.recipe, batch_size=action.batch_size)
+        plan = Plan(recipe, Never(), action.window, action.start, Gate(), 0.5, threads=self.threads)
+        return KnownRows(history.rows(now), history.times, now, plan)
+
+    def depends_on_path(self, action: Action) -> bool:
+        """Whether what an action trains depends on the model before: then it is no cell that policies can share.
+
+        Warm starts and updates end in one optimum, unless rows are read in parts or the estimator is a user's.
+        """
+        one_optimum = action.batch_size == "full" and self.recipe.model is None
+        return action.new_only or action.start == "fine-tune" or (action.start != "scratch" and not one_optimum)
+
+    def _before(self, key: ModelKey) -> ModelKey | None:
+        """Return the model that training goes on from; None where it begins anew."""
+        if self.depends_on_path(key.action):
+            return key.before
+        return ModelKey(key.action, key.edge - 1) if key.edge and key.action.start != "scratch" else None
+
+    def trained(self, key: ModelKey) -> Generator[Progress, None, TrainedModel]:
+        """Train as the cycle does: from the action's start, or from the next dearer one where that is refused."""
+        if key in self._trained:
+            return self._trained[key]
+        known, action, before, kept = self._known(key.action, key.edge), key.action, self._before(key), None
+        if action.structure == "keep":
+            kept = (yield from self.begin()).fit.structure
+        champion = None if before is None else (yield from self.trained(before)).champion()
+        start = "scratch" if champion is None else action.start
+        wanted = known.wanted()
+        if action.new_only and champion is not None:
+            wanted = (*wanted, Not(known.times.labelled_by(champion.as_of)))
+        table = known.source.table(*wanted)
+        yield Progress(f"training {self._said(key)}")
+        began = time.perf_counter()
+        parts = None if champion is None else known.parts(champion)._replace(everything=table)
+        fit = None
+        while fit is None:
+            try:
+                if champion is None or parts is None or start == "scratch":
+                    given = known.plan.recipe
+                    training = iter_train(table, given, threads=self.threads, before=self.target, structure=kept)
+                else:
+                    if before is not None and start in ("update", "fine-tune"):
+                        champion = replace(champion, kept=self.kept(before))
+                    training = train_from(start, champion, known.plan.recipe, parts, self.threads)
+                fit = yield from training
+            except REFUSALS as problem:
+                dearer = None if start == "scratch" else dearer_start(start, problem.code)
+                if dearer is None:
+                    raise
+                start = dearer
+        return self._taken(key, fit, start, table, time.perf_counter() - began, champion)
+
+    def _taken(
+        self, key: ModelKey, fit: Fit, start: str, table: Table, seconds: float, champion: Champion | None
+    ) -> TrainedModel:
+        """Take a fit in, without what bounds and explains single predictions, and with what it cost."""
+        self.fits += 1
+        if key.action in (Action(), Action(window=key.action.window)):
+            self.scratch_seconds += seconds
+        if isinstance(fit.model, LinearModel):
+            fit = replace(fit, model=replace(fit.model, standard_errors=None, level_moments=None, bounds=None))
+        now, rows_read = float(self.history.edges[key.edge]), fit.rows.used
+        if start in ("update", "fine-tune") and champion is not None:
+            rows_read = self.history.known_by(now) - self.history.known_by(champion.as_of)
+        found = TrainedModel(replace(fit, summary=None), start, rows_read, seconds, table, now)
+        self._trained[key] = found
+        return found
+
+    def kept(self, key: ModelKey) -> SufficientStatistics | None:
+        """Return what a model keeps of its rows, from one reading; None where nothing is bounded from totals."""
+        if key not in self._kept:
+            found = finish(self.trained(key))
+            self._kept = {key: statistics_of(found.fit, found.table, self.threads)}  # of one model: they are large
+        return self._kept[key]
+
+    def bracket(self, key: ModelKey, edge: int) -> Bracket | None:
+        """Return what training again at an edge would gain a model, from the rows that came since, or None."""
+        if (key, edge) not in self._brackets:
+            found = finish(self.trained(key))
+            champion, known = found.champion(self.kept(key)), self._known(key.action, edge)
+            self._brackets[key, edge], _ = bracket_of(champion, known.plan.recipe, known.parts(champion), self.threads)
+        return self._brackets[key, edge]
+
+    # --- scoring ------------------------------------------------------------------------------------------------------
+
+    def _scored(self, key: ModelKey, trained: TrainedModel) -> MatrixCell:
+        history, model = self.history, trained.fit.model
+        edge = float(history.edges[key.edge])
+        first = int(np.searchsorted(history.seen, edge, side="right"))
+        losses, decided, errors, unseen = (np.full(len(history.seen) - first, np.nan) for _ in range(4))
+        position = np.full(len(history.sighted), -1, dtype=np.intp)
+        position[history.place] = np.arange(len(history.place)) - first
+        # What cannot be scored in one reading is window by window: a window that cannot be leaves its own rows empty.
+        stretches = [(edge, np.inf)]
+        unable = None
+        while stretches:
+            begins, ends = stretches.pop()
+            inside = (history.sighted > begins) & (history.sighted <= ends)
+            if not (position[inside] >= 0).any():
+                continue
+            until = () if ends == np.inf else (history.times.seen_by(ends),)
+            asked = together(history.table.condition, history.times.after(begins), *until)
+            try:
+                (rows,) = score_each((model,), replace(history.table, condition=asked), weight_constant=1.0)
+            except DataError as problem:
+                unable = problem.message
+                if ends == np.inf:
+                    stretches = [*pairwise(map(float, history.edges[key.edge :]))]
+                continue
+            at = position[np.flatnonzero(inside)[rows.entry]]
+            known = at >= 0
+            losses[at[known]], unseen[at[known]] = rows.losses(model.target)[known], np.isnan(rows.label)[known]
+            decided[at[known]], errors[at[known]] = (one[known] for one in _decisions(model.target, rows))
+        return MatrixCell(
+            edge=key.edge,
+            start=trained.start,
+            rows=trained.fit.rows.used,
+            rows_read=trained.rows_read,
+            seconds=trained.seconds,
+            loss_bound=trained.fit.certificate.loss_bound,
+            first=first,
+            losses=losses,
+            decided=decided,
+            errors=errors,
+            unseen=unseen,
+            unable=unable,
+            probabilities=model.target.scored_as == "classes",
+            classes=model.target.classes if model.target.scored_as == "multiclass" else (),
+        )
+
+
+def _decisions(target: Target, rows: ScoredRows) -> tuple[Floats, Floats]:
+    """Return the response of each row, of more than two classes the likeliest, and how wrong that is."""
+    if target.scored_as == "multiclass":
+        likeliest = np.argmax(rows.response, axis=1).astype(np.float64)
+        return likeliest, (likeliest != rows.label).astype(np.float64)
+    if target.scored_as == "classes":
+        return rows.response, 1.0 - hit_rows(rows.label, rows.response)
+    return rows.response, np.abs(rows.label - rows.response)

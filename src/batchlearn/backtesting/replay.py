@@ -1,0 +1,233 @@
+"""A policy replayed: asked at each edge with what had arrived by then, and served by the models that it trained.
+
+Training and deployment take time, in which the model before goes on serving; while they do the policy is not asked, as
+one turn of the cycle runs at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from batchlearn.backtesting.cells import MatrixCell, ModelKey
+from batchlearn.backtesting.history import History
+from batchlearn.backtesting.matrix import LossMatrix
+from batchlearn.errors import BatchlearnError, UsageError, quoted
+from batchlearn.evaluation.metrics import EVEN_CHANCE
+from batchlearn.kernels.design import Floats
+from batchlearn.progress import Progress, finish
+from batchlearn.retraining.bracket import Bracket
+from batchlearn.retraining.cycle.arrived import samples_of
+from batchlearn.retraining.policies import Action, Decision, Losses, Policy, Samples, Situation
+from batchlearn.retraining.policies.text import RAISED
+
+_SECOND = 1e6  # of a timestamp
+# A prediction of a number has moved where it did by this share of the spread of the predictions.
+_MOVED = 0.1
+
+
+@dataclass(frozen=True)
+class Durations:
+    """How long a training takes by its rows: rows and seconds, both in order, the same for all runs."""
+
+    rows: tuple[int, ...]
+    seconds: tuple[float, ...]
+
+    def of(self, rows: int) -> float:
+        """Return the seconds of so many rows: between two known ones on a line, beyond the last in proportion."""
+        return float(np.interp(rows, self.rows, self.seconds)) * max(rows / self.rows[-1], 1.0)
+
+
+class ReplayContext(NamedTuple):
+    """What all policies have in common: what a training and a deployment take, and the price of a retrain in loss."""
+
+    durations: Durations | None = None  # else what each training took
+    delay: float = 0.0  # of a deployment, on the scale of the times
+    price: float | None = None
+
+
+class ServingModel(NamedTuple):
+    """A model that serves: as of when it was trained, from when on it is live, and what that moved."""
+
+    key: ModelKey
+    cell: MatrixCell
+    now: float
+    live: float
+    churn: float | None = None  # share of the next window's predictions that it moved; None of the first one
+
+
+class ReplayedDecision(NamedTuple):
+    """One decision: what was decided and why, and the model that came of it, or why none did."""
+
+    edge: int
+    now: float
+    decision: Decision
+    model: ServingModel | None = None
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class PolicyRun:
+    """What a policy did and what came of it; `losses` and `errors` have an entry a row, NaN where nothing served."""
+
+    name: str
+    policy: Policy
+    decisions: tuple[ReplayedDecision, ...]
+    models: tuple[ServingModel, ...]  # in order; the first is that of all
+    losses: Floats
+    errors: Floats
+
+    @property
+    def retrained(self) -> tuple[ServingModel, ...]:
+        """The models that it trained after the first."""
+        return self.models[1:]
+
+    @property
+    def path_dependent(self) -> bool:
+        """Whether a model depends on the ones before it, so that the oracle's frontier does not hold for it."""
+        return any(one.key.before is not None for one in self.models)
+
+
+def live_time(cell: MatrixCell, history: History, context: ReplayContext) -> float:
+    """Return when a model goes live that was decided on at its edge."""
+    seconds = cell.seconds if context.durations is None else context.durations.of(cell.rows)
+    lasting = seconds * _SECOND if history.times.stamped else 0.0
+    return float(history.edges[cell.edge]) + lasting + context.delay
+
+
+def replay(
+    name: str, policy: Policy, matrix: LossMatrix, context: ReplayContext
+) -> Generator[Progress, None, PolicyRun]:
+    """Yield progress while a policy is asked at each edge; return what it did. UsageError where it raises."""
+    history, edges, stamped = matrix.history, matrix.history.edges, matrix.history.times.stamped
+    began, key = float(edges[0]), ModelKey(Action(), 0)
+    cell = yield from matrix.cell(key)
+    begun = _asked(name, policy, Situation(began, None, history.known_by(began), stamped, price=context.price))
+    models = [ServingModel(key, cell, began, live_time(cell, history, context))]
+    decisions = [ReplayedDecision(0, began, begun, models[0])]
+    for edge in range(1, history.windows):
+        now, newest = float(edges[edge]), models[-1]
+        if now < newest.live:
+            continue
+        new = history.known_by(now) - history.known_by(newest.now)
+        wall, evidence = (newest.now, now) if stamped else None, _evidence(matrix, models, edge)
+        known = history.known_by(newest.now)
+        situation = Situation(now, newest.now, new, stamped, wall, known, context.price, evidence)
+        decision = _asked(name, policy, situation)
+        if not decision.retrain:
+            decisions.append(ReplayedDecision(edge, now, decision))
+            continue
+        action = decision.action or Action()
+        key = ModelKey(action, edge, newest.key if matrix.depends_on_path(action) else None)
+        cell = yield from matrix.cell(key)
+        if cell.refused is not None:
+            decisions.append(ReplayedDecision(edge, now, decision, refused=cell.refused))
+            continue
+        live = live_time(cell, history, context)
+        models.append(ServingModel(key, cell, now, live, _churn(history, newest.cell, cell, live)))
+        decisions.append(ReplayedDecision(edge, now, decision, models[-1]))
+    return PolicyRun(name, policy, tuple(decisions), tuple(models), *served(history, models))
+
+
+def served(history: History, models: Sequence[ServingModel]) -> tuple[Floats, Floats]:
+    """Return loss and error of the model that served each row, (rows,), NaN before the first one was live."""
+    losses, errors = (np.full(len(history.seen), np.nan) for _ in range(2))
+    starts = np.searchsorted(history.seen, [one.live for one in models], side="right")
+    for one, start, stop in zip(models, starts, [*starts[1:], len(history.seen)], strict=True):
+        rows = slice(start - one.cell.first, int(stop) - one.cell.first)
+        losses[start:stop], errors[start:stop] = one.cell.losses[rows], one.cell.errors[rows]
+    return losses, errors
+
+
+def _asked(name: str, policy: Policy, situation: Situation) -> Decision:
+    """Ask a policy. UsageError where it raises, or gives no decision."""
+    try:
+        decision = policy.decide(situation)
+    except BatchlearnError:
+        raise
+    except RAISED as problem:  # a policy may be anybody's code
+        raise UsageError(
+            f"The policy {quoted(name)} raised {type(problem).__name__} when it was asked as of {situation.now:.10g}: "
+            f"{problem}. A policy needs to answer every situation with a Decision; mend it, or leave it out.",
+            code="policy-raised",
+        ) from problem
+    if not isinstance(decision, Decision):
+        raise UsageError(
+            f"The policy {quoted(name)} answered with {quoted(decision)}; it needs to be a Decision: whether to "
+            "retrain, and the reasons.",
+            code="policy-answer",
+        )
+    return decision
+
+
+@dataclass(frozen=True)
+class ReplayedEvidence:
+    """What had arrived by an edge, found when it is asked for; nothing later can be reached from here."""
+
+    find_losses: Callable[[int], Sequence[Losses]]
+    find_samples: Callable[[], Samples]
+    find_bracket: Callable[[], Bracket | None]
+
+    def losses(self, versions: int = 1) -> Sequence[Losses]:
+        """Return what the last versions lost on rows whose labels have arrived, the oldest first."""
+        return self.find_losses(versions)
+
+    def samples(self) -> Samples:
+        """Return features of the rows that the newest version was trained on, and of those seen since."""
+        return self.find_samples()
+
+    def bracket(self) -> Bracket | None:
+        """Return what training again would gain, at least and at most."""
+        return self.find_bracket()
+
+
+def _evidence(matrix: LossMatrix, models: Sequence[ServingModel], edge: int) -> ReplayedEvidence:
+    history, now = matrix.history, float(matrix.history.edges[edge])
+    stop, newest = int(np.searchsorted(history.seen, now, side="right")), models[-1]
+    served_now, key = tuple(models), newest.key
+
+    def losses(versions: int) -> Sequence[Losses]:
+        found = []
+        for one in served_now[-versions:]:
+            first, lost = one.cell.first, one.cell.losses[: stop - one.cell.first]
+            seen, arrived = history.seen[first:stop], history.known[first:stop]
+            unseen = one.cell.unseen[: stop - first] > 0.0  # of a class that the model does not know
+            there = np.flatnonzero((arrived <= now) & ~np.isnan(lost) & ~unseen)
+            there = there[np.argsort(arrived[there], kind="stable")]
+            found.append(Losses(one.now, history.known_by(one.now), seen[there], arrived[there], lost[there]))
+        return found
+
+    def samples() -> Samples:
+        model, times = finish(matrix.trained(key)).fit.model, history.times
+        rows = history.rows(now).like(model.readings)
+        before, since = (
+            rows.table(times.labelled_by(newest.now)),
+            rows.table(times.after(newest.now), times.seen_by(now)),
+        )
+        return samples_of(model, before, since, times.seen, history.known_by(newest.now))
+
+    return ReplayedEvidence(losses, samples, lambda: matrix.bracket(key, edge))
+
+
+def _churn(history: History, old: MatrixCell, new: MatrixCell, live: float) -> float | None:
+    """Return the share of the next window's predictions that a new model moved; None where there is none.
+
+    Of classes a prediction has moved where the likeliest class is another, of numbers where it did by a tenth of the
+    spread of the old ones.
+    """
+    until = live + float(np.median(np.diff(history.edges)))
+    start, stop = np.searchsorted(history.seen, [live, until], side="right")
+    before, after = (cell.decided[start - cell.first : stop - cell.first] for cell in (old, new))
+    both = ~np.isnan(before) & ~np.isnan(after)
+    if not both.any():
+        return None
+    before, after = before[both], after[both]
+    if new.classes:
+        known, other = (np.asarray(cell.classes, dtype=object) for cell in (old, new))
+        return float(np.mean(known[before.astype(int)] != other[after.astype(int)]))
+    if new.probabilities:
+        return float(np.mean((before > EVEN_CHANCE) != (after > EVEN_CHANCE)))
+    return float(np.mean(np.abs(before - after) > _MOVED * np.std(before)))

@@ -1,0 +1,124 @@
+"""`batchlearn backtest`: retraining policies replayed over history, beside the best that could have been done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from batchlearn.backtesting.backtest import iter_backtest
+from batchlearn.backtesting.history import Arrivals
+from batchlearn.backtesting.plan import BacktestPlan, Prices
+from batchlearn.cli.arguments import CommandResult
+from batchlearn.cli.compare import DEFAULT_PAGE, PageFolder, PageOptions
+from batchlearn.cli.options import (
+    AS_STORED,
+    NO_ROLES,
+    WHOLE,
+    Flag,
+    PartFlags,
+    ReadingFlags,
+    RoleFlags,
+    files_of,
+    open_table,
+)
+from batchlearn.cli.options.recipe import ANY_LOSS, LossFlags, learner_settings
+from batchlearn.cli.progress import watch
+from batchlearn.cli.project.init import NO_LABELS, LabelOptions
+from batchlearn.cli.train import threads_given
+from batchlearn.report.document import Document
+from batchlearn.report.page import page as page_of
+from batchlearn.report.retraining.brief import show_backtest
+from batchlearn.retraining.policies.text import parse_policies
+from batchlearn.retraining.project import open_project, replace_settings, with_policy
+from batchlearn.training.recipe import Recipe
+
+_FOLDER = Path("backtests")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ReplayOptions:
+    """How history is cut and played again."""
+
+    policies: Annotated[
+        str | None,
+        Parameter(
+            help='Policies, between semicolons: "never; every 7d; decay 0.05; every 7d with start=warm". Twelve or '
+            "more of all kinds unless given."
+        ),
+    ] = None
+    windows: Annotated[str, Parameter(help="How many windows judge, or how long each is: 7d.")] = "40"
+    first: Annotated[float, Parameter(help="Share of the rows that the first model is trained on.")] = 0.2
+    landed: Annotated[str | None, Parameter(help="Column with the time at which a row landed.")] = None
+    delay: Annotated[str | None, Parameter(help="How long a deployment takes: 1h.")] = None
+    cost: Annotated[
+        str | None,
+        Parameter(help="Prices in one unit: retrain=500,hour=2,loss=0.01; an hour is one of staleness."),
+    ] = None
+    hold_out: Annotated[float, Parameter(help="Share of the windows, the last, that judge the choice.")] = 0.0
+    write: Annotated[
+        Flag, Parameter(help="Put the recommended policy into the batchlearn.toml of the current folder's project.")
+    ] = False
+    cache: Annotated[str | None, Parameter(help="Folder that keeps models' losses, so that a killed run goes on.")] = (
+        None
+    )
+
+
+DEFAULT_REPLAY = ReplayOptions()
+
+
+def backtest(  # noqa: PLR0913 - each argument is a group of flags
+    data: Annotated[str, Parameter(help='A table: a file, a folder, or a pattern such as "data/*.parquet".')],
+    /,
+    *,
+    target: Annotated[str, Parameter(help="Column to predict.")],
+    roles: RoleFlags = NO_ROLES,
+    labels: LabelOptions = NO_LABELS,
+    reading: ReadingFlags = AS_STORED,
+    part: PartFlags = WHOLE,
+    recipe: LossFlags = ANY_LOSS,
+    options: ReplayOptions = DEFAULT_REPLAY,
+    run: PageOptions = DEFAULT_PAGE,
+) -> CommandResult:
+    """Replay retraining policies over history: each is told only what had arrived when it decides.
+
+    Shows what each would have lost and spent beside the best that could have been done, what waiting costs, and which
+    policy to take. Policies are those of batchlearn.toml.
+    """
+    destination = PageFolder(_FOLDER, run.output, target, run.force)
+    destination.check()
+    plan = BacktestPlan(
+        windows=int(options.windows) if options.windows.strip().isdecimal() else options.windows,
+        start=options.first,
+        arrivals=Arrivals(labels.labelled, options.landed, labels.wait),
+        delay=options.delay,
+        prices=None if options.cost is None else Prices.parse(options.cost),
+        holdout=options.hold_out,
+        cache=options.cache,
+        seed=run.seed,
+    )
+    policies = () if options.policies is None else parse_policies(options.policies)
+    project = open_project() if options.write else None
+    table = open_table(files_of(data, part), target, roles, reading)
+    own = tuple(name for name in (labels.labelled, options.landed) if name is not None)
+    table = replace(table, roles=replace(table.roles, drop=(*table.roles.drop, *own)))
+    fitted = Recipe(**{**vars(recipe), "set": learner_settings(tuple(recipe.set))}, seed=run.seed)
+    result = watch(iter_backtest(table, policies, fitted, plan, threads=threads_given(run.threads)))
+    record = {**result.to_json(), "columns": [column.to_json() for column in table.uses()]}
+    report = destination.save(page_of(result), "The backtest is done")
+    record["report"], record["written"] = str(report), None
+    if project is not None:
+        price = None if plan.prices is None else plan.prices.retrain_in_loss
+        settings = with_policy(project.text, result.recommendation.policy, price)
+        record["written"] = str(replace_settings(project.root, settings))
+
+    document = Document()
+    show_backtest(document, result)
+    document.heading(f"Report written to {report}")
+    if record["written"] is not None:
+        document.line(f"{result.recommendation.policy} is the policy of {record['written']} now.")
+
+    return CommandResult(record, document)

@@ -1,0 +1,145 @@
+"""Arrays that are kept for later readings: in memory while there is room, then in a file that has no name.
+
+What has no name is gone with its process, however that ends. Each array has a checksum, which the first reading of it
+compares: a disk may give back other bytes than it was given.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import tempfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from batchlearn.errors import IntegrityError, ResourceError, quoted
+from batchlearn.tables.table.budget import MemoryBudget
+
+_ELSEWHERE = "give more --memory, or another folder in BATCHLEARN_CACHE"
+
+
+class Segment(NamedTuple):
+    """Where some arrays of one length lie in the file, in bytes."""
+
+    start: int
+    size: int
+    checksum: int
+
+
+class Segments:
+    """Groups of arrays, each written once and read by its number, any number of times and by several threads."""
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        self.budget = budget
+        self._memory: list[pa.RecordBatch] = []
+        self._segments: list[Segment] = []
+        self._checked = bytearray()
+        self._file: int | None = None
+        self._end = 0
+        self.memory_bytes = 0
+        """Bytes of the arrays in memory: none once there is a file."""
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the arrays are in a file."""
+        return self._file is not None
+
+    def add(self, arrays: Sequence[pa.Array]) -> int:
+        """Keep arrays of one length; return their number. ResourceError where there is no room on the disk."""
+        batch = pa.RecordBatch.from_arrays(list(arrays), names=[str(place) for place in range(len(arrays))])
+        if self._file is None and self.memory_bytes + batch.nbytes > self.budget.memory:
+            self.spill()
+        if self._file is not None:
+            self._write(batch)
+            return len(self._segments) - 1
+        self.memory_bytes += batch.nbytes
+        self._memory.append(batch)
+        return len(self._memory) - 1
+
+    def get(self, number: int) -> list[pa.Array]:
+        """Return the arrays of a number; IntegrityError where they are not as they were written."""
+        if self._file is None:
+            return list(self._memory[number].columns)
+        segment = self._segments[number]
+        data = os.pread(self._file, segment.size, segment.start)
+        if not self._checked[number]:
+            if len(data) != segment.size or zlib.crc32(data) != segment.checksum:
+                raise IntegrityError(
+                    f"{segment.size:,} bytes that were kept in {quoted(self.budget.folder)} came back changed: check "
+                    f"that disk, or {_ELSEWHERE}",
+                    code="kept-rows-damaged",
+                )
+            self._checked[number] = 1
+        with pa.ipc.open_stream(data) as stream:
+            return list(stream.read_next_batch().columns)
+
+    def spill(self) -> None:
+        """Move all arrays into a file, and those that come later. ResourceError where it cannot be written."""
+        if self._file is not None:
+            return
+        self._file = _nameless(self.budget.folder)
+        waiting, self._memory, self.memory_bytes = self._memory, [], 0
+        for earlier in waiting:
+            self._write(earlier)
+
+    def _write(self, batch: pa.RecordBatch) -> None:
+        assert self._file is not None
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as stream:
+            stream.write_batch(batch)
+        data = memoryview(sink.getvalue())
+        _write(self._file, data, self._end, self.budget.folder)
+        self._segments.append(Segment(self._end, len(data), zlib.crc32(data)))
+        self._checked.append(0)
+        self._end += len(data)
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+
+
+def in_file(values: NDArray[Any], folder: Path) -> NDArray[Any]:
+    """Return an array, read-only, of which nothing stays in memory but what the kernel has room for."""
+    file = _nameless(folder)
+    try:
+        _write(file, values.view(np.uint8).data, 0, folder)
+        mapped = mmap.mmap(file, values.nbytes, prot=mmap.PROT_READ)
+    finally:
+        os.close(file)
+    return np.frombuffer(mapped, dtype=values.dtype)
+
+
+def _nameless(folder: Path) -> int:
+    """Open a new file without a name in a folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return os.dup(file.fileno())
+    except OSError as problem:
+        raise ResourceError(
+            f"the folder {quoted(folder)} for rows that do not fit into memory cannot be written: {problem.strerror}; "
+            f"{_ELSEWHERE}",
+            code="cache-not-writable",
+        ) from problem
+
+
+def _write(file: int, data: memoryview, start: int, folder: Path) -> None:
+    """Write all bytes to a place of a file."""
+    try:
+        written = 0
+        while written < len(data):
+            written += os.pwrite(file, data[written:], start + written)
+    except OSError as problem:
+        full = problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        raise ResourceError(
+            f"rows that do not fit into memory cannot be written to {quoted(folder)}: {problem.strerror} after "
+            f"{start:,} bytes, and nothing of them is left there; {'make room, or ' if full else ''}{_ELSEWHERE}",
+            code="disk-full" if full else "cache-not-writable",
+        ) from problem

@@ -1,0 +1,114 @@
+"""The page of a backtest: every section, figures that are drawn well, answers with the user's figures, nothing run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from tests.backtesting.made import RECIPE, opened, stream
+from tests.report.made import PAYLOADS
+from tests.report.reading import Reading
+from tests.report.test_page import drawn_well
+
+from batchlearn.backtesting.backtest import iter_backtest
+from batchlearn.backtesting.outcome import Backtest
+from batchlearn.backtesting.plan import BacktestPlan, Prices
+from batchlearn.formatting.notes import Code, Note
+from batchlearn.progress import finish
+from batchlearn.report.document import Document
+from batchlearn.report.page import page
+from batchlearn.report.retraining.brief import show_backtest
+from batchlearn.report.terminal import printed
+from batchlearn.retraining.policies.text import parse_policies
+
+QUESTIONS = (
+    "How often should this be retrained?",
+    "What does waiting cost?",
+    "From scratch or warm?",
+    "Would online do?",
+    "What could have been won at best?",
+)
+POLICIES = "never; every 6d; every 6d with start=warm; every 6d with regime=1; every 6d with rows=new; decay 0.05"
+
+
+@cache
+def turned(price: float | None = None) -> Backtest:
+    """A backtest of a world that turns."""
+    plan = BacktestPlan(windows="6d", holdout=0.25, prices=None if price is None else Prices(price))
+    rows = opened(stream(80, turns=(40,)))
+    return finish(iter_backtest(rows, parse_policies(POLICIES), RECIPE, plan, threads=1))
+
+
+@cache
+def calm() -> Backtest:
+    plan = BacktestPlan(windows=3)
+    return finish(iter_backtest(opened(stream(60)), parse_policies("never; every 10d"), RECIPE, plan, threads=1))
+
+
+def hostile() -> Backtest:
+    """A backtest whose names are no names."""
+    payload = next(one for one in PAYLOADS if "<script>" in one)
+    rows = stream(40).rename_columns(["seen", "known", "size", "colour", payload])
+    kind = opened(rows, target=payload)
+    policies, plan = parse_policies("never; rows 200"), BacktestPlan(windows=4)
+    found = finish(iter_backtest(replace(kind, name=payload), policies, RECIPE, plan, threads=1))
+    named = tuple(replace(one, run=replace(one.run, name=f"{one.run.name} {payload}")) for one in found.policies)
+    choice = replace(found.recommendation, policy=named[0].run.name)
+    return replace(found, policies=named, recommendation=choice, notes=(Note(Code.RECORDED, {"text": payload}),))
+
+
+def test_a_page_has_every_section_and_answers_with_its_figures() -> None:
+    result = turned()
+    reading = Reading(page(result))
+    assert {"time", "policies", "freshness", "decisions", "answers"} <= set(reading.values("id"))
+    wanted = (
+        *QUESTIONS,
+        "Quality over time",
+        "Cost and quality",
+        "Freshness",
+        "the oracle's frontier",
+        "every 6d with rows=new (depends on its path)",
+        "No price was given",
+        "On the windows that had no say in the choice it loses",
+        f"Baselines on the same rows: never: error rate {result.baselines['never'].error:.3f}",
+    )
+    for sentence in wanted:
+        assert sentence in reading.text, sentence
+
+
+def test_decisions_stand_with_their_reasons() -> None:
+    text = Reading(page(turned())).text
+    assert "The policy is never to train again." in text
+    assert "the period of 6 days has passed" in text
+
+
+@pytest.mark.parametrize("result", [turned, calm, hostile], ids=["turned", "calm", "hostile"])
+def test_figures_are_drawn_and_nothing_is_run(result: object) -> None:
+    assert callable(result)
+    made = page(result())
+    reading = Reading(made)
+    assert drawn_well(made)
+    assert not {"script", "iframe", "link", "img"} & {tag for tag, _ in reading.elements}
+    assert not [name for _, name, _ in reading.attributes if name.startswith("on")]
+    assert "nan" not in reading.text.lower().split()
+
+
+def test_where_nothing_beats_training_once_it_is_said() -> None:
+    for said in (Reading(page(calm())).text, " ".join(written(calm()).split())):
+        assert "No policy beats training once" in said
+    assert "Ask for two policies that differ in it alone" in page(calm())
+
+
+def test_prices_are_shown_where_they_are_given() -> None:
+    dear = turned(1e6)
+    assert "By the prices it is the cheapest of 6" in Reading(page(dear)).text
+    assert "No price was given" not in page(dear)
+    lines = (line.split() for one in (dear, turned()) for line in written(one).splitlines())
+    assert ["cost" in words for words in lines if words[:2] == ["loss", "95"]] == [True, False]
+
+
+def written(result: Backtest) -> str:
+    document = Document()
+    show_backtest(document, result)
+    return printed(document)
