@@ -114,6 +114,7 @@ def test_many_small_groups_are_counted_in_bundles_and_say_the_same() -> None:
     assert 1 < len(bundled_groups(layout)) < 6
     found = compiled_pass(loss, chunk, w, gram=True)
     assert found is not None
+    assert found.gram is not None
     value, gradient = GradientTotal(loss)(chunk, w)
     with native.numpy_serves():
         (twin,) = HessianTotal(loss)(chunk, w).grams
