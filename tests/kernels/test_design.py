@@ -119,6 +119,8 @@ def test_grams_of_several_values_are_those_of_each(cells: int, case: Case) -> No
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels_bundles, "_FEWEST_CELLS", cells)
         patch.setattr(sums, "_ROWS_AT_ONCE", 5)
+        patch.setattr(sums, "_WORTH_PAIRS", 1)
+        patch.setattr(kernels_bundles, "_CELLS_TOGETHER", cells)
         grams = weighted_grams(layout, block, values)
     for gram, own in zip(grams, values, strict=True):
         close(symmetric(gram), X.T @ (X * own[:, None]))

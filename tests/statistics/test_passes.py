@@ -17,7 +17,7 @@ from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels import native
 from batchlearn.kernels.design import Block, Columns, Floats, Layout, absolute, linear_predictor, rows_of, squared
 from batchlearn.kernels.rounding import accumulated
-from batchlearn.kernels.sums import summed_predictors, transposed_product
+from batchlearn.kernels.sums import bundled_groups, summed_predictors, transposed_product
 from batchlearn.objectives.losses import LogisticLoss, Loss, SquaredLoss
 from batchlearn.objectives.losses.log_link import GammaLoss, PoissonLoss
 from batchlearn.statistics.passes import compiled_pass
@@ -105,6 +105,22 @@ def test_a_pass_agrees_with_its_twin_within_what_is_charged(case: tuple[Loss, Ch
 
 def agree(one: Any, other: Any) -> None:
     np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12 * np.max(np.abs(other), initial=0.0))
+
+
+def test_many_small_groups_are_counted_in_bundles_and_say_the_same() -> None:
+    rng, loss, layout = np.random.default_rng(5), LogisticLoss(), Layout(True, 2, (2, 3, 2, 70, 3, 2, 4, 5, 2, 3, 2, 2))
+    chunk = chunk_of(rng, loss, layout, 700, rng.normal(size=(2, 700)), 2, shifted=True)
+    w = rng.normal(size=layout.size) * 0.3
+    assert 1 < len(bundled_groups(layout)) < 6
+    found = compiled_pass(loss, chunk, w, gram=True)
+    assert found is not None
+    assert found.gram is not None
+    value, gradient = GradientTotal(loss)(chunk, w)
+    with native.numpy_serves():
+        (twin,) = HessianTotal(loss)(chunk, w).grams
+    assert found.value == pytest.approx(value, rel=1e-13)
+    assert found.gradient == pytest.approx(gradient, rel=1e-11, abs=1e-11)
+    np.testing.assert_allclose(np.triu(found.gram), np.triu(twin), rtol=1e-12, atol=1e-12)
 
 
 @given(chunks())

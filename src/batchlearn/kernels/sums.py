@@ -22,6 +22,8 @@ from batchlearn.kernels.design import Block, Columns, Floats, Layout, linear_pre
 # So many rows of dense columns stay in the cache while they are weighted and multiplied.
 _ROWS_AT_ONCE = 4096
 _MIRRORED = 128
+# Pairs of groups less, twice, from which on bundles are worth the codes of their cells.
+_WORTH_PAIRS = 100
 _BELOW = np.tri(_MIRRORED, k=-1, dtype=bool)
 
 if native.built():
@@ -150,7 +152,7 @@ def weighted_gram(layout: Layout, block: Block, values: Floats) -> Floats:
 
 def weighted_grams(layout: Layout, block: Block, values: Floats) -> Floats:
     """Return what `weighted_gram` does for each row of the values, (k, m), as (k, coefficients, coefficients)."""
-    bundled = small_bundles(layout.groups) if worth_bundling(layout) else ()
+    bundled = bundled_groups(layout)
     compiled = compiled_rows(layout, block, bundled)
     if compiled is not None:
         return _compiled_grams(compiled, layout, block, bundled, values)
@@ -188,7 +190,7 @@ def _compiled_grams(compiled: Any, layout: Layout, block: Block, bundled: Sequen
         return places[:, :known, :known]
     grams = np.zeros((len(values), layout.size, layout.size))
     if bundled:
-        _unbundle(grams, layout, bundled, places)
+        unbundle(grams, layout, bundled, places)
     else:
         grams[:, :known, :known] = places[:, :known, :known]
     if layout.sparse:
@@ -197,12 +199,32 @@ def _compiled_grams(compiled: Any, layout: Layout, block: Block, bundled: Sequen
     return grams
 
 
-def worth_bundling(layout: Layout) -> bool:
-    """Whether bundles are so few that Gram matrices of their cells and what follows from them cost much less."""
-    return len(layout.groups) > 1 and 2 * len(small_bundles(layout.groups)) <= len(layout.groups)
+def bundled_groups(layout: Layout) -> tuple[Bundle, ...]:
+    """Return the groups in bundles where that leaves so few pairs that Gram matrices cost less; else nothing."""
+    small = small_bundles(layout.groups)
+    return small if len(layout.groups) ** 2 - len(small) ** 2 >= _WORTH_PAIRS else ()
 
 
-def _unbundle(grams: Floats, layout: Layout, bundled: Sequence[Bundle], places: Floats) -> None:
+def cell_parameters(layout: Layout, bundled: Sequence[Bundle], parameters: Floats) -> Floats:
+    """Return the parameters (d,) as those of dense columns and cells, one after the other."""
+    levels = (np.concatenate([parameters[layout.group_slices[g]] for g in one.groups]) for one in bundled)
+    cells = (one.cell_sums(own) for one, own in zip(bundled, levels, strict=True))
+    return np.concatenate([parameters[: layout.lead], *cells])
+
+
+def level_totals(layout: Layout, bundled: Sequence[Bundle], totals: Floats) -> Floats:
+    """Return sums of dense columns and cells as those of the coefficients, (d,)."""
+    found, start = np.empty(layout.size), layout.lead
+    found[:start] = totals[:start]
+    for one in bundled:
+        sums = one.level_sums(totals[start : start + one.cells])
+        for part, own in one.parts():
+            found[layout.group_slices[part]] = sums[own]
+        start += one.cells
+    return found
+
+
+def unbundle(grams: Floats, layout: Layout, bundled: Sequence[Bundle], places: Floats) -> None:
     """Put what the upper triangles of the cells say, (k, lead and cells, the same), into those of the levels."""
     lead, start, before = layout.lead, layout.lead, list[tuple[Bundle, slice]]()
     grams[:, :lead, :lead] = places[:, :lead, :lead]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from batchlearn.data.rows import Rows
-from batchlearn.kernels.bundles import small_bundles
-from batchlearn.kernels.sums import worth_bundling
+from batchlearn.kernels.sums import bundled_groups
 
 
 class PassCosts(NamedTuple):
@@ -31,7 +30,7 @@ def pass_costs(rows: Rows, outputs: int = 1) -> PassCosts:
         gradient = number * (12.0 + 0.5 * lead + 1.5 * groups) + 4.0 * stored + 2e5 * chunks
     else:  # by matrix products
         gradient = number * (2.0 * lead + outputs * (0.2 * lead + 4.0 * groups + 20.0)) + 3.0 * stored
-    counted = len(small_bundles(layout.groups)) if worth_bundling(layout) else groups
+    counted = len(bundled_groups(layout)) or groups
     gram = number * (0.025 * lead**2 + 1.2 * counted * lead + counted**2)
     gram += 20.0 * stored * max(stored / max(number, 1.0), 1.0)
     # A matrix of sums is cleared and added for each chunk.

@@ -12,13 +12,12 @@ import numpy as np
 from batchlearn.data.rows import Chunk
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.kernels.rounding import SLOPE_ROUNDINGS, UNDERFLOW, UNIT_ROUNDOFF, accumulated, predictor_rounding
-from batchlearn.kernels.sums import compiled_rows, worth_bundling
+from batchlearn.kernels.sums import bundled_groups, cell_parameters, compiled_rows, level_totals, unbundle
 from batchlearn.objectives.losses import LogisticLoss, Loss, SquaredLoss
 from batchlearn.objectives.losses.log_link import GammaLoss, PoissonLoss
 
 # As the kernels number them.
 _COMPILED: dict[type[Any], int] = {SquaredLoss: 0, LogisticLoss: 1, PoissonLoss: 2, GammaLoss: 3}
-_MANY_GROUPS = 16
 
 
 class Pass(NamedTuple):
@@ -58,15 +57,16 @@ def compiled_pass(  # noqa: PLR0913 - what is wanted, by name
     layout, kind = chunk.layout, _COMPILED.get(type(loss))
     if kind is None or layout.sparse:
         return None
-    # The pairs of many small groups cost most: in bundles they are cheaper than what one pass saves.
-    if gram and len(layout.groups) >= _MANY_GROUPS and worth_bundling(layout):
-        return None
-    rows = compiled_rows(layout, chunk.block)
+    # The pairs of many small groups cost most, and are fewer in bundles.
+    alone = gram and all(one is None for one in (sizes, direction, squares, length)) and not centre
+    bundled = bundled_groups(layout) if alone else ()
+    rows = compiled_rows(layout, chunk.block, bundled)
     if rows is None:
         return None
-    size = layout.size
+    parameters = np.ascontiguousarray(cell_parameters(layout, bundled, parameters) if bundled else parameters)
+    size = len(parameters)
     offset = chunk.offset if isinstance(chunk.offset, np.ndarray) else None
-    parameters, slopes = np.ascontiguousarray(parameters), np.empty(size) if gradient else None
+    slopes = np.empty(size) if gradient else None
     direction = None if direction is None else np.ascontiguousarray(direction)
     places = np.zeros((size + 1, size + 1)) if gram else None
     error = None if length is None else np.empty(size)
@@ -89,6 +89,10 @@ def compiled_pass(  # noqa: PLR0913 - what is wanted, by name
     )
     value, smallest, off, curvature, reach, spread = numbers
     grams = None if places is None else places[:size, :size]
+    if bundled and places is not None:
+        grams = np.zeros((layout.size, layout.size))
+        unbundle(grams[None], layout, bundled, places[None])
+        slopes = None if slopes is None else level_totals(layout, bundled, slopes)
     return Pass(value, smallest, off, curvature, reach, spread, slopes, grams, error, centres, magnitudes)
 
 
