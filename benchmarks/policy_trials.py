@@ -176,7 +176,9 @@ def main() -> int:
         found = [trial(name, arguments.series) for name in arguments.only]
     if arguments.write:
         begin, end = "<!-- trials -->\n", "<!-- end of trials -->"
-        head = "| policy | fired without a change | shift | fired after it | median rows from it |\n|---|---|---|---|---|\n"
+        head = (
+            "| policy | fired without a change | shift | fired after it | median rows from it |\n" + "|---" * 5 + "|\n"
+        )
         page = PAGE.read_text(encoding="utf-8")
         before, after = page.split(begin)[0], page.split(end)[1]
         PAGE.write_text(
