@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import batchlearn
-from batchlearn import errors
+from batchlearn import errors, exports
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 NAMES = [name for name in batchlearn.__all__ if name != "__version__"]
@@ -38,7 +38,9 @@ def properties(kind: type) -> Iterator[tuple[str, str]]:
             yield f"{kind.__name__}.{name}", inspect.getdoc(value) or ""
 
 
-PUBLIC = {name: getattr(batchlearn, name) for name in NAMES}
+PUBLIC = {name: getattr(batchlearn, name) for name in NAMES} | {
+    name: getattr(exports, name) for name in exports.__all__
+}
 CLASSES = {name: value for name, value in PUBLIC.items() if inspect.isclass(value)}
 FUNCTIONS = {name: value for name, value in PUBLIC.items() if not inspect.isclass(value)}
 METHODS = {name: method for kind in CLASSES.values() for name, method in methods(kind)}
@@ -143,4 +145,4 @@ def test_no_text_is_taken_for_a_type(name: str) -> None:
 
 def test_the_page_shows_every_public_name_once() -> None:
     shown = re.findall(r"^\.\. auto(?:class|function):: (\w+)$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert sorted(shown) == sorted(NAMES)
+    assert sorted(shown) == sorted(PUBLIC)
