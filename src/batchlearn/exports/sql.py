@@ -42,7 +42,7 @@ def to_sql(model: Model, table: str = "rows", keep: Sequence[str] = ()) -> str:
             them apart. All that the model reads unless given.
 
     Returns:
-        A SELECT without a semicolon: the columns kept, then those that `LinearModel.to_table` makes.
+        A SELECT without a semicolon, of the columns kept and then those that `LinearModel.to_table` makes.
 
     Raises:
         UsageError: The model is too large, or has what SQL cannot say: the message says what.
