@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,8 @@ def between(value: float, reach: float | None) -> Difference:
         ((0.31, 0.30, 0.50), "ac", "a", Code.MODEL_AS_GOOD, "b"),
         ((0.30, 0.40, 0.50), "bc", "a", Code.MODEL_TOLD_APART, "b"),
         ((0.30, 0.31, 0.311), "c", "c", Code.MODEL_AS_GOOD, "a"),
+        # Not told apart, and more than a twentieth worse.
+        ((0.30, 0.318, 0.50), "b", "a", Code.MODEL_AS_GOOD, "b"),
     ],
 )
 def test_the_best_is_recommended_or_a_certified_one_that_is_as_good(
@@ -136,6 +139,26 @@ def test_the_best_is_recommended_or_a_certified_one_that_is_as_good(
     choice = recommend_model(judged(*losses), frozenset(certified))
     assert (choice.model, choice.reason.code, choice.reason.values["other"]) == (model, code, other)
     assert choice.reason.values["certified"] is (model in certified)
+
+
+def test_no_certified_model_is_recommended_that_another_one_beats_by_far() -> None:
+    # As on hours of bike rides: the linear model's loss is so erratic that its interval holds 0.
+    losses = {"additive": 8_669.0, "linear": 18_041.0, "boosting": 4_162.0}
+    reach = {("additive", "linear"): 20_000.0, ("additive", "boosting"): 3_000.0, ("linear", "boosting"): 20_000.0}
+    names = tuple(losses)
+    pairs = tuple(ModelDifference(a, b, between(losses[a] - losses[b], reach[a, b])) for a, b in reach)
+    found = JudgedModels("mse", names, tuple(Estimate(one, None, None) for one in losses.values()), pairs)
+    choice = recommend_model(found, frozenset({"additive", "linear"}))
+    assert (choice.model, choice.reason.values["other"]) == ("boosting", "additive")
+    assert str(choice.reason) == "Its MSE is lower than that of additive, the next one, by 4507 (1507 to 7507)."
+    # Of two certified ones the better, also where it is the one that is told from the best.
+    closer = replace(found, losses=tuple(Estimate(one, None, None) for one in (10.2, 10.4, 10.0)))
+    assert recommend_model(closer, frozenset({"additive", "linear"})).model == "boosting"
+
+
+def test_a_smaller_loss_that_may_be_chance_is_called_so() -> None:
+    reason = recommend_model(judged(0.30, 0.318), frozenset("b")).reason
+    assert str(reason) == "Its log loss is the smallest; its difference to b, -0.018 (-0.038 to +0.002), may be chance."
 
 
 def test_the_reason_is_seen_from_the_model_recommended() -> None:

@@ -45,6 +45,8 @@ ADDITIVE, LINEAR = "additive", "linear"
 LEVEL = 0.95
 # Blocks where rows come in random order or in groups: Student's t has no more need of long ones.
 _BLOCKS_AT_RANDOM = 100
+# What a certificate may cost: this share of the smallest loss.
+_AS_GOOD = 0.05
 
 
 @dataclass(frozen=True)
@@ -358,13 +360,18 @@ def judge_models(names: Sequence[str], scored: Sequence[ScoredRows], target: Tar
 
 
 def recommend_model(judged: JudgedModels, certified: frozenset[str]) -> ModelChoice:
-    """Recommend the model of the smallest loss; a certified one where the two cannot be told apart."""
+    """Recommend the model of the smallest loss, or the best certified one that is as good.
+
+    It is as good where the two cannot be told apart and its loss is at most a twentieth larger: an interval that holds 0
+    may be wide as well, and then it holds much else.
+    """
     loss = {name: one.value or 0.0 for name, one in zip(judged.names, judged.losses, strict=True)}
     ranked = sorted(loss, key=lambda name: loss[name])
     best = ranked[0]
     apart = {name for one in judged.differences if one.told_apart and best in (one.a, one.b) for name in (one.a, one.b)}
-    alike = [best, *(name for name in ranked if name not in apart and name != best)]
-    chosen = next((name for name in alike if name in certified), best)
+    proved = next((name for name in ranked if name in certified), best)
+    as_good = proved not in apart and loss[proved] - loss[best] <= _AS_GOOD * abs(loss[best])
+    chosen = proved if as_good else best
     other = ranked[1] if chosen == best else best
     (found,) = (one for one in judged.differences if {one.a, one.b} == {chosen, other})
     sign = 1.0 if found.a == chosen else -1.0

@@ -208,6 +208,8 @@ def _model_as_good(
     if low is None or high is None:
         return f"Too few rows tell it from {other} (difference in {_name(metric)} {difference:+.4g}){proof}."
     figures = f"{difference:+.4g} ({low:+.4g} to {high:+.4g})"
+    if difference < 0.0 and not certified:
+        return f"Its {_name(metric)} is the smallest; its difference to {other}, {figures}, may be chance."
     return f"Not distinguishable from {other} here (difference in {_name(metric)} {figures}){proof}."
 
 
