@@ -362,8 +362,8 @@ def judge_models(names: Sequence[str], scored: Sequence[ScoredRows], target: Tar
 def recommend_model(judged: JudgedModels, certified: frozenset[str]) -> ModelChoice:
     """Recommend the model of the smallest loss, or the best certified one that is as good.
 
-    It is as good where the two cannot be told apart and its loss is at most a twentieth larger: an interval that holds 0
-    may be wide as well, and then it holds much else.
+    It is as good where the two cannot be told apart and its loss is at most a twentieth larger: an interval that holds
+    0 may be wide as well, and then it holds much else.
     """
     loss = {name: one.value or 0.0 for name, one in zip(judged.names, judged.losses, strict=True)}
     ranked = sorted(loss, key=lambda name: loss[name])

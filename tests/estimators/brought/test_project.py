@@ -20,6 +20,7 @@ from batchlearn.registry.check import check
 from batchlearn.registry.loading import load_champion
 from batchlearn.registry.place import SETTINGS
 from batchlearn.registry.promotions import Reason, champion, promote
+from batchlearn.training import brought as brought_along
 
 TREES = (
     "functools.partial",
@@ -140,6 +141,20 @@ def test_a_project_changes_its_recipe_and_back_and_the_gate_compares_the_two(tmp
         stored = load_champion(store).stored
         assert (stored.model.learned_by, stored.record["learner"]) == (made_by, made_by)
     assert [found.state for found in check(FolderStore(root))] == []
+
+
+def test_a_version_that_is_fed_in_another_form_than_the_champion_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_project(tmp_path / "project")
+    (root / SETTINGS).write_text((root / SETTINGS).read_text().replace("alpha = 0.01", LIGHTGBM))
+    told = []
+    for number, pandas in enumerate((True, True, False)):
+        monkeypatch.setattr(brought_along, "_pandas_is_installed", lambda pandas=pandas: pandas)
+        add_days(root, 10 * number, 10 * number + 10)
+        found = turn(root, day(10 * number + 13))
+        told.append([note.values for note in found.notes if note.code is Code.LEARNER_FED_OTHERWISE])
+    assert told == [[], [], [{"path": "lightgbm.LGBMClassifier", "form": "matrix", "champion": "frame"}]]
 
 
 def test_what_is_printed_to_be_typed_next_works(run: Run) -> None:
