@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.report.reading import Reading
 
 import batchlearn as bl
 from batchlearn.comparison.judging import ResidentMemory
@@ -26,6 +27,9 @@ from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.paired import Difference
 from batchlearn.evaluation.scored import ScoredRows
 from batchlearn.formatting.notes import Code
+from batchlearn.report.comparison.models import models_page, show_models
+from batchlearn.report.document import Document
+from batchlearn.report.terminal import printed
 
 NUMBER = Target("y", "squared")
 # Of what the second model gets wrong on average beyond the first.
@@ -174,6 +178,7 @@ def test_the_reason_is_seen_from_the_model_recommended() -> None:
 # --- whole comparisons ----------------------------------------------------------------------------------------------
 
 BOOSTED = ModelEntry("lightgbm.LGBMClassifier", {"n_jobs": 1, "n_estimators": 30})
+LINEAR_ONES = ("linear", ModelEntry("sklearn.linear_model.LogisticRegression", {"max_iter": 300}))
 
 
 def rows(seed: int = 0, number: int = 1_200) -> dict[str, Any]:
@@ -220,6 +225,22 @@ def test_what_models_cost_and_prove_is_told(compared: bl.ModelComparison) -> Non
     assert found["recommendation"].keys() == {"model", "reason", "noted"}
     assert found["question"] == "models"
     assert linear["loss"] > additive["loss"]
+
+
+def test_rows_are_called_later_only_where_a_time_says_so(compared: bl.ModelComparison) -> None:
+    drawn = compare_models(
+        bl.read({name: one for name, one in rows().items() if name != "day"}, target="y"), LINEAR_ONES
+    )
+    shown = []
+    for found in (compared, drawn):
+        document = Document()
+        show_models(document, found)
+        shown.append((printed(document), Reading(models_page(found)).text))
+    for said in shown[0]:
+        assert "240 later rows that none has seen" in said
+    for said in shown[1]:
+        assert "240 rows that none has seen, drawn at random" in said
+        assert not {"earlier", "later"} & set(said.split())
 
 
 def test_memory_that_a_training_takes_is_seen() -> None:

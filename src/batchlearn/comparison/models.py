@@ -20,7 +20,7 @@ from batchlearn.comparison.judging import ResidentMemory
 from batchlearn.comparison.problem import read_rows
 from batchlearn.data.rows.threads import thread_count
 from batchlearn.data.sample import take
-from batchlearn.data.split import hold_out, split_kind
+from batchlearn.data.split import SplitKind, hold_out, split_kind
 from batchlearn.data.target import Target
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.evaluation.intervals import Estimate
@@ -162,8 +162,8 @@ class ModelComparison:
         table: The table's name.
         target: The column that is predicted.
         metric: The proper score.
-        rows: Earlier rows, which every model was trained on.
-        held_out: Later rows, which every model was judged on.
+        rows: Rows that every model was trained on.
+        held_out: Rows that every model was judged on; later ones where `by_time`.
         outcomes: One for each model, in the order asked for.
         differences: One for each pair; all those from one model hold together with 95 %.
         recommendation: The model to take, and why.
@@ -184,6 +184,7 @@ class ModelComparison:
     metric: str
     rows: int
     held_out: int
+    by_time: bool
     outcomes: tuple[ModelOutcome, ...]
     differences: tuple[ModelDifference, ...]
     recommendation: ModelChoice
@@ -306,6 +307,7 @@ def iter_compare_models(
         metric=judged.metric,
         rows=len(early),
         held_out=len(late),
+        by_time=split.kind is SplitKind.TIME,
         outcomes=found,
         differences=judged.differences,
         recommendation=recommend_model(judged, certified),
