@@ -13,10 +13,10 @@ from tests.report.reading import Reading
 
 import batchlearn as bl
 from batchlearn.comparison.judging import ResidentMemory
+from batchlearn.comparison.model_entry import ModelEntry
 from batchlearn.comparison.models import (
     JudgedModels,
     ModelDifference,
-    ModelEntry,
     compare_models,
     judge_models,
     recommend_model,

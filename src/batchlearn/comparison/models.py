@@ -7,8 +7,8 @@ of blocks: a few long ones where rows have a time, many where they have none, wh
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 
 from batchlearn.artifacts.strict_json import plain
 from batchlearn.comparison.judging import ResidentMemory
+from batchlearn.comparison.model_entry import ModelEntry
 from batchlearn.comparison.problem import read_rows
 from batchlearn.data.rows.threads import thread_count
 from batchlearn.data.sample import take
@@ -30,7 +31,7 @@ from batchlearn.evaluation.report import Evaluation
 from batchlearn.evaluation.scored import ScoredRows, score_each
 from batchlearn.formatting.names import how_split
 from batchlearn.formatting.notes import Code, Note
-from batchlearn.models.brought import BroughtModel, Setting
+from batchlearn.models.brought import BroughtModel
 from batchlearn.progress import Progress, finish, run_stage
 from batchlearn.tables.table import Table
 from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget
@@ -41,49 +42,11 @@ from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import iter_train
 
 FORMAT_VERSION = 1
-ADDITIVE, LINEAR = "additive", "linear"
 LEVEL = 0.95
 # Blocks where rows come in random order or in groups: Student's t has no more need of long ones.
 _BLOCKS_AT_RANDOM = 100
 # What a certificate may cost: this share of the smallest loss.
 _AS_GOOD = 0.05
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """A model of a comparison.
-
-    Args:
-        name: "additive" for what `train` fits unless told otherwise (linear where that serves), "linear" for the
-            columns as they are under one penalty, or the import path of an estimator as `Recipe.model` takes it.
-        settings: What is set of an estimator, by name.
-
-    Example:
-        >>> from batchlearn.comparison.models import ModelEntry
-        >>> ModelEntry("lightgbm.LGBMRegressor", {"objective": "poisson"}).title
-        'lightgbm.LGBMRegressor(objective=poisson)'
-    """
-
-    name: str
-    settings: Mapping[str, Setting] = field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        """What it is called in the comparison."""
-        given = ",".join(f"{name}={value}" for name, value in self.settings.items())
-        return f"{self.name}({given})" if given else self.name
-
-    def recipe(self, given: Recipe, total_weight: float) -> Recipe:
-        """Return how it is trained.
-
-        Args:
-            given: What all models of the comparison have in common.
-            total_weight: Of the rows that it is trained on.
-        """
-        recipe = replace(given, holdout=0.0, alpha=None, model=None)
-        if self.name == LINEAR:
-            return replace(recipe, alpha=given.alpha_for(total_weight))
-        return recipe if self.name == ADDITIVE else replace(recipe, model=self.name, set=self.settings)
 
 
 @dataclass(frozen=True)
@@ -270,6 +233,8 @@ def iter_compare_models(
             "additive,sklearn.ensemble.HistGradientBoostingClassifier.",
             code="models-to-compare",
         )
+    for entry in entries:
+        entry.check()
     began, workers = time.perf_counter(), thread_count(threads)
     table, ledger, notes = yield from read_rows(table, recipe, most_rows, budget)
     kind = split_kind(ledger, recipe.split)
