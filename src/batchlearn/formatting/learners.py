@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from batchlearn.formatting.codes import Code
+from batchlearn.formatting.flags import flag
 
 _FORMS = {
     "frame": "a frame: categories as categories, times as numbers",
@@ -27,7 +28,9 @@ def _learner_fed_otherwise(path: str, form: str, champion: str) -> str:
 
 def _learner_not_kept(path: str, types: list[str], missing: str | None) -> str:
     keep = f" To keep it, install {missing}: pip install 'batchlearn[{missing}]'" if missing else ""
-    keep += f" To keep it, name the types that it consists of: --trust {','.join(types)}" if types else ""
+    # A flag each: all in one would be a word longer than a line, which a terminal breaks.
+    trusted = " ".join(flag("--trust", one) for one in types)
+    keep += f" To keep it, name the types that it consists of: {trusted}" if types else ""
     return f"No file can hold {path} without pickle: a saved model has its recipe alone and is rebuilt from it.{keep}"
 
 

@@ -170,6 +170,25 @@ def test_what_is_printed_to_be_typed_next_works(run: Run) -> None:
     assert "It predicts in no other process" in printed
 
 
+def test_the_types_to_trust_can_be_copied_from_a_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    roles = ("--target", "bought", "--time", "seen", "--drop", "user,known")
+    model = ("--model", "sklearn.ensemble.HistGradientBoostingClassifier", "--set", "max_iter=5")
+    code, out, _ = run("train", "data/000.parquet", *roles, *model, "--output", "model")
+    assert code == 0
+    assert "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor" in out.split()
+    words = out.split("it consists of:")[1].split()
+    trusted = words[: 2 * words.count("--trust")]
+    assert run("train", "data/000.parquet", *roles, *model, *trusted, "--output", "kept")[0] == 0
+    code, out, err = run("evaluate", "kept", "data/000.parquet")
+    assert code == 2
+    assert "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor" in err.split()
+    code, out, _ = run("verify", "kept", "data/000.parquet", *trusted)
+    assert code == 0
+    (proved,) = [line.split() for line in out.splitlines() if line.split()[:1] == ["Proved"]]
+    assert proved[:3] == ["Proved", "nothing:", "sklearn.ensemble.HistGradientBoostingClassifier"]
+
+
 def test_what_no_file_can_hold_becomes_no_version(shop: Path, run: Run) -> None:
     assert run(*INIT, "--drop", "user,note", "--model", "my_models.py:Cut", "--after-rows", "300")[0] == 0
     code, slug, said = refusal(run, "retrain", "--now", day(13))
