@@ -5,13 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sklearn.ensemble import HistGradientBoostingClassifier
-from tests.estimators.brought.made import small
 from tests.report import made
 from tests.report.made import changed, complete, estimate, predicting, term
 from tests.report.test_page import page
 
-import batchlearn as bl
 from batchlearn.data.ledger import RowCounts
 from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.report import LaterDifference
@@ -26,7 +23,6 @@ from batchlearn.report.training.quality import score
 from batchlearn.report.training.verdict import finished, good
 from batchlearn.report.training.worst import slice_list, worst_rows
 from batchlearn.selection.structure import Alternative
-from batchlearn.tables.readings import ColumnRemark, ColumnUse
 from batchlearn.training.certificate import Proved
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
@@ -237,44 +233,6 @@ def test_what_is_in_order_is_not_pointed_out() -> None:
         "Nothing stands out.",
     )
     assert odd.sentences == ()
-
-
-def test_a_value_that_several_rows_share_far_from_all_others_is_odd() -> None:
-    number = {
-        "column": "gain",
-        "value": 99999.0,
-        "low": 0.0,
-        "high": 41310.0,
-        "rows": 17,
-        "of": 900,
-        "change": "--null",
-    }
-    day = {
-        "column": "paid",
-        "value": "1900-01-01",
-        "low": "2024-01-01",
-        "high": "2024-02-01",
-        "rows": 3,
-        "change": "--",
-    }
-    notes = (Note(Code.SPIKE, number), Note(Code.TIME_SPIKE, day))
-    fit = replace(
-        complete(),
-        columns=tuple(
-            ColumnUse(str(note.values["column"]), None, True, (ColumnRemark("gain", True, note, None),))
-            for note in notes
-        ),
-    )
-    (found,) = [one for one in findings(fit) if one.begins == "Values far from all others"]
-    assert "gain at 99,999 in 17 rows, paid at 1900-01-01 in 3 rows" in found.what
-
-
-def test_no_penalty_is_said_of_what_was_brought_along() -> None:
-    assert "plus the penalty" in page(complete())
-    fit = bl.train(bl.read(small(), target="two"), model=HistGradientBoostingClassifier(max_iter=3))
-    text = page(fit)
-    assert "the mean loss of the training rows" in text
-    assert "plus the penalty" not in text
 
 
 @pytest.mark.parametrize(("off", "said"), [(2, False), (3, True)])
