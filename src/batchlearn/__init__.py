@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from batchlearn.comparison.compare import compare as compare
     from batchlearn.comparison.contenders import Budget as Budget
     from batchlearn.comparison.contenders import Contender as Contender
+    from batchlearn.comparison.model_entry import ModelEntry as ModelEntry
     from batchlearn.comparison.models import ModelComparison as ModelComparison
-    from batchlearn.comparison.models import ModelEntry as ModelEntry
     from batchlearn.comparison.models import compare_models as compare_models
     from batchlearn.comparison.outcome import Comparison as Comparison
     from batchlearn.errors import BatchlearnError as BatchlearnError
@@ -93,7 +93,7 @@ _HOME = {
     "LinearRegressor": "batchlearn.estimators",
     "MiniBatch": "batchlearn.training.regimes",
     "ModelComparison": "batchlearn.comparison.models",
-    "ModelEntry": "batchlearn.comparison.models",
+    "ModelEntry": "batchlearn.comparison.model_entry",
     "Never": "batchlearn.retraining.policies",
     "NoFiniteOptimum": "batchlearn.errors",
     "Online": "batchlearn.training.regimes",

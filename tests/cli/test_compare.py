@@ -131,6 +131,23 @@ def test_models_that_are_none_are_refused(run: Run, models: str) -> None:
     assert (code, one_object(out)["error"]["code"]) == (2, "models-to-compare")
 
 
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [("additiv,linear", "did you mean 'additive'?"), ("linear,ridge", "additive and linear are ours; any other")],
+)
+def test_a_name_that_is_none_is_refused_before_anything_is_trained(
+    run: Run, models: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("batchlearn.comparison.models.iter_train", trained)
+    code, out, _ = run(*COMPARE, "--models", models, "--json")
+    error = one_object(out)["error"]
+    assert (code, error["code"]) == (2, "learner-path")
+    assert said in error["message"]
+
+
 def test_a_budget_is_none_of_models(run: Run, here: Path) -> None:
     code, out, _ = run(*MODELS, *SHORT, "--json")
     assert (code, one_object(out)["error"]["code"]) == (2, "option-unknown")

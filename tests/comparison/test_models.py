@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.report.reading import Reading
 
 import batchlearn as bl
 from batchlearn.comparison.judging import ResidentMemory
+from batchlearn.comparison.model_entry import ModelEntry
 from batchlearn.comparison.models import (
     JudgedModels,
     ModelDifference,
-    ModelEntry,
     compare_models,
     judge_models,
     recommend_model,
@@ -25,6 +27,9 @@ from batchlearn.evaluation.intervals import Estimate
 from batchlearn.evaluation.paired import Difference
 from batchlearn.evaluation.scored import ScoredRows
 from batchlearn.formatting.notes import Code
+from batchlearn.report.comparison.models import models_page, show_models
+from batchlearn.report.document import Document
+from batchlearn.report.terminal import printed
 
 NUMBER = Target("y", "squared")
 # Of what the second model gets wrong on average beyond the first.
@@ -128,6 +133,8 @@ def between(value: float, reach: float | None) -> Difference:
         ((0.31, 0.30, 0.50), "ac", "a", Code.MODEL_AS_GOOD, "b"),
         ((0.30, 0.40, 0.50), "bc", "a", Code.MODEL_TOLD_APART, "b"),
         ((0.30, 0.31, 0.311), "c", "c", Code.MODEL_AS_GOOD, "a"),
+        # Not told apart, and more than a twentieth worse.
+        ((0.30, 0.318, 0.50), "b", "a", Code.MODEL_AS_GOOD, "b"),
     ],
 )
 def test_the_best_is_recommended_or_a_certified_one_that_is_as_good(
@@ -136,6 +143,26 @@ def test_the_best_is_recommended_or_a_certified_one_that_is_as_good(
     choice = recommend_model(judged(*losses), frozenset(certified))
     assert (choice.model, choice.reason.code, choice.reason.values["other"]) == (model, code, other)
     assert choice.reason.values["certified"] is (model in certified)
+
+
+def test_no_certified_model_is_recommended_that_another_one_beats_by_far() -> None:
+    # As on hours of bike rides: the linear model's loss is so erratic that its interval holds 0.
+    losses = {"additive": 8_669.0, "linear": 18_041.0, "boosting": 4_162.0}
+    reach = {("additive", "linear"): 20_000.0, ("additive", "boosting"): 3_000.0, ("linear", "boosting"): 20_000.0}
+    names = tuple(losses)
+    pairs = tuple(ModelDifference(a, b, between(losses[a] - losses[b], reach[a, b])) for a, b in reach)
+    found = JudgedModels("mse", names, tuple(Estimate(one, None, None) for one in losses.values()), pairs)
+    choice = recommend_model(found, frozenset({"additive", "linear"}))
+    assert (choice.model, choice.reason.values["other"]) == ("boosting", "additive")
+    assert str(choice.reason) == "Its MSE is lower than that of additive, the next one, by 4507 (1507 to 7507)."
+    # Of two certified ones the better, also where it is the one that is told from the best.
+    closer = replace(found, losses=tuple(Estimate(one, None, None) for one in (10.2, 10.4, 10.0)))
+    assert recommend_model(closer, frozenset({"additive", "linear"})).model == "boosting"
+
+
+def test_a_smaller_loss_that_may_be_chance_is_called_so() -> None:
+    reason = recommend_model(judged(0.30, 0.318), frozenset("b")).reason
+    assert str(reason) == "Its log loss is the smallest; its difference to b, -0.018 (-0.038 to +0.002), may be chance."
 
 
 def test_the_reason_is_seen_from_the_model_recommended() -> None:
@@ -151,6 +178,7 @@ def test_the_reason_is_seen_from_the_model_recommended() -> None:
 # --- whole comparisons ----------------------------------------------------------------------------------------------
 
 BOOSTED = ModelEntry("lightgbm.LGBMClassifier", {"n_jobs": 1, "n_estimators": 30})
+LINEAR_ONES = ("linear", ModelEntry("sklearn.linear_model.LogisticRegression", {"max_iter": 300}))
 
 
 def rows(seed: int = 0, number: int = 1_200) -> dict[str, Any]:
@@ -197,6 +225,22 @@ def test_what_models_cost_and_prove_is_told(compared: bl.ModelComparison) -> Non
     assert found["recommendation"].keys() == {"model", "reason", "noted"}
     assert found["question"] == "models"
     assert linear["loss"] > additive["loss"]
+
+
+def test_rows_are_called_later_only_where_a_time_says_so(compared: bl.ModelComparison) -> None:
+    drawn = compare_models(
+        bl.read({name: one for name, one in rows().items() if name != "day"}, target="y"), LINEAR_ONES
+    )
+    shown = []
+    for found in (compared, drawn):
+        document = Document()
+        show_models(document, found)
+        shown.append((printed(document), Reading(models_page(found)).text))
+    for said in shown[0]:
+        assert "240 later rows that none has seen" in said
+    for said in shown[1]:
+        assert "240 rows that none has seen, drawn at random" in said
+        assert not {"earlier", "later"} & set(said.split())
 
 
 def test_memory_that_a_training_takes_is_seen() -> None:

@@ -182,6 +182,7 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.ANCHORED: {},
     Code.ROWS_NOT_KEPT: {},
     Code.LEARNER_FED: {"path": "lightgbm.LGBMClassifier", "form": "matrix", "refusal": "It takes no texts."},
+    Code.LEARNER_FED_OTHERWISE: {"path": "lightgbm.LGBMClassifier", "form": "matrix", "champion": "frame"},
     Code.LEARNER_ROUNDS: {"path": "lightgbm.LGBMClassifier", "rounds": 120},
     Code.LEARNER_CALIBRATED: {"path": "sklearn.svm.LinearSVC"},
     Code.LEARNER_NOT_KEPT: {"path": "my_models.py:build", "types": ["my_models.Hand"], "missing": None},

@@ -7,8 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+from tests.estimators.brought.made import small
 from tests.report.made import changed, complete, estimate, minimal, predicting, term
+from tests.report.test_page import page
 
+import batchlearn as bl
 from batchlearn.data.split import SplitKind
 from batchlearn.evaluation.decision import Cut
 from batchlearn.evaluation.intervals import Estimate
@@ -21,6 +25,7 @@ from batchlearn.report.training.findings import findings
 from batchlearn.report.training.proof import split_parts
 from batchlearn.report.training.quality import cut_table
 from batchlearn.report.training.verdict import finished, good
+from batchlearn.tables.readings import ColumnRemark, ColumnUse
 from batchlearn.training.fit import Fit
 from batchlearn.training.summary.labels import LabelSummary, NeighbourSummary, SplitSummary
 
@@ -143,3 +148,21 @@ def test_figures_that_differ_look_different() -> None:
 
 def test_what_is_no_number_is_not_written_as_one() -> None:
     assert (plain(math.nan), plain(math.inf)) == ("\u2013", "beyond 10\u00b3\u2070\u2078")
+
+
+def test_a_value_that_several_rows_share_far_from_all_others_is_odd() -> None:
+    gain = {"column": "gain", "value": 99999.0, "rows": 17, "of": 900, "low": 0.0, "high": 41310.0, "change": "--null"}
+    paid = {"column": "paid", "value": "1900-01-01", "rows": 3, "low": "2024", "high": "2025", "change": "--where"}
+    notes = (Note(Code.SPIKE, gain), Note(Code.TIME_SPIKE, paid))
+    uses = (ColumnUse("any", None, True, (ColumnRemark("any", True, note, None),)) for note in notes)
+    fit = replace(complete(), columns=tuple(uses))
+    (found,) = [one for one in findings(fit) if one.begins == "Values far from all others"]
+    assert "gain at 99,999 in 17 rows, paid at 1900-01-01 in 3 rows" in found.what
+
+
+def test_no_penalty_is_said_of_what_was_brought_along() -> None:
+    assert "plus the penalty" in page(complete())
+    fit = bl.train(bl.read(small(), target="two"), model=HistGradientBoostingClassifier(max_iter=3))
+    text = page(fit)
+    assert "the mean loss of the training rows" in text
+    assert "plus the penalty" not in text

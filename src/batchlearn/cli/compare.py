@@ -29,7 +29,8 @@ from batchlearn.cli.progress import watch
 from batchlearn.cli.train import threads_given, write_page
 from batchlearn.comparison.compare import DEFAULT_ROWS, DEFAULT_SEEDS, ComparisonPlan, iter_compare
 from batchlearn.comparison.contenders import Budget
-from batchlearn.comparison.models import ModelComparison, ModelEntry, iter_compare_models
+from batchlearn.comparison.model_entry import ModelEntry
+from batchlearn.comparison.models import ModelComparison, iter_compare_models
 from batchlearn.comparison.outcome import Comparison
 from batchlearn.errors import UsageError, quoted
 from batchlearn.models.folder import check_writable

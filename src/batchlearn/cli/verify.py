@@ -74,10 +74,13 @@ def show_verification(document: Document, verification: Verification, model: str
             document.bullet(reason, "red")
     for note in verification.notes:
         document.bullet(note)
+    proved = certificate_sentence(verification.certificate, Task.NUMBER)
+    if not verification.certificate.certified:
+        proved = proved._replace(mark="nothing")
     document.facts(
         [
             ("Rows", ledger_sentence(verification.rows)),
             ("Stated", certificate_sentence(verification.stated, Task.NUMBER)),
-            ("Proved", certificate_sentence(verification.certificate, Task.NUMBER)),
+            ("Proved", proved),
         ]
     )

@@ -7,8 +7,8 @@ of blocks: a few long ones where rows have a time, many where they have none, wh
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,10 +17,11 @@ import numpy as np
 
 from batchlearn.artifacts.strict_json import plain
 from batchlearn.comparison.judging import ResidentMemory
+from batchlearn.comparison.model_entry import ModelEntry
 from batchlearn.comparison.problem import read_rows
 from batchlearn.data.rows.threads import thread_count
 from batchlearn.data.sample import take
-from batchlearn.data.split import hold_out, split_kind
+from batchlearn.data.split import SplitKind, hold_out, split_kind
 from batchlearn.data.target import Target
 from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.evaluation.intervals import Estimate
@@ -30,7 +31,7 @@ from batchlearn.evaluation.report import Evaluation
 from batchlearn.evaluation.scored import ScoredRows, score_each
 from batchlearn.formatting.names import how_split
 from batchlearn.formatting.notes import Code, Note
-from batchlearn.models.brought import BroughtModel, Setting
+from batchlearn.models.brought import BroughtModel
 from batchlearn.progress import Progress, finish, run_stage
 from batchlearn.tables.table import Table
 from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget
@@ -41,47 +42,11 @@ from batchlearn.training.recipe import Recipe
 from batchlearn.training.train import iter_train
 
 FORMAT_VERSION = 1
-ADDITIVE, LINEAR = "additive", "linear"
 LEVEL = 0.95
 # Blocks where rows come in random order or in groups: Student's t has no more need of long ones.
 _BLOCKS_AT_RANDOM = 100
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """A model of a comparison.
-
-    Args:
-        name: "additive" for what `train` fits unless told otherwise (linear where that serves), "linear" for the
-            columns as they are under one penalty, or the import path of an estimator as `Recipe.model` takes it.
-        settings: What is set of an estimator, by name.
-
-    Example:
-        >>> from batchlearn.comparison.models import ModelEntry
-        >>> ModelEntry("lightgbm.LGBMRegressor", {"objective": "poisson"}).title
-        'lightgbm.LGBMRegressor(objective=poisson)'
-    """
-
-    name: str
-    settings: Mapping[str, Setting] = field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        """What it is called in the comparison."""
-        given = ",".join(f"{name}={value}" for name, value in self.settings.items())
-        return f"{self.name}({given})" if given else self.name
-
-    def recipe(self, given: Recipe, total_weight: float) -> Recipe:
-        """Return how it is trained.
-
-        Args:
-            given: What all models of the comparison have in common.
-            total_weight: Of the rows that it is trained on.
-        """
-        recipe = replace(given, holdout=0.0, alpha=None, model=None)
-        if self.name == LINEAR:
-            return replace(recipe, alpha=given.alpha_for(total_weight))
-        return recipe if self.name == ADDITIVE else replace(recipe, model=self.name, set=self.settings)
+# What a certificate may cost: this share of the smallest loss.
+_AS_GOOD = 0.05
 
 
 @dataclass(frozen=True)
@@ -160,8 +125,8 @@ class ModelComparison:
         table: The table's name.
         target: The column that is predicted.
         metric: The proper score.
-        rows: Earlier rows, which every model was trained on.
-        held_out: Later rows, which every model was judged on.
+        rows: Rows that every model was trained on.
+        held_out: Rows that every model was judged on; later ones where `by_time`.
         outcomes: One for each model, in the order asked for.
         differences: One for each pair; all those from one model hold together with 95 %.
         recommendation: The model to take, and why.
@@ -182,6 +147,7 @@ class ModelComparison:
     metric: str
     rows: int
     held_out: int
+    by_time: bool
     outcomes: tuple[ModelOutcome, ...]
     differences: tuple[ModelDifference, ...]
     recommendation: ModelChoice
@@ -267,6 +233,8 @@ def iter_compare_models(
             "additive,sklearn.ensemble.HistGradientBoostingClassifier.",
             code="models-to-compare",
         )
+    for entry in entries:
+        entry.check()
     began, workers = time.perf_counter(), thread_count(threads)
     table, ledger, notes = yield from read_rows(table, recipe, most_rows, budget)
     kind = split_kind(ledger, recipe.split)
@@ -304,6 +272,7 @@ def iter_compare_models(
         metric=judged.metric,
         rows=len(early),
         held_out=len(late),
+        by_time=split.kind is SplitKind.TIME,
         outcomes=found,
         differences=judged.differences,
         recommendation=recommend_model(judged, certified),
@@ -358,13 +327,18 @@ def judge_models(names: Sequence[str], scored: Sequence[ScoredRows], target: Tar
 
 
 def recommend_model(judged: JudgedModels, certified: frozenset[str]) -> ModelChoice:
-    """Recommend the model of the smallest loss; a certified one where the two cannot be told apart."""
+    """Recommend the model of the smallest loss, or the best certified one that is as good.
+
+    It is as good where the two cannot be told apart and its loss is at most a twentieth larger: an interval that holds
+    0 may be wide as well, and then it holds much else.
+    """
     loss = {name: one.value or 0.0 for name, one in zip(judged.names, judged.losses, strict=True)}
     ranked = sorted(loss, key=lambda name: loss[name])
     best = ranked[0]
     apart = {name for one in judged.differences if one.told_apart and best in (one.a, one.b) for name in (one.a, one.b)}
-    alike = [best, *(name for name in ranked if name not in apart and name != best)]
-    chosen = next((name for name in alike if name in certified), best)
+    proved = next((name for name in ranked if name in certified), best)
+    as_good = proved not in apart and loss[proved] - loss[best] <= _AS_GOOD * abs(loss[best])
+    chosen = proved if as_good else best
     other = ranked[1] if chosen == best else best
     (found,) = (one for one in judged.differences if {one.a, one.b} == {chosen, other})
     sign = 1.0 if found.a == chosen else -1.0

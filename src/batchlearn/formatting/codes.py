@@ -30,6 +30,7 @@ class Code(StrEnum):
     TWEEDIE_POWER_UNKNOWN = auto()
     # Of an estimator that was brought along.
     LEARNER_FED = auto()
+    LEARNER_FED_OTHERWISE = auto()
     LEARNER_ROUNDS = auto()
     LEARNER_CALIBRATED = auto()
     LEARNER_NOT_KEPT = auto()

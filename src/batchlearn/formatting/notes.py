@@ -16,6 +16,7 @@ from batchlearn.errors import quoted
 from batchlearn.formatting.backtest import SENTENCES as _OF_BACKTESTS
 from batchlearn.formatting.codes import Code
 from batchlearn.formatting.column_sentences import COLUMN_SENTENCES
+from batchlearn.formatting.learners import SENTENCES as _OF_LEARNERS
 from batchlearn.formatting.names import BASELINES, METRICS
 from batchlearn.formatting.numbers import rounded_down, rounded_up
 from batchlearn.formatting.retraining import SENTENCES as _OF_RETRAINING
@@ -141,21 +142,6 @@ def _classes_never_seen(rows: int, of: int, classes: Mapping[str, int], loss: fl
     )
 
 
-def _learner_fed(path: str, form: str, refusal: str | None) -> str:
-    fed = {
-        "frame": "a frame: categories as categories, times as numbers",
-        "texts": "the texts of its one column",
-        "matrix": "the matrix of our encoding: levels as columns of zeros and ones, missing numbers as their mean",
-    }.get(form, form)
-    return f"{path} is fed {fed}." + ("" if refusal is None else f" Before that it was tried otherwise: {refusal}")
-
-
-def _learner_not_kept(path: str, types: list[str], missing: str | None) -> str:
-    keep = f" To keep it, install {missing}: pip install 'batchlearn[{missing}]'" if missing else ""
-    keep += f" To keep it, name the types that it consists of: --trust {','.join(types)}" if types else ""
-    return f"No file can hold {path} without pickle: a saved model has its recipe alone and is rebuilt from it.{keep}"
-
-
 def _baseline_not_told(baseline: str) -> str:
     return f"There are too few rows to tell whether the model is better than the {_name(baseline)} baseline."
 
@@ -208,6 +194,8 @@ def _model_as_good(
     if low is None or high is None:
         return f"Too few rows tell it from {other} (difference in {_name(metric)} {difference:+.4g}){proof}."
     figures = f"{difference:+.4g} ({low:+.4g} to {high:+.4g})"
+    if difference < 0.0 and not certified:
+        return f"Its {_name(metric)} is the smallest; its difference to {other}, {figures}, may be chance."
     return f"Not distinguishable from {other} here (difference in {_name(metric)} {figures}){proof}."
 
 
@@ -380,18 +368,9 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.MORE_ROWS_NEEDED: "kappa * decrement is {product:.2g} and must be below 1: more rows must be read",
     Code.TIME_SPENT: "the time for a solver was spent",
     Code.ANCHORED: "fine-tuning ends at the optimum of the new rows and an anchor, not at that of all rows",
-    Code.LEARNER_FED: _learner_fed,
-    Code.LEARNER_ROUNDS: "{path} stopped early on rows that judge nothing; what is judged and delivered was trained "
-    "{rounds:,} rounds, on all of its rows.",
-    Code.LEARNER_CALIBRATED: "{path} gives no probabilities: a curve from its scores to them was found on rows that "
-    "judge nothing.",
-    Code.LEARNER_NOT_KEPT: _learner_not_kept,
-    Code.LEARNER_CONTINUED: "{path} went on from the champion ({how}): that is no training from scratch and need not "
-    "end where one would.",
-    Code.LEARNER_UNPROVED: "{path} was brought along, and nothing is known of its objective that could bound how far "
-    "it is from an optimum",
     Code.ROWS_NOT_KEPT: "its rows were learned one by one and were not kept",
     Code.RECORDED: "{text}",
+    **_OF_LEARNERS,
     **_OF_RETRAINING,
     **_OF_BACKTESTS,
     **{Code(code): sentence for code, sentence in COLUMN_SENTENCES.items()},

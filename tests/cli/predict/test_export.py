@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,15 @@ def test_a_folder_of_mlflows_holds_the_model(model: Path, run: Run) -> None:
     there, ours = load("flavour/model").predict("rows.csv"), load(model).predict("rows.csv")
     assert there.response.tobytes() == ours.response.tobytes()
     assert run("export", "model", "flavour", "--to", "mlflow", "--force")[0] == 0
+
+
+def test_the_next_step_with_a_folder_of_mlflows_names_what_it_needs(model: Path, run: Run) -> None:
+    code, out, _ = run("export", str(model), "folder", "--to", "mlflow")
+    assert code == 0
+    assert "Next, with MLflow and pandas installed:" in out
+    # Loading the folder imports pandas, which MLflow's small package does not bring.
+    project = tomllib.loads(Path(__file__).parents[3].joinpath("pyproject.toml").read_text())["project"]
+    assert any(need.startswith("pandas") for need in project["optional-dependencies"]["mlflow"])
 
 
 def test_a_disagreement_ends_with_six_and_writes_nothing(

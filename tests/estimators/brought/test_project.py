@@ -20,6 +20,7 @@ from batchlearn.registry.check import check
 from batchlearn.registry.loading import load_champion
 from batchlearn.registry.place import SETTINGS
 from batchlearn.registry.promotions import Reason, champion, promote
+from batchlearn.training import brought as brought_along
 
 TREES = (
     "functools.partial",
@@ -142,6 +143,20 @@ def test_a_project_changes_its_recipe_and_back_and_the_gate_compares_the_two(tmp
     assert [found.state for found in check(FolderStore(root))] == []
 
 
+def test_a_version_that_is_fed_in_another_form_than_the_champion_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_project(tmp_path / "project")
+    (root / SETTINGS).write_text((root / SETTINGS).read_text().replace("alpha = 0.01", LIGHTGBM))
+    told = []
+    for number, pandas in enumerate((True, True, False)):
+        monkeypatch.setattr(brought_along, "_pandas_is_installed", lambda pandas=pandas: pandas)
+        add_days(root, 10 * number, 10 * number + 10)
+        found = turn(root, day(10 * number + 13))
+        told.append([note.values for note in found.notes if note.code is Code.LEARNER_FED_OTHERWISE])
+    assert told == [[], [], [{"path": "lightgbm.LGBMClassifier", "form": "matrix", "champion": "frame"}]]
+
+
 def test_what_is_printed_to_be_typed_next_works(run: Run) -> None:
     roles = ("--target", "bought", "--time", "seen", "--drop", "user,known")
     printed = run("train", "data/000.parquet", *roles, *named("by hand"), "--output", "model")[1]
@@ -153,6 +168,25 @@ def test_what_is_printed_to_be_typed_next_works(run: Run) -> None:
     unkept = [word for word in named("by hand") if word not in ("--trust", "my_models.Cut")]
     printed = run("train", "data/000.parquet", *roles, *unkept, "--output", "other")[1]
     assert "It predicts in no other process" in printed
+
+
+def test_the_types_to_trust_can_be_copied_from_a_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    roles = ("--target", "bought", "--time", "seen", "--drop", "user,known")
+    model = ("--model", "sklearn.ensemble.HistGradientBoostingClassifier", "--set", "max_iter=5")
+    code, out, _ = run("train", "data/000.parquet", *roles, *model, "--output", "model")
+    assert code == 0
+    assert "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor" in out.split()
+    words = out.split("it consists of:")[1].split()
+    trusted = words[: 2 * words.count("--trust")]
+    assert run("train", "data/000.parquet", *roles, *model, *trusted, "--output", "kept")[0] == 0
+    code, out, err = run("evaluate", "kept", "data/000.parquet")
+    assert code == 2
+    assert "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor" in err.split()
+    code, out, _ = run("verify", "kept", "data/000.parquet", *trusted)
+    assert code == 0
+    (proved,) = [line.split() for line in out.splitlines() if line.split()[:1] == ["Proved"]]
+    assert proved[:3] == ["Proved", "nothing:", "sklearn.ensemble.HistGradientBoostingClassifier"]
 
 
 def test_what_no_file_can_hold_becomes_no_version(shop: Path, run: Run) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 from scipy.optimize import minimize
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.pipeline import make_pipeline
@@ -18,6 +19,7 @@ import batchlearn as bl
 from batchlearn.errors import UsageError
 from batchlearn.formatting.notes import Code
 from batchlearn.models.brought import BroughtModel, estimator_rows
+from batchlearn.training import brought as brought_along
 from batchlearn.training.brought import platt_curve
 
 SMALL: dict[str, Any] = {"n_estimators": 10, "n_jobs": 1}
@@ -128,6 +130,14 @@ def test_what_takes_no_frame_is_fed_the_matrix_of_our_encoding_and_that_is_said(
     (told,) = said(fit, Code.LEARNER_FED)
     assert "could not convert string to float" in told["refusal"]
     assert np.all(np.isfinite(fit.model.predict(table_of("two")).response))
+
+
+def test_where_pandas_is_not_installed_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brought_along, "_pandas_is_installed", lambda: False)
+    fit = bl.train(table_of("two"), model=HistGradientBoostingClassifier(max_iter=5))
+    assert brought(fit).learner.form == "matrix"
+    (told,) = [str(note) for note in fit.notes if note.code is Code.LEARNER_FED]
+    assert told.startswith("pandas is not installed, so it was offered no frame: sklearn.ensemble.Hist")
 
 
 def test_the_texts_of_one_column_are_fed_as_they_are() -> None:

@@ -42,6 +42,15 @@ def test_honest_columns_are_no_leak() -> None:
     assert not {Code.LEAK, Code.TOO_GOOD} & notes({"x": X, "c": RNG.choice(["a", "b"], ROWS)}).keys()
 
 
+def test_a_level_of_the_class_that_most_rows_have_is_no_leak() -> None:
+    # As ages of 20 in a census: nearly none of them earns much, and neither do most people.
+    rare = np.where(CLOSED == "closed", 1, (RNG.random(ROWS) < 0.3) & (X > 0.5)).astype(int)
+    young = np.where((rare == 0) & (RNG.random(ROWS) < 0.2), "young", "old")
+    assert rare.mean() < 0.3
+    fit = bl.train(bl.read(pa.table({"x": X, "age": young, "y": rare}), target="y"), bl.Recipe(alpha=1e-3))
+    assert Code.LEAK not in {note.code for note in fit.notes}
+
+
 def test_a_perfect_score_of_many_columns_names_none() -> None:
     columns = {f"x{k}": RNG.normal(size=ROWS) for k in range(6)}
     label = (np.sum(list(columns.values()), axis=0) > 0).astype(int)

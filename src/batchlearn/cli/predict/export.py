@@ -116,6 +116,6 @@ def _show(record: dict[str, Any]) -> Document:
         "sql": f"duckdb warehouse.duckdb < {output}",
         "mlflow": f'python -c "from mlflow.pyfunc import load_model; load_model({record["output"]!r})"',
     }
-    document.line("Next:")
+    document.line("Next, with MLflow and pandas installed:" if record["to"] == "mlflow" else "Next:")
     document.command(how[record["to"]])
     return document

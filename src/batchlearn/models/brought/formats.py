@@ -23,6 +23,7 @@ import numpy as np
 from batchlearn.artifacts.manifest import sha256
 from batchlearn.artifacts.strict_json import Malformed, parse
 from batchlearn.errors import BatchlearnError, DataError, IntegrityError, UsageError, quoted
+from batchlearn.formatting.flags import flag
 from batchlearn.kernels.design import Floats
 from batchlearn.models.brought.code import import_file
 from batchlearn.models.links import INVERSE_LINKS
@@ -189,7 +190,8 @@ def restored(learner: LearnerRecord, data: bytes, allowed: Allowed, loss: str, c
         if untold:
             raise UsageError(
                 f"The {learner.path} of this model consists of {', '.join(map(quoted, untold))}, which may run code "
-                f"when it is restored. Where you know them, name them: --trust {','.join(untold)}",
+                "when it is restored. Where you know them, name them: "
+                + " ".join(flag("--trust", one) for one in untold),
                 code="learner-needs-trust",
             )
         if allowed.file is not None:

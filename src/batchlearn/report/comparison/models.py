@@ -18,7 +18,10 @@ def show_models(document: Document, found: ModelComparison) -> None:
     """Write what came out: a line a model, the differences, the recommendation."""
     document.title(f"Compared {count(len(found.outcomes), 'model')}: {QUESTION}?")
     document.facts(
-        [("Trained on", f"{count(found.rows, 'earlier row')}, each model the same"), ("Judged on", _judged_on(found))]
+        [
+            ("Trained on", f"{count(found.rows, 'earlier row' if found.by_time else 'row')}, each model the same"),
+            ("Judged on", _judged_on(found)),
+        ]
     )
     document.heading("Models")
     header, *rows = (_HEADER[0], in_short(found.metric), *_HEADER[2:]), *(_cells(one) for one in found.outcomes)
@@ -101,7 +104,9 @@ def _answers(found: ModelComparison) -> list[Answer]:
 
 
 def _judged_on(found: ModelComparison) -> str:
-    return f"{count(found.held_out, 'later row')} that none has seen"
+    if found.by_time:
+        return f"{count(found.held_out, 'later row')} that none has seen"
+    return f"{count(found.held_out, 'row')} that none has seen, drawn at random"
 
 
 def _cells(one: ModelOutcome) -> tuple[str, ...]:

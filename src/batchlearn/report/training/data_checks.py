@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from batchlearn.formatting.notes import Code
 from batchlearn.formatting.numbers import count, listed, percent, plain
 from batchlearn.report.document import Finding
 from batchlearn.report.training.data_summary import order_tells, outcome, rarest, repeated_share, time_name
@@ -79,11 +80,23 @@ def _repeated(fit: Fit) -> Iterator[Finding]:
 
 
 def _values(fit: Fit) -> Iterator[Finding]:
-    found = sorted((extreme for one in columns(fit) for extreme in _extremes(one)), key=lambda extreme: -extreme[0])
+    spikes = dict(_spikes(fit))
+    others = (one for one in columns(fit) if one.column not in spikes)
+    extremes = sorted((extreme for one in others for extreme in _extremes(one)), key=lambda extreme: -extreme[0])
+    found = [*spikes.values(), *(said for _, said in extremes)]
     if found:
-        named = listed([said for _, said in found], _MOST_EXTREMES)
+        named = listed(found, _MOST_EXTREMES)
         do = "Look the rows up; correct such values, or leave the rows out (--where)."
         yield Finding("data", 60, "Values far from all others", f": {named}.", do, "terms")
+
+
+def _spikes(fit: Fit) -> Iterator[tuple[str, str]]:
+    """Yield the columns in which several rows share a value far from all others, each with its sentence."""
+    for note in (remark.note for use in fit.columns for remark in use.remarks if remark.used):
+        if note.code in (Code.SPIKE, Code.TIME_SPIKE):
+            column, value = note.values["column"], note.values["value"]
+            said = value if note.code is Code.TIME_SPIKE else plain(value)
+            yield column, f"{short(column)} at {said} in {count(note.values['rows'], 'row')}"
 
 
 def _extremes(one: ColumnSummary) -> Iterator[tuple[float, str]]:

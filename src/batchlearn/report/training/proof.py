@@ -74,8 +74,10 @@ def _without_features(fit: Fit) -> str:
 
 def facts(fit: Fit) -> tuple[Fact, ...]:
     """Return the figures of the certificate, each with what it means."""
+    # Of an estimator that was brought along no penalty is known.
+    penalty = " plus the penalty" if fit.model.learned_by is None else ""
     found = [
-        Fact("Training loss", plain(fit.objective), "the mean loss of the training rows plus the penalty"),
+        Fact("Training loss", plain(fit.objective), f"the mean loss of the training rows{penalty}"),
         Fact("Loss of the mean", plain(fit.null_objective), f"the same for {_without_features(fit)}"),
     ]
     certificate, share = proved(fit), gained_share(fit)

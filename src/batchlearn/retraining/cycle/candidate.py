@@ -74,6 +74,7 @@ def train_candidate(known: KnownRows, champion: Champion | None) -> Generator[Pr
     else:
         notes = [note for note in notes if note.code is not Code.NOTHING_HELD_OUT]
         judged = _of_one_kind(plan.gate, judged, champion.model.target, fit.model.target)
+        notes += _fed_otherwise(champion.model, fit.model)
     rejected = {reason: rows for reason, rows in fit.rows.rejected.items() if reason is not Rejection.EXCLUDED}
     if rejected:
         notes.append(Note(Code.SET_ASIDE, {"used": fit.rows.used, "rejected": rejected}))
@@ -216,6 +217,16 @@ def refuse_unkept(fit: Fit) -> None:
         f"{fit.model.learned_by} cannot be a version: no file holds it without pickle, and a version is a file. {how}",
         code="learner-not-kept",
     )
+
+
+def _fed_otherwise(champion: Model, model: Model) -> list[Note]:
+    """Return that one estimator is fed in two forms, as happens where pandas came or went: they are two models."""
+    if not isinstance(champion, BroughtModel) or not isinstance(model, BroughtModel):
+        return []
+    now, before = model.learner, champion.learner
+    if now.path != before.path or now.form == before.form:
+        return []
+    return [Note(Code.LEARNER_FED_OTHERWISE, {"path": now.path, "form": now.form, "champion": before.form})]
 
 
 def uncertified(fit: Fit) -> tuple[Note, ...]:

@@ -298,7 +298,7 @@ def _train(
         return evaluate_responses(known, parts, later, recipe.seed, recipe.costs), None
 
     evaluation, _, notes = yield from evaluate_split(bench.table, known, split, judge)
-    fed = {"path": model.learner.path, "form": model.learner.form}
+    fed = {"path": model.learner.path, "form": model.learner.form, "pandas": _pandas_is_installed()}
     why = {"refusal": next(iter(refused.values())).message if refused else None}
     return _TrainedEstimator(model, evaluation, (Note(Code.LEARNER_FED, fed | why), *notes), loss, null_loss)
 
@@ -306,8 +306,12 @@ def _train(
 def _forms(encoding: Encoding) -> list[Form]:
     """Return in which forms an estimator may be fed, the plainest first; a frame needs pandas."""
     texts: list[Form] = ["texts"] if encoding.texts and len(encoding.kinds) == 1 else []
-    frame: list[Form] = ["frame"] if find_spec("pandas") is not None else []
+    frame: list[Form] = ["frame"] if _pandas_is_installed() else []
     return [*frame, *texts, "matrix"]
+
+
+def _pandas_is_installed() -> bool:
+    return find_spec("pandas") is not None
 
 
 def _none_taken(refused: dict[Form, DataError]) -> DataError:

@@ -14,9 +14,9 @@ from batchlearn.data.rows import Chunk, Rows
 from batchlearn.data.target import Target, class_name
 from batchlearn.kernels.design import Floats
 
-# A level tells the label where nearly all of its rows have one class, that class is not what most rows have anyway,
-# and the rows are too many for chance.
-NEARLY_ALL, COMMON = 0.99, 0.95
+# A level tells the label where nearly all of its rows have one class, where that is not the class of most rows anyway
+# (half of them are many, so it takes more), and where the rows are too many for chance.
+NEARLY_ALL, MOST = 0.99, 2.0 / 3.0
 FEWEST_ROWS, FEWEST_SHARE = 50, 0.001
 _MOST_LEAKING = 5
 
@@ -89,7 +89,7 @@ def leaking_levels(
         likeliest = labels.argmax(axis=1)
         share = labels.max(axis=1) / np.maximum(rows, 1)
         enough = rows >= max(FEWEST_ROWS, FEWEST_SHARE * total)
-        clear = enough & (share >= NEARLY_ALL) & (common[likeliest] < COMMON)
+        clear = enough & (share >= NEARLY_ALL) & (common[likeliest] < MOST)
         order = [int(k) for k in np.argsort(-rows, kind="stable") if clear[k] and k < len(group.names)]
         levels = tuple(
             LeakingLevel(
