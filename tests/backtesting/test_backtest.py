@@ -13,6 +13,7 @@ from tests.backtesting.made import DAY, RECIPE, opened, stream
 import batchlearn as bl
 from batchlearn.backtesting.backtest import iter_backtest
 from batchlearn.backtesting.cells import MatrixCell
+from batchlearn.backtesting.matrix import LossMatrix
 from batchlearn.backtesting.outcome import Backtest
 from batchlearn.backtesting.plan import BacktestPlan, Prices
 from batchlearn.errors import BatchlearnError, UsageError
@@ -199,6 +200,18 @@ def test_what_does_not_fit_is_refused(policies: str, plan: dict[str, Any], code:
     with pytest.raises(BatchlearnError) as refused:
         run(stream(40), policies, **plan)
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize("policies", ["every 3d; every 100", "never; none.py:Mine"])
+def test_a_policy_that_cannot_decide_is_refused_before_a_model_is_trained(
+    policies: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(*_: object) -> None:
+        raise AssertionError("a model was trained")
+
+    monkeypatch.setattr(LossMatrix, "begin", trained)
+    with pytest.raises(UsageError):
+        run(stream(40), policies)
 
 
 @pytest.mark.parametrize(("start", "holdout", "code"), [(0.0, 0.0, "start-range"), (0.2, 1.0, "holdout-range")])
