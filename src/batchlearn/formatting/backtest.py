@@ -32,6 +32,10 @@ SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.WINDOWS_WITHOUT_LABELS: "{windows:,} of {of:,} windows have no row that judges.",
     Code.TRAININGS_REFUSED: "{trainings:,} trainings were refused, and the model before went on serving; the first, at "
     "{at}: {why}",
+    Code.PROJECT_DIFFERS: lambda project, differ: (
+        f"{project} takes other rows, or trains otherwise, than was replayed here ({', '.join(differ)}); which "
+        "policy is right there may differ."
+    ),
     Code.CLASSES_CAME_LATE: lambda classes: (
         f"Later rows have classes that the first model did not know ({', '.join(classes[:5])}"
         f"{' and others' if len(classes) > 5 else ''}). A model that has not seen a class gives it no probability, "

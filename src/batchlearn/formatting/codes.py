@@ -211,3 +211,4 @@ class Code(StrEnum):
     WINDOWS_WITHOUT_LABELS = auto()
     TRAININGS_REFUSED = auto()
     CLASSES_CAME_LATE = auto()
+    PROJECT_DIFFERS = auto()

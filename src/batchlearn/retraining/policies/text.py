@@ -86,8 +86,8 @@ class UserPolicy:
             ) from problem
         if decide is None:
             raise UsageError(
-                f"{quoted(str(self))} is no policy: it has no method decide. Give it one, decide(self, situation), that "
-                "returns a batchlearn.retraining.policies.Decision.",
+                f"{quoted(str(self))} is no policy: it has no method decide. Give it one, decide(self, situation), "
+                "that returns a batchlearn.retraining.policies.Decision.",
                 code="policy-not-valid",
             )
         reasons = decision.reasons if isinstance(decision, Decision) else ()
