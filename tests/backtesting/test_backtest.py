@@ -145,6 +145,16 @@ def test_a_window_that_a_model_cannot_score_is_missing_and_said() -> None:
     assert np.isfinite(means[-1]), "later windows are scored all the same"
 
 
+def test_a_calendar_that_windows_do_not_fit_is_said_with_the_period_that_it_had() -> None:
+    found = run(stream(60), "every 2d; every 6d; every 8d; every 6d with start=warm; rows 200", windows="4d")
+    (note,) = (note for note in found.notes if note.code is Code.PERIODS_OFF_WINDOWS)
+    assert note.values["ran"] == {"every 2d": 96.0, "every 6d": 192.0, "every 6d with start=warm": 192.0}
+    assert "every 6d ran every 8 days" in str(note)
+    gaps = np.diff([one.now for one in found.outcome("every 6d").run.models])
+    assert set(gaps) == {8 * DAY}
+    assert Code.PERIODS_OFF_WINDOWS not in [note.code for note in run(stream(40), "every 6d").notes]
+
+
 def test_windows_without_labels_are_said() -> None:
     rows = stream(60)
     seen = rows.column("seen").cast(pa.int64()).to_numpy()

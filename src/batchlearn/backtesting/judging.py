@@ -31,9 +31,12 @@ from batchlearn.evaluation.intervals import Estimate, Resampling, paired_differe
 from batchlearn.evaluation.metrics import first_score, target_metrics
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
-from batchlearn.retraining.policies import Action
+from batchlearn.retraining.policies import Action, Every, Policy
+from batchlearn.retraining.policies.combined import With
 
 LAST_VALUE = "last value"
+# A calendar that runs within this share of its period keeps it.
+_ONE_RHYTHM = 0.1
 
 
 def judged_backtest(
@@ -261,6 +264,11 @@ def _notes(
     history = matrix.history
     if not history.times.stamped:
         yield Note(Code.TRAINING_TAKES_NO_TIME)
+    ran = [(run.name, *spans) for run in runs if (spans := _rhythm(run.policy, history)) is not None]
+    odd = {name: history.hours(real) for name, period, real in ran if abs(real - period) > _ONE_RHYTHM * period}
+    if odd:
+        values = {"ran": odd, "window": history.window_hours, "stamped": history.times.stamped}
+        yield Note(Code.PERIODS_OFF_WINDOWS, values)
     if int(after.sum()) > int(judged.sum()):
         why = next((cell.unable for cell in matrix.cells.values() if cell.unable), "")
         yield Note(Code.ROWS_NOT_SCORED, {"rows": int(after.sum()) - int(judged.sum()), "why": why})
@@ -278,3 +286,19 @@ def _notes(
     )
     if late:
         yield Note(Code.CLASSES_CAME_LATE, {"classes": sorted(map(str, late))})
+
+
+def _rhythm(policy: Policy, history: History) -> tuple[float, float] | None:
+    """Return the period of a calendar and the one that it has where it is asked at edges alone, on the scale of times.
+
+    None of another policy, and of a calendar whose period is over at no edge.
+    """
+    calendar = policy.policy if isinstance(policy, With) else policy
+    if not isinstance(calendar, Every):
+        return None
+    stamped, begun, gaps = history.times.stamped, float(history.edges[0]), list[float]()
+    for edge in map(float, history.edges[1:-1]):
+        if calendar.period.passed(begun, edge, stamped) >= 1.0:
+            gaps.append(edge - begun)
+            begun = edge
+    return (calendar.period.on(stamped), float(np.median(gaps))) if gaps else None

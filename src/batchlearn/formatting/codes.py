@@ -212,3 +212,4 @@ class Code(StrEnum):
     TRAININGS_REFUSED = auto()
     CLASSES_CAME_LATE = auto()
     PROJECT_DIFFERS = auto()
+    PERIODS_OFF_WINDOWS = auto()

@@ -108,6 +108,11 @@ def test_prices_are_shown_where_they_are_given() -> None:
     assert ["cost" in words for words in lines if words[:2] == ["loss", "95"]] == [True, False]
 
 
+def test_the_length_of_a_window_is_shown() -> None:
+    assert "A window 6 days" in " ".join(written(turned()).split())
+    assert "length of a window" in Reading(page(turned())).text
+
+
 def written(result: Backtest) -> str:
     document = Document()
     show_backtest(document, result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from batchlearn.backtesting.outcome import Backtest
+from batchlearn.formatting.backtest import time_length
 from batchlearn.formatting.names import in_short
 from batchlearn.formatting.numbers import plain
 from batchlearn.report.document import Document
@@ -17,6 +18,7 @@ def show_backtest(document: Document, result: Backtest) -> None:
     )
     document.facts(
         [
+            ("A window", time_length(history.window_hours, history.times.stamped)),
             ("First training", str(history.shown(float(history.edges[0])))),
             ("The oracle", f"{plain(oracle.loss, 4)} a row with {oracle.best.retrains} retrains, known afterwards"),
             ("Took", f"{result.seconds:.0f} s for {result.fits} trainings"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from batchlearn.backtesting.outcome import Backtest
+from batchlearn.formatting.backtest import time_length
 from batchlearn.formatting.names import metric
 from batchlearn.formatting.numbers import duration, plain
 from batchlearn.report.document import Answer, Beside, Block, Bullets, Fact, Folded, Page, Section, Sentence
@@ -25,6 +26,7 @@ def backtest_page(result: Backtest) -> str:
         facts=(
             Fact("rows that judge", f"{int(result.judged.sum()):,}"),
             Fact("windows", f"{history.windows:,}"),
+            Fact("length of a window", time_length(history.window_hours, history.times.stamped)),
             Fact("first training", str(history.shown(float(history.edges[0])))),
             Fact("models compared by the oracle", f"{result.oracle.models:,}"),
             Fact("backtest took", duration(result.seconds)),
