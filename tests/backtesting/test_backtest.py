@@ -17,7 +17,7 @@ from batchlearn.backtesting.matrix import LossMatrix
 from batchlearn.backtesting.outcome import Backtest
 from batchlearn.backtesting.plan import BacktestPlan, Prices
 from batchlearn.errors import BatchlearnError, UsageError
-from batchlearn.formatting.notes import Code
+from batchlearn.formatting.notes import Code, Note
 from batchlearn.progress import finish
 from batchlearn.retraining.policies.text import parse_policies
 
@@ -37,7 +37,7 @@ def calm(seed: int, noise: float = 1.0) -> pa.Table:
 def test_in_a_world_that_stays_the_answer_is_never(seed: int, noise: float) -> None:
     found = run(calm(seed, noise), holdout=0.3)
     assert found.recommendation.policy == "never"
-    assert [note.code for note in found.recommendation.reasons] == [Code.NO_POLICY_BEATS_ONCE]
+    assert [note.code for note in found.recommendation.reasons] == [Code.NO_POLICY_BEATS_ONCE, Code.CHOSEN_BY_FIRST]
     assert "No policy beats training once" in str(found)
     for later in found.recommendation.later.values():
         assert later.low is not None
@@ -92,6 +92,24 @@ def test_prices_decide_and_the_oracle_heeds_them() -> None:
             )
             assert one.cost is not None
             assert one.cost >= found.oracle.best.cost + found.prices.retrain * found.oracle.best.retrains - 1e-9
+
+
+@pytest.mark.parametrize("prices", [None, Prices(retrain=0.5)], ids=["free", "priced"])
+def test_reasons_of_a_choice_have_the_figures_of_the_windows_that_chose_and_say_so(prices: Prices | None) -> None:
+    rows = stream(80, turns=(30,), seed=5)
+    found = run(rows, "never; every 3d; every 9d", prices=prices, holdout=0.5)
+    first, said = found.recommendation.reasons
+    windows = found.history.windows
+    kept = windows - round(0.5 * windows)
+    assert said == Note(Code.CHOSEN_BY_FIRST, {"windows": kept, "of": windows})
+    chosen, edge = found.outcome(found.recommendation.policy), found.history.edges[kept]
+    retrained = sum(one.now < edge for one in chosen.run.retrained)
+    assert first.values["retrains"] == retrained < chosen.retrains
+    if prices is not None:
+        assert chosen.cost is not None
+        assert first.values["cost"] < chosen.cost
+    all_choose = run(rows, "never; every 3d; every 9d", prices=prices).recommendation
+    assert [note.code for note in all_choose.reasons] == [first.code]
 
 
 def test_hours_of_staleness_are_those_in_which_what_serves_is_older_than_a_window() -> None:

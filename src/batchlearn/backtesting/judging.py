@@ -126,7 +126,11 @@ def _recommended(
     costs = None
     if plan.prices is not None:
         costs = [_cost(history, run, choosing, plan.prices) or 0.0 for run in runs]
-    chosen, reasons = choose(runs, costs, history.weight, choosing, _resampling(window[choosing], plan.seed))
+    retrains = [_retrains(history, run, choosing) for run in runs]
+    blocks = _resampling(window[choosing], plan.seed)
+    chosen, reasons = choose(runs, costs, retrains, history.weight, choosing, blocks)
+    if choosing is not judged and later.any():
+        reasons = (*reasons, Note(Code.CHOSEN_BY_FIRST, {"windows": kept, "of": history.windows}))
     found = {}
     if later.any():
         blocks = _resampling(window[later], plan.seed)
@@ -147,11 +151,21 @@ def _cost(history: History, run: PolicyRun, rows: NDArray[np.bool_], prices: Pri
     """Return what a policy would have cost by the prices, its losses counted on some rows."""
     if prices is None:
         return None
-    window = np.searchsorted(history.edges, float(np.max(history.seen[rows])))
-    last = float(history.edges[min(int(window), history.windows)])
-    retrains = sum(one.now < last for one in run.retrained)
+    last, retrains = _last_edge(history, rows), _retrains(history, run, rows)
     lost = float(history.weight[rows] @ run.losses[rows])
     return prices.retrain * retrains + prices.hour * _stale_hours(history, run, last) + prices.loss * lost
+
+
+def _last_edge(history: History, rows: NDArray[np.bool_]) -> float:
+    """Return the end of the last window of some rows."""
+    window = np.searchsorted(history.edges, float(np.max(history.seen[rows])))
+    return float(history.edges[min(int(window), history.windows)])
+
+
+def _retrains(history: History, run: PolicyRun, rows: NDArray[np.bool_]) -> int:
+    """Count the retrains up to the end of the last window of some rows."""
+    last = _last_edge(history, rows)
+    return sum(one.now < last for one in run.retrained)
 
 
 def measured_durations(matrix: LossMatrix) -> Durations:

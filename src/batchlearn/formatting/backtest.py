@@ -49,6 +49,8 @@ SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.WINDOWS_WITHOUT_LABELS: "{windows:,} of {of:,} windows have no row that judges.",
     Code.TRAININGS_REFUSED: "{trainings:,} trainings were refused, and the model before went on serving; the first, at "
     "{at}: {why}",
+    Code.CHOSEN_BY_FIRST: "That is of the first {windows:,} of {of:,} windows, which choose; the table of policies has "
+    "the figures of all.",
     Code.PERIODS_OFF_WINDOWS: _off_windows,
     Code.PROJECT_DIFFERS: lambda project, differ: (
         f"{project} takes other rows, or trains otherwise, than was replayed here ({', '.join(differ)}); which "
