@@ -18,8 +18,10 @@ from batchlearn.formatting.notes import Code, Note
 from batchlearn.progress import finish
 from batchlearn.report.document import Document
 from batchlearn.report.page import page
+from batchlearn.report.retraining import tables
 from batchlearn.report.retraining.brief import show_backtest
 from batchlearn.report.terminal import printed
+from batchlearn.report.values import shown
 from batchlearn.retraining.policies.text import parse_policies
 
 QUESTIONS = (
@@ -60,7 +62,8 @@ def hostile() -> Backtest:
 
 def test_a_page_has_every_section_and_answers_with_its_figures() -> None:
     result = turned()
-    reading = Reading(page(result))
+    reading, never = Reading(page(result)), result.baselines["never"]
+    assert never.loss is not None
     assert {"time", "policies", "freshness", "decisions", "answers"} <= set(reading.values("id"))
     wanted = (
         *QUESTIONS,
@@ -71,7 +74,9 @@ def test_a_page_has_every_section_and_answers_with_its_figures() -> None:
         "every 6d with rows=new (depends on its path)",
         "No price was given",
         "On the windows that had no say in the choice it loses",
-        f"Baselines on the same rows: never: error rate {result.baselines['never'].error:.3f}",
+        f"Baselines on the same rows: never: log loss {shown(never.loss)}, error rate {never.error:.3f}; every window:",
+        "another class is the likeliest",
+        "Drawn are the recommended policy, never, and those with the least loss",
     )
     for sentence in wanted:
         assert sentence in reading.text, sentence
@@ -81,6 +86,20 @@ def test_decisions_stand_with_their_reasons() -> None:
     text = Reading(page(turned())).text
     assert "The policy is never to train again." in text
     assert "the period of 6 days has passed" in text
+    summaries = page(turned())
+    for policy in POLICIES.split("; "):
+        assert f"<summary>{policy}</summary>" in summaries
+    assert "left out" not in text
+
+
+def test_decisions_that_are_left_out_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_MOST_DECISIONS", 3)
+    left = len(turned().outcome("never").run.decisions) - 3
+    assert f"{left} later decisions left out here" in Reading(page(turned())).text
+
+
+def test_all_policies_are_drawn_where_there_is_room() -> None:
+    assert "Drawn are" not in Reading(page(calm())).text
 
 
 @pytest.mark.parametrize("result", [turned, calm, hostile], ids=["turned", "calm", "hostile"])
