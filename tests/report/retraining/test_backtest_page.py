@@ -127,6 +127,15 @@ def test_prices_are_shown_where_they_are_given() -> None:
     assert ["cost" in words for words in lines if words[:2] == ["loss", "95"]] == [True, False]
 
 
+def test_nothing_is_explained_that_is_not_there() -> None:
+    bare, marked = written(replace(calm(), notes=())), written(turned())
+    assert "Notes" not in bare
+    assert "*: its models" not in bare
+    assert "*: its models depend on the ones before" in marked
+    noted = replace(calm(), notes=(Note(Code.RECORDED, {"text": "Said."}),))
+    assert "Notes" in written(noted)
+
+
 def test_the_length_of_a_window_is_shown() -> None:
     assert "A window 6 days" in " ".join(written(turned()).split())
     assert "length of a window" in Reading(page(turned())).text

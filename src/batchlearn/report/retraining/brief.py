@@ -30,13 +30,16 @@ def show_backtest(document: Document, result: Backtest) -> None:
         (row[0], ", ".join(f"{what} {cell}" for what, cell in zip(header[1:], row[1:], strict=True))) for row in rows
     ]
     document.table(header, rows, listing=listing)
-    document.line(f"loss: {in_short(result.metric)} a row; *: its models depend on the ones before", "dim")
+    marked = any(one.run.path_dependent for one in result.policies)
+    legend = "; *: its models depend on the ones before" if marked else ""
+    document.line(f"loss: {in_short(result.metric)} a row{legend}", "dim")
     document.heading("What waiting costs")
     for said in answers.waiting(result).sentences:
         document.bullet(said)
     document.heading(f"Recommended: {result.recommendation.policy}")
     for said in answers.often(result).sentences:
         document.line(said)
-    document.heading("Notes")
+    if result.notes:
+        document.heading("Notes")
     for note in result.notes:
         document.bullet(str(note))

@@ -37,7 +37,11 @@ def over_time(result: Backtest) -> Plot:
         vertical = powers(list(values))
     axes = Axes(scale([1.0, float(history.windows)]), vertical or scale(list(values)))
     name, others = metric(result.metric).name, len(result.policies) - len(lines)
-    which = "" if not others else " Drawn are the recommended policy, never, and those with the least loss; the table below has all."
+    which = (
+        ""
+        if not others
+        else " Drawn are the recommended policy, never, and those with the least loss; the table below has all."
+    )
     powered = "" if vertical is None else " The axis is in powers of ten."
     return Plot(
         title="Quality over time",

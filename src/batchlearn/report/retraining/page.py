@@ -65,7 +65,8 @@ def _policies(result: Backtest) -> tuple[Block, ...]:
     said = (
         f"The {name} is that of the rows that judge, with 95 % intervals of a bootstrap over windows. Regret is "
         "the loss less that of the oracle on the same rows. Moved by a retrain is the share of the next window's "
-        f"predictions that a retrain changed, on average: {_MOVED[result.error_metric]}. Every policy begins with the same model."
+        f"predictions that a retrain changed, on average: {_MOVED[result.error_metric]}. Every policy begins with the "
+        "same model."
     )
     found: list[Block] = [Sentence("lead", said), tables.policies(result), Beside((figures.plane(result),))]
     baselines = "; ".join(
