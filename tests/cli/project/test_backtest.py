@@ -109,6 +109,14 @@ def test_what_cannot_be_replayed_is_refused(
     assert not (rows / "backtests").exists()
 
 
+def test_help_says_where_pages_go_and_what_the_seed_is_of(run: Run) -> None:
+    code, out, _ = run("backtest", "--help")
+    words = " ".join(out.split())
+    assert (code, "comparisons/" in words, "the others follow" in words) == (0, False, False)
+    assert "backtests/TARGET-N.html" in words
+    assert "Seed of the trainings" in words
+
+
 def test_a_policy_of_the_users_own_takes_part(run: Run, rows: Path) -> None:
     (rows / "own.py").write_text(OWN.format(answer="situation.new_rows > 200"))
     code, out, _ = run(*BACKTEST, "--windows", "6d", "--policies", "never; own.py:Mondays", "--json")

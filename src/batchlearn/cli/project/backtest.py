@@ -14,11 +14,12 @@ from batchlearn.backtesting.backtest import iter_backtest
 from batchlearn.backtesting.history import Arrivals
 from batchlearn.backtesting.plan import BacktestPlan, Prices
 from batchlearn.cli.arguments import CommandResult
-from batchlearn.cli.compare import DEFAULT_PAGE, PageFolder, PageOptions
+from batchlearn.cli.compare import PageFolder, PageOptions
 from batchlearn.cli.options import (
     AS_STORED,
     NO_ROLES,
     WHOLE,
+    Count,
     Flag,
     PartFlags,
     ReadingFlags,
@@ -77,6 +78,20 @@ class ReplayOptions:
 DEFAULT_REPLAY = ReplayOptions()
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ReplayPageOptions(PageOptions):
+    """How to run, and where the page goes: as of a comparison, in words of a backtest."""
+
+    output: Annotated[
+        str | None, Parameter(help="The page; backtests/TARGET-N.html, the first free number, unless given.")
+    ] = None
+    seed: Annotated[Count, Parameter(help="Seed of the trainings, and of the bootstrap of the intervals.")] = 0
+
+
+_DEFAULT_PAGE = ReplayPageOptions()
+
+
 def backtest(  # noqa: PLR0913 - each argument is a group of flags
     data: Annotated[str, Parameter(help='A table: a file, a folder, or a pattern such as "data/*.parquet".')],
     /,
@@ -88,7 +103,7 @@ def backtest(  # noqa: PLR0913 - each argument is a group of flags
     part: PartFlags = WHOLE,
     recipe: LossFlags = ANY_LOSS,
     options: ReplayOptions = DEFAULT_REPLAY,
-    run: PageOptions = DEFAULT_PAGE,
+    run: ReplayPageOptions = _DEFAULT_PAGE,
 ) -> CommandResult:
     """Replay retraining policies over history: each is told only what had arrived when it decides.
 
