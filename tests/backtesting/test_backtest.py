@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.backtesting.made import DAY, RECIPE, opened, stream
+from tests.backtesting.made import DAY, RECIPE, history_of, opened, stream
 
 import batchlearn as bl
 from batchlearn.backtesting.backtest import iter_backtest
 from batchlearn.backtesting.cells import MatrixCell
 from batchlearn.backtesting.matrix import LossMatrix
 from batchlearn.backtesting.outcome import Backtest
-from batchlearn.backtesting.plan import BacktestPlan, Prices
+from batchlearn.backtesting.plan import BacktestPlan, Prices, default_policies
 from batchlearn.errors import BatchlearnError, UsageError
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.progress import finish
+from batchlearn.retraining.policies import Every
+from batchlearn.retraining.policies.combined import With
 from batchlearn.retraining.policies.text import parse_policies
 
 POLICIES = "never; every 3d; every 12d; rows 300; doubling; decay 0.05; every 12d with window=12d"
@@ -213,6 +215,23 @@ def test_without_policies_there_are_twelve_or_more_of_all_kinds() -> None:
     numbers = opened(stream(60).append_column("t", pa.array(np.arange(60.0 * 40))), time="t", drop=["seen", "known"])
     names = [one.run.name for one in bl.backtest(numbers, model=RECIPE, plan=BacktestPlan(windows=4)).policies]
     assert len(names) >= 12
+
+
+def test_default_calendars_are_those_that_are_over_before_the_history_is() -> None:
+    for windows, expected in ((2, 1), (3, 2), (5, 3), (9, 4)):
+        history = history_of(stream(80), windows)
+        length = float(np.diff(history.edges)[0])
+        policies = default_policies(history, None)
+        calendars = [one for one in policies if isinstance(one, Every)]
+        assert len(calendars) == expected
+        periods = [one.period for one in calendars]
+        for one in policies:
+            if isinstance(one, With):
+                assert isinstance(one.policy, Every)
+                periods.append(one.policy.period)
+                periods += [] if one.action.window is None else [one.action.window]
+        assert all(period.on(stamped=True) <= (windows - 1) * length for period in periods)
+        assert len(set(map(str, policies))) == len(policies)
 
 
 @pytest.mark.parametrize(

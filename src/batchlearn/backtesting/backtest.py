@@ -39,7 +39,7 @@ def backtest(
 
     Args:
         table: Rows with a target and a time, as `read` opens them.
-        policies: Policies as production runs them; twelve or more by default.
+        policies: Policies as production runs them; a dozen of all kinds by default, fewer for few windows.
         model: How each model is trained; `Recipe()` unless given.
         plan: Windows, arrival of labels, prices; `BacktestPlan()` unless given.
         threads: Threads that read rows; as many as there are cores, at most 8, unless given.

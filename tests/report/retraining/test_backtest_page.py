@@ -136,6 +136,15 @@ def test_nothing_is_explained_that_is_not_there() -> None:
     assert "Notes" in written(noted)
 
 
+def test_a_missing_interval_and_a_single_retrain_are_said_in_words() -> None:
+    result = turned()
+    policies = tuple(replace(one, loss=replace(one.loss, low=None, high=None)) for one in result.policies)
+    oracle = replace(result.oracle, best=result.oracle.best._replace(retrains=1))
+    words = " ".join(written(replace(result, policies=policies, oracle=oracle)).split())
+    assert "a row with 1 retrain, known afterwards" in words
+    assert f"{policies[0].run.name} {shown(policies[0].loss)} none 0" in words
+
+
 def test_the_length_of_a_window_is_shown() -> None:
     assert "A window 6 days" in " ".join(written(turned()).split())
     assert "length of a window" in Reading(page(turned())).text

@@ -54,8 +54,8 @@ class ReplayOptions:
     policies: Annotated[
         str | None,
         Parameter(
-            help='Policies, between semicolons: "never; every 7d; decay 0.05; every 7d with start=warm". Twelve or '
-            "more of all kinds unless given."
+            help='Policies, between semicolons: "never; every 7d; decay 0.05; every 7d with start=warm". A dozen of '
+            "all kinds unless given, fewer for few windows."
         ),
     ] = None
     windows: Annotated[str, Parameter(help="How many windows judge, or how long each is: 7d.")] = "40"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchlearn.backtesting.outcome import Backtest
 from batchlearn.formatting.backtest import time_length
 from batchlearn.formatting.names import in_short
-from batchlearn.formatting.numbers import plain
+from batchlearn.formatting.numbers import count, plain
 from batchlearn.report.document import Document
 from batchlearn.report.retraining import answers, tables
 
@@ -13,6 +13,7 @@ from batchlearn.report.retraining import answers, tables
 def show_backtest(document: Document, result: Backtest) -> None:
     """Write what came out: a line a policy, what waiting costs, the recommendation."""
     history, oracle = result.history, result.oracle
+    retrains = count(oracle.best.retrains, "retrain")
     document.title(
         f"Replayed {len(result.policies)} policies over {history.windows} windows, {int(result.judged.sum()):,} rows"
     )
@@ -20,7 +21,10 @@ def show_backtest(document: Document, result: Backtest) -> None:
         [
             ("A window", time_length(history.window_hours, history.times.stamped)),
             ("First training", str(history.shown(float(history.edges[0])))),
-            ("The oracle", f"{plain(oracle.loss, 4)} a row with {oracle.best.retrains} retrains, known afterwards"),
+            (
+                "The oracle",
+                f"{plain(oracle.loss, 4)} a row with {retrains}, known afterwards",
+            ),
             ("Took", f"{result.seconds:.0f} s for {result.fits} trainings"),
         ]
     )

@@ -42,7 +42,7 @@ def brief(result: Backtest) -> tuple[list[str], list[list[str]]]:
         [
             f"{one.run.name}{' *' if one.run.path_dependent else ''}",
             shown(one.loss),
-            interval(one.loss),
+            interval(one.loss) or "none",
             str(one.retrains),
             f"{one.seconds:.1f}",
             *([plain(one.cost, 4)] if result.prices is not None else []),
