@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.backtesting.made import DAY, RECIPE, opened, stream
+from tests.backtesting.made import DAY, RECIPE, history_of, opened, stream
 
 import batchlearn as bl
 from batchlearn.backtesting.backtest import iter_backtest
 from batchlearn.backtesting.cells import MatrixCell
+from batchlearn.backtesting.matrix import LossMatrix
 from batchlearn.backtesting.outcome import Backtest
-from batchlearn.backtesting.plan import BacktestPlan, Prices
+from batchlearn.backtesting.plan import BacktestPlan, Prices, default_policies
 from batchlearn.errors import BatchlearnError, UsageError
-from batchlearn.formatting.notes import Code
+from batchlearn.formatting.notes import Code, Note
 from batchlearn.progress import finish
+from batchlearn.retraining.policies import Every
+from batchlearn.retraining.policies.combined import With
 from batchlearn.retraining.policies.text import parse_policies
 
 POLICIES = "never; every 3d; every 12d; rows 300; doubling; decay 0.05; every 12d with window=12d"
@@ -36,7 +39,7 @@ def calm(seed: int, noise: float = 1.0) -> pa.Table:
 def test_in_a_world_that_stays_the_answer_is_never(seed: int, noise: float) -> None:
     found = run(calm(seed, noise), holdout=0.3)
     assert found.recommendation.policy == "never"
-    assert [note.code for note in found.recommendation.reasons] == [Code.NO_POLICY_BEATS_ONCE]
+    assert [note.code for note in found.recommendation.reasons] == [Code.NO_POLICY_BEATS_ONCE, Code.CHOSEN_BY_FIRST]
     assert "No policy beats training once" in str(found)
     for later in found.recommendation.later.values():
         assert later.low is not None
@@ -93,6 +96,24 @@ def test_prices_decide_and_the_oracle_heeds_them() -> None:
             assert one.cost >= found.oracle.best.cost + found.prices.retrain * found.oracle.best.retrains - 1e-9
 
 
+@pytest.mark.parametrize("prices", [None, Prices(retrain=0.5)], ids=["free", "priced"])
+def test_reasons_of_a_choice_have_the_figures_of_the_windows_that_chose_and_say_so(prices: Prices | None) -> None:
+    rows = stream(80, turns=(30,), seed=5)
+    found = run(rows, "never; every 3d; every 9d", prices=prices, holdout=0.5)
+    first, said = found.recommendation.reasons
+    windows = found.history.windows
+    kept = windows - round(0.5 * windows)
+    assert said == Note(Code.CHOSEN_BY_FIRST, {"windows": kept, "of": windows})
+    chosen, edge = found.outcome(found.recommendation.policy), found.history.edges[kept]
+    retrained = sum(one.now < edge for one in chosen.run.retrained)
+    assert first.values["retrains"] == retrained < chosen.retrains
+    if prices is not None:
+        assert chosen.cost is not None
+        assert first.values["cost"] < chosen.cost
+    all_choose = run(rows, "never; every 3d; every 9d", prices=prices).recommendation
+    assert [note.code for note in all_choose.reasons] == [first.code]
+
+
 def test_hours_of_staleness_are_those_in_which_what_serves_is_older_than_a_window() -> None:
     found = run(stream(40), "never; every 3d; every 9d", windows="3d")
     windows, hours = found.history.windows, 72.0
@@ -144,6 +165,16 @@ def test_a_window_that_a_model_cannot_score_is_missing_and_said() -> None:
     assert np.isfinite(means[-1]), "later windows are scored all the same"
 
 
+def test_a_calendar_that_windows_do_not_fit_is_said_with_the_period_that_it_had() -> None:
+    found = run(stream(60), "every 2d; every 6d; every 8d; every 6d with start=warm; rows 200", windows="4d")
+    (note,) = (note for note in found.notes if note.code is Code.PERIODS_OFF_WINDOWS)
+    assert note.values["ran"] == {"every 2d": 96.0, "every 6d": 192.0, "every 6d with start=warm": 192.0}
+    assert "every 6d ran every 8 days" in str(note)
+    gaps = np.diff([one.now for one in found.outcome("every 6d").run.models])
+    assert set(gaps) == {8 * DAY}
+    assert Code.PERIODS_OFF_WINDOWS not in [note.code for note in run(stream(40), "every 6d").notes]
+
+
 def test_windows_without_labels_are_said() -> None:
     rows = stream(60)
     seen = rows.column("seen").cast(pa.int64()).to_numpy()
@@ -186,6 +217,23 @@ def test_without_policies_there_are_twelve_or_more_of_all_kinds() -> None:
     assert len(names) >= 12
 
 
+def test_default_calendars_are_those_that_are_over_before_the_history_is() -> None:
+    for windows, expected in ((2, 1), (3, 2), (5, 3), (9, 4)):
+        history = history_of(stream(80), windows)
+        length = float(np.diff(history.edges)[0])
+        policies = default_policies(history, None)
+        calendars = [one for one in policies if isinstance(one, Every)]
+        assert len(calendars) == expected
+        periods = [one.period for one in calendars]
+        for one in policies:
+            if isinstance(one, With):
+                assert isinstance(one.policy, Every)
+                periods.append(one.policy.period)
+                periods += [] if one.action.window is None else [one.action.window]
+        assert all(period.on(stamped=True) <= (windows - 1) * length for period in periods)
+        assert len(set(map(str, policies))) == len(policies)
+
+
 @pytest.mark.parametrize(
     ("policies", "plan", "code"),
     [
@@ -199,6 +247,18 @@ def test_what_does_not_fit_is_refused(policies: str, plan: dict[str, Any], code:
     with pytest.raises(BatchlearnError) as refused:
         run(stream(40), policies, **plan)
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize("policies", ["every 3d; every 100", "never; none.py:Mine"])
+def test_a_policy_that_cannot_decide_is_refused_before_a_model_is_trained(
+    policies: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(*_: object) -> None:
+        raise AssertionError("a model was trained")
+
+    monkeypatch.setattr(LossMatrix, "begin", trained)
+    with pytest.raises(UsageError):
+        run(stream(40), policies)
 
 
 @pytest.mark.parametrize(("start", "holdout", "code"), [(0.0, 0.0, "start-range"), (0.2, 1.0, "holdout-range")])

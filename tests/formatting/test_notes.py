@@ -241,6 +241,9 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.ROWS_NOT_SCORED: {"rows": 1234, "why": "'{a}' holds a text."},
     Code.WINDOWS_WITHOUT_LABELS: {"windows": 3, "of": 40},
     Code.TRAININGS_REFUSED: {"trainings": 2, "at": "'2026-01-01 00:00:00'", "why": "All labels are {equal}."},
+    Code.CHOSEN_BY_FIRST: {"windows": 28, "of": 40},
+    Code.PERIODS_OFF_WINDOWS: {"ran": {"every {30d}": 1152.0}, "window": 1152.0, "stamped": True},
+    Code.PROJECT_DIFFERS: {"project": "batchlearn.toml", "differ": ["files", "alpha"]},
     Code.CLASSES_CAME_LATE: {"classes": ["a", "b", "c", "d", "e", "{f}"]},
 }
 

@@ -14,7 +14,7 @@ from batchlearn.backtesting.judging import judged_backtest
 from batchlearn.backtesting.matrix import LossMatrix
 from batchlearn.backtesting.outcome import Backtest
 from batchlearn.backtesting.plan import BacktestPlan, default_policies
-from batchlearn.backtesting.replay import ReplayContext, replay
+from batchlearn.backtesting.replay import ReplayContext, first_decision, replay
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.errors import UsageError
 from batchlearn.progress import Progress, finish
@@ -39,7 +39,7 @@ def backtest(
 
     Args:
         table: Rows with a target and a time, as `read` opens them.
-        policies: Policies as production runs them; twelve or more by default.
+        policies: Policies as production runs them; a dozen of all kinds by default, fewer for few windows.
         model: How each model is trained; `Recipe()` unless given.
         plan: Windows, arrival of labels, prices; `BacktestPlan()` unless given.
         threads: Threads that read rows; as many as there are cores, at most 8, unless given.
@@ -89,6 +89,9 @@ def iter_backtest(
         claim_cache(store, history, fingerprint(history.table), recipe)
     delay = 0.0 if plan.delay is None else Span.parse(plan.delay).on(stamped)
     context = ReplayContext(plan.durations, delay, None if plan.prices is None else plan.prices.retrain_in_loss)
+    # A policy that cannot decide at all is refused before an hour of training and not after it.
+    for name, policy in zip(names, entrants, strict=True):
+        first_decision(name, policy, history, context)
     with one_blas_thread():
         matrix = LossMatrix(history, recipe, threads, store)
         yield from matrix.begin()

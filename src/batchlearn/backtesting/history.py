@@ -107,6 +107,11 @@ class History:
         return len(self.edges) - 1
 
     @property
+    def window_hours(self) -> float:
+        """How long a window is, in hours, or in units of times that are numbers."""
+        return self.hours(float(np.median(np.diff(self.edges))))
+
+    @property
     def starts(self) -> NDArray[np.intp]:
         """The first row of each window, and one past the last row, (windows + 1,)."""
         return np.searchsorted(self.seen, self.edges, side="right")

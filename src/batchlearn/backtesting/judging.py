@@ -31,9 +31,12 @@ from batchlearn.evaluation.intervals import Estimate, Resampling, paired_differe
 from batchlearn.evaluation.metrics import first_score, target_metrics
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
-from batchlearn.retraining.policies import Action
+from batchlearn.retraining.policies import Action, Every, Policy
+from batchlearn.retraining.policies.combined import With
 
 LAST_VALUE = "last value"
+# A calendar that runs within this share of its period keeps it.
+_ONE_RHYTHM = 0.1
 
 
 def judged_backtest(
@@ -123,7 +126,11 @@ def _recommended(
     costs = None
     if plan.prices is not None:
         costs = [_cost(history, run, choosing, plan.prices) or 0.0 for run in runs]
-    chosen, reasons = choose(runs, costs, history.weight, choosing, _resampling(window[choosing], plan.seed))
+    retrains = [_retrains(history, run, choosing) for run in runs]
+    blocks = _resampling(window[choosing], plan.seed)
+    chosen, reasons = choose(runs, costs, retrains, history.weight, choosing, blocks)
+    if choosing is not judged and later.any():
+        reasons = (*reasons, Note(Code.CHOSEN_BY_FIRST, {"windows": kept, "of": history.windows}))
     found = {}
     if later.any():
         blocks = _resampling(window[later], plan.seed)
@@ -144,11 +151,21 @@ def _cost(history: History, run: PolicyRun, rows: NDArray[np.bool_], prices: Pri
     """Return what a policy would have cost by the prices, its losses counted on some rows."""
     if prices is None:
         return None
-    window = np.searchsorted(history.edges, float(np.max(history.seen[rows])))
-    last = float(history.edges[min(int(window), history.windows)])
-    retrains = sum(one.now < last for one in run.retrained)
+    last, retrains = _last_edge(history, rows), _retrains(history, run, rows)
     lost = float(history.weight[rows] @ run.losses[rows])
     return prices.retrain * retrains + prices.hour * _stale_hours(history, run, last) + prices.loss * lost
+
+
+def _last_edge(history: History, rows: NDArray[np.bool_]) -> float:
+    """Return the end of the last window of some rows."""
+    window = np.searchsorted(history.edges, float(np.max(history.seen[rows])))
+    return float(history.edges[min(int(window), history.windows)])
+
+
+def _retrains(history: History, run: PolicyRun, rows: NDArray[np.bool_]) -> int:
+    """Count the retrains up to the end of the last window of some rows."""
+    last = _last_edge(history, rows)
+    return sum(one.now < last for one in run.retrained)
 
 
 def measured_durations(matrix: LossMatrix) -> Durations:
@@ -261,6 +278,11 @@ def _notes(
     history = matrix.history
     if not history.times.stamped:
         yield Note(Code.TRAINING_TAKES_NO_TIME)
+    ran = [(run.name, *spans) for run in runs if (spans := _rhythm(run.policy, history)) is not None]
+    odd = {name: history.hours(real) for name, period, real in ran if abs(real - period) > _ONE_RHYTHM * period}
+    if odd:
+        values = {"ran": odd, "window": history.window_hours, "stamped": history.times.stamped}
+        yield Note(Code.PERIODS_OFF_WINDOWS, values)
     if int(after.sum()) > int(judged.sum()):
         why = next((cell.unable for cell in matrix.cells.values() if cell.unable), "")
         yield Note(Code.ROWS_NOT_SCORED, {"rows": int(after.sum()) - int(judged.sum()), "why": why})
@@ -278,3 +300,19 @@ def _notes(
     )
     if late:
         yield Note(Code.CLASSES_CAME_LATE, {"classes": sorted(map(str, late))})
+
+
+def _rhythm(policy: Policy, history: History) -> tuple[float, float] | None:
+    """Return the period of a calendar and the one that it has where it is asked at edges alone, on the scale of times.
+
+    None of another policy, and of a calendar whose period is over at no edge.
+    """
+    calendar = policy.policy if isinstance(policy, With) else policy
+    if not isinstance(calendar, Every):
+        return None
+    stamped, begun, gaps = history.times.stamped, float(history.edges[0]), list[float]()
+    for edge in map(float, history.edges[1:-1]):
+        if calendar.period.passed(begun, edge, stamped) >= 1.0:
+            gaps.append(edge - begun)
+            begun = edge
+    return (calendar.period.on(stamped), float(np.median(gaps))) if gaps else None

@@ -300,9 +300,14 @@ def window_means(history: History, window: NDArray[np.intp], losses: Floats) -> 
 
 
 def choose(
-    runs: Sequence[PolicyRun], costs: Sequence[float] | None, weight: Floats, rows: NDArray[np.bool_], plan: Resampling
+    runs: Sequence[PolicyRun],
+    costs: Sequence[float] | None,
+    retrains: Sequence[int],
+    weight: Floats,
+    rows: NDArray[np.bool_],
+    plan: Resampling,
 ) -> tuple[PolicyRun, tuple[Note, ...]]:
-    """Return the policy to take by the rows that may choose, and why.
+    """Return the policy to take by the rows that may choose, and why; costs and retrains are those of their windows.
 
     By the prices it is the cheapest. Without them it is, of those that the interval does not tell from the best one and
     whose loss is within a hundredth of it, the one that retrains least often; and if none is known to be better than
@@ -311,7 +316,7 @@ def choose(
     means = [float(np.average(run.losses[rows], weights=weight[rows])) for run in runs]
     if costs is not None:
         best = int(np.argmin(costs))
-        values = {"cost": costs[best], "retrains": len(runs[best].retrained), "policies": len(runs)}
+        values = {"cost": costs[best], "retrains": retrains[best], "policies": len(runs)}
         return runs[best], (Note(Code.POLICY_CHEAPEST, values), *_no_better(runs, weight, rows, plan))
     best = int(np.argmin(means))
     said = _no_better(runs, weight, rows, plan)
@@ -319,13 +324,13 @@ def choose(
     if said and never is not None:
         return never, said
     near = []
-    for run, mean in zip(runs, means, strict=True):
+    for run, mean, times in zip(runs, means, retrains, strict=True):
         found = paired(run.losses[rows], runs[best].losses[rows], weight[rows], plan)
         if (found.low is None or found.low <= 0.0) and mean <= means[best] + _AS_GOOD * abs(means[best]):
-            near.append((len(run.retrained), mean, run))
-    retrains, mean, chosen = min(near, key=lambda one: one[:2])
-    least = {"best": runs[best].name, "best_loss": means[best], "best_retrains": len(runs[best].retrained)}
-    return chosen, (Note(Code.POLICY_AS_GOOD, {"loss": mean, "retrains": retrains, **least}),)
+            near.append((times, mean, run))
+    times, mean, chosen = min(near, key=lambda one: one[:2])
+    least = {"best": runs[best].name, "best_loss": means[best], "best_retrains": retrains[best]}
+    return chosen, (Note(Code.POLICY_AS_GOOD, {"loss": mean, "retrains": times, **least}),)
 
 
 def _no_better(

@@ -138,6 +138,7 @@ class BacktestPlan:
 def default_policies(history: History, prices: Prices | None, brought: bool = False) -> tuple[Policy, ...]:
     """Return policies of each kind, with periods that fit the windows, and rows that fit what comes in one.
 
+    Calendars whose period is over at no edge are left out: they would be training once under another name.
     An estimator that was `brought` has neither a bracket nor regimes.
     """
     length = float(np.median(np.diff(history.edges)))
@@ -149,15 +150,17 @@ def default_policies(history: History, prices: Prices | None, brought: bool = Fa
         size, unit = next((one for one in _UNITS if windows * length >= 2.0 * one[0] * _SECOND), (1.0, "s"))
         return Span(float(max(windows * length // (size * _SECOND), 1.0)), unit)
 
-    often = Every(span(4))
+    # A policy decides at the edges between windows: the last of those that come after k windows is at windows - 1.
+    decided = history.windows - 1
+    often = Every(span(min(4, decided)))
     found: list[Policy] = [
         Never(),
-        *(Every(span(windows)) for windows in (1, 2, 4, 8)),
+        *(Every(span(windows)) for windows in (1, 2, 4, 8) if windows <= decided),
         EveryRows(2 * each),
         Doubling(1.5),
         Decay(0.05),
         Drift("psi", 0.05),
-        With(often, Action(window=span(8))),
+        With(often, Action(window=span(min(8, decided)))),
         With(often, Action(start="warm")),
         With(often, Action(new_only=True)),
     ]

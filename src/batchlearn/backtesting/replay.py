@@ -104,8 +104,8 @@ def replay(
     """Yield progress while a policy is asked at each edge; return what it did. UsageError where it raises."""
     history, edges, stamped = matrix.history, matrix.history.edges, matrix.history.times.stamped
     began, key = float(edges[0]), ModelKey(Action(), 0)
+    begun = first_decision(name, policy, history, context)
     cell = yield from matrix.cell(key)
-    begun = _asked(name, policy, Situation(began, None, history.known_by(began), stamped, price=context.price))
     models = [ServingModel(key, cell, began, live_time(cell, history, context))]
     decisions = [ReplayedDecision(0, began, begun, models[0])]
     for edge in range(1, history.windows):
@@ -130,6 +130,12 @@ def replay(
         models.append(ServingModel(key, cell, now, live, _churn(history, newest.cell, cell, live)))
         decisions.append(ReplayedDecision(edge, now, decision, models[-1]))
     return PolicyRun(name, policy, tuple(decisions), tuple(models), *served(history, models))
+
+
+def first_decision(name: str, policy: Policy, history: History, context: ReplayContext) -> Decision:
+    """Ask a policy before there is a model. UsageError as `replay`."""
+    began, stamped = float(history.edges[0]), history.times.stamped
+    return _asked(name, policy, Situation(began, None, history.known_by(began), stamped, price=context.price))
 
 
 def served(history: History, models: Sequence[ServingModel]) -> tuple[Floats, Floats]:

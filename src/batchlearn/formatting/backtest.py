@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from batchlearn.formatting.codes import Code
-from batchlearn.formatting.numbers import count, plain
+from batchlearn.formatting.numbers import count, duration, plain
 
 
 def _as_good(loss: float, retrains: int, best: str, best_loss: float, best_retrains: int) -> str:
@@ -15,6 +15,23 @@ def _as_good(loss: float, retrains: int, best: str, best_loss: float, best_retra
         f"It retrains {count(retrains, 'time')} and loses {plain(loss, 4)} a row; the lowest loss, "
         f"{plain(best_loss, 4)} by {best} with {count(best_retrains, 'retrain')}, is within a hundredth of that and "
         "not told from it."
+    )
+
+
+def time_length(hours: float, stamped: bool) -> str:
+    """Write a length of history: 14.6 days, 5.0 hours; a plain number where times are numbers."""
+    if not stamped:
+        return plain(hours, 4)
+    if hours < 2.0:
+        return duration(hours * 3600.0)
+    return f"{plain(hours / 24.0, 3)} days" if hours > 47.0 else f"{plain(hours, 3)} hours"
+
+
+def _off_windows(ran: Mapping[str, float], window: float, stamped: bool) -> str:
+    said = ", ".join(f"{name} ran every {time_length(real, stamped)}" for name, real in ran.items())
+    return (
+        f"Policies are asked at the edges of windows, {time_length(window, stamped)} each, so {said}. Windows "
+        "(--windows) of which a period has a whole number keep it."
     )
 
 
@@ -32,6 +49,13 @@ SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.WINDOWS_WITHOUT_LABELS: "{windows:,} of {of:,} windows have no row that judges.",
     Code.TRAININGS_REFUSED: "{trainings:,} trainings were refused, and the model before went on serving; the first, at "
     "{at}: {why}",
+    Code.CHOSEN_BY_FIRST: "That is of the first {windows:,} of {of:,} windows, which choose; the table of policies has "
+    "the figures of all.",
+    Code.PERIODS_OFF_WINDOWS: _off_windows,
+    Code.PROJECT_DIFFERS: lambda project, differ: (
+        f"{project} takes other rows, or trains otherwise, than was replayed here ({', '.join(differ)}); which "
+        "policy is right there may differ."
+    ),
     Code.CLASSES_CAME_LATE: lambda classes: (
         f"Later rows have classes that the first model did not know ({', '.join(classes[:5])}"
         f"{' and others' if len(classes) > 5 else ''}). A model that has not seen a class gives it no probability, "

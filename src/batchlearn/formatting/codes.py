@@ -212,3 +212,6 @@ class Code(StrEnum):
     WINDOWS_WITHOUT_LABELS = auto()
     TRAININGS_REFUSED = auto()
     CLASSES_CAME_LATE = auto()
+    CHOSEN_BY_FIRST = auto()
+    PROJECT_DIFFERS = auto()
+    PERIODS_OFF_WINDOWS = auto()

@@ -249,19 +249,27 @@ def write_settings(folder: Path, text: str) -> Path:
 def with_policy(text: str, policy: str, price: float | None = None) -> str:
     """Return the text of settings with another policy, which keeps the structure; all else stays as it was written.
 
-    UsageError where the policy does not fit the rest.
+    Keys of the policy before go, but those that say what holds without them. UsageError where the policy does not fit
+    the rest.
     """
+    before = tomllib.loads(text).get("policy", {})
     said = {"when": policy, "structure": "keep", **({} if price is None else {"price": price})}
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in said.items()]
+    lines = {key: f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in said.items()}
+    added = [line for key, line in lines.items() if key not in before]
+    gone = {key for key, value in before.items() if key not in said and value != getattr(PolicySettings(), key)}
     written, inside, found = list[str](), False, False
     for line in text.splitlines():
+        entry = re.match(r"""\s*(\w+)\s*=\s*(?:"(?:[^"\\]|\\.)*"|'[^']*'|[^#"']*?)(\s*#.*)?$""", line)
+        key = entry[1] if inside and entry is not None else ""
         if re.match(r"\s*\[", line):
             inside = re.match(r"\s*\[\s*policy\s*\]", line) is not None
-            written += [line, *(lines if inside else [])]
             found |= inside
-        elif not (inside and re.match(r"\s*(when|period|clock|rows|window|start|structure|price)\s*=", line)):
+            written += [line, *(added if inside and "when" not in before else [])]
+        elif entry is not None and key in lines:
+            written += [lines[key] + (entry[2] or ""), *(added if key == "when" else [])]
+        elif key not in gone:
             written.append(line)
-    changed = "\n".join(written if found else [*written, "", "[policy]", *lines]) + "\n"
+    changed = "\n".join(written if found else [*written, "", "[policy]", *lines.values()]) + "\n"
     parse_settings(changed)
     return changed
 

@@ -11,6 +11,7 @@ from tests.cli.made import Run, one_object
 from tests.report.reading import Reading
 from tests.retraining.made import SETTINGS_TEXT, add_days, day, make_project
 
+from batchlearn.formatting.notes import Code
 from batchlearn.retraining.project import open_project
 
 BACKTEST = (
@@ -108,6 +109,14 @@ def test_what_cannot_be_replayed_is_refused(
     assert not (rows / "backtests").exists()
 
 
+def test_help_says_where_pages_go_and_what_the_seed_is_of(run: Run) -> None:
+    code, out, _ = run("backtest", "--help")
+    words = " ".join(out.split())
+    assert (code, "comparisons/" in words, "the others follow" in words) == (0, False, False)
+    assert "backtests/TARGET-N.html" in words
+    assert "Seed of the trainings" in words
+
+
 def test_a_policy_of_the_users_own_takes_part(run: Run, rows: Path) -> None:
     (rows / "own.py").write_text(OWN.format(answer="situation.new_rows > 200"))
     code, out, _ = run(*BACKTEST, "--windows", "6d", "--policies", "never; own.py:Mondays", "--json")
@@ -127,6 +136,7 @@ def test_the_chosen_policy_is_what_production_runs(run: Run, here: Path, monkeyp
     found = one_object(out)
     assert (code, found["recommendation"]["policy"]) == (0, "rows 250")
     assert found["written"] == str(root / "batchlearn.toml")
+    assert Code.PROJECT_DIFFERS not in [note["code"] for note in found["noted"]]
     text = (root / "batchlearn.toml").read_text(encoding="utf-8")
     assert text.startswith("# Ours.\n[source]")
     assert 'when = "rows 250"' in text
@@ -140,3 +150,27 @@ def test_the_chosen_policy_is_what_production_runs(run: Run, here: Path, monkeyp
     assert one_object(out)["version"] == 1
     code, out, _ = run("retrain", "--now", day(26), "--json")
     assert "of 250 rows" in one_object(out)["reason"]
+
+
+def test_a_project_of_another_target_gets_no_policy(
+    run: Run, here: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_project(here / "shop", changes={'target = "bought"': 'target = "paid"'})
+    monkeypatch.chdir(root)
+    told = ("backtest", str(rows / "stream.parquet"), *BACKTEST[2:], *SHORT, "--write", "--json")
+    code, out, _ = run(*told)
+    error = one_object(out)["error"]
+    assert (code, error["code"]) == (2, "project-of-another")
+    assert "'paid'" in error["message"]
+    assert (root / "batchlearn.toml").read_text() == SETTINGS_TEXT.replace('"bought"', '"paid"')
+
+
+def test_a_project_of_other_rows_and_recipe_is_noted(
+    run: Run, here: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(make_project(here / "shop", changes={"alpha = 0.01": "alpha = 0.02"}))
+    flags = ("--windows", "6d", "--policies", "never", "--write", "--json")
+    code, out, _ = run("backtest", str(rows / "stream.parquet"), *BACKTEST[2:], *flags)
+    assert code == 0
+    (note,) = (note for note in one_object(out)["noted"] if note["code"] == Code.PROJECT_DIFFERS)
+    assert note["values"]["differ"] == ["files", "drop", "alpha"]

@@ -18,8 +18,10 @@ from batchlearn.formatting.notes import Code, Note
 from batchlearn.progress import finish
 from batchlearn.report.document import Document
 from batchlearn.report.page import page
+from batchlearn.report.retraining import tables
 from batchlearn.report.retraining.brief import show_backtest
 from batchlearn.report.terminal import printed
+from batchlearn.report.values import shown
 from batchlearn.retraining.policies.text import parse_policies
 
 QUESTIONS = (
@@ -60,7 +62,8 @@ def hostile() -> Backtest:
 
 def test_a_page_has_every_section_and_answers_with_its_figures() -> None:
     result = turned()
-    reading = Reading(page(result))
+    reading, never = Reading(page(result)), result.baselines["never"]
+    assert never.loss is not None
     assert {"time", "policies", "freshness", "decisions", "answers"} <= set(reading.values("id"))
     wanted = (
         *QUESTIONS,
@@ -71,7 +74,9 @@ def test_a_page_has_every_section_and_answers_with_its_figures() -> None:
         "every 6d with rows=new (depends on its path)",
         "No price was given",
         "On the windows that had no say in the choice it loses",
-        f"Baselines on the same rows: never: error rate {result.baselines['never'].error:.3f}",
+        f"Baselines on the same rows: never: log loss {shown(never.loss)}, error rate {never.error:.3f}; every window:",
+        "another class is the likeliest",
+        "Drawn are the recommended policy, never, and those with the least loss",
     )
     for sentence in wanted:
         assert sentence in reading.text, sentence
@@ -81,6 +86,20 @@ def test_decisions_stand_with_their_reasons() -> None:
     text = Reading(page(turned())).text
     assert "The policy is never to train again." in text
     assert "the period of 6 days has passed" in text
+    summaries = page(turned())
+    for policy in POLICIES.split("; "):
+        assert f"<summary>{policy}</summary>" in summaries
+    assert "left out" not in text
+
+
+def test_decisions_that_are_left_out_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_MOST_DECISIONS", 3)
+    left = len(turned().outcome("never").run.decisions) - 3
+    assert f"{left} later decisions left out here" in Reading(page(turned())).text
+
+
+def test_all_policies_are_drawn_where_there_is_room() -> None:
+    assert "Drawn are" not in Reading(page(calm())).text
 
 
 @pytest.mark.parametrize("result", [turned, calm, hostile], ids=["turned", "calm", "hostile"])
@@ -106,6 +125,29 @@ def test_prices_are_shown_where_they_are_given() -> None:
     assert "No price was given" not in page(dear)
     lines = (line.split() for one in (dear, turned()) for line in written(one).splitlines())
     assert ["cost" in words for words in lines if words[:2] == ["loss", "95"]] == [True, False]
+
+
+def test_nothing_is_explained_that_is_not_there() -> None:
+    bare, marked = written(replace(calm(), notes=())), written(turned())
+    assert "Notes" not in bare
+    assert "*: its models" not in bare
+    assert "*: its models depend on the ones before" in marked
+    noted = replace(calm(), notes=(Note(Code.RECORDED, {"text": "Said."}),))
+    assert "Notes" in written(noted)
+
+
+def test_a_missing_interval_and_a_single_retrain_are_said_in_words() -> None:
+    result = turned()
+    policies = tuple(replace(one, loss=replace(one.loss, low=None, high=None)) for one in result.policies)
+    oracle = replace(result.oracle, best=result.oracle.best._replace(retrains=1))
+    words = " ".join(written(replace(result, policies=policies, oracle=oracle)).split())
+    assert "a row with 1 retrain, known afterwards" in words
+    assert f"{policies[0].run.name} {shown(policies[0].loss)} none 0" in words
+
+
+def test_the_length_of_a_window_is_shown() -> None:
+    assert "A window 6 days" in " ".join(written(turned()).split())
+    assert "length of a window" in Reading(page(turned())).text
 
 
 def written(result: Backtest) -> str:

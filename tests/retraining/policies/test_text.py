@@ -115,12 +115,19 @@ def test_code_of_the_user_runs_when_it_is_asked_and_not_before(tmp_path: Path) -
     assert (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize(
-    "name", ["own.py:Bare", "own.py:Raises", "own.py:Missing", "own.py:Mine(1, 2)", "none.py:Mine"]
-)
+@pytest.mark.parametrize("name", ["own.py:Bare", "own.py:Raises", "own.py:Missing", "own.py:Mine(1, 2)"])
 def test_code_that_fails_is_a_refusal_that_names_it(name: str, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     with pytest.raises(UsageError) as refusal:
         parse_policy(name, str(tmp_path)).decide(NOW)
     assert refusal.value.code == "policy-raised"
+    assert name in refusal.value.message
+
+
+@pytest.mark.parametrize(("name", "said"), [("none.py:Mine", "there is no file"), ("own.py:Odd", "no method decide")])
+def test_what_is_no_policy_of_the_user_is_said(name: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(f"{OWN}\n\nclass Odd:\n    pass\n")
+    with pytest.raises(UsageError, match=said) as refusal:
+        parse_policy(name, str(tmp_path)).decide(NOW)
+    assert refusal.value.code == "policy-not-valid"
     assert name in refusal.value.message

@@ -4,12 +4,13 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from tests.retraining.made import SETTINGS_TEXT
 
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.errors import UsageError
 from batchlearn.registry.place import SETTINGS, find_project
 from batchlearn.retraining.policies import Every, EveryRows, Never, Span
-from batchlearn.retraining.project import SAID_ELSEWHERE, open_project, parse_settings, write_settings
+from batchlearn.retraining.project import SAID_ELSEWHERE, open_project, parse_settings, with_policy, write_settings
 from batchlearn.tables.table import Roles
 from batchlearn.training.recipe import Recipe
 
@@ -170,3 +171,15 @@ def test_a_project_says_everything_that_training_knows() -> None:
 )
 def test_numbers_of_a_loss_and_class_weights_are_keys_too(recipe: str) -> None:
     assert parse_settings(SOURCE + "[recipe]\n" + recipe).recipe != Recipe()
+
+
+def test_another_policy_leaves_what_it_does_not_change() -> None:
+    text = SETTINGS_TEXT.replace(
+        'when = "rows"\nrows = 300\n',
+        'start = "scratch"\nwhen = "rows" # ours, "mostly"\nrows = 300\nwindow = "9d"\nstructure = "choose"  # dear\n',
+    )
+    changed = with_policy(text, "every 7d", 5.0)
+    assert changed.partition("[policy]\n")[2] == (
+        'start = "scratch"\nwhen = "every 7d" # ours, "mostly"\nprice = 5.0\nstructure = "keep"  # dear\n'
+    )
+    assert changed.partition("[policy]")[0] == text.partition("[policy]")[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import contextlib
+import os
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +14,12 @@ from batchlearn.backtesting.backtest import iter_backtest
 from batchlearn.backtesting.history import Arrivals
 from batchlearn.backtesting.plan import BacktestPlan, Prices
 from batchlearn.cli.arguments import CommandResult
-from batchlearn.cli.compare import DEFAULT_PAGE, PageFolder, PageOptions
+from batchlearn.cli.compare import PageFolder, PageOptions
 from batchlearn.cli.options import (
     AS_STORED,
     NO_ROLES,
     WHOLE,
+    Count,
     Flag,
     PartFlags,
     ReadingFlags,
@@ -28,11 +31,16 @@ from batchlearn.cli.options.recipe import ANY_LOSS, LossFlags, learner_settings
 from batchlearn.cli.progress import watch
 from batchlearn.cli.project.init import NO_LABELS, LabelOptions
 from batchlearn.cli.train import threads_given
+from batchlearn.errors import BatchlearnError, UsageError, quoted
+from batchlearn.formatting.notes import Code, Note
+from batchlearn.registry.place import SETTINGS
 from batchlearn.report.document import Document
 from batchlearn.report.page import page as page_of
 from batchlearn.report.retraining.brief import show_backtest
 from batchlearn.retraining.policies.text import parse_policies
-from batchlearn.retraining.project import open_project, replace_settings, with_policy
+from batchlearn.retraining.project import SAID_ELSEWHERE, Project, open_project, replace_settings, with_policy
+from batchlearn.retraining.sources.project_source import open_source
+from batchlearn.tables.files import Files
 from batchlearn.training.recipe import Recipe
 
 _FOLDER = Path("backtests")
@@ -46,8 +54,8 @@ class ReplayOptions:
     policies: Annotated[
         str | None,
         Parameter(
-            help='Policies, between semicolons: "never; every 7d; decay 0.05; every 7d with start=warm". Twelve or '
-            "more of all kinds unless given."
+            help='Policies, between semicolons: "never; every 7d; decay 0.05; every 7d with start=warm". A dozen of '
+            "all kinds unless given, fewer for few windows."
         ),
     ] = None
     windows: Annotated[str, Parameter(help="How many windows judge, or how long each is: 7d.")] = "40"
@@ -70,6 +78,20 @@ class ReplayOptions:
 DEFAULT_REPLAY = ReplayOptions()
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ReplayPageOptions(PageOptions):
+    """How to run, and where the page goes: as of a comparison, in words of a backtest."""
+
+    output: Annotated[
+        str | None, Parameter(help="The page; backtests/TARGET-N.html, the first free number, unless given.")
+    ] = None
+    seed: Annotated[Count, Parameter(help="Seed of the trainings, and of the bootstrap of the intervals.")] = 0
+
+
+_DEFAULT_PAGE = ReplayPageOptions()
+
+
 def backtest(  # noqa: PLR0913 - each argument is a group of flags
     data: Annotated[str, Parameter(help='A table: a file, a folder, or a pattern such as "data/*.parquet".')],
     /,
@@ -81,7 +103,7 @@ def backtest(  # noqa: PLR0913 - each argument is a group of flags
     part: PartFlags = WHOLE,
     recipe: LossFlags = ANY_LOSS,
     options: ReplayOptions = DEFAULT_REPLAY,
-    run: PageOptions = DEFAULT_PAGE,
+    run: ReplayPageOptions = _DEFAULT_PAGE,
 ) -> CommandResult:
     """Replay retraining policies over history: each is told only what had arrived when it decides.
 
@@ -102,11 +124,23 @@ def backtest(  # noqa: PLR0913 - each argument is a group of flags
     )
     policies = () if options.policies is None else parse_policies(options.policies)
     project = open_project() if options.write else None
-    table = open_table(files_of(data, part), target, roles, reading)
+    if project is not None and (project.settings.source.target, project.settings.source.time) != (target, roles.time):
+        raise UsageError(
+            f"--write puts the policy into {project.root / SETTINGS}, which predicts "
+            f"{quoted(project.settings.source.target)} by the time {quoted(project.settings.source.time)}, and this "
+            f"backtest {quoted(target)} by {quoted(roles.time or '')}. Replay the project's own, or leave --write out.",
+            code="project-of-another",
+        )
+    files = files_of(data, part)
+    table = open_table(files, target, roles, reading)
     own = tuple(name for name in (labels.labelled, options.landed) if name is not None)
     table = replace(table, roles=replace(table.roles, drop=(*table.roles.drop, *own)))
     fitted = Recipe(**{**vars(recipe), "set": learner_settings(tuple(recipe.set))}, seed=run.seed)
+    differ = [] if project is None else _differences(project, files, roles, labels, options, fitted)
     result = watch(iter_backtest(table, policies, fitted, plan, threads=threads_given(run.threads)))
+    if project is not None and differ:
+        note = Note(Code.PROJECT_DIFFERS, {"project": str(project.root / SETTINGS), "differ": differ})
+        result = replace(result, notes=(*result.notes, note))
     record = {**result.to_json(), "columns": [column.to_json() for column in table.uses()]}
     report = destination.save(page_of(result), "The backtest is done")
     record["report"], record["written"] = str(report), None
@@ -122,3 +156,25 @@ def backtest(  # noqa: PLR0913 - each argument is a group of flags
         document.line(f"{result.recommendation.policy} is the policy of {record['written']} now.")
 
     return CommandResult(record, document)
+
+
+def _differences(
+    project: Project, files: Files, roles: RoleFlags, labels: LabelOptions, options: ReplayOptions, recipe: Recipe
+) -> list[str]:
+    """Return the keys of the settings by which a project takes other rows, or trains otherwise, than is replayed."""
+    source, own = project.settings.source, project.settings.recipe
+    paths: tuple[Path, ...] = ()
+    if source.files is not None:
+        with contextlib.suppress(BatchlearnError):  # a project may wait for its first file
+            paths = tuple(stamp.path for stamp in open_source(project).stamps)
+    same = set(map(os.path.realpath, paths)) == set(map(os.path.realpath, files.paths))
+    found = {
+        "files" if source.files is not None else "database": not same,
+        "labelled": source.labelled != labels.labelled,
+        "landed": source.landed != options.landed,
+        "wait": source.wait != labels.wait,
+        "drop": set(source.roles.drop) != set(roles.drop),
+    }
+    keys = [key.name for key in fields(Recipe) if key.name not in SAID_ELSEWHERE and key.name != "seed"]
+    found |= {key: getattr(own, key) != getattr(recipe, key) for key in keys}
+    return [key for key, differs in found.items() if differs]

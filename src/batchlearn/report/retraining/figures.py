@@ -36,11 +36,17 @@ def over_time(result: Backtest) -> Plot:
     if len(values) and values.min() > 0.0 and values.max() > _WIDE * values.min():
         vertical = powers(list(values))
     axes = Axes(scale([1.0, float(history.windows)]), vertical or scale(list(values)))
-    name = metric(result.metric).name
+    name, others = metric(result.metric).name, len(result.policies) - len(lines)
+    which = (
+        ""
+        if not others
+        else " Drawn are the recommended policy, never, and those with the least loss; the table below has all."
+    )
+    powered = "" if vertical is None else " The axis is in powers of ten."
     return Plot(
         title="Quality over time",
         caption=f"The {name} of the rows of each window; down is better. A mark is a window in which a model that was "
-        f"trained anew went live.{' The axis is in powers of ten.' if vertical is not None else ''}",
+        f"trained anew went live.{which}{powered}",
         x_label=f"window, 1 to {history.windows}",
         y_label=name,
         x_ticks=apart(axes.x.ticks(whole=True), WIDE_PLOT),

@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from batchlearn.backtesting.outcome import Backtest
+from batchlearn.formatting.backtest import time_length
 from batchlearn.formatting.names import metric
 from batchlearn.formatting.numbers import duration, plain
 from batchlearn.report.document import Answer, Beside, Block, Bullets, Fact, Folded, Page, Section, Sentence
 from batchlearn.report.html import render
 from batchlearn.report.retraining import answers, figures, tables
-from batchlearn.report.values import LONGEST_SENTENCE, clean, short
+from batchlearn.report.values import LONGEST_SENTENCE, clean, short, shown
+
+_MOVED = {
+    "error rate": "another class is the likeliest",
+    "mean absolute error": "by more than a tenth of the spread of the predictions before",
+}
 
 
 def backtest_page(result: Backtest) -> str:
@@ -25,6 +31,7 @@ def backtest_page(result: Backtest) -> str:
         facts=(
             Fact("rows that judge", f"{int(result.judged.sum()):,}"),
             Fact("windows", f"{history.windows:,}"),
+            Fact("length of a window", time_length(history.window_hours, history.times.stamped)),
             Fact("first training", str(history.shown(float(history.edges[0])))),
             Fact("models compared by the oracle", f"{result.oracle.models:,}"),
             Fact("backtest took", duration(result.seconds)),
@@ -57,16 +64,19 @@ def _policies(result: Backtest) -> tuple[Block, ...]:
     name = metric(result.metric).name
     said = (
         f"The {name} is that of the rows that judge, with 95 % intervals of a bootstrap over windows. Regret is "
-        "the loss less that of the oracle on the same rows. Every policy begins with the same model."
+        "the loss less that of the oracle on the same rows. Moved by a retrain is the share of the next window's "
+        f"predictions that a retrain changed, on average: {_MOVED[result.error_metric]}. Every policy begins with the "
+        "same model."
     )
     found: list[Block] = [Sentence("lead", said), tables.policies(result), Beside((figures.plane(result),))]
-    baselines = ", ".join(
-        f"{given}: {result.error_metric} {plain(one.error, 3)}" for given, one in result.baselines.items()
+    baselines = "; ".join(
+        f"{given}: {'' if one.loss is None else f'{name} {shown(one.loss)}, '}"
+        f"{result.error_metric} {plain(one.error, 3)}"
+        for given, one in result.baselines.items()
     )
     found.append(Sentence("line", f"Baselines on the same rows: {baselines}."))
     return tuple(found)
 
 
 def _decisions(result: Backtest) -> tuple[Block, ...]:
-    shown = figures.shown_policies(result)
-    return tuple(Folded(one.run.name, (tables.decisions(result, one),)) for one in shown)
+    return tuple(Folded(short(one.run.name), tables.decisions(result, one)) for one in result.policies)

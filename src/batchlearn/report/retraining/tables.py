@@ -1,11 +1,11 @@
-"""The tables of a backtest: the policies, and the decisions of those that matter with their reasons."""
+"""The tables of a backtest: the policies, and the decisions of each with their reasons."""
 
 from __future__ import annotations
 
 from batchlearn.backtesting.outcome import Backtest, PolicyOutcome
 from batchlearn.formatting.names import metric
-from batchlearn.formatting.numbers import NOTHING, duration, percent, plain
-from batchlearn.report.document import TextTable
+from batchlearn.formatting.numbers import NOTHING, count, duration, percent, plain
+from batchlearn.report.document import Block, Sentence, TextTable
 from batchlearn.report.values import LONGEST_SENTENCE, interval, short, shown, with_interval
 
 _MOST_DECISIONS = 60
@@ -42,7 +42,7 @@ def brief(result: Backtest) -> tuple[list[str], list[list[str]]]:
         [
             f"{one.run.name}{' *' if one.run.path_dependent else ''}",
             shown(one.loss),
-            interval(one.loss),
+            interval(one.loss) or "none",
             str(one.retrains),
             f"{one.seconds:.1f}",
             *([plain(one.cost, 4)] if result.prices is not None else []),
@@ -52,8 +52,8 @@ def brief(result: Backtest) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def decisions(result: Backtest, one: PolicyOutcome) -> TextTable:
-    """Return the decisions of a policy with their reasons, as many as are read."""
+def decisions(result: Backtest, one: PolicyOutcome) -> tuple[Block, ...]:
+    """Return the decisions of a policy with their reasons, as many as are read, and how many are left out."""
     history = result.history
     made = one.run.decisions[:_MOST_DECISIONS]
     rows = tuple(
@@ -65,4 +65,6 @@ def decisions(result: Backtest, one: PolicyOutcome) -> TextTable:
         )
         for decision in made
     )
-    return TextTable(("as of", "decision", "moved", "why"), rows, left=2)
+    table, left = TextTable(("as of", "decision", "moved", "why"), rows, left=2), len(one.run.decisions) - len(made)
+    said = f"{count(left, 'later decision')} left out here; `batchlearn backtest --json` has all."
+    return (table, Sentence("line", said)) if left else (table,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -67,15 +68,28 @@ class UserPolicy:
         return f"{self.path}:{self.name}{f'({given})' if given else ''}"
 
     def decide(self, situation: Situation) -> Decision:
-        """Return what the user's policy decides. UsageError where its code raises, or gives no decision."""
+        """Return what the user's policy decides. UsageError where its code is missing, raises or decides nothing."""
+        if not os.path.isfile(f"{self.folder}/{self.path}"):
+            raise UsageError(
+                f"The policy {quoted(str(self))} stands in no file: there is no file "
+                f"{quoted(os.path.join(self.folder, self.path))}. Write the path of the file that has the class.",
+                code="policy-not-valid",
+            )
         try:
-            decision = self._made().decide(situation)
+            decide = getattr(self._made(), "decide", None)
+            decision = None if decide is None else decide(situation)
         except RAISED as problem:
             raise UsageError(
                 f"The policy {quoted(str(self))} raised {type(problem).__name__}: {problem}. Correct its code, or "
                 "leave it out.",
                 code="policy-raised",
             ) from problem
+        if decide is None:
+            raise UsageError(
+                f"{quoted(str(self))} is no policy: it has no method decide. Give it one, decide(self, situation), "
+                "that returns a batchlearn.retraining.policies.Decision.",
+                code="policy-not-valid",
+            )
         reasons = decision.reasons if isinstance(decision, Decision) else ()
         if not isinstance(decision, Decision) or not reasons or not all(isinstance(one, Note) for one in reasons):
             raise UsageError(
