@@ -95,7 +95,8 @@ def learn_epoch(regime: str, solver: str | None, data: Data, setting: Setting) -
     with one_blas_thread():
         posed, matrix = normalised_posed(data)
         way = epochs(posed, matrix.rows, parse_regime(regime), _solver(solver), order="stored", passes=1.0)
-        return matrix.deliver(list(way)[-1].parameters)
+        coefficients, intercepts = matrix.deliver(list(way)[-1].parameters)
+        return coefficients[0], float(intercepts[0])
 
 
 def _solver(name: str | None) -> Any:

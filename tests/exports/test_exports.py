@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from tests.exports.made import CASES, LEVELS, linear_of, mixed, model_of
@@ -63,6 +64,23 @@ def test_predictions_are_the_models(case: str, of: Any) -> None:
     largest, rows = largest_difference(model, of(model), [telling_rows(model), whole(case)])
     assert rows >= 3_500
     assert largest < 1e-12
+
+
+def test_every_space_around_a_text_is_taken_off_in_sql() -> None:
+    import duckdb
+
+    signs = pa.array([chr(code) for code in range(1, 0x3100)])
+    spaces = signs.filter(pc.equal(pc.utf8_trim_whitespace(signs), "")).to_pylist()
+    assert len(spaces) == 29
+    levels = pa.array(["a", *(f"{one}a{one}{one}" for one in spaces), "\u200ba", "b b"])
+    model, count = model_of("linear"), len(levels)
+    kinds = {"time": pa.timestamp("us"), "truth": pa.bool_()}
+    columns = {name: pa.nulls(count, kinds.get(name, pa.float64())) for name in model.columns}
+    rows = pa.table({**columns, "level": levels})
+    found = duckdb.sql(to_sql(model)).to_arrow_table()
+    ours = model.predict(rows).response
+    assert len(np.unique(ours)) > 1
+    assert found.column(found.column_names[-1]).to_numpy() == pytest.approx(ours, rel=1e-12)
 
 
 @pytest.mark.parametrize("load", [load_wine, load_breast_cancer, load_diabetes])

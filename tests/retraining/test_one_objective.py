@@ -90,7 +90,7 @@ def table_of(kind: str, rows: pa.Table) -> Table:
 def choosing(pairs: tuple[PairTerm, ...]) -> Any:
     """Return what takes the place of choosing a structure: bins, these pairs and strengths of each size."""
 
-    def choose(*_: Any) -> Generator[int, None, Structure]:
+    def choose(*_: Any, **__: Any) -> Generator[int, None, Structure]:
         yield 0
         strengths = {**STRENGTHS, **{pair.column: 40.0 + 300.0 * k for k, pair in enumerate(pairs)}}
         return Structure(EncodingRules(additive=True, bins=6), pairs, strengths)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,12 @@ from batchlearn.estimators.incremental import go_on
 from batchlearn.estimators.reading import names_of
 from batchlearn.estimators.settings import EstimatorSettings
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.rounding import UNDERFLOW, accumulated
+from batchlearn.models.links import class_contrasts
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.refinement import refine
 from batchlearn.statistics.objective import Objective
-from batchlearn.training.certificate import certify
+from batchlearn.training.certificate import Certificate, certify
 from batchlearn.training.matrix import Matrix, read_matrix
 from batchlearn.training.optimise import Optimum, Problem, optimise
 from batchlearn.training.regimes import default_solver
@@ -27,6 +31,7 @@ from batchlearn.training.regimes import default_solver
 _LARGEST_REACH = 0.1
 # Multiplications up to which exact leverages of all rows make every bound tighter in a fraction of a second.
 _EXACT_LEVERAGES = 1e9
+_LARGEST_EXPONENT = 300.0
 
 
 def fit_rows(
@@ -79,10 +84,17 @@ def fit_rows(
         parameters = _refined(objective, matrix, optimum) if full and not problem.quick else optimum.parameters
         coefficients, intercepts = matrix.deliver(parameters)
         delivered = matrix.inside(coefficients, intercepts)
-        certificate, value = optimum.certification.certificate, optimum.value
+        proof, value = optimum.certification, optimum.value
         if not np.array_equal(delivered, optimum.parameters):
-            certificate = certify(objective, matrix.rows, delivered, matrix.units).certificate
+            proof = certify(objective, matrix.rows, delivered, matrix.units)
             value = objective.value(matrix.rows, delivered)
+        certificate = proof.certificate
+        if loss.outputs > 1:
+            if proof.factor is None:
+                diagonal = np.sqrt(objective.hessian_diagonal(matrix.rows, delivered))
+            else:
+                diagonal = proof.factor.diagonal
+            certificate = of_classes(certificate, _rounded_off(matrix, coefficients, intercepts, diagonal))
     if not certificate.certified:
         warnings.warn(
             f"The fit is not certified because {certificate.reason}. It may be far from the optimum: rescale or drop "
@@ -93,6 +105,40 @@ def fit_rows(
     estimator.objective_, estimator.n_iter_, estimator.certificate_ = value, len(optimum.trace), certificate
     estimator._learner = go_on(loss, settings.alpha, matrix, delivered, optimum.certification.factor)
     return coefficients, intercepts
+
+
+def of_classes(certificate: Certificate, distance: float) -> Certificate:
+    """Return the certificate of coefficients of each class, from that of the contrasts they are sums of.
+
+    `distance`: how far, in the metric of the Hessian, rounding the sums can have moved them. The gain in the loss is
+    at most nu d + d^2/2 e^(kappa d) along the contrasts, and what no longer sums to zero costs a penalty of d^2/2.
+    """
+    bound, nu, kappa, radius = certificate.loss_bound, certificate.decrement, certificate.kappa, certificate.radius
+    if bound is None or nu is None or kappa is None or radius is None:
+        return certificate
+    growth = math.exp(min(kappa * distance, _LARGEST_EXPONENT))
+    moved = 0.5 * (1.0 + growth) * distance**2
+    bound = (bound + nu * distance + moved) * (1.0 + 1e-14)
+    floor = None if certificate.floor is None else certificate.floor + moved
+    return replace(
+        certificate, loss_bound=bound, floor=floor, decrement=nu + growth * distance, radius=radius + distance
+    )
+
+
+def _rounded_off(matrix: Matrix, coefficients: Floats, intercepts: Floats, diagonal: Floats) -> float:
+    """Return how far, in the metric of the Hessian, rounding moves coefficients and intercepts made of contrasts.
+
+    Of each column the length over the classes, which none of its contrasts exceeds; `diagonal` (parameters,) has the
+    roots of the Hessian's diagonal.
+    """
+    sums = np.abs(class_contrasts(len(coefficients) + 1)).T
+    unit = accumulated(len(coefficients) + 2) * (1.0 + 1e-6)
+    each = unit * np.linalg.norm(sums @ np.abs(coefficients[:, matrix.order]), axis=0)
+    inside = each * matrix.scale
+    if matrix.intercept:
+        own = unit * float(np.linalg.norm(sums @ np.abs(intercepts)))
+        inside = np.append(own + float(np.abs(matrix.shift) @ each), inside)
+    return float(diagonal.reshape(len(coefficients), -1).sum(axis=0) @ inside) + UNDERFLOW
 
 
 def _problem(settings: EstimatorSettings, matrix: Matrix, names: list[str]) -> Problem:

@@ -20,7 +20,7 @@ def linear(model: Model, form: str) -> LinearModel:
         raise _refused(f"it finds words in {column} by rules of Unicode", form, f"Train without --text {column}")
     hashed = [term.column for term in single_terms(model) if isinstance(term, LevelTerm) and term.buckets]
     if hashed:
-        remedy = "Train with --buckets 0, which pools rare levels"
+        remedy = f"Train without them: --drop {','.join(hashed)}"
         raise _refused(f"the levels of {quoted(hashed[0])} share coefficients by a hash", form, remedy)
     if not model.columns:
         raise _refused("it reads no column", form, "Its prediction is one number, which `evaluate` shows")

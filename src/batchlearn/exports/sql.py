@@ -25,6 +25,11 @@ from batchlearn.tables.columns import Kind, floats
 MOST_COEFFICIENTS = 2_000
 # exp() beyond this overflows or underflows, which PostgreSQL takes for an error.
 _LARGEST_EXPONENT = "7e2"
+# What a model takes for a space around a text, as Arrow does, as SQL in both: TRIM alone takes off but one of them in
+# PostgreSQL, and no tab or end of line in DuckDB.
+_SPACES = (*range(0x09, 0x0E), *range(0x1C, 0x21), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029)
+_SPACES += (0x202F, 0x205F, 0x3000)
+_ANY_SPACE = " || ".join(f"CHR({code})" for code in _SPACES)
 # Of the names of inner columns.
 _INNER = "batchlearn"
 # Monday is 0 to a model, 1 to ISO; January is 0.
@@ -114,7 +119,7 @@ def _read(model: LinearModel) -> Iterable[tuple[str, str]]:
                 yield name, f"CASE WHEN {column} THEN 1e0 WHEN NOT {column} THEN 0e0 END"
             case Kind.CATEGORY:
                 text = f"CAST({column} AS VARCHAR)"
-                yield name, text if model.outer_spaces else f"TRIM({text})"
+                yield name, text if model.outer_spaces else f"TRIM(BOTH {_ANY_SPACE} FROM {text})"
             case Kind.TIMESTAMP:
                 zone = model.encoding.zones.get(name)
                 clock = f"CAST({column} AS TIMESTAMP)"

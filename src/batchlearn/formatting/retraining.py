@@ -112,9 +112,14 @@ def _worse_than_constant(
 
 
 def _evidence_needed(
-    rows: int, needed: int, share: float | None, now: float, more_rows: int, time: float | None, in_days: bool
+    rows: int, needed: int, share: float | None, now: float, more_rows: int | None, time: float | None, in_days: bool
 ) -> str:
     said = f"{rows:,} rows judged; if what they show stays so, about {_two_digits(needed)} would decide"
+    if more_rows is None:
+        return (
+            f"{said}. So few judge at share = {now:g} because rows of one time stay together; times in finer steps, or "
+            "the rows of the next one, give more."
+        )
     larger = "" if share is None else f"share = {share:g} in [gate] on the rows there are, or "
     unit = "days" if in_days else "units of the time column"
     took = "" if time is None else f", which at their rate come in about {_two_digits(time)} {unit}"

@@ -202,11 +202,14 @@ def policy_of(settings: ProjectSettings, root: Path | None = None) -> Policy:
     needed = {"every": "period", "rows": "rows"}.get(chosen.when)
     odd = [key for key, value in given.items() if value is not None and key != needed]
     if odd or (needed is not None and given[needed] is None):
-        what = f"and {needed} is missing" if not odd else f"and {odd[0]} is given, which belongs to another"
-        raise _refused(
-            f'[policy] when is "{chosen.when}" {what}; write when = "never", or when = "every" with period = "7d", or '
-            'when = "rows" with rows = 10000'
-        )
+        if odd:
+            belongs = {"period": "every", "rows": "rows"}[odd[0]]
+            what = f'and {odd[0]} is given, which belongs to when = "{belongs}"; remove the line with {odd[0]}'
+        else:
+            what = (
+                f"and {needed} is missing; write " + {"period": 'period = "7d"', "rows": "rows = 10000"}[needed or ""]
+            )
+        raise _refused(f'[policy] when is "{chosen.when}" {what}')
     if chosen.rows is not None:
         return EveryRows(chosen.rows)
     if chosen.period is not None:

@@ -171,9 +171,9 @@ def iter_train(  # noqa: PLR0913 - what a training may be given besides a table 
     ]
     texts = text_uses(fitted.encoding, fitted.rows, fitted.optimum.parameters)
     summary = summarise(table, prepared._replace(ledger=ledger), fitted.encoding, fitted.rows, judged)
-    fit = _assemble(
-        work, fitted, evaluation, (*of_columns, *said, *notes), replace(summary, seconds=clock.seconds, texts=texts)
-    )
+    summary = replace(summary, seconds=clock.seconds, texts=texts)
+    with one_blas_thread():
+        fit = _assemble(work, fitted, evaluation, (*of_columns, *said, *notes), summary)
     return replace(fit, columns=uses, notes=(*leak_notes(fit), *fit.notes))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from tests.cli.made import environment
-from tests.estimators.brought.made import small
+from tests.estimators.brought.made import MY_MODELS, small
 
 import batchlearn as bl
 from batchlearn import cli
@@ -187,6 +187,18 @@ def test_an_object_of_other_types_is_restored_only_where_they_are_named(tmp_path
     assert found.value.code == "learner-needs-trust"
     loaded = bl.load(folder, trust=unkept.learner.types)
     assert np.array_equal(loaded.predict(small()).response, fit.model.predict(small()).response)
+
+
+def test_code_of_the_user_is_imported_where_it_is_named_and_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "my_models.py").write_text(MY_MODELS.replace('"size"', '"days"'))
+    table = bl.read(small(), target="two", drop=["three", "number", "count", "weight"])
+    recipe = bl.Recipe(model="my_models.py:Cut", folder=str(tmp_path), trust=("my_models.Cut",), holdout=0.0)
+    folder = bl.train(table, recipe).save(tmp_path / "model")
+    with pytest.raises(bl.UsageError, match=r"Name it: --code my_models\.py") as refused:
+        bl.load(folder, trust=recipe.trust).predict(small())
+    assert refused.value.code == "learner-needs-code"
+    named = bl.load(folder, trust=recipe.trust, code=tmp_path / "my_models.py")
+    assert len(named.predict(small()).response) == 300
 
 
 def test_what_no_file_holds_is_fitted_again_to_its_rows(

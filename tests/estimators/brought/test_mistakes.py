@@ -187,12 +187,20 @@ def test_settings_of_our_own_models_are_none_of_an_estimators(here: Path) -> Non
     assert found.value.code == "learner-setting-without-model"
 
 
+def test_a_checkpoint_is_of_our_own_fits(tmp_path: Path) -> None:
+    table = bl.read(small(), target="number", drop=["two", "three"])
+    with pytest.raises(bl.UsageError, match="Leave checkpoint=") as refused:
+        bl.train(table, model="sklearn.linear_model.Ridge", checkpoint=tmp_path / "checkpoint")
+    assert refused.value.code == "checkpoint-learner"
+
+
 def test_settings_are_numbers_where_they_look_like_numbers() -> None:
     typed = ("a=300", "b=0.1", "c=true", "d=none", "e=gini", "f=1e-3")
     assert learner_settings(typed) == {"a": 300, "b": 0.1, "c": True, "d": None, "e": "gini", "f": 1e-3}
     for odd in (("a",), ("=3",), ("a=1", "a=2")):
-        with pytest.raises(bl.UsageError, match="each name once with its value"):
+        with pytest.raises(bl.UsageError, match="each name once with its value") as refused:
             learner_settings(odd)
+        assert refused.value.code == "learner-setting"
 
 
 def test_three_classes_need_probabilities(here: Path) -> None:

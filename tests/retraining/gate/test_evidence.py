@@ -69,6 +69,16 @@ def test_rows_are_told_as_a_share_and_as_time() -> None:
     assert LARGEST_SHARE < 100 / 150
 
 
+def test_where_rows_of_one_time_stay_together_no_share_is_named() -> None:
+    # Four whole months: the nearest cut leaves 10 of 3,300 rows to judge where 660 were asked for.
+    verdict = Verdict("not enough evidence", (Note(Code.FEW_BLOCKS, {"rows": 10}),), "superiority", 0.05, 10)
+    note = evidence_needed(verdict, JudgingCut(0.0, 3300, 0.0, 90.0 * DAYS), 0.2, stamped=True)
+    assert note is not None
+    assert note.values["needed"] == 100
+    assert (note.values["share"], note.values["more_rows"], note.values["time"]) == (None, None, None)
+    assert "rows of one time stay together" in str(note)
+
+
 def test_a_turn_says_what_would_be_enough(tmp_path: Path) -> None:
     root = make_project(tmp_path, SETTINGS_TEXT)
     add_days(root, 0, 20)

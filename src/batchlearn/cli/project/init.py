@@ -177,7 +177,12 @@ def _policy_lines(policy: PolicyOptions) -> list[str]:
     every = policy.every if policy.after_rows is not None or policy.every is not None else "30d"
     when = "rows" if policy.after_rows is not None and policy.every is None else "every"
     return [
-        _entry("when", when, "", "never, every (with period), or rows: when so many rows were labelled"),
+        _entry(
+            "when",
+            when,
+            "",
+            'never, every (with period), rows (with rows); without either a text, "decay 0.05"',
+        ),
         _entry("period", every, "7d", "2w, 7d, 12h; a plain number where the time column holds numbers"),
         _entry("clock", None, "data", "by which a period is counted: data, or wall"),
         _entry("rows", policy.after_rows, _ROWS, 'with when = "rows"'),

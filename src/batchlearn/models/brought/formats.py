@@ -252,8 +252,8 @@ def refuse_other_code(learner: LearnerRecord, allowed: Allowed) -> None:
         )
     if allowed.file.is_file() and sha256(allowed.file.read_bytes()) != learner.file_sha256:
         raise IntegrityError(
-            f"{quoted(allowed.file)} is not the file that this model was made with: its SHA-256 is another. Restore it "
-            "as it was, or train again.",
+            f"{quoted(allowed.file.name)} is not the file that this model was made with: its SHA-256 is another. "
+            "Restore it as it was, or train again.",
             code="learner-changed",
         )
 

@@ -29,6 +29,8 @@ def evidence_needed(verdict: Verdict, cut: JudgingCut, share: float, stamped: bo
     """Return how many judging rows would decide, and which share or how much more time would bring them.
 
     None where the verdict is a decision, or nothing says how many. More time is forecast at the rate of the new rows.
+    Neither is said where less than half of the share could judge: rows of one time stay together, and where the next
+    cut falls does not follow from a share.
     """
     needed = rows_needed(verdict)
     if needed is None or needed <= verdict.rows:
@@ -37,8 +39,11 @@ def evidence_needed(verdict: Verdict, cut: JudgingCut, share: float, stamped: bo
     more = max(math.ceil(needed / share) - cut.rows, 1)
     span = cut.last - cut.first
     time = span * more / cut.rows / (_DAY if stamped else 1.0) if span > 0.0 else None
-    values = {"rows": verdict.rows, "needed": needed, "share": larger if larger <= LARGEST_SHARE else None}
-    return Note(Code.EVIDENCE_NEEDED, {**values, "now": share, "more_rows": more, "time": time, "in_days": stamped})
+    values = {"rows": verdict.rows, "needed": needed, "now": share, "in_days": stamped}
+    if verdict.rows < 0.5 * share * cut.rows:
+        return Note(Code.EVIDENCE_NEEDED, {**values, "share": None, "more_rows": None, "time": None})
+    said = {"share": larger if larger <= LARGEST_SHARE else None, "more_rows": more, "time": time}
+    return Note(Code.EVIDENCE_NEEDED, {**values, **said})
 
 
 def rows_needed(verdict: Verdict) -> int | None:
