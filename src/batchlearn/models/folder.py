@@ -21,7 +21,12 @@ from batchlearn.errors import IntegrityError, RegistryError, ResourceError, Usag
 
 MODEL, WEIGHTS = "model.json", "weights.safetensors"
 # What an estimator of the user's is kept in, by the library whose format it is.
-LEARNERS = {"lightgbm": "learner.txt", "xgboost": "learner.json", "skops": "learner.skops"}
+LEARNERS = {
+    "lightgbm": "learner.txt",
+    "xgboost": "learner.json",
+    "catboost": "learner.catboost.json",
+    "skops": "learner.skops",
+}
 NEEDED = frozenset({MODEL, WEIGHTS})
 # What lies beside the folder of a version's model: the list of its rows.
 ROWS = "rows.json"

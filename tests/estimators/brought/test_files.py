@@ -19,7 +19,7 @@ from tests.estimators.brought.made import MY_MODELS, small
 import batchlearn as bl
 from batchlearn import cli
 from batchlearn.models.brought import BroughtModel
-from batchlearn.models.brought.formats import check_lightgbm, check_xgboost
+from batchlearn.models.brought.trees import check_lightgbm, check_xgboost
 
 SMALL: dict[str, Any] = {"n_estimators": 3, "n_jobs": 1}
 DROP = ["number", "count", "weight", "days"]

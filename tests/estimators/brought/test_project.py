@@ -1,4 +1,4 @@
-"""A life from the first training to the last rollback, for estimators of five kinds; and from one kind to another."""
+"""A life from the first training to the last rollback, for estimators of six kinds; and from one kind to another."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ INIT = ("init", "--source", "data/*.parquet", "--target", "bought", "--time", "s
 KINDS = {
     "lightgbm": ("lightgbm.LGBMClassifier", ("n_estimators=10", "n_jobs=1"), ()),
     "xgboost": ("xgboost.XGBClassifier", ("n_estimators=10", "n_jobs=1"), ()),
+    "catboost": ("catboost.CatBoostClassifier", ("iterations=10", "thread_count=1"), ()),
     "pipeline": ("my_models.py:boosted", (), TREES),
     "words": ("my_models.py:words", (), ()),
     "by hand": ("my_models.py:Cut", ("column=size",), ("my_models.Cut",)),
 }
 LIGHTGBM = 'model = "lightgbm.LGBMClassifier"\nset = {n_estimators = 5, n_jobs = 1, learning_rate = 0.5}'
 # What goes on from the champion, and how; the others have no start and are trained from scratch, which is said.
-WARM = {"lightgbm": "init_model", "xgboost": "xgb_model"}
+WARM = {"lightgbm": "init_model", "xgboost": "xgb_model", "catboost": "init_model"}
 
 
 @pytest.fixture
@@ -83,6 +84,8 @@ def restored_by(kind: str) -> list[str]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_estimator_has_the_whole_life_of_a_model(kind: str, shop: Path, run: Run) -> None:
+    if kind == "catboost":
+        pytest.importorskip("catboost", reason="the extra catboost is not installed")
     rows = "data/000.parquet"
     # 1. Alone: trained, judged, used.
     roles = ("--target", "bought", "--time", "seen", "--drop", "user,known")

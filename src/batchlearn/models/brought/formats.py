@@ -1,38 +1,39 @@
 """How an estimator is kept without pickle: in its library's own format, or as what skops makes of it.
 
-The bytes were hashed with the model, but a model may come from anybody. So the trees of LightGBM and XGBoost are looked
-through before native code reads them: an index that leads out of its array is refused here. What skops restores of
-types that it does not know to be harmless, it restores only where a person named them.
+The bytes were hashed with the model, but a model may come from anybody. So the trees of LightGBM, XGBoost and CatBoost
+are looked through before native code reads them (`trees`). What skops restores of types that it does not know to be
+harmless, it restores only where a person named them.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
 from batchlearn.artifacts.manifest import sha256
-from batchlearn.artifacts.strict_json import Malformed, parse
 from batchlearn.errors import BatchlearnError, DataError, IntegrityError, UsageError, quoted
 from batchlearn.formatting.flags import flag
 from batchlearn.kernels.design import Floats
 from batchlearn.models.brought.code import import_file
+from batchlearn.models.brought.trees import check_catboost, check_lightgbm, check_xgboost
 from batchlearn.models.links import INVERSE_LINKS
 
 if TYPE_CHECKING:
     from batchlearn.models.brought import LearnerRecord
 
-Library = Literal["lightgbm", "xgboost", "skops"]
-PACKAGES = {"lightgbm": "lightgbm", "xgboost": "xgboost", "skops": "skops"}
+Library = Literal["lightgbm", "xgboost", "catboost", "skops"]
+PACKAGES = {"lightgbm": "lightgbm", "xgboost": "xgboost", "catboost": "catboost", "skops": "skops"}
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,11 @@ class SklearnResponder:
 
     def respond(self, rows: Any, offset: Floats | None) -> Any:
         """Return its probabilities in the order of the classes, else what it decides by, else what it predicts."""
-        assert offset is None, "what takes no offset is not trained with one"
         with foreign_code(f"{self._path} failed to predict", "learner-failed", "Mend it, or use another one."):
+            if offset is not None:  # of these only CatBoost is trained with one
+                from catboost import Pool
+
+                rows = Pool(rows, baseline=offset, cat_features=self.estimator.get_cat_feature_indices() or None)
             if not self._classes:
                 return np.asarray(self.estimator.predict(rows), dtype=np.float64).reshape(-1)
             if hasattr(self.estimator, "predict_proba"):
@@ -142,6 +146,8 @@ def library_of(estimator: object) -> Library:
     module, _, name = f"{type(estimator).__module__}.{type(estimator).__qualname__}".partition(".")
     if module == "lightgbm" and name.startswith("sklearn.LGBM"):
         return "lightgbm"
+    if module == "catboost" and name in ("core.CatBoostClassifier", "core.CatBoostRegressor"):
+        return "catboost"
     return "xgboost" if module == "xgboost" and name.startswith("sklearn.XGB") else "skops"
 
 
@@ -151,9 +157,28 @@ def kept_bytes(estimator: Any, library: Library) -> bytes:
         return str(estimator.booster_.model_to_string()).encode()
     if library == "xgboost":
         return bytes(estimator.get_booster().save_raw("json"))
+    if library == "catboost":
+        with TemporaryDirectory() as folder:
+            estimator.save_model(f"{folder}/learner.json", format="json")
+            return Path(folder, "learner.json").read_bytes()
     from skops.io import dumps
 
     return bytes(dumps(estimator))
+
+
+def catboost_estimator(data: bytes, classes: int) -> Any:
+    """Return the estimator of a JSON model of CatBoost; IntegrityError where an index leads out of its array."""
+    from catboost import CatBoostClassifier, CatBoostRegressor
+
+    values, scale, bias = check_catboost(data, classes)
+    estimator = CatBoostClassifier() if classes else CatBoostRegressor()
+    with TemporaryDirectory() as folder:  # CatBoost reads JSON from files alone
+        Path(folder, "learner.json").write_bytes(data)
+        estimator.load_model(f"{folder}/learner.json", format="json")
+    # It reads some numbers of JSON a last bit off.
+    estimator.set_leaf_values(np.asarray(values))
+    estimator.set_scale_and_bias(scale, bias)
+    return estimator
 
 
 def types_to_trust(data: bytes) -> tuple[str, ...]:
@@ -182,6 +207,9 @@ def restored(learner: LearnerRecord, data: bytes, allowed: Allowed, loss: str, c
     if learner.library == "xgboost":
         check_xgboost(data)
         return XGBoostResponder(data)
+    if learner.library == "catboost":
+        with foreign_code(f"{learner.path} cannot be restored", "learner-not-restored", "Train again."):
+            return SklearnResponder(catboost_estimator(data, classes), learner.path, classes)
     from skops.io import loads
 
     with foreign_code(f"{learner.path} cannot be restored", "learner-not-restored", "Train again."):
@@ -230,141 +258,6 @@ def refuse_other_code(learner: LearnerRecord, allowed: Allowed) -> None:
             "Restore it as it was, or train again.",
             code="learner-changed",
         )
-
-
-# --- what native code is not shown ----------------------------------------------------------------------------------
-
-
-def check_lightgbm(data: bytes) -> None:
-    """Refuse a text of LightGBM with an index that leads out of its array: IntegrityError."""
-    try:
-        head, *trees = data.decode().split("\nTree=")
-        said = dict(line.split("=", 1) for line in head.splitlines() if "=" in line)
-        features, outputs = int(said["max_feature_idx"]) + 1, int(said["num_tree_per_iteration"])
-        if not trees or len(trees) % max(outputs, 1) or outputs < 1:
-            raise ValueError(f"it has {len(trees)} trees for {outputs} outputs")
-        trees[-1] = trees[-1].split("\nend of trees")[0]
-        for number, tree in enumerate(trees):
-            fields = dict(line.split("=", 1) for line in tree.splitlines() if "=" in line)
-            leaves = int(fields["num_leaves"])
-            if leaves < 1 or fields.get("is_linear", "0") != "0":
-                raise ValueError(f"tree {number} has {leaves} leaves or is linear")
-            _lightgbm_tree(fields, leaves, features)
-    except (ValueError, KeyError, IndexError) as problem:
-        raise _damaged("LightGBM", problem) from problem
-
-
-def _lightgbm_tree(fields: dict[str, str], leaves: int, features: int) -> None:
-    def numbers(name: str, length: int) -> np.ndarray[Any, Any]:
-        found = np.asarray(fields[name].split(), dtype=np.float64)
-        if len(found) != length:
-            raise ValueError(f"{name} has {len(found)} entries and not {length}")
-        return found
-
-    numbers("leaf_value", leaves)
-    if leaves == 1:
-        return
-    nodes = leaves - 1
-    _within("split_feature", numbers("split_feature", nodes), 0, features)
-    threshold, decision = numbers("threshold", nodes), numbers("decision_type", nodes).astype(int)
-    children = np.concatenate([numbers(name, nodes) for name in ("left_child", "right_child")])
-    # A node is the child of one node, and comes after it; a leaf k is written as -k - 1.
-    _within("a child", children, -leaves, nodes)
-    if sorted(children) != [*range(-leaves, 0), *range(1, nodes)]:
-        raise ValueError("its nodes are no tree")
-    parents = np.tile(np.arange(nodes), 2)
-    if np.any(children[children > 0] <= parents[children > 0]):
-        raise ValueError("a node comes before its parent")
-    categorical = (decision & 1).astype(bool)
-    sets = int(fields["num_cat"])
-    if not sets:
-        if categorical.any():
-            raise ValueError("a node asks for levels and there are none")
-        return
-    bounds = numbers("cat_boundaries", sets + 1)
-    words = numbers("cat_threshold", int(bounds[-1]))
-    if bounds[0] != 0 or np.any(np.diff(bounds) < 0) or np.any(words < 0):
-        raise ValueError("the bounds of levels do not ascend")
-    _within("a set of levels", threshold[categorical], 0, sets)
-
-
-def check_xgboost(data: bytes) -> None:
-    """Refuse a JSON model of XGBoost with an index that leads out of its array: IntegrityError."""
-    try:
-        found = parse(data)
-        learner = found["learner"]
-        booster = learner["gradient_booster"]
-        if booster["name"] != "gbtree":
-            raise ValueError(f"it is a {quoted(booster['name'])}; gbtree is needed")
-        model, features = booster["model"], int(learner["learner_model_param"]["num_feature"])
-        trees, groups = model["trees"], max(int(learner["learner_model_param"]["num_class"]), 1)
-        if int(model["gbtree_model_param"]["num_trees"]) != len(trees) or len(model["tree_info"]) != len(trees):
-            raise ValueError("the number of its trees is another one")
-        _within("the group of a tree", np.asarray(model["tree_info"]), 0, groups)
-        ends = np.asarray(model["iteration_indptr"])
-        if len(ends) and (ends[0] != 0 or ends[-1] != len(trees) or np.any(np.diff(ends) < 0)):
-            raise ValueError("its rounds do not ascend")
-        for tree in trees:
-            _xgboost_tree(tree, features)
-    except (Malformed, ValueError, KeyError, IndexError, TypeError) as problem:
-        raise _damaged("XGBoost", problem) from problem
-
-
-def _xgboost_tree(tree: dict[str, Any], features: int) -> None:
-    nodes = int(tree["tree_param"]["num_nodes"])
-    lengths = {len(tree[name]) for name in _OF_NODES if name in tree}
-    if lengths != {nodes} or nodes < 1 or int(tree["tree_param"]["num_feature"]) != features:
-        raise ValueError(f"a tree of {nodes} nodes has lists of {sorted(lengths)} entries")
-    left, right = (np.asarray(tree[name], dtype=np.int64) for name in ("left_children", "right_children"))
-    inner = left != -1
-    if np.any(inner != (right != -1)):
-        raise ValueError("a node has one child")
-    children = np.concatenate([left[inner], right[inner]])
-    parents = np.tile(np.flatnonzero(inner), 2)
-    _within("a child", children, 1, nodes)
-    if len(np.unique(children)) != len(children) or len(children) != nodes - 1 or np.any(children <= parents):
-        raise ValueError("its nodes are no tree")
-    _within("a split", np.asarray(tree["split_indices"])[inner], 0, features)
-    levels, starts = len(tree["categories"]), np.asarray(tree["categories_segments"], dtype=np.int64)
-    sizes, own = (np.asarray(tree[name], dtype=np.int64) for name in ("categories_sizes", "categories_nodes"))
-    if not len(starts) == len(sizes) == len(own) or np.any(sizes < 0) or np.any(starts < 0):
-        raise ValueError("its sets of levels are not as many as the nodes that have one")
-    if np.any(starts + sizes > levels):
-        raise ValueError("a set of levels leads out of them")
-    _within("a node with levels", own, 0, nodes)
-    if levels and (min(tree["categories"]) < 0 or max(tree["categories"]) >= 1 << 24):
-        raise ValueError("a level is no number of one")
-    with_levels = set(np.flatnonzero(np.asarray(tree["split_type"]) == 1).tolist())
-    if with_levels != set(own.tolist()):
-        raise ValueError("its nodes with levels are others than have some")
-
-
-_OF_NODES = (
-    "left_children",
-    "right_children",
-    "parents",
-    "split_indices",
-    "split_conditions",
-    "split_type",
-    "default_left",
-    "base_weights",
-    "sum_hessian",
-    "loss_changes",
-)
-
-
-def _within(what: str, values: np.ndarray[Any, Any] | Sequence[float], low: int, end: int) -> None:
-    found = np.asarray(values)
-    if np.any((found < low) | (found >= end) | (found != np.trunc(found))):
-        raise ValueError(f"{what} leads out of {low} to {end - 1}")
-
-
-def _damaged(library: str, problem: Exception) -> IntegrityError:
-    return IntegrityError(
-        f"The trees of {library} in this model are damaged: {quoted(problem, 200)}. The bytes that were written are "
-        "needed: copy the model again from where it was saved, or train again.",
-        code="learner-damaged",
-    )
 
 
 def package_version(name: str) -> str:

@@ -211,7 +211,7 @@ def refuse_unkept(fit: Fit) -> None:
     how = (
         f"Where you know the types that it consists of, name them in [recipe]: trust = [{types}]"
         if types
-        else ("Use an estimator that can be kept: those of LightGBM and XGBoost, or what skops saves.")
+        else ("Use an estimator that can be kept: those of LightGBM, XGBoost and CatBoost, or what skops saves.")
     )
     raise UsageError(
         f"{fit.model.learned_by} cannot be a version: no file holds it without pickle, and a version is a file. {how}",

@@ -25,7 +25,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.data.split import Split, SplitKind, hold_out
 from batchlearn.data.target import Target, Task
-from batchlearn.errors import DataError, UsageError
+from batchlearn.errors import DataError, IntegrityError, UsageError
 from batchlearn.evaluation.baselines import offset_constant
 from batchlearn.evaluation.metrics import first_score, losses_under, target_metrics
 from batchlearn.evaluation.report import Evaluation
@@ -39,6 +39,7 @@ from batchlearn.models.brought.formats import (
     library_of,
     types_to_trust,
 )
+from batchlearn.models.brought.trees import check_catboost
 from batchlearn.models.links import logistic
 from batchlearn.objectives.class_weights import correction_note, counted_by_class
 from batchlearn.progress import Progress, run_stage
@@ -182,6 +183,15 @@ def kept_estimator(
 ) -> tuple[LearnerRecord, bytes, SklearnResponder | None]:
     """Return how a fitted estimator is kept, its bytes, and what predicts here: of boosting what its bytes say."""
     library = library_of(fitted)
+    if library == "catboost":
+        try:
+            with foreign_code(learner.path, "learner-not-kept", ""):
+                kept = kept_bytes(fitted, library)
+            check_catboost(kept, classes)
+            return replace(learner, library=library), kept, None
+        except (DataError, IntegrityError):
+            # Of categories, texts or trees of another shape: as any object is kept, or not at all.
+            library, learner = "skops", replace(learner, library="skops")
     if library != "skops":
         return learner, kept_bytes(fitted, library), None
     responder = SklearnResponder(fitted, learner.path, classes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -29,7 +29,6 @@ from batchlearn.models.brought.code import import_file
 from batchlearn.models.brought.formats import PACKAGES, foreign_code, library_of
 from batchlearn.tables.table import Roles
 
-_EXTRAS = {"lightgbm": "lightgbm", "xgboost": "xgboost", "skops": "skops"}
 _SEEDS = 1 << 32
 # Names so alike are one name misspelt; libraries that take any name have others that are not listed.
 _MISSPELT = 0.8
@@ -60,7 +59,19 @@ class NamedEstimator:
                 quiet["verbosity"] = -1
             if library_of(estimator) == "xgboost" and "enable_categorical" not in self.settings:
                 quiet["enable_categorical"] = True
+            if library_of(estimator) == "catboost":
+                quiet |= _quiet_catboost(known.keys(), seed)
             return estimator.set_params(**quiet) if quiet else estimator
+
+
+def _quiet_catboost(given: Collection[str], seed: int) -> dict[str, Any]:
+    """Return what keeps CatBoost from writing files and reports, and its seed, where none of these was set."""
+    names = {
+        "allow_writing_files": ({"allow_writing_files"}, False),
+        "verbose": ({"verbose", "verbose_eval", "silent", "logging_level"}, False),
+        "random_seed": ({"random_seed", "random_state"}, seed % _SEEDS),
+    }
+    return {name: value for name, (same, value) in names.items() if not same & set(given)}
 
 
 def name_estimator(path: str, settings: Mapping[str, Setting], folder: Path) -> NamedEstimator:
@@ -137,7 +148,9 @@ def _made(path: str, found: Callable[..., Any], settings: Mapping[str, Setting])
         raise _unknown(path, next(iter(settings)), [])
     takes = inspect.signature(type(estimator).__init__).parameters.values()
     any_name = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in takes)
-    _refuse_unknown(path, settings, [*estimator.get_params()], any_name)
+    # Those of CatBoost say which parameters were set, and not which there are.
+    named = [one.name for one in takes if one.kind is not inspect.Parameter.VAR_KEYWORD and one.name != "self"]
+    _refuse_unknown(path, settings, [*dict.fromkeys([*estimator.get_params(), *named])], any_name)
     return estimator.set_params(**settings)
 
 
@@ -155,9 +168,9 @@ def _unknown(path: str, name: str, known: list[str]) -> UsageError:
 
 def _not_there(path: str, place: str, problem: ImportError) -> UsageError:
     missing = (problem.name or "").partition(".")[0]
-    if missing in _EXTRAS and missing == place.partition(".")[0]:
+    if missing in PACKAGES and missing == place.partition(".")[0]:
         return UsageError(
-            f"{quoted(path)} needs {missing}, which is not installed: pip install 'batchlearn[{_EXTRAS[missing]}]'",
+            f"{quoted(path)} needs {missing}, which is not installed: pip install 'batchlearn[{missing}]'",
             code="extra-missing",
         )
     return UsageError(
@@ -207,12 +220,13 @@ def fit_keywords(estimator: Any, learner: LearnerRecord, ledger: Ledger, roles: 
             )
         found[f"{prefix}sample_weight"] = ledger.weight[ledger.used]
     if ledger.offset is not None:
-        name = next((one for one in ("init_score", "base_margin") if one in takes and not prefix), None)
+        name = next((one for one in ("init_score", "base_margin", "baseline") if one in takes and not prefix), None)
         if name is None or not _has_link(last, ledger.target):
             raise UsageError(
                 f"The column {quoted(roles.exposure or roles.offset)} is to be added to the predictor of each row, and "
                 f"{path} as it is set takes none. Use LightGBM or XGBoost with the objective of the loss (--loss "
-                "poisson --set objective=poisson; of XGBoost count:poisson), or leave the role out.",
+                "poisson --set objective=poisson; of XGBoost count:poisson; of CatBoost loss_function=Poisson), or "
+                "leave the role out.",
                 code="learner-offset",
             )
         # Left to themselves these libraries begin at 0 beside an offset, and a hundred trees go into the mean.
@@ -222,12 +236,14 @@ def fit_keywords(estimator: Any, learner: LearnerRecord, ledger: Ledger, roles: 
 
 def _has_link(estimator: Any, target: Target) -> bool:
     """Whether what boosting adds up is on the scale of the linear predictor of a loss."""
-    objective = str(estimator.get_params().get("objective"))
+    given = estimator.get_params()
+    objective = str(given.get("objective", given.get("loss_function"))).partition(":variance_power")[0]
     if target.task is Task.CLASSES:
-        return len(target.classes) == 2 and objective in ("None", "binary", "binary:logistic")
+        return len(target.classes) == 2 and objective in ("None", "binary", "binary:logistic", "Logloss")
     if target.task is Task.NUMBER:
-        return objective in ("None", "regression", "reg:squarederror")
-    return objective in ("poisson", "gamma", "tweedie", "count:poisson", "reg:gamma", "reg:tweedie")
+        return objective in ("None", "regression", "reg:squarederror", "RMSE")
+    logarithmic = ("poisson", "gamma", "tweedie", "count:poisson", "reg:gamma", "reg:tweedie", "Poisson", "Tweedie")
+    return objective in logarithmic
 
 
 def refuse_other_task(estimator: Any, path: str, target: Target) -> None:
@@ -258,6 +274,8 @@ class EarlyStop(NamedTuple):
         last, _ = _last_step(estimator)
         if getattr(last, "do_early_stopping_", True) is False:
             return None
+        if hasattr(last, "get_best_iteration"):
+            return int(last.get_best_iteration()) + 1
         if hasattr(last, "best_iteration"):
             return int(last.best_iteration) + 1
         for name in ("best_iteration_", "n_iter_", "n_estimators_"):
@@ -272,7 +290,10 @@ def early_stop(estimator: Any) -> EarlyStop | None:
     known = last.get_params() if hasattr(last, "get_params") else {}
     shown = [name for name in ("early_stopping_rounds", "early_stopping_round") if known.get(name)]
     if shown and not prefix:
-        return EarlyStop(True, "n_estimators", dict.fromkeys(shown))
+        # CatBoost has four names for one parameter, and takes one of them.
+        given = next((one for one in ("iterations", "num_boost_round", "num_trees") if one in known), "n_estimators")
+        rounds = "n_estimators" if "n_estimators" in known else given
+        return EarlyStop(True, rounds, dict.fromkeys(shown))
     if known.get("early_stopping") and "max_iter" in known:
         endless: dict[str, Setting] = {"tol": None} if "penalty" in known else {}
         off: dict[str, Setting] = {"early_stopping": False, **endless}

@@ -24,7 +24,7 @@ from batchlearn.data.split import SplitKind
 from batchlearn.errors import IntegrityError, UsageError, quoted
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.models.brought import BroughtModel
-from batchlearn.models.brought.formats import Allowed, SklearnResponder, refuse_other_code
+from batchlearn.models.brought.formats import Allowed, SklearnResponder, library_of, refuse_other_code
 from batchlearn.models.encoded import AS_FOUND
 from batchlearn.models.files import StoredModel
 from batchlearn.objectives.class_weights import counted_by_class, weighted
@@ -107,10 +107,11 @@ def _continued(start: str, named: NamedEstimator, model: BroughtModel, seed: int
     if stop is not None and model.learner.rounds is not None:
         fresh.set_params(**{stop.rounds: model.learner.rounds, **stop.off})
     restored = model.estimator
-    for name in ("init_model", "xgb_model") if start == "warm" else ():
-        if name in inspect.signature(fresh.fit).parameters and hasattr(restored, "booster"):
-            return _Continued(fresh, name, (name, restored.booster))
     fitted: Any = deepcopy(getattr(restored, "estimator", None))
+    booster = fitted if library_of(fitted) == "catboost" else getattr(restored, "booster", None)
+    for name in ("init_model", "xgb_model") if start == "warm" and booster is not None else ():
+        if name in inspect.signature(fresh.fit).parameters:
+            return _Continued(fresh, name, (name, booster))
     if start == "fine-tune" and hasattr(fitted, "partial_fit"):
         return _Continued(fitted, "partial_fit", None)
     known = fitted.get_params() if hasattr(fitted, "get_params") else {}
