@@ -77,7 +77,9 @@ def test_every_space_around_a_text_is_taken_off_in_sql() -> None:
     kinds = {"time": pa.timestamp("us"), "truth": pa.bool_()}
     columns = {name: pa.nulls(count, kinds.get(name, pa.float64())) for name in model.columns}
     rows = pa.table({**columns, "level": levels})
-    found = duckdb.sql(to_sql(model)).to_arrow_table()
+    relation = duckdb.sql(to_sql(model))
+    assert relation is not None
+    found = relation.to_arrow_table()
     ours = model.predict(rows).response
     assert len(np.unique(ours)) > 1
     assert found.column(found.column_names[-1]).to_numpy() == pytest.approx(ours, rel=1e-12)
