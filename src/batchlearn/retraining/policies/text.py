@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -69,16 +68,16 @@ class UserPolicy:
 
     def decide(self, situation: Situation) -> Decision:
         """Return what the user's policy decides. UsageError where its code is missing, raises or decides nothing."""
-        if not os.path.isfile(f"{self.folder}/{self.path}"):
-            raise UsageError(
-                f"The policy {quoted(str(self))} stands in no file: there is no file "
-                f"{quoted(os.path.join(self.folder, self.path))}. Write the path of the file that has the class.",
-                code="policy-not-valid",
-            )
         try:
             decide = getattr(self._made(), "decide", None)
             decision = None if decide is None else decide(situation)
         except RAISED as problem:
+            if isinstance(problem, FileNotFoundError) and str(problem.filename).endswith(self.path):
+                raise UsageError(
+                    f"There is no policy {quoted(str(self))}: there is no file {quoted(problem.filename)}. Write the "
+                    "path of the file that has the class.",
+                    code="policy-not-valid",
+                ) from problem
             raise UsageError(
                 f"The policy {quoted(str(self))} raised {type(problem).__name__}: {problem}. Correct its code, or "
                 "leave it out.",
