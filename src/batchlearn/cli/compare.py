@@ -66,6 +66,7 @@ class PlanOptions:
     passes: Annotated[float, Parameter(help="Passes over the rows that each run may make.")] = Budget.passes
     seconds: Annotated[float, Parameter(help="Seconds of its own work that each run may take.")] = Budget.seconds
     rows: Annotated[Count, Parameter(help="Rows to compare on: a random sample of larger tables.")] = DEFAULT_ROWS
+    memory: Memory = None
 
     @property
     def plan(self) -> ComparisonPlan:
@@ -84,7 +85,6 @@ class PageOptions:
     force: Annotated[Flag, Parameter(help="Replace the output where it exists.")] = False
     seed: Annotated[Count, Parameter(help="The first seed; the others follow it.")] = 0
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None
-    memory: Memory = None
 
 
 DEFAULT_PLAN = PlanOptions()
@@ -125,7 +125,7 @@ def compare(
         )
     table = open_table(files_of(data, part), target, roles, reading)
     comparison: Comparison | ModelComparison
-    budget = budget_of(run.memory)
+    budget = budget_of(plan.memory)
     if entries is None:
         comparison = watch(iter_compare(table, chosen, recipe, threads=threads, budget=budget))
     else:

@@ -127,6 +127,7 @@ class ModelComparison:
         metric: The proper score.
         rows: Rows that every model was trained on.
         held_out: Rows that every model was judged on; later ones where `by_time`.
+        by_time: Whether they are the last ones; else they were drawn.
         outcomes: One for each model, in the order asked for.
         differences: One for each pair; all those from one model hold together with 95 %.
         recommendation: The model to take, and why.

@@ -54,12 +54,8 @@ def fit_rows(
         names = [*names[:lead], *(names[lead + j] for j in matrix.order)]
         if settings.alpha == 0.0 and matrix.constant.any():
             columns = [names[lead + j] for j in np.flatnonzero(matrix.constant)]
-            warnings.warn(
-                f"{' and '.join(columns[:3])}{' and others' if len(columns) > 3 else ''} never vary: with alpha=0 "
-                "their coefficients are set to 0. Drop such columns.",
-                UserWarning,
-                stacklevel=3,
-            )
+            said = f"{' and '.join(columns[:3])}{' and others' if len(columns) > 3 else ''} never vary: with alpha=0 "
+            warnings.warn(f"{said}their coefficients are set to 0. Drop such columns.", UserWarning, stacklevel=3)
         # 1. The optimum.
         problem = _problem(settings, matrix, names)
         try:
@@ -90,11 +86,10 @@ def fit_rows(
             value = objective.value(matrix.rows, delivered)
         certificate = proof.certificate
         if loss.outputs > 1:
-            if proof.factor is None:
-                diagonal = np.sqrt(objective.hessian_diagonal(matrix.rows, delivered))
-            else:
-                diagonal = proof.factor.diagonal
-            certificate = of_classes(certificate, _rounded_off(matrix, coefficients, intercepts, diagonal))
+            roots = None if proof.factor is None else proof.factor.diagonal
+            if roots is None:
+                roots = np.sqrt(objective.hessian_diagonal(matrix.rows, delivered))
+            certificate = of_classes(certificate, _rounded_off(matrix, coefficients, intercepts, roots))
     if not certificate.certified:
         warnings.warn(
             f"The fit is not certified because {certificate.reason}. It may be far from the optimum: rescale or drop "
