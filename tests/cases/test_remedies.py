@@ -68,6 +68,7 @@ ELSEWHERE = {
     "option-missing": "tests/cli/predict/test_export.py",
     "option-unknown": "names flags of another action: tests/cli/project/test_registry.py",
     "output-not-a-model": "names --force to say that it does not help",
+    "project-of-another": "needs a project: tests/cli/project/test_backtest.py",
     "project-settings": "names --help: tests/cli/project/test_commands.py",
     "version-not-rehearsed": "needs a fault of the machine: tests/retraining/shell/test_forget.py",
     "window-empty": "needs a project: tests/retraining/shell/test_turn.py",
