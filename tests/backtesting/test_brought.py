@@ -34,14 +34,13 @@ def numbers():
 
 
 def boosted(kind: str) -> Recipe:
-    pytest.importorskip("lightgbm")
+    pytest.importorskip("lightgbm", reason="the extra lightgbm is not installed")
     return Recipe(model=f"lightgbm.LGBM{kind}", set={"n_estimators": 20, "n_jobs": 1, "verbose": -1})
 
 
 @pytest.fixture(scope="module")
 def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a file that makes pipelines; a module of its name is there once."""
-    pytest.importorskip("sklearn")
     folder = tmp_path_factory.mktemp("code")
     (folder / "pipelines_of_backtests.py").write_text(PIPELINE)
     return folder

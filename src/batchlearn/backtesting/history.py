@@ -77,8 +77,8 @@ class ArrivedRows:
         return replace(self, readings=readings)
 
     def compare(self, then: RowList) -> Standing:
-        """Rows of history are told by their times: there are no lists of them."""
-        raise NotImplementedError(f"{len(then.parts)} parts of rows are listed, and history has no lists")
+        """Never asked: rows of history are told by their times, and the versions of a backtest have no lists."""
+        raise AssertionError(f"a version of a backtest lists {len(then.parts)} parts of rows")
 
 
 @dataclass(frozen=True)

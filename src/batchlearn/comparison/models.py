@@ -358,7 +358,7 @@ def recommend_model(judged: JudgedModels, certified: frozenset[str]) -> ModelCho
 
 def _bytes_of(fit: Fit) -> int | None:
     """Return the size of the folder that a fit is saved as; None where its model is not kept."""
-    if isinstance(fit.model, BroughtModel) and fit.model.learner.library is None:
+    if isinstance(fit.model, BroughtModel) and fit.model.learner.kept_by is None:
         return None
     with TemporaryDirectory() as folder:
         return sum(file.stat().st_size for file in Path(fit.save(Path(folder, "model"))).iterdir())

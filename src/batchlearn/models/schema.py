@@ -160,7 +160,7 @@ class BroughtSchema(ModelSchema):
     @property
     def learner_file(self) -> str | None:
         """The file that holds the estimator; None where it is rebuilt."""
-        return None if self.learner.library is None else LEARNERS[self.learner.library]
+        return None if self.learner.kept_by is None else LEARNERS[self.learner.kept_by]
 
 
 def _check_names(names: Iterable[str]) -> None:
@@ -287,9 +287,9 @@ def describe(model: EncodedModel, record: Mapping[str, Any]) -> dict[str, Any]:
 
 def learner_of(model: EncodedModel) -> dict[str, bytes]:
     """Return the file of the estimator that a model keeps; none of a linear one."""
-    if not isinstance(model, BroughtModel) or model.learner.library is None:
+    if not isinstance(model, BroughtModel) or model.learner.kept_by is None:
         return {}
-    return {LEARNERS[model.learner.library]: model.kept}
+    return {LEARNERS[model.learner.kept_by]: model.kept}
 
 
 def tensors_of(model: EncodedModel) -> dict[str, Floats]:

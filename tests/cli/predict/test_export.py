@@ -110,7 +110,7 @@ def test_without_duckdb_a_query_is_written_unchecked_and_that_is_said(
 
 
 def test_the_registry_is_mirrored_from_the_command_line(here: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("mlflow")
+    pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     made = Path(__file__).resolve().parents[2] / "registry" / "fixtures" / "registry-3"

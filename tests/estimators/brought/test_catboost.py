@@ -176,7 +176,7 @@ def test_catboost_is_kept_in_its_own_format_to_the_last_bit(
     fit = fitted(kind, target, drop, {"set": SMALL | settings})
     assert not list(tmp_path.iterdir()), "CatBoost leaves reports where it is not told otherwise"
     learner = brought(fit).learner
-    assert (learner.library, learner.form) == ("catboost", "frame" if drop else "matrix")
+    assert (learner.kept_by, learner.form) == ("catboost", "frame" if drop else "matrix")
     folder = fit.save(tmp_path / "model")
     assert (folder / "learner.catboost.json").is_file()
     estimator, rows = kept[-1]
@@ -197,7 +197,7 @@ def test_what_json_does_not_hold_to_the_bit_is_not_kept(tmp_path: Path) -> None:
     assert brought(of_levels).learner.form == "frame"
     other_shape = fitted("Regressor", "number", recipe={"set": {**SMALL, "grow_policy": "Depthwise"}})
     for fit in (of_levels, other_shape):
-        assert (brought(fit).learner.library, brought(fit).kept) == (None, b"")
+        assert (brought(fit).learner.kept_by, brought(fit).kept) == (None, b"")
         assert [note.code for note in fit.notes if note.code is Code.LEARNER_NOT_KEPT]
         assert np.all(np.isfinite(fit.model.predict(table if fit is of_levels else small()).response))
 
@@ -237,7 +237,7 @@ def test_trees_are_added_to_those_of_catboost() -> None:
     fit = go_on("warm", model, recipe, whole, 1)
     assert [note.values["how"] for note in fit.notes if note.code is Code.LEARNER_CONTINUED] == ["init_model"]
     assert (model.estimator.estimator.tree_count_, brought(fit).estimator.estimator.tree_count_) == (10, 20)
-    assert (brought(fit).learner.library, fit.objective < fit.null_objective) == ("catboost", True)
+    assert (brought(fit).learner.kept_by, fit.objective < fit.null_objective) == ("catboost", True)
     assert np.array_equal(before, model.predict(whole).response), "the champion stays as it is"
 
 

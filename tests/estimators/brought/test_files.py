@@ -178,7 +178,7 @@ def test_an_object_of_other_types_is_restored_only_where_they_are_named(tmp_path
     path = "sklearn.ensemble.RandomForestClassifier"
     unkept = fitted(path, set=SMALL).model
     assert isinstance(unkept, BroughtModel)
-    assert (unkept.learner.library, unkept.learner.types) == (None, ("sklearn.tree._tree.Tree",))
+    assert (unkept.learner.kept_by, unkept.learner.types) == (None, ("sklearn.tree._tree.Tree",))
     fit = fitted(path, set=SMALL, trust=unkept.learner.types)
     folder = fit.save(tmp_path / "model")
     assert (folder / "learner.skops").is_file()

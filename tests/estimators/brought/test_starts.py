@@ -38,9 +38,9 @@ def begun(path: str) -> tuple[BroughtModel, bl.Recipe, bl.Table, bl.Table]:
 
 def trees_of(model: BroughtModel) -> int:
     restored = model.estimator
-    if model.learner.library == "lightgbm":
+    if model.learner.kept_by == "lightgbm":
         return int(restored.booster.num_trees())
-    if model.learner.library == "xgboost":
+    if model.learner.kept_by == "xgboost":
         return int(restored.booster.num_boosted_rounds())
     return int(getattr(restored.estimator, "n_iter_", len(getattr(restored.estimator, "estimators_", ()))))
 

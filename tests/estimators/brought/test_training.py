@@ -79,7 +79,7 @@ def test_boosting_is_fed_a_frame_and_judged_on_the_rows_that_judge_ours(path: st
     settings = {"max_iter": 10} if path.startswith("sklearn") else SMALL
     table = table_of(target)
     fit, ours = bl.train(table, bl.Recipe(model=path, set=settings)), bl.train(table, bl.Recipe(alpha=0.1))
-    assert (brought(fit).learner.form, brought(fit).learner.library) == ("frame", BOOSTING[path])
+    assert (brought(fit).learner.form, brought(fit).learner.kept_by) == ("frame", BOOSTING[path])
     (own, constant), (_, same) = losses(fit), losses(ours)
     assert constant == same
     assert own < constant
@@ -195,9 +195,9 @@ def test_an_early_stop_is_found_on_rows_that_judge_nothing_and_taken_over(
     assert learner.rounds is not None
     assert 1 <= learner.rounds < 100
     restored = brought(fit).estimator
-    if learner.library == "lightgbm":
+    if learner.kept_by == "lightgbm":
         assert restored.booster.num_trees() == learner.rounds
-    elif learner.library == "xgboost":
+    elif learner.kept_by == "xgboost":
         assert restored.booster.num_boosted_rounds() == learner.rounds
     else:
         assert restored.estimator.n_iter_ == learner.rounds

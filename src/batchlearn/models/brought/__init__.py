@@ -46,7 +46,7 @@ class LearnerRecord:
         settings: What was set of it.
         form: What it is fed: a frame, the texts of one column, or the matrix of the encoding.
         packages: Version by name of the packages that it is made of.
-        library: Whose format it is kept in; None where it is not kept, and has to be rebuilt.
+        kept_by: Whose format it is kept in; None where it is not kept, and has to be rebuilt.
         types: What an object of the user's consists of, beyond what is known to be harmless.
         file_sha256: Of the user's file, where `path` names one.
         rounds: Where an early stop on rows that judge nothing ended it; None where nothing stopped early.
@@ -59,7 +59,7 @@ class LearnerRecord:
     settings: Mapping[str, Setting]
     form: Form
     packages: Mapping[str, str]
-    library: Library | None = None
+    kept_by: Library | None = None
     types: tuple[str, ...] = ()
     file_sha256: str | None = None
     rounds: int | None = None
@@ -74,7 +74,7 @@ class BroughtModel(EncodedModel):
 
     Attributes:
         learner: What it is and how it was made.
-        kept: The estimator in the format of `learner.library`; empty where it is not kept.
+        kept: The estimator in the format of `learner.kept_by`; empty where it is not kept.
         allowed: What a person named, without which an object of other types is not restored.
         fitted: The estimator of this very process, where it was fitted here.
     """
@@ -87,7 +87,7 @@ class BroughtModel(EncodedModel):
     @property
     def restored_with(self) -> tuple[str, ...] | None:
         """What a person has to type beside its path for it to be used; None where no file holds it."""
-        if self.learner.library is None:
+        if self.learner.kept_by is None:
             return None
         types, file = self.learner.types, self.learner.path.rpartition(":")[0]
         return (*(("--trust", ",".join(types)) if types else ()), *(("--code", file) if types and file else ()))
@@ -206,7 +206,7 @@ def estimator_rows(
         for name, values in zip(names, joined, strict=True)
     }
     frame = DataFrame(columns, columns=names)
-    if learner.library in ("lightgbm", "xgboost"):
+    if learner.kept_by in ("lightgbm", "xgboost"):
         frame.columns = _plain_names(names)
     return frame
 

@@ -69,7 +69,7 @@ def foreign_code(whose: str, code: str, advice: str) -> Iterator[None]:
             yield
     except BatchlearnError:
         raise
-    except Exception as problem:
+    except Exception as problem:  # code of other people may raise anything
         said = " ".join(str(problem).split()) or "no message"
         raise DataError(f"{whose}: {type(problem).__name__}: {quoted(said, 400)}. {advice}", code=code) from problem
     finally:
@@ -194,20 +194,20 @@ def restored(learner: LearnerRecord, data: bytes, allowed: Allowed, loss: str, c
     UsageError where it was not kept, its types are not named, or its library is not installed; IntegrityError where
     a package or the user's file is not the one it was made with, or an index leads out of its array.
     """
-    if learner.library is None:
+    if learner.kept_by is None:
         raise UsageError(
             f"The {learner.path} of this model was not kept: no file holds it without pickle. It is fitted again where "
             f"the rows of its training are given: --rebuild ROWS --learner {learner.path}",
             code="learner-not-kept",
         )
     refuse_other_code(learner, allowed)
-    if learner.library == "lightgbm":
+    if learner.kept_by == "lightgbm":
         check_lightgbm(data)
         return LightGBMResponder(data, loss)
-    if learner.library == "xgboost":
+    if learner.kept_by == "xgboost":
         check_xgboost(data)
         return XGBoostResponder(data)
-    if learner.library == "catboost":
+    if learner.kept_by == "catboost":
         with foreign_code(f"{learner.path} cannot be restored", "learner-not-restored", "Train again."):
             return SklearnResponder(catboost_estimator(data, classes), learner.path, classes)
     from skops.io import loads
@@ -244,7 +244,7 @@ def refuse_other_code(learner: LearnerRecord, allowed: Allowed) -> None:
                 f"predict otherwise. Install {name}=={made_with}, or train again.",
                 code="learner-changed",
             )
-    if learner.file_sha256 is None or (learner.library is not None and not learner.types):
+    if learner.file_sha256 is None or (learner.kept_by is not None and not learner.types):
         return
     if allowed.file is None:
         raise UsageError(

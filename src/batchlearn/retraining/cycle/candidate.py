@@ -205,7 +205,7 @@ def refuse_unmet(fit: Fit) -> None:
 
 def refuse_unkept(fit: Fit) -> None:
     """Refuse an estimator that no file holds, and so no version: UsageError."""
-    if not isinstance(fit.model, BroughtModel) or fit.model.learner.library is not None:
+    if not isinstance(fit.model, BroughtModel) or fit.model.learner.kept_by is not None:
         return
     types = ", ".join(f'"{name}"' for name in fit.model.learner.types)
     how = (

@@ -136,7 +136,7 @@ class EstimatorBench:
         """Return the learner with what is found on rows that judge nothing, where it needs something."""
         estimator = self.named.fresh(self.recipe.seed)
         stop, classes = early_stop(estimator), len(ledger.target.classes)
-        scores = bool(classes) and learner.library == "skops" and not hasattr(estimator, "predict_proba")
+        scores = bool(classes) and learner.kept_by == "skops" and not hasattr(estimator, "predict_proba")
         if scores and classes > 2:
             raise UsageError(
                 f"{learner.path} gives no probabilities, which {classes} classes need. Wrap it in scikit-learn's "
@@ -188,14 +188,14 @@ def kept_estimator(
             with foreign_code(learner.path, "learner-not-kept", ""):
                 kept = kept_bytes(fitted, library)
             check_catboost(kept, classes)
-            return replace(learner, library=library), kept, None
+            return replace(learner, kept_by=library), kept, None
         except (DataError, IntegrityError):
             # Of categories, texts or trees of another shape: as any object is kept, or not at all.
-            library, learner = "skops", replace(learner, library="skops")
+            library, learner = "skops", replace(learner, kept_by="skops")
     if library != "skops":
         return learner, kept_bytes(fitted, library), None
     responder = SklearnResponder(fitted, learner.path, classes)
-    unkept = replace(learner, library=None)
+    unkept = replace(learner, kept_by=None)
     try:
         with foreign_code(learner.path, "learner-not-kept", ""):
             kept = kept_bytes(fitted, library)
@@ -367,7 +367,7 @@ def _assemble(
         said.append(Note(Code.LEARNER_ROUNDS, {"path": learner.path, "rounds": learner.rounds}))
     if learner.calibration is not None:
         said.append(Note(Code.LEARNER_CALIBRATED, {"path": learner.path}))
-    if learner.library is None:
+    if learner.kept_by is None:
         missing = None if find_spec("skops") is not None else "skops"
         unkept = {"path": learner.path, "types": list(learner.types), "missing": missing}
         said.append(Note(Code.LEARNER_NOT_KEPT, unkept))
