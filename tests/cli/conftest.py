@@ -5,9 +5,7 @@ from pathlib import Path
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
-from tests.cli.made import Run, small_table
-
-from batchlearn import cli
+from tests.cli.made import Run, in_process, small_table
 
 
 @pytest.fixture
@@ -25,11 +23,4 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(here: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command in this process; gives exit code, standard output and standard error."""
     assert here.is_dir()
-
-    def run_now(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = cli.main(arguments)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run_now
+    return in_process(capsys)

@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
+
+from batchlearn import cli
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 ROWS = 400
@@ -63,6 +66,18 @@ def process(
         timeout=120,
         check=False,
     )
+
+
+def in_process(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return what runs a command in this process; gives exit code, standard output and standard error."""
+
+    def run_now(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = cli.main(arguments)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run_now
 
 
 def answer(run: Run, *arguments: str, code: int = 0) -> dict[str, object]:

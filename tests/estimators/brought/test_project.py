@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from tests.cli.made import SOURCE, Run, one_object, process, refusal
+from tests.cli.made import SOURCE, Run, in_process, one_object, process, refusal
 from tests.estimators.brought.made import MY_MODELS, add_noted
 from tests.retraining.made import SETTINGS_TEXT, add_days, day, make_project, turn
 
@@ -54,14 +54,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def run(shop: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     assert shop.is_dir()
-
-    def run_now(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = cli.main(arguments)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run_now
+    return in_process(capsys)
 
 
 def answer(run: Run, *arguments: str) -> dict[str, Any]:
