@@ -19,6 +19,7 @@ from batchlearn.backtesting.replay import Durations, ReplayContext, replay
 from batchlearn.models.files import load, read_model
 from batchlearn.progress import finish
 from batchlearn.retraining.policies import Action
+from batchlearn.retraining.policies.combined import With
 from batchlearn.retraining.policies.text import parse_policy
 from batchlearn.retraining.sources.label_times import shown_instant
 from batchlearn.tables.table import read
@@ -45,15 +46,23 @@ def predicted(text: str) -> tuple[LossMatrix, dict[float, bool], list[float]]:
     return matrix, {one.now: one.decision.retrain for one in run.decisions}, [one.now for one in run.models]
 
 
-@pytest.mark.parametrize("start", ["scratch", "warm"])
-@pytest.mark.parametrize("text", ["rows 400", "every 6d", "decay 0.05", "all(every 6d, gain 2)", "drift psi 0.05"])
-def test_day_by_day_production_does_what_was_predicted(text: str, start: str, tmp_path: Path) -> None:
-    matrix, decided, trained = predicted(f"{text} with start={start}" if start != "scratch" else text)
+TEXTS = ("rows 400", "every 6d", "decay 0.05", "all(every 6d, gain 2)", "drift psi 0.05")
+ACTIONS = (
+    *((text, Action(start=start)) for text in TEXTS for start in ("scratch", "warm")),
+    *(("rows 400", Action(start=start, half_life="6d")) for start in ("scratch", "warm")),
+)
+
+
+@pytest.mark.parametrize(("text", "action"), ACTIONS, ids=[f"{text} with {action}" for text, action in ACTIONS])
+def test_day_by_day_production_does_what_was_predicted(text: str, action: Action, tmp_path: Path) -> None:
+    start = action.start
+    matrix, decided, trained = predicted(str(With(parse_policy(text), action)))
     assert len(trained) > 1 or text.startswith("drift")
+    faded = "" if action.half_life is None else f'\nhalf_life = "{action.half_life.written}"'
     make_project(
         tmp_path,
         SETTINGS_TEXT,
-        {'[policy]\nwhen = "rows"\nrows = 300': f'{GATE}[policy]\nwhen = "{text}"\nstart = "{start}"'},
+        {'[policy]\nwhen = "rows"\nrows = 300': f'{GATE}[policy]\nwhen = "{text}"\nstart = "{start}"{faded}'},
     )
     add_days(tmp_path, 0, TURN)
     add_days(tmp_path, TURN, DAYS, slope=-1.5)
@@ -68,7 +77,9 @@ def test_day_by_day_production_does_what_was_predicted(text: str, start: str, tm
     whole = world()
     for at, (now, model) in enumerate(zip(trained, models, strict=True)):
         edge = int(np.searchsorted(matrix.history.edges, now))
-        fit = finish(matrix.trained(ModelKey(Action(start="scratch" if at == 0 else start), edge))).fit
+        if at == 0 and action.half_life is not None:
+            continue  # production begins with a model of the policy, the backtest with one of all policies
+        fit = finish(matrix.trained(ModelKey(Action() if at == 0 else action, edge))).fit
         if start == "scratch" or at == 0:
             assert fit.model.parameters.tobytes() == model.parameters.tobytes()
             continue

@@ -86,7 +86,8 @@ class LossMatrix:
     def scratch_seconds(self) -> float:
         """Seconds that training from scratch with the structure kept has taken, in this run or before."""
         scratch = ((key.action, cell.seconds) for key, cell in self.cells.items())
-        return sum(seconds for action, seconds in scratch if action == Action(window=action.window))
+        plain = ((Action(window=action.window, half_life=action.half_life), action, took) for action, took in scratch)
+        return sum(took for only, action, took in plain if only == action)
 
     def cell(self, key: ModelKey) -> Generator[Progress, None, MatrixCell]:
         """Return a cell, trained and scored unless that was done before."""
@@ -119,6 +120,7 @@ class LossMatrix:
         history, now = self.history, float(self.history.edges[edge])
         recipe = replace(self.recipe, batch_size=action.batch_size)
         plan = Plan(recipe, Never(), action.window, action.start, Gate(), 0.5, threads=self.threads)
+        plan = replace(plan, half_life=action.half_life)
         return KnownRows(history.rows(now), history.times, now, plan)
 
     def depends_on_path(self, action: Action) -> bool:
@@ -147,7 +149,7 @@ class LossMatrix:
         wanted = known.wanted()
         if action.new_only and champion is not None:
             wanted = (*wanted, Not(known.times.labelled_by(champion.as_of)))
-        table = known.source.table(*wanted)
+        table = known.faded(known.source.table(*wanted))
         yield Progress(f"training {self._said(key)}")
         began = time.perf_counter()
         parts = None if champion is None else known.parts(champion)._replace(everything=table)

@@ -64,7 +64,7 @@ def train_candidate(known: KnownRows, champion: Champion | None) -> Generator[Pr
 
     Raises what reading and training raise, and CertificateError where the tolerance of the recipe is not proved.
     """
-    plan, table = known.plan, known.source.table(*known.wanted())
+    plan, table = known.plan, known.faded(known.source.table(*known.wanted()))
     start, judged, fit, fell_back = yield from _train_and_judge(known, champion, table)
     refuse_unmet(fit)
     refuse_unkept(fit)

@@ -61,7 +61,8 @@ STARTS = ("fine-tune", "update", "warm", "scratch")
 _DEARER = {
     **dict.fromkeys(("encoding-outgrown", "start-recipe", "no-warm-start"), "scratch"),
     **dict.fromkeys(("past-changed", "past-gone", "champion-kept-nothing", "no-update"), "warm"),
-    **dict.fromkeys(("champion-totals-pruned", "rows-do-not-add-up", "removed-not-kept"), "warm"),
+    **dict.fromkeys(("champion-totals-pruned", "totals-do-not-fade"), "warm"),
+    **dict.fromkeys(("rows-do-not-add-up", "removed-not-kept"), "warm"),
 }
 # Two sums of the same weights in another order differ by less, as a share.
 _SAME_WEIGHT = 1e-9
@@ -95,8 +96,8 @@ def statistics_of(fit: Fit, table: Table, threads: int | None) -> SufficientStat
     model = fit.model
     size = model.encoding.layout.size
     # An estimator of the user's has no coefficients; and the rows of an update would count with another weight than
-    # those of a class that was weighted.
-    if len(model.parameters) != size or size > MOST_COEFFICIENTS or fit.class_weights is not None:
+    # those of a class that was weighted. Where rows fade they weigh something else at each training.
+    if len(model.parameters) != size or size > MOST_COEFFICIENTS or fit.class_weights is not None or table.fading:
         return None
     with one_blas_thread():
         rows = encode_rows(model, table, threads).rows
@@ -139,6 +140,12 @@ def _totals_of(
     Else they are found again over what is there now of the rows that are not new. DataError where these do not fit the
     champion's encoding, or where none is left; CertificateError where they have no factored Hessian.
     """
+    if parts.everything.fading is not None:
+        raise DataError(
+            "With a half-life every row counts less at each training, so the champion's kept totals, in which they "
+            'count as they did, do not serve. Train with start = "warm" or "scratch" in [policy].',
+            code="totals-do-not-fade",
+        )
     if parts.others is None:
         return kept, None
     model = champion.model
@@ -267,7 +274,8 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: TrainingTa
     if champion.kept is None:
         raise RegistryError(
             "The champion kept no totals of its rows, so nothing can go on from them. They are kept neither for more "
-            "than two classes or class weights nor for Tweedie and Huber losses, nor for very many coefficients: use "
+            "than two classes or class weights nor for Tweedie and Huber losses, nor for very many coefficients, nor "
+            "with a half-life: use "
             'start = "warm" or "scratch" in [policy].',
             code="champion-kept-nothing",
         )
@@ -340,6 +348,7 @@ def _fit(found: WarmStart, champion: Champion, recipe: Recipe, alpha: float, tab
         notes=(found.note,),
         condition=None if table.condition is None else str(table.condition),
         where=None if where is None else str(where),
+        fading=table.fading,
         columns=column_uses(table.like(model.readings), model.encoding),
         lines_passed_over=table.lines_passed_over,
     )

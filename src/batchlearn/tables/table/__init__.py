@@ -19,7 +19,7 @@ from batchlearn.tables.readings import ColumnReading, ColumnRemark, ColumnUse, R
 from batchlearn.tables.sources import ArrowSource, Source, arrow_table
 from batchlearn.tables.sources.opening import open_files
 from batchlearn.tables.table.kept import KeptColumns, KeptScan
-from batchlearn.tables.table.roles import ROLES, Roles, WeightKind, check_roles, missing
+from batchlearn.tables.table.roles import ROLES, Fading, Roles, WeightKind, check_roles, missing
 from batchlearn.tables.table.scan import Scan, compiled
 from batchlearn.tables.text.delimited import DelimitedSource
 from batchlearn.tables.text.inspection import TextRules
@@ -46,6 +46,7 @@ class Table:
         absent: Columns that a model reads and the table does not have; they are scanned as missing values.
         strict: Whether an absent column is refused, and a value that its column's reading does not take.
         outer_spaces: Whether spaces around a text tell it from others, as they did for models of before they did not.
+        fading: How much less older rows count to learn from; None where rows of all ages count alike.
         kept: Columns that were read once and need not be decoded again; None where none were.
 
     Example:
@@ -67,6 +68,7 @@ class Table:
     absent: tuple[Column, ...] = ()
     strict: bool = False
     outer_spaces: bool = False
+    fading: Fading | None = None
     kept: KeptColumns | None = field(default=None, repr=False, compare=False)
 
     @property
