@@ -12,10 +12,9 @@ import pytest
 from tests.retraining.made import SETTINGS_TEXT, add_days, context, make_project, orders
 from tests.retraining.made import turn as turned
 
-from batchlearn.backtesting.cells import ModelKey
 from batchlearn.backtesting.history import Arrivals, read_history
 from batchlearn.backtesting.matrix import LossMatrix
-from batchlearn.backtesting.replay import Durations, ReplayContext, replay
+from batchlearn.backtesting.replay import Durations, PolicyRun, ReplayContext, replay
 from batchlearn.models.files import load, read_model
 from batchlearn.progress import finish
 from batchlearn.retraining.policies import Action
@@ -36,34 +35,32 @@ def world() -> pa.Table:
     return pa.concat_tables([orders(0, TURN), orders(TURN, DAYS, slope=-1.5)])
 
 
-def predicted(text: str) -> tuple[LossMatrix, dict[float, bool], list[float]]:
-    """Return the matrix, what a policy decides as of each edge, and when it trains."""
+def predicted(text: str) -> tuple[LossMatrix, PolicyRun]:
+    """Return the matrix, and what a policy is said to do."""
     table = read(world(), target="bought", time="seen", drop=["user"])
     history = read_history(table, Arrivals("known"), "2d", 0.2)
     matrix = LossMatrix(history, Recipe(alpha=0.01, holdout=0.0), 1)
     run = finish(replay(text, parse_policy(text), matrix, NO_TIME))
     assert not any(one.refused for one in run.decisions)
-    return matrix, {one.now: one.decision.retrain for one in run.decisions}, [one.now for one in run.models]
+    return matrix, run
 
 
 TEXTS = ("rows 400", "every 6d", "decay 0.05", "all(every 6d, gain 2)", "drift psi 0.05")
 ACTIONS = (
     *((text, Action(start=start)) for text in TEXTS for start in ("scratch", "warm")),
     *(("rows 400", Action(start=start, half_life="6d")) for start in ("scratch", "warm")),
+    *(("rows 400", Action(start=start)) for start in ("fine-tune", "online")),
 )
 
 
 @pytest.mark.parametrize(("text", "action"), ACTIONS, ids=[f"{text} with {action}" for text, action in ACTIONS])
 def test_day_by_day_production_does_what_was_predicted(text: str, action: Action, tmp_path: Path) -> None:
-    start = action.start
-    matrix, decided, trained = predicted(str(With(parse_policy(text), action)))
-    assert len(trained) > 1 or text.startswith("drift")
+    matrix, run = predicted(str(With(parse_policy(text), action)))
+    decided = {one.now: one.decision.retrain for one in run.decisions}
+    assert len(run.models) > 1 or text.startswith("drift")
     faded = "" if action.half_life is None else f'\nhalf_life = "{action.half_life.written}"'
-    make_project(
-        tmp_path,
-        SETTINGS_TEXT,
-        {'[policy]\nwhen = "rows"\nrows = 300': f'{GATE}[policy]\nwhen = "{text}"\nstart = "{start}"{faded}'},
-    )
+    wanted = f'{GATE}[policy]\nwhen = "{text}"\nstart = "{action.start}"{faded}'
+    make_project(tmp_path, SETTINGS_TEXT, {'[policy]\nwhen = "rows"\nrows = 300': wanted})
     add_days(tmp_path, 0, TURN)
     add_days(tmp_path, TURN, DAYS, slope=-1.5)
     models, live = [], {}
@@ -75,17 +72,16 @@ def test_day_by_day_production_does_what_was_predicted(text: str, action: Action
             models.append(load(tmp_path / "versions" / f"{found.version:06d}" / "model"))
     assert live == decided
     whole = world()
-    for at, (now, model) in enumerate(zip(trained, models, strict=True)):
-        edge = int(np.searchsorted(matrix.history.edges, now))
+    for at, (one, model) in enumerate(zip(run.models, models, strict=True)):
         if at == 0 and action.half_life is not None:
             continue  # production begins with a model of the policy, the backtest with one of all policies
-        fit = finish(matrix.trained(ModelKey(Action() if at == 0 else action, edge))).fit
-        if start == "scratch" or at == 0:
+        fit = finish(matrix.trained(one.key)).fit
+        if action.start in ("scratch", "fine-tune", "online") or at == 0:
             assert fit.model.parameters.tobytes() == model.parameters.tobytes()
             continue
         # Both are near the optimum of the same rows: no prediction of these differs by more than the two bounds.
-        learned = whole.filter(pc.less_equal(whole["known"], pa.scalar(int(now), pa.timestamp("us"))))
-        ours, theirs = (one.predict(learned).response for one in (fit.model, model))
+        learned = whole.filter(pc.less_equal(whole["known"], pa.scalar(int(one.now), pa.timestamp("us"))))
+        ours, theirs = (each.predict(learned).response for each in (fit.model, model))
         mine, other = fit.certificate.prediction_bound, found_bound(tmp_path, at + 1)
         assert mine is not None
         assert np.max(np.abs(ours - theirs)) <= mine + other
@@ -100,7 +96,7 @@ def found_bound(root: Path, version: int) -> float:
 def test_the_same_rows_are_read(tmp_path: Path) -> None:
     make_project(tmp_path)
     pq.write_table(world(), tmp_path / "data" / "all.parquet")
-    matrix, _, _ = predicted("never")
+    matrix, _ = predicted("never")
     now = float(matrix.history.edges[3])
     given = context(tmp_path, shown_instant(now, stamped=True)[:10])
     ours = matrix.history.rows(now).table(matrix.history.times.labelled_by(now))

@@ -121,6 +121,34 @@ def test_fine_tuning_is_the_anchored_optimum_and_says_how_far_it_is_from_that_of
         fine_tune(kept, Change(new), PROBLEM.penalty, anchor=0.0)
 
 
+def test_rows_one_by_one_are_least_squares_so_far_and_of_classes_near_all_of_them() -> None:
+    rng = np.random.default_rng(3)
+    squares = replace(PROBLEM, loss="squared")
+    old, new = squares.rows(rng, 600), squares.rows(rng, 90, drift=0.5)
+    kept = kept_of(squares, old)
+    X, y = np.column_stack([*new.read(new.chunks[0]).block.dense, *_indicators(new)]), new.chunks[0].label
+    expected = np.linalg.solve(kept.reference + X.T @ X, kept.reference @ kept.parameters + X.T @ y)
+    found = fine_tune(kept, Change(new), squares.penalty, one_by_one=True)
+    np.testing.assert_allclose(found.parameters, expected, rtol=1e-9, atol=1e-9)
+    assert not found.certificate.certified
+    assert found.certificate.reason == Note(Code.LEARNED_ONE_BY_ONE)
+    old, new = PROBLEM.rows(rng, 3000), PROBLEM.rows(rng, 150, drift=0.2)
+    kept = kept_of(PROBLEM, old)
+    forwards, backwards = (
+        fine_tune(kept, Change(new, times=times), PROBLEM.penalty, one_by_one=True)
+        for times in (np.arange(150.0), -np.arange(150.0))
+    )
+    assert np.abs(forwards.parameters - backwards.parameters).max() > 1e-6, "they are learned in the order of time"
+    objective, everything = PROBLEM.objective(3150.0), joined(old, new)
+    least = objective.value(everything, fitted(objective, everything))
+    for one in (forwards, backwards):
+        gap = objective.value(everything, one.parameters) - least
+        stated = float(str(one.note).split("within ")[1].split(" ")[0])
+        assert 0.0 < gap <= stated * 1.01
+        assert gap < 0.2 * (objective.value(everything, kept.parameters) - least)
+        assert one.rows_read < 1000
+
+
 def _indicators(rows: MemoryRows) -> Iterator[Floats]:
     for codes, levels in zip(rows.chunks[0].codes, rows.layout.groups, strict=True):
         yield from ((codes == level).astype(float) for level in range(levels))

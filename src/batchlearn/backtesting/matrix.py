@@ -31,7 +31,7 @@ from batchlearn.retraining.bracket import Bracket
 from batchlearn.retraining.cycle.continued import bracket_of, dearer_start, statistics_of, train_from
 from batchlearn.retraining.cycle.state import Champion, KnownRows, Plan
 from batchlearn.retraining.gate import Gate
-from batchlearn.retraining.policies import Action, Never
+from batchlearn.retraining.policies import FROM_TOTALS, Action, Never
 from batchlearn.tables.conditions import Not, together
 from batchlearn.tables.table import Table
 from batchlearn.training.fit import Fit
@@ -129,7 +129,8 @@ class LossMatrix:
         Warm starts and updates end in one optimum, unless rows are read in parts or the estimator is a user's.
         """
         one_optimum = action.batch_size == "full" and self.recipe.model is None
-        return action.new_only or action.start == "fine-tune" or (action.start != "scratch" and not one_optimum)
+        along = action.new_only or action.start in ("online", "fine-tune")
+        return along or (action.start != "scratch" and not one_optimum)
 
     def _before(self, key: ModelKey) -> ModelKey | None:
         """Return the model that training goes on from; None where it begins anew."""
@@ -160,7 +161,7 @@ class LossMatrix:
                     given = known.plan.recipe
                     training = iter_train(table, given, threads=self.threads, before=self.target, structure=kept)
                 else:
-                    if before is not None and start in ("update", "fine-tune"):
+                    if before is not None and start in FROM_TOTALS:
                         champion = replace(champion, kept=self.kept(before))
                     training = train_from(start, champion, known.plan.recipe, parts, self.threads)
                 fit = yield from training
@@ -179,7 +180,7 @@ class LossMatrix:
         if isinstance(fit.model, LinearModel):
             fit = replace(fit, model=replace(fit.model, standard_errors=None, level_moments=None, bounds=None))
         now, rows_read = float(self.history.edges[key.edge]), fit.rows.used
-        if start in ("update", "fine-tune") and champion is not None:
+        if start in FROM_TOTALS and champion is not None:
             rows_read = self.history.known_by(now) - self.history.known_by(champion.as_of)
         found = TrainedModel(replace(fit, summary=None), start, rows_read, seconds, table, now)
         self._trained[key] = found

@@ -18,6 +18,7 @@ from batchlearn.retraining.policies.worth import Forecast, WhenGainExceeds
 
 _UNITS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "m"), (1.0, "s"))
 _SECOND = 1e6
+_GROWN = 1.5
 
 
 @dataclass(frozen=True)
@@ -136,13 +137,12 @@ class BacktestPlan:
 
 
 def default_policies(history: History, prices: Prices | None, brought: bool = False) -> tuple[Policy, ...]:
-    """Return policies of each kind, with periods that fit the windows, and rows that fit what comes in one.
+    """Return policies of each kind, with periods that fit the windows, and rows that fit what can be learned in one.
 
-    Calendars whose period is over at no edge are left out: they would be training once under another name.
+    Those that would be due at no edge are left out: they would be training once under another name.
     An estimator that was `brought` has neither a bracket nor regimes.
     """
     length = float(np.median(np.diff(history.edges)))
-    each = max(round(len(history.seen) / history.windows), 1)
 
     def span(windows: float) -> Span:
         if not history.times.stamped:
@@ -153,20 +153,23 @@ def default_policies(history: History, prices: Prices | None, brought: bool = Fa
     # A policy decides at the edges between windows: the last of those that come after k windows is at windows - 1.
     decided = history.windows - 1
     often = Every(span(min(4, decided)))
+    known, later = (history.known_by(float(history.edges[at])) for at in (0, decided))
+    rows = (later - known) * min(2, decided) // decided  # that become known in two windows
     found: list[Policy] = [
         Never(),
         *(Every(span(windows)) for windows in (1, 2, 4, 8) if windows <= decided),
-        EveryRows(2 * each),
-        Doubling(1.5),
+        *([EveryRows(rows)] if rows else []),
+        *([Doubling(_GROWN)] if later >= _GROWN * known else []),
         Decay(0.05),
         Drift("psi", 0.05),
         With(often, Action(window=span(min(8, decided)))),
+        With(often, Action(half_life=span(min(8, decided)))),
         With(often, Action(start="warm")),
         With(often, Action(new_only=True)),
     ]
     if brought:
         return (*found, Drift("ks", 0.05), Decay(0.2))
-    found += [WhenGainExceeds(3.0), With(often, Action(batch_size=1))]
+    found += [WhenGainExceeds(3.0), With(often, Action(start="online"))]
     if prices is not None and prices.retrain_in_loss is not None:
         found += [Forecast(), WhenGainExceeds(None)]
     return tuple(found)

@@ -368,6 +368,7 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.MORE_ROWS_NEEDED: "kappa * decrement is {product:.2g} and must be below 1: more rows must be read",
     Code.TIME_SPENT: "the time for a solver was spent",
     Code.ANCHORED: "fine-tuning ends at the optimum of the new rows and an anchor, not at that of all rows",
+    Code.LEARNED_ONE_BY_ONE: "each new row was learned once, one by one, which does not end at the optimum of all rows",
     Code.ROWS_NOT_KEPT: "its rows were learned one by one and were not kept",
     Code.RECORDED: "{text}",
     **_OF_LEARNERS,

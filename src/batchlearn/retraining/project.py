@@ -23,7 +23,7 @@ from batchlearn.errors import BatchlearnError, UsageError, quoted
 from batchlearn.models.brought.formats import Allowed
 from batchlearn.models.decision import Costs
 from batchlearn.registry.place import SETTINGS, find_project
-from batchlearn.retraining.policies import Every, EveryRows, Policy, Span, check_start
+from batchlearn.retraining.policies import FROM_TOTALS, Every, EveryRows, Policy, Span, check_start
 from batchlearn.retraining.policies.combined import With
 from batchlearn.retraining.policies.text import parse_policy
 from batchlearn.retraining.verdict import Gate
@@ -43,7 +43,7 @@ SAID_ELSEWHERE = {
 _COLUMN_PARTS: dict[str, type] = {"roles": Roles, "reading": ReadingRules}
 _COLUMN_KEYS = {each.name: part for part, kind in _COLUMN_PARTS.items() for each in fields(kind)}
 
-StartName = Literal["scratch", "warm", "fine-tune", "update"]
+StartName = Literal["scratch", "warm", "fine-tune", "update", "online"]
 Spelled = Annotated[str | float | None, BeforeValidator(lambda value: float(value) if type(value) is int else value)]
 
 
@@ -293,7 +293,7 @@ def _check_start(recipe: Recipe, start: str, half_life: Span | None) -> None:
         check_start(start, recipe.batch_size, half_life)
     except UsageError as problem:
         raise _refused(problem.message.rstrip(".")) from problem
-    if recipe.tolerance is not None and start in ("fine-tune", "update"):
+    if recipe.tolerance is not None and start in FROM_TOTALS:
         raise _refused(
             "[recipe] tolerance is a share of the loss of the mean over all rows, and start = "
             f'"{start}" does not read all rows; leave tolerance out, or use start = "warm" or "scratch"'

@@ -31,7 +31,7 @@ QUESTIONS = (
     "Would online do?",
     "What could have been won at best?",
 )
-POLICIES = "never; every 6d; every 6d with start=warm; every 6d with regime=1; every 6d with rows=new; decay 0.05"
+POLICIES = "never; every 6d; every 6d with start=warm; every 6d with start=online; every 6d with rows=new; decay 0.05"
 
 
 @cache

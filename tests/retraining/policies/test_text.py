@@ -15,7 +15,7 @@ TEXTS = (
     *("forecast", "forecast 0.25", "any(every 30d, decay 0.05)", "all(rows 1000, any(gain 3, never))"),
     *(
         "every 7d with start=warm window=365d half_life=30d rows=new structure=choose",
-        *("every 7d with rows=new regime=32", "rows 5 with start=fine-tune regime=1"),
+        *("every 7d with rows=new regime=32", "rows 5 with start=online"),
         "any(every 3d with start=warm, never)",
     ),
     *("own.py:Mine", "mine/own.py:Mine(3)", "any(own.py:Mine(3, 0.5), never)"),

@@ -28,6 +28,7 @@ _STARTS = {
     "scratch": "from scratch",
     "warm": "warm, from the champion's coefficients",
     "update": "an update of the champion by what came",
+    "online": "on the new rows, each once, one by one from the champion on",
     "fine-tune": "fine-tuned on the new rows, with the champion as an anchor",
 }
 _MODES = {

@@ -231,7 +231,7 @@ def _fed_otherwise(champion: Model, model: Model) -> list[Note]:
 
 def uncertified(fit: Fit) -> tuple[Note, ...]:
     """Return that a fit lacks the certificate that its start should end with; some never have one."""
-    if fit.certificate.certified or fit.solver == "fine-tune" or fit.model.learned_by is not None:
+    if fit.certificate.certified or fit.solver in ("online", "fine-tune") or fit.model.learned_by is not None:
         return ()
     return (Note(Code.NO_CERTIFICATE, {"reason": str(fit.certificate.reason)}),)
 

@@ -31,6 +31,7 @@ from batchlearn.objectives.stopping import PredictionsWithin
 from batchlearn.progress import Progress
 from batchlearn.retraining.bracket import Bracket, Change, bracket
 from batchlearn.retraining.cycle.state import Champion, TrainingTables
+from batchlearn.retraining.policies import FROM_TOTALS
 from batchlearn.retraining.warm_start import WarmStart, fine_tune, outgrown, refuse_new_tables, update, warm
 from batchlearn.selection.structure import Structure
 from batchlearn.tables.columns import Kind
@@ -54,7 +55,7 @@ from batchlearn.updating.sufficient_statistics import (
 _FREE = ("holdout", "seed", "tolerance", "costs", "positive")
 # What an old row weighs in the second bracket, of the objective that looks at recent rows.
 _RECENT = 0.1
-STARTS = ("fine-tune", "update", "warm", "scratch")
+STARTS = ("online", "fine-tune", "update", "warm", "scratch")
 """The cheapest first."""
 # Where training goes on from if a start is refused, by the code of the refusal. Kept totals that are of other rows, or
 # that nothing can be said from, leave all rows; an encoding or a recipe of another training leaves nothing.
@@ -218,7 +219,7 @@ def _any(model: EncodedModel, table: Table | None, threads: int | None) -> Encod
 def dearer_start(start: str, refusal: str) -> str | None:
     """Return the next dearer start that the refusal of one, by its code, does not hold for, or None."""
     at = STARTS.index(start)
-    if refusal == "no-rows" and start in ("fine-tune", "update"):
+    if refusal == "no-rows" and start in FROM_TOTALS:
         return STARTS[at + 1]  # no row came, and some may have gone; or neither
     found = _DEARER.get(refusal)
     return found if found is not None and STARTS.index(found) > at else None
@@ -252,6 +253,8 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: TrainingTa
         # Imported here: a project of our own models needs none of it.
         from batchlearn.training.brought.starts import go_on
 
+        # An estimator that learns in parts decides itself whether it does that row by row.
+        start = "fine-tune" if start == "online" else start
         table = parts.added if start == "fine-tune" else parts.everything
         return go_on(start, model, recipe, table, thread_count(threads))
     if start == "warm":
@@ -282,8 +285,8 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: TrainingTa
     kept, again = _totals_of(champion, champion.kept, recipe, parts, threads)
     change, ledger = _change(model, kept, parts, threads)
     penalty = champion.penalty(recipe)
-    if start == "fine-tune":
-        found = fine_tune(kept, change, penalty, encoding=model.encoding)
+    if start in ("online", "fine-tune"):
+        found = fine_tune(kept, change, penalty, encoding=model.encoding, one_by_one=start == "online")
     else:
 
         def everything() -> Rows:

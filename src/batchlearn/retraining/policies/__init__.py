@@ -22,8 +22,11 @@ from batchlearn.retraining.policies.span import Span
 
 __all__ = [
     "Action", "Decision", "Doubling", "Every", "EveryRows", "Evidence", "Losses", "Never", "Policy", "Samples",
-    "Situation", "Span", "evidence_of", "first",
+    "Situation", "Span", "check_start", "evidence_of", "first",
 ]  # fmt: skip
+
+FROM_TOTALS = ("online", "fine-tune", "update")
+"""The starts that go on from what the champion kept of its rows."""
 
 
 class Losses(NamedTuple):
@@ -86,8 +89,8 @@ class Action:
     Args:
         window: Rows seen so recently, such as "365d"; None for all history.
         new_only: Rows since the last training alone.
-        start: "scratch", "warm", "update" or "fine-tune".
-        batch_size: Rows an update sees, as of a recipe; with start "fine-tune" 1 learns the new rows one by one.
+        start: "scratch", "warm", "update", "fine-tune" or "online".
+        batch_size: Rows an update sees, as of a recipe.
         structure: "keep" what the last version chose, or "choose" again.
         half_life: The age at which a row counts half, such as "30d"; None where rows of all ages count alike.
 
@@ -138,13 +141,13 @@ class Action:
 
 def check_start(start: str, batch_size: str | int, half_life: Span | None) -> None:
     """Refuse a start that cannot go on in these batches, or from totals of rows that fade: UsageError."""
-    if start != "scratch" and batch_size != "full" and (start, batch_size) != ("fine-tune", 1):
+    if start != "scratch" and batch_size != "full":
         raise UsageError(
-            f'batches of {batch_size} are known to training from scratch alone, and start = "{start}" reads rows all at '
-            'once; use start = "scratch", or "fine-tune" with 1, which learns new rows one by one.',
+            f"Batches of {batch_size} are known to training from scratch alone, and "
+            f'start = "{start}" goes on otherwise; use start = "scratch", or "online", which learns each new row once.',
             code="start-regime",
         )
-    if half_life is not None and start in ("update", "fine-tune"):
+    if half_life is not None and start in FROM_TOTALS:
         raise UsageError(
             f"With a half-life every row counts less at each training, so totals of before do not serve, and "
             f'start = "{start}" goes on from them; use start = "scratch" or "warm".',

@@ -20,7 +20,6 @@ from batchlearn.retraining.policies import (
     Never,
     Policy,
     Situation,
-    Span,
 )
 from batchlearn.retraining.policies.combined import AllOf, AnyOf, With
 from batchlearn.retraining.policies.detection import Decay, Drift
@@ -43,7 +42,7 @@ _SHOWN = (
     "never; every 7d; rows 10000; doubling; decay 0.05; drift psi 0.05; gain 3; gain price 500; forecast 500; "
     "any(A, B); all(A, B); my_policies.py:MyPolicy"
 )
-_STARTS = ("scratch", "warm", "update", "fine-tune")
+_STARTS = ("scratch", "warm", "update", "fine-tune", "online")
 _DEEPEST = 8
 # What running code of a user's may raise.
 RAISED = (
@@ -156,8 +155,8 @@ def _action(text: str) -> Action:
         )
     if odd is not None or not given:
         raise UsageError(
-            f"{quoted(odd or text)} says nothing of a retrain; write some of start=scratch|warm|update|fine-tune, "
-            "window=365d, half_life=30d, rows=new, regime=full|1|32, structure=keep|choose.",
+            f"{quoted(odd or text)} says nothing of a retrain; write some of "
+            "start=scratch|warm|update|fine-tune|online, window=365d, half_life=30d, rows=new, regime=full|1|32, structure=keep|choose.",
             code="policy-not-valid",
         )
     regime = given.get("regime", "full")

@@ -210,8 +210,8 @@ def fit_keywords(estimator: Any, learner: LearnerRecord, ledger: Ledger, roles: 
     takes, found = inspect.signature(last.fit).parameters, dict[str, Floats]()
     if ledger.weight is not None:
         if "sample_weight" not in takes:
-            column = "A half-life of rows was" if roles.weight is None else f"The column of weights {roles.weight!r} was"
-            what = "Class weights were" if learner.class_weights else column
+            what = "A half-life was" if roles.weight is None else f"The column of weights {quoted(roles.weight)} was"
+            what = "Class weights were" if learner.class_weights else what
             raise UsageError(
                 f"{what} given and the fit of {path} takes no sample_weight; leave them out, or use an estimator that "
                 "does.",

@@ -49,7 +49,8 @@ def test_it_is_the_model_of_rows_with_these_weights(weighted: bool, tmp_path: Pa
     recipe = bl.Recipe(alpha=0.01, holdout=0.0)
     given = {"target": "bought", "time": "seen"}
     explicit = bl.train(
-        bl.read(rows.append_column("weight", pa.array(weight)), weight="weight", drop=["user", "known"], **given), recipe
+        bl.read(rows.append_column("weight", pa.array(weight)), weight="weight", drop=["user", "known"], **given),
+        recipe,
     )
     carried = rows.append_column("weight", pa.array(own))
     dropped = ["user", "known"] if weighted else ["user", "known", "weight"]
@@ -87,7 +88,7 @@ def test_a_version_of_fading_rows_is_certified_verified_and_keeps_no_totals(tmp_
     assert again.model.parameters.tobytes() == bl.load(version.model_path).parameters.tobytes()
 
 
-@pytest.mark.parametrize("start", ["update", "fine-tune"])
+@pytest.mark.parametrize("start", ["update", "fine-tune", "online"])
 def test_a_start_that_goes_on_from_totals_is_refused_with_a_half_life(start: str, tmp_path: Path) -> None:
     make_project(tmp_path, SETTINGS_TEXT, {"rows = 300": f'{FADING}\nstart = "{start}"'})
     add_days(tmp_path, 0, 20)
