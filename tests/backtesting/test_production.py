@@ -21,6 +21,7 @@ from batchlearn.retraining.policies import Action
 from batchlearn.retraining.policies.combined import With
 from batchlearn.retraining.policies.text import parse_policy
 from batchlearn.retraining.sources.label_times import shown_instant
+from batchlearn.retraining.verdict import Gate
 from batchlearn.tables.table import read
 from batchlearn.training.recipe import Recipe
 
@@ -30,16 +31,18 @@ GATE = '[gate]\nmode = "non-inferiority"\nmargin = 0.99\npromote = "auto"\nshare
 NO_TIME = ReplayContext(Durations((1, 10_000), (0.0, 0.0)))
 
 
-def world() -> pa.Table:
+def world(days: int = DAYS) -> pa.Table:
     """Orders of a world that turns over."""
-    return pa.concat_tables([orders(0, TURN), orders(TURN, DAYS, slope=-1.5)])
+    return pa.concat_tables([orders(0, TURN), orders(TURN, days, slope=-1.5)])
 
 
-def predicted(text: str) -> tuple[LossMatrix, PolicyRun]:
+def predicted(
+    text: str, gate: Gate | None = None, windows: str = "2d", days: int = DAYS
+) -> tuple[LossMatrix, PolicyRun]:
     """Return the matrix, and what a policy is said to do."""
-    table = read(world(), target="bought", time="seen", drop=["user"])
-    history = read_history(table, Arrivals("known"), "2d", 0.2)
-    matrix = LossMatrix(history, Recipe(alpha=0.01, holdout=0.0), 1)
+    table = read(world(days), target="bought", time="seen", drop=["user"])
+    history = read_history(table, Arrivals("known"), windows, 0.2)
+    matrix = LossMatrix(history, Recipe(alpha=0.01, holdout=0.0), 1, gate=gate, share=0.5)
     run = finish(replay(text, parse_policy(text), matrix, NO_TIME))
     assert not any(one.refused for one in run.decisions)
     return matrix, run
@@ -85,6 +88,43 @@ def test_day_by_day_production_does_what_was_predicted(text: str, action: Action
         mine, other = fit.certificate.prediction_bound, found_bound(tmp_path, at + 1)
         assert mine is not None
         assert np.max(np.abs(ours - theirs)) <= mine + other
+
+
+NON_INFERIOR = Gate("non-inferiority", margin=0.02, promote="auto")
+JUDGED = (
+    *((text, Gate(promote="auto"), "2d", DAYS) for text in ("rows 250", "decay 0.05", "rows 250 with rows=new")),
+    ("rows 250 with start=warm", NON_INFERIOR, "2d", DAYS),
+    ("every 20d", Gate("anytime", promote="auto"), "1d", 62),
+)
+
+
+@pytest.mark.parametrize(("text", "gate", "windows", "days"), JUDGED, ids=[f"{one[0]} {one[1].mode}" for one in JUDGED])
+def test_a_gate_says_what_it_says_in_production(text: str, gate: Gate, windows: str, days: int, tmp_path: Path) -> None:
+    _, run = predicted(text, gate, windows, days)
+    margin = "" if gate.margin is None else f"margin = {gate.margin}\n"
+    settings = f'[gate]\nmode = "{gate.mode}"\n{margin}promote = "auto"\nshare = 0.5\n\n[review]\nof = []\n\n'
+    when = f'{settings}[policy]\nwhen = "{text}"\nstructure = "keep"'
+    make_project(tmp_path, SETTINGS_TEXT, {'[policy]\nwhen = "rows"\nrows = 300': when})
+    add_days(tmp_path, 0, TURN)
+    add_days(tmp_path, TURN, days, slope=-1.5)
+    verdicts = set()
+    for one in run.decisions:
+        found = turned(tmp_path, shown_instant(one.now, stamped=True)[:10])
+        trained = found.decision == "retrain"
+        assert (trained, found.promoted) == (one.decision.retrain, one.live is not None), found.reason
+        if one.judged is not None:
+            ours, theirs = one.judged.verdict, found.gate
+            assert theirs is not None
+            assert (ours.verdict, ours.rows) == (theirs.verdict, theirs.rows)
+            assert (ours.difference is None) == (theirs.difference is None)
+            if ours.difference is not None:
+                # From scratch both are the same models; warm ones are near one optimum, each by its certificate.
+                assert ours.difference == pytest.approx(theirs.difference, abs=1e-3 if "warm" in text else 1e-12)
+            assert [note.code for note in one.judged.alarms] == [note.code for note in found.alarms]
+            verdicts.add(ours.verdict)
+        elif not one.decision.retrain:
+            assert found.gate is None
+    assert "promote" in verdicts or text.endswith("rows=new")
 
 
 def found_bound(root: Path, version: int) -> float:

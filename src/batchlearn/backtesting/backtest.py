@@ -93,13 +93,13 @@ def iter_backtest(
     for name, policy in zip(names, entrants, strict=True):
         first_decision(name, policy, history, context)
     with one_blas_thread():
-        matrix = LossMatrix(history, recipe, threads, store)
+        matrix = LossMatrix(history, recipe, threads, store, plan.gate, plan.share)
         yield from matrix.begin()
         # The calendar of every window trains at each edge: its models are the matrix of the oracle and of ages.
-        always = yield from replay(ALWAYS, EveryRows(1), matrix, context)
+        always = yield from replay(ALWAYS, EveryRows(1), matrix, context, gated=False)
         for edge in range(history.windows):
             yield from matrix.cell(ModelKey(Action(), edge))
-        once = yield from replay(NEVER, Never(), matrix, context)
+        once = yield from replay(NEVER, Never(), matrix, context, gated=False)
         runs = []
         for name, policy in zip(names, entrants, strict=True):
             yield Progress(f"replaying {name}")

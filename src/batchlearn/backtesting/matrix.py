@@ -28,11 +28,12 @@ from batchlearn.kernels.design import Floats
 from batchlearn.models.linear import LinearModel
 from batchlearn.progress import Progress, finish
 from batchlearn.retraining.bracket import Bracket
+from batchlearn.retraining.cycle.candidate import Judged, judge_later, judge_twin, of_one_kind, uncertified
 from batchlearn.retraining.cycle.continued import bracket_of, dearer_start, statistics_of, train_from
-from batchlearn.retraining.cycle.state import Champion, KnownRows, Plan
-from batchlearn.retraining.gate import Gate
+from batchlearn.retraining.cycle.state import Champion, KnownRows, Newest, Plan
+from batchlearn.retraining.gate import Gate, Verdict
 from batchlearn.retraining.policies import FROM_TOTALS, Action, Never
-from batchlearn.tables.conditions import Not, together
+from batchlearn.tables.conditions import together
 from batchlearn.tables.table import Table
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
@@ -66,11 +67,14 @@ class LossMatrix:
     recipe: Recipe  # with nothing held out
     threads: int | None = None
     store: Store | None = None
+    gate: Gate | None = None  # that models have to pass before they go live; None where all do
+    share: float = 0.2  # of the new rows, the latest, that judge
     cells: dict[ModelKey, MatrixCell] = field(default_factory=dict)
     fits: int = 0  # trained by this run
     _trained: dict[ModelKey, TrainedModel] = field(default_factory=dict)
     _kept: dict[ModelKey, SufficientStatistics | None] = field(default_factory=dict)
     _brackets: dict[tuple[ModelKey, int], Bracket | None] = field(default_factory=dict)
+    _judged: dict[tuple[ModelKey, ModelKey], Judged] = field(default_factory=dict)
 
     def begin(self) -> Generator[Progress, None, TrainedModel]:
         """Train the first model of all; what its rows choose, the models that keep the structure have too."""
@@ -116,12 +120,11 @@ class LossMatrix:
 
     # --- training -----------------------------------------------------------------------------------------------------
 
-    def _known(self, action: Action, edge: int) -> KnownRows:
+    def _known(self, action: Action, edge: int, trained: float | None = None) -> KnownRows:
+        """Return the rows that had arrived by an edge, of which the cycle would take those that an action wants."""
         history, now = self.history, float(self.history.edges[edge])
-        recipe = replace(self.recipe, batch_size=action.batch_size)
-        plan = Plan(recipe, Never(), action.window, action.start, Gate(), 0.5, threads=self.threads)
-        plan = replace(plan, half_life=action.half_life)
-        return KnownRows(history.rows(now), history.times, now, plan)
+        plan = Plan(self.recipe, Never(), None, "scratch", self.gate or Gate(), self.share, threads=self.threads)
+        return KnownRows(history.rows(now), history.times, now, plan.doing(action, trained))
 
     def depends_on_path(self, action: Action) -> bool:
         """Whether what an action trains depends on the model before: then it is no cell that policies can share.
@@ -142,18 +145,16 @@ class LossMatrix:
         """Train as the cycle does: from the action's start, or from the next dearer one where that is refused."""
         if key in self._trained:
             return self._trained[key]
-        known, action, before, kept = self._known(key.action, key.edge), key.action, self._before(key), None
+        action, before, kept = key.action, self._before(key), None
         if action.structure == "keep":
             kept = (yield from self.begin()).fit.structure
         champion = None if before is None else (yield from self.trained(before)).champion()
         start = "scratch" if champion is None else action.start
-        wanted = known.wanted()
-        if action.new_only and champion is not None:
-            wanted = (*wanted, Not(known.times.labelled_by(champion.as_of)))
-        table = known.faded(known.source.table(*wanted))
+        known = self._known(action, key.edge, None if champion is None else champion.as_of)
+        table = known.faded(known.source.table(*known.wanted()))
         yield Progress(f"training {self._said(key)}")
         began = time.perf_counter()
-        parts = None if champion is None else known.parts(champion)._replace(everything=table)
+        parts = None if champion is None else known.parts(champion)
         fit = None
         while fit is None:
             try:
@@ -200,6 +201,32 @@ class LossMatrix:
             champion, known = found.champion(self.kept(key)), self._known(key.action, edge)
             self._brackets[key, edge], _ = bracket_of(champion, known.plan.recipe, known.parts(champion), self.threads)
         return self._brackets[key, edge]
+
+    # --- judging ------------------------------------------------------------------------------------------------------
+
+    def judge(self, key: ModelKey, champion: ModelKey) -> Generator[Progress, None, Judged]:
+        """Let the gate judge a model before it goes live, as the cycle does: its twin, on rows since the champion."""
+        if (key, champion) not in self._judged:
+            trained, before = (yield from self.trained(key)), (yield from self.trained(champion))
+            live = before.champion(self.kept(champion) if trained.start in FROM_TOTALS else None)
+            if key.action.structure == "keep":
+                live = replace(live, structure=(yield from self.begin()).fit.structure)
+            since = None if key.before is None else float(self.history.edges[key.before.edge])
+            known = self._known(key.action, key.edge, since)
+            known = replace(known, source=known.source.like(live.model.readings))
+            yield Progress(f"judging {self._said(key)}")
+            found = yield from judge_twin(known, live, trained.start)
+            found = of_one_kind(known.plan.gate, found, live.model.target, trained.fit.model.target)
+            self._judged[key, champion] = replace(found, alarms=(*found.alarms, *uncertified(trained.fit)))
+        return self._judged[key, champion]
+
+    def judge_later(self, key: ModelKey, champion: ModelKey, edge: int, verdict: Verdict) -> Judged | None:
+        """Judge a model that waits for evidence by the rows that came since the last look; None where none can."""
+        known, then = self._known(key.action, edge), float(self.history.edges[key.edge])
+        newest = Newest(key.edge, then, then, None, "", verdict, None)
+        models = (finish(self.trained(one)).fit.model for one in (champion, key))
+        found = judge_later(known, newest, lambda: (next(models), next(models)))
+        return found if isinstance(found, Judged) else None
 
     # --- scoring ------------------------------------------------------------------------------------------------------
 

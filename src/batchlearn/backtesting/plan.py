@@ -15,6 +15,7 @@ from batchlearn.retraining.policies.combined import With
 from batchlearn.retraining.policies.detection import Decay, Drift
 from batchlearn.retraining.policies.span import Span
 from batchlearn.retraining.policies.worth import Forecast, WhenGainExceeds
+from batchlearn.retraining.verdict import Gate
 
 _UNITS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "m"), (1.0, "s"))
 _SECOND = 1e6
@@ -99,6 +100,8 @@ class BacktestPlan:
         durations: Rows and seconds of trainings; measured here unless given.
         prices: Of a retrain, of an hour of staleness and of a unit of loss.
         holdout: The share of the windows, the last ones, that have no say in the choice and judge it.
+        gate: What a model has to pass before it goes live, as production's; all go live unless given.
+        share: Of the new rows, the latest, that judge, as `share` in `[gate]`.
         cache: A folder in which models' losses are kept, so that a run that was killed goes on.
         seed: Of the bootstrap.
 
@@ -121,6 +124,8 @@ class BacktestPlan:
     holdout: float = 0.0
     cache: str | None = None
     seed: int = 0
+    gate: Gate | None = None
+    share: float = 0.2
 
     def __post_init__(self) -> None:
         if not 0.0 < self.start < 1.0:
@@ -133,6 +138,11 @@ class BacktestPlan:
             raise UsageError(
                 f"The share of windows that have no say is {self.holdout!r}; it needs to be at least 0 and below 1.",
                 code="holdout-range",
+            )
+        if not 0.0 < self.share < 1.0:
+            raise UsageError(
+                f"The share of new rows that judge is {self.share!r}; it needs to be above 0 and below 1, such as 0.2.",
+                code="gate-setting",
             )
 
 

@@ -47,14 +47,19 @@ def test_it_is_the_model_of_rows_with_these_weights(weighted: bool, tmp_path: Pa
     as_of = instants(rows).max()
     weight = (own if weighted else 1.0) * np.exp2(-(as_of - instants(rows)) / (4 * DAY))
     recipe = bl.Recipe(alpha=0.01, holdout=0.0)
-    given = {"target": "bought", "time": "seen"}
     explicit = bl.train(
-        bl.read(rows.append_column("weight", pa.array(weight)), weight="weight", drop=["user", "known"], **given),
+        bl.read(
+            rows.append_column("weight", pa.array(weight)),
+            weight="weight",
+            drop=["user", "known"],
+            target="bought",
+            time="seen",
+        ),
         recipe,
     )
     carried = rows.append_column("weight", pa.array(own))
     dropped = ["user", "known"] if weighted else ["user", "known", "weight"]
-    table = bl.read(carried, weight="weight" if weighted else None, drop=dropped, **given)
+    table = bl.read(carried, weight="weight" if weighted else None, drop=dropped, target="bought", time="seen")
     faded = bl.train(replace(table, fading=Fading(as_of, 4 * DAY)), recipe)
     plain = bl.train(table, recipe)
     ours, theirs = (np.array(list(fit.coefficients.values())) for fit in (faded, explicit))

@@ -72,7 +72,7 @@ def over_time(result: Backtest) -> Plot:
 
 def _marks(result: Backtest, one: PolicyOutcome) -> np.ndarray:
     """Return in which windows a model that was trained anew went live."""
-    live = [model.live for model in one.run.retrained if model.live < result.history.edges[-1]]
+    live = [model.live for model in one.run.models[1:] if model.live < result.history.edges[-1]]
     marks = np.zeros(result.history.windows, dtype=bool)
     marks[np.clip(np.searchsorted(result.history.edges, live, side="right") - 1, 0, None)] = True
     return marks

@@ -53,17 +53,21 @@ class Plan:
     price: float | None = None  # of a retrain, in sums of loss over rows
     structure: str = "choose"  # or keep the champion's: what terms there are, and their strengths
     half_life: Span | None = None  # at which age a row counts half
+    since: float | None = None  # train on what became known after that alone
 
-    def doing(self, action: Action | None, trained: float | None, now: float, stamped: bool) -> Plan:
-        """Return the plan with what a policy says that this retrain does; rows since the last training are a window."""
+    def doing(self, action: Action | None, trained: float | None) -> Plan:
+        """Return the plan with what a policy says that this retrain does, after a training as of a time or none."""
         if action is None:
             return self
-        window = action.window
-        if action.new_only and trained is not None and now > trained:
-            window = Span((now - trained) / 1e6, "s") if stamped else Span(now - trained)
-        recipe = replace(self.recipe, batch_size=action.batch_size)
-        how = {"start": action.start, "structure": action.structure, "half_life": action.half_life}
-        return replace(self, recipe=recipe, window=window, **how)
+        return replace(
+            self,
+            recipe=replace(self.recipe, batch_size=action.batch_size),
+            window=action.window,
+            half_life=action.half_life,
+            since=trained if action.new_only else None,
+            start=action.start,
+            structure=action.structure,
+        )
 
 
 @dataclass(frozen=True)
@@ -232,7 +236,8 @@ class KnownRows:
         """Return what holds for the rows that the plan trains on, now or at another time."""
         then, window = self.now if now is None else now, self.plan.window
         recent = () if window is None else (self.times.after(then - window.on(self.times.stamped)),)
-        return (self.times.labelled_by(then), *recent)
+        new = () if self.plan.since is None else (Not(self.times.labelled_by(self.plan.since)),)
+        return (self.times.labelled_by(then), *recent, *new)
 
     def faded(self, table: Table, as_of: float | None = None) -> Table:
         """Return rows to learn from with what they count at their age, now or at another time."""

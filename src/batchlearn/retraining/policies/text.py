@@ -156,7 +156,8 @@ def _action(text: str) -> Action:
     if odd is not None or not given:
         raise UsageError(
             f"{quoted(odd or text)} says nothing of a retrain; write some of "
-            "start=scratch|warm|update|fine-tune|online, window=365d, half_life=30d, rows=new, regime=full|1|32, structure=keep|choose.",
+            "start=scratch|warm|update|fine-tune|online, "
+            "window=365d, half_life=30d, rows=new, regime=full|1|32, structure=keep|choose.",
             code="policy-not-valid",
         )
     regime = given.get("regime", "full")
