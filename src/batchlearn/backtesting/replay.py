@@ -15,6 +15,7 @@ import numpy as np
 from batchlearn.backtesting.cells import MatrixCell, ModelKey
 from batchlearn.backtesting.history import History
 from batchlearn.backtesting.matrix import REFUSALS, LossMatrix
+from batchlearn.backtesting.peeking import NOTHING_WATCHED, FileWatch
 from batchlearn.errors import BatchlearnError, UsageError, quoted
 from batchlearn.evaluation.metrics import EVEN_CHANCE
 from batchlearn.formatting.notes import Note
@@ -46,11 +47,12 @@ class Durations:
 
 
 class ReplayContext(NamedTuple):
-    """What all policies have in common: what a training and a deployment take, and the price of a retrain in loss."""
+    """What all policies have in common: what trainings and deployments take, a retrain's price in loss, who watches."""
 
     durations: Durations | None = None  # else what each training took
     delay: float = 0.0  # of a deployment, on the scale of the times
     price: float | None = None
+    watch: FileWatch = NOTHING_WATCHED
 
 
 class ServingModel(NamedTuple):
@@ -142,9 +144,11 @@ def replay(
         if now < free:
             continue
         known = history.known_by(newest.now)
-        wall, evidence = (newest.now, now) if stamped else None, _evidence(matrix, versions, models[-1], edge)
+        wall = (newest.now, now) if stamped else None
+        evidence = _evidence(matrix, versions, models[-1], edge, context.watch)
         new = history.known_by(now) - known
-        decision = _asked(name, policy, Situation(now, newest.now, new, stamped, wall, known, context.price, evidence))
+        situation = Situation(now, newest.now, new, stamped, wall, known, context.price, evidence)
+        decision = _asked(name, policy, situation, context)
         if not decision.retrain:
             judged = None if waiting is None else matrix.judge_later(newest.key, models[-1].key, edge, waiting)
             live = None
@@ -208,7 +212,8 @@ def _going_live(history: History, before: ServingModel, model: ServingModel, liv
 def first_decision(name: str, policy: Policy, history: History, context: ReplayContext) -> Decision:
     """Ask a policy before there is a model. UsageError as `replay`."""
     began, stamped = float(history.edges[0]), history.times.stamped
-    return _asked(name, policy, Situation(began, None, history.known_by(began), stamped, price=context.price))
+    situation = Situation(began, None, history.known_by(began), stamped, price=context.price)
+    return _asked(name, policy, situation, context)
 
 
 def served(history: History, models: Sequence[ServingModel]) -> tuple[Floats, Floats]:
@@ -221,10 +226,11 @@ def served(history: History, models: Sequence[ServingModel]) -> tuple[Floats, Fl
     return losses, errors
 
 
-def _asked(name: str, policy: Policy, situation: Situation) -> Decision:
-    """Ask a policy. UsageError where it raises, or gives no decision."""
+def _asked(name: str, policy: Policy, situation: Situation, context: ReplayContext) -> Decision:
+    """Ask a policy. UsageError where it raises, gives no decision, or reads the table's own files."""
     try:
-        decision = policy.decide(situation)
+        with context.watch.refused(name):
+            decision = policy.decide(situation)
     except BatchlearnError:
         raise
     except RAISED as problem:  # a policy may be anybody's code
@@ -249,21 +255,27 @@ class ReplayedEvidence:
     find_losses: Callable[[int], Sequence[Losses]]
     find_samples: Callable[[], Samples]
     find_bracket: Callable[[], Bracket | None]
+    watch: FileWatch
 
     def losses(self, versions: int = 1) -> Sequence[Losses]:
         """Return what the last versions lost on rows whose labels have arrived, the oldest first."""
-        return self.find_losses(versions)
+        with self.watch.ours():
+            return self.find_losses(versions)
 
     def samples(self) -> Samples:
         """Return features of the rows that the newest version was trained on, and of those seen since."""
-        return self.find_samples()
+        with self.watch.ours():
+            return self.find_samples()
 
     def bracket(self) -> Bracket | None:
         """Return what training again would gain, at least and at most."""
-        return self.find_bracket()
+        with self.watch.ours():
+            return self.find_bracket()
 
 
-def _evidence(matrix: LossMatrix, versions: Sequence[ServingModel], live: ServingModel, edge: int) -> ReplayedEvidence:
+def _evidence(
+    matrix: LossMatrix, versions: Sequence[ServingModel], live: ServingModel, edge: int, watch: FileWatch
+) -> ReplayedEvidence:
     """Return what production would know: losses of versions up to the live one, columns that the newest one reads."""
     history, now = matrix.history, float(matrix.history.edges[edge])
     stop, newest = int(np.searchsorted(history.seen, now, side="right")), versions[-1]
@@ -289,7 +301,7 @@ def _evidence(matrix: LossMatrix, versions: Sequence[ServingModel], live: Servin
         )
         return samples_of(model, before, since, times.seen, history.known_by(newest.now))
 
-    return ReplayedEvidence(losses, samples, lambda: matrix.bracket(live.key, edge))
+    return ReplayedEvidence(losses, samples, lambda: matrix.bracket(live.key, edge), watch)
 
 
 def _churn(history: History, old: MatrixCell, new: MatrixCell, live: float) -> float | None:
