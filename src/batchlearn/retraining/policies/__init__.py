@@ -88,7 +88,7 @@ class Action:
 
     Args:
         window: Rows seen so recently, such as "365d"; None for all history.
-        new_only: Rows since the last training alone.
+        new_only: Rows that became known since the last training alone.
         start: "scratch", "warm", "update", "fine-tune" or "online".
         batch_size: Rows an update sees, as of a recipe.
         structure: "keep" what the last version chose, or "choose" again.
