@@ -210,7 +210,8 @@ def test_without_policies_there_are_twelve_or_more_of_all_kinds() -> None:
     found = bl.backtest(table, model=RECIPE, plan=BacktestPlan(windows=8), threads=1)
     names = [one.run.name for one in found.policies]
     assert len(names) >= 12
-    for kind in ("never", "every", "rows", "doubling", "decay", "drift", "gain", "warm", "window", "regime"):
+    kinds = ("never", "every", "rows", "doubling", "decay", "drift", "gain", "warm", "window", "half_life", "online")
+    for kind in kinds:
         assert any(kind in name for name in names), kind
     numbers = opened(stream(60).append_column("t", pa.array(np.arange(60.0 * 40))), time="t", drop=["seen", "known"])
     names = [one.run.name for one in bl.backtest(numbers, model=RECIPE, plan=BacktestPlan(windows=4)).policies]

@@ -150,7 +150,7 @@ def default_policies(history: History, prices: Prices | None, brought: bool = Fa
     """Return policies of each kind, with periods that fit the windows, and rows that fit what can be learned in one.
 
     Those that would be due at no edge are left out: they would be training once under another name.
-    An estimator that was `brought` has neither a bracket nor regimes.
+    An estimator that was `brought` has no bracket, and may know no weights.
     """
     length = float(np.median(np.diff(history.edges)))
 
@@ -173,13 +173,13 @@ def default_policies(history: History, prices: Prices | None, brought: bool = Fa
         Decay(0.05),
         Drift("psi", 0.05),
         With(often, Action(window=span(min(8, decided)))),
-        With(often, Action(half_life=span(min(8, decided)))),
         With(often, Action(start="warm")),
         With(often, Action(new_only=True)),
     ]
     if brought:
         return (*found, Drift("ks", 0.05), Decay(0.2))
-    found += [WhenGainExceeds(3.0), With(often, Action(start="online"))]
+    fading = Action(half_life=span(min(8, decided)))
+    found += [WhenGainExceeds(3.0), With(often, fading), With(often, Action(start="online"))]
     if prices is not None and prices.retrain_in_loss is not None:
         found += [Forecast(), WhenGainExceeds(None)]
     return tuple(found)
