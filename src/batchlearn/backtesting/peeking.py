@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,13 +98,12 @@ class FileWatch:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.handle, self.watched, self.seen = -1, dict[int, Path](), list[Path]()
-        library = ctypes.CDLL(None, use_errno=True) if paths else None
-        if not hasattr(library, "inotify_init1"):
+        if not paths or sys.platform != "linux":
             return
-        self.handle = library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)  # type: ignore[union-attr]
+        library = ctypes.CDLL(None)
+        self.handle = library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         for path in paths if self.handle >= 0 else ():
-            number = library.inotify_add_watch(self.handle, os.fsencode(path), _OPENED)  # type: ignore[union-attr]
-            self.watched[number] = path
+            self.watched[library.inotify_add_watch(self.handle, os.fsencode(path), _OPENED)] = path
 
     def opened(self) -> list[Path]:
         """Return the files that were opened since this was asked last."""

@@ -7,7 +7,6 @@ optimum of the new rows with the old ones as a quadratic anchor, and says how fa
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -25,20 +24,18 @@ from batchlearn.objectives.penalties import Penalty, Quadratic
 from batchlearn.objectives.stopping import PredictionsWithin
 from batchlearn.retraining.bracket import Bracket, BracketResult, Change, bracket, remaining, update_of
 from batchlearn.solvers.newton import Newton
-from batchlearn.solvers.online.newton import OnlineNewton, OnlineState, inverted
-from batchlearn.statistics.objective import Objective, ridge
+from batchlearn.statistics.objective import Objective
 from batchlearn.training.certificate import Certificate, Proved, Units
 from batchlearn.training.optimise import Optimum, Problem, optimise
 from batchlearn.updating.bound_from_totals import bound_at
 from batchlearn.updating.domain import Domain, DomainParts, DomainTotal
 from batchlearn.updating.encoding_drift import new_domain
+from batchlearn.updating.online import learn_one_by_one
 from batchlearn.updating.sufficient_statistics import SufficientStatistics
 from batchlearn.updating.update import UpdateResult
 
 FROM_TOTALS = "kept totals and new rows"
 ALL_ROWS = "kept totals, and all rows read"
-# Rows that are learned one by one, at once in memory.
-_STRETCH = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -133,8 +130,7 @@ def fine_tune(
     Minimises the new rows' loss + anchor (w - w0)' (A0 + penalty'') (w - w0) / 2, A0 the old rows' Hessian at the
     champion's w0: the old rows as a quadratic, those that went since among them. It does not end in the optimum of all
     rows; how far from it, of the rows that are left and the new ones, is said. With `one_by_one` new rows are learned
-    once each, in the order of time, by online Newton from w0 and that curvature: for squared loss the same, for others
-    each row meets the curvature of those before it. DataError where no row came.
+    once each (`learn_one_by_one`): for squared loss the same. DataError where no row came.
     """
     added, base = change.added, remaining(kept, change)
     if added is None or len(added) == 0:
@@ -146,25 +142,20 @@ def fine_tune(
             code="anchor-range",
         )
     refuse_new_tables(kept, added, encoding)
-    loss, size, weight = LOSSES[kept.loss], kept.layout.size, added.total_weight
-    began, tuned = time.perf_counter(), None
+    tuned = None
     if one_by_one:
-        state = OnlineState(kept.parameters, inverted(kept.reference), np.zeros(size), kept.reference)
-        order = np.arange(len(added)) if change.times is None else np.argsort(change.times, kind="stable")
-        for rows in added.stretches(order, _STRETCH):
-            state = OnlineNewton().step(Objective(loss, ridge(kept.layout, 0.0)), rows, state)
-        parameters, reason = state.parameters, Note(Code.LEARNED_ONE_BY_ONE)
+        (parameters, seconds), passes = learn_one_by_one(kept, added, change.times), 1
     else:
+        size, weight = kept.layout.size, added.total_weight
         pull = Quadratic(np.zeros(size), ((slice(0, size), anchor / weight * kept.reference),))
         moved, stop = _offset_by(added, kept.parameters), PredictionsWithin()
-        problem = Problem(Objective(loss, pull), moved, stop, Units.plain(size), [""] * size)
+        problem = Problem(Objective(LOSSES[kept.loss], pull), moved, stop, Units.plain(size), [""] * size)
         tuned = optimise(problem, np.zeros(size), Newton())
-        parameters, reason = kept.parameters + tuned.parameters, Note(Code.ANCHORED)
+        parameters, seconds, passes = kept.parameters + tuned.parameters, tuned.seconds, tuned.passes
     reached = bound_at(update_of(base, added, penalty), parameters)
-    passes = 1 if tuned is None else tuned.passes
     certificate = Certificate(
         status=Proved.NOT_CERTIFIED,
-        reason=reason,
+        reason=Note(Code.LEARNED_ONE_BY_ONE if one_by_one else Code.ANCHORED),
         method=None,
         loss_bound=None,
         coefficient_bound=None,
@@ -179,7 +170,7 @@ def fine_tune(
         certificate,
         _distance(reached),
         (passes + reached.readings) * len(added),
-        time.perf_counter() - began,
+        seconds,
         tuned,
     )
 
