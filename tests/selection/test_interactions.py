@@ -196,3 +196,13 @@ def test_a_pair_whose_name_a_column_has_is_not_proposed() -> None:
     X = rng.normal(size=(1500, 2))
     columns = {"a": X[:, 0], "b": X[:, 1], "a x b": rng.normal(size=1500), "label": X[:, 0] * X[:, 1]}
     assert "a x b" not in {candidate.term.column for candidate in ranked("squared", columns)}
+
+
+def test_without_any_curvature_left_no_pair_lowers_anything() -> None:
+    rng = np.random.default_rng(0)
+    columns: dict[str, Any] = {name: rng.choice(["a", "b", "c"], 300) for name in ("x", "y")}
+    encoding, rows = encoded(columns | {"label": (columns["x"] == "a").astype(float)})
+    # So far out that in double precision every probability is 0 or 1.
+    parameters = np.zeros(len(encoding.names))
+    parameters[0] = 800.0
+    assert best_pairs(LOSSES["logistic"], rows, (encoding, parameters), np.arange(len(rows)) * 5 // len(rows), 8) == []

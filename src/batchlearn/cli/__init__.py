@@ -99,15 +99,11 @@ def _write(text: str, exit_code: int) -> int:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        _discard_output()
+        # Send what is still buffered nowhere, or Python would complain about the broken pipe when it ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
     return exit_code
-
-
-def _discard_output() -> None:
-    """Send what is still buffered nowhere, or Python would complain about the broken pipe when it ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 def _as_json(record: dict[str, Any]) -> str:

@@ -39,12 +39,11 @@ class Note:
 
     def to_json(self) -> dict[str, Any]:
         """Return code and values, beside which the sentence may stand; None for numbers that JSON does not have."""
-        plain = {name: None if _is_beyond(value) else value for name, value in self.values.items()}
+        plain = {
+            name: None if (isinstance(value, float) and not math.isfinite(value)) else value
+            for name, value in self.values.items()
+        }
         return {"code": self.code.value, "values": plain}
-
-
-def _is_beyond(value: object) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
 
 
 def all_recorded(record: Mapping[str, Any]) -> tuple[Note, ...]:

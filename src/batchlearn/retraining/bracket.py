@@ -165,7 +165,8 @@ def bracket(
     seconds = time.perf_counter() - began
     null = _null_gain(kept, update, change)
     upper = reached.estimate if reached.upper is None else reached.upper
-    shift = _shift(reached)
+    left = 0.0 if reached.proof.bounds is None else reached.proof.bounds.radius * reached.proof.kappa
+    shift = (reached.reach + left) * (1.0 + 1e-12)
     found = Bracket(
         lower=reached.lower,
         upper=upper,
@@ -260,11 +261,6 @@ def _ratio(reached: UpdateResult, null: float) -> float | None:
     """Return the best known gain over the null one."""
     gain = reached.estimate if reached.upper is None else 0.5 * (reached.lower + reached.upper)
     return gain / null if null > 0.0 else None
-
-
-def _shift(reached: UpdateResult) -> float:
-    left = 0.0 if reached.proof.bounds is None else reached.proof.bounds.radius * reached.proof.kappa
-    return (reached.reach + left) * (1.0 + 1e-12)
 
 
 def response_shift(loss: str, shift: float) -> float | None:

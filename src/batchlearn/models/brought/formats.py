@@ -56,8 +56,10 @@ class Responder(Protocol):
 
 
 @contextmanager
-def foreign_code(whose: str, code: str, advice: str) -> Iterator[None]:
-    """Run code of other people: what it prints goes to standard error, what it raises becomes a DataError with advice.
+def foreign_code(
+    whose: str, code: str, advice: str, refusal: type[DataError] | type[UsageError] = DataError
+) -> Iterator[None]:
+    """Run code of other people: what it prints goes to standard error, what it raises becomes a refusal with advice.
 
     Nobody can name what it may raise: this is the one place that catches everything.
     """
@@ -71,7 +73,7 @@ def foreign_code(whose: str, code: str, advice: str) -> Iterator[None]:
         raise
     except Exception as problem:  # code of other people may raise anything
         said = " ".join(str(problem).split()) or "no message"
-        raise DataError(f"{whose}: {type(problem).__name__}: {quoted(said, 400)}. {advice}", code=code) from problem
+        raise refusal(f"{whose}: {type(problem).__name__}: {quoted(said, 400)}. {advice}", code=code) from problem
     finally:
         sys.stdout = stdout
         sys.stderr.write(printed.getvalue())
