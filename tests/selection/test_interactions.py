@@ -20,6 +20,7 @@ from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.split import with_lots
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
+from batchlearn.progress import finish
 from batchlearn.selection.coarsening import coarsened
 from batchlearn.selection.interactions import PairCandidate, _interaction, _recode, best_pairs
 from batchlearn.selection.penalty_selection import select_penalties
@@ -27,20 +28,12 @@ from batchlearn.selection.terms import encoding_terms
 from batchlearn.tables.table import read
 
 
-def drain(work: Any) -> Any:
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
-
-
 def encoded(columns: dict[str, Any], pairs: tuple[PairTerm, ...] = ()) -> tuple[Encoding, MemoryRows]:
     table = read(arrow(columns), target="label")
     ledger = with_lots(table, read_ledger(table))
-    (profiles,) = drain(profile_parts(table, ledger, [ledger.used]))
+    (profiles,) = finish(profile_parts(table, ledger, [ledger.used]))
     encoding = fit_encoding(table.features, profiles, EncodingRules(additive=True), None, pairs)
-    return encoding, drain(build_rows(table, ledger, encoding, ledger.used, 1))
+    return encoding, finish(build_rows(table, ledger, encoding, ledger.used, 1))
 
 
 def ranked(
