@@ -99,13 +99,6 @@ def _class_weights(weights: Mapping[str, float]) -> str:
     )
 
 
-def _rare_class(rows: int, of: int, label: str) -> str:
-    return (
-        f"Only {rows:,} of {of:,} rows {'is' if rows == 1 else 'are'} {label}: too few to tell what goes with it. "
-        "Collect more before deciding by it."
-    )
-
-
 def _levels_by_case(column: str, levels: list[str], sets: int) -> str:
     named = ", ".join(map(quoted, levels[:_MOST_NAMES]))
     more = "" if sets == 1 else f", and {sets - 1:,} more such sets"
@@ -115,10 +108,6 @@ def _levels_by_case(column: str, levels: list[str], sets: int) -> str:
 def _missing_numbers(shares: Mapping[str, float]) -> str:
     columns = ", ".join(f"{name} ({share:.2%})" for name, share in shares.items())
     return f"Missing numbers count as the column's mean, with an indicator of their own: {columns}."
-
-
-def _tiny_numbers(columns: list[str]) -> str:
-    return f"Coefficients are for one standard deviation, not for one unit, of numbers so small: {', '.join(columns)}."
 
 
 def _tweedie_power(power: float, rows: int, dispersion: float, near: str | None) -> str:
@@ -139,10 +128,6 @@ def _classes_never_seen(rows: int, of: int, classes: Mapping[str, int], loss: fl
         f"of {loss:.1f}, counts as wrong in the accuracy, and is left out of AUC, "
         "average precision and calibration."
     )
-
-
-def _baseline_not_told(baseline: str) -> str:
-    return f"There are too few rows to tell whether the model is better than the {_name(baseline)} baseline."
 
 
 def _baseline_better(baseline: str, metric: str, difference: float, low: float, high: float) -> str:
@@ -226,10 +211,6 @@ def _encoding_outgrown(reason: Mapping[str, Any] | str) -> str:
     return f"{clause[:1].upper()}{clause[1:]}: a training from scratch would give it one of its own."
 
 
-def _late_labels(share: float, since: str) -> str:
-    return _with_late_labels(f"Of the rows seen last (since {since})", share)
-
-
 def _rows_not_fetched(rows: int, column: str, share: float | None) -> str:
     said = f"{rows:,} rows of the query have no value in {quoted(column)} yet and are not learned from."
     return said if share is None else _with_late_labels(f"{said} Of the rows that were seen last", share)
@@ -272,7 +253,10 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.UNEQUAL_WEIGHTS: "The weights are so unequal that {rows:,} rows say no more than {effective:,.1f} rows of "
     "equal weight would; look at the largest weights.",
     Code.CLASS_WEIGHTS: _class_weights,
-    Code.RARE_CLASS: _rare_class,
+    Code.RARE_CLASS: lambda rows, of, label: (
+        f"Only {rows:,} of {of:,} rows {'is' if rows == 1 else 'are'} {label}: too few to tell what goes with it. "
+        "Collect more before deciding by it."
+    ),
     Code.MORE_COEFFICIENTS_THAN_ROWS: "There are more coefficients ({coefficients:,}) than rows ({rows:,}): the rows "
     "alone do not decide between models, the penalty does.",
     Code.HASHED_LEVELS: "{column} has more levels than can have a coefficient each: the {levels:,} most frequent have "
@@ -280,7 +264,9 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.NO_FEATURE: "No feature is left: the model is an intercept alone and predicts the same for every row.",
     Code.LEVELS_BY_CASE: _levels_by_case,
     Code.MISSING_NUMBERS: _missing_numbers,
-    Code.TINY_NUMBERS: _tiny_numbers,
+    Code.TINY_NUMBERS: lambda columns: (
+        f"Coefficients are for one standard deviation, not for one unit, of numbers so small: {', '.join(columns)}."
+    ),
     Code.SAME_COLUMNS: "{first} and {second} repeat each other: the penalty shares their effect.",
     Code.MORE_SAME_COLUMNS: "{pairs:,} more pairs of columns repeat each other.",
     Code.HUBER_THRESHOLD: "The Huber threshold {threshold:g} is {factor} times a robust scale of the residuals of "
@@ -299,7 +285,9 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.ONE_CLASS_HELD_OUT: "All held-out rows with a known class have label {label:g}: the AUC and the calibration "
     "slope are undefined, and the other figures say nothing of the other class.",
     Code.CLASSES_NEVER_SEEN: _classes_never_seen,
-    Code.BASELINE_NOT_TOLD: _baseline_not_told,
+    Code.BASELINE_NOT_TOLD: lambda baseline: (
+        f"There are too few rows to tell whether the model is better than the {_name(baseline)} baseline."
+    ),
     Code.BASELINE_BETTER: _baseline_better,
     Code.BASELINE_NOT_BEATEN: _baseline_not_beaten,
     Code.THRESHOLD_NOT_CHEAPER: _threshold_not_cheaper,
@@ -335,7 +323,7 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     ),
     Code.NEW_GROUP: "{rows:,} new rows have a {entry} of {of} that meets no coefficient",
     Code.NEW_SCALE: "with the new rows {column} deviates {times:.3g} times as much",
-    Code.LATE_LABELS: _late_labels,
+    Code.LATE_LABELS: lambda share, since: _with_late_labels(f"Of the rows seen last (since {since})", share),
     Code.ROWS_NOT_FETCHED: _rows_not_fetched,
     Code.ROWS_WITHOUT_TIME: lambda rows, column: f"{rows:,} rows have no time in {quoted(column)} and are left out.",
     Code.NOT_FORGOTTEN: "Version {version}, which is live, was trained before the rows where {where} were forgotten, "
