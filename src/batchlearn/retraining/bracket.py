@@ -156,9 +156,9 @@ def bracket(
     different, read = removed + fresh, removed
     if reached.upper is None and all_rows is not None:
         everything = all_rows()
-        climbed = refine(update, reached, everything)
-        reached, rung = climbed.reached, 1 + climbed.passes
-        read += climbed.passes * len(everything)
+        reached, passes = refine(update, reached, everything)
+        rung = 1 + passes
+        read += passes * len(everything)
         different = removed + len(everything)
     window, more = (None, 0) if recent is None else _recent(kept, base, change, penalty, recent)
     later, again = later_gain(update, reached.optimum, change.times)
