@@ -41,7 +41,7 @@ COMMANDS = {
     "history": "Which version was live when, why and by whom.",
     "status": "Who is live, and what waits for a person.",
     "forget": "Train again without some rows, for good, and list what still holds them.",
-    "registry": "Check every record and byte of the registry, or prune what older versions kept.",
+    "registry": "Check every record and byte of the registry, prune what older versions kept, or mirror it in MLflow.",
     "demo": "Train, evaluate, verify and tamper on data that comes with scikit-learn.",
 }
 # Flags that belong to every command, at whatever place they are typed.
