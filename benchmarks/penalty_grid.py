@@ -28,7 +28,7 @@ from batchlearn.data.ledger import read_ledger, with_classes_of
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.data.sample import take
-from batchlearn.data.split import choose_rows, hold_out, with_lots
+from batchlearn.data.split import drawn, hold_out, with_lots
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.losses import Loss, loss_of
@@ -67,7 +67,7 @@ def parts(data: DataSet) -> Parts:
     structure = finish(choose_structure(table, ledger, outer.early, EncodingRules(), 2, seed=SEED))
     inner = hold_out(replace(ledger, used=outer.early), SHARE, SEED)
     most = MOST_ROWS if data.task != "multiclass" else MOST_ROWS_OF_CLASSES
-    early, late = choose_rows(ledger, inner.early, most, SEED), choose_rows(ledger, inner.late, most // 2, SEED)
+    early, late = drawn(ledger, inner.early, SEED, most), drawn(ledger, inner.late, SEED, most // 2)
     taken, cut = finish(take(table, ledger, np.concatenate([early, late])))
     inside = np.arange(len(cut.used)) < len(early)
     cut = with_classes_of(cut, inside)
