@@ -51,6 +51,7 @@ def test_later_rows_are_judged_in_the_order_of_their_time() -> None:
     kept = {name: columns[name] for name in ("first", "second", "label")} | {"when": when}
     posed = finish(build_problem(bl.read(arrow(kept), target="label", time="when"), Recipe(), 1000, 1))
     assert posed.ordered
+    assert posed.later is not None
     later = np.sort(when)[240:]
     stored = when[when >= later[0]]
     np.testing.assert_array_equal(stored[posed.later_order], later)

@@ -76,7 +76,7 @@ def test_deviances_of_amounts_are_those_of_scikit_learn(power: float, seed: int)
 
 def test_the_metrics_of_other_targets_are_those_of_their_task() -> None:
     for loss, task in (("logistic", "classes"), ("squared", "number"), ("poisson", "count")):
-        assert target_metrics(Target("y", loss)) == METRICS[task]  # type: ignore[arg-type]
+        assert target_metrics(Target("y", loss)) == METRICS[task]  # type: ignore[index]
 
 
 def test_every_entry_of_the_table_has_an_oracle() -> None:

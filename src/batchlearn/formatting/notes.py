@@ -130,17 +130,8 @@ def _classes_never_seen(rows: int, of: int, classes: Mapping[str, int], loss: fl
     )
 
 
-def _baseline_better(baseline: str, metric: str, difference: float, low: float, high: float) -> str:
-    figures = f"{difference:+.4g} ({low:+.4g} to {high:+.4g})"
-    return f"The model is worse than the {_name(baseline)} baseline: {_name(metric)} {figures}."
-
-
-def _baseline_not_beaten(baseline: str, metric: str, difference: float, low: float, high: float) -> str:
-    figures = f"{difference:+.4g} ({low:+.4g} to {high:+.4g})"
-    return (
-        f"The model is not shown to be better than the {_name(baseline)} baseline: {_name(metric)} {figures}, "
-        "an interval that includes no difference."
-    )
+def _figures(difference: float, low: float, high: float) -> str:
+    return f"{difference:+.4g} ({low:+.4g} to {high:+.4g})"
 
 
 def _threshold_not_cheaper(threshold: float, than: str, saved: float, low: float | None, high: float | None) -> str:
@@ -177,7 +168,7 @@ def _model_as_good(
     proof = ", and certified" if certified else ""
     if low is None or high is None:
         return f"Too few rows tell it from {other} (difference in {_name(metric)} {difference:+.4g}){proof}."
-    figures = f"{difference:+.4g} ({low:+.4g} to {high:+.4g})"
+    figures = _figures(difference, low, high)
     if difference < 0.0 and not certified:
         return f"Its {_name(metric)} is the smallest; its difference to {other}, {figures}, may be chance."
     return f"Not distinguishable from {other} here (difference in {_name(metric)} {figures}){proof}."
@@ -288,8 +279,13 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.BASELINE_NOT_TOLD: lambda baseline: (
         f"There are too few rows to tell whether the model is better than the {_name(baseline)} baseline."
     ),
-    Code.BASELINE_BETTER: _baseline_better,
-    Code.BASELINE_NOT_BEATEN: _baseline_not_beaten,
+    Code.BASELINE_BETTER: lambda baseline, metric, difference, low, high: (
+        f"The model is worse than the {_name(baseline)} baseline: {_name(metric)} {_figures(difference, low, high)}."
+    ),
+    Code.BASELINE_NOT_BEATEN: lambda baseline, metric, difference, low, high: (
+        f"The model is not shown to be better than the {_name(baseline)} baseline: {_name(metric)} "
+        f"{_figures(difference, low, high)}, an interval that includes no difference."
+    ),
     Code.THRESHOLD_NOT_CHEAPER: _threshold_not_cheaper,
     Code.TRAINED_UNDER_CONDITION: "The model was trained on rows where {condition}; --where keeps such rows only.",
     Code.OWN_ROWS: "The model was trained on these very {rows:,} rows: the figures say how well it fits them, not how "
