@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.penalties import Penalty
 from batchlearn.objectives.stopping import PredictionsWithin
+from batchlearn.progress import finish
 from batchlearn.retraining.bracket import Change
 from batchlearn.retraining.warm_start import FROM_TOTALS, fine_tune, refuse_new_tables, update, warm
 from batchlearn.statistics.objective import Objective, ridge
@@ -32,7 +32,6 @@ from batchlearn.training.optimise import Problem, optimise
 from batchlearn.updating.encoding_drift import new_levels
 from batchlearn.updating.sufficient_statistics import SufficientStatistics, collect_statistics
 
-Answer = TypeVar("Answer")
 PROBLEM = Made("logistic", Layout(True, 2, (4, 3)), np.array([0.2, 0.6, -0.4, *0.3 * np.arange(7)]), 1.0, False)
 
 
@@ -174,9 +173,9 @@ def test_a_table_with_a_new_level_is_named_and_one_without_is_updated() -> None:
     table = table_of(columns)
     ledger = with_lots(table, read_ledger(table, loss=None))
     early = ledger.used & (np.arange(600) < 500)
-    profiles = _done(profile_parts(table, ledger, [early]))[0]
+    profiles = finish(profile_parts(table, ledger, [early]))[0]
     encoding = fit_encoding(table.features, profiles, EncodingRules(), None)
-    rows, new = (_done(build_rows(table, ledger, encoding, part, 1)) for part in (early, ledger.used & ~early))
+    rows, new = (finish(build_rows(table, ledger, encoding, part, 1)) for part in (early, ledger.used & ~early))
     penalty = Penalty(in_total=ridge(rows.layout, 1.0), per_row=ridge(rows.layout, 0.0))
     objective = Objective(LOSSES["logistic"], penalty.over(500.0))
     names = list(encoding.names)
@@ -190,14 +189,5 @@ def test_a_table_with_a_new_level_is_named_and_one_without_is_updated() -> None:
     (new_level,) = new_levels(encoding, table_of(columns))
     assert new_level == Note(Code.NEW_LEVEL, {"level": "teal", "column": "colour", "rows": 20})
     assert str(new_level) == "level 'teal' of 'colour' has 20 new rows and no coefficient"
-    again = _done(build_rows(table_of(columns), ledger, encoding, ledger.used & ~early, 1))
+    again = finish(build_rows(table_of(columns), ledger, encoding, ledger.used & ~early, 1))
     refuse_new_tables(kept, again, encoding)  # four rows of a new level are fewer than would get a coefficient
-
-
-def _done(steps: Generator[int, None, Answer]) -> Answer:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            answer: Answer = end.value
-            return answer

@@ -86,7 +86,10 @@ def name_estimator(path: str, settings: Mapping[str, Setting], folder: Path) -> 
             "lightgbm.LGBMClassifier, or a file with one, such as my_models.py:build.",
             code="learner-path",
         )
-    with foreign_code(f"{quoted(path)} cannot be imported", "learner-failed", "Mend it, or name another one."):
+    mend = "Mend it, or name another one."
+    with foreign_code(
+        f"{quoted(path)} cannot be imported", code="learner-not-imported", advice=mend, refusal=UsageError
+    ):
         try:
             module = import_module(place) if file is None else import_file(file)
         except ImportError as problem:
