@@ -79,7 +79,9 @@ class _ExtentTotal:
                 part.T @ chunk.weight,
                 part.multiply(part).T @ chunk.weight,
             )
-        return tuple(map(np.append, (low, high, first, second), own))
+        every = zip((low, high, first, second), own, strict=True)
+        low, high, first, second = (np.append(dense, sparse) for dense, sparse in every)
+        return low, high, first, second
 
 
 @dataclass(frozen=True)
