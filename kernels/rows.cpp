@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "losses.hpp"
+#include "sparse.hpp"
 #include "tiles.hpp"
 
 namespace KERNEL_LEVEL {
@@ -17,7 +18,7 @@ std::ptrdiff_t group_start(const StoredRows& rows, std::ptrdiff_t group) {
     return start;
 }
 
-// The coefficients that the kernels know: all but those of a sparse part.
+// The coefficients in front of those of a sparse part.
 std::ptrdiff_t coefficients(const StoredRows& rows) { return group_start(rows, rows.groups); }
 
 // A coefficient for each code, the last of each group 0: no level, nothing added.
@@ -289,10 +290,13 @@ void predictors(const StoredRows& rows, const double* parameters, double* eta) {
     Tile tile(rows);
     const Tables tables(rows);
     tables.fill(parameters);
+    const SparseCells<1> sparse(rows);
+    sparse.fill(0, parameters + coefficients(rows));
     double some[MOST_TILE_ROWS];
     for (std::ptrdiff_t start = 0; start < rows.rows; start += tile.most) {
         tile.read(start);
         add_predictors(tile, rows, parameters, tables, some);
+        sparse.add_products(tile, 0, some);
         std::memcpy(eta + start, some, static_cast<std::size_t>(tile.count) * sizeof(double));
     }
 }
@@ -305,14 +309,17 @@ void pad(const double* values, const Tile& tile, double* to) {
 void transposed(const StoredRows& rows, const double* values, double* total) {
     Tile tile(rows);
     Sums sums(rows);
+    const SparseCells<1> sparse(rows);
     double some[MOST_TILE_ROWS];
     for (std::ptrdiff_t start = 0; start < rows.rows; start += tile.most) {
         tile.read(start);
         pad(values, tile, some);
         sums.add_dense(tile, some);
         sums.add_levels(tile, some);
+        sparse.scatter(tile, 0, some);
     }
     sums.write(total);
+    sparse.write(0, total + coefficients(rows));
 }
 
 void gram(const StoredRows& rows, const double* values, double* result, SymmetricUpdate update) {
@@ -328,8 +335,13 @@ void gram(const StoredRows& rows, const double* values, double* result, Symmetri
 }
 
 void extents(const StoredRows& rows, const double* weight, const double* centre, double* low, double* high,
-             double* first, double* second) {
+             double* first, double* second, double* sparse) {
     Tile tile(rows);
+    const SparseCells<8> cells(rows);
+    for (std::ptrdiff_t j = 0; cells.there() && j < rows.sparse.columns; ++j) {
+        cells.cell(j)[0] = INFINITE;
+        cells.cell(j)[1] = -INFINITE;
+    }
     const std::ptrdiff_t lanes = tile.lead * LANES;
     // The smallest, the largest, the sum and the sum of the squares, eight of each for a column.
     Scratch<double> all_lanes(static_cast<std::size_t>(4 * lanes));
@@ -343,6 +355,7 @@ void extents(const StoredRows& rows, const double* weight, const double* centre,
     for (std::ptrdiff_t start = 0; start < rows.rows; start += tile.most) {
         tile.read(start);
         pad(weight, tile, some);
+        cells.add_extents(tile, some);
         for (std::ptrdiff_t j = 0; j < tile.lead; ++j) {
             double* column = tile.dense + j * tile.stride;
             // Rows that are not there say what the last one does, without weight.
@@ -362,6 +375,7 @@ void extents(const StoredRows& rows, const double* weight, const double* centre,
             store(squares + j * LANES, square);
         }
     }
+    if (cells.there()) std::memcpy(sparse, cells.cell(0), static_cast<std::size_t>(8 * rows.sparse.columns) * sizeof(double));
     for (std::ptrdiff_t j = 0; j < tile.lead; ++j) {
         low[j] = INFINITE;
         high[j] = -INFINITE;
@@ -377,6 +391,7 @@ void extents(const StoredRows& rows, const double* weight, const double* centre,
 // What `pass` keeps of the rows of a tile.
 struct AtTile {
     double eta[MOST_TILE_ROWS], change[MOST_TILE_ROWS], sizes[MOST_TILE_ROWS];
+    double spread[MOST_TILE_ROWS];
     double label[MOST_TILE_ROWS], weight[MOST_TILE_ROWS], offset[MOST_TILE_ROWS];
     double slope[MOST_TILE_ROWS], curvature[MOST_TILE_ROWS], error[MOST_TILE_ROWS];
 
@@ -432,6 +447,17 @@ void pass_over(const StoredRows& rows, const Labels& labels, const double* param
     Sums gradient(rows), error(rows), centre(rows), magnitudes(rows);
     const bool rounded = totals.error != nullptr;
     Gram gram(rows, tile, totals.gram, update);
+    // What a sparse column meets: parameter and gradient, or all that may be asked for.
+    const bool all = rounded || direction || squares || totals.centre;
+    const StoredRows none{};
+    const SparseCells<2> few(all ? none : rows);
+    const SparseCells<8> many(all ? rows : none);
+    const std::ptrdiff_t known = coefficients(rows);
+    few.fill(0, parameters + known);
+    many.fill(0, parameters + known);
+    many.fill(1, sizes + known);
+    if (direction) many.fill(2, direction + known);
+    if (squares) many.fill(3, squares + known, true);
     Scratch<AtTile> room(1);
     AtTile& at = *room;
     Running running;
@@ -441,20 +467,19 @@ void pass_over(const StoredRows& rows, const Labels& labels, const double* param
         at.read(tile, labels);
         add_predictors(tile, rows, parameters, tables, at.eta);
         if (rounded) add_sizes(tile, rows, sizes, size_tables, at.sizes);
+        if (direction) add_predictors(tile, rows, direction, directions, at.change);
+        if (squares) add_squares(tile, rows, squares, square_tables, at.spread);
+        few.add_products(tile, 0, at.eta);
+        many.add_all(tile, at.eta, at.sizes, at.change, at.spread);
         at_rows<Kind>(at, tile.padded, rounded ? &charges : nullptr, running);
-        if (direction) {
-            add_predictors(tile, rows, direction, directions, at.change);
-            for (std::ptrdiff_t i = 0; i < tile.count; ++i)
-                if (at.weight[i] > 0.0 && !(__builtin_fabs(at.change[i]) <= reach)) reach = __builtin_fabs(at.change[i]);
-        }
-        if (squares) {
-            add_squares(tile, rows, squares, square_tables, at.change);
-            for (std::ptrdiff_t i = 0; i < tile.count; ++i)
-                if (at.weight[i] > 0.0 && !(at.change[i] <= spread)) spread = at.change[i];
-        }
+        for (std::ptrdiff_t i = 0; direction && i < tile.count; ++i)
+            if (at.weight[i] > 0.0 && !(__builtin_fabs(at.change[i]) <= reach)) reach = __builtin_fabs(at.change[i]);
+        for (std::ptrdiff_t i = 0; squares && i < tile.count; ++i)
+            if (at.weight[i] > 0.0 && !(at.spread[i] <= spread)) spread = at.spread[i];
         if (totals.gradient) {
             gradient.add_dense(tile, at.slope);
             gradient.add_levels(tile, at.slope);
+            few.scatter(tile, 1, at.slope);
         }
         if (totals.gram) gram.add(tile, at.curvature);
         if (rounded) {
@@ -468,13 +493,23 @@ void pass_over(const StoredRows& rows, const Labels& labels, const double* param
             centre.add_levels(tile, at.curvature);
             magnitudes.add_dense(tile, at.curvature, true);
         }
+        many.scatter_all(tile, at.slope, at.error, at.curvature);
     }
     if (totals.gram) gram.finish(tile.lead);
-    if (totals.gradient) gradient.write(totals.gradient);
-    if (rounded) error.write(totals.error);
+    if (totals.gradient) {
+        gradient.write(totals.gradient);
+        few.write(1, totals.gradient + known);
+        many.write(4, totals.gradient + known);
+    }
+    if (rounded) {
+        error.write(totals.error);
+        many.write(5, totals.error + known);
+    }
     if (totals.centre) {
         centre.write(totals.centre);
         magnitudes.write(totals.magnitude, centre);
+        many.write(6, totals.centre + known);
+        many.write(7, totals.magnitude + known);
     }
     totals.value = sum(running.value);
     totals.curvature = sum(running.curvature);
