@@ -81,11 +81,22 @@ struct Eight {
     typedef T Vector __attribute__((vector_size(LANES * sizeof(T))));
 };
 
+inline Doubles widened(Eight<double>::Vector values) { return values; }
+
+// By hand: compilers convert eight numbers in two halves and put those together.
+inline Doubles widened(Eight<float>::Vector values) {
+#if defined(__AVX512F__)
+    return (Doubles)_mm512_maskz_cvtps_pd(0xff, (__m256)values);
+#else
+    return __builtin_convertvector(values, Doubles);
+#endif
+}
+
 template <class T>
 inline Doubles eight_at(const T* from) {
     typename Eight<T>::Vector values;
     std::memcpy(&values, from, sizeof values);
-    return __builtin_convertvector(values, Doubles);
+    return widened(values);
 }
 
 // Eight rows of eight columns, turned.
@@ -132,7 +143,7 @@ void load_dense(const StoredRows& rows, const Reading* readings, std::ptrdiff_t 
                     for (int k = 0; k < LANES; ++k) __builtin_prefetch(from + k * rows.row_stride + distance);
                 turn<T>(from, rows.row_stride, out);
                 for (int k = 0; k < LANES; ++k)
-                    store(tile + (j + k) * stride + r, readings[j + k](__builtin_convertvector(out[k], Doubles)));
+                    store(tile + (j + k) * stride + r, readings[j + k](widened(out[k])));
             }
     }
     for (std::ptrdiff_t j = 0; j < rows.columns; ++j) {

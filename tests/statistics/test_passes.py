@@ -143,6 +143,33 @@ def agree(one: Any, other: Any) -> None:
     np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12 * np.max(np.abs(other), initial=0.0))
 
 
+@pytest.mark.parametrize("columns", [8, 9, 15, 16, 28, 33, 100])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_rows_whose_columns_lie_next_to_each_other_say_what_their_twin_says(columns: int, kind: type[Any]) -> None:
+    rng = np.random.default_rng(columns)
+    for rows, loss, weighted in zip((1, 7, 8, 9, 100, 600), LOSSES + LOSSES, (0, 1, 2, 0, 2, 1), strict=False):
+        # Of a wider matrix: the next row does not follow on the last column.
+        stored = np.asarray(rng.normal(size=(rows, columns + 3)) * 2.0, dtype=kind)[:, :columns]
+        chunk = chunk_of(rng, loss, Layout(bool(rows % 2), columns), rows, stored.T, weighted, rows % 3 == 0)
+        scale, intercept = np.exp2(rng.integers(-3, 4, columns)), chunk.layout.intercept
+        exact = Columns(chunk.block.stored, rng.normal(size=columns), scale, intercept)
+        chunk = chunk._replace(block=Block(exact, chunk.block.codes))
+        w = rng.normal(size=chunk.layout.size) * 0.1
+        statistics = (
+            AnchoredTotal(loss, rows + 1, w * 0.9, rng.uniform(0.1, 2.0, len(w))),
+            RoundingTotal(loss, rows + 1),
+            HessianTotal(loss),
+        )
+        found = [statistic(chunk, w) for statistic in statistics]
+        with native.numpy_serves():
+            twins = [statistic(chunk, w) for statistic in statistics]
+        np.testing.assert_array_equal(found[0].gradient, found[2].gradient)
+        np.testing.assert_array_equal(found[0].error, AnchoredTotal(loss, rows + 1, w, w)(chunk, w).error)
+        for one, other in zip(found, twins, strict=True):
+            for ours, theirs in zip(one, other, strict=True):
+                agree(np.triu(ours[0]), np.triu(theirs[0])) if np.ndim(ours) == 3 else agree(ours, theirs)
+
+
 def test_many_small_groups_are_counted_in_bundles_and_say_the_same() -> None:
     rng, loss, layout = np.random.default_rng(5), LogisticLoss(), Layout(True, 2, (2, 3, 2, 70, 3, 2, 4, 5, 2, 3, 2, 2))
     chunk = chunk_of(rng, loss, layout, 700, rng.normal(size=(2, 700)), 2, shifted=True)
@@ -173,8 +200,8 @@ def test_a_point_near_an_anchor_is_that_of_the_twin(case: tuple[Loss, Chunk, Flo
         agree(getattr(found, name), getattr(twin, name))
     counted = chunk.weight > 0.0
     change = linear_predictor(chunk.layout, chunk.block, w - anchor)[counted]
-    if not chunk.layout.sparse:
-        assert found.reach == np.abs(change).max(initial=0.0)
+    # Either may add up in an order of its own: `Objective.near` charges a drift with twice the error of a predictor.
+    assert abs(found.reach - np.abs(change).max(initial=0.0)) <= 2.0 * twin.predictor
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
