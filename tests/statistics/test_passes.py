@@ -150,7 +150,7 @@ def test_rows_whose_columns_lie_next_to_each_other_say_what_their_twin_says(colu
     for rows, loss, weighted in zip((1, 7, 8, 9, 100, 600), LOSSES + LOSSES, (0, 1, 2, 0, 2, 1), strict=False):
         # Of a wider matrix: the next row does not follow on the last column.
         stored = np.asarray(rng.normal(size=(rows, columns + 3)) * 2.0, dtype=kind)[:, :columns]
-        chunk = chunk_of(rng, loss, Layout(bool(rows % 2), columns), rows, stored.T, weighted, rows % 3 == 0)
+        chunk = chunk_of(rng, loss, Layout(bool(rows % 2), columns), rows, stored.T, weighted, shifted=rows % 3 == 0)
         scale, intercept = np.exp2(rng.integers(-3, 4, columns)), chunk.layout.intercept
         exact = Columns(chunk.block.stored, rng.normal(size=columns), scale, intercept)
         chunk = chunk._replace(block=Block(exact, chunk.block.codes))
