@@ -68,16 +68,15 @@ def test_day_by_day_production_does_what_was_predicted(text: str, start: str, tm
     whole = world()
     for at, (now, model) in enumerate(zip(trained, models, strict=True)):
         edge = int(np.searchsorted(matrix.history.edges, now))
-        fit = finish(matrix.trained(ModelKey(Action(start="scratch" if at == 0 else start), edge))).fit
+        ours = finish(matrix.trained(ModelKey(Action(start="scratch" if at == 0 else start), edge)))
         if start == "scratch" or at == 0:
-            assert fit.model.parameters.tobytes() == model.parameters.tobytes()
+            assert ours.model.parameters.tobytes() == model.parameters.tobytes()
             continue
         # Both are near the optimum of the same rows: no prediction of these differs by more than the two bounds.
         learned = whole.filter(pc.less_equal(whole["known"], pa.scalar(int(now), pa.timestamp("us"))))
-        ours, theirs = (one.predict(learned).response for one in (fit.model, model))
-        mine, other = fit.certificate.prediction_bound, found_bound(tmp_path, at + 1)
-        assert mine is not None
-        assert np.max(np.abs(ours - theirs)) <= mine + other
+        predicted_here, predicted_live = (one.predict(learned).response for one in (ours.model, model))
+        bounds = ours.record["certificate"]["prediction_bound"], found_bound(tmp_path, at + 1)
+        assert np.max(np.abs(predicted_here - predicted_live)) <= sum(bounds)
 
 
 def found_bound(root: Path, version: int) -> float:

@@ -207,7 +207,7 @@ def _evidence(matrix: LossMatrix, models: Sequence[ServingModel], edge: int) -> 
         return found
 
     def samples() -> Samples:
-        model, times = finish(matrix.trained(key)).fit.model, history.times
+        model, times = finish(matrix.trained(key)).model, history.times
         rows = history.rows(now).like(model.readings)
         before, since = (
             rows.table(times.labelled_by(newest.now)),
