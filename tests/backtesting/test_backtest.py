@@ -14,12 +14,14 @@ import batchlearn as bl
 from batchlearn.backtesting.backtest import iter_backtest
 from batchlearn.backtesting.cells import MatrixCell
 from batchlearn.backtesting.matrix import LossMatrix
-from batchlearn.backtesting.outcome import Backtest
+from batchlearn.backtesting.outcome import Backtest, choose
 from batchlearn.backtesting.plan import BacktestPlan, Prices, default_policies
+from batchlearn.backtesting.replay import PolicyRun
 from batchlearn.errors import BatchlearnError, UsageError
+from batchlearn.evaluation.intervals import resampling
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.progress import finish
-from batchlearn.retraining.policies import Every
+from batchlearn.retraining.policies import Every, Never
 from batchlearn.retraining.policies.combined import With
 from batchlearn.retraining.policies.text import parse_policies
 
@@ -112,6 +114,36 @@ def test_reasons_of_a_choice_have_the_figures_of_the_windows_that_chose_and_say_
         assert first.values["cost"] < chosen.cost
     all_choose = run(rows, "never; every 3d; every 9d", prices=prices).recommendation
     assert [note.code for note in all_choose.reasons] == [first.code]
+
+
+@pytest.mark.parametrize(
+    ("shares", "noise", "chosen"),
+    [
+        ({"never": 0.004, "seldom": 0.003, "often": 0.0}, 0.001, "never"),
+        ({"never": 0.008, "seldom": 0.003, "often": 0.0}, 0.015, "seldom"),
+        ({"never": 0.050, "seldom": 0.003, "often": 0.0}, 0.001, "seldom"),
+        ({"never": 0.050, "seldom": 0.006, "often": 0.0}, 0.030, "often"),
+        ({"never": 0.004, "seldom": 0.003, "often": 0.0}, 0.050, "never"),
+    ],
+    ids=["never is as good for certain", "never is worse for certain", "seldom is as good for certain",
+         "seldom is perhaps not as good", "nothing is known to beat never"],
+)  # fmt: skip
+def test_what_retrains_less_is_taken_where_it_is_known_to_do_no_harm(
+    shares: dict[str, float], noise: float, chosen: str
+) -> None:
+    windows = 40
+    rng = np.random.default_rng(0)
+    moves = rng.normal(size=(len(shares), windows))
+    moves -= moves.mean(axis=1, keepdims=True)
+    losses = [
+        np.repeat(1.0 + share + noise * move * (share > 0.0), 25)
+        for share, move in zip(shares.values(), moves, strict=True)
+    ]
+    runs = [PolicyRun(name, Never(), (), (), lost, lost) for name, lost in zip(shares, losses, strict=True)]
+    rows = np.ones(25 * windows, dtype=bool)
+    blocks = resampling(len(rows), 0, clusters=np.repeat(np.arange(windows), 25))
+    found, _ = choose(runs, None, [0, 3, 39], np.ones(len(rows)), rows, blocks)
+    assert found.name == chosen
 
 
 def test_hours_of_staleness_are_those_in_which_what_serves_is_older_than_a_window() -> None:
