@@ -17,7 +17,7 @@ from batchlearn.backtesting.matrix import LossMatrix
 from batchlearn.backtesting.outcome import Backtest, choose
 from batchlearn.backtesting.plan import BacktestPlan, Prices, default_policies
 from batchlearn.backtesting.replay import PolicyRun
-from batchlearn.errors import BatchlearnError, UsageError
+from batchlearn.errors import BatchlearnError, DataError, UsageError
 from batchlearn.evaluation.intervals import resampling
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.progress import finish
@@ -291,6 +291,18 @@ def test_a_policy_that_cannot_decide_is_refused_before_a_model_is_trained(
     monkeypatch.setattr(LossMatrix, "begin", trained)
     with pytest.raises(UsageError):
         run(stream(40), policies)
+
+
+def test_a_second_class_that_comes_after_the_first_training_is_said_with_the_remedy() -> None:
+    rows = stream(40)
+    late = np.where(np.arange(rows.num_rows) < rows.num_rows // 2, False, rows.column("bought").to_numpy(False))
+    rows = rows.set_column(4, "bought", pa.array(late))
+    with pytest.raises(
+        DataError, match=r"known by .*2026-01-10.*larger share of the rows \(start=, --first\)"
+    ) as refused:
+        run(rows)
+    assert refused.value.code == "one-class"
+    assert run(rows, "never; every 9d", start=0.6).recommendation.policy
 
 
 @pytest.mark.parametrize(("start", "holdout", "code"), [(0.0, 0.0, "start-range"), (0.2, 1.0, "holdout-range")])

@@ -84,8 +84,21 @@ class LossMatrix:
     _brackets: dict[tuple[ModelKey, int], Bracket | None] = field(default_factory=dict)
 
     def begin(self) -> Generator[Progress, None, TrainedModel]:
-        """Train the first model of all; what its rows choose, the models that keep the structure have too."""
-        return (yield from self.trained(ModelKey(Action(structure="choose"), 0)))
+        """Train the first model of all; what its rows choose, the models that keep the structure have too.
+
+        DataError where its rows are too few, or of one class, and later ones are not.
+        """
+        try:
+            return (yield from self.trained(ModelKey(Action(structure="choose"), 0)))
+        except DataError as problem:
+            if problem.code not in ("one-class", "too-few-rows"):
+                raise
+            began = self.history.times.literal(float(self.history.edges[0]))
+            raise DataError(
+                f"The first training, on the rows known by {began}, is not possible: {problem.message} Give it a "
+                "larger share of the rows (start=, --first).",
+                code=problem.code,
+            ) from problem
 
     @property
     def target(self) -> Target | None:
