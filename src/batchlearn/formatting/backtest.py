@@ -13,8 +13,8 @@ def _as_good(loss: float, retrains: int, best: str, best_loss: float, best_retra
         return f"It has the lowest loss, {plain(loss, 4)}, with {count(retrains, 'retrain')}."
     return (
         f"It retrains {count(retrains, 'time')} and loses {plain(loss, 4)} a row; the lowest loss, "
-        f"{plain(best_loss, 4)} by {best} with {count(best_retrains, 'retrain')}, is lower by less than a hundredth "
-        "for certain."
+        f"{plain(best_loss, 4)} by {best} with {count(best_retrains, 'retrain')}, is lower by less than a "
+        "thousandth for certain."
     )
 
 
