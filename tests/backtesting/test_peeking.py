@@ -43,6 +43,17 @@ class Holding:
         return KEEP
 
 
+@dataclass(frozen=True, slots=True)
+class Slotted:
+    """Has no dictionary of attributes."""
+
+    held: object
+
+    def decide(self, situation: Situation) -> Decision:
+        del situation
+        return KEEP
+
+
 class AroundIt:
     """Looks at rows of its module."""
 
@@ -91,9 +102,10 @@ def test_what_had_arrived_and_what_is_no_row_may_be_held(kind: str) -> None:
     refuse_later_rows("Holding", Holding(EARLIER[kind](EVERYTHING)), history_of(EVERYTHING))
 
 
-def test_rows_around_the_method_are_seen() -> None:
+@pytest.mark.parametrize("policy", [AroundIt(), Slotted({"rows": EVERYTHING})], ids=["around", "slots"])
+def test_rows_around_the_method_and_in_slots_are_seen(policy: Policy) -> None:
     with pytest.raises(UsageError) as refused:
-        refuse_later_rows("AroundIt", AroundIt(), history_of(EVERYTHING))
+        refuse_later_rows("Mine", policy, history_of(EVERYTHING))
     assert refused.value.code == "policy-peeks"
 
 

@@ -78,16 +78,15 @@ def test_day_by_day_production_does_what_was_predicted(text: str, action: Action
     for at, (one, model) in enumerate(zip(run.models, models, strict=True)):
         if at == 0 and action.half_life is not None:
             continue  # production begins with a model of the policy, the backtest with one of all policies
-        fit = finish(matrix.trained(one.key)).fit
+        ours = finish(matrix.trained(one.key))
         if action.start in ("scratch", "fine-tune", "online") or at == 0:
-            assert fit.model.parameters.tobytes() == model.parameters.tobytes()
+            assert ours.model.parameters.tobytes() == model.parameters.tobytes()
             continue
         # Both are near the optimum of the same rows: no prediction of these differs by more than the two bounds.
         learned = whole.filter(pc.less_equal(whole["known"], pa.scalar(int(one.now), pa.timestamp("us"))))
-        ours, theirs = (each.predict(learned).response for each in (fit.model, model))
-        mine, other = fit.certificate.prediction_bound, found_bound(tmp_path, at + 1)
-        assert mine is not None
-        assert np.max(np.abs(ours - theirs)) <= mine + other
+        predicted_here, predicted_live = (each.predict(learned).response for each in (ours.model, model))
+        bounds = ours.record["certificate"]["prediction_bound"], found_bound(tmp_path, at + 1)
+        assert np.max(np.abs(predicted_here - predicted_live)) <= sum(bounds)
 
 
 NON_INFERIOR = Gate("non-inferiority", margin=0.02, promote="auto")

@@ -22,8 +22,9 @@ from batchlearn.kernels.design import Floats
 from batchlearn.retraining.verdict import Gate
 
 FORMAT_VERSION = 1
-# Two policies whose losses differ by no more than this share are as good as each other.
-_AS_GOOD = 0.01
+# Shares of the loss. Training once needs nobody who trains again, and what that is worth; and what is no difference
+# between policies that all do.
+_WORTHWHILE, _NO_DIFFERENCE = 0.01, 0.001
 
 
 @dataclass(frozen=True)
@@ -319,9 +320,10 @@ def choose(
 ) -> tuple[PolicyRun, tuple[Note, ...]]:
     """Return the policy to take by the rows that may choose, and why; costs and retrains are those of their windows.
 
-    By the prices it is the cheapest. Without them it is, of those that the interval does not tell from the best one and
-    whose loss is within a hundredth of it, the one that retrains least often; and if none is known to be better than
-    training once, it is that, where it is among them.
+    By the prices it is the cheapest. Without them retrains cost nothing, and it is the one of the lowest loss, or one
+    that retrains less often and is not known to lose more, but known to lose no more than a thousandth more: that it
+    does no harm has to be known. If none is known to be better than training once, by what may be a hundredth, it is
+    that, where it is among them.
     """
     means = [float(np.average(run.losses[rows], weights=weight[rows])) for run in runs]
     if costs is not None:
@@ -336,7 +338,9 @@ def choose(
     near = []
     for run, mean, times in zip(runs, means, retrains, strict=True):
         found = paired(run.losses[rows], runs[best].losses[rows], weight[rows], plan)
-        if (found.low is None or found.low <= 0.0) and mean <= means[best] + _AS_GOOD * abs(means[best]):
+        harm = found.high if found.high is not None else mean - means[best]
+        told = found.low is not None and found.low > 0.0
+        if run is runs[best] or (not told and harm <= _NO_DIFFERENCE * abs(means[best])):
             near.append((times, mean, run))
     times, mean, chosen = min(near, key=lambda one: one[:2])
     least = {"best": runs[best].name, "best_loss": means[best], "best_retrains": retrains[best]}
@@ -346,13 +350,13 @@ def choose(
 def _no_better(
     runs: Sequence[PolicyRun], weight: Floats, rows: NDArray[np.bool_], plan: Resampling
 ) -> tuple[Note, ...]:
-    """Say that no policy beats training once, where none is known to, and by more than a hundredth."""
+    """Say that no policy beats training once, where none is known to, or by less than a hundredth for certain."""
     never = next((run for run in runs if run.name == "never"), None)
     if never is None:
         return ()
     for run in runs:
         found = paired(run.losses[rows], never.losses[rows], weight[rows], plan)
         level = float(np.average(never.losses[rows], weights=weight[rows]))
-        if found.high is not None and found.high < 0.0 and (found.value or 0.0) < -_AS_GOOD * abs(level):
+        if found.high is not None and found.high < 0.0 and (found.low or 0.0) < -_WORTHWHILE * abs(level):
             return ()
     return (Note(Code.NO_POLICY_BEATS_ONCE, {"policies": len(runs) - 1}),)

@@ -46,7 +46,7 @@ def refuse_later_rows(name: str, policy: Policy, history: History) -> None:
     names = getattr(getattr(decide, "__code__", None), "co_names", ())
     around = [decide.__globals__[one] for one in names if one in decide.__globals__]
     enclosed = [cell.cell_contents for cell in getattr(decide, "__closure__", None) or ()]
-    for held in _parts([getattr(policy, "__dict__", {}), around, enclosed]):
+    for held in _parts([policy, around, enclosed]):
         if _is_later(held, history):
             raise UsageError(
                 f"The policy {quoted(name)} holds a {type(held).__name__} with rows of {history.table.name} that are "
@@ -69,7 +69,8 @@ def _parts(whole: object) -> Iterator[object]:
         elif isinstance(held, list | tuple | set | frozenset):
             waiting += held
         elif type(held).__module__.split(".")[0] not in _TABULAR and not isinstance(held, Table):
-            waiting += getattr(held, "__dict__", {}).values()
+            names = [*getattr(held, "__dict__", ()), *getattr(type(held), "__slots__", ())]
+            waiting += [getattr(held, one) for one in names if hasattr(held, one)]
 
 
 def _is_later(held: object, history: History) -> bool:

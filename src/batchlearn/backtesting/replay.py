@@ -293,7 +293,7 @@ def _evidence(
         return found
 
     def samples() -> Samples:
-        model, times = finish(matrix.trained(newest.key)).fit.model, history.times
+        model, times = finish(matrix.trained(newest.key)).model, history.times
         rows = history.rows(now).like(model.readings)
         before, since = (
             rows.table(times.labelled_by(newest.now)),

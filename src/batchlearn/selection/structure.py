@@ -101,6 +101,13 @@ class Structure:
     strengths: Mapping[str, float] = field(default_factory=dict)  # by term; in total over the rows
     alternatives: tuple[Alternative, ...] = ()
 
+    @classmethod
+    def of_record(cls, said: Mapping[str, Any], encoding: Encoding, rules: EncodingRules) -> Structure:
+        """Return what a training chose by `to_json` of it, the encoding that came of it and the rules of its recipe."""
+        rules = replace(rules, additive=said.get("encoding") == "additive", bins=said.get("bins") or rules.bins)
+        pairs = tuple(one for one in encoding.groups if isinstance(one, PairTerm))
+        return cls(rules, pairs, {str(name): float(one) for name, one in said.get("strengths", {}).items()})
+
     @property
     def name(self) -> str:
         """Linear or additive."""

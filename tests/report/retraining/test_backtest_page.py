@@ -73,6 +73,8 @@ def test_a_page_has_every_section_and_answers_with_its_figures() -> None:
         "Freshness",
         "the oracle's frontier",
         "every 6d with rows=new (depends on its path)",
+        "every 6d with start=online (depends on its path)",
+        "Going on row by row (every 6d with start=online) loses",
         "No price was given",
         "On the windows that had no say in the choice it loses",
         f"Baselines on the same rows: never: log loss {shown(never.loss)}, error rate {never.error:.3f}; every window:",

@@ -13,7 +13,9 @@ from tests.retraining.made import SETTINGS_TEXT, add_days, begun_project, contex
 import batchlearn as bl
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.formatting.notes import Code
+from batchlearn.progress import finish
 from batchlearn.registry.version import KEPT, read_version
+from batchlearn.retraining.shell.forget import forget_rows
 from batchlearn.tables.table.roles import Fading
 from batchlearn.training.verification.stored import verify_model
 
@@ -111,3 +113,17 @@ def test_of_a_champion_whose_rows_did_not_fade_there_is_no_bracket_and_it_is_sai
     assert found.start == "warm"
     (note,) = (note for note in found.notes if note.code is Code.NO_BRACKET)
     assert "half-life" in str(note)
+
+
+def test_a_model_without_forgotten_rows_fades_as_the_one_before(tmp_path: Path) -> None:
+    root = make_project(tmp_path, SETTINGS_TEXT, {"rows = 300": FADING})
+    add_days(root, 0, 20)
+    assert turn(root, day(23)).promoted
+    found = finish(forget_rows(context(root, day(25)), "user = 7", "asked for"))
+    version = read_version(FolderStore(root), found.version)
+    rows = orders(0, 20)
+    left = rows.filter(pa.array(np.asarray(rows["user"]) != 7))
+    table = bl.read(left, target="bought", time="seen", drop=["user", "known"])
+    as_of = (np.datetime64(day(23)) - np.datetime64("1970-01-01")) / np.timedelta64(1, "us")
+    again = bl.train(replace(table, fading=Fading(float(as_of), 5 * DAY)), bl.Recipe(alpha=0.01, holdout=0.0))
+    assert again.model.parameters.tobytes() == bl.load(version.model_path).parameters.tobytes()

@@ -7,7 +7,7 @@ are refused, with the reason.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -94,16 +94,23 @@ def encode_rows(model: EncodedModel, table: Table, threads: int | None, fingerpr
 
 def statistics_of(fit: Fit, table: Table, threads: int | None) -> SufficientStatistics | None:
     """Return what a version keeps of its rows, reading them again; None where nothing can be bounded from totals."""
-    model = fit.model
+    # The rows of an update would count with another weight than those of a class that was weighted.
+    if fit.class_weights is not None:
+        return None
+    return statistics_at(fit.model, fit.structure.strengths, fit.recipe.alpha, table, threads)
+
+
+def statistics_at(
+    model: EncodedModel, strengths: Mapping[str, float], alpha: float | None, table: Table, threads: int | None
+) -> SufficientStatistics | None:
+    """Return the totals of rows at a model's coefficients, None as of `statistics_of`."""
     size = model.encoding.layout.size
-    # An estimator of the user's has no coefficients; and the rows of an update would count with another weight than
-    # those of a class that was weighted. Where rows fade they weigh something else at each training.
-    if len(model.parameters) != size or size > MOST_COEFFICIENTS or fit.class_weights is not None or table.fading:
+    # An estimator of the user's has no coefficients. Where rows fade they weigh something else at each training.
+    if len(model.parameters) != size or size > MOST_COEFFICIENTS or table.fading is not None:
         return None
     with one_blas_thread():
         rows = encode_rows(model, table, threads).rows
-        strengths = fit.structure.strengths
-        objective = fit_objective(model.target, model.encoding, strengths, fit.recipe.alpha, rows.total_weight)
+        objective = fit_objective(model.target, model.encoding, strengths, alpha, rows.total_weight)
         try:
             totals, domain = totals_at(objective.loss, rows, model.parameters)
             return assemble_statistics(objective, rows, model.parameters, totals, domain)

@@ -11,7 +11,6 @@ from typing import Any
 
 from batchlearn.artifacts.store import Store
 from batchlearn.artifacts.tensors import unpack
-from batchlearn.data.encoding import PairTerm
 from batchlearn.errors import IntegrityError
 from batchlearn.formatting.notes import Note, all_recorded
 from batchlearn.kernels.design import Floats
@@ -195,11 +194,7 @@ class RegisteredVersions:
         store = self.context.project.store
         live = load_champion(store, self.context.project.allowed)
         model, record = live.stored.model, live.stored.record
-        chosen = record["structure"]
-        strengths = {str(name): float(one) for name, one in chosen.get("strengths", {}).items()}
-        pairs = tuple(one for one in model.encoding.groups if isinstance(one, PairTerm))
-        rules = self.context.plan.recipe.rules
-        rules = replace(rules, additive=chosen.get("encoding") == "additive", bins=chosen.get("bins") or rules.bins)
+        structure = Structure.of_record(record["structure"], model.encoding, self.context.plan.recipe.rules)
         kept, pruned = None, KEPT in live.version.pruned
         if KEPT in live.version.sizes and not pruned:
             kept = load(read_file(store, live.version, KEPT), model.encoding.layout, model.loss)
@@ -209,11 +204,11 @@ class RegisteredVersions:
             as_of=as_of(live.version),
             latest=latest_of(live.version),
             generation=live.promotion.generation,
-            strengths=strengths,
+            strengths=structure.strengths,
             recipe=dict(record["recipe"]),
             kept=kept,
             pruned=pruned,
-            structure=Structure(rules, pairs, strengths),
+            structure=structure,
             columns=None if said is None else {str(one["name"]): one["read_as"] for one in said},
         )
 
