@@ -28,7 +28,7 @@ class RowMajor {
    public:
     // Entries as they are, and exact reciprocals of the scales.
     static bool serves(const StoredRows& rows) {
-        if (rows.groups || rows.columns < LANES || rows.column_stride != 1 || rows.entries != Entries::AS_THEY_ARE) return false;
+        if (rows.groups || rows.sparse.pointers || rows.columns < LANES || rows.column_stride != 1 || rows.entries != Entries::AS_THEY_ARE) return false;
         for (std::ptrdiff_t j = 0; j < rows.columns; ++j)
             if (!power_of_two(rows.scale[j])) return false;
         return true;

@@ -4,6 +4,7 @@
 
 #include "losses.hpp"
 #include "row_major.hpp"
+#include "sparse.hpp"
 
 namespace KERNEL_LEVEL {
 namespace {
@@ -17,7 +18,7 @@ std::ptrdiff_t group_start(const StoredRows& rows, std::ptrdiff_t group) {
     return start;
 }
 
-// The coefficients that the kernels know: all but those of a sparse part.
+// The coefficients in front of those of a sparse part.
 std::ptrdiff_t coefficients(const StoredRows& rows) { return group_start(rows, rows.groups); }
 
 // A coefficient for each code, the last of each group 0: no level, nothing added.
@@ -289,10 +290,13 @@ void predictors(const StoredRows& rows, const double* parameters, double* eta) {
     Tile tile(rows);
     const Tables tables(rows);
     tables.fill(parameters);
+    const SparseCells<1> sparse(rows);
+    sparse.fill(0, parameters + coefficients(rows));
     double some[MOST_TILE_ROWS];
     for (std::ptrdiff_t start = 0; start < rows.rows; start += tile.most) {
         tile.read(start);
         add_predictors(tile, rows, parameters, tables, some);
+        sparse.add_products(tile, 0, some);
         std::memcpy(eta + start, some, static_cast<std::size_t>(tile.count) * sizeof(double));
     }
 }
@@ -305,14 +309,17 @@ void pad(const double* values, const Tile& tile, double* to) {
 void transposed(const StoredRows& rows, const double* values, double* total) {
     Tile tile(rows);
     Sums sums(rows);
+    const SparseCells<1> sparse(rows);
     double some[MOST_TILE_ROWS];
     for (std::ptrdiff_t start = 0; start < rows.rows; start += tile.most) {
         tile.read(start);
         pad(values, tile, some);
         sums.add_dense(tile, some);
         sums.add_levels(tile, some);
+        sparse.scatter(tile, 0, some);
     }
     sums.write(total);
+    sparse.write(0, total + coefficients(rows));
 }
 
 void gram(const StoredRows& rows, const double* values, double* result, SymmetricUpdate update) {
@@ -351,9 +358,14 @@ void extents_as_they_lie(const StoredRows& rows, const double* weight, const dou
 }
 
 void extents(const StoredRows& rows, const double* weight, const double* centre, double* low, double* high,
-             double* first, double* second) {
+             double* first, double* second, double* sparse) {
     if (!rows.intercept && RowMajor::serves(rows)) return extents_as_they_lie(rows, weight, centre, low, high, first, second);
     Tile tile(rows);
+    const SparseCells<8> cells(rows);
+    for (std::ptrdiff_t j = 0; cells.there() && j < rows.sparse.columns; ++j) {
+        cells.cell(j)[0] = INFINITE;
+        cells.cell(j)[1] = -INFINITE;
+    }
     const std::ptrdiff_t lanes = tile.lead * LANES;
     // The smallest, the largest, the sum and the sum of the squares, eight of each for a column.
     Scratch<double> all_lanes(static_cast<std::size_t>(4 * lanes));
@@ -367,6 +379,7 @@ void extents(const StoredRows& rows, const double* weight, const double* centre,
     for (std::ptrdiff_t start = 0; start < rows.rows; start += tile.most) {
         tile.read(start);
         pad(weight, tile, some);
+        cells.add_extents(tile, some);
         for (std::ptrdiff_t j = 0; j < tile.lead; ++j) {
             double* column = tile.dense + j * tile.stride;
             // Rows that are not there say what the last one does, without weight.
@@ -386,6 +399,7 @@ void extents(const StoredRows& rows, const double* weight, const double* centre,
             store(squares + j * LANES, square);
         }
     }
+    if (cells.there()) std::memcpy(sparse, cells.cell(0), static_cast<std::size_t>(8 * rows.sparse.columns) * sizeof(double));
     for (std::ptrdiff_t j = 0; j < tile.lead; ++j) {
         low[j] = INFINITE;
         high[j] = -INFINITE;
@@ -429,13 +443,20 @@ class Turned {
    public:
     static constexpr bool TURNS = true;
 
-    Turned(const StoredRows& rows, Tile& tile, const Asked& asked)
+    Turned(const StoredRows& rows, Tile& tile, const Asked& asked, const Totals& totals)
         : rows_(rows), tile_(tile), asked_(asked), tables_(rows), size_tables_(rows), directions_(rows), square_tables_(rows),
-          gradient_(rows), error_(rows), centre_(rows), magnitudes_(rows), most(tile.most) {
+          gradient_(rows), error_(rows), centre_(rows), magnitudes_(rows), known_(coefficients(rows)),
+          every_(asked.sizes || asked.direction || asked.squares || totals.centre),
+          few_(every_ ? none_ : rows), many_(every_ ? rows : none_), most(tile.most) {
         tables_.fill(asked.parameters);
         if (asked.sizes) size_tables_.fill(asked.sizes);
         if (asked.direction) directions_.fill(asked.direction);
         if (asked.squares) square_tables_.fill(asked.squares);
+        few_.fill(0, asked.parameters + known_);
+        many_.fill(0, asked.parameters + known_);
+        if (asked.sizes) many_.fill(1, asked.sizes + known_);
+        if (asked.direction) many_.fill(2, asked.direction + known_);
+        if (asked.squares) many_.fill(3, asked.squares + known_, true);
     }
 
     void products(AtTile& at) {
@@ -444,12 +465,15 @@ class Turned {
         if (asked_.sizes) add_sizes(tile_, rows_, asked_.sizes, size_tables_, at.sizes);
         if (asked_.direction) add_predictors(tile_, rows_, asked_.direction, directions_, at.change);
         if (asked_.squares) add_squares(tile_, rows_, asked_.squares, square_tables_, at.squares);
+        few_.add_products(tile_, 0, at.eta);
+        many_.add_all(tile_, at.eta, at.sizes, at.change, at.squares);
     }
 
     void add(const AtTile& at, const Totals& totals) {
         if (totals.gradient) {
             gradient_.add_dense(tile_, at.slope);
             gradient_.add_levels(tile_, at.slope);
+            few_.scatter(tile_, 1, at.slope);
         }
         if (totals.error) {
             error_.add_dense(tile_, at.error, true);
@@ -460,14 +484,24 @@ class Turned {
             centre_.add_levels(tile_, at.curvature);
             magnitudes_.add_dense(tile_, at.curvature, true);
         }
+        many_.scatter_all(tile_, at.slope, at.error, at.curvature);
     }
 
     void write(const Totals& totals) const {
-        if (totals.gradient) gradient_.write(totals.gradient);
-        if (totals.error) error_.write(totals.error);
+        if (totals.gradient) {
+            gradient_.write(totals.gradient);
+            few_.write(1, totals.gradient + known_);
+            many_.write(4, totals.gradient + known_);
+        }
+        if (totals.error) {
+            error_.write(totals.error);
+            many_.write(5, totals.error + known_);
+        }
         if (totals.centre) {
             centre_.write(totals.centre);
             magnitudes_.write(totals.magnitude, centre_);
+            many_.write(6, totals.centre + known_);
+            many_.write(7, totals.magnitude + known_);
         }
     }
 
@@ -477,6 +511,12 @@ class Turned {
     const Asked asked_;
     const Tables tables_, size_tables_, directions_, square_tables_;
     Sums gradient_, error_, centre_, magnitudes_;
+    const std::ptrdiff_t known_;
+    // What a sparse column meets: parameter and gradient, or all that may be asked for.
+    const bool every_;
+    const StoredRows none_{};
+    const SparseCells<2> few_;
+    const SparseCells<8> many_;
 
    public:
     const std::ptrdiff_t most;  // rows at a time
@@ -487,7 +527,7 @@ class Direct {
    public:
     static constexpr bool TURNS = false;
 
-    Direct(const StoredRows& rows, Tile&, const Asked& asked)
+    Direct(const StoredRows& rows, Tile&, const Asked& asked, const Totals&)
         : lead_(rows.intercept ? 1 : 0),
           every_(asked.sizes || asked.direction || asked.squares),
           columns_(rows, RowMajor::fitting(rows)),
@@ -597,7 +637,7 @@ template <class Kind, class Products>
 void pass_by(const StoredRows& rows, const Labels& labels, const Asked& asked, const Charges& charges, Totals& totals,
              SymmetricUpdate update) {
     Tile tile(rows);
-    Products products(rows, tile, asked);
+    Products products(rows, tile, asked, totals);
     Gram gram(rows, tile, totals.gram, update);
     Scratch<AtTile> room(1);
     AtTile& at = *room;

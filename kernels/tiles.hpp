@@ -37,8 +37,10 @@ constexpr std::ptrdiff_t AHEAD = 8192;
 
 constexpr std::ptrdiff_t MOST_TILE_ROWS = 512, LEAST_TILE_ROWS = 32, TILE_VALUES = 25600;
 
-// Rows of a tile: a multiple of the lanes such that a tile stays in the second cache.
-inline std::ptrdiff_t tile_rows(std::ptrdiff_t lead) {
+// Rows of a tile: a multiple of the lanes such that a tile stays in the second cache. Entries of sparse columns are read
+// once more for the sums, from the first cache where few rows are between.
+inline std::ptrdiff_t tile_rows(std::ptrdiff_t lead, bool sparse) {
+    if (sparse) return LEAST_TILE_ROWS;
     const std::ptrdiff_t fitting = TILE_VALUES / (lead ? lead : 1) / LANES * LANES;
     return fitting > MOST_TILE_ROWS ? MOST_TILE_ROWS : fitting < LEAST_TILE_ROWS ? LEAST_TILE_ROWS : fitting;
 }
@@ -186,7 +188,7 @@ class Tile {
     explicit Tile(const StoredRows& rows)
         : rows_(rows),
           lead(rows.lead()),
-          most(tile_rows(lead)),
+          most(tile_rows(lead, rows.sparse.pointers != nullptr)),
           stride(uneven(most)),
           dense(static_cast<std::size_t>((lead + SPARE_COLUMNS) * stride)),
           codes(static_cast<std::size_t>(rows.groups * most)),

@@ -313,8 +313,8 @@ def _certify_factored(point: _CertifiedPoint, expansion: Expansion, factor: Fact
             reached = bounds(decrement, kappa, constant)
             if reached is not None:
                 leverage = rows.total(_leverages(point, factor, reached.radius), point.parameters)
-        mean = leverage.loss / rows.total_weight, leverage.square / rows.total_weight
-        leave_one_out, prediction = mean, leverage.response
+        mean, square = (float(total / rows.total_weight) for total in (leverage.loss, leverage.square))
+        leave_one_out, prediction = (mean, square), leverage.response
         reached = bounds(decrement, kappa, constant)
         if not leverage.margin > 0.0:
             crossing = not_certified(rows, Note(Code.MAY_CROSS_THRESHOLD), None, method)
