@@ -391,7 +391,7 @@ def test_extents_of_columns_are_the_same_in_either_order_and_by_the_twin(columns
             kernel = compiled_rows(layout, block)
             assert kernel is not None
             low, high, first, second = np.empty((4, columns))
-            kernel.extents(weight, centre, low, high, first, second)
+            kernel.extents(weight, centre, low, high, first, second, None)
             np.testing.assert_array_equal(low, X.min(axis=0))
             np.testing.assert_array_equal(high, X.max(axis=0))
             distance = X.astype(np.float64) - centre
