@@ -30,12 +30,12 @@ class _SparseInFile(NamedTuple):
 
 
 class _ChunkInFile(NamedTuple):
-    """A chunk in the file: its columns are dense ones, codes, label, weight and offset, as far as it has them."""
+    """A chunk in the file: its columns are dense ones, label, weight and offset, as far as it has them."""
 
     rows: int
     segment: int
     dense: tuple[int, np.dtype[Any]]
-    codes: tuple[int, np.dtype[Any]]
+    codes: int | None  # number of the segment of all codes, group after group: read without a copy
     weighted: bool
     shifted: bool
     sparse: _SparseInFile | None
@@ -92,7 +92,10 @@ class FileChunks(Sequence[StoredChunk]):
                 out[:] = next(columns).to_numpy()
             return values
 
-        dense, codes, (label,) = block(written.dense), block(written.codes), block(_ONE)
+        dense, (label,) = block(written.dense), block(_ONE)
+        codes = np.empty((0, written.rows), dtype=np.uint8)
+        if written.codes is not None:
+            codes = self._segments.get(written.codes)[0].to_numpy().reshape(-1, written.rows)
         weight = block(_ONE)[0] if written.weighted else None
         offset = block(_ONE)[0] if written.shifted else None
         sparse = None
@@ -139,7 +142,7 @@ class ChunkCollector:
         given = [chunk.label, *(each for each in (chunk.weight, chunk.offset) if each is not None)]
         numbers = [narrowest(np.ascontiguousarray(each, dtype=np.float64)) for each in (*chunk.dense, *given)]
         dense = len(chunk.dense)
-        arrays = [pa.array(each) for each in (*numbers[:dense], *chunk.codes, *numbers[dense:])]
+        codes = self._segments.add([pa.array(chunk.codes.ravel())]) if len(chunk.codes) else None
         sparse = None
         if chunk.sparse is not None:
             entries = self._segments.add([pa.array(chunk.sparse.data), pa.array(chunk.sparse.indices)])
@@ -148,9 +151,9 @@ class ChunkCollector:
         self._written.append(
             _ChunkInFile(
                 len(chunk),
-                self._segments.add(arrays),
+                self._segments.add([pa.array(each) for each in numbers]),
                 (dense, chunk.dense.dtype),
-                (len(chunk.codes), chunk.codes.dtype),
+                codes,
                 chunk.weight is not None,
                 chunk.offset is not None,
                 sparse,
