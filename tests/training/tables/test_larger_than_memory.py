@@ -18,10 +18,11 @@ from batchlearn.data.rows.kept import FileChunks
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels import native
 from batchlearn.progress import finish
-from batchlearn.tables.table import Table, kept, segments
+from batchlearn.tables.table import Table, budget, kept, segments
 from batchlearn.tables.table.budget import MemoryBudget
 from batchlearn.tables.table.kept import KeptColumns
 from batchlearn.tables.table.segments import within
+from batchlearn.training import evaluate as evaluating
 from batchlearn.training import train as training
 
 ROWS = 1_500
@@ -178,14 +179,14 @@ def test_rows_in_a_file_are_read_a_chunk_at_a_time(tmp_path: Path, monkeypatch: 
     _, rows = fitted(table, bl.Recipe(alpha=1e-3), tmp_path, monkeypatch, on_disk=True)
     chunks = rows.chunks
     assert isinstance(chunks, FileChunks)
-    read = list[int]()
-    get = chunks._segments.get
+    read = list[Any]()
+    get = FileChunks._read
 
-    def counted(number: int) -> Any:
-        read.append(number)
-        return get(number)
+    def counted(self: FileChunks, written: Any) -> Any:
+        read.append(written)
+        return get(self, written)
 
-    monkeypatch.setattr(chunks._segments, "get", counted)
+    monkeypatch.setattr(FileChunks, "_read", counted)
     (stretch,) = rows.stretches(np.array([700, 5, 701]), 3)
     assert (len(stretch), len(read)) == (3, 2)
     read.clear()
@@ -193,3 +194,31 @@ def test_rows_in_a_file_are_read_a_chunk_at_a_time(tmp_path: Path, monkeypatch: 
     assert not read
     next(iter(chunks))
     assert len(read) < len(chunks)
+
+
+@pytest.mark.parametrize(
+    ("target", "roles"),
+    [("label", {"time": "when"}), ("label", {"weight": "weight"}), ("kind", {"group": "level"}), ("amount", {})],
+)
+def test_an_evaluation_is_the_same_within_any_budget(
+    target: str, roles: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = columns_of()
+    table = bl.read(
+        {name: columns[name] for name in {target, "first", "level", *roles.values()}}, target=target, **roles
+    )
+    model = bl.train(table, bl.Recipe(alpha=1e-2)).model
+    expected = bl.evaluate(model, table).to_json()
+    seen = list[Any]()
+    evaluate = evaluating.evaluate_scored
+
+    def looked_at(model: Any, rows: Any, **options: Any) -> Any:
+        seen.append(rows)
+        return evaluate(model, rows, **options)
+
+    monkeypatch.setattr(evaluating, "evaluate_scored", looked_at)
+    monkeypatch.setattr(segments, "_LARGE", 1_000 / IN_MEMORY)
+    monkeypatch.setattr(segments, "ARRAYS_SHARE", 0.0)
+    monkeypatch.setattr(budget, "_CACHE", [tmp_path])
+    assert bl.evaluate(model, table, memory=IN_MEMORY).to_json() == expected
+    assert is_in_file(seen[0].response) is native.built()

@@ -8,6 +8,7 @@ each has a checksum, which the first reading of it compares: a disk may give bac
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import tempfile
 import zlib
@@ -24,6 +25,8 @@ from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget, in_force
 
 # Of a budget: an array that counts as large, and all of these that may be in memory together.
 _LARGE, ARRAYS_SHARE = 1 / 64, 1 / 4
+# Bytes: arrays are worked on where they lie in the file.
+_ALIGNED = 64
 _ELSEWHERE = "give more --memory, or another folder in BATCHLEARN_CACHE"
 
 
@@ -45,6 +48,7 @@ class Segments:
         self._checked = bytearray()
         self._file: int | None = None
         self._end = 0
+        self._mapped: mmap.mmap | None = None
         self.memory_bytes = 0
         """Bytes of the arrays in memory: none once there is a file."""
 
@@ -69,18 +73,26 @@ class Segments:
         """Return the arrays of a number; IntegrityError where they are not as they were written."""
         if self._file is None:
             return list(self._memory[number].columns)
-        segment = self._segments[number]
-        data = os.pread(self._file, segment.size, segment.start)
+        start, size, checksum = self._segments[number]
         if not self._checked[number]:
-            if len(data) != segment.size or zlib.crc32(data) != segment.checksum:
+            if os.fstat(self._file).st_size < start + size or zlib.crc32(self._bytes(start, size)) != checksum:
                 raise IntegrityError(
-                    f"{segment.size:,} bytes that were kept in {quoted(self.budget.folder)} came back changed: check "
-                    f"that disk, or {_ELSEWHERE}",
+                    f"{size:,} bytes that were kept in {quoted(self.budget.folder)} came back changed: check that "
+                    f"disk, or {_ELSEWHERE}",
                     code="kept-rows-damaged",
                 )
             self._checked[number] = 1
-        with pa.ipc.open_stream(data) as stream:
+        with pa.ipc.open_stream(pa.py_buffer(self._bytes(start, size))) as stream:
             return list(stream.read_next_batch().columns)
+
+    def _bytes(self, start: int, size: int) -> memoryview:
+        """Return some bytes of the file, which the system begins to read, without a copy of them."""
+        assert self._file is not None
+        if self._mapped is None or len(self._mapped) < start + size:
+            self._mapped = mmap.mmap(self._file, 0, prot=mmap.PROT_READ)
+        page = start % mmap.PAGESIZE
+        self._mapped.madvise(mmap.MADV_WILLNEED, start - page, size + page)
+        return memoryview(self._mapped)[start : start + size]
 
     def spill(self) -> None:
         """Move all arrays into a file, and those that come later. ResourceError where it cannot be written."""
@@ -100,7 +112,7 @@ class Segments:
         _write(self._file, data, self._end, self.budget.folder)
         self._segments.append(Segment(self._end, len(data), zlib.crc32(data)))
         self._checked.append(0)
-        self._end += len(data)
+        self._end += len(data) + -len(data) % _ALIGNED
 
     def __del__(self) -> None:
         if self._file is not None:
