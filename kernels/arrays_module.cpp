@@ -2,6 +2,7 @@
 // writes out and reads again as it needs memory for others. NumPy asks a handler for the memory of each array (NEP 49).
 #include "bindings.hpp"
 
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
@@ -49,6 +50,7 @@ struct Arrays {
     std::size_t held = 0;
     int failed = 0;  // the last error of a file
     std::unordered_map<void*, Large> known;
+    std::atomic<std::size_t> count = 0;  // of those known: most programs have none, and nothing to look up
     std::mutex lock;
 
     void* in_file(std::size_t size) {
@@ -85,6 +87,7 @@ struct Arrays {
         void* found = !fits ? in_file(size) : zeroed ? std::calloc(size, 1) : std::malloc(size);
         if (found != nullptr) {
             known.emplace(found, Large{size, !fits});
+            count = known.size();
             held += fits ? size : 0;
         }
         return found;
@@ -98,12 +101,13 @@ struct Arrays {
     }
 
     void give_back(void* array) {
-        {
+        if (count != 0) {
             const std::lock_guard<std::mutex> locked(lock);
             const auto found = known.find(array);
             if (found != known.end()) {
                 const Large was = found->second;
                 known.erase(found);
+                count = known.size();
                 if (was.in_file) {
                     munmap(array, was.size);
                     return;
