@@ -3,8 +3,8 @@
     python benchmarks/larger_than_memory.py [--rows 6000000] [--memory 1GB ...] [--folder FOLDER]
 
 The rows are generated once into FOLDER (12 columns: five numbers, five categories, a time, the label). Each training
-has a process of its own, whose RssAnon and RssShmem are looked at all the while: pages of files that are cached are the
-kernel's to take back. Models of all budgets are compared to the bit.
+has a process of its own, whose RssAnon and RssShmem are looked at all the while, and the most of each stage is printed
+when it ends: pages of files are the kernel's to take back. Models of all budgets are compared to the bit.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -62,19 +63,29 @@ def generate(path: Path, rows: int) -> None:
 
 
 def trained(path: Path, memory: str, cache: Path) -> dict[str, Any]:
-    """Train in this process; return seconds and a digest of the coefficients."""
+    """Train in this process, printing each stage as it begins; return seconds and a digest of the coefficients."""
     import batchlearn as bl
-    from batchlearn.progress import finish
+    from batchlearn.progress import Progress, finish, told
     from batchlearn.tables.table.budget import budget_of
+    from batchlearn.tables.table.segments import within
     from batchlearn.training.train import iter_train
+
+    stages = [""]
+
+    def tell(progress: Progress) -> None:
+        if progress.stage != stages[-1]:
+            stages.append(progress.stage)
+            print(json.dumps(progress.stage), flush=True)
 
     began = time.perf_counter()
     table = bl.read(path, target="late", time="when")
-    fit = finish(iter_train(table, bl.Recipe(), budget=budget_of(memory, cache)))
+    with within(budget_of(memory, cache)):
+        fit = finish(told(iter_train(table, bl.Recipe()), tell))
     assert fit.summary is not None
     return {
-        "seconds": time.perf_counter() - began,
-        "stages": dict(fit.summary.seconds),
+        "seconds": round(time.perf_counter() - began, 1),
+        "processor_seconds": round(sum(os.times()[:2]), 1),
+        "stages": {name: round(seconds, 1) for name, seconds in fit.summary.seconds.items()},
         "certified": fit.certificate.certified,
         "loss_bound": fit.certificate.loss_bound,
         "coefficients": len(fit.model.parameters),
@@ -94,13 +105,15 @@ def passes(path: Path, memory: str, cache: Path) -> dict[str, Any]:
     from batchlearn.statistics.objective import Objective, ridge
     from batchlearn.tables.table.budget import budget_of
     from batchlearn.tables.table.kept import keep
+    from batchlearn.tables.table.segments import within
 
     table, rates = bl.read(path, target="late", time="when"), dict[str, float]()
     began = time.perf_counter()
     count = sum(batch.num_rows for batch in table.scan(columns_read(table)))
     rates["decoding"] = count / (time.perf_counter() - began)
     began = time.perf_counter()
-    table = finish(keep(table, columns_read(table), budget_of(memory, cache)))
+    with within(budget_of(memory, cache)):
+        table = finish(keep(table, columns_read(table)))
     rates["first pass"] = count / (time.perf_counter() - began)
     ledger = with_lots(table, read_ledger(table))
     (profiles,) = finish(profile_parts(table, ledger, [ledger.used]))
@@ -119,21 +132,32 @@ def passes(path: Path, memory: str, cache: Path) -> dict[str, Any]:
 
 
 def watched(arguments: list[str]) -> dict[str, Any]:
-    """Run this file in a process of its own; return what it prints, with the most memory that it was seen to take."""
+    """Run this file in a process of its own; return what it prints last, with the most memory it was seen to take.
+
+    What it prints before are the names of stages.
+    """
     process = subprocess.Popen([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True)
-    most = 0
+    assert process.stdout is not None
+    lines, most, peaks = ["opening"], 0, dict[str, int]()
+    reader = threading.Thread(target=lambda: lines.extend(map(str.strip, process.stdout or ())))
+    reader.start()
     while process.poll() is None:
         try:
             status = Path(f"/proc/{process.pid}/status").read_text()
         except OSError:
             break
         kinds = (line.split() for line in status.splitlines() if line.startswith(("RssAnon", "RssShmem")))
-        most = max(most, sum(int(words[1]) for words in kinds))
+        taken = round(sum(int(words[1]) for words in kinds) * 1024 / 1e6)
+        if lines[-1] not in peaks and peaks:
+            before, reached = list(peaks.items())[-1]
+            print(f"  {reached:6,} MB  {before}", flush=True)
+        most, peaks[lines[-1]] = max(most, taken), max(peaks.get(lines[-1], 0), taken)
         time.sleep(0.05)
-    output, _ = process.communicate()
+    process.wait()
+    reader.join()
     if process.returncode:
         raise SystemExit(f"{arguments} ended with {process.returncode}")
-    return {"peak_mb": round(most * 1024 / 1e6), **json.loads(output.splitlines()[-1])}
+    return {"peak_mb": most, **json.loads(lines[-1])}
 
 
 def main() -> None:
@@ -141,7 +165,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=6_000_000)
     parser.add_argument("--memory", nargs="+", default=["100GB", "1GB"])
     parser.add_argument("--folder", type=Path, default=Path("build/larger_than_memory"))
-    parser.add_argument("--only", choices=("train", "passes"))
+    parser.add_argument("--only", choices=("train", "passes"), help="one of the two, in this process")
+    parser.add_argument("--leave-out-passes", action="store_true")
     given = parser.parse_args()
     path = given.folder / f"rows-{given.rows}.parquet"
     if given.only is not None:
@@ -156,7 +181,8 @@ def main() -> None:
     digests = set()
     for memory in given.memory:
         both = ["--rows", str(given.rows), "--folder", str(given.folder), "--memory", memory]
-        print(memory, "passes", watched([*both, "--only", "passes"]))
+        if not given.leave_out_passes:
+            print(memory, "passes", watched([*both, "--only", "passes"]))
         found = watched([*both, "--only", "train"])
         print(memory, "train", found)
         digests.add(found["digest"])

@@ -15,3 +15,4 @@ using Result = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 void bind_functions(nb::module_& module);
 void bind_rows(nb::module_& module);
 void bind_epochs(nb::module_& module);
+void bind_arrays(nb::module_& module);

@@ -38,4 +38,5 @@ NB_MODULE(compiled, module) {
     bind_functions(module);
     bind_rows(module);
     bind_epochs(module);
+    bind_arrays(module);
 }

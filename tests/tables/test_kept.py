@@ -20,6 +20,7 @@ from batchlearn.tables.sources import ArrowSource
 from batchlearn.tables.table import Scan, Table, budget, kept, read
 from batchlearn.tables.table.budget import MemoryBudget, budget_of
 from batchlearn.tables.table.kept import keep
+from batchlearn.tables.table.segments import within
 
 ROWS = 700
 IN_MEMORY = 1 << 40
@@ -68,9 +69,15 @@ def on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryBudget:
     return MemoryBudget(IN_MEMORY, tmp_path)
 
 
+def kept_within(budget: MemoryBudget, table: Table, names: list[str]) -> Table:
+    """Keep columns of a table within a budget."""
+    with within(budget):
+        return finish(keep(table, names))
+
+
 def check(table: Table, names: list[str], budget: MemoryBudget) -> Table:
     """Check that every column is served alike, alone and with the others."""
-    first = finish(keep(table, names, budget))
+    first = kept_within(budget, table, names)
     expected = [all_of(table.scan(own)) for own in (names, *([name] for name in names), names[::-2])]
     found = [all_of(first.scan(own)) for own in (names, *([name] for name in names), names[::-2])]
     assert found == expected
@@ -115,7 +122,7 @@ def test_texts_that_cannot_be_read_are_counted_as_by_the_source(tmp_path: Path) 
 
 def test_what_is_asked_for_otherwise_is_read_from_the_source(tmp_path: Path) -> None:
     table = read(pa.table({"x": [1.0, 2.0, 3.0], "y": [" a", "b", "a"]}))
-    first = finish(keep(table, ["x", "y"], MemoryBudget(IN_MEMORY, tmp_path)))
+    first = kept_within(MemoryBudget(IN_MEMORY, tmp_path), table, ["x", "y"])
     assert all_of(replace(first, outer_spaces=True).scan(["y"]))["values"]["y"][1] == [" a", "b", "a"]
     other = replace(first, condition=read(pa.table({"x": [1.0]}), where="x > 1").condition)
     assert all_of(other.scan(["x"]))["values"]["x"][1] == ["2.0", "3.0"]
@@ -125,7 +132,7 @@ def test_what_is_asked_for_otherwise_is_read_from_the_source(tmp_path: Path) -> 
 def test_a_file_that_changed_since_it_was_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("a,b\n1,2\n3,4\n")
-    first = finish(keep(read(path), ["a", "b"], MemoryBudget(IN_MEMORY, tmp_path)))
+    first = kept_within(MemoryBudget(IN_MEMORY, tmp_path), read(path), ["a", "b"])
     assert all_of(first.scan(["a"]))["values"]["a"][1] == ["1.0", "3.0"]
     path.write_text("a,b\n1,2\n3,4\n5,6\n")
     with pytest.raises(DataError) as refused:
@@ -155,7 +162,7 @@ def flip(segments: Any, at: int) -> None:
 
 
 def test_bytes_that_the_disk_changed_are_found(on_disk: MemoryBudget) -> None:
-    table = finish(keep(read({"x": np.random.default_rng(0).normal(size=5_000)}), ["x"], on_disk))
+    table = kept_within(on_disk, read({"x": np.random.default_rng(0).normal(size=5_000)}), ["x"])
     assert table.kept is not None
     segments: Any = table.kept.segments
     flip(segments, 3_000)
@@ -173,7 +180,7 @@ def test_bytes_that_the_disk_changed_are_found(on_disk: MemoryBudget) -> None:
 def test_a_folder_that_cannot_be_written_is_said(on_disk: MemoryBudget, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError) as refused:
-        finish(keep(read({"x": np.arange(9.0)}), ["x"], replace(on_disk, folder=tmp_path / "file" / "below")))
+        kept_within(replace(on_disk, folder=tmp_path / "file" / "below"), read({"x": np.arange(9.0)}), ["x"])
     assert refused.value.code == "cache-not-writable"
     assert "BATCHLEARN_CACHE" in str(refused.value)
 
@@ -186,7 +193,7 @@ def test_a_full_disk_is_said_and_nothing_is_left(
 
     monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(ResourceError) as refused:
-        finish(keep(read({"x": np.arange(9.0)}), ["x"], on_disk))
+        kept_within(on_disk, read({"x": np.arange(9.0)}), ["x"])
     assert (refused.value.code, refused.value.exit_code) == ("disk-full", 5)
     assert list(tmp_path.iterdir()) == []
 
@@ -194,10 +201,10 @@ def test_a_full_disk_is_said_and_nothing_is_left(
 def test_too_little_memory_says_how_much_is_needed(tmp_path: Path) -> None:
     table = read({"x": np.arange(1000.0)})
     with pytest.raises(ResourceError) as refused:
-        finish(keep(table, ["x"], MemoryBudget(1_000_000, tmp_path)))
+        kept_within(MemoryBudget(1_000_000, tmp_path), table, ["x"])
     assert (refused.value.code, refused.value.exit_code) == ("memory-too-small", 5)
     least = re.findall(r"--memory (\w+)", str(refused.value))[0]
-    assert len(list(finish(keep(table, ["x"], budget_of(least, tmp_path))).scan(["x"]))) == 1
+    assert len(list(kept_within(budget_of(least, tmp_path), table, ["x"]).scan(["x"]))) == 1
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ from batchlearn.report.comparison.models import show_models
 from batchlearn.report.document import Document
 from batchlearn.report.page import page as page_of
 from batchlearn.tables.table.budget import budget_of
+from batchlearn.tables.table.segments import within
 from batchlearn.training.recipe import Recipe
 
 _FOLDER = Path("comparisons")
@@ -125,11 +126,11 @@ def compare(
         )
     table = open_table(files_of(data, part), target, roles, reading)
     comparison: Comparison | ModelComparison
-    budget = budget_of(plan.memory)
-    if entries is None:
-        comparison = watch(iter_compare(table, chosen, recipe, threads=threads, budget=budget))
-    else:
-        comparison = watch(iter_compare_models(table, entries, recipe, plan.rows, threads, budget))
+    with within(budget_of(plan.memory)):
+        if entries is None:
+            comparison = watch(iter_compare(table, chosen, recipe, threads=threads))
+        else:
+            comparison = watch(iter_compare_models(table, entries, recipe, plan.rows, threads))
     columns = [column.to_json() for column in table.uses()]
     record = {**comparison.to_json(), "lines_passed_over": dict(table.lines_passed_over), "columns": columns}
     report = destination.save(page_of(comparison), "The comparison is done")

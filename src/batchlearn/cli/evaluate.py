@@ -15,6 +15,7 @@ from batchlearn.cli.options import (
     CodeOptions,
     Count,
     JudgingFlags,
+    Memory,
     Names,
     PartFlags,
     RowFlags,
@@ -27,6 +28,8 @@ from batchlearn.formatting.numbers import count
 from batchlearn.models.encoded import scoring_remarks
 from batchlearn.report.document import Document
 from batchlearn.report.training.brief import model_sentence, show_evaluation, show_notes
+from batchlearn.tables.table.budget import budget_of
+from batchlearn.tables.table.segments import within
 from batchlearn.training.evaluate import evaluate_scored
 from batchlearn.training.fit import FORMAT_VERSION
 from batchlearn.training.recipe import Recipe
@@ -43,6 +46,7 @@ def evaluate(  # noqa: PLR0913 - each argument is a flag
     drop: Annotated[Names, Parameter(help="Columns to ignore: a,b. Repeatable.")] = (),
     code: CodeOptions = NO_CODE,
     seed: Annotated[Count, Parameter(help="Seed of the intervals.")] = 0,
+    memory: Memory = None,
 ) -> CommandResult:
     """Judge a model on labelled rows: metrics with intervals, baselines, calibration, slices.
 
@@ -51,8 +55,9 @@ def evaluate(  # noqa: PLR0913 - each argument is a flag
     seed = Recipe(seed=seed).seed
     stored = code.open(model)
     table = open_for(stored.model, files_of(data, part), rows, judging, drop)
-    scored = score(stored.model, table, seed=seed)
-    evaluation = evaluate_scored(stored.model, scored, seed=seed)
+    with within(budget_of(memory)):
+        scored = score(stored.model, table, seed=seed)
+        evaluation = evaluate_scored(stored.model, scored, seed=seed)
     target = stored.model.target
     remarks = scoring_remarks(stored.model, table.like(stored.model.readings), scored.unreadable)
     notes = [remark.note for remark in remarks]

@@ -43,6 +43,7 @@ from batchlearn.report.document import Document
 from batchlearn.report.page import page as page_of
 from batchlearn.report.training.brief import show_fit
 from batchlearn.tables.table.budget import budget_of
+from batchlearn.tables.table.segments import within
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
 from batchlearn.training.train import iter_train
@@ -84,8 +85,8 @@ def train(  # noqa: PLR0913 - each argument is a group of flags
     table = open_table(files_of(data, part), target, roles, reading)
     again = shlex.quote(data) + (" --no-header" if reading.no_header else "") + typed_part(part)
     journal = None if checkpoint is None else Journal(checkpoint, checkpoint_every)
-    with journal or nullcontext():
-        fit = watch(iter_train(table, plan, threads=threads, budget=budget, journal=journal))
+    with journal or nullcontext(), within(budget):
+        fit = watch(iter_train(table, plan, threads=threads, journal=journal))
     if native.compiled() is None and fit.seconds > _SLOW:
         warn(
             f"The training took {fit.seconds:.0f} s with loops over rows in NumPy; compiled ones take a fraction of "

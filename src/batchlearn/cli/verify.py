@@ -26,6 +26,7 @@ from batchlearn.errors import IntegrityError
 from batchlearn.report.document import Document
 from batchlearn.report.training.brief import certificate_sentence, ledger_sentence
 from batchlearn.tables.table.budget import budget_of
+from batchlearn.tables.table.segments import within
 from batchlearn.training.fit import FORMAT_VERSION
 from batchlearn.training.verification.stored import Verification, iter_verify_model
 
@@ -48,8 +49,8 @@ def verify(
     """
     rows, budget = files_of(data, part), budget_of(memory)
     rules, workers = rules_of(files), threads_given(threads)
-    steps = iter_verify_model(model, rows, rules, threads=workers, budget=budget, allowed=code.allowed)
-    verification = watch(steps)
+    with within(budget):
+        verification = watch(iter_verify_model(model, rows, rules, threads=workers, allowed=code.allowed))
     record: dict[str, Any] = {"format_version": FORMAT_VERSION, "model": model, "data": data, **verification.to_json()}
     if not verification.holds:
         refusal = IntegrityError(" ".join(verification.reasons), code="certificate-does-not-hold")

@@ -23,11 +23,12 @@ from batchlearn.comparison.recommend import recommend
 from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.errors import UsageError, quoted
 from batchlearn.formatting.notes import Code, Note
-from batchlearn.progress import Progress
+from batchlearn.progress import Progress, finish
 from batchlearn.solvers import RowsAtOnce
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.tables.table import Table
-from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget, budget_of
+from batchlearn.tables.table.budget import budget_of
+from batchlearn.tables.table.segments import within
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import MiniBatch
 
@@ -124,22 +125,12 @@ def compare(
         >>> [outcome.contender.name for outcome in bl.compare(table, plan).outcomes]
         ['all rows', '8 rows']
     """
-    steps = iter_compare(table, plan or ComparisonPlan(), recipe or Recipe(), threads=threads, budget=budget_of())
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            comparison: Comparison = end.value
-            return comparison
+    with within(budget_of()):
+        return finish(iter_compare(table, plan or ComparisonPlan(), recipe or Recipe(), threads=threads))
 
 
 def iter_compare(
-    table: Table,
-    plan: ComparisonPlan,
-    recipe: Recipe,
-    *,
-    threads: int | None = None,
-    budget: MemoryBudget = UNLIMITED,
+    table: Table, plan: ComparisonPlan, recipe: Recipe, *, threads: int | None = None
 ) -> Generator[Progress, None, Comparison]:
     """Yield progress while comparing; return the comparison."""
     if recipe.loss is not None and recipe.loss not in _LOSSES:
@@ -149,7 +140,7 @@ def iter_compare(
         )
     began = time.perf_counter()
     with one_blas_thread():
-        benchmark = yield from build_problem(table, recipe, plan.rows, thread_count(threads), budget)
+        benchmark = yield from build_problem(table, recipe, plan.rows, thread_count(threads))
         noise = tuple(noise_along(benchmark))
         arena = _Arena(benchmark, plan, recipe.seed, began)
         runs = {}

@@ -34,7 +34,6 @@ from batchlearn.formatting.notes import Code, Note
 from batchlearn.models.brought import BroughtModel
 from batchlearn.progress import Progress, finish, run_stage
 from batchlearn.tables.table import Table
-from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.evaluate import evaluate_scored
 from batchlearn.training.fit import Fit
@@ -224,7 +223,6 @@ def iter_compare_models(
     recipe: Recipe,
     most_rows: int,
     threads: int | None,
-    budget: MemoryBudget = UNLIMITED,
 ) -> Generator[Progress, None, ModelComparison]:
     """Yield progress while models are trained and judged; return the comparison."""
     titles = [entry.title for entry in entries]
@@ -237,7 +235,7 @@ def iter_compare_models(
     for entry in entries:
         entry.check()
     began, workers = time.perf_counter(), thread_count(threads)
-    table, ledger, notes = yield from read_rows(table, recipe, most_rows, budget)
+    table, ledger, notes = yield from read_rows(table, recipe, most_rows)
     kind = split_kind(ledger, recipe.split)
     split = hold_out(ledger, recipe.holdout, recipe.seed, kind)
     if split.late is None:

@@ -23,7 +23,6 @@ from batchlearn.progress import Progress, run_stage
 from batchlearn.selection.structure import Structure, choose_structure
 from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import Table
-from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget
 from batchlearn.tables.table.kept import keep
 from batchlearn.training.optimise import Optimum, Status
 from batchlearn.training.recipe import Recipe
@@ -60,14 +59,14 @@ class Benchmark:
 
 
 def read_rows(
-    table: Table, recipe: Recipe, most_rows: int, budget: MemoryBudget
+    table: Table, recipe: Recipe, most_rows: int
 ) -> Generator[Progress, None, tuple[Table, Ledger, list[Note]]]:
     """Yield progress while reading; return the rows with a label, a sample of them where there are more, and notes."""
     if table.roles.target is None:
         raise UsageError(
             "The table has no target; name the column to predict with target= (--target).", code="no-target"
         )
-    table = yield from run_stage("reading rows", keep(table, columns_read(table), budget))
+    table = yield from run_stage("reading rows", keep(table, columns_read(table)))
     ledger, notes = read_ledger(table, loss=recipe.loss, positive=recipe.positive), list[Note]()
     ledger = with_lots(table, ledger)
     if ledger.counts.used > most_rows:
@@ -83,9 +82,7 @@ def read_rows(
     return table, ledger, notes
 
 
-def build_problem(
-    table: Table, recipe: Recipe, most_rows: int, threads: int, budget: MemoryBudget = UNLIMITED
-) -> Generator[Progress, None, Benchmark]:
+def build_problem(table: Table, recipe: Recipe, most_rows: int, threads: int) -> Generator[Progress, None, Benchmark]:
     """Yield progress while reading and optimising; return the trial.
 
     The model is the one that `train` would fit: linear or additive, as the earlier rows ask for, with a strength for
@@ -93,7 +90,7 @@ def build_problem(
     more than `most_rows` rows a sample is drawn at random, which the notes say. Raises DataError, UsageError and, where
     the penalty is zero and the objective has no minimum, NoFiniteOptimum.
     """
-    table, ledger, notes = yield from read_rows(table, recipe, most_rows, budget)
+    table, ledger, notes = yield from read_rows(table, recipe, most_rows)
     split = hold_out(ledger, recipe.holdout, recipe.seed)
     ledger = with_classes_of(ledger, split.early)
     if split.late is not None and (unseen := int((split.late & ledger.unseen).sum())):

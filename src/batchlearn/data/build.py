@@ -23,7 +23,7 @@ from batchlearn.tables.columns import floats
 from batchlearn.tables.fingerprint import Fingerprint
 from batchlearn.tables.sources import ParquetSource
 from batchlearn.tables.table import Table
-from batchlearn.tables.table.budget import physical_memory
+from batchlearn.tables.table.budget import in_force, physical_memory
 from batchlearn.tables.text.times import local_times
 
 _BYTES_OF_A_LABEL = 8
@@ -106,14 +106,14 @@ def build_rows(
 ) -> Generator[int, None, MemoryRows]:
     """Encode the rows of a part into chunks; yields rows read, returns the rows, whose answers the journal keeps.
 
-    They are in a file where the budget that the columns were kept under has no room for them. Their fingerprint takes
+    They are in a file where the budget in force has no room for them beside the columns. Their fingerprint takes
     about a fifth of the time: rows whose certificate nobody will see can do without.
     """
     fingerprint = Fingerprint() if fingerprinted else None
     layout = encoding.layout
-    cutter = _Cutter(
-        chunk_rows(layout.lead + len(layout.groups)), ChunkCollector(None if table.kept is None else table.kept.left)
-    )
+    budget = in_force.get()
+    room = budget.part(budget.memory / 2) if table.kept is None else table.kept.left
+    cutter = _Cutter(chunk_rows(layout.lead + len(layout.groups)), ChunkCollector(room))
     roles = [name for name in (table.roles.weight, table.roles.offset, table.roles.exposure) if name]
     # The roles are in the ledger: they are read once more for the fingerprint alone, and the target where an intercept
     # is all there is, for rows of no column cannot be counted.

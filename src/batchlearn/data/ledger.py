@@ -6,6 +6,7 @@ One pass over the columns that have a role. Every row is accounted for: read = u
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,9 +30,10 @@ from batchlearn.data.target import (
 from batchlearn.errors import DataError
 from batchlearn.formatting.rejections import Rejection
 from batchlearn.kernels.design import Floats
-from batchlearn.tables.columns import Kind, floats
+from batchlearn.tables.columns import Column, Kind, floats
 from batchlearn.tables.row_hashes import Hashes
 from batchlearn.tables.table import Scan, Table
+from batchlearn.tables.table.entries import Groups, RowArray, moments
 
 _LEAST_WEIGHT = 1e-150
 # Seconds since 1970 until the year 2100, taken for milliseconds, end before February 17th 1970; milliseconds taken for
@@ -136,22 +138,19 @@ def read_ledger(  # noqa: PLR0913 - each says what labels and weights mean, or w
     but without a weight above 0, an offset or a time are set aside. `visit` is handed each batch of the same reading,
     with the columns named by `beside` too. Raises DataError, UsageError.
     """
+    roles, column = table.roles, table.column(table.roles.target or "")
     scan = table.scan(list(dict.fromkeys([*role_columns(table), *beside])))
-    columns = _collect(scan, role_columns(table), visit)
-    roles = table.roles
-    labels = columns[roles.target or ""]
+    known = target if target is not None and _can_be(target, column) else None
+    found = _entries(scan, table, known, visit)
     if not scan.rows_kept:
         raise DataError(
             f"{table.name} has no rows{' that meet the condition' if table.condition else ''}; rows are needed.",
             code="no-rows",
         )
-    weight = floats(columns[roles.weight]) if roles.weight else None
-    offset = _offset(table, columns)
-    time = _times(columns[roles.time]) if roles.time else None
+    weight, offset, time, group = found.get("weight"), _offset(table, found), found.get("time"), found.get("group")
     if time is not None and table.column(roles.time or "").kind is Kind.TIMESTAMP:
         _check_years(table, time)
-    group = _group_codes(columns[roles.group]) if roles.group else None
-    labelled = np.asarray(pc.is_valid(labels).to_numpy())
+    labelled = found["labelled"]
     usable, rejected = labelled.copy(), {Rejection.EXCLUDED: scan.rows_read - scan.rows_kept}
     for reason, lacking in _lacks(table, weight, offset, time):
         rejected[reason] = int((usable & lacking).sum())
@@ -166,12 +165,12 @@ def read_ledger(  # noqa: PLR0913 - each says what labels and weights mean, or w
         )
     if labelled.any() and not usable.any():
         raise _none_left(table, unlabelled, rejected, unread and f" ({unread})")
-    given, column = target, table.column(roles.target or "")
-    target = given or infer_target(column, _distinct(labels, usable), loss_of_rate(column, roles.exposure, loss))
+    given = target
+    target = given or infer_target(column, _distinct(table, usable), loss_of_rate(column, roles.exposure, loss))
     if given is None:
         check_spellings(target, table)
     check_offset(target, table)
-    label, unseen = _encoded(target, table, labels)
+    label, unseen = (found["label"], found["unseen"]) if known is not None else _encoded(target, table)
     unseen &= usable
     used = usable & ~unseen
     _check_range(target, label, used, to_learn=given is None)
@@ -185,10 +184,8 @@ def read_ledger(  # noqa: PLR0913 - each says what labels and weights mean, or w
         label = label if ordered.classes == target.classes else 1.0 - label
         target = ordered
     counts = RowCounts(scan.rows_read, int(used.sum()), unlabelled, {why: n for why, n in rejected.items() if n})
-    if table.kept is not None:
-        label, time = table.kept.beside(label), None if time is None else table.kept.beside(time)
-    found = (target, used, label, unseen, weight, offset, time, group, counts)
-    return Ledger(*found, weight_constant=constant, unreadable=dict(scan.unreadable))
+    entries = (target, used, label, unseen, weight, offset, time, group, counts)
+    return Ledger(*entries, weight_constant=constant, unreadable=dict(scan.unreadable))
 
 
 def _scaled(
@@ -273,51 +270,62 @@ def _row(table: Table, index: int) -> str:
     return f"row {index + 1:,}" + (" of those that meet the condition" if table.condition else "")
 
 
-def _collect(
-    scan: Scan, names: Sequence[str], visit: Callable[[pa.RecordBatch], None] | None
-) -> dict[str, pa.ChunkedArray]:
-    """Return the named columns of a scan, showing each batch to `visit` on the way."""
-    read: dict[str, list[pa.Array]] = {name: [] for name in names}
+def _entries(
+    scan: Scan, table: Table, target: Target | None, visit: Callable[[pa.RecordBatch], None] | None
+) -> dict[str, NDArray[Any]]:
+    """Read a scan, showing each batch to `visit`; return what each role says of each row, labels by a known target."""
+    roles, found, groups = table.roles, defaultdict[str, RowArray](RowArray), Groups()
+    numbers = {"weight": roles.weight, "offset": roles.offset, "exposure": roles.exposure}
     for batch in scan:
-        for name, arrays in read.items():
-            arrays.append(batch.column(name))
+        labels = batch.column(roles.target or "")
+        found["labelled"].add(np.asarray(labels.is_valid()))
+        if target is not None:
+            for role, part in zip(("label", "unseen"), target.encode(labels), strict=True):
+                found[role].add(part)
+        for role, name in numbers.items():
+            if name is not None:
+                found[role].add(floats(batch.column(name)))
+        if roles.time is not None:
+            found["time"].add(moments(batch.column(roles.time)))
+        if roles.group is not None:
+            groups.add(batch.column(roles.group))
         if visit is not None:
             visit(batch)
-    return {name: pa.chunked_array(arrays, None if arrays else pa.float64()) for name, arrays in read.items()}
+    entries = {role: each.all for role, each in found.items()}
+    return entries if roles.group is None else {**entries, "group": groups.codes}
 
 
-def _distinct(labels: pa.ChunkedArray, usable: NDArray[np.bool_]) -> list[Class]:
+def _distinct(table: Table, usable: NDArray[np.bool_]) -> list[Class]:
     """Return the distinct labels of the usable rows, as many as are worth remembering."""
     found: dict[Class, None] = {}
-    start = 0
-    for chunk in labels.iterchunks():
-        kept = chunk.filter(pa.array(usable[start : start + len(chunk)]))
+    for entries, batch in walk(table, [table.roles.target or ""]):
+        kept = batch.column(0).filter(pa.array(usable[entries]))
         values = pc.unique(kept.dictionary_decode() if pa.types.is_dictionary(kept.type) else kept)
         found.update((value, None) for value in values.to_pylist()[: 2 * MOST_CLASSES] if value is not None)
-        start += len(chunk)
         if len(found) > MOST_CLASSES:
             break
     return list(found)
 
 
-def _encoded(target: Target, table: Table, labels: pa.ChunkedArray) -> tuple[Floats, NDArray[np.bool_]]:
+def _can_be(target: Target, column: Column) -> bool:
+    """Whether the values of a column can be labels of a target."""
+    return target.task is Task.CLASSES or column.kind in (Kind.NUMBER, Kind.BOOLEAN)
+
+
+def _encoded(target: Target, table: Table) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the labels as numbers and which are of an unknown class, one entry a row."""
     column = table.column(target.column)
-    if target.task is not Task.CLASSES and column.kind not in (Kind.NUMBER, Kind.BOOLEAN):
+    if not _can_be(target, column):
         raise DataError(
             f"Column '{column.name}' of {table.name} holds {column.kind} values; the model predicts numbers. Convert "
             "the column, or name the right one.",
             code="target-kind",
         )
-    parts = [target.encode(chunk) for chunk in labels.iterchunks()]
-    return np.concatenate([label for label, _ in parts]), np.concatenate([unseen for _, unseen in parts])
-
-
-def _times(column: pa.ChunkedArray) -> Floats:
-    if pa.types.is_timestamp(column.type):
-        # Beyond 285 years from 1970 floats have no single microseconds any more: order is kept, near times become one.
-        column = pc.cast(pc.cast(column, pa.int64()), pa.float64(), safe=False)
-    return floats(column)
+    label, unseen = RowArray(), RowArray()
+    for batch in table.scan([target.column]):
+        for entries, part in zip((label, unseen), target.encode(batch.column(0)), strict=True):
+            entries.add(part)
+    return label.all, unseen.all
 
 
 def _check_years(table: Table, time: Floats) -> None:
@@ -342,22 +350,11 @@ def _check_years(table: Table, time: Floats) -> None:
         )
 
 
-def _group_codes(column: pa.ChunkedArray) -> NDArray[np.intp]:
-    parts = column.iterchunks()
-    plain = pa.chunked_array([c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in parts])
-    encoded = plain.combine_chunks().dictionary_encode()
-    codes = np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False), dtype=np.intp)
-    place = np.full(len(encoded.dictionary) + 1, -1, dtype=np.intp)
-    place[pc.sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(encoded.dictionary))
-    return place[codes]
-
-
-def _offset(table: Table, columns: dict[str, pa.ChunkedArray]) -> Floats | None:
+def _offset(table: Table, found: Mapping[str, Floats]) -> Floats | None:
     """Return what is added to the linear predictor: the offset, and the logarithm of the exposure."""
-    offset = floats(columns[table.roles.offset]) if table.roles.offset else None
-    if table.roles.exposure is None:
+    offset, exposure = found.get("offset"), found.get("exposure")
+    if exposure is None:
         return offset
-    exposure = floats(columns[table.roles.exposure])
     if np.any(exposure <= 0.0):
         row = int(np.argmax(exposure <= 0.0))
         raise DataError(

@@ -120,11 +120,7 @@ def with_lots(table: Table, ledger: Ledger) -> Ledger:
         features[start : start + batch.num_rows] = hashes.of(batch)
         start += batch.num_rows
     unreadable = {**ledger.unreadable, **({} if scan is None else scan.unreadable)}
-    found = with_lots_of(replace(ledger, unreadable=unreadable), features)
-    if table.kept is None:
-        return found
-    beside, lots = table.kept.beside, found.lots
-    return replace(found, read_lots=Lots(beside(lots.features), beside(lots.lot), lots.repeated))
+    return with_lots_of(replace(ledger, unreadable=unreadable), features)
 
 
 def with_lots_of(ledger: Ledger, features: Hashes) -> Ledger:

@@ -19,8 +19,9 @@ from batchlearn.evaluation.metrics import Array, first_score, losses_under, targ
 from batchlearn.evaluation.slices import Categories
 from batchlearn.models.model import Model
 from batchlearn.tables.fingerprint import Fingerprint
-from batchlearn.tables.row_hashes import Hashes, RowHashes
+from batchlearn.tables.row_hashes import RowHashes
 from batchlearn.tables.table import Table
+from batchlearn.tables.table.entries import RowArray
 
 
 @dataclass(frozen=True)
@@ -90,25 +91,25 @@ def score_each(
     table = replace(table.like(first.readings), roles=named, outer_spaces=kept)
     # One reading serves all models that read their columns alike.
     together, apart = _by_readings(models, table)
-    usable: list[NDArray[np.bool_]] = []
-    responses: list[list[Array]] = [[] for _ in models]
-    codes: list[list[NDArray[np.intp]]] = [[] for _ in first.level_terms]
-    hashes, features, unseen_classes = RowHashes(), list[Hashes](), Counter[str]()
+    usable, features, responses = RowArray(), RowArray(), [RowArray() for _ in models]
+    codes = [RowArray() for _ in first.level_terms]
+    hashes, unseen_classes = RowHashes(), Counter[str]()
 
     def visit(batch: pa.RecordBatch) -> None:
-        usable.append(usable_rows(table, batch))
+        own = usable_rows(table, batch)
+        usable.add(own)
         if named.time is None:  # the order is drawn by the values of all rows
-            features.append(hashes.of(batch.select(list(first.columns))))
-        if not usable[-1].any():
+            features.add(hashes.of(batch.select(list(first.columns))))
+        if not own.any():
             return
-        kept = batch.filter(pa.array(usable[-1]))
+        kept = batch.filter(pa.array(own))
         if fingerprint is not None:
             known = [first.target.column, *([named.weight] if named.weight else [])]
             fingerprint.update(kept.select(list(dict.fromkeys([*first.columns, *known]))))
         for k in together:
-            responses[k].append(models[k].predict_batch(kept).response)
+            responses[k].add(models[k].predict_batch(kept).response)
         for term, found in zip(first.level_terms, codes, strict=True):
-            found.append(term.encode(kept.column(term.column)))
+            found.add(term.encode(kept.column(term.column)).astype(np.int32))
         if first.target.task is Task.CLASSES:
             values = first.target.values(kept.column(first.target.column))
             unseen_classes.update(str(value) for value in values if value not in first.target.classes)
@@ -117,17 +118,17 @@ def score_each(
     constant = first.weight_constant if weight_constant is None else weight_constant
     ledger = read_ledger(table, first.target, weight_constant=constant, beside=columns, visit=visit)
     for k in apart:
-        responses[k] = _scored_apart(models[k], table, np.concatenate(usable))
+        responses[k] = _scored_apart(models[k], table, usable.all)
     if named.time is None:
-        ledger = with_lots_of(ledger, np.concatenate(features))
+        ledger = with_lots_of(ledger, features.all)
     entry = in_order(ledger, ledger.used | ledger.unseen, named.time is None, seed)
-    place = (np.cumsum(np.concatenate(usable)) - 1)[entry]  # among the rows that were scored
+    place = (np.cumsum(usable.all) - 1)[entry]  # among the rows that were scored
     rows = ScoredRows(
         label=ledger.label[entry],
-        response=np.concatenate(responses[0])[place],
+        response=responses[0].all[place],
         weight=None if ledger.weight is None else ledger.weight[entry],
         categories={
-            term.column: (np.concatenate(found)[place], level_names(term))
+            term.column: (found.all[place], level_names(term))
             for term, found in zip(first.level_terms, codes, strict=True)
         },
         unseen=ledger.unseen[entry],
@@ -138,7 +139,7 @@ def score_each(
         offset=None if ledger.offset is None else ledger.offset[entry],
         unreadable=ledger.unreadable,
     )
-    return [rows, *(replace(rows, response=np.concatenate(parts)[place]) for parts in responses[1:])]
+    return [rows, *(replace(rows, response=parts.all[place]) for parts in responses[1:])]
 
 
 def _by_readings(models: Sequence[Model], table: Table) -> tuple[list[int], list[int]]:
@@ -151,14 +152,14 @@ def _by_readings(models: Sequence[Model], table: Table) -> tuple[list[int], list
     return found
 
 
-def _scored_apart(model: Model, table: Table, usable: NDArray[np.bool_]) -> list[Array]:
+def _scored_apart(model: Model, table: Table, usable: NDArray[np.bool_]) -> RowArray:
     """Return what a model that reads columns in its own way responds to the usable rows of a table."""
-    responses, start = list[Array](), 0
+    responses, start = RowArray(), 0
     for batch in table.like(model.readings).scan(model.columns):
         kept = batch.filter(pa.array(usable[start : start + batch.num_rows]))
         start += batch.num_rows
         if kept.num_rows:
-            responses.append(model.predict_batch(kept).response)
+            responses.add(model.predict_batch(kept).response)
     if start != len(usable):
         raise DataError(
             f"The condition on {table.name} keeps {len(usable):,} rows as one model reads them and {start:,} as the "

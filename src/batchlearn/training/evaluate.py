@@ -37,6 +37,8 @@ from batchlearn.models.model import Model
 from batchlearn.progress import Progress
 from batchlearn.statistics.rowwise import predictor
 from batchlearn.tables.table import Table
+from batchlearn.tables.table.budget import budget_of
+from batchlearn.tables.table.segments import within
 from batchlearn.training.optimise import Optimum
 from batchlearn.training.summary.columns import JudgedFit
 from batchlearn.training.summary.contributions import contributions
@@ -213,13 +215,14 @@ def leave_one_out(target: Target, optimum: Optimum, rows: int) -> LeaveOneOut | 
     return LeaveOneOut(metric, Estimate(mean, mean - half, mean + half), rows)
 
 
-def evaluate(model: Model, table: Table, *, seed: int = 0) -> Evaluation:
+def evaluate(model: Model, table: Table, *, seed: int = 0, memory: int | str | None = None) -> Evaluation:
     """Evaluate a model on every labelled row of a table.
 
     Args:
         model: A model, as `Fit.model` or `load` gives it; its target, offset and exposure are read from the table.
         table: The rows; its roles say which columns hold time, group and weight.
         seed: Of the order of rows without a time, 0 to 2**64 - 1; intervals depend on it.
+        memory: Bytes, or a size such as "4GB", that rows may take, as of `train`.
 
     Returns:
         `metrics`, each with `value` and a 95 % interval `low` to `high` by a block bootstrap, the proper score first;
@@ -235,7 +238,8 @@ def evaluate(model: Model, table: Table, *, seed: int = 0) -> Evaluation:
         >>> f"{evaluation.metrics['mse'].value:.3f} against {evaluation.baselines['constant']['mse'].value:.3f}"
         '0.175 against 4.688'
     """
-    return evaluate_scored(model, score(model, table, seed=seed), seed=seed)
+    with within(budget_of(memory)):
+        return evaluate_scored(model, score(model, table, seed=seed), seed=seed)
 
 
 def evaluate_scored(model: Model, rows: ScoredRows, *, seed: int = 0) -> Evaluation:

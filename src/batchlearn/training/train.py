@@ -38,8 +38,9 @@ from batchlearn.statistics.dispersion import effective_coefficients, mean_square
 from batchlearn.statistics.objective import Objective
 from batchlearn.tables.conditions import for_any_time
 from batchlearn.tables.table import Table
-from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget, budget_of
+from batchlearn.tables.table.budget import budget_of
 from batchlearn.tables.table.kept import keep
+from batchlearn.tables.table.segments import within
 from batchlearn.training.certificate import KEPT_COEFFICIENTS, Units
 from batchlearn.training.evaluate import Judged, Judging, evaluate_part, evaluate_split
 from batchlearn.training.fit import Fit, model_of
@@ -100,18 +101,16 @@ def train(
     if isinstance(model, str):
         recipe, model = replace(recipe, model=model), None
     journal = None if checkpoint is None else Journal(checkpoint)
-    with journal or nullcontext():
-        budget = budget_of(memory)
-        return finish(iter_train(table, recipe, threads=threads, budget=budget, journal=journal, estimator=model))
+    with journal or nullcontext(), within(budget_of(memory)):
+        return finish(iter_train(table, recipe, threads=threads, journal=journal, estimator=model))
 
 
-def iter_train(  # noqa: PLR0913 - what a training may be given besides a table and a recipe
+def iter_train(
     table: Table,
     recipe: Recipe,
     *,
     threads: int | None = None,
     before: Target | None = None,
-    budget: MemoryBudget = UNLIMITED,
     journal: Journal | None = None,
     estimator: object | None = None,
     structure: Structure | None = None,
@@ -134,9 +133,9 @@ def iter_train(  # noqa: PLR0913 - what a training may be given besides a table 
                 "once. Leave checkpoint= (--checkpoint) out.",
                 code="checkpoint-learner",
             )
-        return (yield from iter_train_brought(table, recipe, estimator, workers, before, budget))
+        return (yield from iter_train_brought(table, recipe, estimator, workers, before))
     with one_blas_thread():
-        prepared = yield from prepare(table, recipe, before, budget, journal)
+        prepared = yield from prepare(table, recipe, before, journal)
         table, ledger, split, repeated = prepared.table, prepared.ledger, prepared.split, prepared.repeated
         early, _ = counted_by_class(recipe.class_weight, ledger, split.early)
         clock.stop("reading")
@@ -181,7 +180,6 @@ def prepare(
     table: Table,
     recipe: Recipe,
     before: Target | None,
-    budget: MemoryBudget = UNLIMITED,
     journal: Journal | None = None,
 ) -> Generator[Progress, None, PreparedRows]:
     """Read the rows, which of them count and what their columns hold, and split them; yields progress."""
@@ -190,7 +188,7 @@ def prepare(
             "The table has no target; name the column to predict with target= (--target).", code="no-target"
         )
     check_memory(table)
-    table = yield from run_stage("reading rows", keep(table, columns_read(table), budget))
+    table = yield from run_stage("reading rows", keep(table, columns_read(table)))
     ledger = read_ledger(table, loss=recipe.loss, positive=recipe.positive, before=before)
     if ledger.counts.used < _FEWEST_ROWS:
         raise DataError(

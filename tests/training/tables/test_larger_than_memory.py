@@ -16,10 +16,13 @@ from batchlearn.data.ledger import Ledger
 from batchlearn.data.rows import memory
 from batchlearn.data.rows.kept import FileChunks
 from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.kernels import native
 from batchlearn.progress import finish
-from batchlearn.tables.table import Table, kept
+from batchlearn.tables.table import Table, budget, kept, segments
 from batchlearn.tables.table.budget import MemoryBudget
 from batchlearn.tables.table.kept import KeptColumns
+from batchlearn.tables.table.segments import within
+from batchlearn.training import evaluate as evaluating
 from batchlearn.training import train as training
 
 ROWS = 1_500
@@ -53,6 +56,17 @@ def short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "batch_rows", lambda *_: 400)
 
 
+def is_in_file(values: np.ndarray[Any, Any]) -> bool:
+    """Whether an array lies in a file that is mapped: such memory is shared."""
+    at = values.__array_interface__["data"][0]
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        (place, kind, *_), name = line.split(maxsplit=5)[:5], line
+        first, last = (int(end, 16) for end in place.split("-"))
+        if first <= at < last:
+            return kind.endswith("s") and name.endswith("(deleted)")
+    return False
+
+
 def fitted(
     table: Table, recipe: bl.Recipe, folder: Path, monkeypatch: pytest.MonkeyPatch, *, on_disk: bool
 ) -> tuple[bl.Fit, MemoryRows]:
@@ -69,9 +83,12 @@ def fitted(
         if on_disk:
             patch.setattr(kept, "_SHARE", 0.0)
             patch.setattr(KeptColumns, "left", MemoryBudget(0, folder))
-        fit = finish(training.iter_train(table, recipe, threads=1 + on_disk, budget=MemoryBudget(IN_MEMORY, folder)))
-    # A ledger is in a file too: nothing of it can be written to.
-    assert all(each.flags.writeable is not on_disk for each in (ledgers[0].label, ledgers[0].lots.lot))
+            # All arrays of more than a few rows are in files, those of the ledger and of the evaluation among them.
+            patch.setattr(segments, "_LARGE", 1_000 / IN_MEMORY)
+            patch.setattr(segments, "ARRAYS_SHARE", 0.0)
+        with within(MemoryBudget(IN_MEMORY, folder)):
+            fit = finish(training.iter_train(table, recipe, threads=1 + on_disk))
+    assert all(is_in_file(each) is (on_disk and native.built()) for each in (ledgers[0].label, ledgers[0].lots.lot))
     assert len(encoded) == 3
     assert all(isinstance(rows.chunks, FileChunks) is on_disk for rows in encoded)
     assert all(len(rows.chunks) > 1 for rows in encoded)
@@ -162,14 +179,14 @@ def test_rows_in_a_file_are_read_a_chunk_at_a_time(tmp_path: Path, monkeypatch: 
     _, rows = fitted(table, bl.Recipe(alpha=1e-3), tmp_path, monkeypatch, on_disk=True)
     chunks = rows.chunks
     assert isinstance(chunks, FileChunks)
-    read = list[int]()
-    get = chunks._segments.get
+    read = list[Any]()
+    get = FileChunks._read
 
-    def counted(number: int) -> Any:
-        read.append(number)
-        return get(number)
+    def counted(self: FileChunks, written: Any) -> Any:
+        read.append(written)
+        return get(self, written)
 
-    monkeypatch.setattr(chunks._segments, "get", counted)
+    monkeypatch.setattr(FileChunks, "_read", counted)
     (stretch,) = rows.stretches(np.array([700, 5, 701]), 3)
     assert (len(stretch), len(read)) == (3, 2)
     read.clear()
@@ -177,3 +194,31 @@ def test_rows_in_a_file_are_read_a_chunk_at_a_time(tmp_path: Path, monkeypatch: 
     assert not read
     next(iter(chunks))
     assert len(read) < len(chunks)
+
+
+@pytest.mark.parametrize(
+    ("target", "roles"),
+    [("label", {"time": "when"}), ("label", {"weight": "weight"}), ("kind", {"group": "level"}), ("amount", {})],
+)
+def test_an_evaluation_is_the_same_within_any_budget(
+    target: str, roles: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = columns_of()
+    table = bl.read(
+        {name: columns[name] for name in {target, "first", "level", *roles.values()}}, target=target, **roles
+    )
+    model = bl.train(table, bl.Recipe(alpha=1e-2)).model
+    expected = bl.evaluate(model, table).to_json()
+    seen = list[Any]()
+    evaluate = evaluating.evaluate_scored
+
+    def looked_at(model: Any, rows: Any, **options: Any) -> Any:
+        seen.append(rows)
+        return evaluate(model, rows, **options)
+
+    monkeypatch.setattr(evaluating, "evaluate_scored", looked_at)
+    monkeypatch.setattr(segments, "_LARGE", 1_000 / IN_MEMORY)
+    monkeypatch.setattr(segments, "ARRAYS_SHARE", 0.0)
+    monkeypatch.setattr(budget, "_CACHE", [tmp_path])
+    assert bl.evaluate(model, table, memory=IN_MEMORY).to_json() == expected
+    assert is_in_file(seen[0].response) is native.built()

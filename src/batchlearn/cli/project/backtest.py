@@ -21,6 +21,7 @@ from batchlearn.cli.options import (
     WHOLE,
     Count,
     Flag,
+    Memory,
     PartFlags,
     ReadingFlags,
     RoleFlags,
@@ -42,6 +43,8 @@ from batchlearn.retraining.project import SAID_ELSEWHERE, Project, open_project,
 from batchlearn.retraining.sources.project_source import open_source
 from batchlearn.retraining.verdict import Gate
 from batchlearn.tables.files import Files
+from batchlearn.tables.table.budget import budget_of
+from batchlearn.tables.table.segments import within
 from batchlearn.training.recipe import Recipe
 
 _FOLDER = Path("backtests")
@@ -82,6 +85,7 @@ class ReplayOptions:
     cache: Annotated[str | None, Parameter(help="Folder that keeps models' losses, so that a killed run goes on.")] = (
         None
     )
+    memory: Memory = None
 
 
 DEFAULT_REPLAY = ReplayOptions()
@@ -149,7 +153,8 @@ def backtest(  # noqa: PLR0913 - each argument is a group of flags
     table = replace(table, roles=replace(table.roles, drop=(*table.roles.drop, *own)))
     fitted = Recipe(**{**vars(recipe), "set": learner_settings(tuple(recipe.set))}, seed=run.seed)
     differ = [] if project is None else _differences(project, files, roles, labels, options, fitted)
-    result = watch(iter_backtest(table, policies, fitted, plan, threads=threads_given(run.threads)))
+    with within(budget_of(options.memory)):
+        result = watch(iter_backtest(table, policies, fitted, plan, threads=threads_given(run.threads)))
     if project is not None and differ:
         note = Note(Code.PROJECT_DIFFERS, {"project": str(project.root / SETTINGS), "differ": differ})
         result = replace(result, notes=(*result.notes, note))

@@ -14,6 +14,8 @@ from batchlearn.formatting.numbers import rounded_up
 from batchlearn.report.document import Document
 from batchlearn.retraining.project import open_project
 from batchlearn.retraining.shell.forget import Forgotten, forget_rows
+from batchlearn.tables.table.budget import budget_of
+from batchlearn.tables.table.segments import within
 
 
 def forget(
@@ -28,7 +30,7 @@ def forget(
     model is from training without them. Nothing is deleted.
     """
     opened = open_project(cycle.project)
-    with one_at_a_time(opened.root):
+    with one_at_a_time(opened.root), within(budget_of(cycle.memory)):
         context = cycle_context(opened, cycle)
         found = watch(forget_rows(context, where, why))
     return CommandResult(found.to_json(), _show(found))

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from batchlearn.artifacts.folders import named_problems
 from batchlearn.artifacts.lock import one_at_a_time
 from batchlearn.cli.arguments import CommandResult
-from batchlearn.cli.options import Count, Flag, moment, who
+from batchlearn.cli.options import Count, Flag, Memory, moment, who
 from batchlearn.cli.progress import watch
 from batchlearn.cli.train import threads_given, write_page
 from batchlearn.errors import DataError
@@ -26,6 +26,8 @@ from batchlearn.retraining.shell.records import CycleContext
 from batchlearn.retraining.shell.turn import CycleResult, run_turn, turn_without_source
 from batchlearn.retraining.sources.label_times import instant_of, latest_time, parse_instant
 from batchlearn.retraining.sources.project_source import open_source
+from batchlearn.tables.table.budget import budget_of
+from batchlearn.tables.table.segments import within
 
 
 @Parameter(name="*")
@@ -36,6 +38,7 @@ class CycleOptions:
     now: Annotated[str | None, Parameter(help="Act as at this time: later rows and labels are not there yet.")] = None
     by: Annotated[str | None, Parameter(help="Name for the ledger; that of the user unless given.")] = None
     threads: Annotated[Count | None, Parameter(help="Threads; the cores, up to 8, unless given.")] = None
+    memory: Memory = None
     project: Annotated[str, Parameter(help="Folder of the project, or one inside it.")] = "."
     rehash: Annotated[
         Flag, Parameter(help="Compare the values of files that have the size and time of change they had.")
@@ -59,7 +62,7 @@ def retrain(
     point, it leaves the champion as it was.
     """
     opened = open_project(cycle.project)
-    with one_at_a_time(opened.root):
+    with one_at_a_time(opened.root), within(budget_of(cycle.memory)):
         try:
             context = cycle_context(opened, cycle)
         except DataError as refusal:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.data.rows.threads import in_order
+from batchlearn.kernels.design import Floats
 from batchlearn.tables.table.budget import MemoryBudget
 from batchlearn.tables.table.kept import narrowest
 from batchlearn.tables.table.segments import Segments
@@ -18,6 +18,8 @@ from batchlearn.tables.table.segments import Segments
 View = Callable[[int, StoredChunk], StoredChunk]
 # Threads that read chunks while earlier ones are summed.
 _READERS = 2
+# Dense columns are kept in narrower types where these take at most this share of the bytes.
+_WORTH_WIDENING = 0.25
 
 
 class _SparseInFile(NamedTuple):
@@ -30,12 +32,12 @@ class _SparseInFile(NamedTuple):
 
 
 class _ChunkInFile(NamedTuple):
-    """A chunk in the file: its columns are dense ones, codes, label, weight and offset, as far as it has them."""
+    """A chunk in the file, by the numbers of its segments."""
 
     rows: int
-    segment: int
+    blocks: tuple[int | None, int | None]  # dense columns and codes, each as they are in memory: read without a copy
     dense: tuple[int, np.dtype[Any]]
-    codes: tuple[int, np.dtype[Any]]
+    narrow: int  # dense columns that are no block, label, weight and offset, as far as it has them
     weighted: bool
     shifted: bool
     sparse: _SparseInFile | None
@@ -83,27 +85,30 @@ class FileChunks(Sequence[StoredChunk]):
         return self._view(which, self._read(self._written[which]))
 
     def _read(self, written: _ChunkInFile) -> StoredChunk:
-        columns = iter(self._segments.get(written.segment))
+        columns = iter(self._segments.get(written.narrow))
 
-        def block(shape: tuple[int, np.dtype[Any]]) -> NDArray[Any]:
-            count, kind = shape
-            values = np.empty((count, written.rows), dtype=kind)
-            for out in values:
+        def widened() -> Floats:
+            return np.asarray(next(columns).to_numpy(), dtype=np.float64)
+
+        dense, codes = (
+            None if number is None else self._segments.get(number)[0].to_numpy().reshape(-1, written.rows)
+            for number in written.blocks
+        )
+        if dense is None:
+            count, kind = written.dense
+            dense = np.empty((count, written.rows), dtype=kind)
+            for out in dense:
                 out[:] = next(columns).to_numpy()
-            return values
-
-        dense, codes, (label,) = block(written.dense), block(written.codes), block(_ONE)
-        weight = block(_ONE)[0] if written.weighted else None
-        offset = block(_ONE)[0] if written.shifted else None
+        codes = np.empty((0, written.rows), dtype=np.uint8) if codes is None else codes
+        label = widened()
+        weight = widened() if written.weighted else None
+        offset = widened() if written.shifted else None
         sparse = None
         if written.sparse is not None:
             values, places = (array.to_numpy() for array in self._segments.get(written.sparse.entries))
             (pointers,) = (array.to_numpy() for array in self._segments.get(written.sparse.pointers))
             sparse = written.sparse.kind((values, places, pointers), shape=written.sparse.shape)
         return StoredChunk(dense, codes, label, weight, offset, sparse)
-
-
-_ONE = (1, np.dtype(np.float64))
 
 
 class ChunkCollector:
@@ -137,9 +142,16 @@ class ChunkCollector:
     def _write(self, chunk: StoredChunk) -> None:
         assert self._segments is not None
         given = [chunk.label, *(each for each in (chunk.weight, chunk.offset) if each is not None)]
-        numbers = [narrowest(np.ascontiguousarray(each, dtype=np.float64)) for each in (*chunk.dense, *given)]
-        dense = len(chunk.dense)
-        arrays = [pa.array(each) for each in (*numbers[:dense], *chunk.codes, *numbers[dense:])]
+        dense, *rest = (
+            [narrowest(np.ascontiguousarray(each, dtype=np.float64)) for each in some] for some in (chunk.dense, given)
+        )
+        # What is widened at each reading has to be worth it.
+        worth = sum(each.nbytes for each in dense) <= _WORTH_WIDENING * chunk.dense.nbytes
+        narrow = [*(dense if worth else ()), *rest[0]]
+        blocks = [
+            self._segments.add([pa.array(block.ravel())]) if len(block) and not left_out else None
+            for block, left_out in ((chunk.dense, worth), (chunk.codes, False))
+        ]
         sparse = None
         if chunk.sparse is not None:
             entries = self._segments.add([pa.array(chunk.sparse.data), pa.array(chunk.sparse.indices)])
@@ -148,9 +160,9 @@ class ChunkCollector:
         self._written.append(
             _ChunkInFile(
                 len(chunk),
-                self._segments.add(arrays),
-                (dense, chunk.dense.dtype),
-                (len(chunk.codes), chunk.codes.dtype),
+                (blocks[0], blocks[1]),
+                (len(chunk.dense), chunk.dense.dtype),
+                self._segments.add([pa.array(each) for each in narrow]),
                 chunk.weight is not None,
                 chunk.offset is not None,
                 sparse,

@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,8 @@ class MemoryBudget:
 
 UNLIMITED = MemoryBudget(1 << 62, Path())
 """For who may not ask the system what is free."""
+in_force: ContextVar[MemoryBudget] = ContextVar("in_force", default=UNLIMITED)
+"""What tables and rows may take now; `within` of segments.py sets it."""
 
 
 def keep_rows_in(folder: Path) -> None:

@@ -17,12 +17,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from batchlearn.errors import ResourceError
+from batchlearn.kernels import native
 from batchlearn.kernels.design import Floats
 from batchlearn.tables.columns import Kind
 from batchlearn.tables.sources import batch_rows
-from batchlearn.tables.table.budget import MemoryBudget
+from batchlearn.tables.table.budget import MemoryBudget, in_force
 from batchlearn.tables.table.scan import Scan
-from batchlearn.tables.table.segments import Segments, in_file
+from batchlearn.tables.table.segments import ARRAYS_SHARE, Segments
 
 if TYPE_CHECKING:
     from batchlearn.tables.table import Table
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 _SHARED_LEVELS = 1 << 17
 # Of the budget, for the columns.
 _SHARE = 0.25
-# What a ledger takes a row with what is worked out of it, in memory and in a file; and one chunk in float64.
-_ENTRY_BYTES, _ENTRY_BYTES_BESIDE, LEAST_BYTES = 100, 60, 32 << 20
+# What a ledger takes a row with what is worked out of it; and one chunk in float64.
+_ENTRY_BYTES, LEAST_BYTES = 100, 32 << 20
 _NARROW = (np.uint8, np.int8, np.uint16, np.int16, np.float32, np.int32)
 
 
@@ -48,7 +49,8 @@ class KeptBlock(NamedTuple):
 class KeptColumns:
     """What one reading of a table found in some of its columns."""
 
-    def __init__(self, table: Table, columns: Sequence[str], budget: MemoryBudget) -> None:
+    def __init__(self, table: Table, columns: Sequence[str]) -> None:
+        budget = in_force.get()
         self._of = {each.name: getattr(table, each.name) for each in fields(table) if each.name != "kept"}
         self.kinds = {name: table.column(name).kind for name in columns}
         self._budget = budget
@@ -71,12 +73,9 @@ class KeptColumns:
 
     @property
     def ledger_bytes(self) -> int:
-        """Bytes of memory of a ledger of these rows, with what is worked out of it."""
-        return (_ENTRY_BYTES_BESIDE if self.segments.on_disk else _ENTRY_BYTES) * sum(each.rows for each in self.blocks)
-
-    def beside(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return an array with one entry a row, in a file where the columns are."""
-        return in_file(values, self._budget.folder) if self.segments.on_disk else values
+        """Bytes of memory of a ledger of these rows, with what is worked out of it: arrays that may go to a file."""
+        needed = _ENTRY_BYTES * sum(each.rows for each in self.blocks)
+        return needed if native.compiled() is None else min(needed, int(ARRAYS_SHARE * self._budget.memory))
 
     def serves(self, table: Table, columns: Sequence[str]) -> bool:
         """Whether these columns of the table are here, read as the table says."""
@@ -156,13 +155,13 @@ class KeptScan(Scan):
         return self._kept.read(block, self._names)
 
 
-def keep(table: Table, columns: Sequence[str], budget: MemoryBudget) -> Generator[int, None, Table]:
+def keep(table: Table, columns: Sequence[str]) -> Generator[int, None, Table]:
     """Read columns of a table once; yields rows read, returns the table, whose scans of them read no file any more.
 
-    They are in a file where they would take more than a share of the budget. The errors are those of a scan, and
-    ResourceError where the file cannot be written.
+    They are in a file where they would take more than a share of the budget in force. The errors are those of a scan,
+    and ResourceError where the file cannot be written.
     """
-    kept, scan = KeptColumns(table, columns, budget), table.scan(columns)
+    kept, scan, budget = KeptColumns(table, columns), table.scan(columns), in_force.get()
     batches: list[pa.RecordBatch] = []
     places: list[NDArray[np.int64]] = []
     longest = batch_rows(table.source.schema, columns)

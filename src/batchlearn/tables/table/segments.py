@@ -1,7 +1,8 @@
 """Arrays that are kept for later readings: in memory while there is room, then in a file that has no name.
 
-What has no name is gone with its process, however that ends. Each array has a checksum, which the first reading of it
-compares: a disk may give back other bytes than it was given.
+What has no name is gone with its process, however that ends. `Segments` are written once and read by their number;
+each has a checksum, which the first reading of it compares: a disk may give back other bytes than it was given.
+`within` has the large arrays that NumPy works on lie there too.
 """
 
 from __future__ import annotations
@@ -11,17 +12,21 @@ import mmap
 import os
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from batchlearn.errors import IntegrityError, ResourceError, quoted
-from batchlearn.tables.table.budget import MemoryBudget
+from batchlearn.kernels import native
+from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget, in_force
 
+# Of a budget: an array that counts as large, and all of these that may be in memory together.
+_LARGE, ARRAYS_SHARE = 1 / 64, 1 / 4
+# Bytes: arrays are worked on where they lie in the file.
+_ALIGNED = 64
 _ELSEWHERE = "give more --memory, or another folder in BATCHLEARN_CACHE"
 
 
@@ -43,6 +48,7 @@ class Segments:
         self._checked = bytearray()
         self._file: int | None = None
         self._end = 0
+        self._mapped: mmap.mmap | None = None
         self.memory_bytes = 0
         """Bytes of the arrays in memory: none once there is a file."""
 
@@ -67,18 +73,26 @@ class Segments:
         """Return the arrays of a number; IntegrityError where they are not as they were written."""
         if self._file is None:
             return list(self._memory[number].columns)
-        segment = self._segments[number]
-        data = os.pread(self._file, segment.size, segment.start)
+        start, size, checksum = self._segments[number]
         if not self._checked[number]:
-            if len(data) != segment.size or zlib.crc32(data) != segment.checksum:
+            if os.fstat(self._file).st_size < start + size or zlib.crc32(self._bytes(start, size)) != checksum:
                 raise IntegrityError(
-                    f"{segment.size:,} bytes that were kept in {quoted(self.budget.folder)} came back changed: check "
-                    f"that disk, or {_ELSEWHERE}",
+                    f"{size:,} bytes that were kept in {quoted(self.budget.folder)} came back changed: check that "
+                    f"disk, or {_ELSEWHERE}",
                     code="kept-rows-damaged",
                 )
             self._checked[number] = 1
-        with pa.ipc.open_stream(data) as stream:
+        with pa.ipc.open_stream(pa.py_buffer(self._bytes(start, size))) as stream:
             return list(stream.read_next_batch().columns)
+
+    def _bytes(self, start: int, size: int) -> memoryview:
+        """Return some bytes of the file, which the system begins to read, without a copy of them."""
+        assert self._file is not None
+        if self._mapped is None or len(self._mapped) < start + size:
+            self._mapped = mmap.mmap(self._file, 0, prot=mmap.PROT_READ)
+        page = start % mmap.PAGESIZE
+        self._mapped.madvise(mmap.MADV_WILLNEED, start - page, size + page)
+        return memoryview(self._mapped)[start : start + size]
 
     def spill(self) -> None:
         """Move all arrays into a file, and those that come later. ResourceError where it cannot be written."""
@@ -98,22 +112,39 @@ class Segments:
         _write(self._file, data, self._end, self.budget.folder)
         self._segments.append(Segment(self._end, len(data), zlib.crc32(data)))
         self._checked.append(0)
-        self._end += len(data)
+        self._end += len(data) + -len(data) % _ALIGNED
 
     def __del__(self) -> None:
         if self._file is not None:
             os.close(self._file)
 
 
-def in_file(values: NDArray[Any], folder: Path) -> NDArray[Any]:
-    """Return an array, read-only, of which nothing stays in memory but what the kernel has room for."""
-    file = _nameless(folder)
+@contextmanager
+def within(budget: MemoryBudget) -> Iterator[None]:
+    """Have what is done meanwhile keep to a budget: what is in force for tables and rows, and NumPy's large arrays.
+
+    Once these take a quarter of the budget together, further ones are mapped from files in its folder, which the system
+    writes and reads as it needs the memory. Only compiled kernels can do that; without them arrays stay in memory.
+    ResourceError where there is no room for them on the disk.
+    """
+    module, token = native.compiled(), in_force.set(budget)
     try:
-        _write(file, values.view(np.uint8).data, 0, folder)
-        mapped = mmap.mmap(file, values.nbytes, prot=mmap.PROT_READ)
+        if module is None or budget.memory >= UNLIMITED.memory:
+            yield
+            return
+        memory = module.array_memory(str(budget.folder), int(_LARGE * budget.memory), int(ARRAYS_SHARE * budget.memory))
+        before = module.use_array_memory(memory)
+        try:
+            yield
+        except MemoryError as problem:
+            number = module.array_memory_error(memory)
+            if number:
+                raise _not_written(OSError(number, os.strerror(number)), budget.folder) from problem
+            raise
+        finally:
+            module.use_array_memory(before)
     finally:
-        os.close(file)
-    return np.frombuffer(mapped, dtype=values.dtype)
+        in_force.reset(token)
 
 
 def _nameless(folder: Path) -> int:
@@ -137,9 +168,13 @@ def _write(file: int, data: memoryview, start: int, folder: Path) -> None:
         while written < len(data):
             written += os.pwrite(file, data[written:], start + written)
     except OSError as problem:
-        full = problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        raise ResourceError(
-            f"rows that do not fit into memory cannot be written to {quoted(folder)}: {problem.strerror} after "
-            f"{start:,} bytes, and nothing of them is left there; {'make room, or ' if full else ''}{_ELSEWHERE}",
-            code="disk-full" if full else "cache-not-writable",
-        ) from problem
+        raise _not_written(problem, folder) from problem
+
+
+def _not_written(problem: OSError, folder: Path) -> ResourceError:
+    full = problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return ResourceError(
+        f"rows that do not fit into memory cannot be written to {quoted(folder)}: {problem.strerror}, and nothing of "
+        f"them is left there; {'make room, or ' if full else ''}{_ELSEWHERE}",
+        code="disk-full" if full else "cache-not-writable",
+    )

@@ -46,7 +46,6 @@ from batchlearn.progress import Progress, run_stage
 from batchlearn.selection.structure import Structure
 from batchlearn.tables.conditions import for_any_time
 from batchlearn.tables.table import Table
-from batchlearn.tables.table.budget import MemoryBudget
 from batchlearn.training.brought.estimator import (
     NamedEstimator,
     early_stop,
@@ -248,7 +247,6 @@ def iter_train_brought(
     estimator: object | None,
     threads: int,
     before: Target | None,
-    budget: MemoryBudget,
 ) -> Generator[Progress, None, Fit]:
     """Yield progress while an estimator is trained and judged; return the fit. Arguments as those of `iter_train`."""
     clock = Clock()
@@ -257,7 +255,7 @@ def iter_train_brought(
     else:
         named = given_estimator(estimator)
     with one_blas_thread():
-        prepared = yield from prepare(table, recipe, before, budget)
+        prepared = yield from prepare(table, recipe, before)
         table = prepared.table
         refuse_other_task(named.fresh(recipe.seed), named.path, prepared.ledger.target)
         encoding = fit_encoding(table.features, prepared.all, recipe.rules, table.roles.time)

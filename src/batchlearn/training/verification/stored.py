@@ -31,10 +31,11 @@ from batchlearn.statistics.rounding import ReturnedTotal
 from batchlearn.tables.conditions import Listed, Written, together
 from batchlearn.tables.files import Files, find
 from batchlearn.tables.table import ReadingRules, Table
-from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget, budget_of
+from batchlearn.tables.table.budget import budget_of
 from batchlearn.tables.table.kept import keep
 from batchlearn.tables.table.roles import Fading
 from batchlearn.tables.table.row_list import RowList, compare, open_parts, path_below
+from batchlearn.tables.table.segments import within
 from batchlearn.training.certificate import Certificate, Certification, Units, certify
 from batchlearn.training.train import fit_objective
 
@@ -115,7 +116,8 @@ def verify_model(
     model names, the rows of the list are read, whatever has landed since.
     Raises DataError where the table cannot be what the model was trained on, and the errors of `load`.
     """
-    return finish(iter_verify_model(path, data, rules, threads=threads, budget=budget_of(), allowed=allowed))
+    with within(budget_of()):
+        return finish(iter_verify_model(path, data, rules, threads=threads, allowed=allowed))
 
 
 def iter_verify_model(
@@ -124,7 +126,6 @@ def iter_verify_model(
     rules: ReadingRules = AS_FOUND,
     *,
     threads: int | None = None,
-    budget: MemoryBudget = UNLIMITED,
     allowed: Allowed = NOTHING_ALLOWED,
 ) -> Generator[Progress, None, Verification]:
     """Yield progress while verifying; return the verification."""
@@ -151,7 +152,7 @@ def iter_verify_model(
         return _scored_again(model, statement, table, stored.identity)
     with one_blas_thread():
         names = dict.fromkeys([*stored.model.encoding.columns, *role_columns(table)])
-        table = yield from run_stage("reading rows", keep(table, list(names), budget))
+        table = yield from run_stage("reading rows", keep(table, list(names)))
         ledger = read_ledger(table, stored.model.target, weight_constant=stored.model.weight_constant)
         counted = ledger if statement.weights is None else weighted(ledger, statement.weights)
         encoded = build_rows(table, counted, stored.model.encoding, ledger.used, workers)
