@@ -75,8 +75,9 @@ def test_day_by_day_production_does_what_was_predicted(text: str, start: str, tm
         # Both are near the optimum of the same rows: no prediction of these differs by more than the two bounds.
         learned = whole.filter(pc.less_equal(whole["known"], pa.scalar(int(now), pa.timestamp("us"))))
         predicted_here, predicted_live = (one.predict(learned).response for one in (ours.model, model))
-        bounds = ours.record["certificate"]["prediction_bound"], found_bound(tmp_path, at + 1)
-        assert np.max(np.abs(predicted_here - predicted_live)) <= sum(bounds)
+        mine, other = ours.prediction_bound, found_bound(tmp_path, at + 1)
+        assert mine is not None
+        assert np.max(np.abs(predicted_here - predicted_live)) <= mine + other
 
 
 def found_bound(root: Path, version: int) -> float:
