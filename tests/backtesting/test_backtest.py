@@ -21,7 +21,7 @@ from batchlearn.errors import BatchlearnError, DataError, UsageError
 from batchlearn.evaluation.intervals import resampling
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.progress import finish
-from batchlearn.retraining.policies import Every, Never
+from batchlearn.retraining.policies import Doubling, Every, EveryRows, Never, Situation
 from batchlearn.retraining.policies.combined import With
 from batchlearn.retraining.policies.text import parse_policies
 
@@ -242,7 +242,8 @@ def test_without_policies_there_are_twelve_or_more_of_all_kinds() -> None:
     found = bl.backtest(table, model=RECIPE, plan=BacktestPlan(windows=8), threads=1)
     names = [one.run.name for one in found.policies]
     assert len(names) >= 12
-    for kind in ("never", "every", "rows", "doubling", "decay", "drift", "gain", "warm", "window", "regime"):
+    kinds = ("never", "every", "rows", "doubling", "decay", "drift", "gain", "warm", "window", "half_life", "online")
+    for kind in kinds:
         assert any(kind in name for name in names), kind
     numbers = opened(stream(60).append_column("t", pa.array(np.arange(60.0 * 40))), time="t", drop=["seen", "known"])
     names = [one.run.name for one in bl.backtest(numbers, model=RECIPE, plan=BacktestPlan(windows=4)).policies]
@@ -264,6 +265,21 @@ def test_default_calendars_are_those_that_are_over_before_the_history_is() -> No
                 periods += [] if one.action.window is None else [one.action.window]
         assert all(period.on(stamped=True) <= (windows - 1) * length for period in periods)
         assert len(set(map(str, policies))) == len(policies)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+@pytest.mark.parametrize("windows", [2, 3, 5, 20])
+def test_default_policies_that_wait_for_rows_are_due_at_an_edge(windows: int, late: bool) -> None:
+    history = history_of(stream(40, delay=6), windows, late)
+    begun, *_, last = history.edges[:-1]
+    known, later = history.known_by(float(begun)), history.known_by(float(last))
+    waiting = [one for one in default_policies(history, None) if isinstance(one, EveryRows | Doubling)]
+    assert sum(isinstance(one, EveryRows) for one in waiting) == (later > known)
+    for one in waiting:
+        situation = Situation(float(last), float(begun), later - known, stamped=True, learned=known)
+        assert one.decide(situation).retrain, str(one)
+    (rows,) = (one.rows for one in waiting if isinstance(one, EveryRows))
+    assert rows == pytest.approx(2 * (later - known) / (windows - 1), abs=1) or windows == 2
 
 
 @pytest.mark.parametrize(

@@ -26,18 +26,20 @@ from batchlearn.data.target import Target
 from batchlearn.errors import CertificateError, DataError, NoFiniteOptimum, RegistryError, UsageError
 from batchlearn.evaluation.metrics import hit_rows
 from batchlearn.evaluation.scored import ScoredRows, score_each
+from batchlearn.formatting.notes import Note, all_recorded
 from batchlearn.kernels.design import Floats
 from batchlearn.models.encoded import EncodedModel
 from batchlearn.models.files import files_of
 from batchlearn.models.linear import LinearModel
 from batchlearn.progress import Progress, finish
 from batchlearn.retraining.bracket import Bracket
+from batchlearn.retraining.cycle.candidate import Judged, judge_later, judge_twin, of_one_kind, uncertified
 from batchlearn.retraining.cycle.continued import bracket_of, dearer_start, statistics_at, train_from
-from batchlearn.retraining.cycle.state import Champion, KnownRows, Plan
-from batchlearn.retraining.gate import Gate
-from batchlearn.retraining.policies import Action, Never
+from batchlearn.retraining.cycle.state import Champion, KnownRows, Newest, Plan
+from batchlearn.retraining.gate import Gate, Verdict
+from batchlearn.retraining.policies import FROM_TOTALS, Action, Never
 from batchlearn.selection.structure import Structure
-from batchlearn.tables.conditions import Not, together
+from batchlearn.tables.conditions import together
 from batchlearn.tables.table import Table
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
@@ -60,6 +62,7 @@ class TrainedModel(NamedTuple):
     loss_bound: float | None  # None where nothing is proved
     prediction_bound: float | None
     weighted: bool  # whether classes were
+    alarms: tuple[Note, ...]
     table: Table
     as_of: float
 
@@ -84,6 +87,7 @@ def _as_recorded(
         loss_bound=record["certificate"]["loss_bound"],
         prediction_bound=record["certificate"]["prediction_bound"],
         weighted=record["class_weights"] is not None,
+        alarms=all_recorded(record["alarms"]),
         table=table,
         as_of=now,
     )
@@ -97,11 +101,14 @@ class LossMatrix:
     recipe: Recipe  # with nothing held out
     threads: int | None = None
     store: Store | None = None
+    gate: Gate | None = None  # that models have to pass before they go live; None where all do
+    share: float = 0.2  # of the new rows, the latest, that judge
     cells: dict[ModelKey, MatrixCell] = field(default_factory=dict)
     fits: int = 0  # trained by this run
     _trained: dict[ModelKey, TrainedModel] = field(default_factory=dict)
     _kept: dict[ModelKey, SufficientStatistics | None] = field(default_factory=dict)
     _brackets: dict[tuple[ModelKey, int], Bracket | None] = field(default_factory=dict)
+    _judged: dict[tuple[ModelKey, ModelKey], Judged] = field(default_factory=dict)
 
     def begin(self) -> Generator[Progress, None, TrainedModel]:
         """Train the first model of all; what its rows choose, the models that keep the structure have too.
@@ -130,7 +137,8 @@ class LossMatrix:
     def scratch_seconds(self) -> float:
         """Seconds that training from scratch with the structure kept has taken, in this run or before."""
         scratch = ((key.action, cell.seconds) for key, cell in self.cells.items())
-        return sum(seconds for action, seconds in scratch if action == Action(window=action.window))
+        plain = ((Action(window=action.window, half_life=action.half_life), action, took) for action, took in scratch)
+        return sum(took for only, action, took in plain if only == action)
 
     def cell(self, key: ModelKey) -> Generator[Progress, None, MatrixCell]:
         """Return a cell, trained and scored unless that was done before."""
@@ -160,11 +168,11 @@ class LossMatrix:
 
     # --- training -----------------------------------------------------------------------------------------------------
 
-    def _known(self, action: Action, edge: int) -> KnownRows:
+    def _known(self, action: Action, edge: int, trained: float | None = None) -> KnownRows:
+        """Return the rows that had arrived by an edge, of which the cycle would take those that an action wants."""
         history, now = self.history, float(self.history.edges[edge])
-        recipe = replace(self.recipe, batch_size=action.batch_size)
-        plan = Plan(recipe, Never(), action.window, action.start, Gate(), 0.5, threads=self.threads)
-        return KnownRows(history.rows(now), history.times, now, plan)
+        plan = Plan(self.recipe, Never(), None, "scratch", self.gate or Gate(), self.share, threads=self.threads)
+        return KnownRows(history.rows(now), history.times, now, plan.doing(action, trained))
 
     def depends_on_path(self, action: Action) -> bool:
         """Whether what an action trains depends on the model before: then it is no cell that policies can share.
@@ -172,7 +180,8 @@ class LossMatrix:
         Warm starts and updates end in one optimum, unless rows are read in parts or the estimator is a user's.
         """
         one_optimum = action.batch_size == "full" and self.recipe.model is None
-        return action.new_only or action.start == "fine-tune" or (action.start != "scratch" and not one_optimum)
+        along = action.new_only or action.start in ("online", "fine-tune")
+        return along or (action.start != "scratch" and not one_optimum)
 
     def _before(self, key: ModelKey) -> ModelKey | None:
         """Return the model that training goes on from; None where it begins anew."""
@@ -184,11 +193,9 @@ class LossMatrix:
         """Train as the cycle does: from the action's start, or from the next dearer one where that is refused."""
         if key in self._trained:
             return self._trained[key]
-        known, action, before, kept = self._known(key.action, key.edge), key.action, self._before(key), None
-        wanted = known.wanted()
-        if action.new_only and before is not None:
-            wanted = (*wanted, Not(known.times.labelled_by(float(self.history.edges[before.edge]))))
-        table = known.source.table(*wanted)
+        action, before, kept = key.action, self._before(key), None
+        known = self._known(action, key.edge, None if before is None else float(self.history.edges[before.edge]))
+        table = known.faded(known.source.table(*known.wanted()))
         stored = None if self.store is None else read_trained(self.store, key)
         if stored is not None:
             self._trained[key] = _as_recorded(stored.model, stored.record, known.plan.recipe, table, known.now)
@@ -199,7 +206,7 @@ class LossMatrix:
         start = "scratch" if champion is None else action.start
         yield Progress(f"training {self._said(key)}")
         began = time.perf_counter()
-        parts = None if champion is None else known.parts(champion)._replace(everything=table)
+        parts = None if champion is None else known.parts(champion)
         fit = None
         while fit is None:
             try:
@@ -207,7 +214,7 @@ class LossMatrix:
                     given = known.plan.recipe
                     training = iter_train(table, given, threads=self.threads, before=self.target, structure=kept)
                 else:
-                    if before is not None and start in ("update", "fine-tune"):
+                    if before is not None and start in FROM_TOTALS:
                         champion = replace(champion, kept=self.kept(before))
                     training = train_from(start, champion, known.plan.recipe, parts, self.threads)
                 fit = yield from training
@@ -225,9 +232,11 @@ class LossMatrix:
         if isinstance(model, LinearModel):
             model = replace(model, standard_errors=None, level_moments=None, bounds=None)
         now, before = float(self.history.edges[key.edge]), self._before(key)
-        if start in ("update", "fine-tune") and before is not None:
+        if start in FROM_TOTALS and before is not None:
             rows_read = self.history.known_by(now) - self.history.known_by(float(self.history.edges[before.edge]))
-        cost = {"start": start, "rows_read": rows_read, "training_seconds": seconds}
+        alarms = uncertified(fit)
+        said = {"notes": list(map(str, alarms)), "noted": [note.to_json() for note in alarms]}
+        cost = {"start": start, "rows_read": rows_read, "training_seconds": seconds, "alarms": said}
         record = plain({**replace(fit, summary=None).record(), **cost})
         self._trained[key] = _as_recorded(model, record, recipe, table, now)
         if self.store is not None and isinstance(model, LinearModel):
@@ -253,6 +262,33 @@ class LossMatrix:
             champion, known = found.champion(self.kept(key)), self._known(key.action, edge)
             self._brackets[key, edge], _ = bracket_of(champion, known.plan.recipe, known.parts(champion), self.threads)
         return self._brackets[key, edge]
+
+    # --- judging ------------------------------------------------------------------------------------------------------
+
+    def judge(self, key: ModelKey, champion: ModelKey) -> Generator[Progress, None, Judged]:
+        """Let the gate judge a model before it goes live, as the cycle does: its twin, on rows since the champion."""
+        if (key, champion) not in self._judged:
+            trained, before = (yield from self.trained(key)), (yield from self.trained(champion))
+            start = trained.start
+            live = before.champion(self.kept(champion) if start in FROM_TOTALS else None)
+            if key.action.structure == "keep":
+                live = replace(live, structure=(yield from self.begin()).structure)
+            since = None if key.before is None else float(self.history.edges[key.before.edge])
+            known = self._known(key.action, key.edge, since)
+            known = replace(known, source=known.source.like(live.model.readings))
+            yield Progress(f"judging {self._said(key)}")
+            found = yield from judge_twin(known, live, start)
+            found = of_one_kind(known.plan.gate, found, live.model.target, trained.model.target)
+            self._judged[key, champion] = replace(found, alarms=(*found.alarms, *trained.alarms))
+        return self._judged[key, champion]
+
+    def judge_later(self, key: ModelKey, champion: ModelKey, edge: int, verdict: Verdict) -> Judged | None:
+        """Judge a model that waits for evidence by the rows that came since the last look; None where none can."""
+        known, then = self._known(key.action, edge), float(self.history.edges[key.edge])
+        newest = Newest(key.edge, then, then, None, "", verdict, None)
+        models = (finish(self.trained(one)).model for one in (champion, key))
+        found = judge_later(known, newest, lambda: (next(models), next(models)))
+        return found if isinstance(found, Judged) else None
 
     # --- scoring ------------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from batchlearn.evaluation.intervals import Estimate, Resampling
 from batchlearn.evaluation.intervals import paired_difference as paired
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
+from batchlearn.retraining.verdict import Gate
 
 FORMAT_VERSION = 1
 # Shares of the loss. Training once needs nobody who trains again, and what that is worth; and what is no difference
@@ -55,8 +56,8 @@ class PolicyOutcome:
 
     @property
     def churn(self) -> float | None:
-        """The share of predictions that a retrain moved, on average; None without one."""
-        moved = [one.churn for one in self.run.retrained if one.churn is not None]
+        """The share of predictions that a model moved when it went live, on average; None without one."""
+        moved = [one.churn for one in self.run.models if one.churn is not None]
         return float(np.mean(moved)) if moved else None
 
     def to_json(self, metric: str, history: History) -> dict[str, Any]:
@@ -74,11 +75,13 @@ class PolicyOutcome:
             if one.model is not None:
                 cell = one.model.cell
                 entry |= {"start": cell.start, "rows": cell.rows, "rows_read": cell.rows_read, "seconds": cell.seconds}
-                entry |= {
-                    "loss_bound": cell.loss_bound,
-                    "live": history.shown(one.model.live),
-                    "churn": one.model.churn,
-                }
+                entry |= {"loss_bound": cell.loss_bound, "live": None, "churn": None}
+            if one.judged is not None:
+                entry["gate"] = one.judged.verdict.to_json()
+                entry["alarms"] = list(map(str, one.judged.alarms))
+            if one.live is not None:
+                (model,) = (each for each in self.run.models if each.live == one.live)
+                entry |= {"live": history.shown(one.live), "churn": model.churn}
             ledger.append(entry)
         return {
             "name": self.run.name,
@@ -89,6 +92,10 @@ class PolicyOutcome:
             "error": self.error,
             "retrains": self.retrains,
             "refused": sum(one.refused is not None for one in self.run.decisions),
+            "promotions": len(self.run.models) - 1,
+            "rejections": self.run.verdicts.count("reject"),
+            "undecided": self.run.verdicts.count("not enough evidence"),
+            "alarms": len(self.run.alarms),
             "rows_read": self.rows_read,
             "seconds": self.seconds,
             "stale_hours": self.stale_hours,
@@ -187,6 +194,7 @@ class Backtest:
         freshness: Loss by the age of the model.
         recommendation: The policy to take, and why.
         prices: The user's, if any.
+        gate: What models had to pass before they went live; None where all did.
         durations: Rows and seconds of each training from scratch, in order of rows.
         fits: How many models this run trained.
         seconds: Seconds of the whole backtest.
@@ -225,6 +233,7 @@ class Backtest:
     seconds: float
     scratch_seconds: float
     notes: tuple[Note, ...] = ()
+    gate: Gate | None = None
 
     def __str__(self) -> str:
         return f"{self.recommendation.policy}: {' '.join(map(str, self.recommendation.reasons))}"
@@ -277,6 +286,7 @@ class Backtest:
                 "age_unit": "hours" if stamped else "units of the time column",
                 "recommendation": self.recommendation.to_json(),
                 "prices": None if self.prices is None else vars(self.prices),
+                "gate": None if self.gate is None else vars(self.gate),
                 "durations": [
                     {"rows": rows, "seconds": seconds}
                     for rows, seconds in zip(self.durations.rows, self.durations.seconds, strict=True)

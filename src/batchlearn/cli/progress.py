@@ -6,51 +6,19 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TypeVar
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from batchlearn.progress import Progress
 from batchlearn.report.terminal import clean
 
 Result = TypeVar("Result")
 
 _SHOWN_AFTER = 1.0
 _REFRESHES = 4.0
-
-
-class Report(Protocol):
-    """Where work stands, as the watched generators yield it."""
-
-    @property
-    def stage(self) -> str:
-        """What is being done."""
-        ...
-
-    @property
-    def rows(self) -> int:
-        """Rows read since the last report."""
-        ...
-
-    @property
-    def passes(self) -> int:
-        """Readings of the rows in this stage so far."""
-        ...
-
-    @property
-    def bound(self) -> float | None:
-        """How far the loss is from the optimum, at most."""
-        ...
-
-
-class RowProgress(NamedTuple):
-    """A report of work that has rows and no passes."""
-
-    stage: str
-    rows: int = 0
-    passes: int = 0
-    bound: float | None = None
 
 
 class Speedometer:
@@ -67,7 +35,7 @@ class Speedometer:
         """How long the whole work has taken so far."""
         return time.perf_counter() - self._began
 
-    def update(self, report: Report) -> None:
+    def update(self, report: Progress) -> None:
         """Take in a report; a new stage counts from its own beginning."""
         if report.stage != self._stage:
             self._stage, self._rows, self._stage_began = report.stage, 0, time.perf_counter()
@@ -90,7 +58,7 @@ def _short(number: float) -> str:
     return f"{number:.0f}"
 
 
-def watch(work: Generator[Report, None, Result]) -> Result:
+def watch(work: Generator[Progress, None, Result]) -> Result:
     """Run the work to its end; after a second, show where it stands if standard error is a terminal."""
     with progress() as report:
         while True:
@@ -102,7 +70,7 @@ def watch(work: Generator[Report, None, Result]) -> Result:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[Report], None]]:
+def progress() -> Iterator[Callable[[Progress], None]]:
     """Give a function to report to; the line it keeps up to date is gone at the end."""
     if not sys.stderr.isatty():
         yield lambda _report: None
@@ -111,7 +79,7 @@ def progress() -> Iterator[Callable[[Report], None]]:
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     live = Live(meter, console=console, refresh_per_second=_REFRESHES, transient=True)
 
-    def report(news: Report) -> None:
+    def report(news: Progress) -> None:
         meter.update(news)
         if not live.is_started and meter.seconds > _SHOWN_AFTER:
             live.start()

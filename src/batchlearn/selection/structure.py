@@ -26,7 +26,7 @@ from batchlearn.data.ledger import Ledger, with_classes_of
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.data.rows.journal import Journal
 from batchlearn.data.sample import take
-from batchlearn.data.split import SplitKind, choose_rows, hold_out, stretches
+from batchlearn.data.split import SplitKind, drawn, hold_out, stretches
 from batchlearn.errors import NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, loss_of
@@ -172,7 +172,7 @@ def choose_structure(  # noqa: PLR0913 - rows, how they are told apart, and what
     if classes > 2:  # fewer, where each is read for many classes and columns
         most = int(min(MOST_ROWS, max(_VALUES / (classes * max(len(table.features), 1)), _FEWEST_OF_CLASSES)))
     # Rows are taken in the order of their lots: in any order of the table the choice is the same to the bit.
-    early, late = choose_rows(ledger, inner.early, most, seed), choose_rows(ledger, inner.late, most // 2, seed)
+    early, late = drawn(ledger, inner.early, seed, most), drawn(ledger, inner.late, seed, most // 2)
     taken, cut = yield from take(table, ledger, np.concatenate([early, late]))
     inside = np.arange(len(cut.used)) < len(early)
     cut = with_classes_of(cut, inside)

@@ -74,13 +74,16 @@ class CycleContext:
     def plan(self) -> Plan:
         """What the settings of the project say, with nothing held out."""
         settings, project = self.project.settings, self.project
-        window, recipe = settings.policy.window, settings.recipe
+        recipe = settings.recipe
+        window, half_life = (
+            None if one is None else Span.parse(one) for one in (settings.policy.window, settings.policy.half_life)
+        )
         if recipe.model is not None:
             recipe = replace(recipe, folder=str(project.root))
         return Plan(
             recipe=replace(recipe, holdout=0.0, costs=settings.review.costs),
             policy=project.policy,
-            window=None if window is None else Span.parse(window),
+            window=window,
             start=settings.policy.start,
             gate=project.gate,
             share=settings.gate.share,
@@ -90,6 +93,7 @@ class CycleContext:
             fallback=settings.policy.fallback,
             price=settings.policy.price,
             structure=settings.policy.structure,
+            half_life=half_life,
         )
 
 
