@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from queue import SimpleQueue
+from threading import Event
+from typing import Any, NamedTuple, TypeVar
 
 Said = TypeVar("Said")
 Heard = TypeVar("Heard")
@@ -29,6 +33,44 @@ def told(work: Generator[Said, None, Answer], tell: Callable[[Said], Heard]) -> 
             answer: Answer = end.value
             return answer
         yield tell(said)
+
+
+def at_once(works: Sequence[Generator[Said, None, Any]], threads: int) -> Generator[Said, None, list[Any]]:
+    """Do works that do not wait for each other, so many at once; yield what they say, return their answers in order.
+
+    Where one fails the others are done before its error is raised; all end at their next word where nobody listens.
+    """
+    if threads == 1 or len(works) == 1:
+        answers = []
+        for work in works:
+            answers.append((yield from work))
+        return answers
+    heard: SimpleQueue[Said | None] = SimpleQueue()
+    left_alone = Event()
+
+    def do(work: Generator[Said, None, Any]) -> Any:
+        try:
+            while not left_alone.is_set():
+                heard.put(next(work))
+        except StopIteration as end:
+            return end.value
+        finally:
+            heard.put(None)
+
+    with ThreadPoolExecutor(threads) as pool:
+        # In a copy of our context: NumPy's error state is part of it, and threads start with their own.
+        tasks = [pool.submit(copy_context().run, do, work) for work in works]
+        try:
+            running = len(tasks)
+            while running:
+                said = heard.get()
+                if said is None:
+                    running -= 1
+                else:
+                    yield said
+        finally:
+            left_alone.set()
+    return [task.result() for task in tasks]
 
 
 class Progress(NamedTuple):

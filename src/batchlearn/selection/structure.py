@@ -12,7 +12,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -206,13 +208,21 @@ def _best(bench: _Bench, rules: EncodingRules, encoding: Encoding) -> tuple[_Fit
     narrow = _encoded(bench, few)
     if fine is not linear:
         tried.append(fine.alternative)
+    best = fine if _beats(fine, linear) else linear
+    searched = None
     if narrow.layout.size != wide.layout.size:
-        coarse = _try(bench, few, narrow, fine)
+        if bench.threads > 1 and bench.journal is None:
+            # Few bins seldom win: what pairs add to many is looked for beside them, and again where they do.
+            with ThreadPoolExecutor(1) as pool:
+                search = pool.submit(copy_context().run, _add_pairs, bench, fine, best)
+                coarse, searched = _try(bench, few, narrow, fine), search.result()
+        else:
+            coarse = _try(bench, few, narrow, fine)
         tried.append(coarse.alternative)
         if _beats(coarse, fine, _COARSE_WORTHWHILE * max(fine.alternative.loss, 0.0), _PAIR_ERRORS):
-            additive = coarse
-    best = additive if _beats(additive, linear) else linear
-    best, pairs = _add_pairs(bench, additive, best)
+            additive, searched = coarse, None
+            best = coarse if _beats(coarse, linear) else linear
+    best, pairs = searched or _add_pairs(bench, additive, best)
     return best, (*tried, *pairs)
 
 
