@@ -240,13 +240,18 @@ def _add_pairs(
     for count in _PAIR_STEPS:
         ranked = best_pairs(bench.loss, start.rows, (start.encoding, start.parameters), when, count)
         sizes = start.encoding.layout.size + np.cumsum([len(candidate.term.names) for candidate in ranked])
-        new = [candidate.term for candidate in ranked[: int(np.sum(sizes <= most))]]
-        if not new:
+        ranked = ranked[: int(np.sum(sizes <= most))]
+        new = [candidate.term for candidate in ranked]
+        margin = _WORTHWHILE * max(best.alternative.loss, 0.0)
+        # The early rows themselves promise less than the late ones would have to say. One pair is always tried: where
+        # the world moves, late rows may say more than stretches do of each other.
+        hopeless = tried and sum(one.gain for one in ranked) < margin * start.rows.total_weight
+        if not new or hopeless:
             break
         structure = Structure(rules, (*start.structure.pairs, *new))
         start = _try(bench, structure, _encoded(bench, structure), start)
         tried.append(start.alternative)
-        if not _beats(start, best, _WORTHWHILE * max(best.alternative.loss, 0.0), _PAIR_ERRORS):
+        if not _beats(start, best, margin, _PAIR_ERRORS):
             break
         best = start
     return best, tried
