@@ -39,10 +39,22 @@ def test_works_at_once_wait_for_each_other_and_answer_in_order() -> None:
         yield name
         return name
 
-    working = at_once([meet("a"), meet("b")], 2)
-    assert {next(working), next(working)} == {"a", "b"}
-    assert finish(working) == ["a", "b"]
+    assert finish(at_once([meet("a"), meet("b")], 2)) == ["a", "b"]
     assert finish(at_once([count(2), count(1)], 1)) == ["counted to 2", "counted to 1"]
+
+
+def test_of_works_at_once_the_first_that_is_not_done_is_heard() -> None:
+    done = threading.Event()
+
+    def wait() -> Generator[str, None, None]:
+        yield "waiting"
+        done.wait(30.0)
+
+    def end() -> Generator[str, None, None]:
+        yield "unheard"
+        done.set()
+
+    assert list(at_once([wait(), end()], 2)) == ["waiting"]
 
 
 def test_works_at_once_end_where_one_fails_and_where_nobody_listens() -> None:

@@ -36,37 +36,38 @@ def told(work: Generator[Said, None, Answer], tell: Callable[[Said], Heard]) -> 
 
 
 def at_once(works: Sequence[Generator[Said, None, Any]], threads: int) -> Generator[Said, None, list[Any]]:
-    """Do works that do not wait for each other, so many at once; yield what they say, return their answers in order.
+    """Do works that do not wait for each other, so many at once; return their answers in order.
 
-    Where one fails the others are done before its error is raised; all end at their next word where nobody listens.
+    What is yielded is what the first of those still at work says. Where one fails the others are done before its error
+    is raised; all end at their next word where nobody listens.
     """
     if threads == 1 or len(works) == 1:
         answers = []
         for work in works:
             answers.append((yield from work))
         return answers
-    heard: SimpleQueue[Said | None] = SimpleQueue()
+    heard: SimpleQueue[tuple[int, Said | None]] = SimpleQueue()
     left_alone = Event()
 
-    def do(work: Generator[Said, None, Any]) -> Any:
+    def do(number: int) -> Any:
         try:
             while not left_alone.is_set():
-                heard.put(next(work))
+                heard.put((number, next(works[number])))
         except StopIteration as end:
             return end.value
         finally:
-            heard.put(None)
+            heard.put((number, None))
 
     with ThreadPoolExecutor(threads) as pool:
         # In a copy of our context: NumPy's error state is part of it, and threads start with their own.
-        tasks = [pool.submit(copy_context().run, do, work) for work in works]
+        tasks = [pool.submit(copy_context().run, do, number) for number in range(len(works))]
+        working = set(range(len(works)))
         try:
-            running = len(tasks)
-            while running:
-                said = heard.get()
+            while working:
+                number, said = heard.get()
                 if said is None:
-                    running -= 1
-                else:
+                    working.remove(number)
+                elif number == min(working):
                     yield said
         finally:
             left_alone.set()

@@ -6,13 +6,12 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
+from batchlearn.report.values import clean
 
-from batchlearn.report.terminal import clean
+if TYPE_CHECKING:
+    from rich.text import Text
 
 Result = TypeVar("Result")
 
@@ -80,6 +79,8 @@ class Speedometer:
         taken = time.perf_counter() - self._stage_began
         speed = f", {_short(self._rows / taken)} rows/s" if self._rows and taken > 0.05 else ""
         text = f"{self.seconds:4.0f} s  {self._stage}{self._said}{speed}"
+        from rich.text import Text  # imported here, as below: where nothing is shown nothing is loaded
+
         return Text(clean(text), style="dim", no_wrap=True, overflow="crop")
 
 
@@ -107,6 +108,9 @@ def progress() -> Iterator[Callable[[Report], None]]:
     if not sys.stderr.isatty():
         yield lambda _report: None
         return
+    from rich.console import Console
+    from rich.live import Live
+
     meter = Speedometer()
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     live = Live(meter, console=console, refresh_per_second=_REFRESHES, transient=True)
