@@ -41,7 +41,7 @@ def at_once(works: Sequence[Generator[Said, None, Any]], threads: int) -> Genera
     What is yielded is what the first of those still at work says. Where one fails the others are done before its error
     is raised; all end at their next word where nobody listens.
     """
-    if threads == 1 or len(works) == 1:
+    if threads == 1 or len(works) < 2:
         answers = []
         for work in works:
             answers.append((yield from work))

@@ -243,12 +243,11 @@ def _measured(
     passes = min(run.last.passes for one in entrants.values() for run in one.runs)
     values = {size: [run.value_at(passes) for run in one.runs] for size, one in entrants.items()}
     budget = Budget(passes, arena.plan.budget.seconds)
-    for size in _LARGER_BATCHES:
-        if size in values or 4 * size > len(benchmark.rows) or arena.late:
-            continue
-        works = [run_contender(benchmark, mini_batch(size), budget, seed) for seed in arena.seeds]
-        runs = yield from at_once(works, benchmark.rows.threads)
-        values[size] = [run.value_at(passes) for run in runs]
+    # One seed each: the noise of a batch falls with its size, and smaller ones have shown how seeds differ.
+    larger = [size for size in _LARGER_BATCHES if size not in values and 4 * size <= len(benchmark.rows)]
+    works = [run_contender(benchmark, mini_batch(size), budget, arena.seed) for size in larger if not arena.late]
+    for run in (yield from at_once(works, benchmark.rows.threads)):
+        values[run.contender.regime.size or 0] = [run.value_at(passes)]
     excess = {size: [value - best for value in found if value is not None] for size, found in values.items()}
     return judge_batch_sizes(excess, passes, sampling_loss(noise), benchmark.loss_bound)
 
