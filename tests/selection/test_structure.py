@@ -14,6 +14,7 @@ from batchlearn.data.ledger import read_ledger
 from batchlearn.data.split import SplitKind, hold_out, with_lots
 from batchlearn.kernels.design import Floats
 from batchlearn.selection import structure as module
+from batchlearn.selection.interactions import best_pairs
 from batchlearn.selection.structure import FEWEST_ROWS, Structure, choose_structure
 
 RULES = EncodingRules()
@@ -248,8 +249,7 @@ def test_pairs_that_their_own_rows_promise_nothing_of_are_not_fitted(monkeypatch
     rng, X = drawn(11)
     columns = columns_of(X, 2.0 * X[:, 0] * X[:, 1] + X[:, 1] * X[:, 2] + rng.normal(size=2000))
     assert max(one.pairs for one in choose(columns, "squared").alternatives) > 1
-    ranked = module.best_pairs
-    monkeypatch.setattr(module, "best_pairs", lambda *given: [replace(one, gain=1e-9) for one in ranked(*given)])
+    monkeypatch.setattr(module, "best_pairs", lambda *given: [replace(one, gain=1e-9) for one in best_pairs(*given)])
     chosen = choose(columns, "squared")
     assert max(one.pairs for one in chosen.alternatives) == 1, "one is tried whatever the early rows say"
     assert len(chosen.pairs) == 1
