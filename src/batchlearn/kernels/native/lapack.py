@@ -31,7 +31,7 @@ _dpotrf, _dtrtri, _dlauum = map(_routine, ("dpotrf", "dtrtri", "dlauum"))
 
 
 def _in_place(routine: Callable[..., Any], matrix: Floats, *letters: Any) -> int:
-    if not (matrix.flags.f_contiguous and matrix.flags.writeable and matrix.dtype.char == "d"):
+    if not (matrix.flags["F"] and matrix.flags["W"] and matrix.dtype.char == "d"):
         raise ValueError("a triangle is worked on in place: the matrix needs to be float64, in the order of Fortran")
     size, information = ctypes.byref(ctypes.c_int(len(matrix))), ctypes.c_int()
     routine(*letters, size, ctypes.c_void_p(matrix.ctypes.data), size, ctypes.byref(information))
